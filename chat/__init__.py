@@ -1,0 +1,13 @@
+"""The chat server: rooms, history and users over gRPC.
+
+To run one inside another program or a test::
+
+    async with chat.serve(chat.Config(host="127.0.0.1", port=0)) as server:
+        print(server.address)
+"""
+
+from chat.config import IN_MEMORY, Config
+from chat.rules import Limits
+from chat.server import RunningServer, serve
+
+__all__ = ["IN_MEMORY", "Config", "Limits", "RunningServer", "serve"]

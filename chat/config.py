@@ -1,0 +1,59 @@
+"""The settings of the server, checked where they are built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chat.rules import Limits
+
+IN_MEMORY = ":memory:"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How a server runs.
+
+    Attributes:
+        host: the address to listen on.
+        port: the TCP port, 0 to 65535; 0 takes a free one.
+        database: the path of the SQLite file, made if it is not there, or
+            ``:memory:`` for a history that ends with the process.
+        limits: how large requests may be.
+        mailbox_bytes: how much may wait for a client before it is cut off.
+        relay_mailbox_bytes: the same for a proxy, which serves many clients.
+        replay_messages: how many missed messages `join` replays at most; a
+            client that missed more is told to page through the history.
+        write_queue_bytes: how much may wait for the disk before the server
+            stops reading from those who send.
+        drain_seconds: how long a stop waits for calls to end.
+    """
+
+    host: str = "0.0.0.0"  # noqa: S104 - the contract's address
+    port: int = 50051
+    database: str = "data/chat.db"
+    limits: Limits = field(default_factory=Limits)
+    mailbox_bytes: int = 1024 * 1024
+    relay_mailbox_bytes: int = 64 * 1024 * 1024
+    replay_messages: int = 10_000
+    write_queue_bytes: int = 16 * 1024 * 1024
+    drain_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Checks each setting.
+
+        Raises:
+            ValueError: a setting is out of range; the text names it.
+        """
+        if not self.host:
+            raise ValueError("host must not be empty")
+        if not 0 <= self.port <= 65535:
+            raise ValueError("port must be from 0 to 65535")
+        if not self.database:
+            raise ValueError("database must not be empty")
+        for name in ("mailbox_bytes", "relay_mailbox_bytes", "write_queue_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.replace('_', '-')} must be at least 1")
+        if self.replay_messages < 0:
+            raise ValueError("replay-messages must not be negative")
+        if self.drain_seconds < 0:
+            raise ValueError("drain-seconds must not be negative")

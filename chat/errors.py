@@ -1,0 +1,95 @@
+"""What can be wrong, and what a client is told of it.
+
+::
+
+    ChatError                 an answer that a client may see
+    ├── InvalidArgument       the request breaks a rule; names the field
+    ├── NotFound              what was asked for does not exist
+    ├── ResourceExhausted     a limit was reached
+    │   └── SlowConsumer      the client does not read what it asked for
+    └── Unavailable           not now; the same request may succeed later
+        ├── Draining          the server is about to stop
+        └── StorageFailed     the message could not be stored
+
+Anything else that a handler raises is a defect: the client gets a fixed text,
+the log gets the whole story.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from grpclib import GRPCError, Status
+
+from gen.chat import Error, ErrorCode
+
+INTERNAL_TEXT = "internal error"
+
+
+class ChatError(Exception):
+    """A refusal that its text explains to the client."""
+
+    status: ClassVar[Status]
+    retryable: ClassVar[bool] = False
+
+    def to_grpc(self) -> GRPCError:
+        """The error that ends a gRPC call."""
+        return GRPCError(self.status, str(self))
+
+    def to_message(self) -> Error:
+        """The error as a message on a stream that goes on."""
+        return Error(code=ErrorCode(self.status.value), message=str(self), retryable=self.retryable)
+
+
+class InvalidArgument(ChatError):
+    """The request breaks a rule.
+
+    Args:
+        path: the field, as the client would write it: ``chat_message.room_id``.
+        rule: what is expected of it.
+    """
+
+    status = Status.INVALID_ARGUMENT
+
+    def __init__(self, path: str, rule: str) -> None:
+        super().__init__(f"{path}: {rule}")
+
+
+class NotFound(ChatError):
+    """What was asked for does not exist."""
+
+    status = Status.NOT_FOUND
+
+
+class ResourceExhausted(ChatError):
+    """A limit was reached."""
+
+    status = Status.RESOURCE_EXHAUSTED
+
+
+class SlowConsumer(ResourceExhausted):
+    """The client does not read what it asked for, and was cut off."""
+
+    def __init__(self) -> None:
+        super().__init__("slow consumer: too much was waiting to be read")
+
+
+class Unavailable(ChatError):
+    """Not now; the same request may succeed later."""
+
+    status = Status.UNAVAILABLE
+    retryable = True
+
+
+class Draining(Unavailable):
+    """The server is about to stop."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down")
+
+
+class StorageFailed(Unavailable):
+    """The message could not be stored; nothing of it was kept."""
+
+    def __init__(self) -> None:
+        super().__init__("the message could not be stored")

@@ -1,0 +1,169 @@
+"""The heart of the server: streams, rooms, users and the store brought together.
+
+The life of a message here: `send` hands it to the store; the store's writer
+gives it its place in the room and puts it on disk; `announce` hears of it and
+delivers it to each stream in the room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from chat.config import Config
+from chat.errors import Unavailable
+from chat.rooms import Room, Rooms
+from chat.rules import Rules
+from chat.storage.base import Appended, Range, Store, StoreError
+from chat.stream import Delivery, LiveStream
+from chat.users import Presence
+from gen.chat import ChatMessage, Join, Joined
+
+log = structlog.get_logger(__name__)
+
+_REPLAY_PAGE = 500
+
+_Answer = Callable[[Joined], None]
+_Replay = Callable[[Sequence[ChatMessage]], None]
+
+
+class Hub:
+    """What the handlers of all streams share.
+
+    Args:
+        config: the settings.
+
+    Attributes:
+        store: set by the server before the first call: the store needs
+            `announce` to open, and the hub needs the store.
+        draining: set when the server is about to stop.
+    """
+
+    store: Store
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.rules = Rules(config.limits)
+        self.draining = asyncio.Event()
+        self._rooms: Rooms[LiveStream] = Rooms()
+        self._presence = Presence()
+
+    def announce(self, messages: Sequence[ChatMessage]) -> None:
+        """Delivers messages that were stored. The store's listener."""
+        for message in messages:
+            members = self._rooms.advance(message.room_id, message.seq)
+            if members:
+                delivery = Delivery(message)
+                for member in members:
+                    member.deliver(delivery)
+
+    def send(
+        self, stream: LiveStream, messages: Sequence[ChatMessage]
+    ) -> asyncio.Future[list[Appended]]:
+        """Hands messages to the store; makes up the ids that are missing.
+
+        Args:
+            stream: where they came from; their senders are active from now on.
+            messages: checked messages.
+        """
+        for message in messages:
+            if not message.id:
+                message.id = uuid.uuid4().hex
+            self.set_active(stream, message.sender_id, True)
+        return self.store.append(messages)
+
+    async def enter(self, stream: LiveStream, room_id: str) -> None:
+        """Puts a stream into a room, from now on. Nothing happens if it is in it."""
+        if room_id not in stream.rooms:
+            with self._rooms.pinned(room_id) as room:
+                await self._head(room_id, room)
+                self._admit(stream, room_id, room)
+
+    async def join(
+        self, stream: LiveStream, join: Join, *, answer: _Answer, replay: _Replay, limit: int | None
+    ) -> None:
+        """Puts a stream into a room, and first replays what it missed.
+
+        The order on the stream is: the answer, what was missed, what is live.
+
+        Args:
+            stream: who joins. If it is in the room already, it leaves first.
+            join: a checked request.
+            answer: sends the answer.
+            replay: puts stored messages into the stream's mailbox.
+            limit: how many messages are replayed at most.
+
+        Raises:
+            Unavailable: the history could not be read.
+        """
+        self.leave(stream, join.room_id)
+        with self._rooms.pinned(join.room_id) as room:
+            head = await self._head(join.room_id, room)
+            recovered = self._can_replay(join, head, limit)
+            answer(Joined(join.room_id, self.store.epoch, head, recovered))
+            if recovered:
+                await self._replay(stream, join, room, replay)
+            self._admit(stream, join.room_id, room)
+
+    def leave(self, stream: LiveStream, room_id: str) -> None:
+        """Takes a stream out of a room. Nothing happens if it is not in it."""
+        stream.rooms.pop(room_id, None)
+        self._rooms.leave(room_id, stream)
+
+    def set_active(self, stream: LiveStream, user_id: str, active: bool) -> None:
+        """Notes that a stream speaks for a user, or no longer does."""
+        if active:
+            if self._presence.attach(stream, user_id):
+                self.store.set_active(user_id, True)
+        elif self._presence.detach(stream, user_id):
+            self.store.set_active(user_id, False)
+
+    def close(self, stream: LiveStream) -> None:
+        """Forgets a stream."""
+        for room_id in tuple(stream.rooms):
+            self.leave(stream, room_id)
+        for user_id in self._presence.close(stream):
+            self.store.set_active(user_id, False)
+
+    def _can_replay(self, join: Join, head: int, limit: int | None) -> bool:
+        if join.after_seq is None or join.after_seq > head:
+            return False
+        if join.epoch is not None and join.epoch != self.store.epoch:
+            return False
+        return limit is None or head - join.after_seq <= limit
+
+    async def _replay(
+        self, stream: LiveStream, join: Join, room: Room[LiveStream], replay: _Replay
+    ) -> None:
+        cursor = join.after_seq or 0
+        # `head` may go on rising while a page is read; the loop ends in the turn
+        # in which nothing is missing, and the caller enters in that same turn.
+        while room.head is not None and cursor < room.head:
+            await stream.calm()
+            try:
+                page = await self.store.history(
+                    join.room_id, Range(_REPLAY_PAGE, before_seq=room.head + 1, after_seq=cursor)
+                )
+            except StoreError as error:
+                log.exception("history unreadable", room_id=join.room_id)
+                raise Unavailable("the history could not be read") from error
+            if not page.messages:
+                raise AssertionError("the store announced a message that it cannot find")
+            replay(page.messages)
+            cursor = page.messages[-1].seq
+
+    async def _head(self, room_id: str, room: Room[LiveStream]) -> int:
+        if room.head is not None:
+            return room.head
+        try:
+            return room.raise_head(await self.store.head(room_id))
+        except StoreError as error:
+            log.exception("head unreadable", room_id=room_id)
+            raise Unavailable("the history could not be read") from error
+
+    def _admit(self, stream: LiveStream, room_id: str, room: Room[LiveStream]) -> None:
+        room.members[stream] = None
+        stream.rooms[room_id] = object()

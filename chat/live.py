@@ -1,0 +1,105 @@
+"""Running one live stream: reading and writing at once, and every way it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import Any
+
+import structlog
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.server import Stream
+from h2.exceptions import ProtocolError
+
+from chat.errors import ChatError, Draining
+from chat.hub import Hub
+from chat.stream import LiveStream
+
+log = structlog.get_logger(__name__)
+
+
+class Conversation(LiveStream):
+    """A live stream that handles what the client asks on it.
+
+    Args:
+        hub: the hub.
+        mailbox_bytes: how much may wait for the client.
+    """
+
+    def __init__(self, hub: Hub, mailbox_bytes: int) -> None:
+        super().__init__(mailbox_bytes)
+        self.hub = hub
+        # Sends that are on their way to the disk.
+        self._pending: set[asyncio.Future[Any]] = set()
+
+    @abstractmethod
+    async def receive(self, request: Any) -> None:
+        """Handles one request; a request that is refused is answered, not raised."""
+
+    def expect(self, future: asyncio.Future[Any]) -> None:
+        """Lets the stream not end well before a send is done."""
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+
+    async def run(self, stream: Stream[Any, Any]) -> None:
+        """Serves the stream until the client ends it, it fails, or the server drains.
+
+        When the client ends its side, or the server drains, what was accepted is
+        answered first.
+
+        Raises:
+            SlowConsumer: the client does not read.
+            Draining: the server is about to stop.
+        """
+        # The client learns at once that the stream is open.
+        await stream.send_initial_metadata()
+        reading = asyncio.create_task(self._read(stream))
+        writing = asyncio.create_task(self.write_to(stream))
+        draining = asyncio.create_task(self.hub.draining.wait())
+        tasks = {reading, writing, draining}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._end(reading, writing)
+        finally:
+            # Nothing here awaits before the hub has forgotten the stream: a call
+            # with a deadline may be cancelled a second time while it cleans up.
+            self.hub.close(self)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            _see_failures(tasks)
+
+    async def _end(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
+        if writing.done():
+            await _unless_gone(writing)
+        if reading.done():
+            await _unless_gone(reading)
+        else:
+            reading.cancel()
+        if self._pending:
+            await asyncio.wait(self._pending)
+        self.finish()
+        await _unless_gone(writing)
+        if self.hub.draining.is_set():
+            raise Draining
+
+    async def _read(self, stream: Stream[Any, Any]) -> None:
+        async for request in stream:
+            await self.receive(request)
+            await self.hub.store.writable()
+
+
+async def _unless_gone(task: asyncio.Task[None]) -> None:
+    """Waits for a task; a stream that is no longer there is no failure."""
+    try:
+        await task
+    except ProtocolError as error:
+        raise StreamTerminatedError(str(error)) from error
+
+
+def _see_failures(tasks: set[asyncio.Task[Any]]) -> None:
+    """Retrieves what tasks ended with beside the failure that is being raised."""
+    for task in tasks:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ChatError | ProtocolError):
+            log.debug("stream ended", error=repr(error))

@@ -1,0 +1,59 @@
+"""A bounded queue of encoded messages for one stream."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Mailbox:
+    """What waits to be written to one stream, counted in bytes.
+
+    A reader that falls behind by more than the limit overflows its mailbox:
+    what waited is dropped at once, so that the memory returns, and all that
+    comes later is ignored. Whoever owns the stream then ends it.
+
+    Args:
+        limit: how many bytes may wait, at least 1. One item larger than that
+            fits into an empty mailbox.
+    """
+
+    __slots__ = ("_items", "limit", "overflowed", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self.overflowed = False
+        self._items: deque[bytes] = deque()
+
+    def put(self, item: bytes) -> None:
+        """Adds an item at the end, or overflows."""
+        if self.overflowed:
+            return
+        if self._items and self.size + len(item) > self.limit:
+            self._overflow()
+            return
+        self._items.append(item)
+        self.size += len(item)
+
+    def take(self, at_most: int) -> list[bytes]:
+        """Removes items from the front.
+
+        Args:
+            at_most: how many bytes; the first item is taken whatever its size.
+
+        Returns:
+            The items, oldest first; empty when nothing waits.
+        """
+        taken: list[bytes] = []
+        size = 0
+        while self._items and (not taken or size + len(self._items[0]) <= at_most):
+            item = self._items.popleft()
+            size += len(item)
+            taken.append(item)
+        self.size -= size
+        return taken
+
+    def _overflow(self) -> None:
+        self.overflowed = True
+        self._items.clear()
+        self.size = 0

@@ -1,0 +1,150 @@
+"""The handler of `RelayService`: the traffic of a proxy's clients on one stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import betterproto
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Stream
+
+import codec
+from chat.errors import ChatError, InvalidArgument, StorageFailed
+from chat.hub import Hub
+from chat.live import Conversation
+from chat.storage.base import Appended
+from chat.stream import Delivery
+from gen.chat import (
+    ChatMessage,
+    Join,
+    Joined,
+    Leave,
+    Left,
+    Presence,
+    RelayCommand,
+    RelayEvent,
+    RelayRequest,
+    RelayResponse,
+    RelayServiceBase,
+)
+
+PATH: Final = "/chat.RelayService/Relay"
+
+
+class RelayService(RelayServiceBase):
+    """`chat.RelayService`."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__()
+        self._hub = hub
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """The one method, by a handler that reads and writes at once."""
+        return {PATH: Handler(self._relay, Cardinality.STREAM_STREAM, RelayRequest, RelayResponse)}
+
+    async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
+        await RelayConnection(self._hub).run(stream)
+
+
+class _Send:
+    """A message of a batch, checked.
+
+    Attributes:
+        room: what the stream was in the room by when the message came; `None`
+            if it was not in it.
+    """
+
+    __slots__ = ("message", "ref", "room")
+
+    def __init__(self, ref: int, message: ChatMessage, room: object | None) -> None:
+        self.ref = ref
+        self.message = message
+        self.room = room
+
+
+class RelayConnection(Conversation):
+    """One `Relay` stream."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub, hub.config.relay_mailbox_bytes)
+
+    async def receive(self, request: RelayRequest) -> None:
+        """Handles a batch, in order; messages that stand together are stored together."""
+        sends: list[_Send] = []
+        for command in request.commands:
+            _, payload = betterproto.which_one_of(command, "command")
+            try:
+                if isinstance(payload, ChatMessage):
+                    sends.append(self._check(command.ref, payload))
+                else:
+                    sends = self._store(sends)
+                    await self._dispatch(command, payload)
+            except ChatError as error:
+                self._answer(RelayEvent(ref=command.ref, error=error.to_message()))
+        self._store(sends)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Puts a message of a room into the mailbox."""
+        self.put(delivery.for_proxy)
+
+    def _check(self, ref: int, message: ChatMessage) -> _Send:
+        self.hub.rules.message(message)
+        return _Send(ref, message, self.rooms.get(message.room_id))
+
+    def _store(self, sends: list[_Send]) -> list[_Send]:
+        if sends:
+            future = self.hub.send(self, [send.message for send in sends])
+            future.add_done_callback(lambda done: self._stored(sends, done))
+            self.expect(future)
+        return []
+
+    async def _dispatch(self, command: RelayCommand, payload: object) -> None:
+        match payload:
+            case Join():
+                await self._join(payload, command.ref)
+            case Leave():
+                self.hub.rules.identifier(payload.room_id, "leave.room_id")
+                self.hub.leave(self, payload.room_id)
+                self._answer(RelayEvent(ref=command.ref, left=Left(payload.room_id)))
+            case Presence():
+                self.hub.rules.identifier(payload.user_id, "presence.user_id")
+                self.hub.set_active(self, payload.user_id, payload.active)
+            case _:
+                raise InvalidArgument("command", "is missing")
+
+    async def _join(self, join: Join, ref: int) -> None:
+        self.hub.rules.identifier(join.room_id, "join.room_id")
+
+        def answer(joined: Joined) -> None:
+            self._answer(RelayEvent(ref=ref, joined=joined))
+
+        # A proxy is behind by what came while it was cut off: that is replayed
+        # however much it is, so that its clients notice nothing.
+        await self.hub.join(self, join, answer=answer, replay=self._replay, limit=None)
+
+    def _replay(self, messages: Sequence[ChatMessage]) -> None:
+        for message in messages:
+            self.put(Delivery(message).for_proxy)
+
+    def _stored(self, sends: list[_Send], done: asyncio.Future[list[Appended]]) -> None:
+        """Answers the messages that are not delivered to this stream as a member."""
+        if done.cancelled():
+            return
+        if done.exception() is not None:
+            error = StorageFailed().to_message()
+            for send in sends:
+                self._answer(RelayEvent(ref=send.ref, error=error))
+            return
+        for send, (message, fresh) in zip(sends, done.result(), strict=True):
+            stayed = send.room is not None and self.rooms.get(message.room_id) is send.room
+            if not (fresh and stayed):
+                self._answer(RelayEvent(ref=send.ref, chat_message=message))
+
+    def _join_items(self, items: list[bytes]) -> Sequence[bytes]:
+        # The encoding of a batch of batches is their concatenation.
+        return (b"".join(items),)
+
+    def _answer(self, event: RelayEvent) -> None:
+        self.put(codec.encode(RelayResponse(events=[event])))

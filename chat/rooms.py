@@ -1,0 +1,87 @@
+"""Who is in which room, and how far each room has been delivered: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+Member = TypeVar("Member")
+
+
+class Room(Generic[Member]):
+    """One room that somebody is in, or is about to enter.
+
+    Attributes:
+        head: the `seq` of the last message that was delivered, or that whoever
+            entered knew to be in the history. `None` until it was looked up.
+        members: who gets the next message, in the order of entering.
+    """
+
+    __slots__ = ("head", "members", "pins")
+
+    def __init__(self) -> None:
+        self.head: int | None = None
+        self.members: dict[Member, None] = {}
+        self.pins = 0
+
+    def raise_head(self, seq: int) -> int:
+        """Notes that all up to `seq` is accounted for; returns the head."""
+        if self.head is None or seq > self.head:
+            self.head = seq
+        return self.head
+
+
+class Rooms(Generic[Member]):
+    """The rooms that have members; the others take no memory."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, Room[Member]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    @contextmanager
+    def pinned(self, room_id: str) -> Iterator[Room[Member]]:
+        """Follows a room while somebody is about to enter it.
+
+        Inside, `head` goes up with each message, with or without members, so
+        that one who has read the history up to `head` may enter in the same
+        turn of the event loop without a gap or a duplicate at the seam.
+        """
+        room = self._rooms.setdefault(room_id, Room())
+        room.pins += 1
+        try:
+            yield room
+        finally:
+            room.pins -= 1
+            self._forget_if_empty(room_id, room)
+
+    def leave(self, room_id: str, member: Member) -> None:
+        """Takes a member out of a room; nothing happens if it is not in it."""
+        room = self._rooms.get(room_id)
+        if room is not None:
+            room.members.pop(member, None)
+            self._forget_if_empty(room_id, room)
+
+    def advance(self, room_id: str, seq: int) -> Collection[Member]:
+        """Notes that a message was stored.
+
+        Args:
+            room_id: its room.
+            seq: its position.
+
+        Returns:
+            Who gets it: nobody, when those in the room have it already.
+        """
+        room = self._rooms.get(room_id)
+        if room is None:
+            return ()
+        if room.head is not None and seq <= room.head:
+            return ()
+        room.head = seq
+        return room.members
+
+    def _forget_if_empty(self, room_id: str, room: Room[Member]) -> None:
+        if not room.members and not room.pins:
+            self._rooms.pop(room_id, None)

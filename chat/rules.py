@@ -1,0 +1,87 @@
+"""The rules that requests obey: pure checks that name the field and the rule."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from email_validator import EmailNotValidError, validate_email
+
+from chat.errors import InvalidArgument
+from gen.chat import ChatMessage
+
+# C0, DEL and C1: the control characters of Unicode (category Cc), and the two
+# separators that end a line in a log.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large things may be. Each is at least 1.
+
+    Attributes:
+        content_bytes: the text of a message, in bytes of UTF-8.
+        id_length: an id of a message, room or user, and a name, in characters.
+        rooms_per_stream: how many rooms one `Chat` stream may be in.
+    """
+
+    content_bytes: int = 16 * 1024
+    id_length: int = 64
+    rooms_per_stream: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.replace('_', '-')} must be at least 1")
+
+
+class Rules:
+    """Checks requests against limits.
+
+    Each method raises `InvalidArgument`, whose text begins with the path.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    def identifier(self, value: str, path: str) -> None:
+        """Checks an id or a name: 1 to `id_length` characters, none of them control."""
+        if not value:
+            raise InvalidArgument(path, "must not be empty")
+        if len(value) > self.limits.id_length:
+            raise InvalidArgument(path, f"must have at most {self.limits.id_length} characters")
+        if _CONTROL.search(value):
+            raise InvalidArgument(path, "must not contain control characters")
+
+    def message(self, message: ChatMessage) -> None:
+        """Checks a message that a client sends. An empty id is allowed: one is made up."""
+        if message.id:
+            self.identifier(message.id, "chat_message.id")
+        self.identifier(message.room_id, "chat_message.room_id")
+        self.identifier(message.sender_id, "chat_message.sender_id")
+        self._content(message.content)
+
+    def email(self, value: str, path: str) -> None:
+        """Checks the form of an e-mail address (RFC 5321); empty means none."""
+        if not value:
+            return
+        try:
+            validate_email(value, check_deliverability=False)
+        except EmailNotValidError:
+            raise InvalidArgument(path, "must be an e-mail address, or empty") from None
+
+    def not_negative(self, value: int, path: str) -> None:
+        """Checks a count."""
+        if value < 0:
+            raise InvalidArgument(path, "must not be negative")
+
+    def _content(self, content: str) -> None:
+        path = "chat_message.content"
+        if not content:
+            raise InvalidArgument(path, "must not be empty")
+        # Counting characters first spares most messages the encoding.
+        limit = self.limits.content_bytes
+        if len(content) > limit // 4 and len(content.encode()) > limit:
+            raise InvalidArgument(path, f"must have at most {limit} bytes of UTF-8")
+        if "\0" in content:
+            raise InvalidArgument(path, "must not contain NUL")

@@ -1,0 +1,123 @@
+"""Wiring, start and graceful stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpclib.health.service import Health
+from grpclib.health.v1 import health_pb2
+from grpclib.reflection.service import ServerReflection
+
+from chat import relay
+from chat.config import IN_MEMORY, Config
+from chat.hub import Hub
+from chat.service import ChatService
+from chat.storage.base import Store
+from chat.storage.memory import MemoryStore
+from chat.storage.sqlite import SqliteStore
+from chat.transport import GrpcServer, Limit
+
+if TYPE_CHECKING:
+    from grpclib._typing import IServable
+
+log = structlog.get_logger(__name__)
+
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+# What stands around the text of a message: ids, and room for extensions.
+_ENVELOPE_BYTES: Final = 48 * 1024
+
+
+class RunningServer:
+    """A server that accepts calls.
+
+    Attributes:
+        host: the address it listens on.
+        port: the TCP port it listens on.
+    """
+
+    def __init__(self, host: str, port: int, hub: Hub, grpc: GrpcServer) -> None:
+        self.host = host
+        self.port = port
+        self._hub = hub
+        self._grpc = grpc
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as clients take it."""
+        return f"{self.host}:{self.port}"
+
+    async def drain(self) -> None:
+        """Stops in order.
+
+        Accepts no more connections; lets calls end, and live streams with what
+        they were promised and UNAVAILABLE; says GOAWAY. What is not done within
+        `Config.drain_seconds` is cut off.
+        """
+        self._grpc.stop_listening()
+        self._hub.draining.set()
+        done = await self._grpc.wait_idle(self._hub.config.drain_seconds)
+        if not done:
+            log.warning("calls cut off", after_seconds=self._hub.config.drain_seconds)
+        await self._grpc.go_away()
+
+
+@asynccontextmanager
+async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
+    """Runs a chat server in this event loop while the context is open.
+
+    Args:
+        config: the settings; ``Config(host="127.0.0.1", port=0)`` takes a free
+            port on loopback.
+
+    Yields:
+        The server, ready to serve. It is drained when the context is left.
+
+    Raises:
+        chat.storage.base.StoreUnusable: the database cannot be opened.
+        OSError: the address cannot be listened on.
+    """
+    config = config or Config()
+    hub = Hub(config)
+    hub.store = await _open_store(config, hub)
+    try:
+        grpc = GrpcServer(_services(hub), _message_limit(config))
+        port = await grpc.listen(config.host, config.port)
+        server = RunningServer(config.host, port, hub, grpc)
+        try:
+            yield server
+        finally:
+            await server.drain()
+    finally:
+        await hub.store.close()
+
+
+async def _open_store(config: Config, hub: Hub) -> Store:
+    if config.database == IN_MEMORY:
+        return MemoryStore(hub.announce)
+    return await SqliteStore.open(config.database, hub.announce, config.write_queue_bytes)
+
+
+def _services(hub: Hub) -> list[IServable]:
+    services: list[IServable] = [ChatService(hub), relay.RelayService(hub), Health()]
+    return ServerReflection.extend(services, pool=_descriptors())
+
+
+def _descriptors() -> DescriptorPool:
+    """The schema, for tools that ask by reflection."""
+    pool = DescriptorPool()
+    schema = FileDescriptorSet.FromString((files("gen") / "descriptor.binpb").read_bytes())
+    for file in schema.file:
+        pool.Add(file)
+    pool.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
+    return pool
+
+
+def _message_limit(config: Config) -> Limit:
+    largest = config.limits.content_bytes + _ENVELOPE_BYTES
+    return lambda path: _BATCH_BYTES if path == relay.PATH else largest

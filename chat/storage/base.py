@@ -1,0 +1,174 @@
+"""The storage interface, with what an engine guarantees.
+
+An engine serves one node, or several nodes that share a database: nothing above
+this interface knows which.
+
+**Atomicity.** Each message passed to `Store.append` is stored whole or not at
+all. Messages of one call that are stored keep their order.
+
+**Order.** In a room, `seq` starts at 1 and goes up by 1 with each message
+stored, whichever node stored it.
+
+**Once.** Of all messages with the same (room_id, sender_id, id), the first is
+stored; the others get the first one back.
+
+**Durability.** A message is announced, returned by `append` or found by `history`
+only when it would survive a power failure. (An engine may offer less, as the one
+in memory does; its documentation says so.)
+
+**Announcement.** The engine calls the listener in the event loop with the
+messages that were newly stored, by any node: in each room in the order of `seq`,
+without gaps from the opening of the store on, and each message once. A message
+is announced before the `append` that stored it returns, and after it can be
+found by `head` and `history`.
+
+**Epoch.** It stays the same as long as no announced message was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gen.chat import ChatMessage, User, UserStatus
+
+Listener = Callable[[Sequence[ChatMessage]], None]
+
+# A page of history stays under what gRPC clients accept by default (4 MiB),
+# even when JSON escapes most of its characters.
+PAGE_CHARACTERS = 512 * 1024
+
+
+class StoreError(Exception):
+    """The store could not do it; the text is for the log. Nothing was stored."""
+
+
+class StoreUnusable(StoreError):
+    """The store cannot be opened; the text is for a person, in one line."""
+
+
+class Appended(NamedTuple):
+    """What became of one message.
+
+    Attributes:
+        message: as stored, with `seq` and `sent_at`; for a repeated message the
+            one stored first.
+        fresh: whether this call stored it.
+    """
+
+    message: ChatMessage
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which messages of a room: those strictly between two positions.
+
+    With `after_seq`, the oldest of them come first into a page; otherwise the
+    newest. `limit` is at least 1.
+    """
+
+    limit: int
+    before_seq: int | None = None
+    after_seq: int | None = None
+
+
+class Page(NamedTuple):
+    """Some messages of a room.
+
+    Attributes:
+        messages: oldest first; at most `PAGE_CHARACTERS` of text, and at least one
+            message if there is one.
+        has_more: whether the range holds more, in the direction of paging.
+    """
+
+    messages: list[ChatMessage]
+    has_more: bool
+
+
+class Store(ABC):
+    """One engine, open."""
+
+    @property
+    @abstractmethod
+    def epoch(self) -> str:
+        """The name of this history: 1 to 64 characters."""
+
+    @abstractmethod
+    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[Appended]]:
+        """Stores messages, in order.
+
+        The call itself only queues them, so that calls of one turn of the event
+        loop are stored in the order they were made in. `id` must not be empty.
+        The messages belong to the store from now on: it sets `seq` and `sent_at`.
+        Their senders are known users from now on.
+
+        Returns:
+            A future with one result for each message, or `StoreError`.
+        """
+
+    @abstractmethod
+    async def writable(self) -> None:
+        """Waits until the queue of `append` has room: backpressure for senders."""
+
+    @abstractmethod
+    async def head(self, room_id: str) -> int:
+        """Returns the `seq` of the newest message of a room, or 0."""
+
+    @abstractmethod
+    async def history(self, room_id: str, span: Range) -> Page:
+        """Returns a page of a room's messages. Its cost does not grow with the room."""
+
+    @abstractmethod
+    async def get_user(self, user_id: str) -> User | None:
+        """Returns a user, or `None` if nobody of that id is known."""
+
+    @abstractmethod
+    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+        """Creates a user or replaces its name and e-mail address; returns it."""
+
+    @abstractmethod
+    async def list_users(self, after_id: str, limit: int) -> list[User]:
+        """Returns known users whose id sorts after `after_id`, in the order of ids."""
+
+    @abstractmethod
+    def set_active(self, user_id: str, active: bool) -> None:
+        """Notes whether a user has an open connection to this node. Never blocks.
+
+        It ends with the node: after a restart nobody is active.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stores what is queued, then closes. No method may be called later."""
+
+
+def fit_page(messages: list[ChatMessage], span: Range) -> Page:
+    """Cuts messages down to a page.
+
+    Args:
+        messages: in the order of paging (newest first without `after_seq`), at
+            most `span.limit` + 1 of them, so that it shows if there are more.
+        span: what was asked for.
+    """
+    size = 0
+    kept: list[ChatMessage] = []
+    for message in messages[: span.limit]:
+        size += len(message.content)
+        if kept and size > PAGE_CHARACTERS:
+            break
+        kept.append(message)
+    has_more = len(kept) < len(messages)
+    if span.after_seq is None:
+        kept.reverse()
+    return Page(kept, has_more)
+
+
+def make_user(user_id: str, name: str, email: str, active: bool) -> User:
+    """Builds a user as `get_user` returns it."""
+    # betterproto types the members of an enum as int; calling it does not.
+    status = UserStatus(UserStatus.ACTIVE if active else UserStatus.INACTIVE)
+    return User(id=user_id, name=name, email=email, status=status)

@@ -1,0 +1,96 @@
+"""A store in memory: the plain twin of the others, for tests and trials.
+
+It keeps every guarantee of `chat.storage.base` but durability.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from chat.storage.base import Appended, Listener, Page, Range, Store, fit_page, make_user
+from gen.chat import ChatMessage, User
+
+
+class MemoryStore(Store):
+    """A history that ends with the process."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._epoch = uuid.uuid4().hex
+        self._listener = listener
+        self._rooms: dict[str, list[ChatMessage]] = {}
+        self._keys: dict[tuple[str, str, str], ChatMessage] = {}
+        self._users: dict[str, tuple[str, str]] = {}
+        self._active: set[str] = set()
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[Appended]]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Appended]] = loop.create_future()
+        results = [self._append(message) for message in messages]
+        # Announced in a later turn, as any other engine does.
+        loop.call_soon(self._finish, future, results)
+        return future
+
+    async def writable(self) -> None:
+        return
+
+    async def head(self, room_id: str) -> int:
+        return len(self._rooms.get(room_id, ()))
+
+    async def history(self, room_id: str, span: Range) -> Page:
+        room = self._rooms.get(room_id, [])
+        first = span.after_seq or 0
+        last = len(room) if span.before_seq is None else min(len(room), span.before_seq - 1)
+        found = room[first : max(first, last)]
+        if span.after_seq is None:
+            found.reverse()
+        return fit_page(found[: span.limit + 1], span)
+
+    async def get_user(self, user_id: str) -> User | None:
+        return self._user(user_id) if user_id in self._users else None
+
+    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+        self._users[user_id] = (name, email)
+        return self._user(user_id)
+
+    async def list_users(self, after_id: str, limit: int) -> list[User]:
+        ids = sorted(self._users)
+        start = bisect_right(ids, after_id)
+        return [self._user(user_id) for user_id in ids[start : start + limit]]
+
+    def set_active(self, user_id: str, active: bool) -> None:
+        (self._active.add if active else self._active.discard)(user_id)
+
+    async def close(self) -> None:
+        return
+
+    def _append(self, message: ChatMessage) -> Appended:
+        key = (message.room_id, message.sender_id, message.id)
+        original = self._keys.get(key)
+        if original is not None:
+            return Appended(original, fresh=False)
+        room = self._rooms.setdefault(message.room_id, [])
+        message.seq = len(room) + 1
+        message.sent_at = datetime.now(UTC)
+        room.append(message)
+        self._keys[key] = message
+        self._users.setdefault(message.sender_id, (message.sender_id, ""))
+        return Appended(message, fresh=True)
+
+    def _finish(self, future: asyncio.Future[list[Appended]], results: list[Appended]) -> None:
+        fresh = [result.message for result in results if result.fresh]
+        if fresh:
+            self._listener(fresh)
+        if not future.done():
+            future.set_result(results)
+
+    def _user(self, user_id: str) -> User:
+        name, email = self._users[user_id]
+        return make_user(user_id, name, email, user_id in self._active)

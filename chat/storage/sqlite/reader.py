@@ -1,0 +1,133 @@
+"""Look-ups and pages, on connections of their own, in threads of their own.
+
+Each query returns one row, with JSON in it where it has many: a thread that
+shares the interpreter's lock with a busy event loop may wait for it at each row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import apsw
+import orjson
+
+from chat.storage.base import Page, Range, StoreError, fit_page
+from chat.storage.sqlite.writer import from_micros
+from gen.chat import ChatMessage
+
+_THREADS: Final = 2
+_END: Final = 1 << 32
+
+_PAGE: Final = """
+SELECT json_group_array(json_array(seq, id, sender_id, content, sent_at) ORDER BY nth)
+FROM (
+    SELECT position & 0xffffffff AS seq, id, sender_id, content, sent_at,
+           row_number() OVER () AS nth
+    FROM (
+        SELECT * FROM messages
+        WHERE position > (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?2
+          AND position < (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?3
+        ORDER BY position {direction} LIMIT ?4
+    )
+)
+"""
+_OLDEST_FIRST: Final = _PAGE.format(direction="ASC")
+_NEWEST_FIRST: Final = _PAGE.format(direction="DESC")
+
+_HEAD: Final = """
+SELECT position & 0xffffffff FROM messages
+WHERE position > (SELECT room << 32 FROM rooms WHERE room_id = ?1)
+  AND position < (SELECT (room + 1) << 32 FROM rooms WHERE room_id = ?1)
+ORDER BY position DESC LIMIT 1
+"""
+
+_USER: Final = "SELECT json_array(user_id, name, email) FROM users WHERE user_id = ?"
+_USERS: Final = """
+SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
+FROM (SELECT * FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?)
+"""
+
+UserRow = tuple[str, str, str]
+T = TypeVar("T")
+
+
+class Readers:
+    """A few threads, each with a read-only connection."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._executor = ThreadPoolExecutor(
+            _THREADS, thread_name_prefix="sqlite-reader", initializer=self._open
+        )
+
+    async def head(self, room_id: str) -> int:
+        """Returns the newest position of a room, or 0."""
+        found = await self._run(lambda: self._one(_HEAD, (room_id,)))
+        return found if isinstance(found, int) else 0
+
+    async def page(self, room_id: str, span: Range) -> Page:
+        """Returns a page of a room."""
+        return await self._run(lambda: self._page(room_id, span))
+
+    async def user(self, user_id: str) -> UserRow | None:
+        """Returns a user's id, name and e-mail address."""
+        found = await self._run(lambda: self._one(_USER, (user_id,)))
+        return None if found is None else _user_row(orjson.loads(str(found)))
+
+    async def users(self, after_id: str, limit: int) -> list[UserRow]:
+        """Returns the users behind `after_id`."""
+        found = await self._run(lambda: self._one(_USERS, (after_id, limit)))
+        return [_user_row(row) for row in orjson.loads(str(found))]
+
+    async def close(self) -> None:
+        """Ends the threads and closes their connections."""
+        await asyncio.to_thread(self._executor.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    async def _run(self, read: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, read)
+        except apsw.Error as error:
+            raise StoreError(str(error)) from error
+
+    def _open(self) -> None:
+        # Read-only, so that only the writer ever checkpoints.
+        connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(5000)
+        self._local.connection = connection
+        self._connections.append(connection)
+
+    def _one(self, sql: str, bindings: tuple[str | int, ...]) -> object:
+        connection: apsw.Connection = self._local.connection
+        return connection.execute(sql, bindings).get
+
+    def _page(self, room_id: str, span: Range) -> Page:
+        after = min(span.after_seq or 0, _END)
+        before = _END if span.before_seq is None else span.before_seq
+        sql = _NEWEST_FIRST if span.after_seq is None else _OLDEST_FIRST
+        rows = orjson.loads(str(self._one(sql, (room_id, after, before, span.limit + 1))))
+        return fit_page([_message(room_id, row) for row in rows], span)
+
+
+def _message(room_id: str, row: tuple[int, str, str, str, int]) -> ChatMessage:
+    seq, message_id, sender_id, content, sent_at = row
+    return ChatMessage(
+        id=message_id,
+        room_id=room_id,
+        sender_id=sender_id,
+        content=content,
+        seq=seq,
+        sent_at=from_micros(sent_at),
+    )
+
+
+def _user_row(row: list[str]) -> UserRow:
+    user_id, name, email = row
+    return user_id, name, email

@@ -1,0 +1,113 @@
+"""The tables, their versions, and how a file of an older version is brought up.
+
+``PRAGMA user_version`` holds the version: how many of `MIGRATIONS` were applied.
+A migration that was released is never edited; a change is a further one.
+
+A message's primary key is its position, ``room << 32 | seq``: a page of a room
+is then one range of the table itself, which costs the same however large the
+room or the table is, and needs no second index.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+import apsw
+
+from chat.storage.base import StoreUnusable
+
+SEQ_BITS: Final = 32
+SEQ_MASK: Final = (1 << SEQ_BITS) - 1
+
+_V1: Final = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rooms (
+    room INTEGER PRIMARY KEY,
+    room_id TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE messages (
+    position INTEGER PRIMARY KEY, -- room << 32 | seq
+    sender_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    sent_at INTEGER NOT NULL, -- microseconds since 1970, UTC
+    content TEXT NOT NULL
+) STRICT;
+
+-- The idempotency key.
+CREATE UNIQUE INDEX messages_key ON messages (position >> 32, sender_id, id);
+
+CREATE TABLE users (
+    user_id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    email TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- For people who open the file with a tool of their own.
+CREATE VIEW history AS
+    SELECT room_id, position & 0xffffffff AS seq, sender_id, id,
+           strftime('%Y-%m-%dT%H:%M:%fZ', sent_at / 1e6, 'unixepoch') AS sent_at, content
+    FROM messages JOIN rooms ON room = position >> 32;
+"""
+
+MIGRATIONS: Final = (_V1,)
+
+# "chat" in ASCII: lets `file` and this module tell the database from another's.
+APPLICATION_ID: Final = 0x63686174
+
+
+def open_writer(path: str) -> apsw.Connection:
+    """Opens the connection that writes, and brings the file up to date.
+
+    Raises:
+        StoreUnusable: it is not a database of this program, is damaged, or was
+            written by a newer version.
+        apsw.Error: the file cannot be opened.
+    """
+    connection = apsw.Connection(path)
+    connection.set_busy_timeout(5000)
+    try:
+        # FULL: in WAL mode a commit is on disk before it returns.
+        connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        with connection:
+            _migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def read_epoch(connection: apsw.Connection) -> str:
+    """Returns the epoch of the history in this file."""
+    epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").get
+    if not isinstance(epoch, str):
+        raise StoreUnusable("the database has no epoch: it is damaged")
+    return epoch
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    version = connection.pragma("user_version")
+    if version > len(MIGRATIONS):
+        raise StoreUnusable(
+            f"the database has version {version}, and this program knows up to {len(MIGRATIONS)}"
+        )
+    if version == 0:
+        _claim(connection)
+    elif connection.pragma("application_id") != APPLICATION_ID:
+        raise StoreUnusable("the file is a database of another program")
+    for script in MIGRATIONS[version:]:
+        connection.execute(script)
+    if version == 0:
+        connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex,))
+    connection.pragma("user_version", len(MIGRATIONS))
+
+
+def _claim(connection: apsw.Connection) -> None:
+    if connection.execute("SELECT count(*) FROM sqlite_schema").get != 0:
+        raise StoreUnusable("the file is a database of another program")
+    connection.pragma("application_id", APPLICATION_ID)

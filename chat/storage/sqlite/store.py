@@ -1,0 +1,147 @@
+"""The SQLite engine as a `Store`."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Self
+
+import apsw
+
+from chat.storage.base import Appended, Listener, Page, Range, Store, StoreUnusable, make_user
+from chat.storage.sqlite.reader import Readers, UserRow
+from chat.storage.sqlite.schema import open_writer, read_epoch
+from chat.storage.sqlite.writer import Append, Job, Upsert, Writer
+from gen.chat import ChatMessage, User
+
+# What a message takes in the queue beside its text, roughly.
+_MESSAGE_OVERHEAD = 512
+
+
+class SqliteStore(Store):
+    """A history in one file, on this machine's disk, for one node.
+
+    Durable: write-ahead log with ``synchronous=FULL``.
+    """
+
+    def __init__(
+        self,
+        lock: IO[bytes],
+        connection: apsw.Connection,
+        path: str,
+        listener: Listener,
+        queue_bytes: int,
+    ) -> None:
+        self._lock = lock
+        self._epoch = read_epoch(connection)
+        self._readers = Readers(path)
+        self._writer = Writer(connection, listener, self._settled)
+        self._queue_bytes = queue_bytes
+        self._queued = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._active: set[str] = set()
+
+    @classmethod
+    async def open(cls, path: str, listener: Listener, queue_bytes: int) -> Self:
+        """Opens a file, or makes it.
+
+        Args:
+            path: where it is; missing folders are made.
+            listener: see `chat.storage.base`.
+            queue_bytes: how much may wait for the disk before `writable` waits.
+
+        Raises:
+            StoreUnusable: it cannot be used; the text says why.
+        """
+        try:
+            lock = await asyncio.to_thread(_lock, path)
+        except OSError as error:
+            raise StoreUnusable(f"cannot open the database {path}: {error.strerror}") from error
+        try:
+            connection = await asyncio.to_thread(open_writer, path)
+            return cls(lock, connection, path, listener, queue_bytes)
+        except (apsw.Error, StoreUnusable) as error:
+            lock.close()
+            raise StoreUnusable(f"cannot open the database {path}: {error}") from error
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[Appended]]:
+        future: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
+        self._put(Append(messages, future))
+        return future
+
+    async def writable(self) -> None:
+        await self._room.wait()
+
+    async def head(self, room_id: str) -> int:
+        return await self._readers.head(room_id)
+
+    async def history(self, room_id: str, span: Range) -> Page:
+        return await self._readers.page(room_id, span)
+
+    async def get_user(self, user_id: str) -> User | None:
+        row = await self._readers.user(user_id)
+        return None if row is None else self._user(row)
+
+    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(Upsert(user_id, name, email, future))
+        await future
+        return self._user((user_id, name, email))
+
+    async def list_users(self, after_id: str, limit: int) -> list[User]:
+        return [self._user(row) for row in await self._readers.users(after_id, limit)]
+
+    def set_active(self, user_id: str, active: bool) -> None:
+        (self._active.add if active else self._active.discard)(user_id)
+
+    async def close(self) -> None:
+        # The readers first: the last connection to close checkpoints, and that
+        # must be the writer.
+        await self._readers.close()
+        await self._writer.close()
+        self._lock.close()
+
+    def _put(self, job: Job) -> None:
+        self._queued += _size(job)
+        if self._queued > self._queue_bytes:
+            self._room.clear()
+        self._writer.put(job)
+
+    def _settled(self, jobs: Iterable[Job]) -> None:
+        self._queued -= sum(map(_size, jobs))
+        if self._queued <= self._queue_bytes:
+            self._room.set()
+
+    def _user(self, row: UserRow) -> User:
+        user_id, name, email = row
+        return make_user(user_id, name, email, user_id in self._active)
+
+
+def _size(job: Job) -> int:
+    if isinstance(job, Append):
+        return sum(len(message.content) + _MESSAGE_OVERHEAD for message in job.messages)
+    return _MESSAGE_OVERHEAD
+
+
+def _lock(path: str) -> IO[bytes]:
+    """Takes the file beside the database that says a server has it open.
+
+    Two writers would each believe that they alone give out positions.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    lock = Path(f"{path}.lock").open("ab")  # noqa: SIM115 - held as long as the store is open
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StoreUnusable(
+            f"cannot open the database {path}: another server has it open"
+        ) from None
+    return lock

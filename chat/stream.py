@@ -1,0 +1,108 @@
+"""One open stream of a client or a proxy, seen from the server's core.
+
+A stream has a mailbox, and one task that writes what is in it. What is put into
+the mailbox is encoded already, once for all the streams that get it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from grpclib.server import Stream
+
+import codec
+from chat.errors import SlowConsumer
+from chat.mailbox import Mailbox
+from gen.chat import ChatMessage, ChatStream, RelayEvent, RelayResponse
+
+# How much is taken out of a mailbox at a time: it bounds what is neither in the
+# mailbox nor on the wire, and the size of a batch.
+_CHUNK_BYTES: Final = 256 * 1024
+
+
+class Delivery:
+    """A stored message on its way to streams: encoded once for each kind of them."""
+
+    def __init__(self, message: ChatMessage) -> None:
+        self.message = message
+
+    @cached_property
+    def for_client(self) -> bytes:
+        """As a message of `Chat`."""
+        return codec.encode(ChatStream(chat_message=self.message))
+
+    @cached_property
+    def for_proxy(self) -> bytes:
+        """As a batch of one for `Relay`; batches may be concatenated."""
+        return codec.encode(RelayResponse(events=[RelayEvent(chat_message=self.message)]))
+
+
+class LiveStream(ABC):
+    """A stream that may be in rooms.
+
+    Args:
+        mailbox_bytes: how much may wait before the stream is cut off.
+
+    Attributes:
+        rooms: the rooms that it is in; the values differ each time it enters.
+    """
+
+    def __init__(self, mailbox_bytes: int) -> None:
+        self.rooms: dict[str, object] = {}
+        self._mailbox = Mailbox(mailbox_bytes)
+        self._changed = asyncio.Event()
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._finishing = False
+
+    @abstractmethod
+    def deliver(self, delivery: Delivery) -> None:
+        """Puts a message of a room into the mailbox."""
+
+    def put(self, item: bytes) -> None:
+        """Puts an encoded message into the mailbox, and wakes the writer."""
+        self._mailbox.put(item)
+        if self._mailbox.size > self._mailbox.limit // 2:
+            self._calm.clear()
+        self._changed.set()
+
+    async def calm(self) -> None:
+        """Waits until the mailbox is at most half full: backpressure for replays."""
+        await self._calm.wait()
+
+    def finish(self) -> None:
+        """Lets `write_to` return once the mailbox is empty."""
+        self._finishing = True
+        self._changed.set()
+
+    async def write_to(self, stream: Stream[Any, Any]) -> None:
+        """Writes what comes into the mailbox, until `finish`.
+
+        Raises:
+            SlowConsumer: more waited than may.
+        """
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while items := self._take():
+                for item in self._join_items(items):
+                    await stream.send_message(item)
+                # send_message does not yield while the window has room.
+                await asyncio.sleep(0)
+            if self._finishing:
+                return
+
+    def _take(self) -> list[bytes]:
+        if self._mailbox.overflowed:
+            raise SlowConsumer
+        items = self._mailbox.take(_CHUNK_BYTES)
+        if self._mailbox.size <= self._mailbox.limit // 2:
+            self._calm.set()
+        return items
+
+    def _join_items(self, items: list[bytes]) -> Sequence[bytes]:
+        return items

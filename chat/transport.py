@@ -1,0 +1,223 @@
+"""grpclib's server with what it lacks for an open port.
+
+- A bound on the size of a message, before it is buffered.
+- A stream that is reset before its handler has begun is released.
+- What a handler raises becomes a gRPC status: `chat.errors` as they say, a
+  malformed message as INVALID_ARGUMENT, anything else as INTERNAL with a fixed
+  text, and the whole story in the log.
+- A stop that says GOAWAY (RFC 9113, section 6.8) and closes the connections.
+- Windows (RFC 9113, section 5.2) in which one unread stream stalls no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from grpclib import GRPCError, Status
+from grpclib.config import Configuration
+from grpclib.events import RecvRequest, listen
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.protocol import Buffer, H2Protocol
+from grpclib.server import Handler, Server, Stream
+from h2.connection import ConnectionState
+
+import codec
+from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument
+
+if TYPE_CHECKING:
+    from grpclib._typing import IServable
+    from grpclib.protocol import Stream as ProtocolStream
+
+log = structlog.get_logger(__name__)
+
+WINDOWS: Final = Configuration(
+    http2_connection_window_size=2**30, http2_stream_window_size=256 * 1024
+)
+
+Limit = Callable[[str], int]
+_Method = Callable[[Stream[Any, Any]], Any]
+
+
+class GrpcServer(Server):
+    """A grpclib server.
+
+    Args:
+        services: the handlers.
+        message_limit: gives the largest message in bytes for a method's path.
+    """
+
+    def __init__(self, services: Collection[IServable], message_limit: Limit) -> None:
+        super().__init__(services, codec=codec.GrpcCodec(), config=WINDOWS)
+        self._message_limit = message_limit
+        self._connections: set[_Connection] = set()
+        self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower
+        listen(self, RecvRequest, _guard)
+
+    async def listen(self, host: str, port: int) -> int:
+        """Starts to accept connections.
+
+        Args:
+            host: the address.
+            port: the TCP port; 0 takes a free one.
+
+        Returns:
+            The port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        await self.start(host, port, backlog=1024)
+        # uvloop's server is not an asyncio.Server, but has its sockets.
+        sockets: Sequence[socket.socket] = self._server.sockets  # type: ignore[union-attr]
+        return int(sockets[0].getsockname()[1])
+
+    def stop_listening(self) -> None:
+        """Accepts no more connections; those that are open go on."""
+        if self._server is not None:
+            self._server.close()
+
+    async def wait_idle(self, timeout: float) -> bool:
+        """Waits until no call is open.
+
+        Args:
+            timeout: how long at most, in seconds.
+
+        Returns:
+            Whether that was long enough.
+        """
+        tasks = {task for handler in self._handlers for task in handler.calls()}
+        if not tasks:
+            return True
+        _, open_calls = await asyncio.wait(tasks, timeout=timeout)
+        return not open_calls
+
+    async def go_away(self) -> None:
+        """Says GOAWAY on each connection, closes it, and waits until it is closed.
+
+        Calls that are still open are cancelled.
+        """
+        connections = tuple(self._connections)
+        tasks = {task for handler in self._handlers for task in handler.calls()}
+        for connection in connections:
+            connection.go_away()
+        await asyncio.gather(*(connection.closed.wait() for connection in connections))
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _protocol_factory(self) -> H2Protocol:
+        handler = _Handler(
+            self._mapping,
+            self._codec,
+            self._status_details_codec,
+            self.__dispatch__,
+            message_limit=self._message_limit,
+        )
+        self._handlers.add(handler)
+        self.__gc_step__()
+        return _Connection(handler, self._config, self._h2_config, self._connections)
+
+
+class _Connection(H2Protocol):
+    def __init__(
+        self, handler: Handler, config: Configuration, h2_config: Any, connections: set[_Connection]
+    ) -> None:
+        super().__init__(handler, config, h2_config)
+        self._connections = connections
+        self.closed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.discard(self)
+        super().connection_lost(exc)
+        self.closed.set()
+
+    def go_away(self) -> None:
+        h2 = self.connection._connection  # noqa: SLF001 - grpclib offers no other way
+        if not self.connection.is_closing() and h2.state_machine.state != ConnectionState.CLOSED:
+            h2.close_connection()
+            self.connection.flush()
+        self.processor.close("the server is shutting down")
+
+
+class _Handler(Handler):
+    def __init__(self, *args: Any, message_limit: Limit) -> None:
+        super().__init__(*args)
+        self._message_limit = message_limit
+
+    def accept(
+        self,
+        stream: ProtocolStream,
+        headers: list[tuple[str, str]],
+        release_stream: Callable[[], Any],
+    ) -> None:
+        limit = self._message_limit(dict(headers).get(":path", ""))
+        stream.buffer = _BoundedBuffer(partial(stream.connection.ack, stream.id), limit)  # type: ignore[arg-type]  # an accepted stream has an id
+        release = _Once(release_stream)
+        super().accept(stream, headers, release)
+        # A task that is cancelled before its first step never runs its `finally`.
+        self._tasks[stream].add_done_callback(lambda _: release())
+
+    def calls(self) -> set[asyncio.Task[None]]:
+        """The calls of this connection that have not ended."""
+        return {task for task in (*self._tasks.values(), *self._cancelled) if not task.done()}
+
+    def cancel(self, stream: ProtocolStream) -> None:
+        # A task that ended by itself may have been collected already.
+        if stream in self._tasks:
+            super().cancel(stream)
+
+
+class _Once:
+    """Calls a function the first time only."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function: Callable[[], Any] | None = function
+
+    def __call__(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            function()
+
+
+class _BoundedBuffer(Buffer):
+    """Refuses to wait for a message that is too large."""
+
+    def __init__(self, ack: Callable[[int], None], limit: int) -> None:
+        super().__init__(ack)
+        self._limit = limit
+
+    async def read(self, size: int) -> bytes:
+        if size > self._limit:
+            raise GRPCError(
+                Status.RESOURCE_EXHAUSTED, f"the message is larger than {self._limit} bytes"
+            )
+        return await super().read(size)
+
+
+async def _guard(event: RecvRequest) -> None:
+    event.method_func = partial(_call, event.method_func, event.method_name)
+
+
+async def _call(method: _Method, name: str, stream: Stream[Any, Any]) -> None:
+    try:
+        await method(stream)
+    except ChatError as error:
+        raise error.to_grpc() from error
+    except codec.DecodeError as error:
+        raise InvalidArgument("message", str(error)).to_grpc() from error
+    except NotImplementedError as error:  # how grpclib says it: a compressed message
+        raise GRPCError(Status.UNIMPLEMENTED, "compression is not supported") from error
+    except (GRPCError, StreamTerminatedError, TimeoutError):
+        raise
+    except Exception as error:
+        # The client gets a fixed text whatever this is.
+        log.exception("call failed", method=name)
+        raise GRPCError(Status.INTERNAL, INTERNAL_TEXT) from error

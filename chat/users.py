@@ -1,0 +1,59 @@
+"""Who is connected: a user is active while one of its connections is open. No I/O."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable
+
+
+class Presence:
+    """Counts the connections of each user."""
+
+    def __init__(self) -> None:
+        self._connections: dict[str, set[Hashable]] = {}
+        self._users: defaultdict[Hashable, set[str]] = defaultdict(set)
+
+    def attach(self, connection: Hashable, user_id: str) -> bool:
+        """Notes that a connection speaks for a user.
+
+        Returns:
+            Whether the user has just become active.
+        """
+        users = self._users[connection]
+        if user_id in users:
+            return False
+        users.add(user_id)
+        connections = self._connections.setdefault(user_id, set())
+        connections.add(connection)
+        return len(connections) == 1
+
+    def detach(self, connection: Hashable, user_id: str) -> bool:
+        """Notes that a connection no longer speaks for a user.
+
+        Returns:
+            Whether the user has just become inactive.
+        """
+        users = self._users.get(connection, set())
+        if user_id not in users:
+            return False
+        users.remove(user_id)
+        if not users:
+            del self._users[connection]
+        return self._drop(connection, user_id)
+
+    def close(self, connection: Hashable) -> list[str]:
+        """Forgets a connection.
+
+        Returns:
+            The users who have just become inactive.
+        """
+        users = self._users.pop(connection, set())
+        return [user_id for user_id in users if self._drop(connection, user_id)]
+
+    def _drop(self, connection: Hashable, user_id: str) -> bool:
+        connections = self._connections[user_id]
+        connections.discard(connection)
+        if connections:
+            return False
+        del self._connections[user_id]
+        return True

@@ -1,0 +1,76 @@
+"""The outer shell of a command: one clear line for whatever goes wrong at start."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import click
+import uvloop
+
+from daemon.logs import configure_logs
+
+
+class StartError(Exception):
+    """The process cannot start; the text says why, for a person, in one line."""
+
+
+def run_command(command: click.Command, name: str) -> NoReturn:
+    """Runs a click command as a process, and exits.
+
+    A wrong option ends with status 2, a `StartError` with status 1; each prints
+    one line on standard error.
+
+    Args:
+        command: the command.
+        name: the name to print before an error, such as ``python -m chat``.
+    """
+    try:
+        status = command.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        _fail(name, error.format_message(), error.exit_code)
+    except (StartError, ValueError) as error:
+        _fail(name, str(error), 1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def run_service(main: Callable[[], Awaitable[None]], log_level: str) -> None:
+    """Runs a service on uvloop until it ends.
+
+    Args:
+        main: starts the service and returns once it has stopped.
+        log_level: one of `daemon.logs.LEVELS`.
+    """
+    configure_logs(log_level)
+
+    async def run() -> None:
+        await main()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> StartError:
+    """Says which address could not be listened on, and why."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.EADDRINUSE:
+        reason = "another process is using this port"
+    return StartError(f"cannot listen on {host}:{port}: {reason}")
+
+
+def ready(line: str) -> None:
+    """Prints the one line that says a process is ready to serve."""
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def _fail(name: str, message: str, status: int) -> NoReturn:
+    one_line = " ".join(message.split())
+    click.echo(f"{name}: {one_line}", err=True)
+    sys.exit(status)

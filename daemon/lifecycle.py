@@ -1,0 +1,35 @@
+"""Waiting for the signal to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stop_event() -> Iterator[asyncio.Event]:
+    """Gives an event that the first SIGINT or SIGTERM sets.
+
+    The second such signal ends the process at once, for a person who does not
+    want to wait for an orderly stop.
+    """
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if event.is_set():
+            os._exit(128 + number)
+        event.set()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield event
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,60 @@
+"""Command-line options, each with an environment variable that ``--help`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from daemon.logs import LEVELS
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Options:
+    """Makes the options of one command.
+
+    Args:
+        prefix: what its environment variables begin with, such as ``CHAT``.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def text(self, name: str, default: str, text: str) -> Callable[[Function], Function]:
+        """An option that takes any text."""
+        return self._option(name, default, click.STRING, text)
+
+    def port(self, default: int) -> Callable[[Function], Function]:
+        """The ``--port`` option."""
+        return self._option(
+            "port", default, click.IntRange(0, 65535), "The TCP port; 0 takes a free one."
+        )
+
+    def count(self, name: str, default: int, text: str) -> Callable[[Function], Function]:
+        """An option that takes a whole number, not negative."""
+        return self._option(name, default, click.IntRange(min=0), text)
+
+    def seconds(self, name: str, default: float, text: str) -> Callable[[Function], Function]:
+        """An option that takes a time in seconds, not negative."""
+        return self._option(name, default, click.FloatRange(min=0), text)
+
+    def log_level(self) -> Callable[[Function], Function]:
+        """The ``--log-level`` option."""
+        return self._option(
+            "log-level", "info", click.Choice(LEVELS), "The least severe events to log."
+        )
+
+    def _option(
+        self, name: str, default: Any, kind: click.ParamType[Any], text: str
+    ) -> Callable[[Function], Function]:
+        return click.option(
+            f"--{name}",
+            default=default,
+            type=kind,
+            envvar=f"{self._prefix}_{name.replace('-', '_').upper()}",
+            show_envvar=True,
+            show_default=True,
+            help=text,
+        )
