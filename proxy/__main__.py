@@ -1,0 +1,53 @@
+"""The command ``python -m proxy``."""
+
+from __future__ import annotations
+
+import click
+
+from daemon.cli import cannot_listen, ready, run_command, run_service
+from daemon.lifecycle import stop_event
+from daemon.options import Options
+from proxy.app import serve
+from proxy.config import Config
+
+_default = Config()
+_options = Options("PROXY")
+
+
+@click.command(help="Run the proxy: WebSocket and JSON in front of the chat server.")
+@_options.text("host", _default.host, "The address to listen on.")
+@_options.port(_default.port)
+@_options.text("upstream", _default.upstream, "HOST:PORT of the chat server.")
+@_options.count("frame-bytes", _default.frame_bytes, "Largest frame of a client.")
+@_options.count("rooms-per-connection", _default.rooms_per_connection, "Rooms of one client.")
+@_options.count("mailbox-bytes", _default.mailbox_bytes, "What may wait for a client.")
+@_options.count("replay-messages", _default.replay_messages, "What `join` replays at most.")
+@_options.seconds("hold-seconds", _default.hold_seconds, "How long requests wait for a server.")
+@_options.count("hold-bytes", _default.hold_bytes, "How much of them may wait.")
+@_options.seconds("call-seconds", _default.call_seconds, "The deadline of a unary call.")
+@_options.seconds("heartbeat-seconds", _default.heartbeat_seconds, "How often clients are pinged.")
+@_options.seconds("drain-seconds", _default.drain_seconds, "How long a stop waits.")
+@_options.log_level()
+def command(log_level: str, **settings: object) -> None:
+    """Builds the settings and serves."""
+    config = Config(**settings)  # type: ignore[arg-type]  # click checked them
+    run_service(lambda: _serve(config), log_level)
+
+
+async def _serve(config: Config) -> None:
+    with stop_event() as stop:
+        try:
+            async with serve(config) as proxy:
+                ready(f"chat proxy ready: page and WebSocket on {proxy.url}")
+                await stop.wait()
+        except OSError as error:
+            raise cannot_listen(config.host, config.port, error) from error
+
+
+def main() -> None:
+    """The console script ``chat-proxy``."""
+    run_command(command, "chat-proxy")
+
+
+if __name__ == "__main__":
+    run_command(command, "python -m proxy")

@@ -1,0 +1,54 @@
+"""The unary calls that WebSocket clients reach, read from the schema.
+
+A call reaches them by a field of its request type in `ClientFrame` and a field
+of its response type in `ServerFrame`. Nothing else is written for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import betterproto
+from grpclib.const import Cardinality
+
+import gen.chat
+from gen.chat import ChatServiceBase, ClientFrame, ServerFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One unary call.
+
+    Attributes:
+        field: the field of `ClientFrame` that asks for it.
+        path: the method's path, such as ``/chat.ChatService/GetUser``.
+        request_type: what it takes.
+        response_type: what it returns.
+        answer: the field of `ServerFrame` that holds what it returns.
+    """
+
+    field: str
+    path: str
+    request_type: type[betterproto.Message]
+    response_type: type[betterproto.Message]
+    answer: str
+
+
+def calls_of_schema() -> dict[str, Call]:
+    """Finds the calls, by the field that asks for them."""
+    asked = _fields_by_type(ClientFrame)
+    answered = _fields_by_type(ServerFrame)
+    calls = {}
+    for path, method in ChatServiceBase().__mapping__().items():
+        if method.cardinality is not Cardinality.UNARY_UNARY:
+            continue
+        field, answer = asked.get(method.request_type), answered.get(method.reply_type)
+        if field is not None and answer is not None:
+            calls[field] = Call(field, path, method.request_type, method.reply_type, answer)
+    return calls
+
+
+def _fields_by_type(frame: type[betterproto.Message]) -> dict[Any, str]:
+    hints = get_type_hints(frame, vars(gen.chat))
+    return {kind: name for name, kind in hints.items() if isinstance(kind, type)}

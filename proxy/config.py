@@ -1,0 +1,74 @@
+"""The settings of the proxy, checked where they are built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How a proxy runs.
+
+    Attributes:
+        host: the address to listen on.
+        port: the TCP port, 0 to 65535; 0 takes a free one.
+        upstream: ``host:port`` of the chat server.
+        frame_bytes: the largest frame of a client.
+        rooms_per_connection: how many rooms one client may be in.
+        mailbox_bytes: how much may wait for a client before it is closed.
+        replay_messages: how many missed messages `join` replays at most.
+        hold_seconds: how long requests are held while the server is away.
+        hold_bytes: how much of them is held.
+        call_seconds: the deadline of a unary call.
+        heartbeat_seconds: how often a silent client is pinged; one that does not
+            answer within half of it is closed.
+        drain_seconds: how long a stop waits for messages to be confirmed, and
+            then for clients to close.
+    """
+
+    host: str = "localhost"
+    port: int = 8080
+    upstream: str = "127.0.0.1:50051"
+    frame_bytes: int = 64 * 1024
+    rooms_per_connection: int = 1000
+    mailbox_bytes: int = 1024 * 1024
+    replay_messages: int = 10_000
+    hold_seconds: float = 20.0
+    hold_bytes: int = 16 * 1024 * 1024
+    call_seconds: float = 10.0
+    heartbeat_seconds: float = 30.0
+    drain_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Checks each setting.
+
+        Raises:
+            ValueError: a setting is out of range; the text names it.
+        """
+        if not self.host:
+            raise ValueError("host must not be empty")
+        if not 0 <= self.port <= 65535:
+            raise ValueError("port must be from 0 to 65535")
+        split_address(self.upstream)
+        for name in ("frame_bytes", "rooms_per_connection", "mailbox_bytes", "hold_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.replace('_', '-')} must be at least 1")
+        if self.replay_messages < 0:
+            raise ValueError("replay-messages must not be negative")
+        if self.hold_seconds < 0 or self.drain_seconds < 0:
+            raise ValueError("hold-seconds and drain-seconds must not be negative")
+        if self.call_seconds <= 0 or self.heartbeat_seconds <= 0:
+            raise ValueError("call-seconds and heartbeat-seconds must be more than 0")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Splits ``host:port``; an IPv6 address stands in brackets (RFC 3986, section 3.2.2).
+
+    Raises:
+        ValueError: it is not such an address.
+    """
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+        raise ValueError(f"upstream must be HOST:PORT, such as 127.0.0.1:50051, not {address!r}")
+    return host, int(port)

@@ -1,0 +1,72 @@
+"""From a batch of messages to bytes on sockets: no I/O of its own.
+
+Each message becomes a frame once, whoever gets it; all frames of a room in one
+batch are one write for each member.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from gen.chat import ChatMessage
+from proxy import frames
+from proxy.outstanding import Unconfirmed
+from proxy.rooms import Room
+
+
+class Client(ABC):
+    """A connection, as the switchboard sees it.
+
+    Attributes:
+        rooms: the rooms that it is in or about to enter.
+        users: the users that it has sent as.
+    """
+
+    rooms: set[str]
+    users: set[str]
+
+    @abstractmethod
+    def write(self, frame: bytes) -> None:
+        """Queues a frame. Never fails, and never calls the switchboard back."""
+
+
+class Delivery:
+    """What one batch brings to each room, written to each member at once."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[Room[Client], list[bytes]] = {}
+        # The frames of those who get one of their own, with a request id.
+        self._personal: dict[tuple[Room[Client], Client], dict[int, bytes]] = {}
+
+    def add(
+        self, room: Room[Client], message: ChatMessage, send: Unconfirmed[Client] | None
+    ) -> bool:
+        """Adds a message; returns whether it will answer the send."""
+        frame_list = self._rooms.setdefault(room, [])
+        frame_list.append(frames.message(message))
+        if send is None:
+            return True
+        if send.client in room.replaying:
+            room.replaying[send.client][message.seq] = send.request_id
+            return True
+        if send.client not in room.members:
+            return False
+        if send.request_id is not None:
+            own = self._personal.setdefault((room, send.client), {})
+            own[len(frame_list) - 1] = frames.message(message, send.request_id)
+        return True
+
+    def write(self) -> None:
+        """Writes to each member all that its room got, as one piece."""
+        for room, frame_list in self._rooms.items():
+            shared = b"".join(frame_list)
+            for client in room.members:
+                own = self._personal.get((room, client)) if self._personal else None
+                client.write(shared if own is None else _merge(frame_list, own))
+        self._rooms.clear()
+        self._personal.clear()
+
+
+def _merge(shared: Sequence[bytes], own: dict[int, bytes]) -> bytes:
+    return b"".join(own.get(index, frame) for index, frame in enumerate(shared))

@@ -1,0 +1,90 @@
+"""What a client of the proxy is told when something is wrong.
+
+Two tables, and no others: `from_grpc` turns the status of a call into an error
+frame, which says whether a retry helps; `CloseCode` lists why a connection is
+closed, which says whether to connect again.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from grpclib import GRPCError, Status
+
+from gen.chat import Error, ErrorCode
+
+# A retry of the same request may succeed. All requests may be repeated safely.
+_RETRYABLE: Final = frozenset(
+    {
+        Status.UNAVAILABLE,
+        Status.DEADLINE_EXCEEDED,
+        Status.RESOURCE_EXHAUSTED,
+        Status.ABORTED,
+        Status.CANCELLED,
+    }
+)
+
+
+class CloseCode(IntEnum):
+    """Why a connection is closed.
+
+    RFC 6455, section 7.4, names those below 4000. Of the others, 4000 to 4499
+    mean "connect again", 4500 to 4999 "do not".
+    """
+
+    GOING_AWAY = 1001
+    """The proxy is about to stop. Connect again, perhaps to another one."""
+
+    MESSAGE_TOO_BIG = 1009
+    """A frame was so large that it was not even read. Do not send it again."""
+
+    SLOW_CONSUMER = 4008
+    """More waited for the client than may. Connect again, and resume."""
+
+
+class Refused(Exception):
+    """A request was refused.
+
+    Attributes:
+        error: what the client is told.
+    """
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def invalid(text: str) -> Error:
+    """A frame breaks a rule; the text names the field."""
+    return Error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message=text)
+
+
+def exhausted(text: str) -> Error:
+    """A limit was reached that a retry does not lift."""
+    return Error(code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED), message=text)
+
+
+def unavailable(text: str = "the chat server cannot be reached") -> Error:
+    """Not now; the same request may succeed later."""
+    return Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message=text, retryable=True)
+
+
+def internal() -> Error:
+    """A defect; the details are in the log."""
+    return Error(code=ErrorCode(ErrorCode.INTERNAL), message="internal error")
+
+
+def from_grpc(error: GRPCError, field: str) -> Error:
+    """Turns the status of a unary call into an error.
+
+    Args:
+        error: the status; INVALID_ARGUMENT begins with a path in the request.
+        field: the field of the frame that holds the request.
+    """
+    text = error.message or error.status.name
+    if error.status is Status.INVALID_ARGUMENT:
+        text = f"{field}.{text}"
+    return Error(
+        code=ErrorCode(error.status.value), message=text, retryable=error.status in _RETRYABLE
+    )

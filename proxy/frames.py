@@ -1,0 +1,50 @@
+"""Frames on the wire: JSON in a WebSocket text frame, ready to be written.
+
+A frame is built once and written to as many sockets as get it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import codec
+from gen.chat import ChatMessage, Error, ServerFrame
+
+_FIN_TEXT = 0x81
+_FIN_CLOSE = 0x88
+
+
+def encode(frame: ServerFrame) -> bytes:
+    """Turns a frame into bytes for the socket."""
+    return text_frame(codec.to_json(frame))
+
+
+def error(error: Error, request_id: str | None) -> bytes:
+    """The frame that answers what was refused."""
+    return encode(ServerFrame(error=error, request_id=request_id))
+
+
+def message(message: ChatMessage, request_id: str | None = None) -> bytes:
+    """The frame of a message."""
+    return encode(ServerFrame(chat_message=message, request_id=request_id))
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Frames a payload as one unmasked text message (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_FIN_TEXT, size)) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", _FIN_TEXT, 126, size) + payload
+    return struct.pack("!BBQ", _FIN_TEXT, 127, size) + payload
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Frames a close (RFC 6455, section 5.5.1).
+
+    Args:
+        code: the close code.
+        reason: at most 123 bytes of UTF-8.
+    """
+    payload = struct.pack("!H", code) + reason.encode()
+    return bytes((_FIN_CLOSE, len(payload))) + payload

@@ -1,0 +1,137 @@
+"""The rooms of a proxy's clients, and how far each was delivered: no I/O.
+
+A room is subscribed to upstream when the first client needs it and given up
+after the last::
+
+    joining --joined--> live --link lost--> joining (from the last position)
+       |                                       |
+       +--refused--> gone                      +--joined--> live
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from gen.chat import Error, Join, Joined
+
+Client = TypeVar("Client")
+
+
+class Room(Generic[Client]):
+    """One room that a client is in, or is about to enter.
+
+    Attributes:
+        room_id: its id.
+        join_ref: the reference of the `join` that was last sent upstream.
+        live: whether the server has answered it.
+        epoch: the epoch of its history, empty before it was first live.
+        last_seq: the position that was last delivered.
+        members: who gets the next message.
+        replaying: who is about to enter, and the request ids of messages that
+            they sent and will find in the replay, by position.
+        pins: how many clients are about to enter.
+        ready: ends with `None` once the room is live, or with why it cannot be.
+    """
+
+    __slots__ = (
+        "epoch",
+        "join_ref",
+        "last_seq",
+        "live",
+        "members",
+        "pins",
+        "ready",
+        "replaying",
+        "room_id",
+    )
+
+    def __init__(self, room_id: str) -> None:
+        self.room_id = room_id
+        self.join_ref = 0
+        self.live = False
+        self.epoch = ""
+        self.last_seq = 0
+        self.members: dict[Client, None] = {}
+        self.replaying: dict[Client, dict[int, str | None]] = {}
+        self.pins = 0
+        self.ready: asyncio.Future[Error | None] = asyncio.get_running_loop().create_future()
+
+    def joining(self, ref: int) -> Join:
+        """Notes that the room is asked for upstream; returns what to ask."""
+        self.join_ref = ref
+        self.live = False
+        if self.ready.done():
+            self.ready = asyncio.get_running_loop().create_future()
+        if not self.epoch:
+            return Join(self.room_id)
+        return Join(self.room_id, self.last_seq, self.epoch)
+
+    def joined(self, joined: Joined) -> bool:
+        """Notes the server's answer.
+
+        Returns:
+            Whether the members lost their place: what they have is not followed
+            by what they will get.
+        """
+        resumed = bool(self.epoch)
+        lost = resumed and not joined.recovered
+        if not resumed or lost:
+            self.epoch = joined.epoch
+            self.last_seq = joined.last_seq
+        self.live = True
+        self._end_wait(None)
+        return lost
+
+    def refused(self, error: Error) -> None:
+        """Notes that the server refused the join."""
+        self._end_wait(error)
+
+    def can_replay(self, join: Join, limit: int) -> bool:
+        """Whether all that a client missed can be replayed to it.
+
+        Args:
+            join: what the client has.
+            limit: how many messages may be replayed.
+        """
+        if join.after_seq is None or join.after_seq > self.last_seq:
+            return False
+        if join.epoch is not None and join.epoch != self.epoch:
+            return False
+        return self.last_seq - join.after_seq <= limit
+
+    def _end_wait(self, result: Error | None) -> None:
+        if not self.ready.done():
+            self.ready.set_result(result)
+
+
+class Rooms(Generic[Client]):
+    """The rooms that somebody is in or about to enter."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, Room[Client]] = {}
+
+    def __iter__(self) -> Iterator[Room[Client]]:
+        return iter(tuple(self._rooms.values()))
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def get(self, room_id: str) -> Room[Client] | None:
+        """Returns a room, if somebody is in it."""
+        return self._rooms.get(room_id)
+
+    def add(self, room_id: str) -> Room[Client]:
+        """Adds a room that is not there."""
+        room = self._rooms[room_id] = Room(room_id)
+        return room
+
+    def remove(self, room: Room[Client]) -> None:
+        """Removes a room."""
+        if self._rooms.get(room.room_id) is room:
+            del self._rooms[room.room_id]
+
+    def unused(self, room: Room[Client]) -> bool:
+        """Whether nobody needs the room any more."""
+        return not room.members and not room.pins and self._rooms.get(room.room_id) is room

@@ -1,0 +1,50 @@
+"""What is served where.
+
+==================  =====================================================
+``GET /``           the web client, or a chat connection if it asks for an
+                    upgrade to WebSocket
+``GET /static/*``   the parts of the web client
+``GET /healthz``    200 while the process is alive
+``GET /readyz``     200 while the chat server answers, else 503
+==================  =====================================================
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from proxy.upstream import Upstream
+from proxy.websocket import Connections
+
+CONNECTIONS: Final = web.AppKey("connections", Connections)
+UPSTREAM: Final = web.AppKey("upstream", Upstream)
+
+STATIC: Final = Path(__file__).parent / "static"
+_REVALIDATE: Final = {"Cache-Control": "no-cache"}
+
+
+def add_routes(app: web.Application) -> None:
+    """Adds the routes to an application."""
+    app.router.add_get("/", _root)
+    app.router.add_get("/healthz", _alive)
+    app.router.add_get("/readyz", _ready)
+    app.router.add_static("/static", STATIC)
+
+
+async def _root(request: web.Request) -> web.StreamResponse:
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        return await request.app[CONNECTIONS].handle(request)
+    return web.FileResponse(STATIC / "index.html", headers=_REVALIDATE)
+
+
+async def _alive(_: web.Request) -> web.Response:
+    return web.json_response({"status": "alive"})
+
+
+async def _ready(request: web.Request) -> web.Response:
+    if await request.app[UPSTREAM].healthy():
+        return web.json_response({"status": "ready"})
+    return web.json_response({"status": "upstream unavailable"}, status=503)

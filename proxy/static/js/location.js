@@ -1,0 +1,28 @@
+/** Addresses: the room in that of the page, and that of the chat connection. */
+
+/**
+ * @param {string} hash as `location.hash` gives it
+ * @returns {string} the room's name, or empty
+ */
+export function roomInHash(hash) {
+  try {
+    return decodeURIComponent(hash.slice(1));
+  } catch {
+    return '';
+  }
+}
+
+/** @param {string} room */
+export function hashOf(room) {
+  return `#${encodeURIComponent(room)}`;
+}
+
+/**
+ * @param {string} base address of the page
+ * @returns {string} where the same server takes WebSocket connections
+ */
+export function socketUrl(base) {
+  const url = new URL('./', base);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  return url.href;
+}

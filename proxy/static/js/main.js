@@ -1,0 +1,231 @@
+/** Puts the parts together: the store, the conversation with the server, the views, the address. */
+
+import { Connection } from './connection.js';
+import { hashOf, roomInHash, socketUrl } from './location.js';
+import { nameProblem } from './rules.js';
+import { loadOutbox, loadSettings, saveOutbox, saveSettings } from './storage.js';
+import { Store } from './store.js';
+import { Sync } from './sync.js';
+import { Announcer } from './view/announcer.js';
+import { BannerView } from './view/banner.js';
+import { ComposerView } from './view/composer.js';
+import { confirmLoss } from './view/confirm.js';
+import { byId } from './view/dom.js';
+import { Drawer } from './view/drawer.js';
+import { EntryView } from './view/entry.js';
+import { HeaderView } from './view/header.js';
+import { LogView } from './view/log.js';
+import { RoomsView } from './view/rooms.js';
+
+const FIRST_ROOM = 'general';
+/** What was read changes with every message; it need not be written so often. */
+const SAVE_MS = 300;
+/** A hidden page has no frames to render in, but its title counts. */
+const HIDDEN_RENDER_MS = 250;
+
+const store = new Store();
+let renderDue = false;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let saving;
+
+const connection = new Connection(socketUrl(document.baseURI), {
+  onOpen: () => sync.opened(),
+  onText: (text) => sync.receive(text),
+  onLost: (code) => sync.lost(code),
+  onLink: (link) => {
+    if (link.phase === 'open' && link.tries > 0) announcer.say('Connected again.');
+    store.link = link;
+    scheduleRender();
+  },
+});
+
+const sync = new Sync(store, {
+  send: (text) => connection.send(text),
+  drop: () => connection.drop(),
+  onChange: () => scheduleRender(),
+  onNew: (message) => {
+    const isHeard = message.room_id === store.currentId && message.sender_id !== store.self;
+    if (isHeard) announcer.sayMessage(message);
+  },
+});
+
+const announcer = new Announcer();
+const drawer = new Drawer();
+const entry = new EntryView(enter);
+const banner = new BannerView(() => connection.connect());
+const rooms = new RoomsView(() => drawer.close());
+const header = new HeaderView({
+  onLeave: () => void leave(store.currentId),
+  onRejoin: () => sync.rejoin(store.currentId),
+});
+const composer = new ComposerView({
+  onSend: (content) => {
+    log.toBottom();
+    sync.send(store.currentId, content);
+  },
+  onDraft: (draft) => {
+    if (store.current) store.current.draft = draft;
+  },
+});
+const log = new LogView({
+  onOlder: (roomId) => sync.loadOlder(roomId),
+  onRetry: (roomId, id) => {
+    sync.retry(roomId, id);
+    composer.focus();
+  },
+  onDiscard: (roomId, id) => {
+    store.discard(roomId, id);
+    scheduleRender();
+    composer.focus();
+  },
+  onPlace: noticeReading,
+});
+
+/** Renders once for all that changes until the next frame. */
+function scheduleRender() {
+  if (renderDue) return;
+  renderDue = true;
+  if (document.visibilityState === 'visible') requestAnimationFrame(renderIfDue);
+  else setTimeout(renderIfDue, HIDDEN_RENDER_MS);
+}
+
+function renderIfDue() {
+  if (renderDue) render();
+}
+
+function render() {
+  renderDue = false;
+  for (const view of [banner, rooms, header, composer, log]) view.render(store);
+  saveOutbox(store.outbox());
+  saving ??= setTimeout(save, SAVE_MS);
+}
+
+function save() {
+  clearTimeout(saving);
+  saving = undefined;
+  if (store.self) saveSettings(store.save());
+}
+
+/** @param {boolean} atBottom */
+function noticeReading(atBottom) {
+  const before = store.unreadTotal;
+  store.setReading(atBottom && document.visibilityState === 'visible');
+  if (store.unreadTotal !== before) scheduleRender();
+}
+
+/**
+ * Takes what the dialog asked for.
+ *
+ * @param {string} name empty when it was not asked for
+ * @param {string} room likewise
+ */
+function enter(name, room) {
+  if (name) store.self = name;
+  if (room) goTo(room);
+  else scheduleRender();
+  if (store.link.phase === 'idle') connection.connect();
+}
+
+/**
+ * Goes to a room by way of the address, so that Back leads back.
+ *
+ * @param {string} id
+ */
+function goTo(id) {
+  if (roomInHash(location.hash) === id) openRoom(id);
+  else location.hash = hashOf(id);
+}
+
+/** @param {string} id */
+function openRoom(id) {
+  store.addRoom(id);
+  store.select(id);
+  sync.settle();
+  render();
+  // On a touch screen focus would raise the keyboard over what one came to read.
+  if (matchMedia('(pointer: fine)').matches) composer.focus();
+  else header.focus();
+}
+
+function followAddress() {
+  const room = roomInHash(location.hash);
+  if (!room) return;
+  const problem = nameProblem(room, 'room name');
+  if (!store.self) entry.open('enter', { room, problem });
+  else if (problem) entry.open('join', { room, problem });
+  else openRoom(room);
+}
+
+/** @param {string} id */
+async function leave(id) {
+  const unsent = store.rooms.get(id)?.pending.length ?? 0;
+  const what = unsent === 1 ? 'A message is' : `${unsent} messages are`;
+  if (unsent && !(await confirmLoss(`${what} not sent yet and will be lost.`))) return;
+  sync.leave(id);
+  const next = store.currentId;
+  history.replaceState(null, '', next ? hashOf(next) : location.pathname + location.search);
+  render();
+  if (next) composer.focus();
+  else entry.open('join');
+}
+
+/** The network or the page woke up: waits are cut short, and a dead connection found. */
+function wake() {
+  if (store.link.phase === 'waiting') connection.connect();
+  sync.probe();
+  scheduleRender();
+}
+
+function seen() {
+  if (document.visibilityState === 'visible') {
+    wake();
+    render();
+  } else {
+    store.setReading(false);
+    save();
+  }
+}
+
+/** @param {KeyboardEvent} event */
+function pressed(event) {
+  if (document.querySelector('dialog[open]')) return;
+  if (event.key === 'Escape' && drawer.isOpen) drawer.close();
+  const step = event.altKey ? { ArrowUp: -1, ArrowDown: 1 }[event.key] : undefined;
+  if (step === undefined) return;
+  event.preventDefault();
+  const id = store.neighbour(step);
+  if (id) goTo(id);
+}
+
+function listen() {
+  addEventListener('hashchange', followAddress);
+  addEventListener('online', wake);
+  addEventListener('offline', () => {
+    sync.probe();
+    scheduleRender();
+  });
+  addEventListener('pagehide', save);
+  addEventListener('keydown', pressed);
+  document.addEventListener('visibilitychange', seen);
+  byId('join', HTMLButtonElement).addEventListener('click', () => entry.open('join'));
+  byId('rename', HTMLButtonElement).addEventListener('click', () => {
+    entry.open('rename', { name: store.self });
+  });
+}
+
+function start() {
+  listen();
+  const saved = loadSettings();
+  store.restore(saved, loadOutbox());
+  if (nameProblem(saved.name, 'name')) store.self = '';
+  const room = roomInHash(location.hash) || saved.current || (saved.rooms[0]?.id ?? '');
+  const problem = room && nameProblem(room, 'room name');
+  if (!store.self || !room || problem) {
+    entry.open('enter', { name: store.self, room: room || FIRST_ROOM, problem });
+    return;
+  }
+  document.body.classList.remove('outside');
+  enter('', room);
+}
+
+start();

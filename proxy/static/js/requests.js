@@ -1,0 +1,62 @@
+/**
+ * The requests that are not answered yet, by their request_id.
+ *
+ * @typedef {object} Asked
+ * @property {'send' | 'join' | 'history' | 'leave' | 'probe'} kind
+ * @property {string} roomId empty where it is about no room
+ * @property {string} messageId empty where it is about no message
+ * @property {number} at milliseconds of `Date.now()`
+ * @property {number} deadline when the connection counts as dead without an answer
+ */
+
+/** How long a request may go unanswered before it is called slow. */
+export const SLOW_MS = 3_000;
+/** And before the connection is taken for dead. */
+export const DEAD_MS = 30_000;
+
+export class Requests {
+  #count = 0;
+  /** @type {Map<string, Asked>} */
+  #open = new Map();
+
+  /**
+   * @param {{kind: Asked['kind'], roomId?: string, messageId?: string}} about
+   * @param {number} patience milliseconds
+   * @returns {string} the request_id; none comes twice, so that a late answer fits nothing else
+   */
+  add({ kind, roomId = '', messageId = '' }, patience = DEAD_MS) {
+    this.#count += 1;
+    const requestId = `r${this.#count}`;
+    const at = Date.now();
+    this.#open.set(requestId, { kind, roomId, messageId, at, deadline: at + patience });
+    return requestId;
+  }
+
+  /**
+   * Takes out the request that an answer belongs to.
+   *
+   * @param {string} requestId
+   * @returns {Asked | undefined}
+   */
+  take(requestId) {
+    const asked = this.#open.get(requestId);
+    this.#open.delete(requestId);
+    return asked;
+  }
+
+  clear() {
+    this.#open.clear();
+  }
+
+  /** @returns {boolean} whether one has waited so long that the user should know */
+  get slow() {
+    const now = Date.now();
+    return [...this.#open.values()].some(({ at }) => now - at > SLOW_MS);
+  }
+
+  /** @returns {boolean} whether one has waited so long that no answer will come */
+  get dead() {
+    const now = Date.now();
+    return [...this.#open.values()].some(({ deadline }) => now > deadline);
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * What may be sent, checked before it is: the server's rules in the words of a
+ * person. Each check returns the problem, or an empty string.
+ */
+
+import { CONTENT_BYTES, NAME_CHARACTERS } from './protocol.js';
+
+const encoder = new TextEncoder();
+
+/**
+ * Checks a user's or a room's name.
+ *
+ * @param {string} value
+ * @param {string} noun what it names, for the message
+ * @returns {string}
+ */
+export function nameProblem(value, noun) {
+  const length = [...value].length;
+  if (length === 0) return `Enter a ${noun}.`;
+  if (length > NAME_CHARACTERS) {
+    return `A ${noun} has at most ${NAME_CHARACTERS} characters; this one has ${length}.`;
+  }
+  if (/\p{Cc}/u.test(value)) return `A ${noun} has no tabs or other control characters.`;
+  if (/\p{Cs}/u.test(value)) return `This ${noun} contains half a character.`;
+  return '';
+}
+
+/**
+ * Checks the text of a message.
+ *
+ * @param {string} content
+ * @returns {string}
+ */
+export function contentProblem(content) {
+  if (content.includes('\0')) return 'A message has no NUL characters.';
+  if (/\p{Cs}/u.test(content)) return 'This message contains half a character.';
+  const excess = contentBytes(content) - CONTENT_BYTES;
+  return excess > 0 ? `Too long by ${excess.toLocaleString('en')} bytes.` : '';
+}
+
+/**
+ * Counts bytes as the limit does: of UTF-8.
+ *
+ * @param {string} content
+ * @returns {number}
+ */
+export function contentBytes(content) {
+  return encoder.encode(content).length;
+}
+
+/**
+ * Takes off what a person did not mean to send: blank lines before the text and
+ * blanks after it. Indentation of the first line stays.
+ *
+ * @param {string} draft
+ * @returns {string} empty when there is nothing to send
+ */
+export function tidy(draft) {
+  return draft.replace(/^(?:[^\S\n]*\n)+/, '').trimEnd();
+}

@@ -1,0 +1,199 @@
+/**
+ * All that the page shows, and the only place where it changes: who one is, the
+ * rooms, which one is looked at, and how the connection fares. Pure: no network,
+ * no page, no clock.
+ *
+ * @typedef {import('./protocol.js').ChatMessage} ChatMessage
+ * @typedef {import('./room.js').Room} Room
+ * @typedef {import('./room.js').Pending} Pending
+ *
+ * @typedef {object} Link the connection, as far as a person cares
+ * @property {'idle' | 'connecting' | 'open' | 'waiting' | 'ended'} phase
+ * @property {number} tries how often in a row it could not be made
+ * @property {number} retryAt milliseconds of `Date.now()`, while waiting
+ * @property {string} reason what the server said when it ended it
+ *
+ * @typedef {object} Saved what outlives the page
+ * @property {string} name
+ * @property {string} current
+ * @property {{id: string, epoch: string, readSeq: number | null}[]} rooms
+ */
+
+import { applyMessage, createRoom, trim, unread } from './room.js';
+
+export class Store {
+  self = '';
+  currentId = '';
+  /** Whether the newest message of the current room is in view. */
+  reading = false;
+  /** @type {Map<string, Room>} in the order of joining */
+  rooms = new Map();
+  /** @type {Link} */
+  link = { phase: 'idle', tries: 0, retryAt: 0, reason: '' };
+  /** Why the server, though connected, does not do what it was asked; or empty. */
+  trouble = '';
+
+  /** @returns {Room | undefined} */
+  get current() {
+    return this.rooms.get(this.currentId);
+  }
+
+  /** @returns {number} unread messages in all rooms */
+  get unreadTotal() {
+    return [...this.rooms.values()].reduce((sum, room) => sum + unread(room), 0);
+  }
+
+  /**
+   * @param {string} id
+   * @param {{epoch?: string, readSeq?: number | null}} [saved]
+   * @returns {Room} the room, new or known
+   */
+  addRoom(id, saved) {
+    const room = this.rooms.get(id) ?? createRoom(id, saved);
+    this.rooms.set(id, room);
+    return room;
+  }
+
+  /**
+   * Takes a room out. The one after it becomes the current one, or else the one before.
+   *
+   * @param {string} id
+   */
+  removeRoom(id) {
+    const next = this.neighbour(1) || this.neighbour(-1);
+    this.rooms.delete(id);
+    if (id === this.currentId) this.select(next);
+  }
+
+  /**
+   * @param {number} step 1 for the room below the current one, -1 for the one above
+   * @returns {string} its id, or empty at the end of the list
+   */
+  neighbour(step) {
+    const ids = [...this.rooms.keys()];
+    const index = ids.indexOf(this.currentId);
+    return index < 0 ? '' : (ids[index + step] ?? '');
+  }
+
+  /**
+   * Makes a known room the one that is looked at.
+   *
+   * @param {string} id of a known room, or empty for none
+   */
+  select(id) {
+    if (id === this.currentId) return;
+    if (this.current) this.current.markSeq = null;
+    this.currentId = id;
+    this.reading = false;
+    const room = this.current;
+    if (room && unread(room) > 0) room.markSeq ??= room.readSeq;
+  }
+
+  /**
+   * Tells whether a person sees the newest message of the current room.
+   *
+   * @param {boolean} reading
+   */
+  setReading(reading) {
+    this.reading = reading;
+    this.#markRead();
+  }
+
+  #markRead() {
+    const room = this.current;
+    if (room?.loaded && this.reading && room.readSeq !== null) room.readSeq = room.lastSeq;
+  }
+
+  /**
+   * Takes a message from the server.
+   *
+   * @param {ChatMessage} message
+   * @returns {boolean} whether it is shown now and was not before
+   */
+  receive(message) {
+    const room = this.rooms.get(message.room_id);
+    if (!room) return false;
+    const { readSeq, markSeq } = room;
+    const caughtUp = unread(room) === 0;
+    const added = applyMessage(room, message, this.self);
+    this.#markRead();
+    if (unread(room) > 0) room.markSeq = caughtUp ? readSeq : (markSeq ?? readSeq);
+    if (room.id !== this.currentId || this.reading) trim(room);
+    return added;
+  }
+
+  /**
+   * Puts a message of one's own under the others, to be sent.
+   *
+   * @param {string} roomId
+   * @param {string} id
+   * @param {string} content
+   * @param {string} created RFC 3339
+   */
+  compose(roomId, id, content, created) {
+    const room = this.addRoom(roomId);
+    room.markSeq = null;
+    room.pending.push({
+      id,
+      room_id: roomId,
+      sender_id: this.self,
+      content,
+      created,
+      state: 'sending',
+      error: '',
+      inFlight: false,
+    });
+  }
+
+  /**
+   * Changes a message that is not confirmed. One that was confirmed meanwhile stays as it is.
+   *
+   * @param {string} roomId
+   * @param {string} id
+   * @param {Partial<Pick<Pending, 'state' | 'error' | 'inFlight'>>} change
+   */
+  amend(roomId, id, change) {
+    const room = this.rooms.get(roomId);
+    if (!room) return;
+    room.pending = room.pending.map((pending) =>
+      pending.id === id ? { ...pending, ...change } : pending,
+    );
+  }
+
+  /**
+   * Drops a message that is not confirmed.
+   *
+   * @param {string} roomId
+   * @param {string} id
+   */
+  discard(roomId, id) {
+    const room = this.rooms.get(roomId);
+    if (room) room.pending = room.pending.filter((pending) => pending.id !== id);
+  }
+
+  /** @returns {Saved} */
+  save() {
+    const rooms = [...this.rooms.values()].map(({ id, epoch, readSeq }) => ({ id, epoch, readSeq }));
+    return { name: this.self, current: this.currentId, rooms };
+  }
+
+  /** @returns {Pending[]} what is not confirmed, of all rooms */
+  outbox() {
+    return [...this.rooms.values()].flatMap((room) => room.pending);
+  }
+
+  /**
+   * Takes up what an earlier page saved.
+   *
+   * @param {Saved} saved
+   * @param {Pending[]} outbox
+   */
+  restore(saved, outbox) {
+    this.self = saved.name;
+    for (const { id, epoch, readSeq } of saved.rooms) this.addRoom(id, { epoch, readSeq });
+    for (const pending of outbox) {
+      this.addRoom(pending.room_id).pending.push({ ...pending, inFlight: false });
+    }
+    if (this.rooms.has(saved.current)) this.select(saved.current);
+  }
+}

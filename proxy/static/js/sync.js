@@ -1,0 +1,314 @@
+/**
+ * The conversation with the server. It compares what the store holds with what it
+ * should hold, and asks for the difference: rooms to join, pages to load, gaps to
+ * fill, messages to send. Every event leads to the same comparison, so that a lost
+ * connection, a refusal or a replaced history needs no path of its own.
+ *
+ * @typedef {import('./protocol.js').ChatMessage} ChatMessage
+ * @typedef {import('./protocol.js').ErrorBody} ErrorBody
+ * @typedef {import('./protocol.js').ServerFrame} ServerFrame
+ * @typedef {import('./requests.js').Asked} Asked
+ * @typedef {import('./room.js').Pending} Pending
+ * @typedef {import('./room.js').Room} Room
+ * @typedef {import('./store.js').Store} Store
+ *
+ * @typedef {object} Outlets
+ * @property {(text: string) => boolean} send
+ * @property {() => void} drop gives the connection up
+ * @property {() => void} onChange the store changed
+ * @property {(message: ChatMessage) => void} onNew a message came that was not there
+ */
+
+import { Holds } from './holds.js';
+import { newId, parseFrame, request, TOO_BIG } from './protocol.js';
+import { Requests } from './requests.js';
+import { applyDisconnect, applyHistory, applyJoined, missingHistory, resumePosition } from './room.js';
+import { contentBytes } from './rules.js';
+
+/** How long an answer may take that is asked for only to see whether one comes. */
+export const PROBE_MS = 8_000;
+const WATCH_MS = 1_000;
+
+const SLOW = 'The server is slow to answer. What you send is kept.';
+
+export class Sync {
+  #store;
+  #out;
+  #holds;
+  #requests = new Requests();
+  #isOpen = false;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #watch;
+
+  /**
+   * @param {Store} store
+   * @param {Outlets} outlets
+   * @param {{random?: () => number}} [options]
+   */
+  constructor(store, outlets, { random = Math.random } = {}) {
+    this.#store = store;
+    this.#out = outlets;
+    this.#holds = new Holds(() => this.settle(), random);
+  }
+
+  /** Takes a new connection. */
+  opened() {
+    this.#isOpen = true;
+    this.#watch = setInterval(() => this.#watchAnswers(), WATCH_MS);
+    this.settle();
+  }
+
+  /**
+   * Takes the loss of the connection.
+   *
+   * @param {number} code the close code
+   */
+  lost(code) {
+    this.#isOpen = false;
+    clearInterval(this.#watch);
+    if (code === TOO_BIG) this.#failLargest();
+    this.#requests.clear();
+    this.#holds.clear();
+    this.#store.rooms.forEach(applyDisconnect);
+    this.#store.trouble = '';
+    this.#out.onChange();
+  }
+
+  /** Sent again and again, a message that is too big would close every connection. */
+  #failLargest() {
+    const largest = this.#store
+      .outbox()
+      .filter((pending) => pending.inFlight)
+      .sort((a, b) => contentBytes(b.content) - contentBytes(a.content))[0];
+    if (largest) this.#fail(largest.room_id, largest.id, 'Too big for the server.');
+  }
+
+  /**
+   * Sends a message of one's own, now or as soon as there is a connection.
+   *
+   * @param {string} roomId
+   * @param {string} content
+   */
+  send(roomId, content) {
+    this.#store.compose(roomId, newId(), content, new Date().toISOString());
+    this.settle();
+  }
+
+  /**
+   * Sends a failed message again, under the same id: it cannot come out twice.
+   *
+   * @param {string} roomId
+   * @param {string} id
+   */
+  retry(roomId, id) {
+    this.#store.amend(roomId, id, { state: 'sending', error: '', inFlight: false });
+    this.settle();
+  }
+
+  /** @param {string} roomId */
+  leave(roomId) {
+    this.#store.removeRoom(roomId);
+    this.#holds.release(roomId);
+    if (this.#isOpen) this.#ask(request.leave(roomId), { kind: 'leave', roomId });
+    this.settle();
+  }
+
+  /**
+   * Asks for the page before the oldest message that is loaded.
+   *
+   * @param {string} roomId
+   */
+  loadOlder(roomId) {
+    const room = this.#store.rooms.get(roomId);
+    if (!room) return;
+    room.wantsOlder = true;
+    room.historyError = '';
+    this.settle();
+  }
+
+  /**
+   * Joins again a room that was refused.
+   *
+   * @param {string} roomId
+   */
+  rejoin(roomId) {
+    const room = this.#store.rooms.get(roomId);
+    if (room?.phase !== 'refused') return;
+    room.phase = 'idle';
+    room.error = '';
+    this.settle();
+  }
+
+  /** Finds out whether the connection is alive: after a sleep, or a change of network. */
+  probe() {
+    if (!this.#isOpen || !this.#store.self) return;
+    this.#ask(request.user(this.#store.self), { kind: 'probe' }, PROBE_MS);
+  }
+
+  /** Asks for all that is missing. Call it after each change of the store. */
+  settle() {
+    if (this.#isOpen) {
+      const { current, rooms } = this.#store;
+      if (current) this.#settleRoom(current);
+      for (const room of rooms.values()) this.#settleRoom(room);
+    }
+    this.#out.onChange();
+  }
+
+  /** @param {Room} room */
+  #settleRoom(room) {
+    if (room.phase === 'refused' || this.#holds.holds(room.id)) return;
+    if (room.phase === 'idle') this.#join(room);
+    this.#askHistory(room);
+    for (const pending of room.pending) {
+      if (pending.state === 'sending' && !pending.inFlight) this.#sendPending(pending);
+    }
+  }
+
+  /** @param {Room} room */
+  #join(room) {
+    room.phase = 'joining';
+    const position = resumePosition(room);
+    this.#ask(request.join(room.id, position), { kind: 'join', roomId: room.id });
+  }
+
+  /** @param {Room} room */
+  #askHistory(room) {
+    const missing = missingHistory(room, room.id === this.#store.currentId);
+    if (!missing) return;
+    const payload = request.history(room.id, missing.range, missing.limit);
+    const requestId = this.#ask(payload, { kind: 'history', roomId: room.id });
+    room.request = { ...missing, requestId };
+  }
+
+  /** @param {Pending} pending */
+  #sendPending(pending) {
+    this.#store.amend(pending.room_id, pending.id, { inFlight: true });
+    this.#ask(request.send(pending), {
+      kind: 'send',
+      roomId: pending.room_id,
+      messageId: pending.id,
+    });
+  }
+
+  /**
+   * @param {object} payload
+   * @param {Parameters<Requests['add']>[0]} about
+   * @param {number} [patience] milliseconds until the connection counts as dead
+   * @returns {string} the request_id
+   */
+  #ask(payload, about, patience) {
+    const requestId = this.#requests.add(about, patience);
+    this.#out.send(JSON.stringify({ request_id: requestId, ...payload }));
+    return requestId;
+  }
+
+  /**
+   * Takes what the server sent.
+   *
+   * @param {string} text
+   */
+  receive(text) {
+    const frame = parseFrame(text);
+    if (!frame) return;
+    const asked = this.#requests.take(frame.requestId);
+    if (asked && frame.kind !== 'error') this.#succeeded(asked);
+    this.#take(frame, asked);
+    this.settle();
+  }
+
+  /**
+   * @param {ServerFrame} frame
+   * @param {Asked | undefined} asked the request that it answers
+   */
+  #take(frame, asked) {
+    switch (frame.kind) {
+      case 'chat_message':
+        if (this.#store.receive(frame.body)) this.#out.onNew(frame.body);
+        return;
+      case 'joined':
+        this.#withRoom(frame.body.room_id, (room) => applyJoined(room, frame.body));
+        return;
+      case 'chat_history':
+        this.#withRoom(asked?.roomId ?? '', (room) => {
+          if (room.request?.requestId === frame.requestId) applyHistory(room, frame.body);
+        });
+        return;
+      case 'error':
+        this.#takeError(frame.body, asked);
+    }
+  }
+
+  /**
+   * @param {string} roomId
+   * @param {(room: Room) => void} change
+   */
+  #withRoom(roomId, change) {
+    const room = this.#store.rooms.get(roomId);
+    if (room) change(room);
+  }
+
+  /** @param {Asked} asked */
+  #succeeded(asked) {
+    this.#store.trouble = '';
+    this.#holds.release(asked.roomId);
+  }
+
+  /**
+   * @param {ErrorBody} error
+   * @param {Asked | undefined} asked
+   */
+  #takeError(error, asked) {
+    if (asked?.kind === 'probe' || asked?.kind === 'leave') return;
+    if (!asked || error.retryable) this.#store.trouble = error.message;
+    if (!asked) return;
+    if (error.retryable) this.#undo(asked);
+    else this.#refuse(asked, error.message);
+  }
+
+  /**
+   * Puts back what may succeed later, to be asked again after a wait.
+   *
+   * @param {Asked} asked
+   */
+  #undo({ kind, roomId, messageId }) {
+    this.#withRoom(roomId, (room) => {
+      if (kind === 'join' && room.phase === 'joining') room.phase = 'idle';
+      if (kind === 'history') room.request = null;
+    });
+    if (kind === 'send') this.#store.amend(roomId, messageId, { inFlight: false });
+    this.#holds.hold(roomId);
+  }
+
+  /**
+   * @param {Asked} asked
+   * @param {string} reason
+   */
+  #refuse({ kind, roomId, messageId }, reason) {
+    if (kind === 'send') this.#fail(roomId, messageId, reason);
+    this.#withRoom(roomId, (room) => {
+      if (kind === 'join') Object.assign(room, { phase: 'refused', error: reason });
+      if (kind === 'history') Object.assign(room, { request: null, historyError: reason });
+    });
+  }
+
+  /**
+   * @param {string} roomId
+   * @param {string} messageId
+   * @param {string} reason
+   */
+  #fail(roomId, messageId, reason) {
+    this.#store.amend(roomId, messageId, { state: 'failed', error: reason, inFlight: false });
+  }
+
+  #watchAnswers() {
+    if (this.#requests.dead) {
+      this.#out.drop();
+      return;
+    }
+    const { slow } = this.#requests;
+    if (slow === (this.#store.trouble === SLOW)) return;
+    this.#store.trouble = slow ? SLOW : '';
+    this.#out.onChange();
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * Speaks to screen readers, and to nobody else: new messages as they come, and that
+ * the connection is back. History is never read out, which is why the log itself is
+ * no live region.
+ *
+ * @typedef {import('../protocol.js').ChatMessage} ChatMessage
+ */
+
+import { byId } from './dom.js';
+
+/** Messages that come together within this time are told together. */
+const TOGETHER_MS = 400;
+/** More than so many together are only counted. */
+const MOST = 3;
+const CHARACTERS = 300;
+/** How long a text stays: one that browses the page should not meet it twice for long. */
+const STAY_MS = 8_000;
+
+export class Announcer {
+  #region = byId('announcer', HTMLElement);
+  /** @type {ChatMessage[]} */
+  #waiting = [];
+
+  /** @param {string} text */
+  say(text) {
+    const line = document.createElement('p');
+    line.textContent = text;
+    this.#region.append(line);
+    setTimeout(() => line.remove(), STAY_MS);
+  }
+
+  /** @param {ChatMessage} message */
+  sayMessage(message) {
+    this.#waiting.push(message);
+    if (this.#waiting.length === 1) setTimeout(() => this.#sayWaiting(), TOGETHER_MS);
+  }
+
+  #sayWaiting() {
+    const messages = this.#waiting;
+    this.#waiting = [];
+    if (messages.length > MOST) {
+      this.say(`${messages.length} new messages`);
+      return;
+    }
+    for (const { sender_id: sender, content } of messages) {
+      this.say(`${sender}: ${content.slice(0, CHARACTERS)}`);
+    }
+  }
+}

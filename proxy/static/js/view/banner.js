@@ -1,0 +1,71 @@
+/**
+ * What is wrong with the connection, and what can be done. Its text is a live
+ * region; the seconds until the next try are not part of it.
+ *
+ * @typedef {import('../store.js').Link} Link
+ * @typedef {import('../store.js').Store} Store
+ */
+
+import { byId, setText } from './dom.js';
+
+/** A wait that is shorter is over before it is read. */
+const SHORT_MS = 1_500;
+
+export class BannerView {
+  #banner = byId('banner', HTMLElement);
+  #text = byId('banner-text', HTMLElement);
+  #wait = byId('banner-wait', HTMLElement);
+  #button = byId('reconnect', HTMLButtonElement);
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #ticking;
+  #retryAt = 0;
+
+  /** @param {() => void} onReconnect */
+  constructor(onReconnect) {
+    this.#button.addEventListener('click', onReconnect);
+  }
+
+  /** @param {Store} store */
+  render({ link, trouble }) {
+    const text = textOf(link, trouble);
+    setText(this.#text, text);
+    this.#banner.hidden = text === '';
+    this.#banner.dataset.kind = link.phase === 'ended' ? 'error' : 'notice';
+    const long = link.phase === 'waiting' && link.retryAt - Date.now() > SHORT_MS;
+    this.#button.hidden = !(link.phase === 'ended' || (link.phase === 'waiting' && (long || this.#isCounting(link))));
+    setText(this.#button, link.phase === 'ended' ? 'Connect again' : 'Reconnect now');
+    this.#count(this.#button.hidden || link.phase === 'ended' ? 0 : link.retryAt);
+  }
+
+  /** @param {Link} link */
+  #isCounting(link) {
+    return this.#retryAt === link.retryAt;
+  }
+
+  /** @param {number} retryAt milliseconds of `Date.now()`; 0 for none */
+  #count(retryAt) {
+    if (retryAt === this.#retryAt) return;
+    this.#retryAt = retryAt;
+    clearInterval(this.#ticking);
+    if (retryAt) this.#ticking = setInterval(() => this.#tick(), 1_000);
+    this.#tick();
+  }
+
+  #tick() {
+    const seconds = Math.max(1, Math.ceil((this.#retryAt - Date.now()) / 1_000));
+    setText(this.#wait, this.#retryAt ? `Next try in ${seconds} s.` : '');
+  }
+}
+
+/**
+ * @param {Link} link
+ * @param {string} trouble
+ * @returns {string} empty when all is well
+ */
+function textOf({ phase, tries, reason }, trouble) {
+  if (phase === 'open') return trouble;
+  if (phase === 'ended') return `The server ended this connection: ${reason}.`;
+  if (tries === 0) return '';
+  const what = navigator.onLine ? 'Connection lost.' : 'You are offline.';
+  return `${what} Reconnecting… What you send is kept.`;
+}

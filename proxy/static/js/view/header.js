@@ -1,0 +1,33 @@
+/**
+ * The head of the page and of the room: title, what is wrong with the room.
+ *
+ * @typedef {import('../store.js').Store} Store
+ */
+
+import { byId, setText } from './dom.js';
+
+export class HeaderView {
+  #title = byId('room-title', HTMLElement);
+  #leave = byId('leave', HTMLButtonElement);
+  #error = byId('room-error', HTMLElement);
+  #errorText = byId('room-error-text', HTMLElement);
+
+  /** @param {{onLeave: () => void, onRejoin: () => void}} handlers */
+  constructor({ onLeave, onRejoin }) {
+    this.#leave.addEventListener('click', onLeave);
+    byId('rejoin', HTMLButtonElement).addEventListener('click', onRejoin);
+  }
+
+  focus() {
+    this.#title.focus();
+  }
+
+  /** @param {Store} store */
+  render({ current: room, unreadTotal }) {
+    document.title = `${unreadTotal ? `(${unreadTotal}) ` : ''}${room ? `${room.id} · ` : ''}Chat`;
+    setText(this.#title, room?.id ?? 'No room');
+    this.#leave.hidden = !room;
+    this.#error.hidden = !room?.error;
+    setText(this.#errorText, room?.error ? `You are not in this room. ${room.error}` : '');
+  }
+}

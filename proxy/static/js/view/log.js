@@ -1,0 +1,225 @@
+/**
+ * The messages of the current room, and the place in them. The place is kept by
+ * hand: at the bottom it sticks to the newest message, anywhere else to the first
+ * message in view, whatever is added, taken away or resized above it.
+ *
+ * @typedef {import('../room.js').Room} Room
+ * @typedef {import('../store.js').Store} Store
+ * @typedef {import('../timeline.js').Line} Line
+ *
+ * @typedef {object} Place
+ * @property {string} key of the line
+ * @property {number} top its distance from the top of the view, in pixels
+ *
+ * @typedef {object} Handlers
+ * @property {(roomId: string) => void} onOlder
+ * @property {(roomId: string, id: string) => void} onRetry
+ * @property {(roomId: string, id: string) => void} onDiscard
+ * @property {(atBottom: boolean) => void} onPlace
+ */
+
+import { unread } from '../room.js';
+import { timeline } from '../timeline.js';
+import { arrange, byId, setText } from './dom.js';
+import { createLine, updateLine } from './message.js';
+
+/** So close to the bottom, in pixels, counts as at the bottom. */
+const BOTTOM = 40;
+/** So close to the top, older messages are loaded. */
+const TOP = 400;
+/** So much of the log stays above the mark of new messages. */
+const ABOVE_MARK = 72;
+
+export class LogView {
+  #scroller = byId('log', HTMLElement);
+  #list = byId('messages', HTMLOListElement);
+  #older = byId('older', HTMLElement);
+  #olderButton = byId('load-older', HTMLButtonElement);
+  #olderText = byId('older-text', HTMLElement);
+  #blank = byId('blank', HTMLElement);
+  #jump = byId('jump', HTMLButtonElement);
+  #handlers;
+  #roomId = '';
+  /** @type {Map<string, HTMLElement>} */
+  #elements = new Map();
+  /** @type {Map<string, Place | null>} where each room was left; null: at the bottom */
+  #places = new Map();
+  #atBottom = true;
+  #placed = false;
+  #canLoad = false;
+
+  /** @param {Handlers} handlers */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    this.#list.addEventListener('click', (event) => this.#clicked(event));
+    this.#olderButton.addEventListener('click', () => handlers.onOlder(this.#roomId));
+    this.#jump.addEventListener('click', () => this.#jumped());
+    const observer = new ResizeObserver(() => this.#resized());
+    observer.observe(this.#scroller);
+    observer.observe(this.#list);
+  }
+
+  /** Goes to the newest message. */
+  toBottom() {
+    this.#atBottom = true;
+    this.#placed = true;
+    this.#stick();
+  }
+
+  /** @param {Store} store */
+  render(store) {
+    const room = store.current;
+    const place = this.#enter(room?.id ?? '');
+    if (!room?.loaded) this.#placed = false;
+    const keep = place ?? (this.#atBottom ? null : this.#firstInView());
+    this.#fill(room ? timeline(room, store.self) : []);
+    this.#describe(room);
+    this.#restore(room, keep);
+    this.#showJump(room);
+    this.#canLoad = isReady(room) && !room.historyError;
+    this.#loadAtTop();
+    this.#handlers.onPlace(this.#placed && this.#atBottom);
+  }
+
+  /**
+   * @param {string} roomId
+   * @returns {Place | null} where it was left, when another room was shown until now
+   */
+  #enter(roomId) {
+    if (roomId === this.#roomId) return null;
+    this.#places.set(this.#roomId, this.#atBottom ? null : this.#firstInView());
+    const place = this.#places.get(roomId) ?? null;
+    this.#roomId = roomId;
+    this.#elements.clear();
+    this.#placed = place !== null;
+    this.#atBottom = place === null;
+    return place;
+  }
+
+  /** @param {Line[]} lines */
+  #fill(lines) {
+    const elements = new Map(
+      lines.map((line) => [line.key, this.#elements.get(line.key) ?? createLine(line)]),
+    );
+    for (const line of lines) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line);
+    arrange(this.#list, [...elements.values()]);
+    this.#elements = elements;
+  }
+
+  /** @param {Room | undefined} room */
+  #describe(room) {
+    const busy = room?.request?.kind === 'older' || room?.request?.kind === 'fill';
+    const problem = room?.historyError ?? '';
+    this.#older.hidden = !room || (!room.hasOlder && !problem) || (!room.loaded && !problem);
+    this.#olderButton.hidden = busy;
+    setText(this.#olderButton, problem ? 'Try again' : 'Load older messages');
+    setText(this.#olderText, problem || (busy ? 'Loading older messages…' : ''));
+    this.#blank.hidden = this.#elements.size > 0 || problem !== '';
+    setText(this.#blank, blankText(room));
+  }
+
+  /**
+   * @param {Room | undefined} room
+   * @param {Place | null} place
+   */
+  #restore(room, place) {
+    if (!this.#placed && room?.loaded) {
+      this.#placed = true;
+      this.#firstPlace();
+    } else if (this.#atBottom || !this.#placed) this.#stick();
+    else this.#stay(place);
+  }
+
+  /** A room opens where its new messages begin; without any, at the bottom. */
+  #firstPlace() {
+    this.#stick();
+    const mark = this.#elements.get('mark');
+    if (mark) this.#scroller.scrollTop = Math.min(this.#scroller.scrollTop, mark.offsetTop - ABOVE_MARK);
+    this.#atBottom = this.#isAtBottom();
+  }
+
+  #stick() {
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+
+  /** @param {Place | null} place */
+  #stay(place) {
+    const element = place && this.#elements.get(place.key);
+    if (element) this.#scroller.scrollTop += this.#topOf(element) - place.top;
+    this.#atBottom = this.#isAtBottom();
+  }
+
+  /** @returns {Place | null} */
+  #firstInView() {
+    for (const [key, element] of this.#elements) {
+      if (!element.classList.contains('message')) continue;
+      const top = this.#topOf(element);
+      if (top + element.offsetHeight > 0) return { key, top };
+    }
+    return null;
+  }
+
+  /** @param {HTMLElement} element */
+  #topOf(element) {
+    return element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
+  }
+
+  #isAtBottom() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+    return scrollHeight - scrollTop - clientHeight < BOTTOM;
+  }
+
+  #scrolled() {
+    this.#atBottom = this.#isAtBottom();
+    this.#loadAtTop();
+    this.#handlers.onPlace(this.#placed && this.#atBottom);
+  }
+
+  #resized() {
+    if (this.#atBottom) this.#stick();
+  }
+
+  #loadAtTop() {
+    if (!this.#canLoad || !this.#placed || this.#scroller.scrollTop > TOP) return;
+    this.#canLoad = false;
+    this.#handlers.onOlder(this.#roomId);
+  }
+
+  #jumped() {
+    this.toBottom();
+    this.#scroller.focus({ preventScroll: true });
+  }
+
+  /** @param {Room | undefined} room */
+  #showJump(room) {
+    const count = room ? unread(room) : 0;
+    this.#jump.hidden = this.#atBottom || !room?.loaded;
+    setText(this.#jump, count > 0 ? `${count} new ${count === 1 ? 'message' : 'messages'}` : 'Newest');
+    this.#jump.classList.toggle('news', count > 0);
+  }
+
+  /** @param {MouseEvent} event */
+  #clicked({ target }) {
+    const action = target instanceof HTMLElement ? target.dataset.action : undefined;
+    const id = target instanceof HTMLElement && target.closest('li')?.dataset.id;
+    if (!id) return;
+    if (action === 'retry') this.#handlers.onRetry(this.#roomId, id);
+    if (action === 'discard') this.#handlers.onDiscard(this.#roomId, id);
+  }
+}
+
+/**
+ * @param {Room | undefined} room
+ * @returns {room is Room}
+ */
+function isReady(room) {
+  return room !== undefined && room.loaded && room.hasOlder && !room.request && !room.wantsOlder;
+}
+
+/** @param {Room | undefined} room */
+function blankText(room) {
+  if (!room) return 'You are in no room. Join one to read and write.';
+  if (room.phase === 'refused') return '';
+  return room.loaded ? 'Nothing here yet. Write the first message.' : 'Loading messages…';
+}

@@ -1,0 +1,86 @@
+/**
+ * The list of rooms. Each is a link to its own address, so that it can be kept,
+ * shared or opened beside this one.
+ *
+ * @typedef {import('../room.js').Room} Room
+ * @typedef {import('../store.js').Store} Store
+ */
+
+import { hashOf } from '../location.js';
+import { unread } from '../room.js';
+import { arrange, byId, fromTemplate, part, setText } from './dom.js';
+
+const MOST = 99;
+
+export class RoomsView {
+  #list = byId('rooms', HTMLUListElement);
+  #self = byId('self', HTMLElement);
+  #menuCount = byId('menu-count', HTMLElement);
+  #menuLabel = byId('menu-label', HTMLElement);
+  /** @type {Map<string, HTMLElement>} */
+  #items = new Map();
+
+  /** @param {() => void} onChoose called also when the current room is chosen again */
+  constructor(onChoose) {
+    this.#list.addEventListener('click', ({ target }) => {
+      if (target instanceof Element && target.closest('a')) onChoose();
+    });
+  }
+
+  /** @param {Store} store */
+  render(store) {
+    setText(this.#self, store.self);
+    const items = new Map(
+      [...store.rooms.values()].map((room) => [room.id, this.#items.get(room.id) ?? createItem(room)]),
+    );
+    for (const [id, item] of items) {
+      const room = /** @type {Room} */ (store.rooms.get(id));
+      updateItem(item, room, id === store.currentId);
+    }
+    arrange(this.#list, [...items.values()]);
+    this.#items = items;
+    this.#renderMenu(store);
+  }
+
+  /** @param {Store} store */
+  #renderMenu(store) {
+    const here = store.current ? unread(store.current) : 0;
+    const elsewhere = store.unreadTotal - here;
+    this.#menuCount.hidden = elsewhere === 0;
+    setText(this.#menuCount, short(elsewhere));
+    setText(this.#menuLabel, elsewhere ? `Rooms, ${elsewhere} unread` : 'Rooms');
+  }
+}
+
+/** @param {Room} room */
+function createItem(room) {
+  const item = fromTemplate('room-template');
+  const link = part(item, 'link', HTMLAnchorElement);
+  link.dataset.room = room.id;
+  link.href = hashOf(room.id);
+  part(item, 'name', HTMLElement).textContent = room.id;
+  return item;
+}
+
+/**
+ * @param {HTMLElement} item
+ * @param {Room} room
+ * @param {boolean} isCurrent
+ */
+function updateItem(item, room, isCurrent) {
+  const link = part(item, 'link', HTMLAnchorElement);
+  if (isCurrent) link.setAttribute('aria-current', 'page');
+  else link.removeAttribute('aria-current');
+  const count = unread(room);
+  const badge = part(item, 'count', HTMLElement);
+  badge.hidden = count === 0;
+  setText(badge, short(count));
+  setText(part(item, 'count-label', HTMLElement), count ? `, ${count} unread` : '');
+  const failed = room.pending.some(({ state }) => state === 'failed') || room.phase === 'refused';
+  part(item, 'trouble', HTMLElement).hidden = !failed;
+}
+
+/** @param {number} count */
+function short(count) {
+  return count > MOST ? `${MOST}+` : String(count);
+}

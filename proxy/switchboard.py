@@ -1,0 +1,330 @@
+"""The heart of the proxy: many clients, one stream to the server.
+
+The life of a message here: `send` encodes it once and puts it on the stream;
+`receive` hears of it, with all others of its batch, turns it into a frame once,
+and writes the same bytes to each client in its room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import betterproto
+import structlog
+
+import codec
+from gen.chat import (
+    ChatMessage,
+    Error,
+    Joined,
+    Leave,
+    Presence,
+    RelayCommand,
+    RelayEvent,
+    RelayRequest,
+    RelayResponse,
+    ServerFrame,
+)
+from proxy import errors, frames
+from proxy.config import Config
+from proxy.delivery import Client, Delivery
+from proxy.errors import Refused
+from proxy.outstanding import Outstanding, Unconfirmed
+from proxy.rooms import Room, Rooms
+
+log = structlog.get_logger(__name__)
+
+_RETRY_JOIN_SECONDS = 0.5
+
+
+class GapError(Exception):
+    """The server left out a message: the stream cannot be trusted any more."""
+
+
+class Switchboard:
+    """Clients, rooms and unconfirmed sends.
+
+    Args:
+        config: the settings.
+        put: queues an encoded `RelayRequest` of one command for the server.
+            While there is no link, it may be dropped: `connected` asks again.
+    """
+
+    def __init__(self, config: Config, put: Callable[[bytes], None]) -> None:
+        self._config = config
+        self._put = put
+        self._refs = count(1)
+        self._rooms: Rooms[Client] = Rooms()
+        self._outstanding: Outstanding[Client] = Outstanding()
+        self._users: Counter[str] = Counter()
+        self._confirmed = asyncio.Event()
+        self._confirmed.set()
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._linked = False
+        self._holding = True
+        self._given_up: asyncio.TimerHandle | None = None
+        self._start_hold()
+
+    # What clients do.
+
+    async def calm(self) -> None:
+        """Waits while the server is slow to confirm: backpressure for senders.
+
+        While the server is away it does not wait: `send` refuses, past a bound.
+        """
+        await self._calm.wait()
+
+    def send(self, client: Client, message: ChatMessage, request_id: str | None) -> None:
+        """Sends a message, and puts the client into its room.
+
+        Raises:
+            Refused: the server is away, and no more is held for it.
+        """
+        if not self._holding or self._outstanding.size > self._config.hold_bytes:
+            raise Refused(errors.unavailable())
+        self._speak_for(client, message.sender_id)
+        self._enter(client, message.room_id)
+        ref = next(self._refs)
+        command = _encode(RelayCommand(ref=ref, chat_message=message))
+        self._outstanding.add(ref, message, client, request_id, command)
+        self._confirmed.clear()
+        if self._linked and self._outstanding.size > self._config.hold_bytes // 2:
+            self._calm.clear()
+        self._put(command)
+
+    def leave(self, client: Client, room_id: str) -> None:
+        """Takes a client out of a room. Nothing happens if it is not in it."""
+        client.rooms.discard(room_id)
+        room = self._rooms.get(room_id)
+        if room is not None:
+            room.members.pop(client, None)
+            self._give_up_if_unused(room)
+
+    def close(self, client: Client) -> None:
+        """Forgets a client. What it sent is still stored."""
+        for room_id in tuple(client.rooms):
+            self.leave(client, room_id)
+        for user_id in client.users:
+            self._users[user_id] -= 1
+            if not self._users[user_id]:
+                del self._users[user_id]
+                self._tell_presence(user_id, active=False)
+        client.users.clear()
+
+    async def live_room(self, room: Room[Client]) -> None:
+        """Waits until a room is live.
+
+        Raises:
+            Refused: the server refused the room, or stays away.
+        """
+        try:
+            async with asyncio.timeout(self._config.hold_seconds):
+                error = await asyncio.shield(room.ready)
+        except TimeoutError:
+            raise Refused(errors.unavailable()) from None
+        if error is not None:
+            raise Refused(error)
+
+    @contextmanager
+    def entering(self, room_id: str) -> Iterator[Room[Client]]:
+        """Keeps a room while a client is about to enter it; subscribes if need be."""
+        room = self._room(room_id)
+        room.pins += 1
+        try:
+            yield room
+        finally:
+            room.pins -= 1
+            self._give_up_if_unused(room)
+
+    def admit(self, client: Client, room: Room[Client]) -> None:
+        """Puts a client into a room: it gets what comes after `Room.last_seq`."""
+        client.rooms.add(room.room_id)
+        room.members[client] = None
+
+    async def settled(self, timeout: float) -> bool:
+        """Waits until all that was sent is confirmed.
+
+        Args:
+            timeout: how long at most, in seconds.
+
+        Returns:
+            Whether that was long enough.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._confirmed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # What the server tells.
+
+    def connected(self) -> None:
+        """A new stream: asks for the rooms again, and sends what was not confirmed."""
+        self._linked = True
+        self._end_hold()
+        for user_id in self._users:
+            self._tell_presence(user_id, active=True)
+        for room in self._rooms:
+            self._subscribe(room)
+        for send in self._outstanding:
+            self._put(send.command)
+
+    def disconnected(self) -> None:
+        """The stream is gone: holds what clients send until it is back."""
+        self._linked = False
+        self._calm.set()
+        for room in self._rooms:
+            room.joining(0)
+        self._start_hold()
+
+    def receive(self, batch: RelayResponse) -> None:
+        """Handles what came in one batch, and writes it to the clients.
+
+        Raises:
+            GapError: the server left out a message.
+        """
+        delivery = Delivery()
+        try:
+            for event in batch.events:
+                self._handle(event, delivery)
+        finally:
+            # What came before a gap counts as delivered.
+            delivery.write()
+
+    def _handle(self, event: RelayEvent, delivery: Delivery) -> None:
+        _, payload = betterproto.which_one_of(event, "event")
+        if isinstance(payload, ChatMessage):
+            if event.ref:
+                self._answer(self._settle_ref(event.ref), payload)
+            else:
+                self._deliver(payload, delivery)
+        elif isinstance(payload, Joined):
+            # Members may have to hear of it behind what they got before.
+            delivery.write()
+            self._joined(event.ref, payload)
+        elif isinstance(payload, Error):
+            self._refused(event.ref, payload)
+
+    def _deliver(self, message: ChatMessage, delivery: Delivery) -> None:
+        send = self._outstanding.settle(message)
+        self._note_settled()
+        room = self._rooms.get(message.room_id)
+        if room is None or not room.live or message.seq <= room.last_seq:
+            self._answer(send, message)
+            return
+        if message.seq != room.last_seq + 1:
+            raise GapError(f"room {room.room_id!r}: {message.seq} came after {room.last_seq}")
+        room.last_seq = message.seq
+        answered = delivery.add(room, message, send)
+        if not answered:
+            self._answer(send, message)
+
+    def _joined(self, ref: int, joined: Joined) -> None:
+        room = self._rooms.get(joined.room_id)
+        if room is None or room.join_ref != ref:
+            return
+        if room.joined(joined):
+            frame = frames.encode(ServerFrame(joined=joined))
+            for client in room.members:
+                client.write(frame)
+
+    def _refused(self, ref: int, error: Error) -> None:
+        send = self._settle_ref(ref)
+        if send is not None:
+            send.client.write(frames.error(error, send.request_id))
+            return
+        for room in self._rooms:
+            if room.join_ref == ref:
+                self._room_refused(room, error)
+                return
+
+    def _room_refused(self, room: Room[Client], error: Error) -> None:
+        room.refused(error)
+        if error.retryable and room.members:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_RETRY_JOIN_SECONDS, self._subscribe_again, room, room.join_ref)
+            return
+        for client in room.members:
+            client.rooms.discard(room.room_id)
+        self._rooms.remove(room)
+
+    # Helpers.
+
+    def _enter(self, client: Client, room_id: str) -> None:
+        if room_id not in client.rooms:
+            # The server answers the join before anything of the room comes, so
+            # the client may be a member already.
+            self.admit(client, self._room(room_id))
+
+    def _room(self, room_id: str) -> Room[Client]:
+        room = self._rooms.get(room_id)
+        if room is None:
+            room = self._rooms.add(room_id)
+            self._subscribe(room)
+        return room
+
+    def _subscribe(self, room: Room[Client]) -> None:
+        ref = next(self._refs)
+        self._put(_encode(RelayCommand(ref=ref, join=room.joining(ref))))
+
+    def _subscribe_again(self, room: Room[Client], ref: int) -> None:
+        if room.join_ref == ref and self._rooms.get(room.room_id) is room:
+            self._subscribe(room)
+
+    def _give_up_if_unused(self, room: Room[Client]) -> None:
+        if self._rooms.unused(room):
+            self._rooms.remove(room)
+            self._put(_encode(RelayCommand(ref=next(self._refs), leave=Leave(room.room_id))))
+
+    def _speak_for(self, client: Client, user_id: str) -> None:
+        # The server takes a message as a sign of presence; only the end is told.
+        if user_id not in client.users:
+            client.users.add(user_id)
+            self._users[user_id] += 1
+
+    def _tell_presence(self, user_id: str, *, active: bool) -> None:
+        presence = Presence(user_id, active)
+        self._put(_encode(RelayCommand(ref=next(self._refs), presence=presence)))
+
+    def _settle_ref(self, ref: int) -> Unconfirmed[Client] | None:
+        send = self._outstanding.settle_ref(ref)
+        self._note_settled()
+        return send
+
+    def _note_settled(self) -> None:
+        if not self._outstanding:
+            self._confirmed.set()
+        if self._outstanding.size <= self._config.hold_bytes // 2:
+            self._calm.set()
+
+    def _answer(self, send: Unconfirmed[Client] | None, message: ChatMessage) -> None:
+        if send is not None:
+            send.client.write(frames.message(message, send.request_id))
+
+    def _start_hold(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._given_up is None:
+            self._given_up = loop.call_later(self._config.hold_seconds, self._stop_hold)
+
+    def _end_hold(self) -> None:
+        self._holding = True
+        if self._given_up is not None:
+            self._given_up.cancel()
+            self._given_up = None
+
+    def _stop_hold(self) -> None:
+        """The server stays away: answers what was held, and holds no more."""
+        self._holding = False
+        for send in self._outstanding:
+            self._settle_ref(send.ref)
+            send.client.write(frames.error(errors.unavailable(), send.request_id))
+
+
+def _encode(command: RelayCommand) -> bytes:
+    return codec.encode(RelayRequest(commands=[command]))

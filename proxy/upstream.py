@@ -1,0 +1,189 @@
+"""The link to the chat server: one channel, one multiplexed stream, kept up.
+
+When the stream is lost it is opened again, after a wait that grows with each
+failure and is drawn at random (exponential backoff with full jitter), so that
+many proxies do not come back at the same moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import structlog
+from grpclib import GRPCError
+from grpclib.client import Channel, Stream, UnaryUnaryMethod
+from grpclib.config import Configuration
+from grpclib.const import Cardinality
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
+from grpclib.health.v1.health_grpc import HealthStub
+from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from h2.exceptions import ProtocolError as H2Error
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+import codec
+from gen.chat import RelayRequest, RelayResponse
+from proxy import errors
+from proxy.calls import Call
+from proxy.config import Config, split_address
+from proxy.errors import Refused
+from proxy.switchboard import GapError, Switchboard
+
+log = structlog.get_logger(__name__)
+
+_RELAY: Final = "/chat.RelayService/Relay"
+_BATCH_BYTES: Final = 1024 * 1024
+_OPEN_SECONDS: Final = 5.0
+_HEALTH_SECONDS: Final = 2.0
+# The windows let the stream carry whole batches, and let no unread stream stall
+# the others: a connection window is more than all its streams can fill.
+_WINDOWS: Final = Configuration(
+    http2_connection_window_size=2**30, http2_stream_window_size=4 * 1024 * 1024
+)
+# How a link is lost, or cannot be had.
+_LOST: Final = (
+    OSError,
+    TimeoutError,
+    GRPCError,
+    StreamTerminatedError,
+    ProtocolError,
+    H2Error,
+    codec.DecodeError,
+    GapError,
+)
+
+_Relay = Stream[RelayRequest, RelayResponse]
+
+
+class Upstream:
+    """The link.
+
+    Args:
+        config: the settings.
+    """
+
+    def __init__(self, config: Config) -> None:
+        host, port = split_address(config.upstream)
+        self._config = config
+        self._channel = Channel(host, port, codec=codec.GrpcCodec(), config=_WINDOWS)
+        self._queue: deque[bytes] = deque()
+        self._queued = asyncio.Event()
+        self._linked = asyncio.Event()
+        self.switchboard = Switchboard(config, self._put)
+
+    async def run(self) -> None:
+        """Keeps the stream up until it is cancelled."""
+        try:
+            while True:
+                async with AsyncExitStack() as stack:
+                    stream = await self._open_with_retries(stack)
+                    await self._converse(stream)
+        finally:
+            self._channel.close()
+
+    async def call(self, call: Call, request: Any) -> Any:
+        """Makes a unary call.
+
+        Returns:
+            The response message.
+
+        Raises:
+            Refused: the server refused, or did not answer before the deadline.
+        """
+        try:
+            async with asyncio.timeout(self._config.call_seconds):
+                # During a restart of the server a call waits, as sends do.
+                await self._linked.wait()
+                method = UnaryUnaryMethod(
+                    self._channel, call.path, call.request_type, call.response_type
+                )
+                return await method(request, timeout=self._config.call_seconds)
+        except GRPCError as error:
+            raise Refused(errors.from_grpc(error, call.field)) from error
+        except _LOST as error:
+            raise Refused(errors.unavailable()) from error
+
+    async def healthy(self) -> bool:
+        """Whether the server answers the standard health check."""
+        try:
+            response: HealthCheckResponse = await HealthStub(self._channel).Check(
+                HealthCheckRequest(), timeout=_HEALTH_SECONDS
+            )
+        except _LOST:
+            return False
+        return response.status == HealthCheckResponse.SERVING and self._linked.is_set()
+
+    def _put(self, command: bytes) -> None:
+        if self._linked.is_set():
+            self._queue.append(command)
+            self._queued.set()
+
+    async def _open_with_retries(self, stack: AsyncExitStack) -> _Relay:
+        retrying = AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.05, max=2.0),
+            retry=retry_if_exception_type(_LOST),
+            before_sleep=self._log_attempt,
+        )
+        stream: _Relay = await retrying(self._open, stack)
+        return stream
+
+    async def _open(self, stack: AsyncExitStack) -> _Relay:
+        async with AsyncExitStack() as attempt, asyncio.timeout(_OPEN_SECONDS):
+            stream: _Relay = await attempt.enter_async_context(
+                self._channel.request(
+                    _RELAY, Cardinality.STREAM_STREAM, RelayRequest, RelayResponse
+                )
+            )
+            await stream.send_request()
+            # The server sends its metadata at once: the stream is open.
+            await stream.recv_initial_metadata()
+            stack.push_async_exit(attempt.pop_all())
+        return stream
+
+    async def _converse(self, stream: _Relay) -> None:
+        log.info("upstream connected", upstream=self._config.upstream)
+        self._queue.clear()
+        self._linked.set()
+        self.switchboard.connected()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writing = tasks.create_task(self._write(stream))
+                tasks.create_task(self._read(stream, writing))
+        except* _LOST as group:
+            log.warning("upstream lost", reasons=[repr(error) for error in group.exceptions])
+        finally:
+            self._linked.clear()
+            self.switchboard.disconnected()
+
+    async def _read(self, stream: _Relay, writing: asyncio.Task[None]) -> None:
+        while (batch := await stream.recv_message()) is not None:
+            self.switchboard.receive(batch)
+            # recv_message does not yield while there is something to read, and
+            # the sockets are written to when the loop turns.
+            await asyncio.sleep(0)
+        writing.cancel()
+
+    async def _write(self, stream: _Relay) -> None:
+        while True:
+            await self._queued.wait()
+            self._queued.clear()
+            while batch := self._take_batch():
+                await stream.send_message(batch)  # type: ignore[arg-type]  # encoded already
+
+    def _take_batch(self) -> bytes:
+        """Takes what is ready: the encoding of a batch of batches is their concatenation."""
+        batch: list[bytes] = []
+        size = 0
+        while self._queue and size < _BATCH_BYTES:
+            command = self._queue.popleft()
+            batch.append(command)
+            size += len(command)
+        return b"".join(batch)
+
+    def _log_attempt(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        # The first failure is news, the rest of them are not.
+        level = log.warning if state.attempt_number == 1 else log.debug
+        level("upstream unreachable", upstream=self._config.upstream, reason=repr(error))

@@ -1,0 +1,234 @@
+"""The WebSocket door: accept, read, write.
+
+The frames of one connection are handled in order, each before the next is read:
+a client that asks for more than it can be given is held back by its own socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from aiohttp import ClientConnectionResetError, WSMsgType, web
+
+import codec
+from gen.chat import ChatMessage, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
+from proxy import errors, frames
+from proxy.calls import Call
+from proxy.config import Config
+from proxy.delivery import Client
+from proxy.errors import CloseCode, Refused
+from proxy.rooms import Room
+from proxy.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.upstream import Upstream
+
+log = structlog.get_logger(__name__)
+
+# A frame up to this many times the limit is read and refused by an error; only a
+# larger one closes the connection.
+_READ_FACTOR: Final = 4
+# How long a client that does not read is given to read why it was closed.
+_LINGER_SECONDS: Final = 5.0
+_REPLAY_PAGE: Final = 500
+
+
+class Connections:
+    """All open connections of a proxy.
+
+    Args:
+        config: the settings.
+        upstream: the link to the server.
+        calls: the unary calls, by the fields that ask for them.
+    """
+
+    def __init__(self, config: Config, upstream: Upstream, calls: dict[str, Call]) -> None:
+        self.config = config
+        self.upstream = upstream
+        self.calls = calls
+        self._open: set[Connection] = set()
+        self._draining = False
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        """Serves one WebSocket until it is closed."""
+        socket = web.WebSocketResponse(
+            # Compressed, a small frame could be a very large one.
+            compress=False,
+            decode_text=False,
+            heartbeat=self.config.heartbeat_seconds,
+            max_msg_size=self.config.frame_bytes * _READ_FACTOR,
+        )
+        await socket.prepare(request)
+        connection = Connection(self, socket, request)
+        self._open.add(connection)
+        try:
+            if self._draining:
+                await socket.close(code=CloseCode.GOING_AWAY)
+            else:
+                await connection.serve()
+        finally:
+            self._open.discard(connection)
+            self.upstream.switchboard.close(connection)
+        return socket
+
+    async def drain(self) -> None:
+        """Lets what was sent be confirmed, then closes each connection with 1001."""
+        self._draining = True
+        for connection in self._open:
+            connection.stop_reading()
+        if not await self.upstream.switchboard.settled(self.config.drain_seconds):
+            log.warning("unconfirmed sends given up", after_seconds=self.config.drain_seconds)
+        await asyncio.gather(*(connection.go_away() for connection in tuple(self._open)))
+
+
+class Connection(Client):
+    """One client."""
+
+    def __init__(
+        self, owner: Connections, socket: web.WebSocketResponse, request: web.Request
+    ) -> None:
+        self._owner = owner
+        self._config = owner.config
+        self._switchboard = owner.upstream.switchboard
+        self._socket = socket
+        self._session = Session(
+            owner.config.frame_bytes, owner.config.rooms_per_connection, owner.calls
+        )
+        self.rooms = self._session.rooms
+        self.users = self._session.users
+        if request.transport is None:
+            raise ClientConnectionResetError("the client is gone")
+        self._transport = request.transport
+        self._cut_off = False
+        self._reading = True
+
+    def write(self, frame: bytes) -> None:
+        """Queues a frame on the socket; cuts the client off if too much waits.
+
+        It goes past aiohttp's writer, which would frame the same message anew
+        for each receiver: there is no compression and no fragment that a frame
+        could fall into the middle of.
+        """
+        if self._cut_off or self._socket.closed or self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() > self._config.mailbox_bytes:
+            self._overflow()
+            return
+        self._transport.write(frame)
+
+    async def serve(self) -> None:
+        """Handles the client's frames until the connection is closed."""
+        async for frame in self._socket:
+            if not self._reading:
+                break
+            if frame.type is WSMsgType.TEXT:
+                action = self._session.receive(frame.data)
+            else:
+                action = self._session.receive_binary()
+            await self._handle(action)
+
+    def stop_reading(self) -> None:
+        """Handles no further frame."""
+        self._reading = False
+
+    async def go_away(self) -> None:
+        """Closes the connection because the proxy is about to stop."""
+        await self._socket.close(code=CloseCode.GOING_AWAY, message=b"going away")
+
+    async def _handle(self, action: Send | EnterRoom | LeaveRoom | Ask | Refuse) -> None:
+        try:
+            await self._act(action)
+        except Refused as refused:
+            self.write(frames.error(refused.error, action.request_id))
+        except ClientConnectionResetError:
+            log.debug("client gone")
+        except Exception:
+            # The client gets a fixed text whatever this is, and goes on.
+            log.exception("frame failed", action=type(action).__name__)
+            self.write(frames.error(errors.internal(), action.request_id))
+
+    async def _act(self, action: Send | EnterRoom | LeaveRoom | Ask | Refuse) -> None:
+        match action:
+            case Send(message, request_id):
+                await self._switchboard.calm()
+                self._switchboard.send(self, message, request_id)
+            case EnterRoom(join, request_id):
+                await self._enter(join, request_id)
+            case LeaveRoom(room_id, request_id):
+                self._switchboard.leave(self, room_id)
+                self._answer(ServerFrame(left=Left(room_id), request_id=request_id))
+            case Ask(field, request, request_id):
+                call = self._owner.calls[field]
+                response = await self._owner.upstream.call(call, request)
+                frame = ServerFrame(request_id=request_id)
+                setattr(frame, call.answer, response)
+                self._answer(frame)
+            case Refuse(error, request_id):
+                self.write(frames.error(error, request_id))
+
+    async def _enter(self, join: Join, request_id: str | None) -> None:
+        # Joining again starts over.
+        self._switchboard.leave(self, join.room_id)
+        with self._switchboard.entering(join.room_id) as room:
+            await self._switchboard.live_room(room)
+            replay = room.can_replay(join, self._config.replay_messages)
+            joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
+            self._answer(ServerFrame(joined=joined, request_id=request_id))
+            if replay and not await self._replay(room, join):
+                joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
+                self._answer(ServerFrame(joined=joined))
+            if not self._gone():
+                self._switchboard.admit(self, room)
+
+    async def _replay(self, room: Room[Client], join: Join) -> bool:
+        """Writes what the client missed.
+
+        It ends in the turn of the event loop in which nothing is missing, and the
+        caller enters the room in that same turn: no gap, no duplicate.
+
+        Returns:
+            Whether all of it was there.
+        """
+        cursor, epoch = join.after_seq or 0, room.epoch
+        sent = room.replaying[self] = {}
+        try:
+            while cursor < room.last_seq and not self._gone():
+                page = await self._page(room, cursor)
+                if room.epoch != epoch or not page:
+                    return False
+                for message in page:
+                    await self._send(message, sent.get(message.seq))
+                cursor = page[-1].seq
+        finally:
+            del room.replaying[self]
+        return room.epoch == epoch
+
+    async def _page(self, room: Room[Client], cursor: int) -> list[ChatMessage]:
+        request = GetChatHistoryRequest(
+            room.room_id, _REPLAY_PAGE, before_seq=room.last_seq + 1, after_seq=cursor
+        )
+        call = self._owner.calls["get_chat_history"]
+        response = await self._owner.upstream.call(call, request)
+        messages: list[ChatMessage] = response.messages
+        return messages
+
+    async def _send(self, message: ChatMessage, request_id: str | None) -> None:
+        """Writes a message, and waits while the socket is full."""
+        frame = codec.to_json(ServerFrame(chat_message=message, request_id=request_id))
+        await self._socket.send_frame(frame, WSMsgType.TEXT)
+
+    def _answer(self, frame: ServerFrame) -> None:
+        self.write(frames.encode(frame))
+
+    def _gone(self) -> bool:
+        return self._cut_off or self._socket.closed or self._transport.is_closing()
+
+    def _overflow(self) -> None:
+        """Cuts off a client that does not read."""
+        self._cut_off = True
+        log.info("slow consumer closed", waiting=self._transport.get_write_buffer_size())
+        self._transport.write(frames.close_frame(CloseCode.SLOW_CONSUMER, "slow consumer"))
+        loop = asyncio.get_running_loop()
+        loop.call_later(_LINGER_SECONDS, self._transport.abort)
+        # Later, because whoever writes may be going through the rooms.
+        loop.call_soon(self._switchboard.close, self)

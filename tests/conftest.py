@@ -1,0 +1,64 @@
+"""Real servers for tests, on loopback, on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+import uvloop
+from grpclib.client import Channel
+
+import chat
+import codec
+import proxy
+from gen.chat import ChatServiceStub
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config,  # noqa: ARG001 - the hook's signature
+    item: pytest.Item,  # noqa: ARG001
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Runs the tests on the event loop of production."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def chat_config(tmp_path: Path) -> chat.Config:
+    """The settings of `chat_server`; a test module may override this fixture."""
+    return chat.Config(host="127.0.0.1", port=0, database=str(tmp_path / "chat.db"))
+
+
+@pytest.fixture
+async def chat_server(chat_config: chat.Config) -> AsyncIterator[chat.RunningServer]:
+    """A chat server on a real SQLite file."""
+    async with chat.serve(chat_config) as server:
+        yield server
+
+
+@pytest.fixture
+async def channel(chat_server: chat.RunningServer) -> AsyncIterator[Channel]:
+    """A grpclib channel to `chat_server`, with the project's codec."""
+    channel = Channel(chat_server.host, chat_server.port, codec=codec.GrpcCodec())
+    yield channel
+    channel.close()
+
+
+@pytest.fixture
+def stub(channel: Channel) -> ChatServiceStub:
+    """The generated stub for `chat_server`."""
+    return ChatServiceStub(channel)
+
+
+@pytest.fixture
+def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
+    """The settings of `chat_proxy`; a test module may override this fixture."""
+    return proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address)
+
+
+@pytest.fixture
+async def chat_proxy(proxy_config: proxy.Config) -> AsyncIterator[proxy.RunningProxy]:
+    """A proxy in front of `chat_server`."""
+    async with proxy.serve(proxy_config) as running:
+        yield running
