@@ -17,7 +17,8 @@ from grpclib.server import Stream
 import codec
 from chat.errors import SlowConsumer
 from chat.mailbox import Mailbox
-from gen.chat import ChatMessage, ChatStream, RelayEvent, RelayResponse
+from gen.chat import ChatMessage
+from gen.chat_codec import make_chat_stream, make_relay_event, make_relay_response
 
 # How much is taken out of a mailbox at a time: it bounds what is neither in the
 # mailbox nor on the wire, and the size of a batch.
@@ -33,12 +34,14 @@ class Delivery:
     @cached_property
     def for_client(self) -> bytes:
         """As a message of `Chat`."""
-        return codec.encode(ChatStream(chat_message=self.message))
+        return codec.encode(make_chat_stream(chat_message=self.message))
 
     @cached_property
     def for_proxy(self) -> bytes:
         """As a batch of one for `Relay`; batches may be concatenated."""
-        return codec.encode(RelayResponse(events=[RelayEvent(chat_message=self.message)]))
+        return codec.encode(
+            make_relay_response(events=[make_relay_event(chat_message=self.message)])
+        )
 
 
 class LiveStream(ABC):

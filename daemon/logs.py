@@ -48,6 +48,6 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # A client that gives up is not news; grpclib would say so at INFO for each.
-    logging.getLogger("grpclib").setLevel(logging.WARNING)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # A client that gives up is not news, nor is each header on the wire.
+    for library in ("grpclib", "hpack", "aiohttp.access"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -9,6 +9,7 @@ import struct
 
 import codec
 from gen.chat import ChatMessage, Error, ServerFrame
+from gen.chat_codec import make_server_frame
 
 _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
@@ -26,7 +27,7 @@ def error(error: Error, request_id: str | None) -> bytes:
 
 def message(message: ChatMessage, request_id: str | None = None) -> bytes:
     """The frame of a message."""
-    return encode(ServerFrame(chat_message=message, request_id=request_id))
+    return encode(make_server_frame(chat_message=message, request_id=request_id))
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -25,10 +25,10 @@ from gen.chat import (
     Presence,
     RelayCommand,
     RelayEvent,
-    RelayRequest,
     RelayResponse,
     ServerFrame,
 )
+from gen.chat_codec import make_relay_command, make_relay_request
 from proxy import errors, frames
 from proxy.config import Config
 from proxy.delivery import Client, Delivery
@@ -90,7 +90,7 @@ class Switchboard:
         self._speak_for(client, message.sender_id)
         self._enter(client, message.room_id)
         ref = next(self._refs)
-        command = _encode(RelayCommand(ref=ref, chat_message=message))
+        command = _encode(make_relay_command(ref=ref, chat_message=message))
         self._outstanding.add(ref, message, client, request_id, command)
         self._confirmed.clear()
         if self._linked and self._outstanding.size > self._config.hold_bytes // 2:
@@ -327,4 +327,4 @@ class Switchboard:
 
 
 def _encode(command: RelayCommand) -> bytes:
-    return codec.encode(RelayRequest(commands=[command]))
+    return codec.encode(make_relay_request(commands=[command]))

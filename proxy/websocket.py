@@ -14,6 +14,7 @@ from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 import codec
 from gen.chat import ChatMessage, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
+from gen.chat_codec import make_server_frame
 from proxy import errors, frames
 from proxy.calls import Call
 from proxy.config import Config
@@ -214,7 +215,7 @@ class Connection(Client):
 
     async def _send(self, message: ChatMessage, request_id: str | None) -> None:
         """Writes a message, and waits while the socket is full."""
-        frame = codec.to_json(ServerFrame(chat_message=message, request_id=request_id))
+        frame = codec.to_json(make_server_frame(chat_message=message, request_id=request_id))
         await self._socket.send_frame(frame, WSMsgType.TEXT)
 
     def _answer(self, frame: ServerFrame) -> None:

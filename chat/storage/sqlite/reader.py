@@ -18,6 +18,7 @@ import orjson
 from chat.storage.base import Page, Range, StoreError, fit_page
 from chat.storage.sqlite.writer import from_micros
 from gen.chat import ChatMessage
+from gen.chat_codec import make_chat_message
 
 _THREADS: Final = 2
 _END: Final = 1 << 32
@@ -118,7 +119,7 @@ class Readers:
 
 def _message(room_id: str, row: tuple[int, str, str, str, int]) -> ChatMessage:
     seq, message_id, sender_id, content, sent_at = row
-    return ChatMessage(
+    return make_chat_message(
         id=message_id,
         room_id=room_id,
         sender_id=sender_id,

@@ -26,6 +26,7 @@ import structlog
 from chat.storage.base import Appended, Listener, StoreError
 from chat.storage.sqlite.schema import SEQ_BITS, SEQ_MASK
 from gen.chat import ChatMessage
+from gen.chat_codec import make_chat_message
 
 log = structlog.get_logger(__name__)
 
@@ -236,7 +237,7 @@ class _Table:
         if row is None:
             return None
         position, sent_at, content = row
-        return ChatMessage(
+        return make_chat_message(
             id=message.id,
             room_id=message.room_id,
             sender_id=message.sender_id,

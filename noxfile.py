@@ -1,0 +1,93 @@
+"""The project's tasks. Each session installs what it needs.
+
+``nox -s serve`` runs the chat, ``nox -s tests`` proves that it works.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["tests", "lint"]
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+CI = bool(os.environ.get("CI"))
+
+# What the tests need of the system, by the Debian package that has it.
+SYSTEM = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "npm": ("npm",)}
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Installs the project and some of its dependency groups."""
+    names = [name for group in groups for name in nox.project.dependency_groups(PROJECT, group)]
+    session.install("-e", ".", *names)
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Run the chat server and the proxy in this terminal, until Ctrl-C."""
+    install(session)
+    # Ctrl-C reaches both processes; they are given the time to stop in order.
+    session.run("python", "-m", "daemon.pair", interrupt_timeout=30, terminate_timeout=30)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests, through real servers, a real browser and other gRPC clients."""
+    install(session, "tests")
+    require_system(session)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", silent=True)
+    session.run("coverage", "report", success_codes=[0])
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types, the direction of imports, and the schema."""
+    install(session, "lint", "tests")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports")
+    session.run("buf", "lint")
+
+
+@nox.session
+def gen(session: nox.Session) -> None:
+    """Generate gen/ from the schema; with ``-- --check``, fail if it is stale."""
+    install(session, "gen")
+    session.run("python", "-m", "codec.generate", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure. Nothing is asserted; the results are printed."""
+    install(session, "tests")
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+def require_system(session: nox.Session) -> None:
+    """Installs what the tests need of the system, or says what is missing."""
+    missing = [
+        package
+        for package, commands in SYSTEM.items()
+        if not any(shutil.which(command) for command in commands)
+    ]
+    if not missing:
+        return
+    advice = f"apt-get install --yes {' '.join(missing)}"
+    if CI and os.geteuid() == 0 and shutil.which("apt-get"):
+        session.run("apt-get", "update", "-q", external=True)
+        session.run("apt-get", "install", "-q", "--yes", *missing, external=True)
+    elif CI:
+        session.error(f"the tests need {', '.join(missing)}: {advice}")
+    else:
+        session.warn(f"some tests will be skipped without {', '.join(missing)}: {advice}")
