@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 _REPLAY_PAGE = 500
 
 _Answer = Callable[[Joined], None]
-_Replay = Callable[[Sequence[ChatMessage]], None]
+_Replay = Callable[[ChatMessage], None]
 
 
 class Hub:
@@ -93,7 +93,7 @@ class Hub:
             stream: who joins. If it is in the room already, it leaves first.
             join: a checked request.
             answer: sends the answer.
-            replay: puts stored messages into the stream's mailbox.
+            replay: puts a stored message into the stream's mailbox.
             limit: how many messages are replayed at most.
 
         Raises:
@@ -142,7 +142,6 @@ class Hub:
         # `head` may go on rising while a page is read; the loop ends in the turn
         # in which nothing is missing, and the caller enters in that same turn.
         while room.head is not None and cursor < room.head:
-            await stream.calm()
             try:
                 page = await self.store.history(
                     join.room_id, Range(_REPLAY_PAGE, before_seq=room.head + 1, after_seq=cursor)
@@ -152,14 +151,16 @@ class Hub:
                 raise Unavailable("the history could not be read") from error
             if not page.messages:
                 raise AssertionError("the store announced a message that it cannot find")
-            replay(page.messages)
+            for message in page.messages:
+                await stream.calm()
+                replay(message)
             cursor = page.messages[-1].seq
 
     async def _head(self, room_id: str, room: Room[LiveStream]) -> int:
         if room.head is not None:
             return room.head
         try:
-            return room.raise_head(await self.store.head(room_id))
+            return room.found_head(await self.store.head(room_id))
         except StoreError as error:
             log.exception("head unreadable", room_id=room_id)
             raise Unavailable("the history could not be read") from error

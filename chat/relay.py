@@ -124,9 +124,8 @@ class RelayConnection(Conversation):
         # however much it is, so that its clients notice nothing.
         await self.hub.join(self, join, answer=answer, replay=self._replay, limit=None)
 
-    def _replay(self, messages: Sequence[ChatMessage]) -> None:
-        for message in messages:
-            self.put(Delivery(message).for_proxy)
+    def _replay(self, message: ChatMessage) -> None:
+        self.deliver(Delivery(message))
 
     def _stored(self, sends: list[_Send], done: asyncio.Future[list[Appended]]) -> None:
         """Answers the messages that are not delivered to this stream as a member."""

@@ -25,9 +25,13 @@ class Room(Generic[Member]):
         self.members: dict[Member, None] = {}
         self.pins = 0
 
-    def raise_head(self, seq: int) -> int:
-        """Notes that all up to `seq` is accounted for; returns the head."""
-        if self.head is None or seq > self.head:
+    def found_head(self, seq: int) -> int:
+        """Notes what a look-up found, if nothing is known yet; returns the head.
+
+        A look-up may see a message before it is announced. Once there are
+        members, they still wait for that one: the head must not pass it.
+        """
+        if self.head is None:
             self.head = seq
         return self.head
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
+from grpclib.health.check import ServiceStatus
 from grpclib.health.service import Health
 from grpclib.health.v1 import health_pb2
 from grpclib.reflection.service import ServerReflection
@@ -41,11 +42,14 @@ class RunningServer:
         port: the TCP port it listens on.
     """
 
-    def __init__(self, host: str, port: int, hub: Hub, grpc: GrpcServer) -> None:
+    def __init__(
+        self, host: str, port: int, hub: Hub, grpc: GrpcServer, health: ServiceStatus
+    ) -> None:
         self.host = host
         self.port = port
         self._hub = hub
         self._grpc = grpc
+        self._health = health
 
     @property
     def address(self) -> str:
@@ -59,6 +63,7 @@ class RunningServer:
         they were promised and UNAVAILABLE; says GOAWAY. What is not done within
         `Config.drain_seconds` is cut off.
         """
+        self._health.set(False)
         self._grpc.stop_listening()
         self._hub.draining.set()
         done = await self._grpc.wait_idle(self._hub.config.drain_seconds)
@@ -86,9 +91,11 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
     hub = Hub(config)
     hub.store = await _open_store(config, hub)
     try:
-        grpc = GrpcServer(_services(hub), _message_limit(config))
+        health = ServiceStatus()
+        health.set(True)
+        grpc = GrpcServer(_services(hub, health), _message_limit(config))
         port = await grpc.listen(config.host, config.port)
-        server = RunningServer(config.host, port, hub, grpc)
+        server = RunningServer(config.host, port, hub, grpc, health)
         try:
             yield server
         finally:
@@ -103,9 +110,10 @@ async def _open_store(config: Config, hub: Hub) -> Store:
     return await SqliteStore.open(config.database, hub.announce, config.write_queue_bytes)
 
 
-def _services(hub: Hub) -> list[IServable]:
-    services: list[IServable] = [ChatService(hub), relay.RelayService(hub), Health()]
-    return ServerReflection.extend(services, pool=_descriptors())
+def _services(hub: Hub, health: ServiceStatus) -> list[IServable]:
+    chat: list[IServable] = [ChatService(hub), relay.RelayService(hub)]
+    checks = Health({service: [health] for service in chat})
+    return ServerReflection.extend([*chat, checks], pool=_descriptors())
 
 
 def _descriptors() -> DescriptorPool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 import betterproto
@@ -170,9 +170,8 @@ class ChatConnection(Conversation):
             limit=self.hub.config.replay_messages,
         )
 
-    def _replay(self, messages: Sequence[ChatMessage]) -> None:
-        for message in messages:
-            self.deliver(Delivery(message))
+    def _replay(self, message: ChatMessage) -> None:
+        self.deliver(Delivery(message))
 
     def _check_room(self, room_id: str) -> None:
         limit = self.hub.config.limits.rooms_per_stream

@@ -61,6 +61,7 @@ class LiveStream(ABC):
         self._calm = asyncio.Event()
         self._calm.set()
         self._finishing = False
+        self._writer: asyncio.Task[None] | None = None
 
     @abstractmethod
     def deliver(self, delivery: Delivery) -> None:
@@ -69,6 +70,8 @@ class LiveStream(ABC):
     def put(self, item: bytes) -> None:
         """Puts an encoded message into the mailbox, and wakes the writer."""
         self._mailbox.put(item)
+        if self._mailbox.overflowed:
+            self._interrupt_writer()
         if self._mailbox.size > self._mailbox.limit // 2:
             self._calm.clear()
         self._changed.set()
@@ -88,6 +91,15 @@ class LiveStream(ABC):
         Raises:
             SlowConsumer: more waited than may.
         """
+        self._writer = asyncio.current_task()
+        try:
+            await self._write(stream)
+        except asyncio.CancelledError:
+            if self._mailbox.overflowed:
+                raise SlowConsumer from None
+            raise
+
+    async def _write(self, stream: Stream[Any, Any]) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -98,6 +110,12 @@ class LiveStream(ABC):
                 await asyncio.sleep(0)
             if self._finishing:
                 return
+
+    def _interrupt_writer(self) -> None:
+        # It may be waiting for a client that reads nothing ever again.
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.cancel()
 
     def _take(self) -> list[bytes]:
         if self._mailbox.overflowed:

@@ -15,7 +15,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from grpclib import GRPCError, Status
@@ -38,6 +38,10 @@ log = structlog.get_logger(__name__)
 WINDOWS: Final = Configuration(
     http2_connection_window_size=2**30, http2_stream_window_size=256 * 1024
 )
+
+# Health and reflection: a client may watch them for as long as it likes.
+_ENDLESS: Final = "/grpc."
+_LAST_WORDS_SECONDS: Final = 2.0
 
 Limit = Callable[[str], int]
 _Method = Callable[[Stream[Any, Any]], Any]
@@ -82,7 +86,7 @@ class GrpcServer(Server):
             self._server.close()
 
     async def wait_idle(self, timeout: float) -> bool:
-        """Waits until no call is open.
+        """Waits until no call is open, but for those that have no end of their own.
 
         Args:
             timeout: how long at most, in seconds.
@@ -90,7 +94,7 @@ class GrpcServer(Server):
         Returns:
             Whether that was long enough.
         """
-        tasks = {task for handler in self._handlers for task in handler.calls()}
+        tasks = {task for handler in self._handlers for task in handler.ending_calls()}
         if not tasks:
             return True
         _, open_calls = await asyncio.wait(tasks, timeout=timeout)
@@ -103,9 +107,7 @@ class GrpcServer(Server):
         """
         connections = tuple(self._connections)
         tasks = {task for handler in self._handlers for task in handler.calls()}
-        for connection in connections:
-            connection.go_away()
-        await asyncio.gather(*(connection.closed.wait() for connection in connections))
+        await asyncio.gather(*(connection.go_away() for connection in connections))
         if tasks:
             await asyncio.wait(tasks)
 
@@ -128,29 +130,38 @@ class _Connection(H2Protocol):
     ) -> None:
         super().__init__(handler, config, h2_config)
         self._connections = connections
-        self.closed = asyncio.Event()
+        self._closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.discard(self)
         super().connection_lost(exc)
-        self.closed.set()
+        self._closed.set()
 
-    def go_away(self) -> None:
+    async def go_away(self) -> None:
+        """Says GOAWAY and closes; a client that does not read that is cut off."""
         h2 = self.connection._connection  # noqa: SLF001 - grpclib offers no other way
         if not self.connection.is_closing() and h2.state_machine.state != ConnectionState.CLOSED:
             h2.close_connection()
             self.connection.flush()
         self.processor.close("the server is shutting down")
+        try:
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self._closed.wait()
+        except TimeoutError:
+            self._transport.abort()
+            await self._closed.wait()
 
 
 class _Handler(Handler):
     def __init__(self, *args: Any, message_limit: Limit) -> None:
         super().__init__(*args)
         self._message_limit = message_limit
+        self._endless: set[asyncio.Task[None]] = set()
 
     def accept(
         self,
@@ -158,16 +169,25 @@ class _Handler(Handler):
         headers: list[tuple[str, str]],
         release_stream: Callable[[], Any],
     ) -> None:
-        limit = self._message_limit(dict(headers).get(":path", ""))
+        path = dict(headers).get(":path", "")
+        limit = self._message_limit(path)
         stream.buffer = _BoundedBuffer(partial(stream.connection.ack, stream.id), limit)  # type: ignore[arg-type]  # an accepted stream has an id
         release = _Once(release_stream)
         super().accept(stream, headers, release)
         # A task that is cancelled before its first step never runs its `finally`.
-        self._tasks[stream].add_done_callback(lambda _: release())
+        task = self._tasks[stream]
+        task.add_done_callback(lambda _: release())
+        if path.startswith(_ENDLESS):
+            self._endless.add(task)
+            task.add_done_callback(self._endless.discard)
 
     def calls(self) -> set[asyncio.Task[None]]:
         """The calls of this connection that have not ended."""
         return {task for task in (*self._tasks.values(), *self._cancelled) if not task.done()}
+
+    def ending_calls(self) -> set[asyncio.Task[None]]:
+        """The calls that have not ended and will, when the server drains."""
+        return self.calls() - self._endless
 
     def cancel(self, stream: ProtocolStream) -> None:
         # A task that ended by itself may have been collected already.

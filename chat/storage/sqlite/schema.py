@@ -72,6 +72,7 @@ def open_writer(path: str) -> apsw.Connection:
     connection = apsw.Connection(path)
     connection.set_busy_timeout(5000)
     try:
+        _refuse_unknown(connection)
         # FULL: in WAL mode a commit is on disk before it returns.
         connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         with connection:
@@ -90,24 +91,23 @@ def read_epoch(connection: apsw.Connection) -> str:
     return epoch
 
 
-def _migrate(connection: apsw.Connection) -> None:
+def _refuse_unknown(connection: apsw.Connection) -> None:
+    """Before anything is written: a file that is not ours stays as it is."""
     version = connection.pragma("user_version")
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if not empty and (version == 0 or connection.pragma("application_id") != APPLICATION_ID):
+        raise StoreUnusable("the file is a database of another program")
     if version > len(MIGRATIONS):
         raise StoreUnusable(
             f"the database has version {version}, and this program knows up to {len(MIGRATIONS)}"
         )
-    if version == 0:
-        _claim(connection)
-    elif connection.pragma("application_id") != APPLICATION_ID:
-        raise StoreUnusable("the file is a database of another program")
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    version = connection.pragma("user_version")
     for script in MIGRATIONS[version:]:
         connection.execute(script)
     if version == 0:
+        connection.pragma("application_id", APPLICATION_ID)
         connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex,))
     connection.pragma("user_version", len(MIGRATIONS))
-
-
-def _claim(connection: apsw.Connection) -> None:
-    if connection.execute("SELECT count(*) FROM sqlite_schema").get != 0:
-        raise StoreUnusable("the file is a database of another program")
-    connection.pragma("application_id", APPLICATION_ID)
