@@ -21,7 +21,11 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CI = bool(os.environ.get("CI"))
 
 # What the tests need of the system, by the Debian package that has it.
-SYSTEM = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "npm": ("npm",)}
+SYSTEM = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "nodejs": ("node", "nodejs"),
+    "npm": ("npm",),
+}
 
 
 def install(session: nox.Session, *groups: str) -> None:

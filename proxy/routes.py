@@ -23,7 +23,6 @@ CONNECTIONS: Final = web.AppKey("connections", Connections)
 UPSTREAM: Final = web.AppKey("upstream", Upstream)
 
 STATIC: Final = Path(__file__).parent / "static"
-_REVALIDATE: Final = {"Cache-Control": "no-cache"}
 
 
 def add_routes(app: web.Application) -> None:
@@ -32,12 +31,19 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
     app.router.add_static("/static", STATIC)
+    app.on_response_prepare.append(_revalidate)
 
 
 async def _root(request: web.Request) -> web.StreamResponse:
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return await request.app[CONNECTIONS].handle(request)
-    return web.FileResponse(STATIC / "index.html", headers=_REVALIDATE)
+    return web.FileResponse(STATIC / "index.html")
+
+
+async def _revalidate(_: web.Request, response: web.StreamResponse) -> None:
+    # A browser asks each time whether its copy is still good: after an upgrade no
+    # part of the page is older than the others.
+    response.headers.setdefault("Cache-Control", "no-cache")
 
 
 async def _alive(_: web.Request) -> web.Response:

@@ -97,7 +97,7 @@ class Session:
         """
         if len(data) > self._frame_bytes:
             text = f"frame: must have at most {self._frame_bytes} bytes"
-            return Refuse(errors.invalid(text), None)
+            return Refuse(errors.invalid(text), _request_id(data))
         try:
             frame = codec.from_json(ClientFrame, data)
         except codec.DecodeError as error:

@@ -172,8 +172,13 @@ class Switchboard:
             self._tell_presence(user_id, active=True)
         for room in self._rooms:
             self._subscribe(room)
+        senders = set()
         for send in self._outstanding:
             self._put(send.command)
+            senders.add(send.key[1])
+        # The server takes a message as a sign of presence, also of who left meanwhile.
+        for user_id in senders - self._users.keys():
+            self._tell_presence(user_id, active=False)
 
     def disconnected(self) -> None:
         """The stream is gone: holds what clients send until it is back."""

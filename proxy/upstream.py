@@ -71,15 +71,20 @@ class Upstream:
         self._queue: deque[bytes] = deque()
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
+        # Whether the stream has brought anything.
+        self._proven = False
         self.switchboard = Switchboard(config, self._put)
 
     async def run(self) -> None:
         """Keeps the stream up until it is cancelled."""
+        retrying = AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.05, max=2.0),
+            retry=retry_if_exception_type(_LOST),
+            before_sleep=self._log_attempt,
+        )
         try:
             while True:
-                async with AsyncExitStack() as stack:
-                    stream = await self._open_with_retries(stack)
-                    await self._converse(stream)
+                await retrying(self._link)
         finally:
             self._channel.close()
 
@@ -120,16 +125,25 @@ class Upstream:
             self._queue.append(command)
             self._queued.set()
 
-    async def _open_with_retries(self, stack: AsyncExitStack) -> _Relay:
-        retrying = AsyncRetrying(
-            wait=wait_random_exponential(multiplier=0.05, max=2.0),
-            retry=retry_if_exception_type(_LOST),
-            before_sleep=self._log_attempt,
-        )
-        stream: _Relay = await retrying(self._open, stack)
-        return stream
+    async def _link(self) -> None:
+        """Opens the stream and keeps it until it is lost.
+
+        Raises:
+            Exception: one of `_LOST`. It could not be opened or brought nothing, as
+                from a server that is about to stop: the next attempt has to wait.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                await self._converse(await self._open(stack))
+        except _LOST:
+            # A stream that the server ended fails once more as it is closed.
+            if not self._proven:
+                raise
+        if not self._proven:
+            raise ConnectionError("the server ended the stream at once")
 
     async def _open(self, stack: AsyncExitStack) -> _Relay:
+        self._proven = False
         async with AsyncExitStack() as attempt, asyncio.timeout(_OPEN_SECONDS):
             stream: _Relay = await attempt.enter_async_context(
                 self._channel.request(
@@ -159,6 +173,7 @@ class Upstream:
 
     async def _read(self, stream: _Relay, writing: asyncio.Task[None]) -> None:
         while (batch := await stream.recv_message()) is not None:
+            self._proven = True
             self.switchboard.receive(batch)
             # recv_message does not yield while there is something to read, and
             # the sockets are written to when the loop turns.

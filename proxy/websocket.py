@@ -7,6 +7,7 @@ a client that asks for more than it can be given is held back by its own socket.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -70,6 +71,7 @@ class Connections:
         finally:
             self._open.discard(connection)
             self.upstream.switchboard.close(connection)
+            connection.end()
         return socket
 
     async def drain(self) -> None:
@@ -121,7 +123,7 @@ class Connection(Client):
         """Handles the client's frames until the connection is closed."""
         async for frame in self._socket:
             if not self._reading:
-                break
+                continue
             if frame.type is WSMsgType.TEXT:
                 action = self._session.receive(frame.data)
             else:
@@ -134,7 +136,15 @@ class Connection(Client):
 
     async def go_away(self) -> None:
         """Closes the connection because the proxy is about to stop."""
-        await self._socket.close(code=CloseCode.GOING_AWAY, message=b"going away")
+        with suppress(TimeoutError):
+            # aiohttp waits without a bound for a client that does not read.
+            async with asyncio.timeout(self._config.drain_seconds):
+                await self._socket.close(code=CloseCode.GOING_AWAY, message=b"going away")
+
+    def end(self) -> None:
+        """Gives up what a client does not read; it would wait for ever to be flushed."""
+        if self._transport.get_write_buffer_size():
+            self._abort_later()
 
     async def _handle(self, action: Send | EnterRoom | LeaveRoom | Ask | Refuse) -> None:
         try:
@@ -188,7 +198,7 @@ class Connection(Client):
         caller enters the room in that same turn: no gap, no duplicate.
 
         Returns:
-            Whether all of it was there.
+            Whether all of it was there and could be read.
         """
         cursor, epoch = join.after_seq or 0, room.epoch
         sent = room.replaying[self] = {}
@@ -209,14 +219,29 @@ class Connection(Client):
             room.room_id, _REPLAY_PAGE, before_seq=room.last_seq + 1, after_seq=cursor
         )
         call = self._owner.calls["get_chat_history"]
-        response = await self._owner.upstream.call(call, request)
+        try:
+            response = await self._owner.upstream.call(call, request)
+        except Refused as refused:
+            # The client was told that it is in the room, so it will be; what it
+            # misses, it can page through later.
+            log.warning("replay given up", room_id=room.room_id, reason=str(refused))
+            return []
         messages: list[ChatMessage] = response.messages
         return messages
 
     async def _send(self, message: ChatMessage, request_id: str | None) -> None:
-        """Writes a message, and waits while the socket is full."""
+        """Writes a message, and waits while the socket is full.
+
+        Raises:
+            ClientConnectionResetError: the client is gone, or does not read.
+        """
         frame = codec.to_json(make_server_frame(chat_message=message, request_id=request_id))
-        await self._socket.send_frame(frame, WSMsgType.TEXT)
+        try:
+            async with asyncio.timeout(self._config.heartbeat_seconds):
+                await self._socket.send_frame(frame, WSMsgType.TEXT)
+        except TimeoutError:
+            self._overflow()
+            raise ClientConnectionResetError("the client does not read") from None
 
     def _answer(self, frame: ServerFrame) -> None:
         self.write(frames.encode(frame))
@@ -227,9 +252,12 @@ class Connection(Client):
     def _overflow(self) -> None:
         """Cuts off a client that does not read."""
         self._cut_off = True
+        self.stop_reading()
         log.info("slow consumer closed", waiting=self._transport.get_write_buffer_size())
         self._transport.write(frames.close_frame(CloseCode.SLOW_CONSUMER, "slow consumer"))
-        loop = asyncio.get_running_loop()
-        loop.call_later(_LINGER_SECONDS, self._transport.abort)
+        self._abort_later()
         # Later, because whoever writes may be going through the rooms.
-        loop.call_soon(self._switchboard.close, self)
+        asyncio.get_running_loop().call_soon(self._switchboard.close, self)
+
+    def _abort_later(self) -> None:
+        asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)

@@ -142,6 +142,7 @@ function openRoom(id) {
   store.select(id);
   sync.settle();
   render();
+  drawer.close();
   // On a touch screen focus would raise the keyboard over what one came to read.
   if (matchMedia('(pointer: fine)').matches) composer.focus();
   else header.focus();

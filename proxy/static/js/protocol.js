@@ -138,5 +138,16 @@ export function afterClose(code) {
   return code >= 4500 && code <= 4999 ? 'never' : 'later';
 }
 
+/**
+ * Makes a sentence for people of an error's text, which names the field by its path first.
+ *
+ * @param {ErrorBody} error
+ * @returns {string}
+ */
+export function sentenceOf({ message }) {
+  const text = message.replace(/^[\w.[\]]+: /, '').replace(/\.$/, '');
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
 /** The close code of a frame that was larger than the server takes. */
 export const TOO_BIG = 1009;

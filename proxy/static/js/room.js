@@ -213,15 +213,17 @@ export function resumePosition(room) {
  * @param {HistoryPage} page
  */
 export function applyHistory(room, page) {
-  const kind = room.request?.kind;
+  const { request } = room;
   room.request = null;
-  if (!kind || !agreesOnEpoch(room, page, kind)) return;
+  if (!request || !agreesOnEpoch(room, page, request)) return;
+  const { kind, range } = request;
   settle(room, page.messages);
   if (kind === 'newest') dropBefore(room, page.messages[0]?.seq ?? 0);
   const before = room.messages.length;
   room.messages = merge(room.messages, page.messages);
   const added = room.messages.length - before;
-  if (kind === 'fill' && added === 0) room.historyError = 'Some messages are missing.';
+  const unfilled = kind === 'fill' && findGap(room.messages)?.after === range.after_seq;
+  if (unfilled) room.historyError = 'Some messages are missing.';
   if (kind === 'newest') room.loaded = true;
   if (kind === 'newest' || kind === 'older') room.hasOlder = page.has_more && added > 0;
   if (kind === 'older') room.wantsOlder = false;
@@ -234,9 +236,9 @@ export function applyHistory(room, page) {
  *
  * @param {Room} room
  * @param {HistoryPage} page
- * @param {HistoryRequest['kind']} kind
+ * @param {HistoryRequest} request
  */
-function agreesOnEpoch(room, page, kind) {
+function agreesOnEpoch(room, page, { kind }) {
   if (page.epoch === room.epoch) return true;
   forget(room);
   if (kind === 'newest') startHistory(room, page.epoch, page.messages.at(-1)?.seq ?? 0);

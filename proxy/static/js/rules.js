@@ -6,6 +6,10 @@
 import { CONTENT_BYTES, NAME_CHARACTERS } from './protocol.js';
 
 const encoder = new TextEncoder();
+/** Control characters, and the two separators that the server counts among them. */
+const CONTROL = /[\p{Cc}\u2028\u2029]/u;
+/** Those that mean nothing in a message: all but tab and line feed. */
+const SILENT = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
 
 /**
  * Checks a user's or a room's name.
@@ -20,7 +24,7 @@ export function nameProblem(value, noun) {
   if (length > NAME_CHARACTERS) {
     return `A ${noun} has at most ${NAME_CHARACTERS} characters; this one has ${length}.`;
   }
-  if (/\p{Cc}/u.test(value)) return `A ${noun} has no tabs or other control characters.`;
+  if (CONTROL.test(value)) return `A ${noun} has no tabs or other control characters.`;
   if (/\p{Cs}/u.test(value)) return `This ${noun} contains half a character.`;
   return '';
 }
@@ -32,7 +36,6 @@ export function nameProblem(value, noun) {
  * @returns {string}
  */
 export function contentProblem(content) {
-  if (content.includes('\0')) return 'A message has no NUL characters.';
   if (/\p{Cs}/u.test(content)) return 'This message contains half a character.';
   const excess = contentBytes(content) - CONTENT_BYTES;
   return excess > 0 ? `Too long by ${excess.toLocaleString('en')} bytes.` : '';
@@ -49,12 +52,13 @@ export function contentBytes(content) {
 }
 
 /**
- * Takes off what a person did not mean to send: blank lines before the text and
- * blanks after it. Indentation of the first line stays.
+ * Takes off what a person did not mean to send: blank lines before the text, blanks
+ * after it, and control characters, which come with what is pasted from a terminal.
+ * Indentation of the first line stays.
  *
  * @param {string} draft
  * @returns {string} empty when there is nothing to send
  */
 export function tidy(draft) {
-  return draft.replace(/^(?:[^\S\n]*\n)+/, '').trimEnd();
+  return draft.replace(SILENT, '').replace(/^(?:[^\S\n]*\n)+/, '').trimEnd();
 }

@@ -20,7 +20,7 @@
  */
 
 import { Holds } from './holds.js';
-import { newId, parseFrame, request, TOO_BIG } from './protocol.js';
+import { newId, parseFrame, request, sentenceOf, TOO_BIG } from './protocol.js';
 import { Requests } from './requests.js';
 import { applyDisconnect, applyHistory, applyJoined, missingHistory, resumePosition } from './room.js';
 import { contentBytes } from './rules.js';
@@ -37,6 +37,8 @@ export class Sync {
   #holds;
   #requests = new Requests();
   #isOpen = false;
+  /** @type {Map<string, Asked>} answered joins: what follows the answer may still fail */
+  #joins = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #watch;
 
@@ -68,6 +70,7 @@ export class Sync {
     clearInterval(this.#watch);
     if (code === TOO_BIG) this.#failLargest();
     this.#requests.clear();
+    this.#joins.clear();
     this.#holds.clear();
     this.#store.rooms.forEach(applyDisconnect);
     this.#store.trouble = '';
@@ -211,7 +214,7 @@ export class Sync {
   receive(text) {
     const frame = parseFrame(text);
     if (!frame) return;
-    const asked = this.#requests.take(frame.requestId);
+    const asked = this.#requests.take(frame.requestId) ?? this.#joins.get(frame.requestId);
     if (asked && frame.kind !== 'error') this.#succeeded(asked);
     this.#take(frame, asked);
     this.settle();
@@ -227,6 +230,7 @@ export class Sync {
         if (this.#store.receive(frame.body)) this.#out.onNew(frame.body);
         return;
       case 'joined':
+        if (asked) this.#joins.set(frame.requestId, asked);
         this.#withRoom(frame.body.room_id, (room) => applyJoined(room, frame.body));
         return;
       case 'chat_history':
@@ -260,10 +264,11 @@ export class Sync {
    */
   #takeError(error, asked) {
     if (asked?.kind === 'probe' || asked?.kind === 'leave') return;
-    if (!asked || error.retryable) this.#store.trouble = error.message;
+    const reason = sentenceOf(error);
+    if (!asked || error.retryable) this.#store.trouble = `${reason} What you send is kept.`;
     if (!asked) return;
     if (error.retryable) this.#undo(asked);
-    else this.#refuse(asked, error.message);
+    else this.#refuse(asked, reason);
   }
 
   /**
@@ -273,7 +278,7 @@ export class Sync {
    */
   #undo({ kind, roomId, messageId }) {
     this.#withRoom(roomId, (room) => {
-      if (kind === 'join' && room.phase === 'joining') room.phase = 'idle';
+      if (kind === 'join') room.phase = 'idle';
       if (kind === 'history') room.request = null;
     });
     if (kind === 'send') this.#store.amend(roomId, messageId, { inFlight: false });

@@ -30,16 +30,21 @@ export class BannerView {
     const text = textOf(link, trouble);
     setText(this.#text, text);
     this.#banner.hidden = text === '';
-    this.#banner.dataset.kind = link.phase === 'ended' ? 'error' : 'notice';
-    const long = link.phase === 'waiting' && link.retryAt - Date.now() > SHORT_MS;
-    this.#button.hidden = !(link.phase === 'ended' || (link.phase === 'waiting' && (long || this.#isCounting(link))));
-    setText(this.#button, link.phase === 'ended' ? 'Connect again' : 'Reconnect now');
-    this.#count(this.#button.hidden || link.phase === 'ended' ? 0 : link.retryAt);
+    const ended = link.phase === 'ended';
+    this.#banner.dataset.kind = ended ? 'error' : 'notice';
+    const waits = link.phase === 'waiting' && this.#isWorthCounting(link.retryAt);
+    this.#button.hidden = !ended && !waits;
+    setText(this.#button, ended ? 'Connect again' : 'Reconnect now');
+    this.#count(waits ? link.retryAt : 0);
   }
 
-  /** @param {Link} link */
-  #isCounting(link) {
-    return this.#retryAt === link.retryAt;
+  /**
+   * A wait that was counted down once is counted down to its end.
+   *
+   * @param {number} retryAt
+   */
+  #isWorthCounting(retryAt) {
+    return retryAt === this.#retryAt || retryAt - Date.now() > SHORT_MS;
   }
 
   /** @param {number} retryAt milliseconds of `Date.now()`; 0 for none */

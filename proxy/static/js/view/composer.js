@@ -34,8 +34,9 @@ export class ComposerView {
 
   /** @param {Store} store */
   render({ current: room }) {
-    this.#field.disabled = !room;
-    this.#button.disabled = !room;
+    const closed = !room || room.phase === 'refused';
+    this.#field.disabled = closed;
+    this.#button.disabled = closed;
     if ((room?.id ?? '') === this.#roomId) return;
     this.#roomId = room?.id ?? '';
     this.#field.placeholder = room ? `Message ${room.id}` : '';

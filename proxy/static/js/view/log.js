@@ -9,7 +9,8 @@
  *
  * @typedef {object} Place
  * @property {string} key of the line
- * @property {number} top its distance from the top of the view, in pixels
+ * @property {number} bottom where it ends, in pixels below the top of the view: when the line above
+ *   it changes, it may get or lose the name at its top
  *
  * @typedef {object} Handlers
  * @property {(roomId: string) => void} onOlder
@@ -111,12 +112,19 @@ export class LogView {
   #describe(room) {
     const busy = room?.request?.kind === 'older' || room?.request?.kind === 'fill';
     const problem = room?.historyError ?? '';
-    this.#older.hidden = !room || (!room.hasOlder && !problem) || (!room.loaded && !problem);
-    this.#olderButton.hidden = busy;
-    setText(this.#olderButton, problem ? 'Try again' : 'Load older messages');
-    setText(this.#olderText, problem || (busy ? 'Loading older messages…' : ''));
+    this.#hideOlder(!problem && !(room?.loaded && room.hasOlder));
+    const offer = problem ? 'Try again' : 'Load older messages';
+    setText(this.#olderButton, busy ? 'Loading older messages…' : offer);
+    setText(this.#olderText, problem);
     this.#blank.hidden = this.#elements.size > 0 || problem !== '';
     setText(this.#blank, blankText(room));
+  }
+
+  /** @param {boolean} hidden */
+  #hideOlder(hidden) {
+    const losesFocus = hidden && this.#older.contains(document.activeElement);
+    this.#older.hidden = hidden;
+    if (losesFocus) this.#scroller.focus({ preventScroll: true });
   }
 
   /**
@@ -146,7 +154,8 @@ export class LogView {
   /** @param {Place | null} place */
   #stay(place) {
     const element = place && this.#elements.get(place.key);
-    if (element) this.#scroller.scrollTop += this.#topOf(element) - place.top;
+    if (element) this.#scroller.scrollTop += this.#bottomOf(element) - place.bottom;
+    else this.#stick();
     this.#atBottom = this.#isAtBottom();
   }
 
@@ -154,15 +163,15 @@ export class LogView {
   #firstInView() {
     for (const [key, element] of this.#elements) {
       if (!element.classList.contains('message')) continue;
-      const top = this.#topOf(element);
-      if (top + element.offsetHeight > 0) return { key, top };
+      const bottom = this.#bottomOf(element);
+      if (bottom > 0) return { key, bottom };
     }
     return null;
   }
 
   /** @param {HTMLElement} element */
-  #topOf(element) {
-    return element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
+  #bottomOf(element) {
+    return element.getBoundingClientRect().bottom - this.#scroller.getBoundingClientRect().top;
   }
 
   #isAtBottom() {

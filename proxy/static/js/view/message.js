@@ -65,7 +65,7 @@ function updateMessage(element, { message, state, at, own, opens }) {
   part(element, 'status', HTMLElement).hidden = state === 'sent';
   part(element, 'actions', HTMLElement).hidden = !failed;
   const error = 'error' in message ? message.error : '';
-  setText(part(element, 'state', HTMLElement), failed ? `Not sent. ${error}` : 'Sending…');
+  setText(part(element, 'state', HTMLElement), failed ? `Not sent: ${error}` : 'Sending…');
 }
 
 /**
@@ -98,6 +98,7 @@ function isLong(content) {
 function fold(element) {
   const text = part(element, 'text', HTMLElement);
   const toggle = part(element, 'unfold', HTMLButtonElement);
+  text.classList.add('long');
   const set = (/** @type {boolean} */ open) => {
     text.classList.toggle('folded', !open);
     toggle.setAttribute('aria-expanded', String(open));
@@ -113,9 +114,9 @@ function fold(element) {
  * @returns {number} the same colour for a name wherever it is seen
  */
 function toneOf(name) {
-  let hash = 0;
-  for (const character of name) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
-  return hash % TONES;
+  let hash = 0x811c9dc5; // FNV-1a, 32 bits
+  for (const character of name) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);
+  return ((hash ^ (hash >>> 15)) >>> 0) % TONES;
 }
 
 /** @param {string} name */

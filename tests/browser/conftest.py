@@ -1,0 +1,212 @@
+"""People at the page: real browsers before real servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urljoin
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
+
+import chat
+import proxy
+
+_NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+_ADVICE: Final = (
+    "The page is tested in a Chromium, and none was found: install one "
+    "(Debian: apt-get install chromium), or name it in the variable CHROMIUM."
+)
+_PATIENCE_MS: Final = 20_000
+_DESK: Final = (1280, 800)
+
+
+class Servers:
+    """A chat server and a proxy that can be stopped and started again in their places.
+
+    Attributes:
+        url: the address of the page.
+        chat_config: the settings of the chat server from its next start on.
+        proxy_config: the settings of the proxy from its next start on.
+    """
+
+    def __init__(self, database: str) -> None:
+        self.url = ""
+        self.chat_config = chat.Config(host="127.0.0.1", port=0, database=database)
+        self.proxy_config = proxy.Config(host="127.0.0.1", port=0, drain_seconds=2.0)
+        self._chat = AsyncExitStack()
+        self._proxy = AsyncExitStack()
+
+    async def start_chat(self) -> None:
+        """Starts the chat server, where it was before."""
+        server = await self._chat.enter_async_context(chat.serve(self.chat_config))
+        self.chat_config = replace(self.chat_config, port=server.port)
+        self.proxy_config = replace(self.proxy_config, upstream=server.address)
+
+    async def stop_chat(self) -> None:
+        """Stops the chat server."""
+        await self._chat.aclose()
+
+    async def start_proxy(self) -> None:
+        """Starts the proxy, where it was before."""
+        running = await self._proxy.enter_async_context(proxy.serve(self.proxy_config))
+        self.proxy_config = replace(self.proxy_config, port=running.port)
+        self.url = running.url
+
+    async def stop_proxy(self) -> None:
+        """Stops the proxy."""
+        await self._proxy.aclose()
+
+    async def post(
+        self, room: str, sender: str, texts: Iterable[str], *, url: str | None = None
+    ) -> None:
+        """Sends messages as a script would, and waits until they are stored.
+
+        Args:
+            room: the room.
+            sender: who sends.
+            texts: the messages.
+            url: the address of another proxy.
+        """
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(url or self.url) as socket,
+        ):
+            for text in texts:
+                message = {"id": uuid.uuid4().hex, "room_id": room, "sender_id": sender}
+                await socket.send_json({"chat_message": message | {"content": text}})
+                answer = await socket.receive_json()
+                assert answer["chat_message"]["content"] == text
+
+
+class Visitor:
+    """One person at the page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.name = page.get_by_test_id("name-input")
+        self.room = page.get_by_test_id("room-input")
+        self.input = page.get_by_test_id("message-input")
+        self.banner = page.get_by_test_id("banner")
+        self.log = page.get_by_test_id("log")
+        self.messages = page.get_by_test_id("message")
+        self.texts = page.get_by_test_id("message-text")
+
+    async def enter(self, name: str, room: str) -> None:
+        """Fills in the first dialog, and waits until the room is there."""
+        await self.name.fill(name)
+        await self.room.fill(room)
+        await self.page.get_by_test_id("enter-button").click()
+        await self.is_in(room)
+
+    async def is_in(self, room: str) -> None:
+        """Waits until a room is open and loaded."""
+        await expect(self.page.get_by_test_id("room-title")).to_have_text(room)
+        await expect(self.page.get_by_text("Loading messages…")).to_be_hidden()
+
+    async def say(self, text: str) -> None:
+        """Writes a message and sends it."""
+        await self.input.fill(text)
+        await self.page.get_by_test_id("send-button").click()
+
+    def message(self, text: str) -> Locator:
+        """The message with this text."""
+        return self.messages.filter(has=self.page.get_by_text(text, exact=True))
+
+    def room_item(self, room: str) -> Locator:
+        """A room of the side bar."""
+        return self.page.locator(f'[data-testid="room-item"][data-room="{room}"]')
+
+    async def sees(self, *texts: str) -> None:
+        """Waits until exactly these messages are shown, all of them stored, in order."""
+        await expect(self.texts).to_have_text(list(texts))
+        for message in await self.messages.all():
+            await expect(message).to_have_attribute("data-state", "sent")
+
+
+Visit = Callable[..., Awaitable[Visitor]]
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> None:
+    expect.set_options(timeout=_PATIENCE_MS)
+
+
+@pytest.fixture
+def chromium() -> str:
+    """The path of the browser; without one, a failure in CI, and elsewhere a skip."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    if found:
+        return found
+    if os.environ.get("CI"):
+        pytest.fail(_ADVICE)
+    pytest.skip(_ADVICE)
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """A browser without a window."""
+    async with async_playwright() as playwright:
+        # Root, as in a container, cannot have Chromium's sandbox.
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = await playwright.chromium.launch(executable_path=chromium, args=sandbox)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """The database of `servers`; a test may choose another."""
+    return str(tmp_path / "chat.db")
+
+
+@pytest.fixture
+async def servers(database: str) -> AsyncIterator[Servers]:
+    """A chat server and a proxy, both running."""
+    servers = Servers(database)
+    await servers.start_chat()
+    await servers.start_proxy()
+    yield servers
+    await servers.stop_proxy()
+    await servers.stop_chat()
+
+
+@pytest.fixture
+async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
+    """Opens the page for one more person.
+
+    Whatever goes wrong in the page, or asks for attention by a dialog of the
+    browser's, fails the test.
+    """
+    problems: list[str] = []
+    contexts = AsyncExitStack()
+
+    async def visit(address: str = "", *, size: tuple[int, int] = _DESK, **options: Any) -> Visitor:
+        viewport = ViewportSize(width=size[0], height=size[1])
+        context = await contexts.enter_async_context(
+            await browser.new_context(viewport=viewport, locale="en-GB", **options)
+        )
+        page = await context.new_page()
+        page.set_default_timeout(_PATIENCE_MS)
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
+        page.on("console", lambda message: problems.extend(_complaint(message.type, message.text)))
+        await page.goto(urljoin(servers.url, address))
+        return Visitor(page)
+
+    async with contexts:
+        yield visit
+    assert problems == []
+
+
+def _complaint(kind: str, text: str) -> list[str]:
+    # The browser itself reports each try to connect that fails.
+    expected = "WebSocket connection to" in text
+    return [] if kind != "error" or expected else [f"console: {text}"]

@@ -1,0 +1,181 @@
+/** What the tests of the web client share: messages, pages, and a server to lose connections with. */
+
+/**
+ * @param {number} seq
+ * @param {Partial<import('../../proxy/static/js/protocol.js').ChatMessage>} [fields]
+ */
+export function message(seq, fields = {}) {
+  return {
+    id: `id-${seq}`,
+    room_id: 'lobby',
+    sender_id: 'bob',
+    content: `text ${seq}`,
+    seq,
+    sent_at: new Date(Date.UTC(2024, 0, 1, 12, 0, seq)).toISOString(),
+    ...fields,
+  };
+}
+
+/**
+ * @param {number} first
+ * @param {number} last
+ */
+export function messages(first, last) {
+  return Array.from({ length: last - first + 1 }, (_, index) => message(first + index));
+}
+
+/** @param {{messages: {seq: number}[]}} room */
+export function seqs(room) {
+  return room.messages.map(({ seq }) => seq);
+}
+
+/**
+ * Numbers that look random and are the same in every run (mulberry32).
+ *
+ * @param {number} seed
+ * @returns {() => number} from 0 up to 1
+ */
+export function randomFrom(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The far end of a WebSocket: what was sent, and what the network and the server do. */
+export class Socket {
+  sent = [];
+  closed = false;
+
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close() {
+    this.closed = true;
+  }
+
+  accept() {
+    this.onopen();
+  }
+
+  say(frame) {
+    this.onmessage({ data: JSON.stringify(frame) });
+  }
+
+  lose(code = 1006, reason = '') {
+    this.onclose({ code, reason });
+  }
+
+  /** @returns {any} the newest frame with this payload */
+  last(payload) {
+    return this.sent.findLast((frame) => payload in frame);
+  }
+}
+
+/**
+ * A chat server of one room that keeps the rules of the schema. Frames lie on the
+ * line, in both directions, until they are delivered one by one; a lost connection
+ * takes them with it.
+ */
+export class ModelServer {
+  log = [];
+  epoch = 'epoch-0';
+  refusing = false;
+  link = null;
+
+  open = () => {
+    const link = { up: [], down: [], joined: false, socket: new Socket() };
+    link.socket.send = (text) => link.up.push(JSON.parse(text));
+    this.link = link;
+    return link.socket;
+  };
+
+  post(sender, content, id = `post-${this.log.length}-${this.epoch}`) {
+    const known = this.log.find((stored) => stored.id === id && stored.sender_id === sender);
+    if (known) return { stored: known, isNew: false };
+    const stored = message(this.log.length + 1, { id, sender_id: sender, content });
+    this.log.push(stored);
+    return { stored, isNew: true };
+  }
+
+  /** A message of somebody else. */
+  chatter(content) {
+    const { stored } = this.post('bob', content);
+    if (this.link?.joined) this.link.down.push({ chat_message: stored });
+  }
+
+  /** All history is lost. */
+  wipe() {
+    this.epoch = `epoch-${Number(this.epoch.slice(6)) + 1}`;
+    this.log = [];
+    if (this.link?.joined) this.link.down.push({ joined: this.joined(false) });
+  }
+
+  lose(code) {
+    const { link } = this;
+    this.link = null;
+    link?.socket.lose(code);
+  }
+
+  /** @returns {boolean} whether there was a frame to take */
+  takeOne() {
+    const frame = this.link?.up.shift();
+    if (frame) this.answer(frame);
+    return frame !== undefined;
+  }
+
+  /** @returns {boolean} whether there was a frame to deliver */
+  deliverOne() {
+    const frame = this.link?.down.shift();
+    if (frame) this.link.socket.say(frame);
+    return frame !== undefined;
+  }
+
+  answer({ request_id: requestId, ...payload }) {
+    const [[kind, body]] = Object.entries(payload);
+    if (this.refusing && kind !== 'leave') {
+      this.reply(requestId, { error: { code: 'UNAVAILABLE', message: 'away', retryable: true } });
+      return;
+    }
+    if (kind === 'join') this.join(requestId, body);
+    else if (kind === 'chat_message') this.take(requestId, body);
+    else if (kind === 'get_chat_history') this.reply(requestId, { chat_history: this.page(body) });
+    else this.reply(requestId, { user: {} });
+  }
+
+  join(requestId, { after_seq: after, epoch }) {
+    const recovered = after !== undefined && epoch === this.epoch && after <= this.log.length;
+    this.reply(requestId, { joined: this.joined(recovered) });
+    const missed = recovered ? this.log.slice(after) : [];
+    this.link.down.push(...missed.map((stored) => ({ chat_message: stored })));
+    this.link.joined = true;
+  }
+
+  take(requestId, { id, sender_id: sender, content }) {
+    const { stored } = this.post(sender, content, id);
+    this.reply(requestId, { chat_message: stored });
+    this.link.joined = true;
+  }
+
+  page({ limit, before_seq: before, after_seq: after }) {
+    const { epoch, log } = this;
+    if (after !== undefined) {
+      const rest = log.slice(after);
+      return { messages: rest.slice(0, limit), has_more: rest.length > limit, epoch };
+    }
+    const rest = log.slice(0, before === undefined ? log.length : before - 1);
+    return { messages: rest.slice(-limit), has_more: rest.length > limit, epoch };
+  }
+
+  joined(recovered) {
+    return { room_id: 'lobby', epoch: this.epoch, last_seq: this.log.length, recovered };
+  }
+
+  reply(requestId, frame) {
+    this.link.down.push({ request_id: requestId, ...frame });
+  }
+}
