@@ -1,0 +1,124 @@
+"""Measures the compiled codec: `python -m bench.codec`. It asserts nothing.
+
+Against betterproto, whose dataclasses it fills, on one message; and against google's protobuf
+library, which is written in C, on a batch of a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+
+import codec
+from bench.report import Table
+from gen.chat import ChatMessage, ChatStream, RelayEvent, RelayResponse
+from gen.chat_codec import make_chat_message
+
+DESCRIPTORS = Path(__file__).parents[1] / "gen" / "descriptor.binpb"
+ROUND_SECONDS = 0.02
+
+Work = Callable[[], object]
+
+
+def micros(work: Work, rounds: int) -> float:
+    """Returns how long some work takes, in microseconds: the best of a few rounds."""
+    times = 1
+    while (took := _time(work, times)) < ROUND_SECONDS:
+        times = max(times * 2, int(times * ROUND_SECONDS / max(took, 1e-9)))
+    return min(_time(work, times) / times for _ in range(rounds)) * 1e6
+
+
+def _time(work: Work, times: int) -> float:
+    begun = perf_counter()
+    for _ in range(times):
+        work()
+    return perf_counter() - begun
+
+
+def message(number: int) -> ChatMessage:
+    """Returns a message such as people write."""
+    return make_chat_message(
+        id=f"0192f3c4-5d6e-7f80-9a1b-{number:012d}",
+        room_id="lobby",
+        sender_id=f"user-{number}",
+        content=f"Hello there, this is message number {number}.",
+        seq=1000 + number,
+        sent_at=datetime(2025, 11, 22, 12, 30, number % 60, 123_456 + number, tzinfo=UTC),
+    )
+
+
+def against_betterproto() -> list[tuple[str, Work, Work]]:
+    """Returns the four conversions of a ChatStream that holds a ChatMessage, and a construction."""
+    stream = ChatStream(chat_message=message(1))
+    data, text = codec.encode(stream), codec.to_json(stream)
+    return [
+        ("decode", lambda: codec.decode(ChatStream, data), lambda: ChatStream().parse(data)),
+        ("encode", lambda: codec.encode(stream), lambda: bytes(stream)),
+        (
+            "from JSON",
+            lambda: codec.from_json(ChatStream, text),
+            lambda: ChatStream().from_json(text),
+        ),
+        ("to JSON", lambda: codec.to_json(stream), stream.to_json),
+        (
+            "construct",
+            lambda: make_chat_message(id="1", room_id="lobby", sender_id="me", content="Hello"),
+            lambda: ChatMessage(id="1", room_id="lobby", sender_id="me", content="Hello"),
+        ),
+    ]
+
+
+def against_google() -> list[tuple[str, Work, Work]]:
+    """Returns what is done with a RelayResponse of a hundred messages."""
+    batch = RelayResponse(events=[RelayEvent(chat_message=message(n)) for n in range(100)])
+    data = codec.encode(batch)
+    google = _google_class("chat.RelayResponse")
+    theirs = google.FromString(data)
+    return [
+        ("decode", lambda: codec.decode(RelayResponse, data), lambda: google.FromString(data)),
+        (
+            "decode to Python objects",
+            lambda: codec.decode(RelayResponse, data),
+            lambda: _read(google.FromString(data)),
+        ),
+        ("encode", lambda: codec.encode(batch), theirs.SerializeToString),
+    ]
+
+
+def _read(batch: Any) -> None:
+    """Reads the fields: google's library makes Python objects of them only then."""
+    for event in batch.events:
+        each = event.chat_message
+        _ = (each.id, each.room_id, each.sender_id, each.content, each.seq)
+        _ = each.sent_at.ToDatetime(UTC)
+
+
+def _google_class(name: str) -> Any:
+    pool = DescriptorPool()
+    for file in FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file:
+        pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName(name))
+
+
+def main(*, quick: bool = False) -> None:
+    """Prints a table against each."""
+    for title, other, rows in (
+        ("Codec: one ChatStream with a message", "betterproto", against_betterproto()),
+        ("Codec: a RelayResponse of 100 messages", "google upb", against_google()),
+    ):
+        table = Table(title, ["", "codec, µs", f"{other}, µs", f"{other} / codec"])
+        for name, ours, theirs in rows:
+            us, them = (micros(work, 3 if quick else 15) for work in (ours, theirs))
+            table.add(name, f"{us:.2f}", f"{them:.1f}", f"{them / us:.3g}")
+        table.print()
+
+
+if __name__ == "__main__":
+    main()

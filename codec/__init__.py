@@ -1,0 +1,12 @@
+"""Protobuf messages to and from bytes and JSON, by code that is generated from the schema.
+
+The messages are betterproto's dataclasses. `python -m codec.generate` writes, beside each module of
+dataclasses `m`, a module `m_codec` with a straight-line function for each message and direction.
+The functions here find and call them.
+"""
+
+from .errors import DecodeError
+from .grpc import GrpcCodec
+from .messages import decode, encode, from_json, to_json
+
+__all__ = ["DecodeError", "GrpcCodec", "decode", "encode", "from_json", "to_json"]

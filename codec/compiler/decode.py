@@ -1,0 +1,229 @@
+"""Writes the functions that turn bytes into dataclasses.
+
+A generated function reads each occurrence of a message field by field. It tells fields apart by
+their tags, first by the wire type in them; a field whose wire type is not the schema's is unknown,
+as it is in google's implementations. Sub-messages that may occur again are only noted, and read at
+the end, when all that has to be merged is known.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from .kinds import FIXED_32, FIXED_64, SIZED, VARINT
+from .schema import Field, Message, local_name
+from .text import Lines, assign, block, chain, quote
+
+_JOIN_UNKNOWN: Final = 'b"".join(unknown) if unknown else b""'
+_UNKNOWN: Final = "unknown.append(kept(tag, data[start:{end}]))"
+
+
+def decoder(message: Message) -> Lines:
+    """Returns the source of `decode_<message>`, and of what reads entries of its maps."""
+    entries = [
+        line for f in message.fields if f.shape == "map" for line in _entry_decoder(message, f)
+    ]
+    function = block(
+        f"def decode_{message.snake}(data: bytes, spans: Spans, depth: int) -> {message.name}:",
+        [
+            *depth_check(message),
+            *_variables(message.fields),
+            *(f"{local_name(oneof)}_members: Seen = []" for oneof in message.oneofs),
+            "unknown: list[bytes] = []",
+            *_loop(message.fields, message),
+            f"message = new({message.name})",
+            *assign("fields: dict[str, Any]", fields_dict(message, _result, _JOIN_UNKNOWN)),
+            *(line for oneof in message.oneofs for line in _set_member(oneof)),
+            "set_fields(message, fields)",
+            "return message",
+        ],
+    )
+    return [*entries, *function]
+
+
+def depth_check(message: Message) -> Lines:
+    """Returns what refuses too much nesting, which only a guarded message can have."""
+    return block("if depth < 0:", ["raise too_deep()"]) if message.guarded else []
+
+
+def fields_dict(
+    message: Message,
+    value: Callable[[Field], str],
+    unknown: str = 'b""',
+    member: Callable[[str], str] = lambda _: "None",
+) -> Lines:
+    """Returns a message's future ``__dict__``.
+
+    Args:
+        message: The message.
+        value: Gives the value of a field.
+        unknown: The fields that are not known.
+        member: Gives the name of the member of a oneof that is set.
+    """
+    groups = "{" + ", ".join(f"{quote(oneof)}: {member(oneof)}" for oneof in message.oneofs) + "}"
+    return [
+        "{",
+        *(f"    {quote(field.name)}: {value(field)}," for field in message.fields),
+        '    "_serialized_on_wire": True,',
+        f'    "_unknown_fields": {unknown},',
+        f'    "_group_current": {groups if message.oneofs else "NO_GROUPS"},',
+        "}",
+    ]
+
+
+def _entry_decoder(message: Message, field: Field) -> Lines:
+    """Returns the source of what reads an entry of a map into the map.
+
+    As in google's implementation for Python, an entry with unknown fields is not read: the message
+    keeps it as a whole.
+    """
+    key, value = field.key_and_value
+    name = _entry_function(message, field)
+    function = block(
+        f"def {name}(data: bytes, spans: Spans, depth: int, values: {field.type}) -> bool:",
+        [
+            *block("if depth < 0:", ["raise too_deep()"]),
+            *_variables((key, value)),
+            "unknown: list[bytes] = []",
+            *_loop((key, value), message),
+            f"item = {_result(value)}",
+            *block("if unknown:", ["return False"]),
+            f"values[{key.local}] = item",
+            "return True",
+        ],
+    )
+    return [*function, "", ""]
+
+
+def _entry_function(message: Message, field: Field) -> str:
+    return f"decode_{message.snake}_{field.name}_entry"
+
+
+def _variables(fields: tuple[Field, ...]) -> Lines:
+    return [line for field in fields if (line := _variable(field))]
+
+
+def _variable(field: Field) -> str:
+    match field.shape:
+        case "list":
+            return f"{field.local}: {field.type} = []"
+        case "map":
+            return f"{field.local}: {field.type} = {{}}"
+        case "oneof":
+            return ""
+        case _ if field.kind.reader:
+            return f"{field.local}_spans: Spans = []"
+        case "optional":
+            return f"{field.local}: {field.type} | None = None"
+        case _:
+            return f"{field.local} = {field.kind.zero}"
+
+
+def _loop(fields: tuple[Field, ...], message: Message) -> Lines:
+    body = [
+        "start = pos",
+        "tag = data[pos]",
+        "pos += 1",
+        *block("if tag > 127:", ["tag, pos = read_tag(data, start)"]),
+        *_by_wire_type(fields, message),
+    ]
+    spans = [*block("while pos < end:", body), *block("if pos != end:", ["raise truncated()"])]
+    return block("for pos, end in spans:", spans)
+
+
+def _by_wire_type(fields: tuple[Field, ...], message: Message) -> Lines:
+    sized = [(f.packed_tag, _read_sized(f, message)) for f in fields if _may_be_sized(f)]
+    branches = (
+        [("tag & 7 == 2", [*_read_stop(), *_by_tag(sized, "stop"), "pos = stop"])] if sized else []
+    )
+    varints = [(f.tag, _store(f, f.kind.read)) for f in fields if f.kind.wire == VARINT]
+    if varints:
+        branches.append(("tag & 7 == 0", [*_read_value(), *_by_tag(varints, "pos")]))
+    for wire, size in ((FIXED_64, 8), (FIXED_32, 4)):
+        fixed = [(f.tag, _store(f, f.kind.read)) for f in fields if f.kind.wire == wire]
+        if fixed:
+            stop = [f"stop = pos + {size}", *_stop_check()]
+            body = [*stop, *_by_tag(fixed, "stop"), "pos = stop"]
+            branches.append((f"tag & 7 == {wire}", body))
+    rest = ["pos = skip(data, pos, end, tag, depth)", _UNKNOWN.format(end="pos")]
+    return chain(branches, rest)
+
+
+def _may_be_sized(field: Field) -> bool:
+    return field.kind.wire == SIZED or field.shape == "list"
+
+
+def _read_stop() -> Lines:
+    return [
+        "size = data[pos]",
+        "pos += 1",
+        *block("if size > 127:", ["size, pos = read_size(data, pos - 1)"]),
+        "stop = pos + size",
+        *_stop_check(),
+    ]
+
+
+def _stop_check() -> Lines:
+    return block("if stop > end:", ["raise truncated()"])
+
+
+def _read_value() -> Lines:
+    more = block("if value > 127:", ["value, pos = read_varint(data, pos - 1)"])
+    return ["value = data[pos]", "pos += 1", *more]
+
+
+def _by_tag(branches: list[tuple[int, Lines]], end: str) -> Lines:
+    return chain([(f"tag == {tag}", body) for tag, body in branches], [_UNKNOWN.format(end=end)])
+
+
+def _read_sized(field: Field, message: Message) -> Lines:
+    kind = field.kind
+    if field.shape == "map":
+        arguments = f"data, [(pos, stop)], depth - 1, {field.local}"
+        call = f"{_entry_function(message, field)}({arguments})"
+        return block(f"if not {call}:", [_UNKNOWN.format(end="stop")])
+    if kind.is_packable:
+        return [f"{field.local}.extend({_unpack(field)})"]
+    if kind.reader and field.shape == "oneof":
+        members = f"{local_name(field.oneof)}_members"
+        return [f"{members}.append(({quote(field.name)}, {kind.reader}, (pos, stop)))"]
+    if kind.reader and field.shape != "list":
+        return [f"{field.local}_spans.append((pos, stop))"]
+    return _store(field, kind.read)
+
+
+def _unpack(field: Field) -> str:
+    raw = "data[pos:stop]"
+    if field.kind.code:
+        return f"unpack_fixed({quote(field.kind.code)}, {raw})"
+    if field.kind.read == "value":
+        return f"unpack_varints({raw})"
+    return f"{field.kind.read} for value in unpack_varints({raw})"
+
+
+def _store(field: Field, value: str) -> Lines:
+    match field.shape:
+        case "list":
+            return [f"{field.local}.append({value})"]
+        case "oneof":
+            members = f"{local_name(field.oneof)}_members"
+            return [f"{members}.append(({quote(field.name)}, None, {value}))"]
+        case _:
+            return [f"{field.local} = {value}"]
+
+
+def _result(field: Field) -> str:
+    if field.shape == "oneof":
+        return "PLACEHOLDER"
+    if not field.kind.reader or field.shape in ("list", "map"):
+        return field.local
+    spans = f"{field.local}_spans"
+    read = field.kind.read_spans(spans)
+    if field.shape == "plain":
+        return read
+    return f"{read} if {spans} else {'None' if field.shape == 'optional' else 'PLACEHOLDER'}"
+
+
+def _set_member(oneof: str) -> Lines:
+    members = f"{local_name(oneof)}_members"
+    call = f"set_member(fields, {quote(oneof)}, data, {members}, depth - 1)"
+    return block(f"if {members}:", [call])

@@ -1,0 +1,129 @@
+"""Writes the functions that turn dataclasses into bytes.
+
+A generated function writes fields in the order of their numbers, then those that are not known.
+What stands before a value comes from a table, made when the module is imported, of all short
+lengths and small numbers with the field's tag before them.
+"""
+
+from itertools import groupby
+
+from codec.writing import varint
+
+from .decode import depth_check
+from .kinds import FIXED_32, FIXED_64, SIZED, VARINT
+from .schema import Field, Message, local_name
+from .text import Lines, block, chain, quote
+
+
+def encoder(message: Message) -> Lines:
+    """Returns the source of `encode_<message>`."""
+    runs = groupby(message.fields, key=lambda field: field.oneof)
+    return block(
+        f"def encode_{message.snake}(message: {message.name}, depth: int) -> bytes:",
+        [
+            *depth_check(message),
+            "fields = fields_of(message)",
+            "out = bytearray()",
+            *selected_members(message),
+            *(line for oneof, run in runs for line in _run(oneof, list(run))),
+            'out += fields["_unknown_fields"]',
+            "return bytes(out)",
+        ],
+    )
+
+
+def selected_members(message: Message) -> Lines:
+    """Returns what assigns the name of each oneof's member to a variable of the oneof's name."""
+    return [f'{local_name(o)} = fields["_group_current"][{quote(o)}]' for o in message.oneofs]
+
+
+def selection(field: Field) -> str:
+    """Returns the condition under which a member of a oneof is set; it assigns to `value`."""
+    value = f"fields[{quote(field.name)}]"
+    name = f"{local_name(field.oneof)} == {quote(field.name)}"
+    return f"{name} and (value := {value}) is not None"
+
+
+def tags(message: Message) -> set[int]:
+    """Returns the tags of which `encode_<message>` needs a table."""
+    entries = [f for field in message.fields for f in field.entry or ()]
+    return {_table_tag(f) for f in (*message.fields, *entries) if _needs_table(f)}
+
+
+def table(tag: int) -> str:
+    """Returns the name of a tag's table."""
+    return f"_TAG_{tag}"
+
+
+def _table_tag(field: Field) -> int:
+    return field.packed_tag if field.packed else field.tag
+
+
+def _needs_table(field: Field) -> bool:
+    return field.packed or field.kind.wire in (VARINT, SIZED)
+
+
+def _run(oneof: str, run: list[Field]) -> Lines:
+    if not oneof:
+        return [line for field in run for line in _field(field)]
+    return chain([(selection(field), write(field)) for field in run], [])
+
+
+def _field(field: Field) -> Lines:
+    if field.shape in ("list", "map"):
+        get = f"values = fields[{quote(field.name)}]"
+        return [get, *block("if values and values is not PLACEHOLDER:", _write_all(field))]
+    get = f"value = fields[{quote(field.name)}]"
+    return [get, *block(f"if {_presence(field)}:", _write_present(field))]
+
+
+def _presence(field: Field) -> str:
+    if field.shape != "plain":
+        return "value is not None and value is not PLACEHOLDER"
+    if field.kind.python == "float":
+        return "value is not PLACEHOLDER and is_nonzero(value)"
+    return "value and value is not PLACEHOLDER"
+
+
+def _write_present(field: Field) -> Lines:
+    if field.shape != "message" or not field.is_message:
+        return write(field)
+    present = 'if raw or fields_of(value)["_serialized_on_wire"]:'
+    return [f"raw = {field.kind.write}", *block(present, _write_raw(field.tag, "out"))]
+
+
+def _write_all(field: Field) -> Lines:
+    if field.shape == "map":
+        key, item = field.key_and_value
+        entry = ["entry = bytearray()", "value = key", *write(key, "entry")]
+        entry += ["value = item", *write(item, "entry"), "raw = bytes(entry)"]
+        return block("for key, item in values.items():", [*entry, *_write_raw(field.tag, "out")])
+    if not field.packed:
+        return block("for value in values:", write(field))
+    packed = f"[{field.kind.write} for value in values]"
+    raw = f"pack_varints({packed})" if field.kind.wire == VARINT else f'b"".join({packed})'
+    return [f"raw = {raw}", *_write_raw(field.packed_tag, "out")]
+
+
+def write(field: Field, out: str = "out") -> Lines:
+    """Returns what appends `value`, with its tag, to the variable `out`."""
+    kind = field.kind
+    head = table(field.tag)
+    if kind.wire == SIZED:
+        return [f"raw = {kind.write}", *_write_raw(field.tag, out)]
+    if kind.wire in (FIXED_32, FIXED_64):
+        return [f"{out} += {varint(field.tag)!r} + {kind.write}"]
+    if kind.python == "bool":
+        return [f"{out} += {head}[{kind.write}]"]
+    long = f"tagged({field.tag}, {kind.write})"
+    if kind.is_small:
+        return [f"{out} += {head}[value] if 0 <= value < 128 else {long}"]
+    return [f"{out} += {long}"]
+
+
+def _write_raw(tag: int, out: str) -> Lines:
+    return [
+        "size = len(raw)",
+        f"{out} += {table(tag)}[size] if size < 128 else tagged({tag}, size)",
+        f"{out} += raw",
+    ]

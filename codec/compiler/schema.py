@@ -1,0 +1,297 @@
+"""What the emitters need to know of a schema, read from protoc's descriptors."""
+
+import builtins
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from betterproto.compile.naming import pythonize_class_name, pythonize_field_name
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto
+
+from .kinds import KINDS, SIZED, Kind, enum_kind, message_kind, time_kind
+from .runtime import HELPERS
+
+_TIMES: Final = {
+    "google.protobuf.Timestamp": time_kind("timestamp", "datetime"),
+    "google.protobuf.Duration": time_kind("duration", "timedelta"),
+}
+_INTERNAL: Final = (
+    *("data", "depth", "end", "entry", "error", "fields", "item", "key", "members", "message"),
+    *("out", "pos", "raw", "size", "spans", "start", "stop", "tag", "unknown", "value", "values"),
+)
+_TAKEN: Final = frozenset((*_INTERNAL, *dir(builtins), *HELPERS))
+"""Names that generated functions use for other things than fields."""
+
+_GENERATED: Final = re.compile(r"(decode|encode|make)_.*|.*_(from|to)_json|.*_(spans|members)")
+
+
+class SchemaError(Exception):
+    """The schema is wrong, or uses something that the codec does not support."""
+
+
+@dataclass(frozen=True)
+class Enum:
+    """An enum of the schema: `name` is that of its class."""
+
+    name: str
+    values: tuple[tuple[str, int], ...]
+
+    @property
+    def table(self) -> str:
+        """The name of its `EnumTable`."""
+        return f"_{snake_case(self.name).upper()}_ENUM"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a message.
+
+    Attributes:
+        proto: Its name in the schema.
+        camel: Its other name in JSON.
+        name: Its name in the dataclass.
+        local: The variable that stands for it in generated functions.
+        number: Its number.
+        kind: What it holds; for a map, an entry.
+        shape: Whether it always has a value, or may be unset (by `optional`, by being a message, as
+            a member of a oneof), or holds a list or a map.
+        is_message: Whether it holds messages of the schema.
+        oneof: The oneof that it is a member of, or empty.
+        packed: Whether it is written as one field for the whole list.
+        entry: The fields of an entry, for a map.
+    """
+
+    proto: str
+    camel: str
+    name: str
+    local: str
+    number: int
+    kind: Kind
+    shape: Literal["plain", "optional", "message", "oneof", "list", "map"]
+    is_message: bool = False
+    oneof: str = ""
+    packed: bool = False
+    entry: "tuple[Field, Field] | None" = None
+
+    @property
+    def tag(self) -> int:
+        """What stands before the field on the wire, if it is not packed."""
+        return self.number << 3 | self.kind.wire
+
+    @property
+    def packed_tag(self) -> int:
+        """What stands before the field on the wire, if it is packed."""
+        return self.number << 3 | SIZED
+
+    @property
+    def key_and_value(self) -> "tuple[Field, Field]":
+        """The fields of a map's entry."""
+        if self.entry is None:
+            raise SchemaError(f"{self.proto}: not a map")
+        return self.entry
+
+    @property
+    def type(self) -> str:
+        """The Python type of the dataclass's field."""
+        if self.shape == "map":
+            key, value = self.key_and_value
+            return f"dict[{key.kind.python}, {value.kind.python}]"
+        return f"list[{self.kind.python}]" if self.shape == "list" else self.kind.python
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of the schema.
+
+    Attributes:
+        name: The name of its dataclass.
+        fields: Its fields, in the order of their numbers.
+        oneofs: The names of its oneofs.
+        guarded: Whether it can be at any depth: in a message that can hold its own type.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    oneofs: tuple[str, ...]
+    guarded: bool
+
+    @property
+    def snake(self) -> str:
+        """The part of function names that stands for the message."""
+        return snake_case(self.name)
+
+
+@dataclass(frozen=True)
+class Module:
+    """All that is generated for one package of the schema."""
+
+    package: str
+    sources: tuple[str, ...]
+    messages: tuple[Message, ...]
+    enums: tuple[Enum, ...]
+
+
+def local_name(name: str) -> str:
+    """Returns the variable that stands for a field or a oneof in generated functions."""
+    name = pythonize_field_name(name)
+    return f"{name}_" if name in _TAKEN or _GENERATED.fullmatch(name) else name
+
+
+def snake_case(name: str) -> str:
+    """Returns a class's name as a part of a function's name."""
+    return pythonize_field_name(name).strip("_")
+
+
+def read_modules(files: Iterable[FileDescriptor]) -> list[Module]:
+    """Reads the schema's own files: a module for each package.
+
+    Raises:
+        SchemaError: The schema uses something that is not supported.
+    """
+    packages: dict[str, list[FileDescriptor]] = {}
+    for file in files:
+        if not file.package:
+            raise SchemaError(f"{file.name}: needs a package")
+        packages.setdefault(file.package, []).append(file)
+    return [_module(package, packages[package]) for package in sorted(packages)]
+
+
+def _module(package: str, files: list[FileDescriptor]) -> Module:
+    messages = [m for file in files for m in _nested(file.message_types_by_name.values())]
+    enums = [e for file in files for e in file.enum_types_by_name.values()]
+    enums += [e for message in messages for e in message.enum_types]
+    module = Module(
+        package,
+        tuple(file.name for file in files),
+        tuple(_message(m, _is_guarded(m, messages)) for m in messages),
+        tuple(_enum(e) for e in enums),
+    )
+    _check_names(module)
+    return module
+
+
+def _check_names(module: Module) -> None:
+    classes = [*(m.name for m in module.messages), *(e.name for e in module.enums)]
+    parts = [message.snake for message in module.messages]
+    tables = [enum.table for enum in module.enums]
+    names = Counter([*classes, *(f"decode_{part}" for part in parts), *tables, *HELPERS])
+    twice = sorted(name for name, times in names.items() if times > 1)
+    if twice:
+        raise SchemaError(f"package {module.package}: names clash in Python: {', '.join(twice)}")
+
+
+def _nested(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
+    for message in messages:
+        if not message.GetOptions().map_entry:
+            yield message
+            yield from _nested(message.nested_types)
+
+
+def _class_name(descriptor: Descriptor | EnumDescriptor) -> str:
+    """Returns the name that betterproto gives to a message's or an enum's class."""
+    name = descriptor.name
+    outer = descriptor.containing_type
+    while outer is not None:
+        name = f"{outer.name}_{name}"
+        outer = outer.containing_type
+    return pythonize_class_name(f"_{name}")
+
+
+def _enum(descriptor: EnumDescriptor) -> Enum:
+    return Enum(_class_name(descriptor), tuple((v.name, v.number) for v in descriptor.values))
+
+
+def _message(descriptor: Descriptor, guarded: bool) -> Message:
+    proto = DescriptorProto()
+    descriptor.CopyToProto(proto)
+    optional = {field.name for field in proto.field if field.proto3_optional}
+    fields = [_field(field, field.name in optional) for field in descriptor.fields]
+    return Message(
+        _class_name(descriptor),
+        tuple(sorted(fields, key=lambda field: field.number)),
+        tuple(dict.fromkeys(field.oneof for field in fields if field.oneof)),
+        guarded,
+    )
+
+
+def _is_guarded(descriptor: Descriptor, messages: list[Descriptor]) -> bool:
+    recursive = [message for message in messages if _reaches(message, message, set())]
+    return any(_reaches(message, descriptor, set()) for message in recursive)
+
+
+def _reaches(start: Descriptor, goal: Descriptor, seen: set[str]) -> bool:
+    """Tells whether a message can hold another, at any depth."""
+    for field in start.fields:
+        held = field.message_type
+        if held is None or held.full_name in seen:
+            continue
+        seen.add(held.full_name)
+        if held.full_name == goal.full_name or _reaches(held, goal, seen):
+            return True
+    return False
+
+
+def _field(field: FieldDescriptor, optional: bool = False) -> Field:
+    name = pythonize_field_name(field.name)
+    is_message, kind, entry = _content(field)
+    oneof = "" if field.containing_oneof is None or optional else field.containing_oneof.name
+    options = field.GetOptions()
+    unpacked = options.HasField("packed") and not options.packed
+    return Field(
+        field.name,
+        field.json_name,
+        name,
+        local_name(name),
+        field.number,
+        kind,
+        "map" if entry else _shape(field, optional, bool(oneof)),
+        is_message,
+        oneof,
+        field.is_repeated and kind.is_packable and not unpacked,
+        entry,
+    )
+
+
+def _shape(
+    field: FieldDescriptor, optional: bool, member: bool
+) -> Literal["plain", "optional", "message", "oneof", "list"]:
+    if field.is_repeated:
+        return "list"
+    if member:
+        return "oneof"
+    if optional:
+        return "optional"
+    return "message" if field.message_type is not None else "plain"
+
+
+def _content(field: FieldDescriptor) -> tuple[bool, Kind, tuple[Field, Field] | None]:
+    """Returns whether a field holds messages, the kind of what it holds, and a map's entry."""
+    held = field.message_type or field.enum_type
+    if held is None:
+        return False, KINDS[_type_name(field)], None
+    if held.full_name in _TIMES:
+        return False, _TIMES[held.full_name], None
+    if held.file.package != _package(field):
+        raise SchemaError(f"{field.full_name}: type {held.full_name} is not supported")
+    name = _class_name(held)
+    if isinstance(held, EnumDescriptor):
+        return False, enum_kind(name, Enum(name, ()).table), None
+    if held.GetOptions().map_entry:
+        # The value of an entry always has a value, even if that is a message.
+        key, value = (replace(_field(field), shape="plain") for field in held.fields)
+        return False, KINDS["bytes"], (key, value)
+    return True, message_kind(name, snake_case(name)), None
+
+
+def _package(field: FieldDescriptor) -> str | None:
+    return field.containing_type.file.package if field.containing_type else None
+
+
+def _type_name(field: FieldDescriptor) -> str:
+    for name, number in vars(FieldDescriptor).items():
+        if name.startswith("TYPE_") and number == field.type:
+            return name.removeprefix("TYPE_").lower()
+    raise SchemaError(f"{field.full_name}: unknown type {field.type}")

@@ -1,0 +1,257 @@
+"""JSON that nobody should have sent: refused, with the place and the reason."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from google.protobuf import json_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import codec
+from gen.chat import ChatMessage, ClientFrame, GetChatHistoryRequest, ListUsersResponse
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 70), 1 << 70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["ACTIVE", "1", "-1", "1e2", "0.5", "NaN", "2025-01-31T12:00:00Z", "1.5s", ""]
+    )
+)
+
+THOROUGH = settings(max_examples=150, deadline=None)
+
+
+def values(names: list[str]) -> st.SearchStrategy[Any]:
+    """Random JSON values whose objects have members of these names, mostly."""
+    keys = st.sampled_from(names) | st.text(max_size=3)
+    return st.recursive(
+        LEAVES,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+        max_leaves=8,
+    )
+
+
+def test_the_codec_takes_nothing_that_google_refuses(schema: Any) -> None:
+    @THOROUGH
+    @given(st.sampled_from(schema.names), st.data())
+    def check(name: str, data: st.DataObject) -> None:
+        google = schema.google(name)
+        names = [n for f in google.DESCRIPTOR.fields for n in (f.name, f.json_name)] or ["x"]
+        members = st.dictionaries(st.sampled_from(names), values(names), max_size=3)
+        text = json.dumps(data.draw(members))
+        try:
+            ours = codec.from_json(schema.ours(name), text)
+        except codec.DecodeError:
+            return
+        theirs = json_format.Parse(text, google())
+        again = google.FromString(codec.encode(ours))
+        assert again.SerializeToString(deterministic=True) == theirs.SerializeToString(
+            deterministic=True
+        )
+
+    check()
+
+
+@THOROUGH
+@given(st.binary(max_size=50) | st.text(max_size=50))
+def test_text_that_is_no_json(data: bytes | str) -> None:
+    shown = ""
+    try:
+        codec.from_json(ClientFrame, data)
+    except codec.DecodeError as error:
+        shown = str(error)
+    assert shown.isprintable()
+
+
+def reason(cls: Any, data: bytes | str) -> str:
+    with pytest.raises(codec.DecodeError) as caught:
+        codec.from_json(cls, data)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"chat_message": {"room_id": 5}}', "chat_message.room_id: expected a string"),
+        ('{"chatMessage": {"roomId": 5}}', "chat_message.room_id: expected a string"),
+        ('{"chat_message": {"room_id": ["a"]}}', "chat_message.room_id: expected a string"),
+        ('{"chat_message": {"seq": true}}', "chat_message.seq: expected an integer"),
+        ('{"chat_message": {"seq": 1.5}}', "chat_message.seq: expected an integer"),
+        ('{"chat_message": {"seq": "x"}}', "chat_message.seq: expected an integer"),
+        ('{"chat_message": {"seq": ""}}', "chat_message.seq: expected an integer"),
+        ('{"chat_message": {"seq": -1}}', "chat_message.seq: out of range"),
+        ('{"chat_message": {"seq": 4294967296}}', "chat_message.seq: out of range"),
+        ('{"chat_message": {"seq": "4294967296"}}', "chat_message.seq: out of range"),
+        ('{"chat_message": {"seq": 1e30}}', "chat_message.seq: out of range"),
+        ('{"chat_message": {"sent_at": 5}}', "chat_message.sent_at: expected a string"),
+        (
+            '{"chat_message": {"sent_at": "now"}}',
+            "chat_message.sent_at: expected a time such as 2025-01-31T12:00:00Z",
+        ),
+        (
+            '{"chat_message": {"sent_at": "2025-02-30T00:00:00Z"}}',
+            "chat_message.sent_at: out of range",
+        ),
+        ('{"chat_message": 5}', "chat_message: expected an object"),
+        ('{"chat_message": []}', "chat_message: expected an object"),
+        ('{"chat_message": {"rom_id": ""}}', "chat_message.rom_id: unknown field"),
+        ('{"chat_message": {"x": null}}', "chat_message.x: unknown field"),
+        ('{"chat_message": {}, "join": {}}', "more than one of chat_message, join"),
+        ('{"chat_message": {"room_id": "", "roomId": ""}}', "chat_message.room_id: given twice"),
+        ('{"chat_message": {"roomId": "", "room_id": null}}', "chat_message.room_id: given twice"),
+        ('{"chat_message": {"roomId": null, "room_id": ""}}', "chat_message.room_id: given twice"),
+        ("[]", "expected an object"),
+        ("null", "expected an object"),
+        ('"x"', "expected an object"),
+        (b"\xff", "not valid UTF-8"),
+        ('{"request_id": "\ud800"}', "not valid UTF-8"),
+    ],
+)
+def test_each_fault_has_a_place_and_a_reason(text: bytes | str, message: str) -> None:
+    assert reason(ClientFrame, text) == message
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"a" 1}', '{"request_id": "\\ud800"}', "[" * 5000, "NaN", '{"x": 1e999}']
+)
+def test_text_that_is_no_json_is_told_so(text: str) -> None:
+    assert reason(ClientFrame, text).startswith("not valid JSON: ")
+
+
+def test_places_in_lists() -> None:
+    text = '{"users": [{}, {}, {}, {"name": 1}]}'
+    assert reason(ListUsersResponse, text) == "users[3].name: expected a string"
+    assert reason(ListUsersResponse, '{"users": [{}, null]}') == "users[1]: expected an object"
+    assert reason(ListUsersResponse, '{"users": {}}') == "users: expected an array"
+    text = '{"users": [{"status": "LOST"}]}'
+    assert reason(ListUsersResponse, text) == "users[0].status: not a name of this enum"
+
+
+def test_places_in_maps(kitchen: Any) -> None:
+    maps = kitchen.ours("Maps")
+    assert reason(maps, '{"messages": {"k": {"a_bool": 1}}}') == (
+        "messages[k].a_bool: expected true or false"
+    )
+    assert reason(maps, '{"by_bool": {"True": ""}}') == "by_bool[True]: expected true or false"
+    assert reason(maps, '{"by_int32": {"x": 1}}') == "by_int32[x]: expected an integer"
+    assert reason(maps, '{"by_int32": {"1": 1, "01": 1}}') == "by_int32[01]: given twice"
+    assert reason(maps, '{"strings": {"a\\nb": 1}}').isprintable()
+    assert reason(maps, '{"strings": []}') == "strings: expected an object"
+    assert reason(maps, '{"strings": {"a": null}}') == "strings[a]: expected a string"
+
+
+def test_little_of_the_input_is_shown() -> None:
+    shown = reason(ClientFrame, json.dumps({"x\n" + "y" * 100: 1}))
+    assert (
+        shown == "x\N{REPLACEMENT CHARACTER}" + "y" * 37 + "\N{HORIZONTAL ELLIPSIS}: unknown field"
+    )
+
+
+@pytest.mark.parametrize("levels", [99, 100])
+def test_nesting_ends_where_that_of_bytes_does(kitchen: Any, levels: int) -> None:
+    tree = kitchen.ours("Tree")
+    text = '{"inner":' * levels + "{}" + "}" * levels
+    assert codec.encode(codec.from_json(tree, text))
+    deeper = '{"inner":' * 101 + "{}" + "}" * 101
+    assert reason(tree, deeper).endswith("nested too deeply")
+
+
+def test_what_is_read_more_strictly_than_google_does(kitchen: Any) -> None:
+    """Google's library reads all of these; the JSON mapping does not ask for it."""
+    scalars = kitchen.ours("Scalars")
+    for text in (
+        '{"a_double": true}',
+        '{"a_double": " 1"}',
+        '{"an_int32": "1_0"}',
+        '{"an_int32": "+1"}',
+        '{"a_color": "1"}',
+        '{"a_color": 1.5}',
+        '{"a_color": true}',
+        '{"a_bytes": "?"}',
+        '{"a_timestamp": "2025-1-1T0:0:0Z"}',
+        '{"an_int64": -9223372036854775808.0}',
+    ):
+        json_format.Parse(text, kitchen.google("Scalars")())
+        with pytest.raises(codec.DecodeError):
+            codec.from_json(scalars, text)
+
+
+def test_of_one_name_given_twice_the_last_counts() -> None:
+    """RFC 8259, section 4, leaves it open; google's library refuses it, orjson cannot see it."""
+    assert codec.from_json(ChatMessage, '{"id": "a", "id": "b"}').id == "b"
+
+
+@pytest.mark.parametrize("number", ["7", "7.0", "7e0", "70e-1", '"7"', '"7e0"', '"07"'])
+def test_ways_to_write_an_integer(number: str) -> None:
+    assert codec.from_json(GetChatHistoryRequest, f'{{"limit": {number}}}').limit == 7
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [
+        (-(2**63) - 1, False),
+        (-(2**63), True),
+        (2**63 - 1, True),
+        (2**63, False),
+        (2**64, False),
+    ],
+)
+def test_the_ends_of_an_int64_as_a_number_and_as_a_string(
+    kitchen: Any, number: int, fits: bool
+) -> None:
+    for text in (f'{{"an_int64": {number}}}', f'{{"an_int64": "{number}"}}'):
+        if fits:
+            assert codec.from_json(kitchen.ours("Scalars"), text).an_int64 == number
+        else:
+            assert reason(kitchen.ours("Scalars"), text) == "an_int64: out of range"
+
+
+def test_the_ends_of_a_float(kitchen: Any) -> None:
+    scalars = kitchen.ours("Scalars")
+    message = scalars(a_float=2.0**128 - 2.0**104)
+    assert codec.from_json(scalars, codec.to_json(message)) == message
+    for number in ("3.5e38", '"-3.5e38"'):
+        assert reason(scalars, f'{{"a_float": {number}}}') == "a_float: out of range"
+    assert reason(scalars, '{"a_double": "1e999"}') == "a_double: out of range"
+    assert reason(scalars, '{"a_double": "nan"}') == "a_double: expected a number"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a_duration": 1}', "a_duration: expected a string"),
+        ('{"a_duration": "1"}', "a_duration: expected a duration such as 1.5s"),
+        ('{"a_duration": "s"}', "a_duration: expected a duration such as 1.5s"),
+        ('{"a_duration": "315576000001s"}', "a_duration: out of range"),
+        ('{"a_bytes": 1}', "a_bytes: expected a string"),
+        ('{"a_bytes": "a"}', "a_bytes: expected base64"),
+        ('{"a_bool": "true"}', "a_bool: expected true or false"),
+        ('{"a_double": {}}', "a_double: expected a number"),
+    ],
+)
+def test_each_fault_of_the_other_types(kitchen: Any, text: str, message: str) -> None:
+    assert reason(kitchen.ours("Scalars"), text) == message
+
+
+@pytest.mark.parametrize("digits", ["-_8", "-_8=", "+/8", "+/8="])
+def test_both_alphabets_of_base64_with_and_without_padding(kitchen: Any, digits: str) -> None:
+    message = codec.from_json(kitchen.ours("Scalars"), f'{{"a_bytes": "{digits}"}}')
+    assert message.a_bytes == b"\xfb\xff"
+
+
+def test_null_leaves_a_field_unset() -> None:
+    text = '{"join": {"roomId": null, "after_seq": null, "epoch": null}, "leave": null}'
+    message = codec.from_json(ClientFrame, text)
+    assert orjson.loads(codec.to_json(message)) == {"join": {"room_id": ""}}
+
+
+def test_strings_may_hold_anything_but_lone_surrogates() -> None:
+    text = '{"content": "\\u0000\\ud83d\\ude00\\u2028"}'
+    message = codec.from_json(ChatMessage, text)
+    assert message.content == "\0\N{GRINNING FACE}\u2028"
+    assert codec.from_json(ChatMessage, codec.to_json(message)) == message

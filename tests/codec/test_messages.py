@@ -1,0 +1,310 @@
+"""What the codec makes are betterproto's messages, and it takes all that betterproto makes."""
+
+import copy
+import dataclasses
+import pickle
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import betterproto
+import orjson
+import pytest
+from betterproto.lib.google.protobuf import Timestamp
+from google.protobuf.message import Message
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import codec
+from codec.compiler.schema import snake_case
+from codec.objects import PLACEHOLDER, fields_of
+from gen.chat import (
+    ChatMessage,
+    ChatStream,
+    Error,
+    ErrorCode,
+    GetChatHistoryRequest,
+    GetUserResponse,
+    Join,
+    RelayEvent,
+    User,
+    UserStatus,
+)
+from gen.chat_codec import make_chat_message, make_chat_stream, make_get_user_response, make_user
+
+THOROUGH = settings(max_examples=150, deadline=None)
+
+ACTIVE = UserStatus.try_value(1)  # mypy takes the members of betterproto's enums for int
+NEGATIVE = b"\xff\xff\xff\x01"
+
+
+def test_a_decoded_message_is_what_betterproto_would_have_made(chat_schema: Any) -> None:
+    @THOROUGH
+    @given(chat_schema.either())
+    def check(drawn: tuple[str, Message]) -> None:
+        name, message = drawn
+        data = message.SerializeToString()
+        assume(NEGATIVE not in data)  # betterproto takes negative numbers of enums for large ones
+        ours = codec.decode(chat_schema.ours(name), data)
+        theirs = chat_schema.ours(name)().parse(data)
+        assert ours == theirs
+        assert bool(ours) == bool(theirs)
+        for field in dataclasses.fields(theirs):
+            meta = betterproto.FieldMetadata.get(field)
+            if meta.group:
+                chosen = betterproto.which_one_of(ours, meta.group)
+                assert chosen == betterproto.which_one_of(theirs, meta.group)
+            if meta.group or meta.optional or meta.proto_type == "message":
+                repeated = isinstance(fields_of(ours)[field.name], list)
+                assert repeated or ours.is_set(field.name) == theirs.is_set(field.name)
+        assert bytes(ours) == bytes(theirs)
+        assert dict_of(ours) == dict_of(theirs)
+        assert copy.deepcopy(ours) == copy.copy(ours) == ours
+
+    check()
+
+
+def dict_of(message: betterproto.Message) -> dict[str, Any] | None:
+    try:
+        return message.to_dict()
+    except ValueError:  # betterproto does not write numbers of enums that have no name
+        return None
+
+
+def test_a_decoded_message_can_be_pickled_and_printed() -> None:
+    message = make_user(id="a", status=ACTIVE)
+    assert pickle.loads(pickle.dumps(message)) == message  # noqa: S301 - our own bytes
+    assert repr(message) == "User(id='a', name='', email='', status=UserStatus.ACTIVE)"
+
+
+def given_fields(message: betterproto.Message) -> dict[str, Any]:
+    """The fields of a message that were set, by name."""
+    return {
+        name: value
+        for name, value in fields_of(message).items()
+        if not name.startswith("_") and value is not PLACEHOLDER
+    }
+
+
+def test_all_ways_to_construct_a_message_are_the_same(schema: Any) -> None:
+    @THOROUGH
+    @given(schema.either())
+    def check(drawn: tuple[str, Message]) -> None:
+        name, message = drawn
+        data = message.SerializeToString()
+        decoded = codec.decode(schema.ours(name), data)
+        make = getattr(schema.compiled, f"make_{snake_case(name)}")
+        made = make(**given_fields(decoded))
+        constructed = schema.ours(name)(**given_fields(decoded))
+        for each in (made, constructed):
+            assert repr(each) == repr(decoded)
+            assert codec.encode(each) == data
+            assert codec.to_json(each) == codec.to_json(decoded)
+
+    check()
+
+
+def test_fields_that_were_not_given_are_unset(schema: Any) -> None:
+    for name in schema.names:
+        constructed = schema.ours(name)()
+        made = getattr(schema.compiled, f"make_{snake_case(name)}")()
+        assert made == constructed == codec.from_json(schema.ours(name), "{}")
+        assert codec.encode(made) == codec.encode(constructed) == b""
+        empty = codec.to_json(codec.decode(schema.ours(name), b""))
+        assert codec.to_json(made) == codec.to_json(constructed) == empty
+
+
+def test_a_made_message_holds_its_own_lists() -> None:
+    users = [make_user(id="a")]
+    response = codec.decode(ChatStream, b"")
+    assert betterproto.which_one_of(response, "payload") == ("", None)
+    made = sys.modules["gen.chat_codec"].make_list_users_response(users=users)
+    users.clear()
+    assert [user.id for user in made.users] == ["a"]
+
+
+def test_a_oneof_takes_one_member() -> None:
+    with pytest.raises(ValueError, match="more than one of chat_message, join"):
+        make_chat_stream(chat_message=make_chat_message(), join=Join())
+    message = make_chat_stream(join=Join(room_id="r"))
+    message.chat_message = ChatMessage(id="1")
+    assert betterproto.which_one_of(message, "payload")[0] == "chat_message"
+    assert codec.encode(message) == b"\x0a\x03\x0a\x011"
+    assert codec.encode(ChatStream(join=None)) == b""  # type: ignore[arg-type] # betterproto can
+
+
+def test_a_oneof_member_is_sent_even_when_it_is_empty() -> None:
+    message = ChatStream(join=Join())
+    assert codec.encode(message) == b"\x12\x00"
+    assert orjson.loads(codec.to_json(message)) == {"join": {"room_id": ""}}
+
+
+def test_reading_an_unset_message_does_not_set_it() -> None:
+    for response in (GetUserResponse(), make_get_user_response()):
+        assert response.user.name == ""
+        assert codec.encode(response) == b""
+        assert codec.to_json(response) == b"{}"
+        response.user.name = "x"
+        assert codec.encode(response) == b"\x0a\x03\x12\x01x"
+    assert codec.encode(make_get_user_response(user=make_user())) == b"\x0a\x00"
+    assert codec.encode(codec.decode(GetUserResponse, b"\x0a\x00")) == b"\x0a\x00"
+
+
+def test_fields_that_are_not_known_are_kept() -> None:
+    data = b"\x0a\x011" + b"\x98\x06\x01" + b"\xa2\x06\x01x" + b"\xab\x06\x08\x01\xac\x06"
+    message = codec.decode(ChatMessage, data + b"\x12\x01r")
+    assert (message.id, message.room_id) == ("1", "r")
+    assert codec.encode(message) == b"\x0a\x011\x12\x01r" + data[3:]
+
+
+def test_optional_fields_are_sent_at_their_default() -> None:
+    message = codec.decode(Join, codec.encode(Join(after_seq=0, epoch="")))
+    assert (message.after_seq, message.epoch) == (0, "")
+    assert orjson.loads(codec.to_json(message)) == {"room_id": "", "after_seq": 0, "epoch": ""}
+    assert codec.decode(Join, b"").after_seq is None
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (ChatMessage(seq=-1), ValueError),
+        (ChatMessage(seq=1 << 32), ValueError),
+        (RelayEvent(ref=1 << 64), ValueError),
+        (GetChatHistoryRequest(limit=1 << 31), ValueError),
+        (GetChatHistoryRequest(limit=-(1 << 31) - 1), ValueError),
+        (Error(code=1 << 31), ValueError),  # type: ignore[arg-type] # mistakes are what this tests
+        (ChatMessage(id="\ud800"), ValueError),
+        (ChatMessage(sent_at=datetime(2025, 1, 1)), ValueError),  # noqa: DTZ001 - the mistake
+        (ChatMessage(id=5), TypeError),  # type: ignore[arg-type]
+        (ChatMessage(id=b"x"), TypeError),  # type: ignore[arg-type]
+        (ChatMessage(seq="x"), TypeError),  # type: ignore[arg-type]
+        (ChatMessage(seq=1.5), TypeError),  # type: ignore[arg-type]
+        (ChatMessage(seq=1e9), TypeError),  # type: ignore[arg-type]
+        (ChatStream(join=User()), TypeError),  # type: ignore[arg-type]
+        (ChatStream(join="x"), TypeError),  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_that_its_field_cannot_hold_is_not_encoded(
+    message: betterproto.Message, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        codec.encode(message)
+
+
+@pytest.mark.parametrize(
+    "kind", ["fixed32", "sfixed32", "fixed64", "sfixed64", "sint32", "sint64", "float"]
+)
+def test_a_number_that_its_field_cannot_hold_is_not_encoded(kitchen: Any, kind: str) -> None:
+    scalars = kitchen.ours("Scalars")
+    for value in (1 << 200, -(1 << 200)):
+        with pytest.raises(ValueError, match=f"a value of type {kind} is out of range"):
+            codec.encode(scalars(**{f"a_{kind}": value}))
+    with pytest.raises(TypeError):
+        codec.encode(scalars(**{f"a_{kind}": "x"}))
+
+
+def test_the_ends_of_numbers_of_64_bits_and_of_a_float(kitchen: Any) -> None:
+    for field, value in (("an_int64", 1 << 63), ("an_int64", -(1 << 63) - 1), ("a_float", 1e39)):
+        with pytest.raises(ValueError, match="out of range"):
+            codec.encode(kitchen.ours("Scalars")(**{field: value}))
+
+
+def test_a_value_that_its_field_cannot_hold_is_not_written_as_json(kitchen: Any) -> None:
+    scalars = kitchen.ours("Scalars")
+    naive = datetime(2025, 1, 1)  # noqa: DTZ001 - the mistake
+    for message in (ChatMessage(sent_at=naive), scalars(a_duration=timedelta.max)):
+        with pytest.raises(ValueError, match=r"needs a time zone|too long"):
+            codec.to_json(message)
+    for message in (ChatMessage(id=b"x"), ChatStream(join=User()), ChatMessage(sent_at="now")):  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            codec.to_json(message)
+
+
+def test_nesting_that_nobody_could_decode_is_not_encoded(kitchen: Any) -> None:
+    tree = kitchen.ours("Tree")
+    message = tree()
+    for _ in range(100):
+        message = tree(inner=message)
+    assert codec.decode(tree, codec.encode(message)) == message
+    assert codec.from_json(tree, codec.to_json(message)) == message
+    cycle = tree()
+    cycle.inner = cycle
+    for convert in (codec.encode, codec.to_json):
+        for deep in (tree(inner=message), cycle):
+            with pytest.raises(ValueError, match="nested too deeply"):
+                convert(deep)
+
+
+def test_only_generated_messages_are_taken() -> None:
+    for message in (Timestamp(), "x", None):
+        with pytest.raises(TypeError):
+            codec.encode(message)  # type: ignore[arg-type] # mistakes are what this tests
+    with pytest.raises(TypeError):
+        codec.decode(int, b"")  # type: ignore[type-var]
+
+
+@THOROUGH
+@given(
+    st.datetimes(timezones=st.just(UTC))
+    | st.datetimes(timezones=st.integers(-12, 12).map(lambda h: timezone(timedelta(hours=h))))
+)
+def test_every_datetime_survives(moment: datetime) -> None:
+    assume(1 < moment.year < 9999)
+    message = ChatMessage(sent_at=moment)
+    for again in (
+        codec.decode(ChatMessage, codec.encode(message)),
+        codec.from_json(ChatMessage, codec.to_json(message)),
+    ):
+        assert again.sent_at == moment
+        assert again.sent_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-01-31T12:00:00Z", datetime(2025, 1, 31, 12, tzinfo=UTC)),
+        ("2025-01-31T12:00:00+01:30", datetime(2025, 1, 31, 10, 30, tzinfo=UTC)),
+        ("2025-01-31T12:00:00.5-00:30", datetime(2025, 1, 31, 12, 30, 0, 500_000, tzinfo=UTC)),
+        ("2025-01-31T12:00:00.123456789Z", datetime(2025, 1, 31, 12, 0, 0, 123_456, tzinfo=UTC)),
+        ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_texts_of_times(text: str, moment: datetime) -> None:
+    assert codec.from_json(ChatMessage, f'{{"sent_at": "{text}"}}').sent_at == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:59-00:01",
+        "2025-01-01T00:00:00+24:00",
+        "2025-01-01T00:00:60Z",
+    ],
+)
+def test_times_outside_of_the_calendar(text: str) -> None:
+    with pytest.raises(codec.DecodeError, match="sent_at: out of range"):
+        codec.from_json(ChatMessage, f'{{"sent_at": "{text}"}}')
+
+
+def test_enum_numbers_that_the_schema_does_not_name() -> None:
+    message = codec.decode(Error, b"\x08\x63")
+    assert (message.code, message.code.name) == (99, None)
+    assert codec.encode(message) == b"\x08\x63"
+    assert orjson.loads(codec.to_json(message))["code"] == 99
+    assert codec.from_json(Error, b'{"code": 99}') == message
+    assert codec.from_json(Error, b'{"code": "NOT_FOUND"}').code is ErrorCode.NOT_FOUND
+    assert codec.from_json(Error, b'{"code": 5}').code is ErrorCode.NOT_FOUND
+
+
+def test_what_runs_needs_nothing_of_what_compiles() -> None:
+    code = (
+        "import sys, codec, gen.chat_codec\n"
+        "print([m for m in ('google.protobuf', 'grpc_tools', 'black', 'click')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
