@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -14,13 +15,15 @@ from gen.chat import ChatMessage
 # separators that end a line in a log.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+LARGEST_CONTENT: Final = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large things may be. Each is at least 1.
 
     Attributes:
-        content_bytes: the text of a message, in bytes of UTF-8.
+        content_bytes: the text of a message, in bytes of UTF-8; at most 1 MiB.
         id_length: an id of a message, room or user, and a name, in characters.
         rooms_per_stream: how many rooms one `Chat` stream may be in.
     """
@@ -33,6 +36,8 @@ class Limits:
         for name in self.__slots__:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1")
+        if self.content_bytes > LARGEST_CONTENT:
+            raise ValueError(f"content-bytes must be at most {LARGEST_CONTENT}")
 
 
 class Rules:
@@ -66,7 +71,7 @@ class Rules:
         if not value:
             return
         try:
-            validate_email(value, check_deliverability=False)
+            validate_email(value, check_deliverability=False, strict=True)
         except EmailNotValidError:
             raise InvalidArgument(path, "must be an e-mail address, or empty") from None
 

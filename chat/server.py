@@ -53,8 +53,9 @@ class RunningServer:
 
     @property
     def address(self) -> str:
-        """``host:port``, as clients take it."""
-        return f"{self.host}:{self.port}"
+        """``host:port``, as clients take it; an IPv6 address stands in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     async def drain(self) -> None:
         """Stops in order.

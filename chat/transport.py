@@ -1,6 +1,7 @@
 """grpclib's server with what it lacks for an open port.
 
-- A bound on the size of a message, before it is buffered.
+- A bound on the size of a message, before it is buffered; and a message that is
+  cut short is the client's mistake, not a defect.
 - A stream that is reset before its handler has begun is released.
 - What a handler raises becomes a gRPC status: `chat.errors` as they say, a
   malformed message as INVALID_ARGUMENT, anything else as INTERNAL with a fixed
@@ -170,8 +171,12 @@ class _Handler(Handler):
         release_stream: Callable[[], Any],
     ) -> None:
         path = dict(headers).get(":path", "")
-        limit = self._message_limit(path)
-        stream.buffer = _BoundedBuffer(partial(stream.connection.ack, stream.id), limit)  # type: ignore[arg-type]  # an accepted stream has an id
+        method = self.mapping.get(path)
+        stream.buffer = _MessageBuffer(
+            partial(stream.connection.ack, stream.id),  # type: ignore[arg-type]  # an accepted stream has an id
+            self._message_limit(path),
+            may_be_empty=method is None or method.cardinality.client_streaming,
+        )
         release = _Once(release_stream)
         super().accept(stream, headers, release)
         # A task that is cancelled before its first step never runs its `finally`.
@@ -207,19 +212,40 @@ class _Once:
             function()
 
 
-class _BoundedBuffer(Buffer):
-    """Refuses to wait for a message that is too large."""
+class _MessageBuffer(Buffer):
+    """Refuses to wait for a message that is too large, and one that is cut short.
 
-    def __init__(self, ack: Callable[[int], None], limit: int) -> None:
+    grpclib reads the prefix of a message, then the message (Length-Prefixed-Message
+    in gRPC's description of its protocol).
+    """
+
+    def __init__(self, ack: Callable[[int], None], limit: int, *, may_be_empty: bool) -> None:
         super().__init__(ack)
         self._limit = limit
+        self._may_be_empty = may_be_empty
+        self._in_message = False
+
+    def add(self, data: bytes, ack_size: int) -> None:
+        if ack_size:  # grpclib takes an empty frame for the end
+            super().add(data, ack_size)
 
     async def read(self, size: int) -> bytes:
         if size > self._limit:
             raise GRPCError(
                 Status.RESOURCE_EXHAUSTED, f"the message is larger than {self._limit} bytes"
             )
-        return await super().read(size)
+        try:
+            data = await super().read(size)
+        except AssertionError:  # how grpclib says that less came
+            raise _cut_short() from None
+        if len(data) < size and (self._in_message or not self._may_be_empty):
+            raise _cut_short()
+        self._in_message = not self._in_message
+        return data
+
+
+def _cut_short() -> GRPCError:
+    return InvalidArgument("message", "is missing or cut short").to_grpc()
 
 
 async def _guard(event: RecvRequest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
@@ -59,6 +60,9 @@ def run_service(main: Callable[[], Awaitable[None]], log_level: str) -> None:
 def cannot_listen(host: str, port: int, error: OSError) -> StartError:
     """Says which address could not be listened on, and why."""
     reason = os.strerror(error.errno) if error.errno else str(error)
+    if isinstance(error, socket.gaierror):
+        # Its numbers are not those of other errors.
+        reason = error.strerror or reason
     if error.errno == errno.EADDRINUSE:
         reason = "another process is using this port"
     return StartError(f"cannot listen on {host}:{port}: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ class Options:
 
     def seconds(self, name: str, default: float, text: str) -> Callable[[Function], Function]:
         """An option that takes a time in seconds, not negative."""
-        return self._option(name, default, click.FloatRange(min=0), text)
+        return self._option(name, default, _Seconds(min=0), text)
 
     def log_level(self) -> Callable[[Function], Function]:
         """The ``--log-level`` option."""
@@ -58,3 +59,15 @@ class Options:
             show_default=True,
             help=text,
         )
+
+
+class _Seconds(click.FloatRange):
+    """Click takes "nan" and "inf" for numbers; nothing can wait for so long."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return seconds

@@ -19,7 +19,9 @@ import click
 
 from daemon.lifecycle import stop_event
 
-_READY = re.compile(rb"gRPC on \S+:(\d+)\s*$")
+_READY = re.compile(r"gRPC on (\S+):(\d+)\s*$")
+# Addresses that mean "every one of this machine": none to connect to.
+_ANY = {"0.0.0.0", "[::]"}  # noqa: S104 - compared with, not listened on
 
 
 async def run_pair() -> int:
@@ -28,9 +30,15 @@ async def run_pair() -> int:
     Returns:
         The exit status: 0 after a signal, else 1.
     """
-    with stop_event() as stop:
+    children: dict[str, Process] = {}
+
+    def kill() -> None:
+        for child in children.values():
+            if child.returncode is None:
+                child.kill()
+
+    with stop_event(at_once=kill) as stop:
         stopping = asyncio.create_task(stop.wait())
-        children: dict[str, Process] = {}
         try:
             return await _run(children, stopping)
         finally:
@@ -40,15 +48,15 @@ async def run_pair() -> int:
 
 async def _run(children: dict[str, Process], stopping: asyncio.Task[bool]) -> int:
     chat = children["chat"] = await _start("chat", {}, capture=True)
-    ready = asyncio.create_task(_read_port(chat))
+    ready = asyncio.create_task(_read_address(chat))
     await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():
         ready.cancel()
         return 0
-    port = ready.result()
-    if port is None:
+    address = ready.result()
+    if address is None:
         return await _failed("chat", chat)
-    upstream = os.environ.get("PROXY_UPSTREAM", f"127.0.0.1:{port}")
+    upstream = os.environ.get("PROXY_UPSTREAM", address)
     children["proxy"] = await _start("proxy", {"PROXY_UPSTREAM": upstream}, capture=False)
     return await _watch(children, stopping)
 
@@ -75,15 +83,18 @@ async def _start(module: str, extra: Mapping[str, str], *, capture: bool) -> Pro
     )
 
 
-async def _read_port(chat: Process) -> str | None:
-    """Passes the ready line on, and returns the port in it; `None` if none came."""
+async def _read_address(chat: Process) -> str | None:
+    """Passes the ready line on, and returns where to connect to; `None` if none came."""
     if chat.stdout is None:
         return None
     line = await chat.stdout.readline()
     sys.stdout.buffer.write(line)
     sys.stdout.flush()
-    found = _READY.search(line)
-    return found[1].decode() if found else None
+    found = _READY.search(line.decode())
+    if found is None:
+        return None
+    host, port = found.groups()
+    return f"{'127.0.0.1' if host in _ANY else host}:{port}"
 
 
 async def _failed(name: str, child: Process) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -16,6 +19,9 @@ from proxy.upstream import Upstream
 from proxy.websocket import Connections
 
 log = structlog.get_logger(__name__)
+
+_BACKLOG: Final = 1024
+_NO_SUCH_FAMILY: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def create_app(config: Config | None = None) -> web.Application:
@@ -84,16 +90,45 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
         OSError: the address cannot be listened on.
     """
     config = config or Config()
+    # First of all, so that what cannot listen has not begun to do anything.
+    sockets = await _bind(config.host, config.port)
     runner = web.AppRunner(
         create_app(config), access_log=None, shutdown_timeout=config.drain_seconds
     )
-    await runner.setup()
     try:
-        await web.TCPSite(runner, config.host, config.port, backlog=1024).start()
-        port = runner.addresses[0][1]
-        yield RunningProxy(config.host, port)
+        await runner.setup()
+        for each in sockets:
+            await web.SockSite(runner, each, backlog=_BACKLOG).start()
+        yield RunningProxy(config.host, sockets[0].getsockname()[1])
     finally:
         await runner.cleanup()
+
+
+async def _bind(host: str, port: int) -> list[socket.socket]:
+    """Opens a socket for each address of a host, all on the same port.
+
+    An address of a family that this machine does not have is left out, such as
+    ``::1`` of ``localhost`` where there is no IPv6.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    with ExitStack() as opened:
+        for family, _, _, _, (address, _, *rest) in dict.fromkeys(found):
+            try:
+                each = socket.create_server((address, port, *rest), family=family)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_FAMILY:
+                    raise
+                missing = error
+                continue
+            sockets.append(opened.enter_context(each))
+            port = each.getsockname()[1]
+        if not sockets:
+            raise missing or OSError(f"{host} has no address")
+        opened.pop_all()
+    return sockets
 
 
 def _report(task: asyncio.Task[None]) -> None:

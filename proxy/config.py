@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
+from typing import Final
+
+LARGEST_FRAME: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +17,8 @@ class Config:
         host: the address to listen on.
         port: the TCP port, 0 to 65535; 0 takes a free one.
         upstream: ``host:port`` of the chat server.
-        frame_bytes: the largest frame of a client.
+        frame_bytes: the largest frame of a client, at most 1 MiB: the chat server
+            takes batches of a bounded size.
         rooms_per_connection: how many rooms one client may be in.
         mailbox_bytes: how much may wait for a client before it is closed.
         replay_messages: how many missed messages `join` replays at most.
@@ -50,11 +55,22 @@ class Config:
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be from 0 to 65535")
         split_address(self.upstream)
+        self._check_sizes()
+        self._check_times()
+
+    def _check_sizes(self) -> None:
         for name in ("frame_bytes", "rooms_per_connection", "mailbox_bytes", "hold_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1")
+        if self.frame_bytes > LARGEST_FRAME:
+            raise ValueError(f"frame-bytes must be at most {LARGEST_FRAME}")
         if self.replay_messages < 0:
             raise ValueError("replay-messages must not be negative")
+
+    def _check_times(self) -> None:
+        for name in ("hold_seconds", "call_seconds", "heartbeat_seconds", "drain_seconds"):
+            if not isfinite(getattr(self, name)):
+                raise ValueError(f"{name.replace('_', '-')} must be a finite number")
         if self.hold_seconds < 0 or self.drain_seconds < 0:
             raise ValueError("hold-seconds and drain-seconds must not be negative")
         if self.call_seconds <= 0 or self.heartbeat_seconds <= 0:

@@ -19,7 +19,6 @@ _RETRYABLE: Final = frozenset(
     {
         Status.UNAVAILABLE,
         Status.DEADLINE_EXCEEDED,
-        Status.RESOURCE_EXHAUSTED,
         Status.ABORTED,
         Status.CANCELLED,
     }

@@ -170,6 +170,11 @@ class Upstream:
         finally:
             self._linked.clear()
             self.switchboard.disconnected()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # A group whose link is lost in the turn in which it is cancelled
+            # tells of the link alone.
+            raise asyncio.CancelledError
 
     async def _read(self, stream: _Relay, writing: asyncio.Task[None]) -> None:
         while (batch := await stream.recv_message()) is not None:

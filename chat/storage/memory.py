@@ -69,7 +69,7 @@ class MemoryStore(Store):
         (self._active.add if active else self._active.discard)(user_id)
 
     async def close(self) -> None:
-        return
+        await asyncio.sleep(0)  # what was stored in this turn is announced in the next
 
     def _append(self, message: ChatMessage) -> Appended:
         key = (message.room_id, message.sender_id, message.id)

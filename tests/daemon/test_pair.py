@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import signal
 import socket
 import sys
@@ -105,3 +106,24 @@ async def test_a_port_in_use_is_named(tmp_path: Path, setting: str) -> None:
     assert (
         f"cannot listen on 127.0.0.1:{port}: another process is using this port" in errors.decode()
     )
+
+
+async def test_a_second_signal_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with pair(tmp_path) as process:
+        await ready_lines(process)
+        pids = children(process)
+        ends = [os.pidfd_open(pid) for pid in pids.values()]
+        # A stopped proxy cannot end in order, so the pair is still waiting for it.
+        os.kill(pids["proxy"], signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        while process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                await asyncio.wait_for(process.wait(), 0.2)
+            except TimeoutError:
+                continue
+        assert process.returncode == 128 + signal.SIGINT
+        for end in ends:
+            ready, _, _ = await asyncio.to_thread(select.select, [end], [], [], 10)
+            os.close(end)
+            assert ready, "a process was left behind"

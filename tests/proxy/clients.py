@@ -1,0 +1,243 @@
+"""What the tests of the proxy talk to it with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import aiohttp
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestClient, TestServer
+
+import chat
+import proxy
+from proxy.config import split_address
+
+Frame = dict[str, Any]
+Http = TestClient[web.Request, web.Application]
+
+# Long enough for a busy machine: no test waits for it unless it fails.
+PATIENCE_SECONDS = 30.0
+
+
+def message(room_id: str, content: str = "hello", sender_id: str = "ada", **more: Any) -> Frame:
+    """The payload of a `chat_message` frame."""
+    return {"room_id": room_id, "sender_id": sender_id, "content": content, **more}
+
+
+def contents(frames: Iterable[Frame]) -> list[str]:
+    """The texts of message frames."""
+    return [frame["chat_message"]["content"] for frame in frames]
+
+
+def seqs(frames: Iterable[Frame]) -> list[int]:
+    """The positions of message frames."""
+    return [frame["chat_message"]["seq"] for frame in frames]
+
+
+class Client:
+    """A WebSocket client that speaks JSON.
+
+    Attributes:
+        socket: the connection.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
+        self.socket = socket
+        self._request_ids = count(1)
+
+    async def send(self, **frame: Any) -> None:
+        """Sends a frame, and waits for nothing."""
+        await self.socket.send_json(frame)
+
+    async def say(self, room_id: str, content: str, sender_id: str = "ada", **more: Any) -> None:
+        """Sends a message, and waits for nothing."""
+        await self.send(chat_message=message(room_id, content, sender_id, **more))
+
+    async def send_text(self, payload: bytes) -> None:
+        """Sends a text frame with any payload."""
+        await self.socket.send_frame(payload, WSMsgType.TEXT)
+
+    async def receive(self) -> Frame:
+        """Returns the next frame."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            received = await self.socket.receive()
+        assert received.type is WSMsgType.TEXT, received
+        frame = received.json()
+        assert isinstance(frame, dict)
+        return frame
+
+    async def take(self, number: int) -> list[Frame]:
+        """Returns that many next frames."""
+        return [await self.receive() for _ in range(number)]
+
+    async def take_until(self, found: Callable[[Frame], bool]) -> list[Frame]:
+        """Returns the next frames up to one, included."""
+        frames = [await self.receive()]
+        while not found(frames[-1]):
+            frames.append(await self.receive())
+        return frames
+
+    async def take_until_content(self, content: str) -> list[Frame]:
+        """Returns the next frames up to a message with this text, included."""
+        return await self.take_until(lambda f: f.get("chat_message", {}).get("content") == content)
+
+    async def take_until_seq(self, seq: int) -> list[Frame]:
+        """Returns the next frames up to a message at this position or later, included."""
+        return await self.take_until(lambda f: f.get("chat_message", {}).get("seq", 0) >= seq)
+
+    async def take_until_answer(self, request_id: str) -> list[Frame]:
+        """Returns the next frames up to one with this request id, included."""
+        return await self.take_until(lambda f: f.get("request_id") == request_id)
+
+    async def ask(self, **frame: Any) -> Frame:
+        """Sends a frame and returns its answer, which must be the next frame."""
+        request_id = f"request {next(self._request_ids)}"
+        await self.send(**frame, request_id=request_id)
+        answer = await self.receive()
+        assert answer.pop("request_id", None) == request_id, answer
+        return answer
+
+    async def barrier(self) -> list[Frame]:
+        """Waits until all frames sent before were handled; returns what came meanwhile.
+
+        The proxy handles frames in order, and refuses this one by itself.
+        """
+        request_id = f"barrier {next(self._request_ids)}"
+        await self.send(request_id=request_id)
+        return (await self.take_until_answer(request_id))[:-1]
+
+    async def closed(self) -> int | None:
+        """Reads on until the connection is closed; returns the close code."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for _ in self.socket:
+                pass
+        return self.socket.close_code
+
+
+Connect = Callable[[], Awaitable[Client]]
+
+
+@asynccontextmanager
+async def serve_http(config: proxy.Config) -> AsyncIterator[Http]:
+    """A proxy with these settings, and aiohttp's test client for it."""
+    server = TestServer(proxy.create_app(config))
+    # aiohttp's own limit of 100 connections is a client's, not the proxy's.
+    async with TestClient(server, connector=aiohttp.TCPConnector(limit=0)) as http:
+        yield http
+
+
+async def connect(http: Http) -> Client:
+    """Opens a WebSocket that is closed with the test client."""
+    return Client(await http.ws_connect("/"))
+
+
+async def joined(http: Http, room_id: str, **position: Any) -> Client:
+    """Opens a WebSocket that is in a room."""
+    client = await connect(http)
+    answer = await client.ask(join={"room_id": room_id, **position})
+    assert "joined" in answer, answer
+    return client
+
+
+class RestartableServer:
+    """A chat server that is stopped and started again on the same port.
+
+    Args:
+        config: the settings of the first start.
+    """
+
+    def __init__(self, config: chat.Config) -> None:
+        self._config = config
+        self._stack = AsyncExitStack()
+
+    @property
+    def address(self) -> str:
+        """``host:port``, known after the first start."""
+        return f"{self._config.host}:{self._config.port}"
+
+    async def start(self, **changes: Any) -> None:
+        """Starts it, with changed settings perhaps."""
+        self._config = replace(self._config, **changes)
+        server = await self._stack.enter_async_context(chat.serve(self._config))
+        self._config = replace(self._config, port=server.port)
+
+    async def stop(self) -> None:
+        """Stops it, in order."""
+        await self._stack.aclose()
+
+
+class Link:
+    """A TCP link to a server that can be cut and restored; the server goes on.
+
+    Args:
+        address: ``host:port`` of the server.
+        piece_bytes: how much passes at a time.
+
+    Attributes:
+        address: ``host:port`` of its near end.
+    """
+
+    def __init__(self, address: str, piece_bytes: int) -> None:
+        self._target = split_address(address)
+        self._piece_bytes = piece_bytes
+        self._cut = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.address = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, address: str, piece_bytes: int = 64 * 1024) -> AsyncIterator[Link]:
+        """A link to a chat server."""
+        link = cls(address, piece_bytes)
+        listener = await asyncio.start_server(link._accept, "127.0.0.1", 0)
+        host, port = listener.sockets[0].getsockname()
+        link.address = f"{host}:{port}"
+        try:
+            yield link
+        finally:
+            listener.close()
+            link.cut()
+            await asyncio.gather(*link._tasks)
+
+    def cut(self) -> None:
+        """Resets all connections; further ones are reset as they come."""
+        self._cut = True
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def restore(self) -> None:
+        """Lets connections through again."""
+        self._cut = False
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._cut:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:  # nobody listens
+            writer.transport.abort()
+            return
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            self._writers.add(sink)
+            task = asyncio.create_task(self._pump(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(self._piece_bytes):
+                sink.write(data)
+                await sink.drain()
+                await asyncio.sleep(0)  # each piece arrives by itself
+        except OSError:
+            pass  # a cut
+        finally:
+            sink.close()
+            self._writers.discard(sink)

@@ -1,0 +1,48 @@
+"""Starting and stopping a proxy: regressions."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import aiohttp
+
+import chat
+import proxy
+from proxy.upstream import Upstream
+
+
+def can_listen(address: str) -> bool:
+    """Whether this machine has the address: there may be no IPv6."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.create_server((address, 0), family=family).close()
+    except OSError:
+        return False
+    return True
+
+
+async def test_each_address_of_a_host_has_the_same_port(chat_server: chat.RunningServer) -> None:
+    found = await asyncio.get_running_loop().getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
+    addresses = {str(address[0]) for *_, address in found}
+    config = proxy.Config(host="localhost", port=0, upstream=chat_server.address)
+    async with proxy.serve(config) as running, aiohttp.ClientSession() as session:
+        for address in filter(can_listen, addresses):
+            host = f"[{address}]" if ":" in address else address
+            async with session.get(f"http://{host}:{running.port}/healthz") as response:
+                assert response.status == 200
+
+
+async def test_a_stop_is_not_lost_with_the_link(chat_server: chat.RunningServer) -> None:
+    upstream = Upstream(proxy.Config(upstream=chat_server.address))
+    running = asyncio.create_task(upstream.run())
+    while not await upstream.healthy():
+        assert not running.done()
+    protocol = upstream._channel._protocol  # noqa: SLF001 - both must happen in one turn
+    assert protocol is not None
+    protocol.processor.close("the link is lost")
+    running.cancel()
+    stopped, _ = await asyncio.wait({running}, timeout=10)
+    running.cancel()
+    assert stopped, "the cancellation was lost"
+    assert running.cancelled()
