@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import isfinite
 from typing import Final
+
+_ADDRESS: Final = re.compile(
+    r"(?:\[(?P<ipv6>[^][/\s]+)\]|(?P<host>[^][:/\s]+)):(?P<port>[0-9]{1,5})"
+)
 
 LARGEST_FRAME: Final = 1024 * 1024
 
@@ -25,8 +30,8 @@ class Config:
         hold_seconds: how long requests are held while the server is away.
         hold_bytes: how much of them is held.
         call_seconds: the deadline of a unary call.
-        heartbeat_seconds: how often a silent client is pinged; one that does not
-            answer within half of it is closed.
+        heartbeat_seconds: how often a silent client is pinged, and the server is;
+            one that does not answer within half of it is given up.
         drain_seconds: how long a stop waits for messages to be confirmed, and
             then for clients to close.
     """
@@ -83,8 +88,7 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
         ValueError: it is not such an address.
     """
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found["port"]) <= 65535:
         raise ValueError(f"upstream must be HOST:PORT, such as 127.0.0.1:50051, not {address!r}")
-    return host, int(port)
+    return found["ipv6"] or found["host"], int(found["port"])

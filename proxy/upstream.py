@@ -161,29 +161,46 @@ class Upstream:
         self._queue.clear()
         self._linked.set()
         self.switchboard.connected()
+        # Not a task group: of a stop and a lost link in the same turn of the loop,
+        # a group tells of the link alone.
+        tasks = {
+            asyncio.create_task(self._write(stream)),
+            asyncio.create_task(self._read(stream)),
+            asyncio.create_task(self._watch()),
+        }
         try:
-            async with asyncio.TaskGroup() as tasks:
-                writing = tasks.create_task(self._write(stream))
-                tasks.create_task(self._read(stream, writing))
-        except* _LOST as group:
-            log.warning("upstream lost", reasons=[repr(error) for error in group.exceptions])
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._linked.clear()
             self.switchboard.disconnected()
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # A group whose link is lost in the turn in which it is cancelled
-            # tells of the link alone.
-            raise asyncio.CancelledError
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            _report(tasks)
 
-    async def _read(self, stream: _Relay, writing: asyncio.Task[None]) -> None:
+    async def _watch(self) -> None:
+        """Gives up a link on which nothing is answered: nobody tells that it is dead."""
+        silence = self._config.heartbeat_seconds / 2
+        health = HealthStub(self._channel)
+        while True:
+            await asyncio.sleep(self._config.heartbeat_seconds)
+            try:
+                await health.Check(HealthCheckRequest(), timeout=silence)
+            except GRPCError:
+                continue  # which is an answer too
+            except TimeoutError:
+                # Another connection is made; what waits on this one may wait for ever.
+                self._channel.close()
+                raise
+
+    async def _read(self, stream: _Relay) -> None:
         while (batch := await stream.recv_message()) is not None:
             self._proven = True
             self.switchboard.receive(batch)
             # recv_message does not yield while there is something to read, and
             # the sockets are written to when the loop turns.
             await asyncio.sleep(0)
-        writing.cancel()
+        raise ConnectionError("the server ended the stream")
 
     async def _write(self, stream: _Relay) -> None:
         while True:
@@ -207,3 +224,13 @@ class Upstream:
         # The first failure is news, the rest of them are not.
         level = log.warning if state.attempt_number == 1 else log.debug
         level("upstream unreachable", upstream=self._config.upstream, reason=repr(error))
+
+
+def _report(tasks: set[asyncio.Task[None]]) -> None:
+    """Logs why a link ended."""
+    for task in tasks:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, _LOST):
+            log.warning("upstream lost", reason=repr(error))
+        elif error is not None:
+            log.error("upstream failed", exc_info=error)

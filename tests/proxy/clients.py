@@ -172,7 +172,7 @@ class RestartableServer:
 
 
 class Link:
-    """A TCP link to a server that can be cut and restored; the server goes on.
+    """A TCP link to a server that can be cut or frozen, and restored; the server goes on.
 
     Args:
         address: ``host:port`` of the server.
@@ -186,6 +186,8 @@ class Link:
         self._target = split_address(address)
         self._piece_bytes = piece_bytes
         self._cut = False
+        self._flows = asyncio.Event()
+        self._flows.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.address = ""
@@ -202,6 +204,7 @@ class Link:
             yield link
         finally:
             listener.close()
+            link.restore()
             link.cut()
             await asyncio.gather(*link._tasks)
 
@@ -211,9 +214,14 @@ class Link:
         for writer in self._writers:
             writer.transport.abort()
 
+    def freeze(self) -> None:
+        """Lets nothing through, and tells nobody."""
+        self._flows.clear()
+
     def restore(self) -> None:
-        """Lets connections through again."""
+        """Lets all through again."""
         self._cut = False
+        self._flows.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._cut:
@@ -233,6 +241,7 @@ class Link:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(self._piece_bytes):
+                await self._flows.wait()
                 sink.write(data)
                 await sink.drain()
                 await asyncio.sleep(0)  # each piece arrives by itself

@@ -74,7 +74,8 @@ def open_writer(path: str) -> apsw.Connection:
     try:
         _refuse_unknown(connection)
         # FULL: in WAL mode a commit is on disk before it returns.
-        connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        connection.pragma("journal_mode", "WAL")
+        connection.pragma("synchronous", "FULL")
         with connection:
             _migrate(connection)
     except BaseException:

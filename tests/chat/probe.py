@@ -1,0 +1,72 @@
+"""Small handlers behind the real transport, and a server that shows its streams."""
+
+from __future__ import annotations
+
+import asyncio
+
+from grpclib.const import Cardinality, Handler
+from grpclib.protocol import H2Protocol
+from grpclib.server import Stream
+
+from chat.errors import NotFound
+from chat.transport import GrpcServer
+from gen.chat import ChatMessage
+
+LIMIT = 1000
+
+ECHO = "/probe.Probe/Echo"
+ECHO_MANY = "/probe.Probe/EchoMany"
+FAIL = "/probe.Probe/Fail"
+MISS = "/probe.Probe/Miss"
+UNREAD = "/probe.Probe/Unread"
+
+
+class Probe:
+    """Small handlers, behind the real transport."""
+
+    def __mapping__(self) -> dict[str, Handler]:
+        unary, both = Cardinality.UNARY_UNARY, Cardinality.STREAM_STREAM
+        return {
+            ECHO: Handler(self.echo, unary, ChatMessage, ChatMessage),
+            ECHO_MANY: Handler(self.echo_many, both, ChatMessage, ChatMessage),
+            FAIL: Handler(self.fail, unary, ChatMessage, ChatMessage),
+            MISS: Handler(self.miss, unary, ChatMessage, ChatMessage),
+            UNREAD: Handler(self.leave_unread, both, ChatMessage, ChatMessage),
+        }
+
+    async def echo(self, stream: Stream[ChatMessage, ChatMessage]) -> None:
+        received = await stream.recv_message()
+        assert received is not None
+        await stream.send_message(received)
+
+    async def echo_many(self, stream: Stream[ChatMessage, ChatMessage]) -> None:
+        async for received in stream:
+            await stream.send_message(received)
+
+    async def fail(self, stream: Stream[ChatMessage, ChatMessage]) -> None:
+        await stream.recv_message()
+        raise ValueError("a secret of the server")
+
+    async def miss(self, _: Stream[ChatMessage, ChatMessage]) -> None:
+        raise NotFound("there is no such thing: \N{SNOWMAN}")
+
+    async def leave_unread(self, stream: Stream[ChatMessage, ChatMessage]) -> None:
+        await stream.send_initial_metadata()
+        await asyncio.Event().wait()
+
+
+class ObservedServer(GrpcServer):
+    """A server that shows its connections."""
+
+    def __init__(self) -> None:
+        super().__init__([Probe()], lambda _: LIMIT)
+        self.protocols: list[H2Protocol] = []
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self.protocols.append(protocol)
+        return protocol
+
+    def open_streams(self) -> int:
+        """How many streams it still holds."""
+        return sum(len(protocol.processor.streams) for protocol in self.protocols)

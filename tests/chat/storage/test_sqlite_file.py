@@ -1,0 +1,167 @@
+"""The file of the SQLite engine: made, brought up to date, or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+import pytest
+
+from chat.storage.base import Range, StoreUnusable
+from chat.storage.sqlite import SqliteStore
+from chat.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, open_writer
+from gen.chat import ChatMessage
+from tests.support import message
+
+FULL = 2  # of PRAGMA synchronous
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "chat.db"
+
+
+def unheard(_: Sequence[ChatMessage]) -> None:
+    """Listens to nothing."""
+
+
+async def open_store(path: Path) -> SqliteStore:
+    return await SqliteStore.open(str(path), unheard, 1024)
+
+
+async def refusal(path: Path) -> str:
+    """The one line that says why a file is not opened."""
+    with pytest.raises(StoreUnusable) as refused:
+        await open_store(path)
+    line = str(refused.value)
+    assert "\n" not in line
+    assert str(path) in line
+    return line
+
+
+def put(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+async def make(path: Path) -> None:
+    """Makes a database with one message."""
+    store = await open_store(path)
+    await store.append([message(key="1")])
+    await store.close()
+
+
+def pragma(path: Path, name: str, value: int | None = None) -> object:
+    """Reads, or first sets, a number in the head of a database."""
+    connection = apsw.Connection(str(path))
+    if value is not None:
+        connection.pragma(name, value)
+    found = connection.pragma(name)
+    connection.close()
+    return found
+
+
+async def test_an_empty_file_is_brought_up_to_date(path: Path) -> None:
+    put(path, b"")
+    await make(path)
+    assert pragma(path, "user_version") == len(MIGRATIONS)
+    assert pragma(path, "application_id") == APPLICATION_ID
+
+
+async def test_missing_folders_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "some" / "folders" / "chat.db"
+    await make(path)
+    assert path.is_file()
+
+
+def test_a_commit_waits_for_the_disk(path: Path) -> None:
+    """A power failure cannot be tested; what SQLite was asked to do about it can."""
+    connection = open_writer(str(path))
+    assert connection.pragma("journal_mode") == "wal"
+    assert connection.pragma("synchronous") == FULL
+    connection.close()
+
+
+async def test_the_wal_is_gone_after_a_close(path: Path) -> None:
+    await make(path)
+    assert [file.name for file in path.parent.iterdir() if file.name.startswith("chat.db-")] == []
+
+
+async def test_people_can_read_the_history_with_a_tool_of_their_own(path: Path) -> None:
+    await make(path)
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    [row] = connection.execute("SELECT room_id, seq, sender_id, id, content, sent_at FROM history")
+    connection.close()
+    assert row[:5] == ("room", 1, "ada", "1", "hello")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(row[5]))
+
+
+async def test_a_newer_version_is_refused(path: Path) -> None:
+    await make(path)
+    newer = len(MIGRATIONS) + 1
+    pragma(path, "user_version", newer)
+    line = await refusal(path)
+    assert f"version {newer}" in line
+    assert pragma(path, "user_version") == newer
+
+
+async def test_a_database_of_another_program_is_refused_and_untouched(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE notes (text)")
+    connection.close()
+    before = content(path)
+    assert "another program" in await refusal(path)
+    assert content(path) == before
+
+
+async def test_a_versioned_database_of_another_program_is_refused(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE notes (text); PRAGMA user_version = 1")
+    connection.close()
+    assert "another program" in await refusal(path)
+
+
+@pytest.mark.parametrize("garbage", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 984])
+async def test_a_corrupt_file_is_refused(path: Path, garbage: bytes) -> None:
+    put(path, garbage)
+    await refusal(path)
+    assert content(path) == garbage
+
+
+async def test_a_database_without_its_epoch_is_refused(path: Path) -> None:
+    await make(path)
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM meta")
+    connection.close()
+    assert "damaged" in await refusal(path)
+
+
+async def test_a_folder_is_refused(tmp_path: Path) -> None:
+    await refusal(tmp_path)
+
+
+async def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    await refusal(tmp_path / "file" / "chat.db")
+
+
+async def test_a_second_server_is_refused_until_the_first_is_gone(path: Path) -> None:
+    first = await open_store(path)
+    assert "another server has it open" in await refusal(path)
+    await first.append([message(key="1")])
+    await first.close()
+    second = await open_store(path)
+    assert len((await second.history("room", Range(5))).messages) == 1
+    await second.close()
+
+
+async def test_a_refused_file_can_be_opened_once_it_is_mended(path: Path) -> None:
+    put(path, b"not a database" * 100)
+    await refusal(path)
+    put(path, b"")
+    await make(path)

@@ -1,0 +1,131 @@
+"""Group commit: what fails fails whole, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from chat.storage.base import Appended, Range, StoreError
+from chat.storage.sqlite import SqliteStore
+from gen.chat import ChatMessage
+from tests.support import message, no_file_grows_past, seqs
+
+
+@pytest.fixture
+def announced() -> list[ChatMessage]:
+    return []
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "chat.db"
+
+
+@pytest.fixture
+async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(str(path), announced.extend, 4096)
+    yield store
+    await store.close()
+
+
+def log_size(path: Path) -> int:
+    """The size of the write-ahead log: what a commit makes larger."""
+    return path.with_name(f"{path.name}-wal").stat().st_size
+
+
+def messages(*ids: str) -> list[ChatMessage]:
+    return [message(key=each) for each in ids]
+
+
+async def fail_to_append(store: SqliteStore, *calls: list[ChatMessage]) -> None:
+    """Appends, all in one turn; each call must fail."""
+    results = await asyncio.gather(*map(store.append, calls), return_exceptions=True)
+    assert [type(result) for result in results] == [StoreError] * len(calls)
+
+
+async def test_a_full_disk_stores_nothing_and_leaves_no_gap(
+    store: SqliteStore, path: Path, announced: list[ChatMessage]
+) -> None:
+    await store.append(messages("1", "2"))
+    with no_file_grows_past(log_size(path)), capture_logs() as logs:
+        await fail_to_append(
+            store, messages("3"), messages("4", "5"), [message("new room", key="1")]
+        )
+    assert {line["event"] for line in logs} == {"commit failed"}
+    assert await store.head("room") == 2
+    assert await store.head("new room") == 0
+    assert seqs(announced) == [1, 2]
+
+    again = await store.append(messages("4", "3", "2"))
+    assert [(result.fresh, result.message.seq) for result in again] == [
+        (True, 3),
+        (True, 4),
+        (False, 2),
+    ]
+    assert seqs(announced) == [1, 2, 3, 4]
+
+
+async def test_a_full_disk_lets_everyone_read(store: SqliteStore, path: Path) -> None:
+    await store.append(messages("1", "2"))
+    with no_file_grows_past(log_size(path)), capture_logs():
+        await fail_to_append(store, messages("3"))
+        assert seqs((await store.history("room", Range(5))).messages) == [1, 2]
+        assert await store.get_user("ada") is not None
+
+
+async def test_a_user_who_could_not_be_stored_is_not_known(store: SqliteStore, path: Path) -> None:
+    await store.append(messages("1"))
+    with no_file_grows_past(log_size(path)), capture_logs():
+        with pytest.raises(StoreError):
+            await store.upsert_user("bob", "Bob", "")
+        await fail_to_append(store, [message(sender_id="eve", key="1")])
+    assert await store.get_user("bob") is None
+    assert await store.get_user("eve") is None
+    await store.append([message(sender_id="eve", key="1")])
+    assert await store.get_user("eve") is not None
+
+
+async def test_what_was_stored_before_the_disk_was_full_survives(
+    path: Path, announced: list[ChatMessage]
+) -> None:
+    store = await SqliteStore.open(str(path), announced.extend, 4096)
+    await store.append(messages("1", "2"))
+    with no_file_grows_past(log_size(path)), capture_logs():
+        await fail_to_append(store, messages("3"))
+    await store.close()
+    store = await SqliteStore.open(str(path), announced.extend, 4096)
+    assert seqs((await store.history("room", Range(5))).messages) == [1, 2]
+    await store.close()
+
+
+async def test_a_sender_who_gave_up_disturbs_nobody(
+    store: SqliteStore, announced: list[ChatMessage]
+) -> None:
+    futures: list[asyncio.Future[list[Appended]]] = [
+        store.append(messages("1")),
+        store.append(messages("2")),
+    ]
+    futures[0].cancel()
+    [result] = await futures[1]
+    assert result.message.seq == 2
+    assert seqs(announced) == [1, 2]
+
+
+async def test_senders_wait_while_too_much_is_queued(store: SqliteStore) -> None:
+    queued = store.append([message(content="x" * 4096, key="1")])
+    waiting = asyncio.create_task(store.writable())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await queued
+    await waiting
+
+
+async def test_a_failed_commit_makes_room_too(store: SqliteStore, path: Path) -> None:
+    await store.append(messages("1"))
+    with no_file_grows_past(log_size(path)), capture_logs():
+        await fail_to_append(store, [message(content="x" * 4096, key="2")])
+    await store.writable()

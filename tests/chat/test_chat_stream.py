@@ -1,0 +1,263 @@
+"""`Chat`: a live stream, over a real connection, with the generated stub."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from grpclib import Status
+
+import chat
+from gen.chat import (
+    ChatMessage,
+    ChatServiceStub,
+    ChatStream,
+    ErrorCode,
+    GetChatHistoryRequest,
+    Joined,
+    Left,
+)
+from tests.support import ChatCall, channel_to, message, seqs
+
+
+@pytest.fixture
+async def ada(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
+    async with ChatCall(stub) as call:
+        yield call
+
+
+@pytest.fixture
+async def bob(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
+    async with ChatCall(stub) as call:
+        yield call
+
+
+async def heard_before_left(call: ChatCall, room_id: str) -> list[ChatStream]:
+    """Leaves a room; returns what came before the answer: then nothing is on its way."""
+    call.leave(room_id, request_id="leaving")
+    responses = []
+    while (response := await call.receive()).request_id != "leaving":
+        responses.append(response)
+    return responses
+
+
+async def test_a_message_comes_back_with_its_place_and_time(ada: ChatCall) -> None:
+    before = datetime.now(UTC)
+    heard = await ada.post(message("room", "hello", sender_id="ada", key="1"))
+    assert (heard.id, heard.room_id, heard.sender_id, heard.content) == (
+        *("1", "room", "ada"),
+        "hello",
+    )
+    assert heard.seq == 1
+    assert before - timedelta(milliseconds=1) <= heard.sent_at <= datetime.now(UTC)
+    assert await heard_before_left(ada, "room") == []
+
+
+async def test_a_message_without_an_id_is_given_one(ada: ChatCall) -> None:
+    first = await ada.post(message())
+    second = await ada.post(message())
+    assert 1 <= len(first.id) <= 64
+    assert first.id != second.id
+    assert seqs([first, second]) == [1, 2]
+
+
+async def test_what_the_server_sets_a_client_cannot(ada: ChatCall) -> None:
+    sent = message(key="1")
+    sent.seq = 77
+    sent.sent_at = datetime(2001, 1, 1, tzinfo=UTC)
+    heard = await ada.post(sent)
+    assert heard.seq == 1
+    assert heard.sent_at.year > 2001
+
+
+async def test_all_members_hear_each_message_in_the_same_order(
+    ada: ChatCall, bob: ChatCall
+) -> None:
+    await ada.enter("room")
+    await bob.enter("room")
+    for number in range(20):
+        ada.say(message(sender_id="ada", key=str(number)))
+        bob.say(message(sender_id="bob", key=str(number)))
+    at_ada, at_bob = await ada.hear_many(40), await bob.hear_many(40)
+    assert at_ada == at_bob
+    assert seqs(at_ada) == list(range(1, 41))
+    assert [m.id for m in at_ada if m.sender_id == "ada"] == [str(n) for n in range(20)]
+
+
+async def test_sending_joins(ada: ChatCall, bob: ChatCall) -> None:
+    await bob.post(message(sender_id="bob", key="1"))
+    await ada.post(message(sender_id="ada", key="1"))
+    assert (await bob.hear()).sender_id == "ada"
+
+
+async def test_other_rooms_are_not_heard(ada: ChatCall, bob: ChatCall) -> None:
+    await bob.enter("another room")
+    await ada.post(message("room"))
+    assert await heard_before_left(bob, "another room") == []
+
+
+async def test_the_answer_carries_the_request_id_and_nothing_else_does(
+    ada: ChatCall, bob: ChatCall
+) -> None:
+    await bob.enter("room")
+    ada.say(message(), request_id="a question")
+    assert (await ada.receive()).request_id == "a question"
+    assert (await bob.receive()).request_id is None
+
+
+@pytest.mark.parametrize("request_id", ["", "x", "ünïcode 😀\n\0", "x" * 1000])
+async def test_any_request_id_comes_back_on_any_answer(ada: ChatCall, request_id: str) -> None:
+    ada.join("room", request_id=request_id)
+    assert (await ada.receive()).request_id == request_id
+    ada.say(message(), request_id=request_id)
+    assert (await ada.receive()).request_id == request_id
+    ada.say(message(content=""), request_id=request_id)
+    refused = await ada.receive()
+    assert (refused.request_id, bool(refused.error.message)) == (request_id, True)
+    ada.leave("room", request_id=request_id)
+    assert (await ada.receive()).request_id == request_id
+
+
+async def test_a_repeated_message_gives_the_original_to_its_sender(
+    ada: ChatCall, bob: ChatCall
+) -> None:
+    await bob.enter("room")
+    original = await ada.post(message(content="first", key="1"))
+    ada.say(message(content="second", key="1"), request_id="again")
+    answer = await ada.receive()
+    assert (answer.request_id, answer.chat_message) == ("again", original)
+    assert await bob.hear() == original
+    assert await heard_before_left(bob, "room") == []
+
+
+async def test_a_message_repeated_on_another_stream_gives_the_original(
+    ada: ChatCall, bob: ChatCall
+) -> None:
+    original = await ada.post(message(content="first", key="1"))
+    assert await bob.post(message(content="second", key="1")) == original
+    assert await heard_before_left(ada, "room") == []
+
+
+async def test_each_of_many_repeated_at_once_is_answered(ada: ChatCall) -> None:
+    for number in range(10):
+        ada.say(message(content=str(number), key="1"), request_id=str(number))
+    answers = [await ada.receive() for _ in range(10)]
+    assert [answer.request_id for answer in answers] == [str(number) for number in range(10)]
+    assert {(answer.chat_message.seq, answer.chat_message.content) for answer in answers} == {
+        (1, "0")
+    }
+    assert await heard_before_left(ada, "room") == []
+
+
+async def test_leaving_ends_what_is_heard(ada: ChatCall, bob: ChatCall) -> None:
+    await bob.enter("room")
+    bob.leave("room")
+    assert (await bob.receive()).left == Left("room")
+    await ada.post(message("room"))
+    assert await heard_before_left(bob, "room") == []
+
+
+async def test_leaving_a_room_that_one_is_not_in_is_answered(ada: ChatCall) -> None:
+    ada.leave("room")
+    assert (await ada.receive()).left == Left("room")
+
+
+async def test_who_left_hears_the_answer_to_what_it_sent(ada: ChatCall) -> None:
+    ada.say(message(key="1"), request_id="sent")
+    ada.leave("room", request_id="left")
+    answers = {(await ada.receive()).request_id for _ in range(2)}
+    assert answers == {"sent", "left"}
+    assert await heard_before_left(ada, "room") == []
+
+
+async def test_joining_tells_the_position_and_the_epoch(
+    ada: ChatCall, bob: ChatCall, stub: ChatServiceStub
+) -> None:
+    ada.join("room")
+    joined = (await ada.receive()).joined
+    history = await stub.get_chat_history(GetChatHistoryRequest("room"))
+    assert joined == Joined("room", epoch=history.epoch, last_seq=0, recovered=False)
+    await ada.post(message())
+    assert await bob.enter("room") == 1
+
+
+REFUSED = [
+    (ChatStream(), "payload: expected one of chat_message, join, leave"),
+    (ChatStream(left=Left("room")), "payload: expected one of chat_message, join, leave"),
+    (ChatStream(chat_message=message("")), "chat_message.room_id: must not be empty"),
+    (
+        ChatStream(chat_message=message(sender_id="")),
+        "chat_message.sender_id: must not be empty",
+    ),
+    (ChatStream(chat_message=message(content="")), "chat_message.content: must not be empty"),
+    (
+        ChatStream(chat_message=message(content="x" * 16385)),
+        "chat_message.content: must have at most 16384 bytes of UTF-8",
+    ),
+    (
+        ChatStream(chat_message=message(key="x" * 65)),
+        "chat_message.id: must have at most 64 characters",
+    ),
+    (
+        ChatStream(chat_message=message("a\nb")),
+        "chat_message.room_id: must not contain control characters",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "text"), REFUSED)
+async def test_a_refusal_names_the_field_and_the_stream_goes_on(
+    ada: ChatCall, request_: ChatStream, text: str
+) -> None:
+    ada.put(request_)
+    error = (await ada.receive()).error
+    assert (error.code, error.message) == (ErrorCode.INVALID_ARGUMENT, text)
+    assert not error.retryable
+    assert (await ada.post(message())).seq == 1
+
+
+@pytest.mark.parametrize("room_id", ["", "x" * 65, "\x00"])
+async def test_a_wrong_room_is_refused_by_join_and_leave(ada: ChatCall, room_id: str) -> None:
+    ada.join(room_id)
+    assert (await ada.receive()).error.message.startswith("join.room_id: must")
+    ada.leave(room_id)
+    assert (await ada.receive()).error.message.startswith("leave.room_id: must")
+
+
+async def test_the_largest_message_fits(ada: ChatCall) -> None:
+    largest = message("r" * 64, "😀" * 4096, sender_id="s" * 64, key="i" * 64)
+    heard = await ada.post(largest)
+    assert heard.content == "😀" * 4096
+
+
+async def test_ending_ones_side_ends_the_stream_after_all_answers(ada: ChatCall) -> None:
+    for number in range(200):
+        ada.say(message(key=str(number)))
+    ada.end()
+    responses, status = await ada.rest()
+    assert seqs(response.chat_message for response in responses) == list(range(1, 201))
+    assert status is Status.OK
+
+
+async def test_a_stream_that_asks_nothing_ends_well(ada: ChatCall) -> None:
+    ada.end()
+    assert await ada.rest() == ([], Status.OK)
+
+
+async def test_the_history_survives_a_restart(chat_config: chat.Config) -> None:
+    async def talk(key: str) -> tuple[ChatMessage, ChatMessage, str]:
+        async with chat.serve(chat_config) as server, channel_to(server) as channel:
+            stub = ChatServiceStub(channel)
+            async with ChatCall(stub) as call:
+                sent = await call.post(message(key=key))
+                repeated = await call.post(message(content="again", key="1"))
+            page = await stub.get_chat_history(GetChatHistoryRequest("room"))
+            assert page.messages[-1] == sent
+            return sent, repeated, page.epoch
+
+    first, _, epoch = await talk("1")
+    second, repeated, epoch_after = await talk("2")
+    assert seqs([first, second]) == [1, 2]
+    assert repeated == first
+    assert epoch_after == epoch

@@ -1,0 +1,47 @@
+"""Settings are checked where they are built, and named when they are wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import chat
+
+
+def test_the_addresses_of_the_contract() -> None:
+    config = chat.Config()
+    assert (config.host, config.port) == ("0.0.0.0", 50051)  # noqa: S104 - the contract's
+    assert config.limits == chat.Limits(16 * 1024, 64, 1000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"host": ""}, "host must not be empty"),
+        ({"port": -1}, "port must be from 0 to 65535"),
+        ({"port": 65536}, "port must be from 0 to 65535"),
+        ({"database": ""}, "database must not be empty"),
+        ({"mailbox_bytes": 0}, "mailbox-bytes must be at least 1"),
+        ({"relay_mailbox_bytes": 0}, "relay-mailbox-bytes must be at least 1"),
+        ({"write_queue_bytes": 0}, "write-queue-bytes must be at least 1"),
+        ({"replay_messages": -1}, "replay-messages must not be negative"),
+        ({"drain_seconds": -0.1}, "drain-seconds must not be negative"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        chat.Config(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"port": 0},
+        {"port": 65535},
+        {"mailbox_bytes": 1, "relay_mailbox_bytes": 1, "write_queue_bytes": 1},
+        {"replay_messages": 0, "drain_seconds": 0},
+    ],
+)
+def test_settings_at_their_edges(settings: dict[str, Any]) -> None:
+    chat.Config(**settings)

@@ -1,0 +1,79 @@
+"""A database that is damaged where messages and users are kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import apsw
+import pytest
+from grpclib import GRPCError, Status
+from structlog.testing import capture_logs
+
+import chat
+from gen.chat import (
+    ChatServiceStub,
+    Error,
+    ErrorCode,
+    GetChatHistoryRequest,
+    GetUserRequest,
+)
+from tests.support import ChatCall, channel_to, message
+
+
+def damage(path: Path, table: str) -> None:
+    """Overwrites the first page of a table."""
+    connection = apsw.Connection(str(path))
+    size = connection.pragma("page_size")
+    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).get
+    connection.close()
+    assert isinstance(size, int)
+    assert isinstance(root, int)
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+
+
+@pytest.fixture
+async def stub(chat_config: chat.Config) -> AsyncIterator[ChatServiceStub]:
+    async with (
+        chat.serve(chat_config) as server,
+        channel_to(server) as channel,
+        ChatCall(ChatServiceStub(channel)) as call,
+    ):
+        await call.post(message())
+    for table in ("messages", "users"):
+        damage(Path(chat_config.database), table)
+    async with chat.serve(chat_config) as server, channel_to(server) as channel:
+        yield ChatServiceStub(channel)
+
+
+def unavailable(text: str) -> Error:
+    return Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message=text, retryable=True)
+
+
+async def test_who_joins_or_sends_is_refused_and_the_stream_goes_on(stub: ChatServiceStub) -> None:
+    async with ChatCall(stub) as call:
+        with capture_logs() as logs:
+            for _ in range(2):
+                call.join("room", after_seq=0)
+                refused = (await call.receive()).error
+                assert refused == unavailable("the history could not be read")
+                call.say(message())
+                refused = (await call.receive()).error
+                assert refused == unavailable("the history could not be read")
+        assert {line["event"] for line in logs} == {"head unreadable"}
+        call.leave("room")
+        assert (await call.receive()).left.room_id == "room"
+
+
+async def test_who_reads_is_refused(stub: ChatServiceStub) -> None:
+    with capture_logs() as logs:
+        with pytest.raises(GRPCError) as refused:
+            await stub.get_chat_history(GetChatHistoryRequest("room"))
+        assert refused.value.status is Status.UNAVAILABLE
+        assert refused.value.message == "the store could not be read"
+        with pytest.raises(GRPCError) as refused:
+            await stub.get_user(GetUserRequest("ada"))
+        assert refused.value.status is Status.UNAVAILABLE
+    assert [line["event"] for line in logs] == ["store unreadable"] * 2

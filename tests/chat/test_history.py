@@ -1,0 +1,117 @@
+"""`GetChatHistory`: pages, over a real connection."""
+
+from __future__ import annotations
+
+import pytest
+from grpclib import GRPCError, Status
+
+import chat
+from gen.chat import ChatServiceStub, GetChatHistoryRequest, GetChatHistoryResponse
+from tests.support import ChatCall, message, seqs
+
+
+@pytest.fixture
+def chat_config() -> chat.Config:
+    return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
+
+
+async def fill(stub: ChatServiceStub, number: int, content: str = "hello") -> None:
+    async with ChatCall(stub) as call:
+        for _ in range(number):
+            call.say(message("room", content))
+        await call.hear_many(number)
+
+
+async def page(stub: ChatServiceStub, **asked: int) -> GetChatHistoryResponse:
+    return await stub.get_chat_history(GetChatHistoryRequest("room", **asked))
+
+
+async def refusal(stub: ChatServiceStub, request: GetChatHistoryRequest) -> str | None:
+    with pytest.raises(GRPCError) as refused:
+        await stub.get_chat_history(request)
+    assert refused.value.status is Status.INVALID_ARGUMENT
+    return refused.value.message
+
+
+async def test_the_newest_come_oldest_first(stub: ChatServiceStub) -> None:
+    await fill(stub, 5)
+    history = await page(stub, limit=3)
+    assert seqs(history.messages) == [3, 4, 5]
+    assert history.has_more
+    assert {m.content for m in history.messages} == {"hello"}
+
+
+async def test_limits(stub: ChatServiceStub) -> None:
+    """0 stands for 50; more than 500 is taken as 500."""
+    await fill(stub, 501)
+    for asked, given in ((0, 50), (1, 1), (500, 500), (501, 500), (2**31 - 1, 500)):
+        history = await page(stub, limit=asked)
+        assert seqs(history.messages) == list(range(502 - given, 502))
+        assert history.has_more
+
+
+async def test_paging_back_and_forth_sees_each_message_once(stub: ChatServiceStub) -> None:
+    await fill(stub, 23)
+    back: list[int] = []
+    history = await page(stub, limit=5)
+    while history.messages:
+        back = seqs(history.messages) + back
+        assert history.has_more == (back[0] > 1)
+        history = await page(stub, limit=5, before_seq=back[0])
+    forth: list[int] = []
+    history = await page(stub, limit=5, after_seq=0)
+    while history.messages:
+        forth += seqs(history.messages)
+        assert history.has_more == (forth[-1] < 23)
+        history = await page(stub, limit=5, after_seq=forth[-1])
+    assert back == forth == list(range(1, 24))
+
+
+async def test_a_page_between_two_positions(stub: ChatServiceStub) -> None:
+    await fill(stub, 10)
+    history = await page(stub, limit=3, after_seq=4, before_seq=9)
+    assert (seqs(history.messages), history.has_more) == ([5, 6, 7], True)
+    history = await page(stub, limit=3, after_seq=7, before_seq=9)
+    assert (seqs(history.messages), history.has_more) == ([8], False)
+
+
+async def test_a_position_of_zero_is_a_position(stub: ChatServiceStub) -> None:
+    await fill(stub, 3)
+    assert seqs((await page(stub, limit=2, after_seq=0)).messages) == [1, 2]
+    assert seqs((await page(stub, limit=2, before_seq=0)).messages) == []
+
+
+async def test_a_room_that_nobody_wrote_to(stub: ChatServiceStub) -> None:
+    history = await page(stub)
+    assert (history.messages, history.has_more) == ([], False)
+
+
+async def test_the_epoch_is_that_of_join(stub: ChatServiceStub) -> None:
+    async with ChatCall(stub) as call:
+        call.join("room")
+        assert (await call.receive()).joined.epoch == (await page(stub)).epoch
+
+
+async def test_a_page_of_large_messages_stays_small(stub: ChatServiceStub) -> None:
+    """Under what gRPC clients accept by default: 4 MiB."""
+    await fill(stub, 300, "😀" * 4096)
+    history = await page(stub, limit=500)
+    assert history.has_more
+    assert 2**20 < len(bytes(history)) < 4 * 2**20
+    assert seqs(history.messages)[-1] == 300
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (GetChatHistoryRequest("room", limit=-1), "limit: must not be negative"),
+        (GetChatHistoryRequest("room", limit=-(2**31)), "limit: must not be negative"),
+        (GetChatHistoryRequest(""), "room_id: must not be empty"),
+        (GetChatHistoryRequest("x" * 65), "room_id: must have at most 64 characters"),
+        (GetChatHistoryRequest("\x85"), "room_id: must not contain control characters"),
+    ],
+)
+async def test_a_refusal_names_the_field(
+    stub: ChatServiceStub, request_: GetChatHistoryRequest, text: str
+) -> None:
+    assert await refusal(stub, request_) == text

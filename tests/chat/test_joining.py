@@ -1,0 +1,121 @@
+"""`join` with a position: what was missed, then what is live."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import chat
+from gen.chat import ChatServiceStub, Joined
+from tests.support import SMALL_WINDOWS, ChatCall, channel_to, message, seqs
+
+REPLAY = 20
+
+
+@pytest.fixture
+def chat_config(chat_config: chat.Config) -> chat.Config:
+    return replace(chat_config, replay_messages=REPLAY)
+
+
+@pytest.fixture
+async def sender(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
+    async with ChatCall(stub) as call:
+        yield call
+
+
+@pytest.fixture
+async def call(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
+    async with ChatCall(stub) as call:
+        yield call
+
+
+async def fill(sender: ChatCall, number: int) -> None:
+    for _ in range(number):
+        await sender.post(message("room"))
+
+
+async def join(call: ChatCall, **position: Any) -> Joined:
+    call.join("room", **position)
+    return (await call.receive()).joined
+
+
+async def test_what_was_missed_comes_before_what_is_live(sender: ChatCall, call: ChatCall) -> None:
+    await fill(sender, 5)
+    joined = await join(call, after_seq=2)
+    assert (joined.last_seq, joined.recovered) == (5, True)
+    await fill(sender, 2)
+    assert seqs(await call.hear_many(5)) == [3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("after_seq", "recovered", "heard"),
+    [
+        (None, False, [6]),
+        (0, True, [1, 2, 3, 4, 5, 6]),
+        (4, True, [5, 6]),
+        (5, True, [6]),
+        (6, False, [6]),
+        (2**32 - 1, False, [6]),
+    ],
+)
+async def test_positions(
+    sender: ChatCall, call: ChatCall, after_seq: int | None, recovered: bool, heard: list[int]
+) -> None:
+    await fill(sender, 5)
+    joined = await join(call, after_seq=after_seq)
+    assert (joined.last_seq, joined.recovered) == (5, recovered)
+    await fill(sender, 1)
+    assert seqs(await call.hear_many(len(heard))) == heard
+
+
+async def test_a_position_holds_for_its_epoch(sender: ChatCall, call: ChatCall) -> None:
+    await fill(sender, 3)
+    epoch = (await join(call)).epoch
+    assert (await join(call, after_seq=1, epoch=epoch)).recovered
+    assert seqs(await call.hear_many(2)) == [2, 3]
+    for other in ("another", ""):
+        joined = await join(call, after_seq=1, epoch=other)
+        assert (joined.recovered, joined.epoch, joined.last_seq) == (False, epoch, 3)
+
+
+async def test_an_empty_room_is_recovered_from_its_start(call: ChatCall) -> None:
+    joined = await join(call, after_seq=0)
+    assert (joined.last_seq, joined.recovered) == (0, True)
+
+
+async def test_what_is_too_much_to_replay_is_left_to_the_history(
+    sender: ChatCall, call: ChatCall
+) -> None:
+    await fill(sender, REPLAY + 1)
+    assert not (await join(call, after_seq=0)).recovered
+    assert (await join(call, after_seq=1)).recovered
+    assert seqs(await call.hear_many(REPLAY)) == list(range(2, REPLAY + 2))
+    await fill(sender, 1)
+    assert (await call.hear()).seq == REPLAY + 2
+
+
+async def test_joining_again_replays_again_and_doubles_nothing(
+    sender: ChatCall, call: ChatCall
+) -> None:
+    await fill(sender, 3)
+    for _ in range(3):
+        assert (await join(call, after_seq=1)).recovered
+        assert seqs(await call.hear_many(2)) == [2, 3]
+    await fill(sender, 2)
+    assert seqs(await call.hear_many(2)) == [4, 5]
+
+
+async def test_a_replay_waits_for_a_reader_that_is_only_slow(chat_config: chat.Config) -> None:
+    """However much more it is than may wait for the client."""
+    text = "字" * 5461
+    config = replace(chat_config, mailbox_bytes=64 * 1024, replay_messages=1000)
+    async with chat.serve(config) as server, channel_to(server, SMALL_WINDOWS) as channel:
+        stub = ChatServiceStub(channel)
+        async with ChatCall(stub) as sender, ChatCall(stub) as call:
+            for _ in range(50):
+                await sender.post(message("room", text))
+            assert (await join(call, after_seq=0)).recovered
+            assert seqs(await call.hear_many(50)) == list(range(1, 51))

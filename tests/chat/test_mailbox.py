@@ -1,0 +1,86 @@
+"""The bounded queue of a stream."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from chat.mailbox import Mailbox
+from tests.support import MODEL
+
+LIMIT = 10
+
+# To make a failure small takes a while.
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_fills_to_the_limit_and_overflows_one_byte_past_it() -> None:
+    mailbox = Mailbox(LIMIT)
+    mailbox.put(b"x" * 4)
+    mailbox.put(b"y" * 6)
+    assert (mailbox.size, mailbox.overflowed) == (LIMIT, False)
+    mailbox.put(b"z")
+    assert (mailbox.size, mailbox.overflowed) == (0, True)
+    assert mailbox.take(LIMIT) == []
+
+
+def test_one_large_item_fits_into_an_empty_mailbox() -> None:
+    mailbox = Mailbox(LIMIT)
+    mailbox.put(b"x" * (LIMIT + 1))
+    assert not mailbox.overflowed
+    assert mailbox.take(1) == [b"x" * (LIMIT + 1)]
+
+
+def test_an_overflow_is_final() -> None:
+    mailbox = Mailbox(LIMIT)
+    mailbox.put(b"x" * LIMIT)
+    mailbox.put(b"x")
+    mailbox.put(b"y")
+    assert mailbox.overflowed
+    assert mailbox.take(LIMIT) == []
+
+
+class MailboxMachine(RuleBasedStateMachine):
+    """A mailbox against a plain list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mailbox = Mailbox(LIMIT)
+        self.waiting: list[bytes] = []
+        self.overflowed = False
+
+    def waiting_bytes(self) -> int:
+        return len(b"".join(self.waiting))
+
+    @rule(item=st.binary(min_size=1, max_size=LIMIT + 2))
+    def put(self, item: bytes) -> None:
+        self.mailbox.put(item)
+        if self.waiting and self.waiting_bytes() + len(item) > LIMIT:
+            self.overflowed = True
+        self.waiting = [] if self.overflowed else [*self.waiting, item]
+
+    @precondition(lambda self: self.waiting)
+    @rule(at_most=st.integers(1, 2 * LIMIT))
+    def take(self, at_most: int) -> None:
+        taken = self.mailbox.take(at_most)
+        assert taken == self.waiting[: len(taken)]
+        rest = self.waiting[len(taken) :]
+        size = len(b"".join(taken))
+        assert len(taken) == 1 or 0 < size <= at_most
+        # It stops only where the next one would be too much.
+        assert not rest or size + len(rest[0]) > at_most
+        self.waiting = rest
+
+    @invariant()
+    def counts(self) -> None:
+        assert self.mailbox.size == self.waiting_bytes()
+        assert self.mailbox.overflowed == self.overflowed
+
+    def teardown(self) -> None:
+        assert self.mailbox.take(10**6) == self.waiting
+
+
+TestMailboxMachine = MailboxMachine.TestCase
+TestMailboxMachine.settings = settings(MODEL, max_examples=60)

@@ -1,0 +1,165 @@
+"""Membership and the seam between the history and what is live."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from chat.rooms import Room, Rooms
+from tests.support import MODEL
+
+ROOM = "room"
+
+# To make a failure small takes a while.
+pytestmark = pytest.mark.timeout(300)
+
+
+def admit(rooms: Rooms[str], member: str, head: int) -> None:
+    """Lets a member enter a room as the hub does."""
+    with rooms.pinned(ROOM) as room:
+        room.found_head(head)
+        room.members[member] = None
+
+
+def test_members_get_what_comes_after_they_entered() -> None:
+    rooms: Rooms[str] = Rooms()
+    admit(rooms, "ada", head=5)
+    assert list(rooms.advance(ROOM, 5)) == []
+    assert list(rooms.advance(ROOM, 6)) == ["ada"]
+    assert list(rooms.advance("another room", 1)) == []
+
+
+def test_members_come_in_the_order_of_entering() -> None:
+    rooms: Rooms[str] = Rooms()
+    for name in ("eve", "ada", "bob"):
+        admit(rooms, name, head=0)
+    assert list(rooms.advance(ROOM, 1)) == ["eve", "ada", "bob"]
+
+
+def test_a_room_without_members_takes_no_memory() -> None:
+    rooms: Rooms[str] = Rooms()
+    with rooms.pinned(ROOM):
+        assert len(rooms) == 1
+    assert len(rooms) == 0
+    admit(rooms, "ada", head=0)
+    rooms.leave(ROOM, "bob")
+    assert len(rooms) == 1
+    rooms.leave(ROOM, "ada")
+    rooms.leave(ROOM, "ada")
+    assert len(rooms) == 0
+
+
+def test_a_look_up_does_not_pass_what_a_member_still_waits_for() -> None:
+    """Two look up at once; the later answer already sees a message not yet announced."""
+    rooms: Rooms[str] = Rooms()
+    with rooms.pinned(ROOM) as early, rooms.pinned(ROOM) as late:
+        early.found_head(5)
+        early.members["ada"] = None
+        late.found_head(6)
+        late.members["bob"] = None
+    assert list(rooms.advance(ROOM, 6)) == ["ada", "bob"]
+
+
+@dataclass(eq=False)
+class Member:
+    """One who enters, and what it gets.
+
+    Attributes:
+        pin: holds the room while it is entering.
+        room: what it holds.
+        sees: with nothing known of the room's head, it is looked up: the look-up
+            sees at least this much.
+        seen: what it read from the history, and what was delivered.
+    """
+
+    pin: ExitStack
+    room: Room[Member]
+    sees: int | None
+    seen: list[int] = field(default_factory=list)
+
+
+class RoomMachine(RuleBasedStateMachine):
+    """A room whose messages are stored first and announced later, as by a database.
+
+    Whoever enters reads the history up to the head of that moment. After that
+    it has each message that was announced, in order, once, and none is missing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rooms: Rooms[Member] = Rooms()
+        self.stored = 0
+        self.announced = 0
+        self.members: list[Member] = []
+
+    entering: Bundle[Member] = Bundle("entering")
+    inside: Bundle[Member] = Bundle("inside")
+
+    @rule(number=st.integers(1, 3))
+    def store(self, number: int) -> None:
+        self.stored += number
+
+    @precondition(lambda self: self.announced < self.stored)
+    @rule()
+    def announce(self) -> None:
+        self.announced += 1
+        for member in self.rooms.advance(ROOM, self.announced):
+            member.seen.append(self.announced)
+
+    @rule(target=entering, number=st.integers(1, 2))
+    def begin_to_enter(self, number: int) -> MultipleResults[Member]:
+        return multiple(*(self.newcomer() for _ in range(number)))
+
+    def newcomer(self) -> Member:
+        pin = ExitStack()
+        room = pin.enter_context(self.rooms.pinned(ROOM))
+        return Member(pin, room, sees=self.announced if room.head is None else None)
+
+    @rule(target=inside, member=consumes(entering), data=st.data())
+    def enter(self, member: Member, data: st.DataObject) -> Member:
+        if member.sees is not None:
+            member.room.found_head(data.draw(st.integers(member.sees, self.stored), "found"))
+        assert member.room.head is not None
+        member.seen = list(range(1, member.room.head + 1))
+        member.room.members[member] = None
+        member.pin.close()
+        self.members.append(member)
+        return member
+
+    @rule(member=consumes(entering))
+    def give_up(self, member: Member) -> None:
+        member.pin.close()
+
+    @rule(member=consumes(inside))
+    def leave(self, member: Member) -> None:
+        self.rooms.leave(ROOM, member)
+        self.members.remove(member)
+
+    @invariant()
+    def nothing_is_missing_or_repeated(self) -> None:
+        for member in self.members:
+            assert member.seen == list(range(1, len(member.seen) + 1))
+            assert self.announced <= len(member.seen) <= self.stored
+
+    def teardown(self) -> None:
+        while self.announced < self.stored:
+            self.announce()
+        self.nothing_is_missing_or_repeated()
+
+
+TestRoomMachine = RoomMachine.TestCase
+TestRoomMachine.settings = settings(MODEL, max_examples=100)

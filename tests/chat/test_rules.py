@@ -1,0 +1,136 @@
+"""The rules that requests obey, at each edge and one past it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.errors import InvalidArgument
+from chat.rules import Limits, Rules
+from tests.support import message
+
+RULES = Rules(Limits())
+
+# Unicode's category Cc, and the separators of lines and paragraphs.
+CONTROL = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)]
+
+
+def refusal(call: object, *args: object) -> str:
+    """The text of the refusal, or nothing."""
+    assert callable(call)
+    try:
+        call(*args)
+    except InvalidArgument as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("value", ["a", "a" * 64, "ä" * 64, "😀" * 64, "with space", "-", "\u00a0"])
+def test_identifiers(value: str) -> None:
+    RULES.identifier(value, "user_id")
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ("", "must not be empty"),
+        ("a" * 65, "must have at most 64 characters"),
+        ("😀" * 65, "must have at most 64 characters"),
+        *[(f"a{character}b", "must not contain control characters") for character in CONTROL],
+    ],
+)
+def test_wrong_identifiers(value: str, rule: str) -> None:
+    assert refusal(RULES.identifier, value, "user_id") == f"user_id: {rule}"
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=64))
+def test_any_text_without_control_characters_is_an_identifier(value: str) -> None:
+    RULES.identifier(value, "room_id")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a", "a" * 16384, "ä" * 8192, "字" * 5461, "😀" * 4096, "tabs\tand\nlines", "\x01\x7f"],
+)
+def test_contents(content: str) -> None:
+    RULES.message(message(content=content))
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("", "must not be empty"),
+        ("a" * 16385, "must have at most 16384 bytes of UTF-8"),
+        ("ä" * 8192 + "a", "must have at most 16384 bytes of UTF-8"),
+        ("字" * 5462, "must have at most 16384 bytes of UTF-8"),
+        ("😀" * 4096 + "a", "must have at most 16384 bytes of UTF-8"),
+        ("nul\0", "must not contain NUL"),
+    ],
+)
+def test_wrong_contents(content: str, rule: str) -> None:
+    assert refusal(RULES.message, message(content=content)) == f"chat_message.content: {rule}"
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), st.integers(1, 40)
+)
+def test_the_limit_of_contents_counts_bytes(content: str, limit: int) -> None:
+    rules = Rules(Limits(content_bytes=limit))
+    fits = len(content.encode()) <= limit
+    assert (refusal(rules.message, message(content=content)) == "") == fits
+
+
+def test_a_message_needs_no_id() -> None:
+    RULES.message(message(key=""))
+
+
+@pytest.mark.parametrize("field", ["id", "room_id", "sender_id"])
+def test_a_wrong_field_of_a_message_is_named(field: str) -> None:
+    wrong = message(key="1")
+    setattr(wrong, field, "a" * 65)
+    refused = refusal(RULES.message, wrong)
+    assert refused == f"chat_message.{field}: must have at most 64 characters"
+
+
+@pytest.mark.parametrize("field", ["room_id", "sender_id"])
+def test_an_empty_field_of_a_message_is_named(field: str) -> None:
+    wrong = message(key="1")
+    setattr(wrong, field, "")
+    assert refusal(RULES.message, wrong) == f"chat_message.{field}: must not be empty"
+
+
+@pytest.mark.parametrize("email", ["", "ada@example.com", "a.b+c@sub.example.org", "ü@exämple.com"])
+def test_emails(email: str) -> None:
+    RULES.email(email, "email")
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "ada",
+        "ada@",
+        "@example.com",
+        "a@b@example.com",
+        "ada@example",
+        "ada @example.com",
+        "ada@example.com\n",
+        "ada\0@example.com",
+        f"{'a' * 65}@example.com",
+        f"ada@{'a' * 64}.com",
+    ],
+)
+def test_wrong_emails(email: str) -> None:
+    assert refusal(RULES.email, email, "email") == "email: must be an e-mail address, or empty"
+
+
+def test_counts() -> None:
+    RULES.not_negative(0, "limit")
+    assert refusal(RULES.not_negative, -1, "limit") == "limit: must not be negative"
+
+
+@pytest.mark.parametrize("name", ["content_bytes", "id_length", "rooms_per_stream"])
+def test_limits_are_at_least_one(name: str) -> None:
+    Limits(**{name: 1})
+    with pytest.raises(ValueError, match=f"{name.replace('_', '-')} must be at least 1"):
+        Limits(**{name: 0})

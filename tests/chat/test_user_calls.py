@@ -1,0 +1,165 @@
+"""`GetUser`, `UpsertUser`, `ListUsers`: over a real connection."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from grpclib import GRPCError, Status
+
+from gen.chat import (
+    ChatServiceStub,
+    GetUserRequest,
+    ListUsersRequest,
+    UpsertUserRequest,
+    User,
+    UserStatus,
+)
+from tests.support import ChatCall, eventually, message
+
+
+async def get(stub: ChatServiceStub, user_id: str) -> User:
+    return (await stub.get_user(GetUserRequest(user_id))).user
+
+
+async def upsert(stub: ChatServiceStub, user_id: str, name: str, email: str = "") -> User:
+    return (await stub.upsert_user(UpsertUserRequest(user_id, name, email))).user
+
+
+async def is_inactive(stub: ChatServiceStub, user_id: str) -> bool:
+    return (await get(stub, user_id)).status == UserStatus.INACTIVE
+
+
+async def test_nobody(stub: ChatServiceStub) -> None:
+    with pytest.raises(GRPCError) as refused:
+        await get(stub, "ada")
+    assert refused.value.status is Status.NOT_FOUND
+    assert refused.value.message == "user_id: there is no user ada"
+
+
+async def test_who_sends_is_active_until_its_stream_ends(stub: ChatServiceStub) -> None:
+    async with ChatCall(stub) as call:
+        await call.post(message(sender_id="ada"))
+        user = await get(stub, "ada")
+        assert (user.name, user.email, user.status) == ("ada", "", UserStatus.ACTIVE)
+        call.end()
+        assert await call.rest() == ([], Status.OK)
+    assert (await get(stub, "ada")).status == UserStatus.INACTIVE
+
+
+async def test_who_vanishes_becomes_inactive(stub: ChatServiceStub) -> None:
+    async with ChatCall(stub) as call:
+        await call.post(message(sender_id="ada"))
+    await eventually(lambda: is_inactive(stub, "ada"))
+
+
+async def test_active_while_one_of_two_streams_is_open(stub: ChatServiceStub) -> None:
+    async with ChatCall(stub) as phone, ChatCall(stub) as laptop:
+        for call in (phone, laptop):
+            await call.post(message(f"room of {id(call)}", sender_id="ada"))
+        phone.end()
+        await phone.rest()
+        assert (await get(stub, "ada")).status == UserStatus.ACTIVE
+        laptop.end()
+        await laptop.rest()
+        assert (await get(stub, "ada")).status == UserStatus.INACTIVE
+
+
+async def test_one_stream_may_send_as_several_users(stub: ChatServiceStub) -> None:
+    async with ChatCall(stub) as call:
+        for user_id in ("ada", "bob"):
+            await call.post(message(sender_id=user_id))
+        for user_id in ("ada", "bob"):
+            assert (await get(stub, user_id)).status == UserStatus.ACTIVE
+
+
+async def test_a_repeated_message_makes_its_sender_active_too(stub: ChatServiceStub) -> None:
+    for _ in range(2):
+        async with ChatCall(stub) as call:
+            await call.post(message(sender_id="ada", key="1"))
+            assert (await get(stub, "ada")).status == UserStatus.ACTIVE
+            call.end()
+            await call.rest()
+        assert (await get(stub, "ada")).status == UserStatus.INACTIVE
+
+
+async def test_a_user_is_created_and_replaced(stub: ChatServiceStub) -> None:
+    created = await upsert(stub, "ada", "Ada", "ada@example.com")
+    assert created == await get(stub, "ada")
+    assert (created.id, created.name, created.email) == ("ada", "Ada", "ada@example.com")
+    assert created.status == UserStatus.INACTIVE
+    replaced = await upsert(stub, "ada", "Lady Ada")
+    assert replaced == await get(stub, "ada")
+    assert (replaced.name, replaced.email) == ("Lady Ada", "")
+
+
+async def test_an_active_user_stays_active_when_replaced(stub: ChatServiceStub) -> None:
+    async with ChatCall(stub) as call:
+        await call.post(message(sender_id="ada"))
+        assert (await upsert(stub, "ada", "Ada")).status == UserStatus.ACTIVE
+
+
+async def test_users_are_listed_in_pages(stub: ChatServiceStub) -> None:
+    ids = sorted(f"user {number}" for number in range(7))
+    for user_id in ids:
+        await upsert(stub, user_id, user_id)
+    seen: list[list[str]] = []
+    token = ""
+    while True:
+        listed = await stub.list_users(ListUsersRequest(page_size=3, page_token=token))
+        seen.append([user.id for user in listed.users])
+        token = listed.next_page_token
+        if not token:
+            break
+    assert seen == [ids[:3], ids[3:6], ids[6:]]
+
+
+async def test_the_last_page_is_known_to_be_the_last(stub: ChatServiceStub) -> None:
+    for user_id in "ab":
+        await upsert(stub, user_id, user_id)
+    listed = await stub.list_users(ListUsersRequest(page_size=2))
+    assert [user.id for user in listed.users] == ["a", "b"]
+    assert listed.next_page_token == ""
+
+
+async def test_sizes_of_pages(stub: ChatServiceStub) -> None:
+    """0 stands for 50; more than 500 is taken as 500."""
+    async with ChatCall(stub) as call:
+        for number in range(501):
+            call.say(message(sender_id=f"{number:03}"))
+        await call.hear_many(501)
+    for asked, given in ((0, 50), (1, 1), (500, 500), (501, 500)):
+        listed = await stub.list_users(ListUsersRequest(page_size=asked))
+        assert len(listed.users) == given
+        assert all(a.id < b.id for a, b in pairwise(listed.users))
+        assert listed.next_page_token
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (UpsertUserRequest("", "Ada"), "user_id: must not be empty"),
+        (UpsertUserRequest("x" * 65, "Ada"), "user_id: must have at most 64 characters"),
+        (UpsertUserRequest("ada", ""), "name: must not be empty"),
+        (UpsertUserRequest("ada", "x" * 65), "name: must have at most 64 characters"),
+        (UpsertUserRequest("ada", "A\0"), "name: must not contain control characters"),
+        (UpsertUserRequest("ada", "Ada", "ada"), "email: must be an e-mail address, or empty"),
+    ],
+)
+async def test_a_refused_user_is_not_stored(
+    stub: ChatServiceStub, request_: UpsertUserRequest, text: str
+) -> None:
+    with pytest.raises(GRPCError) as refused:
+        await stub.upsert_user(request_)
+    assert (refused.value.status, refused.value.message) == (Status.INVALID_ARGUMENT, text)
+    assert (await stub.list_users(ListUsersRequest())).users == []
+
+
+async def test_other_refusals_name_the_field(stub: ChatServiceStub) -> None:
+    with pytest.raises(GRPCError) as refused:
+        await get(stub, "")
+    assert refused.value.message == "user_id: must not be empty"
+    with pytest.raises(GRPCError) as refused:
+        await stub.list_users(ListUsersRequest(page_size=-1))
+    assert refused.value.status is Status.INVALID_ARGUMENT
+    assert refused.value.message == "page_size: must not be negative"

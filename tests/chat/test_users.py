@@ -1,0 +1,70 @@
+"""Who is connected."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from chat.users import Presence
+from tests.support import MODEL
+
+# To make a failure small takes a while.
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_active_from_the_first_connection_to_the_last() -> None:
+    presence = Presence()
+    assert presence.attach("phone", "ada")
+    assert not presence.attach("laptop", "ada")
+    assert presence.close("phone") == []
+    assert presence.close("laptop") == ["ada"]
+
+
+def test_a_connection_counts_once_however_often_it_sends() -> None:
+    presence = Presence()
+    assert presence.attach("phone", "ada")
+    assert not presence.attach("phone", "ada")
+    assert presence.detach("phone", "ada")
+    assert not presence.detach("phone", "ada")
+
+
+connections = st.sampled_from(["c1", "c2", "c3"])
+users = st.sampled_from(["ada", "bob", "eve"])
+
+
+class PresenceMachine(RuleBasedStateMachine):
+    """Presence against a plain set of pairs: it tells each change, and only those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.presence = Presence()
+        self.pairs: set[tuple[str, str]] = set()
+
+    def is_active(self, user: str) -> bool:
+        return any(user == of for _, of in self.pairs)
+
+    @rule(connection=connections, user=users)
+    def attach(self, connection: str, user: str) -> None:
+        was_active = self.is_active(user)
+        self.pairs.add((connection, user))
+        assert self.presence.attach(connection, user) == (not was_active)
+
+    @rule(connection=connections, user=users)
+    def detach(self, connection: str, user: str) -> None:
+        was_active = self.is_active(user)
+        self.pairs.discard((connection, user))
+        became_inactive = was_active and not self.is_active(user)
+        assert self.presence.detach(connection, user) == became_inactive
+
+    @rule(connection=connections)
+    def close(self, connection: str) -> None:
+        before = {user for _, user in self.pairs}
+        self.pairs = {pair for pair in self.pairs if pair[0] != connection}
+        after = {user for _, user in self.pairs}
+        assert sorted(self.presence.close(connection)) == sorted(before - after)
+
+
+TestPresenceMachine = PresenceMachine.TestCase
+TestPresenceMachine.settings = settings(MODEL, max_examples=60)

@@ -1,0 +1,64 @@
+"""The storage engines that the contract is checked on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from chat.storage.base import Listener, Store
+from chat.storage.memory import MemoryStore
+from chat.storage.sqlite import SqliteStore
+from gen.chat import ChatMessage
+
+_QUEUE_BYTES = 16 * 1024 * 1024
+
+
+class Engine:
+    """One engine, and all that its stores announce.
+
+    Args:
+        opener: opens a store; a durable one is the same each time.
+
+    Attributes:
+        announced: in the order of announcement.
+        listen: is called with each message as it is announced.
+    """
+
+    def __init__(self, opener: Callable[[Listener], Awaitable[Store]]) -> None:
+        self._opener = opener
+        self.announced: list[ChatMessage] = []
+        self.listen: Callable[[ChatMessage], object] = lambda _: None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Store]:
+        """An open store."""
+        store = await self._opener(self._hear)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    def _hear(self, messages: Sequence[ChatMessage]) -> None:
+        for message in messages:
+            self.announced.append(message)
+            self.listen(message)
+
+
+def sqlite(folder: Path) -> Engine:
+    """SQLite, on a file of its own."""
+    path = str(folder / "chat.db")
+    return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES))
+
+
+def memory(_: Path) -> Engine:
+    """The plain twin of the others."""
+
+    async def opener(listener: Listener) -> Store:
+        return MemoryStore(listener)
+
+    return Engine(opener)
+
+
+DURABLE = (sqlite,)
+ENGINES = (*DURABLE, memory)

@@ -1,0 +1,72 @@
+"""What the engines that outlive the process promise beside the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chat.storage.base import Range
+from gen.chat import UserStatus
+from tests.contract.engines import DURABLE, Engine
+from tests.support import message, seqs
+
+
+@pytest.fixture(params=DURABLE, ids=lambda build: build.__name__)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    build: Callable[[Path], Engine] = request.param
+    return build(tmp_path)
+
+
+async def test_the_history_is_still_there(engine: Engine) -> None:
+    async with engine.open() as store:
+        await store.append([message(content=f"text {n}", key=str(n)) for n in range(5)])
+        before = await store.history("room", Range(5))
+    async with engine.open() as store:
+        assert await store.history("room", Range(5)) == before
+        assert await store.head("room") == 5
+        [result] = await store.append([message(key="new")])
+        assert result.message.seq == 6
+
+
+async def test_a_message_of_an_earlier_life_gives_the_original(engine: Engine) -> None:
+    async with engine.open() as store:
+        [original] = await store.append([message(content="first", key="1")])
+    async with engine.open() as store:
+        results = await store.append([message(content="second", key="1"), message(key="2")])
+        assert (results[0].fresh, results[0].message) == (False, original.message)
+        assert (results[1].fresh, results[1].message.seq) == (True, 2)
+    assert seqs(engine.announced) == [1, 2]
+
+
+async def test_the_epoch_is_the_same(engine: Engine) -> None:
+    async with engine.open() as store:
+        epoch = store.epoch
+    async with engine.open() as store:
+        assert store.epoch == epoch
+
+
+async def test_the_epoch_is_that_of_one_history(tmp_path: Path) -> None:
+    for build in DURABLE:
+        epochs = set()
+        for name in ("a", "b"):
+            folder = tmp_path / name
+            folder.mkdir()
+            async with build(folder).open() as store:
+                epochs.add(store.epoch)
+        assert len(epochs) == 2
+
+
+async def test_users_are_still_there_and_nobody_is_active(engine: Engine) -> None:
+    async with engine.open() as store:
+        await store.upsert_user("ada", "Ada", "ada@example.com")
+        await store.append([message(sender_id="bob", key="1")])
+        store.set_active("ada", True)
+    async with engine.open() as store:
+        users = await store.list_users("", 5)
+    assert [(user.id, user.name, user.email) for user in users] == [
+        ("ada", "Ada", "ada@example.com"),
+        ("bob", "bob", ""),
+    ]
+    assert {user.status for user in users} == {UserStatus.INACTIVE}

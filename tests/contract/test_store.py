@@ -1,0 +1,262 @@
+"""What `chat.storage.base` promises, on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chat.storage.base import PAGE_CHARACTERS, Range, Store
+from gen.chat import ChatMessage
+from tests.contract.engines import Engine
+from tests.support import message, seqs
+
+
+async def fill(store: Store, number: int, room_id: str = "room") -> None:
+    """Stores messages whose ids are their positions."""
+    await store.append([message(room_id, key=str(seq)) for seq in range(1, number + 1)])
+
+
+async def test_positions_start_at_one_and_have_no_gaps(store: Store) -> None:
+    first = await store.append([message(key="1"), message(key="2"), message("other", key="1")])
+    second = await store.append([message(key="3")])
+    stored = [result.message for result in (*first, *second)]
+    assert [(m.room_id, m.seq) for m in stored] == [
+        ("room", 1),
+        ("room", 2),
+        ("other", 1),
+        ("room", 3),
+    ]
+    assert all(result.fresh for result in (*first, *second))
+
+
+async def test_the_message_is_stored_as_it_was_sent(store: Store) -> None:
+    text = "quotes \" and ' \\ tab\t newline\n \x01\x7f\u2028 é 字 😀"
+    before = datetime.now(UTC)
+    sent = message("rööm 😀", text, sender_id="ädä", key="№1")
+    [result] = await store.append([sent])
+    [found] = (await store.history("rööm 😀", Range(1))).messages
+    assert found == result.message
+    assert (found.id, found.room_id, found.sender_id) == ("№1", "rööm 😀", "ädä")
+    assert found.content == text
+    assert before - timedelta(milliseconds=1) <= found.sent_at <= datetime.now(UTC)
+
+
+async def test_calls_of_one_turn_are_stored_in_their_order(store: Store) -> None:
+    futures = [store.append([message(key=str(number))]) for number in range(1, 101)]
+    results = await asyncio.gather(*futures)
+    assert [(result.message.id, result.message.seq) for [result] in results] == [
+        (str(number), number) for number in range(1, 101)
+    ]
+
+
+async def test_a_repeated_message_gives_the_original(store: Store) -> None:
+    [original] = await store.append([message(content="first", key="1")])
+    [again] = await store.append([message(content="second", key="1")])
+    assert (again.fresh, again.message) == (False, original.message)
+    assert again.message.content == "first"
+    assert await store.head("room") == 1
+
+
+async def test_a_message_repeated_within_one_call_gives_the_original(store: Store) -> None:
+    sent = [message(content=text, key=key) for text, key in (("a", "1"), ("b", "2"), ("c", "1"))]
+    first, other, again = await store.append(sent)
+    assert [first.fresh, other.fresh, again.fresh] == [True, True, False]
+    assert again.message == first.message
+    assert seqs([first.message, other.message]) == [1, 2]
+
+
+async def test_a_message_repeated_within_one_turn_gives_the_original(store: Store) -> None:
+    futures = [store.append([message(key="1")]), store.append([message(key="1"), message(key="2")])]
+    [[first], [again, other]] = await asyncio.gather(*futures)
+    assert (again.fresh, again.message) == (False, first.message)
+    assert (other.fresh, other.message.seq) == (True, 2)
+
+
+async def test_an_old_message_repeated_among_new_ones_gives_the_original(store: Store) -> None:
+    await fill(store, 2)
+    results = await store.append([message(key="3"), message(key="1"), message(key="4")])
+    assert [(result.message.seq, result.fresh) for result in results] == [
+        (3, True),
+        (1, False),
+        (4, True),
+    ]
+
+
+async def test_the_key_is_room_sender_and_id(store: Store) -> None:
+    sent = [message(), message("other"), message(sender_id="bob")]
+    for each in sent:
+        each.id = "1"
+    results = await store.append(sent)
+    assert [result.fresh for result in results] == [True, True, True]
+
+
+async def test_new_messages_are_announced_in_order_and_once(engine: Engine, store: Store) -> None:
+    await fill(store, 3)
+    await store.append(
+        [message(key="2"), message(key="4"), message(key="4"), message("b", key="1")]
+    )
+    await store.append([message(key="1")])
+    assert [(m.room_id, m.seq) for m in engine.announced] == [
+        *[("room", seq) for seq in (1, 2, 3, 4)],
+        ("b", 1),
+    ]
+
+
+async def test_announced_before_append_returns(engine: Engine, store: Store) -> None:
+    order: list[str] = []
+    engine.listen = lambda message: order.append(f"announced {message.id}")
+    futures = [store.append([message(key="1")]), store.append([message(key="2")])]
+    for future in futures:
+        future.add_done_callback(lambda done: order.append(f"done {done.result()[0].message.id}"))
+    await asyncio.gather(*futures)
+    assert order.index("announced 1") < order.index("done 1")
+    assert order.index("announced 2") < order.index("done 2")
+
+
+async def test_found_when_announced(engine: Engine, store: Store) -> None:
+    lookups: list[asyncio.Task[tuple[int, list[ChatMessage]]]] = []
+
+    async def look_up(seq: int) -> tuple[int, list[ChatMessage]]:
+        page = await store.history("room", Range(1, before_seq=seq + 1))
+        return await store.head("room"), page.messages
+
+    engine.listen = lambda message: lookups.append(asyncio.create_task(look_up(message.seq)))
+    for number in range(1, 21):
+        await store.append([message(key=str(number))])
+    for seq, lookup in enumerate(lookups, start=1):
+        head, found = await lookup
+        assert head >= seq
+        assert seqs(found) == [seq]
+    assert len(lookups) == 20
+
+
+async def test_many_tasks_append_at_once(engine: Engine, store: Store) -> None:
+    async def send(sender: str) -> list[ChatMessage]:
+        stored = []
+        for number in range(20):
+            [result] = await store.append([message(sender_id=sender, key=str(number))])
+            stored.append(result.message)
+        return stored
+
+    each = await asyncio.gather(*(send(f"sender {number}") for number in range(30)))
+    for stored in each:
+        assert seqs(stored) == sorted(seqs(stored))
+    everything = sorted((m for stored in each for m in stored), key=lambda m: m.seq)
+    assert seqs(everything) == list(range(1, 601))
+    assert engine.announced == everything
+    page = await store.history("room", Range(600))
+    assert page.messages == everything
+
+
+async def test_one_call_stores_many(store: Store) -> None:
+    """More than fit into one statement of a database."""
+    for start, number in ((0, 1000), (1000, 129), (1129, 127), (1256, 1)):
+        await store.append([message(key=str(start + nth)) for nth in range(number)])
+    assert await store.head("room") == 1257
+    page = await store.history("room", Range(2000, after_seq=0))
+    assert [(m.seq, m.id) for m in page.messages] == [(n + 1, str(n)) for n in range(1257)]
+
+
+async def test_more_at_once_than_one_commit_takes(engine: Engine, store: Store) -> None:
+    calls = [[message(key=f"{n}-{m}") for m in range(1000)] for n in range(11)]
+    results = await asyncio.gather(*map(store.append, calls))
+    stored = [result.message for call in results for result in call]
+    assert seqs(stored) == list(range(1, 11_001))
+    assert seqs(engine.announced) == list(range(1, 11_001))
+
+
+async def test_writable_lets_an_idle_sender_go_on(store: Store) -> None:
+    await store.writable()
+    await fill(store, 3)
+    await store.writable()
+
+
+async def test_heads(store: Store) -> None:
+    assert await store.head("room") == 0
+    await fill(store, 3)
+    await fill(store, 2, "other")
+    assert await store.head("room") == 3
+    assert await store.head("other") == 2
+    assert await store.head("neither") == 0
+
+
+@pytest.mark.parametrize(
+    ("span", "expected", "has_more"),
+    [
+        (Range(3), [8, 9, 10], True),
+        (Range(9), [2, 3, 4, 5, 6, 7, 8, 9, 10], True),
+        (Range(10), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], False),
+        (Range(500), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], False),
+        (Range(3, before_seq=8), [5, 6, 7], True),
+        (Range(3, before_seq=4), [1, 2, 3], False),
+        (Range(3, before_seq=1), [], False),
+        (Range(3, before_seq=0), [], False),
+        (Range(3, before_seq=2**32 - 1), [8, 9, 10], True),
+        (Range(3, after_seq=0), [1, 2, 3], True),
+        (Range(3, after_seq=6), [7, 8, 9], True),
+        (Range(3, after_seq=7), [8, 9, 10], False),
+        (Range(3, after_seq=10), [], False),
+        (Range(3, after_seq=2**32 - 1), [], False),
+        (Range(3, before_seq=9, after_seq=4), [5, 6, 7], True),
+        (Range(4, before_seq=9, after_seq=4), [5, 6, 7, 8], False),
+        (Range(3, before_seq=5, after_seq=4), [], False),
+        (Range(3, before_seq=4, after_seq=9), [], False),
+    ],
+)
+async def test_pages(store: Store, span: Range, expected: list[int], has_more: bool) -> None:
+    await fill(store, 5, "room before")
+    await fill(store, 10)
+    await fill(store, 5, "room behind")
+    page = await store.history("room", span)
+    assert (seqs(page.messages), page.has_more) == (expected, has_more)
+    assert {m.room_id for m in page.messages} <= {"room"}
+
+
+async def test_a_room_that_nobody_wrote_to(store: Store) -> None:
+    await fill(store, 3, "other")
+    for span in (Range(5), Range(5, before_seq=3), Range(5, after_seq=0)):
+        assert await store.history("room", span) == ([], False)
+
+
+@pytest.mark.parametrize("span", [Range(500), Range(500, after_seq=0)])
+async def test_a_page_ends_before_it_holds_too_much_text(store: Store, span: Range) -> None:
+    size = 16 * 1024
+    fitting = PAGE_CHARACTERS // size
+    await store.append([message(content="x" * size, key=str(n)) for n in range(fitting + 1)])
+    page = await store.history("room", span)
+    first = 1 if span.after_seq is not None else 2
+    assert seqs(page.messages) == list(range(first, first + fitting))
+    assert page.has_more
+
+
+async def test_a_page_holds_a_message_however_large(store: Store) -> None:
+    await store.append([message(content="x" * (PAGE_CHARACTERS + 1), key=key) for key in "123"])
+    page = await store.history("room", Range(500))
+    assert (seqs(page.messages), page.has_more) == ([3], True)
+    page = await store.history("room", Range(500, after_seq=0))
+    assert (seqs(page.messages), page.has_more) == ([1], True)
+
+
+async def test_times_go_up_with_positions(store: Store) -> None:
+    for number in range(20):
+        await store.append([message(key=str(number))])
+    times = [m.sent_at for m in (await store.history("room", Range(20))).messages]
+    assert times == sorted(times)
+
+
+async def test_the_epoch_is_a_name(store: Store) -> None:
+    epoch = store.epoch
+    assert 1 <= len(epoch) <= 64
+    await fill(store, 3)
+    assert store.epoch == epoch
+
+
+async def test_close_stores_what_is_queued(engine: Engine) -> None:
+    """However much it is."""
+    async with engine.open() as store:
+        calls = [[message(key=f"{n}-{m}") for m in range(1000)] for n in range(11)]
+        futures = [store.append(call) for call in calls]
+    assert seqs(engine.announced) == list(range(1, 11_001))
+    assert all(future.done() for future in futures)

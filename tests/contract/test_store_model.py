@@ -1,0 +1,134 @@
+"""Every engine against a plain model, in any order of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import uvloop
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from chat.storage.base import Range, Store
+from gen.chat import ChatMessage
+from tests.contract.engines import Engine, memory, sqlite
+from tests.support import MODEL, message, seqs
+
+rooms = st.sampled_from(["a", "b", "c"])
+positions = st.none() | st.integers(0, 12)
+sends = st.builds(
+    message,
+    room_id=rooms,
+    content=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=10),
+    sender_id=st.sampled_from(["ada", "bob"]),
+    key=st.sampled_from("123456"),
+)
+
+# To make a failure small takes a while.
+pytestmark = pytest.mark.timeout(300)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store against lists and dictionaries."""
+
+    durable: ClassVar[bool]
+
+    @staticmethod
+    def build(folder: Path, /) -> Engine:
+        """Makes the engine under test."""
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self.folder = tempfile.TemporaryDirectory()
+        self.engine = self.build(Path(self.folder.name))
+        self.stack = AsyncExitStack()
+        self.store = self.runner.run(self.open())
+        self.epoch = self.store.epoch
+        self.log: dict[str, list[ChatMessage]] = {"a": [], "b": [], "c": []}
+        self.originals: dict[tuple[str, str, str], ChatMessage] = {}
+        self.announced: list[ChatMessage] = []
+
+    async def open(self) -> Store:
+        return await self.stack.enter_async_context(self.engine.open())
+
+    @rule(calls=st.lists(st.lists(sends, max_size=4), min_size=1, max_size=3))
+    def append(self, calls: list[list[ChatMessage]]) -> None:
+        async def append() -> None:
+            futures = [self.store.append(call) for call in calls]
+            for call, future in zip(calls, futures, strict=True):
+                results = await future
+                expected = [self.expect(sent) for sent in call]
+                assert [(result.fresh, result.message) for result in results] == expected
+
+        self.runner.run(append())
+
+    def expect(self, sent: ChatMessage) -> tuple[bool, ChatMessage]:
+        """Stores a message in the model."""
+        key = (sent.room_id, sent.sender_id, sent.id)
+        if key in self.originals:
+            return False, self.originals[key]
+        log = self.log[sent.room_id]
+        log.append(sent)
+        assert sent.seq == len(log)
+        self.originals[key] = sent
+        self.announced.append(sent)
+        return True, sent
+
+    @rule(room=rooms, limit=st.integers(1, 8), before=positions, after=positions)
+    def page(self, room: str, limit: int, before: int | None, after: int | None) -> None:
+        page = self.runner.run(self.store.history(room, Range(limit, before, after)))
+        low = after or 0
+        high = len(self.log[room]) + 1 if before is None else before
+        found = [m for m in self.log[room] if low < m.seq < high]
+        kept = found[-limit:] if after is None else found[:limit]
+        assert page.messages == kept
+        assert seqs(page.messages) == seqs(kept)
+        assert page.has_more == (len(found) > limit)
+
+    @rule(room=rooms)
+    def head(self, room: str) -> None:
+        assert self.runner.run(self.store.head(room)) == len(self.log[room])
+
+    @rule()
+    def reopen(self) -> None:
+        if self.durable:
+            self.runner.run(self.stack.aclose())
+            self.store = self.runner.run(self.open())
+            assert self.store.epoch == self.epoch
+
+    @invariant()
+    def announced_in_order(self) -> None:
+        for room, log in self.log.items():
+            assert [m for m in self.engine.announced if m.room_id == room] == log
+
+    def teardown(self) -> None:
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+        self.folder.cleanup()
+
+
+class SqliteMachine(StoreMachine):
+    """Closed and opened again now and then."""
+
+    build = staticmethod(sqlite)
+    durable = True
+
+
+class MemoryMachine(StoreMachine):
+    """Open all the time."""
+
+    build = staticmethod(memory)
+    durable = False
+
+
+TestSqlite = SqliteMachine.TestCase
+TestSqlite.settings = settings(MODEL, max_examples=30, stateful_step_count=20)
+TestMemory = MemoryMachine.TestCase
+TestMemory.settings = TestSqlite.settings

@@ -1,0 +1,74 @@
+"""The commands as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+# Long enough for a busy machine: no test waits for it unless it fails.
+PATIENCE_SECONDS = 30.0
+
+
+class Ended(NamedTuple):
+    """How a process ended, and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+
+async def start(module: str, *options: str, **environment: str) -> Process:
+    """Starts ``python -m module``; its settings come from here alone."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CHAT_", "PROXY_"))
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *options, cwd=ROOT, stdout=PIPE, stderr=PIPE,
+        env={**inherited, **environment},
+    )  # fmt: skip
+
+
+async def ended(process: Process) -> Ended:
+    """Waits for the end of a process."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        output, errors = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, output.decode(), errors.decode())
+
+
+@asynccontextmanager
+async def running(module: str, *options: str, **environment: str) -> AsyncIterator[Process]:
+    """Runs a command, and kills it if it is still there."""
+    process = await start(module, *options, **environment)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ready_line(process: Process) -> str:
+    """Waits for the line that says that a process is ready."""
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        line = (await process.stdout.readline()).decode()
+    if not line:
+        raise AssertionError((await ended(process)).errors)
+    return line
+
+
+async def run(module: str, *options: str, **environment: str) -> Ended:
+    """Runs a command that ends by itself."""
+    async with running(module, *options, **environment) as process:
+        return await ended(process)

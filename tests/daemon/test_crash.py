@@ -1,0 +1,58 @@
+"""`kill -9` of the chat server, under load, behind a proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from asyncio.subprocess import Process
+from pathlib import Path
+
+import proxy
+from tests.daemon.processes import ready_line, running
+from tests.proxy.clients import Client, connect, contents, joined, seqs, serve_http
+
+
+async def talk(client: Client, name: str, until: asyncio.Event) -> list[str]:
+    """Sends without a break, each after its own answer; returns what was confirmed."""
+    sent: list[str] = []
+    while not until.is_set():
+        sent.append(f"{name} {len(sent)}")
+        await client.say("lobby", sent[-1], sender_id=name)
+        await client.take_until_content(sent[-1])
+    return sent
+
+
+async def test_nothing_is_lost_or_doubled(tmp_path: Path, unused_tcp_port: int) -> None:
+    options = ("--host", "127.0.0.1", "--port", str(unused_tcp_port))
+    database = ("--database", str(tmp_path / "chat.db"))
+    upstream = f"127.0.0.1:{unused_tcp_port}"
+    stop = asyncio.Event()
+    async with serve_http(proxy.Config(upstream=upstream, hold_seconds=60.0)) as http:
+        talkers: list[asyncio.Task[list[str]]] = []
+        reader, frames = await connect(http), []
+        for _ in range(3):
+            async with running("chat", *options, *database) as server:
+                assert re.match("chat server ready", await ready_line(server))
+                if not talkers:
+                    reader = await joined(http, "lobby")
+                    for name in ("ada", "bob", "eve"):
+                        talker = talk(await connect(http), name, stop)
+                        talkers.append(asyncio.create_task(talker))
+                frames += await reader.take(200)
+                await kill(server)
+        async with running("chat", *options, *database) as server:
+            await ready_line(server)
+            frames += await reader.take(50)
+            stop.set()
+            sent = {text for texts in await asyncio.gather(*talkers) for text in texts}
+            frames += await reader.take(len(sent) - len(frames))
+            assert seqs(frames) == list(range(1, len(sent) + 1))
+            assert set(contents(frames)) == sent
+            late = await joined(http, "lobby", after_seq=0)
+            assert await late.take(len(sent)) == frames
+
+
+async def kill(server: Process) -> None:
+    server.kill()
+    assert await server.wait() == -signal.SIGKILL

@@ -1,0 +1,29 @@
+"""Clients of a proxy in front of a real chat server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+from hypothesis import settings
+
+import proxy
+from tests.proxy.clients import Connect, Http, connect, serve_http
+
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+@pytest.fixture
+async def http(proxy_config: proxy.Config) -> AsyncIterator[Http]:
+    """A test client of a proxy in front of `chat_server`."""
+    async with serve_http(proxy_config) as http:
+        yield http
+
+
+@pytest.fixture(name="connect")
+def connect_fixture(http: Http) -> Connect:
+    """Opens WebSockets to the proxy of `http`."""
+    return partial(connect, http)

@@ -1,0 +1,52 @@
+"""The unary calls of WebSocket clients, against the schema's descriptor."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
+
+from proxy.calls import Call, calls_of_schema
+
+
+@pytest.fixture(scope="module")
+def schema() -> FileDescriptorProto:
+    """The file of the schema, as the protobuf compiler described it."""
+    described = FileDescriptorSet.FromString((files("gen") / "descriptor.binpb").read_bytes())
+    [schema] = [file for file in described.file if file.package == "chat"]
+    return schema
+
+
+def fields_by_type(schema: FileDescriptorProto, name: str) -> dict[str, str]:
+    """The names of the fields of a frame, by their types."""
+    frame: DescriptorProto
+    [frame] = [each for each in schema.message_type if each.name == name]
+    return {field.type_name: field.name for field in frame.field if field.type_name}
+
+
+def test_the_calls_are_those_of_the_schema(schema: FileDescriptorProto) -> None:
+    [service] = [each for each in schema.service if each.name == "ChatService"]
+    asked = fields_by_type(schema, "ClientFrame")
+    answered = fields_by_type(schema, "ServerFrame")
+    expected = {
+        asked[method.input_type]: (
+            f"/chat.ChatService/{method.name}",
+            method.input_type.removeprefix(".chat."),
+            method.output_type.removeprefix(".chat."),
+            answered[method.output_type],
+        )
+        for method in service.method
+        if not (method.client_streaming or method.server_streaming)
+    }
+    found = {
+        field: (call.path, call.request_type.__name__, call.response_type.__name__, call.answer)
+        for field, call in calls_of_schema().items()
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize("call", calls_of_schema().values(), ids=lambda call: call.field)
+def test_the_answer_to_get_x_is_x(call: Call) -> None:
+    if call.field.startswith("get_"):
+        assert call.answer == call.field.removeprefix("get_")

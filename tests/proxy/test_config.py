@@ -1,0 +1,123 @@
+"""The settings of the proxy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import proxy
+from proxy.config import LARGEST_FRAME, split_address
+
+# The least value of each number, and what is below it.
+LEAST: dict[str, tuple[float, float]] = {
+    "port": (0, -1),
+    "frame_bytes": (1, 0),
+    "rooms_per_connection": (1, 0),
+    "mailbox_bytes": (1, 0),
+    "replay_messages": (0, -1),
+    "hold_seconds": (0, -0.1),
+    "hold_bytes": (1, 0),
+    "call_seconds": (0.001, 0),
+    "heartbeat_seconds": (0.001, 0),
+    "drain_seconds": (0, -0.1),
+}
+
+
+def config(**settings: Any) -> proxy.Config:
+    return proxy.Config(**settings)
+
+
+def test_every_number_is_checked_here() -> None:
+    numbers = {each.name for each in fields(proxy.Config) if each.type in {"int", "float"}}
+    assert numbers == set(LEAST)
+
+
+def test_the_defaults_are_the_contract() -> None:
+    assert (proxy.Config().host, proxy.Config().port) == ("localhost", 8080)
+    assert proxy.Config().upstream == "127.0.0.1:50051"
+    assert proxy.Config().mailbox_bytes == 1024 * 1024
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_the_least_value(name: str) -> None:
+    least, below = LEAST[name]
+    assert getattr(config(**{name: least}), name) == least
+    with pytest.raises(ValueError, match=name.replace("_", "-")):
+        config(**{name: below})
+
+
+@pytest.mark.parametrize("name", [name for name in LEAST if name.endswith("_seconds")])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_time_is_a_number(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name.replace("_", "-")):
+        config(**{name: value})
+
+
+def test_a_frame_fits_into_a_batch() -> None:
+    assert config(frame_bytes=LARGEST_FRAME).frame_bytes == LARGEST_FRAME
+    with pytest.raises(ValueError, match="frame-bytes"):
+        config(frame_bytes=LARGEST_FRAME + 1)
+
+
+def test_a_port_has_sixteen_bits() -> None:
+    assert config(port=65535).port == 65535
+    with pytest.raises(ValueError, match="port"):
+        config(port=65536)
+
+
+def test_a_host_is_needed() -> None:
+    with pytest.raises(ValueError, match="host"):
+        config(host="")
+
+
+def test_it_does_not_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        proxy.Config().port = 1  # type: ignore[misc]  # which is the point
+
+
+@given(st.from_regex(r"[a-z0-9.-]+", fullmatch=True), st.integers(1, 65535))
+def test_an_address_is_split(host: str, port: int) -> None:
+    assert split_address(f"{host}:{port}") == (host, port)
+
+
+@given(st.ip_addresses(v=6), st.integers(1, 65535))
+def test_an_ipv6_address_stands_in_brackets(host: object, port: int) -> None:
+    assert split_address(f"[{host}]:{port}") == (str(host), port)
+
+
+NOT_ADDRESSES = [
+    ":",
+    "host",
+    "host:",
+    ":1",
+    "[]:1",
+    "[::1]",
+    "::1:1",
+    "[::1:1",
+    "::1]:1",
+    "host:0",
+    "host:65536",
+    "host:99999999999",
+    "host:-1",
+    "host:1.5",
+    "host:²",
+    "host:٣",
+    "host:x",
+    "http://host",
+    "http://host:1",
+    "host:1/",
+    "user@host",
+]
+
+
+@pytest.mark.parametrize(
+    "upstream", [*NOT_ADDRESSES, "", "host:1 ", " host:1", "a b:1", "host:1\n"]
+)
+def test_what_is_not_an_address_is_named(upstream: str) -> None:
+    with pytest.raises(ValueError, match="upstream must be HOST:PORT"):
+        config(upstream=upstream)

@@ -1,0 +1,175 @@
+"""Leaving `proxy.serve`: what was sent is confirmed, and the clients are told to go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+
+import aiohttp
+import pytest
+
+import chat
+import proxy
+from gen.chat import ChatServiceStub, GetChatHistoryRequest
+from tests.proxy.clients import Client, Link, contents, message, seqs
+from tests.proxy.raw import RawClient
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that outlives the proxy."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@asynccontextmanager
+async def serving(config: proxy.Config) -> AsyncIterator[tuple[proxy.RunningProxy, AsyncExitStack]]:
+    """A proxy, and the stack that stops it when it is closed."""
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(proxy.serve(config)), stack
+
+
+async def not_listening(running: proxy.RunningProxy) -> None:
+    """Waits until the proxy accepts no more connections: the drain has begun."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(running.host, running.port)
+        except ConnectionRefusedError:
+            return
+        writer.close()
+
+
+async def unready(session: aiohttp.ClientSession, running: proxy.RunningProxy) -> None:
+    """Waits until the proxy has noticed that the server is away."""
+    while True:
+        async with session.get(f"{running.url}readyz") as response:
+            if response.status == 503:
+                return
+
+
+async def test_what_was_sent_is_confirmed_before_the_close(
+    proxy_config: proxy.Config, session: aiohttp.ClientSession
+) -> None:
+    async with serving(proxy_config) as (running, stack):
+        client = Client(await session.ws_connect(running.url))
+        for number in range(50):
+            await client.send(chat_message=message("lobby", str(number)), request_id=str(number))
+        early = await client.barrier()
+        stopping = asyncio.create_task(stack.aclose())
+        frames = early + await client.take(50 - len(early))
+        assert seqs(frames) == list(range(1, 51))
+        assert [frame["request_id"] for frame in frames] == [str(number) for number in range(50)]
+        assert await client.closed() == 1001
+        await stopping
+
+
+async def test_the_close_waits_for_a_server_that_is_away(
+    chat_server: chat.RunningServer, session: aiohttp.ClientSession
+) -> None:
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(host="127.0.0.1", port=0, upstream=link.address)
+        async with serving(config) as (running, stack):
+            client, reader = [Client(await session.ws_connect(running.url)) for _ in range(2)]
+            for each in (client, reader):
+                await each.ask(join={"room_id": "lobby"})
+            link.cut()
+            await client.say("lobby", "held")
+            assert await client.barrier() == []
+            stopping = asyncio.create_task(stack.aclose())
+            await not_listening(running)
+            link.restore()
+            for each in (client, reader):
+                assert contents([await each.receive()]) == ["held"]
+                assert await each.closed() == 1001
+            await stopping
+
+
+async def test_the_close_does_not_wait_for_ever(
+    session: aiohttp.ClientSession, unused_tcp_port: int
+) -> None:
+    config = proxy.Config(
+        host="127.0.0.1", port=0, upstream=f"127.0.0.1:{unused_tcp_port}", drain_seconds=0.1
+    )
+    async with serving(config) as (running, stack):
+        client = Client(await session.ws_connect(running.url))
+        await client.say("lobby", "lost")
+        assert await client.barrier() == []
+        stopping = asyncio.create_task(stack.aclose())
+        assert await client.closed() == 1001
+        await stopping
+
+
+async def test_every_client_is_told(
+    proxy_config: proxy.Config, session: aiohttp.ClientSession
+) -> None:
+    async with serving(proxy_config) as (running, stack):
+        clients = [Client(await session.ws_connect(running.url)) for _ in range(20)]
+        stopping = asyncio.create_task(stack.aclose())
+        assert [await client.closed() for client in clients] == [1001] * 20
+        await stopping
+
+
+async def test_what_was_not_handled_yet_does_not_disturb_the_close(
+    chat_server: chat.RunningServer, session: aiohttp.ClientSession, stub: ChatServiceStub
+) -> None:
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(host="127.0.0.1", port=0, upstream=link.address)
+        async with serving(config) as (running, stack):
+            client, other = [Client(await session.ws_connect(running.url)) for _ in range(2)]
+            link.cut()
+            await unready(session, running)
+            await client.say("lobby", "before")
+            await client.barrier()
+            # The call waits for the server, and the messages behind it for the call.
+            await client.send(list_users={})
+            for _ in range(3):
+                await client.say("lobby", "behind")
+            await other.barrier()
+            stopping = asyncio.create_task(stack.aclose())
+            await not_listening(running)
+            link.restore()
+            frames = await client.take(2)
+            assert {kind for frame in frames for kind in frame} == {"chat_message", "users"}
+            assert await client.closed() == 1001
+            await stopping
+    history = await stub.get_chat_history(GetChatHistoryRequest("lobby"))
+    assert [each.content for each in history.messages] == ["before"]
+
+
+async def test_a_client_that_answers_nothing_does_not_hold_the_stop(
+    chat_server: chat.RunningServer,
+) -> None:
+    config = proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address, drain_seconds=0.1)
+    async with serving(config) as (running, stack):
+        silent = await RawClient.open(running.host, running.port)
+        with closing(silent):
+            await stack.aclose()
+            assert (await silent.read_to_close())[-1].close_code == 1001
+            await silent.read_to_end()
+
+
+async def test_a_client_that_does_not_read_does_not_hold_the_stop(
+    chat_server: chat.RunningServer, session: aiohttp.ClientSession
+) -> None:
+    config = proxy.Config(
+        host="127.0.0.1",
+        port=0,
+        upstream=chat_server.address,
+        drain_seconds=0.5,
+        mailbox_bytes=64 * 1024 * 1024,
+    )
+    async with serving(config) as (running, stack):
+        stuck = await RawClient.open(running.host, running.port)
+        with closing(stuck):
+            await stuck.send(join={"room_id": "lobby"})
+            assert "joined" in await stuck.read_json()
+            sender = Client(await session.ws_connect(running.url))
+            # More than the buffers of the system take.
+            for _ in range(500):
+                await sender.say("lobby", "x" * 16_000)
+            await sender.take(500)
+            stopping = asyncio.create_task(stack.aclose())
+            assert await sender.closed() == 1001
+            async with asyncio.timeout(30):
+                await stopping

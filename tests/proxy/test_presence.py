@@ -1,0 +1,57 @@
+"""Who is active, as sockets open and close."""
+
+from __future__ import annotations
+
+from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
+from tests.proxy.clients import (
+    Client,
+    Connect,
+    message,
+)
+
+
+async def status_of(client: Client, user_id: str) -> str:
+    answer = await client.ask(get_user={"user_id": user_id})
+    status = answer["user"]["user"]["status"]
+    assert isinstance(status, str)
+    return status
+
+
+async def test_a_user_is_active_while_one_of_its_sockets_is_open(
+    connect: Connect, stub: ChatServiceStub
+) -> None:
+    watcher, first, second = await connect(), await connect(), await connect()
+    for client in (first, second):
+        await client.ask(chat_message=message("lobby", sender_id="bob"))
+    assert await status_of(watcher, "bob") == "ACTIVE"
+    await first.socket.close()
+    assert await status_of(watcher, "bob") == "ACTIVE"
+    await second.socket.close()
+    assert await status_of(watcher, "bob") == "INACTIVE"
+    response = await stub.get_user(GetUserRequest("bob"))
+    assert response.user.status == UserStatus.INACTIVE
+
+
+async def test_a_connection_may_speak_for_several_users(connect: Connect) -> None:
+    watcher, client = await connect(), await connect()
+    for user_id in ("ada", "bob"):
+        await client.ask(chat_message=message("lobby", sender_id=user_id))
+    assert [await status_of(watcher, user_id) for user_id in ("ada", "bob")] == ["ACTIVE"] * 2
+    await client.socket.close()
+    assert [await status_of(watcher, user_id) for user_id in ("ada", "bob")] == ["INACTIVE"] * 2
+
+
+async def test_leaving_a_room_leaves_the_user_active(connect: Connect) -> None:
+    client = await connect()
+    await client.ask(chat_message=message("lobby"))
+    await client.ask(leave={"room_id": "lobby"})
+    assert await status_of(client, "ada") == "ACTIVE"
+
+
+async def test_a_reader_is_not_told_active(connect: Connect) -> None:
+    client, sender = await connect(), await connect()
+    await client.ask(upsert_user={"user_id": "bob", "name": "Bob"})
+    await client.ask(join={"room_id": "lobby"})
+    await sender.ask(chat_message=message("lobby", sender_id="ada"))
+    await client.receive()
+    assert await status_of(client, "bob") == "INACTIVE"

@@ -1,0 +1,197 @@
+"""The rooms of a proxy, against a plain history that may be lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gen.chat import Join, Joined
+from proxy import errors
+from proxy.rooms import Room, Rooms
+from tests.support import MODEL
+
+
+class Following(RuleBasedStateMachine):
+    """A room that follows a server's history, over lost links and lost histories."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room: Room[str] = Room("lobby")
+        self.ref = 0
+        self.asked: Join | None = None
+        # The server's history: its name and how long it is.
+        self.epoch, self.head = 1, 0
+        # What the server will send without being asked again.
+        self.due: list[int] = []
+        # What the room's members saw since they were last told that they lost their place.
+        self.seen: list[tuple[str, int]] = []
+
+    @rule()
+    def the_link_is_lost(self) -> None:
+        self.room.joining(0)
+        self.asked, self.due = None, []
+
+    @precondition(lambda self: self.asked is None and not self.room.live)
+    @rule()
+    def it_is_asked_for(self) -> None:
+        self.ref += 1
+        self.asked = self.room.joining(self.ref)
+        assert self.room.join_ref == self.ref
+        if self.seen:
+            assert (self.asked.epoch, self.asked.after_seq) == self.seen[-1]
+
+    @rule()
+    def another_message_is_stored(self) -> None:
+        self.head += 1
+        if self.room.live:
+            self.due.append(self.head)
+
+    @precondition(lambda self: not self.room.live)
+    @rule(head=st.integers(0, 5))
+    def the_history_is_lost(self, head: int) -> None:
+        self.epoch, self.head = self.epoch + 1, head
+
+    @precondition(lambda self: self.asked is not None)
+    @rule()
+    def it_is_joined(self) -> None:
+        assert self.asked is not None
+        after_seq, epoch = self.asked.after_seq, self.asked.epoch
+        recovered = after_seq is not None and epoch == str(self.epoch)
+        first = not self.room.epoch
+        lost = self.room.joined(Joined("lobby", str(self.epoch), self.head, recovered))
+        assert lost is (not first and not recovered)
+        if recovered:
+            self.due = list(range((after_seq or 0) + 1, self.head + 1))
+        else:
+            self.seen = [(str(self.epoch), self.head)]
+        self.asked = None
+
+    @precondition(lambda self: self.asked is not None)
+    @rule(retryable=st.booleans())
+    def it_is_refused(self, retryable: bool) -> None:
+        error = errors.unavailable() if retryable else errors.invalid("room_id: wrong")
+        ready = self.room.ready
+        self.room.refused(error)
+        assert ready.result() is error
+        self.asked = None
+
+    @precondition(lambda self: self.due)
+    @rule()
+    def a_message_is_delivered(self) -> None:
+        self.room.last_seq = self.due.pop(0)
+        self.seen.append((self.room.epoch, self.room.last_seq))
+
+    @invariant()
+    def members_see_no_gap(self) -> None:
+        if self.seen:
+            epoch, start = self.seen[0]
+            assert self.seen == [(epoch, start + index) for index in range(len(self.seen))]
+
+    @invariant()
+    def what_was_seen_and_what_is_due_is_all(self) -> None:
+        if self.room.live:
+            assert self.room.epoch == str(self.epoch)
+            assert self.due == list(range(self.room.last_seq + 1, self.head + 1))
+
+    @invariant()
+    def who_waits_learns_of_it(self) -> None:
+        if self.room.live:
+            assert self.room.ready.result() is None
+        if self.asked is not None:
+            assert not self.room.ready.done()
+
+
+async def test_a_room_follows_its_history() -> None:
+    # In a test that is asynchronous: a room's future belongs to the event loop.
+    run_state_machine_as_test(Following, settings=settings(MODEL, max_examples=50))
+
+
+async def test_whether_a_client_can_be_brought_up_to_date() -> None:
+    @given(
+        last_seq=st.integers(0, 8),
+        after_seq=st.none() | st.integers(0, 10),
+        epoch=st.sampled_from([None, "", "this", "that"]),
+        limit=st.integers(0, 9),
+    )
+    def check(last_seq: int, after_seq: int | None, epoch: str | None, limit: int) -> None:
+        room: Room[str] = Room("lobby")
+        room.joined(Joined("lobby", "this", last_seq, recovered=False))
+        history = list(range(1, last_seq + 1))
+        known = after_seq is not None and (after_seq == 0 or after_seq in history)
+        missed = [seq for seq in history if seq > (after_seq or 0)]
+        expected = known and epoch in {None, "this"} and len(missed) <= limit
+        assert room.can_replay(Join("lobby", after_seq, epoch), limit) is expected
+
+    check()
+
+
+class Needing(RuleBasedStateMachine):
+    """Rooms that come and go with their members and pins."""
+
+    room_ids = st.sampled_from(["a", "b"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rooms: Rooms[str] = Rooms()
+        self.model: dict[str, Room[str]] = {}
+
+    @rule(room_id=room_ids)
+    def add(self, room_id: str) -> None:
+        if self.rooms.get(room_id) is None:
+            self.model[room_id] = self.rooms.add(room_id)
+
+    @rule(room_id=room_ids, pins=st.integers(0, 1), members=st.sets(st.sampled_from("xy")))
+    def need(self, room_id: str, pins: int, members: set[str]) -> None:
+        if (room := self.model.get(room_id)) is not None:
+            room.pins, room.members = pins, dict.fromkeys(members)
+            assert self.rooms.unused(room) is not (pins or members)
+
+    @rule(room_id=room_ids)
+    def remove(self, room_id: str) -> None:
+        if (room := self.model.pop(room_id, None)) is not None:
+            self.rooms.remove(room)
+            assert not self.rooms.unused(room)
+            # One of the same name that comes later is another room.
+            self.model[room_id] = self.rooms.add(room_id)
+            self.rooms.remove(room)
+
+    @invariant()
+    def agrees(self) -> None:
+        assert {room.room_id: room for room in self.rooms} == self.model
+        assert len(self.rooms) == len(self.model)
+        for room_id in ("a", "b"):
+            assert self.rooms.get(room_id) is self.model.get(room_id)
+
+
+async def test_rooms_come_and_go() -> None:
+    run_state_machine_as_test(Needing, settings=settings(MODEL, max_examples=30))
+
+
+async def test_going_through_the_rooms_while_they_go() -> None:
+    rooms: Rooms[str] = Rooms()
+    for room_id in ("a", "b", "c"):
+        rooms.add(room_id)
+    for room in rooms:
+        rooms.remove(room)
+    assert len(rooms) == 0
+
+
+async def test_waiting_for_a_room_again() -> None:
+    room: Room[str] = Room("lobby")
+    room.joined(Joined("lobby", "this", 0, recovered=False))
+    room.joining(1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await asyncio.shield(room.ready)
+    room.joined(Joined("lobby", "this", 0, recovered=True))
+    assert await room.ready is None

@@ -1,0 +1,493 @@
+"""A restart of the chat server, or a broken link to it, is a pause for WebSocket clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpclib.client import Channel
+from grpclib.const import Cardinality
+from structlog.testing import capture_logs
+
+import chat
+import codec
+import proxy
+from gen.chat import (
+    ChatMessage,
+    ChatServiceStub,
+    ChatStream,
+    GetUserRequest,
+    GetUserResponse,
+    ListUsersRequest,
+)
+from proxy.config import split_address
+from tests.proxy.clients import (
+    Client,
+    Frame,
+    Http,
+    Link,
+    RestartableServer,
+    connect,
+    contents,
+    joined,
+    message,
+    seqs,
+    serve_http,
+)
+from tests.proxy.raw import RawClient
+
+# Long enough that only a test of giving up sees it end.
+HOLD_SECONDS = 25.0
+
+
+@pytest.fixture
+async def server(chat_config: chat.Config) -> AsyncIterator[RestartableServer]:
+    """A chat server that runs and can be restarted."""
+    server = RestartableServer(replace(chat_config, drain_seconds=1.0))
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def http(server: RestartableServer) -> AsyncIterator[Http]:
+    """A proxy in front of it."""
+    async with serve_http(settings(server)) as http:
+        yield http
+
+
+def settings(server: RestartableServer, **changes: Any) -> proxy.Config:
+    return proxy.Config(upstream=server.address, **{"hold_seconds": HOLD_SECONDS, **changes})
+
+
+async def linked(client: Client) -> None:
+    """Waits until the proxy has the server: a unary call waits for it."""
+    assert "users" in await client.ask(list_users={})
+
+
+async def unready(http: Http) -> None:
+    """Waits until the proxy has noticed that the server is away."""
+    while True:
+        async with http.get("/readyz") as response:
+            if response.status == 503:
+                return
+
+
+async def members(http: Http, number: int) -> list[Client]:
+    return [await joined(http, "lobby") for _ in range(number)]
+
+
+async def talk(client: Client, name: str, until: asyncio.Event) -> list[str]:
+    """Sends without a break, each after its own answer; returns what was sent."""
+    sent: list[str] = []
+    while not until.is_set():
+        sent.append(f"{name} {len(sent)}")
+        await client.say("lobby", sent[-1], sender_id=name)
+        await client.take_until_content(sent[-1])
+    return sent
+
+
+def check_all_once(frames: Sequence[Frame], expected: set[str]) -> None:
+    """Each message is there once, without a gap in the positions."""
+    assert seqs(frames) == list(range(1, len(expected) + 1))
+    assert set(contents(frames)) == expected
+
+
+async def test_what_is_sent_during_the_pause_is_confirmed_afterwards(
+    server: RestartableServer, http: Http
+) -> None:
+    clients = await members(http, 3)
+    await server.stop()
+    for index, client in enumerate(clients):
+        for number in range(10):
+            text = f"{index}-{number}"
+            await client.send(chat_message=message("lobby", text), request_id=text)
+        assert await client.barrier() == []
+    await server.start()
+    expected = {f"{index}-{number}" for index in range(3) for number in range(10)}
+    for index, client in enumerate(clients):
+        frames = await client.take(30)
+        check_all_once(frames, expected)
+        own = [frame["request_id"] for frame in frames if "request_id" in frame]
+        assert own == [f"{index}-{number}" for number in range(10)]
+        assert await client.barrier() == []
+
+
+async def test_restarts_under_load_lose_and_repeat_nothing(
+    server: RestartableServer, http: Http
+) -> None:
+    readers, stop = await members(http, 3), asyncio.Event()
+    talkers = [
+        asyncio.create_task(talk(await connect(http), name, stop)) for name in ("ada", "bob", "eve")
+    ]
+    frames = await readers[0].take(20)
+    for _ in range(3):
+        await server.stop()
+        await server.start()
+        frames += await readers[0].take(20)
+    stop.set()
+    sent = {text for texts in await asyncio.gather(*talkers) for text in texts}
+    frames += await readers[0].take(len(sent) - len(frames))
+    check_all_once(frames, sent)
+    for reader in readers[1:]:
+        assert await reader.take(len(sent)) == frames
+    for reader in readers:
+        assert await reader.barrier() == []
+
+
+async def test_clients_of_two_proxies_agree_after_a_restart(
+    server: RestartableServer, http: Http
+) -> None:
+    async with serve_http(settings(server)) as other:
+        here, there = await joined(http, "lobby"), await joined(other, "lobby")
+        await server.stop()
+        for number in range(20):
+            await here.say("lobby", f"here {number}")
+            await there.say("lobby", f"there {number}")
+        await server.start()
+        frames = await here.take(40)
+        assert seqs(frames) == list(range(1, 41))
+        assert await there.take(40) == frames
+
+
+async def test_a_repeated_message_is_known_after_a_restart(
+    server: RestartableServer, http: Http
+) -> None:
+    client = await connect(http)
+    first = await client.ask(chat_message=message("lobby", id="same"))
+    await server.stop()
+    await server.start()
+    assert await client.ask(chat_message=message("lobby", "changed", id="same")) == first
+
+
+async def test_rooms_and_calls_of_the_pause(server: RestartableServer, http: Http) -> None:
+    sender = await connect(http)
+    for number in range(3):
+        await sender.ask(chat_message=message("lobby", str(number)))
+    await server.stop()
+    await unready(http)
+    joiner, asker, leaver = [await connect(http) for _ in range(3)]
+    await joiner.send(join={"room_id": "lobby", "after_seq": 1}, request_id="join")
+    await asker.send(get_user={"user_id": "ada"}, request_id="ask")
+    assert "left" in await leaver.ask(leave={"room_id": "lobby"})
+    assert await sender.barrier() == []
+    await server.start()
+    answer = await joiner.receive()
+    assert answer["request_id"] == "join"
+    assert answer["joined"]["recovered"] is True
+    assert contents(await joiner.take(2)) == ["1", "2"]
+    assert (await asker.receive())["user"]["user"]["id"] == "ada"
+    await sender.say("lobby", "live")
+    assert contents([await joiner.receive()]) == ["live"]
+
+
+async def test_a_room_left_during_the_pause_stays_left(
+    server: RestartableServer, http: Http
+) -> None:
+    leaver, stayer = await members(http, 2)
+    await server.stop()
+    await leaver.ask(leave={"room_id": "lobby"})
+    await stayer.say("lobby", "hello")
+    await server.start()
+    assert contents([await stayer.receive()]) == ["hello"]
+    assert await leaver.barrier() == []
+
+
+async def test_a_stop_that_arrives_in_pieces(server: RestartableServer) -> None:
+    # The end of the stream, and of the connection, each in a turn of its own.
+    async with (
+        Link.to(server.address, piece_bytes=1) as link,
+        serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
+    ):
+        client = await joined(http, "lobby")
+        for number in range(1, 4):
+            await server.stop()
+            await server.start()
+            answer = await client.ask(chat_message=message("lobby"))
+            assert seqs([answer]) == [number]
+
+
+async def test_a_server_that_takes_its_time_to_stop_is_not_pestered(
+    server: RestartableServer, http: Http
+) -> None:
+    client = await joined(http, "lobby")
+    host, port = split_address(server.address)
+    async with Channel(host, port, codec=codec.GrpcCodec()) as channel:
+        call = channel.request(
+            "/chat.ChatService/GetUser", Cardinality.UNARY_UNARY, GetUserRequest, GetUserResponse
+        )
+        async with call as open_call:
+            # A request that is never sent keeps the draining server waiting.
+            await open_call.send_request()
+            await ChatServiceStub(channel).list_users(ListUsersRequest())  # behind it
+            with capture_logs() as logs:
+                await server.stop()
+    assert {"event": "calls cut off", "log_level": "warning", "after_seconds": 1.0} in logs
+    attempts = [entry for entry in logs if entry["event"] == "upstream connected"]
+    assert len(attempts) < 30
+    await server.start()
+    answer = await client.ask(chat_message=message("lobby"))
+    assert seqs([answer]) == [1]
+
+
+async def test_a_proxy_may_start_before_the_server(chat_config: chat.Config) -> None:
+    server = RestartableServer(chat_config)
+    await server.start()
+    await server.stop()
+    async with serve_http(settings(server)) as http:
+        client = await connect(http)
+        await client.say("lobby", "early")
+        assert await client.barrier() == []
+        await server.start()
+        assert contents([await client.receive()]) == ["early"]
+        await server.stop()
+
+
+async def test_ready_follows_the_server(server: RestartableServer, http: Http) -> None:
+    await linked(await connect(http))
+    async with http.get("/readyz") as response:
+        assert response.status == 200
+    await server.stop()
+    await unready(http)
+    await server.start()
+    await linked(await connect(http))
+    async with http.get("/readyz") as response:
+        assert response.status == 200
+
+
+async def test_users_are_active_again_after_a_restart(
+    server: RestartableServer, http: Http
+) -> None:
+    client = await connect(http)
+    await client.ask(chat_message=message("lobby"))
+    await server.stop()
+    await server.start()
+    answer = await client.ask(get_user={"user_id": "ada"})
+    assert answer["user"]["user"]["status"] == "ACTIVE"
+
+
+async def test_a_user_who_left_during_the_pause_is_not_active(
+    server: RestartableServer, http: Http
+) -> None:
+    watcher, leaver = await members(http, 2)
+    await server.stop()
+    await leaver.say("lobby", "goodbye", sender_id="bob")
+    assert await leaver.barrier() == []
+    await leaver.socket.close()
+    await server.start()
+    assert contents([await watcher.receive()]) == ["goodbye"]
+    answer = await watcher.ask(get_user={"user_id": "bob"})
+    assert answer["user"]["user"]["status"] == "INACTIVE"
+
+
+# Past the bounds.
+
+
+def check_unavailable(answer: Frame) -> None:
+    assert answer["error"]["code"] == "UNAVAILABLE"
+    assert answer["error"]["retryable"] is True
+
+
+async def test_past_the_hold_sends_are_refused(server: RestartableServer) -> None:
+    async with serve_http(settings(server, hold_seconds=0.3, call_seconds=0.3)) as http:
+        client = await joined(http, "lobby")
+        await server.stop()
+        await client.send(chat_message=message("lobby", id="held"), request_id="held")
+        answer = await client.receive()
+        assert answer["request_id"] == "held"
+        check_unavailable(answer)
+        for frame in (
+            {"chat_message": message("lobby")},
+            {"join": {"room_id": "attic"}},
+            {"get_user": {"user_id": "ada"}},
+        ):
+            check_unavailable(await client.ask(**frame))
+        await server.start()
+        while "error" in await client.ask(list_users={}):
+            pass
+        answer = await client.ask(chat_message=message("lobby", "again", id="held"))
+        assert answer["chat_message"]["content"] == "again"
+        assert seqs([answer]) == [1]
+
+
+async def test_so_much_is_held(server: RestartableServer) -> None:
+    async with serve_http(settings(server, hold_bytes=50_000)) as http:
+        client = await joined(http, "lobby")
+        await server.stop()
+        for number in range(10):
+            await client.say("lobby", str(number).ljust(10_000))
+        refused = await client.barrier()
+        assert 4 <= len(refused) <= 6
+        for answer in refused:
+            check_unavailable(answer)
+        await server.start()
+        held = 10 - len(refused)
+        assert seqs(await client.take(held)) == list(range(1, held + 1))
+        live = await client.ask(chat_message=message("lobby"))
+        assert seqs([live]) == [held + 1]
+
+
+# Another history.
+
+
+async def test_members_are_told_of_another_history(
+    server: RestartableServer, http: Http, tmp_path: Path
+) -> None:
+    first, second = await members(http, 2)
+    await first.ask(chat_message=message("lobby", "old"))
+    await second.receive()
+    epoch = (await first.ask(join={"room_id": "lobby"}))["joined"]["epoch"]
+    await server.stop()
+    await server.start(database=str(tmp_path / "another.db"))
+    told = await first.receive()
+    assert told["joined"].pop("epoch") != epoch
+    assert told == {"joined": {"room_id": "lobby", "last_seq": 0, "recovered": False}}
+    await second.receive()
+    await first.say("lobby", "new")
+    for client in (first, second):
+        assert seqs([await client.receive()]) == [1]
+
+
+async def test_another_history_that_is_longer_is_noticed_too(
+    server: RestartableServer, http: Http, tmp_path: Path, chat_config: chat.Config
+) -> None:
+    another = RestartableServer(chat_config)
+    await another.start(database=str(tmp_path / "another.db"))
+    async with serve_http(settings(another)) as elsewhere:
+        writer = await connect(elsewhere)
+        for number in range(5):
+            await writer.ask(chat_message=message("lobby", f"other {number}"))
+    await another.stop()
+    client = await joined(http, "lobby")
+    await client.ask(chat_message=message("lobby", "old"))
+    await server.stop()
+    await server.start(database=str(tmp_path / "another.db"))
+    told = await client.receive()
+    assert told["joined"]["last_seq"] == 5
+    assert told["joined"]["recovered"] is False
+    live = await client.ask(chat_message=message("lobby", "new"))
+    assert seqs([live]) == [6]
+    history = (await client.ask(get_chat_history={"room_id": "lobby"}))["chat_history"]
+    assert history["epoch"] == told["joined"]["epoch"]
+    assert len(history["messages"]) == 6
+
+
+async def test_what_was_held_goes_into_the_other_history(
+    server: RestartableServer, http: Http, tmp_path: Path
+) -> None:
+    client = await joined(http, "lobby")
+    await server.stop()
+    await client.say("lobby", "held")
+    await client.barrier()
+    await server.start(database=str(tmp_path / "another.db"))
+    told, answer = await client.take(2)
+    assert told["joined"]["recovered"] is False
+    assert contents([answer]) == ["held"]
+    assert seqs([answer]) == [1]
+
+
+# The link breaks, the server goes on.
+
+
+async def write(stub: ChatServiceStub, text: str) -> None:
+    """Sends a message past the proxy, and waits until it is stored."""
+    sent = ChatMessage(room_id="lobby", sender_id="direct", content=text)
+    async for _ in stub.chat([ChatStream(chat_message=sent)]):
+        return
+
+
+async def test_what_others_send_while_the_link_is_cut_is_made_up_for(
+    chat_server: chat.RunningServer, stub: ChatServiceStub
+) -> None:
+    async with (
+        Link.to(chat_server.address) as link,
+        serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
+    ):
+        clients, sent = await members(http, 2), set()
+        for cut in range(3):
+            link.cut()
+            await unready(http)
+            for number in range(5):
+                sent |= {f"{cut}-{number}", f"{cut}-{number} held"}
+                await clients[0].say("lobby", f"{cut}-{number} held")
+                await write(stub, f"{cut}-{number}")
+            link.restore()
+            await linked(await connect(http))
+        for client in clients:
+            check_all_once(await client.take(30), sent)
+            assert await client.barrier() == []
+
+
+async def test_a_link_that_breaks_again_and_again(
+    chat_server: chat.RunningServer, stub: ChatServiceStub
+) -> None:
+    async with (
+        Link.to(chat_server.address) as link,
+        serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
+    ):
+        [reader], stop = await members(http, 1), asyncio.Event()
+        talkers = [
+            asyncio.create_task(talk(await connect(http), name, stop)) for name in ("ada", "bob")
+        ]
+        frames: list[Frame] = []
+        for number in range(10):
+            link.cut()
+            await write(stub, f"direct {number}")
+            link.restore()
+            frames += await reader.take(number + 1)
+        stop.set()
+        sent = {text for texts in await asyncio.gather(*talkers) for text in texts}
+        sent |= {f"direct {number}" for number in range(10)}
+        frames += await reader.take(len(sent) - len(frames))
+        check_all_once(frames, sent)
+        assert await reader.barrier() == []
+
+
+async def test_a_replay_that_cannot_be_finished_is_said(
+    chat_server: chat.RunningServer, stub: ChatServiceStub
+) -> None:
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS)
+        async with serve_http(config) as http:
+            [sender] = await members(http, 1)
+            for _ in range(600):
+                await sender.say("lobby", "x" * 16_000)
+            await sender.take(600)
+            with closing(await RawClient.connect(http)) as client:
+                await client.send(join={"room_id": "lobby", "after_seq": 0})
+                told = await client.read_json()
+                assert told["joined"]["recovered"] is True
+                # There is far more to replay than fits into the buffers in between.
+                link.cut()
+                await unready(http)
+                frames = [await client.read_json()]
+                while "chat_message" in frames[-1]:
+                    frames.append(await client.read_json())
+                assert seqs(frames[:-1]) == list(range(1, len(frames)))
+                assert frames[-1]["joined"]["recovered"] is False
+                link.restore()
+                await linked(sender)
+                await write(stub, "live")
+                assert contents([await client.read_json()]) == ["live"]
+
+
+async def test_a_link_that_falls_silent_is_given_up(chat_server: chat.RunningServer) -> None:
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(upstream=link.address, heartbeat_seconds=0.5, hold_seconds=0.5)
+        async with serve_http(config) as http:
+            client = await joined(http, "lobby")
+            link.freeze()
+            await client.send(chat_message=message("lobby", id="held"), request_id="held")
+            answer = await client.receive()
+            assert answer["request_id"] == "held"
+            check_unavailable(answer)
+            link.restore()
+            while "error" in (answer := await client.ask(chat_message=message("lobby", id="held"))):
+                pass
+            assert seqs([answer]) == [1]
+            assert await client.barrier() == []

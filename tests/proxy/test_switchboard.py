@@ -1,0 +1,461 @@
+"""The switchboard, against a model of the server, in any order of events.
+
+The model does what `relay.py` of the chat server does, one step at a time, so
+that links break and histories vanish between any two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+
+import betterproto
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import codec
+import proxy
+from gen.chat import (
+    ChatMessage,
+    Error,
+    ErrorCode,
+    Join,
+    Joined,
+    Leave,
+    Left,
+    Presence,
+    RelayCommand,
+    RelayEvent,
+    RelayRequest,
+    RelayResponse,
+)
+from proxy.delivery import Client
+from proxy.rooms import Room
+from proxy.switchboard import GapError, Switchboard
+from tests.proxy.clients import PATIENCE_SECONDS
+from tests.proxy.test_delivery import split
+from tests.support import MODEL
+
+ROOMS = ("lobby", "attic", "refused")
+USERS = ("ada", "bob")
+LONG = 10_000.0
+CONFIG = proxy.Config(hold_seconds=LONG, call_seconds=LONG)
+
+Key = tuple[str, str, str]
+# A reference, a message, and what the stream was in the room by when it came.
+Pending = tuple[int, ChatMessage, object | None]
+# A client that is about to enter a room.
+Entry = tuple["Follower", AbstractContextManager[Room[Client]], Room[Client]]
+
+
+def key_of(message: ChatMessage) -> Key:
+    return message.room_id, message.sender_id, message.id
+
+
+@dataclass
+class Stream:
+    """One stream, as the server sees it."""
+
+    inbox: list[RelayCommand] = field(default_factory=list)
+    outbox: list[RelayEvent] = field(default_factory=list)
+    rooms: dict[str, object] = field(default_factory=dict)
+    pending: list[Pending] = field(default_factory=list)
+    active: set[str] = field(default_factory=set)
+
+
+class Server:
+    """The model of the server."""
+
+    def __init__(self) -> None:
+        self.epoch = 1
+        self.history: defaultdict[str, list[ChatMessage]] = defaultdict(list)
+        self.stored: dict[Key, ChatMessage] = {}
+
+    def lose_history(self) -> None:
+        self.epoch += 1
+        self.history.clear()
+        self.stored.clear()
+
+    def process(self, stream: Stream) -> None:
+        """Handles the next command."""
+        command = stream.inbox.pop(0)
+        _, payload = betterproto.which_one_of(command, "command")
+        match payload:
+            case ChatMessage():
+                self._send(stream, command.ref, payload)
+            case Join():
+                self._join(stream, command.ref, payload)
+            case Leave():
+                stream.rooms.pop(payload.room_id, None)
+                stream.outbox.append(RelayEvent(ref=command.ref, left=Left(payload.room_id)))
+            case Presence():
+                (stream.active.add if payload.active else stream.active.discard)(payload.user_id)
+
+    def commit(
+        self, stream: Stream | None, sends: list[tuple[int, ChatMessage, object | None]]
+    ) -> None:
+        """Stores messages; tells a stream that is still there."""
+        fresh = [self._store(message) for _, message, _ in sends]
+        if stream is None:
+            return
+        for (_, message, _), new in zip(sends, fresh, strict=True):
+            if new and message.room_id in stream.rooms:
+                stream.outbox.append(RelayEvent(chat_message=message))
+        for (ref, message, token), new in zip(sends, fresh, strict=True):
+            stayed = token is not None and stream.rooms.get(message.room_id) is token
+            if not (new and stayed):
+                original = self.stored[key_of(message)]
+                stream.outbox.append(RelayEvent(ref=ref, chat_message=original))
+
+    def _store(self, message: ChatMessage) -> bool:
+        if key_of(message) in self.stored:
+            return False
+        self.history[message.room_id].append(message)
+        message.seq = len(self.history[message.room_id])
+        self.stored[key_of(message)] = message
+        return True
+
+    def _send(self, stream: Stream, ref: int, message: ChatMessage) -> None:
+        if message.room_id == "refused" or not message.content:
+            self._refuse(stream, ref)
+            return
+        stream.active.add(message.sender_id)
+        stream.pending.append((ref, message, stream.rooms.get(message.room_id)))
+
+    def _join(self, stream: Stream, ref: int, join: Join) -> None:
+        if join.room_id == "refused":
+            self._refuse(stream, ref)
+            return
+        history = self.history[join.room_id]
+        same = join.epoch is None or join.epoch == str(self.epoch)
+        after_seq = join.after_seq if join.after_seq is not None else len(history) + 1
+        recovered = same and after_seq <= len(history)
+        joined = Joined(join.room_id, str(self.epoch), len(history), recovered)
+        stream.outbox.append(RelayEvent(ref=ref, joined=joined))
+        if recovered:
+            stream.outbox += [RelayEvent(chat_message=each) for each in history[after_seq:]]
+        stream.rooms[join.room_id] = object()
+
+    def _refuse(self, stream: Stream, ref: int) -> None:
+        error = Error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message="wrong")
+        stream.outbox.append(RelayEvent(ref=ref, error=error))
+
+
+class Follower(Client):
+    """A client that checks what it gets.
+
+    Attributes:
+        last: the position it has in a room, if it knows.
+        answers: how often each request was answered.
+    """
+
+    def __init__(self) -> None:
+        self.rooms: set[str] = set()
+        self.users: set[str] = set()
+        self.last: dict[str, int] = {}
+        self.sent: dict[str, ChatMessage] = {}
+        self.answers: Counter[str] = Counter()
+        self.got: dict[str, int] = {}
+
+    def write(self, frame: bytes) -> None:
+        for each in split(frame):
+            told = each.json()
+            if "joined" in told:
+                assert told["joined"]["recovered"] is False
+                self.last[told["joined"]["room_id"]] = told["joined"]["last_seq"]
+                continue
+            if "request_id" in told:
+                self.answers[told["request_id"]] += 1
+            if "chat_message" in told:
+                message = told["chat_message"]
+                self._follow(message["room_id"], message["seq"], told.get("request_id"))
+
+    def _follow(self, room_id: str, seq: int, request_id: str | None) -> None:
+        last = self.last.get(room_id)
+        if request_id is not None:
+            self.got[request_id] = seq
+            # It may be of the room, or of the sender alone.
+            if last is not None and seq == last + 1:
+                self.last[room_id] = seq
+            return
+        assert room_id in self.rooms
+        if last is not None:
+            assert seq == last + 1
+        self.last[room_id] = seq
+
+
+class Chatting(RuleBasedStateMachine):
+    """Clients that come, join, send and go, while the link breaks."""
+
+    clients = st.integers(0, 2)
+    room_ids = st.sampled_from(ROOMS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = Server()
+        self.stream: Stream | None = None
+        self.followers = [Follower() for _ in range(3)]
+        self.entering: list[Entry] = []
+        self.requests = 0
+        self.switchboard = Switchboard(CONFIG, self.put)
+
+    def put(self, command: bytes) -> None:
+        if self.stream is not None:
+            self.stream.inbox += codec.decode(RelayRequest, command).commands
+
+    # What clients do.
+
+    @rule(
+        index=clients,
+        room_id=room_ids,
+        user_id=st.sampled_from(USERS),
+        key=st.none() | st.sampled_from("xyz"),
+        content=st.sampled_from(["hello", "hello", "hello", ""]),
+    )
+    def send(self, index: int, room_id: str, user_id: str, key: str | None, content: str) -> None:
+        client = self.followers[index]
+        if any(client is entering for entering, _, _ in self.entering):
+            return  # the frames of a client are handled one by one
+        self.requests += 1
+        request_id = str(self.requests)
+        message = ChatMessage(
+            id=key or request_id, room_id=room_id, sender_id=user_id, content=content
+        )
+        if room_id not in client.rooms:
+            client.last.pop(room_id, None)
+        client.sent[request_id] = message
+        self.switchboard.send(client, message, request_id)
+
+    @rule(index=clients, room_id=room_ids)
+    def leave(self, index: int, room_id: str) -> None:
+        self.switchboard.leave(self.followers[index], room_id)
+        self.followers[index].last.pop(room_id, None)
+
+    @rule(index=clients)
+    def go(self, index: int) -> None:
+        client = self.followers[index]
+        self.switchboard.close(client)
+        assert not client.rooms
+        assert not client.users
+        self.entering = [each for each in self.entering if each[0] is not client or self.exit(each)]
+        self.followers[index] = Follower()
+
+    @rule(index=clients, room_id=room_ids)
+    def begin_to_enter(self, index: int, room_id: str) -> None:
+        client = self.followers[index]
+        if any(client is entering for entering, _, _ in self.entering):
+            return
+        self.switchboard.leave(client, room_id)
+        client.last.pop(room_id, None)
+        context = self.switchboard.entering(room_id)
+        self.entering.append((client, context, context.__enter__()))
+
+    @precondition(lambda self: self.entering)
+    @rule()
+    def enter(self) -> None:
+        client, _, room = entry = self.entering.pop(0)
+        if room.ready.done() and room.ready.result() is None:
+            self.switchboard.admit(client, room)
+            client.last[room.room_id] = room.last_seq
+        self.exit(entry)
+
+    def exit(self, entry: Entry) -> bool:
+        entry[1].__exit__(None, None, None)
+        return False
+
+    # What the link and the server do.
+
+    @precondition(lambda self: self.stream is None)
+    @rule()
+    def connect(self) -> None:
+        self.stream = Stream()
+        self.switchboard.connected()
+
+    @precondition(lambda self: self.stream is not None)
+    @rule(stored=st.booleans(), history_lost=st.sampled_from([False, False, False, True]))
+    def disconnect(self, stored: bool, history_lost: bool) -> None:
+        assert self.stream is not None
+        pending, self.stream = self.stream.pending, None
+        self.switchboard.disconnected()
+        if stored:
+            self.server.commit(None, pending)
+        if history_lost:
+            self.server.lose_history()
+
+    @precondition(lambda self: self.stream is not None and self.stream.inbox)
+    @rule(number=st.integers(1, 5))
+    def process(self, number: int) -> None:
+        assert self.stream is not None
+        for _ in range(min(number, len(self.stream.inbox))):
+            self.server.process(self.stream)
+
+    @precondition(lambda self: self.stream is not None and self.stream.pending)
+    @rule()
+    def commit(self) -> None:
+        assert self.stream is not None
+        sends, self.stream.pending = self.stream.pending, []
+        self.server.commit(self.stream, sends)
+
+    @precondition(lambda self: self.stream is not None and self.stream.outbox)
+    @rule(number=st.integers(1, 8))
+    def deliver(self, number: int) -> None:
+        assert self.stream is not None
+        batch = self.stream.outbox[:number]
+        del self.stream.outbox[:number]
+        data = codec.encode(RelayResponse(events=batch))
+        self.switchboard.receive(codec.decode(RelayResponse, data))
+
+    @rule(room_id=st.sampled_from(ROOMS[:2]))
+    def somebody_else_sends(self, room_id: str) -> None:
+        self.requests += 1
+        message = ChatMessage(
+            id=str(self.requests), room_id=room_id, sender_id="eve", content="hello"
+        )
+        self.server.commit(None, [(0, message, None)])
+        if self.stream is not None and room_id in self.stream.rooms:
+            self.stream.outbox.append(RelayEvent(chat_message=message))
+
+    # What must hold.
+
+    @invariant()
+    def nothing_is_answered_twice(self) -> None:
+        for client in self.followers:
+            assert all(number == 1 for number in client.answers.values())
+
+    def teardown(self) -> None:
+        """Lets all come to rest: then everybody has everything."""
+        while self.entering:
+            self.enter()
+        self.come_to_rest()
+        for client in self.followers:
+            assert set(client.answers) == set(client.sent)
+            for room_id in client.rooms & set(client.last):
+                assert client.last[room_id] == len(self.server.history[room_id])
+        assert self.stream is not None
+        assert set(self.stream.rooms) == set().union(*(each.rooms for each in self.followers))
+        assert self.stream.active <= set().union(*(each.users for each in self.followers))
+        for index in range(3):
+            self.go(index)
+        self.come_to_rest()
+        assert not self.stream.rooms
+        assert not self.stream.active
+
+    def come_to_rest(self) -> None:
+        if self.stream is None:
+            self.connect()
+        assert self.stream is not None
+        while self.stream.inbox or self.stream.pending or self.stream.outbox:
+            if self.stream.inbox:
+                self.process(5)
+            if self.stream.pending:
+                self.commit()
+            if self.stream.outbox:
+                self.deliver(8)
+
+
+async def test_any_order_of_events() -> None:
+    # In a test that is asynchronous: what waits for a room belongs to the event loop.
+    run_state_machine_as_test(
+        Chatting, settings=settings(MODEL, max_examples=100, stateful_step_count=60)
+    )
+
+
+# What the model of the server never does.
+
+
+@pytest.fixture
+def commands() -> list[RelayCommand]:
+    """What a switchboard has asked of the server."""
+    return []
+
+
+@pytest.fixture
+async def switchboard(commands: list[RelayCommand]) -> Switchboard:
+    """A switchboard with a link, which holds no more than 200 bytes."""
+    config = proxy.Config(hold_seconds=LONG, hold_bytes=200)
+
+    def put(data: bytes) -> None:
+        commands.extend(codec.decode(RelayRequest, data).commands)
+
+    switchboard = Switchboard(config, put)
+    switchboard.connected()
+    return switchboard
+
+
+def stored(seq: int) -> RelayEvent:
+    message = ChatMessage(id=str(seq), room_id="lobby", sender_id="eve", content="hello", seq=seq)
+    return RelayEvent(chat_message=message)
+
+
+async def test_a_message_that_is_left_out_is_noticed(
+    switchboard: Switchboard, commands: list[RelayCommand]
+) -> None:
+    client = Follower()
+    with switchboard.entering("lobby") as room:
+        joined = Joined("lobby", "this", 0, recovered=False)
+        answer = RelayEvent(ref=commands[-1].ref, joined=joined)
+        switchboard.receive(RelayResponse(events=[answer]))
+        switchboard.admit(client, room)
+    with pytest.raises(GapError, match="3 came after 1"):
+        switchboard.receive(RelayResponse(events=[stored(1), stored(3), stored(4)]))
+    # What came before counts, and the room is asked for from there.
+    assert client.last == {"lobby": 1}
+    switchboard.disconnected()
+    switchboard.connected()
+    assert commands[-1].join == Join("lobby", 1, "this")
+
+
+async def test_a_room_that_cannot_be_had_now_is_asked_for_again(
+    switchboard: Switchboard, commands: list[RelayCommand]
+) -> None:
+    client = Follower()
+    message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
+    switchboard.send(client, message, "mine")
+    [join] = [
+        command for command in commands if betterproto.which_one_of(command, "command")[0] == "join"
+    ]
+    error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
+    switchboard.receive(RelayResponse(events=[RelayEvent(ref=join.ref, error=error)]))
+    assert client.rooms == {"lobby"}
+    before = len(commands)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(commands) == before:
+            await asyncio.sleep(0.05)  # until the timer of the switchboard has run
+    assert commands[-1].join == Join("lobby")
+    assert commands[-1].ref > join.ref
+
+
+async def test_senders_wait_while_the_server_is_slow(
+    switchboard: Switchboard, commands: list[RelayCommand]
+) -> None:
+    client = Follower()
+    await switchboard.calm()
+    message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
+    client.sent["mine"] = message
+    switchboard.send(client, message, "mine")
+    waiting = asyncio.create_task(switchboard.calm())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    answer = RelayEvent(ref=commands[-1].ref, chat_message=replace(message, seq=1))
+    switchboard.receive(RelayResponse(events=[answer]))
+    await waiting
+    assert client.answers == {"mine": 1}
+
+
+async def test_nobody_waits_for_a_server_that_is_away(switchboard: Switchboard) -> None:
+    message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
+    switchboard.send(Follower(), message, None)
+    waiting = asyncio.create_task(switchboard.calm())
+    await asyncio.sleep(0)
+    switchboard.disconnected()
+    await waiting

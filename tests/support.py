@@ -1,0 +1,216 @@
+"""What tests of the chat server share: live streams, channels, waiting, full disks."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic, Self, TypeVar, cast
+
+from grpclib import GRPCError, Status
+from grpclib.client import Channel
+from grpclib.config import Configuration
+from hypothesis import Phase, settings
+
+import chat
+import codec
+from gen.chat import (
+    ChatMessage,
+    ChatServiceStub,
+    ChatStream,
+    Join,
+    Leave,
+    RelayCommand,
+    RelayEvent,
+    RelayRequest,
+    RelayResponse,
+    RelayServiceStub,
+)
+
+# Long enough for a busy machine: no test waits for it unless it fails.
+PATIENCE_SECONDS = 30.0
+
+# A client whose unread calls fill up soon, and stall no other.
+SMALL_WINDOWS = Configuration(
+    http2_connection_window_size=2**30, http2_stream_window_size=64 * 1024
+)
+
+# For state machines. To explain a failure takes hypothesis minutes on Python 3.11.
+MODEL = settings(deadline=None, phases=[phase for phase in Phase if phase is not Phase.explain])
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+def message(
+    room_id: str = "room", content: str = "hello", *, sender_id: str = "ada", key: str = ""
+) -> ChatMessage:
+    """A message as a client writes it; `key` is its id."""
+    return ChatMessage(id=key, room_id=room_id, sender_id=sender_id, content=content)
+
+
+def seqs(messages: Iterable[ChatMessage]) -> list[int]:
+    """The positions of messages."""
+    return [message.seq for message in messages]
+
+
+@asynccontextmanager
+async def channel_to(
+    server: chat.RunningServer, config: Configuration | None = None
+) -> AsyncIterator[Channel]:
+    """A channel of its own to a server."""
+    channel = Channel(server.host, server.port, codec=codec.GrpcCodec(), config=config)
+    try:
+        yield channel
+    finally:
+        channel.close()
+
+
+class LiveCall(Generic[Request, Response]):
+    """A bidirectional call, as a client holds it; it is open from the start.
+
+    Args:
+        method: the method of a generated stub.
+    """
+
+    def __init__(self, method: Callable[[AsyncIterator[Request]], AsyncIterator[Response]]) -> None:
+        self._requests: asyncio.Queue[Request | None] = asyncio.Queue()
+        # The generated methods are generators, whatever their annotations say.
+        self._responses = cast(AsyncGenerator[Response, None], method(self._outgoing()))
+        # One response is always being waited for: that opens the call.
+        self._next = asyncio.create_task(self._read())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._next.cancel()
+        await asyncio.wait([self._next])
+        if not self._next.cancelled():
+            self._next.exception()
+        # A task that is cancelled before its first step leaves the call open.
+        await self._responses.aclose()
+
+    def put(self, request: Request) -> None:
+        """Sends a request, and waits for nothing."""
+        self._requests.put_nowait(request)
+
+    def end(self) -> None:
+        """Ends the client's side."""
+        self._requests.put_nowait(None)
+
+    async def receive(self) -> Response:
+        """Returns the next response.
+
+        Raises:
+            StopAsyncIteration: the call ended with OK.
+            GRPCError: the call ended with another status.
+        """
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            response = await self._next
+        self._next = asyncio.create_task(self._read())
+        return response
+
+    async def rest(self) -> tuple[list[Response], Status]:
+        """Reads on until the call ends; returns what came, and the status."""
+        responses: list[Response] = []
+        while True:
+            try:
+                responses.append(await self.receive())
+            except StopAsyncIteration:
+                return responses, Status.OK
+            except GRPCError as error:
+                return responses, error.status
+
+    async def _read(self) -> Response:
+        return await anext(self._responses)
+
+    async def _outgoing(self) -> AsyncIterator[Request]:
+        while (request := await self._requests.get()) is not None:
+            yield request
+
+
+class ChatCall(LiveCall[ChatStream, ChatStream]):
+    """A `Chat` stream."""
+
+    def __init__(self, stub: ChatServiceStub) -> None:
+        super().__init__(stub.chat)
+
+    def say(self, message: ChatMessage, request_id: str | None = None) -> None:
+        """Sends a message, and waits for nothing."""
+        self.put(ChatStream(chat_message=message, request_id=request_id))
+
+    def join(self, room_id: str, request_id: str | None = None, **position: Any) -> None:
+        """Asks to join a room, and waits for nothing."""
+        self.put(ChatStream(join=Join(room_id, **position), request_id=request_id))
+
+    def leave(self, room_id: str, request_id: str | None = None) -> None:
+        """Asks to leave a room, and waits for nothing."""
+        self.put(ChatStream(leave=Leave(room_id), request_id=request_id))
+
+    async def hear(self) -> ChatMessage:
+        """Returns the next response, which must be a message."""
+        return (await self.receive()).chat_message
+
+    async def hear_many(self, number: int) -> list[ChatMessage]:
+        """Returns the next responses, which must be messages."""
+        return [await self.hear() for _ in range(number)]
+
+    async def enter(self, room_id: str, **position: Any) -> int:
+        """Joins a room; returns the position of its newest message."""
+        self.join(room_id, **position)
+        return (await self.receive()).joined.last_seq
+
+    async def post(self, message: ChatMessage) -> ChatMessage:
+        """Sends a message; returns it as it comes back, which must be next."""
+        self.say(message)
+        return await self.hear()
+
+
+class RelayCall(LiveCall[RelayRequest, RelayResponse]):
+    """A `Relay` stream."""
+
+    def __init__(self, stub: RelayServiceStub) -> None:
+        super().__init__(stub.relay)
+        self._events: list[RelayEvent] = []
+
+    def batch(self, *commands: RelayCommand) -> None:
+        """Sends commands as one batch, and waits for nothing."""
+        self.put(RelayRequest(commands=list(commands)))
+
+    async def event(self) -> RelayEvent:
+        """Returns the next event, of whichever batch."""
+        while not self._events:
+            self._events = list((await self.receive()).events)
+        return self._events.pop(0)
+
+    async def events(self, number: int) -> list[RelayEvent]:
+        """Returns the next events."""
+        return [await self.event() for _ in range(number)]
+
+
+async def eventually(check: Callable[[], Any]) -> None:
+    """Waits for what the server does by itself, and tells no one of.
+
+    Args:
+        check: returns, or awaits, something true once it is done.
+    """
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await _value(check()):  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+async def _value(result: Any) -> Any:
+    return await result if asyncio.iscoroutine(result) else result
+
+
+@contextmanager
+def no_file_grows_past(size: int) -> Iterator[None]:
+    """Makes this process fail to write a file beyond a size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
