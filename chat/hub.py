@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+import codec
 from chat.config import Config
 from chat.errors import Unavailable
 from chat.rooms import Room, Rooms
@@ -54,7 +55,8 @@ class Hub:
     def announce(self, messages: Sequence[ChatMessage]) -> None:
         """Delivers messages that were stored. The store's listener."""
         for message in messages:
-            members = self._rooms.advance(message.room_id, message.seq)
+            fields = codec.fields_of(message)
+            members = self._rooms.advance(fields["room_id"], fields["seq"])
             if members:
                 delivery = Delivery(message)
                 for member in members:
@@ -70,9 +72,10 @@ class Hub:
             messages: checked messages.
         """
         for message in messages:
-            if not message.id:
+            fields = codec.fields_of(message)
+            if not fields["id"]:
                 message.id = uuid.uuid4().hex
-            self.set_active(stream, message.sender_id, True)
+            self.set_active(stream, fields["sender_id"], True)
         return self.store.append(messages)
 
     async def enter(self, stream: LiveStream, room_id: str) -> None:

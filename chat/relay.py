@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import betterproto
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
@@ -71,13 +70,17 @@ class RelayConnection(Conversation):
         super().__init__(hub, hub.config.relay_mailbox_bytes)
 
     async def receive(self, request: RelayRequest) -> None:
-        """Handles a batch, in order; messages that stand together are stored together."""
+        """Handles a batch, in order; messages that stand together are stored together.
+
+        Args:
+            request: as the codec decoded it.
+        """
         sends: list[_Send] = []
         for command in request.commands:
-            _, payload = betterproto.which_one_of(command, "command")
+            payload = codec.member_of(command, "command")
             try:
-                if isinstance(payload, ChatMessage):
-                    sends.append(self._check(command.ref, payload))
+                if type(payload) is ChatMessage:
+                    sends.append(self._check(codec.fields_of(command)["ref"], payload))
                 else:
                     sends = self._store(sends)
                     await self._dispatch(command, payload)
@@ -91,7 +94,7 @@ class RelayConnection(Conversation):
 
     def _check(self, ref: int, message: ChatMessage) -> _Send:
         self.hub.rules.message(message)
-        return _Send(ref, message, self.rooms.get(message.room_id))
+        return _Send(ref, message, self.rooms.get(codec.fields_of(message)["room_id"]))
 
     def _store(self, sends: list[_Send]) -> list[_Send]:
         if sends:
@@ -137,7 +140,8 @@ class RelayConnection(Conversation):
                 self._answer(RelayEvent(ref=send.ref, error=error))
             return
         for send, (message, fresh) in zip(sends, done.result(), strict=True):
-            stayed = send.room is not None and self.rooms.get(message.room_id) is send.room
+            room_id = codec.fields_of(message)["room_id"]
+            stayed = send.room is not None and self.rooms.get(room_id) is send.room
             if not (fresh and stayed):
                 self._answer(RelayEvent(ref=send.ref, chat_message=message))
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 
+import codec
 from chat.errors import InvalidArgument
 from gen.chat import ChatMessage
 
@@ -59,12 +60,17 @@ class Rules:
             raise InvalidArgument(path, "must not contain control characters")
 
     def message(self, message: ChatMessage) -> None:
-        """Checks a message that a client sends. An empty id is allowed: one is made up."""
-        if message.id:
-            self.identifier(message.id, "chat_message.id")
-        self.identifier(message.room_id, "chat_message.room_id")
-        self.identifier(message.sender_id, "chat_message.sender_id")
-        self._content(message.content)
+        """Checks a message that a client sends. An empty id is allowed: one is made up.
+
+        Args:
+            message: one that the codec made, or in which all four fields were given.
+        """
+        fields = codec.fields_of(message)
+        if fields["id"]:
+            self.identifier(fields["id"], "chat_message.id")
+        self.identifier(fields["room_id"], "chat_message.room_id")
+        self.identifier(fields["sender_id"], "chat_message.sender_id")
+        self._content(fields["content"])
 
     def email(self, value: str, path: str) -> None:
         """Checks the form of an e-mail address (RFC 5321); empty means none."""

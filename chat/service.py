@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
-import betterproto
 import structlog
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
@@ -136,7 +135,7 @@ class ChatConnection(Conversation):
             self._put(ChatStream(chat_message=delivery.message, request_id=request_id))
 
     async def _dispatch(self, request: ChatStream) -> None:
-        _, payload = betterproto.which_one_of(request, "payload")
+        payload = codec.member_of(request, "payload")
         match payload:
             case ChatMessage():
                 await self._send(payload, request.request_id)
@@ -214,4 +213,5 @@ async def _read(reading: Awaitable[T]) -> T:
 
 
 def _key(message: ChatMessage) -> _Key:
-    return message.room_id, message.sender_id, message.id
+    fields = codec.fields_of(message)
+    return fields["room_id"], fields["sender_id"], fields["id"]

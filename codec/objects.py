@@ -31,13 +31,27 @@ new: Final = cast("_New", object.__new__)
 """Makes a message without running its constructor. Its fields are to be set with `set_fields`."""
 
 fields_of: Final = cast("Callable[[betterproto.Message], dict[str, Any]]", _DICT.__get__)
-"""Returns a message's own ``__dict__``."""
+"""Returns a message's own ``__dict__``: its fields by name.
+
+For hot paths: reading an attribute of a betterproto message runs Python code, which costs more than
+decoding the field did. An unset field that holds a message is `PLACEHOLDER` in it.
+"""
 
 set_fields: Final = cast("Callable[[betterproto.Message, dict[str, Any]], None]", _DICT.__set__)
 """Replaces a message's ``__dict__``."""
 
 NO_GROUPS: Final[dict[str, str | None]] = {}
 """``_group_current`` of a message without a oneof. Nothing is ever written to it."""
+
+
+def member_of(message: betterproto.Message, oneof: str) -> Any:
+    """Returns the value of the member of a oneof that is set; `None` if none is.
+
+    It is what `betterproto.which_one_of` returns, at a fraction of its cost.
+    """
+    fields = fields_of(message)
+    name = fields["_group_current"].get(oneof)
+    return None if name is None else fields[name]
 
 
 def is_present(message: betterproto.Message) -> bool:

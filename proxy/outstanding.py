@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import codec
 from gen.chat import ChatMessage
 
 Client = TypeVar("Client")
@@ -93,4 +94,5 @@ class Outstanding(Generic[Client]):
 
 
 def _key(message: ChatMessage) -> _Key:
-    return message.room_id, message.sender_id, message.id
+    fields = codec.fields_of(message)
+    return fields["room_id"], fields["sender_id"], fields["id"]

@@ -110,13 +110,14 @@ class Session:
         return Refuse(errors.invalid("frame: must be text, not binary"), None)
 
     def _decide(self, frame: ClientFrame) -> Action:
-        name, payload = betterproto.which_one_of(frame, "payload")
-        request_id = frame.request_id
+        payload = codec.member_of(frame, "payload")
+        request_id: str | None = codec.fields_of(frame)["request_id"]
         match payload:
             case ChatMessage():
-                if self._too_many(payload.room_id):
+                fields = codec.fields_of(payload)
+                if self._too_many(fields["room_id"]):
                     return self._refuse_room("chat_message", request_id)
-                if not payload.id:
+                if not fields["id"]:
                     # Given here and not by the server, so that sending it again
                     # after the link was lost is recognised.
                     payload.id = uuid.uuid4().hex
@@ -127,8 +128,10 @@ class Session:
                 return EnterRoom(payload, request_id)
             case Leave():
                 return LeaveRoom(payload.room_id, request_id)
-            case betterproto.Message() if name in self._calls:
-                return Ask(name, payload, request_id)
+            case betterproto.Message():
+                name, _ = betterproto.which_one_of(frame, "payload")
+                if name in self._calls:
+                    return Ask(name, payload, request_id)
         return Refuse(
             errors.invalid("frame: expected one payload, such as chat_message"), request_id
         )

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
-import betterproto
 import structlog
 
 import codec
@@ -87,8 +86,9 @@ class Switchboard:
         """
         if not self._holding or self._outstanding.size > self._config.hold_bytes:
             raise Refused(errors.unavailable())
-        self._speak_for(client, message.sender_id)
-        self._enter(client, message.room_id)
+        fields = codec.fields_of(message)
+        self._speak_for(client, fields["sender_id"])
+        self._enter(client, fields["room_id"])
         ref = next(self._refs)
         command = _encode(make_relay_command(ref=ref, chat_message=message))
         self._outstanding.add(ref, message, client, request_id, command)
@@ -191,6 +191,9 @@ class Switchboard:
     def receive(self, batch: RelayResponse) -> None:
         """Handles what came in one batch, and writes it to the clients.
 
+        Args:
+            batch: as the codec decoded it.
+
         Raises:
             GapError: the server left out a message.
         """
@@ -203,10 +206,13 @@ class Switchboard:
             delivery.write()
 
     def _handle(self, event: RelayEvent, delivery: Delivery) -> None:
-        _, payload = betterproto.which_one_of(event, "event")
-        if isinstance(payload, ChatMessage):
-            if event.ref:
-                self._answer(self._settle_ref(event.ref), payload)
+        payload = codec.member_of(event, "event")
+        if type(payload) is ChatMessage:
+            ref = codec.fields_of(event)["ref"]
+            if ref:
+                # It must not overtake what came before it.
+                delivery.write()
+                self._answer(self._settle_ref(ref), payload)
             else:
                 self._deliver(payload, delivery)
         elif isinstance(payload, Joined):
@@ -219,13 +225,15 @@ class Switchboard:
     def _deliver(self, message: ChatMessage, delivery: Delivery) -> None:
         send = self._outstanding.settle(message)
         self._note_settled()
-        room = self._rooms.get(message.room_id)
-        if room is None or not room.live or message.seq <= room.last_seq:
+        fields = codec.fields_of(message)
+        seq = fields["seq"]
+        room = self._rooms.get(fields["room_id"])
+        if room is None or not room.live or seq <= room.last_seq:
             self._answer(send, message)
             return
-        if message.seq != room.last_seq + 1:
-            raise GapError(f"room {room.room_id!r}: {message.seq} came after {room.last_seq}")
-        room.last_seq = message.seq
+        if seq != room.last_seq + 1:
+            raise GapError(f"room {room.room_id!r}: {seq} came after {room.last_seq}")
+        room.last_seq = seq
         answered = delivery.add(room, message, send)
         if not answered:
             self._answer(send, message)

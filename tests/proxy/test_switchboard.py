@@ -312,8 +312,7 @@ class Chatting(RuleBasedStateMachine):
         assert self.stream is not None
         batch = self.stream.outbox[:number]
         del self.stream.outbox[:number]
-        data = codec.encode(RelayResponse(events=batch))
-        self.switchboard.receive(codec.decode(RelayResponse, data))
+        tell(self.switchboard, *batch)
 
     @rule(room_id=st.sampled_from(ROOMS[:2]))
     def somebody_else_sends(self, room_id: str) -> None:
@@ -373,21 +372,42 @@ async def test_any_order_of_events() -> None:
 # What the model of the server never does.
 
 
-@pytest.fixture
-def commands() -> list[RelayCommand]:
-    """What a switchboard has asked of the server."""
-    return []
+class Asked:
+    """What a switchboard asks of the server."""
+
+    def __init__(self) -> None:
+        self.commands: asyncio.Queue[RelayCommand] = asyncio.Queue()
+
+    def put(self, data: bytes) -> None:
+        for command in codec.decode(RelayRequest, data).commands:
+            self.commands.put_nowait(command)
+
+    async def next(self, kind: str) -> RelayCommand:
+        """Waits for the next command of a kind."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                command = await self.commands.get()
+                if betterproto.which_one_of(command, "command")[0] == kind:
+                    return command
+
+
+def tell(switchboard: Switchboard, *events: RelayEvent) -> None:
+    """Brings a batch, as it comes off the wire."""
+    data = codec.encode(RelayResponse(events=list(events)))
+    switchboard.receive(codec.decode(RelayResponse, data))
 
 
 @pytest.fixture
-async def switchboard(commands: list[RelayCommand]) -> Switchboard:
+def asked() -> Asked:
+    """What `switchboard` asks."""
+    return Asked()
+
+
+@pytest.fixture
+async def switchboard(asked: Asked) -> Switchboard:
     """A switchboard with a link, which holds no more than 200 bytes."""
     config = proxy.Config(hold_seconds=LONG, hold_bytes=200)
-
-    def put(data: bytes) -> None:
-        commands.extend(codec.decode(RelayRequest, data).commands)
-
-    switchboard = Switchboard(config, put)
+    switchboard = Switchboard(config, asked.put)
     switchboard.connected()
     return switchboard
 
@@ -398,56 +418,51 @@ def stored(seq: int) -> RelayEvent:
 
 
 async def test_a_message_that_is_left_out_is_noticed(
-    switchboard: Switchboard, commands: list[RelayCommand]
+    switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()
     with switchboard.entering("lobby") as room:
+        join = await asked.next("join")
         joined = Joined("lobby", "this", 0, recovered=False)
-        answer = RelayEvent(ref=commands[-1].ref, joined=joined)
-        switchboard.receive(RelayResponse(events=[answer]))
+        tell(switchboard, RelayEvent(ref=join.ref, joined=joined))
         switchboard.admit(client, room)
     with pytest.raises(GapError, match="3 came after 1"):
-        switchboard.receive(RelayResponse(events=[stored(1), stored(3), stored(4)]))
+        tell(switchboard, stored(1), stored(3), stored(4))
     # What came before counts, and the room is asked for from there.
     assert client.last == {"lobby": 1}
     switchboard.disconnected()
     switchboard.connected()
-    assert commands[-1].join == Join("lobby", 1, "this")
+    assert (await asked.next("join")).join == Join("lobby", 1, "this")
 
 
 async def test_a_room_that_cannot_be_had_now_is_asked_for_again(
-    switchboard: Switchboard, commands: list[RelayCommand]
+    switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
     switchboard.send(client, message, "mine")
-    [join] = [
-        command for command in commands if betterproto.which_one_of(command, "command")[0] == "join"
-    ]
+    first = await asked.next("join")
     error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
-    switchboard.receive(RelayResponse(events=[RelayEvent(ref=join.ref, error=error)]))
+    tell(switchboard, RelayEvent(ref=first.ref, error=error))
     assert client.rooms == {"lobby"}
-    before = len(commands)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(commands) == before:
-            await asyncio.sleep(0.05)  # until the timer of the switchboard has run
-    assert commands[-1].join == Join("lobby")
-    assert commands[-1].ref > join.ref
+    second = await asked.next("join")
+    assert second.join == Join("lobby")
+    assert second.ref > first.ref
 
 
 async def test_senders_wait_while_the_server_is_slow(
-    switchboard: Switchboard, commands: list[RelayCommand]
+    switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()
     await switchboard.calm()
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
-    client.sent["mine"] = message
     switchboard.send(client, message, "mine")
     waiting = asyncio.create_task(switchboard.calm())
     await asyncio.sleep(0)
     assert not waiting.done()
-    answer = RelayEvent(ref=commands[-1].ref, chat_message=replace(message, seq=1))
-    switchboard.receive(RelayResponse(events=[answer]))
+    sent = await asked.next("chat_message")
+    answer = RelayEvent(ref=sent.ref, chat_message=replace(message, seq=1))
+    tell(switchboard, answer)
     await waiting
     assert client.answers == {"mine": 1}
 

@@ -10,6 +10,7 @@ from typing import IO, Self
 
 import apsw
 
+import codec
 from chat.storage.base import Appended, Listener, Page, Range, Store, StoreUnusable, make_user
 from chat.storage.sqlite.reader import Readers, UserRow
 from chat.storage.sqlite.schema import open_writer, read_epoch
@@ -126,7 +127,8 @@ class SqliteStore(Store):
 
 def _size(job: Job) -> int:
     if isinstance(job, Append):
-        return sum(len(message.content) + _MESSAGE_OVERHEAD for message in job.messages)
+        content = sum(len(codec.fields_of(message)["content"]) for message in job.messages)
+        return content + len(job.messages) * _MESSAGE_OVERHEAD
     return _MESSAGE_OVERHEAD
 
 

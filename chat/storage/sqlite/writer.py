@@ -23,6 +23,7 @@ from typing import Final
 import apsw
 import structlog
 
+import codec
 from chat.storage.base import Appended, Listener, StoreError
 from chat.storage.sqlite.schema import SEQ_BITS, SEQ_MASK
 from gen.chat import ChatMessage
@@ -193,8 +194,9 @@ class _Table:
             if not isinstance(job, Append):
                 continue
             for message in job.messages:
-                if message.room_id not in self._heads:
-                    self._heads[message.room_id] = self._load_head(message.room_id)
+                room_id = codec.fields_of(message)["room_id"]
+                if room_id not in self._heads:
+                    self._heads[room_id] = self._load_head(room_id)
                 original = self._find(message) if check else None
                 batch.add(message, original)
 
@@ -289,24 +291,27 @@ class _Batch:
 
     def add(self, message: ChatMessage, stored: ChatMessage | None) -> None:
         """Gives the message the next position, unless it repeats an earlier one."""
-        key = (message.room_id, message.sender_id, message.id)
+        fields = codec.fields_of(message)
+        room_id, sender_id, message_id = fields["room_id"], fields["sender_id"], fields["id"]
+        key = (room_id, sender_id, message_id)
         original = stored or self._by_key.get(key)
         if original is not None:
             self._originals[id(message)] = original
             return
         self._by_key[key] = message
-        position = self._heads[message.room_id] + 1
-        self._heads[message.room_id] = position
-        self.rows.append((position, message.sender_id, message.id, self.sent_at, message.content))
-        self.senders.add(message.sender_id)
+        position = self._heads[room_id] + 1
+        self._heads[room_id] = position
+        self.rows.append((position, sender_id, message_id, self.sent_at, fields["content"]))
+        self.senders.add(sender_id)
         self._positions.append((message, position))
 
     def results(self, jobs: list[Job]) -> list[list[Appended]]:
         """Called once the messages are on disk: only then they get `seq` and `sent_at`."""
         sent_at = from_micros(self.sent_at)
         for message, position in self._positions:
-            message.seq = position & SEQ_MASK
-            message.sent_at = sent_at
+            fields = codec.fields_of(message)
+            fields["seq"] = position & SEQ_MASK
+            fields["sent_at"] = sent_at
         return [
             [self._result(message) for message in job.messages] if isinstance(job, Append) else []
             for job in jobs
