@@ -1,31 +1,93 @@
-"""``python -m bench [--quick] [NAME ...]``: measures and prints; asserts nothing."""
+"""``python -m bench``: measures and prints; asserts nothing."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import resource
+from collections.abc import Callable
+from typing import Final
 
 import click
 
-from bench import history
+from bench import codec, compare, growth, history, results, store, workloads
+from bench.options import Effort, Options
+from bench.report import Section
+from bench.targets import ROOT, TARGETS, TargetError
+
+_OPEN_FILES: Final = 16_384
 
 
-class Measure(Protocol):
-    """What a bench offers."""
-
-    def __call__(self, *, quick: bool) -> None:
-        """Measures and prints."""
+def _codec(options: Options) -> None:
+    codec.main(quick=options.quick)
 
 
-MEASURES: dict[str, Measure] = {"history": history.main}
+MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
+    "compare": compare.main,
+    "connects": growth.connects,
+    "rooms": growth.rooms,
+    "store": store.main,
+    "history": history.main,
+    "codec": _codec,
+}
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Fewer and smaller runs.")
-@click.argument("names", nargs=-1, type=click.Choice(sorted(MEASURES)))
-def main(quick: bool, names: tuple[str, ...]) -> None:
+@click.option("--quick", is_flag=True, help="Shorter, fewer runs: under two minutes.")
+@click.option("--full", is_flag=True, help="Longer, more runs, and a room of ten million.")
+@click.option("--save", is_flag=True, help="Write bench/results and the chart of the README.")
+@click.option(
+    "--workload",
+    "chosen",
+    multiple=True,
+    type=click.Choice([each.name for each in workloads.COMPARED]),
+    help="Compare only this; may be repeated.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=click.Choice([each.name for each in TARGETS]),
+    help="Run only this; may be repeated.",
+)
+@click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)))
+def main(
+    quick: bool,
+    full: bool,
+    save: bool,
+    chosen: tuple[str, ...],
+    targets: tuple[str, ...],
+    names: tuple[str, ...],
+) -> None:
     """Measure what is named, or everything."""
-    for name in names or MEASURES:
-        MEASURES[name](quick=quick)
+    if quick and full:
+        raise click.UsageError("either --quick or --full")
+    _allow_open_files()
+    effort = Effort.QUICK if quick else Effort.FULL if full else Effort.NORMAL
+    options = Options(effort, chosen, targets)
+    sections = _measure(options, names or tuple(MEASURES))
+    if save:
+        for path in results.save(sections):
+            click.echo(f"\nwritten: {path.relative_to(ROOT)}")
+
+
+def _measure(options: Options, names: tuple[str, ...]) -> dict[str, Section]:
+    sections: dict[str, Section] = {}
+    for name in names:
+        try:
+            section = MEASURES[name](options)
+        except TargetError as error:
+            raise click.ClickException(f"{name}: {error}") from error
+        if section is not None:
+            section.print()
+            sections[name] = section
+    return sections
+
+
+def _allow_open_files() -> None:
+    """The processes started from here inherit it: thousands of clients are thousands of files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _OPEN_FILES:
+        allowed = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 if __name__ == "__main__":

@@ -1,100 +1,127 @@
 """What a page of history costs, in rooms of different sizes.
 
-For each size a database is filled through the store itself, then pages of 50 are
-read from random places in both directions. The sizes take turns, so that a slow
-moment of the machine falls on all of them alike.
+For each size a database is filled, then pages of 50 are read from random places in
+both directions. The sizes take turns, so that a slow moment of the machine falls on
+all of them alike.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Final
 
-from bench.report import Table, progress
+import uvloop
+
+from bench.options import Effort, Options
+from bench.report import Section, Table, progress
+from bench.targets import data_folder
 from chat.storage.base import Range
 from chat.storage.sqlite import SqliteStore
-from gen.chat_codec import make_chat_message
+from chat.storage.sqlite.schema import open_writer
 
-PAGE = 50
-PAGES_A_ROUND = 200
-ROUNDS = 5
-_BATCH = 2000
-_CONTENT = "x" * 64
+PAGE: Final = 50
+PAGES_A_ROUND: Final = 200
+ROUNDS: Final = 5
+_SIZES: Final = {
+    Effort.QUICK: (1_000, 100_000),
+    Effort.NORMAL: (1_000, 100_000, 1_000_000),
+    Effort.FULL: (1_000, 100_000, 10_000_000),
+}
+_STEP: Final = 250_000
+_ROOM: Final = "room"
 
-
-async def measure(sizes: Sequence[int]) -> Table:
-    """Fills a database for each size and reads pages from it.
-
-    Returns:
-        A row for each size: microseconds for a page, in the median of all, with
-        the ratio to the smallest size.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        stores = {size: await _filled(Path(folder) / f"{size}.db", size) for size in sizes}
-        backward: dict[int, list[float]] = {size: [] for size in sizes}
-        forward: dict[int, list[float]] = {size: [] for size in sizes}
-        for _ in range(ROUNDS):
-            for size, store in stores.items():
-                backward[size] += await _time_pages(store, size, forward=False)
-                forward[size] += await _time_pages(store, size, forward=True)
-        for store in stores.values():
-            await store.close()
-    return _table(sizes, backward, forward)
+# Straight into the tables: through the store, ten million take many minutes.
+_FILL: Final = """
+WITH RECURSIVE numbers (seq) AS (
+    SELECT ?1 UNION ALL SELECT seq + 1 FROM numbers WHERE seq < ?2
+)
+INSERT INTO messages
+SELECT (SELECT room << 32 FROM rooms WHERE room_id = ?3) | seq, 'ada', printf('%08d', seq),
+       1700000000000000 + seq, ?4
+FROM numbers
+"""
 
 
-async def _filled(path: Path, size: int) -> SqliteStore:
-    store = await SqliteStore.open(str(path), lambda _: None, queue_bytes=1 << 30)
-    for start in range(0, size, _BATCH):
-        await store.append(
-            [
-                make_chat_message(id=str(number), room_id="room", sender_id="ada", content=_CONTENT)
-                for number in range(start, min(start + _BATCH, size))
-            ]
-        )
-        progress(f"filling a room: {min(start + _BATCH, size):,} of {size:,}")
-    return store
+@dataclass(slots=True)
+class _Size:
+    messages: int
+    store: SqliteStore
+    backward: list[float] = field(default_factory=list)
+    forward: list[float] = field(default_factory=list)
 
 
-async def _time_pages(store: SqliteStore, size: int, *, forward: bool) -> list[float]:
+async def measure(numbers: Sequence[int]) -> list[_Size]:
+    """Fills a database for each size and reads pages from it."""
+    with tempfile.TemporaryDirectory(dir=data_folder()) as folder:
+        sizes = [await _filled(Path(folder) / f"{number}.db", number) for number in numbers]
+        for number in range(ROUNDS):
+            progress(f"pages of history, round {number + 1} of {ROUNDS}")
+            for size in sizes:
+                size.backward += await _time_pages(size, forward=False)
+                size.forward += await _time_pages(size, forward=True)
+        for size in sizes:
+            await size.store.close()
+    return sizes
+
+
+async def _filled(path: Path, number: int) -> _Size:
+    await asyncio.to_thread(_fill, path, number)
+    return _Size(number, await SqliteStore.open(str(path), lambda _: None, queue_bytes=1 << 30))
+
+
+def _fill(path: Path, number: int) -> None:
+    connection = open_writer(str(path))
+    connection.execute("INSERT INTO rooms (room_id) VALUES (?)", (_ROOM,))
+    for start in range(1, number + 1, _STEP):
+        end = min(start + _STEP - 1, number)
+        progress(f"filling a room: {end:,} of {number:,}")
+        connection.execute(_FILL, (start, end, _ROOM, "x" * 64))
+    connection.close()
+
+
+async def _time_pages(size: _Size, *, forward: bool) -> list[float]:
     times = []
     for _ in range(PAGES_A_ROUND):
-        position = random.randrange(PAGE, size - PAGE)  # noqa: S311 - not a secret
-        span = Range(PAGE, after_seq=position) if forward else Range(PAGE, before_seq=position)
+        at = random.randrange(PAGE, size.messages - PAGE)  # noqa: S311 - not a secret
+        span = Range(PAGE, after_seq=at) if forward else Range(PAGE, before_seq=at)
         start = time.perf_counter()
-        page = await store.history("room", span)
+        page = await size.store.history(_ROOM, span)
         times.append(time.perf_counter() - start)
         if not page.messages:
             raise AssertionError("a page came back empty")
     return times
 
 
-def _table(
-    sizes: Sequence[int], backward: dict[int, list[float]], forward: dict[int, list[float]]
-) -> Table:
+def main(options: Options) -> Section:
+    """Measures; the ratios are to the smallest size."""
+    sizes = uvloop.run(measure(_SIZES[options.effort]))
     table = Table(
         f"A page of {PAGE} messages, by the size of the room",
-        ["messages", "before_seq, us", "ratio", "after_seq, us", "ratio"],
+        ["messages", "before_seq, µs", "ratio", "after_seq, µs", "ratio"],
     )
-    first = sizes[0]
+    back_1, fore_1 = median(sizes[0].backward), median(sizes[0].forward)
+    rows = []
     for size in sizes:
-        back, fore = (statistics.median(times[size]) for times in (backward, forward))
-        back_1, fore_1 = (statistics.median(times[first]) for times in (backward, forward))
+        back, fore = median(size.backward), median(size.forward)
         table.add(
-            f"{size:,}",
+            f"{size.messages:,}",
             f"{back * 1e6:.0f}",
             f"{back / back_1:.2f}",
             f"{fore * 1e6:.0f}",
             f"{fore / fore_1:.2f}",
         )
-    return table
-
-
-def main(*, quick: bool) -> None:
-    """Measures and prints."""
-    sizes = (1_000, 100_000) if quick else (1_000, 100_000, 1_000_000)
-    asyncio.run(measure(sizes)).print()
+        rows.append(
+            {
+                "messages": size.messages,
+                "backward_us": round(back * 1e6, 1),
+                "forward_us": round(fore * 1e6, 1),
+            }
+        )
+    return Section(table, {"page": PAGE, "rows": rows})

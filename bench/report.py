@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+# How often progress is told where a line cannot be overwritten, in seconds.
+_LINE_SECONDS = 5.0
+_last_line = 0.0
 
 
 class Table:
@@ -11,13 +17,15 @@ class Table:
 
     Args:
         title: what was measured.
-        columns: the headings; the first column is text, the others are figures.
+        columns: the headings; the first `words` columns are text, the others are figures.
+        words: how many columns are text.
     """
 
-    def __init__(self, title: str, columns: Sequence[str]) -> None:
+    def __init__(self, title: str, columns: Sequence[str], words: int = 1) -> None:
         self.title = title
         self.columns = list(columns)
         self.rows: list[list[str]] = []
+        self._words = words
 
     def add(self, *cells: str) -> None:
         """Adds a row, a cell for each column."""
@@ -27,28 +35,63 @@ class Table:
 
     def print(self) -> None:
         """Prints it as aligned Markdown."""
-        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
-        progress("")
+        clear_progress()
         print(f"\n### {self.title}\n")
-        print(_line(self.columns, widths))
-        print(
-            "|"
-            + "|".join(["-" * (widths[0] + 2)] + ["-" * (w + 1) + ":" for w in widths[1:]])
-            + "|"
+        print(self)
+
+    def __str__(self) -> str:
+        """The table as aligned Markdown, without the title."""
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+        rule = [
+            "-" * (width + 2) if index < self._words else "-" * (width + 1) + ":"
+            for index, width in enumerate(widths)
+        ]
+        lines = [self._line(self.columns, widths), f"|{'|'.join(rule)}|"]
+        return "\n".join(lines + [self._line(row, widths) for row in self.rows])
+
+    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        padded = (
+            cell.ljust(width) if index < self._words else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
-        for row in self.rows:
-            print(_line(row, widths))
+        return "| " + " | ".join(padded) + " |"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What one bench brings.
+
+    Attributes:
+        table: for people.
+        data: the same and more, for programs; it can be written as JSON.
+        notes: sentences that belong below the table.
+    """
+
+    table: Table
+    data: Mapping[str, object]
+    notes: Sequence[str] = field(default=())
+
+    def print(self) -> None:
+        """Prints the table and the notes."""
+        self.table.print()
+        for note in self.notes:
+            print(f"\n{note}")
 
 
 def progress(text: str) -> None:
-    """Shows what is being done, on one line of standard error that is overwritten."""
+    """Shows what is being done, on standard error.
+
+    On a terminal it is one line that is overwritten; elsewhere, a line now and then.
+    """
+    global _last_line
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    elif time.monotonic() - _last_line >= _LINE_SECONDS:
+        _last_line = time.monotonic()
+        print(text, file=sys.stderr, flush=True)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = (
-        cell.ljust(width) if index == 0 else cell.rjust(width)
-        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return "| " + " | ".join([first, *rest]) + " |"
+def clear_progress() -> None:
+    """Takes the line of `progress` away."""
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

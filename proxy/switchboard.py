@@ -122,8 +122,11 @@ class Switchboard:
         Raises:
             Refused: the server refused the room, or stays away.
         """
+        patience = self._config.hold_seconds
+        if self._linked:
+            patience += self._config.call_seconds
         try:
-            async with asyncio.timeout(self._config.hold_seconds):
+            async with asyncio.timeout(patience):
                 error = await asyncio.shield(room.ready)
         except TimeoutError:
             raise Refused(errors.unavailable()) from None

@@ -51,6 +51,8 @@ async def not_listening(port: int) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            continue  # it came as the socket was closed
         writer.close()
         await asyncio.sleep(0.01)
 

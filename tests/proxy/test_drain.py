@@ -37,6 +37,8 @@ async def not_listening(running: proxy.RunningProxy) -> None:
             _, writer = await asyncio.open_connection(running.host, running.port)
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            continue  # it came as the socket was closed
         writer.close()
 
 

@@ -332,6 +332,18 @@ async def test_so_much_is_held(server: RestartableServer) -> None:
         assert seqs([live]) == [held + 1]
 
 
+async def test_to_hold_nothing_is_no_hindrance(server: RestartableServer) -> None:
+    async with serve_http(settings(server, hold_seconds=0.0)) as http:
+        client = await connect(http)
+        await linked(client)
+        assert "joined" in await client.ask(join={"room_id": "lobby"})
+        assert "chat_message" in await client.ask(chat_message=message("attic"))
+        await server.stop()
+        await unready(http)
+        check_unavailable(await client.ask(chat_message=message("lobby")))
+        check_unavailable(await client.ask(join={"room_id": "cellar"}))
+
+
 # Another history.
 
 

@@ -1,0 +1,220 @@
+"""The project beside its peers, under the same load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from bench import workloads
+from bench.load.job import BOUND_SHARE, Kind, Result
+from bench.options import Options, Plan
+from bench.report import Section, Table
+from bench.rounds import Results, Rounds, count_runs
+from bench.targets import BROADCAST, NODE, TARGETS, Target
+from bench.workloads import IDLE, Workload
+
+_COLUMNS: Final = (
+    *("workload", "", "deliveries/s", "x Node", "p50, ms", "p99, ms"),
+    *("per CPU-second", "x Node", "KiB/client", "x Node", "load, % of a core"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One workload on one target: medians of all rounds.
+
+    A ratio is the median of the ratios of the rounds, each to Node in that round;
+    `None` where there is no Node.
+    """
+
+    workload: Workload
+    target: Target
+    rounds: Sequence[Result]
+    rate_ratio: float | None
+    efficiency_ratio: float | None
+    memory_ratio: float | None
+
+    @property
+    def rate(self) -> float:
+        """Deliveries a second."""
+        return median(each.rate for each in self.rounds)
+
+    @property
+    def p50(self) -> float:
+        """The median latency, in seconds."""
+        return median(each.latencies[0] for each in self.rounds)
+
+    @property
+    def p99(self) -> float:
+        """The 99th percentile of the latency, in seconds."""
+        return median(each.latencies[1] for each in self.rounds)
+
+    @property
+    def efficiency(self) -> float:
+        """Deliveries for each second of processor time of the target's processes."""
+        return median(each.efficiency for each in self.rounds)
+
+    @property
+    def client_kib(self) -> float:
+        """Memory of the target's processes for each client, in KiB."""
+        return median(each.client_bytes for each in self.rounds) / 1024
+
+    @property
+    def load_share(self) -> float:
+        """The share of one core that the load client took."""
+        return median(each.load_share for each in self.rounds)
+
+
+def present(options: Options) -> tuple[list[Target], list[str]]:
+    """Returns the targets that were asked for and are installed, and what is missing."""
+    asked = [each for each in TARGETS if not options.targets or each.name in options.targets]
+    missing = [
+        f"Left out: {target.label}; it needs {reason}."
+        for target in asked
+        if (reason := target.missing()) is not None
+    ]
+    return [target for target in asked if target.missing() is None], missing
+
+
+async def measure(options: Options) -> Section:
+    """Measures all that was asked for.
+
+    Raises:
+        bench.targets.TargetError: a target failed.
+    """
+    chosen, notes = present(options)
+    asked = [
+        each
+        for each in workloads.COMPARED
+        if not options.workloads or each.name in options.workloads
+    ]
+    runs = sum(
+        count_runs(_kind(each), 1, _targets(each, chosen, options), options.plan) for each in asked
+    )
+    rounds = Rounds(options.plan, runs)
+    rows: list[Row] = []
+    for workload in asked:
+        taking_part = _targets(workload, chosen, options)
+        found = await rounds.measure(_kind(workload), workload, taking_part)
+        rows += make_rows(workload, found)
+    notes += load_notes(rows)
+    return Section(_table(rows), _data(rows, options.plan), notes)
+
+
+def make_rows(workload: Workload, results: Results) -> list[Row]:
+    """Sums up the rounds of one workload."""
+    node = results.get(NODE, [])
+    return [
+        Row(
+            workload,
+            target,
+            rounds,
+            *(
+                _ratio([getattr(each, name) for each in rounds], [getattr(n, name) for n in node])
+                for name in ("rate", "efficiency", "client_bytes")
+            ),
+        )
+        for target, rounds in results.items()
+    ]
+
+
+def load_notes(rows: Sequence[Row]) -> list[str]:
+    """Says where the load client was, or may have been, what limited a result."""
+    bound = [
+        f"{row.workload.name} on {row.target.label}"
+        for row in rows
+        if row.workload is not IDLE and row.load_share >= BOUND_SHARE
+    ]
+    if not bound:
+        return []
+    share = f"{BOUND_SHARE:.0%} of a core or more"
+    return [f"The load client took {share}, so that more may be possible: {', '.join(bound)}."]
+
+
+def _kind(workload: Workload) -> Kind:
+    return "idle" if workload is IDLE else "drive"
+
+
+def _targets(workload: Workload, chosen: Sequence[Target], options: Options) -> list[Target]:
+    """All, but no bare broadcast where it says nothing, or little and time is short."""
+    broadcasts = workload.rooms == 1 if options.quick else workload is not IDLE
+    return [target for target in chosen if target is not BROADCAST or broadcasts]
+
+
+def _ratio(values: Sequence[float], node: Sequence[float]) -> float | None:
+    pairs = [(value, base) for value, base in zip(values, node, strict=False) if base]
+    return median(value / base for value, base in pairs) if pairs else None
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table("The project beside its peers", _COLUMNS, words=2)
+    for row in rows:
+        table.add(row.workload.name, row.target.label, *_figures(row))
+    return table
+
+
+def _figures(row: Row) -> tuple[str, ...]:
+    if row.workload is IDLE:
+        return (*("",) * 6, f"{row.client_kib:.1f}", times(row.memory_ratio), "")
+    return (
+        f"{row.rate:,.0f}",
+        times(row.rate_ratio),
+        f"{row.p50 * 1e3:.2f}",
+        f"{row.p99 * 1e3:.2f}",
+        f"{row.efficiency:,.0f}",
+        times(row.efficiency_ratio),
+        "",
+        "",
+        f"{row.load_share:.0%}",
+    )
+
+
+def times(ratio: float | None) -> str:
+    """Writes a ratio."""
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def _data(rows: Sequence[Row], plan: Plan) -> dict[str, object]:
+    return {
+        "rounds": plan.rounds,
+        "window_seconds": plan.seconds,
+        "rows": [row_data(row) for row in rows],
+    }
+
+
+def row_data(row: Row) -> dict[str, object]:
+    """What the results file says of a row."""
+    common = {
+        "workload": row.workload.name,
+        "description": str(row.workload),
+        "target": row.target.name,
+        "label": row.target.label,
+        "rounds": len(row.rounds),
+    }
+    if row.workload is IDLE:
+        return common | {
+            "kib_per_client": round(row.client_kib, 2),
+            "kib_per_client_to_node": _rounded(row.memory_ratio),
+        }
+    return common | {
+        "deliveries_per_second": round(row.rate),
+        "deliveries_per_second_to_node": _rounded(row.rate_ratio),
+        "latency_p50_ms": round(row.p50 * 1e3, 3),
+        "latency_p99_ms": round(row.p99 * 1e3, 3),
+        "deliveries_per_cpu_second": round(row.efficiency),
+        "deliveries_per_cpu_second_to_node": _rounded(row.efficiency_ratio),
+        "load_share_of_a_core": round(row.load_share, 3),
+        "load_lag_p99_ms": round(median(each.load_lag for each in row.rounds) * 1e3, 2),
+    }
+
+
+def _rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(ratio, 3)
+
+
+def main(options: Options) -> Section:
+    """Measures; see `measure`."""
+    return asyncio.run(measure(options))

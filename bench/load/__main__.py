@@ -1,0 +1,25 @@
+"""The load client, in a process of its own: a job on standard input, its result on output."""
+
+from __future__ import annotations
+
+import sys
+
+import uvloop
+
+from bench.load.clients import LoadError
+from bench.load.job import Job
+from bench.load.run import run
+
+
+def main() -> None:
+    """Carries out the job."""
+    job = Job.from_json(sys.stdin.read())
+    try:
+        result = uvloop.run(run(job))
+    except (LoadError, OSError, TimeoutError) as error:
+        sys.exit(f"{job.workload.name}: {error!r}")
+    print(result.to_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What a load client writes, ready for the socket, and what it counts in what it reads.
+
+Nothing is parsed. A text of 64 bytes begins with a letter that stands for its sender
+and ends in `MARK`; neither occurs anywhere else in a frame of up to 255 bytes, so that
+counting a byte in whatever a read brings counts messages, wherever it is cut.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import Final
+
+from bench.workloads import Workload
+
+MARK: Final = b"!"
+# T and Z stand in a timestamp.
+LETTERS: Final = [letter.encode() for letter in string.ascii_uppercase if letter not in "TZ"]
+CONTENT_BYTES: Final = 64
+
+# Any key does (RFC 6455, section 5.3), except for 0, which some servers need not undo.
+_KEY: Final = 0x37
+_MASKED: Final = bytes(byte ^ _KEY for byte in range(256))
+# Where the number of a message goes.
+_COUNTER: Final = "########"
+
+PONG: Final = bytes((0x8A, 0x80)) + bytes([_KEY] * 4)
+CLOSE: Final = (
+    bytes((0x88, 0x82)) + bytes([_KEY] * 4) + (1000).to_bytes(2, "big").translate(_MASKED)
+)
+
+
+def handshake(host: str, port: int) -> bytes:
+    """Returns the request that opens a WebSocket (RFC 6455, section 4.1)."""
+    return (
+        f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: bG9hZC1jbGllbnQtMDAwMA==\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
+def join(room_id: str) -> bytes:
+    """Returns the frame that joins a room."""
+    return _text_frame(f'{{"join":{{"room_id":"{room_id}"}}}}'.encode())
+
+
+class Messages:
+    """Makes the messages of one sender, each with an id of its own.
+
+    Args:
+        tag: begins its ids.
+        room_id: where it sends.
+        number: its number among all clients.
+        letter: what its texts begin with.
+    """
+
+    __slots__ = ("_head", "_tail", "sent")
+
+    def __init__(self, tag: str, room_id: str, number: int, letter: bytes) -> None:
+        self.sent = 0
+        content = letter.decode().ljust(CONTENT_BYTES - 1, "x") + MARK.decode()
+        whole = _text_frame(
+            f'{{"chat_message":{{"id":"{tag}{number:05d}{_COUNTER}","room_id":"{room_id}",'
+            f'"sender_id":"u{number:05d}","content":"{content}"}}}}'.encode()
+        )
+        before, after = whole.split(_COUNTER.encode().translate(_MASKED))
+        self._head, self._tail = before, after
+
+    def take(self, count: int) -> bytes:
+        """Returns the frames of the next messages."""
+        first = self.sent
+        self.sent += count
+        if count == 1:
+            return self._head + (b"%08d" % first).translate(_MASKED) + self._tail
+        return b"".join(
+            self._head + (b"%08d" % number).translate(_MASKED) + self._tail
+            for number in range(first, first + count)
+        )
+
+
+def room_ids(tag: str, workload: Workload) -> list[str]:
+    """Names the rooms of a job."""
+    return [f"{tag}-{number:04d}" for number in range(workload.rooms)]
+
+
+def _text_frame(payload: bytes) -> bytes:
+    """Frames and masks a text of up to 65,535 bytes (RFC 6455, section 5.2)."""
+    size = len(payload)
+    head = (
+        bytes((0x81, 0x80 | size))
+        if size < 126
+        else bytes((0x81, 0x80 | 126)) + size.to_bytes(2, "big")
+    )
+    return head + bytes([_KEY] * 4) + payload.translate(_MASKED)

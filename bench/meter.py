@@ -1,0 +1,46 @@
+"""What processes take: processor time and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import psutil
+
+_LOOK_SECONDS = 0.1
+_QUIET_SHARE = 0.1
+_QUIET_LOOKS = 3
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns the processor time that a process has taken, in user and kernel mode."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def memory_bytes(pid: int) -> int:
+    """Returns the memory of a process.
+
+    On Linux its proportional set size, where a page that processes share is divided
+    among them; elsewhere its resident set size.
+    """
+    memory = psutil.Process(pid).memory_full_info()
+    return int(getattr(memory, "pss", memory.rss))
+
+
+async def quiet(pids: Iterable[int], timeout: float = 10.0) -> None:
+    """Waits until processes have nothing left to do, such as clearing up.
+
+    Args:
+        pids: their ids.
+        timeout: how long to wait at most, in seconds.
+    """
+    pids = tuple(pids)
+    deadline = time.monotonic() + timeout
+    looks = 0
+    used = sum(map(cpu_seconds, pids))
+    while looks < _QUIET_LOOKS and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOK_SECONDS)
+        before, used = used, sum(map(cpu_seconds, pids))
+        looks = looks + 1 if used - before <= _QUIET_SHARE * _LOOK_SECONDS else 0

@@ -1,0 +1,178 @@
+"""What is measured: the project and its peers, each as processes on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+ROOT: Final = Path(__file__).parents[1]
+HOST: Final = "127.0.0.1"
+_NODE: Final = ROOT / "bench" / "peers" / "node"
+_READY: Final = re.compile(rb":(\d+)/?\s*$")
+_START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 15.0
+
+
+class TargetError(Exception):
+    """A target could not be started; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that speaks the contract.
+
+    Attributes:
+        name: what it is called on the command line and in the results.
+        label: what it is called in the table.
+        server: gives the command of its gRPC server, for a folder of its own; `None` if
+            the proxy is all there is.
+        proxy: gives the command of its proxy, for the ``host:port`` of its server.
+    """
+
+    name: str
+    label: str
+    server: Callable[[Path], list[str]] | None
+    proxy: Callable[[str], list[str]]
+
+    def missing(self) -> str | None:
+        """What has to be installed for it; `None` if nothing."""
+        if self is NODE and shutil.which("node") is None:
+            return "node"
+        if self is NODE and not (_NODE / "node_modules").is_dir():
+            return f"what `npm ci` installs in {_NODE.relative_to(ROOT)}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A target that is ready.
+
+    Attributes:
+        target: which.
+        port: the TCP port of its WebSocket.
+        pids: its processes.
+    """
+
+    target: Target
+    port: int
+    pids: tuple[int, ...]
+
+
+def data_folder() -> Path:
+    """Where databases are made: on the disk that the project is on, never in memory."""
+    folder = ROOT / "data"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _python(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", *arguments]
+
+
+PROJECT: Final = Target(
+    "project",
+    "this project",
+    lambda folder: _python(
+        *("chat", "--host", HOST, "--port", "0", "--database", str(folder / "chat.db"))
+    ),
+    lambda upstream: _python("proxy", "--host", HOST, "--port", "0", "--upstream", upstream),
+)
+NODE: Final = Target(
+    "node",
+    "Node",
+    lambda _: ["node", str(_NODE / "server.js")],
+    lambda upstream: ["node", str(_NODE / "proxy.js"), upstream],
+)
+GRPCIO: Final = Target(
+    "grpcio",
+    "grpcio + aiohttp",
+    lambda _: _python("bench.peers.grpcio_aiohttp.server"),
+    lambda upstream: _python("bench.peers.grpcio_aiohttp.proxy", upstream),
+)
+BROADCAST: Final = Target(
+    "broadcast", "bare broadcast", None, lambda _: _python("bench.peers.broadcast")
+)
+
+TARGETS: Final = (PROJECT, NODE, GRPCIO, BROADCAST)
+
+
+@asynccontextmanager
+async def running(target: Target, folder: Path) -> AsyncIterator[Running]:
+    """Runs a target while the context is open.
+
+    Args:
+        target: which.
+        folder: where it may write, and where its log goes.
+
+    Raises:
+        TargetError: it did not start.
+    """
+    async with AsyncExitStack() as stack:
+        log = stack.enter_context(_log(folder))
+        pids = []
+        upstream = ""
+        if target.server is not None:
+            command = target.server(folder)
+            server, port = await stack.enter_async_context(_process(command, log))
+            pids.append(server.pid)
+            upstream = f"{HOST}:{port}"
+        proxy, port = await stack.enter_async_context(_process(target.proxy(upstream), log))
+        pids.append(proxy.pid)
+        yield Running(target, port, tuple(pids))
+
+
+def _log(folder: Path) -> IO[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / "log").open("ab")
+
+
+def _last_words(log: IO[bytes]) -> str:
+    return Path(log.name).read_text(errors="replace").strip()[-2000:]
+
+
+@asynccontextmanager
+async def _process(command: list[str], log: IO[bytes]) -> AsyncIterator[tuple[Process, int]]:
+    # A session of its own, so that it and what it starts can be ended by its id.
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=PIPE, stderr=log, start_new_session=True
+    )
+    try:
+        yield process, await _port(process, command, log)
+    finally:
+        await _stop(process)
+
+
+async def _port(process: Process, command: list[str], log: IO[bytes]) -> int:
+    """Reads the line that says a process is ready."""
+    if process.stdout is None:
+        raise AssertionError("started without a pipe")
+    line = b""
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            while line := await process.stdout.readline():
+                if found := _READY.search(line):
+                    return int(found[1])
+    except TimeoutError:
+        pass
+    raise TargetError(f"{' '.join(command[:3])} … did not start:\n{_last_words(log)}")
+
+
+async def _stop(process: Process) -> None:
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
