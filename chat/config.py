@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 
 from chat.rules import Limits
 
@@ -55,5 +56,5 @@ class Config:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1")
         if self.replay_messages < 0:
             raise ValueError("replay-messages must not be negative")
-        if self.drain_seconds < 0:
-            raise ValueError("drain-seconds must not be negative")
+        if not (isfinite(self.drain_seconds) and self.drain_seconds >= 0):
+            raise ValueError("drain-seconds must be a finite number, not negative")

@@ -126,6 +126,8 @@ class Session:
                 if self._too_many(payload.room_id):
                     return self._refuse_room("join", request_id)
                 return EnterRoom(payload, request_id)
+            case Leave() if not payload.room_id:
+                return Refuse(errors.invalid("leave.room_id: must not be empty"), request_id)
             case Leave():
                 return LeaveRoom(payload.room_id, request_id)
             case betterproto.Message():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -26,7 +27,9 @@ def test_the_addresses_of_the_contract() -> None:
         ({"relay_mailbox_bytes": 0}, "relay-mailbox-bytes must be at least 1"),
         ({"write_queue_bytes": 0}, "write-queue-bytes must be at least 1"),
         ({"replay_messages": -1}, "replay-messages must not be negative"),
-        ({"drain_seconds": -0.1}, "drain-seconds must not be negative"),
+        ({"drain_seconds": -0.1}, "drain-seconds must be a finite number, not negative"),
+        ({"drain_seconds": math.nan}, "drain-seconds must be a finite number, not negative"),
+        ({"drain_seconds": math.inf}, "drain-seconds must be a finite number, not negative"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, Any], text: str) -> None:

@@ -10,17 +10,8 @@ from pathlib import Path
 
 import proxy
 from tests.daemon.processes import ready_line, running
-from tests.proxy.clients import Client, connect, contents, joined, seqs, serve_http
-
-
-async def talk(client: Client, name: str, until: asyncio.Event) -> list[str]:
-    """Sends without a break, each after its own answer; returns what was confirmed."""
-    sent: list[str] = []
-    while not until.is_set():
-        sent.append(f"{name} {len(sent)}")
-        await client.say("lobby", sent[-1], sender_id=name)
-        await client.take_until_content(sent[-1])
-    return sent
+from tests.proxy.clients import connect, joined, serve_http
+from tests.proxy.pauses import check_all_once, talk
 
 
 async def test_nothing_is_lost_or_doubled(tmp_path: Path, unused_tcp_port: int) -> None:
@@ -47,8 +38,7 @@ async def test_nothing_is_lost_or_doubled(tmp_path: Path, unused_tcp_port: int) 
             stop.set()
             sent = {text for texts in await asyncio.gather(*talkers) for text in texts}
             frames += await reader.take(len(sent) - len(frames))
-            assert seqs(frames) == list(range(1, len(sent) + 1))
-            assert set(contents(frames)) == sent
+            check_all_once(frames, sent)
             late = await joined(http, "lobby", after_seq=0)
             assert await late.take(len(sent)) == frames
 

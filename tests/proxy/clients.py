@@ -111,11 +111,14 @@ class Client:
         await self.send(request_id=request_id)
         return (await self.take_until_answer(request_id))[:-1]
 
+    async def take_until_closed(self) -> list[Frame]:
+        """Returns the next frames up to the end of the connection."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return [received.json() async for received in self.socket]
+
     async def closed(self) -> int | None:
         """Reads on until the connection is closed; returns the close code."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            async for _ in self.socket:
-                pass
+        await self.take_until_closed()
         return self.socket.close_code
 
 

@@ -132,6 +132,17 @@ def split_frame(data: bytes) -> tuple[RawFrame, bytes] | None:
     return RawFrame(data[0] & 0x0F, data[start : start + size]), data[start + size :]
 
 
+def split_frames(data: bytes) -> list[RawFrame]:
+    """Splits bytes that hold whole frames of a server."""
+    found = []
+    while data:
+        split = split_frame(data)
+        assert split is not None, "half a frame"
+        frame, data = split
+        found.append(frame)
+    return found
+
+
 def masked(opcode: int, payload: bytes, *, first_bits: int = 0x80) -> bytes:
     """A frame of a client (RFC 6455, section 5.2).
 

@@ -172,6 +172,8 @@ AGAINST_THE_RULES = [
     ("join.room_id", asked("join", room_id="")),
     ("join.room_id", asked("join", room_id="\t", after_seq=0)),
     ("join.room_id", asked("join", room_id="x" * 65)),
+    ("leave.room_id", asked("leave")),
+    ("leave.room_id", asked("leave", room_id="")),
     ("get_chat_history.room_id", asked("get_chat_history")),
     ("get_chat_history.limit", asked("get_chat_history", room_id="lobby", limit=-1)),
     ("get_chat_history.limit", asked("get_chat_history", room_id="lobby", limit=-(2**31))),

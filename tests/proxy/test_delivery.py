@@ -16,20 +16,9 @@ from proxy.delivery import Client, Delivery
 from proxy.outstanding import Unconfirmed
 from proxy.rooms import Room
 from tests.proxy.clients import Frame
-from tests.proxy.raw import RawFrame, split_frame
+from tests.proxy.raw import RawFrame, split_frames
 
 ROOMS = ("lobby", "attic")
-
-
-def split(data: bytes) -> list[RawFrame]:
-    """All frames of a write, which holds whole ones."""
-    found = []
-    while data:
-        frame = split_frame(data)
-        assert frame is not None
-        found.append(frame[0])
-        data = frame[1]
-    return found
 
 
 class Recorder(Client):
@@ -44,7 +33,7 @@ class Recorder(Client):
         self.writes.append(frame)
 
     def received(self) -> list[Frame]:
-        return [frame.json() for data in self.writes for frame in split(data)]
+        return [frame.json() for data in self.writes for frame in split_frames(data)]
 
 
 class Arrival(NamedTuple):
@@ -112,7 +101,7 @@ def model(
         assert answered is (send.client in room.members or send.client in room.replaying)
         if send.client in room.replaying:
             assert room.replaying[send.client][message.seq] == arrival.request_id
-    shared = split(frames.message(message))[0].json()
+    shared = split_frames(frames.message(message))[0].json()
     for index, client in enumerate(clients):
         if client in room.members:
             own = index == arrival.sender and arrival.request_id is not None
@@ -133,7 +122,7 @@ async def test_a_batch_is_written_once() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.text("aé\n\x00💬"))
 def test_a_message_in_a_frame(content: str, request_id: str | None) -> None:
-    [frame] = split(frames.message(ChatMessage(content=content, seq=7), request_id))
+    [frame] = split_frames(frames.message(ChatMessage(content=content, seq=7), request_id))
     told = frame.json()
     assert told["chat_message"]["content"] == content
     assert told["chat_message"]["seq"] == 7
@@ -142,12 +131,12 @@ def test_a_message_in_a_frame(content: str, request_id: str | None) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 100_000])
 def test_the_sizes_of_a_frame(size: int) -> None:
-    assert split(frames.text_frame(b"x" * size)) == [RawFrame(WSMsgType.TEXT, b"x" * size)]
+    assert split_frames(frames.text_frame(b"x" * size)) == [RawFrame(WSMsgType.TEXT, b"x" * size)]
 
 
 def test_an_error_in_a_frame() -> None:
     error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
-    [frame] = split(frames.error(error, "mine"))
+    [frame] = split_frames(frames.error(error, "mine"))
     assert json.loads(frame.payload) == {
         "request_id": "mine",
         "error": {"code": "UNAVAILABLE", "message": "later", "retryable": True},
@@ -155,6 +144,6 @@ def test_an_error_in_a_frame() -> None:
 
 
 def test_a_close_frame() -> None:
-    [frame] = split(frames.close_frame(4008, "slow consumer"))
+    [frame] = split_frames(frames.close_frame(4008, "slow consumer"))
     assert frame.close_code == 4008
     assert frame.payload[2:] == b"slow consumer"

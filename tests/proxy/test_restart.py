@@ -1,10 +1,9 @@
-"""A restart of the chat server, or a broken link to it, is a pause for WebSocket clients."""
+"""A restart of the chat server is a pause for WebSocket clients."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,13 @@ import chat
 import codec
 import proxy
 from gen.chat import (
-    ChatMessage,
     ChatServiceStub,
-    ChatStream,
     GetUserRequest,
     GetUserResponse,
     ListUsersRequest,
 )
 from proxy.config import split_address
 from tests.proxy.clients import (
-    Client,
-    Frame,
     Http,
     Link,
     RestartableServer,
@@ -39,10 +34,15 @@ from tests.proxy.clients import (
     seqs,
     serve_http,
 )
-from tests.proxy.raw import RawClient
-
-# Long enough that only a test of giving up sees it end.
-HOLD_SECONDS = 25.0
+from tests.proxy.pauses import (
+    HOLD_SECONDS,
+    check_all_once,
+    check_unavailable,
+    linked,
+    members,
+    talk,
+    unready,
+)
 
 
 @pytest.fixture
@@ -63,39 +63,6 @@ async def http(server: RestartableServer) -> AsyncIterator[Http]:
 
 def settings(server: RestartableServer, **changes: Any) -> proxy.Config:
     return proxy.Config(upstream=server.address, **{"hold_seconds": HOLD_SECONDS, **changes})
-
-
-async def linked(client: Client) -> None:
-    """Waits until the proxy has the server: a unary call waits for it."""
-    assert "users" in await client.ask(list_users={})
-
-
-async def unready(http: Http) -> None:
-    """Waits until the proxy has noticed that the server is away."""
-    while True:
-        async with http.get("/readyz") as response:
-            if response.status == 503:
-                return
-
-
-async def members(http: Http, number: int) -> list[Client]:
-    return [await joined(http, "lobby") for _ in range(number)]
-
-
-async def talk(client: Client, name: str, until: asyncio.Event) -> list[str]:
-    """Sends without a break, each after its own answer; returns what was sent."""
-    sent: list[str] = []
-    while not until.is_set():
-        sent.append(f"{name} {len(sent)}")
-        await client.say("lobby", sent[-1], sender_id=name)
-        await client.take_until_content(sent[-1])
-    return sent
-
-
-def check_all_once(frames: Sequence[Frame], expected: set[str]) -> None:
-    """Each message is there once, without a gap in the positions."""
-    assert seqs(frames) == list(range(1, len(expected) + 1))
-    assert set(contents(frames)) == expected
 
 
 async def test_what_is_sent_during_the_pause_is_confirmed_afterwards(
@@ -288,11 +255,6 @@ async def test_a_user_who_left_during_the_pause_is_not_active(
 # Past the bounds.
 
 
-def check_unavailable(answer: Frame) -> None:
-    assert answer["error"]["code"] == "UNAVAILABLE"
-    assert answer["error"]["retryable"] is True
-
-
 async def test_past_the_hold_sends_are_refused(server: RestartableServer) -> None:
     async with serve_http(settings(server, hold_seconds=0.3, call_seconds=0.3)) as http:
         client = await joined(http, "lobby")
@@ -401,105 +363,3 @@ async def test_what_was_held_goes_into_the_other_history(
     assert told["joined"]["recovered"] is False
     assert contents([answer]) == ["held"]
     assert seqs([answer]) == [1]
-
-
-# The link breaks, the server goes on.
-
-
-async def write(stub: ChatServiceStub, text: str) -> None:
-    """Sends a message past the proxy, and waits until it is stored."""
-    sent = ChatMessage(room_id="lobby", sender_id="direct", content=text)
-    async for _ in stub.chat([ChatStream(chat_message=sent)]):
-        return
-
-
-async def test_what_others_send_while_the_link_is_cut_is_made_up_for(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
-    async with (
-        Link.to(chat_server.address) as link,
-        serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
-    ):
-        clients, sent = await members(http, 2), set()
-        for cut in range(3):
-            link.cut()
-            await unready(http)
-            for number in range(5):
-                sent |= {f"{cut}-{number}", f"{cut}-{number} held"}
-                await clients[0].say("lobby", f"{cut}-{number} held")
-                await write(stub, f"{cut}-{number}")
-            link.restore()
-            await linked(await connect(http))
-        for client in clients:
-            check_all_once(await client.take(30), sent)
-            assert await client.barrier() == []
-
-
-async def test_a_link_that_breaks_again_and_again(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
-    async with (
-        Link.to(chat_server.address) as link,
-        serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
-    ):
-        [reader], stop = await members(http, 1), asyncio.Event()
-        talkers = [
-            asyncio.create_task(talk(await connect(http), name, stop)) for name in ("ada", "bob")
-        ]
-        frames: list[Frame] = []
-        for number in range(10):
-            link.cut()
-            await write(stub, f"direct {number}")
-            link.restore()
-            frames += await reader.take(number + 1)
-        stop.set()
-        sent = {text for texts in await asyncio.gather(*talkers) for text in texts}
-        sent |= {f"direct {number}" for number in range(10)}
-        frames += await reader.take(len(sent) - len(frames))
-        check_all_once(frames, sent)
-        assert await reader.barrier() == []
-
-
-async def test_a_replay_that_cannot_be_finished_is_said(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
-    async with Link.to(chat_server.address) as link:
-        config = proxy.Config(upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS)
-        async with serve_http(config) as http:
-            [sender] = await members(http, 1)
-            for _ in range(600):
-                await sender.say("lobby", "x" * 16_000)
-            await sender.take(600)
-            with closing(await RawClient.connect(http)) as client:
-                await client.send(join={"room_id": "lobby", "after_seq": 0})
-                told = await client.read_json()
-                assert told["joined"]["recovered"] is True
-                # There is far more to replay than fits into the buffers in between.
-                link.cut()
-                await unready(http)
-                frames = [await client.read_json()]
-                while "chat_message" in frames[-1]:
-                    frames.append(await client.read_json())
-                assert seqs(frames[:-1]) == list(range(1, len(frames)))
-                assert frames[-1]["joined"]["recovered"] is False
-                link.restore()
-                await linked(sender)
-                await write(stub, "live")
-                assert contents([await client.read_json()]) == ["live"]
-
-
-async def test_a_link_that_falls_silent_is_given_up(chat_server: chat.RunningServer) -> None:
-    async with Link.to(chat_server.address) as link:
-        config = proxy.Config(upstream=link.address, heartbeat_seconds=0.5, hold_seconds=0.5)
-        async with serve_http(config) as http:
-            client = await joined(http, "lobby")
-            link.freeze()
-            await client.send(chat_message=message("lobby", id="held"), request_id="held")
-            answer = await client.receive()
-            assert answer["request_id"] == "held"
-            check_unavailable(answer)
-            link.restore()
-            while "error" in (answer := await client.ask(chat_message=message("lobby", id="held"))):
-                pass
-            assert seqs([answer]) == [1]
-            assert await client.barrier() == []

@@ -1,0 +1,56 @@
+"""What the tests of restarts and of broken links share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from tests.proxy.clients import (
+    Client,
+    Frame,
+    Http,
+    contents,
+    joined,
+    seqs,
+)
+
+# Long enough that only a test of giving up sees it end.
+HOLD_SECONDS = 25.0
+
+
+async def linked(client: Client) -> None:
+    """Waits until the proxy has the server: a unary call waits for it."""
+    assert "users" in await client.ask(list_users={})
+
+
+async def unready(http: Http) -> None:
+    """Waits until the proxy has noticed that the server is away."""
+    while True:
+        async with http.get("/readyz") as response:
+            if response.status == 503:
+                return
+
+
+async def members(http: Http, number: int) -> list[Client]:
+    return [await joined(http, "lobby") for _ in range(number)]
+
+
+async def talk(client: Client, name: str, until: asyncio.Event) -> list[str]:
+    """Sends without a break, each after its own answer; returns what was sent."""
+    sent: list[str] = []
+    while not until.is_set():
+        sent.append(f"{name} {len(sent)}")
+        await client.say("lobby", sent[-1], sender_id=name)
+        await client.take_until_content(sent[-1])
+    return sent
+
+
+def check_all_once(frames: Sequence[Frame], expected: set[str]) -> None:
+    """Each message is there once, without a gap in the positions."""
+    assert seqs(frames) == list(range(1, len(expected) + 1))
+    assert set(contents(frames)) == expected
+
+
+def check_unavailable(answer: Frame) -> None:
+    assert answer["error"]["code"] == "UNAVAILABLE"
+    assert answer["error"]["retryable"] is True

@@ -1,0 +1,167 @@
+"""A model of the server that a switchboard talks to, and of the clients behind it.
+
+The server does what `relay.py` of the chat server does, one step at a time, so
+that links break and histories vanish between any two of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import betterproto
+
+from gen.chat import (
+    ChatMessage,
+    Error,
+    ErrorCode,
+    Join,
+    Joined,
+    Leave,
+    Left,
+    Presence,
+    RelayCommand,
+    RelayEvent,
+)
+from proxy.delivery import Client
+from tests.proxy.raw import split_frames
+
+Key = tuple[str, str, str]
+# A reference, a message, and what the stream was in the room by when it came.
+Pending = tuple[int, ChatMessage, object | None]
+
+
+def key_of(message: ChatMessage) -> Key:
+    return message.room_id, message.sender_id, message.id
+
+
+@dataclass
+class Stream:
+    """One stream, as the server sees it."""
+
+    inbox: list[RelayCommand] = field(default_factory=list)
+    outbox: list[RelayEvent] = field(default_factory=list)
+    rooms: dict[str, object] = field(default_factory=dict)
+    pending: list[Pending] = field(default_factory=list)
+    active: set[str] = field(default_factory=set)
+
+
+class Server:
+    """The model of the server."""
+
+    def __init__(self) -> None:
+        self.epoch = 1
+        self.history: defaultdict[str, list[ChatMessage]] = defaultdict(list)
+        self.stored: dict[Key, ChatMessage] = {}
+
+    def lose_history(self) -> None:
+        self.epoch += 1
+        self.history.clear()
+        self.stored.clear()
+
+    def process(self, stream: Stream) -> None:
+        """Handles the next command."""
+        command = stream.inbox.pop(0)
+        _, payload = betterproto.which_one_of(command, "command")
+        match payload:
+            case ChatMessage():
+                self._send(stream, command.ref, payload)
+            case Join():
+                self._join(stream, command.ref, payload)
+            case Leave():
+                stream.rooms.pop(payload.room_id, None)
+                stream.outbox.append(RelayEvent(ref=command.ref, left=Left(payload.room_id)))
+            case Presence():
+                (stream.active.add if payload.active else stream.active.discard)(payload.user_id)
+
+    def commit(
+        self, stream: Stream | None, sends: list[tuple[int, ChatMessage, object | None]]
+    ) -> None:
+        """Stores messages; tells a stream that is still there."""
+        fresh = [self._store(message) for _, message, _ in sends]
+        if stream is None:
+            return
+        for (_, message, _), new in zip(sends, fresh, strict=True):
+            if new and message.room_id in stream.rooms:
+                stream.outbox.append(RelayEvent(chat_message=message))
+        for (ref, message, token), new in zip(sends, fresh, strict=True):
+            stayed = token is not None and stream.rooms.get(message.room_id) is token
+            if not (new and stayed):
+                original = self.stored[key_of(message)]
+                stream.outbox.append(RelayEvent(ref=ref, chat_message=original))
+
+    def _store(self, message: ChatMessage) -> bool:
+        if key_of(message) in self.stored:
+            return False
+        self.history[message.room_id].append(message)
+        message.seq = len(self.history[message.room_id])
+        self.stored[key_of(message)] = message
+        return True
+
+    def _send(self, stream: Stream, ref: int, message: ChatMessage) -> None:
+        if message.room_id == "refused" or not message.content:
+            self._refuse(stream, ref)
+            return
+        stream.active.add(message.sender_id)
+        stream.pending.append((ref, message, stream.rooms.get(message.room_id)))
+
+    def _join(self, stream: Stream, ref: int, join: Join) -> None:
+        if join.room_id == "refused":
+            self._refuse(stream, ref)
+            return
+        history = self.history[join.room_id]
+        same = join.epoch is None or join.epoch == str(self.epoch)
+        after_seq = join.after_seq if join.after_seq is not None else len(history) + 1
+        recovered = same and after_seq <= len(history)
+        joined = Joined(join.room_id, str(self.epoch), len(history), recovered)
+        stream.outbox.append(RelayEvent(ref=ref, joined=joined))
+        if recovered:
+            stream.outbox += [RelayEvent(chat_message=each) for each in history[after_seq:]]
+        stream.rooms[join.room_id] = object()
+
+    def _refuse(self, stream: Stream, ref: int) -> None:
+        error = Error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message="wrong")
+        stream.outbox.append(RelayEvent(ref=ref, error=error))
+
+
+class Follower(Client):
+    """A client that checks what it gets.
+
+    Attributes:
+        last: the position it has in a room, if it knows.
+        answers: how often each request was answered.
+    """
+
+    def __init__(self) -> None:
+        self.rooms: set[str] = set()
+        self.users: set[str] = set()
+        self.last: dict[str, int] = {}
+        self.sent: dict[str, ChatMessage] = {}
+        self.answers: Counter[str] = Counter()
+        self.got: dict[str, int] = {}
+
+    def write(self, frame: bytes) -> None:
+        for each in split_frames(frame):
+            told = each.json()
+            if "joined" in told:
+                assert told["joined"]["recovered"] is False
+                self.last[told["joined"]["room_id"]] = told["joined"]["last_seq"]
+                continue
+            if "request_id" in told:
+                self.answers[told["request_id"]] += 1
+            if "chat_message" in told:
+                message = told["chat_message"]
+                self._follow(message["room_id"], message["seq"], told.get("request_id"))
+
+    def _follow(self, room_id: str, seq: int, request_id: str | None) -> None:
+        last = self.last.get(room_id)
+        if request_id is not None:
+            self.got[request_id] = seq
+            # It may be of the room, or of the sender alone.
+            if last is not None and seq == last + 1:
+                self.last[room_id] = seq
+            return
+        assert room_id in self.rooms
+        if last is not None:
+            assert seq == last + 1
+        self.last[room_id] = seq
