@@ -74,8 +74,7 @@ def gen(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the project beside its peers; with ``-- --quick``, in under two minutes."""
-    install(session)
-    session.install("grpcio>=1.76", "grpcio-tools>=1.76", "psutil>=7")
+    install(session, "bench")
     if shutil.which("npm"):
         with session.chdir("bench/peers/node"):
             session.run("npm", "ci", "--ignore-scripts", external=True, silent=True)
