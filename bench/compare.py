@@ -94,12 +94,12 @@ async def measure(options: Options) -> Section:
     runs = sum(
         count_runs(_kind(each), 1, _targets(each, chosen, options), options.plan) for each in asked
     )
-    rounds = Rounds(options.plan, runs)
     rows: list[Row] = []
-    for workload in asked:
-        taking_part = _targets(workload, chosen, options)
-        found = await rounds.measure(_kind(workload), workload, taking_part)
-        rows += make_rows(workload, found)
+    async with Rounds(options.plan, runs) as rounds:
+        for workload in asked:
+            taking_part = _targets(workload, chosen, options)
+            found = await rounds.measure(_kind(workload), workload, taking_part)
+            rows += make_rows(workload, found)
     notes += load_notes(rows)
     return Section(_table(rows), _data(rows, options.plan), notes)
 

@@ -18,8 +18,9 @@ async def measure_connects(options: Options) -> Section:
     chosen, notes = present(options)
     chosen = [target for target in chosen if target is not BROADCAST]
     workload = replace(workloads.ECHO_1, name="connects", senders=0, in_flight=0)
-    rounds = Rounds(options.side_plan, count_runs("connect", 1, chosen, options.side_plan))
-    rows = make_rows(workload, await rounds.measure("connect", workload, chosen))
+    runs = count_runs("connect", 1, chosen, options.side_plan)
+    async with Rounds(options.side_plan, runs) as rounds:
+        rows = make_rows(workload, await rounds.measure("connect", workload, chosen))
     table = Table(
         f"Connecting, joining a room and leaving, {workload.clients} clients at a time",
         ["", "connections/s", "x Node", "p50, ms", "p99, ms", "per CPU-second", "x Node"],
@@ -44,13 +45,11 @@ async def measure_rooms(options: Options) -> Section:
     """Measures the throughput of a thousand clients in 1, 10, 100 and 1,000 rooms."""
     chosen, notes = present(options)
     chosen = [target for target in chosen if _takes_part(target, options)]
-    rounds = Rounds(
-        options.side_plan,
-        count_runs("drive", len(workloads.SPREAD), chosen, options.side_plan),
-    )
+    runs = count_runs("drive", len(workloads.SPREAD), chosen, options.side_plan)
     rows: list[Row] = []
-    for workload in workloads.SPREAD:
-        rows += make_rows(workload, await rounds.measure("drive", workload, chosen))
+    async with Rounds(options.side_plan, runs) as rounds:
+        for workload in workloads.SPREAD:
+            rows += make_rows(workload, await rounds.measure("drive", workload, chosen))
     table = Table(
         "A thousand clients in more and more rooms",
         ["", "", "messages/s", "deliveries/s", "x Node", "p50, ms", "per CPU-second", "x Node"],

@@ -23,22 +23,51 @@ class Plan:
         peer_rounds: how often the peers that nothing is divided by, and all that is beside
             the comparison.
         idle_rounds: how often silent clients are weighed.
-        warm_up: how long load is applied before the window, in seconds; in the first
-            round, when nothing is compiled or cached yet, twice as long.
+        cold_warm_up: how long load is applied before the window of a target that was just
+            started, in seconds: Node compiles what it runs often.
+        warm_up: the same for a target that was measured before.
         seconds: how long the window is.
+        keep: whether targets go on from one workload to the next, which spares time, or
+            each workload finds them freshly started.
     """
 
     rounds: int
     peer_rounds: int
     idle_rounds: int
+    cold_warm_up: float
     warm_up: float
     seconds: float
+    keep: bool
 
 
 _PLANS = {
-    Effort.QUICK: Plan(rounds=2, peer_rounds=1, idle_rounds=1, warm_up=0.3, seconds=0.8),
-    Effort.NORMAL: Plan(rounds=5, peer_rounds=3, idle_rounds=3, warm_up=1.0, seconds=3.0),
-    Effort.FULL: Plan(rounds=9, peer_rounds=5, idle_rounds=5, warm_up=1.5, seconds=5.0),
+    Effort.QUICK: Plan(
+        rounds=2,
+        peer_rounds=1,
+        idle_rounds=1,
+        cold_warm_up=2.0,
+        warm_up=0.3,
+        seconds=0.8,
+        keep=True,
+    ),
+    Effort.NORMAL: Plan(
+        rounds=5,
+        peer_rounds=3,
+        idle_rounds=3,
+        cold_warm_up=3.0,
+        warm_up=1.0,
+        seconds=3.0,
+        keep=False,
+    ),
+    Effort.FULL: Plan(
+        rounds=9,
+        peer_rounds=5,
+        idle_rounds=5,
+        cold_warm_up=4.0,
+        warm_up=1.5,
+        seconds=5.0,
+        keep=False,
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Self
 
 from bench import meter, targets
 from bench.load.job import Job, Kind, Result
@@ -26,9 +27,11 @@ Results = dict[Target, list[Result]]
 class Rounds:
     """Measures workloads, one after the other.
 
-    The targets of a workload run side by side, freshly started, and all but one are
-    idle. They take turns, in the opposite order in every other round, so that a slow
-    moment of the machine, or one that gets slower, falls on all alike.
+    The targets of a workload run side by side, and all but one are idle. They take
+    turns, in the opposite order in every other round, so that a slow moment of the
+    machine, or one that gets slower, falls on all alike.
+
+    It is a context: what runs when it is left is stopped.
 
     Args:
         plan: how often and how long.
@@ -40,6 +43,15 @@ class Rounds:
         self._runs = runs
         self._done = 0
         self._start = time.monotonic()
+        self._stack = AsyncExitStack()
+        self._running: dict[Target, Running] = {}
+        self._warm: set[Running] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stop()
 
     async def measure(self, kind: Kind, workload: Workload, chosen: Sequence[Target]) -> Results:
         """Measures one workload.
@@ -48,41 +60,54 @@ class Rounds:
             TargetError: a target did not start, or did not do what it should.
         """
         results: Results = {target: [] for target in chosen}
-        for first, last in _spans(kind, self._plan):
-            progress(f"{workload.name}: starting {', '.join(target.label for target in chosen)}")
-            async with AsyncExitStack() as stack:
-                started = await _start(chosen, stack)
-                for number in range(first, last):
-                    await self._round(kind, workload, started, number, results)
+        for number in range(_rounds(kind, self._plan)):
+            if kind == "idle" or (number == 0 and not self._plan.keep):
+                await self._stop()
+            await self._start_missing(workload, chosen)
+            await self._round(kind, workload, number, results)
         return results
 
-    async def _round(
-        self,
-        kind: Kind,
-        workload: Workload,
-        started: Sequence[Running],
-        number: int,
-        results: Results,
-    ) -> None:
-        pids = [pid for each in started for pid in each.pids]
-        for each in started if number % 2 == 0 else reversed(started):
-            if number >= _rounds_of(kind, each.target, self._plan):
-                continue
-            self._tell(f"{workload.name}, round {number + 1}: {each.target.label}")
+    async def _start_missing(self, workload: Workload, chosen: Sequence[Target]) -> None:
+        missing = [target for target in chosen if target not in self._running]
+        if not missing:
+            return
+        progress(f"{workload.name}: starting {', '.join(target.label for target in missing)}")
+        temporary = tempfile.TemporaryDirectory(dir=targets.data_folder())
+        folder = Path(self._stack.enter_context(temporary))
+        contexts = [targets.running(target, folder / target.name) for target in missing]
+        started = await asyncio.gather(*map(self._stack.enter_async_context, contexts))
+        self._running.update({each.target: each for each in started})
+
+    async def _stop(self) -> None:
+        self._running.clear()
+        await self._stack.aclose()
+
+    async def _round(self, kind: Kind, workload: Workload, number: int, results: Results) -> None:
+        pids = [pid for each in self._running.values() for pid in each.pids]
+        taking_part = [
+            target for target in results if number < _rounds_of(kind, target, self._plan)
+        ]
+        for target in taking_part if number % 2 == 0 else reversed(taking_part):
+            self._tell(f"{workload.name}, round {number + 1}: {target.label}")
             await meter.quiet(pids)
-            warm_up = self._plan.warm_up * (2 if number == 0 else 1)
-            job = Job(
-                kind=kind,
-                workload=workload,
-                host=targets.HOST,
-                port=each.port,
-                pids=each.pids,
-                tag=uuid.uuid4().hex[:8],
-                warm_up=warm_up,
-                seconds=self._plan.seconds,
-            )
-            results[each.target].append(await _load(job, each.target))
+            job = self._job(kind, workload, self._running[target])
+            results[target].append(await _load(job, target))
             self._done += 1
+
+    def _job(self, kind: Kind, workload: Workload, running: Running) -> Job:
+        # The first time, nothing is compiled or cached yet.
+        cold = running not in self._warm
+        self._warm.add(running)
+        return Job(
+            kind=kind,
+            workload=workload,
+            host=targets.HOST,
+            port=running.port,
+            pids=running.pids,
+            tag=uuid.uuid4().hex[:8],
+            warm_up=self._plan.cold_warm_up if cold else self._plan.warm_up,
+            seconds=self._plan.seconds,
+        )
 
     def _tell(self, what: str) -> None:
         so_far = time.monotonic() - self._start
@@ -97,23 +122,13 @@ def count_runs(kind: Kind, workloads: int, chosen: Iterable[Target], plan: Plan)
 
 
 def _rounds_of(kind: Kind, target: Target, plan: Plan) -> int:
-    if kind == "idle":
-        return plan.idle_rounds
-    return plan.rounds if target in (PROJECT, NODE) else plan.peer_rounds
+    if target in (PROJECT, NODE) or kind == "idle":
+        return _rounds(kind, plan)
+    return plan.peer_rounds
 
 
-def _spans(kind: Kind, plan: Plan) -> list[tuple[int, int]]:
-    """The rounds that share processes: to be weighed, each needs fresh ones."""
-    if kind == "idle":
-        return [(number, number + 1) for number in range(plan.idle_rounds)]
-    return [(0, plan.rounds)]
-
-
-async def _start(chosen: Sequence[Target], stack: AsyncExitStack) -> list[Running]:
-    temporary = tempfile.TemporaryDirectory(dir=targets.data_folder())
-    folder = Path(stack.enter_context(temporary))
-    contexts = [targets.running(target, folder / target.name) for target in chosen]
-    return await asyncio.gather(*map(stack.enter_async_context, contexts))
+def _rounds(kind: Kind, plan: Plan) -> int:
+    return plan.idle_rounds if kind == "idle" else plan.rounds
 
 
 async def _load(job: Job, target: Target) -> Result:
