@@ -51,6 +51,12 @@ def sqlite(folder: Path) -> Engine:
     return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES))
 
 
+def folding(folder: Path) -> Engine:
+    """SQLite, moving what is stored from its journal to the table all the time."""
+    path = str(folder / "chat.db")
+    return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES, fold_bytes=200))
+
+
 def memory(_: Path) -> Engine:
     """The plain twin of the others."""
 
@@ -60,5 +66,5 @@ def memory(_: Path) -> Engine:
     return Engine(opener)
 
 
-DURABLE = (sqlite,)
+DURABLE = (sqlite, folding)
 ENGINES = (*DURABLE, memory)

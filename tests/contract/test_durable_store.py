@@ -51,8 +51,8 @@ async def test_the_epoch_is_that_of_one_history(tmp_path: Path) -> None:
     for build in DURABLE:
         epochs = set()
         for name in ("a", "b"):
-            folder = tmp_path / name
-            folder.mkdir()
+            folder = tmp_path / build.__name__ / name
+            folder.mkdir(parents=True)
             async with build(folder).open() as store:
                 epochs.add(store.epoch)
         assert len(epochs) == 2

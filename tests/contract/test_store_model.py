@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chat.storage.base import Range, Store
 from gen.chat import ChatMessage
-from tests.contract.engines import Engine, memory, sqlite
+from tests.contract.engines import Engine, folding, memory, sqlite
 from tests.support import MODEL, message, seqs
 
 rooms = st.sampled_from(["a", "b", "c"])
@@ -121,6 +121,12 @@ class SqliteMachine(StoreMachine):
     durable = True
 
 
+class FoldingMachine(SqliteMachine):
+    """With messages on their way from the journal to the table all the time."""
+
+    build = staticmethod(folding)
+
+
 class MemoryMachine(StoreMachine):
     """Open all the time."""
 
@@ -130,5 +136,7 @@ class MemoryMachine(StoreMachine):
 
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = settings(MODEL, max_examples=30, stateful_step_count=20)
+TestFolding = FoldingMachine.TestCase
+TestFolding.settings = TestSqlite.settings
 TestMemory = MemoryMachine.TestCase
 TestMemory.settings = TestSqlite.settings

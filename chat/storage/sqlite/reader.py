@@ -15,8 +15,9 @@ from typing import Final, TypeVar
 import apsw
 import orjson
 
-from chat.storage.base import Page, Range, StoreError, fit_page
-from chat.storage.sqlite.writer import from_micros
+from chat.storage.base import Range, StoreError
+from chat.storage.sqlite.batch import from_micros
+from chat.storage.sqlite.journal import UserRow
 from gen.chat import ChatMessage
 from gen.chat_codec import make_chat_message
 
@@ -52,7 +53,6 @@ SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
 FROM (SELECT * FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?)
 """
 
-UserRow = tuple[str, str, str]
 T = TypeVar("T")
 
 
@@ -72,9 +72,9 @@ class Readers:
         found = await self._run(lambda: self._one(_HEAD, (room_id,)))
         return found if isinstance(found, int) else 0
 
-    async def page(self, room_id: str, span: Range) -> Page:
-        """Returns a page of a room."""
-        return await self._run(lambda: self._page(room_id, span))
+    async def messages(self, room_id: str, span: Range) -> list[ChatMessage]:
+        """Returns up to `span.limit` messages of a room, in the direction of paging."""
+        return await self._run(lambda: self._messages(room_id, span))
 
     async def user(self, user_id: str) -> UserRow | None:
         """Returns a user's id, name and e-mail address."""
@@ -109,12 +109,12 @@ class Readers:
         connection: apsw.Connection = self._local.connection
         return connection.execute(sql, bindings).get
 
-    def _page(self, room_id: str, span: Range) -> Page:
+    def _messages(self, room_id: str, span: Range) -> list[ChatMessage]:
         after = min(span.after_seq or 0, _END)
         before = _END if span.before_seq is None else span.before_seq
         sql = _NEWEST_FIRST if span.after_seq is None else _OLDEST_FIRST
-        rows = orjson.loads(str(self._one(sql, (room_id, after, before, span.limit + 1))))
-        return fit_page([_message(room_id, row) for row in rows], span)
+        rows = orjson.loads(str(self._one(sql, (room_id, after, before, span.limit))))
+        return [_message(room_id, row) for row in rows]
 
 
 def _message(room_id: str, row: tuple[int, str, str, str, int]) -> ChatMessage:

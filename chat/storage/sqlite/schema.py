@@ -6,6 +6,11 @@ A migration that was released is never edited; a change is a further one.
 A message's primary key is its position, ``room << 32 | seq``: a page of a room
 is then one range of the table itself, which costs the same however large the
 room or the table is, and needs no second index.
+
+What is new is in `journal` first: one row for each commit, with its messages as a
+JSON array of rows of `messages`. To write to the end of one table is cheap, to write
+into the middle of `messages` for each room of a commit is not; so the journal is
+folded into `messages` many commits at a time.
 """
 
 from __future__ import annotations
@@ -55,7 +60,27 @@ CREATE VIEW history AS
     FROM messages JOIN rooms ON room = position >> 32;
 """
 
-MIGRATIONS: Final = (_V1,)
+_V2: Final = """
+CREATE TABLE journal (
+    nth INTEGER PRIMARY KEY,
+    batch TEXT NOT NULL -- [[position, sender_id, id, sent_at, content], ...]
+) STRICT;
+
+DROP VIEW history;
+
+CREATE VIEW history AS
+    SELECT room_id, position & 0xffffffff AS seq, sender_id, id,
+           strftime('%Y-%m-%dT%H:%M:%fZ', sent_at / 1e6, 'unixepoch') AS sent_at, content
+    FROM (
+        SELECT position, sender_id, id, sent_at, content FROM messages
+        UNION
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+        FROM journal, json_each(batch)
+    )
+    JOIN rooms ON room = position >> 32;
+"""
+
+MIGRATIONS: Final = (_V1, _V2)
 
 # "chat" in ASCII: lets `file` and this module tell the database from another's.
 APPLICATION_ID: Final = 0x63686174

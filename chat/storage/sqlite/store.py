@@ -10,15 +10,22 @@ from typing import IO, Self
 
 import apsw
 
-import codec
-from chat.storage.base import Appended, Listener, Page, Range, Store, StoreUnusable, make_user
-from chat.storage.sqlite.reader import Readers, UserRow
+from chat.storage.base import (
+    Appended,
+    Listener,
+    Page,
+    Range,
+    Store,
+    StoreUnusable,
+    fit_page,
+    make_user,
+)
+from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow, fold_leftovers
+from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
-from chat.storage.sqlite.writer import Append, Job, Upsert, Writer
+from chat.storage.sqlite.tail import Tail
+from chat.storage.sqlite.writer import Append, Events, Job, Upsert, Writer
 from gen.chat import ChatMessage, User
-
-# What a message takes in the queue beside its text, roughly.
-_MESSAGE_OVERHEAD = 512
 
 
 class SqliteStore(Store):
@@ -34,11 +41,15 @@ class SqliteStore(Store):
         path: str,
         listener: Listener,
         queue_bytes: int,
+        fold_bytes: int,
     ) -> None:
         self._lock = lock
         self._epoch = read_epoch(connection)
         self._readers = Readers(path)
-        self._writer = Writer(connection, listener, self._settled)
+        self._listener = listener
+        self._tail = Tail()
+        events = Events(self._stored, self._tail.drop, self._settled)
+        self._writer = Writer(connection, Journal(connection, fold_bytes), events)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._room = asyncio.Event()
@@ -46,13 +57,17 @@ class SqliteStore(Store):
         self._active: set[str] = set()
 
     @classmethod
-    async def open(cls, path: str, listener: Listener, queue_bytes: int) -> Self:
+    async def open(
+        cls, path: str, listener: Listener, queue_bytes: int, fold_bytes: int = FOLD_BYTES
+    ) -> Self:
         """Opens a file, or makes it.
 
         Args:
             path: where it is; missing folders are made.
             listener: see `chat.storage.base`.
             queue_bytes: how much may wait for the disk before `writable` waits.
+            fold_bytes: how much is moved from the journal to the table at a time, and
+                is kept in memory until then.
 
         Raises:
             StoreUnusable: it cannot be used; the text says why.
@@ -62,8 +77,8 @@ class SqliteStore(Store):
         except OSError as error:
             raise StoreUnusable(f"cannot open the database {path}: {error.strerror}") from error
         try:
-            connection = await asyncio.to_thread(open_writer, path)
-            return cls(lock, connection, path, listener, queue_bytes)
+            connection = await asyncio.to_thread(_open, path)
+            return cls(lock, connection, path, listener, queue_bytes, fold_bytes)
         except (apsw.Error, StoreUnusable) as error:
             lock.close()
             raise StoreUnusable(f"cannot open the database {path}: {error}") from error
@@ -81,10 +96,23 @@ class SqliteStore(Store):
         await self._room.wait()
 
     async def head(self, room_id: str) -> int:
-        return await self._readers.head(room_id)
+        return self._tail.head(room_id) or await self._readers.head(room_id)
 
     async def history(self, room_id: str, span: Range) -> Page:
-        return await self._readers.page(room_id, span)
+        # One more than asked for shows whether there are more.
+        limit = span.limit + 1
+        tail, rest = self._tail.find(room_id, span)
+        if span.after_seq is None:
+            found = tail[: -limit - 1 : -1]
+            if rest and len(found) < limit:
+                rest = Range(limit - len(found), rest.before_seq)
+                found += await self._readers.messages(room_id, rest)
+        else:
+            found = tail
+            if rest:
+                rest = Range(limit, rest.before_seq, rest.after_seq)
+                found = await self._readers.messages(room_id, rest) + tail
+        return fit_page(found[:limit], span)
 
     async def get_user(self, user_id: str) -> User | None:
         row = await self._readers.user(user_id)
@@ -92,7 +120,7 @@ class SqliteStore(Store):
 
     async def upsert_user(self, user_id: str, name: str, email: str) -> User:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(Upsert(user_id, name, email, future))
+        self._put(Upsert((user_id, name, email), future))
         await future
         return self._user((user_id, name, email))
 
@@ -110,13 +138,17 @@ class SqliteStore(Store):
         self._lock.close()
 
     def _put(self, job: Job) -> None:
-        self._queued += _size(job)
+        self._queued += job.size
         if self._queued > self._queue_bytes:
             self._room.clear()
         self._writer.put(job)
 
+    def _stored(self, generation: int, messages: Sequence[ChatMessage]) -> None:
+        self._tail.add(generation, messages)
+        self._listener(messages)
+
     def _settled(self, jobs: Iterable[Job]) -> None:
-        self._queued -= sum(map(_size, jobs))
+        self._queued -= sum(job.size for job in jobs)
         if self._queued <= self._queue_bytes:
             self._room.set()
 
@@ -125,11 +157,14 @@ class SqliteStore(Store):
         return make_user(user_id, name, email, user_id in self._active)
 
 
-def _size(job: Job) -> int:
-    if isinstance(job, Append):
-        content = sum(len(codec.fields_of(message)["content"]) for message in job.messages)
-        return content + len(job.messages) * _MESSAGE_OVERHEAD
-    return _MESSAGE_OVERHEAD
+def _open(path: str) -> apsw.Connection:
+    connection = open_writer(path)
+    try:
+        fold_leftovers(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _lock(path: str) -> IO[bytes]:

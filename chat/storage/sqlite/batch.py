@@ -1,0 +1,74 @@
+"""The messages of one commit, as they get their positions: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import codec
+from chat.storage.base import Appended
+from chat.storage.sqlite.schema import SEQ_BITS, SEQ_MASK
+from gen.chat import ChatMessage
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Row = tuple[int, str, str, int, str]
+"""A row of `messages`: position, sender_id, id, sent_at, content."""
+
+Key = tuple[str, str, str]
+"""The idempotency key: room_id, sender_id, id."""
+
+
+class Batch:
+    """What one commit stores.
+
+    Args:
+        heads: the newest position of each room that occurs; goes up with each message.
+        stored: messages that were stored before, by their keys.
+        sent_at: the time of the commit, in microseconds since 1970.
+
+    Attributes:
+        rows: what is stored.
+        fresh: the messages of the rows, by their keys.
+    """
+
+    def __init__(
+        self, heads: dict[str, int], stored: Sequence[Mapping[Key, ChatMessage]], sent_at: int
+    ) -> None:
+        self.heads = heads
+        self.sent_at = sent_at
+        self.rows: list[Row] = []
+        self.fresh: dict[Key, ChatMessage] = {}
+        self._known = (self.fresh, *stored)
+        self._time = from_micros(sent_at)
+
+    def add(self, message: ChatMessage) -> Appended:
+        """Gives a message the next position, unless it repeats an earlier one."""
+        fields = codec.fields_of(message)
+        room_id, sender_id, message_id = key = fields["room_id"], fields["sender_id"], fields["id"]
+        for known in self._known:
+            if key in known:
+                return Appended(known[key], fresh=False)
+        position = self.heads[room_id] + 1
+        self.heads[room_id] = position
+        self.rows.append((position, sender_id, message_id, self.sent_at, fields["content"]))
+        self.fresh[key] = message
+        fields["seq"] = position & SEQ_MASK
+        fields["sent_at"] = self._time
+        return Appended(message, fresh=True)
+
+    def keys(self) -> list[tuple[int, str, str]]:
+        """Returns what a row is found by if it was stored before."""
+        return [(row[0] >> SEQ_BITS, row[1], row[2]) for row in self.rows]
+
+
+def key_of(message: ChatMessage) -> Key:
+    """Returns the idempotency key of a message."""
+    fields = codec.fields_of(message)
+    return fields["room_id"], fields["sender_id"], fields["id"]
+
+
+def from_micros(micros: int) -> datetime:
+    """Turns microseconds since 1970 into a time in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)

@@ -1,0 +1,304 @@
+"""What one commit writes, and how the journal gets into the table of messages.
+
+A commit appends one row to `journal`, and makes sure, in the same statement, that
+none of its messages was stored before. What is in the journal is also kept in memory
+until it is folded: sorted by position, a slice at a time, between commits. A slice
+may be folded twice, so a crash in between is no harm: at the next start all that is
+left is folded.
+
+SQLite gives Python's lock up around each statement, and taking it back may mean to
+wait for a busy event loop. So a commit is one statement wherever it can be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import apsw
+import orjson
+
+import codec
+from chat.storage.base import Appended
+from chat.storage.sqlite.batch import Batch, Key, Row, from_micros, key_of
+from gen.chat import ChatMessage
+from gen.chat_codec import make_chat_message
+
+# How many bytes of JSON are folded together: the more, the fewer pages are written
+# for each message, and the more memory they take until then.
+FOLD_BYTES: Final = 1024 * 1024
+# With so many times more in the journal, nothing is stored before something was folded.
+_FULL: Final = 8
+# How many messages are folded in one transaction: what comes meanwhile has to wait.
+_SLICE: Final = 128
+_CACHED_NAMES: Final = 100_000
+
+_APPEND: Final = """
+INSERT INTO journal (batch) SELECT ?1 WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(?2) AS new CROSS JOIN messages
+    WHERE position >> 32 = new.value ->> 0
+      AND sender_id = new.value ->> 1 AND messages.id = new.value ->> 2
+)
+"""
+_FIND: Final = """
+SELECT json_group_array(json_array(new.key, position & 0xffffffff, sent_at, content))
+FROM json_each(?) AS new CROSS JOIN rooms CROSS JOIN messages
+WHERE room_id = new.value ->> 0 AND position >> 32 = room
+  AND sender_id = new.value ->> 1 AND messages.id = new.value ->> 2
+"""
+_FOLD: Final = """
+INSERT INTO messages SELECT row ->> 0, row ->> 1, row ->> 2, row ->> 3, row ->> 4
+FROM (SELECT value AS row FROM {source}) WHERE true ORDER BY 1
+ON CONFLICT (position) DO NOTHING
+"""
+_FOLD_SLICE: Final = _FOLD.format(source="json_each(?)")
+_FOLD_JOURNAL: Final = _FOLD.format(source="journal, json_each(batch)")
+_NEWEST: Final = """
+SELECT coalesce(
+    (SELECT position FROM messages WHERE position BETWEEN room << 32 AND room << 32 | 0xffffffff
+     ORDER BY position DESC LIMIT 1),
+    room << 32
+) FROM rooms WHERE room_id = ?
+"""
+
+UserRow = tuple[str, str, str]
+"""A row of `users`: user_id, name, email."""
+
+
+class _RepeatedError(Exception):
+    """Some message of the commit was stored before."""
+
+
+@dataclass(slots=True)
+class _Fold:
+    """One generation of the journal on its way into the table.
+
+    Attributes:
+        rows: all of them, in the order of their positions.
+        messages: the same, by their keys.
+        size: the bytes that they take in the journal.
+        last: the number of the last row of the journal among them.
+        done: how many of the rows are in the table.
+    """
+
+    rows: list[Row]
+    messages: dict[Key, ChatMessage]
+    size: int
+    last: int
+    done: int = 0
+
+
+class Journal:
+    """Commits and folds, by the writer thread and on its connection.
+
+    Args:
+        connection: from `schema.open_writer`, and through `fold_leftovers`.
+        fold_bytes: how much is folded together, roughly.
+
+    Attributes:
+        generation: goes up when a fold begins; what is stored from then on is for a
+            later one.
+    """
+
+    def __init__(self, connection: apsw.Connection, fold_bytes: int) -> None:
+        self.generation = 0
+        self._connection = connection
+        self._fold_bytes = fold_bytes
+        # The positions of the newest messages. A room of which something is in the
+        # journal is always among them.
+        self._heads: dict[str, int] = {}
+        self._known_users: set[str] = set()
+        self._last_sent_at = 0
+        self._current = _Fold([], {}, 0, 0)
+        self._folding: _Fold | None = None
+
+    def store(
+        self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]
+    ) -> list[list[Appended]]:
+        """Stores messages and users, all of them or none.
+
+        Args:
+            appends: the messages, in the order in which they are to be stored.
+            users: created or replaced.
+
+        Returns:
+            What became of each message.
+
+        Raises:
+            apsw.Error: nothing was stored.
+        """
+        while self._size() >= self._fold_bytes * _FULL:
+            self.fold()
+        try:
+            return self._store(appends, users, {})
+        except _RepeatedError:
+            return self._store(appends, users, self._find(appends))
+
+    def is_due(self, *, idle: bool) -> bool:
+        """Whether a slice should be folded now.
+
+        Args:
+            idle: whether nothing waits to be stored. While something always does, a
+                generation is folded as fast as the next one grows.
+        """
+        fold, size = self._folding, self._current.size
+        if fold is None:
+            return size >= self._fold_bytes * (1 if idle else 2)
+        return idle or size * len(fold.rows) > self._fold_bytes * fold.done
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left to be folded."""
+        return not self._size()
+
+    def fold(self) -> bool:
+        """Begins to fold what is in the journal, or goes on with it, by one slice.
+
+        Returns:
+            Whether the whole generation is in the table now.
+
+        Raises:
+            apsw.Error: the slice was not folded.
+        """
+        if self._folding is None:
+            self._folding, self._current = self._current, _Fold([], {}, 0, 0)
+            self._folding.rows.sort()
+            self.generation += 1
+        if self._fold_slice(self._folding):
+            return False
+        self._folding = None
+        self._trim_caches()
+        return True
+
+    def _size(self) -> int:
+        return self._current.size + (self._folding.size if self._folding else 0)
+
+    def _store(
+        self,
+        appends: Sequence[Sequence[ChatMessage]],
+        users: Sequence[UserRow],
+        stored: Mapping[Key, ChatMessage],
+    ) -> list[list[Appended]]:
+        rooms, senders = _names(appends)
+        senders -= self._known_users
+        if users or senders or not rooms <= self._heads.keys():
+            with self._connection:
+                heads = {room_id: self._head(room_id) for room_id in rooms}
+                self._add_users(senders)
+                self._replace_users(users)
+                batch, results, size = self._append(appends, heads, stored)
+        else:
+            heads = {room_id: self._heads[room_id] for room_id in rooms}
+            batch, results, size = self._append(appends, heads, stored)
+        # Only now, when all of it is on disk.
+        self._known_users |= senders
+        self._heads.update(heads)
+        self._last_sent_at = batch.sent_at
+        self._note(batch, size)
+        return results
+
+    def _append(
+        self,
+        appends: Sequence[Sequence[ChatMessage]],
+        heads: dict[str, int],
+        stored: Mapping[Key, ChatMessage],
+    ) -> tuple[Batch, list[list[Appended]], int]:
+        folding = self._folding.messages if self._folding else {}
+        batch = Batch(heads, (self._current.messages, folding, stored), self._now())
+        results = [[batch.add(message) for message in messages] for messages in appends]
+        if not batch.rows:
+            return batch, results, 0
+        rows, keys = orjson.dumps(batch.rows), orjson.dumps(batch.keys())
+        self._connection.execute(_APPEND, (rows.decode(), keys.decode()))
+        if not self._connection.changes():
+            raise _RepeatedError
+        return batch, results, len(rows)
+
+    def _note(self, batch: Batch, size: int) -> None:
+        if batch.rows:
+            self._current.rows += batch.rows
+            self._current.messages |= batch.fresh
+            self._current.size += size
+            self._current.last = self._connection.last_insert_rowid()
+
+    def _fold_slice(self, fold: _Fold) -> bool:
+        """Folds one slice; returns whether there are more of them."""
+        rows = fold.rows[fold.done : fold.done + _SLICE]
+        more = fold.done + len(rows) < len(fold.rows)
+        with self._connection:
+            self._connection.execute(_FOLD_SLICE, (orjson.dumps(rows).decode(),))
+            if not more:
+                self._connection.execute("DELETE FROM journal WHERE nth <= ?", (fold.last,))
+        fold.done += len(rows)
+        return more
+
+    def _head(self, room_id: str) -> int:
+        if room_id in self._heads:
+            return self._heads[room_id]
+        execute = self._connection.execute
+        execute("INSERT OR IGNORE INTO rooms (room_id) VALUES (?)", (room_id,))
+        return int(execute(_NEWEST, (room_id,)).get)
+
+    def _find(self, appends: Sequence[Sequence[ChatMessage]]) -> dict[Key, ChatMessage]:
+        keys = [key_of(message) for messages in appends for message in messages]
+        found = orjson.loads(
+            str(self._connection.execute(_FIND, (orjson.dumps(keys).decode(),)).get)
+        )
+        return {
+            keys[number]: _message(keys[number], seq, sent_at, content)
+            for number, seq, sent_at, content in found
+        }
+
+    def _add_users(self, senders: Iterable[str]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO users VALUES (?, ?, '')", [(user, user) for user in senders]
+        )
+
+    def _replace_users(self, users: Sequence[UserRow]) -> None:
+        self._connection.executemany(
+            "INSERT INTO users VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET name = excluded.name, email = excluded.email",
+            users,
+        )
+
+    def _now(self) -> int:
+        # A clock that is set back must not make a later message look earlier.
+        return max(time.time_ns() // 1000, self._last_sent_at)
+
+    def _trim_caches(self) -> None:
+        if len(self._heads) > _CACHED_NAMES:
+            needed = {room_id for room_id, _, _ in self._current.messages}
+            self._heads = {room_id: self._heads[room_id] for room_id in needed}
+        if len(self._known_users) > _CACHED_NAMES:
+            self._known_users.clear()
+
+
+def fold_leftovers(connection: apsw.Connection) -> None:
+    """Folds what a server that did not close has left in the journal.
+
+    Raises:
+        apsw.Error: it could not.
+    """
+    with connection:
+        if connection.execute("SELECT EXISTS (SELECT 1 FROM journal)").get:
+            connection.execute(_FOLD_JOURNAL)
+            connection.execute("DELETE FROM journal")
+
+
+def _names(appends: Sequence[Sequence[ChatMessage]]) -> tuple[set[str], set[str]]:
+    """Returns the rooms and the senders."""
+    fields = [codec.fields_of(message) for messages in appends for message in messages]
+    return {each["room_id"] for each in fields}, {each["sender_id"] for each in fields}
+
+
+def _message(key: Key, seq: int, sent_at: int, content: str) -> ChatMessage:
+    room_id, sender_id, message_id = key
+    return make_chat_message(
+        id=message_id,
+        room_id=room_id,
+        sender_id=sender_id,
+        content=content,
+        seq=seq,
+        sent_at=from_micros(sent_at),
+    )
