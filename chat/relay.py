@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from grpclib.const import Cardinality, Handler
@@ -28,8 +29,12 @@ from gen.chat import (
     RelayResponse,
     RelayServiceBase,
 )
+from gen.chat_codec import make_relay_event, make_relay_response, make_stored
 
 PATH: Final = "/chat.RelayService/Relay"
+
+# How many confirmations are one event at most: what waits beside the mailbox.
+_MOST_CONFIRMED: Final = 1000
 
 
 class RelayService(RelayServiceBase):
@@ -68,6 +73,13 @@ class RelayConnection(Conversation):
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub, hub.config.relay_mailbox_bytes)
+        # The messages of this stream that are on their way to the disk: their refs,
+        # by the id() of the message.
+        self._own: dict[int, int] = {}
+        # Those that were stored since, all in one commit.
+        self._refs: list[int] = []
+        self._seqs: list[int] = []
+        self._sent_at: datetime | None = None
 
     async def receive(self, request: RelayRequest) -> None:
         """Handles a batch, in order; messages that stand together are stored together.
@@ -89,8 +101,18 @@ class RelayConnection(Conversation):
         self._store(sends)
 
     def deliver(self, delivery: Delivery) -> None:
-        """Puts a message of a room into the mailbox."""
-        self.put(delivery.for_proxy)
+        """Puts a message of a room into the mailbox; of an own one, what is new of it."""
+        ref = self._own.get(id(delivery.message))
+        if ref is None:
+            self.put(delivery.for_proxy)
+        else:
+            self._confirm(ref, delivery.message)
+
+    def put(self, item: bytes) -> None:
+        """Puts an encoded message into the mailbox, behind what was confirmed."""
+        if self._refs:
+            self._put_confirmed()
+        super().put(item)
 
     def _check(self, ref: int, message: ChatMessage) -> _Send:
         self.hub.rules.message(message)
@@ -98,6 +120,7 @@ class RelayConnection(Conversation):
 
     def _store(self, sends: list[_Send]) -> list[_Send]:
         if sends:
+            self._own.update((id(send.message), send.ref) for send in sends)
             future = self.hub.send(self, [send.message for send in sends])
             future.add_done_callback(lambda done: self._stored(sends, done))
             self.expect(future)
@@ -132,6 +155,8 @@ class RelayConnection(Conversation):
 
     def _stored(self, sends: list[_Send], done: asyncio.Future[list[Appended]]) -> None:
         """Answers the messages that are not delivered to this stream as a member."""
+        for send in sends:
+            self._own.pop(id(send.message), None)
         if done.cancelled():
             return
         if done.exception() is not None:
@@ -144,6 +169,27 @@ class RelayConnection(Conversation):
             stayed = send.room is not None and self.rooms.get(room_id) is send.room
             if not (fresh and stayed):
                 self._answer(RelayEvent(ref=send.ref, chat_message=message))
+
+    def _confirm(self, ref: int, message: ChatMessage) -> None:
+        fields = codec.fields_of(message)
+        if fields["sent_at"] is not self._sent_at or len(self._refs) >= _MOST_CONFIRMED:
+            self._put_confirmed()
+            self._sent_at = fields["sent_at"]
+        self._refs.append(ref)
+        self._seqs.append(fields["seq"])
+        self.wake()
+
+    def _put_confirmed(self) -> None:
+        if not self._refs:
+            return
+        stored = make_stored(refs=self._refs, seqs=self._seqs, sent_at=self._sent_at)
+        self._refs, self._seqs = [], []
+        event = make_relay_event(stored=stored)
+        super().put(codec.encode(make_relay_response(events=[event])))
+
+    def _take(self) -> list[bytes]:
+        self._put_confirmed()
+        return super()._take()
 
     def _join_items(self, items: list[bytes]) -> Sequence[bytes]:
         # The encoding of a batch of batches is their concatenation.

@@ -66,10 +66,18 @@ class Rules:
             message: one that the codec made, or in which all four fields were given.
         """
         fields = codec.fields_of(message)
-        if fields["id"]:
-            self.identifier(fields["id"], "chat_message.id")
-        self.identifier(fields["room_id"], "chat_message.room_id")
-        self.identifier(fields["sender_id"], "chat_message.sender_id")
+        message_id, room_id, sender_id = fields["id"], fields["room_id"], fields["sender_id"]
+        longest = max(len(message_id), len(room_id), len(sender_id))
+        # Most are in order, which one look at all three shows.
+        if (
+            not (room_id and sender_id)
+            or longest > self.limits.id_length
+            or _CONTROL.search(f"{message_id}{room_id}{sender_id}")
+        ):
+            if message_id:
+                self.identifier(message_id, "chat_message.id")
+            self.identifier(room_id, "chat_message.room_id")
+            self.identifier(sender_id, "chat_message.sender_id")
         self._content(fields["content"])
 
     def email(self, value: str, path: str) -> None:

@@ -67,6 +67,10 @@ class LiveStream(ABC):
     def deliver(self, delivery: Delivery) -> None:
         """Puts a message of a room into the mailbox."""
 
+    def wake(self) -> None:
+        """Lets the writer look for something to write."""
+        self._changed.set()
+
     def put(self, item: bytes) -> None:
         """Puts an encoded message into the mailbox, and wakes the writer."""
         self._mailbox.put(item)

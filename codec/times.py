@@ -7,6 +7,7 @@ Source: google/protobuf/timestamp.proto and google/protobuf/duration.proto
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from .errors import DecodeError
@@ -29,6 +30,12 @@ _GIGA: Final = 1_000_000_000
 _MEGA: Final = 1_000_000
 _EXACT: Final = 1 << 32
 """Below, a float tells each microsecond of a time from the next. That is faster than to add."""
+
+_LONGEST: Final = 22
+"""How many bytes a Timestamp takes at most, if nothing in it is written twice."""
+
+_REMEMBERED: Final = 256
+"""Of how many times the other forms are remembered: messages come in batches of one time."""
 
 _MAX_DURATION: Final = 315_576_000_000
 
@@ -67,6 +74,23 @@ def read_timestamp(data: bytes, spans: Spans, depth: int) -> datetime:
     Raises:
         DecodeError: It is malformed, or not in the years 1 to 9999.
     """
+    if len(spans) == 1 and depth >= _LONGEST:
+        pos, end = spans[0]
+        if end - pos <= _LONGEST:
+            return _read_short_timestamp(data[pos:end])
+    return _read_timestamp(data, spans, depth)
+
+
+@lru_cache(_REMEMBERED)
+def _read_short_timestamp(data: bytes) -> datetime:
+    try:
+        # What is so short cannot hold more groups in each other than this.
+        return _read_timestamp(data, [(0, len(data))], _LONGEST)
+    except IndexError:
+        raise truncated() from None
+
+
+def _read_timestamp(data: bytes, spans: Spans, depth: int) -> datetime:
     seconds, nanos = _read_pair(data, spans, depth)
     if seconds < _EXACT and nanos < _GIGA:
         return datetime.fromtimestamp(seconds + nanos // 1000 / _MEGA, UTC)
@@ -100,8 +124,20 @@ def write_timestamp(value: datetime) -> bytes:
     Raises:
         ValueError: The datetime has no time zone.
     """
+    # Of two equal times with another zone, one may be before the clock was set back.
+    if value.tzinfo is UTC:
+        return _write_utc(value)
     if value.tzinfo is None:
         raise _naive()
+    return _write_time(value)
+
+
+@lru_cache(_REMEMBERED)
+def _write_utc(value: datetime) -> bytes:
+    return _write_time(value)
+
+
+def _write_time(value: datetime) -> bytes:
     delta = value - EPOCH
     return _write_pair(delta.days * _DAY + delta.seconds, delta.microseconds * 1000)
 
@@ -161,6 +197,11 @@ def format_timestamp(value: datetime) -> str:
         if value.tzinfo is None:
             raise _naive()
         value = value.astimezone(UTC)
+    return _format_utc(value)
+
+
+@lru_cache(_REMEMBERED)
+def _format_utc(value: datetime) -> str:
     text = value.isoformat(timespec=_digits(value.microsecond))
     return text.removesuffix("+00:00") + "Z"
 

@@ -16,6 +16,13 @@ _SIGN_64: Final = 0x8000_0000_0000_0000
 
 def varint(value: int) -> bytes:
     """Returns the varint of a number that is not negative."""
+    # Up to three bytes without a loop: that is faster.
+    if value < 0x80:
+        return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 0x20_0000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     out = []
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -31,6 +38,8 @@ def tag_table(tag: int) -> tuple[bytes, ...]:
 
 def tagged(tag: int, value: int) -> bytes:
     """Returns a tag, and a number or length."""
+    if tag < 0x80 <= value < 0x4000:  # most of what no table holds
+        return bytes((tag, value & 0x7F | 0x80, value >> 7))
     return varint(tag) + varint(value)
 
 

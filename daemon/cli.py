@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 import sys
@@ -49,12 +50,24 @@ def run_service(main: Callable[[], Awaitable[None]], log_level: str) -> None:
         log_level: one of `daemon.logs.LEVELS`.
     """
     configure_logs(log_level)
+    _collect_less()
 
     async def run() -> None:
         await main()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
+
+
+def _collect_less() -> None:
+    """Looks for unreachable cycles less often than Python would by itself.
+
+    Nearly everything is freed when its last reference goes. Thousands of messages on
+    their way are looked at again and again for nothing, which takes time from all.
+    """
+    gc.collect()
+    gc.freeze()  # what is imported by now stays
+    gc.set_threshold(20_000, 50, 100)
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> StartError:

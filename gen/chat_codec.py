@@ -44,9 +44,10 @@ from codec.reading import (
     signed32,
     skip,
     truncated,
+    unpack_varints,
 )
 from codec.times import format_timestamp, parse_timestamp, read_timestamp, write_timestamp
-from codec.writing import int32, tag_table, tagged, uint32, uint64
+from codec.writing import int32, pack_varints, tag_table, tagged, uint32, uint64
 
 from .chat import (
     ChatMessage,
@@ -70,6 +71,7 @@ from .chat import (
     RelayRequest,
     RelayResponse,
     ServerFrame,
+    Stored,
     UpsertUserRequest,
     UpsertUserResponse,
     User,
@@ -3613,6 +3615,7 @@ def make_relay_event(
     joined: Joined | None = None,
     left: Left | None = None,
     error: Error | None = None,
+    stored: Stored | None = None,
 ) -> RelayEvent:
     """Returns a RelayEvent, much faster than its constructor does."""
     _event: str | None = None
@@ -3624,6 +3627,8 @@ def make_relay_event(
         _event = _only_one(_event, "left")
     if error is not None:
         _event = _only_one(_event, "error")
+    if stored is not None:
+        _event = _only_one(_event, "stored")
     _message = _new(RelayEvent)
     _fields = {
         "ref": ref,
@@ -3631,6 +3636,7 @@ def make_relay_event(
         "joined": PLACEHOLDER if joined is None else joined,
         "left": PLACEHOLDER if left is None else left,
         "error": PLACEHOLDER if error is None else error,
+        "stored": PLACEHOLDER if stored is None else stored,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"event": _event},
@@ -3666,6 +3672,8 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
                     event_members.append(("left", decode_left, (pos, stop)))
                 elif tag == 42:
                     event_members.append(("error", decode_error, (pos, stop)))
+                elif tag == 50:
+                    event_members.append(("stored", decode_stored, (pos, stop)))
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
@@ -3690,6 +3698,7 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
         "joined": PLACEHOLDER,
         "left": PLACEHOLDER,
         "error": PLACEHOLDER,
+        "stored": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": {"event": None},
@@ -3727,6 +3736,11 @@ def encode_relay_event(message: RelayEvent, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_42[size] if size < 128 else tagged(42, size)
         out += raw
+    elif event == "stored" and (value := fields["stored"]) is not None:
+        raw = encode_stored(value, depth - 1)
+        size = len(raw)
+        out += _TAG_50[size] if size < 128 else tagged(50, size)
+        out += raw
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -3738,6 +3752,7 @@ _RELAY_EVENT_KEYS: dict[str, str] = {
     "joined": "joined",
     "left": "left",
     "error": "error",
+    "stored": "stored",
 }
 
 
@@ -3761,6 +3776,8 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
                 event_members["left"] = left_from_json(item, depth - 1)
             elif key == "error":
                 event_members["error"] = error_from_json(item, depth - 1)
+            elif key == "stored":
+                event_members["stored"] = stored_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -3772,6 +3789,7 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
         "joined": PLACEHOLDER,
         "left": PLACEHOLDER,
         "error": PLACEHOLDER,
+        "stored": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"event": None},
@@ -3796,6 +3814,166 @@ def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
         out["left"] = left_to_json(value, depth - 1)
     elif event == "error" and (value := fields["error"]) is not None:
         out["error"] = error_to_json(value, depth - 1)
+    elif event == "stored" and (value := fields["stored"]) is not None:
+        out["stored"] = stored_to_json(value, depth - 1)
+    return out
+
+
+def make_stored(
+    *,
+    refs: Iterable[int] = (),
+    seqs: Iterable[int] = (),
+    sent_at: datetime | None = None,
+) -> Stored:
+    """Returns a Stored, much faster than its constructor does."""
+    _message = _new(Stored)
+    _fields = {
+        "refs": [*refs],
+        "seqs": [*seqs],
+        "sent_at": PLACEHOLDER if sent_at is None else sent_at,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    _set_fields(_message, _fields)
+    return _message
+
+
+def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
+    refs: list[int] = []
+    seqs: list[int] = []
+    sent_at_spans: Spans = []
+    unknown: list[bytes] = []
+    for pos, end in spans:
+        while pos < end:
+            start = pos
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, start)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    refs.extend(unpack_varints(data[pos:stop]))
+                elif tag == 18:
+                    seqs.extend(value & 0xFFFF_FFFF for value in unpack_varints(data[pos:stop]))
+                elif tag == 26:
+                    sent_at_spans.append((pos, stop))
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 8:
+                    refs.append(value)
+                elif tag == 16:
+                    seqs.append(value & 0xFFFF_FFFF)
+                else:
+                    unknown.append(kept(tag, data[start:pos]))
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                unknown.append(kept(tag, data[start:pos]))
+        if pos != end:
+            raise truncated()
+    message = new(Stored)
+    fields: dict[str, Any] = {
+        "refs": refs,
+        "seqs": seqs,
+        "sent_at": read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else PLACEHOLDER,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def encode_stored(message: Stored, depth: int) -> bytes:
+    fields = fields_of(message)
+    out = bytearray()
+    values = fields["refs"]
+    if values and values is not PLACEHOLDER:
+        raw = pack_varints([uint64(value) for value in values])
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    values = fields["seqs"]
+    if values and values is not PLACEHOLDER:
+        raw = pack_varints([uint32(value) for value in values])
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    value = fields["sent_at"]
+    if value is not None and value is not PLACEHOLDER:
+        raw = write_timestamp(value)
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    out += fields["_unknown_fields"]
+    return bytes(out)
+
+
+_STORED_KEYS: dict[str, str] = {
+    "refs": "refs",
+    "seqs": "seqs",
+    "sent_at": "sent_at",
+    "sentAt": "sent_at",
+}
+
+
+def stored_from_json(members: Any, depth: int) -> Stored:
+    if type(members) is not dict:
+        raise expected("an object")
+    refs: list[int] = []
+    seqs: list[int] = []
+    sent_at: Any = PLACEHOLDER
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _STORED_KEYS)
+            elif key == "refs":
+                refs = parse_list(item, parse_uint64)
+            elif key == "seqs":
+                seqs = parse_list(item, parse_uint32)
+            elif key == "sent_at" or (key == "sentAt" and once(members, "sent_at")):
+                sent_at = parse_timestamp(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_STORED_KEYS.get(key) or quoted(key)) from None
+    message = new(Stored)
+    fields: dict[str, Any] = {
+        "refs": refs,
+        "seqs": seqs,
+        "sent_at": sent_at,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def stored_to_json(message: Stored, depth: int) -> dict[str, Any]:
+    fields = fields_of(message)
+    out: dict[str, Any] = {}
+    values = fields["refs"]
+    out["refs"] = [] if values is PLACEHOLDER else [str(value) for value in values]
+    values = fields["seqs"]
+    out["seqs"] = [] if values is PLACEHOLDER else values
+    value = fields["sent_at"]
+    if value is not None and value is not PLACEHOLDER:
+        out["sent_at"] = format_timestamp(value)
     return out
 
 
@@ -3882,4 +4060,5 @@ COMPILED: dict[type, Compiled] = {
     RelayEvent: Compiled(
         decode_relay_event, encode_relay_event, relay_event_from_json, relay_event_to_json
     ),
+    Stored: Compiled(decode_stored, encode_stored, stored_from_json, stored_to_json),
 }

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from typing import Final
 
 import structlog
@@ -40,12 +40,16 @@ def create_app(config: Config | None = None) -> web.Application:
         upstream = Upstream(config)
         connections = Connections(config, upstream, calls_of_schema())
         app[UPSTREAM], app[CONNECTIONS] = upstream, connections
-        task = asyncio.create_task(upstream.run(), name="upstream")
-        task.add_done_callback(_report)
+        tasks = (
+            asyncio.create_task(upstream.run(), name="upstream"),
+            asyncio.create_task(connections.keep_alive(), name="keep-alive"),
+        )
+        for task in tasks:
+            task.add_done_callback(_report)
         yield
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     async def drain(app: web.Application) -> None:
         await app[CONNECTIONS].drain()
@@ -133,4 +137,4 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
 
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("upstream task failed", exc_info=error)
+        log.critical("task failed", task=task.get_name(), exc_info=error)

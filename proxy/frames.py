@@ -13,6 +13,9 @@ from gen.chat_codec import make_server_frame
 
 _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
+_FIN_PONG = 0x8A
+
+PING = bytes((0x89, 0))
 
 
 def encode(frame: ServerFrame) -> bytes:
@@ -49,3 +52,12 @@ def close_frame(code: int, reason: str) -> bytes:
     """
     payload = struct.pack("!H", code) + reason.encode()
     return bytes((_FIN_CLOSE, len(payload))) + payload
+
+
+def pong(payload: bytes) -> bytes:
+    """Frames the answer to a ping (RFC 6455, section 5.5.3).
+
+    Args:
+        payload: that of the ping, at most 125 bytes.
+    """
+    return bytes((_FIN_PONG, len(payload))) + payload

@@ -1,8 +1,8 @@
 """The sends that are not confirmed yet: no I/O.
 
 A send is confirmed when its message arrives, by its idempotency key, or when
-the server answers it, by its reference. Until then its encoded command is kept,
-to be sent again when the link was lost.
+the server answers it, by its reference. Until then its message is kept, to be sent
+again when the link was lost.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ class Unconfirmed(Generic[Client]):
     Attributes:
         client: who sent it.
         request_id: what comes back on the answer.
-        command: the encoded command.
+        size: the bytes that it is counted with.
+        message: what was sent.
     """
 
     ref: int
     key: _Key
     client: Client
     request_id: str | None
-    command: bytes
+    size: int
+    message: ChatMessage
 
 
 class Outstanding(Generic[Client]):
     """All sends that are not confirmed, in the order in which they were made.
 
     Attributes:
-        size: the bytes of their commands.
+        size: the bytes of all of them.
     """
 
     def __init__(self) -> None:
@@ -55,7 +57,7 @@ class Outstanding(Generic[Client]):
         return iter(tuple(self._by_ref.values()))
 
     def add(
-        self, ref: int, message: ChatMessage, client: Client, request_id: str | None, command: bytes
+        self, ref: int, message: ChatMessage, client: Client, request_id: str | None, size: int
     ) -> None:
         """Keeps a send until it is confirmed.
 
@@ -64,12 +66,12 @@ class Outstanding(Generic[Client]):
             message: what is sent.
             client: who sends it.
             request_id: what comes back on the answer.
-            command: the encoded command.
+            size: the bytes that it is counted with.
         """
         key = _key(message)
-        self._by_ref[ref] = Unconfirmed(ref, key, client, request_id, command)
+        self._by_ref[ref] = Unconfirmed(ref, key, client, request_id, size, message)
         self._refs_by_key.setdefault(key, []).append(ref)
-        self.size += len(command)
+        self.size += size
 
     def settle(self, message: ChatMessage) -> Unconfirmed[Client] | None:
         """Confirms the oldest send of a message that arrived.
@@ -89,7 +91,7 @@ class Outstanding(Generic[Client]):
         refs.remove(ref)
         if not refs:
             del self._refs_by_key[found.key]
-        self.size -= len(found.command)
+        self.size -= found.size
         return found
 
 

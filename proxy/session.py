@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Container
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import betterproto
 import orjson
@@ -25,32 +25,28 @@ from gen.chat import ChatMessage, ClientFrame, Error, Join, Leave
 from proxy import errors
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send this message, which has an id, and join its room."""
 
     message: ChatMessage
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class EnterRoom:
+class EnterRoom(NamedTuple):
     """Join a room."""
 
     join: Join
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveRoom:
+class LeaveRoom(NamedTuple):
     """Leave a room."""
 
     room_id: str
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Make the unary call that the field of this name asks for."""
 
     field: str
@@ -58,8 +54,7 @@ class Ask:
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(NamedTuple):
     """Answer with an error."""
 
     error: Error
@@ -112,16 +107,9 @@ class Session:
     def _decide(self, frame: ClientFrame) -> Action:
         payload = codec.member_of(frame, "payload")
         request_id: str | None = codec.fields_of(frame)["request_id"]
+        if type(payload) is ChatMessage:
+            return self._send(payload, request_id)
         match payload:
-            case ChatMessage():
-                fields = codec.fields_of(payload)
-                if self._too_many(fields["room_id"]):
-                    return self._refuse_room("chat_message", request_id)
-                if not fields["id"]:
-                    # Given here and not by the server, so that sending it again
-                    # after the link was lost is recognised.
-                    payload.id = uuid.uuid4().hex
-                return Send(payload, request_id)
             case Join():
                 if self._too_many(payload.room_id):
                     return self._refuse_room("join", request_id)
@@ -137,6 +125,16 @@ class Session:
         return Refuse(
             errors.invalid("frame: expected one payload, such as chat_message"), request_id
         )
+
+    def _send(self, message: ChatMessage, request_id: str | None) -> Action:
+        fields = codec.fields_of(message)
+        if self._too_many(fields["room_id"]):
+            return self._refuse_room("chat_message", request_id)
+        if not fields["id"]:
+            # Given here and not by the server, so that sending it again
+            # after the link was lost is recognised.
+            fields["id"] = uuid.uuid4().hex
+        return Send(message, request_id)
 
     def _too_many(self, room_id: str) -> bool:
         return len(self.rooms) >= self._max_rooms and room_id not in self.rooms

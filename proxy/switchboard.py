@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Any, Final
 
 import structlog
 
@@ -26,8 +27,9 @@ from gen.chat import (
     RelayEvent,
     RelayResponse,
     ServerFrame,
+    Stored,
 )
-from gen.chat_codec import make_relay_command, make_relay_request
+from gen.chat_codec import make_relay_command
 from proxy import errors, frames
 from proxy.config import Config
 from proxy.delivery import Client, Delivery
@@ -37,7 +39,13 @@ from proxy.rooms import Room, Rooms
 
 log = structlog.get_logger(__name__)
 
-_RETRY_JOIN_SECONDS = 0.5
+_RETRY_JOIN_SECONDS: Final = 0.5
+# In UTF-8.
+_LARGEST_CHARACTER: Final = 4
+# What a command takes beside its texts.
+_OVERHEAD: Final = 64
+# A command other than a message: names, of which the server takes no long ones.
+_SMALL: Final = 1024
 
 
 class GapError(Exception):
@@ -49,11 +57,11 @@ class Switchboard:
 
     Args:
         config: the settings.
-        put: queues an encoded `RelayRequest` of one command for the server.
-            While there is no link, it may be dropped: `connected` asks again.
+        put: queues a command for the server; it is told how many bytes that takes at
+            most. While there is no link, it may be dropped: `connected` asks again.
     """
 
-    def __init__(self, config: Config, put: Callable[[bytes], None]) -> None:
+    def __init__(self, config: Config, put: Callable[[RelayCommand, int], None]) -> None:
         self._config = config
         self._put = put
         self._refs = count(1)
@@ -76,7 +84,8 @@ class Switchboard:
 
         While the server is away it does not wait: `send` refuses, past a bound.
         """
-        await self._calm.wait()
+        if not self._calm.is_set():
+            await self._calm.wait()
 
     def send(self, client: Client, message: ChatMessage, request_id: str | None) -> None:
         """Sends a message, and puts the client into its room.
@@ -90,12 +99,12 @@ class Switchboard:
         self._speak_for(client, fields["sender_id"])
         self._enter(client, fields["room_id"])
         ref = next(self._refs)
-        command = _encode(make_relay_command(ref=ref, chat_message=message))
-        self._outstanding.add(ref, message, client, request_id, command)
+        size = _size(fields)
+        self._outstanding.add(ref, message, client, request_id, size)
         self._confirmed.clear()
         if self._linked and self._outstanding.size > self._config.hold_bytes // 2:
             self._calm.clear()
-        self._put(command)
+        self._put(make_relay_command(ref=ref, chat_message=message), size)
 
     def leave(self, client: Client, room_id: str) -> None:
         """Takes a client out of a room. Nothing happens if it is not in it."""
@@ -177,7 +186,7 @@ class Switchboard:
             self._subscribe(room)
         senders = set()
         for send in self._outstanding:
-            self._put(send.command)
+            self._put(make_relay_command(ref=send.ref, chat_message=send.message), send.size)
             senders.add(send.key[1])
         # The server takes a message as a sign of presence, also of who left meanwhile.
         for user_id in senders - self._users.keys():
@@ -217,7 +226,9 @@ class Switchboard:
                 delivery.write()
                 self._answer(self._settle_ref(ref), payload)
             else:
-                self._deliver(payload, delivery)
+                self._arrived(payload, delivery)
+        elif type(payload) is Stored:
+            self._stored(payload, delivery)
         elif isinstance(payload, Joined):
             # Members may have to hear of it behind what they got before.
             delivery.write()
@@ -225,9 +236,27 @@ class Switchboard:
         elif isinstance(payload, Error):
             self._refused(event.ref, payload)
 
-    def _deliver(self, message: ChatMessage, delivery: Delivery) -> None:
+    def _stored(self, stored: Stored, delivery: Delivery) -> None:
+        """Completes own messages, which did not have to come back whole."""
+        found = codec.fields_of(stored)
+        for ref, seq in zip(found["refs"], found["seqs"], strict=True):
+            send = self._outstanding.settle_ref(ref)
+            if send is None:
+                raise GapError(f"the message of command {ref} is not known")
+            fields = codec.fields_of(send.message)
+            fields["seq"] = seq
+            fields["sent_at"] = found["sent_at"]
+            self._deliver(send.message, send, delivery)
+        self._note_settled()
+
+    def _arrived(self, message: ChatMessage, delivery: Delivery) -> None:
         send = self._outstanding.settle(message)
         self._note_settled()
+        self._deliver(message, send, delivery)
+
+    def _deliver(
+        self, message: ChatMessage, send: Unconfirmed[Client] | None, delivery: Delivery
+    ) -> None:
         fields = codec.fields_of(message)
         seq = fields["seq"]
         room = self._rooms.get(fields["room_id"])
@@ -287,7 +316,7 @@ class Switchboard:
 
     def _subscribe(self, room: Room[Client]) -> None:
         ref = next(self._refs)
-        self._put(_encode(RelayCommand(ref=ref, join=room.joining(ref))))
+        self._put(RelayCommand(ref=ref, join=room.joining(ref)), _SMALL)
 
     def _subscribe_again(self, room: Room[Client], ref: int) -> None:
         if room.join_ref == ref and self._rooms.get(room.room_id) is room:
@@ -296,7 +325,7 @@ class Switchboard:
     def _give_up_if_unused(self, room: Room[Client]) -> None:
         if self._rooms.unused(room):
             self._rooms.remove(room)
-            self._put(_encode(RelayCommand(ref=next(self._refs), leave=Leave(room.room_id))))
+            self._put(RelayCommand(ref=next(self._refs), leave=Leave(room.room_id)), _SMALL)
 
     def _speak_for(self, client: Client, user_id: str) -> None:
         # The server takes a message as a sign of presence; only the end is told.
@@ -306,7 +335,7 @@ class Switchboard:
 
     def _tell_presence(self, user_id: str, *, active: bool) -> None:
         presence = Presence(user_id, active)
-        self._put(_encode(RelayCommand(ref=next(self._refs), presence=presence)))
+        self._put(RelayCommand(ref=next(self._refs), presence=presence), _SMALL)
 
     def _settle_ref(self, ref: int) -> Unconfirmed[Client] | None:
         send = self._outstanding.settle_ref(ref)
@@ -342,5 +371,9 @@ class Switchboard:
             send.client.write(frames.error(errors.unavailable(), send.request_id))
 
 
-def _encode(command: RelayCommand) -> bytes:
-    return codec.encode(make_relay_request(commands=[command]))
+def _size(fields: dict[str, Any]) -> int:
+    """Returns how many bytes a message takes in a batch, at most."""
+    content: str = fields["content"]
+    size = len(content) if content.isascii() else len(content.encode())
+    names = len(fields["id"]) + len(fields["room_id"]) + len(fields["sender_id"])
+    return size + names * _LARGEST_CHARACTER + _OVERHEAD

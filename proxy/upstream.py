@@ -24,7 +24,8 @@ from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 import codec
-from gen.chat import RelayRequest, RelayResponse
+from gen.chat import RelayCommand, RelayRequest, RelayResponse
+from gen.chat_codec import make_relay_request
 from proxy import errors
 from proxy.calls import Call
 from proxy.config import Config, split_address
@@ -33,8 +34,11 @@ from proxy.switchboard import GapError, Switchboard
 
 log = structlog.get_logger(__name__)
 
-_RELAY: Final = "/chat.RelayService/Relay"
+# What goes into one message at most. With fewer commands, both ends are busy with the
+# frame around them; with more, one waits for the other to come to the end of a batch.
+_BATCH_COMMANDS: Final = 64
 _BATCH_BYTES: Final = 1024 * 1024
+_RELAY: Final = "/chat.RelayService/Relay"
 _OPEN_SECONDS: Final = 5.0
 _HEALTH_SECONDS: Final = 2.0
 # The windows let the stream carry whole batches, and let no unread stream stall
@@ -68,7 +72,7 @@ class Upstream:
         host, port = split_address(config.upstream)
         self._config = config
         self._channel = Channel(host, port, codec=codec.GrpcCodec(), config=_WINDOWS)
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[tuple[RelayCommand, int]] = deque()
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
         # Whether the stream has brought anything.
@@ -120,9 +124,9 @@ class Upstream:
             return False
         return response.status == HealthCheckResponse.SERVING and self._linked.is_set()
 
-    def _put(self, command: bytes) -> None:
+    def _put(self, command: RelayCommand, size: int) -> None:
         if self._linked.is_set():
-            self._queue.append(command)
+            self._queue.append((command, size))
             self._queued.set()
 
     async def _link(self) -> None:
@@ -206,18 +210,18 @@ class Upstream:
         while True:
             await self._queued.wait()
             self._queued.clear()
-            while batch := self._take_batch():
-                await stream.send_message(batch)  # type: ignore[arg-type]  # encoded already
+            while self._queue:
+                await stream.send_message(self._take_batch())
 
-    def _take_batch(self) -> bytes:
-        """Takes what is ready: the encoding of a batch of batches is their concatenation."""
-        batch: list[bytes] = []
-        size = 0
-        while self._queue and size < _BATCH_BYTES:
-            command = self._queue.popleft()
-            batch.append(command)
-            size += len(command)
-        return b"".join(batch)
+    def _take_batch(self) -> RelayRequest:
+        """Takes what is ready."""
+        commands: list[RelayCommand] = []
+        total = 0
+        while self._queue and total < _BATCH_BYTES and len(commands) < _BATCH_COMMANDS:
+            command, size = self._queue.popleft()
+            commands.append(command)
+            total += size
+        return make_relay_request(commands=commands)
 
     def _log_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -22,7 +22,7 @@ from proxy.config import Config
 from proxy.delivery import Client
 from proxy.errors import CloseCode, Refused
 from proxy.rooms import Room
-from proxy.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.session import Action, Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
 from proxy.upstream import Upstream
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,9 @@ _READ_FACTOR: Final = 4
 # How long a client that does not read is given to read why it was closed.
 _LINGER_SECONDS: Final = 5.0
 _REPLAY_PAGE: Final = 500
+# After so many halves of a heartbeat without a frame.
+_PING_AT: Final = 2
+_DEAD_AT: Final = 3
 
 
 class Connections:
@@ -57,7 +60,8 @@ class Connections:
             # Compressed, a small frame could be a very large one.
             compress=False,
             decode_text=False,
-            heartbeat=self.config.heartbeat_seconds,
+            # See `keep_alive`: a timer for each frame of each client is a lot.
+            autoping=False,
             max_msg_size=self.config.frame_bytes * _READ_FACTOR,
         )
         await socket.prepare(request)
@@ -73,6 +77,20 @@ class Connections:
             self.upstream.switchboard.close(connection)
             connection.end()
         return socket
+
+    async def keep_alive(self) -> None:
+        """Pings clients that are silent, and drops those that are dead, until cancelled.
+
+        A client is silent when nothing has come from it for a heartbeat, and dead
+        when nothing has come for another half.
+        """
+        while True:
+            await asyncio.sleep(self.config.heartbeat_seconds / 2)
+            self._check_pulses()
+
+    def _check_pulses(self) -> None:
+        for connection in tuple(self._open):
+            connection.check_pulse()
 
     async def drain(self) -> None:
         """Lets what was sent be confirmed, then closes each connection with 1001."""
@@ -104,6 +122,8 @@ class Connection(Client):
         self._transport = request.transport
         self._cut_off = False
         self._reading = True
+        self._busy = False
+        self._silent = 0
 
     def write(self, frame: bytes) -> None:
         """Queues a frame on the socket; cuts the client off if too much waits.
@@ -122,13 +142,23 @@ class Connection(Client):
     async def serve(self) -> None:
         """Handles the client's frames until the connection is closed."""
         async for frame in self._socket:
-            if not self._reading:
-                continue
+            self._silent = 0
             if frame.type is WSMsgType.TEXT:
-                action = self._session.receive(frame.data)
-            else:
-                action = self._session.receive_binary()
-            await self._handle(action)
+                await self._handle(self._session.receive(frame.data))
+            elif frame.type is WSMsgType.BINARY:
+                await self._handle(self._session.receive_binary())
+            elif frame.type is WSMsgType.PING:
+                self.write(frames.pong(frame.data))
+
+    def check_pulse(self) -> None:
+        """Notes that half a heartbeat has passed."""
+        # While a frame is handled the next one is not read, be it an answer to a ping.
+        self._silent = 0 if self._busy else self._silent + 1
+        if self._silent == _PING_AT:
+            self.write(frames.PING)
+        elif self._silent >= _DEAD_AT:
+            log.info("dead client dropped")
+            self._transport.abort()
 
     def stop_reading(self) -> None:
         """Handles no further frame."""
@@ -146,9 +176,16 @@ class Connection(Client):
         if self._transport.get_write_buffer_size():
             self._abort_later()
 
-    async def _handle(self, action: Send | EnterRoom | LeaveRoom | Ask | Refuse) -> None:
+    async def _handle(self, action: Action) -> None:
+        if not self._reading:
+            return
+        self._busy = True
         try:
-            await self._act(action)
+            if type(action) is Send:
+                await self._switchboard.calm()
+                self._switchboard.send(self, action.message, action.request_id)
+            else:
+                await self._act(action)
         except Refused as refused:
             self.write(frames.error(refused.error, action.request_id))
         except ClientConnectionResetError:
@@ -157,12 +194,11 @@ class Connection(Client):
             # The client gets a fixed text whatever this is, and goes on.
             log.exception("frame failed", action=type(action).__name__)
             self.write(frames.error(errors.internal(), action.request_id))
+        finally:
+            self._busy = False
 
-    async def _act(self, action: Send | EnterRoom | LeaveRoom | Ask | Refuse) -> None:
+    async def _act(self, action: Action) -> None:
         match action:
-            case Send(message, request_id):
-                await self._switchboard.calm()
-                self._switchboard.send(self, message, request_id)
             case EnterRoom(join, request_id):
                 await self._enter(join, request_id)
             case LeaveRoom(room_id, request_id):

@@ -6,8 +6,10 @@ import asyncio
 import resource
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, Generic, Self, TypeVar, cast
 
+import betterproto
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
 from grpclib.config import Configuration
@@ -168,22 +170,43 @@ class ChatCall(LiveCall[ChatStream, ChatStream]):
         return await self.hear()
 
 
+def sends(command: RelayCommand) -> bool:
+    """Whether a command sends a message."""
+    return betterproto.which_one_of(command, "command")[0] == "chat_message"
+
+
 class RelayCall(LiveCall[RelayRequest, RelayResponse]):
     """A `Relay` stream."""
 
     def __init__(self, stub: RelayServiceStub) -> None:
         super().__init__(stub.relay)
         self._events: list[RelayEvent] = []
+        self._sent: dict[int, ChatMessage] = {}
 
     def batch(self, *commands: RelayCommand) -> None:
         """Sends commands as one batch, and waits for nothing."""
+        self._sent.update((each.ref, each.chat_message) for each in commands if sends(each))
         self.put(RelayRequest(commands=list(commands)))
 
     async def event(self) -> RelayEvent:
-        """Returns the next event, of whichever batch."""
+        """Returns the next event, of whichever batch; what was stored, message by message."""
         while not self._events:
-            self._events = list((await self.receive()).events)
+            self._events = self.whole((await self.receive()).events)
         return self._events.pop(0)
+
+    def whole(self, events: Iterable[RelayEvent]) -> list[RelayEvent]:
+        """Completes the messages of which only the news came back, as a proxy does."""
+        return [whole for event in events for whole in self._whole(event)]
+
+    def _whole(self, event: RelayEvent) -> list[RelayEvent]:
+        if betterproto.which_one_of(event, "event")[0] != "stored":
+            return [event]
+        assert event.ref == 0
+        stored = event.stored
+        return [
+            RelayEvent(chat_message=replace(self._sent[ref], seq=seq, sent_at=stored.sent_at))
+            for ref, seq in zip(stored.refs, stored.seqs, strict=True)
+        ]
 
     async def events(self, number: int) -> list[RelayEvent]:
         """Returns the next events."""

@@ -475,8 +475,8 @@ class RelayEvent(betterproto.Message):
 
     ref: int = betterproto.uint64_field(1)
     """
-    The command that this answers. 0 on what every member of a room gets; the
-     proxy then knows its own message by (room_id, sender_id, id).
+    The command that this answers. 0 on what every member of a room gets; after
+     a reconnect the proxy knows its own message by (room_id, sender_id, id).
     """
 
     chat_message: "ChatMessage" = betterproto.message_field(2, group="event")
@@ -494,6 +494,28 @@ class RelayEvent(betterproto.Message):
 
     error: "Error" = betterproto.message_field(5, group="event")
     """The answer to a command that was refused."""
+
+    stored: "Stored" = betterproto.message_field(6, group="event")
+    """
+    Messages of this proxy were stored, in rooms that it is in. `ref` is 0.
+    """
+
+
+@dataclass(eq=False, repr=False)
+class Stored(betterproto.Message):
+    """
+    What became of messages that the proxy knows, for it sent them: the rest of
+     each does not travel back.
+    """
+
+    refs: List[int] = betterproto.uint64_field(1)
+    """The commands, in the order in which their messages were stored."""
+
+    seqs: List[int] = betterproto.uint32_field(2)
+    """The position of each message in its room."""
+
+    sent_at: datetime = betterproto.message_field(3)
+    """When all of them were stored."""
 
 
 class ChatServiceStub(betterproto.ServiceStub):

@@ -82,7 +82,7 @@ async def test_a_batch_is_handled_in_order(relay: RelayCall) -> None:
     )
     relay.end()
     responses, _ = await relay.rest()
-    events = [event for response in responses for event in response.events]
+    events = relay.whole(event for response in responses for event in response.events)
     assert [event.ref for event in events if event.ref in (1, 4, 6)] == [1, 4, 6]
     joined = [event.ref for event in events].index(6)
     heard = [event.chat_message for event in events[joined:] if event.ref == 0]
@@ -103,6 +103,36 @@ async def test_a_member_gets_its_own_messages_as_everyone_does(
         assert seqs(event.chat_message for event in events) == list(range(1, 11))
     relay.batch(leave(99))
     assert await heard_until(relay, 99) == []
+
+
+async def test_of_its_own_messages_only_the_news_comes_back(
+    relay: RelayCall, other: RelayCall
+) -> None:
+    relay.batch(join(1), join(2, "attic"))
+    await relay.events(2)
+    other.batch(join(1))
+    await other.event()
+    relay.batch(
+        send(7, message(key="a")), send(8, message("attic", key="b")), send(9, message(key="c"))
+    )
+    [event] = (await relay.receive()).events
+    assert (event.stored.refs, event.stored.seqs) == ([7, 8, 9], [1, 1, 2])
+    heard = await other.events(2)
+    assert {each.chat_message.sent_at for each in heard} == {event.stored.sent_at}
+
+
+async def test_news_keep_their_place_among_the_messages_of_others(
+    relay: RelayCall, other: RelayCall
+) -> None:
+    for each in (relay, other):
+        each.batch(join(1))
+        await each.event()
+    for ref in range(2, 102):
+        relay.batch(send(ref, message(key=str(ref))))
+        other.batch(send(ref, message(key=str(ref), sender_id="bob")))
+    for each in (relay, other):
+        events = await each.events(200)
+        assert seqs(event.chat_message for event in events) == list(range(1, 201))
 
 
 async def test_who_is_no_member_gets_an_answer(relay: RelayCall, other: RelayCall) -> None:
@@ -151,7 +181,7 @@ async def test_whoever_leaves_and_joins_meanwhile_is_told_of_each_message(
     relay.end()
     responses, status = await relay.rest()
     assert status is Status.OK
-    events = [event for response in responses for event in response.events]
+    events = relay.whole(event for response in responses for event in response.events)
     told = [event for event in events if event.ref == 0 or event.ref % 10 == 0]
     assert {event.ref for event in told} <= {0, *range(10, 1010, 10)}
     assert {event.chat_message.id for event in told} == {str(ref) for ref in range(10, 1010, 10)}
@@ -248,7 +278,7 @@ async def test_ending_ones_side_ends_the_stream_after_all_answers(relay: RelayCa
         relay.batch(send(ref, message(key=str(ref))))
     relay.end()
     responses, status = await relay.rest()
-    events = [event for response in responses for event in response.events]
+    events = relay.whole(event for response in responses for event in response.events)
     assert [event.ref for event in events] == list(range(1, 301))
     assert status is Status.OK
 

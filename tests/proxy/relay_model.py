@@ -22,6 +22,7 @@ from gen.chat import (
     Presence,
     RelayCommand,
     RelayEvent,
+    Stored,
 )
 from proxy.delivery import Client
 from tests.proxy.raw import split_frames
@@ -81,9 +82,10 @@ class Server:
         fresh = [self._store(message) for _, message, _ in sends]
         if stream is None:
             return
-        for (_, message, _), new in zip(sends, fresh, strict=True):
+        for (ref, message, _), new in zip(sends, fresh, strict=True):
             if new and message.room_id in stream.rooms:
-                stream.outbox.append(RelayEvent(chat_message=message))
+                stored = Stored(refs=[ref], seqs=[message.seq])
+                stream.outbox.append(RelayEvent(stored=stored))
         for (ref, message, token), new in zip(sends, fresh, strict=True):
             stayed = token is not None and stream.rooms.get(message.room_id) is token
             if not (new and stayed):

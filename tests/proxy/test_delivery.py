@@ -95,7 +95,7 @@ def model(
     send: Unconfirmed[Client] | None = None
     if arrival.sender is not None:
         sender = clients[arrival.sender]
-        send = Unconfirmed(1, ("", "", ""), sender, arrival.request_id, b"")
+        send = Unconfirmed(1, ("", "", ""), sender, arrival.request_id, 0, message)
     answered = delivery.add(room, message, send)
     if send is not None:
         assert answered is (send.client in room.members or send.client in room.replaying)

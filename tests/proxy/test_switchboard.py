@@ -62,9 +62,11 @@ class Chatting(RuleBasedStateMachine):
         self.requests = 0
         self.switchboard = Switchboard(CONFIG, self.put)
 
-    def put(self, command: bytes) -> None:
+    def put(self, command: RelayCommand, size: int) -> None:
+        data = codec.encode(RelayRequest(commands=[command]))
+        assert len(data) <= size
         if self.stream is not None:
-            self.stream.inbox += codec.decode(RelayRequest, command).commands
+            self.stream.inbox += codec.decode(RelayRequest, data).commands
 
     # What clients do.
 
@@ -231,9 +233,9 @@ class Asked:
     def __init__(self) -> None:
         self.commands: asyncio.Queue[RelayCommand] = asyncio.Queue()
 
-    def put(self, data: bytes) -> None:
-        for command in codec.decode(RelayRequest, data).commands:
-            self.commands.put_nowait(command)
+    def put(self, command: RelayCommand, _: int) -> None:
+        data = codec.encode(RelayRequest(commands=[command]))
+        self.commands.put_nowait(codec.decode(RelayRequest, data).commands[0])
 
     async def next(self, kind: str) -> RelayCommand:
         """Waits for the next command of a kind."""

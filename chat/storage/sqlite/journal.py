@@ -28,7 +28,7 @@ from gen.chat_codec import make_chat_message
 
 # How many bytes of JSON are folded together: the more, the fewer pages are written
 # for each message, and the more memory they take until then.
-FOLD_BYTES: Final = 1024 * 1024
+FOLD_BYTES: Final = 2 * 1024 * 1024
 # With so many times more in the journal, nothing is stored before something was folded.
 _FULL: Final = 8
 # How many messages are folded in one transaction: what comes meanwhile has to wait.
@@ -48,13 +48,13 @@ FROM json_each(?) AS new CROSS JOIN rooms CROSS JOIN messages
 WHERE room_id = new.value ->> 0 AND position >> 32 = room
   AND sender_id = new.value ->> 1 AND messages.id = new.value ->> 2
 """
-_FOLD: Final = """
-INSERT INTO messages SELECT row ->> 0, row ->> 1, row ->> 2, row ->> 3, row ->> 4
-FROM (SELECT value AS row FROM {source}) WHERE true ORDER BY 1
+_FOLD: Final = "INSERT INTO messages VALUES {rows} ON CONFLICT (position) DO NOTHING"
+_FOLD_JOURNAL: Final = """
+INSERT INTO messages
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+FROM journal, json_each(batch) WHERE true ORDER BY 1
 ON CONFLICT (position) DO NOTHING
 """
-_FOLD_SLICE: Final = _FOLD.format(source="json_each(?)")
-_FOLD_JOURNAL: Final = _FOLD.format(source="journal, json_each(batch)")
 _NEWEST: Final = """
 SELECT coalesce(
     (SELECT position FROM messages WHERE position BETWEEN room << 32 AND room << 32 | 0xffffffff
@@ -227,7 +227,10 @@ class Journal:
         rows = fold.rows[fold.done : fold.done + _SLICE]
         more = fold.done + len(rows) < len(fold.rows)
         with self._connection:
-            self._connection.execute(_FOLD_SLICE, (orjson.dumps(rows).decode(),))
+            self._connection.execute(
+                _FOLD.format(rows=",".join(["(?,?,?,?,?)"] * len(rows))),
+                [value for row in rows for value in row],
+            )
             if not more:
                 self._connection.execute("DELETE FROM journal WHERE nth <= ?", (fold.last,))
         fold.done += len(rows)

@@ -82,6 +82,9 @@ CREATE VIEW history AS
 
 MIGRATIONS: Final = (_V1, _V2)
 
+# How much of the tables and indexes the writer keeps in memory.
+_CACHE_KIB: Final = 8192
+
 # "chat" in ASCII: lets `file` and this module tell the database from another's.
 APPLICATION_ID: Final = 0x63686174
 
@@ -101,6 +104,7 @@ def open_writer(path: str) -> apsw.Connection:
         # FULL: in WAL mode a commit is on disk before it returns.
         connection.pragma("journal_mode", "WAL")
         connection.pragma("synchronous", "FULL")
+        connection.pragma("cache_size", -_CACHE_KIB)
         with connection:
             _migrate(connection)
     except BaseException:
