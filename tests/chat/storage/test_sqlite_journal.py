@@ -1,0 +1,139 @@
+"""The journal: what a commit appends, and how it gets into the table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import apsw
+import pytest
+from structlog.testing import capture_logs
+
+from chat.storage.base import Range
+from chat.storage.sqlite import SqliteStore
+from tests.chat.storage.filler import COMMIT, ROOMS, fill, unheard
+from tests.support import eventually, message, no_file_grows_past, seqs
+
+EVERYTHING = Range(1 << 20, after_seq=0)
+
+
+async def open_store(path: Path, fold_bytes: int) -> SqliteStore:
+    return await SqliteStore.open(str(path), unheard, 1 << 20, fold_bytes)
+
+
+def rows(path: Path, table: str) -> int:
+    """How many rows there are, for whoever opens the file."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        number = connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608 - no input
+    finally:
+        connection.close()
+    assert isinstance(number, int)
+    return number
+
+
+def file_size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def fill_and_kill(path: Path, fold_bytes: int, number: int) -> int:
+    """Lets a process store messages and kills it; returns how many it confirmed."""
+    command = [sys.executable, "-m", "tests.chat.storage.filler", str(path), str(fold_bytes)]
+    confirmed = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+        assert process.stdout is not None
+        for line in process.stdout:
+            confirmed = int(line)
+            if confirmed >= number:
+                process.kill()
+    return confirmed
+
+
+async def check(store: SqliteStore, number: int) -> None:
+    """Each message must be there, once and in its place, with at most one commit more."""
+    heads = [await store.head(f"room {room}") for room in range(ROOMS)]
+    assert sum(heads) in (number, number + COMMIT)
+    for room, head in enumerate(heads):
+        page = await store.history(f"room {room}", EVERYTHING)
+        assert seqs(page.messages) == list(range(1, head + 1))
+        assert [each.id for each in page.messages] == [str(room + ROOMS * n) for n in range(head)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data" / "chat.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    """A store that folds nothing by itself."""
+    store = await open_store(path, 1 << 30)
+    yield store
+    await store.close()
+
+
+async def test_what_is_new_is_in_the_journal_only(store: SqliteStore, path: Path) -> None:
+    await fill(store, 0, 100)
+    assert rows(path, "journal") == 10
+    assert rows(path, "messages") == 0
+    assert rows(path, "history") == 100
+    await check(store, 100)
+
+
+async def test_a_close_folds_all_of_it(path: Path) -> None:
+    store = await open_store(path, 1 << 30)
+    await fill(store, 0, 1000)
+    await store.close()
+    assert rows(path, "journal") == 0
+    assert rows(path, "messages") == rows(path, "history") == 1000
+
+
+async def test_an_idle_store_folds_what_is_enough(path: Path) -> None:
+    store = await open_store(path, 50_000)
+    await fill(store, 0, 1000)
+    await eventually(lambda: rows(path, "messages") >= 128)
+    await check(store, 1000)
+    await store.close()
+
+
+async def test_a_killed_server_leaves_a_journal_that_is_folded_at_the_next_start(
+    path: Path,
+) -> None:
+    confirmed = fill_and_kill(path, 1 << 30, 500)
+    assert rows(path, "messages") == 0
+    store = await open_store(path, 1 << 30)
+    assert rows(path, "journal") == 0
+    await check(store, confirmed)
+    repeated, fresh = await store.append([message("room 0", key="0"), message("room 0", key="x")])
+    assert (repeated.fresh, repeated.message.seq) == (False, 1)
+    assert fresh.fresh
+    await store.close()
+
+
+@pytest.mark.parametrize("number", [400, 530, 660, 790, 920, 1050])
+async def test_a_server_killed_while_it_folds_loses_nothing(path: Path, number: int) -> None:
+    confirmed = fill_and_kill(path, 20_000, number)
+    store = await open_store(path, 1 << 30)
+    await check(store, confirmed)
+    await store.close()
+
+
+async def test_a_disk_that_is_full_for_the_fold_alone_loses_nothing(path: Path) -> None:
+    store = await open_store(path, 1 << 30)
+    await fill(store, 0, 1000)
+    await store.close()
+    size = file_size(path)
+    store = await open_store(path, 1 << 30)
+    await fill(store, 1000, 1000)
+    # The write-ahead log may not grow, and so nothing can be folded.
+    log = file_size(path.with_name(f"{path.name}-wal"))
+    with no_file_grows_past(max(log, size)), capture_logs() as logs:
+        await store.close()
+    assert [line["event"] for line in logs] == ["journal not folded"]
+    assert rows(path, "history") == 2000
+    store = await open_store(path, 1 << 30)
+    await check(store, 2000)
+    await store.close()
