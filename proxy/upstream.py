@@ -209,6 +209,8 @@ class Upstream:
     async def _write(self, stream: _Relay) -> None:
         while True:
             await self._queued.wait()
+            # One more turn of the loop brings what arrived together with the first.
+            await asyncio.sleep(0)
             self._queued.clear()
             while self._queue:
                 await stream.send_message(self._take_batch())
