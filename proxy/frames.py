@@ -39,7 +39,7 @@ def text_frame(payload: bytes) -> bytes:
     if size < 126:
         return bytes((_FIN_TEXT, size)) + payload
     if size < 1 << 16:
-        return struct.pack("!BBH", _FIN_TEXT, 126, size) + payload
+        return bytes((_FIN_TEXT, 126, size >> 8, size & 0xFF)) + payload
     return struct.pack("!BBQ", _FIN_TEXT, 127, size) + payload
 
 

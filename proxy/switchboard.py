@@ -79,13 +79,17 @@ class Switchboard:
 
     # What clients do.
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether `calm` would return at once."""
+        return self._calm.is_set()
+
     async def calm(self) -> None:
         """Waits while the server is slow to confirm: backpressure for senders.
 
         While the server is away it does not wait: `send` refuses, past a bound.
         """
-        if not self._calm.is_set():
-            await self._calm.wait()
+        await self._calm.wait()
 
     def send(self, client: Client, message: ChatMessage, request_id: str | None) -> None:
         """Sends a message, and puts the client into its room.
@@ -96,8 +100,12 @@ class Switchboard:
         if not self._holding or self._outstanding.size > self._config.hold_bytes:
             raise Refused(errors.unavailable())
         fields = codec.fields_of(message)
-        self._speak_for(client, fields["sender_id"])
-        self._enter(client, fields["room_id"])
+        if fields["sender_id"] not in client.users:
+            self._speak_for(client, fields["sender_id"])
+        if fields["room_id"] not in client.rooms:
+            # The server answers the join before anything of the room comes, so
+            # the client may be a member already.
+            self.admit(client, self._room(fields["room_id"]))
         ref = next(self._refs)
         size = _size(fields)
         self._outstanding.add(ref, message, client, request_id, size)
@@ -301,12 +309,6 @@ class Switchboard:
 
     # Helpers.
 
-    def _enter(self, client: Client, room_id: str) -> None:
-        if room_id not in client.rooms:
-            # The server answers the join before anything of the room comes, so
-            # the client may be a member already.
-            self.admit(client, self._room(room_id))
-
     def _room(self, room_id: str) -> Room[Client]:
         room = self._rooms.get(room_id)
         if room is None:
@@ -329,9 +331,8 @@ class Switchboard:
 
     def _speak_for(self, client: Client, user_id: str) -> None:
         # The server takes a message as a sign of presence; only the end is told.
-        if user_id not in client.users:
-            client.users.add(user_id)
-            self._users[user_id] += 1
+        client.users.add(user_id)
+        self._users[user_id] += 1
 
     def _tell_presence(self, user_id: str, *, active: bool) -> None:
         presence = Presence(user_id, active)

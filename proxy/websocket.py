@@ -33,6 +33,7 @@ _READ_FACTOR: Final = 4
 # How long a client that does not read is given to read why it was closed.
 _LINGER_SECONDS: Final = 5.0
 _REPLAY_PAGE: Final = 500
+_ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 # After so many halves of a heartbeat without a frame.
 _PING_AT: Final = 2
 _DEAD_AT: Final = 3
@@ -141,14 +142,19 @@ class Connection(Client):
 
     async def serve(self) -> None:
         """Handles the client's frames until the connection is closed."""
-        async for frame in self._socket:
+        receive = self._socket.receive
+        while (kind := (frame := await receive()).type) not in _ENDS:
             self._silent = 0
-            if frame.type is WSMsgType.TEXT:
-                await self._handle(self._session.receive(frame.data))
-            elif frame.type is WSMsgType.BINARY:
-                await self._handle(self._session.receive_binary())
-            elif frame.type is WSMsgType.PING:
+            if kind is WSMsgType.TEXT and self._reading:
+                action = self._session.receive(frame.data)
+                if type(action) is Send and self._switchboard.is_calm:
+                    self._send(action)
+                else:
+                    await self._handle(action)
+            elif kind is WSMsgType.PING:
                 self.write(frames.pong(frame.data))
+            elif kind is WSMsgType.BINARY:
+                await self._handle(self._session.receive_binary())
 
     def check_pulse(self) -> None:
         """Notes that half a heartbeat has passed."""
@@ -176,29 +182,40 @@ class Connection(Client):
         if self._transport.get_write_buffer_size():
             self._abort_later()
 
+    def _send(self, action: Send) -> None:
+        try:
+            self._switchboard.send(self, action.message, action.request_id)
+        except Refused as refused:
+            self.write(frames.error(refused.error, action.request_id))
+        except Exception:
+            log.exception("frame failed", action="Send")
+            self._fail(action)
+
     async def _handle(self, action: Action) -> None:
         if not self._reading:
             return
         self._busy = True
         try:
-            if type(action) is Send:
-                await self._switchboard.calm()
-                self._switchboard.send(self, action.message, action.request_id)
-            else:
-                await self._act(action)
+            await self._act(action)
         except Refused as refused:
             self.write(frames.error(refused.error, action.request_id))
         except ClientConnectionResetError:
             log.debug("client gone")
         except Exception:
-            # The client gets a fixed text whatever this is, and goes on.
             log.exception("frame failed", action=type(action).__name__)
-            self.write(frames.error(errors.internal(), action.request_id))
+            self._fail(action)
         finally:
             self._busy = False
 
+    def _fail(self, action: Action) -> None:
+        """Answers with a fixed text, whatever went wrong; the connection goes on."""
+        self.write(frames.error(errors.internal(), action.request_id))
+
     async def _act(self, action: Action) -> None:
         match action:
+            case Send():
+                await self._switchboard.calm()
+                self._send(action)
             case EnterRoom(join, request_id):
                 await self._enter(join, request_id)
             case LeaveRoom(room_id, request_id):
@@ -244,7 +261,7 @@ class Connection(Client):
                 if room.epoch != epoch or not page:
                     return False
                 for message in page:
-                    await self._send(message, sent.get(message.seq))
+                    await self._write_out(message, sent.get(message.seq))
                 cursor = page[-1].seq
         finally:
             del room.replaying[self]
@@ -265,7 +282,7 @@ class Connection(Client):
         messages: list[ChatMessage] = response.messages
         return messages
 
-    async def _send(self, message: ChatMessage, request_id: str | None) -> None:
+    async def _write_out(self, message: ChatMessage, request_id: str | None) -> None:
         """Writes a message, and waits while the socket is full.
 
         Raises:
