@@ -33,6 +33,9 @@ from gen.chat_codec import make_relay_event, make_relay_response, make_stored
 
 PATH: Final = "/chat.RelayService/Relay"
 
+# How much text is stored together: all of it may be for one room, whose readers get it
+# at once and are cut off if it is more than may wait for them.
+_STORE_CHARACTERS: Final = 64 * 1024
 # How many confirmations are one event at most: what waits beside the mailbox.
 _MOST_CONFIRMED: Final = 1000
 
@@ -88,11 +91,15 @@ class RelayConnection(Conversation):
             request: as the codec decoded it.
         """
         sends: list[_Send] = []
+        size = 0
         for command in request.commands:
             payload = codec.member_of(command, "command")
             try:
                 if type(payload) is ChatMessage:
                     sends.append(self._check(codec.fields_of(command)["ref"], payload))
+                    size += len(codec.fields_of(payload)["content"])
+                    if size > _STORE_CHARACTERS:
+                        sends, size = self._store(sends), 0
                 else:
                     sends = self._store(sends)
                     await self._dispatch(command, payload)

@@ -135,6 +135,20 @@ async def test_news_keep_their_place_among_the_messages_of_others(
         assert seqs(event.chat_message for event in events) == list(range(1, 201))
 
 
+async def test_a_large_batch_cuts_off_no_one_who_reads(
+    relay: RelayCall, stub: ChatServiceStub, chat_config: chat.Config
+) -> None:
+    """What one batch brings a room is more than may wait for a reader."""
+    content = "x" * 16_000
+    number = 2 * chat_config.mailbox_bytes // len(content)
+    async with ChatCall(stub) as reader:
+        await reader.enter("room")
+        relay.batch(
+            *(send(ref, message(content=content, key=str(ref))) for ref in range(1, number))
+        )
+        assert seqs(await reader.hear_many(number - 1)) == list(range(1, number))
+
+
 async def test_who_is_no_member_gets_an_answer(relay: RelayCall, other: RelayCall) -> None:
     other.batch(join(1))
     await other.event()
