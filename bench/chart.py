@@ -104,7 +104,7 @@ class _Canvas:
         value = f"{row[key]:,.0f}" if row[key] >= 100 else f"{row[key]:.1f}"
         ratio = row.get(f"{key}_to_node")
         if ratio is not None and row["target"] != "node":
-            value += f" ({ratio:.2f} x)"
+            value += f" ({ratio:.2f} x)" if ratio < 10 else f" ({ratio:.0f} x)"
         self.text(left + width + 6, top + 12, value, "value")
 
     def finish(self, height: int) -> str:
