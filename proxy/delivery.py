@@ -48,7 +48,7 @@ class Delivery:
         if send is None:
             return True
         if send.client in room.replaying:
-            room.replaying[send.client][message.seq] = send.request_id
+            room.replaying[send.client][message.seq] = message, send.request_id
             return True
         if send.client not in room.members:
             return False

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from gen.chat import Error, Join, Joined
+from gen.chat import ChatMessage, Error, Join, Joined
 
 Client = TypeVar("Client")
 
@@ -28,9 +28,10 @@ class Room(Generic[Client]):
         live: whether the server has answered it.
         epoch: the epoch of its history, empty before it was first live.
         last_seq: the position that was last delivered.
-        members: who gets the next message.
-        replaying: who is about to enter, and the request ids of messages that
-            they sent and will find in the replay, by position.
+        members: who gets the next message; and the reference of the send that put
+            it in, or 0 if it joined.
+        replaying: who is about to enter, and the messages that they sent and are
+            going to find in the replay, with their request ids, by position.
         pins: how many clients are about to enter.
         ready: ends with `None` once the room is live, or with why it cannot be.
     """
@@ -53,8 +54,8 @@ class Room(Generic[Client]):
         self.live = False
         self.epoch = ""
         self.last_seq = 0
-        self.members: dict[Client, None] = {}
-        self.replaying: dict[Client, dict[int, str | None]] = {}
+        self.members: dict[Client, int] = {}
+        self.replaying: dict[Client, dict[int, tuple[ChatMessage, str | None]]] = {}
         self.pins = 0
         self.ready: asyncio.Future[Error | None] = asyncio.get_running_loop().create_future()
 

@@ -102,11 +102,11 @@ class Switchboard:
         fields = codec.fields_of(message)
         if fields["sender_id"] not in client.users:
             self._speak_for(client, fields["sender_id"])
+        ref = next(self._refs)
         if fields["room_id"] not in client.rooms:
             # The server answers the join before anything of the room comes, so
             # the client may be a member already.
-            self.admit(client, self._room(fields["room_id"]))
-        ref = next(self._refs)
+            self.admit(client, self._room(fields["room_id"]), ref)
         size = _size(fields)
         self._outstanding.add(ref, message, client, request_id, size)
         self._confirmed.clear()
@@ -161,10 +161,16 @@ class Switchboard:
             room.pins -= 1
             self._give_up_if_unused(room)
 
-    def admit(self, client: Client, room: Room[Client]) -> None:
-        """Puts a client into a room: it gets what comes after `Room.last_seq`."""
+    def admit(self, client: Client, room: Room[Client], ref: int = 0) -> None:
+        """Puts a client into a room: it gets what comes after `Room.last_seq`.
+
+        Args:
+            client: who enters.
+            room: where.
+            ref: the reference of the send that puts it there, if one does.
+        """
         client.rooms.add(room.room_id)
-        room.members[client] = None
+        room.members[client] = ref
 
     async def settled(self, timeout: float) -> bool:
         """Waits until all that was sent is confirmed.
@@ -291,11 +297,25 @@ class Switchboard:
         send = self._settle_ref(ref)
         if send is not None:
             send.client.write(frames.error(error, send.request_id))
+            if not error.retryable:
+                self._undo_entry(send)
             return
         for room in self._rooms:
             if room.join_ref == ref:
                 self._room_refused(room, error)
                 return
+
+    def _undo_entry(self, refused: Unconfirmed[Client]) -> None:
+        """Takes a client out of a room again into which only a refused message put it."""
+        room_id, client = refused.key[0], refused.client
+        room = self._rooms.get(room_id)
+        if room is None or room.members.get(client) != refused.ref:
+            return
+        for send in self._outstanding:
+            if send.client is client and send.key[0] == room_id:
+                room.members[client] = send.ref  # now this one does
+                return
+        self.leave(client, room_id)
 
     def _room_refused(self, room: Room[Client], error: Error) -> None:
         room.refused(error)

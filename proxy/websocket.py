@@ -253,18 +253,33 @@ class Connection(Client):
         Returns:
             Whether all of it was there and could be read.
         """
-        cursor, epoch = join.after_seq or 0, room.epoch
-        sent = room.replaying[self] = {}
+        own = room.replaying[self] = {}
         try:
-            while cursor < room.last_seq and not self._gone():
-                page = await self._page(room, cursor)
-                if room.epoch != epoch or not page:
-                    return False
-                for message in page:
-                    await self._write_out(message, sent.get(message.seq))
-                cursor = page[-1].seq
+            whole = await self._replay_pages(room, join.after_seq or 0, own)
         finally:
             del room.replaying[self]
+        # What it sent meanwhile and the replay did not come to is answered all the same.
+        for message, request_id in own.values():
+            self.write(frames.message(message, request_id))
+        return whole
+
+    async def _replay_pages(
+        self, room: Room[Client], cursor: int, own: dict[int, tuple[ChatMessage, str | None]]
+    ) -> bool:
+        epoch = room.epoch
+        while cursor < room.last_seq and not self._gone():
+            page = await self._page(room, cursor)
+            if room.epoch != epoch or not page:
+                return False
+            for message in page:
+                sent, request_id = own.get(message.seq, (None, None))
+                # In another epoch, another message has this place.
+                if sent is not None and sent.id == message.id:
+                    del own[message.seq]
+                else:
+                    request_id = None
+                await self._write_out(message, request_id)
+            cursor = page[-1].seq
         return room.epoch == epoch
 
     async def _page(self, room: Room[Client], cursor: int) -> list[ChatMessage]:

@@ -62,7 +62,7 @@ async def test_each_member_gets_all_of_its_rooms_and_its_own_answers() -> None:
         clients = [Recorder() for _ in range(4)]
         rooms: list[Room[Client]] = [Room(room_id) for room_id in ROOMS]
         for room, inside, entering in zip(rooms, members, replaying, strict=True):
-            room.members = {clients[index]: None for index in sorted(inside - entering)}
+            room.members = {clients[index]: 0 for index in sorted(inside - entering)}
             room.replaying = {clients[index]: {} for index in entering}
         expected: list[list[list[Frame]]] = [[[], []] for _ in clients]
         delivery = Delivery()
@@ -100,7 +100,7 @@ def model(
     if send is not None:
         assert answered is (send.client in room.members or send.client in room.replaying)
         if send.client in room.replaying:
-            assert room.replaying[send.client][message.seq] == arrival.request_id
+            assert room.replaying[send.client][message.seq] == (message, arrival.request_id)
     shared = split_frames(frames.message(message))[0].json()
     for index, client in enumerate(clients):
         if client in room.members:
@@ -111,7 +111,7 @@ def model(
 
 async def test_a_batch_is_written_once() -> None:
     client, room = Recorder(), Room[Client]("lobby")
-    room.members[client] = None
+    room.members[client] = 0
     delivery = Delivery()
     for seq in (1, 2):
         delivery.add(room, ChatMessage(room_id="lobby", seq=seq), None)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import closing
+
+from aiohttp import WSMsgType
 
 import chat
 import proxy
@@ -31,7 +34,7 @@ from tests.proxy.pauses import (
     talk,
     unready,
 )
-from tests.proxy.raw import RawClient
+from tests.proxy.raw import RawClient, masked
 
 
 async def write(stub: ChatServiceStub, text: str) -> None:
@@ -114,6 +117,36 @@ async def test_a_replay_that_cannot_be_finished_is_said(
                 await linked(sender)
                 await write(stub, "live")
                 assert contents([await client.read_json()]) == ["live"]
+
+
+async def test_what_a_given_up_replay_did_not_come_to_is_answered_all_the_same(
+    chat_server: chat.RunningServer,
+) -> None:
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS)
+        async with serve_http(config) as http:
+            [sender] = await members(http, 1)
+            for _ in range(600):
+                await sender.say("lobby", "x" * 16_000)
+            await sender.take(600)
+            with closing(await RawClient.connect(http)) as client:
+                # Its answer is to be found at the end of the replay that it asks for next.
+                said = {"chat_message": message("lobby", "mine"), "request_id": "mine"}
+                asked = {"join": {"room_id": "lobby", "after_seq": 0}}
+                await client.send_bytes(
+                    b"".join(
+                        masked(WSMsgType.TEXT, json.dumps(each).encode()) for each in (said, asked)
+                    )
+                )
+                assert contents(await sender.take(1)) == ["mine"]
+                link.cut()
+                await unready(http)
+                frames = [await client.read_json()]
+                while frames[-1].get("joined", {}).get("recovered") is not False:
+                    frames.append(await client.read_json())
+                answers = [frame for frame in frames if frame.get("request_id") == "mine"]
+                assert seqs(answers) == [601]
+                link.restore()
 
 
 async def test_a_link_that_falls_silent_is_given_up(chat_server: chat.RunningServer) -> None:

@@ -170,6 +170,37 @@ async def test_a_refused_room_does_not_count(proxy_config: proxy.Config) -> None
         assert "joined" in await client.ask(join={"room_id": "one"})
 
 
+async def test_a_refused_message_puts_nobody_into_its_room(connect: Connect) -> None:
+    client, other = await connect(), await connect()
+    refused = await client.ask(chat_message=message("lobby", content=""))
+    assert refused["error"]["code"] == "INVALID_ARGUMENT"
+    await other.ask(chat_message=message("lobby", "for members"))
+    assert await client.barrier() == []
+
+
+async def test_a_message_behind_a_refused_one_puts_its_sender_into_the_room(
+    connect: Connect,
+) -> None:
+    client, other = await connect(), await connect()
+    await client.send(chat_message=message("lobby", content=""))
+    await client.send(chat_message=message("lobby", "in order"))
+    refused, mine = await client.take(2)
+    assert "error" in refused
+    assert contents([mine]) == ["in order"]
+    await other.ask(chat_message=message("lobby", "for members"))
+    assert contents(await client.take(1)) == ["for members"]
+
+
+async def test_a_refused_message_puts_no_member_out(connect: Connect) -> None:
+    client, other = await connect(), await connect()
+    await client.send(chat_message=message("lobby", content=""))
+    await client.send(join={"room_id": "lobby"})
+    await client.take(2)
+    assert "error" in await client.ask(chat_message=message("lobby", content=""))
+    await other.ask(chat_message=message("lobby", "for members"))
+    assert contents(await client.take(1)) == ["for members"]
+
+
 async def test_compression_is_not_negotiated(http: Http) -> None:
     socket = await http.ws_connect("/", compress=15)
     assert socket.compress == 0
