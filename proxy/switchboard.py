@@ -34,8 +34,9 @@ from proxy import errors, frames
 from proxy.config import Config
 from proxy.delivery import Client, Delivery
 from proxy.errors import Refused
-from proxy.outstanding import Outstanding, Unconfirmed
+from proxy.outstanding import Unconfirmed
 from proxy.rooms import Room, Rooms
+from proxy.sends import Sends
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,9 @@ class Switchboard:
         config: the settings.
         put: queues a command for the server; it is told how many bytes that takes at
             most. While there is no link, it may be dropped: `connected` asks again.
+
+    Attributes:
+        sends: what is not confirmed yet.
     """
 
     def __init__(self, config: Config, put: Callable[[RelayCommand, int], None]) -> None:
@@ -66,30 +70,11 @@ class Switchboard:
         self._put = put
         self._refs = count(1)
         self._rooms: Rooms[Client] = Rooms()
-        self._outstanding: Outstanding[Client] = Outstanding()
         self._users: Counter[str] = Counter()
-        self._confirmed = asyncio.Event()
-        self._confirmed.set()
-        self._calm = asyncio.Event()
-        self._calm.set()
         self._linked = False
-        self._holding = True
-        self._given_up: asyncio.TimerHandle | None = None
-        self._start_hold()
+        self.sends = Sends(config, self._give_up)
 
     # What clients do.
-
-    @property
-    def is_calm(self) -> bool:
-        """Whether `calm` would return at once."""
-        return self._calm.is_set()
-
-    async def calm(self) -> None:
-        """Waits while the server is slow to confirm: backpressure for senders.
-
-        While the server is away it does not wait: `send` refuses, past a bound.
-        """
-        await self._calm.wait()
 
     def send(self, client: Client, message: ChatMessage, request_id: str | None) -> None:
         """Sends a message, and puts the client into its room.
@@ -97,8 +82,7 @@ class Switchboard:
         Raises:
             Refused: the server is away, and no more is held for it.
         """
-        if not self._holding or self._outstanding.size > self._config.hold_bytes:
-            raise Refused(errors.unavailable())
+        self.sends.check()
         fields = codec.fields_of(message)
         if fields["sender_id"] not in client.users:
             self._speak_for(client, fields["sender_id"])
@@ -108,10 +92,7 @@ class Switchboard:
             # the client may be a member already.
             self.admit(client, self._room(fields["room_id"]), ref)
         size = _size(fields)
-        self._outstanding.add(ref, message, client, request_id, size)
-        self._confirmed.clear()
-        if self._linked and self._outstanding.size > self._config.hold_bytes // 2:
-            self._calm.clear()
+        self.sends.add(ref, message, client, request_id, size)
         self._put(make_relay_command(ref=ref, chat_message=message), size)
 
     def leave(self, client: Client, room_id: str) -> None:
@@ -172,34 +153,18 @@ class Switchboard:
         client.rooms.add(room.room_id)
         room.members[client] = ref
 
-    async def settled(self, timeout: float) -> bool:
-        """Waits until all that was sent is confirmed.
-
-        Args:
-            timeout: how long at most, in seconds.
-
-        Returns:
-            Whether that was long enough.
-        """
-        try:
-            async with asyncio.timeout(timeout):
-                await self._confirmed.wait()
-        except TimeoutError:
-            return False
-        return True
-
     # What the server tells.
 
     def connected(self) -> None:
         """A new stream: asks for the rooms again, and sends what was not confirmed."""
         self._linked = True
-        self._end_hold()
+        self.sends.connected()
         for user_id in self._users:
             self._tell_presence(user_id, active=True)
         for room in self._rooms:
             self._subscribe(room)
         senders = set()
-        for send in self._outstanding:
+        for send in self.sends:
             self._put(make_relay_command(ref=send.ref, chat_message=send.message), send.size)
             senders.add(send.key[1])
         # The server takes a message as a sign of presence, also of who left meanwhile.
@@ -209,10 +174,9 @@ class Switchboard:
     def disconnected(self) -> None:
         """The stream is gone: holds what clients send until it is back."""
         self._linked = False
-        self._calm.set()
         for room in self._rooms:
             room.joining(0)
-        self._start_hold()
+        self.sends.disconnected()
 
     def receive(self, batch: RelayResponse) -> None:
         """Handles what came in one batch, and writes it to the clients.
@@ -238,7 +202,7 @@ class Switchboard:
             if ref:
                 # It must not overtake what came before it.
                 delivery.write()
-                self._answer(self._settle_ref(ref), payload)
+                self._answer(self.sends.settle_ref(ref), payload)
             else:
                 self._arrived(payload, delivery)
         elif type(payload) is Stored:
@@ -254,19 +218,16 @@ class Switchboard:
         """Completes own messages, which did not have to come back whole."""
         found = codec.fields_of(stored)
         for ref, seq in zip(found["refs"], found["seqs"], strict=True):
-            send = self._outstanding.settle_ref(ref)
+            send = self.sends.settle_ref(ref)
             if send is None:
                 raise GapError(f"the message of command {ref} is not known")
             fields = codec.fields_of(send.message)
             fields["seq"] = seq
             fields["sent_at"] = found["sent_at"]
             self._deliver(send.message, send, delivery)
-        self._note_settled()
 
     def _arrived(self, message: ChatMessage, delivery: Delivery) -> None:
-        send = self._outstanding.settle(message)
-        self._note_settled()
-        self._deliver(message, send, delivery)
+        self._deliver(message, self.sends.settle(message), delivery)
 
     def _deliver(
         self, message: ChatMessage, send: Unconfirmed[Client] | None, delivery: Delivery
@@ -294,7 +255,7 @@ class Switchboard:
                 client.write(frame)
 
     def _refused(self, ref: int, error: Error) -> None:
-        send = self._settle_ref(ref)
+        send = self.sends.settle_ref(ref)
         if send is not None:
             send.client.write(frames.error(error, send.request_id))
             if not error.retryable:
@@ -311,7 +272,7 @@ class Switchboard:
         room = self._rooms.get(room_id)
         if room is None or room.members.get(client) != refused.ref:
             return
-        for send in self._outstanding:
+        for send in self.sends:
             if send.client is client and send.key[0] == room_id:
                 room.members[client] = send.ref  # now this one does
                 return
@@ -358,38 +319,12 @@ class Switchboard:
         presence = Presence(user_id, active)
         self._put(RelayCommand(ref=next(self._refs), presence=presence), _SMALL)
 
-    def _settle_ref(self, ref: int) -> Unconfirmed[Client] | None:
-        send = self._outstanding.settle_ref(ref)
-        self._note_settled()
-        return send
-
-    def _note_settled(self) -> None:
-        if not self._outstanding:
-            self._confirmed.set()
-        if self._outstanding.size <= self._config.hold_bytes // 2:
-            self._calm.set()
-
     def _answer(self, send: Unconfirmed[Client] | None, message: ChatMessage) -> None:
         if send is not None:
             send.client.write(frames.message(message, send.request_id))
 
-    def _start_hold(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._given_up is None:
-            self._given_up = loop.call_later(self._config.hold_seconds, self._stop_hold)
-
-    def _end_hold(self) -> None:
-        self._holding = True
-        if self._given_up is not None:
-            self._given_up.cancel()
-            self._given_up = None
-
-    def _stop_hold(self) -> None:
-        """The server stays away: answers what was held, and holds no more."""
-        self._holding = False
-        for send in self._outstanding:
-            self._settle_ref(send.ref)
-            send.client.write(frames.error(errors.unavailable(), send.request_id))
+    def _give_up(self, send: Unconfirmed[Client]) -> None:
+        send.client.write(frames.error(errors.unavailable(), send.request_id))
 
 
 def _size(fields: dict[str, Any]) -> int:

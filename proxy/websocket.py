@@ -98,7 +98,7 @@ class Connections:
         self._draining = True
         for connection in self._open:
             connection.stop_reading()
-        if not await self.upstream.switchboard.settled(self.config.drain_seconds):
+        if not await self.upstream.switchboard.sends.all_settled(self.config.drain_seconds):
             log.warning("unconfirmed sends given up", after_seconds=self.config.drain_seconds)
         await asyncio.gather(*(connection.go_away() for connection in tuple(self._open)))
 
@@ -147,7 +147,7 @@ class Connection(Client):
             self._silent = 0
             if kind is WSMsgType.TEXT and self._reading:
                 action = self._session.receive(frame.data)
-                if type(action) is Send and self._switchboard.is_calm:
+                if type(action) is Send and self._switchboard.sends.is_calm:
                     self._send(action)
                 else:
                     await self._handle(action)
@@ -214,7 +214,7 @@ class Connection(Client):
     async def _act(self, action: Action) -> None:
         match action:
             case Send():
-                await self._switchboard.calm()
+                await self._switchboard.sends.calm()
                 self._send(action)
             case EnterRoom(join, request_id):
                 await self._enter(join, request_id)

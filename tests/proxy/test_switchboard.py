@@ -309,10 +309,10 @@ async def test_senders_wait_while_the_server_is_slow(
     switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()
-    await switchboard.calm()
+    await switchboard.sends.calm()
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
     switchboard.send(client, message, "mine")
-    waiting = asyncio.create_task(switchboard.calm())
+    waiting = asyncio.create_task(switchboard.sends.calm())
     await asyncio.sleep(0)
     assert not waiting.done()
     sent = await asked.next("chat_message")
@@ -325,7 +325,7 @@ async def test_senders_wait_while_the_server_is_slow(
 async def test_nobody_waits_for_a_server_that_is_away(switchboard: Switchboard) -> None:
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
     switchboard.send(Follower(), message, None)
-    waiting = asyncio.create_task(switchboard.calm())
+    waiting = asyncio.create_task(switchboard.sends.calm())
     await asyncio.sleep(0)
     switchboard.disconnected()
     await waiting

@@ -1,0 +1,131 @@
+"""The sends on their way to the disk: how many may be, and how long they are held.
+
+While the server is away, sends are held for it, up to a bound in bytes and in time.
+While it is there but slow, senders wait before the bound is reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from gen.chat import ChatMessage
+from proxy import errors
+from proxy.config import Config
+from proxy.delivery import Client
+from proxy.errors import Refused
+from proxy.outstanding import Outstanding, Unconfirmed
+
+
+class Sends:
+    """All sends that are not confirmed.
+
+    Args:
+        config: the settings.
+        give_up: is called with each send that was held for too long.
+    """
+
+    def __init__(self, config: Config, give_up: Callable[[Unconfirmed[Client]], None]) -> None:
+        self._config = config
+        self._give_up = give_up
+        self._outstanding: Outstanding[Client] = Outstanding()
+        self._confirmed = asyncio.Event()
+        self._confirmed.set()
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._linked = False
+        self._holding = True
+        self._deadline: asyncio.TimerHandle | None = None
+        self._start_hold()
+
+    def __iter__(self) -> Iterator[Unconfirmed[Client]]:
+        return iter(self._outstanding)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether `calm` would return at once."""
+        return self._calm.is_set()
+
+    async def calm(self) -> None:
+        """Waits while the server is slow to confirm: backpressure for senders.
+
+        While the server is away it does not wait: `check` refuses, past a bound.
+        """
+        await self._calm.wait()
+
+    async def all_settled(self, timeout: float) -> bool:
+        """Waits until all that was sent is confirmed.
+
+        Args:
+            timeout: how long at most, in seconds.
+
+        Returns:
+            Whether that was long enough.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._confirmed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def check(self) -> None:
+        """Checks that one more may be held.
+
+        Raises:
+            Refused: the server is away, and no more is held for it.
+        """
+        if not self._holding or self._outstanding.size > self._config.hold_bytes:
+            raise Refused(errors.unavailable())
+
+    def add(
+        self, ref: int, message: ChatMessage, client: Client, request_id: str | None, size: int
+    ) -> None:
+        """Keeps a send until it is settled; see `Outstanding.add`."""
+        self._outstanding.add(ref, message, client, request_id, size)
+        self._confirmed.clear()
+        if self._linked and self._outstanding.size > self._config.hold_bytes // 2:
+            self._calm.clear()
+
+    def settle(self, message: ChatMessage) -> Unconfirmed[Client] | None:
+        """Confirms the oldest send of a message that arrived, if there is one."""
+        send = self._outstanding.settle(message)
+        self._note_settled()
+        return send
+
+    def settle_ref(self, ref: int) -> Unconfirmed[Client] | None:
+        """Settles a send that the server answered; `None` if that was done before."""
+        send = self._outstanding.settle_ref(ref)
+        self._note_settled()
+        return send
+
+    def connected(self) -> None:
+        """The server is there."""
+        self._linked = self._holding = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def disconnected(self) -> None:
+        """The server is away: what is sent is held until it is back."""
+        self._linked = False
+        self._calm.set()
+        self._start_hold()
+
+    def _start_hold(self) -> None:
+        if self._deadline is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._config.hold_seconds, self._stop_hold)
+
+    def _stop_hold(self) -> None:
+        """The server stays away: gives up what was held, and holds no more."""
+        self._holding = False
+        for send in self._outstanding:
+            self.settle_ref(send.ref)
+            self._give_up(send)
+
+    def _note_settled(self) -> None:
+        if not self._outstanding:
+            self._confirmed.set()
+        if self._outstanding.size <= self._config.hold_bytes // 2:
+            self._calm.set()
