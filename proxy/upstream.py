@@ -20,6 +20,7 @@ from grpclib.const import Cardinality
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpclib.protocol import H2Protocol
 from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
@@ -61,6 +62,20 @@ _LOST: Final = (
 _Relay = Stream[RelayRequest, RelayResponse]
 
 
+class _Channel(Channel):
+    """A channel that tells of a connection that was lost as it was made.
+
+    grpclib gives it out as a good one if the loss was noticed before whoever waits for
+    the connection has gone on. A call on it ends with an AttributeError.
+    """
+
+    async def __connect__(self) -> H2Protocol:
+        protocol = await super().__connect__()
+        if protocol.processor.connection.is_closing():
+            raise ConnectionResetError("the connection was lost as it was made")
+        return protocol
+
+
 class Upstream:
     """The link.
 
@@ -71,7 +86,7 @@ class Upstream:
     def __init__(self, config: Config) -> None:
         host, port = split_address(config.upstream)
         self._config = config
-        self._channel = Channel(host, port, codec=codec.GrpcCodec(), config=_WINDOWS)
+        self._channel = _Channel(host, port, codec=codec.GrpcCodec(), config=_WINDOWS)
         self._queue: deque[tuple[RelayCommand, int]] = deque()
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
@@ -83,7 +98,8 @@ class Upstream:
         """Keeps the stream up until it is cancelled."""
         retrying = AsyncRetrying(
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
-            retry=retry_if_exception_type(_LOST),
+            # Also of what nobody thought of: a proxy without a link is of no use.
+            retry=retry_if_exception_type(Exception),
             before_sleep=self._log_attempt,
         )
         try:
@@ -227,6 +243,9 @@ class Upstream:
 
     def _log_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, _LOST):
+            log.error("upstream failed", exc_info=error)
+            return
         # The first failure is news, the rest of them are not.
         level = log.warning if state.attempt_number == 1 else log.debug
         level("upstream unreachable", upstream=self._config.upstream, reason=repr(error))

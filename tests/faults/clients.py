@@ -1,0 +1,300 @@
+"""WebSocket clients that keep at it while things break, and write down what they see.
+
+They follow the recipe of docs/websocket-api.md: each message has an id of its own and
+is sent again, under that id, until it is confirmed; who was cut off comes back with the
+last position and the epoch of each room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import ClientError, WSMsgType
+
+from tests.faults.history import Delivered, Joined, Message, Outcome
+from tests.faults.journal import Journal, Sending
+from tests.proxy.clients import Frame, message
+
+# How long a client waits before it tries again what was refused, or to connect.
+_RETRY_SECONDS: Final = 0.03
+_LAST_WORD: Final = "last word"
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a client is in a room.
+
+    Attributes:
+        seq: the last position up to which it has everything.
+        follows: whether what it gets next is what comes behind that.
+        lost: how often it was told that this is not so.
+    """
+
+    seq: int = 0
+    epoch: str | None = None
+    follows: bool = False
+    lost: int = 0
+    request_id: str = ""
+
+
+@dataclass(slots=True)
+class _Link:
+    """One connection.
+
+    Attributes:
+        name: what it is called in the history.
+        joins: behind which position each `join` asked for a room, by request id.
+        outbox: what is to be written.
+    """
+
+    name: str
+    joins: dict[str, int] = field(default_factory=dict)
+    outbox: asyncio.Queue[Frame] = field(default_factory=asyncio.Queue)
+
+
+class Participant:
+    """One client: in some rooms from their start on, over as many connections as it takes.
+
+    Args:
+        name: whom it sends as.
+        url: where to connect.
+        rooms: the rooms that it is in.
+        journal: where it writes down what it sees.
+
+    Attributes:
+        places: where it is in each room.
+        connections: how often it connected.
+    """
+
+    def __init__(self, name: str, url: str, rooms: Iterable[str], journal: Journal) -> None:
+        self.name = name
+        self.places = {room: Place() for room in rooms}
+        self.connections = 0
+        self._url = url
+        self._journal = journal
+        self._link: _Link | None = None
+        self._unconfirmed: dict[str, Sending] = {}
+        self._numbers = count(1)
+        self._ending = False
+        self._over = False
+
+    @property
+    def follows(self) -> bool:
+        """Whether it gets what is live, in each of its rooms."""
+        return all(place.follows for place in self.places.values())
+
+    @property
+    def lost(self) -> int:
+        """How often it was told that what it gets does not continue what it has."""
+        return sum(place.lost for place in self.places.values())
+
+    # What it does.
+
+    async def run(self) -> None:
+        """Stays connected until `finish`; connects again whenever it is cut off."""
+        async with aiohttp.ClientSession() as session:
+            while not self._over:
+                with suppress(ClientError, OSError):
+                    async with session.ws_connect(self._url) as socket:
+                        await self._attend(socket)
+                if not self._over:
+                    await asyncio.sleep(_RETRY_SECONDS)
+
+    async def talk(self, random: Random, until: asyncio.Event, most: int) -> None:
+        """Sends to its rooms until told to stop, and until all of that is confirmed.
+
+        Args:
+            random: which room is next, and how long the text is.
+            until: when to stop.
+            most: how many messages are unconfirmed at a time.
+        """
+        rooms = list(self.places)
+        while not until.is_set():
+            self._post(random.choice(rooms), "x" * random.choice((1, 50, 12_000)))
+            await self._journal.until(lambda: len(self._unconfirmed) < most)
+        await self._journal.until(lambda: not self._unconfirmed)
+
+    async def roam(self, random: Random, until: asyncio.Event) -> None:
+        """Leaves its rooms and joins them again where it was, until told to stop."""
+        while not until.is_set():
+            await self._step_out(random.choice(list(self.places)), random.randrange(1, 40), until)
+
+    async def _step_out(self, room: str, after: int, until: asyncio.Event) -> None:
+        place = self.places[room]
+        goal = place.seq + after
+        await self._journal.until(lambda: place.seq >= goal or until.is_set())
+        place.follows = False
+        self._put({"request_id": f"leave {next(self._numbers)}", "leave": {"room_id": room}})
+        self._join(room)
+        await self._journal.until(lambda: place.follows)
+
+    async def reached(self, heads: dict[str, int]) -> None:
+        """Waits until it has everything.
+
+        Args:
+            heads: the last position of each room.
+        """
+        await self._journal.until(
+            lambda: all(place.seq >= heads.get(room, 0) for room, place in self.places.items())
+        )
+
+    def finish(self) -> None:
+        """Lets `run` end, once all that was sent before is handled."""
+        self._ending = True
+        self._put({"request_id": _LAST_WORD})
+
+    # What it sends.
+
+    def _post(self, room: str, padding: str) -> None:
+        id_ = f"{self.name}-{next(self._numbers)}"
+        sending = Sending(room, self.name, id_, f"{id_} {padding}")
+        self._unconfirmed[id_] = sending
+        self._try(sending)
+
+    def _try(self, sending: Sending) -> None:
+        """Sends a message, unless it waits for its answer; cut off, it waits for a link."""
+        if self._link is None or sending.waits or sending.id not in self._unconfirmed:
+            return
+        sending.waits = True
+        payload = message(sending.room, sending.content, sending.sender, id=sending.id)
+        self._put({"request_id": sending.request_id, "chat_message": payload})
+
+    def _join(self, room: str) -> None:
+        place = self.places[room]
+        place.request_id = f"join {next(self._numbers)}"
+        position: dict[str, Any] = {"room_id": room, "after_seq": place.seq}
+        if place.epoch is not None:
+            position["epoch"] = place.epoch
+        if self._link is not None:
+            self._link.joins[place.request_id] = place.seq
+        self._put({"request_id": place.request_id, "join": position})
+
+    def _put(self, frame: Frame) -> None:
+        if self._link is not None:
+            self._link.outbox.put_nowait(frame)
+
+    def _later(self, call: Callable[..., None], *arguments: object) -> None:
+        asyncio.get_running_loop().call_later(_RETRY_SECONDS, call, *arguments)
+
+    # What it gets.
+
+    async def _attend(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
+        self.connections += 1
+        link = self._link = _Link(f"{self.name}/{self.connections}")
+        for room in self.places:
+            self._join(room)
+        for sending in self._unconfirmed.values():
+            self._try(sending)
+        if self._ending:
+            self.finish()
+        writer = asyncio.create_task(_write(socket, link.outbox))
+        try:
+            while (received := await socket.receive()).type is WSMsgType.TEXT:
+                self._handle(link, received.json())
+                if self._over:
+                    return
+        finally:
+            writer.cancel()
+            self._cut_off()
+            await asyncio.wait([writer])
+
+    def _cut_off(self) -> None:
+        self._link = None
+        for place in self.places.values():
+            place.follows = False
+        for sending in self._unconfirmed.values():
+            if sending.waits:
+                self._journal.add(sending, Outcome.UNKNOWN)
+                sending.tries += 1
+                sending.waits = False
+
+    def _handle(self, link: _Link, frame: Frame) -> None:
+        request_id = frame.get("request_id")
+        match frame:
+            case {"chat_message": got}:
+                self._got(link, got, request_id)
+            case {"joined": joined}:
+                self._joined(link, joined, request_id)
+            case {"left": _}:
+                pass
+            case {"error": _} if request_id == _LAST_WORD:
+                self._over = True
+            case {"error": {"retryable": True}}:
+                self._refused(link, request_id)
+            case _:
+                self._stray(link, frame)
+        self._journal.ring()
+
+    def _got(self, link: _Link, got: Frame, request_id: str | None) -> None:
+        stored = Message(got["room_id"], got["seq"], got["sender_id"], got["id"], got["content"])
+        again = self._confirmed(link, stored, request_id)
+        self._journal.history.seen.append(Delivered(link.name, stored, again))
+        place = self.places[stored.room]
+        if place.follows and stored.seq == place.seq + 1:
+            place.seq = stored.seq
+
+    def _confirmed(self, link: _Link, stored: Message, request_id: str | None) -> bool:
+        """Takes an answer; returns whether it is one to another try of a message."""
+        if request_id is None:
+            return False
+        sending = self._unconfirmed.get(stored.id)
+        if sending is None or sending.request_id != request_id or not sending.waits:
+            self._stray(link, f"an answer to {request_id!r}")
+            return False
+        del self._unconfirmed[stored.id]
+        self._journal.add(sending, Outcome.CONFIRMED, stored.seq)
+        return sending.tries > 0
+
+    def _joined(self, link: _Link, joined: Frame, request_id: str | None) -> None:
+        room, recovered = joined["room_id"], joined["recovered"]
+        place = self.places[room]
+        asked = link.joins.get(request_id or "")
+        if place.epoch not in (None, joined["epoch"]) or (recovered and asked is None):
+            self._stray(link, joined)
+            return
+        after = asked if recovered and asked is not None else joined["last_seq"]
+        self._journal.history.seen.append(Joined(link.name, room, after))
+        place.epoch = joined["epoch"]
+        if recovered:
+            place.follows = request_id == place.request_id
+        else:
+            place.follows = False
+            place.lost += 1
+            self._join(room)
+
+    def _refused(self, link: _Link, request_id: str | None) -> None:
+        for sending in self._unconfirmed.values():
+            if sending.request_id == request_id and sending.waits:
+                self._journal.add(sending, Outcome.REFUSED)
+                sending.tries += 1
+                sending.waits = False
+                self._later(self._try, sending)
+                return
+        for room, place in self.places.items():
+            if place.request_id == request_id:
+                self._later(self._join_again, room, request_id)
+                return
+        self._stray(link, request_id)
+
+    def _join_again(self, room: str, request_id: str) -> None:
+        if self.places[room].request_id == request_id and self._link is not None:
+            self._join(room)
+
+    def _stray(self, link: _Link, what: object) -> None:
+        self._journal.history.strays.append(f"{link.name}: did not expect {what}")
+
+
+async def _write(
+    socket: aiohttp.ClientWebSocketResponse[Any], outbox: asyncio.Queue[Frame]
+) -> None:
+    # Who reads notices that the connection is gone.
+    with suppress(ClientError, OSError):
+        while True:
+            await socket.send_json(await outbox.get())

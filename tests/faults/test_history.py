@@ -1,0 +1,247 @@
+"""The checker accepts what is right, and finds each thing that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.faults.history import Delivered, History, Joined, Message, Outcome, Send, check
+
+Seen = Joined | Delivered
+
+ROOMS = ("kitchen", "lobby")
+patient = settings(deadline=None, max_examples=50)
+
+
+def message(seq: int, room: str = "lobby", **changes: Any) -> Message:
+    """The message that a good history has at a position."""
+    sender = f"sender {seq % 3}"
+    return Message(room, seq, sender, f"id {seq}", f"text {seq} of {room}")._replace(**changes)
+
+
+def tries(draw: st.DrawFn, sent: Message) -> Iterator[Send]:
+    """Sends a message until it is confirmed, as a client in trouble does."""
+    failures = st.lists(st.sampled_from((Outcome.REFUSED, Outcome.UNKNOWN)), max_size=2)
+    for outcome in draw(failures):
+        yield Send(sent.room, sent.sender, sent.id, sent.content, outcome)
+    yield Send(sent.room, sent.sender, sent.id, sent.content, Outcome.CONFIRMED, sent.seq)
+
+
+def reading(draw: st.DrawFn, connection: str, stored: list[Message]) -> Iterator[Seen]:
+    """One connection in one room: it joins once or twice, and hears of its past."""
+    room, length = stored[0].room, len(stored)
+    for _ in range(draw(st.integers(1, 2))):
+        start = draw(st.integers(0, length))
+        end = draw(st.integers(start, length))
+        yield Joined(connection, room, start)
+        for seq in range(start + 1, end + 1):
+            yield Delivered(connection, stored[seq - 1])
+            if draw(st.integers(0, 3)) == 0:
+                past = draw(st.integers(1, seq))
+                yield Delivered(connection, stored[past - 1], again=True)
+
+
+def interleaved(draw: st.DrawFn, lists: list[list[Seen]]) -> Iterator[Seen]:
+    """Everything, in any order that keeps each list's own."""
+    order = draw(st.permutations([n for n, each in enumerate(lists) for _ in each]))
+    iterators = [iter(each) for each in lists]
+    return (next(iterators[n]) for n in order)
+
+
+@st.composite
+def good_histories(draw: st.DrawFn) -> History:
+    history = History()
+    readings: list[list[Seen]] = []
+    for room in ROOMS:
+        stored = [message(seq, room) for seq in range(1, draw(st.integers(1, 8)) + 1)]
+        history.stored += stored
+        history.sends += [send for each in stored for send in tries(draw, each)]
+        readings += [
+            list(reading(draw, f"{room} {n}", stored)) for n in range(draw(st.integers(0, 3)))
+        ]
+    history.seen = list(interleaved(draw, readings))
+    return history
+
+
+def example() -> History:
+    """Five messages, read by two connections; `bob` joins behind the second."""
+    stored = [message(seq) for seq in range(1, 6)]
+    sends = [Send(m.room, m.sender, m.id, m.content, Outcome.CONFIRMED, seq=m.seq) for m in stored]
+    seen: list[Seen] = [Joined("ada", "lobby", 0), *(Delivered("ada", m) for m in stored)]
+    seen += [Joined("bob", "lobby", 2), *(Delivered("bob", m) for m in stored[2:])]
+    return History(sends, seen, stored)
+
+
+@patient
+@given(good_histories())
+def test_a_good_history_has_no_violation(history: History) -> None:
+    assert check(history) == []
+
+
+def replace_sent(history: History, index: int, outcome: Outcome) -> None:
+    sent = history.sends[index]
+    history.sends[index] = Send(sent.room, sent.sender, sent.id, sent.content, outcome)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
+def test_what_was_not_confirmed_may_be_stored_or_not(outcome: Outcome) -> None:
+    history = example()
+    replace_sent(history, 2, outcome)
+    history.sends.append(Send("lobby", "sender 1", "id 6", "text", outcome))
+    assert check(history) == []
+
+
+def test_who_joins_by_sending_begins_anywhere() -> None:
+    history = example()
+    history.seen = [Delivered("eve", message(seq)) for seq in (3, 4, 5)]
+    assert check(history) == []
+
+
+def drop_delivery(history: History) -> None:
+    del history.seen[2]
+
+
+def drop_first_delivery(history: History) -> None:
+    del history.seen[1]
+
+
+def repeat_delivery(history: History) -> None:
+    history.seen.insert(3, history.seen[2])
+
+
+def swap_deliveries(history: History) -> None:
+    history.seen[2:4] = reversed(history.seen[2:4])
+
+
+def deliver_from_before_the_join(history: History) -> None:
+    history.seen.append(Delivered("bob", message(2)))
+
+
+def answer_from_the_future(history: History) -> None:
+    history.seen.insert(3, Delivered("ada", message(5), again=True))
+
+
+def deliver_something_else(history: History) -> None:
+    history.seen[3] = Delivered("ada", message(3, content="forged"))
+
+
+def lose_the_newest(history: History) -> None:
+    del history.stored[4]
+    del history.seen[-1], history.seen[5]
+
+
+def lose_what_was_only_delivered(history: History) -> None:
+    lose = message(6)
+    history.sends.append(Send("lobby", lose.sender, lose.id, lose.content, Outcome.UNKNOWN))
+    history.seen.append(Delivered("bob", lose))
+
+
+def store_twice(history: History) -> None:
+    history.stored.append(message(6, id="id 3", sender="sender 0", content="text 3 of lobby"))
+
+
+def leave_out_a_position(history: History) -> None:
+    history.sends.append(Send("lobby", "sender 1", "id 7", "text 7 of lobby", Outcome.CONFIRMED, 7))
+    history.stored.append(message(7))
+
+
+def store_what_nobody_sent(history: History) -> None:
+    history.stored.append(message(6))
+
+
+def store_another_text(history: History) -> None:
+    history.stored[0] = message(1, content="forged")
+    del history.seen[1]
+    history.seen[0] = Joined("ada", "lobby", 1)
+
+
+def confirm_elsewhere(history: History) -> None:
+    sent = history.sends[1]
+    history.sends.append(Send(sent.room, sent.sender, sent.id, sent.content, Outcome.CONFIRMED, 3))
+
+
+def stray(history: History) -> None:
+    history.strays.append("ada: request 7 was answered twice")
+
+
+@pytest.mark.parametrize(
+    ("damage", "violations"),
+    [
+        (drop_delivery, ["lobby: ada got 3 after 1, a gap"]),
+        (drop_first_delivery, ["lobby: ada got 2 after 0, a gap"]),
+        (repeat_delivery, ["lobby: ada got 2 twice"]),
+        (
+            swap_deliveries,
+            ["lobby: ada got 3 after 1, a gap", "lobby: ada got 2 after 3, out of order"],
+        ),
+        (deliver_from_before_the_join, ["lobby: bob got 2 after 5, out of order"]),
+        (
+            answer_from_the_future,
+            ["lobby: ada got 5 after 2, a gap"]
+            + [f"lobby: ada got {seq} after 5, out of order" for seq in (3, 4)]
+            + ["lobby: ada got 5 twice"],
+        ),
+        (
+            deliver_something_else,
+            [
+                "lobby: id 3 of sender 0 was delivered to ada, but is not stored at 3",
+                "lobby: at 3, ada saw id 3 and bob saw id 3",
+            ],
+        ),
+        (lose_the_newest, ["lobby: id 5 of sender 2 was confirmed, but is not stored at 5"]),
+        (
+            lose_what_was_only_delivered,
+            ["lobby: id 6 of sender 0 was delivered to bob, but is not stored at 6"],
+        ),
+        (store_twice, ["lobby: id 3 of sender 0 is stored 2 times"]),
+        (leave_out_a_position, ["lobby: 7 is stored where 6 should be"]),
+        (
+            store_what_nobody_sent,
+            ["lobby: id 6 of sender 0 is stored, but was never sent"],
+        ),
+        (store_another_text, ["lobby: id 1 of sender 1 is stored with another text"]),
+        (confirm_elsewhere, ["lobby: id 2 of sender 2 was confirmed, but is not stored at 3"]),
+        (stray, ["ada: request 7 was answered twice"]),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_each_violation_is_told(damage: Callable[[History], None], violations: list[str]) -> None:
+    history = example()
+    damage(history)
+    assert check(history) == violations
+
+
+@patient
+@given(good_histories(), st.data())
+def test_a_lost_or_repeated_delivery_never_goes_unnoticed(
+    history: History, data: st.DataObject
+) -> None:
+    inner = [index for index in range(len(history.seen)) if followed(history, index)]
+    if not inner:
+        return
+    index = data.draw(st.sampled_from(inner))
+    if data.draw(st.booleans()):
+        del history.seen[index]
+    else:
+        history.seen.insert(index, history.seen[index])
+    assert check(history)
+
+
+def followed(history: History, index: int) -> bool:
+    """Whether an event is a delivery, and what its connection gets next is one too."""
+    later = (each for each in history.seen[index + 1 :] if each[0] == history.seen[index][0])
+    return all(
+        isinstance(each, Delivered) and not each.again
+        for each in (history.seen[index], next(later, None))
+    )
+
+
+@patient
+@given(good_histories(), st.data())
+def test_a_lost_stored_message_never_goes_unnoticed(history: History, data: st.DataObject) -> None:
+    del history.stored[data.draw(st.integers(0, len(history.stored) - 1))]
+    assert check(history)

@@ -1,0 +1,31 @@
+"""`kill -9` of the proxy, again and again, under load: clients come back where they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults.history import check
+from tests.faults.journal import Journal
+from tests.faults.storm import KILLS, Crowd, heads, send_all_again, stored, storm
+from tests.faults.world import World, seeded
+
+
+async def test_who_comes_back_misses_nothing_and_gets_nothing_twice(tmp_path: Path) -> None:
+    with seeded() as chance:
+        async with World.running(tmp_path) as world:
+            journal = Journal()
+            crowd = Crowd(world.url, journal, chance)
+            await storm(world, world.proxy, crowd, journal, chance)
+            history = journal.history
+            history.sends += await send_all_again(world.url, history.stored)
+            assert await stored(world.url) == history.stored
+            await world.proxy.stop()
+            await world.chat.stop()
+        assert check(history) == []
+        assert all(each.connections > KILLS for each in crowd.everyone)
+        assert world.tracebacks == ""
+        last = heads(history.stored)
+        for each in crowd.settled:
+            assert each.lost == 0
+            for room in each.places:
+                assert history.got(each.name, room) == list(range(1, last[room] + 1))
