@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from chat.config import Config
+from chat.config import Config, ConnectionLimits
 from chat.rules import Limits
 from chat.server import serve
 from chat.storage.base import StoreUnusable
@@ -14,6 +14,7 @@ from daemon.options import Options
 
 _default = Config()
 _limits = Limits()
+_connections = ConnectionLimits()
 _options = Options("CHAT")
 
 
@@ -24,6 +25,12 @@ _options = Options("CHAT")
 @_options.count("content-bytes", _limits.content_bytes, "Longest text of a message, in bytes.")
 @_options.count("id-length", _limits.id_length, "Longest id or name, in characters.")
 @_options.count("rooms-per-stream", _limits.rooms_per_stream, "Rooms one stream may be in.")
+@_options.count("connections", _connections.connections, "Connections in all.")
+@_options.count(
+    "streams-per-connection", _connections.streams_per_connection, "Calls open on one connection."
+)
+@_options.seconds("handshake-seconds", _connections.handshake_seconds, "For a client's preface.")
+@_options.seconds("stall-seconds", _connections.stall_seconds, "For a client whose socket is full.")
 @_options.count("mailbox-bytes", _default.mailbox_bytes, "What may wait for a client.")
 @_options.count("relay-mailbox-bytes", _default.relay_mailbox_bytes, "The same for a proxy.")
 @_options.count("replay-messages", _default.replay_messages, "What `join` replays at most.")
@@ -31,11 +38,24 @@ _options = Options("CHAT")
 @_options.seconds("drain-seconds", _default.drain_seconds, "How long a stop waits for calls.")
 @_options.log_level()
 def command(
-    log_level: str, content_bytes: int, id_length: int, rooms_per_stream: int, **settings: object
+    log_level: str,
+    content_bytes: int,
+    id_length: int,
+    rooms_per_stream: int,
+    connections: int,
+    streams_per_connection: int,
+    handshake_seconds: float,
+    stall_seconds: float,
+    **settings: object,
 ) -> None:
     """Builds the settings and serves."""
-    limits = Limits(content_bytes, id_length, rooms_per_stream)
-    config = Config(limits=limits, **settings)  # type: ignore[arg-type]  # click checked them
+    config = Config(
+        limits=Limits(content_bytes, id_length, rooms_per_stream),
+        connection_limits=ConnectionLimits(
+            connections, streams_per_connection, handshake_seconds, stall_seconds
+        ),
+        **settings,  # type: ignore[arg-type]  # click checked them
+    )
     run_service(lambda: _serve(config), log_level)
 
 

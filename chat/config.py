@@ -11,6 +11,43 @@ IN_MEMORY = ":memory:"
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What the connections to the server may do.
+
+    Attributes:
+        connections: how many there may be; when there are as many, one that has
+            said nothing yet makes room for the next.
+        streams_per_connection: how many calls may be open on each.
+        handshake_seconds: how long a client may take to say that it speaks HTTP/2.
+        stall_seconds: how long a client's socket may be full without taking anything.
+    """
+
+    connections: int = 1000
+    streams_per_connection: int = 100
+    handshake_seconds: float = 10.0
+    stall_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Checks each limit.
+
+        Raises:
+            ValueError: a limit is out of range; the text names it.
+        """
+        for name, count in (
+            ("connections", self.connections),
+            ("streams-per-connection", self.streams_per_connection),
+        ):
+            if not 1 <= count < 2**31:
+                raise ValueError(f"{name} must be from 1 to 2147483647")
+        for name, seconds in (
+            ("handshake-seconds", self.handshake_seconds),
+            ("stall-seconds", self.stall_seconds),
+        ):
+            if not (isfinite(seconds) and seconds > 0):
+                raise ValueError(f"{name} must be a finite number, more than 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """How a server runs.
 
@@ -20,6 +57,7 @@ class Config:
         database: the path of the SQLite file, made if it is not there, or
             ``:memory:`` for a history that ends with the process.
         limits: how large requests may be.
+        connection_limits: what connections may do.
         mailbox_bytes: how much may wait for a client before it is cut off.
         relay_mailbox_bytes: the same for a proxy, which serves many clients.
         replay_messages: how many missed messages `join` replays at most; a
@@ -33,6 +71,7 @@ class Config:
     port: int = 50051
     database: str = "data/chat.db"
     limits: Limits = field(default_factory=Limits)
+    connection_limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     mailbox_bytes: int = 1024 * 1024
     relay_mailbox_bytes: int = 64 * 1024 * 1024
     replay_messages: int = 10_000

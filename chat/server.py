@@ -94,7 +94,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
     try:
         health = ServiceStatus()
         health.set(True)
-        grpc = GrpcServer(_services(hub, health), _message_limit(config))
+        grpc = GrpcServer(_services(hub, health), _message_limit(config), config.connection_limits)
         port = await grpc.listen(config.host, config.port)
         server = RunningServer(config.host, port, hub, grpc, health)
         try:

@@ -7,6 +7,7 @@
   malformed message as INVALID_ARGUMENT, anything else as INTERNAL with a fixed
   text, and the whole story in the log.
 - A stop that says GOAWAY (RFC 9113, section 6.8) and closes the connections.
+- Connections within bounds, whatever a client sends: see `chat.connection`.
 - Windows (RFC 9113, section 5.2) in which one unread stream stalls no other.
 """
 
@@ -15,20 +16,31 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from grpclib import GRPCError, Status
 from grpclib.config import Configuration
 from grpclib.events import RecvRequest, listen
 from grpclib.exceptions import StreamTerminatedError
-from grpclib.protocol import Buffer, H2Protocol
+from grpclib.metadata import encode_grpc_message
+from grpclib.protocol import H2Protocol
 from grpclib.server import Handler, Server, Stream
-from h2.connection import ConnectionState
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
 
 import codec
+from chat.config import ConnectionLimits
+from chat.connection import Connections, GuardedConnection
 from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument
+from chat.guards import (
+    DEADLINE,
+    MessageBuffer,
+    checked_timeout,
+    is_malformed,
+)
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
@@ -42,7 +54,6 @@ WINDOWS: Final = Configuration(
 
 # Health and reflection: a client may watch them for as long as it likes.
 _ENDLESS: Final = "/grpc."
-_LAST_WORDS_SECONDS: Final = 2.0
 
 Limit = Callable[[str], int]
 _Method = Callable[[Stream[Any, Any]], Any]
@@ -54,12 +65,21 @@ class GrpcServer(Server):
     Args:
         services: the handlers.
         message_limit: gives the largest message in bytes for a method's path.
+        limits: what connections may do.
     """
 
-    def __init__(self, services: Collection[IServable], message_limit: Limit) -> None:
+    def __init__(
+        self,
+        services: Collection[IServable],
+        message_limit: Limit,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
         super().__init__(services, codec=codec.GrpcCodec(), config=WINDOWS)
         self._message_limit = message_limit
-        self._connections: set[_Connection] = set()
+        self._limits = limits or ConnectionLimits()
+        self._connections = Connections(self._limits.connections)
+        # A header that is not ASCII is a mistake to be told, not an end to the connection.
+        self._h2_config.header_encoding = "latin-1"
         self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower
         listen(self, RecvRequest, _guard)
 
@@ -122,40 +142,9 @@ class GrpcServer(Server):
         )
         self._handlers.add(handler)
         self.__gc_step__()
-        return _Connection(handler, self._config, self._h2_config, self._connections)
-
-
-class _Connection(H2Protocol):
-    def __init__(
-        self, handler: Handler, config: Configuration, h2_config: Any, connections: set[_Connection]
-    ) -> None:
-        super().__init__(handler, config, h2_config)
-        self._connections = connections
-        self._closed = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._transport = cast(asyncio.Transport, transport)
-        self._connections.add(self)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._connections.discard(self)
-        super().connection_lost(exc)
-        self._closed.set()
-
-    async def go_away(self) -> None:
-        """Says GOAWAY and closes; a client that does not read that is cut off."""
-        h2 = self.connection._connection  # noqa: SLF001 - grpclib offers no other way
-        if not self.connection.is_closing() and h2.state_machine.state != ConnectionState.CLOSED:
-            h2.close_connection()
-            self.connection.flush()
-        self.processor.close("the server is shutting down")
-        try:
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                await self._closed.wait()
-        except TimeoutError:
-            self._transport.abort()
-            await self._closed.wait()
+        return GuardedConnection(
+            handler, self._config, self._h2_config, self._limits, self._connections
+        )
 
 
 class _Handler(Handler):
@@ -170,21 +159,47 @@ class _Handler(Handler):
         headers: list[tuple[str, str]],
         release_stream: Callable[[], Any],
     ) -> None:
-        path = dict(headers).get(":path", "")
+        release = _Once(release_stream)
+        if is_malformed(headers):
+            _reset(stream, ErrorCodes.PROTOCOL_ERROR)
+            release()
+            return
+        try:
+            seconds = checked_timeout(headers)
+            if seconds == 0:
+                raise DEADLINE
+        except GRPCError as error:
+            _refuse(stream, error)
+            release()
+            return
+        self._begin(stream, headers, release, seconds)
+
+    def _begin(
+        self,
+        stream: ProtocolStream,
+        headers: list[tuple[str, str]],
+        release: _Once,
+        seconds: float | None,
+    ) -> None:
+        path = dict(headers)[":path"]
         method = self.mapping.get(path)
-        stream.buffer = _MessageBuffer(
+        stream.buffer = MessageBuffer(
             partial(stream.connection.ack, stream.id),  # type: ignore[arg-type]  # an accepted stream has an id
             self._message_limit(path),
             may_be_empty=method is None or method.cardinality.client_streaming,
         )
-        release = _Once(release_stream)
-        super().accept(stream, headers, release)
+        # A deadline that passes before grpclib has begun to watch it, it takes for a defect.
+        rest = [header for header in headers if header[0] != "grpc-timeout"]
+        super().accept(stream, rest, release)
         # A task that is cancelled before its first step never runs its `finally`.
         task = self._tasks[stream]
         task.add_done_callback(lambda _: release())
         if path.startswith(_ENDLESS):
             self._endless.add(task)
             task.add_done_callback(self._endless.discard)
+        if seconds is not None:
+            timer = self.loop.call_later(seconds, _expire, stream, task)
+            task.add_done_callback(lambda _: timer.cancel())
 
     def calls(self) -> set[asyncio.Task[None]]:
         """The calls of this connection that have not ended."""
@@ -200,6 +215,14 @@ class _Handler(Handler):
             super().cancel(stream)
 
 
+def _expire(stream: ProtocolStream, task: asyncio.Task[None]) -> None:
+    if stream.wrapper is not None:
+        stream.wrapper.cancel(TimeoutError("the deadline has passed"))
+    else:  # it has not begun
+        task.cancel()
+        _reset(stream, ErrorCodes.CANCEL)
+
+
 class _Once:
     """Calls a function the first time only."""
 
@@ -212,40 +235,22 @@ class _Once:
             function()
 
 
-class _MessageBuffer(Buffer):
-    """Refuses to wait for a message that is too large, and one that is cut short.
-
-    grpclib reads the prefix of a message, then the message (Length-Prefixed-Message
-    in gRPC's description of its protocol).
-    """
-
-    def __init__(self, ack: Callable[[int], None], limit: int, *, may_be_empty: bool) -> None:
-        super().__init__(ack)
-        self._limit = limit
-        self._may_be_empty = may_be_empty
-        self._in_message = False
-
-    def add(self, data: bytes, ack_size: int) -> None:
-        if ack_size:  # grpclib takes an empty frame for the end
-            super().add(data, ack_size)
-
-    async def read(self, size: int) -> bytes:
-        if size > self._limit:
-            raise GRPCError(
-                Status.RESOURCE_EXHAUSTED, f"the message is larger than {self._limit} bytes"
-            )
-        try:
-            data = await super().read(size)
-        except AssertionError:  # how grpclib says that less came
-            raise _cut_short() from None
-        if len(data) < size and (self._in_message or not self._may_be_empty):
-            raise _cut_short()
-        self._in_message = not self._in_message
-        return data
+def _refuse(stream: ProtocolStream, error: GRPCError) -> None:
+    """Answers a call for which no handler is begun."""
+    h2 = stream.connection._connection  # noqa: SLF001 - grpclib offers no other way
+    headers = [(":status", "200"), ("content-type", "application/grpc")]
+    headers.append(("grpc-status", str(error.status.value)))
+    headers.append(("grpc-message", encode_grpc_message(error.message or "")))
+    # The client may have reset the stream in the same breath.
+    with suppress(ProtocolError):
+        h2.send_headers(stream.id or 0, headers, end_stream=True)
+        if stream.closable:
+            stream.reset_nowait()
 
 
-def _cut_short() -> GRPCError:
-    return InvalidArgument("message", "is missing or cut short").to_grpc()
+def _reset(stream: ProtocolStream, code: ErrorCodes) -> None:
+    with suppress(ProtocolError):
+        stream.reset_nowait(code)
 
 
 async def _guard(event: RecvRequest) -> None:

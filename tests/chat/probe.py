@@ -8,6 +8,7 @@ from grpclib.const import Cardinality, Handler
 from grpclib.protocol import H2Protocol
 from grpclib.server import Stream
 
+from chat.config import ConnectionLimits
 from chat.errors import NotFound
 from chat.transport import GrpcServer
 from gen.chat import ChatMessage
@@ -58,8 +59,8 @@ class Probe:
 class ObservedServer(GrpcServer):
     """A server that shows its connections."""
 
-    def __init__(self) -> None:
-        super().__init__([Probe()], lambda _: LIMIT)
+    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+        super().__init__([Probe()], lambda _: LIMIT, limits)
         self.protocols: list[H2Protocol] = []
 
     def _protocol_factory(self) -> H2Protocol:
@@ -70,3 +71,11 @@ class ObservedServer(GrpcServer):
     def open_streams(self) -> int:
         """How many streams it still holds."""
         return sum(len(protocol.processor.streams) for protocol in self.protocols)
+
+    def open_connections(self) -> int:
+        """How many connections it still holds."""
+        return sum(1 for _ in self._connections)
+
+    def open_calls(self) -> int:
+        """How many handlers have not ended."""
+        return sum(len(handler.calls()) for handler in self._handlers)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import chat
+from chat.config import ConnectionLimits
 
 
 def test_the_addresses_of_the_contract() -> None:
@@ -48,3 +49,24 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], text: str) -> None:
 )
 def test_settings_at_their_edges(settings: dict[str, Any]) -> None:
     chat.Config(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"connections": 0}, "connections must be from 1 to 2147483647"),
+        ({"streams_per_connection": 0}, "streams-per-connection must be from 1 to 2147483647"),
+        ({"streams_per_connection": 2**31}, "streams-per-connection must be from 1 to 2147483647"),
+        ({"handshake_seconds": 0}, "handshake-seconds must be a finite number, more than 0"),
+        ({"handshake_seconds": math.inf}, "handshake-seconds must be a finite number, more than 0"),
+        ({"stall_seconds": -1}, "stall-seconds must be a finite number, more than 0"),
+        ({"stall_seconds": math.nan}, "stall-seconds must be a finite number, more than 0"),
+    ],
+)
+def test_a_wrong_limit_of_connections_is_named(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        ConnectionLimits(**settings)
+
+
+def test_limits_of_connections_at_their_edges() -> None:
+    ConnectionLimits(1, 2**31 - 1, handshake_seconds=0.1, stall_seconds=0.1)

@@ -145,8 +145,12 @@ async def test_a_second_signal_ends_the_proxy_at_once(unused_tcp_port: int) -> N
 async def test_help_shows_each_setting_and_its_variable(module: str) -> None:
     settings = [each.name for each in fields({"chat": chat.Config, "proxy": proxy.Config}[module])]
     if module == "chat":
-        settings.remove("limits")
-        settings += [each.name for each in fields(chat.Limits)]
+        for name, limits in {
+            "limits": chat.Limits,
+            "connection_limits": chat.ConnectionLimits,
+        }.items():
+            settings.remove(name)
+            settings += [each.name for each in fields(limits)]
     command = await run(module, "--help")
     assert (command.status, command.errors) == (0, "")
     text = " ".join(command.output.split())

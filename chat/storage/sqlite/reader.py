@@ -53,6 +53,9 @@ SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
 FROM (SELECT * FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?)
 """
 
+# The latter where a damaged row is no text, no time or of another type.
+_UNREADABLE: Final = (apsw.Error, ValueError, TypeError, OverflowError)
+
 T = TypeVar("T")
 
 
@@ -95,7 +98,7 @@ class Readers:
     async def _run(self, read: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, read)
-        except apsw.Error as error:
+        except _UNREADABLE as error:
             raise StoreError(str(error)) from error
 
     def _open(self) -> None:

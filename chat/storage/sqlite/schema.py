@@ -105,6 +105,9 @@ def open_writer(path: str) -> apsw.Connection:
         connection.pragma("journal_mode", "WAL")
         connection.pragma("synchronous", "FULL")
         connection.pragma("cache_size", -_CACHE_KIB)
+        # A fold needs a little for the time of a statement. It must not depend on
+        # another disk, which may be full or read-only.
+        connection.pragma("temp_store", "MEMORY")
         with connection:
             _migrate(connection)
     except BaseException:
@@ -115,7 +118,10 @@ def open_writer(path: str) -> apsw.Connection:
 
 def read_epoch(connection: apsw.Connection) -> str:
     """Returns the epoch of the history in this file."""
-    epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").get
+    try:
+        epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").get
+    except UnicodeDecodeError:
+        epoch = None
     if not isinstance(epoch, str):
         raise StoreUnusable("the database has no epoch: it is damaged")
     return epoch
@@ -123,6 +129,9 @@ def read_epoch(connection: apsw.Connection) -> str:
 
 def _refuse_unknown(connection: apsw.Connection) -> None:
     """Before anything is written: a file that is not ours stays as it is."""
+    if connection.readonly("main"):
+        # Before the first look, which leaves read-only files beside this one behind.
+        raise StoreUnusable("the file may not be written to")
     version = connection.pragma("user_version")
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
     if not empty and (version == 0 or connection.pragma("application_id") != APPLICATION_ID):

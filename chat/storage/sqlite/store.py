@@ -81,7 +81,9 @@ class SqliteStore(Store):
             return cls(lock, connection, path, listener, queue_bytes, fold_bytes)
         except (apsw.Error, StoreUnusable) as error:
             lock.close()
-            raise StoreUnusable(f"cannot open the database {path}: {error}") from error
+            # SQLite may quote a damaged part of the schema, with its line breaks.
+            why = " ".join(str(error).split())
+            raise StoreUnusable(f"cannot open the database {path}: {why}") from error
 
     @property
     def epoch(self) -> str:

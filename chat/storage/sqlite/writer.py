@@ -161,7 +161,7 @@ class Writer:
         try:
             if self._journal.fold():
                 self._tell(self._events.folded, self._journal.generation)
-        except apsw.Error:
+        except Exception:
             # What is in the journal is safe there, and folded when it can be.
             if not self._fold_failed:
                 log.exception("journal not folded")

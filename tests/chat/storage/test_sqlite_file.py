@@ -80,7 +80,7 @@ async def test_missing_folders_are_made(tmp_path: Path) -> None:
 
 
 def test_a_commit_waits_for_the_disk(path: Path) -> None:
-    """A power failure cannot be tested; what SQLite was asked to do about it can."""
+    """What comes of it, `tests/faults/test_power_loss.py` shows."""
     connection = open_writer(str(path))
     assert connection.pragma("journal_mode") == "wal"
     assert connection.pragma("synchronous") == FULL

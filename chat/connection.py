@@ -1,0 +1,255 @@
+"""A connection of grpclib's that ends in time, whatever its client does or leaves undone.
+
+`chat.http2` bounds what the client sends. Here are bounded how long it may take
+to begin, how long it may read nothing, and how many connections there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import structlog
+from grpclib.config import Configuration
+from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol
+from h2.config import H2Configuration
+from h2.connection import ConnectionState
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
+
+from chat.config import ConnectionLimits
+from chat.http2 import GuardedH2
+
+log = structlog.get_logger(__name__)
+
+_LAST_WORDS_SECONDS: Final = 2.0
+
+
+class _Wire:
+    """A transport whose end is heard, also by a client that does not stop sending.
+
+    To close a socket while data waits in it makes the kernel throw away what the
+    peer has not read yet. So the last words are followed by an end of the stream,
+    and the socket is closed when the client has closed its own, or has had its time.
+
+    Args:
+        transport: the transport.
+        last_words_seconds: how long the client has.
+    """
+
+    def __init__(self, transport: asyncio.Transport, last_words_seconds: float) -> None:
+        self._transport = transport
+        self._seconds = last_words_seconds
+        self._closing = False
+
+    def write(self, data: bytes) -> None:
+        """See asyncio."""
+        self._transport.write(data)
+
+    def get_extra_info(self, name: str) -> Any:
+        """See asyncio."""
+        return self._transport.get_extra_info(name)
+
+    def is_closing(self) -> bool:
+        """Whether nothing more is to be written."""
+        return self._closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Ends the connection; what the client still sends is thrown away."""
+        if not self.is_closing():
+            self._closing = True
+            self._transport.resume_reading()
+            self._transport.write_eof()
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._seconds, self._transport.abort)
+
+
+class _Stall:
+    """Stops to read from a client that does not read, and ends it if it stays so.
+
+    Every answer to a PING is kept until it is read: who reads none may ask no more.
+
+    Args:
+        transport: the transport.
+        seconds: how long the client's socket may be full without taking anything.
+    """
+
+    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+        self._transport = transport
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Too much waits for the client."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._watch()
+
+    def end(self) -> None:
+        """The client has read, or is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _watch(self) -> None:
+        waiting = self._transport.get_write_buffer_size()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds, self._check, waiting)
+
+    def _check(self, before: int) -> None:
+        # It may have grown: calls that were about to write have done so.
+        if self._transport.get_write_buffer_size() != before:
+            self._watch()
+        else:
+            self._transport.abort()
+
+
+class Connections:
+    """The connections that are open, and room for the next one.
+
+    Args:
+        limit: how many there may be.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: dict[GuardedConnection, None] = {}
+        self._strangers: dict[GuardedConnection, None] = {}  # the oldest first
+
+    def __iter__(self) -> Iterator[GuardedConnection]:
+        return iter(self._open)
+
+    def admit(self, connection: GuardedConnection) -> bool:
+        """Takes a connection in, if need be in the place of one that has said nothing."""
+        if len(self._open) >= self._limit:
+            if not self._strangers:
+                return False
+            oldest = next(iter(self._strangers))
+            self.forget(oldest)
+            oldest.abort()
+        self._open[connection] = self._strangers[connection] = None
+        return True
+
+    def greeted(self, connection: GuardedConnection) -> None:
+        """The client of a connection has said that it speaks HTTP/2."""
+        self._strangers.pop(connection, None)
+
+    def forget(self, connection: GuardedConnection) -> None:
+        """A connection has ended."""
+        self._open.pop(connection, None)
+        self._strangers.pop(connection, None)
+
+
+class GuardedConnection(H2Protocol):
+    """One client's connection.
+
+    Args:
+        handler: begins and cancels its calls.
+        config: grpclib's settings.
+        h2_config: h2's settings.
+        limits: what it may do.
+        connections: where it is listed while it is open.
+    """
+
+    def __init__(
+        self,
+        handler: AbstractHandler,
+        config: Configuration,
+        h2_config: H2Configuration,
+        limits: ConnectionLimits,
+        connections: Connections,
+    ) -> None:
+        super().__init__(handler, config, h2_config)
+        self._limits = limits
+        self._connections = connections
+        self._closed = asyncio.Event()
+        self._h2 = GuardedH2(h2_config, limits.streams_per_connection)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """In place of grpclib's, which has no bounds to give."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._stall = _Stall(self._transport, self._limits.stall_seconds)
+        wire = cast(asyncio.Transport, _Wire(self._transport, _LAST_WORDS_SECONDS))
+        self.connection = Connection(self._h2, wire, config=self.config)
+        self.processor = EventsProcessor(self.handler, self.connection)
+        loop = asyncio.get_running_loop()
+        self._handshake = loop.call_later(self._limits.handshake_seconds, self.abort)
+        self._greet()
+        if self._connections.admit(self):
+            self.connection.initialize()
+        else:
+            self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            self.connection.flush()
+            self._transport.close()
+
+    def _greet(self) -> None:
+        window, stream_window = (
+            self.config.http2_connection_window_size,
+            self.config.http2_stream_window_size,
+        )
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(window - self._h2.local_settings.initial_window_size)
+        self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: stream_window})
+        self.connection.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """In place of grpclib's, which keeps the reason of an end to itself."""
+        if self.connection.is_closing():
+            return
+        try:
+            events = self.connection.feed(data)
+        except ProtocolError as error:
+            log.debug("connection ended", reason=str(error))
+            self.connection.flush()
+            self.processor.close("Protocol error")
+            return
+        if self._h2.greeted:
+            self._handshake.cancel()
+            self._connections.greeted(self)
+        self.connection.flush()
+        for event in events:
+            self.processor.process(event)
+        if not self.connection.is_closing():
+            self.connection.flush()
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        super().pause_writing()
+        self._stall.begin()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        super().resume_writing()
+        self._stall.end()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See asyncio."""
+        self._handshake.cancel()
+        self._stall.end()
+        self._connections.forget(self)
+        super().connection_lost(exc)
+        self._closed.set()
+
+    def abort(self) -> None:
+        """Ends the connection without a word."""
+        self._transport.abort()
+
+    async def go_away(self) -> None:
+        """Says GOAWAY and closes; a client that does not read that is cut off."""
+        h2 = self._h2
+        if not self.connection.is_closing() and h2.state_machine.state != ConnectionState.CLOSED:
+            h2.close_connection()
+            self.connection.flush()
+        # At once: who is told in time does not send any more.
+        self._transport.close()
+        self.processor.close("the server is shutting down")
+        try:
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self._closed.wait()
+        except TimeoutError:
+            self._transport.abort()
+            await self._closed.wait()

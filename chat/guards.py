@@ -1,0 +1,132 @@
+"""What a call may do: its headers are checked, and its messages are bounded.
+
+- A request that is malformed is refused before a handler is begun for it.
+- A message is kept as its bytes, however small the pieces that it came in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from grpclib import GRPCError, Status
+from grpclib.metadata import decode_metadata
+from grpclib.protocol import Buffer
+
+from chat.errors import InvalidArgument
+
+_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
+_UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+Headers = Sequence[tuple[str, str]]
+
+
+def is_malformed(headers: Headers) -> bool:
+    """Whether a request has not exactly one method and one path (RFC 9113, section 8.3.1)."""
+    names = [name for name, _ in headers if name in (":method", ":path")]
+    return sorted(names) != [":method", ":path"]
+
+
+def checked_timeout(headers: Headers) -> float | None:
+    """Checks what grpclib reads of a request's headers.
+
+    Args:
+        headers: the headers of a request.
+
+    Returns:
+        How long the call may take, in seconds, or nothing if it has no deadline.
+
+    Raises:
+        GRPCError: INVALID_ARGUMENT, with a text that names the header.
+    """
+    try:
+        decode_metadata(headers)
+    except ValueError:
+        raise InvalidArgument("metadata", "a binary value is not base64").to_grpc() from None
+    timeouts = [_seconds(value) for name, value in headers if name == "grpc-timeout"]
+    return min(timeouts, default=None)
+
+
+def _seconds(timeout: str) -> float:
+    match = _TIMEOUT.fullmatch(timeout)
+    if match is None:
+        raise InvalidArgument("grpc-timeout", "is malformed").to_grpc()
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def cut_short() -> GRPCError:
+    """The error of a message that ends before it is whole."""
+    return InvalidArgument("message", "is missing or cut short").to_grpc()
+
+
+class MessageBuffer(Buffer):
+    """Refuses to wait for a message that is too large, and one that is cut short.
+
+    grpclib reads the prefix of a message, then the message (Length-Prefixed-Message
+    in gRPC's description of its protocol). Its own buffer keeps an object for each
+    frame: a message in frames of one byte takes two hundred times its size.
+    """
+
+    def __init__(self, ack: Callable[[int], None], limit: int, *, may_be_empty: bool) -> None:
+        super().__init__(ack)
+        self._ack = ack
+        self._limit = limit
+        self._may_be_empty = may_be_empty
+        self._in_message = False
+        self._received = bytearray()
+        self._allowed = 0  # of what was received: for so much the window is open again
+        self._news = asyncio.Event()
+
+    def add(self, data: bytes, ack_size: int) -> None:
+        """Takes the data of a frame; its padding counts for the window, and is not kept."""
+        self._received += data
+        self._ack(ack_size - len(data))
+        self._news.set()
+
+    def eof(self) -> None:
+        """Nothing more will come."""
+        self._eof = True
+        self._news.set()
+
+    def unacked_size(self) -> int:
+        """How many bytes the window is still closed for."""
+        return len(self._received) - self._allowed
+
+    async def read(self, size: int) -> bytes:
+        """Returns the next bytes of the stream; none at its end.
+
+        Raises:
+            GRPCError: the message is too large or cut short.
+        """
+        if size > self._limit:
+            raise GRPCError(
+                Status.RESOURCE_EXHAUSTED, f"the message is larger than {self._limit} bytes"
+            )
+        while self._open_window(size) < size and not self._eof:
+            self._news.clear()
+            await self._news.wait()
+        data = self._take(size)
+        if len(data) < size and (data or self._in_message or not self._may_be_empty):
+            raise cut_short()
+        self._in_message = not self._in_message
+        return data
+
+    def _open_window(self, size: int) -> int:
+        """Lets the client send what a read of this size takes, and no more."""
+        ready = min(size, len(self._received))
+        if ready > self._allowed:
+            self._ack(ready - self._allowed)
+            self._allowed = ready
+        return ready
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        self._allowed -= len(data)
+        return data
+
+
+DEADLINE: Final = GRPCError(Status.DEADLINE_EXCEEDED, "the deadline has passed")
+"""The answer to a call whose time was up before it came."""

@@ -1,0 +1,433 @@
+"""Clients that attack the port: each is stopped, others are served, nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from grpclib import Status
+from h2.errors import ErrorCodes
+from h2.events import StreamReset
+from h2.settings import SettingCodes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from chat.config import ConnectionLimits
+from chat.http2 import ALLOWANCE, HEADER_BYTES
+from tests.chat.http2 import Http2Client, prefixed
+from tests.chat.probe import ECHO, ECHO_MANY, UNREAD, ObservedServer
+from tests.faults.frames import (
+    ACK,
+    ALTSVC,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAGIC,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    RawClient,
+    block,
+    frame,
+    headers,
+    opening,
+)
+from tests.support import eventually, message
+
+CONNECTIONS = 20
+STREAMS = 30
+MANY = 2 * ALLOWANCE
+
+
+def open_files() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - the names are all that is wanted
+
+
+@pytest.fixture
+def limits() -> ConnectionLimits:
+    return ConnectionLimits(connections=CONNECTIONS, streams_per_connection=STREAMS)
+
+
+@pytest.fixture
+async def server(
+    limits: ConnectionLimits, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[ObservedServer]:
+    """A server that must have had nothing to say at the end."""
+    unhandled: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: unhandled.append(context))
+    server = ObservedServer(limits)
+    with capture_logs() as logs:
+        yield server
+        server.stop_listening()
+        await server.go_away()
+    assert unhandled == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [entry for entry in logs if entry["log_level"] != "debug"] == []
+
+
+@pytest.fixture
+async def port(server: ObservedServer) -> AsyncIterator[int]:
+    """The port of a server that must hold nothing at the end."""
+    port = await server.listen("127.0.0.1", 0)
+    # The event loop opens files of its own with its first connection.
+    await check_others_are_served(port)
+    await eventually(lambda: server.open_connections() == 0)
+    files, tasks = open_files(), len(asyncio.all_tasks())
+    yield port
+    await eventually(lambda: server.open_connections() == 0)
+    await eventually(lambda: server.open_streams() == server.open_calls() == 0)
+    await eventually(lambda: open_files() <= files)
+    await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
+
+
+async def check_others_are_served(port: int) -> None:
+    async with Http2Client.connect("127.0.0.1", port) as client:
+        await check_served(client)
+
+
+async def check_served(client: Http2Client) -> None:
+    whole = prefixed(bytes(message()))
+    data, answer = await client.answer(client.request(ECHO, whole, end=True))
+    assert (answer["grpc-status"], data) == ("0", whole)
+
+
+def reset(stream: int) -> bytes:
+    return frame(RST_STREAM, b"\0\0\0\x08", stream=stream)
+
+
+OPEN = opening(1, headers(UNREAD))
+FLOODS = {
+    "PING": frame(PING, b"12345678") * MANY,
+    "PING that answers nothing": frame(PING, b"12345678", flags=ACK) * MANY,
+    "SETTINGS": frame(SETTINGS) * MANY,
+    "SETTINGS that are large": frame(SETTINGS, struct.pack(">HI", 4, 65535) * 2000) * 100,
+    "SETTINGS that answer nothing": frame(SETTINGS, flags=ACK) * MANY,
+    "PRIORITY": frame(PRIORITY, b"\0\0\0\0\1", stream=3) * MANY,
+    "empty DATA": OPEN + frame(DATA, stream=1) * MANY,
+    "RST_STREAM": OPEN + reset(1) * MANY,
+    "rapid reset": b"".join(opening(n) + reset(n) for n in range(1, MANY, 2)),
+    "unknown frames": frame(0x77, b"?") * MANY,
+    "ALTSVC": frame(ALTSVC, b"\0\1ab") * MANY,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS.keys())
+async def test_a_flood_is_told_to_calm_down(port: int, flood: bytes) -> None:
+    async with RawClient.connect(port) as attacker:
+        attacker.send(PREFACE + flood)
+        await check_others_are_served(port)
+        assert await attacker.end() == ErrorCodes.ENHANCE_YOUR_CALM
+        await check_others_are_served(port)
+
+
+async def test_who_stays_within_the_allowance_is_served(port: int) -> None:
+    async with RawClient.connect(port) as client:
+        pings = ALLOWANCE - 10
+        client.send(PREFACE + frame(PING, b"12345678") * pings)
+        for _ in range(pings):
+            await client.until(PING, flags=ACK)
+        client.send(opening(1) + frame(DATA, prefixed(b""), stream=1, flags=END_STREAM))
+        await client.until(HEADERS, flags=END_STREAM)
+
+
+async def test_a_flood_of_which_no_answer_is_read_is_stopped_too(
+    server: ObservedServer, port: int
+) -> None:
+    """The client keeps its side open: the server does not wait for it for ever."""
+    async with RawClient.connect(port, receive_bytes=4096) as attacker:
+        attacker.send(PREFACE + FLOODS["PING"])
+        await check_others_are_served(port)
+        await eventually(lambda: server.open_connections() == 0)
+
+
+LARGE = block(headers(ECHO, ("x", "a" * HEADER_BYTES)))
+BLOCKS = {
+    "frames without end": (
+        frame(HEADERS, stream=1) + frame(CONTINUATION, stream=1) * MANY,
+        ErrorCodes.PROTOCOL_ERROR,
+    ),
+    "a block without end": (
+        frame(HEADERS, b"a" * 16_000, stream=1) + frame(CONTINUATION, b"a" * 1000, stream=1),
+        ErrorCodes.ENHANCE_YOUR_CALM,
+    ),
+    "a block that is too large": (
+        frame(HEADERS, LARGE, stream=1, flags=END_HEADERS),
+        ErrorCodes.ENHANCE_YOUR_CALM,
+    ),
+    "a small block that grows": (
+        # One long header into the table, then a thousand references to it.
+        frame(
+            HEADERS,
+            b"\x40\x01x\x7f\x81\x0e" + b"a" * 2000 + b"\xbe" * 1000,
+            stream=1,
+            flags=END_HEADERS,
+        ),
+        ErrorCodes.ENHANCE_YOUR_CALM,
+    ),
+    "a block that means nothing": (
+        frame(HEADERS, b"\xff" * 20, stream=1, flags=END_HEADERS),
+        ErrorCodes.PROTOCOL_ERROR,
+    ),
+    "a frame that is too large": (
+        frame(DATA, b"a" * 20_000, stream=1, size=2**24 - 1),
+        ErrorCodes.FRAME_SIZE_ERROR,
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), BLOCKS.values(), ids=BLOCKS.keys())
+async def test_header_blocks_and_frames_are_bounded(
+    port: int, data: bytes, reason: ErrorCodes
+) -> None:
+    async with RawClient.connect(port) as attacker:
+        attacker.send(PREFACE + data)
+        await check_others_are_served(port)
+        assert await attacker.end() == reason
+
+
+WITHOUT_SENSE = {
+    "no greeting": (MAGIC + frame(PING, b"12345678"), ErrorCodes.PROTOCOL_ERROR),
+    "another protocol": (b"GET / HTTP/1.1\r\n\r\n", None),
+    "a block out of turn": (PREFACE + frame(CONTINUATION, stream=1), ErrorCodes.PROTOCOL_ERROR),
+    "data for no stream": (PREFACE + frame(DATA, b"a", stream=1), ErrorCodes.PROTOCOL_ERROR),
+    "a window that overflows": (
+        PREFACE + frame(WINDOW_UPDATE, b"\x7f\xff\xff\xff") * 2,
+        ErrorCodes.FLOW_CONTROL_ERROR,
+    ),
+    "settings that are wrong": (
+        PREFACE + frame(SETTINGS, struct.pack(">HI", 4, 2**32 - 1)),
+        ErrorCodes.FLOW_CONTROL_ERROR,
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), WITHOUT_SENSE.values(), ids=WITHOUT_SENSE.keys())
+async def test_what_is_no_http2_is_told_so(
+    port: int, data: bytes, reason: ErrorCodes | None
+) -> None:
+    async with RawClient.connect(port) as attacker:
+        attacker.send(data)
+        assert await attacker.end() == reason
+        await check_others_are_served(port)
+
+
+@pytest.mark.parametrize("kind", [ALTSVC, 0x77, 0xFF])
+async def test_frames_of_unknown_types_are_ignored(port: int, kind: int) -> None:
+    """RFC 9113, section 5.5: this is how the protocol is extended."""
+    async with RawClient.connect(port) as client:
+        client.send(PREFACE + frame(kind, b"\0\1ab"))
+        client.send(opening(1) + frame(kind, b"\0\0ab", stream=1))
+        client.send(frame(DATA, prefixed(b""), stream=1, flags=END_STREAM))
+        await client.until(DATA)
+        await client.until(HEADERS, flags=END_STREAM)
+
+
+REQUESTS = {
+    "no path": headers(without=":path"),
+    "two paths": headers(ECHO, (":path", ECHO)),
+    "no method": headers(without=":method"),
+    "two methods": headers(ECHO, (":method", "POST")),
+}
+
+
+@pytest.mark.parametrize("fields", REQUESTS.values(), ids=REQUESTS.keys())
+async def test_a_malformed_request_is_reset_alone(port: int, fields: list[tuple[str, str]]) -> None:
+    async with Http2Client.connect("127.0.0.1", port) as client:
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.config.validate_outbound_headers = False
+        client.h2.send_headers(stream, fields, end_stream=True)
+        client.flush()
+        while not isinstance(event := await client.event(), StreamReset):
+            assert event is not None
+        assert (event.stream_id, event.error_code) == (stream, ErrorCodes.PROTOCOL_ERROR)
+        await check_served(client)
+
+
+async def answer_to(port: int, path: str, *more: tuple[str, str]) -> dict[str, str]:
+    """The answer to a request with more headers than usual; the connection goes on."""
+    async with Http2Client.connect("127.0.0.1", port) as client:
+        stream = client.h2.get_next_available_stream_id()
+        fields = [(str(name), str(value)) for name, value in headers(path)]
+        client.h2.config.validate_outbound_headers = False
+        client.h2.send_headers(stream, [*dict([*fields, *more]).items()])
+        client.send(stream, prefixed(bytes(message())))
+        _, answer = await client.answer(stream)
+        await check_served(client)
+    return answer
+
+
+TOO_LONG = "9" * 400 + "S"
+
+
+@pytest.mark.parametrize("value", ["", "1", "S", "1x", "-1S", "1.5S", "\u0661S", TOO_LONG])
+async def test_a_malformed_deadline_is_named(port: int, value: str) -> None:
+    answer = await answer_to(port, ECHO, ("grpc-timeout", value))
+    assert answer["grpc-status"] == str(Status.INVALID_ARGUMENT.value)
+    assert answer["grpc-message"] == "grpc-timeout: is malformed"
+
+
+@pytest.mark.parametrize("value", ["0S", "0n", "00000000H", "1n", "1u", "20m"])
+async def test_a_deadline_that_passes_is_told(port: int, value: str) -> None:
+    answer = await answer_to(port, UNREAD, ("grpc-timeout", value))
+    assert answer["grpc-status"] == str(Status.DEADLINE_EXCEEDED.value)
+
+
+@pytest.mark.parametrize("value", ["99999999H", "30S", "60000m"])
+async def test_a_deadline_that_does_not_pass_changes_nothing(port: int, value: str) -> None:
+    async with Http2Client.connect("127.0.0.1", port) as client:
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(stream, headers(ECHO, ("grpc-timeout", value)))
+        client.send(stream, prefixed(b""), end=True)
+        assert await client.status(stream) == (Status.OK.value, "")
+
+
+@pytest.mark.parametrize("value", ["a", "abcde", "\N{SNOWMAN}"])
+async def test_a_binary_header_that_is_not_base64_is_named(port: int, value: str) -> None:
+    answer = await answer_to(port, ECHO, ("x-bin", value))
+    assert answer["grpc-status"] == str(Status.INVALID_ARGUMENT.value)
+    assert answer["grpc-message"] == "metadata: a binary value is not base64"
+
+
+@pytest.mark.parametrize("value", ["", "text/html", "application/grpc+json", "application/grpc;"])
+async def test_another_content_type_is_not_supported(port: int, value: str) -> None:
+    answer = await answer_to(port, ECHO, ("content-type", value))
+    assert answer[":status"] == "415"
+
+
+async def test_a_header_that_is_not_ascii_is_no_reason_to_hang_up(port: int) -> None:
+    async with RawClient.connect(port) as client:
+        client.send(PREFACE + opening(1, headers(ECHO, ("x", b"\xff\xfe"))))
+        client.send(frame(DATA, prefixed(b""), stream=1, flags=END_STREAM))
+        await client.until(DATA)
+
+
+async def test_a_message_in_the_smallest_pieces(port: int) -> None:
+    """One byte a frame, with more padding than data."""
+    whole = prefixed(bytes(message("room", "x" * 500)))
+    async with RawClient.connect(port) as client:
+        client.send(PREFACE + opening(1))
+        for number in whole:
+            piece = bytes([3, number, 0, 0, 0])
+            client.send(frame(DATA, piece, stream=1, flags=PADDED))
+        client.send(frame(DATA, stream=1, flags=END_STREAM))
+        assert (await client.until(DATA)).payload == whole
+
+
+class TestHandshake:
+    """A client that does not say in time that it speaks HTTP/2 is dropped."""
+
+    @pytest.fixture
+    def limits(self) -> ConnectionLimits:
+        return ConnectionLimits(handshake_seconds=0.1)
+
+    @pytest.mark.parametrize("said", [b"", MAGIC[:1], MAGIC[:-1], MAGIC, PREFACE[:-1]])
+    async def test_half_a_handshake(self, port: int, said: bytes) -> None:
+        async with RawClient.connect(port) as client:
+            for number in said:
+                client.send(bytes([number]))
+                await asyncio.sleep(0)
+            assert await client.end() is None
+            await check_others_are_served(port)
+
+    async def test_who_has_greeted_may_be_silent(self, server: ObservedServer, port: int) -> None:
+        async with RawClient.connect(port) as client, RawClient.connect(port) as silent:
+            client.send(PREFACE)
+            await silent.end()
+            assert server.open_connections() == 1
+            client.send(frame(PING, b"12345678"))
+            await client.until(PING, flags=ACK)
+
+
+async def test_silent_connections_make_room(server: ObservedServer, port: int) -> None:
+    async with AsyncExitStack() as stack:
+        silent = [await stack.enter_async_context(RawClient.connect(port)) for _ in range(300)]
+        await check_others_are_served(port)
+        assert server.open_connections() <= CONNECTIONS
+        # The oldest had to go.
+        assert await silent[0].end() is None
+
+
+async def test_connections_are_bounded(server: ObservedServer, port: int) -> None:
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(Http2Client.connect("127.0.0.1", port))
+            for _ in range(CONNECTIONS)
+        ]
+        for client in clients:
+            await check_served(client)
+        async with RawClient.connect(port) as late:
+            assert await late.end() == ErrorCodes.ENHANCE_YOUR_CALM
+        assert server.open_connections() == CONNECTIONS
+        await check_served(clients[0])
+    await eventually(lambda: server.open_connections() == 0)
+    await check_others_are_served(port)
+
+
+async def test_streams_are_bounded(server: ObservedServer, port: int) -> None:
+    """Streams on which nothing is ever sent cost no one else a thing."""
+    async with RawClient.connect(port) as attacker:
+        announced = await attacker.until(SETTINGS)
+        pairs = dict(struct.iter_unpack(">HI", announced.payload))
+        assert pairs[SettingCodes.MAX_CONCURRENT_STREAMS] == STREAMS
+        opened = b"".join(opening(2 * n + 1, headers(ECHO_MANY)) for n in range(STREAMS))
+        attacker.send(PREFACE + opened)
+        await eventually(lambda: server.open_calls() == STREAMS)
+        await check_others_are_served(port)
+        attacker.send(opening(2 * STREAMS + 1, headers(ECHO_MANY)))
+        assert await attacker.end() == ErrorCodes.PROTOCOL_ERROR
+
+
+class TestStall:
+    """A client that asks for much and reads nothing is dropped."""
+
+    @pytest.fixture
+    def limits(self) -> ConnectionLimits:
+        return ConnectionLimits(stall_seconds=0.2)
+
+    async def test_who_reads_nothing_is_dropped(self, server: ObservedServer, port: int) -> None:
+        large = struct.pack(">HI", 4, 2**31 - 1)
+        async with RawClient.connect(port, receive_bytes=4096) as attacker:
+            # It accepts the server's windows and opens its own as far as they go.
+            attacker.send(MAGIC + frame(SETTINGS, large) + frame(SETTINGS, flags=ACK) * 2)
+            attacker.send(frame(WINDOW_UPDATE, struct.pack(">I", 2**30)))
+            echo = prefixed(bytes(message("room", "x" * 900)))
+            for stream in range(1, 200, 2):
+                attacker.send(opening(stream, headers(ECHO_MANY)))
+                attacker.send(frame(DATA, echo * 16, stream=stream) * 15)
+            await eventually(lambda: server.open_calls() > 0)
+            await check_others_are_served(port)
+            await eventually(lambda: server.open_connections() == 0)
+
+
+FRAMES = st.builds(
+    lambda kind, payload, flags, stream: frame(kind, payload, flags=flags, stream=stream),
+    st.integers(0, 11),
+    st.binary(max_size=20) | st.sampled_from([block(headers()), block(headers(ECHO_MANY))]),
+    st.integers(0, 255) | st.sampled_from([0, END_STREAM, END_HEADERS, END_STREAM | END_HEADERS]),
+    st.integers(0, 6) | st.sampled_from([1, 3]),
+)
+
+
+@settings(
+    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(frames=st.lists(FRAMES, max_size=12))
+async def test_no_frames_make_the_server_fail(port: int, frames: list[bytes]) -> None:
+    """What fails is found at the end, when nothing may have been logged."""
+    async with RawClient.connect(port) as attacker:
+        attacker.send(PREFACE + b"".join(frames))
+        attacker.send_end()
+        await attacker.end()

@@ -1,0 +1,173 @@
+"""Power fails at any moment: the store opens again, with all that was confirmed.
+
+What is found is always what some number of whole calls of `append` had stored: at
+least those that were announced, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import apsw
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat.storage.sqlite import SqliteStore
+from tests.chat.storage.filler import unheard
+from tests.faults.disk import Disk, Loss, Write, mounted, put
+from tests.faults.story import NAME, Found, Story, check, go_on, read, run, tell
+from tests.support import MODEL
+
+FOLDING = 3000
+
+pytestmark = pytest.mark.timeout(300)
+
+losses = st.sampled_from(Loss)
+# When the power fails: a share of the log.
+shares = st.floats(0, 1)
+randoms = st.randoms(use_true_random=True)
+
+
+@pytest.fixture(scope="module", params=[(1 << 30, 60), (FOLDING, 330)], ids=["journal", "folding"])
+def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Two lives of a store: the second of two stories has its log start over in each."""
+    folder = tmp_path_factory.mktemp("disk")
+    fold_bytes, steps = request.param
+    return run(tell(folder, fold_bytes, steps, size=10))
+
+
+@contextmanager
+def a_folder(files: Mapping[str, bytes]) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "data"
+        put(folder, files)
+        yield folder
+
+
+async def recover(disk: Disk, folder: Path, *, further: bool = True) -> tuple[int, Found]:
+    """Opens what is left; returns when it was read, and what it holds.
+
+    Args:
+        disk: what is in the folder.
+        folder: where the files are.
+        further: whether to store more then.
+    """
+    with mounted(disk, asyncio.get_running_loop()):
+        store = await SqliteStore.open(str(folder / NAME), unheard, 1 << 20, FOLDING)
+        try:
+            found = await read(store)
+            moment = disk.now
+            if further:
+                await go_on(store, found)
+        finally:
+            await store.close()
+    return moment, found
+
+
+def whole(path: Path) -> bool:
+    """Whether SQLite finds nothing wrong with a file."""
+    connection = apsw.Connection(str(path))
+    try:
+        return bool(connection.pragma("integrity_check") == "ok")
+    finally:
+        connection.close()
+
+
+@settings(MODEL, max_examples=80)
+@given(share=shares, loss=losses, random=randoms)
+def test_what_was_confirmed_survives(
+    story: Story, share: float, loss: Loss, random: Random
+) -> None:
+    moment = round(share * story.disk.now)
+    files = story.disk.after_power_loss(moment, loss, random)
+    with a_folder(files) as folder:
+        _, found = run(recover(Disk(files), folder))
+        check(story, moment, found)
+        assert whole(folder / NAME)
+
+
+@settings(MODEL, max_examples=40)
+@given(
+    share=shares, killed=st.booleans(), loss=losses, again=shares, finally_=losses, random=randoms
+)
+def test_what_was_read_after_a_restart_survives(
+    story: Story,
+    share: float,
+    killed: bool,
+    loss: Loss,
+    again: float,
+    finally_: Loss,
+    random: Random,
+) -> None:
+    """The power fails again while the store recovers, or after: from a kill, or a failure."""
+    moment = round(share * story.disk.now)
+    if killed:
+        loss = Loss.NOTHING
+    files = story.disk.after_power_loss(moment, loss, random)
+    disk = story.disk.killed(moment) if killed else Disk(files)
+    start = disk.now
+    with a_folder(files) as folder:
+        seen_at, seen = run(recover(disk, folder, further=False))
+    end = start + round(again * (disk.now - start))
+    files = disk.after_power_loss(end, finally_, random)
+    with a_folder(files) as folder:
+        _, found = run(recover(Disk(files), folder))
+        check(story, moment, found)
+        if end >= seen_at:
+            assert (found.epoch, found.rooms) == (seen.epoch, seen.rooms)
+            assert seen.users.items() <= found.users.items()
+
+
+def last_life(story: Story) -> dict[str, bytes]:
+    """The files just after the last announcement."""
+    moment, _ = story.announced[-1]
+    return story.disk.after_power_loss(moment, Loss.NOTHING)
+
+
+@settings(MODEL, max_examples=30)
+@given(share=shares)
+def test_a_log_that_was_cut_off_holds_a_beginning(story: Story, share: float) -> None:
+    files = last_life(story)
+    log = files[f"{NAME}-wal"]
+    files[f"{NAME}-wal"] = log[: round(share * len(log))]
+    with a_folder(files) as folder:
+        _, found = run(recover(Disk(files), folder))
+        check(story, 0, found)
+
+
+@pytest.mark.parametrize(("synchronous", "left"), [("FULL", 1), ("NORMAL", 0)])
+def test_the_disk_forgets_what_was_not_synced(tmp_path: Path, synchronous: str, left: int) -> None:
+    """The disk itself: a store that did not sync would be found out."""
+    disk = Disk({})
+    with mounted(disk):
+        connection = apsw.Connection(str(tmp_path / NAME))
+        connection.pragma("journal_mode", "WAL")
+        connection.execute("CREATE TABLE notes (text); PRAGMA wal_checkpoint")
+        connection.pragma("synchronous", synchronous)
+        connection.execute("INSERT INTO notes VALUES ('here')")
+        files = disk.after_power_loss(disk.now, Loss.EVERYTHING)
+        connection.close()
+    with a_folder(files) as folder:
+        connection = apsw.Connection(str(folder / NAME))
+        assert connection.execute("SELECT count(*) FROM notes").get == left
+        connection.close()
+
+
+def test_a_story_has_a_log_that_starts_over(story: Story) -> None:
+    """So there are moments within a checkpoint, and in the log that follows it."""
+    files = {each.file for each in story.disk.log if isinstance(each, Write)}
+    assert max(starts(story, file) for file in files) >= (2 if story.fold_bytes == FOLDING else 1)
+
+
+def starts(story: Story, file: int) -> int:
+    """How often the head of a write-ahead log was written to a file."""
+    return sum(
+        isinstance(each, Write) and (each.file, each.offset, len(each.data)) == (file, 0, 32)
+        for each in story.disk.log
+    )
