@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from bench import codec, compare, growth, history, results, store, workloads
+from bench import codec, compare, growth, history, results, start, store, workloads
 from bench.options import Effort, Options
 from bench.report import Section
 from bench.targets import ROOT, TARGETS, TargetError
@@ -27,6 +27,7 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "store": store.main,
     "history": history.main,
     "codec": _codec,
+    "start": start.main,
 }
 
 
@@ -63,7 +64,9 @@ def main(
     _allow_open_files()
     effort = Effort.QUICK if quick else Effort.FULL if full else Effort.NORMAL
     options = Options(effort, chosen, targets)
-    sections = _measure(options, names or tuple(MEASURES))
+    # The first seconds of everything take too long for a quick look.
+    everything = tuple(name for name in MEASURES if not (quick and name == "start"))
+    sections = _measure(options, names or everything)
     if save:
         for path in results.save(sections):
             click.echo(f"\nwritten: {path.relative_to(ROOT)}")

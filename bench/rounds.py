@@ -91,7 +91,7 @@ class Rounds:
             self._tell(f"{workload.name}, round {number + 1}: {target.label}")
             await meter.quiet(pids)
             job = self._job(kind, workload, self._running[target])
-            results[target].append(await _load(job, target))
+            results[target].append(await drive(job, target))
             self._done += 1
 
     def _job(self, kind: Kind, workload: Workload, running: Running) -> Job:
@@ -131,7 +131,12 @@ def _rounds(kind: Kind, plan: Plan) -> int:
     return plan.idle_rounds if kind == "idle" else plan.rounds
 
 
-async def _load(job: Job, target: Target) -> Result:
+async def drive(job: Job, target: Target) -> Result:
+    """Carries out a job in a load process of its own.
+
+    Raises:
+        TargetError: the target did not do what it should.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.load"), cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
