@@ -98,16 +98,8 @@ class Rounds:
         # The first time, nothing is compiled or cached yet.
         cold = running not in self._warm
         self._warm.add(running)
-        return Job(
-            kind=kind,
-            workload=workload,
-            host=targets.HOST,
-            port=running.port,
-            pids=running.pids,
-            tag=uuid.uuid4().hex[:8],
-            warm_up=self._plan.cold_warm_up if cold else self._plan.warm_up,
-            seconds=self._plan.seconds,
-        )
+        warm_up = self._plan.cold_warm_up if cold else self._plan.warm_up
+        return make_job(kind, workload, running, warm_up, self._plan.seconds)
 
     def _tell(self, what: str) -> None:
         so_far = time.monotonic() - self._start
@@ -129,6 +121,22 @@ def _rounds_of(kind: Kind, target: Target, plan: Plan) -> int:
 
 def _rounds(kind: Kind, plan: Plan) -> int:
     return plan.idle_rounds if kind == "idle" else plan.rounds
+
+
+def make_job(
+    kind: Kind, workload: Workload, running: Running, warm_up: float, seconds: float
+) -> Job:
+    """Makes a job for a target that runs, in rooms of its own."""
+    return Job(
+        kind=kind,
+        workload=workload,
+        host=targets.HOST,
+        port=running.port,
+        pids=running.pids,
+        tag=uuid.uuid4().hex[:8],
+        warm_up=warm_up,
+        seconds=seconds,
+    )
 
 
 async def drive(job: Job, target: Target) -> Result:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import uuid
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from bench import targets, workloads
 from bench.compare import present
-from bench.load.job import Job
 from bench.options import Effort, Options
 from bench.report import Section, Table, progress
-from bench.rounds import drive
+from bench.rounds import drive, make_job
 from bench.targets import NODE, PROJECT, Target
 from bench.workloads import Workload
 
@@ -28,16 +26,7 @@ async def measure(workload: Workload, target: Target) -> list[float]:
         async with targets.running(target, Path(folder)) as running:
             rates = []
             for _ in range(_SECONDS):
-                job = Job(
-                    kind="drive",
-                    workload=workload,
-                    host=targets.HOST,
-                    port=running.port,
-                    pids=running.pids,
-                    tag=uuid.uuid4().hex[:8],
-                    warm_up=0.0,
-                    seconds=1.0,
-                )
+                job = make_job("drive", workload, running, warm_up=0.0, seconds=1.0)
                 rates.append((await drive(job, target)).rate)
             return rates
 

@@ -101,7 +101,7 @@ class RelayConnection(Conversation):
                     if size > _STORE_CHARACTERS:
                         sends, size = self._store(sends), 0
                 else:
-                    sends = self._store(sends)
+                    sends, size = self._store(sends), 0
                     await self._dispatch(command, payload)
             except ChatError as error:
                 self._answer(RelayEvent(ref=command.ref, error=error.to_message()))
@@ -117,8 +117,7 @@ class RelayConnection(Conversation):
 
     def put(self, item: bytes) -> None:
         """Puts an encoded message into the mailbox, behind what was confirmed."""
-        if self._refs:
-            self._put_confirmed()
+        self._put_confirmed()
         super().put(item)
 
     def _check(self, ref: int, message: ChatMessage) -> _Send:

@@ -23,6 +23,9 @@ class Sends:
     Args:
         config: the settings.
         give_up: is called with each send that was held for too long.
+
+    Attributes:
+        linked: whether the server is there.
     """
 
     def __init__(self, config: Config, give_up: Callable[[Unconfirmed[Client]], None]) -> None:
@@ -33,7 +36,7 @@ class Sends:
         self._confirmed.set()
         self._calm = asyncio.Event()
         self._calm.set()
-        self._linked = False
+        self.linked = False
         self._holding = True
         self._deadline: asyncio.TimerHandle | None = None
         self._start_hold()
@@ -84,7 +87,7 @@ class Sends:
         """Keeps a send until it is settled; see `Outstanding.add`."""
         self._outstanding.add(ref, message, client, request_id, size)
         self._confirmed.clear()
-        if self._linked and self._outstanding.size > self._config.hold_bytes // 2:
+        if self.linked and self._outstanding.size > self._config.hold_bytes // 2:
             self._calm.clear()
 
     def settle(self, message: ChatMessage) -> Unconfirmed[Client] | None:
@@ -101,14 +104,14 @@ class Sends:
 
     def connected(self) -> None:
         """The server is there."""
-        self._linked = self._holding = True
+        self.linked = self._holding = True
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
     def disconnected(self) -> None:
         """The server is away: what is sent is held until it is back."""
-        self._linked = False
+        self.linked = False
         self._calm.set()
         self._start_hold()
 

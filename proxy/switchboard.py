@@ -71,7 +71,6 @@ class Switchboard:
         self._refs = count(1)
         self._rooms: Rooms[Client] = Rooms()
         self._users: Counter[str] = Counter()
-        self._linked = False
         self.sends = Sends(config, self._give_up)
 
     # What clients do.
@@ -121,7 +120,7 @@ class Switchboard:
             Refused: the server refused the room, or stays away.
         """
         patience = self._config.hold_seconds
-        if self._linked:
+        if self.sends.linked:
             patience += self._config.call_seconds
         try:
             async with asyncio.timeout(patience):
@@ -157,7 +156,6 @@ class Switchboard:
 
     def connected(self) -> None:
         """A new stream: asks for the rooms again, and sends what was not confirmed."""
-        self._linked = True
         self.sends.connected()
         for user_id in self._users:
             self._tell_presence(user_id, active=True)
@@ -173,7 +171,6 @@ class Switchboard:
 
     def disconnected(self) -> None:
         """The stream is gone: holds what clients send until it is back."""
-        self._linked = False
         for room in self._rooms:
             room.joining(0)
         self.sends.disconnected()

@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
+from tests.support import PATIENCE_SECONDS
 
-# Long enough for a busy machine: no test waits for it unless it fails.
-PATIENCE_SECONDS = 30.0
+ROOT = Path(__file__).parents[2]
 
 
 class Ended(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.faults.history import History, Outcome, Send
-from tests.proxy.clients import PATIENCE_SECONDS
+from tests.support import PATIENCE_SECONDS
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiohttp
 
 from tests.faults.clients import Participant
-from tests.faults.history import Message, Outcome, Send
+from tests.faults.history import History, Message, Outcome, Send
 from tests.faults.journal import Journal
 from tests.faults.world import Daemon, World
 from tests.proxy.clients import Client, message
@@ -145,3 +145,19 @@ def _message(frame: dict[str, Any]) -> Message:
     return Message(
         frame["room_id"], frame["seq"], frame["sender_id"], frame["id"], frame["content"]
     )
+
+
+async def outlive(
+    world: World, victim: Daemon, crowd: Crowd, journal: Journal, chance: Random
+) -> History:
+    """Goes through a storm, sends everything again, and stops the world in order.
+
+    What is sent again must add nothing.
+    """
+    await storm(world, victim, crowd, journal, chance)
+    history = journal.history
+    history.sends += await send_all_again(world.url, history.stored)
+    assert await stored(world.url) == history.stored
+    await world.proxy.stop()
+    await world.chat.stop()
+    return history

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.faults.history import check
 from tests.faults.journal import Journal
-from tests.faults.storm import KILLS, Crowd, heads, send_all_again, stored, storm
+from tests.faults.storm import KILLS, Crowd, heads, outlive
 from tests.faults.world import World, seeded
 
 
@@ -15,12 +15,7 @@ async def test_who_comes_back_misses_nothing_and_gets_nothing_twice(tmp_path: Pa
         async with World.running(tmp_path) as world:
             journal = Journal()
             crowd = Crowd(world.url, journal, chance)
-            await storm(world, world.proxy, crowd, journal, chance)
-            history = journal.history
-            history.sends += await send_all_again(world.url, history.stored)
-            assert await stored(world.url) == history.stored
-            await world.proxy.stop()
-            await world.chat.stop()
+            history = await outlive(world, world.proxy, crowd, journal, chance)
         assert check(history) == []
         assert all(each.connections > KILLS for each in crowd.everyone)
         assert world.tracebacks == ""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.history import Outcome, check
 from tests.faults.journal import Journal
-from tests.faults.storm import KILLS, Crowd, send_all_again, stored, storm
+from tests.faults.storm import KILLS, Crowd, outlive
 from tests.faults.world import World, seeded
 
 
@@ -18,12 +18,7 @@ async def test_nothing_is_lost_or_doubled(tmp_path: Path, hold_seconds: int) -> 
         async with World.running(tmp_path, "--hold-seconds", str(hold_seconds)) as world:
             journal = Journal()
             crowd = Crowd(world.url, journal, chance)
-            await storm(world, world.chat, crowd, journal, chance)
-            history = journal.history
-            history.sends += await send_all_again(world.url, history.stored)
-            assert await stored(world.url) == history.stored
-            await world.proxy.stop()
-            await world.chat.stop()
+            history = await outlive(world, world.chat, crowd, journal, chance)
         assert check(history) == []
         assert world.chat.starts > KILLS
         assert [each.connections for each in crowd.everyone] == [1] * len(crowd.everyone)

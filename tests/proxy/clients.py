@@ -16,12 +16,10 @@ from aiohttp.test_utils import TestClient, TestServer
 import chat
 import proxy
 from proxy.config import split_address
+from tests.support import PATIENCE_SECONDS
 
 Frame = dict[str, Any]
 Http = TestClient[web.Request, web.Application]
-
-# Long enough for a busy machine: no test waits for it unless it fails.
-PATIENCE_SECONDS = 30.0
 
 
 def message(room_id: str, content: str = "hello", sender_id: str = "ada", **more: Any) -> Frame:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Self
 
 from aiohttp import WSMsgType
 
-from tests.proxy.clients import PATIENCE_SECONDS, Frame, Http
+from tests.proxy.clients import Frame, Http
+from tests.support import PATIENCE_SECONDS
 
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 

@@ -16,7 +16,9 @@ from gen.chat import (
     ChatStream,
 )
 from tests.proxy.clients import (
+    Client,
     Frame,
+    Http,
     Link,
     connect,
     contents,
@@ -42,6 +44,15 @@ async def write(stub: ChatServiceStub, text: str) -> None:
     sent = ChatMessage(room_id="lobby", sender_id="direct", content=text)
     async for _ in stub.chat([ChatStream(chat_message=sent)]):
         return
+
+
+async def in_a_long_room(http: Http) -> Client:
+    """A member of a room with far more in it than fits into the buffers to a client."""
+    [sender] = await members(http, 1)
+    for _ in range(600):
+        await sender.say("lobby", "x" * 16_000)
+    await sender.take(600)
+    return sender
 
 
 async def test_what_others_send_while_the_link_is_cut_is_made_up_for(
@@ -97,10 +108,7 @@ async def test_a_replay_that_cannot_be_finished_is_said(
     async with Link.to(chat_server.address) as link:
         config = proxy.Config(upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS)
         async with serve_http(config) as http:
-            [sender] = await members(http, 1)
-            for _ in range(600):
-                await sender.say("lobby", "x" * 16_000)
-            await sender.take(600)
+            sender = await in_a_long_room(http)
             with closing(await RawClient.connect(http)) as client:
                 await client.send(join={"room_id": "lobby", "after_seq": 0})
                 told = await client.read_json()
@@ -125,10 +133,7 @@ async def test_what_a_given_up_replay_did_not_come_to_is_answered_all_the_same(
     async with Link.to(chat_server.address) as link:
         config = proxy.Config(upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS)
         async with serve_http(config) as http:
-            [sender] = await members(http, 1)
-            for _ in range(600):
-                await sender.say("lobby", "x" * 16_000)
-            await sender.take(600)
+            sender = await in_a_long_room(http)
             with closing(await RawClient.connect(http)) as client:
                 # Its answer is to be found at the end of the replay that it asks for next.
                 said = {"chat_message": message("lobby", "mine"), "request_id": "mine"}

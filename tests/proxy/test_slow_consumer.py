@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -14,7 +14,6 @@ import chat
 import proxy
 from proxy.websocket import Connection
 from tests.proxy.clients import (
-    PATIENCE_SECONDS,
     Client,
     Http,
     connect,
@@ -25,6 +24,7 @@ from tests.proxy.clients import (
     serve_http,
 )
 from tests.proxy.raw import RawClient
+from tests.support import eventually
 
 TEXT = "x" * 16_000
 # More than the buffers of the system and of the proxy take.
@@ -60,13 +60,6 @@ async def flood(sender: Client, user_id: str) -> int:
         if answer["user"]["user"]["status"] == "INACTIVE":
             return number
     raise AssertionError("not cut off")
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    """Waits for what nobody tells of."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds():  # noqa: ASYNC110 - nothing tells that a transport is gone
-            await asyncio.sleep(0.05)
 
 
 def connections() -> int:

@@ -34,9 +34,8 @@ from gen.chat import (
 from proxy.delivery import Client
 from proxy.rooms import Room
 from proxy.switchboard import GapError, Switchboard
-from tests.proxy.clients import PATIENCE_SECONDS
 from tests.proxy.relay_model import Follower, Server, Stream
-from tests.support import MODEL
+from tests.support import MODEL, PATIENCE_SECONDS
 
 ROOMS = ("lobby", "attic", "refused")
 USERS = ("ada", "bob")

@@ -10,6 +10,7 @@ import codec
 from chat.storage.base import Appended
 from chat.storage.sqlite.schema import SEQ_BITS, SEQ_MASK
 from gen.chat import ChatMessage
+from gen.chat_codec import make_chat_message
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,6 +68,19 @@ def key_of(message: ChatMessage) -> Key:
     """Returns the idempotency key of a message."""
     fields = codec.fields_of(message)
     return fields["room_id"], fields["sender_id"], fields["id"]
+
+
+def stored_message(key: Key, seq: int, sent_at: int, content: str) -> ChatMessage:
+    """Makes a message out of what the database has of it."""
+    room_id, sender_id, message_id = key
+    return make_chat_message(
+        id=message_id,
+        room_id=room_id,
+        sender_id=sender_id,
+        content=content,
+        seq=seq,
+        sent_at=from_micros(sent_at),
+    )
 
 
 def from_micros(micros: int) -> datetime:

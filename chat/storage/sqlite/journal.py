@@ -22,9 +22,8 @@ import orjson
 
 import codec
 from chat.storage.base import Appended
-from chat.storage.sqlite.batch import Batch, Key, Row, from_micros, key_of
+from chat.storage.sqlite.batch import Batch, Key, Row, key_of, stored_message
 from gen.chat import ChatMessage
-from gen.chat_codec import make_chat_message
 
 # How many bytes of JSON are folded together: the more, the fewer pages are written
 # for each message, and the more memory they take until then.
@@ -249,7 +248,7 @@ class Journal:
             str(self._connection.execute(_FIND, (orjson.dumps(keys).decode(),)).get)
         )
         return {
-            keys[number]: _message(keys[number], seq, sent_at, content)
+            keys[number]: stored_message(keys[number], seq, sent_at, content)
             for number, seq, sent_at, content in found
         }
 
@@ -293,15 +292,3 @@ def _names(appends: Sequence[Sequence[ChatMessage]]) -> tuple[set[str], set[str]
     """Returns the rooms and the senders."""
     fields = [codec.fields_of(message) for messages in appends for message in messages]
     return {each["room_id"] for each in fields}, {each["sender_id"] for each in fields}
-
-
-def _message(key: Key, seq: int, sent_at: int, content: str) -> ChatMessage:
-    room_id, sender_id, message_id = key
-    return make_chat_message(
-        id=message_id,
-        room_id=room_id,
-        sender_id=sender_id,
-        content=content,
-        seq=seq,
-        sent_at=from_micros(sent_at),
-    )

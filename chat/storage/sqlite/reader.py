@@ -16,10 +16,9 @@ import apsw
 import orjson
 
 from chat.storage.base import Range, StoreError
-from chat.storage.sqlite.batch import from_micros
+from chat.storage.sqlite.batch import stored_message
 from chat.storage.sqlite.journal import UserRow
 from gen.chat import ChatMessage
-from gen.chat_codec import make_chat_message
 
 _THREADS: Final = 2
 _END: Final = 1 << 32
@@ -122,14 +121,7 @@ class Readers:
 
 def _message(room_id: str, row: tuple[int, str, str, str, int]) -> ChatMessage:
     seq, message_id, sender_id, content, sent_at = row
-    return make_chat_message(
-        id=message_id,
-        room_id=room_id,
-        sender_id=sender_id,
-        content=content,
-        seq=seq,
-        sent_at=from_micros(sent_at),
-    )
+    return stored_message((room_id, sender_id, message_id), seq, sent_at, content)
 
 
 def _user_row(row: list[str]) -> UserRow:
