@@ -83,6 +83,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Break everything for a while (``-- --minutes N``), and check that nothing was lost."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.soak", *session.posargs)
+
+
 def require_system(session: nox.Session) -> None:
     """Installs what the tests need of the system, or says what is missing."""
     missing = [

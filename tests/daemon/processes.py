@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from tests.support import PATIENCE_SECONDS
 
@@ -24,15 +24,24 @@ class Ended(NamedTuple):
     errors: str
 
 
-async def start(module: str, *options: str, **environment: str) -> Process:
-    """Starts ``python -m module``; its settings come from here alone."""
+async def start(
+    module: str, *options: str, errors: int | IO[bytes] = PIPE, **environment: str
+) -> Process:
+    """Starts ``python -m module``; its settings come from here alone.
+
+    Args:
+        module: what to start.
+        options: its options.
+        errors: where standard error goes. A pipe that nobody reads holds 64 KiB.
+        environment: its settings.
+    """
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("CHAT_", "PROXY_"))
     }
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *options, cwd=ROOT, stdout=PIPE, stderr=PIPE,
+        sys.executable, "-m", module, *options, cwd=ROOT, stdout=PIPE, stderr=errors,
         env={**inherited, **environment},
     )  # fmt: skip
 
@@ -42,13 +51,13 @@ async def ended(process: Process) -> Ended:
     async with asyncio.timeout(PATIENCE_SECONDS):
         output, errors = await process.communicate()
     assert process.returncode is not None
-    return Ended(process.returncode, output.decode(), errors.decode())
+    return Ended(process.returncode, output.decode(), (errors or b"").decode())
 
 
 @asynccontextmanager
 async def running(module: str, *options: str, **environment: str) -> AsyncIterator[Process]:
     """Runs a command, and kills it if it is still there."""
-    process = await start(module, *options, **environment)
+    process = await start(module, *options, errors=PIPE, **environment)
     try:
         yield process
     finally:

@@ -8,6 +8,7 @@ last position and the epoch of each room.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class Participant:
         self._url = url
         self._journal = journal
         self._link: _Link | None = None
+        self._socket: aiohttp.ClientWebSocketResponse[Any] | None = None
         self._unconfirmed: dict[str, Sending] = {}
         self._numbers = count(1)
         self._ending = False
@@ -102,21 +104,23 @@ class Participant:
         async with aiohttp.ClientSession() as session:
             while not self._over:
                 with suppress(ClientError, OSError):
-                    async with session.ws_connect(self._url) as socket:
-                        await self._attend(socket)
+                    async with session.ws_connect(self._url) as connection:
+                        await self._attend(connection)
                 if not self._over:
                     await asyncio.sleep(_RETRY_SECONDS)
 
-    async def talk(self, random: Random, until: asyncio.Event, most: int) -> None:
+    async def talk(self, random: Random, until: asyncio.Event, most: int, pause: float = 0) -> None:
         """Sends to its rooms until told to stop, and until all of that is confirmed.
 
         Args:
             random: which room is next, and how long the text is.
             until: when to stop.
             most: how many messages are unconfirmed at a time.
+            pause: how long it thinks before each message, in seconds.
         """
         rooms = list(self.places)
         while not until.is_set():
+            await asyncio.sleep(pause)
             self._post(random.choice(rooms), "x" * random.choice((1, 50, 12_000)))
             await self._journal.until(lambda: len(self._unconfirmed) < most)
         await self._journal.until(lambda: not self._unconfirmed)
@@ -144,6 +148,13 @@ class Participant:
         await self._journal.until(
             lambda: all(place.seq >= heads.get(room, 0) for room, place in self.places.items())
         )
+
+    def drop(self) -> None:
+        """Breaks its connection off, without a word, as a client that crashes does."""
+        if self._socket is not None:
+            transport = self._socket.get_extra_info("socket")
+            with socket.fromfd(transport.fileno(), transport.family, transport.type) as same:
+                same.shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
         """Lets `run` end, once all that was sent before is handled."""
@@ -185,8 +196,9 @@ class Participant:
 
     # What it gets.
 
-    async def _attend(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
+    async def _attend(self, connection: aiohttp.ClientWebSocketResponse[Any]) -> None:
         self.connections += 1
+        self._socket = connection
         link = self._link = _Link(f"{self.name}/{self.connections}")
         for room in self.places:
             self._join(room)
@@ -194,9 +206,9 @@ class Participant:
             self._try(sending)
         if self._ending:
             self.finish()
-        writer = asyncio.create_task(_write(socket, link.outbox))
+        writer = asyncio.create_task(_write(connection, link.outbox))
         try:
-            while (received := await socket.receive()).type is WSMsgType.TEXT:
+            while (received := await connection.receive()).type is WSMsgType.TEXT:
                 self._handle(link, received.json())
                 if self._over:
                     return
@@ -206,7 +218,7 @@ class Participant:
             await asyncio.wait([writer])
 
     def _cut_off(self) -> None:
-        self._link = None
+        self._link = self._socket = None
         for place in self.places.values():
             place.follows = False
         for sending in self._unconfirmed.values():
@@ -292,9 +304,9 @@ class Participant:
 
 
 async def _write(
-    socket: aiohttp.ClientWebSocketResponse[Any], outbox: asyncio.Queue[Frame]
+    connection: aiohttp.ClientWebSocketResponse[Any], outbox: asyncio.Queue[Frame]
 ) -> None:
     # Who reads notices that the connection is gone.
     with suppress(ClientError, OSError):
         while True:
-            await socket.send_json(await outbox.get())
+            await connection.send_json(await outbox.get())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Final
@@ -29,15 +29,18 @@ class Crowd:
         url: where they connect.
         journal: where they write down what they see.
         chance: who is where.
+        rooms: where they may be; at least three.
     """
 
-    def __init__(self, url: str, journal: Journal, chance: Random) -> None:
+    def __init__(
+        self, url: str, journal: Journal, chance: Random, rooms: Sequence[str] = ROOMS
+    ) -> None:
         self.talkers = [
-            Participant(name, url, chance.sample(ROOMS, chance.randint(2, 3)), journal)
+            Participant(name, url, chance.sample(rooms, chance.randint(2, 3)), journal)
             for name in ("ada", "bob", "eve", "joe")
         ]
-        self.roamers = [Participant(name, url, ROOMS, journal) for name in ("kim", "lee")]
-        self.listener = Participant("max", url, ROOMS, journal)
+        self.roamers = [Participant(name, url, rooms, journal) for name in ("kim", "lee")]
+        self.listener = Participant("max", url, rooms, journal)
 
     @property
     def settled(self) -> list[Participant]:
@@ -93,10 +96,10 @@ def heads(messages: list[Message]) -> dict[str, int]:
     return {message.room: message.seq for message in messages}
 
 
-async def stored(url: str) -> list[Message]:
+async def stored(url: str, rooms: Iterable[str] = ROOMS) -> list[Message]:
     """Reads the whole history of each room."""
     async with _visitor(url) as client:
-        return [message for room in ROOMS for message in await _room(client, room)]
+        return [message for room in rooms for message in await _room(client, room)]
 
 
 async def send_all_again(url: str, messages: list[Message]) -> list[Send]:

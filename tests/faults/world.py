@@ -18,31 +18,45 @@ SEED_VARIABLE: Final = "FAULTS_SEED"
 # Below what Linux gives to outgoing connections: while a server is away, none of those
 # who look for it may be given its port.
 _PORTS: Final = range(20_000, 32_000)
+# How much of a log is shown with a failure.
+_LAST_CHARACTERS: Final = 20_000
 
 
 class Daemon:
     """One of the two commands, always with the same options.
 
     Args:
+        log: the file that its standard error goes to.
         module: what ``python -m`` runs.
         options: its options.
 
     Attributes:
-        errors: what it wrote to standard error, over all its lives.
         starts: how often it was started.
     """
 
-    def __init__(self, module: str, *options: str) -> None:
-        self.errors = ""
+    def __init__(self, log: Path, module: str, *options: str) -> None:
         self.starts = 0
+        self._log = log
         self._module = module
         self._options = options
         self._process: Process | None = None
 
+    @property
+    def errors(self) -> str:
+        """What it wrote to standard error, over all its lives."""
+        return self._log.read_text(errors="replace") if self.starts else ""
+
+    @property
+    def pid(self) -> int:
+        """The process that it is now."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         """Starts it, and waits until it is ready."""
         assert self._process is None
-        self._process = await start(self._module, *self._options)
+        with self._log.open("ab") as errors:
+            self._process = await start(self._module, *self._options, errors=errors)
         self.starts += 1
         await ready_line(self._process)
 
@@ -65,11 +79,10 @@ class Daemon:
         try:
             if process.returncode is None:
                 process.send_signal(number)
-            status, _, errors = await ended(process)
+            status, _, _ = await ended(process)
         finally:
             if process.returncode is None:
                 process.kill()
-        self.errors += errors
         return status
 
 
@@ -89,8 +102,9 @@ class World:
         here = ("--host", "127.0.0.1", "--port")
         upstream = ("--upstream", f"127.0.0.1:{chat_port}")
         database = ("--database", str(folder / "chat.db"))
-        self.chat = Daemon("chat", *here, str(chat_port), *database)
-        self.proxy = Daemon("proxy", *here, str(proxy_port), *upstream, *proxy_options)
+        self.chat = Daemon(folder / "chat.log", "chat", *here, str(chat_port), *database)
+        proxying = (str(proxy_port), *upstream, *proxy_options)
+        self.proxy = Daemon(folder / "proxy.log", "proxy", *here, *proxying)
         self.url = f"http://127.0.0.1:{proxy_port}/"
 
     @property
@@ -110,7 +124,8 @@ class World:
             yield world
         except BaseException as error:
             await world.clean_up()
-            error.add_note(f"chat:\n{world.chat.errors}\nproxy:\n{world.proxy.errors}")
+            for name, daemon in (("chat", world.chat), ("proxy", world.proxy)):
+                error.add_note(f"{name}:\n{daemon.errors[-_LAST_CHARACTERS:]}")
             raise
         finally:
             await world.clean_up()

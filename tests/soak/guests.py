@@ -1,0 +1,86 @@
+"""Clients that come and go, and such as stop to read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Final
+
+import aiohttp
+from aiohttp import ClientError, WSMsgType
+
+from tests.faults.clients import Participant
+from tests.faults.journal import Journal
+
+_RETRY_SECONDS: Final = 0.2
+
+
+@dataclass(slots=True)
+class Guests:
+    """Those who are not there all the time.
+
+    Args:
+        url: where they connect.
+        rooms: where they go.
+        journal: where they write down what they see.
+        chance: who goes where, for how long.
+
+    Attributes:
+        connections: how often they connected.
+    """
+
+    url: str
+    rooms: Sequence[str]
+    journal: Journal
+    chance: Random
+    connections: int = 0
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    async def come_and_go(self, until: asyncio.Event) -> None:
+        """One after the other reads a room from its start on, stays a while, and goes."""
+        while not until.is_set():
+            await self._visit(f"guest-{next(self._numbers)}", until)
+
+    async def _visit(self, name: str, until: asyncio.Event) -> None:
+        room = self.chance.choice(self.rooms)
+        guest = Participant(name, self.url, [room], self.journal)
+        visit = asyncio.create_task(guest.run())
+        try:
+            await self.journal.until(lambda: guest.follows)
+            goal = guest.places[room].seq + self.chance.randrange(1, 100)
+            await self.journal.until(lambda: guest.places[room].seq >= goal or until.is_set())
+            guest.finish()
+            await visit
+        finally:
+            visit.cancel()
+            self.connections += guest.connections
+
+    async def sleep_in(self, until: asyncio.Event) -> None:
+        """Joins all rooms and reads nothing, until it is cut off; again and again."""
+        async with aiohttp.ClientSession() as session:
+            while not until.is_set():
+                with suppress(ClientError, OSError):
+                    async with session.ws_connect(self.url) as socket:
+                        self.connections += 1
+                        for room in self.rooms:
+                            await socket.send_json({"join": {"room_id": room}})
+                        await self._doze(socket, until)
+                await _wait(until, _RETRY_SECONDS)
+
+    async def _doze(
+        self, socket: aiohttp.ClientWebSocketResponse[bool], until: asyncio.Event
+    ) -> None:
+        await _wait(until, self.chance.uniform(10, 30))
+        while not until.is_set() and (await socket.receive()).type is WSMsgType.TEXT:
+            pass
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Waits for an event, but not longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -1,0 +1,200 @@
+"""The run: chapters in two worlds, and at the end everything read once more.
+
+In each chapter a crowd works in rooms of its own while things break; then all settle,
+and what they saw is held against what is stored. In the rough world the processes are
+killed and restarted; in the gentle one they live as long as the run, and what they
+hold is measured when everyone has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import psutil
+
+from tests.faults.history import Message, check
+from tests.faults.journal import Journal
+from tests.faults.storm import Crowd, heads, send_all_again, stored
+from tests.faults.world import World
+from tests.soak.faults import GENTLE, ROUGH, Fault, Scene
+from tests.soak.guests import Guests
+from tests.soak.tally import Sample, Tally
+
+_TALKERS_AT_A_TIME: Final = (1, 2, 8, 20)
+# How long someone who talks thinks before each message, in seconds.
+_PAUSE_SECONDS: Final = 0.02
+_SECONDS_BETWEEN_FAULTS: Final = (1.0, 6.0)
+# How many messages of a chapter are sent once more under the same id.
+_REPEATED: Final = 300
+_SAMPLED_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a soak goes.
+
+    Attributes:
+        minutes: how long.
+        chapter_seconds: how long a chapter is, before all settle.
+        seed: what chance begins with.
+        folder: where databases and logs are.
+    """
+
+    minutes: float
+    chapter_seconds: float
+    seed: int
+    folder: Path
+
+
+@dataclass(slots=True)
+class _Stage:
+    """One world over the whole run.
+
+    Attributes:
+        digests: of the history of each room, when its chapter ended.
+    """
+
+    plan: Plan
+    world: World
+    faults: Sequence[Fault]
+    tally: Tally
+    chance: Random
+    begun: float = field(default_factory=time.monotonic)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def minutes(self) -> float:
+        return (time.monotonic() - self.begun) / 60
+
+    async def play(self, progress: Callable[[Tally, float], None]) -> None:
+        """Goes through chapters until the time is over, and reads everything again."""
+        while self.minutes < self.plan.minutes:
+            await self._chapter()
+            if self.faults is GENTLE:
+                await self._measure()
+            progress(self.tally, self.minutes)
+        self.tally.violations += await self._changed()
+
+    async def _chapter(self) -> None:
+        number = self.tally.chapters + 1
+        rooms = [f"{name} {number}" for name in ("attic", "kitchen", "lobby")]
+        journal = Journal()
+        crowd = Crowd(self.world.url, journal, self.chance, rooms)
+        guests = Guests(self.world.url, rooms, journal, self.chance)
+        await self._live(crowd, guests, journal)
+        history = journal.history
+        again = self.chance.sample(history.stored, min(_REPEATED, len(history.stored)))
+        history.sends += await send_all_again(self.world.url, again)
+        if await stored(self.world.url, rooms) != history.stored:
+            self.tally.violations.append(f"chapter {number}: what was sent again changed it")
+        self.tally.add(history)
+        self.tally.connections += guests.connections
+        self.tally.connections += sum(each.connections for each in crowd.everyone)
+        self.tally.violations += [f"chapter {number}: {line}" for line in check(history)]
+        self.digests |= {room: digest(history.stored, room) for room in rooms}
+
+    async def _live(self, crowd: Crowd, guests: Guests, journal: Journal) -> None:
+        stop = asyncio.Event()
+        chance = self.chance
+        async with asyncio.TaskGroup() as group:
+            for each in crowd.everyone:
+                group.create_task(each.run())
+            await journal.until(lambda: all(each.follows for each in crowd.everyone))
+            work = [
+                group.create_task(each.talk(chance, stop, most, _PAUSE_SECONDS))
+                for each, most in zip(crowd.talkers, _TALKERS_AT_A_TIME, strict=True)
+            ]
+            work += [group.create_task(each.roam(chance, stop)) for each in crowd.roamers]
+            work += [group.create_task(guests.come_and_go(stop)) for _ in range(2)]
+            work.append(group.create_task(guests.sleep_in(stop)))
+            await self._break_things(crowd)
+            stop.set()
+            await asyncio.gather(*work)
+            journal.history.stored = await stored(self.world.url, guests.rooms)
+            for each in crowd.everyone:
+                await each.reached(heads(journal.history.stored))
+                each.finish()
+
+    async def _break_things(self, crowd: Crowd) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + min(
+            self.plan.chapter_seconds, max(1.0, (self.plan.minutes - self.minutes) * 60)
+        )
+        while loop.time() < end:
+            await asyncio.sleep(self.chance.uniform(*_SECONDS_BETWEEN_FAULTS))
+            fault = self.chance.choice(self.faults)
+            await fault.strike(Scene(self.world, crowd.everyone, self.chance))
+            self.tally.faults[fault.name] += 1
+
+    async def _measure(self) -> None:
+        # The last of the clients are noticed to be gone in this time.
+        await asyncio.sleep(_SAMPLED_SECONDS)
+        for name, daemon in (("server", self.world.chat), ("proxy", self.world.proxy)):
+            process = psutil.Process(daemon.pid)
+            sample = Sample(self.minutes, process.memory_info().rss, process.num_fds())
+            self.tally.sample(name, sample)
+
+    async def _changed(self) -> list[str]:
+        """Reads each room of each chapter once more."""
+        return [
+            f"{room}: the history is not what it was when its chapter ended"
+            for room, before in self.digests.items()
+            if digest(await stored(self.world.url, [room]), room) != before
+        ]
+
+
+async def soak(plan: Plan, progress: Callable[[Tally, float], None]) -> list[Tally]:
+    """Runs both worlds, side by side.
+
+    Args:
+        plan: how.
+        progress: is told after each chapter, with the minutes that went by.
+
+    Returns:
+        What was seen in each world.
+    """
+    chance = Random(plan.seed)  # noqa: S311 - no secret
+    worlds = (("rough", ROUGH), ("gentle", GENTLE))
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(
+                _stage(plan, Tally(name), faults, Random(chance.random()), progress)  # noqa: S311
+            )
+            for name, faults in worlds
+        ]
+    return [task.result() for task in tasks]
+
+
+async def _stage(
+    plan: Plan,
+    tally: Tally,
+    faults: Sequence[Fault],
+    chance: Random,
+    progress: Callable[[Tally, float], None],
+) -> Tally:
+    folder = plan.folder / tally.name
+    folder.mkdir()
+    async with World.running(folder) as world:
+        await _Stage(plan, world, faults, tally, chance).play(progress)
+        await world.proxy.stop()
+        await world.chat.stop()
+    tally.cut_off = world.proxy.errors.count("slow consumer closed")
+    if world.tracebacks:
+        tally.violations.append(f"there is a traceback in the logs in {folder}")
+    return tally
+
+
+def digest(messages: Iterable[Message], room: str) -> str:
+    """A fingerprint of the history of a room."""
+    found = hashlib.sha256()
+    for message in messages:
+        if message.room == room:
+            found.update(repr(tuple(message)).encode())
+    return found.hexdigest()

@@ -1,0 +1,89 @@
+"""The soak itself: a short one runs, and its judgement can tell good from bad."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.faults.history import Delivered, History, Message, Outcome, Send
+from tests.faults.world import seeded
+from tests.soak.__main__ import report
+from tests.soak.run import Plan, digest, soak
+from tests.soak.tally import Sample, Tally, growth
+
+MIB = 2**20
+
+
+def samples(*sizes: int, files: int = 20) -> list[Sample]:
+    return [Sample(minute, size * MIB, files) for minute, size in enumerate(sizes)]
+
+
+async def test_a_short_one_finds_nothing_wrong(tmp_path: Path) -> None:
+    told: list[float] = []
+    with seeded() as chance:
+        plan = Plan(0.05, 3, chance.randrange(2**32), tmp_path)
+        tallies = await soak(plan, lambda _, minutes: told.append(minutes))
+        assert [problem for tally in tallies for problem in tally.judge()] == []
+    assert len(told) == sum(tally.chapters for tally in tallies) >= 2
+    for tally in tallies:
+        assert tally.stored > 0
+        assert tally.deliveries > tally.stored
+        assert tally.faults.total() > 0
+    assert list(tallies[1].processes) == ["server", "proxy"]
+    assert f"{tallies[0].stored:,}" in report(tallies)
+
+
+def test_what_a_chapter_has_seen_is_counted() -> None:
+    stored = Message("attic", 1, "ada", "1", "hello")
+    history = History(
+        sends=[Send("attic", "ada", "1", "hello", outcome, 1) for outcome in Outcome],
+        seen=[Delivered("bob/1", stored)],
+        stored=[stored],
+    )
+    tally = Tally("gentle")
+    tally.add(history)
+    tally.add(history)
+    counts = (tally.chapters, tally.stored, tally.confirmed, tally.refused, tally.unanswered)
+    assert counts == (2,) * 5
+    assert tally.deliveries == 2
+
+
+def test_violations_are_problems() -> None:
+    assert Tally("rough", violations=["attic: a gap"]).judge() == ["rough: attic: a gap"]
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        samples(50, 80, 90, 90, 91, 90, 92, 91),
+        samples(50, 60, 70, 80),
+        samples(90, 90, 90, 90, 90, 90, 90, 60),
+    ],
+    ids=["caches that fill", "too few to tell", "less"],
+)
+def test_memory_that_is_flat(flat: list[Sample]) -> None:
+    assert growth("server", flat) == []
+
+
+def test_memory_that_is_not() -> None:
+    tally = Tally("gentle", processes={"server": samples(50, 60, 70, 80, 90, 100, 110, 120)})
+    assert tally.judge() == ["gentle: the server grew from 75.0 MiB to 115.0 MiB"]
+
+
+def test_files_that_are_left_open() -> None:
+    found = growth("proxy", samples(*[50] * 6, files=20) + samples(50, 50, files=40))
+    assert found == ["the proxy went from 20 to 40 open files"]
+
+
+def test_a_fingerprint_is_of_all_that_a_room_has() -> None:
+    chance = random.Random(1)  # noqa: S311 - no secret
+    messages = [Message("attic", seq, "ada", str(seq), "hello") for seq in range(1, 9)]
+    other = Message("lobby", 1, "ada", "1", "hello")
+    assert digest([other, *messages], "attic") == digest(messages, "attic")
+    changed = list(messages)
+    place = chance.randrange(len(messages))
+    changed[place] = changed[place]._replace(content="hello?")
+    assert digest(changed, "attic") != digest(messages, "attic")
+    assert digest(messages[:-1], "attic") != digest(messages, "attic")
