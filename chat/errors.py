@@ -5,6 +5,8 @@
     ChatError                 an answer that a client may see
     ├── InvalidArgument       the request breaks a rule; names the field
     ├── NotFound              what was asked for does not exist
+    ├── Unauthenticated       the caller did not say who it is, or is not believed
+    ├── PermissionDenied      the caller may not do this; names the field
     ├── ResourceExhausted     a limit was reached
     │   └── SlowConsumer      the client does not read what it asked for
     └── Unavailable           not now; the same request may succeed later
@@ -59,6 +61,26 @@ class NotFound(ChatError):
     """What was asked for does not exist."""
 
     status = Status.NOT_FOUND
+
+
+class Unauthenticated(ChatError):
+    """The caller did not say who it is, or is not believed."""
+
+    status = Status.UNAUTHENTICATED
+
+
+class PermissionDenied(ChatError):
+    """The caller may not do this.
+
+    Args:
+        path: the field, as the client would write it.
+        reason: what is not allowed.
+    """
+
+    status = Status.PERMISSION_DENIED
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
 
 
 class ResourceExhausted(ChatError):

@@ -1,0 +1,143 @@
+"""Who a caller is, and what it may do: pure decisions.
+
+======================  =========================================================
+what is asked           who may
+======================  =========================================================
+send to a room          who may write it, in their own name
+join a room, read its   who may read it
+history
+change a user           that user, and an admin
+see an e-mail address   its owner, and an admin
+open the batch stream   a proxy
+======================  =========================================================
+
+A guest, of whom nothing is known, may do all of this: names are taken on trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from chat.errors import PermissionDenied, Unauthenticated
+
+_ANY: Final = "*"
+
+
+class Rooms:
+    """A set of rooms.
+
+    Args:
+        patterns: names; one that ends in ``*`` stands for all that begin like it.
+
+    Raises:
+        ValueError: a pattern has a ``*`` elsewhere.
+    """
+
+    __slots__ = ("_names", "_prefixes")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        patterns = tuple(patterns)
+        for pattern in patterns:
+            if _ANY in pattern[:-1]:
+                raise ValueError("* may only end a pattern")
+        self._names = frozenset(each for each in patterns if not each.endswith(_ANY))
+        self._prefixes = tuple(each[:-1] for each in patterns if each.endswith(_ANY))
+
+    def __contains__(self, room_id: str) -> bool:
+        return room_id in self._names or room_id.startswith(self._prefixes)
+
+
+ALL_ROOMS: Final = Rooms([_ANY])
+NO_ROOMS: Final = Rooms([])
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller.
+
+    Attributes:
+        subject: the user that it is; `None` for a guest, who may be anyone.
+        reads: the rooms that it may read.
+        writes: the rooms that it may send to.
+        is_admin: whether it sees and changes all users.
+        is_proxy: whether it speaks for others on the batch stream.
+        expires_at: when it is no longer believed, in seconds since 1970; `None` for never.
+    """
+
+    subject: str | None = None
+    reads: Rooms = NO_ROOMS
+    writes: Rooms = NO_ROOMS
+    is_admin: bool = False
+    is_proxy: bool = False
+    expires_at: float | None = None
+
+    def check_time(self, now: float) -> None:
+        """Checks that it is still believed.
+
+        Raises:
+            Unauthenticated: it is not.
+        """
+        if self.expires_at is not None and now >= self.expires_at:
+            raise Unauthenticated("the token has expired")
+
+    def check_read(self, room_id: str, path: str) -> None:
+        """Checks that it may read a room.
+
+        Raises:
+            PermissionDenied: it may not; the text begins with the path.
+        """
+        if room_id not in self.reads:
+            raise PermissionDenied(path, "the token does not allow to read this room")
+
+    def check_write(self, room_id: str, path: str) -> None:
+        """Checks that it may send to a room.
+
+        Raises:
+            PermissionDenied: it may not; the text begins with the path.
+        """
+        if room_id not in self.writes:
+            raise PermissionDenied(path, "the token does not allow to send to this room")
+
+    def sender(self, sender_id: str, path: str) -> str:
+        """Decides in whose name a message is sent.
+
+        Args:
+            sender_id: what the message says; empty stands for the caller.
+            path: the field.
+
+        Raises:
+            PermissionDenied: it is another's.
+        """
+        if self.subject is None:
+            return sender_id
+        if sender_id not in ("", self.subject):
+            raise PermissionDenied(path, "must be the subject of the token, or left out")
+        return self.subject
+
+    def check_owner(self, user_id: str, path: str) -> None:
+        """Checks that it may change a user.
+
+        Raises:
+            PermissionDenied: it may not.
+        """
+        if not self.owns(user_id):
+            raise PermissionDenied(path, "the token does not allow to change this user")
+
+    def owns(self, user_id: str) -> bool:
+        """Whether it may see and change all of a user."""
+        return self.subject is None or self.is_admin or self.subject == user_id
+
+    def check_proxy(self) -> None:
+        """Checks that it may open the batch stream.
+
+        Raises:
+            PermissionDenied: it may not.
+        """
+        if not self.is_proxy:
+            raise PermissionDenied("authorization", "only a proxy may open this stream")
+
+
+GUEST: Final = Identity(reads=ALL_ROOMS, writes=ALL_ROOMS, is_proxy=True)
+"""A caller of a server that knows nobody: it may be anyone, and do anything."""

@@ -1,0 +1,198 @@
+"""The keys that tokens are signed with, read from a file.
+
+The file holds one of
+
+- a JWK Set or one JWK (RFC 7517), of which each key has an algorithm of its own;
+- a public key in PEM;
+- a secret for HS256, of at least 32 bytes (RFC 7518, section 3.2).
+
+Each key is good for exactly one algorithm, which follows from what kind of key it is and
+never from what a token says of itself (RFC 8725, section 3.1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt import PyJWK, PyJWTError
+
+log = structlog.get_logger(__name__)
+
+# By the type of the key and its curve.
+_ALGORITHMS: Final = {
+    ("oct", None): "HS256",
+    ("RSA", None): "RS256",
+    ("EC", "P-256"): "ES256",
+    ("OKP", "Ed25519"): "EdDSA",
+}
+ALGORITHMS: Final = tuple(_ALGORITHMS.values())
+_SHORTEST_SECRET: Final = 32
+_SHORTEST_MODULUS: Final = 2048
+_LOOK_AGAIN_SECONDS: Final = 1.0
+
+
+class UnusableKeys(Exception):
+    """A file of keys that cannot be used; the text is one line for an operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key.
+
+    Attributes:
+        key_id: what tokens call it, if it has a name.
+        algorithm: the one algorithm that it is good for.
+        value: the key, as PyJWT takes it.
+    """
+
+    key_id: str | None
+    algorithm: str
+    value: Any
+
+
+def parse_keys(text: bytes) -> tuple[Key, ...]:
+    """Reads keys.
+
+    Raises:
+        UnusableKeys: there is none, or one cannot be used.
+    """
+    stripped = text.strip()
+    if stripped.startswith(b"{"):
+        keys = tuple(_jwks(stripped))
+    elif stripped.startswith(b"-----BEGIN"):
+        keys = (_pem(stripped),)
+    else:
+        keys = (_secret(None, stripped),)
+    names = [key.key_id for key in keys]
+    if len(set(names)) < len(names):
+        raise UnusableKeys("each key needs a kid of its own")
+    return keys
+
+
+def _jwks(text: bytes) -> Iterator[Key]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UnusableKeys("it is not JSON") from error
+    members = found.get("keys", [found])
+    if not (isinstance(members, list) and members):
+        raise UnusableKeys("it has no keys")
+    for number, member in enumerate(members):
+        try:
+            yield _jwk(member)
+        except UnusableKeys as error:
+            raise UnusableKeys(f"keys[{number}]: {error}") from error
+
+
+def _jwk(member: object) -> Key:
+    if not isinstance(member, dict):
+        raise UnusableKeys("is not an object")
+    kind, key_id = str(member.get("kty")), member.get("kid")
+    algorithm = _ALGORITHMS.get((kind, member.get("crv") and str(member["crv"])))
+    if algorithm is None or member.get("alg", algorithm) != algorithm:
+        raise UnusableKeys(f"must be a key for {', '.join(ALGORITHMS)}")
+    if not (key_id is None or isinstance(key_id, str)):
+        raise UnusableKeys("kid must be a string")
+    if kind != "oct" and "d" in member:
+        raise UnusableKeys("is a private key; only the public part belongs here")
+    try:
+        value = PyJWK(member, algorithm).key
+    except (PyJWTError, ValueError, TypeError) as error:
+        raise UnusableKeys("is malformed") from error
+    return _secret(key_id, value) if kind == "oct" else _public(key_id, value)
+
+
+def _pem(text: bytes) -> Key:
+    try:
+        return _public(None, load_pem_public_key(text))
+    except ValueError as error:
+        raise UnusableKeys("it is not a public key in PEM") from error
+
+
+def _public(key_id: str | None, value: object) -> Key:
+    match value:
+        case RSAPublicKey() if value.key_size < _SHORTEST_MODULUS:
+            raise UnusableKeys(f"must have at least {_SHORTEST_MODULUS} bits")
+        case RSAPublicKey():
+            return Key(key_id, "RS256", value)
+        case EllipticCurvePublicKey() if value.curve.name == "secp256r1":
+            return Key(key_id, "ES256", value)
+        case Ed25519PublicKey():
+            return Key(key_id, "EdDSA", value)
+    raise UnusableKeys(f"must be a key for {', '.join(ALGORITHMS)}")
+
+
+def _secret(key_id: str | None, value: bytes) -> Key:
+    if len(value) < _SHORTEST_SECRET:
+        raise UnusableKeys(f"a secret must have at least {_SHORTEST_SECRET} bytes")
+    return Key(key_id, "HS256", value)
+
+
+class KeyFile:
+    """The keys of a file, which may be replaced while they are in use.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UnusableKeys: it cannot be read, or holds no usable keys.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, ...] = ()
+        self._keys: tuple[Key, ...] = ()
+        self._looked = monotonic()
+        self._load()
+
+    def find(self, algorithm: str, key_id: str | None) -> Key | None:
+        """Finds the key that a token was signed with.
+
+        Args:
+            algorithm: what the token says.
+            key_id: likewise; a token that names no key fits if one key alone has the
+                algorithm.
+        """
+        self._refresh()
+        fitting = [key for key in self._keys if key.algorithm == algorithm]
+        if key_id is not None:
+            named = [key for key in fitting if key.key_id == key_id]
+            # A single key without a name is meant by any name.
+            fitting = named or [key for key in fitting if key.key_id is None]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _refresh(self) -> None:
+        now = monotonic()
+        if now - self._looked < _LOOK_AGAIN_SECONDS:
+            return
+        self._looked = now
+        try:
+            if self._stat() != self._stamp:
+                self._load()
+                log.info("token keys read again", path=str(self._path), keys=len(self._keys))
+        except (UnusableKeys, OSError) as error:
+            # The keys that there were stay good: a half-written file locks nobody out.
+            log.error("token keys unusable", path=str(self._path), reason=str(error))  # noqa: TRY400 - the text says it all
+
+    def _load(self) -> None:
+        try:
+            self._stamp = self._stat()
+            self._keys = parse_keys(self._path.read_bytes())
+        except OSError as error:
+            raise UnusableKeys(f"{self._path}: {error.strerror}") from error
+        except UnusableKeys as error:
+            raise UnusableKeys(f"{self._path}: {error}") from error
+
+    def _stat(self) -> tuple[int, ...]:
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,160 @@
+"""Tokens: who presents one that is good, is believed to be its subject.
+
+A token is a JWT (RFC 7519) signed as a JWS (RFC 7515). Its claims:
+
+==============  ===========================================================
+``sub``         the user: 1 to 64 characters, no control characters
+``exp``         when it ends; ``nbf``, if there, when it begins
+``iss, aud``    who issued it, and for whom: checked if configured
+``rooms``       ``{"read": [patterns], "write": [patterns]}``; without it, none
+``role``        ``admin`` or ``proxy``; without it, a user
+==============  ===========================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jwt
+from jwt import PyJWTError
+
+from chat.access.identity import NO_ROOMS, Identity, Rooms
+from chat.access.keys import ALGORITHMS, Key, KeyFile
+from chat.errors import InvalidArgument, Unauthenticated
+from chat.rules import Rules
+
+# Larger than any that is meant well, and small enough to look at for nothing.
+_LONGEST_TOKEN: Final = 8 * 1024
+# The end of the year 9999.
+_LATEST: Final = 253_402_300_799
+_MOST_PATTERNS: Final = 1000
+_SCHEME: Final = "bearer "
+_ROLES: Final = (None, "user", "admin", "proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What a token must say.
+
+    Attributes:
+        issuer: who must have issued it; empty for anyone with the key.
+        audience: whom it must be meant for; empty for a token without an audience.
+        leeway_seconds: how far clocks may be apart.
+    """
+
+    issuer: str = ""
+    audience: str = ""
+    leeway_seconds: float = 10.0
+
+
+class TokenVerifier:
+    """Turns tokens into identities.
+
+    Args:
+        keys: what they are signed with.
+        required: what they must say.
+        rules: what names look like.
+    """
+
+    def __init__(self, keys: KeyFile, required: TokenRules, rules: Rules) -> None:
+        self._keys = keys
+        self._required = required
+        self._rules = rules
+
+    def bearer(self, authorization: str) -> Identity:
+        """Believes an ``authorization`` header (RFC 6750, section 2.1).
+
+        Raises:
+            Unauthenticated: it holds no good token.
+        """
+        if authorization[: len(_SCHEME)].lower() != _SCHEME:
+            raise Unauthenticated("authorization must be a bearer token")
+        return self.verify(authorization[len(_SCHEME) :].strip())
+
+    def verify(self, token: str) -> Identity:
+        """Believes a token.
+
+        Raises:
+            Unauthenticated: it is not good; the text says why, and nothing of the token.
+        """
+        if len(token) > _LONGEST_TOKEN:
+            raise Unauthenticated("the token is too long")
+        try:
+            claims = self._claims(token)
+        except jwt.ExpiredSignatureError:
+            raise Unauthenticated("the token has expired") from None
+        except jwt.ImmatureSignatureError:
+            raise Unauthenticated("the token is not valid yet") from None
+        except jwt.MissingRequiredClaimError as error:
+            raise Unauthenticated(f"the token has no {error.claim}") from None
+        except jwt.InvalidIssuerError:
+            raise Unauthenticated("the token is of another issuer") from None
+        except jwt.InvalidAudienceError:
+            raise Unauthenticated("the token is for another audience") from None
+        except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise Unauthenticated("the token is not valid") from None
+        return self._identity(claims)
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        key = self._key(token)
+        required = self._required
+        return jwt.decode(
+            token,
+            key.value,
+            # Of the key, never of the token.
+            algorithms=[key.algorithm],
+            issuer=required.issuer or None,
+            audience=required.audience or None,
+            leeway=required.leeway_seconds,
+            options={"require": ["exp", "sub"], "verify_iat": False},
+        )
+
+    def _key(self, token: str) -> Key:
+        header = jwt.get_unverified_header(token)
+        algorithm, key_id = header.get("alg"), header.get("kid")
+        if algorithm not in ALGORITHMS:
+            raise Unauthenticated("the token is signed with an algorithm that is not allowed")
+        key = self._keys.find(algorithm, key_id)
+        if key is None:
+            raise Unauthenticated("the token is signed with a key that is not known")
+        return key
+
+    def _identity(self, claims: dict[str, Any]) -> Identity:
+        try:
+            self._rules.identifier(claims["sub"], "sub")
+        except InvalidArgument as error:
+            raise Unauthenticated(f"the token's {error}") from None
+        # PyJWT takes whole seconds, also in a string.
+        expires = int(claims["exp"])
+        if expires > _LATEST:
+            raise Unauthenticated("the token's exp is out of range")
+        role = claims.get("role")
+        if role not in _ROLES:
+            raise Unauthenticated("the token's role is not known")
+        rooms = claims.get("rooms", {})
+        if not isinstance(rooms, dict):
+            raise Unauthenticated("the token's rooms must be an object")
+        return Identity(
+            subject=claims["sub"],
+            reads=_rooms(rooms, "read"),
+            writes=_rooms(rooms, "write"),
+            is_admin=role == "admin",
+            is_proxy=role == "proxy",
+            expires_at=expires + self._required.leeway_seconds,
+        )
+
+
+def _rooms(claim: dict[str, Any], name: str) -> Rooms:
+    patterns = claim.get(name)
+    if patterns is None:
+        return NO_ROOMS
+    path = f"the token's rooms.{name}"
+    if not (isinstance(patterns, list) and all(isinstance(each, str) for each in patterns)):
+        raise Unauthenticated(f"{path} must be a list of strings")
+    if len(patterns) > _MOST_PATTERNS:
+        raise Unauthenticated(f"{path} must have at most {_MOST_PATTERNS} patterns")
+    try:
+        return Rooms(patterns)
+    except ValueError as error:
+        raise Unauthenticated(f"{path}: {error}") from None

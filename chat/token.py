@@ -1,0 +1,118 @@
+"""The command ``python -m chat.token``: mints tokens for development.
+
+In production an identity provider signs tokens, and the server has its public keys. Here
+the signing key is made on the spot and kept in two files: the private part, with which
+this command signs, and beside it, as a JWK Set, the public part for ``--token-keys``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from jwt.algorithms import OKPAlgorithm
+
+from daemon.cli import StartError, run_command
+
+_ALGORITHM: Final = "EdDSA"
+_HOUR: Final = 3600
+
+
+@click.command(help="Mint a token for development, and print it.")
+@click.option("--subject", required=True, help="The user that it is for.")
+@click.option(
+    "--key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("data/signing-key.pem"),
+    show_default=True,
+    help="The private key; made if it is not there, with its public part in KEY.jwks.",
+)
+@click.option("--read", multiple=True, default=("*",), show_default=True, help="Rooms to read.")
+@click.option("--write", multiple=True, default=("*",), show_default=True, help="Rooms to send to.")
+@click.option("--role", type=click.Choice(["user", "admin", "proxy"]), default="user")
+@click.option("--seconds", type=click.IntRange(min=1), default=_HOUR, show_default=True)
+@click.option("--issuer", help="The claim iss.")
+@click.option("--audience", help="The claim aud.")
+def command(
+    subject: str,
+    key: Path,
+    read: tuple[str, ...],
+    write: tuple[str, ...],
+    role: str,
+    seconds: int,
+    issuer: str | None,
+    audience: str | None,
+) -> None:
+    """Prints a token."""
+    claims = {
+        "sub": subject,
+        "exp": int(time.time()) + seconds,
+        "rooms": {"read": list(read), "write": list(write)},
+        "role": role,
+        "iss": issuer,
+        "aud": audience,
+    }
+    try:
+        signing = load_key(key)
+    except (OSError, ValueError, TypeError) as error:
+        raise StartError(f"{key}: cannot be used as a signing key: {error}") from error
+    click.echo(mint(signing, key.name, claims))
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """Reads a signing key, or makes one.
+
+    Raises:
+        OSError: it cannot be read, or not be made.
+        ValueError: it is not an Ed25519 key.
+    """
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except FileNotFoundError:
+        return _make_key(path)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("it is not an Ed25519 key")  # noqa: TRY004 - of what is in the file
+    return key
+
+
+def mint(key: Ed25519PrivateKey, key_id: str, claims: dict[str, Any]) -> str:
+    """Signs a token; claims that are `None` are left out."""
+    said = {name: value for name, value in claims.items() if value is not None}
+    said |= {"jti": secrets.token_hex(8)}
+    return jwt.encode(said, key, _ALGORITHM, headers={"kid": key_id})
+
+
+def _make_key(path: Path) -> Ed25519PrivateKey:
+    key = Ed25519PrivateKey.generate()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    # For its owner alone, from the first byte on.
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(private)
+    jwk = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    jwks = {"keys": [{**jwk, "kid": path.name, "alg": _ALGORITHM, "use": "sig"}]}
+    path.with_name(f"{path.name}.jwks").write_text(json.dumps(jwks, indent=1) + "\n")
+    click.echo(f"made {path} and {path}.jwks", err=True)
+    return key
+
+
+def main() -> None:
+    """The console script ``chat-token``."""
+    run_command(command, "chat-token")
+
+
+if __name__ == "__main__":
+    run_command(command, "python -m chat.token")

@@ -1,0 +1,83 @@
+"""Keys made on the spot, and tokens signed with them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+SECRET: Final = b"a secret that is long enough for HS256"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A key, and what belongs to it.
+
+    Attributes:
+        algorithm: what it signs with.
+        private: what signs.
+        jwk: what verifies, as a JWK without a name.
+        pem: the same as PEM; a secret as it is.
+    """
+
+    algorithm: str
+    private: Any
+    jwk: dict[str, Any]
+    pem: bytes
+
+    def token(self, *, kid: str | None = None, **claims: Any) -> str:
+        """Signs a token for ada, good for a minute and for all rooms; claims may be changed.
+
+        A claim that is `None` is left out.
+        """
+        said = {
+            "sub": "ada",
+            "exp": int(time.time()) + 60,
+            "rooms": {"read": ["*"], "write": ["*"]},
+            **claims,
+        }
+        said = {name: value for name, value in said.items() if value is not None}
+        headers = None if kid is None else {"kid": kid}
+        return jwt.encode(said, self.private, self.algorithm, headers=headers)
+
+    def named(self, kid: str) -> dict[str, Any]:
+        """The JWK with a name."""
+        return {**self.jwk, "kid": kid}
+
+
+def hs256(secret: bytes = SECRET) -> Signer:
+    return Signer("HS256", secret, HMACAlgorithm.to_jwk(secret, as_dict=True), secret)
+
+
+def rs256(bits: int = 2048) -> Signer:
+    key = rsa.generate_private_key(65537, bits)
+    jwk = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return Signer("RS256", key, jwk, _pem(key))
+
+
+def es256() -> Signer:
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwk = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return Signer("ES256", key, jwk, _pem(key))
+
+
+def eddsa() -> Signer:
+    key = ed25519.Ed25519PrivateKey.generate()
+    jwk = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return Signer("EdDSA", key, jwk, _pem(key))
+
+
+def jwks(*keys: dict[str, Any]) -> str:
+    """A JWK Set."""
+    return json.dumps({"keys": list(keys)})
+
+
+def _pem(key: Any) -> bytes:
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem

@@ -1,0 +1,125 @@
+"""Keys from a file, and a file that is replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm
+
+from chat.access import keys
+from chat.access.keys import KeyFile, UnusableKeys, parse_keys
+from tests.chat.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
+
+KINDS = pytest.mark.parametrize("make", [hs256, rs256, es256, eddsa])
+
+
+@KINDS
+def test_a_set_a_single_key_and_pem(make: Callable[[], Signer]) -> None:
+    signer = make()
+    for text in (jwks(signer.named("one")), json.dumps(signer.named("one"))):
+        [key] = parse_keys(text.encode())
+        assert (key.key_id, key.algorithm) == ("one", signer.algorithm)
+    [key] = parse_keys(signer.pem + b"\n")
+    assert (key.key_id, key.algorithm) == (None, signer.algorithm)
+
+
+def p384() -> ec.EllipticCurvePublicKey:
+    return ec.generate_private_key(ec.SECP384R1()).public_key()
+
+
+PRIVATE = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
+WRONG: dict[str, tuple[Any, str]] = {
+    "short secret": (b"too short", "at least 32 bytes"),
+    "empty": (b"", "at least 32 bytes"),
+    "not JSON": (b"{", "not JSON"),
+    "no keys": ({"keys": []}, "no keys"),
+    "keys are no list": ({"keys": {}}, "no keys"),
+    "no object": ({"keys": [1]}, r"keys\[0\]: is not an object"),
+    "another kind": ({"keys": [hs256().jwk, {"kty": "none"}]}, r"keys\[1\]: must be a key for"),
+    "another algorithm": ({**hs256().jwk, "alg": "HS512"}, "must be a key for HS256, RS256"),
+    "a short key": (rs256(1024).named("one"), "at least 2048 bits"),
+    "a private key": (PRIVATE, "is a private key"),
+    "another curve": (ECAlgorithm.to_jwk(p384(), as_dict=True), "must be a key for"),
+    "another curve, PEM": (
+        p384().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        "must be a key for",
+    ),
+    "malformed": ({"kty": "RSA", "n": "!", "e": 1}, "is malformed"),
+    "malformed PEM": (b"-----BEGIN PUBLIC KEY-----\nx", "not a public key"),
+    "a name that is no text": ({**hs256().jwk, "kid": 1}, "kid must be a string"),
+    "two of a name": ({"keys": [es256().named("one"), eddsa().named("one")]}, "kid of its own"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_used_is_told(name: str, tmp_path: Path) -> None:
+    content, told = WRONG[name]
+    path = tmp_path / "keys"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(UnusableKeys, match=told) as raised:
+        KeyFile(path)
+    assert str(raised.value).startswith(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UnusableKeys, match="No such file"):
+        KeyFile(tmp_path / "keys")
+
+
+def test_a_key_is_found_by_its_name_and_algorithm(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(jwks(es256().named("one"), es256().named("two"), eddsa().named("three")))
+    file = KeyFile(path)
+    assert [getattr(file.find("ES256", kid), "key_id", None) for kid in ("one", "two")] == [
+        "one",
+        "two",
+    ]
+    assert file.find("ES256", None) is None  # which of the two?
+    assert file.find("EdDSA", None) is not None
+    assert file.find("EdDSA", "one") is None
+    assert file.find("HS256", "one") is None
+
+
+def test_a_key_without_a_name_is_meant_by_any(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(SECRET)
+    assert KeyFile(path).find("HS256", "whatever") is not None
+
+
+class TestRotation:
+    """A file that is replaced while it is in use."""
+
+    @pytest.fixture(autouse=True)
+    def _look_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(keys, "_LOOK_AGAIN_SECONDS", 0)
+
+    def test_a_replaced_file_is_read_again(self, tmp_path: Path) -> None:
+        path, next_path = tmp_path / "keys", tmp_path / "next"
+        path.write_text(jwks(es256().named("one")))
+        file = KeyFile(path)
+        next_path.write_text(jwks(es256().named("one"), es256().named("two")))
+        next_path.replace(path)
+        assert file.find("ES256", "two") is not None
+        next_path.write_text(jwks(es256().named("two")))
+        next_path.replace(path)
+        assert file.find("ES256", "one") is None
+
+    @pytest.mark.parametrize("damage", ["{", None])
+    def test_a_damaged_file_locks_nobody_out(self, tmp_path: Path, damage: str | None) -> None:
+        path = tmp_path / "keys"
+        path.write_text(jwks(es256().named("one")))
+        file = KeyFile(path)
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_text(damage)
+        assert file.find("ES256", "one") is not None
+        path.write_text(jwks(es256().named("two")))
+        assert file.find("ES256", "two") is not None

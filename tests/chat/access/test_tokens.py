@@ -1,0 +1,184 @@
+"""Tokens that are believed, and such as are not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chat.access.keys import KeyFile
+from chat.access.tokens import TokenRules, TokenVerifier
+from chat.errors import Unauthenticated
+from chat.rules import Limits, Rules
+from tests.chat.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
+
+NOW = int(time.time())
+
+
+def verifier(folder: Path, keys: str | bytes, **rules: Any) -> TokenVerifier:
+    path = folder / "keys"
+    path.write_bytes(keys if isinstance(keys, bytes) else keys.encode())
+    return TokenVerifier(KeyFile(path), TokenRules(**rules), Rules(Limits()))
+
+
+@pytest.fixture
+def hs(tmp_path: Path) -> TokenVerifier:
+    """One with a secret and no other demand, and no leeway."""
+    return verifier(tmp_path, SECRET, leeway_seconds=0)
+
+
+@pytest.mark.parametrize("make", [hs256, rs256, es256, eddsa])
+def test_each_algorithm(make: Callable[[], Signer], tmp_path: Path) -> None:
+    signer, other = make(), make() if make is not hs256 else hs256(b"x" * 32)
+    believes = verifier(tmp_path, jwks(signer.named("one"))).verify
+    identity = believes(signer.token(kid="one", exp=NOW + 60))
+    assert identity.subject == "ada"
+    assert identity.expires_at == NOW + 70
+    assert "lobby" in identity.reads
+    assert "lobby" in identity.writes
+    assert not identity.is_admin
+    assert not identity.is_proxy
+    with pytest.raises(Unauthenticated, match="not valid"):
+        believes(other.token(kid="one"))
+    with pytest.raises(Unauthenticated, match="not known"):
+        believes(signer.token(kid="two"))
+
+
+def unsigned(header: dict[str, Any], claims: dict[str, Any], signature: bytes = b"") -> str:
+    parts = [json.dumps(header).encode(), json.dumps(claims).encode(), signature]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+CLAIMS = {"sub": "ada", "exp": NOW + 60}
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "", "HS512", "RS512", None, 1, ["HS256"]])
+def test_no_other_algorithm(hs: TokenVerifier, algorithm: object) -> None:
+    with pytest.raises(Unauthenticated):
+        hs.verify(unsigned({"alg": algorithm, "typ": "JWT"}, CLAIMS))
+
+
+def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
+    """Algorithm confusion: what everyone may read must not sign (RFC 8725, section 2.1)."""
+    signer = rs256()
+    believes = verifier(tmp_path, signer.pem).verify
+    for text in (signer.pem, signer.pem.strip()):
+        body = unsigned({"alg": "HS256"}, CLAIMS).rpartition(".")[0]
+        digest = hmac.new(text, body.encode(), hashlib.sha256).digest()
+        signature = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        with pytest.raises(Unauthenticated, match="not known"):
+            believes(f"{body}.{signature}")
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "expired": ({"exp": NOW - 1}, "has expired"),
+    "no end": ({"exp": None}, "has no exp"),
+    "an end that is no time": ({"exp": "soon"}, "not valid"),
+    "an end beyond all time": ({"exp": 10**400}, "out of range"),
+    "not yet": ({"nbf": NOW + 600}, "not valid yet"),
+    "nobody": ({"sub": None}, "has no sub"),
+    "an empty name": ({"sub": ""}, "sub: must not be empty"),
+    "a long name": ({"sub": "x" * 65}, "sub: must have at most 64"),
+    "a name with a line end": ({"sub": "a\nb"}, "sub: must not contain control"),
+    "an audience": ({"aud": "someone"}, "another audience"),
+    "an unknown role": ({"role": "king"}, "role is not known"),
+    "rooms that are a list": ({"rooms": ["*"]}, "rooms must be an object"),
+    "a pattern that is no text": ({"rooms": {"read": [1]}}, "rooms.read must be a list"),
+    "patterns that are no list": ({"rooms": {"write": "*"}}, "rooms.write must be a list"),
+    "a star in the middle": ({"rooms": {"read": ["a*b"]}}, "rooms.read: . may only end"),
+    "too many": ({"rooms": {"read": ["a"] * 1001}}, "at most 1000 patterns"),
+    "too long": ({"filler": "x" * 9000}, "too long"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_and_why(hs: TokenVerifier, name: str) -> None:
+    claims, told = REFUSED[name]
+    with pytest.raises(Unauthenticated, match=told):
+        hs.verify(hs256().token(**claims))
+
+
+def test_issuer_and_audience(tmp_path: Path) -> None:
+    believes = verifier(tmp_path, SECRET, issuer="idp", audience="chat").verify
+    assert believes(hs256().token(iss="idp", aud=["web", "chat"])).subject == "ada"
+    for claims, told in (
+        ({"aud": "chat"}, "has no iss|another issuer"),
+        ({"iss": "idp"}, "has no aud|another audience"),
+        ({"iss": "other", "aud": "chat"}, "another issuer"),
+        ({"iss": "idp", "aud": "web"}, "another audience"),
+    ):
+        with pytest.raises(Unauthenticated, match=told):
+            believes(hs256().token(**claims))
+
+
+def test_clocks_may_be_apart_a_little(tmp_path: Path) -> None:
+    believes = verifier(tmp_path, SECRET, leeway_seconds=60).verify
+    assert believes(hs256().token(exp=NOW - 5, nbf=NOW + 50)).expires_at == NOW + 55
+    with pytest.raises(Unauthenticated):
+        believes(hs256().token(exp=NOW - 70))
+
+
+def test_a_token_without_rooms_opens_none(hs: TokenVerifier) -> None:
+    identity = hs.verify(hs256().token(rooms=None))
+    assert "lobby" not in identity.reads
+    identity = hs.verify(hs256().token(rooms={"read": ["lobby"]}))
+    assert "lobby" in identity.reads
+    assert "lobby" not in identity.writes
+
+
+@pytest.mark.parametrize(("role", "rights"), [("admin", (True, False)), ("proxy", (False, True))])
+def test_roles(hs: TokenVerifier, role: str, rights: tuple[bool, bool]) -> None:
+    identity = hs.verify(hs256().token(role=role))
+    assert (identity.is_admin, identity.is_proxy) == rights
+
+
+def test_the_header(hs: TokenVerifier) -> None:
+    token = hs256().token()
+    for header in (f"Bearer {token}", f"bearer  {token} "):
+        assert hs.bearer(header).subject == "ada"
+    for header in ("", token, f"Basic {token}", "Bearer", "Bearer "):
+        with pytest.raises(Unauthenticated):
+            hs.bearer(header)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+class TestGarbage:
+    """What is no token, or was one."""
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.text() | st.lists(st.text("abcXYZ019-_="), min_size=3, max_size=3).map(".".join))
+    def test_is_refused(self, hs: TokenVerifier, token: str) -> None:
+        with pytest.raises(Unauthenticated):
+            hs.verify(token)
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk"]), JSON))
+    def test_headers(self, hs: TokenVerifier, header: dict[str, Any]) -> None:
+        token = unsigned(header, CLAIMS)
+        with pytest.raises(Unauthenticated):
+            hs.verify(token)
+
+    @given(st.data())
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_a_changed_token_is_not_believed(self, hs: TokenVerifier, data: st.DataObject) -> None:
+        token = hs256().token()
+        # The last character of a part may hold bits that stand for nothing.
+        place = data.draw(st.integers(0, len(token) - 2))
+        changed = token[:place] + data.draw(st.sampled_from("aZ0.-")) + token[place + 1 :]
+        if changed != token and "." not in (token[place], token[place + 1]):
+            with pytest.raises(Unauthenticated):
+                hs.verify(changed)
