@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import click
 
-from chat.config import Config, ConnectionLimits
+from chat.access.keys import UnusableKeys
+from chat.access.tokens import TokenRules
+from chat.config import Config, ConnectionLimits, Trust
 from chat.rules import Limits
 from chat.server import serve
 from chat.storage.base import StoreUnusable
 from daemon.cli import StartError, cannot_listen, ready, run_command, run_service
 from daemon.lifecycle import stop_event
 from daemon.options import Options
+from daemon.tls import TlsFiles, UnusableCertificate
 
 _default = Config()
 _limits = Limits()
 _connections = ConnectionLimits()
+_trust = Trust()
 _options = Options("CHAT")
 
 
@@ -36,6 +40,14 @@ _options = Options("CHAT")
 @_options.count("replay-messages", _default.replay_messages, "What `join` replays at most.")
 @_options.count("write-queue-bytes", _default.write_queue_bytes, "What may wait for the disk.")
 @_options.seconds("drain-seconds", _default.drain_seconds, "How long a stop waits for calls.")
+@_options.text("token-keys", _trust.token_keys, "The file with the keys of tokens.")
+@_options.text("token-issuer", _trust.tokens.issuer, "Who must have issued a token.")
+@_options.text("token-audience", _trust.tokens.audience, "Whom a token must be meant for.")
+@_options.seconds("token-leeway-seconds", _trust.tokens.leeway_seconds, "Between two clocks.")
+@_options.text("tls-certificate", _trust.tls.certificate, "What the server shows, in PEM.")
+@_options.text("tls-key", _trust.tls.key, "The private key of that, in PEM.")
+@_options.text("tls-client-ca", _trust.tls.authorities, "Whose certificates clients may show.")
+@_options.text("proxy-names", "", "DNS names in certificates of proxies, by commas.")
 @_options.log_level()
 def command(
     log_level: str,
@@ -46,6 +58,14 @@ def command(
     streams_per_connection: int,
     handshake_seconds: float,
     stall_seconds: float,
+    token_keys: str,
+    token_issuer: str,
+    token_audience: str,
+    token_leeway_seconds: float,
+    tls_certificate: str,
+    tls_key: str,
+    tls_client_ca: str,
+    proxy_names: str,
     **settings: object,
 ) -> None:
     """Builds the settings and serves."""
@@ -53,6 +73,12 @@ def command(
         limits=Limits(content_bytes, id_length, rooms_per_stream),
         connection_limits=ConnectionLimits(
             connections, streams_per_connection, handshake_seconds, stall_seconds
+        ),
+        trust=Trust(
+            token_keys,
+            TokenRules(token_issuer, token_audience, token_leeway_seconds),
+            frozenset(filter(None, map(str.strip, proxy_names.split(",")))),
+            TlsFiles(tls_certificate, tls_key, tls_client_ca),
         ),
         **settings,  # type: ignore[arg-type]  # click checked them
     )
@@ -65,7 +91,7 @@ async def _serve(config: Config) -> None:
             async with serve(config) as server:
                 ready(f"chat server ready: gRPC on {server.address}")
                 await stop.wait()
-        except StoreUnusable as error:
+        except (StoreUnusable, UnusableKeys, UnusableCertificate) as error:
             raise StartError(str(error)) from error
         except OSError as error:
             raise cannot_listen(config.host, config.port, error) from error

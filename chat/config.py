@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import isfinite
 
+from chat.access.tokens import TokenRules
 from chat.rules import Limits
+from daemon.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
 
@@ -48,6 +50,38 @@ class ConnectionLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom the server believes.
+
+    Attributes:
+        token_keys: the file with the keys of tokens, see `chat.access.keys`; empty
+            for a server whose callers are all guests.
+        tokens: what tokens must say.
+        proxy_names: the DNS names in certificates of proxies.
+        tls: what it shows, and whose certificates it believes of clients.
+    """
+
+    token_keys: str = ""
+    tokens: TokenRules = field(default_factory=TokenRules)
+    proxy_names: frozenset[str] = frozenset()
+    tls: TlsFiles = field(default_factory=TlsFiles)
+
+    def __post_init__(self) -> None:
+        """Checks that the settings go together.
+
+        Raises:
+            ValueError: they do not; the text names one.
+        """
+        leeway = self.tokens.leeway_seconds
+        if not (isfinite(leeway) and leeway >= 0):
+            raise ValueError("token-leeway-seconds must be a finite number, not negative")
+        if self.tls.authorities and not self.tls.certificate:
+            raise ValueError("tls-client-ca needs a tls-certificate")
+        if self.proxy_names and not self.tls.authorities:
+            raise ValueError("proxy-names need a tls-client-ca")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """How a server runs.
 
@@ -58,6 +92,7 @@ class Config:
             ``:memory:`` for a history that ends with the process.
         limits: how large requests may be.
         connection_limits: what connections may do.
+        trust: whom it believes.
         mailbox_bytes: how much may wait for a client before it is cut off.
         relay_mailbox_bytes: the same for a proxy, which serves many clients.
         replay_messages: how many missed messages `join` replays at most; a
@@ -72,6 +107,7 @@ class Config:
     database: str = "data/chat.db"
     limits: Limits = field(default_factory=Limits)
     connection_limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    trust: Trust = field(default_factory=Trust)
     mailbox_bytes: int = 1024 * 1024
     relay_mailbox_bytes: int = 64 * 1024 * 1024
     replay_messages: int = 10_000

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from abc import abstractmethod
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import structlog
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
 from h2.exceptions import ProtocolError
 
+from chat.access.identity import Identity
 from chat.errors import ChatError, Draining
 from chat.hub import Hub
 from chat.stream import LiveStream
+from gen.chat import Authenticated
 
 log = structlog.get_logger(__name__)
+
+_LONGEST_SLEEP_SECONDS: Final = 60.0
 
 
 class Conversation(LiveStream):
@@ -24,11 +31,16 @@ class Conversation(LiveStream):
     Args:
         hub: the hub.
         mailbox_bytes: how much may wait for the client.
+        caller: whose it is.
+
+    Attributes:
+        caller: whose it is, by the token that was presented last.
     """
 
-    def __init__(self, hub: Hub, mailbox_bytes: int) -> None:
+    def __init__(self, hub: Hub, mailbox_bytes: int, caller: Identity) -> None:
         super().__init__(mailbox_bytes)
         self.hub = hub
+        self.caller = caller
         # Sends that are on their way to the disk.
         self._pending: set[asyncio.Future[Any]] = set()
 
@@ -50,6 +62,7 @@ class Conversation(LiveStream):
         Raises:
             SlowConsumer: the client does not read.
             Draining: the server is about to stop.
+            Unauthenticated: the caller's token has expired.
         """
         # The client learns at once that the stream is open.
         await stream.send_initial_metadata()
@@ -57,9 +70,12 @@ class Conversation(LiveStream):
         writing = asyncio.create_task(self.write_to(stream))
         draining = asyncio.create_task(self.hub.draining.wait())
         tasks = {reading, writing, draining}
+        if self.caller.expires_at is not None:
+            tasks.add(asyncio.create_task(self._expire()))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._end(reading, writing)
+            self.caller.check_time(time.time())
         finally:
             # Nothing here awaits before the hub has forgotten the stream: a call
             # with a deadline may be cancelled a second time while it cleans up.
@@ -83,10 +99,21 @@ class Conversation(LiveStream):
         if self.hub.draining.is_set():
             raise Draining
 
+    async def _expire(self) -> None:
+        """Returns when the caller is no longer believed."""
+        while (rest := (self.caller.expires_at or math.inf) - time.time()) > 0:  # noqa: ASYNC110 - it is a time
+            # Another token may be presented, and clocks may be set.
+            await asyncio.sleep(min(rest, _LONGEST_SLEEP_SECONDS))
+
     async def _read(self, stream: Stream[Any, Any]) -> None:
         async for request in stream:
             await self.receive(request)
             await self.hub.store.writable()
+
+
+def authenticated(caller: Identity) -> Authenticated:
+    """Tells a client with a token whom it speaks for, and how long."""
+    return Authenticated(caller.subject or "", datetime.fromtimestamp(caller.expires_at or 0, UTC))
 
 
 async def _unless_gone(task: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -11,13 +12,19 @@ from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
 import codec
-from chat.errors import ChatError, InvalidArgument, StorageFailed
+from chat.access.gate import Gate
+from chat.access.identity import GUEST, Identity
+from chat.errors import ChatError, InvalidArgument, StorageFailed, Unauthenticated
 from chat.hub import Hub
-from chat.live import Conversation
+from chat.live import Conversation, authenticated
 from chat.storage.base import Appended
 from chat.stream import Delivery
 from gen.chat import (
+    Admit,
+    Admitted,
+    Authenticate,
     ChatMessage,
+    ClientGone,
     Join,
     Joined,
     Leave,
@@ -41,18 +48,26 @@ _MOST_CONFIRMED: Final = 1000
 
 
 class RelayService(RelayServiceBase):
-    """`chat.RelayService`."""
+    """`chat.RelayService`.
 
-    def __init__(self, hub: Hub) -> None:
+    Args:
+        hub: the hub.
+        gate: says who calls.
+    """
+
+    def __init__(self, hub: Hub, gate: Gate) -> None:
         super().__init__()
         self._hub = hub
+        self._gate = gate
 
     def __mapping__(self) -> dict[str, Handler]:
         """The one method, by a handler that reads and writes at once."""
         return {PATH: Handler(self._relay, Cardinality.STREAM_STREAM, RelayRequest, RelayResponse)}
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
-        await RelayConnection(self._hub).run(stream)
+        caller = self._gate.caller(stream)
+        caller.check_proxy()
+        await RelayConnection(self._hub, self._gate, caller).run(stream)
 
 
 class _Send:
@@ -72,10 +87,19 @@ class _Send:
 
 
 class RelayConnection(Conversation):
-    """One `Relay` stream."""
+    """One `Relay` stream.
 
-    def __init__(self, hub: Hub) -> None:
-        super().__init__(hub, hub.config.relay_mailbox_bytes)
+    Args:
+        hub: the hub.
+        gate: believes the tokens of the proxy's clients.
+        caller: the proxy.
+    """
+
+    def __init__(self, hub: Hub, gate: Gate, caller: Identity) -> None:
+        super().__init__(hub, hub.config.relay_mailbox_bytes, caller)
+        self._gate = gate
+        # The clients on whose behalf the proxy asks, by its names for them.
+        self._clients: dict[int, Identity] = {0: GUEST} if gate.is_open else {}
         # The messages of this stream that are on their way to the disk: their refs,
         # by the id() of the message.
         self._own: dict[int, int] = {}
@@ -96,7 +120,7 @@ class RelayConnection(Conversation):
             payload = codec.member_of(command, "command")
             try:
                 if type(payload) is ChatMessage:
-                    sends.append(self._check(codec.fields_of(command)["ref"], payload))
+                    sends.append(self._check(command, payload))
                     size += len(codec.fields_of(payload)["content"])
                     if size > _STORE_CHARACTERS:
                         sends, size = self._store(sends), 0
@@ -120,9 +144,21 @@ class RelayConnection(Conversation):
         self._put_confirmed()
         super().put(item)
 
-    def _check(self, ref: int, message: ChatMessage) -> _Send:
+    def _check(self, command: RelayCommand, message: ChatMessage) -> _Send:
+        fields, about = codec.fields_of(message), codec.fields_of(command)
+        client = self._client(about["client"])
+        if client is not GUEST:
+            client.check_time(time.time())
+            fields["sender_id"] = client.sender(fields["sender_id"], "chat_message.sender_id")
+            client.check_write(fields["room_id"], "chat_message.room_id")
         self.hub.rules.message(message)
-        return _Send(ref, message, self.rooms.get(codec.fields_of(message)["room_id"]))
+        return _Send(about["ref"], message, self.rooms.get(fields["room_id"]))
+
+    def _client(self, number: int) -> Identity:
+        client = self._clients.get(number)
+        if client is None:
+            raise Unauthenticated("a token is required")
+        return client
 
     def _store(self, sends: list[_Send]) -> list[_Send]:
         if sends:
@@ -143,8 +179,27 @@ class RelayConnection(Conversation):
             case Presence():
                 self.hub.rules.identifier(payload.user_id, "presence.user_id")
                 self.hub.set_active(self, payload.user_id, payload.active)
+            case Authenticate():
+                self._authenticate(command.client, payload, command.ref)
+            case ClientGone():
+                self._clients.pop(command.client, None)
+            case Admit():
+                self._admit(self._client(command.client), payload.room_id, command.ref)
             case _:
                 raise InvalidArgument("command", "is missing")
+
+    def _authenticate(self, client: int, request: Authenticate, ref: int) -> None:
+        if not client:
+            raise InvalidArgument("client", "must be at least 1")
+        caller = self._gate.verify(request.token)
+        self._clients.get(client, caller).check_same(caller, "authenticate.token")
+        self._clients[client] = caller
+        self._answer(RelayEvent(ref=ref, authenticated=authenticated(caller)))
+
+    def _admit(self, client: Identity, room_id: str, ref: int) -> None:
+        client.check_time(time.time())
+        admitted = Admitted(room_id in client.reads, room_id in client.writes)
+        self._answer(RelayEvent(ref=ref, admitted=admitted))
 
     async def _join(self, join: Join, ref: int) -> None:
         self.hub.rules.identifier(join.room_id, "join.room_id")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,13 +18,18 @@ from grpclib.health.v1 import health_pb2
 from grpclib.reflection.service import ServerReflection
 
 from chat import relay
+from chat.access.gate import Gate
+from chat.access.keys import KeyFile
+from chat.access.tokens import TokenVerifier
 from chat.config import IN_MEMORY, Config
 from chat.hub import Hub
+from chat.rules import Rules
 from chat.service import ChatService
 from chat.storage.base import Store
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from chat.transport import GrpcServer, Limit
+from daemon.tls import Tls
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
@@ -86,21 +93,26 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
 
     Raises:
         chat.storage.base.StoreUnusable: the database cannot be opened.
+        chat.access.keys.UnusableKeys: the keys of tokens cannot be used.
+        daemon.tls.UnusableCertificate: the certificate cannot be used.
         OSError: the address cannot be listened on.
     """
     config = config or Config()
+    gate, tls = _gate(config), _tls(config)
     hub = Hub(config)
     hub.store = await _open_store(config, hub)
     try:
         health = ServiceStatus()
         health.set(True)
-        grpc = GrpcServer(_services(hub, health), _message_limit(config), config.connection_limits)
-        port = await grpc.listen(config.host, config.port)
-        server = RunningServer(config.host, port, hub, grpc, health)
-        try:
-            yield server
-        finally:
-            await server.drain()
+        services = _services(hub, gate, health)
+        grpc = GrpcServer(services, _message_limit(config), config.connection_limits)
+        async with _kept_fresh(tls):
+            port = await grpc.listen(config.host, config.port, tls.context if tls else None)
+            server = RunningServer(config.host, port, hub, grpc, health)
+            try:
+                yield server
+            finally:
+                await server.drain()
     finally:
         await hub.store.close()
 
@@ -111,8 +123,36 @@ async def _open_store(config: Config, hub: Hub) -> Store:
     return await SqliteStore.open(config.database, hub.announce, config.write_queue_bytes)
 
 
-def _services(hub: Hub, health: ServiceStatus) -> list[IServable]:
-    chat: list[IServable] = [ChatService(hub), relay.RelayService(hub)]
+def _gate(config: Config) -> Gate:
+    trust = config.trust
+    if not trust.token_keys:
+        return Gate()
+    keys = KeyFile(Path(trust.token_keys))
+    return Gate(TokenVerifier(keys, trust.tokens, Rules(config.limits)), trust.proxy_names)
+
+
+def _tls(config: Config) -> Tls | None:
+    trust = config.trust
+    if not trust.tls:
+        return None
+    # Who has no certificate may have a token.
+    required = not trust.token_keys
+    return Tls.server(trust.tls, certificate_required=required).for_http2()
+
+
+@asynccontextmanager
+async def _kept_fresh(tls: Tls | None) -> AsyncIterator[None]:
+    task = asyncio.create_task(tls.keep_fresh()) if tls else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def _services(hub: Hub, gate: Gate, health: ServiceStatus) -> list[IServable]:
+    chat: list[IServable] = [ChatService(hub, gate), relay.RelayService(hub, gate)]
     checks = Health({service: [health] for service in chat})
     return ServerReflection.extend([*chat, checks], pool=_descriptors())
 

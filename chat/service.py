@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import structlog
-from grpclib.const import Cardinality, Handler
+from grpclib.const import Handler
 from grpclib.server import Stream
 
 import codec
+from chat.access.gate import Gate
+from chat.access.identity import Identity
 from chat.errors import (
     ChatError,
     InvalidArgument,
@@ -20,10 +23,11 @@ from chat.errors import (
     Unavailable,
 )
 from chat.hub import Hub
-from chat.live import Conversation
+from chat.live import Conversation, authenticated
 from chat.storage.base import Appended, Range, StoreError
 from chat.stream import Delivery
 from gen.chat import (
+    Authenticate,
     ChatMessage,
     ChatServiceBase,
     ChatStream,
@@ -38,6 +42,7 @@ from gen.chat import (
     ListUsersResponse,
     UpsertUserRequest,
     UpsertUserResponse,
+    User,
 )
 
 log = structlog.get_logger(__name__)
@@ -47,58 +52,80 @@ LARGEST_PAGE: Final = 500
 
 T = TypeVar("T")
 _Key = tuple[str, str, str]
+_Method = Callable[[Identity, Any], Awaitable[Any]]
+_Handle = Callable[[Stream[Any, Any]], Awaitable[None]]
 
 
-class ChatService(ChatServiceBase):
-    """`chat.ChatService`."""
+class ChatService:
+    """`chat.ChatService`.
 
-    def __init__(self, hub: Hub) -> None:
-        super().__init__()
+    Args:
+        hub: the hub.
+        gate: says who calls.
+    """
+
+    def __init__(self, hub: Hub, gate: Gate) -> None:
         self._hub = hub
+        self._gate = gate
 
     def __mapping__(self) -> dict[str, Handler]:
-        """The methods, `Chat` among them by a handler that reads and writes at once."""
-        mapping: dict[str, Handler] = super().__mapping__()
-        mapping["/chat.ChatService/Chat"] = Handler(
-            self._chat, Cardinality.STREAM_STREAM, ChatStream, ChatStream
-        )
-        return mapping
+        """The methods of the schema; grpclib asks for them."""
+        served: dict[str, _Handle] = {
+            "Chat": self._chat,
+            "GetUser": self._unary(self._get_user),
+            "GetChatHistory": self._unary(self._get_chat_history),
+            "UpsertUser": self._unary(self._upsert_user),
+            "ListUsers": self._unary(self._list_users),
+        }
+        schema: dict[str, Handler] = ChatServiceBase().__mapping__()
+        return {
+            path: handler._replace(func=served[path.rpartition("/")[2]])
+            for path, handler in schema.items()
+        }
 
-    async def get_user(self, get_user_request: GetUserRequest) -> GetUserResponse:
-        """Returns a user."""
-        user_id = get_user_request.user_id
+    def _unary(self, method: _Method) -> _Handle:
+        async def handle(stream: Stream[Any, Any]) -> None:
+            caller = self._gate.caller(stream)
+            await stream.send_message(await method(caller, await stream.recv_message()))
+
+        return handle
+
+    async def _get_user(self, caller: Identity, request: GetUserRequest) -> GetUserResponse:
+        user_id = request.user_id
         self._hub.rules.identifier(user_id, "user_id")
         user = await _read(self._hub.store.get_user(user_id))
         if user is None:
             raise NotFound(f"user_id: there is no user {user_id}")
-        return GetUserResponse(user=user)
+        return GetUserResponse(user=_seen_by(caller, user))
 
-    async def upsert_user(self, upsert_user_request: UpsertUserRequest) -> UpsertUserResponse:
-        """Creates or updates a user."""
-        request, rules = upsert_user_request, self._hub.rules
+    async def _upsert_user(
+        self, caller: Identity, request: UpsertUserRequest
+    ) -> UpsertUserResponse:
+        rules = self._hub.rules
         rules.identifier(request.user_id, "user_id")
         rules.identifier(request.name, "name")
         rules.email(request.email, "email")
+        caller.check_owner(request.user_id, "user_id")
         try:
             user = await self._hub.store.upsert_user(request.user_id, request.name, request.email)
         except StoreError as error:
             raise StorageFailed from error
         return UpsertUserResponse(user=user)
 
-    async def list_users(self, list_users_request: ListUsersRequest) -> ListUsersResponse:
-        """Returns a page of users."""
-        limit = self._page_size(list_users_request.page_size, "page_size")
+    async def _list_users(self, caller: Identity, request: ListUsersRequest) -> ListUsersResponse:
+        limit = self._page_size(request.page_size, "page_size")
         # One more than asked for shows whether there is a further page.
-        users = await _read(self._hub.store.list_users(list_users_request.page_token, limit + 1))
+        users = await _read(self._hub.store.list_users(request.page_token, limit + 1))
         token = users[limit - 1].id if len(users) > limit else ""
-        return ListUsersResponse(users=users[:limit], next_page_token=token)
+        seen = [_seen_by(caller, user) for user in users[:limit]]
+        return ListUsersResponse(users=seen, next_page_token=token)
 
-    async def get_chat_history(
-        self, get_chat_history_request: GetChatHistoryRequest
+    async def _get_chat_history(
+        self, caller: Identity, request: GetChatHistoryRequest
     ) -> GetChatHistoryResponse:
-        """Returns a page of a room's messages."""
-        request, hub = get_chat_history_request, self._hub
+        hub = self._hub
         hub.rules.identifier(request.room_id, "room_id")
+        caller.check_read(request.room_id, "room_id")
         span = Range(self._page_size(request.limit, "limit"), request.before_seq, request.after_seq)
         page = await _read(hub.store.history(request.room_id, span))
         return GetChatHistoryResponse(page.messages, page.has_more, hub.store.epoch)
@@ -108,14 +135,21 @@ class ChatService(ChatServiceBase):
         return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
 
     async def _chat(self, stream: Stream[ChatStream, ChatStream]) -> None:
-        await ChatConnection(self._hub).run(stream)
+        await ChatConnection(self._hub, self._gate, self._gate.caller(stream)).run(stream)
 
 
 class ChatConnection(Conversation):
-    """One `Chat` stream."""
+    """One `Chat` stream.
 
-    def __init__(self, hub: Hub) -> None:
-        super().__init__(hub, hub.config.mailbox_bytes)
+    Args:
+        hub: the hub.
+        gate: believes further tokens.
+        caller: whose it is.
+    """
+
+    def __init__(self, hub: Hub, gate: Gate, caller: Identity) -> None:
+        super().__init__(hub, hub.config.mailbox_bytes, caller)
+        self._gate = gate
         # The request ids of messages that are on their way to the disk.
         self._unanswered: dict[_Key, list[str | None]] = {}
 
@@ -145,13 +179,18 @@ class ChatConnection(Conversation):
                 self.hub.rules.identifier(payload.room_id, "leave.room_id")
                 self.hub.leave(self, payload.room_id)
                 self._put(ChatStream(left=Left(payload.room_id), request_id=request.request_id))
+            case Authenticate():
+                self._authenticate(payload, request.request_id)
             case _:
                 raise InvalidArgument("payload", "expected one of chat_message, join, leave")
 
     async def _send(self, message: ChatMessage, request_id: str | None) -> None:
+        message.sender_id = self.caller.sender(message.sender_id, "chat_message.sender_id")
         self.hub.rules.message(message)
-        self._check_room(message.room_id)
-        await self.hub.enter(self, message.room_id)
+        self.caller.check_write(message.room_id, "chat_message.room_id")
+        if message.room_id in self.caller.reads:
+            self._check_room(message.room_id)
+            await self.hub.enter(self, message.room_id)
         future = self.hub.send(self, [message])
         key = _key(message)
         self._unanswered.setdefault(key, []).append(request_id)
@@ -160,6 +199,7 @@ class ChatConnection(Conversation):
 
     async def _join(self, join: Join, request_id: str | None) -> None:
         self.hub.rules.identifier(join.room_id, "join.room_id")
+        self.caller.check_read(join.room_id, "join.room_id")
         self._check_room(join.room_id)
         await self.hub.join(
             self,
@@ -168,6 +208,16 @@ class ChatConnection(Conversation):
             replay=self._replay,
             limit=self.hub.config.replay_messages,
         )
+
+    def _authenticate(self, request: Authenticate, request_id: str | None) -> None:
+        caller = self._gate.verify(request.token)
+        self.caller.check_same(caller, "authenticate.token")
+        self.caller = caller
+        for room_id in tuple(self.rooms):
+            if room_id not in caller.reads:
+                self.hub.leave(self, room_id)
+                self._put(ChatStream(left=Left(room_id)))
+        self._put(ChatStream(authenticated=authenticated(caller), request_id=request_id))
 
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(Delivery(message))
@@ -202,6 +252,11 @@ class ChatConnection(Conversation):
 
     def _put(self, message: ChatStream) -> None:
         self.put(codec.encode(message))
+
+
+def _seen_by(caller: Identity, user: User) -> User:
+    """A user as a caller may see it."""
+    return user if caller.owns(user.id) else replace(user, email="")
 
 
 async def _read(reading: Awaitable[T]) -> T:

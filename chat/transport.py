@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
@@ -83,12 +84,13 @@ class GrpcServer(Server):
         self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower
         listen(self, RecvRequest, _guard)
 
-    async def listen(self, host: str, port: int) -> int:
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Starts to accept connections.
 
         Args:
             host: the address.
             port: the TCP port; 0 takes a free one.
+            tls: how they are encrypted, if they are.
 
         Returns:
             The port.
@@ -96,7 +98,7 @@ class GrpcServer(Server):
         Raises:
             OSError: the address cannot be listened on.
         """
-        await self.start(host, port, backlog=1024)
+        await self.start(host, port, ssl=tls, backlog=1024)
         # uvloop's server is not an asyncio.Server, but has its sockets.
         sockets: Sequence[socket.socket] = self._server.sockets  # type: ignore[union-attr]
         return int(sockets[0].getsockname()[1])

@@ -50,9 +50,14 @@ from codec.times import format_timestamp, parse_timestamp, read_timestamp, write
 from codec.writing import int32, pack_varints, tag_table, tagged, uint32, uint64
 
 from .chat import (
+    Admit,
+    Admitted,
+    Authenticate,
+    Authenticated,
     ChatMessage,
     ChatStream,
     ClientFrame,
+    ClientGone,
     Error,
     ErrorCode,
     GetChatHistoryRequest,
@@ -123,10 +128,12 @@ _TAG_32 = tag_table(32)
 _TAG_34 = tag_table(34)
 _TAG_40 = tag_table(40)
 _TAG_42 = tag_table(42)
+_TAG_48 = tag_table(48)
 _TAG_50 = tag_table(50)
 _TAG_58 = tag_table(58)
 _TAG_66 = tag_table(66)
 _TAG_74 = tag_table(74)
+_TAG_82 = tag_table(82)
 
 
 def make_user(
@@ -1280,6 +1287,8 @@ def make_chat_stream(
     left: Left | None = None,
     error: Error | None = None,
     request_id: str | None = None,
+    authenticate: Authenticate | None = None,
+    authenticated: Authenticated | None = None,
 ) -> ChatStream:
     """Returns a ChatStream, much faster than its constructor does."""
     _payload: str | None = None
@@ -1295,6 +1304,10 @@ def make_chat_stream(
         _payload = _only_one(_payload, "left")
     if error is not None:
         _payload = _only_one(_payload, "error")
+    if authenticate is not None:
+        _payload = _only_one(_payload, "authenticate")
+    if authenticated is not None:
+        _payload = _only_one(_payload, "authenticated")
     _message = _new(ChatStream)
     _fields = {
         "chat_message": PLACEHOLDER if chat_message is None else chat_message,
@@ -1304,6 +1317,8 @@ def make_chat_stream(
         "left": PLACEHOLDER if left is None else left,
         "error": PLACEHOLDER if error is None else error,
         "request_id": request_id,
+        "authenticate": PLACEHOLDER if authenticate is None else authenticate,
+        "authenticated": PLACEHOLDER if authenticated is None else authenticated,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"payload": _payload},
@@ -1345,6 +1360,10 @@ def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
                     payload_members.append(("error", decode_error, (pos, stop)))
                 elif tag == 58:
                     request_id = data[pos:stop].decode()
+                elif tag == 66:
+                    payload_members.append(("authenticate", decode_authenticate, (pos, stop)))
+                elif tag == 74:
+                    payload_members.append(("authenticated", decode_authenticated, (pos, stop)))
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
@@ -1362,6 +1381,8 @@ def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
         "left": PLACEHOLDER,
         "error": PLACEHOLDER,
         "request_id": request_id,
+        "authenticate": PLACEHOLDER,
+        "authenticated": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": {"payload": None},
@@ -1412,6 +1433,16 @@ def encode_chat_stream(message: ChatStream, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_58[size] if size < 128 else tagged(58, size)
         out += raw
+    if payload == "authenticate" and (value := fields["authenticate"]) is not None:
+        raw = encode_authenticate(value, depth - 1)
+        size = len(raw)
+        out += _TAG_66[size] if size < 128 else tagged(66, size)
+        out += raw
+    elif payload == "authenticated" and (value := fields["authenticated"]) is not None:
+        raw = encode_authenticated(value, depth - 1)
+        size = len(raw)
+        out += _TAG_74[size] if size < 128 else tagged(74, size)
+        out += raw
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -1426,6 +1457,8 @@ _CHAT_STREAM_KEYS: dict[str, str] = {
     "error": "error",
     "request_id": "request_id",
     "requestId": "request_id",
+    "authenticate": "authenticate",
+    "authenticated": "authenticated",
 }
 
 
@@ -1455,6 +1488,10 @@ def chat_stream_from_json(members: Any, depth: int) -> ChatStream:
                 if type(item) is not str:
                     raise expected("a string")
                 request_id = item
+            elif key == "authenticate":
+                payload_members["authenticate"] = authenticate_from_json(item, depth - 1)
+            elif key == "authenticated":
+                payload_members["authenticated"] = authenticated_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -1468,6 +1505,8 @@ def chat_stream_from_json(members: Any, depth: int) -> ChatStream:
         "left": PLACEHOLDER,
         "error": PLACEHOLDER,
         "request_id": request_id,
+        "authenticate": PLACEHOLDER,
+        "authenticated": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"payload": None},
@@ -1497,6 +1536,10 @@ def chat_stream_to_json(message: ChatStream, depth: int) -> dict[str, Any]:
     value = fields["request_id"]
     if value is not None and value is not PLACEHOLDER:
         out["request_id"] = value
+    if payload == "authenticate" and (value := fields["authenticate"]) is not None:
+        out["authenticate"] = authenticate_to_json(value, depth - 1)
+    elif payload == "authenticated" and (value := fields["authenticated"]) is not None:
+        out["authenticated"] = authenticated_to_json(value, depth - 1)
     return out
 
 
@@ -2048,6 +2091,248 @@ def left_to_json(message: Left, depth: int) -> dict[str, Any]:
     return out
 
 
+def make_authenticate(
+    *,
+    token: str = "",
+) -> Authenticate:
+    """Returns a Authenticate, much faster than its constructor does."""
+    _message = _new(Authenticate)
+    _fields = {
+        "token": token,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    _set_fields(_message, _fields)
+    return _message
+
+
+def decode_authenticate(data: bytes, spans: Spans, depth: int) -> Authenticate:
+    token = ""
+    unknown: list[bytes] = []
+    for pos, end in spans:
+        while pos < end:
+            start = pos
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, start)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    token = data[pos:stop].decode()
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                unknown.append(kept(tag, data[start:pos]))
+        if pos != end:
+            raise truncated()
+    message = new(Authenticate)
+    fields: dict[str, Any] = {
+        "token": token,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def encode_authenticate(message: Authenticate, depth: int) -> bytes:
+    fields = fields_of(message)
+    out = bytearray()
+    value = fields["token"]
+    if value and value is not PLACEHOLDER:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    out += fields["_unknown_fields"]
+    return bytes(out)
+
+
+_AUTHENTICATE_KEYS: dict[str, str] = {
+    "token": "token",
+}
+
+
+def authenticate_from_json(members: Any, depth: int) -> Authenticate:
+    if type(members) is not dict:
+        raise expected("an object")
+    token = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _AUTHENTICATE_KEYS)
+            elif key == "token":
+                if type(item) is not str:
+                    raise expected("a string")
+                token = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_AUTHENTICATE_KEYS.get(key) or quoted(key)) from None
+    message = new(Authenticate)
+    fields: dict[str, Any] = {
+        "token": token,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def authenticate_to_json(message: Authenticate, depth: int) -> dict[str, Any]:
+    fields = fields_of(message)
+    out: dict[str, Any] = {}
+    value = fields["token"]
+    out["token"] = "" if value is PLACEHOLDER else value
+    return out
+
+
+def make_authenticated(
+    *,
+    user_id: str = "",
+    expires_at: datetime | None = None,
+) -> Authenticated:
+    """Returns a Authenticated, much faster than its constructor does."""
+    _message = _new(Authenticated)
+    _fields = {
+        "user_id": user_id,
+        "expires_at": PLACEHOLDER if expires_at is None else expires_at,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    _set_fields(_message, _fields)
+    return _message
+
+
+def decode_authenticated(data: bytes, spans: Spans, depth: int) -> Authenticated:
+    user_id = ""
+    expires_at_spans: Spans = []
+    unknown: list[bytes] = []
+    for pos, end in spans:
+        while pos < end:
+            start = pos
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, start)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    user_id = data[pos:stop].decode()
+                elif tag == 18:
+                    expires_at_spans.append((pos, stop))
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                unknown.append(kept(tag, data[start:pos]))
+        if pos != end:
+            raise truncated()
+    message = new(Authenticated)
+    fields: dict[str, Any] = {
+        "user_id": user_id,
+        "expires_at": (
+            read_timestamp(data, expires_at_spans, depth - 1) if expires_at_spans else PLACEHOLDER
+        ),
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def encode_authenticated(message: Authenticated, depth: int) -> bytes:
+    fields = fields_of(message)
+    out = bytearray()
+    value = fields["user_id"]
+    if value and value is not PLACEHOLDER:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = fields["expires_at"]
+    if value is not None and value is not PLACEHOLDER:
+        raw = write_timestamp(value)
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    out += fields["_unknown_fields"]
+    return bytes(out)
+
+
+_AUTHENTICATED_KEYS: dict[str, str] = {
+    "user_id": "user_id",
+    "userId": "user_id",
+    "expires_at": "expires_at",
+    "expiresAt": "expires_at",
+}
+
+
+def authenticated_from_json(members: Any, depth: int) -> Authenticated:
+    if type(members) is not dict:
+        raise expected("an object")
+    user_id = ""
+    expires_at: Any = PLACEHOLDER
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _AUTHENTICATED_KEYS)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            elif key == "expires_at" or (key == "expiresAt" and once(members, "expires_at")):
+                expires_at = parse_timestamp(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_AUTHENTICATED_KEYS.get(key) or quoted(key)) from None
+    message = new(Authenticated)
+    fields: dict[str, Any] = {
+        "user_id": user_id,
+        "expires_at": expires_at,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def authenticated_to_json(message: Authenticated, depth: int) -> dict[str, Any]:
+    fields = fields_of(message)
+    out: dict[str, Any] = {}
+    value = fields["user_id"]
+    out["user_id"] = "" if value is PLACEHOLDER else value
+    value = fields["expires_at"]
+    if value is not None and value is not PLACEHOLDER:
+        out["expires_at"] = format_timestamp(value)
+    return out
+
+
 def make_get_chat_history_request(
     *,
     room_id: str = "",
@@ -2383,6 +2668,7 @@ def make_error(
     code: ErrorCode = _ERROR_CODE_ENUM[0],
     message: str = "",
     retryable: bool = False,
+    retry_after_ms: int | None = None,
 ) -> Error:
     """Returns a Error, much faster than its constructor does."""
     _message = _new(Error)
@@ -2390,6 +2676,7 @@ def make_error(
         "code": code,
         "message": message,
         "retryable": retryable,
+        "retry_after_ms": retry_after_ms,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
@@ -2402,6 +2689,7 @@ def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
     code = _ERROR_CODE_ENUM[0]
     message_ = ""
     retryable = False
+    retry_after_ms: int | None = None
     unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
@@ -2432,6 +2720,8 @@ def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
                     code = _ERROR_CODE_ENUM[value]
                 elif tag == 24:
                     retryable = value != 0
+                elif tag == 32:
+                    retry_after_ms = value & 0xFFFF_FFFF
                 else:
                     unknown.append(kept(tag, data[start:pos]))
             else:
@@ -2444,6 +2734,7 @@ def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
         "code": code,
         "message": message_,
         "retryable": retryable,
+        "retry_after_ms": retry_after_ms,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": NO_GROUPS,
@@ -2467,6 +2758,9 @@ def encode_error(message: Error, depth: int) -> bytes:
     value = fields["retryable"]
     if value and value is not PLACEHOLDER:
         out += _TAG_24[1 if value else 0]
+    value = fields["retry_after_ms"]
+    if value is not None and value is not PLACEHOLDER:
+        out += _TAG_32[value] if 0 <= value < 128 else tagged(32, uint32(value))
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -2475,6 +2769,8 @@ _ERROR_KEYS: dict[str, str] = {
     "code": "code",
     "message": "message",
     "retryable": "retryable",
+    "retry_after_ms": "retry_after_ms",
+    "retryAfterMs": "retry_after_ms",
 }
 
 
@@ -2484,6 +2780,7 @@ def error_from_json(members: Any, depth: int) -> Error:
     code = _ERROR_CODE_ENUM[0]
     message_ = ""
     retryable = False
+    retry_after_ms: int | None = None
     key = ""
     try:
         for key, item in members.items():
@@ -2497,6 +2794,10 @@ def error_from_json(members: Any, depth: int) -> Error:
                 message_ = item
             elif key == "retryable":
                 retryable = parse_bool(item)
+            elif key == "retry_after_ms" or (
+                key == "retryAfterMs" and once(members, "retry_after_ms")
+            ):
+                retry_after_ms = parse_uint32(item)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -2506,6 +2807,7 @@ def error_from_json(members: Any, depth: int) -> Error:
         "code": code,
         "message": message_,
         "retryable": retryable,
+        "retry_after_ms": retry_after_ms,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
@@ -2525,6 +2827,9 @@ def error_to_json(message: Error, depth: int) -> dict[str, Any]:
     out["message"] = "" if value is PLACEHOLDER else value
     value = fields["retryable"]
     out["retryable"] = False if value is PLACEHOLDER else value
+    value = fields["retry_after_ms"]
+    if value is not None and value is not PLACEHOLDER:
+        out["retry_after_ms"] = value
     return out
 
 
@@ -2538,6 +2843,7 @@ def make_client_frame(
     get_user: GetUserRequest | None = None,
     upsert_user: UpsertUserRequest | None = None,
     list_users: ListUsersRequest | None = None,
+    authenticate: Authenticate | None = None,
 ) -> ClientFrame:
     """Returns a ClientFrame, much faster than its constructor does."""
     _payload: str | None = None
@@ -2555,6 +2861,8 @@ def make_client_frame(
         _payload = _only_one(_payload, "upsert_user")
     if list_users is not None:
         _payload = _only_one(_payload, "list_users")
+    if authenticate is not None:
+        _payload = _only_one(_payload, "authenticate")
     _message = _new(ClientFrame)
     _fields = {
         "request_id": request_id,
@@ -2565,6 +2873,7 @@ def make_client_frame(
         "get_user": PLACEHOLDER if get_user is None else get_user,
         "upsert_user": PLACEHOLDER if upsert_user is None else upsert_user,
         "list_users": PLACEHOLDER if list_users is None else list_users,
+        "authenticate": PLACEHOLDER if authenticate is None else authenticate,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"payload": _payload},
@@ -2610,6 +2919,8 @@ def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
                     payload_members.append(("upsert_user", decode_upsert_user_request, (pos, stop)))
                 elif tag == 66:
                     payload_members.append(("list_users", decode_list_users_request, (pos, stop)))
+                elif tag == 74:
+                    payload_members.append(("authenticate", decode_authenticate, (pos, stop)))
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
@@ -2628,6 +2939,7 @@ def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
         "get_user": PLACEHOLDER,
         "upsert_user": PLACEHOLDER,
         "list_users": PLACEHOLDER,
+        "authenticate": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": {"payload": None},
@@ -2683,6 +2995,11 @@ def encode_client_frame(message: ClientFrame, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_66[size] if size < 128 else tagged(66, size)
         out += raw
+    elif payload == "authenticate" and (value := fields["authenticate"]) is not None:
+        raw = encode_authenticate(value, depth - 1)
+        size = len(raw)
+        out += _TAG_74[size] if size < 128 else tagged(74, size)
+        out += raw
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -2702,6 +3019,7 @@ _CLIENT_FRAME_KEYS: dict[str, str] = {
     "upsertUser": "upsert_user",
     "list_users": "list_users",
     "listUsers": "list_users",
+    "authenticate": "authenticate",
 }
 
 
@@ -2737,6 +3055,8 @@ def client_frame_from_json(members: Any, depth: int) -> ClientFrame:
                 payload_members["upsert_user"] = upsert_user_request_from_json(item, depth - 1)
             elif key == "list_users" or (key == "listUsers" and once(members, "list_users")):
                 payload_members["list_users"] = list_users_request_from_json(item, depth - 1)
+            elif key == "authenticate":
+                payload_members["authenticate"] = authenticate_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -2751,6 +3071,7 @@ def client_frame_from_json(members: Any, depth: int) -> ClientFrame:
         "get_user": PLACEHOLDER,
         "upsert_user": PLACEHOLDER,
         "list_users": PLACEHOLDER,
+        "authenticate": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"payload": None},
@@ -2782,6 +3103,8 @@ def client_frame_to_json(message: ClientFrame, depth: int) -> dict[str, Any]:
         out["upsert_user"] = upsert_user_request_to_json(value, depth - 1)
     elif payload == "list_users" and (value := fields["list_users"]) is not None:
         out["list_users"] = list_users_request_to_json(value, depth - 1)
+    elif payload == "authenticate" and (value := fields["authenticate"]) is not None:
+        out["authenticate"] = authenticate_to_json(value, depth - 1)
     return out
 
 
@@ -2796,6 +3119,7 @@ def make_server_frame(
     upserted_user: UpsertUserResponse | None = None,
     users: ListUsersResponse | None = None,
     error: Error | None = None,
+    authenticated: Authenticated | None = None,
 ) -> ServerFrame:
     """Returns a ServerFrame, much faster than its constructor does."""
     _payload: str | None = None
@@ -2815,6 +3139,8 @@ def make_server_frame(
         _payload = _only_one(_payload, "users")
     if error is not None:
         _payload = _only_one(_payload, "error")
+    if authenticated is not None:
+        _payload = _only_one(_payload, "authenticated")
     _message = _new(ServerFrame)
     _fields = {
         "request_id": request_id,
@@ -2826,6 +3152,7 @@ def make_server_frame(
         "upserted_user": PLACEHOLDER if upserted_user is None else upserted_user,
         "users": PLACEHOLDER if users is None else users,
         "error": PLACEHOLDER if error is None else error,
+        "authenticated": PLACEHOLDER if authenticated is None else authenticated,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"payload": _payload},
@@ -2875,6 +3202,8 @@ def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
                     payload_members.append(("users", decode_list_users_response, (pos, stop)))
                 elif tag == 74:
                     payload_members.append(("error", decode_error, (pos, stop)))
+                elif tag == 82:
+                    payload_members.append(("authenticated", decode_authenticated, (pos, stop)))
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
@@ -2894,6 +3223,7 @@ def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
         "upserted_user": PLACEHOLDER,
         "users": PLACEHOLDER,
         "error": PLACEHOLDER,
+        "authenticated": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": {"payload": None},
@@ -2954,6 +3284,11 @@ def encode_server_frame(message: ServerFrame, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
+    elif payload == "authenticated" and (value := fields["authenticated"]) is not None:
+        raw = encode_authenticated(value, depth - 1)
+        size = len(raw)
+        out += _TAG_82[size] if size < 128 else tagged(82, size)
+        out += raw
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -2972,6 +3307,7 @@ _SERVER_FRAME_KEYS: dict[str, str] = {
     "upsertedUser": "upserted_user",
     "users": "users",
     "error": "error",
+    "authenticated": "authenticated",
 }
 
 
@@ -3009,6 +3345,8 @@ def server_frame_from_json(members: Any, depth: int) -> ServerFrame:
                 payload_members["users"] = list_users_response_from_json(item, depth - 1)
             elif key == "error":
                 payload_members["error"] = error_from_json(item, depth - 1)
+            elif key == "authenticated":
+                payload_members["authenticated"] = authenticated_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -3024,6 +3362,7 @@ def server_frame_from_json(members: Any, depth: int) -> ServerFrame:
         "upserted_user": PLACEHOLDER,
         "users": PLACEHOLDER,
         "error": PLACEHOLDER,
+        "authenticated": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"payload": None},
@@ -3057,6 +3396,8 @@ def server_frame_to_json(message: ServerFrame, depth: int) -> dict[str, Any]:
         out["users"] = list_users_response_to_json(value, depth - 1)
     elif payload == "error" and (value := fields["error"]) is not None:
         out["error"] = error_to_json(value, depth - 1)
+    elif payload == "authenticated" and (value := fields["authenticated"]) is not None:
+        out["authenticated"] = authenticated_to_json(value, depth - 1)
     return out
 
 
@@ -3312,6 +3653,10 @@ def make_relay_command(
     join: Join | None = None,
     leave: Leave | None = None,
     presence: Presence | None = None,
+    client: int = 0,
+    authenticate: Authenticate | None = None,
+    client_gone: ClientGone | None = None,
+    admit: Admit | None = None,
 ) -> RelayCommand:
     """Returns a RelayCommand, much faster than its constructor does."""
     _command: str | None = None
@@ -3323,6 +3668,12 @@ def make_relay_command(
         _command = _only_one(_command, "leave")
     if presence is not None:
         _command = _only_one(_command, "presence")
+    if authenticate is not None:
+        _command = _only_one(_command, "authenticate")
+    if client_gone is not None:
+        _command = _only_one(_command, "client_gone")
+    if admit is not None:
+        _command = _only_one(_command, "admit")
     _message = _new(RelayCommand)
     _fields = {
         "ref": ref,
@@ -3330,6 +3681,10 @@ def make_relay_command(
         "join": PLACEHOLDER if join is None else join,
         "leave": PLACEHOLDER if leave is None else leave,
         "presence": PLACEHOLDER if presence is None else presence,
+        "client": client,
+        "authenticate": PLACEHOLDER if authenticate is None else authenticate,
+        "client_gone": PLACEHOLDER if client_gone is None else client_gone,
+        "admit": PLACEHOLDER if admit is None else admit,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"command": _command},
@@ -3340,6 +3695,7 @@ def make_relay_command(
 
 def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
     ref = 0
+    client = 0
     command_members: Seen = []
     unknown: list[bytes] = []
     for pos, end in spans:
@@ -3365,6 +3721,12 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
                     command_members.append(("leave", decode_leave, (pos, stop)))
                 elif tag == 42:
                     command_members.append(("presence", decode_presence, (pos, stop)))
+                elif tag == 58:
+                    command_members.append(("authenticate", decode_authenticate, (pos, stop)))
+                elif tag == 66:
+                    command_members.append(("client_gone", decode_client_gone, (pos, stop)))
+                elif tag == 74:
+                    command_members.append(("admit", decode_admit, (pos, stop)))
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
@@ -3375,6 +3737,8 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
                     value, pos = read_varint(data, pos - 1)
                 if tag == 8:
                     ref = value
+                elif tag == 48:
+                    client = value
                 else:
                     unknown.append(kept(tag, data[start:pos]))
             else:
@@ -3389,6 +3753,10 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
         "join": PLACEHOLDER,
         "leave": PLACEHOLDER,
         "presence": PLACEHOLDER,
+        "client": client,
+        "authenticate": PLACEHOLDER,
+        "client_gone": PLACEHOLDER,
+        "admit": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": {"command": None},
@@ -3426,6 +3794,24 @@ def encode_relay_command(message: RelayCommand, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_42[size] if size < 128 else tagged(42, size)
         out += raw
+    value = fields["client"]
+    if value and value is not PLACEHOLDER:
+        out += _TAG_48[value] if 0 <= value < 128 else tagged(48, uint64(value))
+    if command == "authenticate" and (value := fields["authenticate"]) is not None:
+        raw = encode_authenticate(value, depth - 1)
+        size = len(raw)
+        out += _TAG_58[size] if size < 128 else tagged(58, size)
+        out += raw
+    elif command == "client_gone" and (value := fields["client_gone"]) is not None:
+        raw = encode_client_gone(value, depth - 1)
+        size = len(raw)
+        out += _TAG_66[size] if size < 128 else tagged(66, size)
+        out += raw
+    elif command == "admit" and (value := fields["admit"]) is not None:
+        raw = encode_admit(value, depth - 1)
+        size = len(raw)
+        out += _TAG_74[size] if size < 128 else tagged(74, size)
+        out += raw
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -3437,6 +3823,11 @@ _RELAY_COMMAND_KEYS: dict[str, str] = {
     "join": "join",
     "leave": "leave",
     "presence": "presence",
+    "client": "client",
+    "authenticate": "authenticate",
+    "client_gone": "client_gone",
+    "clientGone": "client_gone",
+    "admit": "admit",
 }
 
 
@@ -3444,6 +3835,7 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
     if type(members) is not dict:
         raise expected("an object")
     ref = 0
+    client = 0
     command_members: dict[str, Any] = {}
     key = ""
     try:
@@ -3460,6 +3852,14 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
                 command_members["leave"] = leave_from_json(item, depth - 1)
             elif key == "presence":
                 command_members["presence"] = presence_from_json(item, depth - 1)
+            elif key == "client":
+                client = parse_uint64(item)
+            elif key == "authenticate":
+                command_members["authenticate"] = authenticate_from_json(item, depth - 1)
+            elif key == "client_gone" or (key == "clientGone" and once(members, "client_gone")):
+                command_members["client_gone"] = client_gone_from_json(item, depth - 1)
+            elif key == "admit":
+                command_members["admit"] = admit_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -3471,6 +3871,10 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
         "join": PLACEHOLDER,
         "leave": PLACEHOLDER,
         "presence": PLACEHOLDER,
+        "client": client,
+        "authenticate": PLACEHOLDER,
+        "client_gone": PLACEHOLDER,
+        "admit": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"command": None},
@@ -3495,6 +3899,315 @@ def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
         out["leave"] = leave_to_json(value, depth - 1)
     elif command == "presence" and (value := fields["presence"]) is not None:
         out["presence"] = presence_to_json(value, depth - 1)
+    value = fields["client"]
+    out["client"] = "0" if value is PLACEHOLDER else str(value)
+    if command == "authenticate" and (value := fields["authenticate"]) is not None:
+        out["authenticate"] = authenticate_to_json(value, depth - 1)
+    elif command == "client_gone" and (value := fields["client_gone"]) is not None:
+        out["client_gone"] = client_gone_to_json(value, depth - 1)
+    elif command == "admit" and (value := fields["admit"]) is not None:
+        out["admit"] = admit_to_json(value, depth - 1)
+    return out
+
+
+def make_client_gone() -> ClientGone:
+    """Returns a ClientGone, much faster than its constructor does."""
+    _message = _new(ClientGone)
+    _fields = {
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    _set_fields(_message, _fields)
+    return _message
+
+
+def decode_client_gone(data: bytes, spans: Spans, depth: int) -> ClientGone:
+    unknown: list[bytes] = []
+    for pos, end in spans:
+        while pos < end:
+            start = pos
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, start)
+            pos = skip(data, pos, end, tag, depth)
+            unknown.append(kept(tag, data[start:pos]))
+        if pos != end:
+            raise truncated()
+    message = new(ClientGone)
+    fields: dict[str, Any] = {
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def encode_client_gone(message: ClientGone, depth: int) -> bytes:
+    fields = fields_of(message)
+    out = bytearray()
+    out += fields["_unknown_fields"]
+    return bytes(out)
+
+
+_CLIENT_GONE_KEYS: dict[str, str] = {}
+
+
+def client_gone_from_json(members: Any, depth: int) -> ClientGone:
+    if type(members) is not dict:
+        raise expected("an object")
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _CLIENT_GONE_KEYS)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_CLIENT_GONE_KEYS.get(key) or quoted(key)) from None
+    message = new(ClientGone)
+    fields: dict[str, Any] = {
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def client_gone_to_json(message: ClientGone, depth: int) -> dict[str, Any]:
+    fields = fields_of(message)
+    out: dict[str, Any] = {}
+    return out
+
+
+def make_admit(
+    *,
+    room_id: str = "",
+) -> Admit:
+    """Returns a Admit, much faster than its constructor does."""
+    _message = _new(Admit)
+    _fields = {
+        "room_id": room_id,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    _set_fields(_message, _fields)
+    return _message
+
+
+def decode_admit(data: bytes, spans: Spans, depth: int) -> Admit:
+    room_id = ""
+    unknown: list[bytes] = []
+    for pos, end in spans:
+        while pos < end:
+            start = pos
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, start)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                unknown.append(kept(tag, data[start:pos]))
+        if pos != end:
+            raise truncated()
+    message = new(Admit)
+    fields: dict[str, Any] = {
+        "room_id": room_id,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def encode_admit(message: Admit, depth: int) -> bytes:
+    fields = fields_of(message)
+    out = bytearray()
+    value = fields["room_id"]
+    if value and value is not PLACEHOLDER:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    out += fields["_unknown_fields"]
+    return bytes(out)
+
+
+_ADMIT_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+}
+
+
+def admit_from_json(members: Any, depth: int) -> Admit:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _ADMIT_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_ADMIT_KEYS.get(key) or quoted(key)) from None
+    message = new(Admit)
+    fields: dict[str, Any] = {
+        "room_id": room_id,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def admit_to_json(message: Admit, depth: int) -> dict[str, Any]:
+    fields = fields_of(message)
+    out: dict[str, Any] = {}
+    value = fields["room_id"]
+    out["room_id"] = "" if value is PLACEHOLDER else value
+    return out
+
+
+def make_admitted(
+    *,
+    may_read: bool = False,
+    may_write: bool = False,
+) -> Admitted:
+    """Returns a Admitted, much faster than its constructor does."""
+    _message = _new(Admitted)
+    _fields = {
+        "may_read": may_read,
+        "may_write": may_write,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    _set_fields(_message, _fields)
+    return _message
+
+
+def decode_admitted(data: bytes, spans: Spans, depth: int) -> Admitted:
+    may_read = False
+    may_write = False
+    unknown: list[bytes] = []
+    for pos, end in spans:
+        while pos < end:
+            start = pos
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, start)
+            if tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 8:
+                    may_read = value != 0
+                elif tag == 16:
+                    may_write = value != 0
+                else:
+                    unknown.append(kept(tag, data[start:pos]))
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                unknown.append(kept(tag, data[start:pos]))
+        if pos != end:
+            raise truncated()
+    message = new(Admitted)
+    fields: dict[str, Any] = {
+        "may_read": may_read,
+        "may_write": may_write,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def encode_admitted(message: Admitted, depth: int) -> bytes:
+    fields = fields_of(message)
+    out = bytearray()
+    value = fields["may_read"]
+    if value and value is not PLACEHOLDER:
+        out += _TAG_8[1 if value else 0]
+    value = fields["may_write"]
+    if value and value is not PLACEHOLDER:
+        out += _TAG_16[1 if value else 0]
+    out += fields["_unknown_fields"]
+    return bytes(out)
+
+
+_ADMITTED_KEYS: dict[str, str] = {
+    "may_read": "may_read",
+    "mayRead": "may_read",
+    "may_write": "may_write",
+    "mayWrite": "may_write",
+}
+
+
+def admitted_from_json(members: Any, depth: int) -> Admitted:
+    if type(members) is not dict:
+        raise expected("an object")
+    may_read = False
+    may_write = False
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _ADMITTED_KEYS)
+            elif key == "may_read" or (key == "mayRead" and once(members, "may_read")):
+                may_read = parse_bool(item)
+            elif key == "may_write" or (key == "mayWrite" and once(members, "may_write")):
+                may_write = parse_bool(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_ADMITTED_KEYS.get(key) or quoted(key)) from None
+    message = new(Admitted)
+    fields: dict[str, Any] = {
+        "may_read": may_read,
+        "may_write": may_write,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def admitted_to_json(message: Admitted, depth: int) -> dict[str, Any]:
+    fields = fields_of(message)
+    out: dict[str, Any] = {}
+    value = fields["may_read"]
+    out["may_read"] = False if value is PLACEHOLDER else value
+    value = fields["may_write"]
+    out["may_write"] = False if value is PLACEHOLDER else value
     return out
 
 
@@ -3616,6 +4329,8 @@ def make_relay_event(
     left: Left | None = None,
     error: Error | None = None,
     stored: Stored | None = None,
+    authenticated: Authenticated | None = None,
+    admitted: Admitted | None = None,
 ) -> RelayEvent:
     """Returns a RelayEvent, much faster than its constructor does."""
     _event: str | None = None
@@ -3629,6 +4344,10 @@ def make_relay_event(
         _event = _only_one(_event, "error")
     if stored is not None:
         _event = _only_one(_event, "stored")
+    if authenticated is not None:
+        _event = _only_one(_event, "authenticated")
+    if admitted is not None:
+        _event = _only_one(_event, "admitted")
     _message = _new(RelayEvent)
     _fields = {
         "ref": ref,
@@ -3637,6 +4356,8 @@ def make_relay_event(
         "left": PLACEHOLDER if left is None else left,
         "error": PLACEHOLDER if error is None else error,
         "stored": PLACEHOLDER if stored is None else stored,
+        "authenticated": PLACEHOLDER if authenticated is None else authenticated,
+        "admitted": PLACEHOLDER if admitted is None else admitted,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"event": _event},
@@ -3674,6 +4395,10 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
                     event_members.append(("error", decode_error, (pos, stop)))
                 elif tag == 50:
                     event_members.append(("stored", decode_stored, (pos, stop)))
+                elif tag == 58:
+                    event_members.append(("authenticated", decode_authenticated, (pos, stop)))
+                elif tag == 66:
+                    event_members.append(("admitted", decode_admitted, (pos, stop)))
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
@@ -3699,6 +4424,8 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
         "left": PLACEHOLDER,
         "error": PLACEHOLDER,
         "stored": PLACEHOLDER,
+        "authenticated": PLACEHOLDER,
+        "admitted": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": {"event": None},
@@ -3741,6 +4468,16 @@ def encode_relay_event(message: RelayEvent, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
+    elif event == "authenticated" and (value := fields["authenticated"]) is not None:
+        raw = encode_authenticated(value, depth - 1)
+        size = len(raw)
+        out += _TAG_58[size] if size < 128 else tagged(58, size)
+        out += raw
+    elif event == "admitted" and (value := fields["admitted"]) is not None:
+        raw = encode_admitted(value, depth - 1)
+        size = len(raw)
+        out += _TAG_66[size] if size < 128 else tagged(66, size)
+        out += raw
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -3753,6 +4490,8 @@ _RELAY_EVENT_KEYS: dict[str, str] = {
     "left": "left",
     "error": "error",
     "stored": "stored",
+    "authenticated": "authenticated",
+    "admitted": "admitted",
 }
 
 
@@ -3778,6 +4517,10 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
                 event_members["error"] = error_from_json(item, depth - 1)
             elif key == "stored":
                 event_members["stored"] = stored_from_json(item, depth - 1)
+            elif key == "authenticated":
+                event_members["authenticated"] = authenticated_from_json(item, depth - 1)
+            elif key == "admitted":
+                event_members["admitted"] = admitted_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -3790,6 +4533,8 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
         "left": PLACEHOLDER,
         "error": PLACEHOLDER,
         "stored": PLACEHOLDER,
+        "authenticated": PLACEHOLDER,
+        "admitted": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"event": None},
@@ -3816,6 +4561,10 @@ def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
         out["error"] = error_to_json(value, depth - 1)
     elif event == "stored" and (value := fields["stored"]) is not None:
         out["stored"] = stored_to_json(value, depth - 1)
+    elif event == "authenticated" and (value := fields["authenticated"]) is not None:
+        out["authenticated"] = authenticated_to_json(value, depth - 1)
+    elif event == "admitted" and (value := fields["admitted"]) is not None:
+        out["admitted"] = admitted_to_json(value, depth - 1)
     return out
 
 
@@ -4025,6 +4774,12 @@ COMPILED: dict[type, Compiled] = {
     Joined: Compiled(decode_joined, encode_joined, joined_from_json, joined_to_json),
     Leave: Compiled(decode_leave, encode_leave, leave_from_json, leave_to_json),
     Left: Compiled(decode_left, encode_left, left_from_json, left_to_json),
+    Authenticate: Compiled(
+        decode_authenticate, encode_authenticate, authenticate_from_json, authenticate_to_json
+    ),
+    Authenticated: Compiled(
+        decode_authenticated, encode_authenticated, authenticated_from_json, authenticated_to_json
+    ),
     GetChatHistoryRequest: Compiled(
         decode_get_chat_history_request,
         encode_get_chat_history_request,
@@ -4051,6 +4806,11 @@ COMPILED: dict[type, Compiled] = {
     RelayCommand: Compiled(
         decode_relay_command, encode_relay_command, relay_command_from_json, relay_command_to_json
     ),
+    ClientGone: Compiled(
+        decode_client_gone, encode_client_gone, client_gone_from_json, client_gone_to_json
+    ),
+    Admit: Compiled(decode_admit, encode_admit, admit_from_json, admit_to_json),
+    Admitted: Compiled(decode_admitted, encode_admitted, admitted_from_json, admitted_to_json),
     RelayResponse: Compiled(
         decode_relay_response,
         encode_relay_response,

@@ -82,6 +82,15 @@ class Identity:
         if self.expires_at is not None and now >= self.expires_at:
             raise Unauthenticated("the token has expired")
 
+    def check_same(self, other: Identity, path: str) -> None:
+        """Checks that another token is of the same user.
+
+        Raises:
+            PermissionDenied: it is not.
+        """
+        if other.subject != self.subject:
+            raise PermissionDenied(path, "must be of the same subject")
+
     def check_read(self, room_id: str, path: str) -> None:
         """Checks that it may read a room.
 

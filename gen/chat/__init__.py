@@ -231,6 +231,12 @@ class ChatStream(betterproto.Message):
     error: "Error" = betterproto.message_field(6, group="payload")
     """From the server: what you sent was refused. The stream goes on."""
 
+    authenticate: "Authenticate" = betterproto.message_field(8, group="payload")
+    """To the server: go on with this token."""
+
+    authenticated: "Authenticated" = betterproto.message_field(9, group="payload")
+    """From the server: the answer to `authenticate`."""
+
     request_id: Optional[str] = betterproto.string_field(7, optional=True)
     """From the client: any text; it comes back on the answer."""
 
@@ -296,6 +302,29 @@ class Left(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
+class Authenticate(betterproto.Message):
+    """
+    Presents a token on an open connection, before the one that it was opened
+     with expires. It must be of the same subject. Rooms that it does not allow to
+     read are left.
+    """
+
+    token: str = betterproto.string_field(1)
+    """A JWT (RFC 7519)."""
+
+
+@dataclass(eq=False, repr=False)
+class Authenticated(betterproto.Message):
+    """The answer to Authenticate."""
+
+    user_id: str = betterproto.string_field(1)
+    """The subject of the token: whom the connection speaks for."""
+
+    expires_at: datetime = betterproto.message_field(2)
+    """When the connection ends, unless another token is presented before."""
+
+
+@dataclass(eq=False, repr=False)
 class GetChatHistoryRequest(betterproto.Message):
     """Contract. Asks for a page of a room's messages."""
 
@@ -345,6 +374,9 @@ class Error(betterproto.Message):
      safe with the same `id`.
     """
 
+    retry_after_ms: Optional[int] = betterproto.uint32_field(4, optional=True)
+    """How long to wait before that, where the server knows it."""
+
 
 @dataclass(eq=False, repr=False)
 class ClientFrame(betterproto.Message):
@@ -382,6 +414,9 @@ class ClientFrame(betterproto.Message):
     list_users: "ListUsersRequest" = betterproto.message_field(8, group="payload")
     """Answer: `users`."""
 
+    authenticate: "Authenticate" = betterproto.message_field(9, group="payload")
+    """Go on with another token. Answer: `authenticated`."""
+
 
 @dataclass(eq=False, repr=False)
 class ServerFrame(betterproto.Message):
@@ -415,6 +450,9 @@ class ServerFrame(betterproto.Message):
 
     error: "Error" = betterproto.message_field(9, group="payload")
     """The answer to anything that was refused. The connection goes on."""
+
+    authenticated: "Authenticated" = betterproto.message_field(10, group="payload")
+    """The answer to `authenticate`."""
 
 
 @dataclass(eq=False, repr=False)
@@ -460,6 +498,47 @@ class RelayCommand(betterproto.Message):
     presence: "Presence" = betterproto.message_field(5, group="command")
     """A user came or went."""
 
+    authenticate: "Authenticate" = betterproto.message_field(7, group="command")
+    """Who `client` is. Answer: `authenticated`."""
+
+    client_gone: "ClientGone" = betterproto.message_field(8, group="command")
+    """`client` is gone."""
+
+    admit: "Admit" = betterproto.message_field(9, group="command")
+    """What may `client` do in a room? Answer: `admitted`."""
+
+    client: int = betterproto.uint64_field(6)
+    """
+    The proxy's name for the client on whose behalf it asks, at least 1; 0
+     where the server asks for no tokens, and for what the proxy asks itself.
+    """
+
+
+@dataclass(eq=False, repr=False)
+class ClientGone(betterproto.Message):
+    """A client of a proxy has gone: its name means nobody from now on."""
+
+    pass
+
+
+@dataclass(eq=False, repr=False)
+class Admit(betterproto.Message):
+    """Asks what a client may do in a room."""
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+
+@dataclass(eq=False, repr=False)
+class Admitted(betterproto.Message):
+    """The answer to Admit."""
+
+    may_read: bool = betterproto.bool_field(1)
+    """Whether the client may get the room's messages."""
+
+    may_write: bool = betterproto.bool_field(2)
+    """Whether it may send to it."""
+
 
 @dataclass(eq=False, repr=False)
 class RelayResponse(betterproto.Message):
@@ -499,6 +578,12 @@ class RelayEvent(betterproto.Message):
     """
     Messages of this proxy were stored, in rooms that it is in. `ref` is 0.
     """
+
+    authenticated: "Authenticated" = betterproto.message_field(7, group="event")
+    """The answer to `authenticate`."""
+
+    admitted: "Admitted" = betterproto.message_field(8, group="event")
+    """The answer to `admit`."""
 
 
 @dataclass(eq=False, repr=False)

@@ -1,0 +1,76 @@
+"""The gate: who calls, by a token or a certificate.
+
+====================  ============================  =========================
+the server has keys   the call has                  the caller is
+====================  ============================  =========================
+no                    whatever                      a guest
+yes                   a certificate of a proxy      that proxy
+yes                   a good token                  the token's subject
+yes                   neither                       refused
+====================  ============================  =========================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any, Final
+
+from grpclib.server import Stream
+
+from chat.access.identity import GUEST, Identity
+from chat.access.tokens import TokenVerifier
+from chat.errors import InvalidArgument, Unauthenticated
+
+_HEADER: Final = "authorization"
+
+
+class Gate:
+    """Decides who calls.
+
+    Args:
+        verifier: believes tokens; without one, all are guests.
+        proxies: the DNS names in certificates (RFC 9525) of those who may speak for others.
+
+    Attributes:
+        is_open: whether all are guests.
+    """
+
+    def __init__(
+        self, verifier: TokenVerifier | None = None, proxies: Container[str] = frozenset()
+    ) -> None:
+        self.is_open = verifier is None
+        self._verifier = verifier
+        self._proxies = proxies
+
+    def caller(self, stream: Stream[Any, Any]) -> Identity:
+        """Says who makes a call.
+
+        Raises:
+            Unauthenticated: nobody who is believed.
+        """
+        if self._verifier is None:
+            return GUEST
+        headers = stream.metadata.getall(_HEADER, []) if stream.metadata else []
+        if len(headers) == 1:
+            return self._verifier.bearer(str(headers[0]))
+        if headers:
+            raise Unauthenticated("authorization must be given once")
+        return self._certified(stream)
+
+    def verify(self, token: str) -> Identity:
+        """Believes a token that came in a message.
+
+        Raises:
+            InvalidArgument: all are guests here.
+            Unauthenticated: it is not good.
+        """
+        if self._verifier is None:
+            raise InvalidArgument("authenticate", "this server asks for no tokens")
+        return self._verifier.verify(token)
+
+    def _certified(self, stream: Stream[Any, Any]) -> Identity:
+        certificate = stream.peer.cert()
+        for kind, name in (certificate or {}).get("subjectAltName", ()):
+            if kind == "DNS" and name in self._proxies:
+                return Identity(name, is_proxy=True)
+        raise Unauthenticated("a token is required")
