@@ -6,8 +6,18 @@ To run one inside another program or a test::
         print(server.address)
 """
 
-from chat.config import IN_MEMORY, Config, ConnectionLimits
+from chat.access.tokens import TokenRules
+from chat.config import IN_MEMORY, Config, ConnectionLimits, Trust
 from chat.rules import Limits
 from chat.server import RunningServer, serve
 
-__all__ = ["IN_MEMORY", "Config", "ConnectionLimits", "Limits", "RunningServer", "serve"]
+__all__ = [
+    "IN_MEMORY",
+    "Config",
+    "ConnectionLimits",
+    "Limits",
+    "RunningServer",
+    "TokenRules",
+    "Trust",
+    "serve",
+]

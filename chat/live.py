@@ -48,6 +48,11 @@ class Conversation(LiveStream):
     async def receive(self, request: Any) -> None:
         """Handles one request; a request that is refused is answered, not raised."""
 
+    @property
+    def initial_metadata(self) -> dict[str, str]:
+        """What the client is told as the stream is opened."""
+        return {}
+
     def expect(self, future: asyncio.Future[Any]) -> None:
         """Lets the stream not end well before a send is done."""
         self._pending.add(future)
@@ -65,7 +70,7 @@ class Conversation(LiveStream):
             Unauthenticated: the caller's token has expired.
         """
         # The client learns at once that the stream is open.
-        await stream.send_initial_metadata()
+        await stream.send_initial_metadata(metadata=self.initial_metadata)
         reading = asyncio.create_task(self._read(stream))
         writing = asyncio.create_task(self.write_to(stream))
         draining = asyncio.create_task(self.hub.draining.wait())

@@ -131,6 +131,11 @@ class RelayConnection(Conversation):
                 self._answer(RelayEvent(ref=command.ref, error=error.to_message()))
         self._store(sends)
 
+    @property
+    def initial_metadata(self) -> dict[str, str]:
+        """Tells the proxy whether its clients need tokens."""
+        return {} if self._gate.is_open else {"chat-tokens": "required"}
+
     def deliver(self, delivery: Delivery) -> None:
         """Puts a message of a room into the mailbox; of an own one, what is new of it."""
         ref = self._own.get(id(delivery.message))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -29,7 +29,7 @@ from chat.storage.base import Store
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from chat.transport import GrpcServer, Limit
-from daemon.tls import Tls
+from daemon.tls import Tls, kept_fresh
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
@@ -106,8 +106,9 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         health.set(True)
         services = _services(hub, gate, health)
         grpc = GrpcServer(services, _message_limit(config), config.connection_limits)
-        async with _kept_fresh(tls):
+        async with kept_fresh(tls):
             port = await grpc.listen(config.host, config.port, tls.context if tls else None)
+            _warn(config)
             server = RunningServer(config.host, port, hub, grpc, health)
             try:
                 yield server
@@ -121,6 +122,23 @@ async def _open_store(config: Config, hub: Hub) -> Store:
     if config.database == IN_MEMORY:
         return MemoryStore(hub.announce)
     return await SqliteStore.open(config.database, hub.announce, config.write_queue_bytes)
+
+
+def _warn(config: Config) -> None:
+    """Tells an operator what a server that others can reach is short of."""
+    if _is_loopback(config.host):
+        return
+    if not config.trust.token_keys:
+        log.warning("anyone who reaches this server may be anyone: it has no token-keys")
+    elif not config.trust.tls:
+        log.warning("tokens reach this server unencrypted: it has no tls-certificate")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _gate(config: Config) -> Gate:
@@ -138,17 +156,6 @@ def _tls(config: Config) -> Tls | None:
     # Who has no certificate may have a token.
     required = not trust.token_keys
     return Tls.server(trust.tls, certificate_required=required).for_http2()
-
-
-@asynccontextmanager
-async def _kept_fresh(tls: Tls | None) -> AsyncIterator[None]:
-    task = asyncio.create_task(tls.keep_fresh()) if tls else None
-    try:
-        yield
-    finally:
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
 
 
 def _services(hub: Hub, gate: Gate, health: ServiceStatus) -> list[IServable]:

@@ -41,6 +41,10 @@ class Options:
         """An option that takes a time in seconds, not negative."""
         return self._option(name, default, _Seconds(min=0), text)
 
+    def flag(self, name: str, text: str) -> Callable[[Function], Function]:
+        """An option that is on or off; off unless it is given."""
+        return self._option(name, False, click.BOOL, text, is_flag=True)
+
     def log_level(self) -> Callable[[Function], Function]:
         """The ``--log-level`` option."""
         return self._option(
@@ -48,7 +52,7 @@ class Options:
         )
 
     def _option(
-        self, name: str, default: Any, kind: click.ParamType[Any], text: str
+        self, name: str, default: Any, kind: click.ParamType[Any], text: str, **more: Any
     ) -> Callable[[Function], Function]:
         return click.option(
             f"--{name}",
@@ -58,6 +62,7 @@ class Options:
             show_envvar=True,
             show_default=True,
             help=text,
+            **more,
         )
 
 

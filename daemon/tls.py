@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,6 +50,18 @@ class TlsFiles:
 
     def __bool__(self) -> bool:
         return bool(self.certificate or self.authorities)
+
+
+@asynccontextmanager
+async def kept_fresh(tls: Tls | None) -> AsyncIterator[None]:
+    """Keeps the files of a side up to date while the context is open, if there are any."""
+    task = None if tls is None else asyncio.create_task(tls.keep_fresh())
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 class Tls:

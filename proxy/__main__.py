@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from daemon.cli import cannot_listen, ready, run_command, run_service
+from daemon.cli import StartError, cannot_listen, ready, run_command, run_service
 from daemon.lifecycle import stop_event
 from daemon.options import Options
+from daemon.tls import TlsFiles, UnusableCertificate
 from proxy.app import serve
 from proxy.config import Config
 
@@ -27,10 +28,31 @@ _options = Options("PROXY")
 @_options.seconds("call-seconds", _default.call_seconds, "The deadline of a unary call.")
 @_options.seconds("heartbeat-seconds", _default.heartbeat_seconds, "How often clients are pinged.")
 @_options.seconds("drain-seconds", _default.drain_seconds, "How long a stop waits.")
+@_options.text("upstream-token-file", _default.upstream_token_file, "The proxy's own token.")
+@_options.flag("upstream-tls", "Encrypt the link to the server.")
+@_options.text("upstream-ca", "", "Whose certificates the server may show, in PEM.")
+@_options.text("upstream-certificate", "", "What the proxy shows to the server, in PEM.")
+@_options.text("upstream-key", "", "The private key of that, in PEM.")
+@_options.text("tls-certificate", "", "What the proxy shows to its clients, in PEM.")
+@_options.text("tls-key", "", "The private key of that, in PEM.")
 @_options.log_level()
-def command(log_level: str, **settings: object) -> None:
+def command(
+    log_level: str,
+    upstream_tls: bool,
+    upstream_ca: str,
+    upstream_certificate: str,
+    upstream_key: str,
+    tls_certificate: str,
+    tls_key: str,
+    **settings: object,
+) -> None:
     """Builds the settings and serves."""
-    config = Config(**settings)  # type: ignore[arg-type]  # click checked them
+    upstream_files = TlsFiles(upstream_certificate, upstream_key, upstream_ca)
+    config = Config(
+        upstream_tls=upstream_files if upstream_tls or upstream_files else None,
+        tls=TlsFiles(tls_certificate, tls_key),
+        **settings,  # type: ignore[arg-type]  # click checked them
+    )
     run_service(lambda: _serve(config), log_level)
 
 
@@ -40,6 +62,8 @@ async def _serve(config: Config) -> None:
             async with serve(config) as proxy:
                 ready(f"chat proxy ready: page and WebSocket on {proxy.url}")
                 await stop.wait()
+        except UnusableCertificate as error:
+            raise StartError(str(error)) from error
         except OSError as error:
             raise cannot_listen(config.host, config.port, error) from error
 

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from daemon.tls import Tls, kept_fresh
 from proxy.calls import calls_of_schema
 from proxy.config import Config
 from proxy.routes import CONNECTIONS, UPSTREAM, add_routes
@@ -37,7 +38,9 @@ def create_app(config: Config | None = None) -> web.Application:
     app = web.Application()
 
     async def running(app: web.Application) -> AsyncIterator[None]:
-        upstream = Upstream(config)
+        wanted = config.upstream_tls
+        tls = None if wanted is None else Tls.client(wanted).for_http2()
+        upstream = Upstream(config, tls)
         connections = Connections(config, upstream, calls_of_schema())
         app[UPSTREAM], app[CONNECTIONS] = upstream, connections
         tasks = (
@@ -46,7 +49,8 @@ def create_app(config: Config | None = None) -> web.Application:
         )
         for task in tasks:
             task.add_done_callback(_report)
-        yield
+        async with kept_fresh(tls):
+            yield
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -66,17 +70,19 @@ class RunningProxy:
     Attributes:
         host: the address it listens on.
         port: the TCP port it listens on.
+        scheme: ``http`` or ``https``.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, scheme: str = "http") -> None:
         self.host = host
         self.port = port
+        self.scheme = scheme
 
     @property
     def url(self) -> str:
         """The address of the page; with ``ws`` for ``http``, of the WebSocket."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/"
+        return f"{self.scheme}://{host}:{self.port}/"
 
 
 @asynccontextmanager
@@ -92,8 +98,10 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
 
     Raises:
         OSError: the address cannot be listened on.
+        daemon.tls.UnusableCertificate: a certificate cannot be used.
     """
     config = config or Config()
+    tls = Tls.server(config.tls) if config.tls else None
     # First of all, so that what cannot listen has not begun to do anything.
     sockets = await _bind(config.host, config.port)
     runner = web.AppRunner(
@@ -101,9 +109,12 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
     )
     try:
         await runner.setup()
+        context = tls.context if tls else None
         for each in sockets:
-            await web.SockSite(runner, each, backlog=_BACKLOG).start()
-        yield RunningProxy(config.host, sockets[0].getsockname()[1])
+            await web.SockSite(runner, each, backlog=_BACKLOG, ssl_context=context).start()
+        scheme = "https" if tls else "http"
+        async with kept_fresh(tls):
+            yield RunningProxy(config.host, sockets[0].getsockname()[1], scheme)
     finally:
         await runner.cleanup()
 

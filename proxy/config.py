@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
+
+from daemon.tls import TlsFiles
 
 _ADDRESS: Final = re.compile(
     r"(?:\[(?P<ipv6>[^][/\s]+)\]|(?P<host>[^][:/\s]+)):(?P<port>[0-9]{1,5})"
@@ -22,6 +24,10 @@ class Config:
         host: the address to listen on.
         port: the TCP port, 0 to 65535; 0 takes a free one.
         upstream: ``host:port`` of the chat server.
+        upstream_token_file: the file with the token by which the server knows the
+            proxy; read for each link. Empty where it needs none.
+        upstream_tls: whether the link to the server is encrypted, and by what.
+        tls: what the proxy shows to its clients; empty for ``ws``.
         frame_bytes: the largest frame of a client, at most 1 MiB: the chat server
             takes batches of a bounded size.
         rooms_per_connection: how many rooms one client may be in.
@@ -39,6 +45,9 @@ class Config:
     host: str = "localhost"
     port: int = 8080
     upstream: str = "127.0.0.1:50051"
+    upstream_token_file: str = ""
+    upstream_tls: TlsFiles | None = None
+    tls: TlsFiles = field(default_factory=TlsFiles)
     frame_bytes: int = 64 * 1024
     rooms_per_connection: int = 1000
     mailbox_bytes: int = 1024 * 1024

@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from gen.chat import ChatMessage
+from gen.chat import ChatMessage, Error
 from proxy import frames
+from proxy.callers import Caller
 from proxy.outstanding import Unconfirmed
 from proxy.rooms import Room
 
@@ -21,14 +22,20 @@ class Client(ABC):
     Attributes:
         rooms: the rooms that it is in or about to enter.
         users: the users that it has sent as.
+        caller: who it is, if it presented a token.
     """
 
     rooms: set[str]
     users: set[str]
+    caller: Caller | None = None
 
     @abstractmethod
     def write(self, frame: bytes) -> None:
         """Queues a frame. Never fails, and never calls the switchboard back."""
+
+    @abstractmethod
+    def dismiss(self, error: Error) -> None:
+        """Closes the connection: who it is, is not believed. Calls nobody back."""
 
 
 class Delivery:

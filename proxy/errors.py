@@ -41,6 +41,15 @@ class CloseCode(IntEnum):
     SLOW_CONSUMER = 4008
     """More waited for the client than may. Connect again, and resume."""
 
+    TOKEN_EXPIRED = 4010
+    """The token has expired. Connect again with a fresh one, and resume."""
+
+    UNAVAILABLE = 4014
+    """The chat server could not be asked whether the token is good. Connect again."""
+
+    BAD_TOKEN = 4501
+    """There was no token, or it is not believed. Do not connect again with the same."""
+
 
 class Refused(Exception):
     """A request was refused.
@@ -62,6 +71,16 @@ def invalid(text: str) -> Error:
 def exhausted(text: str) -> Error:
     """A limit was reached that a retry does not lift."""
     return Error(code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED), message=text)
+
+
+def denied(text: str) -> Error:
+    """The client may not do this; the text names the field."""
+    return Error(code=ErrorCode(ErrorCode.PERMISSION_DENIED), message=text)
+
+
+def unauthenticated() -> Error:
+    """The client did not say who it is."""
+    return Error(code=ErrorCode(ErrorCode.UNAUTHENTICATED), message="a token is required")
 
 
 def unavailable(text: str = "the chat server cannot be reached") -> Error:

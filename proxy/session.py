@@ -6,6 +6,7 @@ frame               what is to be done
 `chat_message`      `Send`, unless the client would be in too many rooms
 `join`              `EnterRoom`, likewise
 `leave`             `LeaveRoom`
+`authenticate`      `Renew`
 a unary call        `Ask`
 anything wrong      `Refuse`; the connection goes on
 ==================  =======================================================
@@ -21,7 +22,7 @@ import betterproto
 import orjson
 
 import codec
-from gen.chat import ChatMessage, ClientFrame, Error, Join, Leave
+from gen.chat import Authenticate, ChatMessage, ClientFrame, Error, Join, Leave
 from proxy import errors
 
 
@@ -46,6 +47,13 @@ class LeaveRoom(NamedTuple):
     request_id: str | None
 
 
+class Renew(NamedTuple):
+    """Go on with another token."""
+
+    token: str
+    request_id: str | None
+
+
 class Ask(NamedTuple):
     """Make the unary call that the field of this name asks for."""
 
@@ -61,7 +69,7 @@ class Refuse(NamedTuple):
     request_id: str | None
 
 
-Action = Send | EnterRoom | LeaveRoom | Ask | Refuse
+Action = Send | EnterRoom | LeaveRoom | Renew | Ask | Refuse
 
 
 class Session:
@@ -118,6 +126,8 @@ class Session:
                 return Refuse(errors.invalid("leave.room_id: must not be empty"), request_id)
             case Leave():
                 return LeaveRoom(payload.room_id, request_id)
+            case Authenticate():
+                return Renew(payload.token, request_id)
             case betterproto.Message():
                 name, _ = betterproto.which_one_of(frame, "payload")
                 if name in self._calls:

@@ -18,6 +18,8 @@ import structlog
 
 import codec
 from gen.chat import (
+    Admitted,
+    Authenticated,
     ChatMessage,
     Error,
     Joined,
@@ -31,6 +33,7 @@ from gen.chat import (
 )
 from gen.chat_codec import make_relay_command
 from proxy import errors, frames
+from proxy.callers import Callers
 from proxy.config import Config
 from proxy.delivery import Client, Delivery
 from proxy.errors import Refused
@@ -63,6 +66,9 @@ class Switchboard:
 
     Attributes:
         sends: what is not confirmed yet.
+        callers: the clients that presented a token.
+        tokens_required: whether the server asks for one; until it was reached, it is
+            taken not to, and refuses by itself.
     """
 
     def __init__(self, config: Config, put: Callable[[RelayCommand, int], None]) -> None:
@@ -72,11 +78,21 @@ class Switchboard:
         self._rooms: Rooms[Client] = Rooms()
         self._users: Counter[str] = Counter()
         self.sends = Sends(config, self._give_up)
+        self.callers = Callers(config, self._refs, put)
+        self.tokens_required = False
 
     # What clients do.
 
-    def send(self, client: Client, message: ChatMessage, request_id: str | None) -> None:
+    def send(
+        self, client: Client, message: ChatMessage, request_id: str | None, *, enter: bool = True
+    ) -> None:
         """Sends a message, and puts the client into its room.
+
+        Args:
+            client: who sends it.
+            message: what it sends.
+            request_id: what comes back on the answer.
+            enter: whether the client may be in the room.
 
         Raises:
             Refused: the server is away, and no more is held for it.
@@ -86,13 +102,13 @@ class Switchboard:
         if fields["sender_id"] not in client.users:
             self._speak_for(client, fields["sender_id"])
         ref = next(self._refs)
-        if fields["room_id"] not in client.rooms:
+        if enter and fields["room_id"] not in client.rooms:
             # The server answers the join before anything of the room comes, so
             # the client may be a member already.
             self.admit(client, self._room(fields["room_id"]), ref)
         size = _size(fields)
         self.sends.add(ref, message, client, request_id, size)
-        self._put(make_relay_command(ref=ref, chat_message=message), size)
+        self._put(_send_command(ref, message, client), size)
 
     def leave(self, client: Client, room_id: str) -> None:
         """Takes a client out of a room. Nothing happens if it is not in it."""
@@ -112,6 +128,8 @@ class Switchboard:
                 del self._users[user_id]
                 self._tell_presence(user_id, active=False)
         client.users.clear()
+        if client.caller is not None:
+            self.callers.gone(client.caller)
 
     async def live_room(self, room: Room[Client]) -> None:
         """Waits until a room is live.
@@ -154,17 +172,27 @@ class Switchboard:
 
     # What the server tells.
 
-    def connected(self) -> None:
-        """A new stream: asks for the rooms again, and sends what was not confirmed."""
+    def connected(self, *, tokens_required: bool = False) -> None:
+        """A new stream: asks for the rooms again, and sends what was not confirmed.
+
+        Args:
+            tokens_required: whether the server asks for tokens.
+        """
+        self.tokens_required = tokens_required
+        if tokens_required:
+            self._dismiss_guests()
         self.sends.connected()
+        callers = [send.client.caller for send in self.sends if send.client.caller is not None]
+        self.callers.connected(callers)
         for user_id in self._users:
             self._tell_presence(user_id, active=True)
         for room in self._rooms:
             self._subscribe(room)
         senders = set()
         for send in self.sends:
-            self._put(make_relay_command(ref=send.ref, chat_message=send.message), send.size)
+            self._put(_send_command(send.ref, send.message, send.client), send.size)
             senders.add(send.key[1])
+        self.callers.tell_gone(callers)
         # The server takes a message as a sign of presence, also of who left meanwhile.
         for user_id in senders - self._users.keys():
             self._tell_presence(user_id, active=False)
@@ -209,7 +237,10 @@ class Switchboard:
             delivery.write()
             self._joined(event.ref, payload)
         elif isinstance(payload, Error):
-            self._refused(event.ref, payload)
+            if not self.callers.answered(event.ref, payload):
+                self._refused(event.ref, payload)
+        elif isinstance(payload, Authenticated | Admitted):
+            self.callers.answered(event.ref, payload)
 
     def _stored(self, stored: Stored, delivery: Delivery) -> None:
         """Completes own messages, which did not have to come back whole."""
@@ -287,6 +318,12 @@ class Switchboard:
 
     # Helpers.
 
+    def _dismiss_guests(self) -> None:
+        for room in self._rooms:
+            for client in room.members:
+                if client.caller is None:
+                    client.dismiss(errors.unauthenticated())
+
     def _room(self, room_id: str) -> Room[Client]:
         room = self._rooms.get(room_id)
         if room is None:
@@ -322,6 +359,12 @@ class Switchboard:
 
     def _give_up(self, send: Unconfirmed[Client]) -> None:
         send.client.write(frames.error(errors.unavailable(), send.request_id))
+
+
+def _send_command(ref: int, message: ChatMessage, client: Client) -> RelayCommand:
+    if client.caller is None:
+        return make_relay_command(ref=ref, chat_message=message)
+    return make_relay_command(ref=ref, chat_message=message, client=client.caller.number)
 
 
 def _size(fields: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -25,9 +26,11 @@ from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 import codec
+from daemon.tls import Tls
 from gen.chat import RelayCommand, RelayRequest, RelayResponse
 from gen.chat_codec import make_relay_request
 from proxy import errors
+from proxy.callers import Caller
 from proxy.calls import Call
 from proxy.config import Config, split_address
 from proxy.errors import Refused
@@ -40,6 +43,8 @@ log = structlog.get_logger(__name__)
 _BATCH_COMMANDS: Final = 64
 _BATCH_BYTES: Final = 1024 * 1024
 _RELAY: Final = "/chat.RelayService/Relay"
+# What the server says in its initial metadata.
+_TOKENS: Final = "chat-tokens"
 _OPEN_SECONDS: Final = 5.0
 _HEALTH_SECONDS: Final = 2.0
 # The windows let the stream carry whole batches, and let no unread stream stall
@@ -81,12 +86,15 @@ class Upstream:
 
     Args:
         config: the settings.
+        tls: how the link is encrypted, if it is.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, tls: Tls | None = None) -> None:
         host, port = split_address(config.upstream)
         self._config = config
-        self._channel = _Channel(host, port, codec=codec.GrpcCodec(), config=_WINDOWS)
+        self._channel = _Channel(
+            host, port, codec=codec.GrpcCodec(), config=_WINDOWS, ssl=tls.context if tls else None
+        )
         self._queue: deque[tuple[RelayCommand, int]] = deque()
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
@@ -108,8 +116,13 @@ class Upstream:
         finally:
             self._channel.close()
 
-    async def call(self, call: Call, request: Any) -> Any:
+    async def call(self, call: Call, request: Any, caller: Caller | None = None) -> Any:
         """Makes a unary call.
+
+        Args:
+            call: which.
+            request: its request message.
+            caller: on whose behalf, if it has a token.
 
         Returns:
             The response message.
@@ -124,7 +137,8 @@ class Upstream:
                 method = UnaryUnaryMethod(
                     self._channel, call.path, call.request_type, call.response_type
                 )
-                return await method(request, timeout=self._config.call_seconds)
+                metadata = _bearer(caller.token) if caller else None
+                return await method(request, timeout=self._config.call_seconds, metadata=metadata)
         except GRPCError as error:
             raise Refused(errors.from_grpc(error, call.field)) from error
         except _LOST as error:
@@ -167,7 +181,11 @@ class Upstream:
         async with AsyncExitStack() as attempt, asyncio.timeout(_OPEN_SECONDS):
             stream: _Relay = await attempt.enter_async_context(
                 self._channel.request(
-                    _RELAY, Cardinality.STREAM_STREAM, RelayRequest, RelayResponse
+                    _RELAY,
+                    Cardinality.STREAM_STREAM,
+                    RelayRequest,
+                    RelayResponse,
+                    metadata=self._credential(),
                 )
             )
             await stream.send_request()
@@ -180,7 +198,9 @@ class Upstream:
         log.info("upstream connected", upstream=self._config.upstream)
         self._queue.clear()
         self._linked.set()
-        self.switchboard.connected()
+        said = stream.initial_metadata
+        required = said is not None and said.get(_TOKENS) == "required"
+        self.switchboard.connected(tokens_required=required)
         # Not a task group: of a stop and a lost link in the same turn of the loop,
         # a group tells of the link alone.
         tasks = {
@@ -231,6 +251,15 @@ class Upstream:
             while self._queue:
                 await stream.send_message(self._take_batch())
 
+    def _credential(self) -> dict[str, str] | None:
+        """The proxy's own token, read anew each time: it may have been replaced.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        path = self._config.upstream_token_file
+        return _bearer(Path(path).read_text().strip()) if path else None
+
     def _take_batch(self) -> RelayRequest:
         """Takes what is ready."""
         commands: list[RelayCommand] = []
@@ -249,6 +278,10 @@ class Upstream:
         # The first failure is news, the rest of them are not.
         level = log.warning if state.attempt_number == 1 else log.debug
         level("upstream unreachable", upstream=self._config.upstream, reason=repr(error))
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
 
 
 def _report(tasks: set[asyncio.Task[None]]) -> None:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 import codec
-from gen.chat import ChatMessage, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
+from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
 from gen.chat_codec import make_server_frame
-from proxy import errors, frames
+from proxy import errors, frames, tokens
 from proxy.calls import Call
 from proxy.config import Config
 from proxy.delivery import Client
 from proxy.errors import CloseCode, Refused
 from proxy.rooms import Room
-from proxy.session import Action, Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.session import Action, Ask, EnterRoom, LeaveRoom, Refuse, Renew, Send, Session
 from proxy.upstream import Upstream
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 _READ_FACTOR: Final = 4
 # How long a client that does not read is given to read why it was closed.
 _LINGER_SECONDS: Final = 5.0
+_LONGEST_TIMER_SECONDS: Final = 3600.0
 _REPLAY_PAGE: Final = 500
 _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 # After so many halves of a heartbeat without a frame.
@@ -64,7 +66,9 @@ class Connections:
             # See `keep_alive`: a timer for each frame of each client is a lot.
             autoping=False,
             max_msg_size=self.config.frame_bytes * _READ_FACTOR,
+            protocols=(tokens.PROTOCOL,),
         )
+        token = tokens.of_request(request.headers)
         await socket.prepare(request)
         connection = Connection(self, socket, request)
         self._open.add(connection)
@@ -72,6 +76,7 @@ class Connections:
             if self._draining:
                 await socket.close(code=CloseCode.GOING_AWAY)
             else:
+                await connection.introduce(token)
                 await connection.serve()
         finally:
             self._open.discard(connection)
@@ -125,6 +130,28 @@ class Connection(Client):
         self._reading = True
         self._busy = False
         self._silent = 0
+        self._end_of_token: asyncio.TimerHandle | None = None
+
+    async def introduce(self, token: str | None) -> None:
+        """Presents the client to the server, if it has a token; one that may not stay is closed."""
+        if token is None:
+            if self._switchboard.tokens_required:
+                self.dismiss(errors.unauthenticated())
+            return
+        self._busy = True
+        try:
+            self.caller, answer = await self._switchboard.callers.introduce(token, self.dismiss)
+        except Refused as refused:
+            self.dismiss(refused.error)
+        else:
+            self._expire_at(answer.expires_at)
+        finally:
+            self._busy = False
+
+    def dismiss(self, error: Error) -> None:
+        """Closes the connection: who it is, is not believed."""
+        code = CloseCode.UNAVAILABLE if error.retryable else CloseCode.BAD_TOKEN
+        self._cut(code, error.message)
 
     def write(self, frame: bytes) -> None:
         """Queues a frame on the socket; cuts the client off if too much waits.
@@ -147,7 +174,7 @@ class Connection(Client):
             self._silent = 0
             if kind is WSMsgType.TEXT and self._reading:
                 action = self._session.receive(frame.data)
-                if type(action) is Send and self._switchboard.sends.is_calm:
+                if type(action) is Send and self._may_send_at_once(action):
                     self._send(action)
                 else:
                     await self._handle(action)
@@ -179,12 +206,23 @@ class Connection(Client):
 
     def end(self) -> None:
         """Gives up what a client does not read; it would wait for ever to be flushed."""
+        if self._end_of_token is not None:
+            self._end_of_token.cancel()
         if self._transport.get_write_buffer_size():
             self._abort_later()
 
-    def _send(self, action: Send) -> None:
+    def _may_send_at_once(self, action: Send) -> bool:
+        if self.caller is not None:
+            fields = codec.fields_of(action.message)
+            # Known by this name to the server, so that the answer is recognised.
+            fields["sender_id"] = fields["sender_id"] or self.caller.user_id
+            if fields["room_id"] not in self.rooms:
+                return False
+        return self._switchboard.sends.is_calm
+
+    def _send(self, action: Send, *, enter: bool = True) -> None:
         try:
-            self._switchboard.send(self, action.message, action.request_id)
+            self._switchboard.send(self, action.message, action.request_id, enter=enter)
         except Refused as refused:
             self.write(frames.error(refused.error, action.request_id))
         except Exception:
@@ -213,28 +251,76 @@ class Connection(Client):
 
     async def _act(self, action: Action) -> None:
         match action:
-            case Send():
+            case Send(message):
+                may_read = message.room_id in self.rooms or await self._admitted(
+                    message.room_id, "chat_message.room_id"
+                )
                 await self._switchboard.sends.calm()
-                self._send(action)
+                self._send(action, enter=may_read)
             case EnterRoom(join, request_id):
+                if not await self._admitted(join.room_id, "join.room_id"):
+                    text = "the token does not allow to read this room"
+                    raise Refused(errors.denied(f"join.room_id: {text}"))
                 await self._enter(join, request_id)
+            case Renew(token, request_id):
+                await self._renew(token, request_id)
             case LeaveRoom(room_id, request_id):
                 self._switchboard.leave(self, room_id)
                 self._answer(ServerFrame(left=Left(room_id), request_id=request_id))
             case Ask(field, request, request_id):
                 call = self._owner.calls[field]
-                response = await self._owner.upstream.call(call, request)
+                response = await self._owner.upstream.call(call, request, self.caller)
                 frame = ServerFrame(request_id=request_id)
                 setattr(frame, call.answer, response)
                 self._answer(frame)
             case Refuse(error, request_id):
                 self.write(frames.error(error, request_id))
 
+    async def _admitted(self, room_id: str, path: str) -> bool:
+        """Whether the client may get a room's messages.
+
+        Raises:
+            Refused: the server could not be asked, or does not believe the client.
+        """
+        if self.caller is None:
+            return True
+        if not room_id:
+            raise Refused(errors.invalid(f"{path}: must not be empty"))
+        return (await self._switchboard.callers.admit(self.caller, room_id)).may_read
+
+    async def _renew(self, token: str, request_id: str | None) -> None:
+        if self.caller is None:
+            raise Refused(errors.invalid("authenticate: this connection began without a token"))
+        answer = await self._switchboard.callers.renew(self.caller, token)
+        self._expire_at(answer.expires_at)
+        for room_id in tuple(self.rooms):
+            if not await self._admitted(room_id, "room_id"):
+                self._switchboard.leave(self, room_id)
+                self._answer(ServerFrame(left=Left(room_id)))
+        self._answer(ServerFrame(authenticated=answer, request_id=request_id))
+
+    def _expire_at(self, end: datetime) -> None:
+        if self._end_of_token is not None:
+            self._end_of_token.cancel()
+        loop = asyncio.get_running_loop()
+        rest = min((end - datetime.now(UTC)).total_seconds(), _LONGEST_TIMER_SECONDS)
+        self._end_of_token = loop.call_later(max(rest, 0), self._expire, end)
+
+    def _expire(self, end: datetime) -> None:
+        if datetime.now(UTC) < end:
+            self._expire_at(end)
+        else:
+            self._cut(CloseCode.TOKEN_EXPIRED, "the token has expired")
+
     async def _enter(self, join: Join, request_id: str | None) -> None:
         # Joining again starts over.
         self._switchboard.leave(self, join.room_id)
         with self._switchboard.entering(join.room_id) as room:
             await self._switchboard.live_room(room)
+            if self._switchboard.tokens_required and self.caller is None:
+                # It came before it was known that the server asks for tokens.
+                self.dismiss(errors.unauthenticated())
+                return
             replay = room.can_replay(join, self._config.replay_messages)
             joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
             self._answer(ServerFrame(joined=joined, request_id=request_id))
@@ -288,7 +374,7 @@ class Connection(Client):
         )
         call = self._owner.calls["get_chat_history"]
         try:
-            response = await self._owner.upstream.call(call, request)
+            response = await self._owner.upstream.call(call, request, self.caller)
         except Refused as refused:
             # The client was told that it is in the room, so it will be; what it
             # misses, it can page through later.
@@ -319,10 +405,16 @@ class Connection(Client):
 
     def _overflow(self) -> None:
         """Cuts off a client that does not read."""
+        log.info("slow consumer closed", waiting=self._transport.get_write_buffer_size())
+        self._cut(CloseCode.SLOW_CONSUMER, "slow consumer")
+
+    def _cut(self, code: CloseCode, reason: str) -> None:
+        """Closes the connection at once, behind what waits for it."""
+        if self._gone():
+            return
         self._cut_off = True
         self.stop_reading()
-        log.info("slow consumer closed", waiting=self._transport.get_write_buffer_size())
-        self._transport.write(frames.close_frame(CloseCode.SLOW_CONSUMER, "slow consumer"))
+        self._transport.write(frames.close_frame(code, reason))
         self._abort_later()
         # Later, because whoever writes may be going through the rooms.
         asyncio.get_running_loop().call_soon(self._switchboard.close, self)

@@ -73,7 +73,7 @@ def options(command: click.Command) -> dict[str, tuple[object, str]]:
 @pytest.mark.parametrize("module", COMMANDS)
 def test_each_option_is_described_and_no_other(module: str) -> None:
     described = {
-        code(option)[0]: (code(variable)[0], code(default)[0])
+        code(option)[0]: (code(variable)[0], "" if default == "none" else code(default)[0])
         for option, variable, default, _ in section(OPTIONS, f"python -m {module}").rows()
     }
     assert described == options(COMMANDS[module])

@@ -142,6 +142,9 @@ class Follower(Client):
         self.answers: Counter[str] = Counter()
         self.got: dict[str, int] = {}
 
+    def dismiss(self, error: Error) -> None:
+        raise AssertionError(error)
+
     def write(self, frame: bytes) -> None:
         for each in split_frames(frame):
             told = each.json()

@@ -32,6 +32,9 @@ class Recorder(Client):
     def write(self, frame: bytes) -> None:
         self.writes.append(frame)
 
+    def dismiss(self, error: Error) -> None:
+        raise AssertionError(error)
+
     def received(self) -> list[Frame]:
         return [frame.json() for data in self.writes for frame in split_frames(data)]
 

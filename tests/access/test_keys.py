@@ -14,7 +14,7 @@ from jwt.algorithms import ECAlgorithm
 
 from chat.access import keys
 from chat.access.keys import KeyFile, UnusableKeys, parse_keys
-from tests.chat.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
+from tests.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
 
 KINDS = pytest.mark.parametrize("make", [hs256, rs256, es256, eddsa])
 

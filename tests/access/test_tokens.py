@@ -19,7 +19,7 @@ from chat.access.keys import KeyFile
 from chat.access.tokens import TokenRules, TokenVerifier
 from chat.errors import Unauthenticated
 from chat.rules import Limits, Rules
-from tests.chat.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
+from tests.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
 
 NOW = int(time.time())
 

@@ -1,0 +1,178 @@
+"""Clients that presented a token, and what the server says of them: no I/O.
+
+The server believes tokens, not the proxy. It is told of each client when the client
+comes, and of all of them anew when the link was lost; what a client may do in a room it
+is asked for each client and room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import Any, Final, TypeVar
+
+from gen.chat import (
+    Admit,
+    Admitted,
+    Authenticate,
+    Authenticated,
+    ClientGone,
+    Error,
+    RelayCommand,
+)
+from proxy import errors
+from proxy.config import Config
+from proxy.errors import Refused
+
+# A command beside the token in it.
+_SMALL: Final = 1024
+
+Answer = TypeVar("Answer")
+_Put = Callable[[RelayCommand, int], None]
+
+
+class Caller:
+    """A client with a token.
+
+    Args:
+        number: its name on the stream to the server.
+        token: what it presented last.
+        dismiss: is called when the server no longer believes it.
+    """
+
+    __slots__ = ("dismiss", "number", "token", "user_id")
+
+    def __init__(self, number: int, token: str, dismiss: Callable[[Error], None]) -> None:
+        self.number = number
+        self.token = token
+        self.user_id = ""
+        self.dismiss = dismiss
+
+
+class Callers:
+    """All of them.
+
+    Args:
+        config: the settings.
+        refs: gives references for commands.
+        put: queues a command for the server; while there is no link, it is dropped.
+    """
+
+    def __init__(self, config: Config, refs: Iterator[int], put: _Put) -> None:
+        self._patience = config.hold_seconds + config.call_seconds
+        self._refs = refs
+        self._put = put
+        self._numbers = count(1)
+        # Whom the server knows, or will once there is a link.
+        self._known: dict[int, Caller] = {}
+        # What was asked: the command, its size, and what waits for the answer.
+        self._asked: dict[int, tuple[RelayCommand, int, asyncio.Future[Any]]] = {}
+        # Callers who were presented anew, by reference.
+        self._again: dict[int, Caller] = {}
+
+    async def introduce(
+        self, token: str, dismiss: Callable[[Error], None]
+    ) -> tuple[Caller, Authenticated]:
+        """Presents a new client to the server.
+
+        Raises:
+            Refused: the server does not believe the token, or stays away.
+        """
+        caller = Caller(next(self._numbers), token, dismiss)
+        try:
+            return caller, await self._present(caller, token)
+        except BaseException:
+            self.gone(caller)
+            raise
+
+    async def renew(self, caller: Caller, token: str) -> Authenticated:
+        """Presents another token of a client.
+
+        Raises:
+            Refused: the server does not believe it, or stays away.
+        """
+        return await self._present(caller, token)
+
+    async def admit(self, caller: Caller, room_id: str) -> Admitted:
+        """Asks what a client may do in a room.
+
+        Raises:
+            Refused: the server no longer believes the client, or stays away.
+        """
+        return await self._ask(Admitted, caller, _SMALL, admit=Admit(room_id))
+
+    def gone(self, caller: Caller) -> None:
+        """Forgets a client."""
+        self._known.pop(caller.number, None)
+        self._put(_command(next(self._refs), caller, client_gone=ClientGone()), _SMALL)
+
+    def connected(self, leaving: Iterable[Caller]) -> None:
+        """A new stream: presents everyone again, and asks again what was not answered.
+
+        Args:
+            leaving: those who are gone, but whose messages are still to be sent.
+        """
+        self._again.clear()
+        everyone = {caller.number: caller for caller in leaving} | self._known
+        for caller in everyone.values():
+            ref = next(self._refs)
+            self._again[ref] = caller
+            authenticate = Authenticate(caller.token)
+            self._put(_command(ref, caller, authenticate=authenticate), _size(caller.token))
+        for command, size, _ in self._asked.values():
+            self._put(command, size)
+
+    def tell_gone(self, leaving: Iterable[Caller]) -> None:
+        """Tells the server, behind their messages, that clients are gone."""
+        for caller in {caller.number: caller for caller in leaving}.values():
+            if caller.number not in self._known:
+                self.gone(caller)
+
+    def answered(self, ref: int, answer: Authenticated | Admitted | Error) -> bool:
+        """Takes what the server answers; returns whether it was asked here."""
+        again = self._again.pop(ref, None)
+        if again is not None:
+            if isinstance(answer, Error):
+                again.dismiss(answer)
+            return True
+        _, _, future = self._asked.get(ref, (None, None, None))
+        if future is None or future.done():
+            return False
+        if isinstance(answer, Error):
+            future.set_exception(Refused(answer))
+        else:
+            future.set_result(answer)
+        return True
+
+    async def _present(self, caller: Caller, token: str) -> Authenticated:
+        size = _size(token)
+        answer = await self._ask(Authenticated, caller, size, authenticate=Authenticate(token))
+        caller.token, caller.user_id = token, answer.user_id
+        self._known[caller.number] = caller
+        return answer
+
+    async def _ask(self, kind: type[Answer], caller: Caller, size: int, **payload: Any) -> Answer:
+        ref = next(self._refs)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        command = _command(ref, caller, **payload)
+        self._asked[ref] = command, size, future
+        self._put(command, size)
+        try:
+            async with asyncio.timeout(self._patience):
+                answer = await future
+        except TimeoutError:
+            raise Refused(errors.unavailable()) from None
+        finally:
+            del self._asked[ref]
+        if not isinstance(answer, kind):
+            raise TypeError(f"the server answered {type(answer).__name__}, not {kind.__name__}")
+        return answer
+
+
+def _command(ref: int, caller: Caller, **payload: Any) -> RelayCommand:
+    return RelayCommand(ref=ref, client=caller.number, **payload)
+
+
+def _size(token: str) -> int:
+    return len(token.encode()) + _SMALL

@@ -1,0 +1,196 @@
+"""Both doors in front of the same server, used in the same way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+import aiohttp
+import betterproto
+import orjson
+from grpclib import GRPCError
+from grpclib.client import Channel
+
+import chat
+import codec
+import proxy
+from gen.chat import (
+    Authenticate,
+    ChatMessage,
+    ChatServiceStub,
+    ChatStream,
+    GetChatHistoryRequest,
+    GetUserRequest,
+    Join,
+    Leave,
+    ListUsersRequest,
+    ServerFrame,
+    UpsertUserRequest,
+)
+from tests.proxy.clients import Client
+from tests.support import ChatCall
+
+DOORS: Final = ("grpc", "websocket")
+# What gRPC calls the end of a stream, by the close code that says the same.
+_ENDS: Final = {4010: "UNAUTHENTICATED", 4501: "UNAUTHENTICATED", 4008: "RESOURCE_EXHAUSTED"}
+
+LIVE: Final = (ChatMessage, Join, Leave, Authenticate)
+_FIELDS: Final = {
+    ChatMessage: "chat_message",
+    Join: "join",
+    Leave: "leave",
+    Authenticate: "authenticate",
+    GetChatHistoryRequest: "get_chat_history",
+    GetUserRequest: "get_user",
+    ListUsersRequest: "list_users",
+    UpsertUserRequest: "upsert_user",
+}
+
+
+class Refused(Exception):
+    """A request was refused.
+
+    Attributes:
+        code: the name of the status.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class Visitor(ABC):
+    """Someone at a door."""
+
+    @abstractmethod
+    async def ask(self, request: betterproto.Message) -> Any:
+        """Asks, and returns the message that answers.
+
+        Raises:
+            Refused: it was refused.
+        """
+
+    @abstractmethod
+    async def hear(self) -> Any:
+        """Returns what comes next without being asked for."""
+
+    @abstractmethod
+    async def dismissed(self) -> str:
+        """Waits for the end of the connection; returns how it ended, as a status."""
+
+
+class Caller(Visitor):
+    """Someone at the gRPC door."""
+
+    def __init__(self, stub: ChatServiceStub, call: ChatCall) -> None:
+        self._stub = stub
+        self._call = call
+
+    async def ask(self, request: betterproto.Message) -> Any:
+        try:
+            if isinstance(request, LIVE):
+                return await self._live(request)
+            match request:
+                case GetChatHistoryRequest():
+                    return await self._stub.get_chat_history(request)
+                case GetUserRequest():
+                    return await self._stub.get_user(request)
+                case ListUsersRequest():
+                    return await self._stub.list_users(request)
+                case UpsertUserRequest():
+                    return await self._stub.upsert_user(request)
+        except GRPCError as error:
+            raise Refused(error.status.name, error.message or "") from error
+        raise TypeError(request)
+
+    async def _live(self, request: betterproto.Message) -> Any:
+        payload: dict[str, Any] = {_FIELDS[type(request)]: request}
+        self._call.put(ChatStream(request_id="asked", **payload))
+        while True:
+            answer = await self._call.receive()
+            if answer.request_id == "asked":
+                return _payload(answer)
+
+    async def hear(self) -> Any:
+        return _payload(await self._call.receive())
+
+    async def dismissed(self) -> str:
+        _, status = await self._call.rest()
+        return status.name
+
+
+class Browser(Visitor):
+    """Someone at the WebSocket door."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def ask(self, request: betterproto.Message) -> Any:
+        payload = request.to_dict(casing=betterproto.Casing.SNAKE)  # type: ignore[arg-type]  # a function
+        await self._client.send(**{_FIELDS[type(request)]: payload}, request_id="asked")
+        return _payload(_frame((await self._client.take_until_answer("asked"))[-1]))
+
+    async def hear(self) -> Any:
+        return _payload(_frame(await self._client.receive()))
+
+    async def dismissed(self) -> str:
+        code = await self._client.closed()
+        return _ENDS.get(code or 0, str(code))
+
+
+def _frame(frame: dict[str, Any]) -> ServerFrame:
+    return codec.from_json(ServerFrame, orjson.dumps(frame))
+
+
+def _payload(answer: ChatStream | ServerFrame) -> Any:
+    name, payload = betterproto.which_one_of(answer, "payload")
+    assert payload is not None
+    if name == "error":
+        raise Refused(payload.code.name, payload.message)
+    return payload
+
+
+class Doors:
+    """A server that asks for tokens, and a proxy in front of it.
+
+    Args:
+        server: the server.
+        url: where the proxy is.
+
+    Attributes:
+        url: likewise.
+    """
+
+    def __init__(self, server: chat.RunningServer, url: str) -> None:
+        self._server = server
+        self.url = url
+
+    @asynccontextmanager
+    async def visit(self, door: str, token: str | None) -> AsyncIterator[Visitor]:
+        """Comes to a door with a token, or without one."""
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        async with AsyncExitStack() as stack:
+            if door == "grpc":
+                channel = Channel(self._server.host, self._server.port, codec=codec.GrpcCodec())
+                stack.callback(channel.close)
+                stub = ChatServiceStub(channel, metadata=headers)
+                yield Caller(stub, await stack.enter_async_context(ChatCall(stub)))
+            else:
+                session = await stack.enter_async_context(aiohttp.ClientSession())
+                socket = await stack.enter_async_context(
+                    session.ws_connect(self.url, headers=headers)
+                )
+                yield Browser(Client(socket))
+
+
+@asynccontextmanager
+async def opened(config: chat.Config, proxy_config: proxy.Config) -> AsyncIterator[Doors]:
+    """Both doors, with these settings; the proxy is pointed at the server."""
+    async with (
+        chat.serve(config) as server,
+        proxy.serve(replace(proxy_config, upstream=server.address)) as running,
+    ):
+        yield Doors(server, running.url)

@@ -1,0 +1,59 @@
+"""What docs/websocket-api.md shows of tokens."""
+
+from __future__ import annotations
+
+import json
+
+import aiohttp
+
+from tests.access.doors import Doors
+from tests.access.signing import Signer
+from tests.docs.markdown import ROOT, section
+from tests.proxy.clients import Client
+
+
+async def test_a_fresh_token(doors: Doors, signer: Signer) -> None:
+    asked, answered = section(ROOT / "docs/websocket-api.md", "authenticate").blocks
+    shown = json.loads(asked.text)["authenticate"]["token"]
+    token = signer.token()
+    headers = {"authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(doors.url, headers=headers) as socket,
+    ):
+        client = Client(socket)
+        await client.send_text(asked.text.replace(shown, token).encode())
+        answer, example = await client.receive(), json.loads(answered.text)
+        for frame in (answer, example):
+            assert frame["authenticated"].pop("expires_at")
+        assert answer == example
+
+
+async def test_in_a_browser_a_token_is_a_subprotocol(doors: Doors, signer: Signer) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(doors.url, protocols=["chat", f"bearer.{signer.token()}"]) as socket,
+    ):
+        assert socket.protocol == "chat"
+        answer = await Client(socket).ask(join={"room_id": "lobby"})
+        assert answer["joined"]["last_seq"] == 0
+
+
+async def test_a_token_is_presented_once_and_in_its_place(doors: Doors, signer: Signer) -> None:
+    token = signer.token()
+    wrong = [
+        {"authorization": f"Basic {token}"},
+        {"sec-websocket-protocol": f"bearer.{token}"},
+        {"authorization": f"Bearer {token}", "sec-websocket-protocol": f"chat, bearer.{token}"},
+    ]
+    async with aiohttp.ClientSession() as session:
+        for headers in wrong:
+            handshake = {
+                "connection": "upgrade",
+                "upgrade": "websocket",
+                "sec-websocket-version": "13",
+                "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            }
+            async with session.get(doors.url, headers=handshake | headers) as response:
+                assert response.status == 400
+                assert token not in await response.text()

@@ -1,0 +1,249 @@
+"""Who may do what: the same at the gRPC door and at the WebSocket door."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpclib import GRPCError, Status
+from grpclib.client import Channel
+
+import chat
+import codec
+from gen.chat import (
+    Authenticate,
+    ChatMessage,
+    GetChatHistoryRequest,
+    GetUserRequest,
+    Join,
+    ListUsersRequest,
+    RelayServiceStub,
+    UpsertUserRequest,
+    User,
+)
+from tests.access.doors import Doors, Refused, Visitor
+from tests.access.signing import Signer, eddsa, jwks
+from tests.support import RelayCall
+
+LOBBY_ONLY = {"read": ["lobby", "team-*"], "write": ["lobby"]}
+
+
+def said(room_id: str, sender_id: str = "") -> ChatMessage:
+    return ChatMessage(room_id=room_id, sender_id=sender_id, content="hello")
+
+
+async def refused(answer: Awaitable[Any]) -> tuple[str, str]:
+    """The status and the text that a request was refused with."""
+    with pytest.raises(Refused) as raised:
+        await answer
+    code, _, text = str(raised.value).partition(": ")
+    return code, text
+
+
+class TestTokens:
+    """Who is let in."""
+
+    async def test_a_good_one(self, doors: Doors, door: str, signer: Signer) -> None:
+        async with doors.visit(door, signer.token(kid="one")) as ada:
+            assert (await ada.ask(said("lobby"))).sender_id == "ada"
+            assert (await ada.ask(Join("lobby"))).last_seq == 1
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            None,
+            "",
+            "garbage",
+            "expired",
+            "of another key",
+            "for tomorrow",
+            "without a signature",
+        ],
+    )
+    async def test_others(self, doors: Doors, door: str, signer: Signer, token: str | None) -> None:
+        now = int(time.time())
+        made = {
+            "expired": lambda: signer.token(exp=now - 60),
+            "of another key": lambda: eddsa().token(kid="one"),
+            "for tomorrow": lambda: signer.token(nbf=now + 86_400, exp=now + 90_000),
+            "without a signature": lambda: signer.token().rpartition(".")[0] + ".",
+        }
+        bad = made[token]() if token in made else token
+        async with doors.visit(door, bad) as visitor:
+            assert await visitor.dismissed() == "UNAUTHENTICATED"
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            GetUserRequest("ada"),
+            GetChatHistoryRequest("lobby"),
+            ListUsersRequest(),
+            UpsertUserRequest("ada", "Ada"),
+        ],
+        ids=lambda request: type(request).__name__,
+    )
+    async def test_no_call_without_one(self, doors: Doors, request_: Any) -> None:
+        async with doors.visit("grpc", None) as visitor:
+            assert await refused(visitor.ask(request_)) == (
+                "UNAUTHENTICATED",
+                "a token is required",
+            )
+
+
+class TestNames:
+    """In whose name."""
+
+    async def test_nobody_sends_as_another(self, doors: Doors, door: str, signer: Signer) -> None:
+        async with doors.visit(door, signer.token()) as ada:
+            code, text = await refused(ada.ask(said("lobby", "bob")))
+            assert (code, text.partition(":")[0]) == ("PERMISSION_DENIED", "chat_message.sender_id")
+            assert (await ada.ask(said("lobby", "ada"))).seq == 1
+
+    async def test_users_are_their_own(self, doors: Doors, door: str, signer: Signer) -> None:
+        async with doors.visit(door, signer.token()) as ada:
+            saved = (await ada.ask(UpsertUserRequest("ada", "Ada", "ada@example.org"))).user
+            assert saved.email == "ada@example.org"
+            code, text = await refused(ada.ask(UpsertUserRequest("bob", "Bob")))
+            assert code == "PERMISSION_DENIED"
+            assert "user_id: " in text
+
+    async def test_addresses_are_shown_to_their_owner_and_to_an_admin(
+        self, doors: Doors, door: str, signer: Signer
+    ) -> None:
+        async with doors.visit(door, signer.token()) as ada:
+            await ada.ask(UpsertUserRequest("ada", "Ada", "ada@example.org"))
+            assert await addresses(ada) == ["ada@example.org"] * 2
+        async with doors.visit(door, signer.token(sub="bob")) as bob:
+            assert await addresses(bob) == ["", ""]
+        async with doors.visit(door, signer.token(sub="root", role="admin")) as root:
+            assert await addresses(root) == ["ada@example.org"] * 2
+            assert (await root.ask(UpsertUserRequest("ada", "Countess"))).user.name == "Countess"
+
+
+async def addresses(visitor: Visitor) -> list[str]:
+    """The address of ada, as each call shows it."""
+    user: User = (await visitor.ask(GetUserRequest("ada"))).user
+    users: list[User] = (await visitor.ask(ListUsersRequest())).users
+    return [user.email, *(each.email for each in users if each.id == "ada")]
+
+
+class TestRooms:
+    """What may be read, and written."""
+
+    @pytest.fixture
+    def token(self, signer: Signer) -> str:
+        """One for few rooms."""
+        return signer.token(rooms=LOBBY_ONLY)
+
+    async def test_what_is_allowed(self, doors: Doors, door: str, token: str) -> None:
+        async with doors.visit(door, token) as ada:
+            assert (await ada.ask(said("lobby"))).seq == 1
+            assert (await ada.ask(Join("team-red"))).last_seq == 0
+            assert len((await ada.ask(GetChatHistoryRequest("lobby"))).messages) == 1
+
+    async def test_what_is_not(self, doors: Doors, door: str, token: str) -> None:
+        requests = [said("team-red"), said("vault"), Join("vault"), GetChatHistoryRequest("vault")]
+        async with doors.visit(door, token) as ada:
+            for request in requests:
+                code, text = await refused(ada.ask(request))
+                assert code == "PERMISSION_DENIED"
+                assert "room_id: the token does not allow" in text
+
+    async def test_who_may_only_write_hears_nothing(
+        self, doors: Doors, door: str, signer: Signer
+    ) -> None:
+        async with (
+            doors.visit(door, signer.token(rooms={"write": ["box"]})) as ada,
+            doors.visit(door, signer.token(sub="bob", rooms={"read": ["box"], "write": ["box"]}))
+            as bob,
+        ):  # fmt: skip
+            await bob.ask(Join("box"))
+            assert (await ada.ask(said("box"))).seq == 1
+            assert (await bob.hear()).seq == 1
+            assert (await bob.ask(said("box"))).seq == 2
+            # Had it been in the room, it would have heard of the second before this.
+            assert (await ada.ask(said("box"))).seq == 3
+
+
+class TestTime:
+    """Tokens end, and are renewed."""
+
+    @pytest.fixture
+    def guarded_config(self, chat_config: chat.Config, keys: Path) -> chat.Config:
+        """No leeway, so that a token ends when it says so."""
+        rules = chat.TokenRules(leeway_seconds=0)
+        return replace(chat_config, trust=chat.Trust(str(keys), rules))
+
+    async def test_the_connection_ends_with_it(
+        self, doors: Doors, door: str, signer: Signer
+    ) -> None:
+        async with doors.visit(door, signer.token(exp=int(time.time()) + 2)) as ada:
+            await ada.ask(Join("lobby"))
+            assert await ada.dismissed() == "UNAUTHENTICATED"
+
+    async def test_a_fresh_one_keeps_it_open(self, doors: Doors, door: str, signer: Signer) -> None:
+        end = int(time.time()) + 2
+        async with doors.visit(door, signer.token(exp=end)) as ada:
+            await ada.ask(Join("lobby"))
+            answer = await ada.ask(Authenticate(signer.token(exp=end + 2)))
+            assert answer.user_id == "ada"
+            assert answer.expires_at.timestamp() == end + 2
+            assert await ada.dismissed() == "UNAUTHENTICATED"
+            assert time.time() >= end + 2
+
+    async def test_only_of_the_same_user(self, doors: Doors, door: str, signer: Signer) -> None:
+        async with doors.visit(door, signer.token()) as ada:
+            code, text = await refused(ada.ask(Authenticate(signer.token(sub="bob"))))
+            assert (code, text.partition(":")[0]) == ("PERMISSION_DENIED", "authenticate.token")
+            assert (await refused(ada.ask(Authenticate("garbage"))))[0] == "UNAUTHENTICATED"
+            assert (await ada.ask(said("lobby"))).sender_id == "ada"
+
+    async def test_rooms_that_it_does_not_allow_are_left(
+        self, doors: Doors, door: str, signer: Signer
+    ) -> None:
+        async with doors.visit(door, signer.token()) as ada:
+            for room in ("lobby", "vault"):
+                await ada.ask(Join(room))
+            await ada.ask(Authenticate(signer.token(rooms=LOBBY_ONLY)))
+            assert (await refused(ada.ask(said("vault"))))[0] == "PERMISSION_DENIED"
+            async with doors.visit(door, signer.token(sub="bob")) as bob:
+                await bob.ask(said("vault"))
+                await bob.ask(said("lobby"))
+            assert (await ada.hear()).room_id == "lobby"
+
+
+class TestProxy:
+    """Who may speak for others."""
+
+    async def test_a_plain_client_may_not(
+        self, guarded_config: chat.Config, signer: Signer
+    ) -> None:
+        for token in (None, signer.token(), signer.token(role="admin")):
+            async with chat.serve(guarded_config) as server:
+                channel = Channel(server.host, server.port, codec=codec.GrpcCodec())
+                metadata = {} if token is None else {"authorization": f"Bearer {token}"}
+                async with RelayCall(RelayServiceStub(channel, metadata=metadata)) as relay:
+                    with pytest.raises(GRPCError) as raised:
+                        await relay.receive()
+                channel.close()
+            expected = Status.PERMISSION_DENIED if token else Status.UNAUTHENTICATED
+            assert raised.value.status is expected
+
+
+async def test_a_new_key_is_taken_without_a_restart(
+    doors: Doors, door: str, signer: Signer, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.access.keys._LOOK_AGAIN_SECONDS", 0)
+    following = eddsa()
+    async with doors.visit(door, following.token(kid="two")) as visitor:
+        assert await visitor.dismissed() == "UNAUTHENTICATED"
+    both = jwks(signer.named("one"), following.named("two"))
+    await asyncio.to_thread(keys.write_text, both)
+    for each, kid in ((signer, "one"), (following, "two")):
+        async with doors.visit(door, each.token(kid=kid)) as visitor:
+            assert (await visitor.ask(said("lobby"))).sender_id == "ada"
