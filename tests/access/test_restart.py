@@ -1,0 +1,145 @@
+"""Clients with tokens over a restart of the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+import chat
+import proxy
+from tests.access.signing import Signer, eddsa, jwks
+from tests.proxy.clients import Client, RestartableServer
+
+
+@pytest.fixture
+async def server(guarded_config: chat.Config) -> AsyncIterator[RestartableServer]:
+    """A server with keys."""
+    server = RestartableServer(guarded_config)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def url(server: RestartableServer, trusted_config: proxy.Config) -> AsyncIterator[str]:
+    """A proxy in front of it."""
+    async with proxy.serve(replace(trusted_config, upstream=server.address)) as running:
+        yield running.url
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def connected(session: aiohttp.ClientSession, url: str, token: str | None) -> Client:
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    return Client(await session.ws_connect(url, headers=headers))
+
+
+async def test_it_is_only_a_pause(
+    server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
+) -> None:
+    ada = await connected(session, url, signer.token())
+    bob = await connected(session, url, signer.token(sub="bob"))
+    for client in (ada, bob):
+        await client.ask(join={"room_id": "lobby"})
+    await server.stop()
+    await ada.send(chat_message={"room_id": "lobby", "content": "held"}, request_id="1")
+    await server.start()
+    for client in (ada, bob):
+        frame = await client.receive()
+        assert (frame["chat_message"]["seq"], frame["chat_message"]["sender_id"]) == (1, "ada")
+    await bob.send(chat_message={"room_id": "lobby", "content": "after"})
+    assert (await ada.receive())["chat_message"]["sender_id"] == "bob"
+
+
+async def test_what_was_sent_by_one_who_is_gone_is_stored(
+    server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
+) -> None:
+    ada = await connected(session, url, signer.token())
+    bob = await connected(session, url, signer.token(sub="bob"))
+    for client in (ada, bob):
+        await client.ask(join={"room_id": "lobby"})
+    await server.stop()
+    await ada.send(chat_message={"room_id": "lobby", "content": "last words"})
+    await ada.barrier()
+    await ada.socket.close()
+    await server.start()
+    assert (await bob.receive())["chat_message"]["content"] == "last words"
+    user = (await bob.ask(get_user={"user_id": "ada"}))["user"]["user"]
+    assert user["status"] == "INACTIVE"
+
+
+async def test_who_is_no_longer_believed_is_dismissed(
+    server: RestartableServer, url: str, session: aiohttp.ClientSession,
+    signer: Signer, keys: Path, trusted_config: proxy.Config,
+) -> None:  # fmt: skip
+    ada = await connected(session, url, signer.token())
+    await ada.ask(join={"room_id": "lobby"})
+    await server.stop()
+    following = eddsa()
+    proxy_token = following.token(sub="edge", role="proxy")
+    await asyncio.to_thread(keys.write_text, jwks(following.named("two")))
+    await asyncio.to_thread(Path(trusted_config.upstream_token_file).write_text, proxy_token)
+    await server.start()
+    assert await ada.closed() == 4501
+    bob = await connected(session, url, following.token(sub="bob"))
+    assert "joined" in await bob.ask(join={"room_id": "lobby"})
+
+
+async def test_guests_of_a_server_that_begins_to_ask_are_dismissed(
+    chat_config: chat.Config, guarded_config: chat.Config, trusted_config: proxy.Config,
+    session: aiohttp.ClientSession, signer: Signer,
+) -> None:  # fmt: skip
+    server = RestartableServer(chat_config)
+    await server.start()
+    async with proxy.serve(replace(trusted_config, upstream=server.address)) as running:
+        guest = await connected(session, running.url, None)
+        await guest.ask(join={"room_id": "lobby"})
+        await server.stop()
+        await server.start(trust=guarded_config.trust)
+        assert await guest.closed() == 4501
+        ada = await connected(session, running.url, signer.token())
+        assert "joined" in await ada.ask(join={"room_id": "lobby"})
+    await server.stop()
+
+
+async def test_a_guest_that_waited_for_such_a_server_hears_nothing(
+    guarded_config: chat.Config, trusted_config: proxy.Config, signer: Signer,
+    session: aiohttp.ClientSession, unused_tcp_port: int,
+) -> None:  # fmt: skip
+    config = replace(trusted_config, upstream=f"127.0.0.1:{unused_tcp_port}")
+    async with proxy.serve(config) as running:
+        sends, joins = [await connected(session, running.url, None) for _ in range(2)]
+        await sends.send(chat_message={"room_id": "a", "content": "hello", "sender_id": "ada"})
+        await joins.send(join={"room_id": "a"}, request_id="1")
+        await sends.barrier()
+        async with chat.serve(replace(guarded_config, port=unused_tcp_port)):
+            assert await sends.closed() == 4501
+            assert await joins.closed() == 4501
+            ada = await connected(session, running.url, signer.token())
+            assert (await ada.ask(join={"room_id": "a"}))["joined"]["last_seq"] == 0
+
+
+async def test_a_server_that_stays_away_cannot_be_asked(
+    trusted_config: proxy.Config, session: aiohttp.ClientSession, unused_tcp_port: int
+) -> None:
+    config = replace(trusted_config, hold_seconds=0.1, call_seconds=0.1)
+    async with proxy.serve(replace(config, upstream=f"127.0.0.1:{unused_tcp_port}")) as running:
+        ada = await connected(session, running.url, "whatever")
+        assert await ada.closed() == 4014
+
+
+async def test_a_proxy_that_is_not_known_is_not_ready(
+    server: RestartableServer, session: aiohttp.ClientSession
+) -> None:
+    config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address)
+    async with proxy.serve(config) as running, session.get(f"{running.url}readyz") as response:
+        assert response.status == 503

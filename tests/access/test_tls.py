@@ -1,0 +1,243 @@
+"""TLS at both doors and between them, with certificates made on the spot."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from grpclib import GRPCError, Status
+from grpclib.client import Channel
+from grpclib.exceptions import StreamTerminatedError
+
+import chat
+import codec
+import proxy
+from daemon.tls import Tls, TlsFiles, UnusableCertificate
+from gen.chat import ChatServiceStub, GetChatHistoryRequest
+from tests.access.signing import Signer
+from tests.proxy.clients import Client
+from tests.support import eventually
+
+HISTORY = GetChatHistoryRequest("lobby")
+
+
+class Authority:
+    """A certificate authority, and the files of those whom it certifies.
+
+    Args:
+        folder: where the files are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ca = trustme.CA()
+        self.root = str(folder / "root.pem")
+        self._ca.cert_pem.write_to_path(self.root)
+
+    def files(self, name: str, *, believes: bool = False) -> TlsFiles:
+        """Certifies a name, anew each time."""
+        issued = self._ca.issue_cert(name, "127.0.0.1")
+        chain, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        key.write_bytes(issued.private_key_pem.bytes())
+        chain.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        return TlsFiles(str(chain), str(key), self.root if believes else "")
+
+    def believing(self) -> ssl.SSLContext:
+        """The context of a client without a certificate."""
+        return Tls.client(TlsFiles(authorities=self.root)).for_http2().context
+
+    def shown(self, name: str) -> ssl.SSLContext:
+        """The context of a client with a certificate."""
+        return Tls.client(self.files(name, believes=True)).for_http2().context
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def secure_config(chat_config: chat.Config, authority: Authority) -> chat.Config:
+    """A server with a certificate that asks for none."""
+    return replace(chat_config, trust=chat.Trust(tls=authority.files("server")))
+
+
+async def history(server: chat.RunningServer, tls: ssl.SSLContext | None, **metadata: str) -> None:
+    """Makes a call on a connection of its own."""
+    async with Channel(server.host, server.port, codec=codec.GrpcCodec(), ssl=tls) as channel:
+        await ChatServiceStub(channel, metadata=metadata).get_chat_history(HISTORY, timeout=20)
+
+
+class TestServer:
+    """The gRPC door."""
+
+    async def test_encrypts(self, secure_config: chat.Config, authority: Authority) -> None:
+        async with chat.serve(secure_config) as server:
+            await history(server, authority.believing())
+
+    async def test_plain_text_is_refused(self, secure_config: chat.Config) -> None:
+        async with chat.serve(secure_config) as server:
+            with pytest.raises((StreamTerminatedError, OSError, AttributeError)):
+                await history(server, None)
+
+    @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
+    async def test_nothing_older_than_1_2(
+        self, secure_config: chat.Config, authority: Authority
+    ) -> None:
+        contexts = [authority.believing(), authority.believing()]
+        for context, version in zip(contexts, ("TLSv1_2", "TLSv1_1"), strict=True):
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+        async with chat.serve(secure_config) as server:
+            await history(server, contexts[0])
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await history(server, contexts[1])
+
+    async def test_who_is_not_certified_is_refused(
+        self, chat_config: chat.Config, authority: Authority, tmp_path: Path
+    ) -> None:
+        trust = chat.Trust(tls=authority.files("server", believes=True))
+        (tmp_path / "other").mkdir()
+        stranger = Authority(tmp_path / "other").files("edge")
+        context = Tls.client(replace(stranger, authorities=authority.root)).for_http2().context
+        async with chat.serve(replace(chat_config, trust=trust)) as server:
+            await history(server, authority.shown("edge"))
+            for refused in (authority.believing(), context):
+                with pytest.raises((ssl.SSLError, OSError, StreamTerminatedError)):
+                    await history(server, refused)
+
+    async def test_a_replaced_certificate_is_taken_without_a_restart(
+        self, secure_config: chat.Config, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("daemon.tls._LOOK_AGAIN_SECONDS", 0.01)
+        context = authority.believing()
+        async with chat.serve(secure_config) as server:
+            first = await shown(server.port, context)
+            assert await shown(server.port, context) == first
+            await asyncio.to_thread(authority.files, "server")
+
+            async def replaced() -> bool:
+                return await shown(server.port, context) != first
+
+            await eventually(replaced)
+
+
+async def shown(port: int, context: ssl.SSLContext) -> bytes | None:
+    """The certificate that a server shows."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    connection: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    found = connection.getpeercert(binary_form=True)
+    writer.close()
+    return found
+
+
+class TestProxy:
+    """The WebSocket door, and the link behind it."""
+
+    @pytest.fixture
+    async def server(
+        self, chat_config: chat.Config, authority: Authority, keys: Path
+    ) -> AsyncIterator[chat.RunningServer]:
+        """A server that knows users by tokens, and the proxy "edge" by its certificate."""
+        tls = authority.files("server", believes=True)
+        trust = chat.Trust(str(keys), proxy_names=frozenset({"edge"}), tls=tls)
+        async with chat.serve(replace(chat_config, trust=trust)) as server:
+            yield server
+
+    async def test_wss_in_front_and_a_certificate_behind(
+        self, server: chat.RunningServer, authority: Authority, signer: Signer
+    ) -> None:
+        config = proxy.Config(
+            host="127.0.0.1", port=0, upstream=server.address,
+            upstream_tls=authority.files("edge", believes=True), tls=authority.files("front"),
+        )  # fmt: skip
+        headers = {"authorization": f"Bearer {signer.token()}"}
+        context = Tls.client(TlsFiles(authorities=authority.root)).context
+        async with (
+            proxy.serve(config) as running,
+            aiohttp.ClientSession() as session,
+            session.ws_connect(running.url, headers=headers, ssl=context) as socket,
+        ):
+            assert running.url.startswith("https://")
+            client = Client(socket)
+            await client.send(chat_message={"room_id": "lobby", "content": "x" * 16_000})
+            assert (await client.receive())["chat_message"]["sender_id"] == "ada"
+
+    @pytest.mark.parametrize("name", ["another", None])
+    async def test_who_is_no_proxy_gets_no_link(
+        self, server: chat.RunningServer, authority: Authority, name: str | None
+    ) -> None:
+        shown = authority.files(name, believes=True) if name else None
+        files = shown or TlsFiles(authorities=authority.root)
+        config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address, upstream_tls=files)
+        async with (
+            proxy.serve(config) as running,
+            aiohttp.ClientSession() as session,
+            session.get(f"{running.url}readyz") as response,
+        ):
+            assert response.status == 503
+
+    async def test_a_server_that_is_not_certified_gets_no_tokens(
+        self, chat_config: chat.Config, authority: Authority, tmp_path: Path
+    ) -> None:
+        (tmp_path / "other").mkdir()
+        impostor = Authority(tmp_path / "other").files("server")
+        token = tmp_path / "token"
+        await asyncio.to_thread(token.write_text, "secret")
+        async with chat.serve(replace(chat_config, trust=chat.Trust(tls=impostor))) as server:
+            config = proxy.Config(
+                host="127.0.0.1", port=0, upstream=server.address, upstream_token_file=str(token),
+                upstream_tls=TlsFiles(authorities=authority.root),
+            )  # fmt: skip
+            async with (
+                proxy.serve(config) as running,
+                aiohttp.ClientSession() as session,
+                session.get(f"{running.url}readyz") as response,
+            ):
+                assert response.status == 503
+
+    async def test_another_name_in_a_certificate_is_not_a_proxy(
+        self, server: chat.RunningServer, authority: Authority
+    ) -> None:
+        with pytest.raises(GRPCError) as raised:
+            await history(server, authority.shown("another"))
+        assert raised.value.status is Status.UNAUTHENTICATED
+
+
+class TestFiles:
+    """Files that cannot be used."""
+
+    @pytest.mark.parametrize("given", [("cert", ""), ("", "key")])
+    def test_both_or_neither(self, given: tuple[str, str]) -> None:
+        with pytest.raises(ValueError, match="must be given together"):
+            TlsFiles(*given)
+
+    def test_what_is_missing_or_damaged_is_named(
+        self, authority: Authority, tmp_path: Path
+    ) -> None:
+        files = authority.files("server")
+        damaged = tmp_path / "damaged.pem"
+        damaged.write_text("nothing")
+        for wrong in (
+            replace(files, certificate=str(tmp_path / "missing.pem")),
+            replace(files, key=str(damaged)),
+            replace(files, key=authority.files("another").key),
+            replace(files, authorities=str(damaged)),
+        ):
+            with pytest.raises(UnusableCertificate, match="tls: ") as raised:
+                Tls.server(wrong)
+            assert "\n" not in str(raised.value)
+
+    def test_a_damaged_replacement_changes_nothing(self, authority: Authority) -> None:
+        files = authority.files("server")
+        tls = Tls.server(files)
+        Path(files.certificate).write_text("half written")
+        tls.refresh()
+        authority.files("server")
+        tls.refresh()
