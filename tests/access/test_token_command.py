@@ -1,0 +1,80 @@
+"""``python -m chat.token``: tokens for development."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import chat
+import proxy
+from chat.access.keys import KeyFile
+from chat.access.tokens import TokenRules, TokenVerifier
+from chat.rules import Limits, Rules
+from gen.chat import ChatMessage
+from tests.access.doors import DOORS, opened
+from tests.daemon.processes import run
+from tests.docs.markdown import ROOT, blocks
+
+
+async def minted(folder: Path, *options: str) -> str:
+    """Mints a token with the key of a folder."""
+    command = await run("chat.token", "--key", str(folder / "key.pem"), *options)
+    assert command.status == 0, command.errors
+    return command.output.strip()
+
+
+async def test_what_it_mints_is_believed(tmp_path: Path) -> None:
+    token = await minted(
+        tmp_path, "--subject", "ada", "--read", "lobby", "--read", "team-*", "--write", "lobby",
+        "--role", "admin", "--issuer", "me", "--audience", "chat",
+    )  # fmt: skip
+    keys = KeyFile(tmp_path / "key.pem.jwks")
+    rules = TokenRules("me", "chat")
+    identity = TokenVerifier(keys, rules, Rules(Limits())).verify(token)
+    assert (identity.subject, identity.is_admin) == ("ada", True)
+    assert [room in identity.reads for room in ("lobby", "team-red", "vault")] == [1, 1, 0]
+    assert [room in identity.writes for room in ("lobby", "team-red")] == [1, 0]
+
+
+async def test_the_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+    await minted(tmp_path, "--subject", "ada")
+    first = (tmp_path / "key.pem").read_bytes()
+    await minted(tmp_path, "--subject", "bob")
+    assert (tmp_path / "key.pem").read_bytes() == first
+    assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
+    [public] = json.loads((tmp_path / "key.pem.jwks").read_text())["keys"]
+    assert "d" not in public
+
+
+@pytest.mark.parametrize("content", ["nothing", "-----BEGIN PRIVATE KEY-----\nAA==\n"])
+async def test_a_key_that_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key.pem").write_text(content)
+    command = await run("chat.token", "--key", str(tmp_path / "key.pem"), "--subject", "ada")
+    assert command.status == 1
+    assert command.output == ""
+    assert command.errors.startswith(f"python -m chat.token: {tmp_path / 'key.pem'}: cannot be")
+    assert command.errors.count("\n") == 1
+
+
+def described_commands() -> list[list[str]]:
+    """The commands of docs/security.md that mint tokens."""
+    lines = [line for block in blocks(ROOT / "docs/security.md", "sh")
+             for line in block.text.splitlines()]  # fmt: skip
+    return [line.partition(" > ")[0].split() for line in lines if "chat.token" in line]
+
+
+async def test_the_commands_in_the_documentation(tmp_path: Path, chat_config: chat.Config) -> None:
+    for_user, for_proxy = [await minted(tmp_path, *command[3:]) for command in described_commands()]
+    credential = tmp_path / "proxy.token"
+    credential.write_text(for_proxy)
+    config = replace(chat_config, trust=chat.Trust(str(tmp_path / "key.pem.jwks")))
+    proxy_config = proxy.Config(host="127.0.0.1", port=0, upstream_token_file=str(credential))
+    async with opened(config, proxy_config) as doors:
+        for door in DOORS:
+            async with doors.visit(door, for_user) as ada:
+                said = ChatMessage(room_id="lobby", content="hello")
+                assert (await ada.ask(said)).sender_id == "ada"
