@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from bench import codec, compare, growth, history, results, start, store, workloads
+from bench import codec, compare, growth, history, results, safety, start, store, workloads
 from bench.options import Effort, Options
 from bench.report import Section
 from bench.targets import ROOT, TARGETS, TargetError
@@ -28,7 +28,11 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "history": history.main,
     "codec": _codec,
     "start": start.main,
+    "safety": safety.main,
 }
+
+
+_LONG: Final = ("start", "safety")
 
 
 @click.command()
@@ -64,8 +68,8 @@ def main(
     _allow_open_files()
     effort = Effort.QUICK if quick else Effort.FULL if full else Effort.NORMAL
     options = Options(effort, chosen, targets)
-    # The first seconds of everything take too long for a quick look.
-    everything = tuple(name for name in MEASURES if not (quick and name == "start"))
+    # What takes too long for a quick look.
+    everything = tuple(name for name in MEASURES if not (quick and name in _LONG))
     sections = _measure(options, names or everything)
     if save:
         for path in results.save(sections):

@@ -29,12 +29,13 @@ CLOSE: Final = (
 )
 
 
-def handshake(host: str, port: int) -> bytes:
+def handshake(host: str, port: int, token: str = "") -> bytes:
     """Returns the request that opens a WebSocket (RFC 6455, section 4.1)."""
+    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     return (
         f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: bG9hZC1jbGllbnQtMDAwMA==\r\n"
-        "Sec-WebSocket-Version: 13\r\n\r\n"
+        f"Sec-WebSocket-Version: 13\r\n{authorization}\r\n"
     ).encode()
 
 
@@ -51,16 +52,20 @@ class Messages:
         room_id: where it sends.
         number: its number among all clients.
         letter: what its texts begin with.
+        sender: in whose name it sends; left out, in one of its own.
     """
 
     __slots__ = ("_head", "_tail", "sent")
 
-    def __init__(self, tag: str, room_id: str, number: int, letter: bytes) -> None:
+    def __init__(
+        self, tag: str, room_id: str, number: int, letter: bytes, sender: str | None = None
+    ) -> None:
         self.sent = 0
         content = letter.decode().ljust(CONTENT_BYTES - 1, "x") + MARK.decode()
+        sender = f"u{number:05d}" if sender is None else sender
         whole = _text_frame(
             f'{{"chat_message":{{"id":"{tag}{number:05d}{_COUNTER}","room_id":"{room_id}",'
-            f'"sender_id":"u{number:05d}","content":"{content}"}}}}'.encode()
+            f'"sender_id":"{sender}","content":"{content}"}}}}'.encode()
         )
         before, after = whole.split(_COUNTER.encode().translate(_MASKED))
         self._head, self._tail = before, after

@@ -29,6 +29,9 @@ class Job:
         tag: sets the rooms and ids of this job apart from those of all others.
         warm_up: how long to drive before the window, in seconds.
         seconds: how long the window is.
+        token: what each client presents, if anything; it sends in that name.
+        authority: the file with the certificate that the target's is signed by, in PEM;
+            empty for a target without TLS.
     """
 
     kind: Kind
@@ -39,6 +42,8 @@ class Job:
     tag: str
     warm_up: float
     seconds: float
+    token: str = ""
+    authority: str = ""
 
     def to_json(self) -> str:
         """Returns the job as JSON."""

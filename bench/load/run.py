@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import ssl
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -107,7 +108,9 @@ class _Drive:
         transports = await open_all(job, ids * workload.senders)
         for number, transport in enumerate(transports):
             nth, at = divmod(number, workload.rooms)
-            messages = Messages(job.tag, ids[at], number, LETTERS[nth])
+            # A token says who sends: the name is left out.
+            name = "" if job.token else None
+            messages = Messages(job.tag, ids[at], number, LETTERS[nth], name)
             sender = Sender(transport, self._rooms[at], self._tally, messages, LETTERS[nth])
             self._add(transport, sender)
 
@@ -217,9 +220,10 @@ async def open_all(job: Job, room_ids: Sequence[str]) -> list[asyncio.Transport]
 
 
 async def _open_one(job: Job, room_id: str) -> Opening:
-    hello = frames.handshake(job.host, job.port)
+    hello = frames.handshake(job.host, job.port, job.token)
+    tls = ssl.create_default_context(cafile=job.authority) if job.authority else None
     _, opening = await asyncio.get_running_loop().create_connection(
-        lambda: Opening(hello, room_id), job.host, job.port
+        lambda: Opening(hello, room_id), job.host, job.port, ssl=tls
     )
     await opening.joined
     return opening
