@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from bench import codec, compare, growth, history, results, safety, start, store, workloads
+from bench import codec, compare, growth, history, results, safety, slow, start, store, workloads
 from bench.options import Effort, Options
 from bench.report import Section
 from bench.targets import ROOT, TARGETS, TargetError
@@ -29,6 +29,7 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "codec": _codec,
     "start": start.main,
     "safety": safety.main,
+    "slow": slow.main,
 }
 
 

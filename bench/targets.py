@@ -61,11 +61,15 @@ class Running:
         target: which.
         port: the TCP port of its WebSocket.
         pids: its processes.
+        upstream: ``host:port`` of its gRPC server, empty if it has none.
+        log: what its processes write to standard error.
     """
 
     target: Target
     port: int
     pids: tuple[int, ...]
+    upstream: str
+    log: Path
 
 
 def data_folder() -> Path:
@@ -128,7 +132,7 @@ async def running(target: Target, folder: Path) -> AsyncIterator[Running]:
             upstream = f"{HOST}:{port}"
         proxy, port = await stack.enter_async_context(_process(target.proxy(upstream), log))
         pids.append(proxy.pid)
-        yield Running(target, port, tuple(pids))
+        yield Running(target, port, tuple(pids), upstream, Path(log.name))
 
 
 def _log(folder: Path) -> IO[bytes]:

@@ -53,6 +53,9 @@ FAN_OUT: Final = Workload("fan-out", rooms=1, members=1000, senders=1, in_flight
 BUSY_ROOM: Final = Workload("busy-room", rooms=1, members=1000, senders=20, in_flight=2)
 ROOMS: Final = Workload("rooms", rooms=200, members=5, senders=1, in_flight=1)
 
+# Beside these, ten more that do not read.
+HEALTHY: Final = Workload("slow", rooms=1, members=190, senders=20, in_flight=2)
+
 # Nobody sends: what a client takes that has joined and is silent.
 IDLE: Final = Workload("idle", rooms=600, members=5, senders=0, in_flight=0)
 

@@ -20,6 +20,13 @@ from chat.errors import InvalidArgument
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
+# Wire types (Protocol Buffers, Encoding): what stands behind a field's number.
+_VARINT: Final = 0
+_LEN: Final = 2
+_FIXED: Final = {1: 8, 5: 4}
+_LONGEST_VARINT: Final = 10
+_SHORTEST: Final = 2  # a number and a size of 0
+
 Headers = Sequence[tuple[str, str]]
 
 
@@ -59,6 +66,39 @@ def _seconds(timeout: str) -> float:
 def cut_short() -> GRPCError:
     """The error of a message that ends before it is whole."""
     return InvalidArgument("message", "is missing or cut short").to_grpc()
+
+
+def at_most(number: int, message: bytes) -> bool:
+    """Whether an encoded message has at most so many fields, one for each occurrence.
+
+    It looks at no more than that many. What is not a message counts as one with few.
+    """
+    if len(message) <= number * _SHORTEST:
+        return True
+    at, seen = 0, 0
+    while at < len(message) and seen <= number:
+        kind, at = _varint(message, at)
+        seen += 1
+        if kind & 7 == _LEN:
+            size, at = _varint(message, at)
+            at += size
+        elif kind & 7 == _VARINT:
+            _, at = _varint(message, at)
+        elif kind & 7 in _FIXED:
+            at += _FIXED[kind & 7]
+        else:
+            break
+    return seen <= number
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """Reads a number; returns it and where the next thing begins."""
+    value = 0
+    for nth, byte in enumerate(message[at : at + _LONGEST_VARINT]):
+        value |= (byte & 0x7F) << 7 * nth
+        if byte < 0x80:
+            return value, at + nth + 1
+    return 0, len(message)
 
 
 class MessageBuffer(Buffer):

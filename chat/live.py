@@ -46,7 +46,10 @@ class Conversation(LiveStream):
 
     @abstractmethod
     async def receive(self, request: Any) -> None:
-        """Handles one request; a request that is refused is answered, not raised."""
+        """Handles one request; a request that is refused is answered, not raised.
+
+        Before it hands messages to the store, it waits until that has room.
+        """
 
     @property
     def initial_metadata(self) -> dict[str, str]:
@@ -113,7 +116,6 @@ class Conversation(LiveStream):
     async def _read(self, stream: Stream[Any, Any]) -> None:
         async for request in stream:
             await self.receive(request)
-            await self.hub.store.writable()
 
 
 def authenticated(caller: Identity) -> Authenticated:

@@ -14,7 +14,14 @@ from grpclib.server import Stream
 import codec
 from chat.access.gate import Gate
 from chat.access.identity import GUEST, Identity
-from chat.errors import ChatError, InvalidArgument, StorageFailed, Unauthenticated
+from chat.errors import (
+    ChatError,
+    InvalidArgument,
+    ResourceExhausted,
+    StorageFailed,
+    Unauthenticated,
+)
+from chat.guards import at_most
 from chat.hub import Hub
 from chat.live import Conversation, authenticated
 from chat.storage.base import Appended
@@ -43,6 +50,9 @@ PATH: Final = "/chat.RelayService/Relay"
 # How much text is stored together: all of it may be for one room, whose readers get it
 # at once and are cut off if it is more than may wait for them.
 _STORE_CHARACTERS: Final = 64 * 1024
+MOST_COMMANDS: Final = 16_384
+"""The largest batch. An empty command takes hundreds of times its two bytes in memory."""
+
 # How many confirmations are one event at most: what waits beside the mailbox.
 _MOST_CONFIRMED: Final = 1000
 
@@ -62,12 +72,28 @@ class RelayService(RelayServiceBase):
 
     def __mapping__(self) -> dict[str, Handler]:
         """The one method, by a handler that reads and writes at once."""
-        return {PATH: Handler(self._relay, Cardinality.STREAM_STREAM, RelayRequest, RelayResponse)}
+        return {PATH: Handler(self._relay, Cardinality.STREAM_STREAM, _Request, RelayResponse)}
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         caller = self._gate.caller(stream)
         caller.check_proxy()
         await RelayConnection(self._hub, self._gate, caller).run(stream)
+
+
+class _Request:
+    """What grpclib reads of the stream: batches, of which none has too many commands."""
+
+    @staticmethod
+    def FromString(data: bytes) -> RelayRequest:  # noqa: N802 - as google's messages have it
+        """Decodes a batch.
+
+        Raises:
+            ResourceExhausted: it has too many commands.
+            codec.DecodeError: it is none.
+        """
+        if not at_most(MOST_COMMANDS, data):
+            raise ResourceExhausted(f"a batch may have at most {MOST_COMMANDS} commands")
+        return codec.decode(RelayRequest, data)
 
 
 class _Send:
@@ -123,13 +149,13 @@ class RelayConnection(Conversation):
                     sends.append(self._check(command, payload))
                     size += len(codec.fields_of(payload)["content"])
                     if size > _STORE_CHARACTERS:
-                        sends, size = self._store(sends), 0
+                        sends, size = await self._store(sends), 0
                 else:
-                    sends, size = self._store(sends), 0
+                    sends, size = await self._store(sends), 0
                     await self._dispatch(command, payload)
             except ChatError as error:
                 self._answer(RelayEvent(ref=command.ref, error=error.to_message()))
-        self._store(sends)
+        await self._store(sends)
 
     @property
     def initial_metadata(self) -> dict[str, str]:
@@ -165,8 +191,9 @@ class RelayConnection(Conversation):
             raise Unauthenticated("a token is required")
         return client
 
-    def _store(self, sends: list[_Send]) -> list[_Send]:
+    async def _store(self, sends: list[_Send]) -> list[_Send]:
         if sends:
+            await self.hub.store.writable()
             self._own.update((id(send.message), send.ref) for send in sends)
             future = self.hub.send(self, [send.message for send in sends])
             future.add_done_callback(lambda done: self._stored(sends, done))

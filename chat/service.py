@@ -191,6 +191,7 @@ class ChatConnection(Conversation):
         if message.room_id in self.caller.reads:
             self._check_room(message.room_id)
             await self.hub.enter(self, message.room_id)
+        await self.hub.store.writable()
         future = self.hub.send(self, [message])
         key = _key(message)
         self._unanswered.setdefault(key, []).append(request_id)

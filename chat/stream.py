@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Final
 
+import structlog
 from grpclib.server import Stream
 
 import codec
@@ -19,6 +20,8 @@ from chat.errors import SlowConsumer
 from chat.mailbox import Mailbox
 from gen.chat import ChatMessage
 from gen.chat_codec import make_chat_stream, make_relay_event, make_relay_response
+
+log = structlog.get_logger(__name__)
 
 # How much is taken out of a mailbox at a time: it bounds what is neither in the
 # mailbox nor on the wire, and the size of a batch.
@@ -73,9 +76,10 @@ class LiveStream(ABC):
 
     def put(self, item: bytes) -> None:
         """Puts an encoded message into the mailbox, and wakes the writer."""
+        waiting = self._mailbox.size
         self._mailbox.put(item)
         if self._mailbox.overflowed:
-            self._interrupt_writer()
+            self._interrupt_writer(waiting)
         if self._mailbox.size > self._mailbox.limit // 2:
             self._calm.clear()
         self._changed.set()
@@ -115,10 +119,11 @@ class LiveStream(ABC):
             if self._finishing:
                 return
 
-    def _interrupt_writer(self) -> None:
+    def _interrupt_writer(self, waiting: int) -> None:
         # It may be waiting for a client that reads nothing ever again.
         writer, self._writer = self._writer, None
         if writer is not None:
+            log.info("slow consumer cut off", waiting=waiting)
             writer.cancel()
 
     def _take(self) -> list[bytes]:

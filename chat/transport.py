@@ -196,12 +196,21 @@ class _Handler(Handler):
         # A task that is cancelled before its first step never runs its `finally`.
         task = self._tasks[stream]
         task.add_done_callback(lambda _: release())
+        task.add_done_callback(partial(self._forget, stream))
         if path.startswith(_ENDLESS):
             self._endless.add(task)
             task.add_done_callback(self._endless.discard)
         if seconds is not None:
             timer = self.loop.call_later(seconds, _expire, stream, task)
             task.add_done_callback(lambda _: timer.cancel())
+
+    def _forget(self, stream: ProtocolStream, task: asyncio.Task[None]) -> None:
+        """Lets a call go at its end, which grpclib does some calls later.
+
+        With a call that failed go the frames of its traceback, and what is in them.
+        """
+        self._tasks.pop(stream, None)
+        self._cancelled.discard(task)
 
     def calls(self) -> set[asyncio.Task[None]]:
         """The calls of this connection that have not ended."""

@@ -49,6 +49,8 @@ class Outstanding(Generic[Client]):
         self.size = 0
         self._by_ref: dict[int, Unconfirmed[Client]] = {}
         self._refs_by_key: dict[_Key, list[int]] = {}
+        # The oldest first.
+        self._refs_by_place: dict[tuple[Client, str], dict[int, None]] = {}
 
     def __len__(self) -> int:
         return len(self._by_ref)
@@ -71,7 +73,16 @@ class Outstanding(Generic[Client]):
         key = _key(message)
         self._by_ref[ref] = Unconfirmed(ref, key, client, request_id, size, message)
         self._refs_by_key.setdefault(key, []).append(ref)
+        self._refs_by_place.setdefault((client, key[0]), {})[ref] = None
         self.size += size
+
+    def oldest(self, client: Client, room_id: str) -> int | None:
+        """Finds a client's oldest send to a room.
+
+        Returns:
+            Its reference, if there is one.
+        """
+        return next(iter(self._refs_by_place.get((client, room_id), ())), None)
 
     def settle(self, message: ChatMessage) -> Unconfirmed[Client] | None:
         """Confirms the oldest send of a message that arrived.
@@ -91,6 +102,10 @@ class Outstanding(Generic[Client]):
         refs.remove(ref)
         if not refs:
             del self._refs_by_key[found.key]
+        place = found.client, found.key[0]
+        del self._refs_by_place[place][ref]
+        if not self._refs_by_place[place]:
+            del self._refs_by_place[place]
         self.size -= found.size
         return found
 

@@ -54,7 +54,9 @@ class Sends:
 
         While the server is away it does not wait: `check` refuses, past a bound.
         """
-        await self._calm.wait()
+        # Of all who were waked, those before this one may have sent enough again.
+        while not self._calm.is_set():
+            await self._calm.wait()
 
     async def all_settled(self, timeout: float) -> bool:
         """Waits until all that was sent is confirmed.
@@ -87,8 +89,7 @@ class Sends:
         """Keeps a send until it is settled; see `Outstanding.add`."""
         self._outstanding.add(ref, message, client, request_id, size)
         self._confirmed.clear()
-        if self.linked and self._outstanding.size > self._config.hold_bytes // 2:
-            self._calm.clear()
+        self._note_added()
 
     def settle(self, message: ChatMessage) -> Unconfirmed[Client] | None:
         """Confirms the oldest send of a message that arrived, if there is one."""
@@ -102,9 +103,14 @@ class Sends:
         self._note_settled()
         return send
 
+    def oldest(self, client: Client, room_id: str) -> int | None:
+        """Finds a client's oldest send to a room; see `Outstanding.oldest`."""
+        return self._outstanding.oldest(client, room_id)
+
     def connected(self) -> None:
         """The server is there."""
         self.linked = self._holding = True
+        self._note_added()
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -126,6 +132,10 @@ class Sends:
         for send in self._outstanding:
             self.settle_ref(send.ref)
             self._give_up(send)
+
+    def _note_added(self) -> None:
+        if self.linked and self._outstanding.size > self._config.hold_bytes // 2:
+            self._calm.clear()
 
     def _note_settled(self) -> None:
         if not self._outstanding:

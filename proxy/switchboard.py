@@ -46,8 +46,9 @@ log = structlog.get_logger(__name__)
 _RETRY_JOIN_SECONDS: Final = 0.5
 # In UTF-8.
 _LARGEST_CHARACTER: Final = 4
-# What a command takes beside its texts.
-_OVERHEAD: Final = 64
+# What a message takes beside its texts, with all that is kept about it until it is
+# confirmed.
+_OVERHEAD: Final = 1024
 # A command other than a message: names, of which the server takes no long ones.
 _SMALL: Final = 1024
 
@@ -300,11 +301,11 @@ class Switchboard:
         room = self._rooms.get(room_id)
         if room is None or room.members.get(client) != refused.ref:
             return
-        for send in self.sends:
-            if send.client is client and send.key[0] == room_id:
-                room.members[client] = send.ref  # now this one does
-                return
-        self.leave(client, room_id)
+        another = self.sends.oldest(client, room_id)
+        if another is None:
+            self.leave(client, room_id)
+        else:
+            room.members[client] = another  # now this one does
 
     def _room_refused(self, room: Room[Client], error: Error) -> None:
         room.refused(error)
@@ -368,7 +369,7 @@ def _send_command(ref: int, message: ChatMessage, client: Client) -> RelayComman
 
 
 def _size(fields: dict[str, Any]) -> int:
-    """Returns how many bytes a message takes in a batch, at most."""
+    """Returns how many bytes a message takes while it is kept; in a batch it takes less."""
     content: str = fields["content"]
     size = len(content) if content.isascii() else len(content.encode())
     names = len(fields["id"]) + len(fields["room_id"]) + len(fields["sender_id"])

@@ -36,6 +36,8 @@ _LINGER_SECONDS: Final = 5.0
 _LONGEST_TIMER_SECONDS: Final = 3600.0
 _REPLAY_PAGE: Final = 500
 _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+# After so many frames of one client, others have their turn: a read may bring thousands.
+_TURN_FRAMES: Final = 64
 # After so many halves of a heartbeat without a frame.
 _PING_AT: Final = 2
 _DEAD_AT: Final = 3
@@ -170,8 +172,13 @@ class Connection(Client):
     async def serve(self) -> None:
         """Handles the client's frames until the connection is closed."""
         receive = self._socket.receive
+        handled = 0
         while (kind := (frame := await receive()).type) not in _ENDS:
             self._silent = 0
+            handled += 1
+            if handled % _TURN_FRAMES == 0:
+                # `receive` does not yield while there is a frame.
+                await asyncio.sleep(0)
             if kind is WSMsgType.TEXT and self._reading:
                 action = self._session.receive(frame.data)
                 if type(action) is Send and self._may_send_at_once(action):
@@ -255,7 +262,7 @@ class Connection(Client):
                 may_read = message.room_id in self.rooms or await self._admitted(
                     message.room_id, "chat_message.room_id"
                 )
-                await self._switchboard.sends.calm()
+                await self._calm()
                 self._send(action, enter=may_read)
             case EnterRoom(join, request_id):
                 if not await self._admitted(join.room_id, "join.room_id"):
@@ -272,7 +279,7 @@ class Connection(Client):
                 response = await self._owner.upstream.call(call, request, self.caller)
                 frame = ServerFrame(request_id=request_id)
                 setattr(frame, call.answer, response)
-                self._answer(frame)
+                await self._write_out(frame)
             case Refuse(error, request_id):
                 self.write(frames.error(error, request_id))
 
@@ -311,6 +318,21 @@ class Connection(Client):
             self._expire_at(end)
         else:
             self._cut(CloseCode.TOKEN_EXPIRED, "the token has expired")
+
+    async def _calm(self) -> None:
+        """Waits while the server is slow to confirm, as long as the client is there.
+
+        Raises:
+            ClientConnectionResetError: the client is gone.
+        """
+        sends = self._switchboard.sends
+        while not sends.is_calm:
+            # aiohttp tells nobody who waits for something else that a client is gone.
+            if self._gone():
+                raise ClientConnectionResetError("the client is gone")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.heartbeat_seconds):
+                    await sends.calm()
 
     async def _enter(self, join: Join, request_id: str | None) -> None:
         # Joining again starts over.
@@ -364,7 +386,9 @@ class Connection(Client):
                     del own[message.seq]
                 else:
                     request_id = None
-                await self._write_out(message, request_id)
+                await self._write_out(
+                    make_server_frame(chat_message=message, request_id=request_id)
+                )
             cursor = page[-1].seq
         return room.epoch == epoch
 
@@ -383,16 +407,15 @@ class Connection(Client):
         messages: list[ChatMessage] = response.messages
         return messages
 
-    async def _write_out(self, message: ChatMessage, request_id: str | None) -> None:
-        """Writes a message, and waits while the socket is full.
+    async def _write_out(self, frame: ServerFrame) -> None:
+        """Writes what a client asked for, and waits while the socket is full.
 
         Raises:
             ClientConnectionResetError: the client is gone, or does not read.
         """
-        frame = codec.to_json(make_server_frame(chat_message=message, request_id=request_id))
         try:
             async with asyncio.timeout(self._config.heartbeat_seconds):
-                await self._socket.send_frame(frame, WSMsgType.TEXT)
+                await self._socket.send_frame(codec.to_json(frame), WSMsgType.TEXT)
         except TimeoutError:
             self._overflow()
             raise ClientConnectionResetError("the client does not read") from None

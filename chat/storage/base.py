@@ -112,7 +112,11 @@ class Store(ABC):
 
     @abstractmethod
     async def writable(self) -> None:
-        """Waits until the queue of `append` has room: backpressure for senders."""
+        """Waits until the queue of `append` has room: backpressure for senders.
+
+        Who appends in the same turn of the event loop finds it so: all of them
+        together go over the bound by one call at most.
+        """
 
     @abstractmethod
     async def head(self, room_id: str) -> int:

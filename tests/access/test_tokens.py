@@ -21,7 +21,9 @@ from chat.errors import Unauthenticated
 from chat.rules import Limits, Rules
 from tests.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
 
+# Tokens of these tests last long: a whole run of them may take minutes.
 NOW = int(time.time())
+HOUR = 3600
 
 
 def verifier(folder: Path, keys: str | bytes, **rules: Any) -> TokenVerifier:
@@ -40,9 +42,9 @@ def hs(tmp_path: Path) -> TokenVerifier:
 def test_each_algorithm(make: Callable[[], Signer], tmp_path: Path) -> None:
     signer, other = make(), make() if make is not hs256 else hs256(b"x" * 32)
     believes = verifier(tmp_path, jwks(signer.named("one"))).verify
-    identity = believes(signer.token(kid="one", exp=NOW + 60))
+    identity = believes(signer.token(kid="one", exp=NOW + HOUR))
     assert identity.subject == "ada"
-    assert identity.expires_at == NOW + 70
+    assert identity.expires_at == NOW + HOUR + 10
     assert "lobby" in identity.reads
     assert "lobby" in identity.writes
     assert not identity.is_admin
@@ -58,7 +60,7 @@ def unsigned(header: dict[str, Any], claims: dict[str, Any], signature: bytes = 
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
-CLAIMS = {"sub": "ada", "exp": NOW + 60}
+CLAIMS = {"sub": "ada", "exp": NOW + HOUR}
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "", "HS512", "RS512", None, 1, ["HS256"]])
@@ -84,7 +86,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no end": ({"exp": None}, "has no exp"),
     "an end that is no time": ({"exp": "soon"}, "not valid"),
     "an end beyond all time": ({"exp": 10**400}, "out of range"),
-    "not yet": ({"nbf": NOW + 600}, "not valid yet"),
+    "not yet": ({"nbf": NOW + HOUR}, "not valid yet"),
     "nobody": ({"sub": None}, "has no sub"),
     "an empty name": ({"sub": ""}, "sub: must not be empty"),
     "a long name": ({"sub": "x" * 65}, "sub: must have at most 64"),
@@ -121,10 +123,11 @@ def test_issuer_and_audience(tmp_path: Path) -> None:
 
 
 def test_clocks_may_be_apart_a_little(tmp_path: Path) -> None:
-    believes = verifier(tmp_path, SECRET, leeway_seconds=60).verify
-    assert believes(hs256().token(exp=NOW - 5, nbf=NOW + 50)).expires_at == NOW + 55
+    believes = verifier(tmp_path, SECRET, leeway_seconds=HOUR).verify
+    token = hs256().token(exp=NOW - 5, nbf=NOW + HOUR - 5)
+    assert believes(token).expires_at == NOW - 5 + HOUR
     with pytest.raises(Unauthenticated):
-        believes(hs256().token(exp=NOW - 70))
+        believes(hs256().token(exp=NOW - HOUR - 5))
 
 
 def test_a_token_without_rooms_opens_none(hs: TokenVerifier) -> None:

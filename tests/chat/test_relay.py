@@ -10,6 +10,7 @@ from grpclib import Status
 from grpclib.client import Channel
 
 import chat
+from chat.relay import MOST_COMMANDS
 from gen.chat import (
     ChatMessage,
     ChatServiceStub,
@@ -313,3 +314,13 @@ async def test_a_message_reaches_a_plain_client_and_back(
         assert (await relay.event()).chat_message.content == "from a client"
         relay.batch(send(2, message(content="from a proxy")))
         assert (await client.hear()).content == "from a proxy"
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_batch_of_too_many_commands_is_not_decoded(relay: RelayCall, more: int) -> None:
+    """Empty ones would take thousands of times their bytes."""
+    relay.batch(*[RelayCommand()] * (MOST_COMMANDS + more))
+    if more:
+        assert await relay.rest() == ([], Status.RESOURCE_EXHAUSTED)
+    else:
+        assert (await relay.event()).error.code == ErrorCode.INVALID_ARGUMENT

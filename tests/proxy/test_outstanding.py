@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 from hypothesis import settings
@@ -90,6 +91,12 @@ class Model(RuleBasedStateMachine):
         assert [sent.ref for sent in self.outstanding] == [sent.ref for sent in self.model]
         assert len(self.outstanding) == len(self.model)
         assert self.outstanding.size == sum(sent.size for sent in self.model)
+
+    @invariant()
+    def agrees_on_the_oldest(self) -> None:
+        for client, room_id in product("ab", repeat=2):
+            refs = [s.ref for s in self.model if (s.client, s.key[0]) == (client, room_id)]
+            assert self.outstanding.oldest(client, room_id) == min(refs, default=None)
 
 
 TestModel = Model.TestCase

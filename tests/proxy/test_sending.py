@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import closing
 
 import pytest
+from aiohttp import WSMsgType
 
 import proxy
 from tests.proxy.clients import (
@@ -17,6 +20,7 @@ from tests.proxy.clients import (
     seqs,
     serve_http,
 )
+from tests.proxy.raw import RawClient, masked
 
 
 async def test_a_repeated_message_adds_nothing(connect: Connect) -> None:
@@ -191,6 +195,21 @@ async def test_a_message_behind_a_refused_one_puts_its_sender_into_the_room(
     assert contents(await client.take(1)) == ["for members"]
 
 
+async def test_of_many_messages_one_is_enough_to_be_in_the_room(connect: Connect) -> None:
+    client, other = await connect(), await connect()
+    texts = ["", "", "first", "", "second", ""]
+    for text in texts:
+        await client.send(chat_message=message("lobby", text))
+        await other.send(chat_message=message("attic", ""))
+    answers = await client.take(len(texts))
+    assert len([answer for answer in answers if "error" in answer]) == 4
+    await other.take(len(texts))
+    await other.ask(chat_message=message("lobby", "for members"))
+    assert contents(await client.take(1)) == ["for members"]
+    await client.ask(chat_message=message("attic", "not refused"))
+    assert await other.barrier() == []
+
+
 async def test_a_refused_message_puts_no_member_out(connect: Connect) -> None:
     client, other = await connect(), await connect()
     await client.send(chat_message=message("lobby", content=""))
@@ -199,6 +218,22 @@ async def test_a_refused_message_puts_no_member_out(connect: Connect) -> None:
     assert "error" in await client.ask(chat_message=message("lobby", content=""))
     await other.ask(chat_message=message("lobby", "for members"))
     assert contents(await client.take(1)) == ["for members"]
+
+
+async def test_who_sends_much_at_once_lets_others_have_their_turn(
+    http: Http, connect: Connect
+) -> None:
+    """All of it is read from its socket in one go."""
+    quick = await connect()
+    with closing(await RawClient.connect(http)) as flooding:
+        frame = json.dumps({"chat_message": message("lobby", "!", "eve")}).encode()
+        await flooding.send_bytes(masked(WSMsgType.TEXT, frame) * 2000)
+        await quick.send(chat_message=message("lobby", "me too"), request_id="mine")
+        answer = (await quick.take_until_answer("mine"))[-1]
+        assert answer["chat_message"]["seq"] < 400
+        await flooding.send(request_id="last")
+        while "error" not in await flooding.read_json():
+            pass
 
 
 async def test_compression_is_not_negotiated(http: Http) -> None:

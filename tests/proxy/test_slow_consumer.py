@@ -152,6 +152,21 @@ async def test_a_slow_replay_is_waited_for(http: Http) -> None:
             assert frame.get("chat_message", {}).get("seq", 0) == seq
 
 
+async def test_who_asks_for_much_may_take_its_time(http: Http) -> None:
+    """The next page is not fetched before there is room for it."""
+    sender = await joined(http, "lobby")
+    for _ in range(30):
+        await sender.ask(chat_message=message("lobby", TEXT))
+    with closing(await RawClient.connect(http)) as slow:
+        for number in range(30):
+            await slow.send(get_chat_history={"room_id": "lobby"}, request_id=str(number))
+        await sender.barrier()
+        for number in range(30):
+            frame = await slow.read_json()
+            assert frame["request_id"] == str(number)
+            assert len(frame["chat_history"]["messages"]) == 30
+
+
 async def test_two_cut_off_in_one_room(http: Http, stuck: RawClient) -> None:
     del stuck
     sender = await connect(http)

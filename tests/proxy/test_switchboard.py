@@ -321,6 +321,46 @@ async def test_senders_wait_while_the_server_is_slow(
     assert client.answers == {"mine": 1}
 
 
+async def test_of_those_who_wait_each_sends_when_there_is_room(
+    switchboard: Switchboard, asked: Asked
+) -> None:
+    """They are waked together, but what is unconfirmed stays under the bound."""
+    client = Follower()
+
+    async def send_when_calm(number: int) -> None:
+        await switchboard.sends.calm()
+        switchboard.send(client, post(str(number)), str(number))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(5):
+            group.create_task(send_when_calm(number))
+        for seq in range(1, 6):
+            sent = await asked.next("chat_message")
+            assert len(list(switchboard.sends)) == 1
+            answer = replace(sent.chat_message, seq=seq)
+            tell(switchboard, RelayEvent(ref=sent.ref, chat_message=answer))
+    assert client.answers == {str(number): 1 for number in range(5)}
+
+
+async def test_senders_wait_when_the_server_is_back_and_much_was_held(
+    switchboard: Switchboard, asked: Asked
+) -> None:
+    client = Follower()
+    switchboard.disconnected()
+    switchboard.send(client, post("held"), "held")
+    await switchboard.sends.calm()
+    switchboard.connected()
+    assert not switchboard.sends.is_calm
+    sent = [await asked.next("chat_message") for _ in range(2)][-1]
+    answer = replace(sent.chat_message, seq=1)
+    tell(switchboard, RelayEvent(ref=sent.ref, chat_message=answer))
+    assert switchboard.sends.is_calm
+
+
+def post(key: str) -> ChatMessage:
+    return ChatMessage(id=key, room_id="lobby", sender_id="ada", content="x" * 100)
+
+
 async def test_nobody_waits_for_a_server_that_is_away(switchboard: Switchboard) -> None:
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
     switchboard.send(Follower(), message, None)

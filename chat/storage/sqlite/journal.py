@@ -29,7 +29,7 @@ from gen.chat import ChatMessage
 # for each message, and the more memory they take until then.
 FOLD_BYTES: Final = 2 * 1024 * 1024
 # With so many times more in the journal, nothing is stored before something was folded.
-_FULL: Final = 8
+_FULL: Final = 4
 # How many messages are folded in one transaction: what comes meanwhile has to wait.
 _SLICE: Final = 128
 _CACHED_NAMES: Final = 100_000

@@ -65,9 +65,7 @@ class Readers:
         self._path = path
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
-        self._executor = ThreadPoolExecutor(
-            _THREADS, thread_name_prefix="sqlite-reader", initializer=self._open
-        )
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
 
     async def head(self, room_id: str) -> int:
         """Returns the newest position of a room, or 0."""
@@ -100,16 +98,19 @@ class Readers:
         except _UNREADABLE as error:
             raise StoreError(str(error)) from error
 
-    def _open(self) -> None:
-        # Read-only, so that only the writer ever checkpoints.
-        connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READONLY)
-        connection.set_busy_timeout(5000)
-        self._local.connection = connection
-        self._connections.append(connection)
+    def _connection(self) -> apsw.Connection:
+        """Returns the connection of this thread; one that cannot be opened is tried again."""
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            # Read-only, so that only the writer ever checkpoints.
+            connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READONLY)
+            connection.set_busy_timeout(5000)
+            self._local.connection = connection
+            self._connections.append(connection)
+        return connection
 
     def _one(self, sql: str, bindings: tuple[str | int, ...]) -> object:
-        connection: apsw.Connection = self._local.connection
-        return connection.execute(sql, bindings).get
+        return self._connection().execute(sql, bindings).get
 
     def _messages(self, room_id: str, span: Range) -> list[ChatMessage]:
         after = min(span.after_seq or 0, _END)

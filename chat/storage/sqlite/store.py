@@ -95,7 +95,9 @@ class SqliteStore(Store):
         return future
 
     async def writable(self) -> None:
-        await self._room.wait()
+        # Of all who were waked, those before this one may have filled the queue again.
+        while not self._room.is_set():
+            await self._room.wait()
 
     async def head(self, room_id: str) -> int:
         return self._tail.head(room_id) or await self._readers.head(room_id)
@@ -121,6 +123,7 @@ class SqliteStore(Store):
         return None if row is None else self._user(row)
 
     async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+        await self.writable()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._put(Upsert((user_id, name, email), future))
         await future

@@ -29,8 +29,8 @@ T = TypeVar("T")
 # How many bytes one commit takes, if it is not a single job: a bound on its time, and
 # on what the readers of one room are brought at once.
 _COMMIT_BYTES: Final = 256 * 1024
-# What a message takes beside its text, roughly.
-_MESSAGE_OVERHEAD: Final = 512
+# What a message takes beside its text, with all that is kept about it on its way.
+_MESSAGE_OVERHEAD: Final = 1024
 
 
 class Append:

@@ -129,3 +129,52 @@ async def test_a_failed_commit_makes_room_too(store: SqliteStore, path: Path) ->
     with no_file_grows_past(log_size(path)), capture_logs():
         await fail_to_append(store, [message(content="x" * 4096, key="2")])
     await store.writable()
+
+
+async def test_those_who_wait_to_append_go_on_as_there_is_room(
+    store: SqliteStore, announced: list[ChatMessage]
+) -> None:
+    """They are waked together, but what is queued stays under the bound, and one message."""
+    waiting: list[int] = []
+
+    async def append(number: int) -> None:
+        await store.writable()
+        waiting.append(number - len(announced))
+        await store.append([message(content="x" * 3000, key=str(number))])
+
+    await asyncio.gather(*map(append, range(50)))
+    assert seqs(announced) == list(range(1, 51))
+    assert max(waiting) <= 1
+
+
+async def test_users_wait_for_the_disk_as_messages_do(store: SqliteStore) -> None:
+    appended = store.append([message(content="x" * 5000, key="1")])
+    waiting = asyncio.create_task(store.upsert_user("ada", "Ada", ""))
+    await appended
+    assert not waiting.done()
+    assert (await waiting).name == "Ada"
+
+
+def put_away(path: Path) -> None:
+    path.rename(path.with_name("away"))
+
+
+def put_back(path: Path) -> None:
+    path.with_name("away").rename(path)
+
+
+async def test_a_file_that_cannot_be_opened_for_a_while_is_read_later(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.append(messages("1"))
+    put_away(path)
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            await store.head("another room")
+        with pytest.raises(StoreError):
+            await store.get_user("ada")
+    put_back(path)
+    assert await store.head("another room") == 0
+    user = await store.get_user("ada")
+    assert user is not None
+    assert user.name == "ada"

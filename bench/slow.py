@@ -1,0 +1,213 @@
+"""What clients that stop reading cost the others in their room, and when they are cut off.
+
+In turns, the same load is driven through one room with ten stuck clients in it and
+without. They have joined, and read nothing from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import uvloop
+
+from bench import meter, targets, workloads
+from bench.load import frames
+from bench.load.job import Job, Result
+from bench.options import Effort, Options
+from bench.report import Section, Table, progress
+from bench.rounds import drive, make_job
+from bench.stuck import grpc_client, websocket_client
+from bench.targets import PROJECT, Running
+
+_STUCK: Final = 10
+_ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 4, Effort.FULL: 8}
+_SECONDS: Final = {Effort.QUICK: 8.0, Effort.NORMAL: 12.0, Effort.FULL: 20.0}
+_WARM_UP: Final = 1.0
+_LOOK_SECONDS: Final = 0.05
+_WEIGH_SECONDS: Final = 0.5
+# How long a socket that was cut off stays open for its client to read why, and a little.
+_LINGER_SECONDS: Final = 6.0
+_CUT_OFF: Final = re.compile(r'event="slow consumer[^\n]*waiting=(\d+)')
+_MIB: Final = 1024 * 1024
+
+# Opens a client that reads nothing once it is in a room.
+_Stuck = Callable[[Running, str], AbstractAsyncContextManager[None]]
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What was seen beside the load.
+
+    Attributes:
+        cut_off: when each stuck client was, in seconds since the load began to connect.
+        waiting: how many bytes waited for it then.
+        memory: of the server and the proxy, in bytes, again and again.
+    """
+
+    cut_off: list[float] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+    memory: list[list[int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Kind:
+    """All rounds with one kind of stuck client.
+
+    Attributes:
+        alone: what was measured without them.
+        beside: the same with them.
+        watches: what was seen in the rounds with them.
+        before: the memory of server and proxy when they had joined, in bytes.
+        after: the same when they had been cut off, and all was done.
+    """
+
+    name: str
+    stuck: _Stuck
+    alone: list[Result] = field(default_factory=list)
+    beside: list[Result] = field(default_factory=list)
+    watches: list[_Watch] = field(default_factory=list)
+    before: list[list[int]] = field(default_factory=list)
+    after: list[list[int]] = field(default_factory=list)
+
+    async def round(self, running: Running, seconds: float, number: int) -> None:
+        """Measures both, in the opposite order in every other round."""
+        steps = self._measure_alone, self._measure_beside
+        for step in steps if number % 2 == 0 else steps[::-1]:
+            job = make_job("drive", workloads.HEALTHY, running, _WARM_UP, seconds)
+            await meter.quiet(running.pids)
+            await step(running, job)
+
+    async def _measure_alone(self, _: Running, job: Job) -> None:
+        self.alone.append(await drive(job, PROJECT))
+
+    async def _measure_beside(self, running: Running, job: Job) -> None:
+        [room_id] = frames.room_ids(job.tag, job.workload)
+        async with AsyncExitStack() as stack:
+            for _ in range(_STUCK):
+                await stack.enter_async_context(self.stuck(running, room_id))
+            await meter.quiet(running.pids)
+            self.before.append(_weigh(running))
+            async with _watching(running) as watch:
+                self.beside.append(await drive(job, PROJECT))
+            self.watches.append(watch)
+            await asyncio.sleep(_LINGER_SECONDS)
+            await meter.quiet(running.pids)
+            self.after.append(_weigh(running))
+
+
+@asynccontextmanager
+async def _watching(running: Running) -> AsyncIterator[_Watch]:
+    watch = _Watch()
+    tasks = [
+        asyncio.create_task(_watch_log(running.log, watch)),
+        asyncio.create_task(_watch_memory(running, watch)),
+    ]
+    try:
+        yield watch
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _watch_log(log: Path, watch: _Watch) -> None:
+    start = time.perf_counter()
+    with log.open() as lines:
+        lines.seek(0, 2)
+        while True:
+            found = [int(size) for size in _CUT_OFF.findall(lines.read())]
+            watch.waiting += found
+            watch.cut_off += [time.perf_counter() - start] * len(found)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _watch_memory(running: Running, watch: _Watch) -> None:
+    while True:
+        watch.memory.append(_weigh(running))
+        await asyncio.sleep(_WEIGH_SECONDS)
+
+
+def _weigh(running: Running) -> list[int]:
+    return [meter.memory_bytes(pid) for pid in running.pids]
+
+
+async def measure(options: Options) -> list[_Kind]:
+    """Measures each kind, in turns."""
+    kinds = [_Kind("WebSocket", websocket_client), _Kind("gRPC", grpc_client)]
+    rounds, seconds = _ROUNDS[options.effort], _SECONDS[options.effort]
+    with tempfile.TemporaryDirectory(dir=targets.data_folder()) as folder:
+        async with targets.running(PROJECT, Path(folder)) as running:
+            for number in range(rounds):
+                for kind in kinds:
+                    progress(f"slow, round {number + 1} of {rounds}: {kind.name}")
+                    await kind.round(running, seconds, number)
+    return kinds
+
+
+def main(options: Options) -> Section:
+    """Measures and sums up."""
+    kinds = uvloop.run(measure(options))
+    table = Table(
+        f"A room of {workloads.HEALTHY.clients + _STUCK}, {_STUCK} of whom stop reading",
+        [
+            *("stuck clients", "p50 without, ms", "with", "ratio", "p99 without, ms", "with"),
+            *("ratio", "cut off", "after, s", "with KiB waiting", "server, MiB", "proxy, MiB"),
+        ],
+    )
+    rows = []
+    for kind in kinds:
+        row = _row(kind)
+        table.add(kind.name, *_latency_cells(row, "p50"), *_latency_cells(row, "p99"), *_cells(row))
+        rows.append(row)
+    note = "Memory: when they had joined, at the most, and when they were gone."
+    return Section(table, {"stuck": _STUCK, "rounds": len(kinds[0].alone), "rows": rows}, [note])
+
+
+_Row = dict[str, Any]
+
+
+def _row(kind: _Kind) -> _Row:
+    row: _Row = {"kind": kind.name}
+    for nth, name in enumerate(("p50", "p99")):
+        alone = [result.latencies[nth] for result in kind.alone]
+        beside = [result.latencies[nth] for result in kind.beside]
+        ratios = [there / here for there, here in zip(beside, alone, strict=True)]
+        row[name] = {
+            "without_ms": round(median(alone) * 1e3, 2),
+            "with_ms": round(median(beside) * 1e3, 2),
+            "ratio": round(median(ratios), 2),
+        }
+    cut_off = [each for watch in kind.watches for each in watch.cut_off]
+    waiting = [each for watch in kind.watches for each in watch.waiting]
+    row["cut_off"] = f"{len(cut_off)} of {_STUCK * len(kind.watches)}"
+    row["cut_off_after_s"] = round(median(cut_off), 1) if cut_off else None
+    row["waiting_kib"] = (
+        [round(each / 1024) for each in (min(waiting), max(waiting))] if waiting else None
+    )
+    for nth, name in enumerate(("server", "proxy")):
+        most = [max(each[nth] for each in watch.memory) for watch in kind.watches]
+        before, after = [each[nth] for each in kind.before], [each[nth] for each in kind.after]
+        row[f"{name}_mib"] = [round(median(each) / _MIB) for each in (before, most, after)]
+    return row
+
+
+def _latency_cells(row: _Row, name: str) -> Sequence[str]:
+    return [f"{row[name][key]:.2f}" for key in ("without_ms", "with_ms", "ratio")]
+
+
+def _cells(row: _Row) -> Sequence[str]:
+    names = "cut_off", "cut_off_after_s", "waiting_kib", "server_mib", "proxy_mib"
+    return [_cell(row[name]) for name in names]
+
+
+def _cell(value: object) -> str:
+    return " / ".join(map(str, value)) if isinstance(value, list) else str(value)

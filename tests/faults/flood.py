@@ -1,0 +1,177 @@
+"""Clients that send as fast as their sockets take it, and what their servers weigh."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import aiohttp
+import orjson
+from aiohttp import WSMsgType
+
+from tests.faults.history import Delivered, Message, Outcome
+from tests.faults.journal import Journal, Sending
+from tests.proxy.clients import Client, Frame, message
+from tests.support import PATIENCE_SECONDS
+
+MEASURABLE: Final = Path("/proc/self/smaps_rollup").exists()
+_PAGE: Final = 500
+# Little waits in the kernel.
+_SOCKET_BYTES: Final = 16 * 1024
+_LOOKS: Final = 30
+_LOOK_SECONDS: Final = 0.02
+
+
+class Flooder:
+    """One client, in one room, over one connection. It waits for no answer.
+
+    Args:
+        name: whom it sends as.
+        room: where.
+        text: what each message ends with.
+        journal: where it writes down what it sees.
+
+    Attributes:
+        sent: how many messages its socket took.
+        refused: how many were refused, as retryable.
+    """
+
+    def __init__(self, name: str, room: str, text: str, journal: Journal) -> None:
+        self.name = name
+        self.sent = 0
+        self.refused = 0
+        self._room = room
+        self._text = text
+        self._journal = journal
+        self._stop = False
+        self._unanswered: dict[str, Sending] = {}
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether each message was."""
+        return not self._unanswered
+
+    def stop(self) -> None:
+        """Sends no more."""
+        self._stop = True
+
+    async def run(self, url: str) -> None:
+        """Sends until it is told to stop, and reads until all is answered."""
+        connector = aiohttp.TCPConnector(socket_factory=_small_socket)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.ws_connect(url) as socket,
+            asyncio.TaskGroup() as group,
+        ):
+            reading = group.create_task(self._read(socket))
+            await self._write(socket)
+            await self._journal.until(lambda: self.is_answered)
+            reading.cancel()
+
+    async def _write(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
+        while not self._stop:
+            id_ = f"{self.name}-{self.sent}"
+            sending = Sending(self._room, self.name, id_, id_ + self._text, waits=True)
+            self._unanswered[id_] = sending
+            payload = message(self._room, sending.content, self.name, id=id_)
+            frame = orjson.dumps({"request_id": id_, "chat_message": payload})
+            await socket.send_frame(frame, WSMsgType.TEXT)
+            self.sent += 1
+            # Who reads has to come to it.
+            await asyncio.sleep(0)
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
+        async for received in socket:
+            self._handle(orjson.loads(received.data))
+        raise AssertionError(f"{self.name} was cut off with {socket.close_code}")
+
+    def _handle(self, frame: Frame) -> None:
+        match frame:
+            case {"chat_message": got}:
+                self._got(got, frame.get("request_id"))
+            case {"error": {"code": "UNAVAILABLE"}, "request_id": str(id_)}:
+                self.refused += 1
+                self._journal.add(self._unanswered.pop(id_), Outcome.REFUSED)
+            case _:
+                self._journal.history.strays.append(f"{self.name}: did not expect {frame}")
+
+    def _got(self, got: Frame, request_id: str | None) -> None:
+        stored = _message(got)
+        self._journal.history.seen.append(Delivered(f"{self.name}/1", stored))
+        if request_id is not None:
+            sending = self._unanswered.pop(request_id)
+            self._journal.add(sending, Outcome.CONFIRMED, stored.seq)
+
+
+class Sender(Protocol):
+    """Whoever sends.
+
+    Attributes:
+        sent: how many messages.
+    """
+
+    sent: int
+
+
+async def stalled(flooders: Sequence[Sender]) -> None:
+    """Waits until none of them gets anything into its socket any more."""
+    looks, before = 0, -1
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while looks < _LOOKS:
+            await asyncio.sleep(_LOOK_SECONDS)
+            sent = sum(flooder.sent for flooder in flooders)
+            looks = looks + 1 if sent == before else 0
+            before = sent
+
+
+async def stored(client: Client, rooms: Iterable[str]) -> list[Message]:
+    """Reads the whole history of rooms."""
+    messages: list[Message] = []
+    for room in rooms:
+        more, after = True, 0
+        while more:
+            page = {"room_id": room, "limit": _PAGE, "after_seq": after}
+            history = (await client.ask(get_chat_history=page))["chat_history"]
+            messages += map(_message, history["messages"])
+            more, after = history["has_more"], messages[-1].seq
+    return messages
+
+
+def process_of(module: str) -> int:
+    """Returns the id of the process that runs ``python -m module`` for this one."""
+    threads = Path(f"/proc/{os.getpid()}/task").iterdir()
+    ids = [id_ for thread in threads for id_ in (thread / "children").read_text().split()]
+    [found] = [
+        int(id_)
+        for id_ in ids
+        if f"-m\0{module}\0".encode() in Path(f"/proc/{id_}/cmdline").read_bytes()
+    ]
+    return found
+
+
+def memory_bytes(pid: int) -> int:
+    """Returns what memory a process has for itself."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def open_files(pid: int) -> int:
+    """Returns how many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _small_socket(address: Any) -> socket.socket:
+    family, kind, protocol, *_ = address
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+    return sock
+
+
+def _message(frame: Frame) -> Message:
+    return Message(
+        frame["room_id"], frame["seq"], frame["sender_id"], frame["id"], frame["content"]
+    )

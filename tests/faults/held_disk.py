@@ -1,0 +1,71 @@
+"""A disk that finishes no sync while a test holds it.
+
+``python -m tests.faults.held_disk`` runs one, and takes the options of ``python -m chat``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from chat.__main__ import command
+from daemon.cli import run_command
+
+MODULE: Final = "tests.faults.held_disk"
+_GATE: Final = "gate"
+
+
+class _File(apsw.VFSFile):
+    """An open file, in the folder of a gate."""
+
+    def __init__(self, name: str | apsw.URIFilename, flags: list[int]) -> None:
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        self._gate = Path(path).with_name(_GATE)
+        super().__init__("unix", name, flags)
+
+    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
+        with self._gate.open("ab") as gate:
+            fcntl.flock(gate, fcntl.LOCK_SH)
+        super().xSync(flags)
+
+
+class _Vfs(apsw.VFS):
+    """Makes each file that has a name one of these."""
+
+    def __init__(self) -> None:
+        super().__init__("held", "unix", makedefault=True)
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+        return apsw.VFSFile("unix", None, flags) if name is None else _File(name, flags)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Lets the disk finish no sync.
+
+    Args:
+        folder: where the server's database is.
+    """
+    with (folder / _GATE).open("ab") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def mounted() -> Iterator[None]:
+    """Lets SQLite write to such a disk, whatever it opens."""
+    vfs = _Vfs()
+    try:
+        yield
+    finally:
+        vfs.unregister()
+
+
+if __name__ == "__main__":
+    with mounted():
+        run_command(command, "python -m chat")

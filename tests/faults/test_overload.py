@@ -1,0 +1,258 @@
+"""More is sent than can be stored: senders wait, readers do not, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+import pytest
+from grpclib.client import Channel
+
+import chat
+import codec
+import proxy
+from chat.storage.sqlite.journal import FOLD_BYTES
+from gen.chat import ChatMessage, ChatServiceStub, ChatStream, GetChatHistoryRequest
+from tests.faults.flood import (
+    MEASURABLE,
+    Flooder,
+    memory_bytes,
+    process_of,
+    stalled,
+    stored,
+)
+from tests.faults.held_disk import MODULE, held, mounted
+from tests.faults.history import Outcome, check
+from tests.faults.journal import Journal
+from tests.faults.world import Daemon, World
+from tests.proxy.clients import Client, message
+from tests.proxy.raw import RawClient
+from tests.support import ChatCall, eventually
+
+pytestmark = pytest.mark.skipif(not MEASURABLE, reason="memory is read from Linux's /proc")
+
+KIB = 1024
+MIB = 1024 * KIB
+# What an event loop, an allocator and a burst of garbage take at most, at any load.
+SLACK = 24 * MIB
+# Of a client that sends and reads: aiohttp's queue, and what one read may bring.
+INBOUND = 512 * KIB
+# Of a stream that sends: its window (RFC 9113, section 5.2).
+WINDOW = 256 * KIB
+# What is in the journal, and SQLite's caches.
+JOURNAL = 4 * FOLD_BYTES * 13 + 12 * MIB
+
+
+class Flood(NamedTuple):
+    """Who sends what."""
+
+    clients: int
+    text: str
+
+
+FLOODS = [Flood(10, "x" * 12_000), Flood(2, "")]
+
+
+class HeldWorld(World):
+    """A world whose disk can be held.
+
+    Attributes:
+        chat_port: where the server listens.
+    """
+
+    def __init__(self, folder: Path, *proxy_options: str) -> None:
+        super().__init__(folder, *proxy_options)
+        options = self.chat._options  # noqa: SLF001 - the same ones
+        self.chat = Daemon(folder / "chat.log", MODULE, *options)
+        self.chat_port = int(options[options.index("--port") + 1])
+
+
+class Memory:
+    """How much more memory than at first both processes have.
+
+    Args:
+        server: the module of the server.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._pids = process_of(server), process_of("proxy")
+        self._before = [memory_bytes(pid) for pid in self._pids]
+
+    def check(self, clients: int, journal: int = 0) -> None:
+        """Checks the bounds that the documentation states, with default settings.
+
+        Args:
+            clients: how many clients send.
+            journal: what the journal takes at most, if anything is stored meanwhile.
+        """
+        assert self._more(0) < chat.Config().write_queue_bytes + journal + SLACK
+        self.check_proxy(clients)
+
+    def check_proxy(self, clients: int) -> None:
+        """The same for the proxy alone."""
+        assert self._more(1) < proxy.Config().hold_bytes + clients * INBOUND + SLACK
+
+    def _more(self, nth: int) -> int:
+        return memory_bytes(self._pids[nth]) - self._before[nth]
+
+
+def flooders(flood: Flood, journal: Journal) -> list[Flooder]:
+    """Two in each room."""
+    return [
+        Flooder(f"user {n}", f"room {n // 2}", flood.text, journal) for n in range(flood.clients)
+    ]
+
+
+@asynccontextmanager
+async def visitor(url: str) -> AsyncIterator[Client]:
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        yield Client(socket)
+
+
+async def finish(crowd: list[Flooder], journal: Journal, client: Client) -> None:
+    """Waits until all is answered, and checks what everyone saw."""
+    for each in crowd:
+        each.stop()
+    await journal.until(lambda: all(each.is_answered for each in crowd))
+    rooms = sorted({f"room {n // 2}" for n in range(len(crowd))})
+    journal.history.stored = await stored(client, rooms)
+    assert check(journal.history) == []
+    assert len(journal.history.sends) == sum(each.sent for each in crowd)
+
+
+@pytest.mark.parametrize("flood", FLOODS, ids=["long", "short"])
+async def test_senders_wait_for_a_slow_disk(tmp_path: Path, flood: Flood) -> None:
+    journal = Journal()
+    async with HeldWorld.running(tmp_path) as world, visitor(world.url) as client:
+        await client.ask(chat_message=message("other", "hello", "visitor"))
+        memory = Memory(MODULE)
+        crowd = flooders(flood, journal)
+        async with asyncio.TaskGroup() as group:
+            with held(tmp_path):
+                for each in crowd:
+                    group.create_task(each.run(world.url))
+                await stalled(crowd)
+                assert all(each.sent for each in crowd)
+                memory.check(flood.clients)
+                # Whoever only reads is not held up.
+                page = await client.ask(get_chat_history={"room_id": "other"})
+                assert len(page["chat_history"]["messages"]) == 1
+                assert "joined" in await client.ask(join={"room_id": "elsewhere"})
+                assert journal.confirmed == 0
+            await journal.confirmed_more(100)
+            await finish(crowd, journal, client)
+        outcomes = {send.outcome for send in journal.history.sends}
+        assert outcomes == {Outcome.CONFIRMED}
+        memory.check(flood.clients, JOURNAL)
+        assert not world.tracebacks
+
+
+class Streamer:
+    """Sends on a `Chat` stream as fast as it can, and waits for no answer."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.sent = 0
+        self.stop = False
+        self.seqs: list[int] = []
+
+    async def run(self, stub: ChatServiceStub) -> None:
+        async for answer in stub.chat(self._requests()):
+            if answer.request_id is not None:
+                self.seqs.append(answer.chat_message.seq)
+
+    async def _requests(self) -> AsyncIterator[ChatStream]:
+        while not self.stop:
+            self.sent += 1
+            key, text = str(self.sent), "x" * 12_000
+            post = ChatMessage(id=key, room_id=self.name, sender_id=self.name, content=text)
+            yield ChatStream(chat_message=post, request_id=key)
+            # It does not yield while the window has room.
+            await asyncio.sleep(0)
+
+
+async def test_grpc_senders_wait_for_a_slow_disk(tmp_path: Path) -> None:
+    crowd = [Streamer(f"user {n}") for n in range(20)]
+    async with HeldWorld.running(tmp_path) as world:
+        assert isinstance(world, HeldWorld)
+        memory = Memory(MODULE)
+        channel = Channel("127.0.0.1", world.chat_port, codec=codec.GrpcCodec())
+        stub = ChatServiceStub(channel)
+        async with asyncio.TaskGroup() as group:
+            with held(tmp_path):
+                for each in crowd:
+                    group.create_task(each.run(stub))
+                await stalled(crowd)
+                assert sum(each.sent for each in crowd) * 12_000 > 16 * MIB
+                memory.check(0, len(crowd) * WINDOW)
+                # Whoever only reads is not held up.
+                page = await stub.get_chat_history(GetChatHistoryRequest("user 0"))
+                assert page.messages == []
+                async with ChatCall(stub) as joining:
+                    assert await joining.enter("user 0") == 0
+            for each in crowd:
+                each.stop = True
+        channel.close()
+        # Each answer came, in order.
+        for each in crowd:
+            assert each.seqs == list(range(1, each.sent + 1))
+        assert not world.tracebacks
+
+
+async def test_so_much_is_held_for_a_server_that_is_away(tmp_path: Path) -> None:
+    """Past the bound sends are refused, as retryable; what was not refused is stored."""
+    journal = Journal()
+    flood = Flood(5, "x" * 12_000)
+    async with HeldWorld.running(tmp_path) as world, visitor(world.url) as client:
+        await client.ask(chat_message=message("other", "hello", "visitor"))
+        memory = Memory(MODULE)
+        crowd = flooders(flood, journal)
+        async with asyncio.TaskGroup() as group:
+            with held(tmp_path):
+                for each in crowd:
+                    group.create_task(each.run(world.url))
+                await stalled(crowd)
+                await world.chat.kill()
+            # Now they need not wait any more.
+            await journal.until(lambda: all(each.refused > 10 for each in crowd))
+            memory.check_proxy(flood.clients)
+            for each in crowd:
+                each.stop()
+            await world.chat.start()
+            await journal.confirmed_more(100)
+            await finish(crowd, journal, client)
+        outcomes = {send.outcome for send in journal.history.sends}
+        assert outcomes == {Outcome.CONFIRMED, Outcome.REFUSED}
+        assert not world.tracebacks
+
+
+async def test_who_goes_while_it_waits_is_forgotten(
+    tmp_path: Path, chat_config: chat.Config
+) -> None:
+    """A client that is held back and hangs up leaves nothing behind, however slow the disk is."""
+    with mounted():
+        async with chat.serve(chat_config) as server:
+            # Clients are looked after now and then, by the heartbeat.
+            config = proxy.Config(
+                port=0, upstream=server.address, hold_bytes=4096, heartbeat_seconds=0.5
+            )
+            # As in production: aiohttp's own server for tests cancels who serves a lost client.
+            async with proxy.serve(config) as running:
+                with held(tmp_path):
+                    for _ in range(3):
+                        client = await RawClient.open("127.0.0.1", running.port)
+                        for number in range(20):
+                            await client.send(chat_message=message("lobby", str(number)))
+                        assert served() > 0
+                        client.close()
+                    await eventually(lambda: served() == 0)
+
+
+def served() -> int:
+    """How many connections are served, whether their clients are there or not."""
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+    return names.count("RequestHandler.start")

@@ -1,0 +1,85 @@
+"""Clients that stop reading beside others that go on, in front of real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from tests.faults.flood import MEASURABLE, open_files, process_of
+from tests.faults.world import World
+from tests.proxy.clients import Client, message, seqs
+from tests.proxy.raw import RawClient
+from tests.support import eventually
+
+pytestmark = pytest.mark.skipif(not MEASURABLE, reason="open files are read from Linux's /proc")
+
+MIB = 1 << 20
+STUCK = 10
+READERS = 5
+# What one batch of the server brings a room at most, as JSON.
+BATCH = MIB // 2
+
+
+@asynccontextmanager
+async def clients(url: str, number: int) -> AsyncIterator[list[Client]]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield [Client(await session.ws_connect(url)) for _ in range(number)]
+
+
+async def stuck_client(world: World, name: str) -> RawClient:
+    """A client that is in "lobby", has spoken there, and reads no more."""
+    address = urlsplit(world.url)
+    client = await RawClient.open(str(address.hostname), int(address.port or 0))
+    await client.send(chat_message=message("lobby", "hello", name))
+    await client.read_json()
+    return client
+
+
+async def send_until_cut_off(sender: Client) -> int:
+    """Sends to "lobby" until nobody who is stuck is active any more; returns how often."""
+    sent = 0
+    while True:
+        for _ in range(20):
+            await sender.ask(chat_message=message("lobby", "x" * 8_000))
+        sent += 20
+        users = (await sender.ask(list_users={}))["users"]["users"]
+        if not any(u["status"] == "ACTIVE" for u in users if u["id"].startswith("stuck")):
+            return sent
+
+
+async def test_ten_who_stop_reading(tmp_path: Path) -> None:
+    """Each is cut off with 1 MiB waiting; the room goes on; and nothing of them is left."""
+    async with World.running(tmp_path) as world, clients(world.url, READERS + 1) as good:
+        proxy = process_of("proxy")
+        sender, *readers = good
+        for reader in readers:
+            await reader.ask(join={"room_id": "lobby"})
+        files = open_files(proxy)
+        with ExitStack() as stack:
+            stuck = [await stuck_client(world, f"stuck {n}") for n in range(STUCK)]
+            for each in stuck:
+                stack.enter_context(closing(each))
+            reading = [asyncio.create_task(each.take_until_content("end")) for each in readers]
+            sent = await send_until_cut_off(sender)
+            await sender.ask(chat_message=message("lobby", "end"))
+            for got in await asyncio.gather(*reading):
+                assert seqs(got) == list(range(1, STUCK + sent + 2))
+            # Half of them read again, in time to learn why; the others never do.
+            for each in stuck[: STUCK // 2]:
+                *frames, close = await each.read_to_close()
+                assert close.close_code == 4008
+                places = seqs([frame.json() for frame in frames])
+                assert places == list(range(places[0], places[0] + len(places)))
+            await eventually(lambda: open_files(proxy) == files)
+        await world.proxy.stop()
+        waiting = [int(size) for size in re.findall(r"waiting=(\d+)", world.proxy.errors)]
+        assert len(waiting) == STUCK
+        assert min(waiting) > MIB
+        assert max(waiting) < MIB + BATCH
