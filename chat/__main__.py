@@ -35,6 +35,9 @@ _options = Options("CHAT")
 )
 @_options.seconds("handshake-seconds", _connections.handshake_seconds, "For a client's preface.")
 @_options.seconds("stall-seconds", _connections.stall_seconds, "For a client whose socket is full.")
+@_options.seconds(
+    "heartbeat-seconds", _connections.heartbeat_seconds, "How often silent clients are pinged."
+)
 @_options.count("mailbox-bytes", _default.mailbox_bytes, "What may wait for a client.")
 @_options.count("relay-mailbox-bytes", _default.relay_mailbox_bytes, "The same for a proxy.")
 @_options.count("replay-messages", _default.replay_messages, "What `join` replays at most.")
@@ -66,13 +69,18 @@ def command(
     tls_key: str,
     tls_client_ca: str,
     proxy_names: str,
+    heartbeat_seconds: float,
     **settings: object,
 ) -> None:
     """Builds the settings and serves."""
     config = Config(
         limits=Limits(content_bytes, id_length, rooms_per_stream),
         connection_limits=ConnectionLimits(
-            connections, streams_per_connection, handshake_seconds, stall_seconds
+            connections,
+            streams_per_connection,
+            handshake_seconds,
+            stall_seconds,
+            heartbeat_seconds,
         ),
         trust=Trust(
             token_keys,

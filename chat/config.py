@@ -22,12 +22,15 @@ class ConnectionLimits:
         streams_per_connection: how many calls may be open on each.
         handshake_seconds: how long a client may take to say that it speaks HTTP/2.
         stall_seconds: how long a client's socket may be full without taking anything.
+        heartbeat_seconds: after how long a silent client is pinged; one that does not
+            answer within half of it is dropped.
     """
 
     connections: int = 1000
     streams_per_connection: int = 100
     handshake_seconds: float = 10.0
     stall_seconds: float = 60.0
+    heartbeat_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         """Checks each limit.
@@ -44,6 +47,7 @@ class ConnectionLimits:
         for name, seconds in (
             ("handshake-seconds", self.handshake_seconds),
             ("stall-seconds", self.stall_seconds),
+            ("heartbeat-seconds", self.heartbeat_seconds),
         ):
             if not (isfinite(seconds) and seconds > 0):
                 raise ValueError(f"{name} must be a finite number, more than 0")

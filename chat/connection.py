@@ -1,7 +1,8 @@
 """A connection of grpclib's that ends in time, whatever its client does or leaves undone.
 
 `chat.http2` bounds what the client sends. Here are bounded how long it may take
-to begin, how long it may read nothing, and how many connections there are.
+to begin, how long it may read nothing and say nothing, and how many connections
+there are.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from h2.settings import SettingCodes
 
 from chat.config import ConnectionLimits
 from chat.http2 import GuardedH2
+from chat.pulse import Pulse
 
 log = structlog.get_logger(__name__)
 
+_PING: Final = b"are you?"
 _LAST_WORDS_SECONDS: Final = 2.0
 
 
@@ -80,6 +83,11 @@ class _Stall:
         self._transport = transport
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether nothing is read from the client."""
+        return self._timer is not None
 
     def begin(self) -> None:
         """Too much waits for the client."""
@@ -178,6 +186,12 @@ class GuardedConnection(H2Protocol):
         self.processor = EventsProcessor(self.handler, self.connection)
         loop = asyncio.get_running_loop()
         self._handshake = loop.call_later(self._limits.handshake_seconds, self.abort)
+        self._pulse = Pulse(
+            self._limits.heartbeat_seconds,
+            ask=self._ping,
+            end=self._give_up,
+            deaf=lambda: self._stall.is_on,
+        )
         self._greet()
         if self._connections.admit(self):
             self.connection.initialize()
@@ -198,6 +212,7 @@ class GuardedConnection(H2Protocol):
 
     def data_received(self, data: bytes) -> None:
         """In place of grpclib's, which keeps the reason of an end to itself."""
+        self._pulse.heard()
         if self.connection.is_closing():
             return
         try:
@@ -229,10 +244,20 @@ class GuardedConnection(H2Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio."""
         self._handshake.cancel()
+        self._pulse.stop()
         self._stall.end()
         self._connections.forget(self)
         super().connection_lost(exc)
         self._closed.set()
+
+    def _ping(self) -> None:
+        if not self.connection.is_closing() and self._h2.greeted:
+            self._h2.ping(_PING)
+            self.connection.flush()
+
+    def _give_up(self) -> None:
+        log.info("dead client dropped")
+        self.abort()
 
     def abort(self) -> None:
         """Ends the connection without a word."""

@@ -27,6 +27,9 @@ _options = Options("PROXY")
 @_options.count("hold-bytes", _default.hold_bytes, "How much of them may wait.")
 @_options.seconds("call-seconds", _default.call_seconds, "The deadline of a unary call.")
 @_options.seconds("heartbeat-seconds", _default.heartbeat_seconds, "How often clients are pinged.")
+@_options.seconds(
+    "upstream-heartbeat-seconds", _default.upstream_heartbeat_seconds, "How often the server is."
+)
 @_options.seconds("drain-seconds", _default.drain_seconds, "How long a stop waits.")
 @_options.text("upstream-token-file", _default.upstream_token_file, "The proxy's own token.")
 @_options.flag("upstream-tls", "Encrypt the link to the server.")

@@ -22,6 +22,9 @@ from proxy.websocket import Connections
 log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 1024
+# How long a stop waits for requests other than WebSockets, which were drained before;
+# aiohttp takes it twice.
+_REQUEST_SECONDS: Final = 1.0
 _NO_SUCH_FAMILY: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -104,9 +107,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
     tls = Tls.server(config.tls) if config.tls else None
     # First of all, so that what cannot listen has not begun to do anything.
     sockets = await _bind(config.host, config.port)
-    runner = web.AppRunner(
-        create_app(config), access_log=None, shutdown_timeout=config.drain_seconds
-    )
+    runner = web.AppRunner(create_app(config), access_log=None, shutdown_timeout=_REQUEST_SECONDS)
     try:
         await runner.setup()
         context = tls.context if tls else None

@@ -15,6 +15,9 @@ _ADDRESS: Final = re.compile(
 
 LARGEST_FRAME: Final = 1024 * 1024
 
+# Times that are never zero.
+_INTERVALS: Final = ("call_seconds", "heartbeat_seconds", "upstream_heartbeat_seconds")
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -36,10 +39,12 @@ class Config:
         hold_seconds: how long requests are held while the server is away.
         hold_bytes: how much of them is held.
         call_seconds: the deadline of a unary call.
-        heartbeat_seconds: how often a silent client is pinged, and the server is;
-            one that does not answer within half of it is given up.
-        drain_seconds: how long a stop waits for messages to be confirmed, and
-            then for clients to close.
+        heartbeat_seconds: after how long a silent client is pinged; one that does
+            not answer within half of it is given up.
+        upstream_heartbeat_seconds: how often the server is asked for a sign of life;
+            a link on which none comes within half of it is given up.
+        drain_seconds: how long a stop waits for messages to be confirmed and for
+            clients to close.
     """
 
     host: str = "localhost"
@@ -56,6 +61,7 @@ class Config:
     hold_bytes: int = 16 * 1024 * 1024
     call_seconds: float = 10.0
     heartbeat_seconds: float = 30.0
+    upstream_heartbeat_seconds: float = 10.0
     drain_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -82,13 +88,14 @@ class Config:
             raise ValueError("replay-messages must not be negative")
 
     def _check_times(self) -> None:
-        for name in ("hold_seconds", "call_seconds", "heartbeat_seconds", "drain_seconds"):
+        for name in ("hold_seconds", "drain_seconds", *_INTERVALS):
             if not isfinite(getattr(self, name)):
                 raise ValueError(f"{name.replace('_', '-')} must be a finite number")
         if self.hold_seconds < 0 or self.drain_seconds < 0:
             raise ValueError("hold-seconds and drain-seconds must not be negative")
-        if self.call_seconds <= 0 or self.heartbeat_seconds <= 0:
-            raise ValueError("call-seconds and heartbeat-seconds must be more than 0")
+        for name in _INTERVALS:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name.replace('_', '-')} must be more than 0")
 
 
 def split_address(address: str) -> tuple[str, int]:

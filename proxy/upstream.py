@@ -45,7 +45,6 @@ _BATCH_BYTES: Final = 1024 * 1024
 _RELAY: Final = "/chat.RelayService/Relay"
 # What the server says in its initial metadata.
 _TOKENS: Final = "chat-tokens"
-_OPEN_SECONDS: Final = 5.0
 _HEALTH_SECONDS: Final = 2.0
 # The windows let the stream carry whole batches, and let no unread stream stall
 # the others: a connection window is more than all its streams can fill.
@@ -68,17 +67,30 @@ _Relay = Stream[RelayRequest, RelayResponse]
 
 
 class _Channel(Channel):
-    """A channel that tells of a connection that was lost as it was made.
-
-    grpclib gives it out as a good one if the loss was noticed before whoever waits for
-    the connection has gone on. A call on it ends with an AttributeError.
-    """
+    """A channel that gets rid of connections that are no good."""
 
     async def __connect__(self) -> H2Protocol:
+        """See grpclib, which takes one for good that was lost as it was made.
+
+        It does if the loss was noticed before whoever waits for the connection has gone
+        on; a call on it would end with an AttributeError.
+        """
         protocol = await super().__connect__()
         if protocol.processor.connection.is_closing():
             raise ConnectionResetError("the connection was lost as it was made")
         return protocol
+
+    def abort(self) -> None:
+        """Gives up the connection, and what waits to be written on it.
+
+        To close it would wait until that is written: on a dead link, for many minutes.
+        """
+        protocol = self._protocol
+        if protocol is None or protocol.processor.connection.is_closing():
+            return
+        transport = protocol.processor.connection._transport  # noqa: SLF001 - grpclib offers no other way
+        self.close()
+        transport.abort()
 
 
 class Upstream:
@@ -95,6 +107,8 @@ class Upstream:
         self._channel = _Channel(
             host, port, codec=codec.GrpcCodec(), config=_WINDOWS, ssl=tls.context if tls else None
         )
+        # How long an answer that costs the server nothing may take.
+        self._silence = config.upstream_heartbeat_seconds / 2
         self._queue: deque[tuple[RelayCommand, int]] = deque()
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
@@ -178,7 +192,7 @@ class Upstream:
 
     async def _open(self, stack: AsyncExitStack) -> _Relay:
         self._proven = False
-        async with AsyncExitStack() as attempt, asyncio.timeout(_OPEN_SECONDS):
+        async with AsyncExitStack() as attempt, asyncio.timeout(self._silence):
             stream: _Relay = await attempt.enter_async_context(
                 self._channel.request(
                     _RELAY,
@@ -188,9 +202,14 @@ class Upstream:
                     metadata=self._credential(),
                 )
             )
-            await stream.send_request()
-            # The server sends its metadata at once: the stream is open.
-            await stream.recv_initial_metadata()
+            try:
+                await stream.send_request()
+                # The server sends its metadata at once: the stream is open.
+                await stream.recv_initial_metadata()
+            except asyncio.CancelledError:
+                # Time is up: the next attempt is made on another connection.
+                self._channel.abort()
+                raise
             stack.push_async_exit(attempt.pop_all())
         return stream
 
@@ -220,17 +239,16 @@ class Upstream:
 
     async def _watch(self) -> None:
         """Gives up a link on which nothing is answered: nobody tells that it is dead."""
-        silence = self._config.heartbeat_seconds / 2
         health = HealthStub(self._channel)
         while True:
-            await asyncio.sleep(self._config.heartbeat_seconds)
+            await asyncio.sleep(self._config.upstream_heartbeat_seconds)
             try:
-                await health.Check(HealthCheckRequest(), timeout=silence)
+                await health.Check(HealthCheckRequest(), timeout=self._silence)
             except GRPCError:
                 continue  # which is an answer too
             except TimeoutError:
                 # Another connection is made; what waits on this one may wait for ever.
-                self._channel.close()
+                self._channel.abort()
                 raise
 
     async def _read(self, stream: _Relay) -> None:

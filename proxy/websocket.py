@@ -34,6 +34,8 @@ _READ_FACTOR: Final = 4
 # How long a client that does not read is given to read why it was closed.
 _LINGER_SECONDS: Final = 5.0
 _LONGEST_TIMER_SECONDS: Final = 3600.0
+# How long clients have to close when the time of a stop is up.
+_LAST_WORDS_SECONDS: Final = 2.0
 _REPLAY_PAGE: Final = 500
 _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 # After so many frames of one client, others have their turn: a read may bring thousands.
@@ -72,14 +74,14 @@ class Connections:
         )
         token = tokens.of_request(request.headers)
         await socket.prepare(request)
+        if self._draining:
+            await socket.close(code=CloseCode.GOING_AWAY)
+            return socket
         connection = Connection(self, socket, request)
         self._open.add(connection)
         try:
-            if self._draining:
-                await socket.close(code=CloseCode.GOING_AWAY)
-            else:
-                await connection.introduce(token)
-                await connection.serve()
+            await connection.introduce(token)
+            await connection.serve()
         finally:
             self._open.discard(connection)
             self.upstream.switchboard.close(connection)
@@ -101,13 +103,21 @@ class Connections:
             connection.check_pulse()
 
     async def drain(self) -> None:
-        """Lets what was sent be confirmed, then closes each connection with 1001."""
+        """Lets what was sent be confirmed, then closes each connection with 1001.
+
+        It takes `Config.drain_seconds` at most, and the last words of those who do
+        not read.
+        """
         self._draining = True
         for connection in self._open:
             connection.stop_reading()
-        if not await self.upstream.switchboard.sends.all_settled(self.config.drain_seconds):
-            log.warning("unconfirmed sends given up", after_seconds=self.config.drain_seconds)
-        await asyncio.gather(*(connection.go_away() for connection in tuple(self._open)))
+        patience = self.config.drain_seconds
+        deadline = asyncio.get_running_loop().time() + patience
+        if not await self.upstream.switchboard.sends.all_settled(patience):
+            log.warning("unconfirmed sends given up", after_seconds=patience)
+        rest = deadline - asyncio.get_running_loop().time()
+        closing = max(rest, min(patience, _LAST_WORDS_SECONDS))
+        await asyncio.gather(*(connection.go_away(closing) for connection in tuple(self._open)))
 
 
 class Connection(Client):
@@ -132,6 +142,9 @@ class Connection(Client):
         self._reading = True
         self._busy = False
         self._silent = 0
+        self._leaving = False
+        self._ended = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self._end_of_token: asyncio.TimerHandle | None = None
 
     async def introduce(self, token: str | None) -> None:
@@ -171,6 +184,15 @@ class Connection(Client):
 
     async def serve(self) -> None:
         """Handles the client's frames until the connection is closed."""
+        self._task = asyncio.current_task()
+        try:
+            await self._serve()
+        finally:
+            self._ended.set()
+        if self._leaving:
+            self._transport.close()
+
+    async def _serve(self) -> None:
         receive = self._socket.receive
         handled = 0
         while (kind := (frame := await receive()).type) not in _ENDS:
@@ -204,12 +226,26 @@ class Connection(Client):
         """Handles no further frame."""
         self._reading = False
 
-    async def go_away(self) -> None:
-        """Closes the connection because the proxy is about to stop."""
-        with suppress(TimeoutError):
-            # aiohttp waits without a bound for a client that does not read.
-            async with asyncio.timeout(self._config.drain_seconds):
-                await self._socket.close(code=CloseCode.GOING_AWAY, message=b"going away")
+    async def go_away(self, seconds: float) -> None:
+        """Closes the connection because the proxy is about to stop.
+
+        Args:
+            seconds: how long the client may take to read and answer that.
+        """
+        self.write(frames.close_frame(CloseCode.GOING_AWAY, "going away"))
+        if not (self._cut_off or self._transport.is_closing()):
+            # Not the end of the socket: while the client still sends, that would be a
+            # reset, by which it loses what it has not read yet.
+            self._transport.write_eof()
+        self._cut_off = self._leaving = True
+        if self._busy and self._task is not None:
+            # It may wait for the server, longer than a stop may take.
+            self._task.cancel()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            self._transport.abort()
 
     def end(self) -> None:
         """Gives up what a client does not read; it would wait for ever to be flushed."""
@@ -244,6 +280,9 @@ class Connection(Client):
             await self._act(action)
         except Refused as refused:
             self.write(frames.error(refused.error, action.request_id))
+        except asyncio.CancelledError:
+            if not (self._leaving and self._task is not None and self._task.uncancel() == 0):
+                raise
         except ClientConnectionResetError:
             log.debug("client gone")
         except Exception:
@@ -263,7 +302,8 @@ class Connection(Client):
                     message.room_id, "chat_message.room_id"
                 )
                 await self._calm()
-                self._send(action, enter=may_read)
+                if self._reading:
+                    self._send(action, enter=may_read)
             case EnterRoom(join, request_id):
                 if not await self._admitted(join.room_id, "join.room_id"):
                     text = "the token does not allow to read this room"

@@ -61,6 +61,7 @@ def test_settings_at_their_edges(settings: dict[str, Any]) -> None:
         ({"handshake_seconds": math.inf}, "handshake-seconds must be a finite number, more than 0"),
         ({"stall_seconds": -1}, "stall-seconds must be a finite number, more than 0"),
         ({"stall_seconds": math.nan}, "stall-seconds must be a finite number, more than 0"),
+        ({"heartbeat_seconds": 0}, "heartbeat-seconds must be a finite number, more than 0"),
     ],
 )
 def test_a_wrong_limit_of_connections_is_named(settings: dict[str, Any], text: str) -> None:
@@ -69,4 +70,4 @@ def test_a_wrong_limit_of_connections_is_named(settings: dict[str, Any], text: s
 
 
 def test_limits_of_connections_at_their_edges() -> None:
-    ConnectionLimits(1, 2**31 - 1, handshake_seconds=0.1, stall_seconds=0.1)
+    ConnectionLimits(1, 2**31 - 1, handshake_seconds=0.1, stall_seconds=0.1, heartbeat_seconds=0.1)

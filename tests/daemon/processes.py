@@ -80,3 +80,16 @@ async def run(module: str, *options: str, **environment: str) -> Ended:
     """Runs a command that ends by itself."""
     async with running(module, *options, **environment) as process:
         return await ended(process)
+
+
+async def not_listening(port: int) -> None:
+    """Waits until a process accepts no more connections: its stop has begun."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:
+            continue  # it came as the socket was closed
+        writer.close()
+        await asyncio.sleep(0.01)

@@ -18,7 +18,7 @@ import chat
 import codec
 import proxy
 from gen.chat import ChatServiceStub, GetUserRequest, GetUserResponse, ListUsersRequest
-from tests.daemon.processes import Ended, ended, ready_line, run, running
+from tests.daemon.processes import Ended, ended, not_listening, ready_line, run, running
 
 LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
 MODULES = ("chat", "proxy")
@@ -42,19 +42,6 @@ def check_one_line(command: Ended, module: str, *parts: str) -> None:
 
 def database(folder: Path) -> tuple[str, str]:
     return "--database", str(folder / "data" / "chat.db")
-
-
-async def not_listening(port: int) -> None:
-    """Waits until a process accepts no more connections: its stop has begun."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionRefusedError:
-            return
-        except ConnectionResetError:
-            continue  # it came as the socket was closed
-        writer.close()
-        await asyncio.sleep(0.01)
 
 
 # Starting and stopping.

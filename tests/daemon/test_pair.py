@@ -13,9 +13,13 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+
+from tests.daemon.processes import not_listening
+from tests.faults.stuck import UNREAD_BYTES, stuck_reader
 
 ROOT = Path(__file__).parents[2]
 PORTS = {
@@ -65,6 +69,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+async def check_ended(pidfds: list[int]) -> None:
+    """No process is left behind."""
+    for end in pidfds:
+        ready, _, _ = await asyncio.to_thread(select.select, [end], [], [], 10)
+        os.close(end)
+        assert ready, "a process was left behind"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_both_serve_and_stop_together(tmp_path: Path, number: signal.Signals) -> None:
     async with pair(tmp_path) as process:
@@ -108,22 +120,35 @@ async def test_a_port_in_use_is_named(tmp_path: Path, setting: str) -> None:
     )
 
 
-async def test_a_second_signal_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     async with pair(tmp_path) as process:
         await ready_lines(process)
         pids = children(process)
         ends = [os.pidfd_open(pid) for pid in pids.values()]
         # A stopped proxy cannot end in order, so the pair is still waiting for it.
         os.kill(pids["proxy"], signal.SIGSTOP)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         while process.returncode is None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             try:
                 await asyncio.wait_for(process.wait(), 0.2)
             except TimeoutError:
                 continue
-        assert process.returncode == 128 + signal.SIGINT
-        for end in ends:
-            ready, _, _ = await asyncio.to_thread(select.select, [end], [], [], 10)
-            os.close(end)
-            assert ready, "a process was left behind"
+        assert process.returncode == 128 + number
+        await check_ended(ends)
+
+
+async def test_a_second_signal_ends_a_stop_that_a_client_holds_up(tmp_path: Path) -> None:
+    patience = {"PROXY_DRAIN_SECONDS": "1000", "PROXY_MAILBOX_BYTES": str(UNREAD_BYTES)}
+    async with pair(tmp_path, **patience) as process:
+        url = (await ready_lines(process))[1].split()[-1]
+        async with stuck_reader(url):
+            ends = [os.pidfd_open(pid) for pid in children(process).values()]
+            process.send_signal(signal.SIGTERM)
+            await not_listening(urlsplit(url).port or 0)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 128 + signal.SIGTERM
+            await check_ended(ends)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, cycle
 from random import Random
 from typing import Any, Final
 
 import aiohttp
-from aiohttp import ClientError, WSMsgType
+from aiohttp import ClientError, WSCloseCode, WSMsgType
 
 from tests.faults.history import Delivered, Joined, Message, Outcome
 from tests.faults.journal import Journal, Sending
@@ -65,23 +65,28 @@ class Participant:
 
     Args:
         name: whom it sends as.
-        url: where to connect.
+        urls: where to connect, or several such places in turn.
         rooms: the rooms that it is in.
         journal: where it writes down what it sees.
 
     Attributes:
         places: where it is in each room.
         connections: how often it connected.
+        closes: with which code each connection ended that it did not end itself; 1006
+            if there was none.
     """
 
-    def __init__(self, name: str, url: str, rooms: Iterable[str], journal: Journal) -> None:
+    def __init__(
+        self, name: str, urls: str | Sequence[str], rooms: Iterable[str], journal: Journal
+    ) -> None:
         self.name = name
         self.places = {room: Place() for room in rooms}
         self.connections = 0
-        self._url = url
+        self.closes: list[int] = []
+        self._urls = cycle((urls,) if isinstance(urls, str) else urls)
         self._journal = journal
-        self._link: _Link | None = None
         self._socket: aiohttp.ClientWebSocketResponse[Any] | None = None
+        self._link: _Link | None = None
         self._unconfirmed: dict[str, Sending] = {}
         self._numbers = count(1)
         self._ending = False
@@ -91,6 +96,11 @@ class Participant:
     def follows(self) -> bool:
         """Whether it gets what is live, in each of its rooms."""
         return all(place.follows for place in self.places.values())
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has a connection, for all that it knows."""
+        return self._link is not None
 
     @property
     def lost(self) -> int:
@@ -104,24 +114,26 @@ class Participant:
         async with aiohttp.ClientSession() as session:
             while not self._over:
                 with suppress(ClientError, OSError):
-                    async with session.ws_connect(self._url) as connection:
+                    async with session.ws_connect(next(self._urls)) as connection:
                         await self._attend(connection)
                 if not self._over:
                     await asyncio.sleep(_RETRY_SECONDS)
 
-    async def talk(self, random: Random, until: asyncio.Event, most: int, pause: float = 0) -> None:
+    async def talk(
+        self, random: Random, until: asyncio.Event, most: int, pause_seconds: float = 0.0
+    ) -> None:
         """Sends to its rooms until told to stop, and until all of that is confirmed.
 
         Args:
             random: which room is next, and how long the text is.
             until: when to stop.
             most: how many messages are unconfirmed at a time.
-            pause: how long it thinks before each message, in seconds.
+            pause_seconds: how long it waits after each.
         """
         rooms = list(self.places)
         while not until.is_set():
-            await asyncio.sleep(pause)
             self._post(random.choice(rooms), "x" * random.choice((1, 50, 12_000)))
+            await asyncio.sleep(pause_seconds)
             await self._journal.until(lambda: len(self._unconfirmed) < most)
         await self._journal.until(lambda: not self._unconfirmed)
 
@@ -212,6 +224,7 @@ class Participant:
                 self._handle(link, received.json())
                 if self._over:
                     return
+            self.closes.append(connection.close_code or WSCloseCode.ABNORMAL_CLOSURE)
         finally:
             writer.cancel()
             self._cut_off()
@@ -226,6 +239,7 @@ class Participant:
                 self._journal.add(sending, Outcome.UNKNOWN)
                 sending.tries += 1
                 sending.waits = False
+        self._journal.ring()
 
     def _handle(self, link: _Link, frame: Frame) -> None:
         request_id = frame.get("request_id")

@@ -1,9 +1,10 @@
-"""A crowd of clients at work while one of the daemons is killed, and the inspection after it."""
+"""A crowd of clients at work while something breaks, and the inspection after it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Final
@@ -17,7 +18,7 @@ from tests.faults.world import Daemon, World
 from tests.proxy.clients import Client, message
 
 ROOMS: Final = ("attic", "kitchen", "lobby")
-KILLS: Final = 5
+TIMES: Final = 5
 _PAGE: Final = 500
 _CHUNK: Final = 100
 
@@ -26,21 +27,39 @@ class Crowd:
     """The clients of one test: some talk, some roam, one listens.
 
     Args:
-        url: where they connect.
+        urls: where they connect; if there are several, each begins at another one.
         journal: where they write down what they see.
         chance: who is where.
         rooms: where they may be; at least three.
+        pause_seconds: how long those who talk wait after each message.
+
+    Attributes:
+        rooms: likewise.
     """
 
     def __init__(
-        self, url: str, journal: Journal, chance: Random, rooms: Sequence[str] = ROOMS
+        self,
+        urls: str | Sequence[str],
+        journal: Journal,
+        chance: Random,
+        *,
+        rooms: Sequence[str] = ROOMS,
+        pause_seconds: float = 0.0,
     ) -> None:
+        self.rooms = rooms
+        self.pause_seconds = pause_seconds
+        self._urls = deque((urls,) if isinstance(urls, str) else urls)
+        self._journal = journal
         self.talkers = [
-            Participant(name, url, chance.sample(rooms, chance.randint(2, 3)), journal)
+            self._one(name, chance.sample(rooms, chance.randint(2, 3)))
             for name in ("ada", "bob", "eve", "joe")
         ]
-        self.roamers = [Participant(name, url, rooms, journal) for name in ("kim", "lee")]
-        self.listener = Participant("max", url, rooms, journal)
+        self.roamers = [self._one(name, rooms) for name in ("kim", "lee")]
+        self.listener = self._one("max", rooms)
+
+    def _one(self, name: str, rooms: Sequence[str]) -> Participant:
+        self._urls.rotate()
+        return Participant(name, tuple(self._urls), rooms, self._journal)
 
     @property
     def settled(self) -> list[Participant]:
@@ -53,12 +72,57 @@ class Crowd:
         return [*self.settled, *self.roamers]
 
 
+Fault = Callable[[], Awaitable[None]]
+
+
+def killing(victim: Daemon, chance: Random) -> Fault:
+    """A daemon is killed, and started again."""
+
+    async def kill() -> None:
+        await victim.kill()
+        await victim.start()
+        if chance.random() < 0.3:
+            # While all the others are still on their way back.
+            await victim.kill()
+            await victim.start()
+
+    return kill
+
+
 async def storm(
-    world: World, victim: Daemon, crowd: Crowd, journal: Journal, chance: Random
+    world: World,
+    faults: Iterable[Fault],
+    crowd: Crowd,
+    journal: Journal,
+    chance: Random,
 ) -> None:
-    """Kills a daemon again and again while the crowd works; waits until all is settled.
+    """Lets one fault after the other happen while the crowd works; waits until all is settled.
 
     Afterwards the journal's history is complete.
+    """
+    async with working(world.url, crowd, journal, chance):
+        for fault in faults:
+            await journal.confirmed_more(chance.randrange(20, 300))
+            await fault()
+        await journal.confirmed_more(100)
+
+
+@asynccontextmanager
+async def working(
+    url: str, crowd: Crowd, journal: Journal, chance: Random
+) -> AsyncIterator[asyncio.Event]:
+    """Lets the crowd work while the context is open; then waits until all is settled.
+
+    Afterwards the journal's history is complete.
+
+    Args:
+        url: where the history is read at the end.
+        crowd: who works.
+        journal: where they write down what they see.
+        chance: what they do.
+
+    Yields:
+        What is set when they are to come to an end.
     """
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -66,29 +130,18 @@ async def storm(
             group.create_task(each.run())
         await journal.until(lambda: all(each.follows for each in crowd.everyone))
         work = [
-            group.create_task(each.talk(chance, stop, most))
+            group.create_task(each.talk(chance, stop, most, crowd.pause_seconds))
             for each, most in zip(crowd.talkers, (1, 2, 8, 20), strict=True)
         ]
         work += [group.create_task(each.roam(chance, stop)) for each in crowd.roamers]
-        for _ in range(KILLS):
-            await journal.confirmed_more(chance.randrange(20, 300))
-            await _kill_and_start(victim, chance)
-        await journal.confirmed_more(100)
+        yield stop
         stop.set()
+        journal.ring()
         await asyncio.gather(*work)
-        journal.history.stored = await stored(world.url)
+        journal.history.stored = await stored(url, crowd.rooms)
         for each in crowd.everyone:
             await each.reached(heads(journal.history.stored))
             each.finish()
-
-
-async def _kill_and_start(victim: Daemon, chance: Random) -> None:
-    await victim.kill()
-    await victim.start()
-    if chance.random() < 0.3:
-        # While all the others are still on their way back.
-        await victim.kill()
-        await victim.start()
 
 
 def heads(messages: list[Message]) -> dict[str, int]:
@@ -98,7 +151,7 @@ def heads(messages: list[Message]) -> dict[str, int]:
 
 async def stored(url: str, rooms: Iterable[str] = ROOMS) -> list[Message]:
     """Reads the whole history of each room."""
-    async with _visitor(url) as client:
+    async with visitor(url) as client:
         return [message for room in rooms for message in await _room(client, room)]
 
 
@@ -108,7 +161,7 @@ async def send_all_again(url: str, messages: list[Message]) -> list[Send]:
     Raises:
         AssertionError: an answer is not the message that was stored first.
     """
-    async with _visitor(url) as client:
+    async with visitor(url) as client:
         for start in range(0, len(messages), _CHUNK):
             chunk = messages[start : start + _CHUNK]
             for index, each in enumerate(chunk):
@@ -126,7 +179,7 @@ async def send_all_again(url: str, messages: list[Message]) -> list[Send]:
 
 
 @asynccontextmanager
-async def _visitor(url: str) -> AsyncIterator[Client]:
+async def visitor(url: str) -> AsyncIterator[Client]:
     """A client that is in no room."""
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
         yield Client(socket)
@@ -151,16 +204,19 @@ def _message(frame: dict[str, Any]) -> Message:
 
 
 async def outlive(
-    world: World, victim: Daemon, crowd: Crowd, journal: Journal, chance: Random
+    world: World,
+    faults: Iterable[Fault],
+    crowd: Crowd,
+    journal: Journal,
+    chance: Random,
 ) -> History:
     """Goes through a storm, sends everything again, and stops the world in order.
 
     What is sent again must add nothing.
     """
-    await storm(world, victim, crowd, journal, chance)
+    await storm(world, faults, crowd, journal, chance)
     history = journal.history
     history.sends += await send_all_again(world.url, history.stored)
     assert await stored(world.url) == history.stored
-    await world.proxy.stop()
-    await world.chat.stop()
+    await world.stop()
     return history

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.faults.history import check
 from tests.faults.journal import Journal
-from tests.faults.storm import KILLS, Crowd, heads, outlive
+from tests.faults.storm import TIMES, Crowd, heads, killing, outlive
 from tests.faults.world import World, seeded
 
 
@@ -15,9 +15,10 @@ async def test_who_comes_back_misses_nothing_and_gets_nothing_twice(tmp_path: Pa
         async with World.running(tmp_path) as world:
             journal = Journal()
             crowd = Crowd(world.url, journal, chance)
-            history = await outlive(world, world.proxy, crowd, journal, chance)
+            kills = [killing(world.proxy, chance)] * TIMES
+            history = await outlive(world, kills, crowd, journal, chance)
         assert check(history) == []
-        assert all(each.connections > KILLS for each in crowd.everyone)
+        assert all(each.connections > TIMES for each in crowd.everyone)
         assert world.tracebacks == ""
         last = heads(history.stored)
         for each in crowd.settled:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.history import Outcome, check
 from tests.faults.journal import Journal
-from tests.faults.storm import KILLS, Crowd, outlive
+from tests.faults.storm import TIMES, Crowd, killing, outlive
 from tests.faults.world import World, seeded
 
 
@@ -18,9 +18,10 @@ async def test_nothing_is_lost_or_doubled(tmp_path: Path, hold_seconds: int) -> 
         async with World.running(tmp_path, "--hold-seconds", str(hold_seconds)) as world:
             journal = Journal()
             crowd = Crowd(world.url, journal, chance)
-            history = await outlive(world, world.chat, crowd, journal, chance)
+            kills = [killing(world.chat, chance)] * TIMES
+            history = await outlive(world, kills, crowd, journal, chance)
         assert check(history) == []
-        assert world.chat.starts > KILLS
+        assert world.chat.starts > TIMES
         assert [each.connections for each in crowd.everyone] == [1] * len(crowd.everyone)
         assert [each.lost for each in crowd.settled] == [0] * len(crowd.settled)
         assert all(send.outcome is not Outcome.UNKNOWN for send in history.sends)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -64,8 +64,8 @@ class HeldWorld(World):
         chat_port: where the server listens.
     """
 
-    def __init__(self, folder: Path, *proxy_options: str) -> None:
-        super().__init__(folder, *proxy_options)
+    def __init__(self, folder: Path, *proxy_options: str, **more: Any) -> None:
+        super().__init__(folder, *proxy_options, **more)
         options = self.chat._options  # noqa: SLF001 - the same ones
         self.chat = Daemon(folder / "chat.log", MODULE, *options)
         self.chat_port = int(options[options.index("--port") + 1])

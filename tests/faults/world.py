@@ -1,18 +1,20 @@
-"""A chat server and a proxy, each a process of its own, to be killed and started again."""
+"""A chat server and proxies, each a process of its own, to be stopped and started again."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
 import socket
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.daemon.processes import ended, ready_line, start
+from tests.faults.link import Link
 
 SEED_VARIABLE: Final = "FAULTS_SEED"
 # Below what Linux gives to outgoing connections: while a server is away, none of those
@@ -47,6 +49,11 @@ class Daemon:
         return self._log.read_text(errors="replace") if self.starts else ""
 
     @property
+    def story(self) -> str:
+        """The end of what it wrote, for a person."""
+        return f"{self._module}:\n{self.errors[-_LAST_CHARACTERS:]}"
+
+    @property
     def pid(self) -> int:
         """The process that it is now."""
         assert self._process is not None
@@ -68,16 +75,25 @@ class Daemon:
         """Asks it to stop, and waits until it has."""
         assert await self._signal(signal.SIGTERM) == 0, self.errors
 
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal, and waits for nothing."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Waits until it has ended; returns its status, which is negative for a signal."""
+        return await self._signal(None)
+
     async def clean_up(self) -> None:
         """Ends it, if it is there."""
         if self._process is not None:
             await self._signal(signal.SIGKILL)
 
-    async def _signal(self, number: signal.Signals) -> int:
+    async def _signal(self, number: signal.Signals | None) -> int:
         assert self._process is not None
         process, self._process = self._process, None
         try:
-            if process.returncode is None:
+            if process.returncode is None and number is not None:
                 process.send_signal(number)
             status, _, _ = await ended(process)
         finally:
@@ -87,55 +103,126 @@ class Daemon:
 
 
 class World:
-    """Both daemons, on fixed ports, and their database.
+    """The daemons, on fixed ports, their database, and links that can be broken.
 
     Args:
-        folder: where the database is.
-        proxy_options: options of the proxy, beside its addresses.
+        folder: see `running`, as for the others.
 
     Attributes:
-        url: where clients connect.
+        chat: the chat server.
+        proxies: the proxies, once `running` has made them.
+        chat_address: ``host:port`` of the server, past the link.
+        doors: where the proxies listen, past the link.
+        urls: where clients connect.
     """
 
-    def __init__(self, folder: Path, *proxy_options: str) -> None:
-        chat_port, proxy_port = _free_ports(2)
-        here = ("--host", "127.0.0.1", "--port")
-        upstream = ("--upstream", f"127.0.0.1:{chat_port}")
+    def __init__(
+        self,
+        folder: Path,
+        *proxy_options: str,
+        chat_options: Sequence[str] = (),
+        proxies: int = 1,
+    ) -> None:
+        chat_port, *ports = _free_ports(1 + proxies)
         database = ("--database", str(folder / "chat.db"))
-        self.chat = Daemon(folder / "chat.log", "chat", *here, str(chat_port), *database)
-        proxying = (str(proxy_port), *upstream, *proxy_options)
-        self.proxy = Daemon(folder / "proxy.log", "proxy", *here, *proxying)
-        self.url = f"http://127.0.0.1:{proxy_port}/"
+        self.chat = Daemon(folder / "chat.log", "chat", *_at(chat_port), *database, *chat_options)
+        self.chat_address = f"127.0.0.1:{chat_port}"
+        self.doors = [f"http://127.0.0.1:{port}/" for port in ports]
+        self.urls = list(self.doors)
+        self.proxies: list[Daemon] = []
+        self._folder = folder
+        self._ports = ports
+        self._proxy_options = proxy_options
+        self._links: dict[str, Link] = {}
+
+    @property
+    def proxy(self) -> Daemon:
+        """The first proxy."""
+        return self.proxies[0]
+
+    @property
+    def url(self) -> str:
+        """Where clients of the first proxy connect."""
+        return self.urls[0]
+
+    @property
+    def server_link(self) -> Link:
+        """The link between the proxies and the server."""
+        return self._links["server"]
+
+    @property
+    def client_link(self) -> Link:
+        """The link between the clients and the first proxy."""
+        return self._links["client"]
 
     @property
     def tracebacks(self) -> str:
         """What the daemons logged, if there is a traceback in it."""
-        errors = self.chat.errors + self.proxy.errors
+        errors = "".join(each.errors for each in (self.chat, *self.proxies))
         return errors if "Traceback" in errors else ""
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, folder: Path, *proxy_options: str) -> AsyncIterator[World]:
-        """A world in which both run; at the end neither does."""
-        world = cls(folder, *proxy_options)
-        try:
-            await world.chat.start()
-            await world.proxy.start()
-            yield world
-        except BaseException as error:
-            await world.clean_up()
-            for name, daemon in (("chat", world.chat), ("proxy", world.proxy)):
-                error.add_note(f"{name}:\n{daemon.errors[-_LAST_CHARACTERS:]}")
-            raise
-        finally:
-            await world.clean_up()
+    async def running(
+        cls,
+        folder: Path,
+        *proxy_options: str,
+        chat_options: Sequence[str] = (),
+        proxies: int = 1,
+        server_link: bool = False,
+        client_link: bool = False,
+    ) -> AsyncIterator[World]:
+        """A world in which all run; at the end none does.
+
+        Args:
+            folder: where the database is.
+            proxy_options: options of the proxies, beside their addresses.
+            chat_options: options of the server, beside its address and its database.
+            proxies: how many proxies there are.
+            server_link: whether the proxies reach the server over a link.
+            client_link: whether clients reach the first proxy over a link.
+        """
+        world = cls(folder, *proxy_options, chat_options=chat_options, proxies=proxies)
+        async with AsyncExitStack() as stack:
+            try:
+                await world._start(stack, server_link=server_link, client_link=client_link)
+                yield world
+            except BaseException as error:
+                await world.clean_up()
+                error.add_note("\n".join(each.story for each in (world.chat, *world.proxies)))
+                raise
+            finally:
+                await world.clean_up()
+
+    async def _start(self, stack: AsyncExitStack, *, server_link: bool, client_link: bool) -> None:
+        upstream = self.chat_address
+        if server_link:
+            link = self._links["server"] = await stack.enter_async_context(Link.to(upstream))
+            upstream = link.address
+        options = ("--upstream", upstream, *self._proxy_options)
+        self.proxies = [
+            Daemon(self._folder / f"proxy {number}.log", "proxy", *_at(port), *options)
+            for number, port in enumerate(self._ports, start=1)
+        ]
+        if client_link:
+            near = f"127.0.0.1:{self._ports[0]}"
+            link = self._links["client"] = await stack.enter_async_context(Link.to(near))
+            self.urls[0] = f"http://{link.address}/"
+        await asyncio.gather(*(each.start() for each in (self.chat, *self.proxies)))
+
+    async def stop(self) -> None:
+        """Stops all in order: the proxies first."""
+        for each in (*self.proxies, self.chat):
+            await each.stop()
 
     async def clean_up(self) -> None:
-        """Ends both, if they are there."""
-        try:
-            await self.proxy.clean_up()
-        finally:
-            await self.chat.clean_up()
+        """Ends all, if they are there."""
+        for each in (*self.proxies, self.chat):
+            await each.clean_up()
+
+
+def _at(port: int) -> tuple[str, ...]:
+    return "--host", "127.0.0.1", "--port", str(port)
 
 
 @contextmanager

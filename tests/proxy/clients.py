@@ -15,7 +15,6 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import chat
 import proxy
-from proxy.config import split_address
 from tests.support import PATIENCE_SECONDS
 
 Frame = dict[str, Any]
@@ -170,84 +169,3 @@ class RestartableServer:
     async def stop(self) -> None:
         """Stops it, in order."""
         await self._stack.aclose()
-
-
-class Link:
-    """A TCP link to a server that can be cut or frozen, and restored; the server goes on.
-
-    Args:
-        address: ``host:port`` of the server.
-        piece_bytes: how much passes at a time.
-
-    Attributes:
-        address: ``host:port`` of its near end.
-    """
-
-    def __init__(self, address: str, piece_bytes: int) -> None:
-        self._target = split_address(address)
-        self._piece_bytes = piece_bytes
-        self._cut = False
-        self._flows = asyncio.Event()
-        self._flows.set()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.address = ""
-
-    @classmethod
-    @asynccontextmanager
-    async def to(cls, address: str, piece_bytes: int = 64 * 1024) -> AsyncIterator[Link]:
-        """A link to a chat server."""
-        link = cls(address, piece_bytes)
-        listener = await asyncio.start_server(link._accept, "127.0.0.1", 0)
-        host, port = listener.sockets[0].getsockname()
-        link.address = f"{host}:{port}"
-        try:
-            yield link
-        finally:
-            listener.close()
-            link.restore()
-            link.cut()
-            await asyncio.gather(*link._tasks)
-
-    def cut(self) -> None:
-        """Resets all connections; further ones are reset as they come."""
-        self._cut = True
-        for writer in self._writers:
-            writer.transport.abort()
-
-    def freeze(self) -> None:
-        """Lets nothing through, and tells nobody."""
-        self._flows.clear()
-
-    def restore(self) -> None:
-        """Lets all through again."""
-        self._cut = False
-        self._flows.set()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._cut:
-            writer.transport.abort()
-            return
-        try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
-        except OSError:  # nobody listens
-            writer.transport.abort()
-            return
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            self._writers.add(sink)
-            task = asyncio.create_task(self._pump(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(self._piece_bytes):
-                await self._flows.wait()
-                sink.write(data)
-                await sink.drain()
-                await asyncio.sleep(0)  # each piece arrives by itself
-        except OSError:
-            pass  # a cut
-        finally:
-            sink.close()
-            self._writers.discard(sink)

@@ -24,6 +24,7 @@ LEAST: dict[str, tuple[float, float]] = {
     "hold_bytes": (1, 0),
     "call_seconds": (0.001, 0),
     "heartbeat_seconds": (0.001, 0),
+    "upstream_heartbeat_seconds": (0.001, 0),
     "drain_seconds": (0, -0.1),
 }
 

@@ -12,8 +12,13 @@ import pytest
 import chat
 import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
-from tests.proxy.clients import Client, Link, contents, message, seqs
+from tests.faults.link import Link
+from tests.proxy.clients import Client, contents, message, seqs
 from tests.proxy.raw import RawClient
+
+DRAIN_SECONDS = 2.0
+# What docs/options.md states.
+PAST_DRAIN_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -176,3 +181,64 @@ async def test_a_client_that_does_not_read_does_not_hold_the_stop(
             assert await sender.closed() == 1001
             async with asyncio.timeout(30):
                 await stopping
+
+
+async def test_a_stop_takes_no_longer_than_it_says(
+    chat_server: chat.RunningServer, session: aiohttp.ClientSession
+) -> None:
+    """One client does not read, one waits for a room, one for its message."""
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(
+            host="127.0.0.1",
+            port=0,
+            upstream=link.address,
+            drain_seconds=DRAIN_SECONDS,
+            hold_seconds=1000,
+            mailbox_bytes=64 * 1024 * 1024,
+        )
+        async with serving(config) as (running, stack):
+            stuck = await RawClient.open(running.host, running.port)
+            sender, other = [Client(await session.ws_connect(running.url)) for _ in range(2)]
+            with closing(stuck):
+                await stuck.send(join={"room_id": "lobby"})
+                assert "joined" in await stuck.read_json()
+                for _ in range(500):
+                    await sender.say("lobby", "x" * 16_000)
+                await sender.take(500)
+                link.drop()
+                await sender.say("lobby", "held")
+                assert await sender.barrier() == []
+                await other.send(request_id="refused")
+                await other.send(join={"room_id": "another"})
+                assert "error" in await other.receive()
+                async with asyncio.timeout(DRAIN_SECONDS + PAST_DRAIN_SECONDS):
+                    stopping = asyncio.create_task(stack.aclose())
+                    assert [await each.closed() for each in (sender, other)] == [1001] * 2
+                    await stopping
+
+
+async def test_who_still_sends_reads_all_up_to_the_close(
+    chat_server: chat.RunningServer, session: aiohttp.ClientSession
+) -> None:
+    """Were the socket closed with frames unread in it, what it was sent last would be lost."""
+    config = proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address)
+    async with serving(config) as (running, stack):
+        sender = Client(await session.ws_connect(running.url))
+        # More than the buffers of the system take.
+        for _ in range(600):
+            await sender.say("lobby", "x" * 16_000)
+        await sender.take(600)
+        late = await RawClient.open(running.host, running.port)
+        with closing(late):
+            await late.send(join={"room_id": "lobby", "after_seq": 0})
+            assert "joined" in await late.read_json()
+            stopping = asyncio.create_task(stack.aclose())
+            assert await sender.closed() == 1001
+            for _ in range(100):
+                await late.send(request_id="not handled any more")
+            frames = await late.read_to_close()
+            assert seqs(frame.json() for frame in frames[:-1]) == list(range(1, len(frames)))
+            assert frames[-1].close_code == 1001
+
+            await late.read_to_end()
+        await stopping

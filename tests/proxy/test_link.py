@@ -15,11 +15,11 @@ from gen.chat import (
     ChatServiceStub,
     ChatStream,
 )
+from tests.faults.link import Link
 from tests.proxy.clients import (
     Client,
     Frame,
     Http,
-    Link,
     connect,
     contents,
     joined,
@@ -156,10 +156,12 @@ async def test_what_a_given_up_replay_did_not_come_to_is_answered_all_the_same(
 
 async def test_a_link_that_falls_silent_is_given_up(chat_server: chat.RunningServer) -> None:
     async with Link.to(chat_server.address) as link:
-        config = proxy.Config(upstream=link.address, heartbeat_seconds=0.5, hold_seconds=0.5)
+        config = proxy.Config(
+            upstream=link.address, upstream_heartbeat_seconds=0.5, hold_seconds=0.5
+        )
         async with serve_http(config) as http:
             client = await joined(http, "lobby")
-            link.freeze()
+            link.drop()
             await client.send(chat_message=message("lobby", id="held"), request_id="held")
             answer = await client.receive()
             assert answer["request_id"] == "held"

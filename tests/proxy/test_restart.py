@@ -23,9 +23,9 @@ from gen.chat import (
     ListUsersRequest,
 )
 from proxy.config import split_address
+from tests.faults.link import Link
 from tests.proxy.clients import (
     Http,
-    Link,
     RestartableServer,
     connect,
     contents,

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 import chat
 import proxy
 from gen.chat import ChatServiceStub
-from tests.proxy.clients import Link, joined, seqs, serve_http
+from tests.faults.link import Link
+from tests.proxy.clients import joined, seqs, serve_http
 from tests.support import ChatCall
 from tests.support import message as post
 
@@ -40,7 +41,7 @@ async def test_it_is_cut_off_and_its_clients_notice_nothing(
     async with serve_http(proxy.Config(upstream=link.address)) as http:
         readers = [await joined(http, "lobby") for _ in range(3)]
         reading = [asyncio.create_task(each.take_until_content("end")) for each in readers]
-        link.freeze()
+        link.drop()
         with capture_logs() as logs:
             async with ChatCall(stub) as sender:
                 for _ in range(AT_MOST):

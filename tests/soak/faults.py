@@ -8,6 +8,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from tests.faults.clients import Participant
+from tests.faults.link import Link, Way
 from tests.faults.world import World
 
 
@@ -63,8 +64,55 @@ async def _drop_clients(scene: Scene) -> None:
         client.drop()
 
 
+def _link(scene: Scene) -> Link:
+    return scene.chance.choice((scene.world.server_link, scene.world.client_link))
+
+
+async def _for_a_while(scene: Scene, link: Link) -> None:
+    # From too short to be noticed to much longer than a heartbeat.
+    await asyncio.sleep(scene.chance.choice((0.1, 1, 6)))
+    link.restore()
+
+
+async def _silence(scene: Scene) -> None:
+    link = _link(scene)
+    link.drop()
+    await _for_a_while(scene, link)
+
+
+async def _silence_one_way(scene: Scene) -> None:
+    link = _link(scene)
+    link.halve(scene.chance.choice(list(Way)))
+    await _for_a_while(scene, link)
+
+
+async def _lose_what_is_under_way(scene: Scene) -> None:
+    link = _link(scene)
+    link.sever()
+    await _for_a_while(scene, link)
+
+
+async def _reset_connections(scene: Scene) -> None:
+    link = _link(scene)
+    link.cut()
+    await _for_a_while(scene, link)
+
+
+async def _slow_link(scene: Scene) -> None:
+    link = _link(scene)
+    link.delay(scene.chance.uniform(0.01, 0.3))
+    await _for_a_while(scene, link)
+
+
 # To processes that live as long as the run, so that what they keep can be seen.
-GENTLE: Final = (Fault("clients dropped", _drop_clients),)
+GENTLE: Final = (
+    Fault("clients dropped", _drop_clients),
+    Fault("link silent", _silence),
+    Fault("link silent in one direction", _silence_one_way),
+    Fault("link lost what was under way", _lose_what_is_under_way),
+    Fault("link reset", _reset_connections),
+    Fault("link slow", _slow_link),
+)
 ROUGH: Final = (
     *GENTLE,
     Fault("server killed", _kill_the_server),

@@ -21,19 +21,21 @@ import psutil
 
 from tests.faults.history import Message, check
 from tests.faults.journal import Journal
-from tests.faults.storm import Crowd, heads, send_all_again, stored
+from tests.faults.storm import Crowd, send_all_again, stored, working
 from tests.faults.world import World
 from tests.soak.faults import GENTLE, ROUGH, Fault, Scene
 from tests.soak.guests import Guests
 from tests.soak.tally import Sample, Tally
 
-_TALKERS_AT_A_TIME: Final = (1, 2, 8, 20)
 # How long someone who talks thinks before each message, in seconds.
 _PAUSE_SECONDS: Final = 0.02
 _SECONDS_BETWEEN_FAULTS: Final = (1.0, 6.0)
 # How many messages of a chapter are sent once more under the same id.
 _REPEATED: Final = 300
 _SAMPLED_SECONDS: Final = 2.0
+# A link that is dead is noticed soon, so that there is time for many of them.
+_PROXY_OPTIONS: Final = ("--heartbeat-seconds", "3", "--upstream-heartbeat-seconds", "2")
+_CHAT_OPTIONS: Final = ("--heartbeat-seconds", "3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ class _Stage:
         number = self.tally.chapters + 1
         rooms = [f"{name} {number}" for name in ("attic", "kitchen", "lobby")]
         journal = Journal()
-        crowd = Crowd(self.world.url, journal, self.chance, rooms)
+        crowd = Crowd(
+            self.world.url, journal, self.chance, rooms=rooms, pause_seconds=_PAUSE_SECONDS
+        )
         guests = Guests(self.world.url, rooms, journal, self.chance)
         await self._live(crowd, guests, journal)
         history = journal.history
@@ -101,26 +105,16 @@ class _Stage:
         self.digests |= {room: digest(history.stored, room) for room in rooms}
 
     async def _live(self, crowd: Crowd, guests: Guests, journal: Journal) -> None:
-        stop = asyncio.Event()
-        chance = self.chance
-        async with asyncio.TaskGroup() as group:
-            for each in crowd.everyone:
-                group.create_task(each.run())
-            await journal.until(lambda: all(each.follows for each in crowd.everyone))
-            work = [
-                group.create_task(each.talk(chance, stop, most, _PAUSE_SECONDS))
-                for each, most in zip(crowd.talkers, _TALKERS_AT_A_TIME, strict=True)
-            ]
-            work += [group.create_task(each.roam(chance, stop)) for each in crowd.roamers]
-            work += [group.create_task(guests.come_and_go(stop)) for _ in range(2)]
-            work.append(group.create_task(guests.sleep_in(stop)))
+        async with (
+            working(self.world.url, crowd, journal, self.chance) as stop,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(2):
+                group.create_task(guests.come_and_go(stop))
+            group.create_task(guests.sleep_in(stop))
             await self._break_things(crowd)
             stop.set()
-            await asyncio.gather(*work)
-            journal.history.stored = await stored(self.world.url, guests.rooms)
-            for each in crowd.everyone:
-                await each.reached(heads(journal.history.stored))
-                each.finish()
+            journal.ring()
 
     async def _break_things(self, crowd: Crowd) -> None:
         loop = asyncio.get_running_loop()
@@ -181,7 +175,9 @@ async def _stage(
 ) -> Tally:
     folder = plan.folder / tally.name
     folder.mkdir()
-    async with World.running(folder) as world:
+    async with World.running(
+        folder, *_PROXY_OPTIONS, chat_options=_CHAT_OPTIONS, server_link=True, client_link=True
+    ) as world:
         await _Stage(plan, world, faults, tally, chance).play(progress)
         await world.proxy.stop()
         await world.chat.stop()

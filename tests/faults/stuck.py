@@ -1,0 +1,38 @@
+"""Clients that do not read, and hold up a stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from typing import Final
+from urllib.parse import urlsplit
+
+from proxy.config import split_address
+from tests.faults.storm import visitor
+from tests.proxy.raw import RawClient
+
+UNREAD_BYTES: Final = 64 * 1024 * 1024
+"""What a client must be allowed to leave unread, not to be cut off."""
+
+# More than the buffers of the system take, and less than that.
+_MESSAGES: Final = 600
+
+
+async def fill(url: str) -> None:
+    """Sends a lot to the lobby, and reads it."""
+    async with visitor(url) as sender:
+        for _ in range(_MESSAGES):
+            await sender.say("lobby", "x" * 16_000)
+        await sender.take(_MESSAGES)
+
+
+@asynccontextmanager
+async def stuck_reader(url: str) -> AsyncIterator[None]:
+    """A WebSocket client for which a lot waits, and which does not read."""
+    host, port = split_address(urlsplit(url).netloc)
+    stuck = await RawClient.open(host, port)
+    with closing(stuck):
+        await stuck.send(join={"room_id": "lobby"})
+        assert "joined" in await stuck.read_json()
+        await fill(url)
+        yield

@@ -1,0 +1,40 @@
+"""A stop that a client holds up is ended at once by a second SIGTERM; the pair: `test_pair`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import codec
+from gen.chat import ChatStream, Join
+from proxy.config import split_address
+from tests.chat.http2 import Http2Client, prefixed
+from tests.daemon.processes import not_listening
+from tests.faults.stuck import UNREAD_BYTES, fill, stuck_reader
+from tests.faults.world import World
+
+_PATIENT = ("--drain-seconds", "1000", "--mailbox-bytes", str(UNREAD_BYTES))
+_AT_ONCE = 128 + signal.SIGTERM
+
+
+async def test_the_proxy_ends_at_once(tmp_path: Path) -> None:
+    async with World.running(tmp_path, *_PATIENT) as world, stuck_reader(world.url):
+        world.proxy.send(signal.SIGTERM)
+        await not_listening(urlsplit(world.url).port or 0)
+        world.proxy.send(signal.SIGTERM)
+        assert await world.proxy.ended() == _AT_ONCE
+
+
+async def test_the_server_ends_at_once(tmp_path: Path) -> None:
+    async with World.running(tmp_path, chat_options=_PATIENT) as world:
+        host, port = split_address(world.chat_address)
+        async with Http2Client.connect(host, port) as stuck:
+            stuck.accept_everything()
+            joining = prefixed(codec.encode(ChatStream(join=Join("lobby"))))
+            await stuck.data(stuck.request("/chat.ChatService/Chat", joining))
+            await fill(world.url)
+            world.chat.send(signal.SIGTERM)
+            await not_listening(port)
+            world.chat.send(signal.SIGTERM)
+            assert await world.chat.ended() == _AT_ONCE
