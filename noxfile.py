@@ -72,6 +72,19 @@ def gen(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Let libFuzzer look for inputs that break something; with ``-- --seconds N``, for longer."""
+    try:
+        install(session, "fuzz")
+    except nox.command.CommandFailed:
+        session.error(
+            "atheris could not be installed: it has wheels for some platforms only, "
+            "see https://pypi.org/project/atheris/#files"
+        )
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the project beside its peers; with ``-- --quick``, in under two minutes."""
     install(session, "bench")

@@ -10,7 +10,14 @@ from chat.config import Config, ConnectionLimits, Trust
 from chat.rules import Limits
 from chat.server import serve
 from chat.storage.base import StoreUnusable
-from daemon.cli import StartError, cannot_listen, ready, run_command, run_service
+from daemon.cli import (
+    StartError,
+    cannot_listen,
+    checking_options,
+    ready,
+    run_command,
+    run_service,
+)
 from daemon.lifecycle import stop_event
 from daemon.options import Options
 from daemon.tls import TlsFiles, UnusableCertificate
@@ -38,6 +45,7 @@ _options = Options("CHAT")
 @_options.seconds(
     "heartbeat-seconds", _connections.heartbeat_seconds, "How often silent clients are pinged."
 )
+@_options.seconds("idle-seconds", _connections.idle_seconds, "For a connection without a call.")
 @_options.count("mailbox-bytes", _default.mailbox_bytes, "What may wait for a client.")
 @_options.count("relay-mailbox-bytes", _default.relay_mailbox_bytes, "The same for a proxy.")
 @_options.count("replay-messages", _default.replay_messages, "What `join` replays at most.")
@@ -70,26 +78,29 @@ def command(
     tls_client_ca: str,
     proxy_names: str,
     heartbeat_seconds: float,
+    idle_seconds: float,
     **settings: object,
 ) -> None:
     """Builds the settings and serves."""
-    config = Config(
-        limits=Limits(content_bytes, id_length, rooms_per_stream),
-        connection_limits=ConnectionLimits(
-            connections,
-            streams_per_connection,
-            handshake_seconds,
-            stall_seconds,
-            heartbeat_seconds,
-        ),
-        trust=Trust(
-            token_keys,
-            TokenRules(token_issuer, token_audience, token_leeway_seconds),
-            frozenset(filter(None, map(str.strip, proxy_names.split(",")))),
-            TlsFiles(tls_certificate, tls_key, tls_client_ca),
-        ),
-        **settings,  # type: ignore[arg-type]  # click checked them
-    )
+    with checking_options():
+        config = Config(
+            limits=Limits(content_bytes, id_length, rooms_per_stream),
+            connection_limits=ConnectionLimits(
+                connections,
+                streams_per_connection,
+                handshake_seconds,
+                stall_seconds,
+                heartbeat_seconds,
+                idle_seconds,
+            ),
+            trust=Trust(
+                token_keys,
+                TokenRules(token_issuer, token_audience, token_leeway_seconds),
+                frozenset(filter(None, map(str.strip, proxy_names.split(",")))),
+                TlsFiles(tls_certificate, tls_key, tls_client_ca),
+            ),
+            **settings,  # type: ignore[arg-type]  # click checked them
+        )
     run_service(lambda: _serve(config), log_level)
 
 

@@ -7,6 +7,7 @@ from math import isfinite
 
 from chat.access.tokens import TokenRules
 from chat.rules import Limits
+from daemon.hosts import can_be_host
 from daemon.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
@@ -24,6 +25,7 @@ class ConnectionLimits:
         stall_seconds: how long a client's socket may be full without taking anything.
         heartbeat_seconds: after how long a silent client is pinged; one that does not
             answer within half of it is dropped.
+        idle_seconds: how long a connection may be without a call.
     """
 
     connections: int = 1000
@@ -31,6 +33,7 @@ class ConnectionLimits:
     handshake_seconds: float = 10.0
     stall_seconds: float = 60.0
     heartbeat_seconds: float = 30.0
+    idle_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         """Checks each limit.
@@ -48,6 +51,7 @@ class ConnectionLimits:
             ("handshake-seconds", self.handshake_seconds),
             ("stall-seconds", self.stall_seconds),
             ("heartbeat-seconds", self.heartbeat_seconds),
+            ("idle-seconds", self.idle_seconds),
         ):
             if not (isfinite(seconds) and seconds > 0):
                 raise ValueError(f"{name} must be a finite number, more than 0")
@@ -126,10 +130,14 @@ class Config:
         """
         if not self.host:
             raise ValueError("host must not be empty")
+        if not can_be_host(self.host):
+            raise ValueError(f"host must be an address or a name, not {self.host!r}")
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be from 0 to 65535")
         if not self.database:
             raise ValueError("database must not be empty")
+        if "\0" in self.database:
+            raise ValueError("database must not contain NUL")
         for name in ("mailbox_bytes", "relay_mailbox_bytes", "write_queue_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1")

@@ -1,19 +1,19 @@
 """A connection of grpclib's that ends in time, whatever its client does or leaves undone.
 
 `chat.http2` bounds what the client sends. Here are bounded how long it may take
-to begin, how long it may read nothing and say nothing, and how many connections
-there are.
+to begin, how long it may read nothing, say nothing and ask nothing, and how many
+connections there are.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 import structlog
 from grpclib.config import Configuration
-from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol
+from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol, Stream
 from h2.config import H2Configuration
 from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
@@ -116,6 +116,55 @@ class _Stall:
             self._transport.abort()
 
 
+class _Calls(EventsProcessor):
+    """The calls of a connection, and how long there has been none.
+
+    Args:
+        handler: begins and cancels calls.
+        connection: the connection.
+        idle_seconds: after how long without a call it is idle.
+        on_idle: is called when it is.
+    """
+
+    def __init__(
+        self,
+        handler: AbstractHandler,
+        connection: Connection,
+        idle_seconds: float,
+        on_idle: Callable[[], None],
+    ) -> None:
+        super().__init__(handler, connection)
+        self._loop = asyncio.get_running_loop()
+        self._idle_seconds = idle_seconds
+        self._on_idle = on_idle
+        self._idle_since = self._loop.time()
+        self._timer = self._loop.call_later(idle_seconds, self._check)
+
+    def register(self, stream: Stream) -> Callable[[], None]:
+        """See grpclib."""
+        release = super().register(stream)
+
+        def release_stream() -> None:
+            self._idle_since = self._loop.time()
+            release()
+
+        return release_stream
+
+    def close(self, reason: str = "Connection closed") -> None:
+        """See grpclib."""
+        self._timer.cancel()
+        super().close(reason)
+
+    def _check(self) -> None:
+        # There is one timer for a connection, and none for each of its calls.
+        since = self._loop.time() if self.streams else self._idle_since
+        left = since + self._idle_seconds - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check)
+        else:
+            self._on_idle()
+
+
 class Connections:
     """The connections that are open, and room for the next one.
 
@@ -183,7 +232,9 @@ class GuardedConnection(H2Protocol):
         self._stall = _Stall(self._transport, self._limits.stall_seconds)
         wire = cast(asyncio.Transport, _Wire(self._transport, _LAST_WORDS_SECONDS))
         self.connection = Connection(self._h2, wire, config=self.config)
-        self.processor = EventsProcessor(self.handler, self.connection)
+        self.processor = _Calls(
+            self.handler, self.connection, self._limits.idle_seconds, self._end_idle
+        )
         loop = asyncio.get_running_loop()
         self._handshake = loop.call_later(self._limits.handshake_seconds, self.abort)
         self._pulse = Pulse(
@@ -263,12 +314,19 @@ class GuardedConnection(H2Protocol):
         """Ends the connection without a word."""
         self._transport.abort()
 
-    async def go_away(self) -> None:
-        """Says GOAWAY and closes; a client that does not read that is cut off."""
+    def _end_idle(self) -> None:
+        self._say_goodbye()
+        self.processor.close("no call for a while")
+
+    def _say_goodbye(self) -> None:
         h2 = self._h2
         if not self.connection.is_closing() and h2.state_machine.state != ConnectionState.CLOSED:
             h2.close_connection()
             self.connection.flush()
+
+    async def go_away(self) -> None:
+        """Says GOAWAY and closes; a client that does not read that is cut off."""
+        self._say_goodbye()
         # At once: who is told in time does not send any more.
         self._transport.close()
         self.processor.close("the server is shutting down")

@@ -3,6 +3,7 @@
 - Frames that cost the server work and the client nothing come out of an
   allowance. Who overdraws it is told ENHANCE_YOUR_CALM (RFC 9113, section 10.5).
 - A header block is bounded as it arrives, and so is a frame.
+- A stream too many is refused alone (RFC 9113, sections 5.1.2 and 8.7).
 - Frames of unknown types are ignored (RFC 9113, section 5.5).
 """
 
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
 from h2.settings import SettingCodes
@@ -21,10 +23,12 @@ from hyperframe.frame import (
     DataFrame,
     ExtensionFrame,
     Frame,
+    HeadersFrame,
     PingFrame,
     PriorityFrame,
     RstStreamFrame,
     SettingsFrame,
+    WindowUpdateFrame,
 )
 
 HEADER_BYTES: Final = 16 * 1024
@@ -37,6 +41,9 @@ ALLOWANCE_PER_SECOND: Final = 1000
 """How fast it grows again."""
 
 _RESET_COST: Final = 5  # a call was begun for it, and has to be cleared away
+_WINDOWS_FOR_DATA: Final = 2  # who reads a frame opens two windows: the stream's, the connection's
+# Nobody has to send less than the prefix of a message in a frame, but at the end of one.
+_LEAST_DATA: Final = 5
 _SETTINGS_BYTES: Final = 60  # of one frame, at the cost of a frame more
 _HEADER_TABLE_BYTES: Final = 4096
 
@@ -57,12 +64,28 @@ class GuardedH2(H2Connection):
 
     def __init__(self, config: H2Configuration, streams: int) -> None:
         super().__init__(config)
-        # What h2 announces and enforces from the first frame on.
-        self.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = streams
-        self.local_settings.acknowledge()
+        self._most_streams = streams
+        self._limit_streams(streams)
         self.greeted = False
         self._allowance = float(ALLOWANCE)
         self._counted_at = monotonic()
+        self._due_windows = 0
+
+    def _limit_streams(self, number: int) -> None:
+        self.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = number
+        self.local_settings.acknowledge()
+
+    def initiate_connection(self) -> None:
+        """See h2; it would end the connection for a stream more than it has announced."""
+        super().initiate_connection()
+        self._limit_streams(self._most_streams + 1)
+
+    def send_data(
+        self, stream_id: int, data: Any, end_stream: bool = False, pad_length: Any = None
+    ) -> None:
+        """See h2; who gets data may open windows for it."""
+        super().send_data(stream_id, data, end_stream, pad_length)
+        self._due_windows += _WINDOWS_FOR_DATA
 
     def receive_data(self, data: Any) -> list[Event]:
         """See h2; it keeps frames and header blocks of any size until they are whole."""
@@ -84,13 +107,31 @@ class GuardedH2(H2Connection):
             if not isinstance(frame, SettingsFrame):
                 raise ProtocolError("the first frame must be SETTINGS")
             self.greeted = True
-        if cost := _cost(frame):
+        if isinstance(frame, WindowUpdateFrame) and self._due_windows:
+            self._due_windows -= 1
+        elif cost := _cost(frame):
             self._spend(cost)
         if isinstance(frame, ExtensionFrame | AltSvcFrame):
             return []
         if isinstance(frame, SettingsFrame):
             _bound_header_table(frame)
+        if isinstance(frame, HeadersFrame) and self._is_too_many(frame.stream_id):
+            return self._refuse(frame)
         return super()._receive_frame(frame)
+
+    def _is_too_many(self, stream: int) -> bool:
+        is_new = stream > self.highest_inbound_stream_id
+        return is_new and self.open_inbound_streams >= self._most_streams
+
+    def _refuse(self, frame: HeadersFrame) -> list[Event]:
+        """Resets the stream of a request, and tells nobody of it.
+
+        Its header block is read all the same: later ones may refer to it.
+        """
+        self._spend(_RESET_COST)
+        super()._receive_frame(frame)
+        self.reset_stream(frame.stream_id, ErrorCodes.REFUSED_STREAM)
+        return []
 
     def _spend(self, cost: int) -> None:
         if self._allowance < cost:
@@ -102,14 +143,23 @@ class GuardedH2(H2Connection):
         self._allowance -= cost
 
 
+_CARRY_NOTHING: Final = (
+    PingFrame,
+    PriorityFrame,
+    WindowUpdateFrame,
+    ExtensionFrame,
+    AltSvcFrame,
+)
+
+
 def _cost(frame: Frame) -> int:
     if isinstance(frame, DataFrame):
-        return int(not frame.data and "END_STREAM" not in frame.flags)
+        return int(len(frame.data) < _LEAST_DATA and "END_STREAM" not in frame.flags)
     if isinstance(frame, RstStreamFrame):
         return _RESET_COST
     if isinstance(frame, SettingsFrame):
         return 1 + frame.body_len // _SETTINGS_BYTES
-    return int(isinstance(frame, PingFrame | PriorityFrame | ExtensionFrame | AltSvcFrame))
+    return int(isinstance(frame, _CARRY_NOTHING))
 
 
 def _bound_header_table(frame: SettingsFrame) -> None:

@@ -6,6 +6,7 @@ import betterproto
 from grpclib.encoding.base import CodecBase
 
 from . import messages
+from .errors import DecodeError
 
 
 class _GoogleMessage(Protocol):
@@ -44,8 +45,14 @@ class GrpcCodec(CodecBase):
         """Returns the message that `data` is the encoding of.
 
         Raises:
-            DecodeError: It is none of a betterproto `message_type`.
+            DecodeError: It is none of a `message_type`.
         """
         if issubclass(message_type, betterproto.Message):
             return messages.decode(message_type, data)
-        return cast("type[_GoogleMessage]", message_type).FromString(data)
+        # Here, because what runs without such messages does not need that library.
+        from google.protobuf.message import DecodeError as GoogleDecodeError
+
+        try:
+            return cast("type[_GoogleMessage]", message_type).FromString(data)
+        except GoogleDecodeError:
+            raise DecodeError("", "malformed") from None

@@ -182,8 +182,9 @@ def _bounded(item: Any, low: int, high: int) -> int:
 def _whole(item: Any) -> int:
     """Reads a whole number that JSON wrote as a string or with a fraction or an exponent."""
     if type(item) is str and _NUMBER.fullmatch(item):
-        if len(item) <= _LONGEST_INTEGER and item.lstrip("-").isdigit():
-            return int(item)
+        digits = item.lstrip("-").lstrip("0") or "0"
+        if len(digits) <= _LONGEST_INTEGER and digits.isdigit():
+            return -int(digits) if item[0] == "-" else int(digits)
         item = float(item)
     if type(item) is not float:
         raise expected("an integer")

@@ -8,7 +8,8 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import click
@@ -40,6 +41,19 @@ def run_command(command: click.Command, name: str) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def checking_options() -> Iterator[None]:
+    """Turns what settings say of themselves into what a wrong option ends with.
+
+    Raises:
+        click.UsageError: a ValueError was raised; it has its text.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def run_service(main: Callable[[], Awaitable[None]], log_level: str) -> None:
@@ -89,5 +103,7 @@ def ready(line: str) -> None:
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
     one_line = " ".join(message.split())
-    click.echo(f"{name}: {one_line}", err=True)
+    # What is wrong may hold what a terminal obeys.
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in one_line)
+    click.echo(f"{name}: {shown}", err=True)
     sys.exit(status)

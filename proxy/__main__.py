@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from daemon.cli import StartError, cannot_listen, ready, run_command, run_service
+from daemon.cli import (
+    StartError,
+    cannot_listen,
+    checking_options,
+    ready,
+    run_command,
+    run_service,
+)
 from daemon.lifecycle import stop_event
 from daemon.options import Options
 from daemon.tls import TlsFiles, UnusableCertificate
@@ -50,12 +57,13 @@ def command(
     **settings: object,
 ) -> None:
     """Builds the settings and serves."""
-    upstream_files = TlsFiles(upstream_certificate, upstream_key, upstream_ca)
-    config = Config(
-        upstream_tls=upstream_files if upstream_tls or upstream_files else None,
-        tls=TlsFiles(tls_certificate, tls_key),
-        **settings,  # type: ignore[arg-type]  # click checked them
-    )
+    with checking_options():
+        upstream_files = TlsFiles(upstream_certificate, upstream_key, upstream_ca)
+        config = Config(
+            upstream_tls=upstream_files if upstream_tls or upstream_files else None,
+            tls=TlsFiles(tls_certificate, tls_key),
+            **settings,  # type: ignore[arg-type]  # click checked them
+        )
     run_service(lambda: _serve(config), log_level)
 
 

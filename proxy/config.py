@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 
+from daemon.hosts import can_be_host
 from daemon.tls import TlsFiles
 
 _ADDRESS: Final = re.compile(
@@ -14,6 +15,8 @@ _ADDRESS: Final = re.compile(
 )
 
 LARGEST_FRAME: Final = 1024 * 1024
+# The header that tells the server of a deadline has at most 8 digits.
+LONGEST_CALL: Final = 99_999_999
 
 # Times that are never zero.
 _INTERVALS: Final = ("call_seconds", "heartbeat_seconds", "upstream_heartbeat_seconds")
@@ -38,7 +41,7 @@ class Config:
         replay_messages: how many missed messages `join` replays at most.
         hold_seconds: how long requests are held while the server is away.
         hold_bytes: how much of them is held.
-        call_seconds: the deadline of a unary call.
+        call_seconds: the deadline of a unary call, at most 99,999,999.
         heartbeat_seconds: after how long a silent client is pinged; one that does
             not answer within half of it is given up.
         upstream_heartbeat_seconds: how often the server is asked for a sign of life;
@@ -72,6 +75,8 @@ class Config:
         """
         if not self.host:
             raise ValueError("host must not be empty")
+        if not can_be_host(self.host):
+            raise ValueError(f"host must be an address or a name, not {self.host!r}")
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be from 0 to 65535")
         split_address(self.upstream)
@@ -96,6 +101,8 @@ class Config:
         for name in _INTERVALS:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.replace('_', '-')} must be more than 0")
+        if self.call_seconds > LONGEST_CALL:
+            raise ValueError(f"call-seconds must be at most {LONGEST_CALL}")
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -105,6 +112,7 @@ def split_address(address: str) -> tuple[str, int]:
         ValueError: it is not such an address.
     """
     found = _ADDRESS.fullmatch(address)
-    if found is None or not 0 < int(found["port"]) <= 65535:
+    host = found and (found["ipv6"] or found["host"])
+    if not found or not host or not can_be_host(host) or not 0 < int(found["port"]) <= 65535:
         raise ValueError(f"upstream must be HOST:PORT, such as 127.0.0.1:50051, not {address!r}")
-    return found["ipv6"] or found["host"], int(found["port"])
+    return host, int(found["port"])

@@ -84,6 +84,10 @@ class Outstanding(Generic[Client]):
         """
         return next(iter(self._refs_by_place.get((client, room_id), ())), None)
 
+    def find(self, ref: int) -> Unconfirmed[Client] | None:
+        """Returns the send of a reference, if it is not confirmed."""
+        return self._by_ref.get(ref)
+
     def settle(self, message: ChatMessage) -> Unconfirmed[Client] | None:
         """Confirms the oldest send of a message that arrived.
 

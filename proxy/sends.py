@@ -91,6 +91,10 @@ class Sends:
         self._confirmed.clear()
         self._note_added()
 
+    def find(self, ref: int) -> Unconfirmed[Client] | None:
+        """Returns the send of a reference, if it is not settled."""
+        return self._outstanding.find(ref)
+
     def settle(self, message: ChatMessage) -> Unconfirmed[Client] | None:
         """Confirms the oldest send of a message that arrived, if there is one."""
         send = self._outstanding.settle(message)

@@ -246,30 +246,50 @@ class Switchboard:
     def _stored(self, stored: Stored, delivery: Delivery) -> None:
         """Completes own messages, which did not have to come back whole."""
         found = codec.fields_of(stored)
+        if len(found["refs"]) != len(found["seqs"]):
+            raise GapError("a confirmation has another number of commands than of positions")
         for ref, seq in zip(found["refs"], found["seqs"], strict=True):
-            send = self.sends.settle_ref(ref)
+            send = self.sends.find(ref)
             if send is None:
                 raise GapError(f"the message of command {ref} is not known")
             fields = codec.fields_of(send.message)
+            room = self._next_in(fields["room_id"], seq)
+            self.sends.settle_ref(ref)
             fields["seq"] = seq
             fields["sent_at"] = found["sent_at"]
-            self._deliver(send.message, send, delivery)
+            self._deliver(room, send.message, send, delivery)
 
     def _arrived(self, message: ChatMessage, delivery: Delivery) -> None:
-        self._deliver(message, self.sends.settle(message), delivery)
+        fields = codec.fields_of(message)
+        room = self._next_in(fields["room_id"], fields["seq"])
+        self._deliver(room, message, self.sends.settle(message), delivery)
+
+    def _next_in(self, room_id: str, seq: int) -> Room[Client] | None:
+        """Returns the room whose next message this is; `None` if nobody is to get it.
+
+        It comes before the send is settled: past a gap nothing counts as answered.
+
+        Raises:
+            GapError: there is one missing before it.
+        """
+        room = self._rooms.get(room_id)
+        if room is None or not room.live or seq <= room.last_seq:
+            return None
+        if seq != room.last_seq + 1:
+            raise GapError(f"room {room_id!r}: {seq} came after {room.last_seq}")
+        return room
 
     def _deliver(
-        self, message: ChatMessage, send: Unconfirmed[Client] | None, delivery: Delivery
+        self,
+        room: Room[Client] | None,
+        message: ChatMessage,
+        send: Unconfirmed[Client] | None,
+        delivery: Delivery,
     ) -> None:
-        fields = codec.fields_of(message)
-        seq = fields["seq"]
-        room = self._rooms.get(fields["room_id"])
-        if room is None or not room.live or seq <= room.last_seq:
+        if room is None:
             self._answer(send, message)
             return
-        if seq != room.last_seq + 1:
-            raise GapError(f"room {room.room_id!r}: {seq} came after {room.last_seq}")
-        room.last_seq = seq
+        room.last_seq += 1
         answered = delivery.add(room, message, send)
         if not answered:
             self._answer(send, message)

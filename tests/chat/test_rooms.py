@@ -105,6 +105,7 @@ class RoomMachine(RuleBasedStateMachine):
         self.stored = 0
         self.announced = 0
         self.members: list[Member] = []
+        self.pinned = 0
 
     entering: Bundle[Member] = Bundle("entering")
     inside: Bundle[Member] = Bundle("inside")
@@ -127,7 +128,12 @@ class RoomMachine(RuleBasedStateMachine):
     def newcomer(self) -> Member:
         pin = ExitStack()
         room = pin.enter_context(self.rooms.pinned(ROOM))
+        self.pinned += 1
         return Member(pin, room, sees=self.announced if room.head is None else None)
+
+    def unpin(self, member: Member) -> None:
+        member.pin.close()
+        self.pinned -= 1
 
     @rule(target=inside, member=consumes(entering), data=st.data())
     def enter(self, member: Member, data: st.DataObject) -> Member:
@@ -136,18 +142,22 @@ class RoomMachine(RuleBasedStateMachine):
         assert member.room.head is not None
         member.seen = list(range(1, member.room.head + 1))
         member.room.members[member] = None
-        member.pin.close()
+        self.unpin(member)
         self.members.append(member)
         return member
 
     @rule(member=consumes(entering))
     def give_up(self, member: Member) -> None:
-        member.pin.close()
+        self.unpin(member)
 
     @rule(member=consumes(inside))
     def leave(self, member: Member) -> None:
         self.rooms.leave(ROOM, member)
         self.members.remove(member)
+
+    @invariant()
+    def a_room_is_there_while_somebody_needs_it(self) -> None:
+        assert len(self.rooms) == bool(self.members or self.pinned)
 
     @invariant()
     def nothing_is_missing_or_repeated(self) -> None:

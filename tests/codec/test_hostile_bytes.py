@@ -1,22 +1,18 @@
 """Bytes that nobody should have sent: read as google's library reads them, or refused."""
 
-import math
 import sys
 import tracemalloc
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import DecodeError as GoogleDecodeError
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
 from gen.chat import ChatMessage, GetUserResponse, RelayResponse
+from tests.codec.oracle import compare
 
-STRICTER = ("field number 0", "a timestamp is out of range", "a duration is out of range")
 GARBAGE = st.binary(max_size=64) | st.lists(
     st.sampled_from([b"\x0a", b"\x12", b"\x1a", b"\x08", b"\x0b", b"\x0c", b"\x01", b"\xff", b"\0"])
     | st.integers(0, 200).map(lambda n: bytes((n,))),
@@ -71,60 +67,6 @@ def mutate(raw: bytearray, data: st.DataObject) -> None:
             raw += raw[at:]
         case _ if at < len(raw):
             raw[at] = data.draw(st.integers(0, 255))
-
-
-def compare(schema: Any, name: str, data: bytes) -> None:
-    """Checks that the codec reads what google's library reads, and refuses what it refuses.
-
-    Stricter on purpose: field number 0, which google's library lets through inside of unknown
-    groups and in messages without fields, and times that Python's types cannot hold.
-    """
-    try:
-        theirs = schema.google(name).FromString(data)
-    except GoogleDecodeError:
-        with pytest.raises(codec.DecodeError):
-            codec.decode(schema.ours(name), data)
-        return
-    try:
-        ours = codec.decode(schema.ours(name), data)
-    except codec.DecodeError as error:
-        if error.reason in STRICTER:
-            return
-        raise
-    again = type(theirs).FromString(codec.encode(ours))
-    forget(theirs)
-    forget(again)
-    assert again.SerializeToString(deterministic=True) == theirs.SerializeToString(
-        deterministic=True
-    )
-
-
-def forget(message: Any) -> None:
-    """Takes away what Python's types cannot hold, of no meaning to anyone.
-
-    Those are a time's fraction of a microsecond and its unknown fields, and which NaN a NaN is.
-    """
-    if message.DESCRIPTOR.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
-        message.DiscardUnknownFields()
-        message.nanos = int(message.nanos / 1000) * 1000
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            forget_items(value, field.message_type.fields_by_name["value"], list(value))
-        elif field.is_repeated:
-            forget_items(value, field, range(len(value)))
-        elif field.message_type is not None:
-            forget(value)
-        elif isinstance(value, float) and math.isnan(value):
-            setattr(message, field.name, math.nan)
-
-
-def forget_items(values: Any, field: FieldDescriptor, keys: Iterable[Any]) -> None:
-    for key in keys:
-        if field.message_type is not None:
-            forget(values[key])
-        elif isinstance(values[key], float) and math.isnan(values[key]):
-            values[key] = math.nan
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
-from gen.chat import ChatMessage, ClientFrame, GetChatHistoryRequest, ListUsersResponse
+from gen.chat import (
+    ChatMessage,
+    ClientFrame,
+    GetChatHistoryRequest,
+    ListUsersResponse,
+    RelayEvent,
+)
+from tests.codec.oracle import compare_json
 
 LEAVES = (
     st.none()
@@ -44,15 +51,7 @@ def test_the_codec_takes_nothing_that_google_refuses(schema: Any) -> None:
         names = [n for f in google.DESCRIPTOR.fields for n in (f.name, f.json_name)] or ["x"]
         members = st.dictionaries(st.sampled_from(names), values(names), max_size=3)
         text = json.dumps(data.draw(members))
-        try:
-            ours = codec.from_json(schema.ours(name), text)
-        except codec.DecodeError:
-            return
-        theirs = json_format.Parse(text, google())
-        again = google.FromString(codec.encode(ours))
-        assert again.SerializeToString(deterministic=True) == theirs.SerializeToString(
-            deterministic=True
-        )
+        compare_json(schema, name, text)
 
     check()
 
@@ -255,3 +254,17 @@ def test_strings_may_hold_anything_but_lone_surrogates() -> None:
     message = codec.from_json(ChatMessage, text)
     assert message.content == "\0\N{GRINNING FACE}\u2028"
     assert codec.from_json(ChatMessage, codec.to_json(message)) == message
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 30, 5000])
+@pytest.mark.parametrize("number", [0, 1, 6638723473754791136, 2**64 - 1])
+def test_zeros_in_front_of_a_number_change_nothing(zeros: int, number: int) -> None:
+    event = codec.from_json(RelayEvent, json.dumps({"ref": f"{'0' * zeros}{number}"}))
+    assert event.ref == number
+
+
+@pytest.mark.parametrize(
+    "text", ["-00000000000000000000000000001", "000000000018446744073709551616"]
+)
+def test_zeros_in_front_do_not_hide_what_is_out_of_range(text: str) -> None:
+    assert reason(RelayEvent, json.dumps({"ref": text})) == "ref: out of range"

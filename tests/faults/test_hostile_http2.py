@@ -8,18 +8,22 @@ import os
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from time import monotonic
 
 import pytest
 from grpclib import Status
+from grpclib.client import Channel, UnaryUnaryMethod
 from h2.errors import ErrorCodes
-from h2.events import StreamReset
+from h2.events import ConnectionTerminated, StreamReset
 from h2.settings import SettingCodes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+import codec
 from chat.config import ConnectionLimits
 from chat.http2 import ALLOWANCE, HEADER_BYTES
+from gen.chat import ChatMessage
 from tests.chat.http2 import Http2Client, prefixed
 from tests.chat.probe import ECHO, ECHO_MANY, UNREAD, ObservedServer
 from tests.faults.frames import (
@@ -46,6 +50,7 @@ from tests.faults.frames import (
 )
 from tests.support import eventually, message
 
+REFUSED = struct.pack(">I", ErrorCodes.REFUSED_STREAM)
 CONNECTIONS = 20
 STREAMS = 30
 MANY = 2 * ALLOWANCE
@@ -116,7 +121,12 @@ FLOODS = {
     "SETTINGS that are large": frame(SETTINGS, struct.pack(">HI", 4, 65535) * 2000) * 100,
     "SETTINGS that answer nothing": frame(SETTINGS, flags=ACK) * MANY,
     "PRIORITY": frame(PRIORITY, b"\0\0\0\0\1", stream=3) * MANY,
+    "WINDOW_UPDATE": frame(WINDOW_UPDATE, b"\0\0\0\1") * MANY,
+    "WINDOW_UPDATE of a stream": OPEN + frame(WINDOW_UPDATE, b"\0\0\0\1", stream=1) * MANY,
     "empty DATA": OPEN + frame(DATA, stream=1) * MANY,
+    "DATA of a byte": OPEN + frame(DATA, b"\0", stream=1) * MANY,
+    "DATA that is padding": OPEN + frame(DATA, b"\3\0\0\0\0", stream=1, flags=PADDED) * MANY,
+    "streams too many": (b"".join(opening(n, headers(UNREAD)) for n in range(1, ALLOWANCE, 2))),
     "RST_STREAM": OPEN + reset(1) * MANY,
     "rapid reset": b"".join(opening(n) + reset(n) for n in range(1, MANY, 2)),
     "unknown frames": frame(0x77, b"?") * MANY,
@@ -386,8 +396,98 @@ async def test_streams_are_bounded(server: ObservedServer, port: int) -> None:
         attacker.send(PREFACE + opened)
         await eventually(lambda: server.open_calls() == STREAMS)
         await check_others_are_served(port)
-        attacker.send(opening(2 * STREAMS + 1, headers(ECHO_MANY)))
-        assert await attacker.end() == ErrorCodes.PROTOCOL_ERROR
+        # One more is refused alone: the others go on, and one that ends makes room.
+        late = 2 * STREAMS + 1
+        attacker.send(opening(late, headers(ECHO_MANY)))
+        refused = await attacker.until(RST_STREAM)
+        assert (refused.stream, refused.payload) == (late, REFUSED)
+        attacker.send(frame(DATA, prefixed(b""), stream=1, flags=END_STREAM))
+        while (await attacker.until(HEADERS, flags=END_STREAM)).stream != 1:
+            pass
+        attacker.send(opening(late + 2) + frame(DATA, prefixed(b""), stream=late + 2, flags=1))
+        while (await attacker.until(HEADERS, flags=END_STREAM)).stream != late + 2:
+            pass
+
+
+async def test_what_still_comes_for_a_refused_stream_harms_no_other(port: int) -> None:
+    """The headers that it brought are known from then on; its data is thrown away."""
+    async with Http2Client.connect("127.0.0.1", port) as client:
+        await check_served(client)  # the server's settings are known
+        client.h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = STREAMS + 10
+        client.h2.remote_settings.acknowledge()
+        for _ in range(STREAMS):
+            client.request(UNREAD)
+        late = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(late, headers(ECHO, ("x-of-the-refused", "known by a number")))
+        client.send(late, prefixed(bytes(message())), end=True)
+        client.flush()
+        while not isinstance(event := await client.event(), StreamReset):
+            assert event is not None
+        assert (event.stream_id, event.error_code) == (late, ErrorCodes.REFUSED_STREAM)
+        client.h2.reset_stream(3)
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(stream, headers(ECHO, ("x-of-the-refused", "known by a number")))
+        client.send(stream, prefixed(b""), end=True)
+        assert await client.status(stream) == (Status.OK.value, "")
+
+
+async def test_who_reads_much_may_open_the_windows_for_it(port: int) -> None:
+    """Both windows, for each message: more than the allowance in all."""
+    async with RawClient.connect(port) as client:
+        client.send(PREFACE + opening(1, headers(ECHO_MANY)))
+        for _ in range(12):
+            client.send(frame(DATA, prefixed(b"") * 500, stream=1))
+            for _ in range(500):
+                size = len((await client.until(DATA)).payload)
+                update = struct.pack(">I", size)
+                client.send(frame(WINDOW_UPDATE, update) + frame(WINDOW_UPDATE, update, stream=1))
+        client.send(frame(DATA, stream=1, flags=END_STREAM))
+        await client.until(HEADERS, flags=END_STREAM)
+
+
+class TestIdle:
+    """A connection without a call is ended after a while."""
+
+    @pytest.fixture
+    def limits(self) -> ConnectionLimits:
+        return ConnectionLimits(idle_seconds=0.3)
+
+    @pytest.mark.parametrize("last", [b"", frame(PING, b"12345678"), opening(1) + reset(1)])
+    async def test_who_asks_nothing_is_told_to_go(self, port: int, last: bytes) -> None:
+        async with RawClient.connect(port) as client:
+            client.send(PREFACE + last)
+            assert await client.end() == ErrorCodes.NO_ERROR
+            await check_others_are_served(port)
+
+    async def test_who_has_asked_is_told_to_go_later(self, port: int) -> None:
+        async with Http2Client.connect("127.0.0.1", port) as client:
+            await check_served(client)
+            while not isinstance(event := await client.event(), ConnectionTerminated):
+                assert event is not None
+            assert event.error_code == ErrorCodes.NO_ERROR
+
+    async def test_a_call_that_is_silent_keeps_its_connection(self, port: int) -> None:
+        async with RawClient.connect(port) as client:
+            client.send(PREFACE + opening(1, headers(ECHO_MANY)))
+            # One and a half of the time pass.
+            await answer_to(port, UNREAD, ("grpc-timeout", "450m"))
+            client.send(frame(DATA, prefixed(b""), stream=1, flags=END_STREAM))
+            ended_at = monotonic()
+            await client.until(HEADERS, flags=END_STREAM)
+            assert await client.end() == ErrorCodes.NO_ERROR
+            # It was counted from the end of the call.
+            assert monotonic() - ended_at > 0.25
+
+    async def test_a_client_of_a_library_connects_again(
+        self, server: ObservedServer, port: int
+    ) -> None:
+        async with Channel("127.0.0.1", port, codec=codec.GrpcCodec()) as channel:
+            echo = UnaryUnaryMethod[ChatMessage, ChatMessage](
+                channel, ECHO, ChatMessage, ChatMessage
+            )
+            for _ in range(2):
+                assert await echo(message()) == message()
+                await eventually(lambda: server.open_connections() == 0)
 
 
 class TestStall:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import proxy
-from proxy.config import LARGEST_FRAME, split_address
+from proxy.config import LARGEST_FRAME, LONGEST_CALL, split_address
 
 # The least value of each number, and what is below it.
 LEAST: dict[str, tuple[float, float]] = {
@@ -76,12 +76,26 @@ def test_a_host_is_needed() -> None:
         config(host="")
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "a\0"])
+def test_a_host_can_be_looked_up(host: str) -> None:
+    with pytest.raises(ValueError, match="host must be an address or a name"):
+        config(host=host)
+    with pytest.raises(ValueError, match="upstream must be HOST:PORT"):
+        config(upstream=f"{host}:1")
+
+
+def test_a_deadline_fits_into_its_header() -> None:
+    assert config(call_seconds=LONGEST_CALL).call_seconds == LONGEST_CALL
+    with pytest.raises(ValueError, match="call-seconds"):
+        config(call_seconds=LONGEST_CALL + 1)
+
+
 def test_it_does_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         proxy.Config().port = 1  # type: ignore[misc]  # which is the point
 
 
-@given(st.from_regex(r"[a-z0-9.-]+", fullmatch=True), st.integers(1, 65535))
+@given(st.from_regex(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", fullmatch=True), st.integers(1, 65535))
 def test_an_address_is_split(host: str, port: int) -> None:
     assert split_address(f"{host}:{port}") == (host, port)
 

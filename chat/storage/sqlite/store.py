@@ -73,6 +73,7 @@ class SqliteStore(Store):
             StoreUnusable: it cannot be used; the text says why.
         """
         try:
+            await asyncio.to_thread(_check_path, path)
             lock = await asyncio.to_thread(_lock, path)
         except OSError as error:
             raise StoreUnusable(f"cannot open the database {path}: {error.strerror}") from error
@@ -170,6 +171,16 @@ def _open(path: str) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_path(path: str) -> None:
+    """Refuses what is no file, before anything is written beside it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise StoreUnusable(f"cannot open the database {path}: its name is not UTF-8") from None
+    if Path(path).exists() and not Path(path).is_file():
+        raise StoreUnusable(f"cannot open the database {path}: it is not a file")
 
 
 def _lock(path: str) -> IO[bytes]:

@@ -1,0 +1,257 @@
+"""Google's protobuf library as the oracle for the codec, on two schemas.
+
+The schema of the chat, and `kitchen.proto`, which uses all that the codec supports and is compiled
+here by the generator itself.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import betterproto
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError as GoogleDecodeError
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from hypothesis import strategies as st
+
+import codec
+from codec.generate import generate
+
+ROOT = Path(__file__).parents[2]
+STRICTER = ("field number 0", "a timestamp is out of range", "a duration is out of range")
+TIMES = ("google.protobuf.Timestamp", "google.protobuf.Duration")
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+LONGEST_DURATION = 315_576_000_000
+LARGEST_FLOAT = 2.0**128 - 2.0**104
+
+
+def integers(bits: int, *, signed: bool) -> st.SearchStrategy[int]:
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    edges = [n for n in (0, 1, -1, 127, 128, 16_383, 16_384, low, high) if low <= n <= high]
+    return st.sampled_from(edges) | st.integers(low, high)
+
+
+SCALARS: dict[int, st.SearchStrategy[Any]] = {
+    FieldDescriptor.TYPE_DOUBLE: st.floats(),
+    # Google's library does not read the JSON that it writes for the largest.
+    FieldDescriptor.TYPE_FLOAT: st.floats(width=32).filter(lambda f: abs(f) != LARGEST_FLOAT),
+    FieldDescriptor.TYPE_INT32: integers(32, signed=True),
+    FieldDescriptor.TYPE_INT64: integers(64, signed=True),
+    FieldDescriptor.TYPE_UINT32: integers(32, signed=False),
+    FieldDescriptor.TYPE_UINT64: integers(64, signed=False),
+    FieldDescriptor.TYPE_SINT32: integers(32, signed=True),
+    FieldDescriptor.TYPE_SINT64: integers(64, signed=True),
+    FieldDescriptor.TYPE_FIXED32: integers(32, signed=False),
+    FieldDescriptor.TYPE_FIXED64: integers(64, signed=False),
+    FieldDescriptor.TYPE_SFIXED32: integers(32, signed=True),
+    FieldDescriptor.TYPE_SFIXED64: integers(64, signed=True),
+    FieldDescriptor.TYPE_BOOL: st.booleans(),
+    FieldDescriptor.TYPE_STRING: st.text(max_size=9) | st.sampled_from(["\0", "é" * 64, "x" * 300]),
+    FieldDescriptor.TYPE_BYTES: st.binary(max_size=9) | st.just(b"\xff" * 128),
+    FieldDescriptor.TYPE_ENUM: st.integers(-2, 17) | integers(32, signed=True),
+}
+
+
+class Schema:
+    """A schema's messages: google's classes, the dataclasses, and random messages."""
+
+    def __init__(self, module: ModuleType, compiled: ModuleType, descriptors: bytes) -> None:
+        self.module = module
+        self.compiled = compiled
+        self.names: list[str] = sorted(cls.__name__ for cls in compiled.COMPILED)
+        self._pool = DescriptorPool()
+        files = FileDescriptorSet.FromString(descriptors).file
+        for file in files:
+            self._pool.Add(file)
+        package = files[-1].package
+        self._google = {
+            "".join(name.split(".")): f"{package}.{name}"
+            for message in files[-1].message_type
+            for name in (message.name, *(f"{message.name}.{n.name}" for n in message.nested_type))
+        }
+
+    def ours(self, name: str) -> type[betterproto.Message]:
+        cls: type[betterproto.Message] = getattr(self.module, name)
+        return cls
+
+    def google(self, name: str) -> type[Message]:
+        return GetMessageClass(self._pool.FindMessageTypeByName(self._google[name]))
+
+    def messages(self, name: str) -> st.SearchStrategy[Message]:
+        return filled(self.google(name))
+
+    def either(self) -> st.SearchStrategy[tuple[str, Message]]:
+        """A random message of any type, with the name of the type."""
+        return st.sampled_from(self.names).flatmap(
+            lambda name: st.tuples(st.just(name), self.messages(name))
+        )
+
+
+@st.composite
+def filled(draw: st.DrawFn, cls: type[Message], depth: int = 3) -> Message:
+    """A random message; times are such as a datetime or a timedelta can hold."""
+    message = cls()
+    _fill(draw, message, depth)
+    return message
+
+
+def _fill(draw: st.DrawFn, message: Message, depth: int) -> None:
+    descriptor = message.DESCRIPTOR
+    if descriptor.full_name in TIMES:
+        _fill_time(draw, message)
+        return
+    if not depth:
+        return
+    chosen = [draw(st.sampled_from([None, *oneof.fields])) for oneof in descriptor.oneofs]
+    for field in descriptor.fields:
+        if field.containing_oneof is not None:
+            if field in chosen:
+                _set(draw, message, field, depth)
+        elif draw(st.booleans()):
+            _set(draw, message, field, depth)
+
+
+def _fill_time(draw: st.DrawFn, message: Any) -> None:
+    micros = draw(st.sampled_from([0, 1, 1000, 999_999]) | st.integers(0, 999_999))
+    if message.DESCRIPTOR.name == "Timestamp":
+        message.seconds = draw(st.just(0) | st.integers(FIRST_SECOND, LAST_SECOND))
+        message.nanos = micros * 1000
+    else:
+        sign = draw(st.sampled_from([1, -1]))
+        message.seconds = sign * draw(st.just(0) | st.integers(0, LONGEST_DURATION))
+        message.nanos = sign * micros * 1000
+
+
+def _set(draw: st.DrawFn, message: Any, field: Any, depth: int) -> None:
+    held = field.message_type
+    if held is not None and held.GetOptions().map_entry:
+        _set_map(draw, getattr(message, field.name), held, depth)
+    elif field.is_repeated:
+        values = getattr(message, field.name)
+        for _ in range(draw(st.integers(0, 3))):
+            if held is not None:
+                _fill(draw, values.add(), depth - 1)
+            else:
+                values.append(draw(SCALARS[field.type]))
+    elif held is not None:
+        getattr(message, field.name).SetInParent()
+        _fill(draw, getattr(message, field.name), depth - 1)
+    else:
+        setattr(message, field.name, draw(SCALARS[field.type]))
+
+
+def _set_map(draw: st.DrawFn, values: Any, entry: Descriptor, depth: int) -> None:
+    key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
+    for _ in range(draw(st.integers(0, 2))):
+        each = draw(SCALARS[key.type])
+        if value.message_type is not None:
+            _fill(draw, values[each], depth - 1)
+        else:
+            values[each] = draw(SCALARS[value.type])
+
+
+def compare(schema: Schema, name: str, data: bytes) -> None:
+    """Checks that the codec reads what google's library reads, and refuses what it refuses.
+
+    Stricter on purpose: field number 0, which google's library lets through inside of unknown
+    groups and in messages without fields, and times that Python's types cannot hold.
+    """
+    try:
+        theirs = schema.google(name).FromString(data)
+    except GoogleDecodeError:
+        assert refusal(schema.ours(name), data), "google's library refuses it"
+        return
+    try:
+        ours = codec.decode(schema.ours(name), data)
+    except codec.DecodeError as error:
+        if error.reason in STRICTER:
+            return
+        raise
+    again = type(theirs).FromString(codec.encode(ours))
+    forget(theirs)
+    forget(again)
+    assert again.SerializeToString(deterministic=True) == theirs.SerializeToString(
+        deterministic=True
+    )
+
+
+def forget(message: Any) -> None:
+    """Takes away what Python's types cannot hold, of no meaning to anyone.
+
+    Those are a time's fraction of a microsecond and its unknown fields, and which NaN a NaN is.
+    """
+    if message.DESCRIPTOR.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
+        message.DiscardUnknownFields()
+        message.nanos = int(message.nanos / 1000) * 1000
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            forget_items(value, field.message_type.fields_by_name["value"], list(value))
+        elif field.is_repeated:
+            forget_items(value, field, range(len(value)))
+        elif field.message_type is not None:
+            forget(value)
+        elif isinstance(value, float) and math.isnan(value):
+            setattr(message, field.name, math.nan)
+
+
+def forget_items(values: Any, field: FieldDescriptor, keys: Iterable[Any]) -> None:
+    for key in keys:
+        if field.message_type is not None:
+            forget(values[key])
+        elif isinstance(values[key], float) and math.isnan(values[key]):
+            values[key] = math.nan
+
+
+def compare_json(schema: Schema, name: str, text: bytes | str) -> None:
+    """Checks that what the codec takes for JSON, google's library reads as the same message."""
+    try:
+        ours = codec.from_json(schema.ours(name), text)
+    except codec.DecodeError:
+        return
+    theirs = json_format.Parse(text, schema.google(name)())
+    again = type(theirs).FromString(codec.encode(ours))
+    assert again.SerializeToString(deterministic=True) == theirs.SerializeToString(
+        deterministic=True
+    )
+
+
+def refusal(cls: type[betterproto.Message], data: bytes) -> str:
+    """Returns why the codec refuses bytes; nothing if it does not."""
+    try:
+        codec.decode(cls, data)
+    except codec.DecodeError as error:
+        return str(error)
+    return ""
+
+
+def chat_schema() -> Schema:
+    """The schema of the chat, from gen/."""
+    descriptors = (ROOT / "gen" / "descriptor.binpb").read_bytes()
+    return Schema(import_module("gen.chat"), import_module("gen.chat_codec"), descriptors)
+
+
+def kitchen_schema(root: Path) -> Schema:
+    """The schema of kitchen.proto, generated into a directory."""
+    files = generate(Path(__file__).parent)
+    for name, content in files.items():
+        path = root / "kitchen_gen" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    sys.path.insert(0, str(root))
+    try:
+        module = import_module("kitchen_gen.kitchen")
+        compiled = import_module("kitchen_gen.kitchen_codec")
+    finally:
+        sys.path.remove(str(root))
+    return Schema(module, compiled, files["descriptor.binpb"])

@@ -1,0 +1,206 @@
+"""Fuzz targets for what the proxy decides: about a client's frame, and about a server's batch."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from functools import cache
+from random import Random
+from typing import Any
+
+import orjson
+
+import codec
+import proxy
+from gen.chat import (
+    ChatMessage,
+    Error,
+    ErrorCode,
+    Joined,
+    RelayCommand,
+    RelayEvent,
+    RelayRequest,
+    RelayResponse,
+    Stored,
+)
+from proxy import frames
+from proxy.calls import calls_of_schema
+from proxy.delivery import Client
+from proxy.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.switchboard import GapError, Switchboard
+from tests.clock import ClockLoop
+from tests.fuzz.steps import Choices, pieced
+from tests.proxy.raw import split_frames
+
+_LIMIT = 1000
+_CALLS = calls_of_schema()
+
+
+def frame(data: bytes) -> None:
+    """A text frame: one decision, and what is to be told of it is fit to be told."""
+    session = Session(_LIMIT, 1, _CALLS)
+    session.rooms.add("lobby")
+    action = session.receive(data)
+    assert action.request_id == _request_id(data)
+    match action:
+        case Refuse(error, request_id):
+            _check_error(error, request_id)
+        case Send(message, request_id):
+            assert message.id
+            assert message.room_id == "lobby"
+            # It goes upstream, and comes back.
+            command = RelayCommand(ref=1, chat_message=message)
+            again = codec.decode(RelayCommand, codec.encode(command)).chat_message
+            [told] = split_frames(frames.message(again, request_id))
+            assert told.json()["chat_message"]["content"] == message.content
+            assert told.json().get("request_id") == request_id
+        case EnterRoom(join, _):
+            assert join.room_id == "lobby"
+        case LeaveRoom(room_id, _):
+            assert room_id
+        case Ask(field, request, _):
+            assert type(request) is _CALLS[field].request_type
+            assert codec.decode(type(request), codec.encode(request)) == request
+    assert session.rooms == {"lobby"}
+
+
+def _request_id(data: bytes) -> str | None:
+    """The request id of a frame, as the standard library finds it."""
+    with suppress(ValueError, RecursionError):
+        orjson.loads(data)  # of what is JSON at all, they are of different opinions
+        found = json.loads(data)
+        if isinstance(found, dict):
+            request_id = found.get("request_id", found.get("requestId"))
+            return request_id if isinstance(request_id, str) else None
+    return None
+
+
+def _check_error(error: Error, request_id: str | None) -> None:
+    [told] = split_frames(frames.error(error, request_id))
+    assert told.json().get("request_id") == request_id
+    shown = told.json()["error"]
+    assert shown["code"] in {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
+    assert shown["retryable"] is False
+    path, _, text = shown["message"].rpartition(": ")
+    assert path
+    assert text
+    assert shown["message"].isprintable()
+    assert len(shown["message"]) < 1000
+    assert "Traceback" not in shown["message"]
+
+
+class _Listener(Client):
+    """A client that counts the answers it gets."""
+
+    def __init__(self) -> None:
+        self.rooms: set[str] = set()
+        self.users: set[str] = set()
+        self.answers: list[str] = []
+
+    def dismiss(self, error: Error) -> None:
+        raise AssertionError(error)
+
+    def write(self, frame: bytes) -> None:
+        for each in split_frames(frame):
+            told = each.json()
+            kinds = told.keys() - {"request_id"}
+            assert len(kinds) == 1, told
+            if "request_id" in told:
+                self.answers.append(told["request_id"])
+
+
+@cache
+def _loop() -> ClockLoop:
+    return ClockLoop()
+
+
+def batches(data: bytes) -> None:
+    """Any batches of a server: taken, or the link is given up; each send has one answer."""
+    _loop().run_until_complete(_batches(data))
+
+
+async def _batches(data: bytes) -> None:
+    switchboard = Switchboard(proxy.Config(hold_seconds=5.0), _check_command)
+    client, other = _Listener(), _Listener()
+    switchboard.connected()
+    # References 1 to 6: presence is not told, joins and sends alternate.
+    for number, room_id in enumerate(("lobby", "attic", "lobby", "attic")):
+        message = ChatMessage(id=str(number), room_id=room_id, sender_id="ada", content="hello")
+        switchboard.send(client, message, f"request {number}")
+    with switchboard.entering("lobby") as room:
+        switchboard.admit(other, room)
+    for piece in Choices(data).pieces():
+        try:
+            switchboard.receive(codec.decode(RelayResponse, piece))
+        except (codec.DecodeError, GapError):
+            # The link is given up: what is not confirmed is sent again.
+            switchboard.disconnected()
+            switchboard.connected()
+    switchboard.disconnected()
+    await _loop().pass_time(5.0)
+    assert sorted(client.answers) == [f"request {number}" for number in range(4)]
+    assert other.answers == []
+    assert not [*switchboard.sends]
+    for each in (client, other):
+        switchboard.close(each)
+        assert not each.rooms
+    await _loop().pass_time(1.0)
+
+
+def _check_command(command: RelayCommand, size: int) -> None:
+    assert len(codec.encode(RelayRequest(commands=[command]))) <= size
+
+
+def frame_seeds() -> list[bytes]:
+    """Valid frames of each kind, and some that are not."""
+    message = {"id": "1", "room_id": "lobby", "sender_id": "ada", "content": "hello"}
+    payloads: list[dict[str, Any]] = [
+        {"chat_message": message},
+        {"chatMessage": {"roomId": "lobby", "senderId": "ada", "content": "\u2603"}},
+        {"join": {"room_id": "lobby", "after_seq": 3, "epoch": "e"}},
+        {"leave": {"room_id": "lobby"}},
+        {"get_chat_history": {"room_id": "lobby", "limit": 2, "before_seq": 9}},
+        {"get_user": {"user_id": "ada"}},
+        {"upsert_user": {"user_id": "ada", "name": "Ada", "email": "ada@example.org"}},
+        {"list_users": {"page_size": 3, "page_token": "ada"}},
+        {"chat_message": {**message, "room_id": "attic"}},
+        {"chat_message": {**message, "seq": -1}},
+        {"join": {"room_id": 5}},
+        {"nonsense": None},
+    ]
+    return [
+        *(json.dumps({**each, "request_id": "mine"}).encode() for each in payloads),
+        json.dumps({"requestId": "mine", **payloads[0]}).encode().ljust(_LIMIT + 1),
+        b"[]",
+        b'{"request_id": "\xff"}',
+        b"[" * 200,
+    ]
+
+
+def batch_seeds() -> list[bytes]:
+    """Batches as a server sends them, and in another order."""
+    events = [
+        RelayEvent(ref=1, joined=Joined("lobby", "e", 0, recovered=False)),
+        RelayEvent(ref=3, joined=Joined("attic", "e", 0, recovered=False)),
+        *(RelayEvent(ref=ref, joined=Joined("lobby", "e", 0, recovered=True)) for ref in (2, 4)),
+        RelayEvent(stored=Stored(refs=[1, 2, 3], seqs=[1, 1, 2])),
+        RelayEvent(stored=Stored(refs=[2], seqs=[1])),
+        RelayEvent(ref=5, chat_message=_stored("lobby", "2", 2)),
+        RelayEvent(chat_message=_stored("lobby", "0", 1)),
+        RelayEvent(chat_message=_stored("attic", "1", 1)),
+        *(RelayEvent(ref=ref, error=_error(retryable=ref < 4)) for ref in range(1, 7)),
+    ]
+    random = Random(2)  # noqa: S311 - made up, not secret
+    seeds = [pieced([codec.encode(RelayResponse(events=events))])]
+    for _ in range(40):
+        chosen = random.sample(events, random.randint(1, len(events)))
+        seeds.append(pieced([codec.encode(RelayResponse(events=[each])) for each in chosen]))
+    return seeds
+
+
+def _stored(room_id: str, key: str, seq: int) -> ChatMessage:
+    return ChatMessage(id=key, room_id=room_id, sender_id="ada", content="hello", seq=seq)
+
+
+def _error(*, retryable: bool) -> Error:
+    return Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=retryable)

@@ -1,0 +1,261 @@
+"""Fuzz targets for what the server does with the messages of a live stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from random import Random
+from typing import Any, cast
+
+import betterproto
+from grpclib.server import Stream
+
+import chat
+import codec
+from chat.access.gate import Gate
+from chat.access.identity import GUEST
+from chat.hub import Hub
+from chat.live import Conversation
+from chat.relay import RelayConnection
+from chat.service import ChatConnection
+from chat.storage.memory import MemoryStore
+from gen.chat import (
+    ChatMessage,
+    ChatStream,
+    Error,
+    Join,
+    Joined,
+    Leave,
+    Left,
+    Presence,
+    RelayCommand,
+    RelayEvent,
+    RelayRequest,
+    RelayResponse,
+    Stored,
+)
+from tests.clock import ClockLoop, turns
+from tests.fuzz.steps import Choices, pieced
+
+_ROOM = "lobby"
+_CODES = {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
+
+
+@cache
+def _loop() -> ClockLoop:
+    return ClockLoop()
+
+
+class _Sink:
+    """Where a stream writes to."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    async def send_message(self, message: bytes) -> None:
+        self.written.append(message)
+
+
+class _Open:
+    """A stream that is open at a hub.
+
+    Args:
+        conversation: what handles its messages.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self._sink = _Sink()
+        self._writing = asyncio.create_task(
+            conversation.write_to(cast("Stream[Any, Any]", self._sink))
+        )
+
+    async def close(self) -> list[bytes]:
+        """Lets all be answered and closes; returns what was written."""
+        await turns(5)
+        self.conversation.finish()
+        await self._writing
+        self.conversation.hub.close(self.conversation)
+        assert not self.conversation.rooms
+        return self._sink.written
+
+
+def _hub() -> Hub:
+    limits = chat.Limits(content_bytes=1000, rooms_per_stream=3)
+    hub = Hub(chat.Config(database=chat.IN_MEMORY, limits=limits))
+    hub.store = MemoryStore(hub.announce)
+    return hub
+
+
+async def _witness(hub: Hub) -> _Open:
+    """Another client, in a room from the start: it misses nothing."""
+    witness = _Open(ChatConnection(hub, Gate(), GUEST))
+    await witness.conversation.receive(ChatStream(join=Join(_ROOM)))
+    return witness
+
+
+async def _check_witness(witness: _Open, hub: Hub) -> None:
+    told = [codec.decode(ChatStream, each) for each in await witness.close()]
+    assert told[0].joined == Joined(_ROOM, hub.store.epoch, 0, recovered=False)
+    seen = [each.chat_message.seq for each in told[1:]]
+    assert seen == list(range(1, await hub.store.head(_ROOM) + 1))
+
+
+def _check_error(error: Error) -> None:
+    assert error.code.name in _CODES
+    assert error.message.isprintable()
+    assert not error.retryable
+
+
+def talk(data: bytes) -> None:
+    """What a client may say on `Chat`: each message has one answer."""
+    _loop().run_until_complete(_talk(data))
+
+
+async def _talk(data: bytes) -> None:
+    hub = _hub()
+    witness, stream = await _witness(hub), _Open(ChatConnection(hub, Gate(), GUEST))
+    asked: list[ChatStream] = []
+    for piece in Choices(data).pieces():
+        try:
+            request = codec.decode(ChatStream, piece)
+        except codec.DecodeError:
+            break  # which ends the call
+        request.request_id = str(len(asked))
+        asked.append(request)
+        await stream.conversation.receive(request)
+    told = [codec.decode(ChatStream, each) for each in await stream.close()]
+    answers = {each.request_id: each for each in told if each.request_id is not None}
+    assert sum(each.request_id is not None for each in told) == len(answers) == len(asked)
+    for request in asked:
+        _check_answer(request, answers[request.request_id or ""])
+    await _check_witness(witness, hub)
+
+
+def _check_answer(request: ChatStream, answer: ChatStream) -> None:
+    wanted, _ = betterproto.which_one_of(request, "payload")
+    sent, got = codec.member_of(request, "payload"), codec.member_of(answer, "payload")
+    match got:
+        case Error():
+            _check_error(got)
+        case ChatMessage():
+            assert (got.room_id, got.sender_id) == (sent.room_id, sent.sender_id)
+            assert not sent.id or got.id == sent.id
+            assert got.seq >= 1
+        case _:
+            assert wanted == {"Joined": "join", "Left": "leave"}[type(got).__name__]
+            assert got.room_id == sent.room_id
+
+
+def relay(data: bytes) -> None:
+    """What a proxy may say on `Relay`: each command is answered, each room has no gap."""
+    _loop().run_until_complete(_relay(data))
+
+
+async def _relay(data: bytes) -> None:
+    hub = _hub()
+    witness, stream = await _witness(hub), _Open(RelayConnection(hub, Gate(), GUEST))
+    asked: dict[int, RelayCommand] = {}
+    for piece in Choices(data).pieces():
+        try:
+            batch = codec.decode(RelayRequest, piece)
+        except codec.DecodeError:
+            break
+        for command in batch.commands:
+            command.ref = len(asked) + 1
+            asked[command.ref] = command
+        await stream.conversation.receive(batch)
+    told = [codec.decode(RelayResponse, each).events for each in await stream.close()]
+    _Proxy(asked).hear(event for events in told for event in events)
+    await _check_witness(witness, hub)
+
+
+class _Proxy:
+    """What a proxy makes of the answers.
+
+    Args:
+        asked: its commands, by their references.
+    """
+
+    def __init__(self, asked: dict[int, RelayCommand]) -> None:
+        self._asked = asked
+        self._answers: Counter[int] = Counter()
+        self._last: dict[str, int] = {}
+
+    def hear(self, events: Iterable[RelayEvent]) -> None:
+        for event in events:
+            self._hear(event)
+        for ref, command in self._asked.items():
+            kind, _ = betterproto.which_one_of(command, "command")
+            # A message may be told to be stored, and be answered as well.
+            least, most = {"presence": (0, 1), "chat_message": (1, 2)}.get(kind, (1, 1))
+            assert least <= self._answers[ref] <= most, command
+
+    def _hear(self, event: RelayEvent) -> None:
+        _, payload = betterproto.which_one_of(event, "event")
+        if event.ref:
+            self._answers[event.ref] += 1
+        match payload:
+            case Error():
+                _check_error(payload)
+            case Joined():
+                join = self._asked[event.ref].join
+                after = join.after_seq or 0
+                self._last[payload.room_id] = after if payload.recovered else payload.last_seq
+            case Left():
+                self._last.pop(payload.room_id, None)
+            case ChatMessage() if not event.ref:
+                self._follow(payload.room_id, payload.seq)
+            case Stored():
+                for ref, seq in zip(payload.refs, payload.seqs, strict=True):
+                    self._answers[ref] += 1
+                    self._follow(self._asked[ref].chat_message.room_id, seq)
+
+    def _follow(self, room_id: str, seq: int) -> None:
+        assert seq == self._last[room_id] + 1
+        self._last[room_id] = seq
+
+
+def _made_up(random: Random) -> list[Any]:
+    rooms = ["lobby", "attic", "", "x" * 65, "a\nb"]
+    room_id = random.choice(rooms[: random.choice([2, 2, 5])])
+    message = ChatMessage(
+        id=random.choice(["", "1", "2"]),
+        room_id=room_id,
+        sender_id=random.choice(["ada", "bob", ""]),
+        content=random.choice(["hello", "", "\0", "x" * 999]),
+    )
+    join = Join(room_id, random.choice([None, 0, 1, 9]), random.choice([None, "", "e"]))
+    return [message, join, Leave(room_id)]
+
+
+def seeds() -> tuple[list[bytes], list[bytes]]:
+    """What clients and proxies may well say, for `talk` and for `relay`."""
+    random = Random(3)  # noqa: S311 - made up, not secret
+    talks, relays = [], []
+    for _ in range(30):
+        said, batched = [], []
+        for _ in range(random.randint(1, 8)):
+            message, join, leave = _made_up(random)
+            said.append(
+                random.choice(
+                    [
+                        ChatStream(chat_message=message),
+                        ChatStream(join=join),
+                        ChatStream(leave=leave),
+                    ]
+                )
+            )
+            presence = Presence("ada", active=random.random() < 0.5)
+            commands = [
+                RelayCommand(chat_message=message),
+                RelayCommand(join=join),
+                RelayCommand(leave=leave),
+                RelayCommand(presence=presence),
+            ]
+            batched.append(RelayRequest(commands=random.sample(commands, random.randint(1, 4))))
+        talks.append(pieced([codec.encode(each) for each in said]))
+        relays.append(pieced([codec.encode(each) for each in batched]))
+    return talks, relays

@@ -1,0 +1,58 @@
+"""Turning a fuzzer's bytes into choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Choices:
+    """Bytes, used up from the front; at the end there is nothing but zeros.
+
+    Args:
+        data: what the fuzzer made up.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def __bool__(self) -> bool:
+        return self._at < len(self._data)
+
+    def byte(self) -> int:
+        """Returns the next byte."""
+        self._at += 1
+        return self._data[self._at - 1] if self._at <= len(self._data) else 0
+
+    def below(self, end: int) -> int:
+        """Returns a number from 0 on, below `end`, which is at most 256."""
+        return self.byte() % end
+
+    def of(self, values: Sequence[T]) -> T:
+        """Returns one of the values."""
+        return values[self.below(len(values))]
+
+    def piece(self) -> bytes:
+        """Returns some bytes whose number, of 16 bits, stands before them."""
+        size = self.byte() << 8 | self.byte()
+        start = self._at
+        self._at += size
+        return self._data[start : self._at]
+
+    def rest(self) -> bytes:
+        """Returns all that is left."""
+        start, self._at = self._at, len(self._data)
+        return self._data[start:]
+
+    def pieces(self) -> Iterator[bytes]:
+        """Goes through the pieces until nothing is left."""
+        while self:
+            yield self.piece()
+
+
+def pieced(pieces: Sequence[bytes]) -> bytes:
+    """Puts pieces together, as `Choices.pieces` takes them apart."""
+    return b"".join(len(piece).to_bytes(2, "big") + piece for piece in pieces)

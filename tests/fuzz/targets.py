@@ -1,0 +1,41 @@
+"""The fuzz targets: functions of bytes that fail when something is not as it must be."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fuzz import codec_targets, proxy_targets, server_targets, session_target
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+class Target(NamedTuple):
+    """One target.
+
+    Attributes:
+        run: fails by an exception.
+        seeds: makes the inputs to begin with.
+    """
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+
+
+TARGETS = {
+    "decode": Target(codec_targets.decode, lambda: codec_targets.seeds()[0]),
+    "json": Target(codec_targets.json, lambda: codec_targets.seeds()[1]),
+    "frame": Target(proxy_targets.frame, proxy_targets.frame_seeds),
+    "session": Target(session_target.session, session_target.seeds),
+    "batches": Target(proxy_targets.batches, proxy_targets.batch_seeds),
+    "talk": Target(server_targets.talk, lambda: server_targets.seeds()[0]),
+    "relay": Target(server_targets.relay, lambda: server_targets.seeds()[1]),
+}
+
+
+def corpus(name: str) -> list[bytes]:
+    """The inputs that are kept for a target, one a line of its file, in base64."""
+    lines = (CORPUS / f"{name}.txt").read_text(encoding="ascii").splitlines()
+    return [b64decode(line) for line in lines]

@@ -1,0 +1,36 @@
+"""What the fuzzer found to be worth keeping: gone through without it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.targets import CORPUS, TARGETS, corpus
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_is_kept_breaks_nothing(name: str) -> None:
+    inputs = corpus(name)
+    assert inputs
+    for data in inputs:
+        TARGETS[name].run(data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_it_begins_with_breaks_nothing(name: str) -> None:
+    for data in TARGETS[name].seeds():
+        TARGETS[name].run(data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@settings(deadline=None, max_examples=50)
+@given(data=st.binary(max_size=200))
+def test_random_bytes_break_nothing(name: str, data: bytes) -> None:
+    TARGETS[name].run(data)
+
+
+def test_each_corpus_has_a_target_and_is_small() -> None:
+    files = list(CORPUS.iterdir())
+    assert {path.stem for path in files} == TARGETS.keys()
+    assert sum(path.stat().st_size for path in files) < 200 * 1024

@@ -1,0 +1,153 @@
+"""The sends that are held, against a plain list and a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+import proxy
+from gen.chat import ChatMessage
+from proxy.delivery import Client
+from proxy.errors import Refused
+from proxy.outstanding import Unconfirmed
+from proxy.sends import Sends
+from tests.clock import ClockLoop
+from tests.proxy.relay_model import Follower
+from tests.support import MODEL
+
+HOLD_SECONDS = 10.0
+HOLD_BYTES = 20
+
+T = TypeVar("T")
+
+# To make a failure small takes a while.
+pytestmark = pytest.mark.timeout(300)
+
+
+class Sent(NamedTuple):
+    """A send, as the model keeps it."""
+
+    ref: int
+    key: str
+    size: int
+
+
+def message(key: str) -> ChatMessage:
+    return ChatMessage(id=key, room_id="lobby", sender_id="ada", content="hello")
+
+
+class Holding(RuleBasedStateMachine):
+    """Any order of sends, answers, lost links and times to wait."""
+
+    keys = st.sampled_from("ab")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = ClockLoop()
+        self.client = Follower()
+        self.given_up: list[int] = []
+        config = proxy.Config(hold_seconds=HOLD_SECONDS, hold_bytes=HOLD_BYTES)
+        self.sends = self.do(lambda: Sends(config, self.give_up))
+        # The model.
+        self.waiting: list[Sent] = []
+        self.last_ref = 0
+        self.linked = False
+        self.away: float | None = 0.0  # for how long; nothing once it was too long
+        self.slow = False
+
+    def do(self, function: Callable[[], T]) -> T:
+        """Calls a function in the event loop."""
+
+        async def call() -> T:
+            return function()
+
+        return self.loop.run_until_complete(call())
+
+    def give_up(self, send: Unconfirmed[Client]) -> None:
+        self.given_up.append(send.ref)
+
+    def size(self) -> int:
+        return sum(send.size for send in self.waiting)
+
+    @rule(key=keys, size=st.integers(0, 8) | st.integers(18, 22))
+    def send(self, key: str, size: int) -> None:
+        if self.away is None or self.size() > HOLD_BYTES:
+            with pytest.raises(Refused) as refused:
+                self.sends.check()
+            assert refused.value.error.retryable
+            return
+        self.sends.check()
+        self.last_ref += 1
+        self.sends.add(self.last_ref, message(key), self.client, None, size)
+        self.waiting.append(Sent(self.last_ref, key, size))
+        self.slow |= self.linked and self.size() > HOLD_BYTES // 2
+
+    @rule(key=keys)
+    def a_message_arrives(self, key: str) -> None:
+        found = self.sends.settle(message(key))
+        self.settled(found, next((send for send in self.waiting if send.key == key), None))
+
+    @precondition(lambda self: self.last_ref > 0)
+    @rule(data=st.data())
+    def an_answer_arrives(self, data: st.DataObject) -> None:
+        ref = data.draw(st.integers(0, self.last_ref + 1))
+        expected = next((send for send in self.waiting if send.ref == ref), None)
+        known = self.sends.find(ref)
+        assert (known and known.ref) == (expected and expected.ref)
+        self.settled(self.sends.settle_ref(ref), expected)
+
+    def settled(self, found: Unconfirmed[Client] | None, expected: Sent | None) -> None:
+        assert (found and found.ref) == (expected and expected.ref)
+        if expected is not None:
+            self.waiting.remove(expected)
+        self.slow &= self.size() > HOLD_BYTES // 2
+
+    @precondition(lambda self: not self.linked)
+    @rule()
+    def the_server_is_there(self) -> None:
+        self.do(self.sends.connected)
+        self.linked, self.away = True, 0.0
+
+    @precondition(lambda self: self.linked)
+    @rule()
+    def the_link_is_lost(self) -> None:
+        self.do(self.sends.disconnected)
+        self.linked = self.slow = False
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, HOLD_SECONDS - 0.1, HOLD_SECONDS]))
+    def time_passes(self, seconds: float) -> None:
+        self.given_up.clear()
+        self.loop.run_until_complete(self.loop.pass_time(seconds))
+        expected: list[int] = []
+        if not self.linked and self.away is not None:
+            self.away += seconds
+            if self.away >= HOLD_SECONDS - 1e-6:
+                expected = [send.ref for send in self.waiting]
+                self.waiting.clear()
+                self.away = None
+        assert self.given_up == expected
+
+    @invariant()
+    def agrees(self) -> None:
+        assert [send.ref for send in self.sends] == [send.ref for send in self.waiting]
+        assert self.sends.linked is self.linked
+        assert self.sends.is_calm is not self.slow
+        confirmed = self.sends.all_settled(0)
+        assert self.loop.run_until_complete(confirmed) is not bool(self.waiting)
+
+    def teardown(self) -> None:
+        """Whatever happened, in the end all is answered or given up."""
+        if self.linked:
+            self.the_link_is_lost()
+        self.time_passes(HOLD_SECONDS)
+        assert not [*self.sends]
+        self.loop.close()
+
+
+TestHolding = Holding.TestCase
+TestHolding.settings = settings(MODEL, max_examples=60)
