@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
@@ -42,6 +43,7 @@ def configure_logs(level: str) -> None:
                 structlog.processors.LogfmtRenderer(
                     key_order=["timestamp", "level", "logger", "event"], bool_as_flag=False
                 ),
+                _printable,
             ],
         )
     )
@@ -51,3 +53,13 @@ def configure_logs(level: str) -> None:
     # A client that gives up is not news, nor is each header on the wire.
     for library in ("grpclib", "hpack", "aiohttp.access"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # Nor is it that one asks for a protocol which is not spoken here.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def _printable(_: object, __: str, line: Any) -> str:
+    """Escapes what a terminal would obey or hide, whoever wrote it."""
+    text = str(line)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -7,7 +7,8 @@ import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 import structlog
 from aiohttp import web
@@ -15,6 +16,7 @@ from aiohttp import web
 from daemon.tls import Tls, kept_fresh
 from proxy.calls import calls_of_schema
 from proxy.config import Config
+from proxy.door import Door
 from proxy.routes import CONNECTIONS, UPSTREAM, add_routes
 from proxy.upstream import Upstream
 from proxy.websocket import Connections
@@ -32,10 +34,12 @@ def create_app(config: Config | None = None) -> web.Application:
     """Makes the proxy as an aiohttp application, for a runner or a test client.
 
     It connects to the chat server when it starts, and keeps trying while the
-    server is away.
+    server is away. The bounds of `proxy.door` are not the application's: `serve`
+    has them.
 
     Args:
-        config: the settings; `host` and `port` are the runner's to use.
+        config: the settings; `host`, `port`, `connections` and `handshake_seconds`
+            are the runner's to use.
     """
     config = config or Config()
     app = web.Application()
@@ -107,17 +111,29 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
     tls = Tls.server(config.tls) if config.tls else None
     # First of all, so that what cannot listen has not begun to do anything.
     sockets = await _bind(config.host, config.port)
-    runner = web.AppRunner(create_app(config), access_log=None, shutdown_timeout=_REQUEST_SECONDS)
+    runner = web.AppRunner(create_app(config), shutdown_timeout=_REQUEST_SECONDS)
+    listeners: list[asyncio.Server] = []
     try:
         await runner.setup()
-        context = tls.context if tls else None
-        for each in sockets:
-            await web.SockSite(runner, each, backlog=_BACKLOG, ssl_context=context).start()
+        door = Door(cast(web.Server, runner.server), config)
+        listeners += await _listen(door, sockets, tls)
         scheme = "https" if tls else "http"
         async with kept_fresh(tls):
             yield RunningProxy(config.host, sockets[0].getsockname()[1], scheme)
     finally:
+        for listener in listeners:
+            listener.close()
         await runner.cleanup()
+
+
+async def _listen(
+    door: Door, sockets: list[socket.socket], tls: Tls | None
+) -> list[asyncio.Server]:
+    create = partial(asyncio.get_running_loop().create_server, door, backlog=_BACKLOG)
+    if tls is not None:
+        patience = door.config.handshake_seconds
+        create = partial(create, ssl=tls.context, ssl_handshake_timeout=patience)
+    return [await create(sock=each) for each in sockets]
 
 
 async def _bind(host: str, port: int) -> list[socket.socket]:

@@ -18,8 +18,23 @@ LARGEST_FRAME: Final = 1024 * 1024
 # The header that tells the server of a deadline has at most 8 digits.
 LONGEST_CALL: Final = 99_999_999
 
-# Times that are never zero.
-_INTERVALS: Final = ("call_seconds", "heartbeat_seconds", "upstream_heartbeat_seconds")
+
+_COUNTS: Final = (
+    "connections",
+    "frame_bytes",
+    "rooms_per_connection",
+    "users_per_connection",
+    "mailbox_bytes",
+    "hold_bytes",
+)
+# What may be over at once, and what takes time.
+_WAITS: Final = ("hold_seconds", "drain_seconds")
+_LIMITS: Final = (
+    "handshake_seconds",
+    "call_seconds",
+    "heartbeat_seconds",
+    "upstream_heartbeat_seconds",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,11 @@ class Config:
         tls: what the proxy shows to its clients; empty for ``ws``.
         frame_bytes: the largest frame of a client, at most 1 MiB: the chat server
             takes batches of a bounded size.
+        connections: how many connections there may be; when there are as many, one
+            that is no WebSocket makes room for the next.
+        handshake_seconds: how long a client may take to send a request.
         rooms_per_connection: how many rooms one client may be in.
+        users_per_connection: as how many users one client may send.
         mailbox_bytes: how much may wait for a client before it is closed.
         replay_messages: how many missed messages `join` replays at most.
         hold_seconds: how long requests are held while the server is away.
@@ -57,7 +76,10 @@ class Config:
     upstream_tls: TlsFiles | None = None
     tls: TlsFiles = field(default_factory=TlsFiles)
     frame_bytes: int = 64 * 1024
+    connections: int = 10_000
+    handshake_seconds: float = 10.0
     rooms_per_connection: int = 1000
+    users_per_connection: int = 1000
     mailbox_bytes: int = 1024 * 1024
     replay_messages: int = 10_000
     hold_seconds: float = 20.0
@@ -84,7 +106,7 @@ class Config:
         self._check_times()
 
     def _check_sizes(self) -> None:
-        for name in ("frame_bytes", "rooms_per_connection", "mailbox_bytes", "hold_bytes"):
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1")
         if self.frame_bytes > LARGEST_FRAME:
@@ -93,12 +115,13 @@ class Config:
             raise ValueError("replay-messages must not be negative")
 
     def _check_times(self) -> None:
-        for name in ("hold_seconds", "drain_seconds", *_INTERVALS):
+        for name in (*_WAITS, *_LIMITS):
             if not isfinite(getattr(self, name)):
                 raise ValueError(f"{name.replace('_', '-')} must be a finite number")
-        if self.hold_seconds < 0 or self.drain_seconds < 0:
-            raise ValueError("hold-seconds and drain-seconds must not be negative")
-        for name in _INTERVALS:
+        for name in _WAITS:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name.replace('_', '-')} must not be negative")
+        for name in _LIMITS:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name.replace('_', '-')} must be more than 0")
         if self.call_seconds > LONGEST_CALL:

@@ -13,6 +13,7 @@ from typing import Final
 from grpclib import GRPCError, Status
 
 from gen.chat import Error, ErrorCode
+from gen.chat_codec import make_error
 
 # A retry of the same request may succeed. All requests may be repeated safely.
 _RETRYABLE: Final = frozenset(
@@ -65,12 +66,12 @@ class Refused(Exception):
 
 def invalid(text: str) -> Error:
     """A frame breaks a rule; the text names the field."""
-    return Error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message=text)
+    return make_error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message=text)
 
 
 def exhausted(text: str) -> Error:
     """A limit was reached that a retry does not lift."""
-    return Error(code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED), message=text)
+    return make_error(code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED), message=text)
 
 
 def denied(text: str) -> Error:
@@ -85,7 +86,7 @@ def unauthenticated() -> Error:
 
 def unavailable(text: str = "the chat server cannot be reached") -> Error:
     """Not now; the same request may succeed later."""
-    return Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message=text, retryable=True)
+    return make_error(code=ErrorCode(ErrorCode.UNAVAILABLE), message=text, retryable=True)
 
 
 def internal() -> Error:

@@ -25,7 +25,8 @@ def encode(frame: ServerFrame) -> bytes:
 
 def error(error: Error, request_id: str | None) -> bytes:
     """The frame that answers what was refused."""
-    return encode(ServerFrame(error=error, request_id=request_id))
+    # Made as messages are: what is wrong should cost no more than what is right.
+    return encode(make_server_frame(error=error, request_id=request_id))
 
 
 def message(message: ChatMessage, request_id: str | None = None) -> bytes:

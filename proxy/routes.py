@@ -16,6 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
+from proxy.door import Visitor
 from proxy.upstream import Upstream
 from proxy.websocket import Connections
 
@@ -24,14 +25,19 @@ UPSTREAM: Final = web.AppKey("upstream", Upstream)
 
 STATIC: Final = Path(__file__).parent / "static"
 
+# By their names, so that no other name reaches the file system.
+_FILES: Final = {
+    path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*") if path.is_file()
+}
+
 
 def add_routes(app: web.Application) -> None:
     """Adds the routes to an application."""
     app.router.add_get("/", _root)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
-    app.router.add_static("/static", STATIC)
-    app.on_response_prepare.append(_revalidate)
+    app.router.add_get("/static/{name:.+}", _static)
+    app.on_response_prepare.append(_answering)
 
 
 async def _root(request: web.Request) -> web.StreamResponse:
@@ -40,7 +46,16 @@ async def _root(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(STATIC / "index.html")
 
 
-async def _revalidate(_: web.Request, response: web.StreamResponse) -> None:
+async def _static(request: web.Request) -> web.FileResponse:
+    path = _FILES.get(request.match_info["name"])
+    if path is None:
+        raise web.HTTPNotFound
+    return web.FileResponse(path)
+
+
+async def _answering(request: web.Request, response: web.StreamResponse) -> None:
+    if isinstance(request.protocol, Visitor):
+        request.protocol.answered()
     # A browser asks each time whether its copy is still good: after an upgrade no
     # part of the page is older than the others.
     response.headers.setdefault("Cache-Control", "no-cache")

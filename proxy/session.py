@@ -3,7 +3,8 @@
 ==================  =======================================================
 frame               what is to be done
 ==================  =======================================================
-`chat_message`      `Send`, unless the client would be in too many rooms
+`chat_message`      `Send`, unless the client would be in too many rooms, or be
+                    too many users
 `join`              `EnterRoom`, likewise
 `leave`             `LeaveRoom`
 `authenticate`      `Renew`
@@ -79,17 +80,21 @@ class Session:
         frame_bytes: the largest frame.
         max_rooms: how many rooms it may be in.
         calls: the names of the fields that ask for unary calls.
+        max_users: as how many users it may send.
 
     Attributes:
         rooms: the rooms that it is in.
         users: the users that it has sent as.
     """
 
-    def __init__(self, frame_bytes: int, max_rooms: int, calls: Container[str]) -> None:
+    def __init__(
+        self, frame_bytes: int, max_rooms: int, calls: Container[str], max_users: int = 1000
+    ) -> None:
         self.rooms: set[str] = set()
         self.users: set[str] = set()
         self._frame_bytes = frame_bytes
         self._max_rooms = max_rooms
+        self._max_users = max_users
         self._calls = calls
 
     def receive(self, data: bytes) -> Action:
@@ -140,6 +145,8 @@ class Session:
         fields = codec.fields_of(message)
         if self._too_many(fields["room_id"]):
             return self._refuse_room("chat_message", request_id)
+        if len(self.users) >= self._max_users and fields["sender_id"] not in self.users:
+            return self._refuse_user(request_id)
         if not fields["id"]:
             # Given here and not by the server, so that sending it again
             # after the link was lost is recognised.
@@ -152,6 +159,10 @@ class Session:
     def _refuse_room(self, field: str, request_id: str | None) -> Refuse:
         text = f"{field}.room_id: a connection may be in at most {self._max_rooms} rooms"
         return Refuse(errors.exhausted(text), request_id)
+
+    def _refuse_user(self, request_id: str | None) -> Refuse:
+        text = f"a connection may send as at most {self._max_users} users"
+        return Refuse(errors.exhausted(f"chat_message.sender_id: {text}"), request_id)
 
 
 def _request_id(data: bytes) -> str | None:

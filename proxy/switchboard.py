@@ -107,7 +107,7 @@ class Switchboard:
             # The server answers the join before anything of the room comes, so
             # the client may be a member already.
             self.admit(client, self._room(fields["room_id"]), ref)
-        size = _size(fields)
+        size = _size(fields) + len(request_id or "") * _LARGEST_CHARACTER
         self.sends.add(ref, message, client, request_id, size)
         self._put(_send_command(ref, message, client), size)
 

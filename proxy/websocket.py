@@ -21,6 +21,7 @@ from proxy import errors, frames, tokens
 from proxy.calls import Call
 from proxy.config import Config
 from proxy.delivery import Client
+from proxy.door import Visitor
 from proxy.errors import CloseCode, Refused
 from proxy.rooms import Room
 from proxy.session import Action, Ask, EnterRoom, LeaveRoom, Refuse, Renew, Send, Session
@@ -38,11 +39,11 @@ _LONGEST_TIMER_SECONDS: Final = 3600.0
 _LAST_WORDS_SECONDS: Final = 2.0
 _REPLAY_PAGE: Final = 500
 _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
-# After so many frames of one client, others have their turn: a read may bring thousands.
-_TURN_FRAMES: Final = 64
 # After so many halves of a heartbeat without a frame.
 _PING_AT: Final = 2
 _DEAD_AT: Final = 3
+# After so many frames of one client it is the others' turn.
+_TURN_FRAMES: Final = 64
 
 
 class Connections:
@@ -73,7 +74,7 @@ class Connections:
             protocols=(tokens.PROTOCOL,),
         )
         token = tokens.of_request(request.headers)
-        await socket.prepare(request)
+        await _shake_hands(socket, request)
         if self._draining:
             await socket.close(code=CloseCode.GOING_AWAY)
             return socket
@@ -120,6 +121,26 @@ class Connections:
         await asyncio.gather(*(connection.go_away(closing) for connection in tuple(self._open)))
 
 
+async def _shake_hands(socket: web.WebSocketResponse, request: web.Request) -> None:
+    """Opens a WebSocket.
+
+    Raises:
+        web.HTTPBadRequest: the request does not ask for one as RFC 6455, section 4.1,
+            says; the answer names the version that is spoken (section 4.4).
+    """
+    try:
+        await socket.prepare(request)
+    except (web.HTTPBadRequest, ValueError):
+        # aiohttp fails at a key that is not ASCII, and would repeat what it was sent.
+        refusal = web.HTTPBadRequest(
+            text="this is no handshake of a WebSocket\n", headers={"Sec-WebSocket-Version": "13"}
+        )
+        refusal.force_close()
+        raise refusal from None
+    if isinstance(request.protocol, Visitor):
+        request.protocol.settle()
+
+
 class Connection(Client):
     """One client."""
 
@@ -131,7 +152,10 @@ class Connection(Client):
         self._switchboard = owner.upstream.switchboard
         self._socket = socket
         self._session = Session(
-            owner.config.frame_bytes, owner.config.rooms_per_connection, owner.calls
+            owner.config.frame_bytes,
+            owner.config.rooms_per_connection,
+            owner.calls,
+            owner.config.users_per_connection,
         )
         self.rooms = self._session.rooms
         self.users = self._session.users

@@ -16,8 +16,11 @@ from proxy.config import LARGEST_FRAME, LONGEST_CALL, split_address
 # The least value of each number, and what is below it.
 LEAST: dict[str, tuple[float, float]] = {
     "port": (0, -1),
+    "connections": (1, 0),
+    "handshake_seconds": (0.001, 0),
     "frame_bytes": (1, 0),
     "rooms_per_connection": (1, 0),
+    "users_per_connection": (1, 0),
     "mailbox_bytes": (1, 0),
     "replay_messages": (0, -1),
     "hold_seconds": (0, -0.1),

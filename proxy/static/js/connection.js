@@ -18,6 +18,9 @@ import { afterClose } from './protocol.js';
 export const CONNECT_MS = 10_000;
 /** A connection that lasted so long was a good one: the next loss starts from the shortest wait. */
 export const STABLE_MS = 5_000;
+/** The bounds of the waits between tries: of the first, and of any. */
+export const FIRST_MS = 500;
+export const CAP_MS = 30_000;
 /** The bound of the wait after the server announced a restart. */
 export const SOON_MS = 1_000;
 
@@ -46,7 +49,7 @@ export class Connection {
     this.#handlers = handlers;
     this.#openSocket = openSocket;
     this.#random = random;
-    this.#backoff = new Backoff({ base: 500, cap: 30_000, random });
+    this.#backoff = new Backoff({ base: FIRST_MS, cap: CAP_MS, random });
   }
 
   /** Opens a connection now, unless there is one or one is being made. */

@@ -1,0 +1,183 @@
+"""The door of the proxy: what a connection may do before it is a WebSocket.
+
+aiohttp bounds a line of a request, and this module what it leaves open: how many
+connections there are, how long each may take to ask and to take its answer, and how
+much it may send for that. Whoever is in the wrong is told so briefly, or cut off, and
+nothing is logged: that is nobody's news.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Final, cast
+
+import structlog
+from aiohttp import web
+
+from proxy.config import Config
+
+log = structlog.get_logger(__name__)
+
+# What a request may take, its body included: none that is served has one.
+REQUEST_BYTES: Final = 64 * 1024
+# For aiohttp, how many lines a request's head may have. A browser sends about 20.
+HEADERS: Final = 64
+# How long a body is read and thrown away, so that the answer arrives.
+_LINGER_SECONDS: Final = 2.0
+# What a process opens beside its connections.
+_OTHER_FILES: Final = 64
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"Retry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+class Door:
+    """Lets connections in, as many as there may be: a protocol factory.
+
+    Args:
+        server: aiohttp's server, which answers their requests.
+        config: the settings.
+    """
+
+    def __init__(self, server: web.Server, config: Config) -> None:
+        self.config = config
+        self._server = server
+        self._limit = _affordable(config.connections)
+        self._open: set[Visitor] = set()
+        self._strangers: dict[Visitor, None] = {}  # no WebSockets; the oldest first
+
+    def __call__(self) -> Visitor:
+        """Makes the protocol of a connection."""
+        return Visitor(self, self._server)
+
+    def admit(self, visitor: Visitor) -> bool:
+        """Lets a connection in, if need be in the place of one that is no WebSocket."""
+        if len(self._open) >= self._limit:
+            if not self._strangers:
+                return False
+            oldest = next(iter(self._strangers))
+            self.forget(oldest)
+            oldest.abort()
+        self._open.add(visitor)
+        self._strangers[visitor] = None
+        return True
+
+    def settle(self, visitor: Visitor) -> None:
+        """A connection has become a WebSocket."""
+        self._strangers.pop(visitor, None)
+
+    def forget(self, visitor: Visitor) -> None:
+        """A connection has ended."""
+        self._open.discard(visitor)
+        self._strangers.pop(visitor, None)
+
+
+class Visitor(web.RequestHandler):
+    """One connection.
+
+    It is dropped unless a whole request has come `handshake_seconds` after it was
+    opened or after the answer before, and the answer was taken after as long again.
+
+    Args:
+        door: where it comes in.
+        server: aiohttp's server.
+    """
+
+    def __init__(self, door: Door, server: web.Server) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            # aiohttp counts it from the start on, until the head of a request is whole.
+            keepalive_timeout=door.config.handshake_seconds,
+            lingering_time=_LINGER_SECONDS,
+            max_headers=HEADERS,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to have none
+            # A body is not read, so it need not be inflated either.
+            auto_decompress=False,
+        )
+        self._door = door
+        self._received = 0
+        self._waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        # aiohttp's own reference ends before the connection does.
+        self._wire = cast(asyncio.Transport, transport)
+        if self._door.admit(self):
+            self._watch()
+            super().connection_made(transport)
+        else:
+            self._wire.write(_FULL)
+            self._wire.close()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        if self._timer is not None:
+            self._received += len(data)
+            if self._received > REQUEST_BYTES:
+                self.abort()
+                return
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See asyncio."""
+        self._stop_watching()
+        self._door.forget(self)
+        super().connection_lost(exc)
+
+    def answered(self) -> None:
+        """A request is about to be answered; the next one may come."""
+        self._received = 0
+
+    def settle(self) -> None:
+        """The connection has become a WebSocket, which has bounds of its own."""
+        self._stop_watching()
+        self._door.settle(self)
+
+    def abort(self) -> None:
+        """Ends the connection without a word."""
+        self._wire.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Tells a client that its request is malformed; else see aiohttp."""
+        if status >= 500 or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        response = web.Response(status=status, text="the request is malformed\n")
+        response.force_close()
+        return response
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._door.config.handshake_seconds, self._check)
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        """Drops a client that does not take its answer, closed already or not."""
+        before, self._waiting = self._waiting, self._wire.get_write_buffer_size()
+        if self._wire.is_closing() or (before and self._waiting):
+            self.abort()
+        else:
+            self._watch()
+
+
+def _affordable(connections: int) -> int:
+    """Returns how many connections there may be, so that some files can still be opened."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY or files - _OTHER_FILES >= connections:
+        return connections
+    fewer = max(files - _OTHER_FILES, 1)
+    log.info("fewer connections than set, for want of open files", connections=fewer)
+    return fewer

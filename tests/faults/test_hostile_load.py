@@ -1,0 +1,293 @@
+"""Attacks by the thousand on a proxy as a process, which is weighed before and after them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Final
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType
+
+import chat
+import proxy
+from tests.faults.bystanders import Bystanders
+from tests.faults.web import ProxyProcess, Wire, answer_to, get, handshake, request, status
+from tests.support import eventually
+
+# One of so many attacks, after the first, must add less than so many bytes of memory.
+ATTACKS: Final = 5
+TOLERANCE: Final = 3 * 1024 * 1024
+HALF_OPEN: Final = 4000
+ROOMS: Final = 100_000
+MORE_ROOMS: Final = 200
+ROOMS_BOUND: Final = proxy.Config().rooms_per_connection
+
+_OBJECT: Final = b'":{"'
+
+Attack = Callable[[], Awaitable[None]]
+
+
+class Victim:
+    """A proxy under attack, and the bystanders.
+
+    Args:
+        process: the proxy.
+        bystanders: its other clients.
+
+    Attributes:
+        port: where to attack.
+        others: the bystanders.
+    """
+
+    def __init__(self, process: ProxyProcess, bystanders: Bystanders) -> None:
+        self.port = process.port
+        self.others = bystanders
+        self._process = process
+        self._files = process.files
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, upstream: str, *options: str) -> AsyncIterator[Victim]:
+        """A proxy, which must log that it is connected and nothing else."""
+        async with running(upstream, *options) as (process, others):
+            yield cls(process, others)
+            await others.part()
+            [connected] = await process.stop()
+            assert 'event="upstream connected"' in connected
+
+    async def outlives(self, attack: Attack) -> None:
+        """Attacks again and again, until it leaves nothing behind: a leak would every time.
+
+        What the first attack leaves is room for the next; how it is divided is a matter
+        of chance, so that a second one may need some more.
+        """
+        await self._attacked(attack)
+        weighed = [self._process.memory]
+        while len(weighed) < ATTACKS:
+            await self._attacked(attack)
+            weighed.append(self._process.memory)
+            if weighed[-1] - weighed[-2] < TOLERANCE:
+                return
+        raise AssertionError(f"its memory grows: {weighed}")
+
+    async def _attacked(self, attack: Attack) -> None:
+        await attack()
+        await eventually(lambda: self._process.files <= self._files)
+        self._process.collect_garbage()
+        await self.others.check()
+        await self.others.check()
+
+    @asynccontextmanager
+    async def flooded(self) -> AsyncIterator[Wire]:
+        """A WebSocket to do harm with; meanwhile, messages of others pass."""
+        async with await Wire.open(self.port) as wire:
+            await wire.send(handshake())
+            await wire.head()
+            yield wire
+
+
+@asynccontextmanager
+async def running(upstream: str, *options: str) -> AsyncIterator[tuple[ProxyProcess, Bystanders]]:
+    """A proxy as a process, and two of its clients."""
+    async with (
+        ProxyProcess.running(upstream, *options) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        yield process, await Bystanders.meet(session, process.port)
+
+
+@contextmanager
+def open_files_limit(limit: int) -> Iterator[None]:
+    """A limit that processes started meanwhile inherit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(autouse=True)
+def _many_files() -> Iterator[None]:
+    """On some machines a process may have no thousands of connections unless it asks for them."""
+    with open_files_limit(4 * HALF_OPEN):
+        yield
+
+
+@pytest.fixture
+def chat_config() -> chat.Config:
+    """A server in memory: what is attacked is the proxy."""
+    return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
+
+
+@pytest.fixture
+async def victim(chat_server: chat.RunningServer) -> AsyncIterator[Victim]:
+    """A proxy to attack."""
+    options = {"connections": HALF_OPEN + 1000, "handshake-seconds": 1.5, "heartbeat-seconds": 600}
+    told = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    async with Victim.running(chat_server.address, *told) as found:
+        yield found
+
+
+def text(payload: bytes) -> bytes:
+    """A short text frame, with a mask that changes nothing."""
+    assert len(payload) < 126
+    return bytes((0x80 | WSMsgType.TEXT, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+def join(room: str) -> bytes:
+    """A frame."""
+    return text(json.dumps({"join": {"room_id": room}}).encode())
+
+
+def leave(room: str) -> bytes:
+    """Another."""
+    return text(json.dumps({"leave": {"room_id": room}}).encode())
+
+
+async def exchange(wire: Wire, frames: Iterable[bytes], answers: int) -> bytes:
+    """Sends frames, and reads until each is answered by one object."""
+    sending = asyncio.create_task(wire.send(b"".join(frames)))
+    pieces, found, tail = [], 0, b""
+    while found < answers:
+        piece = await wire.receive()
+        assert piece, "cut off"
+        # Of what is read here, each frame has one.
+        found += (tail + piece).count(_OBJECT)
+        tail = (tail + piece)[1 - len(_OBJECT) :]
+        pieces.append(piece)
+    await sending
+    return b"".join(pieces)
+
+
+@pytest.mark.timeout(150)
+async def test_thousands_of_half_open_connections(victim: Victim) -> None:
+    """They are dropped in time, and keep nobody out while they last."""
+    said = handshake()[:-2]
+
+    async def attack() -> None:
+        async with AsyncExitStack() as stack:
+            wires = []
+            for _ in range(HALF_OPEN):
+                wires.append(await stack.enter_async_context(await Wire.open(victim.port)))
+                await wires[-1].send(said)
+            await victim.others.check()
+            assert status(await answer_to(victim.port, get("/"))) == 200
+            assert {await wire.rest() for wire in wires} == {b""}
+
+    await victim.outlives(attack)
+
+
+@pytest.mark.timeout(150)
+async def test_a_thousand_clients_that_vanish(victim: Victim) -> None:
+    """In the middle of a frame, each as a member of a room."""
+
+    async def attack() -> None:
+        async with AsyncExitStack() as stack:
+            for number in range(1000):
+                wire = await stack.enter_async_context(await Wire.open(victim.port))
+                await wire.send(handshake())
+                await wire.head()
+                await wire.send(join(f"room {number}") + text(b"half a frame")[:9])
+            await victim.others.check()
+
+    await victim.outlives(attack)
+
+
+@pytest.mark.timeout(150)
+async def test_floods(victim: Victim) -> None:
+    """All of them are answered, and others are served meanwhile."""
+    ping = bytes((0x89, 0x80, 0, 0, 0, 0))
+
+    async def attack() -> None:
+        async with victim.flooded() as wire:
+            await wire.send(ping * 100_000 + text(b"{}"))
+            await victim.others.check()
+            answer = await exchange(wire, [], 1)
+            assert answer.count(b"\x8a\x00") == 100_000
+            refused = await exchange(wire, [text(b"{}")] * 20_000, 20_000)
+            assert refused.count(b'"code":"INVALID_ARGUMENT"') == 20_000
+            await victim.others.check()
+
+    await victim.outlives(attack)
+
+
+@pytest.mark.timeout(150)
+async def test_a_hundred_thousand_rooms(victim: Victim) -> None:
+    """Of one client, which gets as many as it may have; and then leaves them to take others."""
+    names = [f"room {number}" for number in range(ROOMS)]
+
+    async def attack() -> None:
+        async with victim.flooded() as wire:
+            answers = await exchange(wire, map(join, names), ROOMS)
+            assert answers.count(b'{"joined":') == ROOMS_BOUND
+            assert answers.count(b'"code":"RESOURCE_EXHAUSTED"') == ROOMS - ROOMS_BOUND
+            await victim.others.check()
+            left = await exchange(wire, map(leave, names[:ROOMS_BOUND]), ROOMS_BOUND)
+            assert left.count(b'{"left":') == ROOMS_BOUND
+            again = names[-MORE_ROOMS:]
+            pairs = [frame for name in again for frame in (join(name), leave(name))]
+            answers = await exchange(wire, pairs, len(pairs))
+            assert answers.count(b'{"joined":') == answers.count(b'{"left":') == MORE_ROOMS
+
+    await victim.outlives(attack)
+
+
+async def test_some_files_can_always_be_opened(chat_server: chat.RunningServer) -> None:
+    """Where there may be fewer files than connections, there are fewer connections."""
+    limit = len(os.listdir("/dev/fd")) + 100  # noqa: PTH208 - the names are all that is wanted
+    async with AsyncExitStack() as stack:
+        with open_files_limit(limit):
+            process, others = await stack.enter_async_context(running(chat_server.address))
+        for _ in range(limit + 100):
+            await stack.enter_async_context(await Wire.open(process.port))
+        await others.check()
+        assert status(await answer_to(process.port, get("/static/style.css"))) == 200
+        assert process.files < limit
+        await others.part()
+        logged = await process.stop()
+        assert any(f"connections={limit - 64}" in line for line in logged)
+
+
+async def test_nothing_that_is_sent_reaches_the_log_as_it_is(
+    chat_server: chat.RunningServer,
+) -> None:
+    """Calls that take no time at all make a replay fail, which is told with the room's name."""
+    room = 'a" level=critical event="\\ =\N{RIGHT-TO-LEFT OVERRIDE}\N{ZERO WIDTH SPACE}é'
+    escape = "a\r\nb\x1b[31m\x9b\u2028"
+    async with running(chat_server.address, "--call-seconds", "0.0001") as (process, others):
+        client = others.eve
+        for _ in range(2):
+            await client.ask(chat_message={"room_id": room, "sender_id": "ada", "content": escape})
+        await client.send(join={"room_id": room, "after_seq": 0}, request_id=escape)
+        first, second = await client.take(2)
+        assert first["joined"]["recovered"] is True
+        assert second["joined"]["recovered"] is False
+        for frame in (
+            {"join": {"room_id": escape}},
+            {"get_user": {"user_id": escape}},
+            {"chat_message": {"room_id": room, "sender_id": escape, "content": "x"}},
+            {"chat_message": {"room_id": room, "sender_id": "ada", "content": "x", "id": escape}},
+            {escape: escape},
+        ):
+            assert "error" in await client.ask(**frame)
+        for data in (
+            get("/%0d%0alevel=error%1b[31m"),
+            get("/" + escape.encode().decode("latin-1")),
+            get("/", "X: " + escape.encode().decode("latin-1")),
+            handshake(Sec_WebSocket_Key="\x1b[31m", Sec_WebSocket_Protocol="\x9b31m"),
+            request("\x1b[31m", "Host: localhost"),
+        ):
+            await answer_to(process.port, data)
+        await others.part()
+        logged = await process.stop()
+    [told] = [line for line in logged if 'event="upstream connected"' not in line]
+    assert "level=warning logger=proxy.websocket" in told
+    assert r'room_id="a\" level=critical event=\"\\ =\u202e\u200bé"' in told

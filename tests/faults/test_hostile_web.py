@@ -1,0 +1,589 @@
+"""Clients that attack the proxy's port: bounds hold, others are served, nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import struct
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import AsyncExitStack, closing
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType, web
+from structlog.testing import capture_logs
+
+import chat
+import proxy
+from proxy.door import HEADERS, REQUEST_BYTES, Visitor
+from proxy.rooms import Room
+from proxy.websocket import Connection
+from tests.faults.bystanders import Bystanders
+from tests.faults.web import Wire, answer_to, get, handshake, post, request, status
+from tests.proxy.clients import Client
+from tests.proxy.raw import RawClient, masked
+from tests.support import eventually
+
+# What each connection, and each room, is made of.
+KINDS = (Visitor, web.Request, web.WebSocketResponse, Connection, Room)
+CONTINUATION = int(WSMsgType.CONTINUATION)
+HOST = "Host: localhost"
+CLOSE = "Connection: close"
+
+
+def open_files() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - the names are all that is wanted
+
+
+def objects() -> int:
+    """How many objects of connections and rooms were made since the test began, and kept."""
+    gc.collect()
+    return sum(isinstance(each, KINDS) for each in gc.get_objects())
+
+
+def visitors() -> int:
+    """The same of open connections."""
+    return sum(isinstance(each, Visitor) and each.connected for each in gc.get_objects())
+
+
+@pytest.fixture
+def chat_config() -> chat.Config:
+    """A server in memory: what is attacked is the proxy."""
+    return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
+
+
+Logs = list[MutableMapping[str, Any]]
+
+
+def events(logs: Logs) -> list[str]:
+    """What was logged that is of interest to an operator."""
+    return [entry["event"] for entry in logs if entry["log_level"] != "debug"]
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    """What the proxy has logged since the test began."""
+    with capture_logs() as found:
+        yield found
+
+
+@pytest.fixture
+async def bystanders(
+    chat_proxy: proxy.RunningProxy, logs: Logs, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Bystanders]:
+    """Two clients of a proxy that must have had nothing to say, and hold nothing, at the end."""
+    unhandled: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    async with aiohttp.ClientSession() as session:
+        found = await Bystanders.meet(session, chat_proxy.port)
+        files, tasks = open_files(), len(asyncio.all_tasks())
+        logs.clear()
+        gc.collect()
+        gc.freeze()  # what there is now is not counted
+        try:
+            yield found
+            await found.check()
+            await eventually(lambda: open_files() <= files)
+            await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
+            await eventually(lambda: objects() == 0)
+        finally:
+            gc.unfreeze()
+        await found.part()
+    assert unhandled == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [entry for entry in logs if entry["log_level"] not in ("debug", "info")] == []
+
+
+@pytest.fixture
+def port(chat_proxy: proxy.RunningProxy, bystanders: Bystanders) -> int:  # noqa: ARG001
+    """Where to attack."""
+    return chat_proxy.port
+
+
+# Requests.
+
+REQUESTS = {
+    # Which of two lengths counts has been the door for smuggled requests: RFC 9112, section 6.3.
+    "two lengths": (post("Content-Length: 5", "Content-Length: 6", body=b"hello!"), 400),
+    "a list of lengths": (post("Content-Length: 5, 5", body=b"hello"), 400),
+    "a length and chunks": (
+        post("Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        400,
+    ),
+    "another coding": (post("Transfer-Encoding: xchunked", body=b"0\r\n\r\n"), 400),
+    "chunked not last": (post("Transfer-Encoding: chunked, gzip", body=b"0\r\n\r\n"), 400),
+    "a chunk of no size": (post("Transfer-Encoding: chunked", body=b"zz\r\n\r\n"), 400),
+    "a chunk of -1": (post("Transfer-Encoding: chunked", body=b"-1\r\n\r\n"), 400),
+    "a chunk of 2**64": (post("Transfer-Encoding: chunked", body=b"1" + b"0" * 16 + b"\r\n"), 400),
+    "a negative length": (post("Content-Length: -5"), 400),
+    "a signed length": (post("Content-Length: +5", body=b"hello"), 400),
+    "a length of many digits": (post("Content-Length: " + "9" * 30), 400),
+    "a folded header": (get("/", "X: a", " b"), 400),
+    "a blank before the colon": (get("/", "X : a"), 400),
+    "a header without a colon": (get("/", "hello"), 400),
+    "NUL in a header": (get("/", "X: a\0b"), 400),
+    "CR in a header": (get("/", "X: a\rY: b"), 400),
+    "an escape in a header": (get("/", "X: a\x1b[31mb"), 400),
+    "lines without CR": (b"GET / HTTP/1.1\nHost: localhost\n\n", 400),
+    "lines without LF": (b"GET / HTTP/1.1\rHost: localhost\r\r", 400),
+    "no host": (request("GET / HTTP/1.1", CLOSE), 400),
+    "two hosts": (get("/", HOST), 400),
+    "a long target": (get("/" + "a" * 9000), 400),
+    "a long header": (get("/", "X: " + "a" * 9000), 400),
+    "a long name": (get("/", "X" * 9000 + ": a"), 400),
+    "many headers": (get("/", *(f"X-{n}: a" for n in range(HEADERS + 1))), 400),
+    "an unknown method": (request("LOOK / HTTP/1.1", HOST, CLOSE), 400),
+    "no method": (request(" / HTTP/1.1", HOST, CLOSE), 400),
+    "an escape in the method": (request("G\x1bT / HTTP/1.1", HOST, CLOSE), 400),
+    "an escape in the target": (get("/\x1b[31m"), 400),
+    "a target that is not ASCII": (get("/\xff\xfe"), 400),
+    "a target without an end": (get("http://[::1"), 400),
+    "a port of many digits": (get("http://localhost:99999999/"), 400),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    "HTTP/3.0": (request("GET / HTTP/3.0", HOST, CLOSE), 400),
+    "TLS": (bytes.fromhex("1603010200010001fc0303") + bytes(200), 400),
+    "every byte": (bytes(range(256)), 400),
+    "another method": (request("DELETE / HTTP/1.1", HOST, CLOSE), 405),
+    "TRACE": (request("TRACE / HTTP/1.1", HOST, CLOSE), 405),
+    "CONNECT": (request("CONNECT evil.example:1 HTTP/1.1", HOST, CLOSE), 404),
+    "OPTIONS *": (request("OPTIONS * HTTP/1.1", HOST, CLOSE), 404),
+    "a body": (post("Content-Length: 5", body=b"hello"), 405),
+    "a body that is no gzip": (
+        post("Content-Encoding: gzip", "Content-Length: 2", body=b"hi"),
+        405,
+    ),
+    "an expectation": (get("/", "Expect: miracles"), 417),
+    "a range past the end": (get("/", f"Range: bytes={'9' * 30}-"), 416),
+    "many ranges": (get("/", "Range: bytes=" + ",".join(["0-0"] * 500)), 416),
+    "a date that is none": (get("/", "If-Modified-Since: Fri, 31 Dec 9999999 23:59:59 GMT"), 200),
+    "a tag that is none": (get("/", 'If-None-Match: W/"\xff'), 200),
+    # The files beside the page.
+    "dots": (get("/static/../config.py"), 404),
+    "escaped dots": (get("/static/%2e%2e/config.py"), 404),
+    "an escaped slash": (get("/static/..%2fconfig.py"), 404),
+    "a backslash": (get("/static/..%5cconfig.py"), 404),
+    "dots escaped twice": (get("/static/%252e%252e/config.py"), 404),
+    "an absolute path": (get("/static//etc/passwd"), 404),
+    "an escaped absolute path": (get("/static/%2fetc/passwd"), 404),
+    "NUL in a path": (get("/static/index.html%00.js"), 404),
+    "half a character": (get("/static/%ed%a0%80"), 404),
+    "a name too long for the disk": (get("/static/" + "a" * 5000), 404),
+    "a path too long for the disk": (get("/static/" + "a/" * 3000), 404),
+    "a folder": (get("/static/js"), 404),
+    "a file taken for a folder": (get("/static/index.html/x"), 404),
+    "lines in a path": (get("/%0d%0aSet-Cookie:%20a=b"), 404),
+}
+
+HANDSHAKES = {
+    "no version": handshake(Sec_WebSocket_Version=None),
+    "another version": handshake(Sec_WebSocket_Version="14"),
+    "a version that is no text": handshake(Sec_WebSocket_Version="\xff"),
+    "no key": handshake(Sec_WebSocket_Key=None),
+    "an empty key": handshake(Sec_WebSocket_Key=""),
+    "a short key": handshake(Sec_WebSocket_Key="AAAA"),
+    "a long key": handshake(Sec_WebSocket_Key="AAAA" * 1000),
+    "a key that is not base64": handshake(Sec_WebSocket_Key="!" * 24),
+    "a key that is not ASCII": handshake(Sec_WebSocket_Key="\xff" * 24),
+    "no upgrade of the connection": handshake(Connection="keep-alive"),
+}
+
+
+async def ask_each(port: int, requests: dict[str, bytes]) -> dict[str, bytes]:
+    """The answers to requests, each over a connection of its own."""
+    answers = await asyncio.gather(*(answer_to(port, data) for data in requests.values()))
+    return dict(zip(requests, answers, strict=True))
+
+
+async def test_requests_are_refused_or_answered(port: int, bystanders: Bystanders) -> None:
+    answers = await ask_each(port, {name: data for name, (data, _) in REQUESTS.items()})
+    assert {name: status(each) for name, each in answers.items()} == {
+        name: expected for name, (_, expected) in REQUESTS.items()
+    }
+    for each in answers.values():
+        assert b"Traceback" not in each
+        assert b"\x1b" not in each
+        assert b"Set-Cookie" not in each.partition(b"\r\n\r\n")[0]
+        # Nothing of what follows was taken for a second request.
+        assert each.count(b"HTTP/1.") == 1
+    await bystanders.check()
+
+
+async def test_a_handshake_is_refused_and_not_repeated(port: int) -> None:
+    """RFC 6455, section 4.4: the answer names the version that is spoken."""
+    for name, answer in (await ask_each(port, HANDSHAKES)).items():
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert status(answer) == 400, name
+        assert b"\r\nSec-WebSocket-Version: 13\r\n" in head, name
+        assert body == b"this is no handshake of a WebSocket\n", name
+
+
+async def test_the_oldest_protocol_gets_the_page_alone(port: int) -> None:
+    """A request of one line, as before HTTP/1.0."""
+    assert b"<!doctype html>" in await answer_to(port, b"GET /\r\n\r\n")
+
+
+async def test_subprotocols_and_extensions_are_left_out(port: int) -> None:
+    async with await Wire.open(port) as wire:
+        extensions = "permessage-deflate; server_max_window_bits=99, x-\xff"
+        await wire.send(
+            handshake(Sec_WebSocket_Protocol="chat, \xff", Sec_WebSocket_Extensions=extensions)
+        )
+        head = (await wire.head()).lower()
+        assert status(head.upper()) == 101
+        assert b"sec-websocket-protocol" not in head
+        assert b"sec-websocket-extensions" not in head
+
+
+async def test_a_handshake_in_single_bytes(port: int) -> None:
+    async with await Wire.open(port) as wire:
+        for number in handshake():
+            await wire.send(bytes([number]))
+            await asyncio.sleep(0)
+        assert status(await wire.head()) == 101
+
+
+async def test_requests_in_one_breath_are_answered_in_order(port: int) -> None:
+    paths = ["/healthz", "/nothing", "/static/style.css"] * 30
+    whole = b"".join(request(f"GET {path} HTTP/1.1", HOST) for path in paths)
+    answer = await answer_to(port, whole + get("/nothing"))
+    assert answer.count(b"HTTP/1.1 200 OK") == 60
+    assert answer.count(b"HTTP/1.1 404 Not Found") == 31
+
+
+class TestSize:
+    """What is too much is not waited for."""
+
+    @pytest.fixture
+    def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
+        """A proxy of much patience."""
+        return proxy.Config(
+            host="127.0.0.1", port=0, upstream=chat_server.address, handshake_seconds=600.0
+        )
+
+    async def test_what_a_request_may_take(self, port: int, bystanders: Bystanders) -> None:
+        """Each line is short enough, and all of them together are not."""
+        line = "X: " + "a" * 8000
+        head = request("GET / HTTP/1.1", HOST, *[line] * 12)[:-2]
+        assert len(head) > REQUEST_BYTES
+        assert await answer_to(port, head) == b""
+        await bystanders.check()
+
+    async def test_a_body_without_end(self, port: int) -> None:
+        async with await Wire.open(port) as wire:
+            await wire.send(request("POST / HTTP/1.1", HOST, "Transfer-Encoding: chunked"))
+            assert status(await wire.receive()) == 405
+            chunk = b"4000\r\n" + bytes(0x4000) + b"\r\n"
+            for _ in range(8):
+                await wire.send(chunk)
+            await wire.rest()
+
+
+# Time.
+
+
+class TestSlow:
+    """Who does not ask in time, or does not take the answer, is dropped."""
+
+    @pytest.fixture
+    def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
+        """A proxy of little patience."""
+        return proxy.Config(
+            host="127.0.0.1", port=0, upstream=chat_server.address, handshake_seconds=0.5
+        )
+
+    @pytest.mark.parametrize(
+        "said", [b"", b"G", handshake()[:-1], post("Content-Length: 9")[:-2]], ids=len
+    )
+    async def test_half_a_request(self, port: int, bystanders: Bystanders, said: bytes) -> None:
+        async with await Wire.open(port) as wire:
+            await wire.send(said)
+            await bystanders.check()
+            assert await wire.rest() == b""
+
+    async def test_a_byte_now_and_then_buys_no_time(self, port: int) -> None:
+        async with await Wire.open(port) as wire:
+
+            async def drip() -> None:
+                while True:
+                    await wire.send(b"X")
+                    await asyncio.sleep(0.05)
+
+            await wire.send(get("/")[:-2] + b"X: ")
+            dripping = asyncio.create_task(drip())
+            assert await wire.rest() == b""
+            dripping.cancel()
+
+    async def test_half_a_body(self, port: int) -> None:
+        async with await Wire.open(port) as wire:
+            await wire.send(request("POST / HTTP/1.1", HOST, "Content-Length: 9", body=b"half"))
+            assert status(await wire.rest()) == 405
+
+    async def test_who_was_answered_and_asks_no_more(self, port: int) -> None:
+        async with await Wire.open(port) as wire:
+            await wire.send(request("GET /healthz HTTP/1.1", HOST))
+            assert status(await wire.rest()) == 200
+
+    @pytest.mark.parametrize("rest", [b"", get("/")], ids=len)
+    async def test_who_does_not_take_the_answers(
+        self, port: int, bystanders: Bystanders, rest: bytes
+    ) -> None:
+        """Also when the proxy has closed the connection already, for its part."""
+        async with await Wire.open(port, receive_bytes=2048) as wire:
+            await wire.send(request("GET /static/style.css HTTP/1.1", HOST) * 400 + rest)
+            await bystanders.check()
+            await eventually(lambda: visitors() == 0)
+
+    async def test_a_websocket_may_be_silent(self, port: int) -> None:
+        async with await Wire.open(port) as silent, await Wire.open(port) as late:
+            await silent.send(handshake())
+            assert status(await silent.head()) == 101
+            assert await late.rest() == b""
+            await silent.send(masked(WSMsgType.PING, b"here"))
+            assert await silent.receive() == b"\x8a\x04here"
+
+
+class TestFull:
+    """There are not more connections than there may be."""
+
+    @pytest.fixture
+    def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
+        """A small proxy, three of whose places are taken by bystanders."""
+        return proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address, connections=13)
+
+    async def test_who_says_nothing_makes_room(self, port: int, bystanders: Bystanders) -> None:
+        async with AsyncExitStack() as stack:
+            silent = [await stack.enter_async_context(await Wire.open(port)) for _ in range(300)]
+            assert status(await answer_to(port, get("/"))) == 200
+            assert await silent[0].rest() == b""
+            assert visitors() <= 10
+            await bystanders.check()
+
+    async def test_a_place_taken_by_a_websocket_is_kept(
+        self, port: int, bystanders: Bystanders
+    ) -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                wire = await stack.enter_async_context(await Wire.open(port))
+                await wire.send(handshake())
+                assert status(await wire.head()) == 101
+            assert status(await answer_to(port, b"")) == 503
+            await bystanders.check()
+        await eventually(lambda: visitors() == 0)
+        assert status(await answer_to(port, get("/"))) == 200
+
+
+# Frames.
+
+
+BROKEN = {
+    "RSV3": (masked(1, b"{}", first_bits=0x90), 1002),
+    "all reserved bits": (masked(1, b"{}", first_bits=0xF0), 1002),
+    "a long close": (masked(8, b"x" * 126), 1002),
+    "a pong in fragments": (masked(10, b"", first_bits=0), 1002),
+    "a ping of 2**64 - 1 bytes": (b"\x89\xff" + b"\xff" * 12, 1002),
+    "a text of 2**64 - 1 bytes": (b"\x81\xff" + b"\xff" * 12, 1009),
+    "two beginnings": (masked(1, b"{", first_bits=0) + masked(1, b"}"), 1002),
+    "a reason that is no UTF-8": (masked(8, b"\x03\xe8\xff\xfe"), 1007),
+    **{
+        f"close {code}": (masked(8, struct.pack("!H", code)), 1002)
+        for code in (0, 1, 999, 1004, 1005, 1015, 1016, 2999)
+    },
+    # Compressed by nobody's leave: it is refused before it is inflated.
+    "a deflated bomb": (masked(1, b"\xaa" * 60_000, first_bits=0xC0), 1002),
+    **{
+        f"close {code} and more": (masked(8, struct.pack("!H", code)) + masked(1, b"{}"), 1000)
+        for code in (1000, 1001, 1006, 3000, 4008, 4999, 5000, 65535)
+    },
+}
+
+
+async def test_frames_that_end_a_connection(port: int, bystanders: Bystanders) -> None:
+    for name, (data, code) in BROKEN.items():
+        with closing(await RawClient.open("127.0.0.1", port)) as broken:
+            await broken.send_bytes(data)
+            [last] = await broken.read_to_close()
+            assert last.close_code == code, name
+    await bystanders.check()
+
+
+async def test_a_message_in_fragments_without_end(port: int, bystanders: Bystanders) -> None:
+    """It is bounded as a frame is."""
+    with closing(await RawClient.open("127.0.0.1", port)) as endless:
+        piece = masked(CONTINUATION, b"x" * 10_000, first_bits=0)
+        await endless.send_bytes(masked(1, b"{", first_bits=0) + piece * 30)
+        await bystanders.check()
+        assert (await endless.read_to_close())[-1].close_code == 1009
+
+
+async def test_empty_fragments_add_nothing(port: int, bystanders: Bystanders) -> None:
+    with closing(await RawClient.open("127.0.0.1", port)) as empty:
+        nothing = masked(CONTINUATION, b"", first_bits=0)
+        await empty.send_bytes(masked(1, b"{}", first_bits=0) + nothing * 20_000)
+        await bystanders.check()
+        await empty.send_bytes(masked(CONTINUATION, b""))
+        assert "error" in await empty.read_json()
+
+
+async def test_a_frame_without_a_mask_is_read_like_others(port: int) -> None:
+    """RFC 6455, section 5.1, would end the connection. The mask is for others' protection."""
+    with closing(await RawClient.open("127.0.0.1", port)) as unmasked:
+        await unmasked.send_bytes(b"\x81\x02{}")
+        assert "error" in await unmasked.read_json()
+
+
+FLOODS = {
+    "pings": masked(WSMsgType.PING, b""),
+    "long pings": masked(WSMsgType.PING, b"x" * 125),
+    "empty frames": masked(WSMsgType.TEXT, b""),
+    "empty binary frames": masked(WSMsgType.BINARY, b""),
+    "frames that are refused": masked(WSMsgType.TEXT, b'{"nonsense":1}'),
+}
+
+
+class TestUnread:
+    """Who asks on and on and reads nothing is closed as any slow consumer is."""
+
+    @pytest.fixture
+    def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
+        """A proxy that keeps little."""
+        return proxy.Config(
+            host="127.0.0.1", port=0, upstream=chat_server.address, mailbox_bytes=65536
+        )
+
+    async def test_a_flood(self, port: int, bystanders: Bystanders, logs: Logs) -> None:
+        with closing(await RawClient.open("127.0.0.1", port)) as flooding:
+
+            async def flood() -> None:
+                while True:
+                    await flooding.send_bytes(FLOODS["long pings"] * 1000)
+
+            sending = asyncio.create_task(flood())
+            await eventually(lambda: events(logs) == ["slow consumer closed"])
+            await bystanders.check()
+            sending.cancel()
+            assert (await flooding.read_to_close())[-1].close_code == 4008
+            await asyncio.wait([sending])
+
+
+async def test_a_flood_leaves_turns_to_others(port: int) -> None:
+    """In one turn of the event loop, a bounded part of it is handled."""
+    async with await Wire.open(port) as flooding:
+        await flooding.send(handshake())
+        await flooding.head()
+        for name, frame in FLOODS.items():
+            await flooding.send(frame)
+            one = len(await flooding.receive())
+            sending = asyncio.create_task(flooding.send(frame * 3000))
+            largest = total = 0
+            while total < 3000 * one:
+                await asyncio.sleep(0)
+                size = len(flooding.received())
+                largest, total = max(largest, size), total + size
+            await sending
+            assert total == 3000 * one, name
+            assert largest <= 200 * one, name
+
+
+async def test_pongs_that_nobody_asked_for_are_ignored(port: int, bystanders: Bystanders) -> None:
+    with closing(await RawClient.open("127.0.0.1", port)) as flooding:
+        await flooding.send_bytes(masked(WSMsgType.PONG, b"x" * 125) * 5000)
+        await bystanders.check()
+        await flooding.send(leave={"room_id": "attic"})
+        assert await flooding.read_json() == {"left": {"room_id": "attic"}}
+
+
+# JSON.
+
+BOUND = proxy.Config().frame_bytes
+HOSTILE_JSON = {
+    "deep lists": b"[" * BOUND,
+    "deep objects": b'{"a":' * (BOUND // 5),
+    "deep and whole": b'{"join":' + b"[" * 900 + b"]" * 900 + b"}",
+    "many lists": b'{"join":[' + b"[]," * (BOUND // 3 - 5) + b"[]]}",
+    "many keys": json.dumps({"join": {f"key {n}": n for n in range(3000)}}).encode(),
+    "many payloads": json.dumps({f"join{n}": {} for n in range(4000)}).encode(),
+    "one key many times": b'{"join":{' + b'"x":1,' * 9000 + b'"x":1}}',
+    "keys that collide": json.dumps({"join": {str(n << 61): 0 for n in range(1500)}}).encode(),
+    "a large integer": b'{"join":{"room_id":"a","after_seq":' + b"9" * 60_000 + b"}}",
+    "a long fraction": b'{"join":{"room_id":"a","after_seq":0.' + b"1" * 60_000 + b"}}",
+    "a large exponent": b'{"join":{"room_id":"a","after_seq":1e999999999}}',
+    "minus nothing": b'{"join":{"room_id":"a","after_seq":-}}',
+    "a long text": b'{"join":{"room_id":"' + b"x" * 60_000 + b'"}}',
+    "long escapes": b'{"join":{"room_id":"' + b"\\u0041" * 10_000 + b'"}}',
+    "NUL": b'{"join":{"room_id":"\\u0000"}}',
+    "NUL in a name": b'{"join":{"room_id\\u0000":"a"}}',
+    "half a character": b'{"join":{"room_id":"\\ud800"}}',
+    "half a character in a name": b'{"join":{"\\udfff":"a"}}',
+    "halves the wrong way round": b'{"join":{"room_id":"\\udc00\\ud800"}}',
+    "an overlong NUL": b'{"join":{"room_id":"\xc0\x80"}}',
+    "an escape sequence": b'{"join":{"room_id":"\\u001b[31m"}}',
+    "lines": b'{"join":{"room_id":"a\\nlevel=error"}}',
+    "a prototype": b'{"join":{"__proto__":{"room_id":"a"}}}',
+    "another encoding": '{"join":{"room_id":"a"}}'.encode("utf-16"),
+}
+
+
+async def test_hostile_json_is_refused(port: int, bystanders: Bystanders) -> None:
+    with closing(await RawClient.open("127.0.0.1", port)) as attacker:
+        for name, payload in HOSTILE_JSON.items():
+            assert len(payload) <= BOUND, name
+            await attacker.send_bytes(masked(WSMsgType.TEXT, payload))
+            frame = await attacker.read_frame()
+            assert frame is not None, name
+            assert "error" in frame.json(), name
+            error = frame.json()["error"]
+            assert error["code"] == "INVALID_ARGUMENT", name
+            assert error["message"].isprintable(), name
+            assert len(error["message"]) < 300, name
+            await bystanders.check()
+
+
+# Rooms and users.
+
+
+class TestMany:
+    """What one connection may have of anything."""
+
+    @pytest.fixture
+    def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
+        """A proxy at which one may be few."""
+        return proxy.Config(
+            host="127.0.0.1", port=0, upstream=chat_server.address, users_per_connection=3
+        )
+
+    async def test_users(self, port: int, bystanders: Bystanders) -> None:
+        async with aiohttp.ClientSession() as session:
+            client = Client(await session.ws_connect(f"http://127.0.0.1:{port}/"))
+            for sender in ("a", "b", "c", "a", "d", "b", "e"):
+                await client.say("attic", f"from {sender}", sender)
+            got = await client.take(7)
+            errors = [each["error"] for each in got if "error" in each]
+            said = [each["chat_message"]["sender_id"] for each in got if "chat_message" in each]
+            assert said == ["a", "b", "c", "a", "b"]
+            assert [each["code"] for each in errors] == ["RESOURCE_EXHAUSTED"] * 2
+            assert errors[0]["message"].startswith("chat_message.sender_id: ")
+            await bystanders.check()
+            await client.socket.close()
+
+
+async def test_what_request_ids_take_is_counted(unused_tcp_port: int) -> None:
+    """While the server is away they are held too."""
+    config = proxy.Config(
+        host="127.0.0.1",
+        port=0,
+        upstream=f"127.0.0.1:{unused_tcp_port}",
+        hold_bytes=100_000,
+        drain_seconds=0.1,
+    )
+    async with proxy.serve(config) as running, aiohttp.ClientSession() as session:
+        client = Client(await session.ws_connect(running.url))
+        for number in range(20):
+            fields = {"room_id": "attic", "sender_id": "ada", "content": "x"}
+            await client.send(chat_message=fields, request_id=f"{number}".ljust(10_000))
+        answer = await client.receive()
+        assert answer["error"]["code"] == "UNAVAILABLE"
+        assert int(answer["request_id"]) <= 10
