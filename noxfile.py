@@ -25,7 +25,14 @@ SYSTEM = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "nodejs": ("node", "nodejs"),
     "npm": ("npm",),
+    "nginx": ("nginx",),
+    "openssl": ("openssl",),
+    "systemd": ("systemd-analyze",),
 }
+# Debian keeps some of it where not everybody's path leads.
+SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+
+LOCK = "requirements.lock"
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -85,6 +92,39 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def lock(session: nox.Session) -> None:
+    """Pin what runs, with hashes; with ``-- --check``, fail if that is stale."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lock"))
+    options = [option for option in session.posargs if option != "--check"]
+    target = Path(session.create_tmp()) / LOCK
+    # Pins that still fit stay as they are. `-- --upgrade` moves them.
+    shutil.copy(ROOT / LOCK, target)
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
+        "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header",
+        "--output-file", str(target), *options, "pyproject.toml",
+    )  # fmt: skip
+    if "--check" not in session.posargs:
+        shutil.copy(target, ROOT / LOCK)
+    elif pins(target) != pins(ROOT / LOCK):
+        session.error(f"{LOCK} is stale: nox -s lock")
+
+
+def pins(path: Path) -> list[str]:
+    """The versions in a lock file. Of an old one further files, and so hashes, may come."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return sorted(line.rstrip("\\ ") for line in lines if line[:1].isalnum())
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look what runs up in a database of known vulnerabilities; it needs the internet."""
+    session.install(*nox.project.dependency_groups(PROJECT, "audit"))
+    # Strict: what could not be looked up is a failure as well.
+    session.run("pip-audit", "--strict", "--require-hashes", "--disable-pip", "--requirement", LOCK)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the project beside its peers; with ``-- --quick``, in under two minutes."""
     install(session, "bench")
@@ -108,7 +148,7 @@ def require_system(session: nox.Session) -> None:
     missing = [
         package
         for package, commands in SYSTEM.items()
-        if not any(shutil.which(command) for command in commands)
+        if not any(shutil.which(command, path=SYSTEM_PATH) for command in commands)
     ]
     if not missing:
         return

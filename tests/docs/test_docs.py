@@ -238,7 +238,7 @@ def test_each_module_and_file_that_is_named_is_there(page: Path) -> None:
     for name in re.findall(r"`((?:chat|codec|daemon|proxy)(?:\.[a-z_]\w*)+)`", text):
         if not name.endswith((".proto", ".db", ".lock")):
             resolve_name(name)
-    tops = "bench|chat|codec|daemon|docs|examples|gen|proto|proxy|tests"
+    tops = "bench|chat|codec|daemon|deploy|docs|examples|gen|proto|proxy|tests"
     for name in re.findall(rf"`((?:{tops})/[\w./-]*)`", text):
         assert (ROOT / name).exists(), name
 

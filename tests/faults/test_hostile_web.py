@@ -230,7 +230,7 @@ async def test_subprotocols_and_extensions_are_left_out(port: int) -> None:
     async with await Wire.open(port) as wire:
         extensions = "permessage-deflate; server_max_window_bits=99, x-\xff"
         await wire.send(
-            handshake(Sec_WebSocket_Protocol="chat, \xff", Sec_WebSocket_Extensions=extensions)
+            handshake(Sec_WebSocket_Protocol="talk, \xff", Sec_WebSocket_Extensions=extensions)
         )
         head = (await wire.head()).lower()
         assert status(head.upper()) == 101

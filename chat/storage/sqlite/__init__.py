@@ -7,6 +7,7 @@
 - `tail`: what is in the journal, for those who read.
 - `reader`: pages and look-ups.
 - `store`: the engine, which puts them together.
+- `backup`: copies, and databases out of copies.
 """
 
 from chat.storage.sqlite.store import SqliteStore

@@ -74,7 +74,7 @@ class SqliteStore(Store):
         """
         try:
             await asyncio.to_thread(_check_path, path)
-            lock = await asyncio.to_thread(_lock, path)
+            lock = await asyncio.to_thread(lock_database, path)
         except OSError as error:
             raise StoreUnusable(f"cannot open the database {path}: {error.strerror}") from error
         try:
@@ -183,10 +183,20 @@ def _check_path(path: str) -> None:
         raise StoreUnusable(f"cannot open the database {path}: it is not a file")
 
 
-def _lock(path: str) -> IO[bytes]:
+def lock_database(path: str) -> IO[bytes]:
     """Takes the file beside the database that says a server has it open.
 
     Two writers would each believe that they alone give out positions.
+
+    Args:
+        path: the database; missing folders are made.
+
+    Returns:
+        What holds it until it is closed.
+
+    Raises:
+        StoreUnusable: a server has it open.
+        OSError: the file cannot be made.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     lock = Path(f"{path}.lock").open("ab")  # noqa: SIM115 - held as long as the store is open

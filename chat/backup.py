@@ -1,0 +1,32 @@
+"""The command ``python -m chat.backup``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from chat.storage.base import StoreUnusable
+from chat.storage.sqlite.backup import back_up
+from daemon.cli import StartError, ready, run_command
+
+
+@click.command(help="Copy the file DATABASE to TARGET, while a chat server has it open or not.")
+@click.argument("database", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+def command(database: Path, target: Path) -> None:
+    """Makes the copy, and says so."""
+    try:
+        back_up(database, target)
+    except StoreUnusable as error:
+        raise StartError(str(error)) from error
+    ready(f"backup written: {target}")
+
+
+def main() -> None:
+    """The console script ``chat-backup``."""
+    run_command(command, "chat-backup")
+
+
+if __name__ == "__main__":
+    run_command(command, "python -m chat.backup")

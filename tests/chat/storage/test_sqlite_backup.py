@@ -1,0 +1,239 @@
+"""Copies of a database in use, and databases out of copies."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from chat.storage.base import StoreUnusable
+from chat.storage.sqlite import SqliteStore
+from chat.storage.sqlite.backup import back_up, restore
+from tests.chat.storage.filler import COMMIT, ROOMS, fill, unheard
+from tests.daemon.processes import Ended, run
+from tests.support import message
+
+# Little enough that journal and table both have something at all times.
+FOLD_BYTES = 20_000
+
+
+async def open_store(path: Path) -> SqliteStore:
+    return await SqliteStore.open(str(path), unheard, 1 << 20, FOLD_BYTES)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "chat.db"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Where nothing is yet."""
+    return tmp_path / "target.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    store = await open_store(path)
+    await fill(store, 0, 500)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def copy(store: SqliteStore, path: Path) -> Path:  # noqa: ARG001 - it has the file open
+    """A copy of the database of a running store."""
+    copy = path.with_name("copy.db")
+    await asyncio.to_thread(back_up, path, copy)
+    return copy
+
+
+def ids(path: Path) -> dict[int, list[str]]:
+    """The ids of the messages of each room, by position, as a tool of people reads them."""
+    found: dict[int, list[str]] = {room: [] for room in range(ROOMS)}
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    for room_id, seq, key in connection.execute(
+        "SELECT room_id, seq, id FROM history ORDER BY room_id, seq"
+    ):
+        room = found[int(str(room_id).removeprefix("room "))]
+        room.append(str(key))
+        assert seq == len(room)
+    connection.close()
+    return found
+
+
+def beginning(number: int) -> dict[int, list[str]]:
+    """The ids of the first messages that `fill` stores."""
+    return {room: [str(key) for key in range(room, number, ROOMS)] for room in range(ROOMS)}
+
+
+def files(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def damage(path: Path) -> None:
+    """Overwrites a page of the table of messages."""
+    content = bytearray(path.read_bytes())
+    page = content.rfind(b"hello") // 4096 * 4096
+    content[page : page + 100] = b"\xff" * 100
+    path.write_bytes(content)
+
+
+async def test_a_copy_made_under_load_holds_all_that_was_confirmed_before(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    confirmed = 500
+    done = asyncio.Event()
+
+    async def go_on() -> None:
+        nonlocal confirmed
+        while not done.is_set():
+            await fill(store, confirmed, COMMIT)
+            confirmed += COMMIT
+
+    load = asyncio.create_task(go_on())
+    for nth in range(20):
+        before = confirmed
+        target = tmp_path / f"{nth}.db"
+        await asyncio.to_thread(back_up, path, target)
+        found = ids(target)
+        number = sum(map(len, found.values()))
+        assert before <= number <= confirmed + COMMIT
+        assert found == beginning(number)
+    done.set()
+    await load
+    assert confirmed > 500
+
+
+async def test_a_server_serves_from_a_copy(store: SqliteStore, copy: Path) -> None:
+    copied = await open_store(copy)
+    assert copied.epoch == store.epoch
+    [again] = await copied.append([message("room 3", key="3")])
+    assert (again.fresh, again.message.seq) == (False, 1)
+    [new] = await copied.append([message("room 3", key="new")])
+    assert (new.fresh, new.message.seq) == (True, await store.head("room 3") + 1)
+    await copied.close()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_a_copy_is_one_file_for_its_owner_alone(path: Path, copy: Path) -> None:
+    in_use = {f"chat.db{suffix}" for suffix in ("", "-shm", "-wal", ".lock")}
+    assert files(path.parent) == in_use | {"copy.db"}
+    assert mode(copy) == 0o600
+    assert ids(copy) == beginning(500)
+    assert files(path.parent) == in_use | {"copy.db"}
+
+
+async def test_a_database_without_a_server_is_copied_too(path: Path, target: Path) -> None:
+    store = await open_store(path)
+    await fill(store, 0, 500)
+    await store.close()
+    back_up(path, target)
+    assert ids(target) == beginning(500)
+    assert files(path.parent) == {"chat.db", "chat.db.lock", "target.db"}
+
+
+async def test_a_database_out_of_a_copy_has_all_of_it_and_another_epoch(
+    store: SqliteStore, copy: Path, tmp_path: Path
+) -> None:
+    epochs = {store.epoch}
+    for nth in range(2):
+        target = tmp_path / f"folder {nth}" / "chat.db"
+        restore(copy, target)
+        assert ids(target) == beginning(500)
+        restored = await open_store(target)
+        epochs.add(restored.epoch)
+        await restored.close()
+    assert len(epochs) == 3
+
+
+@pytest.mark.parametrize("make", [back_up, restore])
+async def test_nothing_is_overwritten(copy: Path, make: Callable[[Path, Path], None]) -> None:
+    kept = copy.with_name("kept.db")
+    kept.write_bytes(b"kept")
+    with pytest.raises(StoreUnusable, match=r"kept\.db exists"):
+        make(copy, kept)
+    assert kept.read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+async def test_no_database_is_made_beside_what_is_left_of_another(copy: Path, suffix: str) -> None:
+    copy.with_name(f"new.db{suffix}").touch()
+    with pytest.raises(StoreUnusable, match=rf"new\.db{suffix} exists"):
+        restore(copy, copy.with_name("new.db"))
+
+
+async def test_no_database_is_made_under_a_server(path: Path, copy: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"chat.db{suffix}").rename(path.with_name(f"away{suffix}"))
+    with pytest.raises(StoreUnusable, match="another server has it open"):
+        restore(copy, path)
+
+
+async def test_two_copies_do_not_meet(copy: Path, target: Path) -> None:
+    partial = target.with_name("target.db.partial")
+    partial.write_bytes(b"another")
+    with pytest.raises(StoreUnusable, match=r"target\.db\.partial exists"):
+        back_up(copy, target)
+    assert partial.read_bytes() == b"another"
+    assert "target.db" not in files(target.parent)
+
+
+async def test_a_damaged_database_gives_no_copy(path: Path, target: Path) -> None:
+    store = await open_store(path)
+    await fill(store, 0, 500)
+    await store.close()
+    damage(path)
+    before = files(path.parent)
+    with pytest.raises(StoreUnusable, match=r"damaged|malformed"):
+        back_up(path, target)
+    assert files(path.parent) == before
+
+
+def make_another_database(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE notes (text)")
+    connection.close()
+
+
+async def test_what_is_no_database_of_a_server_is_refused(path: Path, target: Path) -> None:
+    another, text = path.with_name("another.db"), path.with_name("text")
+    make_another_database(another)
+    text.write_text("not a database" * 100)
+    before = files(path.parent)
+    for source in (another, text, path.with_name("missing"), path.parent):
+        for make in (back_up, restore):
+            with pytest.raises(StoreUnusable) as refused:
+                make(source, target)
+            assert re.fullmatch(rf".*{re.escape(str(source))}.*", str(refused.value))
+    assert files(path.parent) - before == {"target.db.lock"}
+
+
+async def test_the_commands(copy: Path, target: Path) -> None:
+    new = copy.with_name("new.db")
+    assert await run("chat.backup", str(copy), str(target)) == Ended(
+        0, f"backup written: {target}\n", ""
+    )
+    assert await run("chat.restore", str(target), str(new)) == Ended(
+        0, f"database restored: {new}\n", ""
+    )
+    assert ids(new) == ids(target) == beginning(500)
+    for module, source, taken in (("backup", copy, target), ("restore", target, new)):
+        refused = await run(f"chat.{module}", str(source), str(taken))
+        assert (refused.status, refused.output) == (1, "")
+        assert re.fullmatch(f"python -m chat.{module}: .*{taken} exists.*\n", refused.errors)
+
+
+async def test_a_target_that_cannot_be_written_is_named(copy: Path) -> None:
+    with pytest.raises(StoreUnusable, match="cannot write /proc/copy"):
+        back_up(copy, Path("/proc/copy.db"))
+    with pytest.raises(StoreUnusable, match="cannot write /proc/copy"):
+        restore(copy, Path("/proc/copy/chat.db"))

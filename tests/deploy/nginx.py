@@ -1,0 +1,183 @@
+"""A real nginx with the configuration of `deploy/`, on loopback and on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import ssl
+import subprocess
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from grpclib.client import Channel
+
+import codec
+from tests.support import PATIENCE_SECONDS, eventually
+
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+
+# Where Debian has it, which is not in everybody's path.
+_PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+
+# nginx.conf is the system's; this one only keeps everything in one folder.
+_MAIN: Final = """
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+{user}
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path temp;
+    proxy_temp_path temp;
+    fastcgi_temp_path temp;
+    uwsgi_temp_path temp;
+    scgi_temp_path temp;
+    include {name}.conf;
+}}
+"""
+
+Changes = dict[str, str]
+
+
+def tool(name: str) -> str:
+    """The path of a program; without it, a failure in CI, and elsewhere a skip."""
+    found = shutil.which(name, path=_PATH)
+    if found:
+        return found
+    if os.environ.get("CI"):
+        pytest.fail(f"{name} is not installed")
+    pytest.skip(f"{name} is not installed: what needs it was not tried")
+
+
+@dataclass(frozen=True)
+class Front:
+    """A running nginx.
+
+    Attributes:
+        host: where it listens.
+        web: the address of the page and the WebSocket.
+        insecure: an address that leads to `web`, if there is one.
+        grpc_port: the port of gRPC.
+        tls: what clients trust, if it speaks TLS.
+    """
+
+    host: str
+    web: str
+    insecure: str
+    grpc_port: int
+    tls: ssl.SSLContext | None
+
+    def channel(self) -> Channel:
+        """A gRPC channel to it."""
+        if self.tls is not None:
+            self.tls.set_alpn_protocols(["h2"])
+        return Channel(self.host, self.grpc_port, ssl=self.tls, codec=codec.GrpcCodec())
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Makes a certificate for 127.0.0.1, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(  # noqa: S603 - no input of others
+        [
+            tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+            "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=test",
+            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate,
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
+def render(folder: Path, name: str, changes: Changes) -> None:
+    """Copies the configuration, with other text where this machine's differs.
+
+    Args:
+        folder: where to.
+        name: which of the two variants.
+        changes: what is replaced by what. Each must occur.
+    """
+    shutil.copytree(DEPLOY / "nginx", folder)
+    missing = set(changes)
+    for file in folder.rglob("*.conf"):
+        text = file.read_text()
+        for old, new in changes.items():
+            if old in text:
+                missing.discard(old)
+                text = text.replace(old, new)
+        file.write_text(text)
+    assert not missing
+    # Root would give the work to a user who may not enter the folder of a test.
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(_MAIN.format(user=user, name=name))
+
+
+def command(folder: Path, *options: str) -> list[str]:
+    """The command that runs nginx in a folder."""
+    return [tool("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr", *options]
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, name: str, ports: Iterable[int], changes: Changes
+) -> AsyncIterator[Front]:
+    """Runs nginx.
+
+    Args:
+        folder: where its files go; it must not exist.
+        name: ``chat-plain`` or ``chat-tls``.
+        ports: two free ones.
+        changes: see `render`; ports and certificates are changed already.
+    """
+    first, second = ports
+    host = "127.0.0.1"
+    if name == "chat-tls":
+        certificate, key = make_certificate(folder.parent)
+        render(folder, name, {
+            "listen 443": f"listen {host}:{first}",
+            "listen 80": f"listen {host}:{second}",
+            "/etc/ssl/chat/fullchain.pem": str(certificate),
+            "/etc/ssl/chat/privkey.pem": str(key),
+            **changes,
+        })  # fmt: skip
+        trust = ssl.create_default_context(cafile=certificate)
+        front = Front(host, f"https://{host}:{first}", f"http://{host}:{second}", first, trust)
+    else:
+        listens = {"listen 80": f"listen {host}:{first}", "listen 50080": f"listen {host}:{second}"}
+        render(folder, name, {**listens, **changes})
+        front = Front(host, f"http://{host}:{first}", "", second, None)
+    process = await asyncio.create_subprocess_exec(*command(folder), stdout=PIPE, stderr=STDOUT)
+    try:
+        await eventually(lambda: process.returncode is not None or _listening(host, second))
+        assert process.returncode is None
+        yield front
+    except BaseException as error:
+        error.add_note(await _stop(process))
+        raise
+    finally:
+        await _stop(process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> str:
+    """Ends it; returns what it printed."""
+    if process.returncode is None:
+        process.terminate()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        output, _ = await process.communicate()
+    return f"nginx:\n{output.decode()}"
+
+
+async def _listening(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True

@@ -1,0 +1,180 @@
+"""The image and the compose file in `deploy/`, as far as they can be checked unbuilt."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any, Final
+
+import pytest
+import yaml
+
+import chat
+import proxy
+from daemon.health import split
+from tests.deploy.nginx import DEPLOY
+
+ROOT: Final = DEPLOY.parent
+CONTAINERFILE: Final = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
+
+
+def instructions(text: str = CONTAINERFILE) -> Iterator[tuple[str, str]]:
+    """The instructions, in order, each on one line."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    for line in "\n".join(lines).replace("\\\n", " ").splitlines():
+        if line.strip():
+            name, _, rest = line.partition(" ")
+            yield name, " ".join(rest.split())
+
+
+def arguments(name: str) -> list[str]:
+    """What stands behind each instruction of this name in the last stage."""
+    found: list[str] = []
+    for each, rest in instructions():
+        if each == "FROM":
+            found = []
+        elif each == name:
+            found.append(rest)
+    return found
+
+
+def environment() -> dict[str, str]:
+    """The variables that the image sets."""
+    [line] = arguments("ENV")
+    return dict(pair.split("=", 1) for pair in line.split())
+
+
+def modules(text: str) -> list[str]:
+    """What ``python -m`` runs."""
+    return re.findall(r"-m[\", ]+([a-z.]+)", text)
+
+
+def seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+# The image.
+
+
+def test_the_base_is_named_to_the_patch() -> None:
+    [base] = [rest for name, rest in instructions() if name == "ARG"]
+    found = re.fullmatch(r"PYTHON_IMAGE=docker\.io/library/python:(\d+)\.(\d+)\.\d+-slim-\w+", base)
+    assert found is not None
+    assert (int(found[1]), int(found[2])) >= (3, 11)
+    assert {rest.split()[0] for name, rest in instructions() if name == "FROM"} == {
+        "${PYTHON_IMAGE}"
+    }
+
+
+def test_all_that_is_installed_has_a_hash() -> None:
+    [install] = [rest for name, rest in instructions() if name == "RUN" and "pip " in rest]
+    assert "--require-hashes" in install
+    assert "--only-binary :all:" in install
+    assert "requirements.lock" in install
+
+
+def test_it_has_the_packages_of_the_project_and_no_more() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    copies = [rest.split() for name, rest in instructions() if name == "COPY"]
+    copied = {source: target for source, *_, target in copies if source in packages}
+    assert copied == {name: f"/opt/chat/app/{name}" for name in packages}
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
+    assert {line[1:] for line in ignored if line.startswith("!")} == packages | {
+        "requirements.lock"
+    }
+
+
+def test_it_does_not_run_as_root() -> None:
+    [user] = arguments("USER")
+    assert user == "10001:10001"
+    [accounts] = arguments("RUN")
+    assert "--uid 10001" in accounts
+    assert "--gid 10001" in accounts
+
+
+def test_all_that_it_writes_is_in_its_volume() -> None:
+    [volume] = arguments("VOLUME")
+    assert environment()["CHAT_DATABASE"].startswith(f"{volume}/")
+    assert environment()["PYTHONDONTWRITEBYTECODE"] == "1"
+
+
+def test_its_ports_are_those_of_the_defaults() -> None:
+    [ports] = arguments("EXPOSE")
+    assert ports.split() == [str(chat.Config().port), str(proxy.Config().port)]
+
+
+def test_its_commands_are_there() -> None:
+    [command] = arguments("CMD")
+    assert json.loads(command) == ["python", "-m", "chat"]
+    [health] = arguments("HEALTHCHECK")
+    for module in modules(CONTAINERFILE):
+        assert find_spec(module), module
+    assert modules(health) == ["daemon.health"]
+    assert split(environment()["HEALTH_URL"]).port == chat.Config().port
+
+
+# Compose.
+
+
+def test_both_run_from_one_image() -> None:
+    assert {service["image"] for service in SERVICES.values()} == {"asyncio-grpc-chat"}
+    for service in SERVICES.values():
+        build = service["build"]
+        assert (DEPLOY / build["context"]).resolve() == ROOT
+        assert (ROOT / build["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_may_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - one of its own
+    assert not {"privileged", "cap_add", "user", "network_mode", "pid"} & service.keys()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_checked_by_what_can_be_asked(name: str) -> None:
+    kind, *command, url = SERVICES[name]["healthcheck"]["test"]
+    assert (kind, command) == ("CMD", ["python", "-m", "daemon.health"])
+    port = {"chat": chat.Config().port, "proxy": proxy.Config().port}[name]
+    assert split(url).port == port
+
+
+def test_a_service_has_the_time_to_stop() -> None:
+    assert seconds(SERVICES["chat"]["stop_grace_period"]) > chat.Config().drain_seconds
+    assert seconds(SERVICES["proxy"]["stop_grace_period"]) > 3 * proxy.Config().drain_seconds
+
+
+def test_the_variables_of_a_service_are_options() -> None:
+    options = (ROOT / "docs/options.md").read_text("utf-8")
+    own = [service.get("environment", {}) for service in SERVICES.values()]
+    for variable in {*environment(), *(key for each in own for key in each)}:
+        if variable.startswith(("CHAT_", "PROXY_")):
+            assert f"`{variable}`" in options
+
+
+def test_the_proxy_comes_after_the_server_and_goes_before_it() -> None:
+    door = SERVICES["proxy"]
+    assert door["depends_on"] == {"chat": {"condition": "service_healthy"}}
+    assert door["environment"]["PROXY_UPSTREAM"] == f"chat:{chat.Config().port}"
+    assert door["command"] == ["python", "-m", "proxy"]
+
+
+def test_only_the_proxy_is_published_and_only_to_this_machine() -> None:
+    assert "ports" not in SERVICES["chat"]
+    assert SERVICES["proxy"]["ports"] == ["127.0.0.1:8080:8080"]
+
+
+def test_the_database_is_in_a_volume() -> None:
+    [volume] = SERVICES["chat"]["volumes"]
+    name, _, path = volume.partition(":")
+    assert name in COMPOSE["volumes"]
+    assert [path] == arguments("VOLUME")

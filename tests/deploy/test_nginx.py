@@ -1,0 +1,318 @@
+"""The configuration of nginx in `deploy/`, in a real nginx before real servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import WSCloseCode, WSMsgType, web
+from grpclib import GRPCError, Status
+
+import chat
+import proxy
+from gen.chat import (
+    ChatServiceStub,
+    GetChatHistoryRequest,
+    GetUserRequest,
+    Join,
+    RelayCommand,
+    RelayServiceStub,
+)
+from proxy.errors import CloseCode
+from proxy.routes import STATIC
+from tests.deploy.nginx import Front, running
+from tests.proxy.clients import Client
+from tests.support import PATIENCE_SECONDS, ChatCall, RelayCall, message, seqs
+
+Start = Callable[..., AbstractAsyncContextManager[Front]]
+
+
+@pytest.fixture(params=["chat-plain", "chat-tls"])
+def variant(request: pytest.FixtureRequest) -> str:
+    """Which of the two configurations."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, variant: str, unused_tcp_port_factory: Callable[[], int]
+) -> Callable[..., AbstractAsyncContextManager[Front]]:
+    """Runs nginx before a proxy and a chat server at these addresses."""
+
+    def start(proxy_address: str, chat_address: str, **more: str) -> Any:
+        defaults = proxy.Config()
+        changes = {f"127.0.0.1:{defaults.port}": proxy_address, defaults.upstream: chat_address}
+        ports = [unused_tcp_port_factory() for _ in range(2)]
+        return running(tmp_path / "nginx", variant, ports, changes | more)
+
+    return start
+
+
+def address(running: proxy.RunningProxy) -> str:
+    return f"{running.host}:{running.port}"
+
+
+@pytest.fixture
+async def front(
+    start: Start, chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
+) -> AsyncIterator[Front]:
+    """Nginx before both."""
+    async with start(address(chat_proxy), chat_server.address) as front:
+        yield front
+
+
+@pytest.fixture
+async def session(front: Front) -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP client of `front`."""
+    async with client_of(front) as session:
+        yield session
+
+
+def client_of(front: Front) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(ssl=front.tls or True)
+    return aiohttp.ClientSession(front.web, connector=connector)
+
+
+# The page and the WebSocket.
+
+
+async def test_a_conversation(session: aiohttp.ClientSession) -> None:
+    async with session.ws_connect("/") as one, session.ws_connect("/") as two:
+        ada, ben = Client(one), Client(two)
+        for client in (ada, ben):
+            assert "joined" in await client.ask(join={"room_id": "lobby"})
+        await ada.say("lobby", "hello")
+        await ben.take_until_content("hello")
+        await ben.say("lobby", "good day", "ben")
+        for client in (ada, ben):
+            assert (await client.take_until_content("good day"))[-1]["chat_message"]["seq"] == 2
+
+
+async def test_large_frames_pass_whole(session: aiohttp.ClientSession) -> None:
+    async with session.ws_connect("/") as socket:
+        client = Client(socket)
+        content = "\N{SNOWMAN}" * (chat.Limits().content_bytes // 3)
+        for _ in range(20):
+            await client.say("lobby", content)
+        frames = await client.take(20)
+        assert [frame["chat_message"]["content"] for frame in frames] == [content] * 20
+        answer = await client.ask(get_chat_history={"room_id": "lobby"})
+        assert len(answer["chat_history"]["messages"]) == 20
+
+
+async def test_a_frame_that_is_too_large_closes_with_the_proxy_s_code(
+    session: aiohttp.ClientSession,
+) -> None:
+    async with session.ws_connect("/") as socket:
+        await socket.send_str(" " * (4 * proxy.Config().frame_bytes + 1))
+        assert await Client(socket).closed() == CloseCode.MESSAGE_TOO_BIG
+
+
+async def test_a_drain_closes_with_the_proxy_s_code(
+    start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config
+) -> None:
+    async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(proxy.serve(proxy_config))
+        async with (
+            start(address(door), chat_server.address) as front,
+            client_of(front) as session,
+            session.ws_connect("/") as socket,
+        ):
+            assert "joined" in await Client(socket).ask(join={"room_id": "lobby"})
+            closed = asyncio.create_task(Client(socket).closed())
+            await stack.aclose()
+            assert await closed == CloseCode.GOING_AWAY
+
+
+@pytest.mark.parametrize("variant", ["chat-plain"], indirect=True)
+@pytest.mark.parametrize(("heartbeat_seconds", "pings"), [(0.5, 5), (1000.0, 0)])
+async def test_a_silent_connection_lasts_for_as_long_as_it_is_pinged(
+    start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
+    heartbeat_seconds: float, pings: int,
+) -> None:  # fmt: skip
+    """Nginx gives up what is silent; here after one second."""
+    config = replace(proxy_config, heartbeat_seconds=heartbeat_seconds)
+    short = {"proxy_read_timeout 120s": "proxy_read_timeout 1s"}
+    async with (
+        proxy.serve(config) as door,
+        start(address(door), chat_server.address, **short) as front,
+        client_of(front) as session,
+        session.ws_connect("/", autoping=False) as socket,
+    ):
+        client = Client(socket)
+        assert "joined" in await client.ask(join={"room_id": "lobby"})
+        for _ in range(pings):
+            received = await socket.receive(PATIENCE_SECONDS)
+            assert received.type is WSMsgType.PING
+            await socket.pong(received.data)
+        if pings:
+            await client.say("lobby", "still here")
+            assert (await client.receive())["chat_message"]["seq"] == 1
+        else:
+            assert await client.closed() == WSCloseCode.ABNORMAL_CLOSURE
+
+
+async def test_the_page_and_its_parts(session: aiohttp.ClientSession) -> None:
+    async with session.get("/") as page, session.get("/static/js/main.js") as script:
+        assert (page.status, page.content_type) == (200, "text/html")
+        assert await page.read() == (STATIC / "index.html").read_bytes()
+        assert script.status == 200
+        assert await script.read() == (STATIC / "js" / "main.js").read_bytes()
+        etag = script.headers["ETag"]
+    async with session.get("/static/js/main.js", headers={"If-None-Match": etag}) as again:
+        assert again.status == 304
+
+
+async def test_nothing_else_is_to_be_seen(session: aiohttp.ClientSession) -> None:
+    for path in ("/healthz", "/readyz", "/metrics", "/index.html", "/staticky"):
+        async with session.get(path) as answer:
+            assert answer.status == 404
+
+
+async def test_what_the_proxy_is_told_of_a_client(
+    start: Start, chat_server: chat.RunningServer
+) -> None:
+    """A server that sends back the headers stands where the proxy would."""
+
+    async def headers(request: web.Request) -> web.Response:
+        return web.json_response(dict(request.headers))
+
+    app = web.Application()
+    app.router.add_get("/", headers)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        async with start(f"{host}:{port}", chat_server.address) as front:
+            claimed = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "gopher"}
+            async with client_of(front) as session, session.get("/", headers=claimed) as answer:
+                told = await answer.json()
+    finally:
+        await runner.cleanup()
+    scheme, _, authority = front.web.partition("://")
+    assert told["X-Forwarded-For"] == "127.0.0.1"
+    assert told["X-Forwarded-Proto"] == scheme
+    assert told["Host"] == authority
+
+
+async def test_one_address_has_so_many_connections(
+    start: Start, chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
+) -> None:
+    few = {"limit_conn chat_open 200": "limit_conn chat_open 2"}
+    async with (
+        start(address(chat_proxy), chat_server.address, **few) as front,
+        client_of(front) as session,
+        session.ws_connect("/"),
+        session.ws_connect("/"),
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect("/")
+    assert refused.value.status == 429
+
+
+@pytest.mark.parametrize("variant", ["chat-tls"], indirect=True)
+async def test_who_comes_without_tls_is_sent_to_tls(
+    front: Front, session: aiohttp.ClientSession
+) -> None:
+    async with session.get(f"{front.insecure}/?room=a", allow_redirects=False) as answer:
+        assert answer.status == 308
+        assert answer.headers["Location"] == "https://127.0.0.1/?room=a"
+    async with session.get("/") as answer:
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+# gRPC.
+
+
+async def test_calls_and_their_statuses(front: Front) -> None:
+    async with front.channel() as channel:
+        stub = ChatServiceStub(channel)
+        async with ChatCall(stub) as ada:
+            assert (await ada.post(message("lobby", "hello"))).seq == 1
+        # One after the other, on connections that nginx keeps.
+        for _ in range(100):
+            history = await stub.get_chat_history(GetChatHistoryRequest("lobby"))
+            assert seqs(history.messages) == [1]
+        with pytest.raises(GRPCError) as missing:
+            await stub.get_user(GetUserRequest("nobody"))
+        assert missing.value.status is Status.NOT_FOUND
+        assert "nobody" in (missing.value.message or "")
+
+
+async def test_a_stream_in_both_directions(front: Front) -> None:
+    async with front.channel() as channel, front.channel() as other:
+        ben_stub = ChatServiceStub(other)
+        async with ChatCall(ChatServiceStub(channel)) as ada, ChatCall(ben_stub) as ben:
+            await ada.enter("lobby")
+            await ben.enter("lobby")
+            # More than nginx takes for the body of a request by default.
+            content = "x" * chat.Limits().content_bytes
+            for number in range(1, 101):
+                posted = await ada.post(message("lobby", content))
+                assert (posted.seq, posted.content) == (number, content)
+            assert seqs(await ben.hear_many(100)) == list(range(1, 101))
+            ada.end()
+            assert await ada.rest() == ([], Status.OK)
+
+
+@pytest.mark.parametrize("variant", ["chat-plain"], indirect=True)
+async def test_a_silent_stream_outlasts_what_ends_other_requests(
+    start: Start, chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
+) -> None:
+    short = {f"client_{part}_timeout {gap}10s": f"client_{part}_timeout 1s"
+             for part, gap in (("header", ""), ("body", "  "))}  # fmt: skip
+    async with (
+        start(address(chat_proxy), chat_server.address, **short) as front,
+        front.channel() as channel,
+        ChatCall(ChatServiceStub(channel)) as ada,
+    ):
+        await ada.enter("lobby")
+        for _ in range(2):
+            await request_given_up(front)
+        assert (await ada.post(message("lobby", "still here"))).seq == 1
+
+
+async def request_given_up(front: Front) -> None:
+    """Sends half a request, and waits until nginx has had enough."""
+    reader, writer = await asyncio.open_connection(front.host, int(front.web.split(":")[2]))
+    writer.write(b"GET / HTTP/1.1\r\n")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_drain_ends_a_stream_with_its_status(
+    front: Front, chat_server: chat.RunningServer
+) -> None:
+    async with front.channel() as channel, ChatCall(ChatServiceStub(channel)) as ada:
+        await ada.enter("lobby")
+        await ada.post(message("lobby", "last words"))
+        await chat_server.drain()
+        assert await ada.rest() == ([], Status.UNAVAILABLE)
+
+
+async def test_a_server_that_is_away_is_unavailable(
+    start: Start, chat_proxy: proxy.RunningProxy, unused_tcp_port: int
+) -> None:
+    async with (
+        start(address(chat_proxy), f"127.0.0.1:{unused_tcp_port}") as front,
+        front.channel() as channel,
+    ):
+        with pytest.raises(GRPCError) as away:
+            await ChatServiceStub(channel).get_user(GetUserRequest("ada"))
+    assert away.value.status is Status.UNAVAILABLE
+
+
+async def test_the_service_for_proxies_is_not_to_be_had(front: Front) -> None:
+    async with front.channel() as channel, RelayCall(RelayServiceStub(channel)) as relay:
+        relay.batch(RelayCommand(ref=1, join=Join("lobby")))
+        assert await relay.rest() == ([], Status.UNIMPLEMENTED)

@@ -1,0 +1,93 @@
+"""The units in `deploy/`, by systemd's own judgement."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import chat
+import proxy
+from tests.deploy.nginx import DEPLOY, tool
+
+UNITS: Final = sorted((DEPLOY / "systemd").glob("*.service"))
+PREFIX: Final = "/opt/chat/bin/"
+
+# Of ten. What is left is the network, which they are for.
+EXPOSURE: Final = 1.5
+
+
+def run(*command: str) -> str:
+    """Runs a command that must succeed; returns what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - ours
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def values(unit: Path, name: str) -> list[str]:
+    """All values of a setting."""
+    return re.findall(rf"^{name}=(.*)$", unit.read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[str]:
+    """The units, with programs that are there."""
+    for unit in UNITS:
+        text = re.sub(rf"{PREFIX}\S+", "/bin/true", unit.read_text("utf-8"))
+        (tmp_path / unit.name).write_text(text)
+    return [str(tmp_path / unit.name) for unit in UNITS]
+
+
+def test_the_units_are_valid(units: list[str]) -> None:
+    assert run(tool("systemd-analyze"), "verify", "--man=no", *units) == ""
+
+
+def test_the_units_may_do_little(units: list[str]) -> None:
+    threshold = f"--threshold={EXPOSURE * 10:.0f}"
+    for unit in units:
+        found = run(tool("systemd-analyze"), "security", "--offline=true", threshold,
+                    "--json=short", unit)  # fmt: skip
+        assert json.loads(found)
+
+
+def test_the_account_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    run(tool("systemd-sysusers"), f"--root={tmp_path}", str(DEPLOY / "systemd/chat.sysusers"))
+    [account] = (tmp_path / "etc/passwd").read_text().splitlines()
+    name, _, uid, *_, home, shell = account.split(":")
+    assert (name, home) == ("chat", "/var/lib/chat")
+    assert int(uid) < 1000
+    assert shell.endswith("nologin")
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_what_a_unit_runs_is_installed_with_the_project(unit: Path) -> None:
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text("utf-8"))
+    for setting in ("ExecStart", "ExecStartPost"):
+        [command] = values(unit, setting)
+        assert command.split()[0].removeprefix(PREFIX) in project["project"]["scripts"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_the_variables_of_a_unit_are_options(unit: Path) -> None:
+    options = (DEPLOY.parent / "docs/options.md").read_text("utf-8")
+    variables = re.findall(r"([A-Z_]+)=", " ".join(values(unit, "Environment")))
+    assert variables
+    for variable in variables:
+        assert f"`{variable}`" in options or variable == "HEALTH_URL"
+
+
+def test_the_units_have_the_time_to_stop() -> None:
+    proxy_unit, server_unit = UNITS
+    assert float(values(server_unit, "TimeoutStopSec")[0]) > chat.Config().drain_seconds
+    assert float(values(proxy_unit, "TimeoutStopSec")[0]) > 3 * proxy.Config().drain_seconds
+
+
+def test_the_proxy_goes_before_the_server() -> None:
+    """Systemd stops in the reverse order of the start."""
+    assert "chat-server.service" in values(UNITS[0], "After")[0].split()
