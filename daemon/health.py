@@ -1,13 +1,15 @@
 """Asks a process whether it is well, for what watches over it: ``python -m daemon.health``.
 
 A gRPC server is asked by the standard health service (grpc.health.v1), an HTTP server
-by a GET that must be answered with 200.
+by a GET that must be answered with 200. With ``grpcs`` and ``https`` it is asked over TLS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import http.client
+import ssl
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -19,10 +21,13 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from daemon.cli import StartError, run_command
+from daemon.cli import StartError, checking_options, run_command
 from daemon.options import Options
+from daemon.tls import Tls, TlsFiles, UnusableCertificate
 
 _AGAIN_SECONDS: Final = 0.2
+_SECURE: Final = ("grpcs", "https")
+_SCHEMES: Final = ("grpc", "http", *_SECURE)
 _options = Options("HEALTH")
 
 
@@ -33,23 +38,46 @@ class Unhealthy(Exception):
 @click.command(
     help="Check that a process serves, and end with status 0 if it does, else with 1. URL is"
     " grpc://HOST:PORT for the chat server, http://HOST:PORT/healthz for the proxy, or"
-    " http://HOST:PORT/readyz for the proxy and the chat server behind it."
+    " http://HOST:PORT/readyz for the proxy and the chat server behind it; over TLS, grpcs"
+    " and https."
 )
 @click.argument("url", envvar="HEALTH_URL")
 @_options.seconds("timeout", 3.0, "How long the answer may take.")
 @_options.seconds("wait", 0.0, "How long to ask again until it is well.")
-def command(url: str, timeout: float, wait: float) -> None:
+@_options.text("ca", "", "Whose certificates it may show over TLS, in PEM.")
+@_options.text("certificate", "", "What to show to it over TLS, in PEM.")
+@_options.text("key", "", "The private key of that, in PEM.")
+def command(url: str, timeout: float, wait: float, ca: str, certificate: str, key: str) -> None:
     """Asks until the answer is yes, or the time is over."""
-    address = split(url)
+    with checking_options():
+        address, files = split(url), TlsFiles(certificate, key, ca)
     over = monotonic() + wait
     try:
-        asyncio.run(_ask_until(address, timeout, over))
+        context = Tls.client(files).context if address.scheme in _SECURE else None
+        asyncio.run(_ask_until(Question(address, timeout, context), over))
+    except UnusableCertificate as error:
+        raise StartError(str(error)) from error
     except Unhealthy as error:
         raise StartError(f"{url} {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        address: the URL, in its parts.
+        timeout: how long the answer may take, in seconds.
+        tls: how it is asked, if over TLS.
+    """
+
+    address: SplitResult
+    timeout: float
+    tls: ssl.SSLContext | None = None
+
+
 async def check(url: str, timeout: float) -> None:
-    """Asks once.
+    """Asks once, without TLS.
 
     Args:
         url: ``grpc://HOST:PORT``, or ``http://HOST:PORT/PATH``.
@@ -59,28 +87,28 @@ async def check(url: str, timeout: float) -> None:
         Unhealthy: the answer was no, or none came.
         ValueError: this is no such URL.
     """
-    await _ask(split(url), timeout)
+    await _ask(Question(split(url), timeout))
 
 
-async def _ask_until(address: SplitResult, timeout: float, over: float) -> None:
+async def _ask_until(question: Question, over: float) -> None:
     while True:
         try:
-            return await _ask(address, timeout)
+            return await _ask(question)
         except Unhealthy:
             if monotonic() >= over:
                 raise
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-async def _ask(address: SplitResult, timeout: float) -> None:
+async def _ask(question: Question) -> None:
     try:
-        async with asyncio.timeout(timeout):
-            if address.scheme == "grpc":
-                await _ask_grpc(address)
+        async with asyncio.timeout(question.timeout):
+            if question.address.scheme in {"grpc", "grpcs"}:
+                await _ask_grpc(question)
             else:
-                await asyncio.to_thread(_ask_http, address, timeout)
+                await asyncio.to_thread(_ask_http, question)
     except TimeoutError:
-        raise Unhealthy(f"gave no answer within {timeout:g} seconds") from None
+        raise Unhealthy(f"gave no answer within {question.timeout:g} seconds") from None
     except GRPCError as error:
         raise Unhealthy(f"answered {error.status.name}: {error.message}") from error
     except (OSError, StreamTerminatedError) as error:
@@ -89,16 +117,24 @@ async def _ask(address: SplitResult, timeout: float) -> None:
         raise Unhealthy("gave an answer that is not HTTP") from error
 
 
-async def _ask_grpc(address: SplitResult) -> None:
-    async with Channel(address.hostname, address.port) as channel:
+async def _ask_grpc(question: Question) -> None:
+    tls = question.tls
+    if tls is not None:
+        tls.set_alpn_protocols(["h2"])
+    async with Channel(question.address.hostname, question.address.port, ssl=tls) as channel:
         answer = await HealthStub(channel).Check(HealthCheckRequest())
     if answer.status != HealthCheckResponse.SERVING:
         name = HealthCheckResponse.ServingStatus.Name(answer.status)
         raise Unhealthy(f"answered {name}")
 
 
-def _ask_http(address: SplitResult, timeout: float) -> None:
-    connection = http.client.HTTPConnection(address.netloc, timeout=timeout)
+def _ask_http(question: Question) -> None:
+    address, timeout = question.address, question.timeout
+    connection = (
+        http.client.HTTPConnection(address.netloc, timeout=timeout)
+        if question.tls is None
+        else http.client.HTTPSConnection(address.netloc, timeout=timeout, context=question.tls)
+    )
     try:
         connection.request("GET", address.path or "/")
         answer = connection.getresponse()
@@ -116,7 +152,7 @@ def split(url: str) -> SplitResult:
         ValueError: this is no such URL.
     """
     address = urlsplit(url)
-    if address.scheme not in {"grpc", "http"} or not address.hostname or not address.port:
+    if address.scheme not in _SCHEMES or not address.hostname or not address.port:
         raise ValueError(f"URL must be grpc://HOST:PORT or http://HOST:PORT/PATH, not {url!r}")
     return address
 

@@ -21,6 +21,7 @@ import proxy
 from daemon.tls import Tls, TlsFiles, UnusableCertificate
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from tests.access.signing import Signer
+from tests.daemon.processes import run
 from tests.proxy.clients import Client
 from tests.support import eventually
 
@@ -241,3 +242,26 @@ class TestFiles:
         tls.refresh()
         authority.files("server")
         tls.refresh()
+
+
+class TestHealth:
+    """``python -m daemon.health`` over TLS."""
+
+    async def test_of_both(self, chat_config: chat.Config, authority: Authority) -> None:
+        tls = authority.files("server", believes=True)
+        shown = authority.files("edge", believes=True)
+        options = ("--ca", authority.root, "--timeout", "20")
+        certified = ("--certificate", shown.certificate, "--key", shown.key)
+        async with chat.serve(replace(chat_config, trust=chat.Trust(tls=tls))) as server:
+            config = proxy.Config(
+                host="127.0.0.1", port=0, upstream=server.address, upstream_tls=shown, tls=tls
+            )
+            url = f"grpcs://{server.address}"
+            assert (await run("daemon.health", url, *options, *certified)).status == 0
+            assert (await run("daemon.health", url, *options)).status == 1
+            async with proxy.serve(replace(config, tls=authority.files("front"))) as running:
+                ready = await run("daemon.health", f"{running.url}readyz", *options)
+                assert (ready.status, ready.errors) == (0, "")
+                unknown = await run("daemon.health", f"{running.url}readyz")
+                assert unknown.status == 1
+                assert "certificate verify failed" in unknown.errors
