@@ -184,6 +184,10 @@ class Upstream:
             async with AsyncExitStack() as stack:
                 await self._converse(await self._open(stack))
         except _LOST:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # grpclib raises what the server said in the place of a cancellation.
+                raise asyncio.CancelledError from None
             # A stream that the server ended fails once more as it is closed.
             if not self._proven:
                 raise

@@ -21,6 +21,7 @@ ROOMS: Final = ("attic", "kitchen", "lobby")
 TIMES: Final = 5
 _PAGE: Final = 500
 _CHUNK: Final = 100
+_AGAIN_SECONDS: Final = 0.1
 
 
 class Crowd:
@@ -191,7 +192,12 @@ async def _room(client: Client, room: str) -> list[Message]:
     while more:
         after = messages[-1].seq if messages else 0
         page = {"room_id": room, "limit": _PAGE, "after_seq": after}
-        history = (await client.ask(get_chat_history=page))["chat_history"]
+        answer = await client.ask(get_chat_history=page)
+        if answer.get("error", {}).get("retryable"):
+            # A link that was just mended may still have to be found out about.
+            await asyncio.sleep(_AGAIN_SECONDS)
+            continue
+        history = answer["chat_history"]
         messages += map(_message, history["messages"])
         more = history["has_more"]
     return messages
