@@ -143,3 +143,11 @@ async def test_a_proxy_that_is_not_known_is_not_ready(
     config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address)
     async with proxy.serve(config) as running, session.get(f"{running.url}readyz") as response:
         assert response.status == 503
+
+
+async def test_a_refused_proxy_stops_at_any_moment(server: RestartableServer) -> None:
+    config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address)
+    for turns in range(150):
+        async with proxy.serve(config):
+            for _ in range(turns):
+                await asyncio.sleep(0)
