@@ -46,6 +46,7 @@ _RELAY: Final = "/chat.RelayService/Relay"
 # What the server says in its initial metadata.
 _TOKENS: Final = "chat-tokens"
 _HEALTH_SECONDS: Final = 2.0
+_CANCEL_AGAIN_SECONDS: Final = 0.1
 # The windows let the stream carry whole batches, and let no unread stream stall
 # the others: a connection window is more than all its streams can fill.
 _WINDOWS: Final = Configuration(
@@ -118,17 +119,27 @@ class Upstream:
 
     async def run(self) -> None:
         """Keeps the stream up until it is cancelled."""
+        keeping = asyncio.create_task(self._keep_up(), name="link")
+        try:
+            await asyncio.wait({keeping})
+            keeping.result()
+        finally:
+            # grpclib may raise what the server said in the place of a cancellation:
+            # one more attempt has failed then, and the next cancellation ends it.
+            while not keeping.done():
+                keeping.cancel()
+                await asyncio.wait({keeping}, timeout=_CANCEL_AGAIN_SECONDS)
+            self._channel.close()
+
+    async def _keep_up(self) -> None:
         retrying = AsyncRetrying(
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
             # Also of what nobody thought of: a proxy without a link is of no use.
             retry=retry_if_exception_type(Exception),
             before_sleep=self._log_attempt,
         )
-        try:
-            while True:
-                await retrying(self._link)
-        finally:
-            self._channel.close()
+        while True:
+            await retrying(self._link)
 
     async def call(self, call: Call, request: Any, caller: Caller | None = None) -> Any:
         """Makes a unary call.
@@ -184,10 +195,6 @@ class Upstream:
             async with AsyncExitStack() as stack:
                 await self._converse(await self._open(stack))
         except _LOST:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # grpclib raises what the server said in the place of a cancellation.
-                raise asyncio.CancelledError from None
             # A stream that the server ended fails once more as it is closed.
             if not self._proven:
                 raise

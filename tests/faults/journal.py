@@ -35,14 +35,18 @@ class Sending:
 class Journal:
     """What all clients of a test write into.
 
+    Args:
+        patience: how long anyone waits for anything, in seconds.
+
     Attributes:
         history: for the checker.
         confirmed: how many messages are confirmed.
         refused: how many tries to send one were refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
         self.history = History()
+        self._patience = patience
         self.confirmed = 0
         self.refused = 0
         self._changed = asyncio.Event()
@@ -54,7 +58,7 @@ class Journal:
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Waits until something is so, by what clients have seen."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(self._patience):
             while not reached():
                 await self._changed.wait()
 

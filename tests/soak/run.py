@@ -33,6 +33,8 @@ _SECONDS_BETWEEN_FAULTS: Final = (1.0, 6.0)
 # How many messages of a chapter are sent once more under the same id.
 _REPEATED: Final = 300
 _SAMPLED_SECONDS: Final = 2.0
+# Links may be silent several times in a row.
+_PATIENCE_SECONDS: Final = 180.0
 # A link that is dead is noticed soon, so that there is time for many of them.
 _PROXY_OPTIONS: Final = ("--heartbeat-seconds", "3", "--upstream-heartbeat-seconds", "2")
 _CHAT_OPTIONS: Final = ("--heartbeat-seconds", "3")
@@ -87,7 +89,7 @@ class _Stage:
     async def _chapter(self) -> None:
         number = self.tally.chapters + 1
         rooms = [f"{name} {number}" for name in ("attic", "kitchen", "lobby")]
-        journal = Journal()
+        journal = Journal(_PATIENCE_SECONDS)
         crowd = Crowd(
             self.world.url, journal, self.chance, rooms=rooms, pause_seconds=_PAUSE_SECONDS
         )
