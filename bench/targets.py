@@ -87,9 +87,12 @@ PROJECT: Final = Target(
     "project",
     "this project",
     lambda folder: _python(
-        *("chat", "--host", HOST, "--port", "0", "--database", str(folder / "chat.db"))
+        *("chat", "--host", HOST, "--port", "0", "--metrics-port", "0"),
+        *("--database", str(folder / "chat.db")),
     ),
-    lambda upstream: _python("proxy", "--host", HOST, "--port", "0", "--upstream", upstream),
+    lambda upstream: _python(
+        *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0", "--upstream", upstream)
+    ),
 )
 NODE: Final = Target(
     "node",

@@ -19,6 +19,7 @@ from daemon.cli import (
     run_service,
 )
 from daemon.lifecycle import stop_event
+from daemon.metrics import UnusableMetricsPort
 from daemon.options import Options
 from daemon.tls import TlsFiles, UnusableCertificate
 
@@ -51,6 +52,8 @@ _options = Options("CHAT")
 @_options.count("replay-messages", _default.replay_messages, "What `join` replays at most.")
 @_options.count("write-queue-bytes", _default.write_queue_bytes, "What may wait for the disk.")
 @_options.seconds("drain-seconds", _default.drain_seconds, "How long a stop waits for calls.")
+@_options.text("metrics-host", _default.metrics_host, "The address of metrics and status page.")
+@_options.metrics_port(9464)
 @_options.text("token-keys", _trust.token_keys, "The file with the keys of tokens.")
 @_options.text("token-issuer", _trust.tokens.issuer, "Who must have issued a token.")
 @_options.text("token-audience", _trust.tokens.audience, "Whom a token must be meant for.")
@@ -110,7 +113,7 @@ async def _serve(config: Config) -> None:
             async with serve(config) as server:
                 ready(f"chat server ready: gRPC on {server.address}")
                 await stop.wait()
-        except (StoreUnusable, UnusableKeys, UnusableCertificate) as error:
+        except (StoreUnusable, UnusableKeys, UnusableCertificate, UnusableMetricsPort) as error:
             raise StartError(str(error)) from error
         except OSError as error:
             raise cannot_listen(config.host, config.port, error) from error

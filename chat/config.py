@@ -8,6 +8,7 @@ from math import isfinite
 from chat.access.tokens import TokenRules
 from chat.rules import Limits
 from daemon.hosts import can_be_host
+from daemon.metrics import check_metrics_port
 from daemon.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
@@ -108,6 +109,8 @@ class Config:
         write_queue_bytes: how much may wait for the disk before the server
             stops reading from those who send.
         drain_seconds: how long a stop waits for calls to end.
+        metrics_host: the address of the port for metrics and the status page.
+        metrics_port: that port; 0 takes a free one, `None` has none.
     """
 
     host: str = "0.0.0.0"  # noqa: S104 - the contract's address
@@ -121,6 +124,8 @@ class Config:
     replay_messages: int = 10_000
     write_queue_bytes: int = 16 * 1024 * 1024
     drain_seconds: float = 10.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
     def __post_init__(self) -> None:
         """Checks each setting.
@@ -145,3 +150,4 @@ class Config:
             raise ValueError("replay-messages must not be negative")
         if not (isfinite(self.drain_seconds) and self.drain_seconds >= 0):
             raise ValueError("drain-seconds must be a finite number, not negative")
+        check_metrics_port(self.metrics_port)

@@ -170,25 +170,35 @@ class Connections:
 
     Args:
         limit: how many there may be.
+
+    Attributes:
+        admitted: how many there have been.
+        refused: for how many there was no room.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.admitted = self.refused = 0
         self._open: dict[GuardedConnection, None] = {}
         self._strangers: dict[GuardedConnection, None] = {}  # the oldest first
 
     def __iter__(self) -> Iterator[GuardedConnection]:
         return iter(self._open)
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def admit(self, connection: GuardedConnection) -> bool:
         """Takes a connection in, if need be in the place of one that has said nothing."""
         if len(self._open) >= self._limit:
             if not self._strangers:
+                self.refused += 1
                 return False
             oldest = next(iter(self._strangers))
             self.forget(oldest)
             oldest.abort()
         self._open[connection] = self._strangers[connection] = None
+        self.admitted += 1
         return True
 
     def greeted(self, connection: GuardedConnection) -> None:

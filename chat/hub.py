@@ -16,6 +16,7 @@ import structlog
 import codec
 from chat.config import Config
 from chat.errors import Unavailable
+from chat.metrics import ServerMetrics
 from chat.rooms import Room, Rooms
 from chat.rules import Rules
 from chat.storage.base import Appended, Range, Store, StoreError
@@ -41,6 +42,8 @@ class Hub:
         store: set by the server before the first call: the store needs
             `announce` to open, and the hub needs the store.
         draining: set when the server is about to stop.
+        metrics: what is counted.
+        streams: the live streams that are open.
     """
 
     store: Store
@@ -49,18 +52,28 @@ class Hub:
         self.config = config
         self.rules = Rules(config.limits)
         self.draining = asyncio.Event()
+        self.metrics = ServerMetrics()
+        self.streams: set[LiveStream] = set()
         self._rooms: Rooms[LiveStream] = Rooms()
         self._presence = Presence()
 
     def announce(self, messages: Sequence[ChatMessage]) -> None:
         """Delivers messages that were stored. The store's listener."""
+        metrics = self.metrics
+        metrics.stored += len(messages)
+        busy, deliveries = metrics.busy, 0
         for message in messages:
             fields = codec.fields_of(message)
-            members = self._rooms.advance(fields["room_id"], fields["seq"])
+            room_id = fields["room_id"]
+            if busy is not None:
+                busy[room_id] = busy.get(room_id, 0) + 1
+            members = self._rooms.advance(room_id, fields["seq"])
             if members:
+                deliveries += len(members)
                 delivery = Delivery(message)
                 for member in members:
                     member.deliver(delivery)
+        metrics.deliveries += deliveries
 
     def send(
         self, stream: LiveStream, messages: Sequence[ChatMessage]
@@ -76,6 +89,7 @@ class Hub:
             if not fields["id"]:
                 message.id = uuid.uuid4().hex
             self.set_active(stream, fields["sender_id"], True)
+        self.metrics.received += len(messages)
         return self.store.append(messages)
 
     async def enter(self, stream: LiveStream, room_id: str) -> None:
@@ -107,6 +121,7 @@ class Hub:
             head = await self._head(join.room_id, room)
             recovered = self._can_replay(join, head, limit)
             answer(Joined(join.room_id, self.store.epoch, head, recovered))
+            self.metrics.joined(asked=join.after_seq is not None, recovered=recovered)
             if recovered:
                 await self._replay(stream, join, room, replay)
             self._admit(stream, join.room_id, room)
@@ -124,8 +139,19 @@ class Hub:
         elif self._presence.detach(stream, user_id):
             self.store.set_active(user_id, False)
 
+    @property
+    def rooms(self) -> Rooms[LiveStream]:
+        """The rooms that streams are in."""
+        return self._rooms
+
+    @property
+    def active_users(self) -> int:
+        """How many users have an open connection to this node."""
+        return len(self._presence)
+
     def close(self, stream: LiveStream) -> None:
         """Forgets a stream."""
+        self.streams.discard(stream)
         for room_id in tuple(stream.rooms):
             self.leave(stream, room_id)
         for user_id in self._presence.close(stream):
@@ -157,6 +183,7 @@ class Hub:
             for message in page.messages:
                 await stream.calm()
                 replay(message)
+            self.metrics.replayed += len(page.messages)
             cursor = page.messages[-1].seq
 
     async def _head(self, room_id: str, room: Room[LiveStream]) -> int:

@@ -80,6 +80,7 @@ class Conversation(LiveStream):
         tasks = {reading, writing, draining}
         if self.caller.expires_at is not None:
             tasks.add(asyncio.create_task(self._expire()))
+        self.hub.streams.add(self)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._end(reading, writing)
@@ -88,6 +89,7 @@ class Conversation(LiveStream):
             # Nothing here awaits before the hub has forgotten the stream: a call
             # with a deadline may be cancelled a second time while it cleans up.
             self.hub.close(self)
+            self.hub.metrics.slow_consumers += self.overflowed
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)

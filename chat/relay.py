@@ -133,6 +133,7 @@ class RelayConnection(Conversation):
         self._refs: list[int] = []
         self._seqs: list[int] = []
         self._sent_at: datetime | None = None
+        self._batch_came = 0.0
 
     async def receive(self, request: RelayRequest) -> None:
         """Handles a batch, in order; messages that stand together are stored together.
@@ -140,6 +141,8 @@ class RelayConnection(Conversation):
         Args:
             request: as the codec decoded it.
         """
+        self._batch_came = time.monotonic()
+        self.hub.metrics.batches.observe(len(request.commands))
         sends: list[_Send] = []
         size = 0
         for command in request.commands:
@@ -154,6 +157,7 @@ class RelayConnection(Conversation):
                     sends, size = await self._store(sends), 0
                     await self._dispatch(command, payload)
             except ChatError as error:
+                self.hub.metrics.errors[error.status.name] += 1
                 self._answer(RelayEvent(ref=command.ref, error=error.to_message()))
         await self._store(sends)
 
@@ -196,7 +200,8 @@ class RelayConnection(Conversation):
             await self.hub.store.writable()
             self._own.update((id(send.message), send.ref) for send in sends)
             future = self.hub.send(self, [send.message for send in sends])
-            future.add_done_callback(lambda done: self._stored(sends, done))
+            came = self._batch_came
+            future.add_done_callback(lambda done: self._stored(sends, done, came))
             self.expect(future)
         return []
 
@@ -246,7 +251,9 @@ class RelayConnection(Conversation):
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(Delivery(message))
 
-    def _stored(self, sends: list[_Send], done: asyncio.Future[list[Appended]]) -> None:
+    def _stored(
+        self, sends: list[_Send], done: asyncio.Future[list[Appended]], came: float
+    ) -> None:
         """Answers the messages that are not delivered to this stream as a member."""
         for send in sends:
             self._own.pop(id(send.message), None)
@@ -254,9 +261,11 @@ class RelayConnection(Conversation):
             return
         if done.exception() is not None:
             error = StorageFailed().to_message()
+            self.hub.metrics.errors[StorageFailed.status.name] += len(sends)
             for send in sends:
                 self._answer(RelayEvent(ref=send.ref, error=error))
             return
+        self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(sends))
         for send, (message, fresh) in zip(sends, done.result(), strict=True):
             room_id = codec.fields_of(message)["room_id"]
             stayed = send.room is not None and self.rooms.get(room_id) is send.room

@@ -45,6 +45,10 @@ class Rooms(Generic[Member]):
     def __len__(self) -> int:
         return len(self._rooms)
 
+    def count_members(self) -> int:
+        """Returns how many members all rooms have together."""
+        return sum(len(room.members) for room in self._rooms.values())
+
     @contextmanager
     def pinned(self, room_id: str) -> Iterator[Room[Member]]:
         """Follows a room while somebody is about to enter it.

@@ -23,12 +23,14 @@ from chat.access.keys import KeyFile
 from chat.access.tokens import TokenVerifier
 from chat.config import IN_MEMORY, Config
 from chat.hub import Hub
+from chat.report import Report
 from chat.rules import Rules
 from chat.service import ChatService
 from chat.storage.base import Store
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from chat.transport import GrpcServer, Limit
+from daemon.metrics import serve_metrics
 from daemon.tls import Tls, kept_fresh
 
 if TYPE_CHECKING:
@@ -47,13 +49,21 @@ class RunningServer:
     Attributes:
         host: the address it listens on.
         port: the TCP port it listens on.
+        status_url: the address of the status page; empty if it has none.
     """
 
     def __init__(
-        self, host: str, port: int, hub: Hub, grpc: GrpcServer, health: ServiceStatus
+        self,
+        host: str,
+        port: int,
+        hub: Hub,
+        grpc: GrpcServer,
+        health: ServiceStatus,
+        status_url: str = "",
     ) -> None:
         self.host = host
         self.port = port
+        self.status_url = status_url
         self._hub = hub
         self._grpc = grpc
         self._health = health
@@ -95,6 +105,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         chat.storage.base.StoreUnusable: the database cannot be opened.
         chat.access.keys.UnusableKeys: the keys of tokens cannot be used.
         daemon.tls.UnusableCertificate: the certificate cannot be used.
+        daemon.metrics.UnusableMetricsPort: the port of metrics cannot be listened on.
         OSError: the address cannot be listened on.
     """
     config = config or Config()
@@ -105,11 +116,16 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         health = ServiceStatus()
         health.set(True)
         services = _services(hub, gate, health)
-        grpc = GrpcServer(services, _message_limit(config), config.connection_limits)
-        async with kept_fresh(tls):
+        grpc = GrpcServer(
+            services, _message_limit(config), config.connection_limits, hub.metrics.calls
+        )
+        metrics = serve_metrics(
+            config.metrics_host, config.metrics_port, lambda: Report(hub, grpc.connections)
+        )
+        async with kept_fresh(tls), metrics as status_url:
             port = await grpc.listen(config.host, config.port, tls.context if tls else None)
             _warn(config)
-            server = RunningServer(config.host, port, hub, grpc, health)
+            server = RunningServer(config.host, port, hub, grpc, health, status_url)
             try:
                 yield server
             finally:
@@ -121,7 +137,9 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
 async def _open_store(config: Config, hub: Hub) -> Store:
     if config.database == IN_MEMORY:
         return MemoryStore(hub.announce)
-    return await SqliteStore.open(config.database, hub.announce, config.write_queue_bytes)
+    return await SqliteStore.open(
+        config.database, hub.announce, config.write_queue_bytes, metrics=hub.metrics.store
+    )
 
 
 def _warn(config: Config) -> None:

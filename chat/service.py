@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -158,6 +159,7 @@ class ChatConnection(Conversation):
         try:
             await self._dispatch(request)
         except ChatError as error:
+            self.hub.metrics.errors[error.status.name] += 1
             self._put(ChatStream(error=error.to_message(), request_id=request.request_id))
 
     def deliver(self, delivery: Delivery) -> None:
@@ -192,10 +194,11 @@ class ChatConnection(Conversation):
             self._check_room(message.room_id)
             await self.hub.enter(self, message.room_id)
         await self.hub.store.writable()
+        came = time.monotonic()
         future = self.hub.send(self, [message])
         key = _key(message)
         self._unanswered.setdefault(key, []).append(request_id)
-        future.add_done_callback(lambda done: self._stored(key, done))
+        future.add_done_callback(lambda done: self._stored(key, done, came))
         self.expect(future)
 
     async def _join(self, join: Join, request_id: str | None) -> None:
@@ -228,13 +231,16 @@ class ChatConnection(Conversation):
         if room_id not in self.rooms and len(self.rooms) >= limit:
             raise ResourceExhausted(f"a connection may be in at most {limit} rooms")
 
-    def _stored(self, key: _Key, done: asyncio.Future[list[Appended]]) -> None:
+    def _stored(self, key: _Key, done: asyncio.Future[list[Appended]], came: float) -> None:
         """Answers what no delivery answered: a repeated, a failed or an unseen message."""
+        if not done.cancelled() and done.exception() is None:
+            self.hub.metrics.delivery_seconds.observe(time.monotonic() - came)
         if key not in self._unanswered or done.cancelled():
             return
         request_id = self._pop(key)
         if done.exception() is not None:
             error = StorageFailed().to_message()
+            self.hub.metrics.errors[StorageFailed.status.name] += 1
             self._put(ChatStream(error=error, request_id=request_id))
         else:
             [appended] = done.result()

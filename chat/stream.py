@@ -70,6 +70,16 @@ class LiveStream(ABC):
     def deliver(self, delivery: Delivery) -> None:
         """Puts a message of a room into the mailbox."""
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be written."""
+        return self._mailbox.size
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether more waited than may."""
+        return self._mailbox.overflowed
+
     def wake(self) -> None:
         """Lets the writer look for something to write."""
         self._changed.set()

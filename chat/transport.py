@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
@@ -67,6 +68,7 @@ class GrpcServer(Server):
         services: the handlers.
         message_limit: gives the largest message in bytes for a method's path.
         limits: what connections may do.
+        calls: counts the calls that have ended, by method and status.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class GrpcServer(Server):
         services: Collection[IServable],
         message_limit: Limit,
         limits: ConnectionLimits | None = None,
+        calls: Counter[tuple[str, str]] | None = None,
     ) -> None:
         super().__init__(services, codec=codec.GrpcCodec(), config=WINDOWS)
         self._message_limit = message_limit
@@ -82,7 +85,7 @@ class GrpcServer(Server):
         # A header that is not ASCII is a mistake to be told, not an end to the connection.
         self._h2_config.header_encoding = "latin-1"
         self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower
-        listen(self, RecvRequest, _guard)
+        listen(self, RecvRequest, partial(_guard, Counter() if calls is None else calls))
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Starts to accept connections.
@@ -102,6 +105,11 @@ class GrpcServer(Server):
         # uvloop's server is not an asyncio.Server, but has its sockets.
         sockets: Sequence[socket.socket] = self._server.sockets  # type: ignore[union-attr]
         return int(sockets[0].getsockname()[1])
+
+    @property
+    def connections(self) -> Connections:
+        """Those that are open."""
+        return self._connections
 
     def stop_listening(self) -> None:
         """Accepts no more connections; those that are open go on."""
@@ -264,8 +272,25 @@ def _reset(stream: ProtocolStream, code: ErrorCodes) -> None:
         stream.reset_nowait(code)
 
 
-async def _guard(event: RecvRequest) -> None:
-    event.method_func = partial(_call, event.method_func, event.method_name)
+async def _guard(calls: Counter[tuple[str, str]], event: RecvRequest) -> None:
+    event.method_func = partial(_count, calls, event.method_func, event.method_name)
+
+
+async def _count(
+    calls: Counter[tuple[str, str]], method: _Method, name: str, stream: Stream[Any, Any]
+) -> None:
+    status = "CANCELLED"  # by the client, or because it is gone
+    try:
+        await _call(method, name, stream)
+        status = "OK"
+    except GRPCError as error:
+        status = error.status.name
+        raise
+    except TimeoutError:
+        status = "DEADLINE_EXCEEDED"
+        raise
+    finally:
+        calls[name, status] += 1
 
 
 async def _call(method: _Method, name: str, stream: Stream[Any, Any]) -> None:

@@ -13,6 +13,9 @@ class Presence:
         self._connections: dict[str, set[Hashable]] = {}
         self._users: defaultdict[Hashable, set[str]] = defaultdict(set)
 
+    def __len__(self) -> int:
+        return len(self._connections)
+
     def attach(self, connection: Hashable, user_id: str) -> bool:
         """Notes that a connection speaks for a user.
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
-import os
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +12,7 @@ from typing import NoReturn
 import click
 import uvloop
 
+from daemon.listening import reason
 from daemon.logs import configure_logs
 
 
@@ -86,13 +84,7 @@ def _collect_less() -> None:
 
 def cannot_listen(host: str, port: int, error: OSError) -> StartError:
     """Says which address could not be listened on, and why."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    if isinstance(error, socket.gaierror):
-        # Its numbers are not those of other errors.
-        reason = error.strerror or reason
-    if error.errno == errno.EADDRINUSE:
-        reason = "another process is using this port"
-    return StartError(f"cannot listen on {host}:{port}: {reason}")
+    return StartError(f"cannot listen on {host}:{port}: {reason(error)}")
 
 
 def ready(line: str) -> None:

@@ -45,6 +45,11 @@ class Options:
         """An option that is on or off; off unless it is given."""
         return self._option(name, False, click.BOOL, text, is_flag=True)
 
+    def metrics_port(self, default: int) -> Callable[[Function], Function]:
+        """The ``--metrics-port`` option."""
+        text = "The TCP port of metrics and status page; 0 takes a free one, 'off' has none."
+        return self._option("metrics-port", default, _PortOrOff(), text)
+
     def log_level(self) -> Callable[[Function], Function]:
         """The ``--log-level`` option."""
         return self._option(
@@ -64,6 +69,16 @@ class Options:
             help=text,
             **more,
         )
+
+
+class _PortOrOff(click.ParamType[int | None]):
+    name = "port|off"
+    _port = click.IntRange(0, 65535)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        return None if value == "off" else self._port.convert(value, param, ctx)
 
 
 class _Seconds(click.FloatRange):

@@ -13,6 +13,7 @@ from daemon.cli import (
     run_service,
 )
 from daemon.lifecycle import stop_event
+from daemon.metrics import UnusableMetricsPort
 from daemon.options import Options
 from daemon.tls import TlsFiles, UnusableCertificate
 from proxy.app import serve
@@ -41,6 +42,8 @@ _options = Options("PROXY")
     "upstream-heartbeat-seconds", _default.upstream_heartbeat_seconds, "How often the server is."
 )
 @_options.seconds("drain-seconds", _default.drain_seconds, "How long a stop waits.")
+@_options.text("metrics-host", _default.metrics_host, "The address of metrics and status page.")
+@_options.metrics_port(9465)
 @_options.text("upstream-token-file", _default.upstream_token_file, "The proxy's own token.")
 @_options.flag("upstream-tls", "Encrypt the link to the server.")
 @_options.text("upstream-ca", "", "Whose certificates the server may show, in PEM.")
@@ -76,7 +79,7 @@ async def _serve(config: Config) -> None:
             async with serve(config) as proxy:
                 ready(f"chat proxy ready: page and WebSocket on {proxy.url}")
                 await stop.wait()
-        except UnusableCertificate as error:
+        except (UnusableCertificate, UnusableMetricsPort) as error:
             raise StartError(str(error)) from error
         except OSError as error:
             raise cannot_listen(config.host, config.port, error) from error

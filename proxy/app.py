@@ -13,11 +13,14 @@ from typing import Final, cast
 import structlog
 from aiohttp import web
 
+from daemon.metrics import serve_metrics
 from daemon.tls import Tls, kept_fresh
 from proxy.calls import calls_of_schema
 from proxy.config import Config
 from proxy.door import Door
-from proxy.routes import CONNECTIONS, UPSTREAM, add_routes
+from proxy.metrics import ProxyMetrics
+from proxy.report import Report
+from proxy.routes import CONNECTIONS, STATUS_URL, UPSTREAM, add_routes
 from proxy.upstream import Upstream
 from proxy.websocket import Connections
 
@@ -47,20 +50,25 @@ def create_app(config: Config | None = None) -> web.Application:
     async def running(app: web.Application) -> AsyncIterator[None]:
         wanted = config.upstream_tls
         tls = None if wanted is None else Tls.client(wanted).for_http2()
-        upstream = Upstream(config, tls)
-        connections = Connections(config, upstream, calls_of_schema())
+        counted = ProxyMetrics()
+        upstream = Upstream(config, tls, counted)
+        connections = Connections(config, upstream, calls_of_schema(), counted)
         app[UPSTREAM], app[CONNECTIONS] = upstream, connections
-        tasks = (
-            asyncio.create_task(upstream.run(), name="upstream"),
-            asyncio.create_task(connections.keep_alive(), name="keep-alive"),
+        metrics = serve_metrics(
+            config.metrics_host, config.metrics_port, lambda: Report(counted, connections)
         )
-        for task in tasks:
-            task.add_done_callback(_report)
-        async with kept_fresh(tls):
+        async with metrics as status_url, kept_fresh(tls):
+            app[STATUS_URL] = status_url
+            tasks = (
+                asyncio.create_task(upstream.run(), name="upstream"),
+                asyncio.create_task(connections.keep_alive(), name="keep-alive"),
+            )
+            for task in tasks:
+                task.add_done_callback(_report)
             yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def drain(app: web.Application) -> None:
         await app[CONNECTIONS].drain()
@@ -78,9 +86,11 @@ class RunningProxy:
         host: the address it listens on.
         port: the TCP port it listens on.
         scheme: ``http`` or ``https``.
+        status_url: the address of the status page; empty if it has none.
     """
 
-    def __init__(self, host: str, port: int, scheme: str = "http") -> None:
+    def __init__(self, host: str, port: int, scheme: str = "http", status_url: str = "") -> None:
+        self.status_url = status_url
         self.host = host
         self.port = port
         self.scheme = scheme
@@ -105,13 +115,15 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
 
     Raises:
         OSError: the address cannot be listened on.
+        daemon.metrics.UnusableMetricsPort: the port of metrics cannot be listened on.
         daemon.tls.UnusableCertificate: a certificate cannot be used.
     """
     config = config or Config()
     tls = Tls.server(config.tls) if config.tls else None
     # First of all, so that what cannot listen has not begun to do anything.
     sockets = await _bind(config.host, config.port)
-    runner = web.AppRunner(create_app(config), shutdown_timeout=_REQUEST_SECONDS)
+    app = create_app(config)
+    runner = web.AppRunner(app, shutdown_timeout=_REQUEST_SECONDS)
     listeners: list[asyncio.Server] = []
     try:
         await runner.setup()
@@ -119,11 +131,14 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
         listeners += await _listen(door, sockets, tls)
         scheme = "https" if tls else "http"
         async with kept_fresh(tls):
-            yield RunningProxy(config.host, sockets[0].getsockname()[1], scheme)
+            port = sockets[0].getsockname()[1]
+            yield RunningProxy(config.host, port, scheme, app[STATUS_URL])
     finally:
         for listener in listeners:
             listener.close()
         await runner.cleanup()
+        for each in sockets:
+            each.close()
 
 
 async def _listen(

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Final
 
 from daemon.hosts import can_be_host
+from daemon.metrics import check_metrics_port
 from daemon.tls import TlsFiles
 
 _ADDRESS: Final = re.compile(
@@ -67,6 +68,8 @@ class Config:
             a link on which none comes within half of it is given up.
         drain_seconds: how long a stop waits for messages to be confirmed and for
             clients to close.
+        metrics_host: the address of the port for metrics and the status page.
+        metrics_port: that port; 0 takes a free one, `None` has none.
     """
 
     host: str = "localhost"
@@ -88,6 +91,8 @@ class Config:
     heartbeat_seconds: float = 30.0
     upstream_heartbeat_seconds: float = 10.0
     drain_seconds: float = 10.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
     def __post_init__(self) -> None:
         """Checks each setting.
@@ -104,6 +109,7 @@ class Config:
         split_address(self.upstream)
         self._check_sizes()
         self._check_times()
+        check_metrics_port(self.metrics_port)
 
     def _check_sizes(self) -> None:
         for name in _COUNTS:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from gen.chat import ChatMessage, Error
 from proxy import frames
 from proxy.callers import Caller
+from proxy.metrics import ProxyMetrics
 from proxy.outstanding import Unconfirmed
 from proxy.rooms import Room
 
@@ -39,9 +40,16 @@ class Client(ABC):
 
 
 class Delivery:
-    """What one batch brings to each room, written to each member at once."""
+    """What one batch brings to each room, written to each member at once.
 
-    def __init__(self) -> None:
+    Args:
+        metrics: counts what is written.
+    """
+
+    def __init__(self, metrics: ProxyMetrics | None = None) -> None:
+        self._metrics = metrics or ProxyMetrics()
+        # When the sends that are answered came.
+        self._came: list[float] = []
         self._rooms: dict[Room[Client], list[bytes]] = {}
         # The frames of those who get one of their own, with a request id.
         self._personal: dict[tuple[Room[Client], Client], dict[int, bytes]] = {}
@@ -54,6 +62,7 @@ class Delivery:
         frame_list.append(frames.message(message))
         if send is None:
             return True
+        self._came.append(send.came)
         if send.client in room.replaying:
             room.replaying[send.client][message.seq] = message, send.request_id
             return True
@@ -66,11 +75,20 @@ class Delivery:
 
     def write(self) -> None:
         """Writes to each member all that its room got, as one piece."""
+        messages = deliveries = 0
+        busy = self._metrics.busy
         for room, frame_list in self._rooms.items():
+            count = len(frame_list)
+            messages += count
+            deliveries += count * len(room.members)
+            if busy is not None:
+                busy[room.room_id] = busy.get(room.room_id, 0) + count
             shared = b"".join(frame_list)
             for client in room.members:
                 own = self._personal.get((room, client)) if self._personal else None
                 client.write(shared if own is None else _merge(frame_list, own))
+        self._metrics.delivered(messages, deliveries, self._came)
+        self._came.clear()
         self._rooms.clear()
         self._personal.clear()
 

@@ -8,7 +8,8 @@ again when the link was lost.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Generic, TypeVar
 
 import codec
@@ -28,6 +29,7 @@ class Unconfirmed(Generic[Client]):
         request_id: what comes back on the answer.
         size: the bytes that it is counted with.
         message: what was sent.
+        came: when, by the monotonic clock.
     """
 
     ref: int
@@ -36,6 +38,7 @@ class Unconfirmed(Generic[Client]):
     request_id: str | None
     size: int
     message: ChatMessage
+    came: float = field(default_factory=monotonic, compare=False)
 
 
 class Outstanding(Generic[Client]):

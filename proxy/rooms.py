@@ -119,6 +119,10 @@ class Rooms(Generic[Client]):
     def __len__(self) -> int:
         return len(self._rooms)
 
+    def count_members(self) -> int:
+        """Returns how many members all rooms have together."""
+        return sum(len(room.members) for room in self._rooms.values())
+
     def get(self, room_id: str) -> Room[Client] | None:
         """Returns a room, if somebody is in it."""
         return self._rooms.get(room_id)

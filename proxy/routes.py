@@ -22,6 +22,8 @@ from proxy.websocket import Connections
 
 CONNECTIONS: Final = web.AppKey("connections", Connections)
 UPSTREAM: Final = web.AppKey("upstream", Upstream)
+# The address of the status page; empty if there is none.
+STATUS_URL: Final = web.AppKey("status_url", str)
 
 STATIC: Final = Path(__file__).parent / "static"
 

@@ -45,6 +45,16 @@ class Sends:
         return iter(self._outstanding)
 
     @property
+    def waiting_messages(self) -> int:
+        """How many are not confirmed."""
+        return len(self._outstanding)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes those are counted with."""
+        return self._outstanding.size
+
+    @property
     def is_calm(self) -> bool:
         """Whether `calm` would return at once."""
         return self._calm.is_set()

@@ -37,6 +37,7 @@ from proxy.callers import Callers
 from proxy.config import Config
 from proxy.delivery import Client, Delivery
 from proxy.errors import Refused
+from proxy.metrics import ProxyMetrics
 from proxy.outstanding import Unconfirmed
 from proxy.rooms import Room, Rooms
 from proxy.sends import Sends
@@ -64,6 +65,7 @@ class Switchboard:
         config: the settings.
         put: queues a command for the server; it is told how many bytes that takes at
             most. While there is no link, it may be dropped: `connected` asks again.
+        metrics: counts what happens.
 
     Attributes:
         sends: what is not confirmed yet.
@@ -72,7 +74,13 @@ class Switchboard:
             taken not to, and refuses by itself.
     """
 
-    def __init__(self, config: Config, put: Callable[[RelayCommand, int], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        put: Callable[[RelayCommand, int], None],
+        metrics: ProxyMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or ProxyMetrics()
         self._config = config
         self._put = put
         self._refs = count(1)
@@ -110,6 +118,7 @@ class Switchboard:
         size = _size(fields) + len(request_id or "") * _LARGEST_CHARACTER
         self.sends.add(ref, message, client, request_id, size)
         self._put(_send_command(ref, message, client), size)
+        self._metrics.received += 1
 
     def leave(self, client: Client, room_id: str) -> None:
         """Takes a client out of a room. Nothing happens if it is not in it."""
@@ -148,6 +157,11 @@ class Switchboard:
             raise Refused(errors.unavailable()) from None
         if error is not None:
             raise Refused(error)
+
+    @property
+    def rooms(self) -> Rooms[Client]:
+        """The rooms that clients are in."""
+        return self._rooms
 
     @contextmanager
     def entering(self, room_id: str) -> Iterator[Room[Client]]:
@@ -213,7 +227,8 @@ class Switchboard:
         Raises:
             GapError: the server left out a message.
         """
-        delivery = Delivery()
+        self._metrics.received_batches.observe(len(batch.events))
+        delivery = Delivery(self._metrics)
         try:
             for event in batch.events:
                 self._handle(event, delivery)
@@ -298,7 +313,11 @@ class Switchboard:
         room = self._rooms.get(joined.room_id)
         if room is None or room.join_ref != ref:
             return
-        if room.joined(joined):
+        resumed = bool(room.epoch)
+        lost = room.joined(joined)
+        self._metrics.rooms_lost += lost
+        self._metrics.rooms_recovered += resumed and not lost
+        if lost:
             frame = frames.encode(ServerFrame(joined=joined))
             for client in room.members:
                 client.write(frame)
@@ -306,7 +325,7 @@ class Switchboard:
     def _refused(self, ref: int, error: Error) -> None:
         send = self.sends.settle_ref(ref)
         if send is not None:
-            send.client.write(frames.error(error, send.request_id))
+            send.client.write(frames.error(self._metrics.refused(error), send.request_id))
             if not error.retryable:
                 self._undo_entry(send)
             return
@@ -379,7 +398,8 @@ class Switchboard:
             send.client.write(frames.message(message, send.request_id))
 
     def _give_up(self, send: Unconfirmed[Client]) -> None:
-        send.client.write(frames.error(errors.unavailable(), send.request_id))
+        error = self._metrics.refused(errors.unavailable())
+        send.client.write(frames.error(error, send.request_id))
 
 
 def _send_command(ref: int, message: ChatMessage, client: Client) -> RelayCommand:

@@ -34,6 +34,7 @@ from proxy.callers import Caller
 from proxy.calls import Call
 from proxy.config import Config, split_address
 from proxy.errors import Refused
+from proxy.metrics import ProxyMetrics
 from proxy.switchboard import GapError, Switchboard
 
 log = structlog.get_logger(__name__)
@@ -100,9 +101,13 @@ class Upstream:
     Args:
         config: the settings.
         tls: how the link is encrypted, if it is.
+        metrics: counts what happens.
     """
 
-    def __init__(self, config: Config, tls: Tls | None = None) -> None:
+    def __init__(
+        self, config: Config, tls: Tls | None = None, metrics: ProxyMetrics | None = None
+    ) -> None:
+        self._metrics = metrics or ProxyMetrics()
         host, port = split_address(config.upstream)
         self._config = config
         self._channel = _Channel(
@@ -115,7 +120,7 @@ class Upstream:
         self._linked = asyncio.Event()
         # Whether the stream has brought anything.
         self._proven = False
-        self.switchboard = Switchboard(config, self._put)
+        self.switchboard = Switchboard(config, self._put, self._metrics)
 
     async def run(self) -> None:
         """Keeps the stream up until it is cancelled."""
@@ -163,11 +168,27 @@ class Upstream:
                     self._channel, call.path, call.request_type, call.response_type
                 )
                 metadata = _bearer(caller.token) if caller else None
-                return await method(request, timeout=self._config.call_seconds, metadata=metadata)
+                response = await method(
+                    request, timeout=self._config.call_seconds, metadata=metadata
+                )
+                self._metrics.calls[call.field, "OK"] += 1
+                return response
         except GRPCError as error:
+            self._metrics.calls[call.field, error.status.name] += 1
             raise Refused(errors.from_grpc(error, call.field)) from error
         except _LOST as error:
+            self._metrics.calls[call.field, "UNAVAILABLE"] += 1
             raise Refused(errors.unavailable()) from error
+
+    @property
+    def linked(self) -> bool:
+        """Whether there is a stream to the server."""
+        return self._linked.is_set()
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much waits to be put on the stream."""
+        return sum(size for _, size in self._queue)
 
     async def healthy(self) -> bool:
         """Whether the server answers the standard health check."""
@@ -195,6 +216,7 @@ class Upstream:
             async with AsyncExitStack() as stack:
                 await self._converse(await self._open(stack))
         except _LOST:
+            self._metrics.link_failures += 1
             # A stream that the server ended fails once more as it is closed.
             if not self._proven:
                 raise
@@ -226,6 +248,7 @@ class Upstream:
 
     async def _converse(self, stream: _Relay) -> None:
         log.info("upstream connected", upstream=self._config.upstream)
+        self._metrics.links += 1
         self._queue.clear()
         self._linked.set()
         said = stream.initial_metadata
@@ -297,6 +320,7 @@ class Upstream:
             command, size = self._queue.popleft()
             commands.append(command)
             total += size
+        self._metrics.sent_batches.observe(len(commands))
         return make_relay_request(commands=commands)
 
     def _log_attempt(self, state: RetryCallState) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
-from aiohttp import ClientConnectionResetError, WSMsgType, web
+from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 import codec
 from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
@@ -23,6 +23,7 @@ from proxy.config import Config
 from proxy.delivery import Client
 from proxy.door import Visitor
 from proxy.errors import CloseCode, Refused
+from proxy.metrics import ProxyMetrics
 from proxy.rooms import Room
 from proxy.session import Action, Ask, EnterRoom, LeaveRoom, Refuse, Renew, Send, Session
 from proxy.upstream import Upstream
@@ -53,14 +54,30 @@ class Connections:
         config: the settings.
         upstream: the link to the server.
         calls: the unary calls, by the fields that ask for them.
+        metrics: counts what happens.
     """
 
-    def __init__(self, config: Config, upstream: Upstream, calls: dict[str, Call]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        upstream: Upstream,
+        calls: dict[str, Call],
+        metrics: ProxyMetrics | None = None,
+    ) -> None:
+        self.metrics = metrics or ProxyMetrics()
         self.config = config
         self.upstream = upstream
         self.calls = calls
         self._open: set[Connection] = set()
         self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits in the sockets of all clients."""
+        return sum(connection.waiting_bytes for connection in self._open)
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """Serves one WebSocket until it is closed."""
@@ -80,11 +97,13 @@ class Connections:
             return socket
         connection = Connection(self, socket, request)
         self._open.add(connection)
+        self.metrics.opened += 1
         try:
             await connection.introduce(token)
             await connection.serve()
         finally:
             self._open.discard(connection)
+            self.metrics.closed[connection.close_code] += 1
             self.upstream.switchboard.close(connection)
             connection.end()
         return socket
@@ -150,6 +169,7 @@ class Connection(Client):
         self._owner = owner
         self._config = owner.config
         self._switchboard = owner.upstream.switchboard
+        self._metrics = owner.metrics
         self._socket = socket
         self._session = Session(
             owner.config.frame_bytes,
@@ -163,6 +183,7 @@ class Connection(Client):
             raise ClientConnectionResetError("the client is gone")
         self._transport = request.transport
         self._cut_off = False
+        self._cut_code: int | None = None
         self._reading = True
         self._busy = False
         self._silent = 0
@@ -191,6 +212,16 @@ class Connection(Client):
         """Closes the connection: who it is, is not believed."""
         code = CloseCode.UNAVAILABLE if error.retryable else CloseCode.BAD_TOKEN
         self._cut(code, error.message)
+
+    @property
+    def close_code(self) -> int:
+        """Why the connection has ended; 1006 if nobody said so (RFC 6455, section 7.1.5)."""
+        return self._cut_code or self._socket.close_code or WSCloseCode.ABNORMAL_CLOSURE
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits in the socket."""
+        return self._transport.get_write_buffer_size()
 
     def write(self, frame: bytes) -> None:
         """Queues a frame on the socket; cuts the client off if too much waits.
@@ -244,6 +275,7 @@ class Connection(Client):
             self.write(frames.PING)
         elif self._silent >= _DEAD_AT:
             log.info("dead client dropped")
+            self._metrics.dead_clients += 1
             self._transport.abort()
 
     def stop_reading(self) -> None:
@@ -291,7 +323,7 @@ class Connection(Client):
         try:
             self._switchboard.send(self, action.message, action.request_id, enter=enter)
         except Refused as refused:
-            self.write(frames.error(refused.error, action.request_id))
+            self._refuse(refused.error, action.request_id)
         except Exception:
             log.exception("frame failed", action="Send")
             self._fail(action)
@@ -303,7 +335,7 @@ class Connection(Client):
         try:
             await self._act(action)
         except Refused as refused:
-            self.write(frames.error(refused.error, action.request_id))
+            self._refuse(refused.error, action.request_id)
         except asyncio.CancelledError:
             if not (self._leaving and self._task is not None and self._task.uncancel() == 0):
                 raise
@@ -317,7 +349,10 @@ class Connection(Client):
 
     def _fail(self, action: Action) -> None:
         """Answers with a fixed text, whatever went wrong; the connection goes on."""
-        self.write(frames.error(errors.internal(), action.request_id))
+        self._refuse(errors.internal(), action.request_id)
+
+    def _refuse(self, error: Error, request_id: str | None) -> None:
+        self.write(frames.error(self._metrics.refused(error), request_id))
 
     async def _act(self, action: Action) -> None:
         match action:
@@ -345,7 +380,7 @@ class Connection(Client):
                 setattr(frame, call.answer, response)
                 await self._write_out(frame)
             case Refuse(error, request_id):
-                self.write(frames.error(error, request_id))
+                self._refuse(error, request_id)
 
     async def _admitted(self, room_id: str, path: str) -> bool:
         """Whether the client may get a room's messages.
@@ -410,7 +445,9 @@ class Connection(Client):
             replay = room.can_replay(join, self._config.replay_messages)
             joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
             self._answer(ServerFrame(joined=joined, request_id=request_id))
-            if replay and not await self._replay(room, join):
+            whole = replay and await self._replay(room, join)
+            self._metrics.joined(asked=join.after_seq is not None, recovered=whole)
+            if replay and not whole:
                 joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
                 self._answer(ServerFrame(joined=joined))
             if not self._gone():
@@ -469,6 +506,7 @@ class Connection(Client):
             log.warning("replay given up", room_id=room.room_id, reason=str(refused))
             return []
         messages: list[ChatMessage] = response.messages
+        self._metrics.replayed += len(messages)
         return messages
 
     async def _write_out(self, frame: ServerFrame) -> None:
@@ -493,13 +531,14 @@ class Connection(Client):
     def _overflow(self) -> None:
         """Cuts off a client that does not read."""
         log.info("slow consumer closed", waiting=self._transport.get_write_buffer_size())
+        self._metrics.slow_consumers += not self._gone()
         self._cut(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def _cut(self, code: CloseCode, reason: str) -> None:
         """Closes the connection at once, behind what waits for it."""
         if self._gone():
             return
-        self._cut_off = True
+        self._cut_off, self._cut_code = True, code
         self.stop_reading()
         self._transport.write(frames.close_frame(code, reason))
         self._abort_later()

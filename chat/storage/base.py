@@ -110,6 +110,11 @@ class Store(ABC):
             A future with one result for each message, or `StoreError`.
         """
 
+    @property
+    def queued_bytes(self) -> int:
+        """How much waits in the queue of `append`, roughly."""
+        return 0
+
     @abstractmethod
     async def writable(self) -> None:
         """Waits until the queue of `append` has room: backpressure for senders.

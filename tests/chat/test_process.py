@@ -23,9 +23,10 @@ ROOT = Path(__file__).parents[2]
 @asynccontextmanager
 async def run(folder: Path) -> AsyncIterator[Process]:
     """The server, on a database in a folder; it is killed if it is still there."""
-    arguments = ("--host", "127.0.0.1", "--port", "0", "--database", str(folder / "chat.db"))
+    arguments = ("--host", "127.0.0.1", "--port", "0", "--metrics-port", "off")
+    database = ("--database", str(folder / "chat.db"))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "chat", *arguments), cwd=ROOT, stdout=PIPE, stderr=PIPE
+        *(sys.executable, "-m", "chat", *arguments, *database), cwd=ROOT, stdout=PIPE, stderr=PIPE
     )
     try:
         yield process

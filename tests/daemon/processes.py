@@ -9,11 +9,14 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Final, NamedTuple
 
 from tests.support import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
+
+# Many run at the same time; those whose metrics are wanted say so.
+NO_METRICS: Final = {"CHAT_METRICS_PORT": "off", "PROXY_METRICS_PORT": "off"}
 
 
 class Ended(NamedTuple):
@@ -42,7 +45,7 @@ async def start(
     }
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *options, cwd=ROOT, stdout=PIPE, stderr=errors,
-        env={**inherited, **environment},
+        env={**inherited, **NO_METRICS, **environment},
     )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ PORTS = {
     "CHAT_PORT": "0",
     "PROXY_HOST": "127.0.0.1",
     "PROXY_PORT": "0",
+    "CHAT_METRICS_PORT": "0",
+    "PROXY_METRICS_PORT": "0",
 }
 
 

@@ -10,6 +10,7 @@ from typing import IO, Self
 
 import apsw
 
+from chat.metrics import StoreMetrics
 from chat.storage.base import (
     Appended,
     Listener,
@@ -42,6 +43,7 @@ class SqliteStore(Store):
         listener: Listener,
         queue_bytes: int,
         fold_bytes: int,
+        metrics: StoreMetrics,
     ) -> None:
         self._lock = lock
         self._epoch = read_epoch(connection)
@@ -49,7 +51,7 @@ class SqliteStore(Store):
         self._listener = listener
         self._tail = Tail()
         events = Events(self._stored, self._tail.drop, self._settled)
-        self._writer = Writer(connection, Journal(connection, fold_bytes), events)
+        self._writer = Writer(connection, Journal(connection, fold_bytes), events, metrics)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._room = asyncio.Event()
@@ -58,7 +60,12 @@ class SqliteStore(Store):
 
     @classmethod
     async def open(
-        cls, path: str, listener: Listener, queue_bytes: int, fold_bytes: int = FOLD_BYTES
+        cls,
+        path: str,
+        listener: Listener,
+        queue_bytes: int,
+        fold_bytes: int = FOLD_BYTES,
+        metrics: StoreMetrics | None = None,
     ) -> Self:
         """Opens a file, or makes it.
 
@@ -68,6 +75,7 @@ class SqliteStore(Store):
             queue_bytes: how much may wait for the disk before `writable` waits.
             fold_bytes: how much is moved from the journal to the table at a time, and
                 is kept in memory until then.
+            metrics: counts the commits.
 
         Raises:
             StoreUnusable: it cannot be used; the text says why.
@@ -79,7 +87,8 @@ class SqliteStore(Store):
             raise StoreUnusable(f"cannot open the database {path}: {error.strerror}") from error
         try:
             connection = await asyncio.to_thread(_open, path)
-            return cls(lock, connection, path, listener, queue_bytes, fold_bytes)
+            metrics = metrics or StoreMetrics()
+            return cls(lock, connection, path, listener, queue_bytes, fold_bytes, metrics)
         except (apsw.Error, StoreUnusable) as error:
             lock.close()
             # SQLite may quote a damaged part of the schema, with its line breaks.
@@ -94,6 +103,10 @@ class SqliteStore(Store):
         future: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
         self._put(Append(messages, future))
         return future
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queued
 
     async def writable(self) -> None:
         # Of all who were waked, those before this one may have filled the queue again.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -18,6 +19,7 @@ import apsw
 import structlog
 
 import codec
+from chat.metrics import StoreMetrics
 from chat.storage.base import Appended, StoreError
 from chat.storage.sqlite.journal import Journal, UserRow
 from gen.chat import ChatMessage
@@ -94,9 +96,17 @@ class Writer:
         connection: from `schema.open_writer`; the thread closes it.
         journal: on that connection.
         events: what is called.
+        metrics: counts the commits.
     """
 
-    def __init__(self, connection: apsw.Connection, journal: Journal, events: Events) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        journal: Journal,
+        events: Events,
+        metrics: StoreMetrics,
+    ) -> None:
+        self._metrics = metrics
         self._connection = connection
         self._journal = journal
         self._events = events
@@ -146,13 +156,16 @@ class Writer:
     def _commit(self, jobs: list[Job]) -> None:
         appends = [job for job in jobs if isinstance(job, Append)]
         users = [job.user for job in jobs if isinstance(job, Upsert)]
+        began = time.perf_counter()
         try:
             results = self._journal.store([job.messages for job in appends], users)
         except Exception as error:
             # Whatever went wrong, those who wait must learn of it.
+            self._metrics.failures += 1
             log.exception("commit failed", jobs=len(jobs))
             self._tell(self._fail, jobs, StoreError(str(error)))
         else:
+            self._metrics.committed(time.perf_counter() - began, sum(map(len, results)))
             fresh = [result.message for each in results for result in each if result.fresh]
             self._tell(self._finish, jobs, iter(results), fresh, self._journal.generation)
 

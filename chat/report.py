@@ -1,0 +1,153 @@
+"""What the chat server tells of itself: names for what is counted, and the status page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sized
+from typing import Final, Protocol
+
+from prometheus_client.core import Metric
+
+from chat.hub import Hub
+from daemon.families import counter, counters, gauge, histogram
+from daemon.status import Chart, Line, Source, mean_and_most, quantiles, rate
+from gen.chat import ErrorCode
+
+_CODES: Final = tuple(code.name or "" for code in ErrorCode if code)
+
+
+class CountedConnections(Sized, Protocol):
+    """The connections to the server.
+
+    Attributes:
+        admitted: how many there have been.
+        refused: for how many there was no room.
+    """
+
+    admitted: int
+    refused: int
+
+
+class Report(Source):
+    """The figures of a server.
+
+    Args:
+        hub: its hub.
+        connections: its connections.
+    """
+
+    title = "Chat server"
+
+    def __init__(self, hub: Hub, connections: CountedConnections) -> None:
+        self._hub = hub
+        self._metrics = hub.metrics
+        self._connections = connections
+        # From now on somebody empties it.
+        self._metrics.busy = {}
+        self.charts = self._charts()
+
+    def take_rooms(self) -> Mapping[str, int]:
+        """See `Source`."""
+        taken, self._metrics.busy = self._metrics.busy or {}, {}
+        return taken
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, as Prometheus asks for them."""
+        yield from self._connection_metrics()
+        yield from self._message_metrics()
+        yield from self._join_metrics()
+        yield from self._store_metrics()
+
+    def _charts(self) -> tuple[Chart, ...]:
+        hub, metrics = self._hub, self._metrics
+        connected = (
+            Line("connections", lambda: len(self._connections)),
+            Line("streams", lambda: len(hub.streams)),
+            Line("users", lambda: hub.active_users),
+        )
+        messages = (
+            Line("in", rate(lambda: metrics.received)),
+            Line("out", rate(lambda: metrics.deliveries)),
+        )
+        waiting = (
+            Line("disk", lambda: hub.store.queued_bytes),
+            Line("streams", self._mailbox_bytes),
+        )
+        return (
+            Chart("Connected", "", connected),
+            Chart("Messages", "/s", messages),
+            Chart("Latency, arrival to mailboxes", "s", quantiles(metrics.delivery_seconds)),
+            Chart("Commit time", "s", quantiles(metrics.store.commit_seconds)),
+            Chart("Messages in a commit", "", mean_and_most(metrics.store.commit_messages)),
+            Chart("Waiting for", "B", waiting),
+        )
+
+    def _mailbox_bytes(self) -> int:
+        return sum(stream.waiting_bytes for stream in self._hub.streams)
+
+    def _connection_metrics(self) -> Iterator[Metric]:
+        metrics, hub, connections = self._metrics, self._hub, self._connections
+        # Also those that were not met yet: an alert sees the first one only as a rise.
+        errors = [((code,), metrics.errors[code]) for code in _CODES]
+        yield gauge("chat_connections", "Open connections.", len(connections))
+        yield counter("chat_connections_opened_total", "Connections.", connections.admitted)
+        yield counter(
+            "chat_connections_refused_total",
+            "Connections for which there was no room.",
+            connections.refused,
+        )
+        yield gauge("chat_streams", "Open live streams of clients and proxies.", len(hub.streams))
+        yield gauge("chat_active_users", "Users with an open connection.", hub.active_users)
+        yield counters(
+            "chat_calls_total",
+            "Calls that have ended, by method and status.",
+            ("method", "status"),
+            metrics.calls.items(),
+        )
+        yield counters(
+            "chat_errors_total", "Errors told on streams that go on, by code.", ("code",), errors
+        )
+        yield counter(
+            "chat_slow_consumers_total", "Streams cut off unread.", metrics.slow_consumers
+        )
+        yield gauge("chat_mailbox_bytes", "What waits for live streams.", self._mailbox_bytes())
+
+    def _message_metrics(self) -> Iterator[Metric]:
+        metrics, rooms = self._metrics, self._hub.rooms
+        yield gauge("chat_rooms", "Rooms with a live stream in them.", len(rooms))
+        yield gauge("chat_room_members", "Live streams in all rooms.", rooms.count_members())
+        yield counter(
+            "chat_messages_received_total", "Messages that were accepted.", metrics.received
+        )
+        yield counter("chat_messages_stored_total", "Messages newly stored.", metrics.stored)
+        yield counter(
+            "chat_deliveries_total", "Messages put into mailboxes, for each.", metrics.deliveries
+        )
+        yield histogram("chat_batch_commands", "Commands in a batch of a proxy.", metrics.batches)
+        yield histogram(
+            "chat_delivery_seconds",
+            "From a message's arrival until it is stored and in the mailboxes.",
+            metrics.delivery_seconds,
+        )
+
+    def _join_metrics(self) -> Iterator[Metric]:
+        metrics = self._metrics
+        outcomes = [(("recovered",), metrics.recovered), (("lost",), metrics.lost)]
+        yield counter("chat_joins_total", "Joins that were answered.", metrics.joins)
+        yield counters(
+            "chat_resumes_total",
+            "Joins with a position, by whether they got all behind it.",
+            ("outcome",),
+            outcomes,
+        )
+        yield counter(
+            "chat_replayed_messages_total", "Messages read again for joins.", metrics.replayed
+        )
+
+    def _store_metrics(self) -> Iterator[Metric]:
+        store, limit = self._metrics.store, self._hub.config.write_queue_bytes
+        yield histogram("chat_commit_seconds", "How long commits took.", store.commit_seconds)
+        yield histogram("chat_commit_messages", "Messages in a commit.", store.commit_messages)
+        yield counter("chat_commit_failures_total", "Commits that failed.", store.failures)
+        queued = self._hub.store.queued_bytes
+        yield gauge("chat_write_queue_bytes", "What waits for the disk.", queued)
+        yield gauge("chat_write_queue_limit_bytes", "What may wait for the disk.", limit)

@@ -1,0 +1,175 @@
+"""What the proxy tells of itself: names for what is counted, and the status page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from aiohttp import WSCloseCode
+from prometheus_client.core import Metric
+
+from daemon.families import counter, counters, gauge, histogram
+from daemon.status import Chart, Line, Source, mean_and_most, quantiles, rate
+from gen.chat import ErrorCode
+from proxy.errors import CloseCode
+from proxy.metrics import ProxyMetrics
+from proxy.websocket import Connections
+
+# 1005: the client closed without a code (RFC 6455, section 7.1.5).
+_KNOWN_CODES: Final = frozenset((*map(int, CloseCode), *map(int, WSCloseCode), 1005))
+
+
+class Report(Source):
+    """The figures of a proxy.
+
+    Args:
+        metrics: what was counted.
+        connections: its clients.
+    """
+
+    title = "Proxy"
+
+    def __init__(self, metrics: ProxyMetrics, connections: Connections) -> None:
+        self._metrics = metrics
+        self._connections = connections
+        self._upstream = connections.upstream
+        self._switchboard = connections.upstream.switchboard
+        # From now on somebody empties it.
+        metrics.busy = {}
+        self.charts = self._charts()
+
+    def take_rooms(self) -> Mapping[str, int]:
+        """See `Source`."""
+        taken, self._metrics.busy = self._metrics.busy or {}, {}
+        return taken
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, as Prometheus asks for them."""
+        yield from self._connection_metrics()
+        yield from self._message_metrics()
+        yield from self._join_metrics()
+        yield from self._upstream_metrics()
+
+    def _charts(self) -> tuple[Chart, ...]:
+        metrics, rooms = self._metrics, self._switchboard.rooms
+        connected = (
+            Line("clients", lambda: len(self._connections)),
+            Line("rooms", lambda: len(rooms)),
+        )
+        messages = (
+            Line("in", rate(lambda: metrics.received)),
+            Line("out", rate(lambda: metrics.deliveries)),
+        )
+        waiting = (
+            Line("server", lambda: self._switchboard.sends.waiting_bytes),
+            Line("clients", lambda: self._connections.waiting_bytes),
+        )
+        troubles = (
+            Line("errors", rate(metrics.errors.total)),
+            Line("slow clients", rate(lambda: metrics.slow_consumers)),
+            Line("links lost", rate(lambda: metrics.link_failures)),
+        )
+        return (
+            Chart("Connected", "", connected),
+            Chart("Messages", "/s", messages),
+            Chart("Latency, frame to members", "s", quantiles(metrics.delivery_seconds)),
+            Chart("Commands in a batch", "", mean_and_most(metrics.sent_batches)),
+            Chart("Waiting for", "B", waiting),
+            Chart("Troubles", "/s", troubles),
+        )
+
+    def _connection_metrics(self) -> Iterator[Metric]:
+        metrics, connections = self._metrics, self._connections
+        yield gauge("proxy_connections", "Open WebSocket connections.", len(connections))
+        yield counter("proxy_connections_opened_total", "WebSocket connections.", metrics.opened)
+        yield counters(
+            "proxy_connections_closed_total",
+            "Connections that have ended, by close code.",
+            ("code",),
+            _by_known_code(metrics.closed).items(),
+        )
+        # Also those that were not met yet: an alert sees the first one only as a rise.
+        errors = [((code.name or "",), metrics.errors[code]) for code in ErrorCode if code]
+        yield counters("proxy_errors_total", "Error frames, by code.", ("code",), errors)
+        yield counter(
+            "proxy_slow_consumers_total", "Clients cut off unread.", metrics.slow_consumers
+        )
+        yield counter(
+            "proxy_dead_clients_total", "Clients that answered no ping.", metrics.dead_clients
+        )
+        yield gauge(
+            "proxy_client_queue_bytes", "What waits for clients.", connections.waiting_bytes
+        )
+
+    def _message_metrics(self) -> Iterator[Metric]:
+        metrics, rooms = self._metrics, self._switchboard.rooms
+        yield gauge("proxy_rooms", "Rooms with a client in them.", len(rooms))
+        yield gauge("proxy_room_members", "Clients in all rooms.", rooms.count_members())
+        yield counter("proxy_messages_received_total", "Messages of clients.", metrics.received)
+        yield counter("proxy_messages_arrived_total", "Messages of rooms.", metrics.arrived)
+        yield counter(
+            "proxy_deliveries_total", "Messages written to members, for each.", metrics.deliveries
+        )
+        yield histogram(
+            "proxy_delivery_seconds",
+            "From a client's frame until its message is written to the members.",
+            metrics.delivery_seconds,
+        )
+
+    def _join_metrics(self) -> Iterator[Metric]:
+        metrics = self._metrics
+        clients = [(("recovered",), metrics.recovered), (("lost",), metrics.lost)]
+        rooms = [(("recovered",), metrics.rooms_recovered), (("lost",), metrics.rooms_lost)]
+        yield counter("proxy_joins_total", "Joins that were answered.", metrics.joins)
+        yield counters(
+            "proxy_resumes_total",
+            "Joins with a position, by whether they got all behind it.",
+            ("outcome",),
+            clients,
+        )
+        yield counters(
+            "proxy_room_resumes_total",
+            "Rooms after a lost link, by whether they went on without a gap.",
+            ("outcome",),
+            rooms,
+        )
+        yield counter(
+            "proxy_replayed_messages_total", "Messages read again for joins.", metrics.replayed
+        )
+
+    def _upstream_metrics(self) -> Iterator[Metric]:
+        metrics, upstream, sends = self._metrics, self._upstream, self._switchboard.sends
+        yield gauge("proxy_upstream_connected", "1 with a link, else 0.", upstream.linked)
+        yield counter(
+            "proxy_upstream_reconnects_total", "Links after the first.", max(metrics.links - 1, 0)
+        )
+        yield counter(
+            "proxy_upstream_failures_total", "Links lost or not made.", metrics.link_failures
+        )
+        yield counters(
+            "proxy_calls_total",
+            "Unary calls, by what asked and how they ended.",
+            ("call", "status"),
+            metrics.calls.items(),
+        )
+        yield histogram("proxy_sent_batch_commands", "Commands in a batch.", metrics.sent_batches)
+        yield histogram(
+            "proxy_received_batch_events", "Events in a batch.", metrics.received_batches
+        )
+        yield gauge("proxy_upstream_queue_bytes", "What waits to be sent.", upstream.queued_bytes)
+        yield gauge("proxy_unconfirmed_messages", "Sends on their way.", sends.waiting_messages)
+        yield gauge("proxy_unconfirmed_bytes", "Their bytes.", sends.waiting_bytes)
+        yield gauge(
+            "proxy_unconfirmed_limit_bytes",
+            "How many those may be.",
+            self._connections.config.hold_bytes,
+        )
+
+
+def _by_known_code(closed: Mapping[int, int]) -> Counter[tuple[str, ...]]:
+    """By the codes that have a meaning; clients may send any number."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for code, count in closed.items():
+        found[str(code) if code in _KNOWN_CODES else "other",] += count
+    return found

@@ -1,0 +1,78 @@
+"""Histograms, against what numbers say by themselves."""
+
+from __future__ import annotations
+
+import math
+from statistics import median_low
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.counts import SECONDS, SIZES, Histogram, quantile
+
+values = st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=50)
+
+
+@given(values)
+def test_each_bucket_counts_what_is_up_to_its_bound(found: list[float]) -> None:
+    histogram = Histogram(SECONDS)
+    for value in found:
+        histogram.observe(value)
+    for bound, count in histogram.buckets():
+        assert count == sum(value <= float(bound) for value in found)
+    assert histogram.sum == pytest.approx(sum(found))
+
+
+@given(st.integers(1, 5000), st.integers(1, 100))
+def test_a_value_that_was_met_often(value: int, times: int) -> None:
+    often, one_by_one = Histogram(SIZES), Histogram(SIZES)
+    often.observe(value, times)
+    for _ in range(times):
+        one_by_one.observe(value)
+    assert (often.counts, often.sum) == (one_by_one.counts, one_by_one.sum)
+
+
+def clear_of_bounds(value: float) -> bool:
+    """Whether the last digit of a difference does not decide over its bucket."""
+    return all(abs(value - bound) > 1e-9 for bound in SECONDS)
+
+
+@given(st.lists(st.floats(0, 100).filter(clear_of_bounds), max_size=50))
+def test_times_since_their_starts(found: list[float]) -> None:
+    since, one_by_one = Histogram(SECONDS), Histogram(SECONDS)
+    since.observe_since(200.0, [200.0 - value for value in found])
+    for value in found:
+        one_by_one.observe(value)
+    assert since.counts == one_by_one.counts
+    assert since.sum == pytest.approx(one_by_one.sum, abs=1e-9)
+
+
+@given(st.lists(st.floats(0.0002, 30), min_size=1, max_size=50))
+def test_a_quantile_lies_in_the_bucket_of_the_true_one(found: list[float]) -> None:
+    histogram = Histogram(SECONDS)
+    for value in found:
+        histogram.observe(value)
+    true = median_low(found)
+    upper = min(bound for bound in SECONDS if bound >= true)
+    lower = max((bound for bound in SECONDS if bound < true), default=0.0)
+    estimate = quantile(histogram.bounds, histogram.counts, 0.5)
+    assert estimate is not None
+    assert lower - 1e-12 <= estimate <= upper + 1e-12
+
+
+def test_no_values_have_no_quantile() -> None:
+    empty = Histogram(SECONDS)
+    assert quantile(empty.bounds, empty.counts, 0.99) is None
+
+
+def test_beyond_the_last_bound_a_quantile_is_that_bound() -> None:
+    histogram = Histogram(SECONDS)
+    histogram.observe(1000.0)
+    assert quantile(histogram.bounds, histogram.counts, 0.99) == SECONDS[-1] == 30
+
+
+def test_the_last_bucket_is_infinite_and_bounds_ascend() -> None:
+    names = [name for name, _ in Histogram(SECONDS).buckets()]
+    assert names[-1] == "+Inf"
+    assert [float(name) for name in names] == sorted({*SECONDS, math.inf})

@@ -1,0 +1,220 @@
+"""Metrics: what is documented, drawn and alerted on is what running processes tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.daemon.processes import ready_line, running
+from tests.docs.markdown import ROOT, code, section
+from tests.proxy.clients import Client, message
+from tests.scraping import Scrape, scrape, scrape_until
+
+PAGE: Final = ROOT / "docs/metrics.md"
+DASHBOARD: Final = ROOT / "deploy/grafana/dashboard.json"
+ALERTS: Final = ROOT / "deploy/prometheus/alerts.yaml"
+PROMETHEUS: Final = ROOT / "deploy/prometheus/prometheus.yaml"
+
+_OURS: Final = re.compile(r"\b((?:chat|proxy|process)_[a-z_]+)\b(?:\{([^}]*)\})?")
+_RISE: Final = re.compile(r"\b(?:rate|increase)\((\w+)")
+_BY: Final = re.compile(r"\bby \(([^)]*)\)")
+# Prometheus adds these itself.
+_ADDED: Final = {"instance", "job", "le"}
+# The word of Prometheus itself for a process that answers.
+_UP: Final = re.compile(r'up\{job="([^"]+)"\} == 0')
+
+
+class Told(NamedTuple):
+    """What the two processes told after some traffic."""
+
+    chat: Scrape
+    proxy: Scrape
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each metric."""
+        families = {**self.chat.families, **self.proxy.families}
+        return {name: family.type for name, family in families.items()}
+
+    @property
+    def labels(self) -> dict[str, set[str]]:
+        """The labels of each name that an expression may hold."""
+        return {
+            sample.name: set(sample.labels)
+            for told in (self.chat, self.proxy)
+            for family in told.families.values()
+            for sample in family.samples
+        }
+
+
+async def status_url(process: Any) -> str:
+    """Reads out of its log where a process serves its metrics."""
+    while line := (await process.stderr.readline()).decode():
+        if found := re.search(r'"metrics and status page" url=(\S+)', line):
+            return found[1]
+    raise AssertionError("it serves none")
+
+
+async def talk(url: str) -> None:
+    """A client that makes each labelled metric have a value."""
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        client = Client(socket)
+        await client.ask(chat_message=message("lobby"))
+        await client.ask(get_user={"user_id": "ada"})
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """What two commands tell once a client was there."""
+    return asyncio.run(ask_both(tmp_path_factory.mktemp("metrics")))
+
+
+async def ask_both(folder: Path) -> Told:
+    """Runs both, and a client; asks what they tell."""
+    address = ("--host", "127.0.0.1", "--port", "0", "--metrics-port", "0")
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(
+            running("chat", *address, "--database", str(folder / "chat.db"))
+        )
+        upstream = (await ready_line(server)).split()[-1]
+        proxy = await stack.enter_async_context(running("proxy", *address, "--upstream", upstream))
+        await talk((await ready_line(proxy)).split()[-1])
+        proxy_told = await scrape_until(
+            await status_url(proxy), lambda told: told("proxy_connections") == 0
+        )
+        return Told(await scrape(await status_url(server)), proxy_told)
+
+
+def described() -> dict[str, dict[str, str]]:
+    """The type of each metric in each table of the page."""
+    titles = ("Metrics of the chat server", "Metrics of the proxy", "Metrics of both")
+    return {
+        title: {code(name)[0]: kind for name, kind, _ in section(PAGE, title).rows()}
+        for title in titles
+    }
+
+
+def test_each_metric_is_described_and_no_other(told: Told) -> None:
+    chat, proxy, both = described().values()
+    assert {**chat, **proxy, **both} == told.types
+    assert chat.keys() | both.keys() == told.chat.families.keys()
+    assert proxy.keys() | both.keys() == told.proxy.families.keys()
+
+
+def test_each_label_is_described(told: Told) -> None:
+    for title in described():
+        for name, _, meaning in section(PAGE, title).rows():
+            labels = told.labels.get(code(name)[0], set()) - {"le"}
+            for label in labels:
+                assert f"`{label}`" in meaning, (name, label)
+
+
+def test_names_follow_the_conventions(told: Told) -> None:
+    """https://prometheus.io/docs/practices/naming/."""
+    for name, kind in told.types.items():
+        assert name.endswith("_total") == (kind == "counter"), name
+        assert not re.search(r"_(ms|millis\w*|minutes|kb|mb|percent)(_|$)", name), name
+        if kind == "histogram":
+            assert name.rpartition("_")[2] in ("seconds", "messages", "commands", "events"), name
+
+
+def test_no_label_has_a_name_of_a_user_or_a_room(told: Told) -> None:
+    for scraped in told:
+        for family in scraped.families.values():
+            for sample in family.samples:
+                assert not {"ada", "lobby"} & set(sample.labels.values()), sample
+
+
+def expressions() -> list[Any]:
+    """Each expression of the dashboard and of the alerts."""
+    drawn = [
+        pytest.param(target["expr"], id=f"{panel['title']}-{target['refId']}")
+        for panel in json.loads(DASHBOARD.read_text())["panels"]
+        for target in panel.get("targets", [])
+    ]
+    return drawn + [pytest.param(rule["expr"], id=rule["alert"]) for rule in rules()]
+
+
+def rules() -> list[dict[str, Any]]:
+    """The alerts."""
+    return [
+        rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
+    ]
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_each_expression_is_of_metrics_that_exist(told: Told, expression: str) -> None:
+    if _UP.fullmatch(expression):
+        return
+    found = _OURS.findall(expression)
+    assert found
+    rising = set(_RISE.findall(expression))
+    by = {label.strip() for labels in _BY.findall(expression) for label in labels.split(",")}
+    for name, matchers in found:
+        assert name in told.labels, name
+        labels = told.labels[name] | _ADDED
+        assert set(re.findall(r"(\w+)=", matchers)) | by <= labels, (name, labels)
+        # What only rises says nothing but by how much.
+        only_rises = name.endswith(("_total", "_bucket", "_sum", "_count"))
+        assert only_rises == (name in rising), name
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_each_quantile_is_of_buckets(expression: str) -> None:
+    for name in re.findall(
+        r"histogram_quantile\([\d.]+, sum by \([^)]*\) \(rate\((\w+)", expression
+    ):
+        assert name.endswith("_bucket")
+    assert ("_bucket" in expression) == ("histogram_quantile(" in expression)
+
+
+def test_each_metric_of_its_own_is_drawn(told: Told) -> None:
+    drawn = {name for param in expressions() for name, _ in _OURS.findall(param.values[0])}
+    for name, kind in told.types.items():
+        if name.startswith(("chat_", "proxy_")):
+            suffixes = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
+            assert any(f"{name}{suffix}" in drawn for suffix in suffixes), name
+
+
+def test_panels_do_not_overlap_and_have_names() -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (place["x"] + column, place["y"] + row)
+            for column in range(place["w"])
+            for row in range(place["h"])
+        }
+        assert panel["title"]
+        assert not taken & cells, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+
+
+def test_alerts_have_what_an_operator_needs() -> None:
+    assert len({rule["alert"] for rule in rules()}) == len(rules()) > 10
+    for rule in rules():
+        assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
+        assert rule["annotations"]["summary"], rule["alert"]
+
+
+def test_the_scrape_configuration_is_of_the_default_ports_and_of_jobs_that_alerts_know() -> None:
+    configuration = yaml.safe_load(PROMETHEUS.read_text())
+    jobs = {
+        job["job_name"]: job["static_configs"][0]["targets"]
+        for job in configuration["scrape_configs"]
+    }
+    assert jobs == {"chat": ["127.0.0.1:9464"], "chat-proxy": ["127.0.0.1:9465"]}
+    assert [PROMETHEUS.parent / name for name in configuration["rule_files"]] == [ALERTS]
+    watched = {found[1] for param in expressions() if (found := _UP.fullmatch(param.values[0]))}
+    assert watched == jobs.keys()

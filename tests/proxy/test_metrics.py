@@ -1,0 +1,178 @@
+"""What the proxy counts, as Prometheus reads it, while clients do what clients do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+import chat
+import proxy
+from proxy.routes import STATUS_URL
+from tests.proxy.clients import (
+    Connect,
+    Http,
+    RestartableServer,
+    connect,
+    joined,
+    message,
+    serve_http,
+)
+from tests.proxy.raw import RawClient
+from tests.scraping import Scrape, scrape, scrape_until
+
+
+@pytest.fixture
+def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
+    return proxy.Config(upstream=chat_server.address, mailbox_bytes=100_000, metrics_port=0)
+
+
+@pytest.fixture
+async def server(chat_config: chat.Config) -> AsyncIterator[RestartableServer]:
+    """A chat server that can be restarted."""
+    server = RestartableServer(replace(chat_config, drain_seconds=1.0))
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def told_by(http: Http) -> Scrape:
+    """What the proxy tells now."""
+    return await scrape(http.app[STATUS_URL])
+
+
+async def test_connections_rooms_and_members(http: Http, connect: Connect) -> None:
+    ada, bob = await connect(), await connect()
+    for room in ("lobby", "kitchen"):
+        await ada.ask(join={"room_id": room})
+    await bob.ask(join={"room_id": "lobby"})
+    told = await told_by(http)
+    assert told("proxy_connections") == told("proxy_connections_opened_total") == 2
+    assert told("proxy_rooms") == 2
+    assert told("proxy_room_members") == 3
+    assert told("proxy_joins_total") == 3
+    assert told("proxy_upstream_connected") == 1
+    await ada.socket.close()
+    await bob.socket.close(code=3123)
+    url = http.app[STATUS_URL]
+    told = await scrape_until(url, lambda told: told("proxy_connections") == 0)
+    assert told("proxy_rooms") == told("proxy_room_members") == 0
+    assert told("proxy_connections_opened_total") == 2
+    assert told("proxy_connections_closed_total", code="1000") == 1
+    # A client may send any number: it is no label.
+    assert told("proxy_connections_closed_total", code="other") == 1
+
+
+async def test_messages_in_and_out(http: Http) -> None:
+    members = [await joined(http, "lobby") for _ in range(3)]
+    for number in range(4):
+        await members[0].say("lobby", f"number {number}")
+    for member in members:
+        await member.take(4)
+    told = await told_by(http)
+    assert told("proxy_messages_received_total") == 4
+    assert told("proxy_messages_arrived_total") == 4
+    assert told("proxy_deliveries_total") == 12
+    assert told("proxy_delivery_seconds_count") == 4
+    assert 0 < told("proxy_delivery_seconds_sum") < 60
+    assert told("proxy_unconfirmed_messages") == told("proxy_unconfirmed_bytes") == 0
+    # One join and four messages, and what was answered to them.
+    assert told("proxy_sent_batch_commands_sum") == 5
+    assert 1 <= told("proxy_sent_batch_commands_count") <= 5
+    assert 2 <= told("proxy_received_batch_events_sum") <= 5
+
+
+async def test_messages_of_other_proxies_have_no_latency_here(
+    http: Http, proxy_config: proxy.Config
+) -> None:
+    bob = await joined(http, "lobby")
+    async with serve_http(replace(proxy_config, metrics_port=None)) as other:
+        ada = await connect(other)
+        await ada.say("lobby", "from elsewhere")
+        await bob.take(1)
+    told = await told_by(http)
+    assert told("proxy_messages_received_total") == told("proxy_delivery_seconds_count") == 0
+    assert told("proxy_messages_arrived_total") == told("proxy_deliveries_total") == 1
+
+
+async def test_errors_by_code(http: Http, connect: Connect) -> None:
+    ada = await connect()
+    await ada.send_text(b"no JSON")
+    await ada.receive()
+    await ada.ask(chat_message=message("lobby", ""))  # refused by the server
+    await ada.ask(get_user={"user_id": "nobody"})
+    told = await told_by(http)
+    assert told("proxy_errors_total", code="INVALID_ARGUMENT") == 2
+    assert told("proxy_errors_total", code="NOT_FOUND") == 1
+    assert told("proxy_errors_total", code="INTERNAL") == 0
+    assert told("proxy_calls_total", call="get_user", status="NOT_FOUND") == 1
+    assert told("proxy_connections") == 1
+
+
+async def test_resumes_and_how_many_recovered(http: Http, connect: Connect) -> None:
+    ada = await joined(http, "lobby")
+    for number in range(3):
+        await ada.ask(chat_message=message("lobby", f"number {number}"))
+    bob = await connect()
+    await bob.ask(join={"room_id": "lobby", "after_seq": 1})
+    await bob.take(2)
+    await bob.ask(join={"room_id": "lobby", "after_seq": 99})
+    await bob.ask(join={"room_id": "lobby", "after_seq": 1, "epoch": "another"})
+    told = await told_by(http)
+    assert told("proxy_joins_total") == 4
+    assert told("proxy_resumes_total", outcome="recovered") == 1
+    assert told("proxy_resumes_total", outcome="lost") == 2
+    assert told("proxy_replayed_messages_total") == 2
+    assert told("proxy_calls_total", call="get_chat_history", status="OK") == 1
+
+
+async def test_a_slow_consumer_is_counted_once(http: Http) -> None:
+    with closing(await RawClient.connect(http)) as stuck:
+        await stuck.send(join={"room_id": "lobby"})
+        await stuck.read_json()
+        ada = await joined(http, "lobby")
+        waiting = 0.0
+        for _ in range(2000):
+            await ada.ask(chat_message=message("lobby", "x" * 16_000))
+            told = await told_by(http)
+            waiting = max(waiting, told("proxy_client_queue_bytes"))
+            if told("proxy_slow_consumers_total"):
+                break
+        await ada.ask(chat_message=message("lobby", "who is left?"))
+        assert (await told_by(http))("proxy_slow_consumers_total") == 1
+        assert 0 < waiting < 1_000_000
+    told = await scrape_until(
+        http.app[STATUS_URL], lambda told: told("proxy_connections_closed_total", code="4008") == 1
+    )
+    assert told("proxy_slow_consumers_total") == 1
+    assert told("proxy_connections") == 1
+
+
+async def test_a_restart_of_the_server(server: RestartableServer) -> None:
+    config = proxy.Config(upstream=server.address, metrics_port=0)
+    async with serve_http(config) as http:
+        url = http.app[STATUS_URL]
+        ada = await joined(http, "lobby")
+        await ada.ask(chat_message=message("lobby", "before"))
+        await server.stop()
+        told = await scrape_until(url, lambda told: told("proxy_upstream_connected") == 0)
+        assert told("proxy_upstream_reconnects_total") == 0
+        assert told("proxy_upstream_failures_total") >= 1
+        await ada.say("lobby", "meanwhile")
+        told = await scrape_until(url, lambda told: told("proxy_unconfirmed_messages") == 1)
+        assert 0 < told("proxy_unconfirmed_bytes") < told("proxy_unconfirmed_limit_bytes")
+        await server.start()
+        assert (await ada.receive())["chat_message"]["content"] == "meanwhile"
+        told = await scrape(url)
+        assert told("proxy_upstream_connected") == 1
+        assert told("proxy_upstream_reconnects_total") == 1
+        assert told("proxy_room_resumes_total", outcome="recovered") == 1
+        assert told("proxy_room_resumes_total", outcome="lost") == 0
+        assert told("proxy_unconfirmed_messages") == 0
+        assert told("proxy_delivery_seconds_count") == 2
+        await server.stop()
+        await server.start(database=chat.IN_MEMORY)
+        assert (await ada.receive())["joined"]["recovered"] is False
+        assert (await scrape(url))("proxy_room_resumes_total", outcome="lost") == 1
