@@ -83,6 +83,13 @@ def _python(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
+# All clients come from one address, and send as fast as they are answered. The proxy asks
+# each time whether they may, as it does with limits.
+_UNLIMITED: Final = (
+    *("--sends-per-second", "0", "--joins-per-second", "0", "--calls-per-second", "0"),
+    *("--handshakes-per-second", "0", "--connections-per-address", "0"),
+)
+
 PROJECT: Final = Target(
     "project",
     "this project",
@@ -91,7 +98,8 @@ PROJECT: Final = Target(
         *("--database", str(folder / "chat.db")),
     ),
     lambda upstream: _python(
-        *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0", "--upstream", upstream)
+        *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0", "--upstream", upstream),
+        *_UNLIMITED,
     ),
 )
 NODE: Final = Target(

@@ -10,12 +10,14 @@ from chat.access.tokens import TokenRules
 from chat.config import IN_MEMORY, Config, ConnectionLimits, Trust
 from chat.rules import Limits
 from chat.server import RunningServer, serve
+from daemon.buckets import Rates
 
 __all__ = [
     "IN_MEMORY",
     "Config",
     "ConnectionLimits",
     "Limits",
+    "Rates",
     "RunningServer",
     "TokenRules",
     "Trust",

@@ -6,10 +6,11 @@ import click
 
 from chat.access.keys import UnusableKeys
 from chat.access.tokens import TokenRules
-from chat.config import Config, ConnectionLimits, Trust
+from chat.config import RATES, Config, ConnectionLimits, Trust
 from chat.rules import Limits
 from chat.server import serve
 from chat.storage.base import StoreUnusable
+from daemon.buckets import Rates
 from daemon.cli import (
     StartError,
     cannot_listen,
@@ -47,6 +48,9 @@ _options = Options("CHAT")
     "heartbeat-seconds", _connections.heartbeat_seconds, "How often silent clients are pinged."
 )
 @_options.seconds("idle-seconds", _connections.idle_seconds, "For a connection without a call.")
+@_options.rate("sends-per-second", RATES.sends, "Messages of a user.")
+@_options.rate("joins-per-second", RATES.joins, "Rooms that a user enters.")
+@_options.rate("calls-per-second", RATES.calls, "Other requests of a user.")
 @_options.count("mailbox-bytes", _default.mailbox_bytes, "What may wait for a client.")
 @_options.count("relay-mailbox-bytes", _default.relay_mailbox_bytes, "The same for a proxy.")
 @_options.count("replay-messages", _default.replay_messages, "What `join` replays at most.")
@@ -61,7 +65,7 @@ _options = Options("CHAT")
 @_options.text("tls-certificate", _trust.tls.certificate, "What the server shows, in PEM.")
 @_options.text("tls-key", _trust.tls.key, "The private key of that, in PEM.")
 @_options.text("tls-client-ca", _trust.tls.authorities, "Whose certificates clients may show.")
-@_options.text("proxy-names", "", "DNS names in certificates of proxies, by commas.")
+@_options.words("proxy-names", "DNS names in certificates of proxies, by commas.")
 @_options.log_level()
 def command(
     log_level: str,
@@ -72,6 +76,9 @@ def command(
     streams_per_connection: int,
     handshake_seconds: float,
     stall_seconds: float,
+    sends_per_second: float,
+    joins_per_second: float,
+    calls_per_second: float,
     token_keys: str,
     token_issuer: str,
     token_audience: str,
@@ -79,7 +86,7 @@ def command(
     tls_certificate: str,
     tls_key: str,
     tls_client_ca: str,
-    proxy_names: str,
+    proxy_names: tuple[str, ...],
     heartbeat_seconds: float,
     idle_seconds: float,
     **settings: object,
@@ -96,10 +103,11 @@ def command(
                 heartbeat_seconds,
                 idle_seconds,
             ),
+            rates=Rates(sends_per_second, joins_per_second, calls_per_second),
             trust=Trust(
                 token_keys,
                 TokenRules(token_issuer, token_audience, token_leeway_seconds),
-                frozenset(filter(None, map(str.strip, proxy_names.split(",")))),
+                frozenset(proxy_names),
                 TlsFiles(tls_certificate, tls_key, tls_client_ca),
             ),
             **settings,  # type: ignore[arg-type]  # click checked them

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import Final
 
 from chat.access.tokens import TokenRules
 from chat.rules import Limits
+from daemon.buckets import Rates
 from daemon.hosts import can_be_host
 from daemon.metrics import check_metrics_port
 from daemon.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
+
+RATES: Final = Rates(sends=100.0, joins=100.0, calls=100.0)
+"""What people with several devices, and small bots, do not come near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class Config:
             ``:memory:`` for a history that ends with the process.
         limits: how large requests may be.
         connection_limits: what connections may do.
+        rates: how often a user may ask, over all connections; a guest, on each.
         trust: whom it believes.
         mailbox_bytes: how much may wait for a client before it is cut off.
         relay_mailbox_bytes: the same for a proxy, which serves many clients.
@@ -118,6 +124,7 @@ class Config:
     database: str = "data/chat.db"
     limits: Limits = field(default_factory=Limits)
     connection_limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    rates: Rates = RATES
     trust: Trust = field(default_factory=Trust)
     mailbox_bytes: int = 1024 * 1024
     relay_mailbox_bytes: int = 64 * 1024 * 1024

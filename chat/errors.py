@@ -8,6 +8,7 @@
     ├── Unauthenticated       the caller did not say who it is, or is not believed
     ├── PermissionDenied      the caller may not do this; names the field
     ├── ResourceExhausted     a limit was reached
+    │   ├── RateLimited       too often; says when to try again
     │   └── SlowConsumer      the client does not read what it asked for
     └── Unavailable           not now; the same request may succeed later
         ├── Draining          the server is about to stop
@@ -19,13 +20,17 @@ the log gets the whole story.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from grpclib import GRPCError, Status
 
+from daemon.buckets import milliseconds
 from gen.chat import Error, ErrorCode
 
 INTERNAL_TEXT = "internal error"
+
+RETRY_AFTER: Final = "retry-after-ms"
+"""The trailing metadata that says when to try again."""
 
 
 class ChatError(Exception):
@@ -87,6 +92,31 @@ class ResourceExhausted(ChatError):
     """A limit was reached."""
 
     status = Status.RESOURCE_EXHAUSTED
+
+
+class RateLimited(ResourceExhausted):
+    """The caller asks too often.
+
+    Args:
+        what: what there were too many of.
+        wait: after how many seconds to try again.
+    """
+
+    retryable = True
+
+    def __init__(self, what: str, wait: float) -> None:
+        super().__init__(what)
+        self.retry_after_ms = milliseconds(wait)
+
+    def to_grpc(self) -> GRPCError:
+        """The error that ends a gRPC call; its details are trailing metadata."""
+        return GRPCError(self.status, str(self), {RETRY_AFTER: str(self.retry_after_ms)})
+
+    def to_message(self) -> Error:
+        """The error as a message on a stream that goes on."""
+        error = super().to_message()
+        error.retry_after_ms = self.retry_after_ms
+        return error
 
 
 class SlowConsumer(ResourceExhausted):

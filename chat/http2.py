@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from chat.errors import RETRY_AFTER
+
 HEADER_BYTES: Final = 16 * 1024
 """The largest header block, encoded and decoded."""
 
@@ -46,6 +49,7 @@ _WINDOWS_FOR_DATA: Final = 2  # who reads a frame opens two windows: the stream'
 _LEAST_DATA: Final = 5
 _SETTINGS_BYTES: Final = 60  # of one frame, at the cost of a frame more
 _HEADER_TABLE_BYTES: Final = 4096
+_PUSHBACK: Final = "grpc-retry-pushback-ms"
 
 
 class GuardedH2(H2Connection):
@@ -86,6 +90,22 @@ class GuardedH2(H2Connection):
         """See h2; who gets data may open windows for it."""
         super().send_data(stream_id, data, end_stream, pad_length)
         self._due_windows += _WINDOWS_FOR_DATA
+
+    def send_headers(
+        self,
+        stream_id: int,
+        headers: Iterable[Any],
+        end_stream: bool = False,
+        *priority: Any,
+        **more: Any,
+    ) -> None:
+        """See h2; says when to try again in gRPC's own header, too (gRFC A6, "Pushback").
+
+        grpclib keeps the names of gRPC's own headers from its callers.
+        """
+        sent = list(headers)
+        sent += [(_PUSHBACK, value) for name, value in sent if name == RETRY_AFTER]
+        super().send_headers(stream_id, sent, end_stream, *priority, **more)
 
     def receive_data(self, data: Any) -> list[Event]:
         """See h2; it keeps frames and header blocks of any size until they are whole."""

@@ -17,6 +17,7 @@ import codec
 from chat.config import Config
 from chat.errors import Unavailable
 from chat.metrics import ServerMetrics
+from chat.quotas import Quotas
 from chat.rooms import Room, Rooms
 from chat.rules import Rules
 from chat.storage.base import Appended, Range, Store, StoreError
@@ -44,6 +45,7 @@ class Hub:
         draining: set when the server is about to stop.
         metrics: what is counted.
         streams: the live streams that are open.
+        quotas: how often callers may ask.
     """
 
     store: Store
@@ -54,6 +56,7 @@ class Hub:
         self.draining = asyncio.Event()
         self.metrics = ServerMetrics()
         self.streams: set[LiveStream] = set()
+        self.quotas = Quotas(config.rates)
         self._rooms: Rooms[LiveStream] = Rooms()
         self._presence = Presence()
 

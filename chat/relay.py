@@ -24,6 +24,7 @@ from chat.errors import (
 from chat.guards import at_most
 from chat.hub import Hub
 from chat.live import Conversation, authenticated
+from chat.quotas import JOINS, MESSAGES, charge
 from chat.storage.base import Appended
 from chat.stream import Delivery
 from gen.chat import (
@@ -77,6 +78,7 @@ class RelayService(RelayServiceBase):
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         caller = self._gate.caller(stream)
         caller.check_proxy()
+        self._hub.quotas.exempt(stream)
         await RelayConnection(self._hub, self._gate, caller).run(stream)
 
 
@@ -183,6 +185,7 @@ class RelayConnection(Conversation):
         fields, about = codec.fields_of(message), codec.fields_of(command)
         client = self._client(about["client"])
         if client is not GUEST:
+            charge(self.hub.quotas.user(client.subject or "").sends, MESSAGES)
             client.check_time(time.time())
             fields["sender_id"] = client.sender(fields["sender_id"], "chat_message.sender_id")
             client.check_write(fields["room_id"], "chat_message.room_id")
@@ -235,6 +238,8 @@ class RelayConnection(Conversation):
 
     def _admit(self, client: Identity, room_id: str, ref: int) -> None:
         client.check_time(time.time())
+        if client is not GUEST:
+            charge(self.hub.quotas.user(client.subject or "").joins, JOINS)
         admitted = Admitted(room_id in client.reads, room_id in client.writes)
         self._answer(RelayEvent(ref=ref, admitted=admitted))
 

@@ -19,14 +19,17 @@ from chat.errors import (
     ChatError,
     InvalidArgument,
     NotFound,
+    RateLimited,
     ResourceExhausted,
     StorageFailed,
     Unavailable,
 )
 from chat.hub import Hub
 from chat.live import Conversation, authenticated
+from chat.quotas import CALLS, JOINS, MESSAGES, charge
 from chat.storage.base import Appended, Range, StoreError
 from chat.stream import Delivery
+from daemon.buckets import Allowance
 from gen.chat import (
     Authenticate,
     ChatMessage,
@@ -87,7 +90,11 @@ class ChatService:
     def _unary(self, method: _Method) -> _Handle:
         async def handle(stream: Stream[Any, Any]) -> None:
             caller = self._gate.caller(stream)
-            await stream.send_message(await method(caller, await stream.recv_message()))
+            # Read all the same: what refuses a call that is still being sent also resets
+            # it, and then some clients do not see when to come back.
+            request = await stream.recv_message()
+            charge(self._hub.quotas.of(caller, stream).calls, CALLS)
+            await stream.send_message(await method(caller, request))
 
         return handle
 
@@ -136,7 +143,8 @@ class ChatService:
         return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
 
     async def _chat(self, stream: Stream[ChatStream, ChatStream]) -> None:
-        await ChatConnection(self._hub, self._gate, self._gate.caller(stream)).run(stream)
+        caller = self._gate.caller(stream)
+        await ChatConnection(self._hub, self._gate, caller, stream).run(stream)
 
 
 class ChatConnection(Conversation):
@@ -146,20 +154,30 @@ class ChatConnection(Conversation):
         hub: the hub.
         gate: believes further tokens.
         caller: whose it is.
+        stream: the call.
     """
 
-    def __init__(self, hub: Hub, gate: Gate, caller: Identity) -> None:
+    def __init__(
+        self, hub: Hub, gate: Gate, caller: Identity, stream: Stream[ChatStream, ChatStream]
+    ) -> None:
         super().__init__(hub, hub.config.mailbox_bytes, caller)
         self._gate = gate
+        self._stream = stream
         # The request ids of messages that are on their way to the disk.
         self._unanswered: dict[_Key, list[str | None]] = {}
 
     async def receive(self, request: ChatStream) -> None:
-        """Handles one message of the client."""
+        """Handles one message of the client.
+
+        Raises:
+            RateLimited: the client was refused too often, and goes on regardless.
+        """
         try:
             await self._dispatch(request)
         except ChatError as error:
             self.hub.metrics.errors[error.status.name] += 1
+            if isinstance(error, RateLimited):
+                charge(self._allowance.refusals, str(error))
             self._put(ChatStream(error=error.to_message(), request_id=request.request_id))
 
     def deliver(self, delivery: Delivery) -> None:
@@ -170,8 +188,22 @@ class ChatConnection(Conversation):
         else:
             self._put(ChatStream(chat_message=delivery.message, request_id=request_id))
 
+    @property
+    def _allowance(self) -> Allowance:
+        return self.hub.quotas.of(self.caller, self._stream)
+
+    def _charge(self, payload: object) -> None:
+        match payload:
+            case ChatMessage():
+                charge(self._allowance.sends, MESSAGES)
+            case Join():
+                charge(self._allowance.joins, JOINS)
+            case _:
+                charge(self._allowance.calls, CALLS)
+
     async def _dispatch(self, request: ChatStream) -> None:
         payload = codec.member_of(request, "payload")
+        self._charge(payload)
         match payload:
             case ChatMessage():
                 await self._send(payload, request.request_id)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from grpclib import GRPCError, Status
 from grpclib.config import Configuration
-from grpclib.events import RecvRequest, listen
+from grpclib.events import RecvRequest, SendTrailingMetadata, listen
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.metadata import encode_grpc_message
 from grpclib.protocol import H2Protocol
@@ -86,6 +86,7 @@ class GrpcServer(Server):
         self._h2_config.header_encoding = "latin-1"
         self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower
         listen(self, RecvRequest, partial(_guard, Counter() if calls is None else calls))
+        listen(self, SendTrailingMetadata, _add_details)
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Starts to accept connections.
@@ -291,6 +292,12 @@ async def _count(
         raise
     finally:
         calls[name, status] += 1
+
+
+async def _add_details(event: SendTrailingMetadata) -> None:
+    """Sends what an error says beside its text: see `chat.errors.RateLimited`."""
+    if isinstance(event.status_details, dict):
+        event.metadata.update(event.status_details)
 
 
 async def _call(method: _Method, name: str, stream: Stream[Any, Any]) -> None:

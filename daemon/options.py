@@ -39,7 +39,15 @@ class Options:
 
     def seconds(self, name: str, default: float, text: str) -> Callable[[Function], Function]:
         """An option that takes a time in seconds, not negative."""
-        return self._option(name, default, _Seconds(min=0), text)
+        return self._option(name, default, _Finite(min=0), text)
+
+    def rate(self, name: str, default: float, text: str) -> Callable[[Function], Function]:
+        """An option that takes how often a second something may be done; 0 for no limit."""
+        return self._option(name, default, _Finite(min=0), text)
+
+    def words(self, name: str, text: str) -> Callable[[Function], Function]:
+        """An option that takes a list by commas; empty unless it is given."""
+        return self._option(name, "", _Words(), text)
 
     def flag(self, name: str, text: str) -> Callable[[Function], Function]:
         """An option that is on or off; off unless it is given."""
@@ -81,13 +89,27 @@ class _PortOrOff(click.ParamType[int | None]):
         return None if value == "off" else self._port.convert(value, param, ctx)
 
 
-class _Seconds(click.FloatRange):
+class _Finite(click.FloatRange):
     """Click takes "nan" and "inf" for numbers; nothing can wait for so long."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        seconds: float = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
-        return seconds
+        return number
+
+
+class _Words(click.ParamType[tuple[str, ...]]):
+    name = "list"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        if isinstance(value, str):
+            return tuple(filter(None, map(str.strip, value.split(","))))
+        return tuple(value)

@@ -10,7 +10,8 @@ or, on a port of its own::
         print(running.url)
 """
 
+from daemon.buckets import Rates
 from proxy.app import RunningProxy, create_app, serve
-from proxy.config import Config
+from proxy.config import Admittance, Config
 
-__all__ = ["Config", "RunningProxy", "create_app", "serve"]
+__all__ = ["Admittance", "Config", "Rates", "RunningProxy", "create_app", "serve"]

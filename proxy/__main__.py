@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from daemon.buckets import Rates
 from daemon.cli import (
     StartError,
     cannot_listen,
@@ -17,9 +18,10 @@ from daemon.metrics import UnusableMetricsPort
 from daemon.options import Options
 from daemon.tls import TlsFiles, UnusableCertificate
 from proxy.app import serve
-from proxy.config import Config
+from proxy.config import RATES, Admittance, Config
 
 _default = Config()
+_admittance = Admittance()
 _options = Options("PROXY")
 
 
@@ -30,6 +32,17 @@ _options = Options("PROXY")
 @_options.count("connections", _default.connections, "How many connections there may be.")
 @_options.seconds("handshake-seconds", _default.handshake_seconds, "How long a request may take.")
 @_options.count("frame-bytes", _default.frame_bytes, "Largest frame of a client.")
+@_options.words("origins", "Origins of pages that may connect, by commas; '*' for all.")
+@_options.words("trusted-proxies", "Addresses of proxies in front, by commas.")
+@_options.count(
+    "connections-per-address", _admittance.connections_per_address, "Open from one address."
+)
+@_options.rate(
+    "handshakes-per-second", _admittance.handshakes_per_second, "Opened from one address."
+)
+@_options.rate("sends-per-second", RATES.sends, "Messages of one client.")
+@_options.rate("joins-per-second", RATES.joins, "Rooms that one client enters.")
+@_options.rate("calls-per-second", RATES.calls, "Other frames of one client.")
 @_options.count("rooms-per-connection", _default.rooms_per_connection, "Rooms of one client.")
 @_options.count("users-per-connection", _default.users_per_connection, "Users of one client.")
 @_options.count("mailbox-bytes", _default.mailbox_bytes, "What may wait for a client.")
@@ -60,6 +73,13 @@ def command(
     upstream_key: str,
     tls_certificate: str,
     tls_key: str,
+    origins: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+    connections_per_address: int,
+    handshakes_per_second: float,
+    sends_per_second: float,
+    joins_per_second: float,
+    calls_per_second: float,
     **settings: object,
 ) -> None:
     """Builds the settings and serves."""
@@ -68,6 +88,10 @@ def command(
         config = Config(
             upstream_tls=upstream_files if upstream_tls or upstream_files else None,
             tls=TlsFiles(tls_certificate, tls_key),
+            admittance=Admittance(
+                origins, trusted_proxies, connections_per_address, handshakes_per_second
+            ),
+            rates=Rates(sends_per_second, joins_per_second, calls_per_second),
             **settings,  # type: ignore[arg-type]  # click checked them
         )
     run_service(lambda: _serve(config), log_level)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 
+from daemon.buckets import Rates, check_rate
 from daemon.hosts import can_be_host
 from daemon.metrics import check_metrics_port
 from daemon.tls import TlsFiles
+from proxy.forwarded import TrustedProxies
+from proxy.origins import Origins
 
 _ADDRESS: Final = re.compile(
     r"(?:\[(?P<ipv6>[^][/\s]+)\]|(?P<host>[^][:/\s]+)):(?P<port>[0-9]{1,5})"
@@ -37,6 +40,40 @@ _LIMITS: Final = (
     "upstream_heartbeat_seconds",
 )
 
+RATES: Final = Rates(sends=50.0, joins=50.0, calls=50.0)
+"""What a person does not come near, nor a page that comes back to its rooms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admittance:
+    """Who may open a WebSocket.
+
+    Attributes:
+        origins: the web pages that may, by their origins; ``*`` for all; empty for the
+            page that the proxy itself serves.
+        trusted_proxies: the addresses, or networks, of the proxies in front that are
+            believed when they say who the client is.
+        connections_per_address: how many may be open from one address; 0 for no limit.
+        handshakes_per_second: how many may be opened from one address; 0 for no limit.
+    """
+
+    origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    connections_per_address: int = 1000
+    handshakes_per_second: float = 50.0
+
+    def __post_init__(self) -> None:
+        """Checks each setting.
+
+        Raises:
+            ValueError: a setting is wrong; the text names it.
+        """
+        Origins(self.origins)
+        TrustedProxies(self.trusted_proxies)
+        if self.connections_per_address < 0:
+            raise ValueError("connections-per-address must not be negative")
+        check_rate("handshakes-per-second", self.handshakes_per_second)
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -50,6 +87,8 @@ class Config:
             proxy; read for each link. Empty where it needs none.
         upstream_tls: whether the link to the server is encrypted, and by what.
         tls: what the proxy shows to its clients; empty for ``ws``.
+        admittance: who may open a WebSocket.
+        rates: how often a client may ask, on each connection.
         frame_bytes: the largest frame of a client, at most 1 MiB: the chat server
             takes batches of a bounded size.
         connections: how many connections there may be; when there are as many, one
@@ -78,6 +117,8 @@ class Config:
     upstream_token_file: str = ""
     upstream_tls: TlsFiles | None = None
     tls: TlsFiles = field(default_factory=TlsFiles)
+    admittance: Admittance = field(default_factory=Admittance)
+    rates: Rates = RATES
     frame_bytes: int = 64 * 1024
     connections: int = 10_000
     handshake_seconds: float = 10.0

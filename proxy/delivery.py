@@ -35,6 +35,10 @@ class Client(ABC):
         """Queues a frame. Never fails, and never calls the switchboard back."""
 
     @abstractmethod
+    def told_to_wait(self) -> None:
+        """Notes that the server refused it for asking too often. Calls nobody back."""
+
+    @abstractmethod
     def dismiss(self, error: Error) -> None:
         """Closes the connection: who it is, is not believed. Calls nobody back."""
 

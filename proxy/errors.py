@@ -7,11 +7,13 @@ closed, which says whether to connect again.
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import Final
 
 from grpclib import GRPCError, Status
 
+from daemon.buckets import milliseconds
 from gen.chat import Error, ErrorCode
 from gen.chat_codec import make_error
 
@@ -24,6 +26,11 @@ _RETRYABLE: Final = frozenset(
         Status.CANCELLED,
     }
 )
+
+RETRY_AFTER: Final = "retry-after-ms"
+"""The trailing metadata in which the server says when to try again."""
+
+_MILLISECONDS: Final = re.compile("[0-9]{1,9}")
 
 
 class CloseCode(IntEnum):
@@ -44,6 +51,9 @@ class CloseCode(IntEnum):
 
     TOKEN_EXPIRED = 4010
     """The token has expired. Connect again with a fresh one, and resume."""
+
+    TOO_MANY_REQUESTS = 4029
+    """The client went on although it was told to wait. Connect again, and wait when told."""
 
     UNAVAILABLE = 4014
     """The chat server could not be asked whether the token is good. Connect again."""
@@ -74,6 +84,21 @@ def exhausted(text: str) -> Error:
     return make_error(code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED), message=text)
 
 
+def limited(text: str, wait: float) -> Error:
+    """The client asks too often.
+
+    Args:
+        text: what there were too many of.
+        wait: after how many seconds to try again.
+    """
+    return Error(
+        code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED),
+        message=text,
+        retryable=True,
+        retry_after_ms=milliseconds(wait),
+    )
+
+
 def denied(text: str) -> Error:
     """The client may not do this; the text names the field."""
     return Error(code=ErrorCode(ErrorCode.PERMISSION_DENIED), message=text)
@@ -94,16 +119,20 @@ def internal() -> Error:
     return Error(code=ErrorCode(ErrorCode.INTERNAL), message="internal error")
 
 
-def from_grpc(error: GRPCError, field: str) -> Error:
+def from_grpc(error: GRPCError, field: str, retry_after: str | None = None) -> Error:
     """Turns the status of a unary call into an error.
 
     Args:
         error: the status; INVALID_ARGUMENT begins with a path in the request.
         field: the field of the frame that holds the request.
+        retry_after: after how many milliseconds to try again, if the server says so.
     """
     text = error.message or error.status.name
     if error.status is Status.INVALID_ARGUMENT:
         text = f"{field}.{text}"
-    return Error(
+    told = Error(
         code=ErrorCode(error.status.value), message=text, retryable=error.status in _RETRYABLE
     )
+    if retry_after is not None and _MILLISECONDS.fullmatch(retry_after):
+        told.retryable, told.retry_after_ms = True, int(retry_after)
+    return told

@@ -16,6 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
+from proxy import headers
 from proxy.door import Visitor
 from proxy.upstream import Upstream
 from proxy.websocket import Connections
@@ -40,6 +41,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/static/{name:.+}", _static)
     app.on_response_prepare.append(_answering)
+    app.on_response_prepare.append(_add_headers)
 
 
 async def _root(request: web.Request) -> web.StreamResponse:
@@ -61,6 +63,15 @@ async def _answering(request: web.Request, response: web.StreamResponse) -> None
     # A browser asks each time whether its copy is still good: after an upgrade no
     # part of the page is older than the others.
     response.headers.setdefault("Cache-Control", "no-cache")
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    proxies = request.app[CONNECTIONS].admission.proxies
+    peer = request.remote or ""
+    encrypted = request.secure or proxies.scheme(peer, request.headers) == "https"
+    # What else runs on a developer's machine need not speak TLS.
+    is_local = request.host.partition(":")[0] == "localhost"
+    headers.add(response.headers, encrypted=encrypted and not is_local)
 
 
 async def _alive(_: web.Request) -> web.Response:

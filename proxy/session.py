@@ -10,21 +10,29 @@ frame               what is to be done
 `authenticate`      `Renew`
 a unary call        `Ask`
 anything wrong      `Refuse`; the connection goes on
+too many frames     `Refuse`, which says when to come back; `Expel` if the
+                    client goes on regardless
 ==================  =======================================================
 """
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Container
-from typing import NamedTuple
+from collections.abc import Callable, Container
+from typing import Final, NamedTuple
 
 import betterproto
 import orjson
 
 import codec
+from daemon.buckets import Allowance, Rates
 from gen.chat import Authenticate, ChatMessage, ClientFrame, Error, Join, Leave
 from proxy import errors
+
+_MESSAGES: Final = "too many messages"
+_JOINS: Final = "too many rooms at once"
+_CALLS: Final = "too many requests"
 
 
 class Send(NamedTuple):
@@ -70,7 +78,14 @@ class Refuse(NamedTuple):
     request_id: str | None
 
 
-Action = Send | EnterRoom | LeaveRoom | Renew | Ask | Refuse
+class Expel(NamedTuple):
+    """Answer with an error, and close the connection."""
+
+    error: Error
+    request_id: str | None
+
+
+Action = Expel | Send | EnterRoom | LeaveRoom | Renew | Ask | Refuse
 
 
 class Session:
@@ -81,6 +96,8 @@ class Session:
         max_rooms: how many rooms it may be in.
         calls: the names of the fields that ask for unary calls.
         max_users: as how many users it may send.
+        allowance: how often the client may ask; without one, as often as it likes.
+        clock: tells the time in seconds.
 
     Attributes:
         rooms: the rooms that it is in.
@@ -88,8 +105,17 @@ class Session:
     """
 
     def __init__(
-        self, frame_bytes: int, max_rooms: int, calls: Container[str], max_users: int = 1000
+        self,
+        frame_bytes: int,
+        max_rooms: int,
+        calls: Container[str],
+        max_users: int = 1000,
+        *,
+        allowance: Allowance | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._allowance = allowance or Allowance(Rates())
+        self._clock = clock
         self.rooms: set[str] = set()
         self.users: set[str] = set()
         self._frame_bytes = frame_bytes
@@ -105,23 +131,39 @@ class Session:
         """
         if len(data) > self._frame_bytes:
             text = f"frame: must have at most {self._frame_bytes} bytes"
-            return Refuse(errors.invalid(text), _request_id(data))
+            return self._refuse(text, _request_id(data))
         try:
             frame = codec.from_json(ClientFrame, data)
         except codec.DecodeError as error:
             text = str(error) if error.path else f"frame: {error}"
-            return Refuse(errors.invalid(text), _request_id(data))
+            return self._refuse(text, _request_id(data))
         return self._decide(frame)
 
     def receive_binary(self) -> Action:
         """Decides what a binary frame asks for: nothing."""
-        return Refuse(errors.invalid("frame: must be text, not binary"), None)
+        return self._refuse("frame: must be text, not binary", None)
+
+    def refused(self) -> bool:
+        """Notes that the client was told to wait; returns whether it still listens."""
+        return self._allowance.refusals.take(self._clock()) == 0
 
     def _decide(self, frame: ClientFrame) -> Action:
         payload = codec.member_of(frame, "payload")
         request_id: str | None = codec.fields_of(frame)["request_id"]
         if type(payload) is ChatMessage:
+            wait = self._allowance.sends.take(self._clock())
+            if wait:
+                return self._limit(_MESSAGES, wait, request_id)
             return self._send(payload, request_id)
+        bucket, what = self._allowance.calls, _CALLS
+        if type(payload) is Join:
+            bucket, what = self._allowance.joins, _JOINS
+        wait = bucket.take(self._clock())
+        if wait:
+            return self._limit(what, wait, request_id)
+        return self._decide_other(frame, payload, request_id)
+
+    def _decide_other(self, frame: ClientFrame, payload: object, request_id: str | None) -> Action:
         match payload:
             case Join():
                 if self._too_many(payload.room_id):
@@ -152,6 +194,18 @@ class Session:
             # after the link was lost is recognised.
             fields["id"] = uuid.uuid4().hex
         return Send(message, request_id)
+
+    def _limit(self, what: str, wait: float, request_id: str | None) -> Action:
+        """Refuses a frame for which nothing is left of the allowance."""
+        kind = Refuse if self.refused() else Expel
+        return kind(errors.limited(what, wait), request_id)
+
+    def _refuse(self, text: str, request_id: str | None) -> Action:
+        """Refuses a frame that is wrong, which counts as a call."""
+        wait = self._allowance.calls.take(self._clock())
+        if wait:
+            return self._limit(_CALLS, wait, request_id)
+        return Refuse(errors.invalid(text), request_id)
 
     def _too_many(self, room_id: str) -> bool:
         return len(self.rooms) >= self._max_rooms and room_id not in self.rooms

@@ -326,6 +326,8 @@ class Switchboard:
         send = self.sends.settle_ref(ref)
         if send is not None:
             send.client.write(frames.error(self._metrics.refused(error), send.request_id))
+            if error.retry_after_ms is not None:
+                send.client.told_to_wait()
             if not error.retryable:
                 self._undo_entry(send)
             return

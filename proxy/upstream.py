@@ -164,18 +164,9 @@ class Upstream:
             async with asyncio.timeout(self._config.call_seconds):
                 # During a restart of the server a call waits, as sends do.
                 await self._linked.wait()
-                method = UnaryUnaryMethod(
-                    self._channel, call.path, call.request_type, call.response_type
-                )
-                metadata = _bearer(caller.token) if caller else None
-                response = await method(
-                    request, timeout=self._config.call_seconds, metadata=metadata
-                )
+                answer = await self._ask(call, request, _bearer(caller.token) if caller else None)
                 self._metrics.calls[call.field, "OK"] += 1
-                return response
-        except GRPCError as error:
-            self._metrics.calls[call.field, error.status.name] += 1
-            raise Refused(errors.from_grpc(error, call.field)) from error
+                return answer
         except _LOST as error:
             self._metrics.calls[call.field, "UNAVAILABLE"] += 1
             raise Refused(errors.unavailable()) from error
@@ -189,6 +180,23 @@ class Upstream:
     def queued_bytes(self) -> int:
         """How much waits to be put on the stream."""
         return sum(size for _, size in self._queue)
+
+    async def _ask(self, call: Call, request: Any, metadata: dict[str, str] | None) -> Any:
+        method = UnaryUnaryMethod(self._channel, call.path, call.request_type, call.response_type)
+        stream = method.open(timeout=self._config.call_seconds, metadata=metadata)
+        try:
+            async with stream:
+                await stream.send_message(request, end=True)
+                answer = await stream.recv_message()
+        except GRPCError as error:
+            self._metrics.calls[call.field, error.status.name] += 1
+            said = stream.trailing_metadata
+            after = None if said is None else said.get(errors.RETRY_AFTER)
+            retry_after = None if after is None else str(after)
+            raise Refused(errors.from_grpc(error, call.field, retry_after)) from error
+        if answer is None:
+            raise ConnectionError("the server ended the call without an answer")
+        return answer
 
     async def healthy(self) -> bool:
         """Whether the server answers the standard health check."""

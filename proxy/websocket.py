@@ -15,9 +15,11 @@ import structlog
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 import codec
+from daemon.buckets import Allowance
 from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
 from gen.chat_codec import make_server_frame
 from proxy import errors, frames, tokens
+from proxy.admission import Admission
 from proxy.calls import Call
 from proxy.config import Config
 from proxy.delivery import Client
@@ -25,7 +27,17 @@ from proxy.door import Visitor
 from proxy.errors import CloseCode, Refused
 from proxy.metrics import ProxyMetrics
 from proxy.rooms import Room
-from proxy.session import Action, Ask, EnterRoom, LeaveRoom, Refuse, Renew, Send, Session
+from proxy.session import (
+    Action,
+    Ask,
+    EnterRoom,
+    Expel,
+    LeaveRoom,
+    Refuse,
+    Renew,
+    Send,
+    Session,
+)
 from proxy.upstream import Upstream
 
 log = structlog.get_logger(__name__)
@@ -55,6 +67,9 @@ class Connections:
         upstream: the link to the server.
         calls: the unary calls, by the fields that ask for them.
         metrics: counts what happens.
+
+    Attributes:
+        admission: who may open one.
     """
 
     def __init__(
@@ -66,6 +81,7 @@ class Connections:
     ) -> None:
         self.metrics = metrics or ProxyMetrics()
         self.config = config
+        self.admission = Admission(config.admittance)
         self.upstream = upstream
         self.calls = calls
         self._open: set[Connection] = set()
@@ -80,13 +96,23 @@ class Connections:
         return sum(connection.waiting_bytes for connection in self._open)
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        """Serves one WebSocket until it is closed."""
+        """Serves one WebSocket until it is closed.
+
+        Raises:
+            aiohttp.web.HTTPException: it is not opened; see `Admission.admit`.
+        """
+        with self.admission.admit(request.remote or "", request.headers):
+            return await self._serve(request)
+
+    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(
             # Compressed, a small frame could be a very large one.
             compress=False,
             decode_text=False,
             # See `keep_alive`: a timer for each frame of each client is a lot.
             autoping=False,
+            # See `Connection.end`.
+            autoclose=False,
             max_msg_size=self.config.frame_bytes * _READ_FACTOR,
             protocols=(tokens.PROTOCOL,),
         )
@@ -176,6 +202,7 @@ class Connection(Client):
             owner.config.rooms_per_connection,
             owner.calls,
             owner.config.users_per_connection,
+            allowance=Allowance(owner.config.rates),
         )
         self.rooms = self._session.rooms
         self.users = self._session.users
@@ -222,6 +249,11 @@ class Connection(Client):
     def waiting_bytes(self) -> int:
         """How much waits in the socket."""
         return self._transport.get_write_buffer_size()
+
+    def told_to_wait(self) -> None:
+        """Notes a refusal by the server; who goes on regardless is closed."""
+        if not self._session.refused():
+            self._expel()
 
     def write(self, frame: bytes) -> None:
         """Queues a frame on the socket; cuts the client off if too much waits.
@@ -307,6 +339,10 @@ class Connection(Client):
         """Gives up what a client does not read; it would wait for ever to be flushed."""
         if self._end_of_token is not None:
             self._end_of_token.cancel()
+        if self._cut_off:
+            # It was told why. aiohttp would say goodbye once more, which browsers take for
+            # a lost connection, without a code.
+            self._transport.close()
         if self._transport.get_write_buffer_size():
             self._abort_later()
 
@@ -336,6 +372,8 @@ class Connection(Client):
             await self._act(action)
         except Refused as refused:
             self._refuse(refused.error, action.request_id)
+            if refused.error.retry_after_ms is not None:
+                self.told_to_wait()
         except asyncio.CancelledError:
             if not (self._leaving and self._task is not None and self._task.uncancel() == 0):
                 raise
@@ -381,6 +419,9 @@ class Connection(Client):
                 await self._write_out(frame)
             case Refuse(error, request_id):
                 self._refuse(error, request_id)
+            case Expel(error, request_id):
+                self._refuse(error, request_id)
+                self._expel()
 
     async def _admitted(self, room_id: str, path: str) -> bool:
         """Whether the client may get a room's messages.
@@ -399,11 +440,24 @@ class Connection(Client):
             raise Refused(errors.invalid("authenticate: this connection began without a token"))
         answer = await self._switchboard.callers.renew(self.caller, token)
         self._expire_at(answer.expires_at)
-        for room_id in tuple(self.rooms):
-            if not await self._admitted(room_id, "room_id"):
+        await self._leave_forbidden_rooms()
+        self._answer(ServerFrame(authenticated=answer, request_id=request_id))
+
+    async def _leave_forbidden_rooms(self) -> None:
+        """Leaves what the token does not allow to read, and what nobody could be asked about.
+
+        Raises:
+            Refused: somebody could not be asked.
+        """
+        unsure = set(self.rooms)
+        try:
+            for room_id in tuple(unsure):
+                if await self._admitted(room_id, "room_id"):
+                    unsure.discard(room_id)
+        finally:
+            for room_id in unsure & self.rooms:
                 self._switchboard.leave(self, room_id)
                 self._answer(ServerFrame(left=Left(room_id)))
-        self._answer(ServerFrame(authenticated=answer, request_id=request_id))
 
     def _expire_at(self, end: datetime) -> None:
         if self._end_of_token is not None:
@@ -527,6 +581,10 @@ class Connection(Client):
 
     def _gone(self) -> bool:
         return self._cut_off or self._socket.closed or self._transport.is_closing()
+
+    def _expel(self) -> None:
+        log.info("client closed that goes on although it was told to wait")
+        self._cut(CloseCode.TOO_MANY_REQUESTS, "too many requests")
 
     def _overflow(self) -> None:
         """Cuts off a client that does not read."""

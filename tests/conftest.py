@@ -14,6 +14,7 @@ import chat
 import codec
 import proxy
 from gen.chat import ChatServiceStub
+from tests.support import ANY_NUMBER, NO_RATES
 
 
 def pytest_asyncio_loop_factories(
@@ -53,8 +54,14 @@ def stub(channel: Channel) -> ChatServiceStub:
 
 @pytest.fixture
 def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
-    """The settings of `chat_proxy`; a test module may override this fixture."""
-    return proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address)
+    """The settings of `chat_proxy`, without its rates; a test module may override this fixture."""
+    return proxy.Config(
+        host="127.0.0.1",
+        port=0,
+        upstream=chat_server.address,
+        rates=NO_RATES,
+        admittance=ANY_NUMBER,
+    )
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from hypothesis import Phase, settings
 
 import chat
 import codec
+import proxy
 from gen.chat import (
     ChatMessage,
     ChatServiceStub,
@@ -40,6 +41,10 @@ SMALL_WINDOWS = Configuration(
 
 # For state machines. To explain a failure takes hypothesis minutes on Python 3.11.
 MODEL = settings(deadline=None, phases=[phase for phase in Phase if phase is not Phase.explain])
+
+# For tests in which more is asked for, and more come, than by people.
+NO_RATES = proxy.Rates()
+ANY_NUMBER = proxy.Admittance(connections_per_address=0, handshakes_per_second=0)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

@@ -27,6 +27,11 @@ _ADVICE: Final = (
 _PATIENCE_MS: Final = 20_000
 _DESK: Final = (1280, 800)
 
+# Console errors fail a test.
+WATCH_POLICY: Final = """addEventListener('securitypolicyviolation', (event) => {
+  console.error(`policy: ${event.effectiveDirective} ${event.blockedURI}`);
+});"""
+
 
 class Servers:
     """A chat server and a proxy that can be stopped and started again in their places.
@@ -182,8 +187,8 @@ async def servers(database: str) -> AsyncIterator[Servers]:
 async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
     """Opens the page for one more person.
 
-    Whatever goes wrong in the page, or asks for attention by a dialog of the
-    browser's, fails the test.
+    Whatever goes wrong in the page, breaks its Content-Security-Policy, or asks for
+    attention by a dialog of the browser's, fails the test.
     """
     problems: list[str] = []
     contexts = AsyncExitStack()
@@ -195,6 +200,7 @@ async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
         )
         page = await context.new_page()
         page.set_default_timeout(_PATIENCE_MS)
+        await page.add_init_script(WATCH_POLICY)
         page.on("pageerror", lambda error: problems.append(f"error: {error}"))
         page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
         page.on("console", lambda message: problems.extend(_complaint(message.type, message.text)))

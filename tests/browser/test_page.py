@@ -7,18 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from playwright.async_api import expect
 
 import chat
-import proxy
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit, Visitor
 
-# Trusted Types: no string may become markup.
-_POLICY: Final = "default-src 'self'; require-trusted-types-for 'script'"
 _CLOCK: Final = re.compile(r"^\d\d:\d\d$")
 _LONG_NAME: Final = "A name has at most 64 characters; this one has 65."
 
@@ -159,21 +154,6 @@ async def test_a_room_can_be_named_in_the_address_and_left(visit: Visit, servers
     await servers.post("a room/ü", "bob", ["gone?"])
     await servers.post("ops", "bob", ["still here"])
     await ada.sees("still here")
-
-
-async def test_a_strict_content_security_policy_is_enough(visit: Visit, servers: Servers) -> None:
-    async def add_policy(_: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Content-Security-Policy"] = _POLICY
-
-    app = proxy.create_app(servers.proxy_config)
-    app.on_response_prepare.append(add_policy)
-    async with TestServer(app) as server:
-        ada = await visit(str(server.make_url("/")))
-        await ada.enter("ada", "lobby")
-        await ada.say("x" * 2000 + " https://example.org")
-        await expect(ada.messages).to_have_attribute("data-state", "sent")
-        await ada.page.get_by_role("button", name="Show all").click()
-        await ada.page.get_by_role("button", name="Show less").click()
 
 
 class TestLimits:

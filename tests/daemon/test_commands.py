@@ -134,6 +134,8 @@ async def test_help_shows_each_setting_and_its_variable(module: str) -> None:
     groups: dict[str, list[str]] = {
         "limits": [each.name for each in fields(chat.Limits)],
         "connection_limits": [each.name for each in fields(chat.ConnectionLimits)],
+        "rates": [f"{each.name}_per_second" for each in fields(chat.Rates)],
+        "admittance": [each.name for each in fields(proxy.Admittance)],
         "trust": [
             "token_keys",
             "token_issuer",

@@ -23,6 +23,12 @@ _PORTS: Final = range(20_000, 32_000)
 # How much of a log is shown with a failure.
 _LAST_CHARACTERS: Final = 20_000
 
+# What the clients do is more than people do.
+_UNLIMITED: Final = (
+    *("--sends-per-second", "0", "--joins-per-second", "0", "--calls-per-second", "0"),
+    *("--handshakes-per-second", "0", "--connections-per-address", "0"),
+)
+
 
 class Daemon:
     """One of the two commands, always with the same options.
@@ -199,7 +205,7 @@ class World:
         if server_link:
             link = self._links["server"] = await stack.enter_async_context(Link.to(upstream))
             upstream = link.address
-        options = ("--upstream", upstream, *self._proxy_options)
+        options = ("--upstream", upstream, *_UNLIMITED, *self._proxy_options)
         self.proxies = [
             Daemon(self._folder / f"proxy {number}.log", "proxy", *_at(port), *options)
             for number, port in enumerate(self._ports, start=1)

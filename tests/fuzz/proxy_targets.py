@@ -100,6 +100,9 @@ class _Listener(Client):
     def dismiss(self, error: Error) -> None:
         raise AssertionError(error)
 
+    def told_to_wait(self) -> None:
+        """What it was told stands in what was written."""
+
     def write(self, frame: bytes) -> None:
         for each in split_frames(frame):
             told = each.json()

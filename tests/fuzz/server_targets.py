@@ -21,6 +21,7 @@ from chat.live import Conversation
 from chat.relay import RelayConnection
 from chat.service import ChatConnection
 from chat.storage.memory import MemoryStore
+from daemon.buckets import Rates
 from gen.chat import (
     ChatMessage,
     ChatStream,
@@ -46,6 +47,19 @@ _CODES = {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
 @cache
 def _loop() -> ClockLoop:
     return ClockLoop()
+
+
+class _Wire:
+    """What stands for the connection of a call."""
+
+    def __init__(self) -> None:
+        self.connection = self
+        self._stream = self
+
+
+def _call() -> Stream[ChatStream, ChatStream]:
+    """A call, of which nothing but its connection is looked at."""
+    return cast("Stream[ChatStream, ChatStream]", _Wire())
 
 
 class _Sink:
@@ -84,14 +98,14 @@ class _Open:
 
 def _hub() -> Hub:
     limits = chat.Limits(content_bytes=1000, rooms_per_stream=3)
-    hub = Hub(chat.Config(database=chat.IN_MEMORY, limits=limits))
+    hub = Hub(chat.Config(database=chat.IN_MEMORY, limits=limits, rates=Rates()))
     hub.store = MemoryStore(hub.announce)
     return hub
 
 
 async def _witness(hub: Hub) -> _Open:
     """Another client, in a room from the start: it misses nothing."""
-    witness = _Open(ChatConnection(hub, Gate(), GUEST))
+    witness = _Open(ChatConnection(hub, Gate(), GUEST, _call()))
     await witness.conversation.receive(ChatStream(join=Join(_ROOM)))
     return witness
 
@@ -116,7 +130,7 @@ def talk(data: bytes) -> None:
 
 async def _talk(data: bytes) -> None:
     hub = _hub()
-    witness, stream = await _witness(hub), _Open(ChatConnection(hub, Gate(), GUEST))
+    witness, stream = await _witness(hub), _Open(ChatConnection(hub, Gate(), GUEST, _call()))
     asked: list[ChatStream] = []
     for piece in Choices(data).pieces():
         try:

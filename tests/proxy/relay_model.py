@@ -142,6 +142,9 @@ class Follower(Client):
         self.answers: Counter[str] = Counter()
         self.got: dict[str, int] = {}
 
+    def told_to_wait(self) -> None:
+        raise AssertionError("nobody was")
+
     def dismiss(self, error: Error) -> None:
         raise AssertionError(error)
 

@@ -32,6 +32,9 @@ class Recorder(Client):
     def write(self, frame: bytes) -> None:
         self.writes.append(frame)
 
+    def told_to_wait(self) -> None:
+        raise AssertionError("nobody was")
+
     def dismiss(self, error: Error) -> None:
         raise AssertionError(error)
 

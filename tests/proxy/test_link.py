@@ -37,6 +37,7 @@ from tests.proxy.pauses import (
     unready,
 )
 from tests.proxy.raw import RawClient, masked
+from tests.support import NO_RATES
 
 
 async def write(stub: ChatServiceStub, text: str) -> None:
@@ -106,7 +107,9 @@ async def test_a_replay_that_cannot_be_finished_is_said(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with Link.to(chat_server.address) as link:
-        config = proxy.Config(upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS)
+        config = proxy.Config(
+            upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS, rates=NO_RATES
+        )
         async with serve_http(config) as http:
             sender = await in_a_long_room(http)
             with closing(await RawClient.connect(http)) as client:
@@ -131,7 +134,9 @@ async def test_what_a_given_up_replay_did_not_come_to_is_answered_all_the_same(
     chat_server: chat.RunningServer,
 ) -> None:
     async with Link.to(chat_server.address) as link:
-        config = proxy.Config(upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS)
+        config = proxy.Config(
+            upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS, rates=NO_RATES
+        )
         async with serve_http(config) as http:
             sender = await in_a_long_room(http)
             with closing(await RawClient.connect(http)) as client:

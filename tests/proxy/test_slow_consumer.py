@@ -24,7 +24,7 @@ from tests.proxy.clients import (
     serve_http,
 )
 from tests.proxy.raw import RawClient
-from tests.support import eventually
+from tests.support import ANY_NUMBER, NO_RATES, eventually
 
 TEXT = "x" * 16_000
 # More than the buffers of the system and of the proxy take.
@@ -40,7 +40,12 @@ def chat_config() -> chat.Config:
 @pytest.fixture
 def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
     """A proxy that keeps little for a client that does not read."""
-    return proxy.Config(upstream=chat_server.address, mailbox_bytes=100_000)
+    return proxy.Config(
+        upstream=chat_server.address,
+        mailbox_bytes=100_000,
+        rates=NO_RATES,
+        admittance=ANY_NUMBER,
+    )
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ export class Connection {
   #url;
   #handlers;
   #openSocket;
+  #offers;
   #random;
   #backoff;
   /** @type {WebSocket | null} */
@@ -42,12 +43,24 @@ export class Connection {
   /**
    * @param {string} url
    * @param {Handlers} handlers
-   * @param {{openSocket?: (url: string) => WebSocket, random?: () => number}} [options]
+   * @param {object} [options]
+   * @param {(url: string, offers: string[]) => WebSocket} [options.openSocket]
+   * @param {() => string[]} [options.offers] gives the subprotocols of the next connection
+   * @param {() => number} [options.random]
    */
-  constructor(url, handlers, { openSocket = (to) => new WebSocket(to), random = Math.random } = {}) {
+  constructor(
+    url,
+    handlers,
+    {
+      openSocket = (to, offers) => new WebSocket(to, offers),
+      offers = () => [],
+      random = Math.random,
+    } = {},
+  ) {
     this.#url = url;
     this.#handlers = handlers;
     this.#openSocket = openSocket;
+    this.#offers = offers;
     this.#random = random;
     this.#backoff = new Backoff({ base: FIRST_MS, cap: CAP_MS, random });
   }
@@ -57,7 +70,7 @@ export class Connection {
     if (this.#socket) return;
     this.#wait(CONNECT_MS, () => this.drop());
     this.#tell({ phase: 'connecting' });
-    this.#listen(this.#openSocket(this.#url));
+    this.#listen(this.#openSocket(this.#url, this.#offers()));
   }
 
   /** @param {WebSocket} socket */
@@ -90,6 +103,12 @@ export class Connection {
     return true;
   }
 
+  /** Opens a connection in place of the one there is, if there is one: with another token. */
+  renew() {
+    this.drop();
+    this.connect();
+  }
+
   /** Gives up a connection that does not answer, without waiting for its farewell. */
   drop() {
     const socket = this.#socket;
@@ -109,16 +128,17 @@ export class Connection {
     this.#isOpen = false;
     clearTimeout(this.#timer);
     if (wasOpen) this.#handlers.onLost(code);
-    this.#recover(afterClose(code), reason || `code ${code}`);
+    this.#recover(code, reason || `code ${code}`);
   }
 
   /**
-   * @param {ReturnType<typeof afterClose>} when
+   * @param {number} code
    * @param {string} reason
    */
-  #recover(when, reason) {
+  #recover(code, reason) {
+    const when = afterClose(code);
     if (when === 'never') {
-      this.#tell({ phase: 'ended', reason });
+      this.#tell({ phase: 'ended', reason, code });
       return;
     }
     this.#tries += 1;
@@ -139,6 +159,6 @@ export class Connection {
 
   /** @param {Partial<Link> & Pick<Link, 'phase'>} link */
   #tell(link) {
-    this.#handlers.onLink({ tries: this.#tries, retryAt: 0, reason: '', ...link });
+    this.#handlers.onLink({ tries: this.#tries, retryAt: 0, reason: '', code: 0, ...link });
   }
 }

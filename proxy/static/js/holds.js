@@ -8,7 +8,7 @@ import { Backoff } from './backoff.js';
 const BOUNDS = { base: 500, cap: 10_000 };
 
 export class Holds {
-  /** @type {Map<string, {backoff: Backoff, timer?: ReturnType<typeof setTimeout>}>} */
+  /** @type {Map<string, {backoff: Backoff, until: number, timer?: ReturnType<typeof setTimeout>}>} */
   #holds = new Map();
   #then;
   #random;
@@ -29,19 +29,25 @@ export class Holds {
 
   /**
    * Lets a room rest, longer each time until it is released. One that rests already
-   * goes on as it is.
+   * goes on as it is, unless the server asks for longer.
    *
    * @param {string} roomId
+   * @param {number} [atLeast] milliseconds that the server asked for
    */
-  hold(roomId) {
+  hold(roomId, atLeast = 0) {
     const hold = this.#holds.get(roomId) ?? {
       backoff: new Backoff({ ...BOUNDS, random: this.#random }),
+      until: 0,
     };
     this.#holds.set(roomId, hold);
-    hold.timer ??= setTimeout(() => {
+    const wait = Math.max(atLeast, hold.timer === undefined ? hold.backoff.next() : 0);
+    if (hold.timer !== undefined && Date.now() + wait <= hold.until) return;
+    hold.until = Date.now() + wait;
+    clearTimeout(hold.timer);
+    hold.timer = setTimeout(() => {
       hold.timer = undefined;
       this.#then();
-    }, hold.backoff.next());
+    }, wait);
   }
 
   /** @param {string} roomId of a room where something succeeded, or that is left */

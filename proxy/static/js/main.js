@@ -2,10 +2,19 @@
 
 import { Connection } from './connection.js';
 import { hashOf, roomInHash, socketUrl } from './location.js';
+import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
 import { nameProblem } from './rules.js';
-import { loadOutbox, loadSettings, saveOutbox, saveSettings } from './storage.js';
+import {
+  loadOutbox,
+  loadSettings,
+  loadToken,
+  saveOutbox,
+  saveSettings,
+  saveToken,
+} from './storage.js';
 import { Store } from './store.js';
 import { Sync } from './sync.js';
+import { offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
 import { Announcer } from './view/announcer.js';
 import { BannerView } from './view/banner.js';
 import { ComposerView } from './view/composer.js';
@@ -24,19 +33,24 @@ const SAVE_MS = 300;
 const HIDDEN_RENDER_MS = 250;
 
 const store = new Store();
+let token = '';
 let renderDue = false;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let saving;
 
-const connection = new Connection(socketUrl(document.baseURI), {
+const handlers = {
   onOpen: () => sync.opened(),
-  onText: (text) => sync.receive(text),
-  onLost: (code) => sync.lost(code),
-  onLink: (link) => {
+  onText: (/** @type {string} */ text) => sync.receive(text),
+  onLost: (/** @type {number} */ code) => sync.lost(code),
+  onLink: (/** @type {import('./store.js').Link} */ link) => {
     if (link.phase === 'open' && link.tries > 0) announcer.say('Connected again.');
     store.link = link;
+    if (link.phase === 'ended' && wantsToken(link.code)) signIn();
     scheduleRender();
   },
+};
+const connection = new Connection(socketUrl(document.baseURI), handlers, {
+  offers: () => offersOf(token),
 });
 
 const sync = new Sync(store, {
@@ -52,7 +66,10 @@ const sync = new Sync(store, {
 const announcer = new Announcer();
 const drawer = new Drawer();
 const entry = new EntryView(enter);
-const banner = new BannerView(() => connection.connect());
+const banner = new BannerView(() => {
+  if (wantsToken(store.link.code)) signIn();
+  else connection.connect();
+});
 const rooms = new RoomsView(() => drawer.close());
 const header = new HeaderView({
   onLeave: () => void leave(store.currentId),
@@ -116,14 +133,47 @@ function noticeReading(atBottom) {
 /**
  * Takes what the dialog asked for.
  *
- * @param {string} name empty when it was not asked for
- * @param {string} room likewise
+ * @param {import('./view/entry.js').Entered} entered
  */
-function enter(name, room) {
+function enter({ name, token: entered, room }) {
   if (name) store.self = name;
+  if (entered) useToken(entered);
   if (room) goTo(room);
   else scheduleRender();
-  if (store.link.phase === 'idle') connection.connect();
+  if (entered) connection.renew();
+  else if (store.link.phase === 'idle') connection.connect();
+}
+
+/** @param {string} given from now on; empty for none */
+function useToken(given) {
+  token = given;
+  saveToken(token);
+  store.signedIn = token !== '';
+  if (token) store.self = subjectOf(token);
+}
+
+/** Asks for a token, and forgets the one that was refused. */
+function signIn() {
+  const { code } = store.link;
+  const refused = token ? 'The server did not accept this token. Enter another one.' : undefined;
+  const lead = code === TOKEN_EXPIRED ? 'Your session has expired. Enter a new token to go on.' : refused;
+  useToken('');
+  entry.open('sign-in', { lead, room: entry.room || store.currentId || FIRST_ROOM });
+}
+
+/**
+ * Takes a token out of the address, where it must not stay.
+ *
+ * @returns {boolean} whether there was one that can be used
+ */
+function takeToken() {
+  const found = tokenInHash(location.hash);
+  if (!found) return false;
+  const address = found.room ? hashOf(found.room) : location.pathname + location.search;
+  history.replaceState(null, '', address);
+  if (tokenProblem(found.token)) return false;
+  useToken(found.token);
+  return true;
 }
 
 /**
@@ -149,6 +199,7 @@ function openRoom(id) {
 }
 
 function followAddress() {
+  if (takeToken()) connection.renew();
   const room = roomInHash(location.hash);
   if (!room) return;
   const problem = nameProblem(room, 'room name');
@@ -210,7 +261,8 @@ function listen() {
   document.addEventListener('visibilitychange', seen);
   byId('join', HTMLButtonElement).addEventListener('click', () => entry.open('join'));
   byId('rename', HTMLButtonElement).addEventListener('click', () => {
-    entry.open('rename', { name: store.self });
+    if (store.signedIn) entry.open('sign-in', { lead: 'What you have sent keeps the old name.' });
+    else entry.open('rename', { name: store.self });
   });
 }
 
@@ -218,15 +270,19 @@ function start() {
   listen();
   const saved = loadSettings();
   store.restore(saved, loadOutbox());
-  if (nameProblem(saved.name, 'name')) store.self = '';
+  if (!takeToken()) useToken(loadToken());
+  if (nameProblem(store.self, 'name')) store.self = '';
   const room = roomInHash(location.hash) || saved.current || (saved.rooms[0]?.id ?? '');
   const problem = room && nameProblem(room, 'room name');
   if (!store.self || !room || problem) {
-    entry.open('enter', { name: store.self, room: room || FIRST_ROOM, problem });
+    const mode = store.signedIn ? 'join' : 'enter';
+    entry.open(mode, { name: store.self, room: room || FIRST_ROOM, problem });
+    // Meanwhile it is found out whether a name will do.
+    connection.connect();
     return;
   }
   document.body.classList.remove('outside');
-  enter('', room);
+  enter({ name: '', token: '', room });
 }
 
 start();

@@ -25,6 +25,7 @@
  * @property {string} code a gRPC status name
  * @property {string} message
  * @property {boolean} retryable
+ * @property {number} [retry_after_ms] how long to wait before that, where the server knows it
  *
  * @typedef {{kind: 'chat_message', requestId: string, body: ChatMessage}} MessageFrame
  * @typedef {{kind: 'joined', requestId: string, body: Joined}} JoinedFrame
@@ -128,14 +129,15 @@ export function newId() {
  *
  * `soon`: the server restarts (RFC 6455 section 7.4.1, 1001). `never`: it would be
  * refused again (4500-4999). Everything else, 4000-4499 and a lost connection
- * (1006) included, is `later`: again, with backoff.
+ * (1006) included, is `later`: again, with backoff. A token that has expired (4010)
+ * has to be replaced first, which is a person's to do.
  *
  * @param {number} code
  * @returns {'soon' | 'later' | 'never'}
  */
 export function afterClose(code) {
   if (code === 1001) return 'soon';
-  return code >= 4500 && code <= 4999 ? 'never' : 'later';
+  return wantsToken(code) || (code >= 4500 && code <= 4999) ? 'never' : 'later';
 }
 
 /**
@@ -147,6 +149,21 @@ export function afterClose(code) {
 export function sentenceOf({ message }) {
   const text = message.replace(/^[\w.[\]]+: /, '').replace(/\.$/, '');
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+/** The token of the connection has expired. */
+export const TOKEN_EXPIRED = 4010;
+/** There was no token, or it is not believed. */
+export const BAD_TOKEN = 4501;
+
+/**
+ * Tells whether a connection was closed for want of a good token. Another try with the
+ * same one is of no use, whatever the range of the code says.
+ *
+ * @param {number} code
+ */
+export function wantsToken(code) {
+  return code === TOKEN_EXPIRED || code === BAD_TOKEN;
 }
 
 /** The close code of a frame that was larger than the server takes. */

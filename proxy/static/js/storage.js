@@ -1,6 +1,6 @@
 /**
- * What outlives the page: the name and the rooms (for all tabs), and the messages
- * that are not confirmed (for this tab). A browser that keeps nothing, or something
+ * What outlives the page: the name and the rooms (for all tabs), the messages that are
+ * not confirmed, and the token (for this tab). A browser that keeps nothing, or something
  * else under these keys, is no error: one starts anew.
  *
  * @typedef {import('./room.js').Pending} Pending
@@ -9,6 +9,7 @@
 
 const SETTINGS = 'chat.settings';
 const OUTBOX = 'chat.outbox';
+const TOKEN = 'chat.token';
 
 /** @returns {Saved} */
 export function loadSettings() {
@@ -31,6 +32,16 @@ export function loadOutbox() {
 /** @param {Pending[]} outbox */
 export function saveOutbox(outbox) {
   write(() => sessionStorage, OUTBOX, outbox);
+}
+
+/** @returns {string} empty for none */
+export function loadToken() {
+  return asText(read(() => sessionStorage, TOKEN));
+}
+
+/** @param {string} token empty for none */
+export function saveToken(token) {
+  write(() => sessionStorage, TOKEN, token);
 }
 
 /**

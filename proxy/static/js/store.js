@@ -12,6 +12,7 @@
  * @property {number} tries how often in a row it could not be made
  * @property {number} retryAt milliseconds of `Date.now()`, while waiting
  * @property {string} reason what the server said when it ended it
+ * @property {number} code the close code with which it did; 0 before
  *
  * @typedef {object} Saved what outlives the page
  * @property {string} name
@@ -24,12 +25,14 @@ import { applyMessage, createRoom, trim, unread } from './room.js';
 export class Store {
   self = '';
   currentId = '';
+  /** Whether a token says who one is. */
+  signedIn = false;
   /** Whether the newest message of the current room is in view. */
   reading = false;
   /** @type {Map<string, Room>} in the order of joining */
   rooms = new Map();
   /** @type {Link} */
-  link = { phase: 'idle', tries: 0, retryAt: 0, reason: '' };
+  link = { phase: 'idle', tries: 0, retryAt: 0, reason: '', code: 0 };
   /** Why the server, though connected, does not do what it was asked; or empty. */
   trouble = '';
 

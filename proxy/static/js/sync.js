@@ -267,7 +267,7 @@ export class Sync {
     const reason = sentenceOf(error);
     if (!asked || error.retryable) this.#store.trouble = `${reason} What you send is kept.`;
     if (!asked) return;
-    if (error.retryable) this.#undo(asked);
+    if (error.retryable) this.#undo(asked, error.retry_after_ms);
     else this.#refuse(asked, reason);
   }
 
@@ -275,14 +275,15 @@ export class Sync {
    * Puts back what may succeed later, to be asked again after a wait.
    *
    * @param {Asked} asked
+   * @param {number} [wait] milliseconds that the server asked for
    */
-  #undo({ kind, roomId, messageId }) {
+  #undo({ kind, roomId, messageId }, wait) {
     this.#withRoom(roomId, (room) => {
       if (kind === 'join') room.phase = 'idle';
       if (kind === 'history') room.request = null;
     });
     if (kind === 'send') this.#store.amend(roomId, messageId, { inFlight: false });
-    this.#holds.hold(roomId);
+    this.#holds.hold(roomId, wait);
   }
 
   /**

@@ -6,6 +6,7 @@
  * @typedef {import('../store.js').Store} Store
  */
 
+import { BAD_TOKEN, TOKEN_EXPIRED, wantsToken } from '../protocol.js';
 import { byId, setText } from './dom.js';
 
 /** A wait that is shorter is over before it is read. */
@@ -34,7 +35,7 @@ export class BannerView {
     this.#banner.dataset.kind = ended ? 'error' : 'notice';
     const waits = link.phase === 'waiting' && this.#isWorthCounting(link.retryAt);
     this.#button.hidden = !ended && !waits;
-    setText(this.#button, ended ? 'Connect again' : 'Reconnect now');
+    setText(this.#button, buttonOf(link));
     this.#count(waits ? link.retryAt : 0);
   }
 
@@ -62,13 +63,21 @@ export class BannerView {
   }
 }
 
+/** @param {Link} link */
+function buttonOf({ phase, code }) {
+  if (phase !== 'ended') return 'Reconnect now';
+  return wantsToken(code) ? 'Sign in' : 'Connect again';
+}
+
 /**
  * @param {Link} link
  * @param {string} trouble
  * @returns {string} empty when all is well
  */
-function textOf({ phase, tries, reason }, trouble) {
+function textOf({ phase, tries, reason, code }, trouble) {
   if (phase === 'open') return trouble;
+  if (code === TOKEN_EXPIRED) return 'Your session has expired. What you send is kept.';
+  if (code === BAD_TOKEN) return 'You are not signed in. What you send is kept.';
   if (phase === 'ended') return `The server ended this connection: ${reason}.`;
   if (tries === 0) return '';
   const what = navigator.onLine ? 'Connection lost.' : 'You are offline.';

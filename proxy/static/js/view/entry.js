@@ -1,14 +1,17 @@
 /**
- * The dialog that asks for a name, a room, or both.
+ * The dialog that asks who one is, by a name or by a token, and for a room.
  *
- * @typedef {'enter' | 'join' | 'rename'} Mode
+ * @typedef {'enter' | 'sign-in' | 'join' | 'rename'} Mode
+ * @typedef {{name: string, token: string, room: string}} Entered what was not asked for is empty
  */
 
 import { nameProblem } from '../rules.js';
+import { tokenProblem } from '../token.js';
 import { byId, setProblem } from './dom.js';
 
 const TEXTS = {
   enter: { title: 'Welcome', lead: 'Choose a name and a room, and start to talk.', button: 'Enter' },
+  'sign-in': { title: 'Sign in', lead: 'This server asks for a token.', button: 'Sign in' },
   join: { title: 'Join a room', lead: 'A room that nobody has used is made when you join it.', button: 'Join' },
   rename: { title: 'Change your name', lead: 'What you have sent keeps the old name.', button: 'Change' },
 };
@@ -17,69 +20,86 @@ export class EntryView {
   #dialog = byId('entry', HTMLDialogElement);
   #form = byId('entry-form', HTMLFormElement);
   #cancel = byId('entry-cancel', HTMLButtonElement);
-  #name = new Field('name');
-  #room = new Field('room');
-  /** @type {Mode} */
-  #mode = 'enter';
+  #name = new Field('name', (value) => nameProblem(value, 'name'));
+  #token = new Field('token', tokenProblem);
+  #room = new Field('room', (value) => nameProblem(value, 'room name'));
   #onEnter;
 
-  /** @param {(name: string, room: string) => void} onEnter what was not asked for is empty */
+  /** @param {(entered: Entered) => void} onEnter */
   constructor(onEnter) {
     this.#onEnter = onEnter;
     this.#form.addEventListener('submit', (event) => this.#submit(event));
     this.#cancel.addEventListener('click', () => this.#dialog.close());
     this.#dialog.addEventListener('cancel', (event) => {
-      if (this.#mode === 'enter') event.preventDefault();
+      if (isOutside()) event.preventDefault();
     });
     // Some browsers close it at a second Escape all the same.
     this.#dialog.addEventListener('close', () => {
-      if (this.#mode === 'enter' && document.body.classList.contains('outside')) this.#dialog.showModal();
+      if (isOutside()) this.#dialog.showModal();
     });
   }
 
   /**
    * @param {Mode} mode
-   * @param {{name?: string, room?: string, problem?: string}} [values] `problem` is about the room
+   * @param {{name?: string, room?: string, problem?: string, lead?: string}} [values] `problem`
+   *   is about the room, `lead` in place of the usual words
    */
-  open(mode, { name = '', room = '', problem = '' } = {}) {
-    this.#mode = mode;
-    const { title, lead, button } = TEXTS[mode];
+  open(mode, { name = '', room = '', problem = '', lead = TEXTS[mode].lead } = {}) {
+    const { title, button } = TEXTS[mode];
     byId('entry-title', HTMLElement).textContent = title;
     byId('entry-lead', HTMLElement).textContent = lead;
     byId('entry-button', HTMLButtonElement).textContent = button;
-    this.#cancel.hidden = mode === 'enter';
-    this.#name.show(mode !== 'join', name);
-    this.#room.show(mode !== 'rename', room);
+    this.#cancel.hidden = isOutside();
+    this.#name.show(mode === 'enter' || mode === 'rename', name);
+    this.#token.show(mode === 'sign-in', '');
+    // Who has chosen a room already need not do it again.
+    this.#room.show(mode === 'enter' || mode === 'join' || (mode === 'sign-in' && isOutside()), room);
     if (problem) this.#room.complain(problem);
     if (!this.#dialog.open) this.#dialog.showModal();
-    (mode === 'join' || (name && mode === 'enter') ? this.#room : this.#name).focus();
+    const first = [this.#name, this.#token, this.#room].filter((field) => field.isShown);
+    (name && mode === 'enter' ? this.#room : first[0]).focus();
+  }
+
+  /** What stands in the field for the room; empty when the dialog is closed. */
+  get room() {
+    return this.#dialog.open ? this.#room.value : '';
   }
 
   /** @param {Event} event */
   #submit(event) {
     event.preventDefault();
-    const fields = [this.#name, this.#room].filter((field) => field.isShown);
+    const all = [this.#name, this.#token, this.#room];
+    const fields = all.filter((field) => field.isShown);
     const wrong = fields.filter((field) => !field.check());
     if (wrong.length > 0) {
       wrong[0].focus();
       return;
     }
-    const [name, room] = [this.#name, this.#room].map((field) => (field.isShown ? field.value : ''));
+    const [name, token, room] = all.map((field) => (field.isShown ? field.value : ''));
+    this.#token.show(false, '');
     document.body.classList.remove('outside');
     this.#dialog.close();
-    this.#onEnter(name, room);
+    this.#onEnter({ name, token, room });
   }
 }
 
+/** Whether one has not entered yet: there is nothing behind the dialog to go back to. */
+function isOutside() {
+  return document.body.classList.contains('outside');
+}
+
 class Field {
-  #noun;
+  #problemOf;
   #box;
   #input;
   #line;
 
-  /** @param {'name' | 'room'} noun */
-  constructor(noun) {
-    this.#noun = noun;
+  /**
+   * @param {'name' | 'token' | 'room'} noun
+   * @param {(value: string) => string} problemOf
+   */
+  constructor(noun, problemOf) {
+    this.#problemOf = problemOf;
     this.#box = byId(`${noun}-field`, HTMLElement);
     this.#input = byId(`${noun}-input`, HTMLInputElement);
     this.#line = byId(`${noun}-problem`, HTMLElement);
@@ -113,7 +133,7 @@ class Field {
 
   /** @returns {boolean} whether the value may be used */
   check() {
-    const problem = nameProblem(this.value, this.#noun === 'name' ? 'name' : 'room name');
+    const problem = this.#problemOf(this.value);
     this.complain(problem);
     return problem === '';
   }

@@ -15,6 +15,7 @@ const MOST = 99;
 export class RoomsView {
   #list = byId('rooms', HTMLUListElement);
   #self = byId('self', HTMLElement);
+  #rename = byId('rename', HTMLButtonElement);
   #menuCount = byId('menu-count', HTMLElement);
   #menuLabel = byId('menu-label', HTMLElement);
   /** @type {Map<string, HTMLElement>} */
@@ -30,6 +31,7 @@ export class RoomsView {
   /** @param {Store} store */
   render(store) {
     setText(this.#self, store.self);
+    setText(this.#rename, store.signedIn ? 'Use another token' : 'Change name');
     const items = new Map(
       [...store.rooms.values()].map((room) => [room.id, this.#items.get(room.id) ?? createItem(room)]),
     );

@@ -1,0 +1,82 @@
+"""How often callers may ask: whose allowance a request is charged to.
+
+===========================  ==============================================
+who asks                     is charged to
+===========================  ==============================================
+a user, by either door       the user, over all connections and proxies
+a guest at the gRPC door     the connection
+a guest behind a proxy       nothing here: the proxy limits its connections
+a proxy for itself           nothing
+===========================  ==============================================
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any, Final
+from weakref import WeakKeyDictionary, WeakSet
+
+from grpclib.server import Stream
+
+from chat.access.identity import Identity
+from chat.errors import RateLimited
+from daemon.buckets import Allowance, Bucket, Ledger, Rates
+
+MESSAGES: Final = "too many messages"
+JOINS: Final = "too many rooms at once"
+CALLS: Final = "too many requests"
+
+
+class Quotas:
+    """The allowances of all callers.
+
+    Args:
+        rates: how often a caller may do what.
+    """
+
+    def __init__(self, rates: Rates) -> None:
+        self._users: Ledger[str, Allowance] = Ledger(partial(Allowance, rates))
+        self._guests: WeakKeyDictionary[object, Allowance] = WeakKeyDictionary()
+        self._proxies: WeakSet[object] = WeakSet()
+        self._rates = rates
+        self._free = Allowance(Rates())
+
+    def user(self, user_id: str) -> Allowance:
+        """The allowance of a user, to be used at once."""
+        return self._users.of(user_id)
+
+    def of(self, caller: Identity, stream: Stream[Any, Any]) -> Allowance:
+        """The allowance of whoever makes a call, to be used at once."""
+        if caller.subject is not None:
+            return self._free if caller.is_proxy else self.user(caller.subject)
+        connection = _connection(stream)
+        if connection in self._proxies:
+            return self._free
+        found = self._guests.get(connection)
+        if found is None:
+            found = self._guests[connection] = Allowance(self._rates)
+        return found
+
+    def exempt(self, stream: Stream[Any, Any]) -> None:
+        """Notes that a connection is a proxy's, whose calls are those of its clients."""
+        self._proxies.add(_connection(stream))
+
+
+def charge(bucket: Bucket, what: str) -> None:
+    """Takes one request out of an allowance.
+
+    Args:
+        bucket: the part of the allowance.
+        what: what there were too many of.
+
+    Raises:
+        RateLimited: nothing is left; it says when to try again.
+    """
+    wait = bucket.take(time.monotonic())
+    if wait:
+        raise RateLimited(what, wait)
+
+
+def _connection(stream: Stream[Any, Any]) -> object:
+    return stream._stream.connection  # noqa: SLF001 - grpclib tells no other name of it

@@ -1,0 +1,183 @@
+"""Token buckets: how often something may be done. No I/O and no clock of its own.
+
+A bucket holds so many tokens, and is filled again at a steady rate. What is done takes
+one out; when none is left, it has to wait. So in a time of ``t`` seconds no more is
+done than the bucket holds and what flows into it in ``t``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, fields
+from math import ceil, inf, isfinite
+from typing import Final, Generic, Protocol, TypeVar
+
+BURST_SECONDS: Final = 10
+"""So many seconds' worth may be done at once."""
+
+# How often a client may be refused before it is taken not to listen: at first, and then
+# each second. It is told when to come back; whoever does waits for nothing longer.
+_REFUSALS: Final = 1000
+_REFUSALS_PER_SECOND: Final = 10
+
+_FIRST_SWEEP: Final = 1024
+
+
+class Bucket:
+    """One bucket; full at first.
+
+    It is kept as the time at which it will be full again, which is one number (the
+    virtual scheduling of the generic cell rate algorithm, ITU-T I.371, annex A).
+
+    Args:
+        per_second: how many tokens flow into it in a second; 0 for no limit.
+        holds: how many tokens it holds, at least 1.
+    """
+
+    __slots__ = ("_full_at", "_interval", "_promised", "_span")
+
+    def __init__(self, per_second: float, holds: float) -> None:
+        self._interval = 1 / per_second if per_second else 0.0
+        self._span = max(holds, 1) / per_second if per_second else inf
+        self._full_at = -inf
+        self._promised = -inf
+
+    def take(self, now: float, n: int = 1) -> float:
+        """Takes tokens out.
+
+        Whoever is refused is given a place behind those who were refused before, so that
+        they do not all come back at once, for the same token.
+
+        Args:
+            now: the time in seconds; it never runs backward.
+            n: how many; all or none are taken. At most what the bucket holds.
+
+        Returns:
+            0 if they were taken, else after how many seconds to try again.
+        """
+        full_at = max(now, self._full_at)
+        full_at += n * self._interval
+        if full_at - now <= self._span:
+            self._full_at = full_at
+            return 0.0
+        soonest = full_at - self._span
+        place = max(soonest, min(self._promised + n * self._interval, now + self._span))
+        self._promised = place
+        return place - now
+
+    def is_whole(self, now: float) -> bool:
+        """Whether it is full, and so as good as new."""
+        return self._full_at <= now and self._promised <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How often each kind of request may be made, in a second; 0 for no limit.
+
+    Attributes:
+        sends: messages.
+        joins: rooms that are entered.
+        calls: everything else: pages of history, users.
+    """
+
+    sends: float = 0.0
+    joins: float = 0.0
+    calls: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks each rate.
+
+        Raises:
+            ValueError: a rate is out of range; the text names it.
+        """
+        for each in fields(self):
+            check_rate(f"{each.name}-per-second", getattr(self, each.name))
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Checks a rate.
+
+    Raises:
+        ValueError: it is none; the text begins with its name.
+    """
+    if not (isfinite(rate) and rate >= 0):
+        raise ValueError(f"{name} must be a finite number, not negative")
+
+
+class Allowance:
+    """What one client may still do.
+
+    Args:
+        rates: how often it may do what.
+
+    Attributes:
+        sends: for each message.
+        joins: for each room that is entered.
+        calls: for everything else.
+        refusals: for each time that it was refused: when none is left, it does not listen.
+    """
+
+    __slots__ = ("calls", "joins", "refusals", "sends")
+
+    def __init__(self, rates: Rates) -> None:
+        self.sends, self.joins, self.calls = (
+            Bucket(rate, rate * BURST_SECONDS) for rate in (rates.sends, rates.joins, rates.calls)
+        )
+        self.refusals = Bucket(_REFUSALS_PER_SECOND, _REFUSALS)
+
+    def is_whole(self, now: float) -> bool:
+        """Whether it is as good as new."""
+        buckets = (self.sends, self.joins, self.calls, self.refusals)
+        return all(bucket.is_whole(now) for bucket in buckets)
+
+
+class _Refillable(Protocol):
+    def is_whole(self, now: float) -> bool: ...
+
+
+Key = TypeVar("Key", bound=Hashable)
+Held = TypeVar("Held", bound=_Refillable)
+
+
+class Ledger(Generic[Key, Held]):
+    """Buckets of many, by their names; those that are as good as new are forgotten.
+
+    So nobody gets a fresh one by going and coming back, and it does not grow with all
+    who ever came.
+
+    Args:
+        make: makes one.
+        clock: tells the time in seconds.
+    """
+
+    def __init__(
+        self, make: Callable[[], Held], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._make = make
+        self._clock = clock
+        self._held: dict[Key, Held] = {}
+        self._sweep_at = _FIRST_SWEEP
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, key: Key) -> Held:
+        """Returns the bucket of someone, to be used at once."""
+        held = self._held.get(key)
+        if held is None:
+            if len(self._held) >= self._sweep_at:
+                self._sweep()
+            held = self._held[key] = self._make()
+        return held
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        self._held = {key: held for key, held in self._held.items() if not held.is_whole(now)}
+        # Twice as many as are left: so each is looked at a bounded number of times.
+        self._sweep_at = max(_FIRST_SWEEP, 2 * len(self._held))
+
+
+def milliseconds(seconds: float) -> int:
+    """A wait as clients are told it: not shorter, and never 0."""
+    return max(1, ceil(seconds * 1000))

@@ -1,0 +1,73 @@
+"""Who may open a WebSocket: which pages, and how many from one address."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import ceil
+from typing import Final
+
+from aiohttp import web
+
+from daemon.buckets import BURST_SECONDS, Bucket, Ledger
+from proxy.config import Admittance
+from proxy.forwarded import Headers, TrustedProxies, client_key
+from proxy.origins import Origins
+
+# When there is room again for an address, nobody knows.
+_FULL_SECONDS: Final = 10
+
+
+class Admission:
+    """Lets handshakes in.
+
+    Args:
+        config: the settings.
+
+    Attributes:
+        proxies: the proxies in front that are believed.
+    """
+
+    def __init__(self, config: Admittance) -> None:
+        self.proxies = TrustedProxies(config.trusted_proxies)
+        self._origins = Origins(config.origins)
+        self._most = config.connections_per_address
+        self._open: Counter[str] = Counter()
+        rate = config.handshakes_per_second
+        self._handshakes: Ledger[str, Bucket] = Ledger(partial(Bucket, rate, rate * BURST_SECONDS))
+
+    @contextmanager
+    def admit(self, peer: str, headers: Headers) -> Iterator[None]:
+        """Counts a connection while the context is open.
+
+        Args:
+            peer: the address that it comes from.
+            headers: those of its handshake.
+
+        Raises:
+            aiohttp.web.HTTPForbidden: a page of another origin opens it.
+            aiohttp.web.HTTPTooManyRequests: the address opens too many; it says when to
+                try again.
+        """
+        if not self._origins.allow(headers.getall("Origin", []), self.proxies.host(peer, headers)):
+            raise web.HTTPForbidden(text="pages of this origin may not connect\n")
+        key = client_key(self.proxies.client(peer, headers))
+        wait = self._handshakes.of(key).take(time.monotonic())
+        if wait:
+            raise _too_many("too many connections at once", ceil(wait))
+        if self._most and self._open[key] >= self._most:
+            raise _too_many("too many connections from this address", _FULL_SECONDS)
+        self._open[key] += 1
+        try:
+            yield
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
+
+
+def _too_many(text: str, seconds: int) -> web.HTTPTooManyRequests:
+    return web.HTTPTooManyRequests(text=f"{text}\n", headers={"Retry-After": str(seconds)})

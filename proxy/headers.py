@@ -1,0 +1,69 @@
+"""What each answer tells a browser not to do.
+
+The web client is made of files alone: no script, no style and no markup comes from
+anywhere else, so the policy (CSP Level 3) can forbid all that. ``connect-src 'self'``
+stands for ``ws`` and ``wss`` at the same host and port, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Final
+
+_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+_UNUSED: Final = (
+    "accelerometer",
+    "camera",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "publickey-credentials-get",
+    "screen-wake-lock",
+    "serial",
+    "usb",
+)
+
+ALWAYS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _UNUSED),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # A browser asks each time whether its copy is still good: after an upgrade no
+    # part of the page is older than the others.
+    "Cache-Control": "no-cache",
+}
+STRICT_TRANSPORT: Final = "max-age=31536000"
+"""For a year, a browser speaks TLS with this host, whatever it is asked for (RFC 6797)."""
+
+
+def add(headers: MutableMapping[str, str], *, encrypted: bool) -> None:
+    """Adds to the headers of an answer.
+
+    Args:
+        headers: its headers.
+        encrypted: whether the client speaks TLS.
+    """
+    for name, value in ALWAYS.items():
+        headers.setdefault(name, value)
+    if encrypted:
+        headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)

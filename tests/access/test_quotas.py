@@ -1,0 +1,227 @@
+"""How often a user may ask, by either door and over all connections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+import grpc.aio  # type: ignore[import-untyped]  # comes without types
+import pytest
+from betterproto import which_one_of
+from grpclib import GRPCError, Status
+from grpclib.client import Channel, Stream, UnaryUnaryMethod
+
+import chat
+import codec
+import proxy
+from gen.chat import (
+    ChatMessage,
+    ChatServiceStub,
+    ChatStream,
+    GetChatHistoryRequest,
+    Join,
+    ListUsersRequest,
+    ListUsersResponse,
+)
+from tests.access.doors import DOORS, Doors, Refused, opened
+from tests.access.signing import Signer
+from tests.proxy.clients import Client, message, serve_http
+from tests.support import PATIENCE_SECONDS, ChatCall
+
+# Two at once, and then one after five seconds.
+SLOW = 0.2
+PLENTY = 1000.0
+
+
+@pytest.fixture
+def rates() -> chat.Rates:
+    """What `doors` grants; a test may override it."""
+    return chat.Rates(SLOW, SLOW, SLOW)
+
+
+@pytest.fixture
+async def doors(
+    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates
+) -> AsyncIterator[Doors]:
+    async with opened(replace(guarded_config, rates=rates), trusted_config) as doors:
+        yield doors
+
+
+def said(number: int, room_id: str = "lobby") -> ChatMessage:
+    return ChatMessage(id=str(number), room_id=room_id, content="hello")
+
+
+ASKED: dict[str, list[Any]] = {
+    "sends": [said(1), said(2), said(3)],
+    "joins": [Join("lobby"), Join("attic"), Join("lobby")],
+    "calls": [ListUsersRequest(), GetChatHistoryRequest("lobby"), ListUsersRequest()],
+}
+
+
+@pytest.mark.parametrize("kind", ASKED)
+async def test_a_user_has_one_allowance_at_both_doors(
+    doors: Doors, signer: Signer, kind: str
+) -> None:
+    first, second, third = ASKED[kind]
+    async with AsyncExitStack() as stack:
+        visitors = [
+            await stack.enter_async_context(doors.visit(door, signer.token()))
+            for door in (*DOORS, *DOORS)
+        ]
+        if kind == "sends":
+            # A message puts its sender into a room, which is not what is counted here.
+            await visitors[1].ask(Join("lobby"))
+        await visitors[0].ask(first)
+        await visitors[1].ask(second)
+        for visitor in visitors[2:]:
+            with pytest.raises(Refused) as refused:
+                await visitor.ask(third)
+            assert refused.value.code == "RESOURCE_EXHAUSTED"
+        # Others are not concerned.
+        bob = await stack.enter_async_context(doors.visit("websocket", signer.token(sub="bob")))
+        await bob.ask(third)
+
+
+@pytest.mark.parametrize("rates", [chat.Rates(sends=SLOW)], ids=["sends"])
+async def test_a_refusal_passes_through_the_proxy_whole(
+    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates, signer: Signer
+) -> None:
+    async with chat.serve(replace(guarded_config, rates=rates)) as server:
+        config = replace(trusted_config, upstream=server.address)
+        token = {"authorization": f"Bearer {signer.token()}"}
+        async with serve_http(config) as http, http.ws_connect("/", headers=token) as socket:
+            client = Client(socket)
+            answers = [await client.ask(chat_message=message("lobby")) for _ in range(3)]
+            assert [*answers[0], *answers[1]] == ["chat_message"] * 2
+            refused = answers[2]["error"]
+            assert (refused["code"], refused["retryable"]) == ("RESOURCE_EXHAUSTED", True)
+            assert 1000 < refused["retry_after_ms"] <= 5000
+            # It is still in the room, and may ask for something else.
+            assert "joined" in await client.ask(join={"room_id": "attic"})
+
+
+@pytest.mark.parametrize("rates", [chat.Rates(calls=SLOW)], ids=["calls"])
+async def test_a_refused_call_says_when_to_come_back(
+    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates, signer: Signer
+) -> None:
+    async with chat.serve(replace(guarded_config, rates=rates)) as server:
+        token = {"authorization": f"Bearer {signer.token()}"}
+        async with Channel(server.host, server.port, codec=codec.GrpcCodec()) as channel:
+            stub = ChatServiceStub(channel, metadata=token)
+            for _ in range(2):
+                await stub.list_users(ListUsersRequest())
+            method = UnaryUnaryMethod[ListUsersRequest, ListUsersResponse](
+                channel, "/chat.ChatService/ListUsers", ListUsersRequest, ListUsersResponse
+            )
+            call = method.open(metadata=token)
+            with pytest.raises(GRPCError) as refused:
+                await finish(call)
+            assert refused.value.status is Status.RESOURCE_EXHAUSTED
+            assert call.trailing_metadata is not None
+            assert 1000 < int(str(call.trailing_metadata["retry-after-ms"])) <= 5000
+        config = replace(trusted_config, upstream=server.address)
+        async with serve_http(config) as http, http.ws_connect("/", headers=token) as socket:
+            client = Client(socket)
+            error = (await client.ask(list_users={}))["error"]
+            assert (error["code"], error["retryable"]) == ("RESOURCE_EXHAUSTED", True)
+            assert 1000 < error["retry_after_ms"] <= 10_000
+
+
+async def finish(call: Stream[ListUsersRequest, ListUsersResponse]) -> None:
+    async with call:
+        await call.send_message(ListUsersRequest(), end=True)
+        await call.recv_message()
+
+
+async def test_a_client_that_knows_pushback_comes_back_when_told(
+    chat_config: chat.Config,
+) -> None:
+    """Google's own client does by itself, where it may retry at all."""
+    policy = {
+        "maxAttempts": 5,
+        # Much longer than the server asks for.
+        "initialBackoff": "1000s",
+        "maxBackoff": "1000s",
+        "backoffMultiplier": 1,
+        "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+    }
+    methods = {"name": [{"service": "chat.ChatService"}], "retryPolicy": policy}
+    options = [("grpc.service_config", json.dumps({"methodConfig": [methods]}))]
+    async with (
+        chat.serve(replace(chat_config, rates=chat.Rates(calls=2.0))) as server,
+        grpc.aio.insecure_channel(server.address, options=options) as channel,
+    ):
+        method = channel.unary_unary("/chat.ChatService/ListUsers")
+        for _ in range(22):
+            await method(b"", timeout=PATIENCE_SECONDS)
+
+
+class TestGuests:
+    """Where nobody says who they are, a connection is who they are."""
+
+    @pytest.fixture
+    def chat_config(self, chat_config: chat.Config) -> chat.Config:
+        return replace(chat_config, rates=chat.Rates(SLOW, SLOW, SLOW))
+
+    async def test_a_stream(self, stub: ChatServiceStub) -> None:
+        async with ChatCall(stub) as call:
+            for number in range(3):
+                call.say(replace(said(number), sender_id="ada"), request_id=str(number))
+            answers = [await call.receive() for _ in range(3)]
+            [refused] = [
+                each.error for each in answers if which_one_of(each, "payload")[0] == "error"
+            ]
+            assert refused.message == "too many messages"
+            assert refused.retryable
+            assert 1000 < (refused.retry_after_ms or 0) <= 5000
+            call.join("attic", request_id="next")
+            assert (await call.receive()).request_id == "next"
+
+    async def test_a_stream_that_goes_on_regardless_ends(self, stub: ChatServiceStub) -> None:
+        async with ChatCall(stub) as call:
+            for _ in range(1500):
+                call.put(ChatStream(chat_message=said(1)))
+            _, status = await call.rest()
+            assert status is Status.RESOURCE_EXHAUSTED
+
+    async def test_calls_of_a_connection(
+        self, chat_server: chat.RunningServer, stub: ChatServiceStub
+    ) -> None:
+        for _ in range(2):
+            await stub.list_users(ListUsersRequest())
+        with pytest.raises(GRPCError) as refused:
+            await stub.list_users(ListUsersRequest())
+        assert refused.value.status is Status.RESOURCE_EXHAUSTED
+        async with Channel(chat_server.host, chat_server.port, codec=codec.GrpcCodec()) as other:
+            await ChatServiceStub(other).list_users(ListUsersRequest())
+
+    async def test_the_calls_of_a_proxy_are_not_its_own(
+        self, chat_server: chat.RunningServer
+    ) -> None:
+        config = proxy.Config(upstream=chat_server.address)
+        async with serve_http(config) as http:
+            client = Client(await http.ws_connect("/"))
+            for number in range(10):
+                assert "users" in await client.ask(list_users={})
+                assert "chat_message" in await client.ask(chat_message=message(str(number)))
+
+
+@pytest.mark.parametrize("rates", [chat.Rates(PLENTY, 0.1, PLENTY)], ids=["joins"])
+async def test_a_room_that_could_not_be_asked_about_is_left(
+    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates, signer: Signer
+) -> None:
+    """A fresh token is not believed of a room that the server could not be asked about."""
+    async with chat.serve(replace(guarded_config, rates=rates)) as server:
+        config = replace(trusted_config, upstream=server.address)
+        token = {"authorization": f"Bearer {signer.token()}"}
+        async with serve_http(config) as http, http.ws_connect("/", headers=token) as socket:
+            client = Client(socket)
+            await client.ask(join={"room_id": "lobby"})
+            fresh = signer.token(rooms={"read": [], "write": ["lobby"]})
+            await client.send(authenticate={"token": fresh}, request_id="fresh")
+            left, answer = await client.take(2)
+            assert left == {"left": {"room_id": "lobby"}}
+            assert answer["error"]["code"] == "RESOURCE_EXHAUSTED"

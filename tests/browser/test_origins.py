@@ -1,0 +1,198 @@
+"""Pages of other origins, and what the page itself may not do, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, Page, expect
+
+import proxy
+from tests.browser.conftest import WATCH_POLICY
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Servers, Visit
+
+# Tries to speak as whoever is at the browser; tells whether it was let in.
+_HIJACK: Final = """([url, protocols]) => new Promise((resolve) => {
+  const socket = new WebSocket(url, protocols);
+  socket.onopen = () => socket.send(JSON.stringify({
+    chat_message: { room_id: 'lobby', sender_id: 'ada', content: 'hijacked' },
+  }));
+  socket.onmessage = () => resolve('in');
+  socket.onclose = ({ code }) => resolve(`out ${code}`);
+})"""
+
+# Each breaks the policy in a way of its own, and tells whether it worked.
+_BREACHES: Final = {
+    "an inline script": """() => {
+      const script = document.createElement('script');
+      script.append('window.broken = true');
+      document.body.append(script);
+      return window.broken === true;
+    }""",
+    "markup out of a string": """() => {
+      document.body.innerHTML = '<b>broken</b>';
+      return true;
+    }""",
+    "a script from elsewhere": """(elsewhere) => new Promise((resolve) => {
+      const script = document.createElement('script');
+      script.onload = () => resolve(true);
+      script.onerror = () => resolve(false);
+      script.src = elsewhere;
+      document.body.append(script);
+    })""",
+    "an inline style": """() => {
+      const style = document.createElement('style');
+      style.append('body { outline: 7px solid red }');
+      document.head.append(style);
+      return getComputedStyle(document.body).outlineWidth === '7px';
+    }""",
+    "a request to elsewhere": """async (elsewhere) => {
+      await fetch(elsewhere, { mode: 'no-cors' });
+      return true;
+    }""",
+    "a picture from elsewhere": """(elsewhere) => new Promise((resolve) => {
+      const image = new Image();
+      image.onload = () => resolve(true);
+      image.onerror = () => resolve(false);
+      image.src = elsewhere;
+    })""",
+    "a socket to elsewhere": """(elsewhere) => new Promise((resolve) => {
+      const socket = new WebSocket(elsewhere.replace('http', 'ws'));
+      socket.onopen = () => resolve(true);
+      socket.onerror = () => resolve(false);
+    })""",
+}
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page of a browser in which nobody is at the chat."""
+    context = await browser.new_context()
+    yield await context.new_page()
+    await context.close()
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncIterator[TestServer]:
+    """Another web server, on another port of the same machine."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(
+            text="<!doctype html><title>elsewhere</title>", content_type="text/html"
+        )
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    server = TestServer(app)
+    async with server:
+        yield server
+
+
+def ws(url: str) -> str:
+    return url.replace("http", "ws", 1)
+
+
+async def attempt(page: Page, url: str, protocols: list[str]) -> str:
+    told: str = await page.evaluate(_HIJACK, [ws(url), protocols])
+    return told
+
+
+@pytest.mark.parametrize("protocols", [[], ["chat"]], ids=["plain", "with the subprotocol"])
+class TestHijacking:
+    """A page that somebody was lured to cannot use the chat of whoever looks at it."""
+
+    async def test_from_another_port(
+        self, page: Page, servers: Servers, elsewhere: TestServer, protocols: list[str]
+    ) -> None:
+        await page.goto(str(elsewhere.make_url("/")))
+        assert await attempt(page, servers.url, protocols) == "out 1006"
+
+    async def test_from_another_name_of_the_same_machine(
+        self, browser: Browser, servers: Servers, protocols: list[str]
+    ) -> None:
+        # The same server, and even the same page, without the policy that forbids it this.
+        await servers.stop_proxy()
+        servers.proxy_config = replace(servers.proxy_config, host="localhost")
+        await servers.start_proxy()
+        async with await browser.new_context(bypass_csp=True) as context:
+            page = await context.new_page()
+            await page.goto(servers.url)
+            assert await attempt(page, servers.url, protocols) == "in"
+            other = servers.url.replace("localhost", "127.0.0.1")
+            assert await attempt(page, other, protocols) == "out 1006"
+
+    async def test_from_a_sandbox(
+        self, page: Page, servers: Servers, elsewhere: TestServer, protocols: list[str]
+    ) -> None:
+        await page.goto(str(elsewhere.make_url("/")))
+        await page.evaluate(
+            """() => new Promise((resolve) => {
+              const frame = document.createElement('iframe');
+              frame.sandbox = 'allow-scripts';
+              frame.srcdoc = '<title>inside</title>';
+              frame.onload = resolve;
+              document.body.append(frame);
+            })"""
+        )
+        frame = page.frames[1]
+        assert await frame.evaluate("origin") == "null"
+        told = await frame.evaluate(_HIJACK, [ws(servers.url), protocols])
+        assert told == "out 1006"
+
+    async def test_a_listed_page_comes_in(
+        self, page: Page, servers: Servers, elsewhere: TestServer, protocols: list[str]
+    ) -> None:
+        origin = str(elsewhere.make_url("")).rstrip("/")
+        await servers.stop_proxy()
+        servers.proxy_config = replace(
+            servers.proxy_config, admittance=proxy.Admittance(origins=(origin,))
+        )
+        await servers.start_proxy()
+        await page.goto(f"{origin}/")
+        assert await attempt(page, servers.url, protocols) == "in"
+
+
+@pytest.mark.parametrize("breach", _BREACHES)
+async def test_the_page_cannot_be_made_to(
+    page: Page, servers: Servers, elsewhere: TestServer, breach: str
+) -> None:
+    await page.add_init_script(WATCH_POLICY)
+    await page.goto(servers.url)
+    breaking = f"await ({_BREACHES[breach]})(to)"
+    script = f"async (to) => {{ try {{ return {breaking} }} catch {{ return false }} }}"
+    async with page.expect_console_message(lambda said: said.text.startswith("policy:")):
+        assert await page.evaluate(script, str(elsewhere.make_url("/"))) is False
+
+
+async def test_the_page_cannot_be_framed(
+    page: Page, servers: Servers, elsewhere: TestServer
+) -> None:
+    await page.goto(str(elsewhere.make_url("/")))
+    await page.evaluate(
+        """(url) => new Promise((resolve) => {
+          const frame = document.createElement('iframe');
+          frame.onload = resolve;
+          frame.src = url;
+          document.body.append(frame);
+        })""",
+        servers.url,
+    )
+    assert "chrome-error" in page.frames[1].url
+
+
+async def test_no_cookie(
+    visit: Visit,
+) -> None:
+    ada = await visit()
+    await ada.enter("ada", "lobby")
+    await ada.say("x" * 2000 + " https://example.org")
+    await expect(ada.messages).to_have_attribute("data-state", "sent")
+    await ada.page.get_by_role("button", name="Show all").click()
+    await ada.page.get_by_role("button", name="Show less").click()
+    assert await ada.page.context.cookies() == []

@@ -1,0 +1,199 @@
+"""The page before a server that asks for tokens."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from playwright.async_api import Locator, expect
+
+import chat
+from tests.access.signing import Signer, eddsa, jwks
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Servers, Visit, Visitor
+
+
+@pytest.fixture
+def signer() -> Signer:
+    """Signs the tokens that the server believes."""
+    return eddsa()
+
+
+@pytest.fixture(autouse=True)
+async def guarded(servers: Servers, signer: Signer, tmp_path: Path) -> None:
+    """Lets the servers ask for tokens."""
+    keys, credential = tmp_path / "keys.jwks", tmp_path / "proxy.token"
+    keys.write_text(jwks(signer.named("one")))
+    credential.write_text(signer.token(sub="edge", role="proxy", rooms=None))
+    await servers.stop_proxy()
+    await servers.stop_chat()
+    servers.chat_config = replace(servers.chat_config, trust=chat.Trust(str(keys)))
+    servers.proxy_config = replace(servers.proxy_config, upstream_token_file=str(credential))
+    await servers.start_chat()
+    await servers.start_proxy()
+    await eventually(lambda: ready(servers))
+
+
+async def ready(servers: Servers) -> bool:
+    """Whether the proxy knows that the server asks for tokens."""
+    async with aiohttp.ClientSession() as session, session.get(f"{servers.url}readyz") as answer:
+        return answer.status == 200
+
+
+def entry(visitor: Visitor) -> Locator:
+    return visitor.page.get_by_test_id("entry")
+
+
+async def sign_in(visitor: Visitor, token: str) -> None:
+    """Fills in the dialog that asks for a token."""
+    await expect(visitor.page.get_by_label("Token")).to_be_visible()
+    await visitor.page.get_by_label("Token").fill(token)
+    await visitor.page.get_by_test_id("enter-button").click()
+
+
+async def stored(visitor: Visitor) -> dict[str, Any]:
+    """Everything that the page keeps."""
+    found: dict[str, Any] = await visitor.page.evaluate(
+        "() => ({ local: { ...localStorage }, session: { ...sessionStorage }, at: location.href })"
+    )
+    return found
+
+
+async def test_a_first_visit(visit: Visit, signer: Signer) -> None:
+    ada, bob = await visit(), await visit()
+    for visitor, name in ((ada, "ada"), (bob, "bob")):
+        await expect(entry(visitor)).to_contain_text("This server asks for a token.")
+        await expect(visitor.name).to_be_hidden()
+        await expect(visitor.page.get_by_label("Token")).to_have_attribute("type", "password")
+        await visitor.room.fill("lobby")
+        await sign_in(visitor, signer.token(sub=name))
+        await visitor.is_in("lobby")
+    await expect(ada.page.get_by_test_id("self")).to_have_text("ada")
+    await ada.say("hello")
+    await bob.sees("hello")
+    await expect(bob.page.get_by_test_id("message-sender")).to_have_text(["ada"])
+
+
+async def test_the_token_is_kept_for_the_tab_and_nowhere_else(visit: Visit, signer: Signer) -> None:
+    token, ada = signer.token(), await visit()
+    await sign_in(ada, token)
+    await ada.is_in("general")
+    found = await stored(ada)
+    assert token in found["session"]["chat.token"]
+    assert token not in str(found["local"])
+    assert token not in found["at"]
+    await ada.page.reload()
+    await ada.is_in("general")
+    await expect(entry(ada)).to_be_hidden()
+    await ada.say("still here")
+    await ada.sees("still here")
+
+
+async def test_a_token_in_the_address(visit: Visit, signer: Signer) -> None:
+    ada = await visit(f"#token={signer.token()}&room=lobby")
+    await ada.is_in("lobby")
+    assert ada.page.url.endswith("/#lobby")
+    await ada.say("hello")
+    await ada.sees("hello")
+    assert "token" not in await ada.page.evaluate("history.length + location.href")
+
+
+async def test_a_token_in_the_address_without_a_room(visit: Visit, signer: Signer) -> None:
+    ada = await visit(f"#token={signer.token()}")
+    await expect(ada.room).to_have_value("general")
+    assert "#" not in ada.page.url
+    await expect(ada.name).to_be_hidden()
+    await ada.page.get_by_test_id("enter-button").click()
+    await ada.is_in("general")
+    await expect(ada.page.get_by_test_id("self")).to_have_text("ada")
+
+
+@pytest.mark.parametrize(
+    ("token", "problem"),
+    [
+        ("", "Enter a token."),
+        ("my password", "This is not a token"),
+        ("a.b.c", "This token does not say who you are."),
+    ],
+)
+async def test_what_is_no_token(visit: Visit, token: str, problem: str) -> None:
+    ada = await visit()
+    await sign_in(ada, token)
+    field = ada.page.get_by_label("Token")
+    await expect(ada.page.get_by_test_id("token-problem")).to_contain_text(problem)
+    await expect(field).to_have_attribute("aria-invalid", "true")
+    await expect(field).to_be_focused()
+
+
+async def test_a_token_that_is_not_believed(visit: Visit, signer: Signer) -> None:
+    ada = await visit()
+    await sign_in(ada, eddsa().token())
+    await expect(entry(ada)).to_contain_text("The server did not accept this token.")
+    await sign_in(ada, signer.token())
+    await ada.is_in("general")
+    await expect(ada.banner).to_be_hidden()
+
+
+async def test_an_expired_session_keeps_what_was_not_sent(visit: Visit, signer: Signer) -> None:
+    ada = await visit()
+    await sign_in(ada, signer.token(exp=int(time.time()) + 5))
+    await ada.is_in("general")
+    await ada.say("before")
+    await ada.sees("before")
+    await expect(entry(ada)).to_contain_text("Your session has expired.")
+    await ada.page.get_by_role("button", name="Cancel").click()
+    await expect(ada.banner).to_contain_text("Your session has expired.")
+    await ada.say("meanwhile")
+    await expect(ada.message("meanwhile")).to_have_attribute("data-state", "sending")
+
+    await ada.banner.get_by_role("button", name="Sign in").click()
+    await expect(entry(ada)).to_contain_text("Your session has expired.")
+    await sign_in(ada, signer.token())
+    await ada.sees("before", "meanwhile")
+    await expect(ada.banner).to_be_hidden()
+
+
+async def test_another_token_is_another_person(visit: Visit, signer: Signer) -> None:
+    ada = await visit(f"#token={signer.token()}&room=lobby")
+    await ada.is_in("lobby")
+    await ada.say("by ada")
+    await ada.sees("by ada")
+    await ada.page.get_by_role("button", name="Use another token").click()
+    await sign_in(ada, signer.token(sub="bob"))
+    await expect(ada.page.get_by_test_id("self")).to_have_text("bob")
+    await ada.say("by bob")
+    await ada.sees("by ada", "by bob")
+    await expect(ada.page.get_by_test_id("message-sender")).to_have_text(["ada", "bob"])
+
+
+async def test_a_room_that_the_token_does_not_open(visit: Visit, signer: Signer) -> None:
+    ada = await visit()
+    await ada.room.fill("secrets")
+    await sign_in(ada, signer.token(rooms={"read": ["lobby"], "write": ["lobby"]}))
+    error = ada.page.get_by_test_id("room-error")
+    await expect(error).to_contain_text("The token does not allow to read this room.")
+
+
+async def test_a_user_who_sends_too_much_waits_as_told(
+    visit: Visit, servers: Servers, signer: Signer
+) -> None:
+    await servers.stop_chat()
+    servers.chat_config = replace(servers.chat_config, rates=chat.Rates(sends=1.0))
+    await servers.start_chat()
+    ada = await visit(f"#token={signer.token()}&room=lobby")
+    await ada.is_in("lobby")
+    texts = [f"number {number}" for number in range(12)]
+    for text in texts:
+        await ada.say(text)
+    await expect(ada.banner).to_have_text(re.compile("Too many messages. What you send is kept."))
+    await expect(ada.texts).to_have_count(12)
+    for text in texts:
+        await expect(ada.message(text)).to_have_attribute("data-state", "sent")
+    await expect(ada.banner).to_be_hidden()

@@ -1,0 +1,147 @@
+"""Token buckets, against a plain one that counts."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.buckets import Allowance, Bucket, Ledger, Rates, milliseconds
+
+# Powers of two, so that no time is rounded and both agree to the last bit.
+RATES = st.sampled_from([0.25, 1, 8, 64])
+GAPS = st.lists(st.integers(0, 64).map(lambda n: n / 64), max_size=200)
+
+
+class Oracle:
+    """A bucket of countable tokens."""
+
+    def __init__(self, per_second: float, holds: int) -> None:
+        self.rate, self.holds = Fraction(per_second), holds
+        self.tokens, self.at = Fraction(holds), Fraction(0)
+
+    def take(self, now: float) -> bool:
+        at = Fraction(now)
+        self.tokens = min(Fraction(self.holds), self.tokens + (at - self.at) * self.rate)
+        self.at = at
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+    def wait(self) -> Fraction:
+        return (1 - self.tokens) / self.rate
+
+
+@given(RATES, st.integers(1, 32), GAPS)
+def test_it_lets_through_what_a_bucket_of_tokens_does(
+    rate: float, holds: int, gaps: list[float]
+) -> None:
+    bucket, oracle, now = Bucket(rate, holds), Oracle(rate, holds), 0.0
+    for gap in gaps:
+        now += gap
+        wait = bucket.take(now)
+        assert (wait == 0) == oracle.take(now)
+        assert wait == 0 or oracle.wait() <= Fraction(wait) <= Fraction(holds) / Fraction(rate)
+
+
+@given(
+    st.floats(0.01, 1e4), st.integers(1, 1000), st.lists(st.floats(0, 10), max_size=200), st.data()
+)
+def test_never_more_than_the_burst_and_the_rate(
+    rate: float, holds: int, gaps: list[float], data: st.DataObject
+) -> None:
+    bucket, now, taken = Bucket(rate, holds), data.draw(st.floats(0, 1e6)), []
+    for gap in gaps:
+        now += gap
+        if bucket.take(now) == 0:
+            taken.append(now)
+    for first in range(0, len(taken), 7):
+        for last in range(first, len(taken), 5):
+            span = taken[last] - taken[first]
+            assert last - first + 1 <= holds + rate * span + 1e-3
+
+
+@given(RATES, st.integers(1, 32), st.integers(1, 40))
+def test_who_waits_as_told_is_let_through(rate: float, holds: int, refused: int) -> None:
+    bucket = Bucket(rate, holds)
+    assert [bucket.take(0.0) for _ in range(holds)] == [0] * holds
+    waits = [bucket.take(0.0) for _ in range(min(refused, holds))]
+    assert waits[0] == 1 / rate
+    assert waits == sorted(set(waits)), "each at a time of its own"
+    assert [bucket.take(wait) for wait in waits] == [0] * len(waits)
+
+
+def test_all_or_none_are_taken() -> None:
+    bucket = Bucket(1, 4)
+    assert bucket.take(0.0, 3) == 0
+    assert bucket.take(0.0, 2) == 1
+    assert bucket.take(0.0) == 0
+
+
+@pytest.mark.parametrize("n", [1, 1000])
+def test_no_limit(n: int) -> None:
+    bucket = Bucket(0, 0)
+    assert [bucket.take(0.0, n) for _ in range(1000)] == [0] * 1000
+    assert bucket.is_whole(0.0)
+
+
+def test_a_slow_rate_lets_one_through() -> None:
+    bucket = Bucket(0.01, 0.1)
+    assert bucket.take(0.0) == 0
+    assert bucket.take(0.0) == pytest.approx(100)
+
+
+@given(RATES, st.integers(1, 8), GAPS, st.integers(0, 6400).map(lambda n: n / 64))
+def test_one_that_is_whole_is_as_good_as_new(
+    rate: float, holds: int, gaps: list[float], later: float
+) -> None:
+    bucket, now = Bucket(rate, holds), 0.0
+    for gap in gaps:
+        now += gap
+        bucket.take(now)
+    now += later
+    if bucket.is_whole(now):
+        fresh = Bucket(rate, holds)
+        for _ in range(2 * holds):
+            assert bucket.take(now) == fresh.take(now)
+    else:
+        assert later < 2 * holds / rate + 1
+
+
+def test_a_ledger_forgets_who_is_as_good_as_new_and_no_other() -> None:
+    now = 0.0
+    ledger: Ledger[int, Allowance] = Ledger(lambda: Allowance(Rates(sends=1)), lambda: now)
+    for key in range(2000):
+        ledger.of(key).sends.take(now)
+    assert len(ledger) == 2000, "nobody gets a fresh one by the number of others"
+    now = 5.0
+    ledger.of(7).joins.take(now)
+    while ledger.of(7).sends.take(now) == 0:
+        pass
+    now = 10.0
+    for key in range(2000, 5000):
+        ledger.of(key)
+    assert len(ledger) < 4000
+    assert ledger.of(7).sends.take(now) == 0
+    assert not ledger.of(7).sends.is_whole(now), "still the one that was used up"
+
+
+def test_refusals_come_to_an_end() -> None:
+    allowance = Allowance(Rates(sends=1))
+    assert sum(allowance.refusals.take(0.0) == 0 for _ in range(5000)) == 1000
+
+
+@pytest.mark.parametrize("rate", [-1, math.inf, math.nan])
+@pytest.mark.parametrize("name", ["sends", "joins", "calls"])
+def test_a_rate_is_a_number(name: str, rate: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}-per-second"):
+        Rates(**{name: rate})
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(1e-9, 1), (0.0011, 2), (1.0, 1000)])
+def test_a_wait_is_told_not_shorter_than_it_is(seconds: float, told: int) -> None:
+    assert milliseconds(seconds) == told
