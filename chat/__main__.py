@@ -67,8 +67,10 @@ _options = Options("CHAT")
 @_options.text("tls-client-ca", _trust.tls.authorities, "Whose certificates clients may show.")
 @_options.words("proxy-names", "DNS names in certificates of proxies, by commas.")
 @_options.log_level()
+@_options.log_format()
 def command(
     log_level: str,
+    log_format: str,
     content_bytes: int,
     id_length: int,
     rooms_per_stream: int,
@@ -112,7 +114,7 @@ def command(
             ),
             **settings,  # type: ignore[arg-type]  # click checked them
         )
-    run_service(lambda: _serve(config), log_level)
+    run_service(lambda: _serve(config), "chat-server", log_level, log_format)
 
 
 async def _serve(config: Config) -> None:

@@ -20,6 +20,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
+from chat.calls import address
 from chat.config import ConnectionLimits
 from chat.http2 import GuardedH2
 from chat.pulse import Pulse
@@ -279,7 +280,7 @@ class GuardedConnection(H2Protocol):
         try:
             events = self.connection.feed(data)
         except ProtocolError as error:
-            log.debug("connection ended", reason=str(error))
+            log.debug("connection ended", peer=self._peer(), reason=str(error))
             self.connection.flush()
             self.processor.close("Protocol error")
             return
@@ -317,8 +318,11 @@ class GuardedConnection(H2Protocol):
             self.connection.flush()
 
     def _give_up(self) -> None:
-        log.info("dead client dropped")
+        log.info("dead client dropped", peer=self._peer())
         self.abort()
+
+    def _peer(self) -> str:
+        return address(self._transport.get_extra_info("peername"))
 
     def abort(self) -> None:
         """Ends the connection without a word."""

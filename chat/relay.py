@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+import structlog
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
@@ -27,6 +28,7 @@ from chat.live import Conversation, authenticated
 from chat.quotas import JOINS, MESSAGES, charge
 from chat.storage.base import Appended
 from chat.stream import Delivery
+from daemon import tracing
 from gen.chat import (
     Admit,
     Admitted,
@@ -45,6 +47,8 @@ from gen.chat import (
     RelayServiceBase,
 )
 from gen.chat_codec import make_relay_event, make_relay_response, make_stored
+
+log = structlog.get_logger(__name__)
 
 PATH: Final = "/chat.RelayService/Relay"
 
@@ -104,14 +108,28 @@ class _Send:
     Attributes:
         room: what the stream was in the room by when the message came; `None`
             if it was not in it.
+        span: from now until it is delivered, if it is traced.
     """
 
-    __slots__ = ("message", "ref", "room")
+    __slots__ = ("message", "ref", "room", "span")
 
-    def __init__(self, ref: int, message: ChatMessage, room: object | None) -> None:
+    def __init__(
+        self, ref: int, message: ChatMessage, room: object | None, span: tracing.Span | None
+    ) -> None:
         self.ref = ref
         self.message = message
         self.room = room
+        self.span = span
+
+    def end(self, *, seq: int | None = None) -> None:
+        """Ends the span; without a position, the message was not stored."""
+        if self.span is None:
+            return
+        if seq is None:
+            self.span.fail("UNAVAILABLE")
+        else:
+            self.span.note({"chat.seq": seq})
+        self.span.end()
 
 
 class RelayConnection(Conversation):
@@ -160,6 +178,7 @@ class RelayConnection(Conversation):
                     await self._dispatch(command, payload)
             except ChatError as error:
                 self.hub.metrics.errors[error.status.name] += 1
+                log.debug("command refused", client=command.client, code=error.status.name)
                 self._answer(RelayEvent(ref=command.ref, error=error.to_message()))
         await self._store(sends)
 
@@ -190,7 +209,9 @@ class RelayConnection(Conversation):
             fields["sender_id"] = client.sender(fields["sender_id"], "chat_message.sender_id")
             client.check_write(fields["room_id"], "chat_message.room_id")
         self.hub.rules.message(message)
-        return _Send(about["ref"], message, self.rooms.get(fields["room_id"]))
+        trace = about["traceparent"]
+        span = None if trace is None else tracing.begin("message", trace, {})
+        return _Send(about["ref"], message, self.rooms.get(fields["room_id"]), span)
 
     def _client(self, number: int) -> Identity:
         client = self._clients.get(number)
@@ -268,6 +289,7 @@ class RelayConnection(Conversation):
             error = StorageFailed().to_message()
             self.hub.metrics.errors[StorageFailed.status.name] += len(sends)
             for send in sends:
+                send.end()
                 self._answer(RelayEvent(ref=send.ref, error=error))
             return
         self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(sends))
@@ -276,6 +298,8 @@ class RelayConnection(Conversation):
             stayed = send.room is not None and self.rooms.get(room_id) is send.room
             if not (fresh and stayed):
                 self._answer(RelayEvent(ref=send.ref, chat_message=message))
+            if send.span is not None:
+                send.end(seq=message.seq)
 
     def _confirm(self, ref: int, message: ChatMessage) -> None:
         fields = codec.fields_of(message)

@@ -30,6 +30,7 @@ from chat.quotas import CALLS, JOINS, MESSAGES, charge
 from chat.storage.base import Appended, Range, StoreError
 from chat.stream import Delivery
 from daemon.buckets import Allowance
+from daemon.correlation import shortened
 from gen.chat import (
     Authenticate,
     ChatMessage,
@@ -178,6 +179,7 @@ class ChatConnection(Conversation):
             self.hub.metrics.errors[error.status.name] += 1
             if isinstance(error, RateLimited):
                 charge(self._allowance.refusals, str(error))
+            log.debug("request refused", code=error.status.name, **_named(request))
             self._put(ChatStream(error=error.to_message(), request_id=request.request_id))
 
     def deliver(self, delivery: Delivery) -> None:
@@ -291,6 +293,11 @@ class ChatConnection(Conversation):
 
     def _put(self, message: ChatStream) -> None:
         self.put(codec.encode(message))
+
+
+def _named(request: ChatStream) -> dict[str, str]:
+    request_id = request.request_id
+    return {} if request_id is None else {"request_id": shortened(request_id)}
 
 
 def _seen_by(caller: Identity, user: User) -> User:

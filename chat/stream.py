@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 from grpclib.server import Stream
+from structlog.contextvars import get_contextvars
 
 import codec
 from chat.errors import SlowConsumer
@@ -65,6 +66,8 @@ class LiveStream(ABC):
         self._calm.set()
         self._finishing = False
         self._writer: asyncio.Task[None] | None = None
+        # What is put into the mailbox is put there by anybody's task.
+        self._ids = get_contextvars()
 
     @abstractmethod
     def deliver(self, delivery: Delivery) -> None:
@@ -133,7 +136,7 @@ class LiveStream(ABC):
         # It may be waiting for a client that reads nothing ever again.
         writer, self._writer = self._writer, None
         if writer is not None:
-            log.info("slow consumer cut off", waiting=waiting)
+            log.info("slow consumer cut off", waiting=waiting, **self._ids)
             writer.cancel()
 
     def _take(self) -> list[bytes]:

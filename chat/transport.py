@@ -34,6 +34,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 import codec
+from chat.calls import observed
 from chat.config import ConnectionLimits
 from chat.connection import Connections, GuardedConnection
 from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument
@@ -282,7 +283,8 @@ async def _count(
 ) -> None:
     status = "CANCELLED"  # by the client, or because it is gone
     try:
-        await _call(method, name, stream)
+        with observed(name, stream):
+            await _call(method, name, stream)
         status = "OK"
     except GRPCError as error:
         status = error.status.name

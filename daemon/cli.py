@@ -12,8 +12,9 @@ from typing import NoReturn
 import click
 import uvloop
 
+from daemon import tracing
 from daemon.listening import reason
-from daemon.logs import configure_logs
+from daemon.logs import changing_level, configure_logs, log_failure
 
 
 class StartError(Exception):
@@ -54,18 +55,25 @@ def checking_options() -> Iterator[None]:
         raise click.UsageError(str(error)) from error
 
 
-def run_service(main: Callable[[], Awaitable[None]], log_level: str) -> None:
+def run_service(
+    main: Callable[[], Awaitable[None]], name: str, log_level: str, log_format: str
+) -> None:
     """Runs a service on uvloop until it ends.
 
     Args:
         main: starts the service and returns once it has stopped.
+        name: what it is called in traces.
         log_level: one of `daemon.logs.LEVELS`.
+        log_format: one of `daemon.logs.FORMATS`.
     """
-    configure_logs(log_level)
+    configure_logs(log_level, log_format)
+    tracer = tracing.tracer_of_environment(name)
     _collect_less()
 
     async def run() -> None:
-        await main()
+        asyncio.get_running_loop().set_exception_handler(log_failure)
+        with changing_level(log_level), tracing.using(tracer):
+            await main()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

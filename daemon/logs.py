@@ -1,23 +1,46 @@
-"""Structured logs on standard error, one line an event."""
+"""Structured logs on standard error, one line an event.
+
+What must never be in them: the contents of messages, and tokens. The libraries' own
+lines below "warning" would have both, such as each header on the wire; they are left
+out at any level. A traceback has no values of variables, and what failed in a callback
+of the event loop is told without the arguments of that.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+import signal
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import structlog
 
 LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("readable", "json")
+
+OWN: Final = ("chat", "codec", "daemon", "proxy")
+"""Whose events are logged at any level."""
+
+# What comes first in a line: what it is, and of whom.
+_FIRST: Final = ("timestamp", "level", "logger", "event")
+_IDS: Final = ("connection", "request_id", "client", "call", "method", "peer", "trace_id")
+
+log = structlog.get_logger(__name__)
 
 
-def configure_logs(level: str) -> None:
+def configure_logs(level: str, form: str = "readable") -> None:
     """Sends the logs of this process, libraries' included, to standard error.
 
     Args:
         level: the least severe level to print, one of `LEVELS`.
+        form: how an event is written, one of `FORMATS`.
     """
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -40,21 +63,78 @@ def configure_logs(level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                structlog.processors.LogfmtRenderer(
-                    key_order=["timestamp", "level", "logger", "event"], bool_as_flag=False
-                ),
-                _printable,
+                *_writers(form),
             ],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # A client that gives up is not news, nor is each header on the wire.
-    for library in ("grpclib", "hpack", "aiohttp.access"):
-        logging.getLogger(library).setLevel(logging.WARNING)
-    # Nor is it that one asks for a protocol which is not spoken here.
+    logging.getLogger().handlers[:] = [handler]
+    # That one asks for a protocol which is not spoken here is not news.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Changes the least severe level to print.
+
+    Args:
+        level: one of `LEVELS`.
+    """
+    severity = logging.getLevelNamesMapping()[level.upper()]
+    for name in OWN:
+        logging.getLogger(name).setLevel(severity)
+    logging.getLogger().setLevel(max(severity, logging.WARNING))
+
+
+@contextmanager
+def changing_level(level: str) -> Iterator[None]:
+    """Lets signals change the level: SIGUSR1 to "debug", SIGUSR2 back.
+
+    Args:
+        level: the one that SIGUSR2 puts back.
+    """
+    loop = asyncio.get_running_loop()
+
+    def change(to: str) -> None:
+        # Said while it can be seen, before or after.
+        if to == level:
+            log.info("log level changed", to=to)
+        set_level(to)
+        if to != level:
+            log.info("log level changed", to=to)
+
+    loop.add_signal_handler(signal.SIGUSR1, change, "debug")
+    loop.add_signal_handler(signal.SIGUSR2, change, level)
+    try:
+        yield
+    finally:
+        # Not to the default action, which would end a process that is about to stop.
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
+
+def log_failure(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tells what failed in an event loop. The loop's own line has the arguments of callbacks."""
+    task = context.get("task") or context.get("future")
+    name = {"task": task.get_name()} if isinstance(task, asyncio.Task) else {}
+    event = "callback failed" if "handle" in context else context["message"]
+    log.error(event, exc_info=context.get("exception"), **name)
+
+
+def _writers(form: str) -> list[structlog.typing.Processor]:
+    if form == "json":
+        return [_in_order, structlog.processors.JSONRenderer(_to_json)]
+    return [_in_order, structlog.processors.LogfmtRenderer(bool_as_flag=False), _printable]
+
+
+def _in_order(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    first = {name: event[name] for name in (*_FIRST, *_IDS) if name in event}
+    return {**first, **event}
+
+
+def _to_json(event: Any, **options: Any) -> str:
+    # All of ASCII that does not print is escaped but this.
+    return json.dumps(event, **options).replace("\x7f", "\\u007f")
 
 
 def _printable(_: object, __: str, line: Any) -> str:

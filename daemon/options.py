@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from daemon.logs import LEVELS
+from daemon.logs import FORMATS, LEVELS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -62,6 +62,12 @@ class Options:
         """The ``--log-level`` option."""
         return self._option(
             "log-level", "info", click.Choice(LEVELS), "The least severe events to log."
+        )
+
+    def log_format(self) -> Callable[[Function], Function]:
+        """The ``--log-format`` option."""
+        return self._option(
+            "log-format", "readable", click.Choice(FORMATS), "How an event is written."
         )
 
     def _option(

@@ -37,6 +37,14 @@ async def run_pair() -> int:
             if child.returncode is None:
                 child.kill()
 
+    def pass_on(number: int) -> None:
+        for child in children.values():
+            if child.returncode is None:
+                child.send_signal(number)
+
+    # These two change what is logged.
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        asyncio.get_running_loop().add_signal_handler(number, pass_on, number)
     with stop_event(at_once=kill) as stop:
         stopping = asyncio.create_task(stop.wait())
         try:

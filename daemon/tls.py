@@ -33,11 +33,13 @@ class TlsFiles:
         certificate: what it shows, with the chain up to a root.
         key: the private key of that.
         authorities: whose certificates it believes of the other side.
+        prefix: what the names of the options begin with.
     """
 
     certificate: str = ""
     key: str = ""
     authorities: str = ""
+    prefix: str = "tls"
 
     def __post_init__(self) -> None:
         """Checks that they go together.
@@ -46,7 +48,8 @@ class TlsFiles:
             ValueError: they do not; the text names the options.
         """
         if bool(self.certificate) != bool(self.key):
-            raise ValueError("a tls certificate and its tls key must be given together")
+            both = f"{self.prefix}-certificate and {self.prefix}-key"
+            raise ValueError(f"{both} must be given together")
 
     def __bool__(self) -> bool:
         return bool(self.certificate or self.authorities)
@@ -142,7 +145,7 @@ class Tls:
             names = ", ".join(
                 name for name in (files.certificate, files.key, files.authorities) if name
             )
-            raise UnusableCertificate(f"tls: {names}: {error}") from error
+            raise UnusableCertificate(f"cannot use the certificate {names}: {error}") from error
 
     def _stat(self) -> tuple[int, ...]:
         files = self._files

@@ -3657,6 +3657,7 @@ def make_relay_command(
     authenticate: Authenticate | None = None,
     client_gone: ClientGone | None = None,
     admit: Admit | None = None,
+    traceparent: str | None = None,
 ) -> RelayCommand:
     """Returns a RelayCommand, much faster than its constructor does."""
     _command: str | None = None
@@ -3685,6 +3686,7 @@ def make_relay_command(
         "authenticate": PLACEHOLDER if authenticate is None else authenticate,
         "client_gone": PLACEHOLDER if client_gone is None else client_gone,
         "admit": PLACEHOLDER if admit is None else admit,
+        "traceparent": traceparent,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"command": _command},
@@ -3696,6 +3698,7 @@ def make_relay_command(
 def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
     ref = 0
     client = 0
+    traceparent: str | None = None
     command_members: Seen = []
     unknown: list[bytes] = []
     for pos, end in spans:
@@ -3727,6 +3730,8 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
                     command_members.append(("client_gone", decode_client_gone, (pos, stop)))
                 elif tag == 74:
                     command_members.append(("admit", decode_admit, (pos, stop)))
+                elif tag == 82:
+                    traceparent = data[pos:stop].decode()
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
@@ -3757,6 +3762,7 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
         "authenticate": PLACEHOLDER,
         "client_gone": PLACEHOLDER,
         "admit": PLACEHOLDER,
+        "traceparent": traceparent,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": {"command": None},
@@ -3812,6 +3818,12 @@ def encode_relay_command(message: RelayCommand, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
+    value = fields["traceparent"]
+    if value is not None and value is not PLACEHOLDER:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_82[size] if size < 128 else tagged(82, size)
+        out += raw
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -3828,6 +3840,7 @@ _RELAY_COMMAND_KEYS: dict[str, str] = {
     "client_gone": "client_gone",
     "clientGone": "client_gone",
     "admit": "admit",
+    "traceparent": "traceparent",
 }
 
 
@@ -3836,6 +3849,7 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
         raise expected("an object")
     ref = 0
     client = 0
+    traceparent: str | None = None
     command_members: dict[str, Any] = {}
     key = ""
     try:
@@ -3860,6 +3874,10 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
                 command_members["client_gone"] = client_gone_from_json(item, depth - 1)
             elif key == "admit":
                 command_members["admit"] = admit_from_json(item, depth - 1)
+            elif key == "traceparent":
+                if type(item) is not str:
+                    raise expected("a string")
+                traceparent = item
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -3875,6 +3893,7 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
         "authenticate": PLACEHOLDER,
         "client_gone": PLACEHOLDER,
         "admit": PLACEHOLDER,
+        "traceparent": traceparent,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"command": None},
@@ -3907,6 +3926,9 @@ def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
         out["client_gone"] = client_gone_to_json(value, depth - 1)
     elif command == "admit" and (value := fields["admit"]) is not None:
         out["admit"] = admit_to_json(value, depth - 1)
+    value = fields["traceparent"]
+    if value is not None and value is not PLACEHOLDER:
+        out["traceparent"] = value
     return out
 
 

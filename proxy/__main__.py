@@ -65,8 +65,10 @@ _options = Options("PROXY")
 @_options.text("tls-certificate", "", "What the proxy shows to its clients, in PEM.")
 @_options.text("tls-key", "", "The private key of that, in PEM.")
 @_options.log_level()
+@_options.log_format()
 def command(
     log_level: str,
+    log_format: str,
     upstream_tls: bool,
     upstream_ca: str,
     upstream_certificate: str,
@@ -84,7 +86,9 @@ def command(
 ) -> None:
     """Builds the settings and serves."""
     with checking_options():
-        upstream_files = TlsFiles(upstream_certificate, upstream_key, upstream_ca)
+        upstream_files = TlsFiles(
+            upstream_certificate, upstream_key, upstream_ca, prefix="upstream"
+        )
         config = Config(
             upstream_tls=upstream_files if upstream_tls or upstream_files else None,
             tls=TlsFiles(tls_certificate, tls_key),
@@ -94,7 +98,7 @@ def command(
             rates=Rates(sends_per_second, joins_per_second, calls_per_second),
             **settings,  # type: ignore[arg-type]  # click checked them
         )
-    run_service(lambda: _serve(config), log_level)
+    run_service(lambda: _serve(config), "chat-proxy", log_level, log_format)
 
 
 async def _serve(config: Config) -> None:

@@ -24,11 +24,13 @@ class Client(ABC):
         rooms: the rooms that it is in or about to enter.
         users: the users that it has sent as.
         caller: who it is, if it presented a token.
+        traceparent: its trace (W3C), if it is sampled.
     """
 
     rooms: set[str]
     users: set[str]
     caller: Caller | None = None
+    traceparent: str | None = None
 
     @abstractmethod
     def write(self, frame: bytes) -> None:

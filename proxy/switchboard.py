@@ -405,9 +405,12 @@ class Switchboard:
 
 
 def _send_command(ref: int, message: ChatMessage, client: Client) -> RelayCommand:
-    if client.caller is None:
+    if client.caller is None and client.traceparent is None:
         return make_relay_command(ref=ref, chat_message=message)
-    return make_relay_command(ref=ref, chat_message=message, client=client.caller.number)
+    number = 0 if client.caller is None else client.caller.number
+    return make_relay_command(
+        ref=ref, chat_message=message, client=number, traceparent=client.traceparent
+    )
 
 
 def _size(fields: dict[str, Any]) -> int:

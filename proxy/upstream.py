@@ -26,6 +26,8 @@ from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 import codec
+from daemon import tracing
+from daemon.correlation import to_metadata
 from daemon.tls import Tls
 from gen.chat import RelayCommand, RelayRequest, RelayResponse
 from gen.chat_codec import make_relay_request
@@ -160,11 +162,22 @@ class Upstream:
         Raises:
             Refused: the server refused, or did not answer before the deadline.
         """
+        with tracing.span(call.path.strip("/"), "client") as span:
+            try:
+                return await self._call(call, request, caller)
+            except Refused as refused:
+                span.fail(refused.error.code.name or "")
+                raise
+
+    async def _call(self, call: Call, request: Any, caller: Caller | None) -> Any:
         try:
             async with asyncio.timeout(self._config.call_seconds):
                 # During a restart of the server a call waits, as sends do.
                 await self._linked.wait()
-                answer = await self._ask(call, request, _bearer(caller.token) if caller else None)
+                metadata = tracing.inject(to_metadata())
+                if caller is not None:
+                    metadata |= _bearer(caller.token)
+                answer = await self._ask(call, request, metadata)
                 self._metrics.calls[call.field, "OK"] += 1
                 return answer
         except _LOST as error:
@@ -181,7 +194,7 @@ class Upstream:
         """How much waits to be put on the stream."""
         return sum(size for _, size in self._queue)
 
-    async def _ask(self, call: Call, request: Any, metadata: dict[str, str] | None) -> Any:
+    async def _ask(self, call: Call, request: Any, metadata: dict[str, str]) -> Any:
         method = UnaryUnaryMethod(self._channel, call.path, call.request_type, call.response_type)
         stream = method.open(timeout=self._config.call_seconds, metadata=metadata)
         try:

@@ -15,7 +15,9 @@ import structlog
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 import codec
+from daemon import tracing
 from daemon.buckets import Allowance
+from daemon.correlation import of_request, shortened
 from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
 from gen.chat_codec import make_server_frame
 from proxy import errors, frames, tokens
@@ -26,6 +28,7 @@ from proxy.delivery import Client
 from proxy.door import Visitor
 from proxy.errors import CloseCode, Refused
 from proxy.metrics import ProxyMetrics
+from proxy.observe import Story, observed
 from proxy.rooms import Room
 from proxy.session import (
     Action,
@@ -124,14 +127,16 @@ class Connections:
         connection = Connection(self, socket, request)
         self._open.add(connection)
         self.metrics.opened += 1
-        try:
-            await connection.introduce(token)
-            await connection.serve()
-        finally:
-            self._open.discard(connection)
-            self.metrics.closed[connection.close_code] += 1
-            self.upstream.switchboard.close(connection)
-            connection.end()
+        with observed(request, socket, connection.story):
+            connection.traceparent = connection.story.traceparent
+            try:
+                await connection.introduce(token)
+                await connection.serve()
+            finally:
+                self._open.discard(connection)
+                self.metrics.closed[connection.close_code] += 1
+                self.upstream.switchboard.close(connection)
+                connection.end()
         return socket
 
     async def keep_alive(self) -> None:
@@ -187,11 +192,16 @@ async def _shake_hands(socket: web.WebSocketResponse, request: web.Request) -> N
 
 
 class Connection(Client):
-    """One client."""
+    """One client.
+
+    Attributes:
+        story: what is told of it in the end.
+    """
 
     def __init__(
         self, owner: Connections, socket: web.WebSocketResponse, request: web.Request
     ) -> None:
+        self.story = Story()
         self._owner = owner
         self._config = owner.config
         self._switchboard = owner.upstream.switchboard
@@ -210,7 +220,6 @@ class Connection(Client):
             raise ClientConnectionResetError("the client is gone")
         self._transport = request.transport
         self._cut_off = False
-        self._cut_code: int | None = None
         self._reading = True
         self._busy = False
         self._silent = 0
@@ -231,6 +240,7 @@ class Connection(Client):
         except Refused as refused:
             self.dismiss(refused.error)
         else:
+            log.debug("client introduced", client=self.caller.number)
             self._expire_at(answer.expires_at)
         finally:
             self._busy = False
@@ -243,7 +253,7 @@ class Connection(Client):
     @property
     def close_code(self) -> int:
         """Why the connection has ended; 1006 if nobody said so (RFC 6455, section 7.1.5)."""
-        return self._cut_code or self._socket.close_code or WSCloseCode.ABNORMAL_CLOSURE
+        return self.story.code or self._socket.close_code or WSCloseCode.ABNORMAL_CLOSURE
 
     @property
     def waiting_bytes(self) -> int:
@@ -285,6 +295,7 @@ class Connection(Client):
         while (kind := (frame := await receive()).type) not in _ENDS:
             self._silent = 0
             handled += 1
+            self.story.frames = handled
             if handled % _TURN_FRAMES == 0:
                 # `receive` does not yield while there is a frame.
                 await asyncio.sleep(0)
@@ -308,6 +319,7 @@ class Connection(Client):
         elif self._silent >= _DEAD_AT:
             log.info("dead client dropped")
             self._metrics.dead_clients += 1
+            log.info("dead client dropped", connection=self.story.connection)
             self._transport.abort()
 
     def stop_reading(self) -> None:
@@ -320,6 +332,8 @@ class Connection(Client):
         Args:
             seconds: how long the client may take to read and answer that.
         """
+        if self.story.code is None:
+            self.story.code = CloseCode.GOING_AWAY
         self.write(frames.close_frame(CloseCode.GOING_AWAY, "going away"))
         if not (self._cut_off or self._transport.is_closing()):
             # Not the end of the socket: while the client still sends, that would be a
@@ -361,12 +375,16 @@ class Connection(Client):
         except Refused as refused:
             self._refuse(refused.error, action.request_id)
         except Exception:
-            log.exception("frame failed", action="Send")
+            log.exception("frame failed", action="Send", **_named(action))
             self._fail(action)
 
     async def _handle(self, action: Action) -> None:
         if not self._reading:
             return
+        with of_request(action.request_id):
+            await self._handle_named(action)
+
+    async def _handle_named(self, action: Action) -> None:
         self._busy = True
         try:
             await self._act(action)
@@ -390,6 +408,7 @@ class Connection(Client):
         self._refuse(errors.internal(), action.request_id)
 
     def _refuse(self, error: Error, request_id: str | None) -> None:
+        log.debug("frame refused", code=error.code.name)
         self.write(frames.error(self._metrics.refused(error), request_id))
 
     async def _act(self, action: Action) -> None:
@@ -405,7 +424,8 @@ class Connection(Client):
                 if not await self._admitted(join.room_id, "join.room_id"):
                     text = "the token does not allow to read this room"
                     raise Refused(errors.denied(f"join.room_id: {text}"))
-                await self._enter(join, request_id)
+                with tracing.span("join"):
+                    await self._enter(join, request_id)
             case Renew(token, request_id):
                 await self._renew(token, request_id)
             case LeaveRoom(room_id, request_id):
@@ -588,15 +608,17 @@ class Connection(Client):
 
     def _overflow(self) -> None:
         """Cuts off a client that does not read."""
-        log.info("slow consumer closed", waiting=self._transport.get_write_buffer_size())
         self._metrics.slow_consumers += not self._gone()
+        waiting = self._transport.get_write_buffer_size()
+        log.info("slow consumer closed", connection=self.story.connection, waiting=waiting)
         self._cut(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def _cut(self, code: CloseCode, reason: str) -> None:
         """Closes the connection at once, behind what waits for it."""
         if self._gone():
             return
-        self._cut_off, self._cut_code = True, code
+        self._cut_off = True
+        self.story.code = code
         self.stop_reading()
         self._transport.write(frames.close_frame(code, reason))
         self._abort_later()
@@ -605,3 +627,8 @@ class Connection(Client):
 
     def _abort_later(self) -> None:
         asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
+
+
+def _named(action: Send) -> dict[str, str]:
+    """The request id of a send as it is logged, if it has one."""
+    return {} if action.request_id is None else {"request_id": shortened(action.request_id)}

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    MutableMapping,
+)
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, Generic, Self, TypeVar, cast
@@ -216,6 +223,11 @@ class RelayCall(LiveCall[RelayRequest, RelayResponse]):
     async def events(self, number: int) -> list[RelayEvent]:
         """Returns the next events."""
         return [await self.event() for _ in range(number)]
+
+
+def told(lines: Iterable[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
+    """Those of captured log lines that are printed unless one asks for more."""
+    return [line for line in lines if line["log_level"] != "debug"]
 
 
 async def eventually(check: Callable[[], Any]) -> None:

@@ -189,9 +189,9 @@ class KeyFile:
             self._stamp = self._stat()
             self._keys = parse_keys(self._path.read_bytes())
         except OSError as error:
-            raise UnusableKeys(f"{self._path}: {error.strerror}") from error
-        except UnusableKeys as error:
-            raise UnusableKeys(f"{self._path}: {error}") from error
+            raise UnusableKeys(f"cannot read the keys {self._path}: {error.strerror}") from error
+        except (UnusableKeys, ValueError) as error:
+            raise UnusableKeys(f"cannot use the keys {self._path}: {error}") from error
 
     def _stat(self) -> tuple[int, ...]:
         found = self._path.stat()

@@ -513,6 +513,12 @@ class RelayCommand(betterproto.Message):
      where the server asks for no tokens, and for what the proxy asks itself.
     """
 
+    traceparent: Optional[str] = betterproto.string_field(10, optional=True)
+    """
+    The trace that this belongs to, as a W3C `traceparent`; only of a message,
+     and only if the trace is sampled.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class ClientGone(betterproto.Message):

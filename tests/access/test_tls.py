@@ -231,7 +231,7 @@ class TestFiles:
             replace(files, key=authority.files("another").key),
             replace(files, authorities=str(damaged)),
         ):
-            with pytest.raises(UnusableCertificate, match="tls: ") as raised:
+            with pytest.raises(UnusableCertificate, match="cannot use the certificate ") as raised:
                 Tls.server(wrong)
             assert "\n" not in str(raised.value)
 

@@ -35,6 +35,7 @@ from tests.support import (
     eventually,
     message,
     seqs,
+    told,
 )
 
 MIB = 1 << 20
@@ -110,7 +111,7 @@ async def test_ten_streams_that_are_not_read(
                 hearing = asyncio.create_task(quick.hear_many(STUCK))
                 assert seqs(await hearing) == list(range(1, STUCK + 1))
                 reading = asyncio.create_task(read_to(quick, "end"))
-                sent = await post_until(stub, lambda: len(logs) == STUCK, 400)
+                sent = await post_until(stub, lambda: len(told(logs)) == STUCK, 400)
                 async with ChatCall(stub) as call:
                     await call.post(message("room", "end"))
                 assert await reading == list(range(STUCK + 1, STUCK + sent + 2))
@@ -121,7 +122,7 @@ async def test_ten_streams_that_are_not_read(
                     assert seqs(r.chat_message for r in heard) == list(
                         range(first, first + len(heard))
                     )
-        for line in logs:
+        for line in told(logs):
             assert line["event"] == "slow consumer cut off"
             assert MIB - len(TEXT) * 2 < line["waiting"] <= MIB
         await eventually(left.is_nothing)
@@ -168,7 +169,7 @@ async def test_a_proxy_that_does_not_read_is_bounded_and_may_resume(
             async with RelayCall(relay) as stuck:
                 stuck.batch(RelayCommand(1, join=Join("room")))
                 joined = (await stuck.event()).joined
-                await post_until(stub, lambda: len(logs) == 1, 400)
+                await post_until(stub, lambda: len(told(logs)) == 1, 400)
                 responses, status = await stuck.rest()
                 assert status is Status.RESOURCE_EXHAUSTED
                 got = seqs(e.chat_message for r in responses for e in r.events)
@@ -180,5 +181,5 @@ async def test_a_proxy_that_does_not_read_is_bounded_and_may_resume(
                 assert (await again.event()).joined.recovered
                 rest = await again.events(end.seq - got[-1])
                 assert seqs(e.chat_message for e in rest) == list(range(got[-1] + 1, end.seq + 1))
-    [line] = logs
+    [line] = told(logs)
     assert 2 * MIB - 2 * len(TEXT) < line["waiting"] <= 2 * MIB

@@ -196,7 +196,11 @@ def as_large_as_may_be(module: str) -> dict[str, str]:
         "PROXY_CALL_SECONDS": str(LONGEST_CALL),
         **dict.fromkeys(("CHAT_CONNECTIONS", "CHAT_STREAMS_PER_CONNECTION"), "2147483647"),
     }
-    texts = ("_HOST", "_PORT", "_DATABASE", "_UPSTREAM", "_LOG_LEVEL")
+    texts = (
+        *("_HOST", "_PORT", "_DATABASE", "_UPSTREAM", "_LOG_LEVEL", "_LOG_FORMAT", "_NAMES"),
+        *("_KEYS", "_KEY", "_CERTIFICATE", "_CA", "_ISSUER", "_AUDIENCE", "_FILE", "_TLS"),
+        *("_ORIGINS", "_PROXIES"),
+    )
     names = [name for name in variables(module) if not name.endswith(texts)]
     much = {name: "1e300" if name.endswith("_SECONDS") else "9" * 30 for name in names}
     return much | {name: value for name, value in largest.items() if name in much}

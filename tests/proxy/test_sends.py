@@ -112,6 +112,8 @@ class Holding(RuleBasedStateMachine):
     def the_server_is_there(self) -> None:
         self.do(self.sends.connected)
         self.linked, self.away = True, 0.0
+        # What was held is to be confirmed first.
+        self.slow = self.size() > HOLD_BYTES // 2
 
     @precondition(lambda self: self.linked)
     @rule()

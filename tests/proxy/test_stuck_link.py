@@ -14,7 +14,7 @@ import proxy
 from gen.chat import ChatServiceStub
 from tests.faults.link import Link
 from tests.proxy.clients import joined, seqs, serve_http
-from tests.support import ChatCall
+from tests.support import ChatCall, told
 from tests.support import message as post
 
 MIB = 1 << 20
@@ -46,10 +46,10 @@ async def test_it_is_cut_off_and_its_clients_notice_nothing(
             async with ChatCall(stub) as sender:
                 for _ in range(AT_MOST):
                     await sender.post(post("lobby", TEXT))
-                    if logs:
+                    if told(logs):
                         break
                 # Nothing more is kept for it: the mailbox was emptied.
-                [cut_off] = logs
+                [cut_off] = told(logs)
                 assert cut_off["event"] == "slow consumer cut off"
                 assert MIB - 2 * len(TEXT) < cut_off["waiting"] <= MIB
                 link.restore()

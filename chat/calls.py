@@ -1,0 +1,87 @@
+"""What is told of a call, in logs and in traces; never what is in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import count
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+from grpclib import GRPCError
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.server import Stream
+from structlog.contextvars import bind_contextvars
+
+from daemon import tracing
+from daemon.correlation import from_metadata
+
+log = structlog.get_logger(__name__)
+
+# The services whose calls are traced are applications' business; the stream of a proxy
+# lasts for days, and its messages are traced one by one.
+_TRACED: Final = "/chat.ChatService/"
+# Those that are the server's failures and not the caller's.
+_FAILURES: Final = frozenset(
+    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+)
+
+_numbers = count(1)
+
+
+@contextmanager
+def observed(method: str, stream: Stream[Any, Any]) -> Iterator[None]:
+    """Binds the ids of a call to its task, traces it, and tells of its end.
+
+    Args:
+        method: the path.
+        stream: the call.
+    """
+    bind_contextvars(
+        call=next(_numbers),
+        method=method,
+        peer=address(stream.peer.addr()),
+        **from_metadata(stream.metadata),
+    )
+    began = monotonic()
+    status = "OK"
+    with _span(method, stream) as span:
+        try:
+            yield
+        except BaseException as error:
+            status = _status(error)
+            raise
+        finally:
+            span.note({"rpc.response.status_code": status})
+            if status in _FAILURES:
+                span.fail(status)
+            log.debug("call ended", status=status, seconds=round(monotonic() - began, 6))
+
+
+def address(peer: Any) -> str:
+    """An address of a socket as one text; an IPv6 address stands in brackets."""
+    if not isinstance(peer, tuple):
+        return str(peer or "unknown")
+    host, port, *_ = peer
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _span(method: str, stream: Stream[Any, Any]) -> AbstractContextManager[tracing.Span]:
+    if not method.startswith(_TRACED):
+        return nullcontext(tracing.NO_SPAN)
+    name = method.strip("/")
+    metadata: Any = stream.metadata or {}
+    return tracing.span(name, "server", metadata, {"rpc.system.name": "grpc", "rpc.method": name})
+
+
+def _status(error: BaseException) -> str:
+    match error:
+        case GRPCError():
+            return error.status.name
+        case TimeoutError():
+            return "DEADLINE_EXCEEDED"
+        case asyncio.CancelledError() | StreamTerminatedError():
+            return "CANCELLED"
+    return "UNKNOWN"

@@ -1,0 +1,62 @@
+"""Ids that tie together what both processes log of the same request.
+
+They are bound to the context of a task (`structlog.contextvars`), so that each line which
+is logged in it has them. A proxy passes them on in the metadata of its calls:
+
+===================  ================  ================================================
+in a line            in metadata       which
+===================  ================  ================================================
+``connection``       chat-connection   a WebSocket connection, by the proxy's name for it
+``request_id``       chat-request      a frame, by the client's name for it
+===================  ================  ================================================
+
+Whoever calls may say what it likes: they are for reading, and nothing is decided by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from structlog.contextvars import bound_contextvars, get_contextvars
+
+_NAMES: Final = {"connection": "chat-connection", "request_id": "chat-request"}
+# The longest, in characters; what a client calls its requests may be of any length.
+_LONGEST: Final = 64
+# A character has up to four bytes, and each of them takes three characters.
+_LONGEST_QUOTED: Final = _LONGEST * 4 * 3
+
+
+def of_request(request_id: str | None) -> AbstractContextManager[Any]:
+    """Binds a request id while the context is open, if there is one."""
+    if request_id is None:
+        return nullcontext()
+    return bound_contextvars(request_id=shortened(request_id))
+
+
+def shortened(text: str) -> str:
+    """As much of a client's text as is logged."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def to_metadata() -> dict[str, str]:
+    """The ids of this context, for a call to the server; percent-encoded (RFC 3986)."""
+    bound = get_contextvars()
+    return {
+        key: quote(str(bound[name]), safe="", errors="replace")
+        for name, key in _NAMES.items()
+        if name in bound
+    }
+
+
+def from_metadata(metadata: Mapping[str, Any] | None) -> dict[str, str]:
+    """The ids that a caller passed on, by their names in a line."""
+    if not metadata:
+        return {}
+    return {
+        name: shortened(unquote(str(metadata[key])[:_LONGEST_QUOTED]))
+        for name, key in _NAMES.items()
+        if key in metadata
+    }

@@ -1,0 +1,21 @@
+"""What lines call the other end of a connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from chat.calls import address
+
+
+@pytest.mark.parametrize(
+    ("peer", "text"),
+    [
+        (("127.0.0.1", 5), "127.0.0.1:5"),
+        (("::1", 5, 0, 0), "[::1]:5"),
+        ("", "unknown"),
+        (None, "unknown"),
+        ("/run/chat.socket", "/run/chat.socket"),
+    ],
+)
+def test_an_address_is_one_text(peer: object, text: str) -> None:
+    assert address(peer) == text

@@ -1,0 +1,56 @@
+"""The log lines that the documentation shows are those that are logged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import pytest
+
+from tests.daemon.logged import logged
+from tests.docs.markdown import ROOT, section
+
+KINDS: Final = {"readable": "text", "json": "ndjson"}
+# What differs each time, by its name: what it looks like.
+_VARIABLE: Final = {
+    "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
+    "connection": r"[0-9a-f]{6}-1",
+    "peer": r"127\.0\.0\.1(:\d+)?",
+    "seconds": r"\d+\.\d+(e-\d+)?",
+    "call": r"\d+",
+}
+
+
+def read(line: str, form: str) -> list[tuple[str, Any]]:
+    """The keys and values of a line, in order, without what differs each time."""
+    if form == "json":
+        pairs = list(json.loads(line).items())
+    else:
+        pairs = [tuple(each.split("=", 1)) for each in shlex.split(line)]
+    return [
+        (key, key if key in _VARIABLE and re.fullmatch(_VARIABLE[key], str(value)) else value)
+        for key, value in pairs
+    ]
+
+
+@pytest.mark.parametrize("form", KINDS)
+async def test_the_lines_of_a_connection(tmp_path: Path, form: str) -> None:
+    log = tmp_path / "both.log"
+    options = ("--port", "0", "--log-level", "debug", "--log-format", form)
+    async with (
+        logged("chat", log, *options, CHAT_DATABASE=":memory:") as server,
+        logged("proxy", log, *options, PROXY_UPSTREAM=server.address) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address) as client,
+    ):
+        await client.send_json({"get_user": {"user_id": "ada"}, "request_id": "7"})
+        assert "error" in await client.receive_json()
+    logs = section(ROOT / "docs/operations.md", "Logs and traces")
+    [shown] = [block.text for block in logs.blocks if block.info == KINDS[form]]
+    happened = [read(line, form) for line in log.read_text(encoding="utf-8").splitlines()]
+    for line in shown.splitlines():
+        assert read(line, form) in happened
