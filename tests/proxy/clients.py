@@ -36,6 +36,10 @@ def seqs(frames: Iterable[Frame]) -> list[int]:
     return [frame["chat_message"]["seq"] for frame in frames]
 
 
+class CutOff(AssertionError):
+    """The connection ended where a frame was expected."""
+
+
 class Client:
     """A WebSocket client that speaks JSON.
 
@@ -63,7 +67,8 @@ class Client:
         """Returns the next frame."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             received = await self.socket.receive()
-        assert received.type is WSMsgType.TEXT, received
+        if received.type is not WSMsgType.TEXT:
+            raise CutOff(received)
         frame = received.json()
         assert isinstance(frame, dict)
         return frame

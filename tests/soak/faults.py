@@ -70,7 +70,7 @@ def _link(scene: Scene) -> Link:
 
 async def _for_a_while(scene: Scene, link: Link) -> None:
     # From too short to be noticed to much longer than a heartbeat.
-    await asyncio.sleep(scene.chance.choice((0.1, 1, 6)))
+    await asyncio.sleep(scene.chance.choice((0.1, 1, 12)))
     link.restore()
 
 
