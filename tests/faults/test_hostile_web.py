@@ -19,9 +19,9 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
+from proxy.connection import Connection
 from proxy.door import HEADERS, REQUEST_BYTES, Visitor
 from proxy.rooms import Room
-from proxy.websocket import Connection
 from tests.faults.bystanders import Bystanders
 from tests.faults.web import Wire, answer_to, get, handshake, post, request, status
 from tests.proxy.clients import Client

@@ -12,7 +12,7 @@ import pytest
 
 import chat
 import proxy
-from proxy.websocket import Connection
+from proxy.connection import Connection
 from tests.proxy.clients import (
     Client,
     Http,

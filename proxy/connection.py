@@ -1,0 +1,313 @@
+"""One connection: a frame in, what it asks done, the answer out.
+
+The frames of one connection are handled in order, each before the next is read:
+a client that asks for more than it can be given is held back by its own socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiohttp import ClientConnectionResetError, WSMsgType, web
+
+import codec
+from daemon import tracing
+from daemon.buckets import Allowance
+from daemon.correlation import of_request, shortened
+from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
+from proxy import errors, frames
+from proxy.calls import Call
+from proxy.config import Config
+from proxy.errors import Refused
+from proxy.line import Line
+from proxy.metrics import ProxyMetrics
+from proxy.replay import Replay
+from proxy.session import (
+    Action,
+    Ask,
+    EnterRoom,
+    Expel,
+    LeaveRoom,
+    Refuse,
+    Renew,
+    Send,
+    Session,
+)
+from proxy.upstream import Upstream
+
+log = structlog.get_logger(__name__)
+
+_ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+# After so many frames of one client it is the others' turn.
+_TURN_FRAMES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all connections of a proxy share.
+
+    Attributes:
+        config: the settings.
+        upstream: the link to the server.
+        calls: the unary calls, by the fields that ask for them.
+        metrics: counts what happens.
+    """
+
+    config: Config
+    upstream: Upstream
+    calls: dict[str, Call]
+    metrics: ProxyMetrics
+
+
+class Connection(Line):
+    """One client: what it asks is done.
+
+    Args:
+        shared: what all connections share.
+        socket: the WebSocket.
+        request: its handshake.
+    """
+
+    def __init__(self, shared: Shared, socket: web.WebSocketResponse, request: web.Request) -> None:
+        config = shared.config
+        super().__init__(socket, request, config, shared.upstream.switchboard, shared.metrics)
+        self._upstream = shared.upstream
+        self._calls = shared.calls
+        self._session = Session(
+            config.frame_bytes,
+            config.rooms_per_connection,
+            shared.calls,
+            config.users_per_connection,
+            allowance=Allowance(config.rates),
+        )
+        self.rooms = self._session.rooms
+        self.users = self._session.users
+
+    async def introduce(self, token: str | None) -> None:
+        """Presents the client to the server, if it has a token; one that may not stay is closed."""
+        if token is None:
+            if self._switchboard.tokens_required:
+                self.dismiss(errors.unauthenticated())
+            return
+        self._busy = True
+        try:
+            self.caller, answer = await self._switchboard.callers.introduce(token, self.dismiss)
+        except Refused as refused:
+            self.dismiss(refused.error)
+        else:
+            log.debug("client introduced", client=self.caller.number)
+            self._expire_at(answer.expires_at)
+        finally:
+            self._busy = False
+
+    def told_to_wait(self) -> None:
+        """Notes a refusal by the server; who goes on regardless is closed."""
+        if not self._session.refused():
+            self._expel()
+
+    async def serve(self) -> None:
+        """Handles the client's frames until the connection is closed."""
+        self._task = asyncio.current_task()
+        try:
+            await self._serve()
+        finally:
+            self._ended.set()
+        if self._leaving:
+            self._transport.close()
+
+    async def _serve(self) -> None:
+        receive = self._socket.receive
+        handled = 0
+        while (kind := (frame := await receive()).type) not in _ENDS:
+            self._silent = 0
+            handled += 1
+            self.story.frames = handled
+            if handled % _TURN_FRAMES == 0:
+                # `receive` does not yield while there is a frame.
+                await asyncio.sleep(0)
+            if kind is WSMsgType.TEXT and self._reading:
+                action = self._session.receive(frame.data)
+                if type(action) is Send and self._may_send_at_once(action):
+                    self._send(action)
+                else:
+                    await self._handle(action)
+            elif kind is WSMsgType.PING:
+                self.write(frames.pong(frame.data))
+            elif kind is WSMsgType.BINARY:
+                await self._handle(self._session.receive_binary())
+
+    def _may_send_at_once(self, action: Send) -> bool:
+        if self.caller is not None:
+            fields = codec.fields_of(action.message)
+            # Known by this name to the server, so that the answer is recognised.
+            fields["sender_id"] = fields["sender_id"] or self.caller.user_id
+            if fields["room_id"] not in self.rooms:
+                return False
+        return self._switchboard.sends.is_calm
+
+    def _send(self, action: Send, *, enter: bool = True) -> None:
+        try:
+            self._switchboard.send(self, action.message, action.request_id, enter=enter)
+        except Refused as refused:
+            self._refuse(refused.error, action.request_id)
+        except Exception:
+            log.exception("frame failed", action="Send", **_named(action))
+            self._fail(action)
+
+    async def _handle(self, action: Action) -> None:
+        if not self._reading:
+            return
+        with of_request(action.request_id):
+            await self._handle_named(action)
+
+    async def _handle_named(self, action: Action) -> None:
+        self._busy = True
+        try:
+            await self._act(action)
+        except Refused as refused:
+            self._refuse(refused.error, action.request_id)
+            if refused.error.retry_after_ms is not None:
+                self.told_to_wait()
+        except asyncio.CancelledError:
+            if not (self._leaving and self._task is not None and self._task.uncancel() == 0):
+                raise
+        except ClientConnectionResetError:
+            log.debug("client gone")
+        except Exception:
+            log.exception("frame failed", action=type(action).__name__)
+            self._fail(action)
+        finally:
+            self._busy = False
+
+    def _fail(self, action: Action) -> None:
+        """Answers with a fixed text, whatever went wrong; the connection goes on."""
+        self._refuse(errors.internal(), action.request_id)
+
+    def _refuse(self, error: Error, request_id: str | None) -> None:
+        log.debug("frame refused", code=error.code.name)
+        self.write(frames.error(self._metrics.refused(error), request_id))
+
+    async def _act(self, action: Action) -> None:
+        match action:
+            case Send(message):
+                may_read = message.room_id in self.rooms or await self._admitted(
+                    message.room_id, "chat_message.room_id"
+                )
+                await self._calm()
+                if self._reading:
+                    self._send(action, enter=may_read)
+            case EnterRoom(join, request_id):
+                if not await self._admitted(join.room_id, "join.room_id"):
+                    text = "the token does not allow to read this room"
+                    raise Refused(errors.denied(f"join.room_id: {text}"))
+                with tracing.span("join"):
+                    await self._enter(join, request_id)
+            case Renew(token, request_id):
+                await self._renew(token, request_id)
+            case LeaveRoom(room_id, request_id):
+                self._switchboard.leave(self, room_id)
+                self._answer(ServerFrame(left=Left(room_id), request_id=request_id))
+            case Ask(field, request, request_id):
+                call = self._calls[field]
+                response = await self._upstream.call(call, request, self.caller)
+                frame = ServerFrame(request_id=request_id)
+                setattr(frame, call.answer, response)
+                await self.write_out(frame)
+            case Refuse(error, request_id):
+                self._refuse(error, request_id)
+            case Expel(error, request_id):
+                self._refuse(error, request_id)
+                self._expel()
+
+    async def _admitted(self, room_id: str, path: str) -> bool:
+        """Whether the client may get a room's messages.
+
+        Raises:
+            Refused: the server could not be asked, or does not believe the client.
+        """
+        if self.caller is None:
+            return True
+        if not room_id:
+            raise Refused(errors.invalid(f"{path}: must not be empty"))
+        return (await self._switchboard.callers.admit(self.caller, room_id)).may_read
+
+    async def _renew(self, token: str, request_id: str | None) -> None:
+        if self.caller is None:
+            raise Refused(errors.invalid("authenticate: this connection began without a token"))
+        answer = await self._switchboard.callers.renew(self.caller, token)
+        self._expire_at(answer.expires_at)
+        await self._leave_forbidden_rooms()
+        self._answer(ServerFrame(authenticated=answer, request_id=request_id))
+
+    async def _leave_forbidden_rooms(self) -> None:
+        """Leaves what the token does not allow to read, and what nobody could be asked about.
+
+        Raises:
+            Refused: somebody could not be asked.
+        """
+        unsure = set(self.rooms)
+        try:
+            for room_id in tuple(unsure):
+                if await self._admitted(room_id, "room_id"):
+                    unsure.discard(room_id)
+        finally:
+            for room_id in unsure & self.rooms:
+                self._switchboard.leave(self, room_id)
+                self._answer(ServerFrame(left=Left(room_id)))
+
+    async def _calm(self) -> None:
+        """Waits while the server is slow to confirm, as long as the client is there.
+
+        Raises:
+            ClientConnectionResetError: the client is gone.
+        """
+        sends = self._switchboard.sends
+        while not sends.is_calm:
+            # aiohttp tells nobody who waits for something else that a client is gone.
+            if self.gone:
+                raise ClientConnectionResetError("the client is gone")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.heartbeat_seconds):
+                    await sends.calm()
+
+    async def _enter(self, join: Join, request_id: str | None) -> None:
+        # Joining again starts over.
+        self._switchboard.leave(self, join.room_id)
+        with self._switchboard.entering(join.room_id) as room:
+            await self._switchboard.live_room(room)
+            if self._switchboard.tokens_required and self.caller is None:
+                # It came before it was known that the server asks for tokens.
+                self.dismiss(errors.unauthenticated())
+                return
+            replay = room.can_replay(join, self._config.replay_messages)
+            joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
+            self._answer(ServerFrame(joined=joined, request_id=request_id))
+            whole = replay and await Replay(self, room, self._page).run(join.after_seq or 0)
+            self._metrics.joined(asked=join.after_seq is not None, recovered=whole)
+            if replay and not whole:
+                joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
+                self._answer(ServerFrame(joined=joined))
+            if not self.gone:
+                self._switchboard.admit(self, room)
+
+    async def _page(self, request: GetChatHistoryRequest) -> list[ChatMessage]:
+        call = self._calls["get_chat_history"]
+        try:
+            response = await self._upstream.call(call, request, self.caller)
+        except Refused as refused:
+            # The client was told that it is in the room, so it will be; what it
+            # misses, it can page through later.
+            log.warning("replay given up", room_id=request.room_id, reason=str(refused))
+            return []
+        messages: list[ChatMessage] = response.messages
+        self._metrics.replayed += len(messages)
+        return messages
+
+
+def _named(action: Send) -> dict[str, str]:
+    """The request id of a send as it is logged, if it has one."""
+    return {} if action.request_id is None else {"request_id": shortened(action.request_id)}

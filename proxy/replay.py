@@ -1,0 +1,80 @@
+"""What a client missed: read page by page, and written before anything live."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from gen.chat import ChatMessage, GetChatHistoryRequest
+from gen.chat_codec import make_server_frame
+from proxy import frames
+from proxy.delivery import Client
+from proxy.line import Line
+from proxy.rooms import Room
+
+_PAGE: Final = 500
+
+Fetch = Callable[[GetChatHistoryRequest], Awaitable[list[ChatMessage]]]
+"""Reads a page of history; an empty one if it cannot be read."""
+
+
+class Replay:
+    """One replay, to one client.
+
+    Args:
+        line: the client.
+        room: which it is about to enter.
+        fetch: reads the pages.
+    """
+
+    def __init__(self, line: Line, room: Room[Client], fetch: Fetch) -> None:
+        self._line = line
+        self._room = room
+        self._fetch = fetch
+        # What the client sent meanwhile and is to find in the replay.
+        self._own: dict[int, tuple[ChatMessage, str | None]] = {}
+
+    async def run(self, after_seq: int) -> bool:
+        """Writes what came after a position.
+
+        It ends in the turn of the event loop in which nothing is missing, and the
+        caller enters the room in that same turn: no gap, no duplicate.
+
+        Returns:
+            Whether all of it was there and could be read.
+        """
+        self._room.replaying[self._line] = self._own
+        try:
+            whole = await self._pages(after_seq)
+        finally:
+            del self._room.replaying[self._line]
+        # What it sent meanwhile and the replay did not come to is answered all the same.
+        for message, request_id in self._own.values():
+            self._line.write(frames.message(message, request_id))
+        return whole
+
+    async def _pages(self, cursor: int) -> bool:
+        room = self._room
+        epoch = room.epoch
+        while cursor < room.last_seq and not self._line.gone:
+            page = await self._fetch(
+                GetChatHistoryRequest(
+                    room.room_id, _PAGE, before_seq=room.last_seq + 1, after_seq=cursor
+                )
+            )
+            if room.epoch != epoch or not page:
+                return False
+            for message in page:
+                await self._write(message)
+            cursor = page[-1].seq
+        return room.epoch == epoch
+
+    async def _write(self, message: ChatMessage) -> None:
+        sent, request_id = self._own.get(message.seq, (None, None))
+        # In another epoch, another message has this place.
+        if sent is not None and sent.id == message.id:
+            del self._own[message.seq]
+        else:
+            request_id = None
+        frame = make_server_frame(chat_message=message, request_id=request_id)
+        await self._line.write_out(frame)
