@@ -19,13 +19,15 @@ from gen.chat import ChatMessage
 from tests.contract.engines import Engine, folding, memory, sqlite
 from tests.support import MODEL, message, seqs
 
-rooms = st.sampled_from(["a", "b", "c"])
+# Names may be anything, also what SQL would obey.
+ROOMS = ["a", "b", "'; DELETE FROM message; --"]
+rooms = st.sampled_from(ROOMS)
 positions = st.none() | st.integers(0, 12)
 sends = st.builds(
     message,
     room_id=rooms,
     content=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=10),
-    sender_id=st.sampled_from(["ada", "bob"]),
+    sender_id=st.sampled_from(["ada", "bob' OR '1'='1"]),
     key=st.sampled_from("123456"),
 )
 
@@ -51,7 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.store = self.runner.run(self.open())
         self.epoch = self.store.epoch
-        self.log: dict[str, list[ChatMessage]] = {"a": [], "b": [], "c": []}
+        self.log: dict[str, list[ChatMessage]] = {room: [] for room in ROOMS}
         self.originals: dict[tuple[str, str, str], ChatMessage] = {}
         self.announced: list[ChatMessage] = []
 
