@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.daemon.processes import ROOT, ended, ready_line
+from tests.faults.world import UNLIMITED
 from tests.support import PATIENCE_SECONDS
 
 HANDSHAKE: Final = {
@@ -29,7 +30,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _PROXY: Final = """
 import gc, signal
 from proxy.__main__ import main
-signal.signal(signal.SIGUSR1, lambda *_: gc.collect())
+signal.signal(signal.SIGRTMIN, lambda *_: gc.collect())
 main()
 """
 _LOG_LINE: Final = re.compile(r"timestamp=\S+ level=[a-z]+ logger=\S+ event=.+")
@@ -152,7 +153,10 @@ class ProxyProcess:
     @asynccontextmanager
     async def running(cls, upstream: str, *options: str) -> AsyncIterator[Self]:
         """Runs a proxy, which must have nothing to say of what was done to it."""
-        here = "--host", "127.0.0.1", "--port", "0", "--upstream", upstream
+        here = (
+            *("--host", "127.0.0.1", "--port", "0", "--metrics-port", "off"),
+            *("--upstream", upstream, *UNLIMITED),
+        )
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", _PROXY, *here, *options, cwd=ROOT, stdout=PIPE, stderr=PIPE
         )
@@ -167,7 +171,7 @@ class ProxyProcess:
 
     def collect_garbage(self) -> None:
         """Makes it look for unreachable cycles, as soon as it is woken by something else."""
-        os.kill(self.pid, signal.SIGUSR1)
+        os.kill(self.pid, signal.SIGRTMIN)
 
     @property
     def files(self) -> int:

@@ -24,8 +24,12 @@ _PORTS: Final = range(20_000, 32_000)
 _LAST_CHARACTERS: Final = 20_000
 
 # What the clients do is more than people do.
-_UNLIMITED: Final = (
+_ANY_RATE: Final = (
     *("--sends-per-second", "0", "--joins-per-second", "0", "--calls-per-second", "0"),
+)
+# For a proxy whose clients ask as fast as they can, all from one address.
+UNLIMITED: Final = (
+    *_ANY_RATE,
     *("--handshakes-per-second", "0", "--connections-per-address", "0"),
 )
 
@@ -131,7 +135,9 @@ class World:
     ) -> None:
         chat_port, *ports = _free_ports(1 + proxies)
         database = ("--database", str(folder / "chat.db"))
-        self.chat = Daemon(folder / "chat.log", "chat", *_at(chat_port), *database, *chat_options)
+        self.chat = Daemon(
+            folder / "chat.log", "chat", *_at(chat_port), *database, *_ANY_RATE, *chat_options
+        )
         self.chat_address = f"127.0.0.1:{chat_port}"
         self.doors = [f"http://127.0.0.1:{port}/" for port in ports]
         self.urls = list(self.doors)
@@ -205,7 +211,7 @@ class World:
         if server_link:
             link = self._links["server"] = await stack.enter_async_context(Link.to(upstream))
             upstream = link.address
-        options = ("--upstream", upstream, *_UNLIMITED, *self._proxy_options)
+        options = ("--upstream", upstream, *UNLIMITED, *self._proxy_options)
         self.proxies = [
             Daemon(self._folder / f"proxy {number}.log", "proxy", *_at(port), *options)
             for number, port in enumerate(self._ports, start=1)
