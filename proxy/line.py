@@ -103,6 +103,9 @@ class Line(Client):
         try:
             async with asyncio.timeout(self._config.heartbeat_seconds):
                 await self._socket.send_frame(codec.to_json(frame), WSMsgType.TEXT)
+        except ConnectionError as error:
+            # aiohttp says it so when the connection is lost while one waits.
+            raise ClientConnectionResetError("the client is gone") from error
         except TimeoutError:
             self._overflow()
             raise ClientConnectionResetError("the client does not read") from None

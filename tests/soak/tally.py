@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any, Final
 
@@ -93,7 +93,8 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as it is saved."""
-        return asdict(self)
+        # `asdict` cannot make a counter anew.
+        return asdict(replace(self, faults=Counter())) | {"faults": dict(self.faults)}
 
 
 def growth(process: str, samples: Sequence[Sample]) -> list[str]:

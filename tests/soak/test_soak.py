@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,14 @@ def test_what_a_chapter_has_seen_is_counted() -> None:
     counts = (tally.chapters, tally.stored, tally.confirmed, tally.refused, tally.unanswered)
     assert counts == (2,) * 5
     assert tally.deliveries == 2
+
+
+def test_all_of_it_can_be_saved() -> None:
+    tally = Tally("rough", faults=Counter({"server killed": 2}))
+    tally.sample("server", Sample(1.0, 2, 3))
+    saved = json.loads(json.dumps(tally.to_json()))
+    assert saved["faults"] == {"server killed": 2}
+    assert saved["processes"] == {"server": [{"minute": 1.0, "memory": 2, "files": 3}]}
 
 
 def test_violations_are_problems() -> None:
