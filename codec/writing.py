@@ -6,7 +6,7 @@ Source: https://protobuf.dev/programming-guides/encoding/
 import struct
 from collections.abc import Callable
 from math import copysign
-from typing import Final
+from typing import Any, Final
 
 MASK_64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _MASK_32: Final = 0xFFFF_FFFF
@@ -132,6 +132,20 @@ def _packer(kind: str, code: str) -> Callable[[float], bytes]:
             raise TypeError(f"expected a value of type {kind}") from None
 
     return pack
+
+
+def pack_fixed(code: str, values: list[Any], pack: Callable[[Any], bytes]) -> bytes:
+    """Returns the numbers of a packed list.
+
+    Args:
+        code: Their type, as in the `struct` module.
+        values: The numbers.
+        pack: Writes one of them, or says what is wrong with it.
+    """
+    try:
+        return struct.pack(f"<{len(values)}{code}", *values)
+    except (struct.error, OverflowError):
+        return b"".join(map(pack, values))
 
 
 pack_fixed32: Final = _packer("fixed32", "I")

@@ -100,8 +100,11 @@ def _write_all(field: Field) -> Lines:
         return block("for key, item in values.items():", [*entry, *_write_raw(field.tag, "out")])
     if not field.packed:
         return block("for value in values:", write(field))
-    packed = f"[{field.kind.write} for value in values]"
-    raw = f"pack_varints({packed})" if field.kind.wire == VARINT else f'b"".join({packed})'
+    if field.kind.wire == VARINT:
+        raw = f"pack_varints([{field.kind.write} for value in values])"
+    else:
+        pack = field.kind.write.removesuffix("(value)")
+        raw = f"pack_fixed({quote(field.kind.code)}, values, {pack})"
     return [f"raw = {raw}", *_write_raw(field.packed_tag, "out")]
 
 

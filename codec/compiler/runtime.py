@@ -81,6 +81,7 @@ IMPORTS: Final = {
         "int64",
         "is_nonzero",
         "pack_double",
+        "pack_fixed",
         "pack_fixed32",
         "pack_fixed64",
         "pack_float",
