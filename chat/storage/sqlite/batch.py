@@ -8,7 +8,7 @@ from typing import Final
 
 import codec
 from chat.storage.base import Appended
-from chat.storage.sqlite.schema import SEQ_BITS, SEQ_MASK
+from chat.storage.sqlite.schema import SEQ_MASK
 from gen.chat import ChatMessage
 from gen.chat_codec import make_chat_message
 
@@ -41,27 +41,32 @@ class Batch:
         self.sent_at = sent_at
         self.rows: list[Row] = []
         self.fresh: dict[Key, ChatMessage] = {}
-        self._known = (self.fresh, *stored)
+        self._known = (self.fresh, *(each for each in stored if each))
         self._time = from_micros(sent_at)
 
-    def add(self, message: ChatMessage) -> Appended:
-        """Gives a message the next position, unless it repeats an earlier one."""
-        fields = codec.fields_of(message)
-        room_id, sender_id, message_id = key = fields["room_id"], fields["sender_id"], fields["id"]
-        for known in self._known:
-            if key in known:
-                return Appended(known[key], fresh=False)
-        position = self.heads[room_id] + 1
-        self.heads[room_id] = position
-        self.rows.append((position, sender_id, message_id, self.sent_at, fields["content"]))
-        self.fresh[key] = message
-        fields["seq"] = position & SEQ_MASK
-        fields["sent_at"] = self._time
-        return Appended(message, fresh=True)
-
-    def keys(self) -> list[tuple[int, str, str]]:
-        """Returns what a row is found by if it was stored before."""
-        return [(row[0] >> SEQ_BITS, row[1], row[2]) for row in self.rows]
+    def add(self, messages: Sequence[ChatMessage]) -> list[Appended]:
+        """Gives each message the next position in its room, unless it repeats an earlier one."""
+        # Whatever is looked up here is looked up for each message.
+        heads, rows, fresh, sent_at, known = (
+            self.heads, self.rows, self.fresh, self.sent_at, self._known,
+        )  # fmt: skip
+        results = []
+        for message in messages:
+            fields = codec.fields_of(message)
+            room_id, sender_id, message_id = fields["room_id"], fields["sender_id"], fields["id"]
+            key = room_id, sender_id, message_id
+            for each in known:
+                if key in each:
+                    results.append(Appended(each[key], False))
+                    break
+            else:
+                position = heads[room_id] = heads[room_id] + 1
+                rows.append((position, sender_id, message_id, sent_at, fields["content"]))
+                fresh[key] = message
+                fields["seq"] = position & SEQ_MASK
+                fields["sent_at"] = self._time
+                results.append(Appended(message, True))
+        return results
 
 
 def key_of(message: ChatMessage) -> Key:
