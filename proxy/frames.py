@@ -17,6 +17,11 @@ _FIN_PONG = 0x8A
 
 PING = bytes((0x89, 0))
 
+# What a frame with nothing but a message has around it: most frames are such.
+_BEFORE_MESSAGE, _BEHIND_MESSAGE = codec.to_json(ServerFrame(chat_message=ChatMessage())).split(
+    codec.to_json(ChatMessage())
+)
+
 
 def encode(frame: ServerFrame) -> bytes:
     """Turns a frame into bytes for the socket."""
@@ -31,6 +36,8 @@ def error(error: Error, request_id: str | None) -> bytes:
 
 def message(message: ChatMessage, request_id: str | None = None) -> bytes:
     """The frame of a message."""
+    if request_id is None:
+        return text_frame(_BEFORE_MESSAGE + codec.to_json(message) + _BEHIND_MESSAGE)
     return encode(make_server_frame(chat_message=message, request_id=request_id))
 
 
