@@ -87,11 +87,14 @@ class Hub:
             stream: where they came from; their senders are active from now on.
             messages: checked messages.
         """
+        senders = set()
         for message in messages:
             fields = codec.fields_of(message)
             if not fields["id"]:
                 message.id = uuid.uuid4().hex
-            self.set_active(stream, fields["sender_id"], True)
+            senders.add(fields["sender_id"])
+        for user_id in senders:
+            self.set_active(stream, user_id, True)
         self.metrics.received += len(messages)
         return self.store.append(messages)
 

@@ -15,6 +15,7 @@ from grpclib.server import Stream
 import codec
 from chat.access.gate import Gate
 from chat.access.identity import GUEST, Identity
+from chat.columns import Columns
 from chat.errors import (
     ChatError,
     InvalidArgument,
@@ -34,6 +35,7 @@ from gen.chat import (
     Admitted,
     Authenticate,
     ChatMessage,
+    ChatMessages,
     ClientGone,
     Join,
     Joined,
@@ -98,38 +100,50 @@ class _Request:
             codec.DecodeError: it is none.
         """
         if not at_most(MOST_COMMANDS, data):
-            raise ResourceExhausted(f"a batch may have at most {MOST_COMMANDS} commands")
+            raise _too_many()
         return codec.decode(RelayRequest, data)
 
 
-class _Send:
-    """A message of a batch, checked.
+def _too_many() -> ResourceExhausted:
+    return ResourceExhausted(f"a batch may have at most {MOST_COMMANDS} commands")
+
+
+class _Run:
+    """Messages of a batch that are stored together, checked.
 
     Attributes:
-        room: what the stream was in the room by when the message came; `None`
-            if it was not in it.
-        span: from now until it is delivered, if it is traced.
+        refs: the proxy's names for them.
+        messages: the messages.
+        places: what the stream was in the room of each by when it came; `None` if it
+            was not in it.
+        spans: from now until they are delivered, of those that are traced.
+        size: how many characters of text they have.
     """
 
-    __slots__ = ("message", "ref", "room", "span")
+    __slots__ = ("messages", "places", "refs", "size", "spans")
 
-    def __init__(
-        self, ref: int, message: ChatMessage, room: object | None, span: tracing.Span | None
-    ) -> None:
-        self.ref = ref
-        self.message = message
-        self.room = room
-        self.span = span
+    def __init__(self) -> None:
+        self.refs: list[int] = []
+        self.messages: list[ChatMessage] = []
+        self.places: list[object | None] = []
+        self.spans: list[tuple[ChatMessage, tracing.Span]] = []
+        self.size = 0
 
-    def end(self, *, seq: int | None = None) -> None:
-        """Ends the span; without a position, the message was not stored."""
-        if self.span is None:
-            return
-        if seq is None:
-            self.span.fail("UNAVAILABLE")
-        else:
-            self.span.note({"chat.seq": seq})
-        self.span.end()
+    def add(self, ref: int, message: ChatMessage, place: object | None) -> None:
+        """Adds a message."""
+        self.refs.append(ref)
+        self.messages.append(message)
+        self.places.append(place)
+        self.size += len(codec.fields_of(message)["content"])
+
+    def end_spans(self, *, stored: bool) -> None:
+        """Ends the spans."""
+        for message, span in self.spans:
+            if stored:
+                span.note({"chat.seq": message.seq})
+            else:
+                span.fail("UNAVAILABLE")
+            span.end()
 
 
 class RelayConnection(Conversation):
@@ -162,25 +176,52 @@ class RelayConnection(Conversation):
             request: as the codec decoded it.
         """
         self._batch_came = time.monotonic()
-        self.hub.metrics.batches.observe(len(request.commands))
-        sends: list[_Send] = []
-        size = 0
+        run = _Run()
+        commands = 0
         for command in request.commands:
             payload = codec.member_of(command, "command")
+            if type(payload) is ChatMessages:
+                batch = Columns(payload)
+                commands += len(batch)
+                if commands > MOST_COMMANDS:
+                    raise _too_many()
+                run = await self._take_in(run, batch)
+                continue
+            commands += 1
             try:
                 if type(payload) is ChatMessage:
-                    sends.append(self._check(command, payload))
-                    size += len(codec.fields_of(payload)["content"])
-                    if size > _STORE_CHARACTERS:
-                        sends, size = await self._store(sends), 0
+                    run = await self._take_one(run, command, payload)
                 else:
-                    sends, size = await self._store(sends), 0
+                    run = await self._store(run)
                     await self._dispatch(command, payload)
             except ChatError as error:
-                self.hub.metrics.errors[error.status.name] += 1
-                log.debug("command refused", client=command.client, code=error.status.name)
-                self._answer(RelayEvent(ref=command.ref, error=error.to_message()))
-        await self._store(sends)
+                self._refuse(command.ref, command.client, error)
+        self.hub.metrics.batches.observe(commands)
+        await self._store(run)
+
+    async def _take_one(self, run: _Run, command: RelayCommand, message: ChatMessage) -> _Run:
+        about = codec.fields_of(command)
+        self._check(about["client"], message)
+        trace = about["traceparent"]
+        if trace is not None:
+            run.spans.append((message, tracing.begin("message", trace, {})))
+        run.add(about["ref"], message, self.rooms.get(codec.fields_of(message)["room_id"]))
+        return await self._store(run) if run.size > _STORE_CHARACTERS else run
+
+    async def _take_in(self, run: _Run, batch: Columns) -> _Run:
+        """Takes messages that came as columns, each as if it had come alone."""
+        in_order = batch.of_nobody and 0 in self._clients and batch.obeys(self.hub.rules)
+        for ref, client, message in batch:
+            try:
+                if not in_order:
+                    self._check(client, message)
+            except ChatError as error:
+                self._refuse(ref, client, error)
+                continue
+            run.add(ref, message, self.rooms.get(codec.fields_of(message)["room_id"]))
+            if run.size > _STORE_CHARACTERS:
+                run = await self._store(run)
+        return run
 
     @property
     def initial_metadata(self) -> dict[str, str]:
@@ -191,7 +232,7 @@ class RelayConnection(Conversation):
         """Puts a message of a room into the mailbox; of an own one, what is new of it."""
         ref = self._own.get(id(delivery.message))
         if ref is None:
-            self.put(delivery.for_proxy)
+            self.put(delivery.for_proxy())
         else:
             self._confirm(ref, delivery.message)
 
@@ -200,18 +241,15 @@ class RelayConnection(Conversation):
         self._put_confirmed()
         super().put(item)
 
-    def _check(self, command: RelayCommand, message: ChatMessage) -> _Send:
-        fields, about = codec.fields_of(message), codec.fields_of(command)
-        client = self._client(about["client"])
+    def _check(self, number: int, message: ChatMessage) -> None:
+        fields = codec.fields_of(message)
+        client = self._client(number)
         if client is not GUEST:
             charge(self.hub.quotas.user(client.subject or "").sends, MESSAGES)
             client.check_time(time.time())
             fields["sender_id"] = client.sender(fields["sender_id"], "chat_message.sender_id")
             client.check_write(fields["room_id"], "chat_message.room_id")
         self.hub.rules.message(message)
-        trace = about["traceparent"]
-        span = None if trace is None else tracing.begin("message", trace, {})
-        return _Send(about["ref"], message, self.rooms.get(fields["room_id"]), span)
 
     def _client(self, number: int) -> Identity:
         client = self._clients.get(number)
@@ -219,15 +257,17 @@ class RelayConnection(Conversation):
             raise Unauthenticated("a token is required")
         return client
 
-    async def _store(self, sends: list[_Send]) -> list[_Send]:
-        if sends:
-            await self.hub.store.writable()
-            self._own.update((id(send.message), send.ref) for send in sends)
-            future = self.hub.send(self, [send.message for send in sends])
-            came = self._batch_came
-            future.add_done_callback(lambda done: self._stored(sends, done, came))
-            self.expect(future)
-        return []
+    async def _store(self, run: _Run) -> _Run:
+        """Hands messages to the store; returns the run for those that follow."""
+        if not run.messages:
+            return run
+        await self.hub.store.writable()
+        self._own.update(zip(map(id, run.messages), run.refs, strict=True))
+        future = self.hub.send(self, run.messages)
+        came = self._batch_came
+        future.add_done_callback(lambda done: self._stored(run, done, came))
+        self.expect(future)
+        return _Run()
 
     async def _dispatch(self, command: RelayCommand, payload: object) -> None:
         match payload:
@@ -277,29 +317,30 @@ class RelayConnection(Conversation):
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(Delivery(message))
 
-    def _stored(
-        self, sends: list[_Send], done: asyncio.Future[list[Appended]], came: float
-    ) -> None:
+    def _stored(self, run: _Run, done: asyncio.Future[list[Appended]], came: float) -> None:
         """Answers the messages that are not delivered to this stream as a member."""
-        for send in sends:
-            self._own.pop(id(send.message), None)
+        for sent in run.messages:
+            self._own.pop(id(sent), None)
         if done.cancelled():
             return
         if done.exception() is not None:
+            run.end_spans(stored=False)
             error = StorageFailed().to_message()
-            self.hub.metrics.errors[StorageFailed.status.name] += len(sends)
-            for send in sends:
-                send.end()
-                self._answer(RelayEvent(ref=send.ref, error=error))
+            self.hub.metrics.errors[StorageFailed.status.name] += len(run.refs)
+            for ref in run.refs:
+                self._answer(RelayEvent(ref=ref, error=error))
             return
-        self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(sends))
-        for send, (message, fresh) in zip(sends, done.result(), strict=True):
+        self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
+        for ref, place, (message, fresh) in zip(run.refs, run.places, done.result(), strict=True):
             room_id = codec.fields_of(message)["room_id"]
-            stayed = send.room is not None and self.rooms.get(room_id) is send.room
-            if not (fresh and stayed):
-                self._answer(RelayEvent(ref=send.ref, chat_message=message))
-            if send.span is not None:
-                send.end(seq=message.seq)
+            if not fresh or place is None or self.rooms.get(room_id) is not place:
+                self._answer(RelayEvent(ref=ref, chat_message=message))
+        run.end_spans(stored=True)
+
+    def _refuse(self, ref: int, client: int, error: ChatError) -> None:
+        self.hub.metrics.errors[error.status.name] += 1
+        log.debug("command refused", client=client, code=error.status.name)
+        self._answer(RelayEvent(ref=ref, error=error.to_message()))
 
     def _confirm(self, ref: int, message: ChatMessage) -> None:
         fields = codec.fields_of(message)

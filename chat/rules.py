@@ -80,6 +80,28 @@ class Rules:
             self.identifier(sender_id, "chat_message.sender_id")
         self._content(fields["content"])
 
+    def are_names(self, joined: str, lengths: list[int], *, may_be_empty: bool = False) -> bool:
+        """Whether each of some texts is what `identifier` lets pass.
+
+        Args:
+            joined: all of them, joined.
+            lengths: how long each is; there is at least one.
+            may_be_empty: whether an empty one passes as well.
+        """
+        return (
+            (may_be_empty or min(lengths) > 0)
+            and max(lengths) <= self.limits.id_length
+            and not _CONTROL.search(joined)
+        )
+
+    def are_short_contents(self, joined: str, lengths: list[int]) -> bool:
+        """Whether each of some texts may be that of a message, and is not nearly too long."""
+        return (
+            min(lengths) > 0
+            and max(lengths) <= self.limits.content_bytes // 4
+            and "\0" not in joined
+        )
+
     def email(self, value: str, path: str) -> None:
         """Checks the form of an e-mail address (RFC 5321); empty means none."""
         if not value:

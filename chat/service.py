@@ -186,7 +186,7 @@ class ChatConnection(Conversation):
         """Puts a message of a room into the mailbox, as an answer if it is one."""
         request_id = self._answered(delivery.message) if self._unanswered else None
         if request_id is None:
-            self.put(delivery.for_client)
+            self.put(delivery.for_client())
         else:
             self._put(ChatStream(chat_message=delivery.message, request_id=request_id))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, Final
 
 import structlog
@@ -32,20 +31,25 @@ _CHUNK_BYTES: Final = 256 * 1024
 class Delivery:
     """A stored message on its way to streams: encoded once for each kind of them."""
 
+    __slots__ = ("_for_client", "_for_proxy", "message")
+
     def __init__(self, message: ChatMessage) -> None:
         self.message = message
+        self._for_client: bytes | None = None
+        self._for_proxy: bytes | None = None
 
-    @cached_property
     def for_client(self) -> bytes:
         """As a message of `Chat`."""
-        return codec.encode(make_chat_stream(chat_message=self.message))
+        if self._for_client is None:
+            self._for_client = codec.encode(make_chat_stream(chat_message=self.message))
+        return self._for_client
 
-    @cached_property
     def for_proxy(self) -> bytes:
         """As a batch of one for `Relay`; batches may be concatenated."""
-        return codec.encode(
-            make_relay_response(events=[make_relay_event(chat_message=self.message)])
-        )
+        if self._for_proxy is None:
+            event = make_relay_event(chat_message=self.message)
+            self._for_proxy = codec.encode(make_relay_response(events=[event]))
+        return self._for_proxy
 
 
 class LiveStream(ABC):

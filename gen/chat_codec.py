@@ -44,10 +44,21 @@ from codec.reading import (
     signed32,
     skip,
     truncated,
-    unpack_varints,
+    unpack_fixed,
+    unpack_fixed32,
+    unpack_fixed64,
 )
 from codec.times import format_timestamp, parse_timestamp, read_timestamp, write_timestamp
-from codec.writing import int32, pack_varints, tag_table, tagged, uint32, uint64
+from codec.writing import (
+    int32,
+    pack_fixed,
+    pack_fixed32,
+    pack_fixed64,
+    tag_table,
+    tagged,
+    uint32,
+    uint64,
+)
 
 from .chat import (
     Admit,
@@ -55,6 +66,7 @@ from .chat import (
     Authenticate,
     Authenticated,
     ChatMessage,
+    ChatMessages,
     ChatStream,
     ClientFrame,
     ClientGone,
@@ -77,6 +89,7 @@ from .chat import (
     RelayResponse,
     ServerFrame,
     Stored,
+    Texts,
     UpsertUserRequest,
     UpsertUserResponse,
     User,
@@ -134,6 +147,7 @@ _TAG_58 = tag_table(58)
 _TAG_66 = tag_table(66)
 _TAG_74 = tag_table(74)
 _TAG_82 = tag_table(82)
+_TAG_90 = tag_table(90)
 
 
 def make_user(
@@ -3658,6 +3672,7 @@ def make_relay_command(
     client_gone: ClientGone | None = None,
     admit: Admit | None = None,
     traceparent: str | None = None,
+    chat_messages: ChatMessages | None = None,
 ) -> RelayCommand:
     """Returns a RelayCommand, much faster than its constructor does."""
     _command: str | None = None
@@ -3675,6 +3690,8 @@ def make_relay_command(
         _command = _only_one(_command, "client_gone")
     if admit is not None:
         _command = _only_one(_command, "admit")
+    if chat_messages is not None:
+        _command = _only_one(_command, "chat_messages")
     _message = _new(RelayCommand)
     _fields = {
         "ref": ref,
@@ -3687,6 +3704,7 @@ def make_relay_command(
         "client_gone": PLACEHOLDER if client_gone is None else client_gone,
         "admit": PLACEHOLDER if admit is None else admit,
         "traceparent": traceparent,
+        "chat_messages": PLACEHOLDER if chat_messages is None else chat_messages,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"command": _command},
@@ -3732,6 +3750,8 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
                     command_members.append(("admit", decode_admit, (pos, stop)))
                 elif tag == 82:
                     traceparent = data[pos:stop].decode()
+                elif tag == 90:
+                    command_members.append(("chat_messages", decode_chat_messages, (pos, stop)))
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
@@ -3763,6 +3783,7 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
         "client_gone": PLACEHOLDER,
         "admit": PLACEHOLDER,
         "traceparent": traceparent,
+        "chat_messages": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"".join(unknown) if unknown else b"",
         "_group_current": {"command": None},
@@ -3824,6 +3845,11 @@ def encode_relay_command(message: RelayCommand, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_82[size] if size < 128 else tagged(82, size)
         out += raw
+    if command == "chat_messages" and (value := fields["chat_messages"]) is not None:
+        raw = encode_chat_messages(value, depth - 1)
+        size = len(raw)
+        out += _TAG_90[size] if size < 128 else tagged(90, size)
+        out += raw
     out += fields["_unknown_fields"]
     return bytes(out)
 
@@ -3841,6 +3867,8 @@ _RELAY_COMMAND_KEYS: dict[str, str] = {
     "clientGone": "client_gone",
     "admit": "admit",
     "traceparent": "traceparent",
+    "chat_messages": "chat_messages",
+    "chatMessages": "chat_messages",
 }
 
 
@@ -3878,6 +3906,10 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
                 if type(item) is not str:
                     raise expected("a string")
                 traceparent = item
+            elif key == "chat_messages" or (
+                key == "chatMessages" and once(members, "chat_messages")
+            ):
+                command_members["chat_messages"] = chat_messages_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -3894,6 +3926,7 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
         "client_gone": PLACEHOLDER,
         "admit": PLACEHOLDER,
         "traceparent": traceparent,
+        "chat_messages": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
         "_group_current": {"command": None},
@@ -3929,6 +3962,374 @@ def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
     value = fields["traceparent"]
     if value is not None and value is not PLACEHOLDER:
         out["traceparent"] = value
+    if command == "chat_messages" and (value := fields["chat_messages"]) is not None:
+        out["chat_messages"] = chat_messages_to_json(value, depth - 1)
+    return out
+
+
+def make_chat_messages(
+    *,
+    refs: Iterable[int] = (),
+    ids: Texts | None = None,
+    room_ids: Texts | None = None,
+    sender_ids: Texts | None = None,
+    contents: Texts | None = None,
+    clients: Iterable[int] = (),
+) -> ChatMessages:
+    """Returns a ChatMessages, much faster than its constructor does."""
+    _message = _new(ChatMessages)
+    _fields = {
+        "refs": [*refs],
+        "ids": PLACEHOLDER if ids is None else ids,
+        "room_ids": PLACEHOLDER if room_ids is None else room_ids,
+        "sender_ids": PLACEHOLDER if sender_ids is None else sender_ids,
+        "contents": PLACEHOLDER if contents is None else contents,
+        "clients": [*clients],
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    _set_fields(_message, _fields)
+    return _message
+
+
+def decode_chat_messages(data: bytes, spans: Spans, depth: int) -> ChatMessages:
+    refs: list[int] = []
+    ids_spans: Spans = []
+    room_ids_spans: Spans = []
+    sender_ids_spans: Spans = []
+    contents_spans: Spans = []
+    clients: list[int] = []
+    unknown: list[bytes] = []
+    for pos, end in spans:
+        while pos < end:
+            start = pos
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, start)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    refs.extend(unpack_fixed("Q", data[pos:stop]))
+                elif tag == 18:
+                    ids_spans.append((pos, stop))
+                elif tag == 26:
+                    room_ids_spans.append((pos, stop))
+                elif tag == 34:
+                    sender_ids_spans.append((pos, stop))
+                elif tag == 42:
+                    contents_spans.append((pos, stop))
+                elif tag == 50:
+                    clients.extend(unpack_fixed("Q", data[pos:stop]))
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            elif tag & 7 == 1:
+                stop = pos + 8
+                if stop > end:
+                    raise truncated()
+                if tag == 9:
+                    refs.append(unpack_fixed64(data, pos)[0])
+                elif tag == 49:
+                    clients.append(unpack_fixed64(data, pos)[0])
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                unknown.append(kept(tag, data[start:pos]))
+        if pos != end:
+            raise truncated()
+    message = new(ChatMessages)
+    fields: dict[str, Any] = {
+        "refs": refs,
+        "ids": decode_texts(data, ids_spans, depth - 1) if ids_spans else PLACEHOLDER,
+        "room_ids": (
+            decode_texts(data, room_ids_spans, depth - 1) if room_ids_spans else PLACEHOLDER
+        ),
+        "sender_ids": (
+            decode_texts(data, sender_ids_spans, depth - 1) if sender_ids_spans else PLACEHOLDER
+        ),
+        "contents": (
+            decode_texts(data, contents_spans, depth - 1) if contents_spans else PLACEHOLDER
+        ),
+        "clients": clients,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def encode_chat_messages(message: ChatMessages, depth: int) -> bytes:
+    fields = fields_of(message)
+    out = bytearray()
+    values = fields["refs"]
+    if values and values is not PLACEHOLDER:
+        raw = pack_fixed("Q", values, pack_fixed64)
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = fields["ids"]
+    if value is not None and value is not PLACEHOLDER:
+        raw = encode_texts(value, depth - 1)
+        if raw or fields_of(value)["_serialized_on_wire"]:
+            size = len(raw)
+            out += _TAG_18[size] if size < 128 else tagged(18, size)
+            out += raw
+    value = fields["room_ids"]
+    if value is not None and value is not PLACEHOLDER:
+        raw = encode_texts(value, depth - 1)
+        if raw or fields_of(value)["_serialized_on_wire"]:
+            size = len(raw)
+            out += _TAG_26[size] if size < 128 else tagged(26, size)
+            out += raw
+    value = fields["sender_ids"]
+    if value is not None and value is not PLACEHOLDER:
+        raw = encode_texts(value, depth - 1)
+        if raw or fields_of(value)["_serialized_on_wire"]:
+            size = len(raw)
+            out += _TAG_34[size] if size < 128 else tagged(34, size)
+            out += raw
+    value = fields["contents"]
+    if value is not None and value is not PLACEHOLDER:
+        raw = encode_texts(value, depth - 1)
+        if raw or fields_of(value)["_serialized_on_wire"]:
+            size = len(raw)
+            out += _TAG_42[size] if size < 128 else tagged(42, size)
+            out += raw
+    values = fields["clients"]
+    if values and values is not PLACEHOLDER:
+        raw = pack_fixed("Q", values, pack_fixed64)
+        size = len(raw)
+        out += _TAG_50[size] if size < 128 else tagged(50, size)
+        out += raw
+    out += fields["_unknown_fields"]
+    return bytes(out)
+
+
+_CHAT_MESSAGES_KEYS: dict[str, str] = {
+    "refs": "refs",
+    "ids": "ids",
+    "room_ids": "room_ids",
+    "roomIds": "room_ids",
+    "sender_ids": "sender_ids",
+    "senderIds": "sender_ids",
+    "contents": "contents",
+    "clients": "clients",
+}
+
+
+def chat_messages_from_json(members: Any, depth: int) -> ChatMessages:
+    if type(members) is not dict:
+        raise expected("an object")
+    refs: list[int] = []
+    ids: Any = PLACEHOLDER
+    room_ids: Any = PLACEHOLDER
+    sender_ids: Any = PLACEHOLDER
+    contents: Any = PLACEHOLDER
+    clients: list[int] = []
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _CHAT_MESSAGES_KEYS)
+            elif key == "refs":
+                refs = parse_list(item, parse_uint64)
+            elif key == "ids":
+                ids = texts_from_json(item, depth - 1)
+            elif key == "room_ids" or (key == "roomIds" and once(members, "room_ids")):
+                room_ids = texts_from_json(item, depth - 1)
+            elif key == "sender_ids" or (key == "senderIds" and once(members, "sender_ids")):
+                sender_ids = texts_from_json(item, depth - 1)
+            elif key == "contents":
+                contents = texts_from_json(item, depth - 1)
+            elif key == "clients":
+                clients = parse_list(item, parse_uint64)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_CHAT_MESSAGES_KEYS.get(key) or quoted(key)) from None
+    message = new(ChatMessages)
+    fields: dict[str, Any] = {
+        "refs": refs,
+        "ids": ids,
+        "room_ids": room_ids,
+        "sender_ids": sender_ids,
+        "contents": contents,
+        "clients": clients,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def chat_messages_to_json(message: ChatMessages, depth: int) -> dict[str, Any]:
+    fields = fields_of(message)
+    out: dict[str, Any] = {}
+    values = fields["refs"]
+    out["refs"] = [] if values is PLACEHOLDER else [str(value) for value in values]
+    value = fields["ids"]
+    if value is not None and value is not PLACEHOLDER and is_present(value):
+        out["ids"] = texts_to_json(value, depth - 1)
+    value = fields["room_ids"]
+    if value is not None and value is not PLACEHOLDER and is_present(value):
+        out["room_ids"] = texts_to_json(value, depth - 1)
+    value = fields["sender_ids"]
+    if value is not None and value is not PLACEHOLDER and is_present(value):
+        out["sender_ids"] = texts_to_json(value, depth - 1)
+    value = fields["contents"]
+    if value is not None and value is not PLACEHOLDER and is_present(value):
+        out["contents"] = texts_to_json(value, depth - 1)
+    values = fields["clients"]
+    out["clients"] = [] if values is PLACEHOLDER else [str(value) for value in values]
+    return out
+
+
+def make_texts(
+    *,
+    joined: str = "",
+    lengths: Iterable[int] = (),
+) -> Texts:
+    """Returns a Texts, much faster than its constructor does."""
+    _message = _new(Texts)
+    _fields = {
+        "joined": joined,
+        "lengths": [*lengths],
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    _set_fields(_message, _fields)
+    return _message
+
+
+def decode_texts(data: bytes, spans: Spans, depth: int) -> Texts:
+    joined = ""
+    lengths: list[int] = []
+    unknown: list[bytes] = []
+    for pos, end in spans:
+        while pos < end:
+            start = pos
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, start)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    joined = data[pos:stop].decode()
+                elif tag == 18:
+                    lengths.extend(unpack_fixed("I", data[pos:stop]))
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            elif tag & 7 == 5:
+                stop = pos + 4
+                if stop > end:
+                    raise truncated()
+                if tag == 21:
+                    lengths.append(unpack_fixed32(data, pos)[0])
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                unknown.append(kept(tag, data[start:pos]))
+        if pos != end:
+            raise truncated()
+    message = new(Texts)
+    fields: dict[str, Any] = {
+        "joined": joined,
+        "lengths": lengths,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def encode_texts(message: Texts, depth: int) -> bytes:
+    fields = fields_of(message)
+    out = bytearray()
+    value = fields["joined"]
+    if value and value is not PLACEHOLDER:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    values = fields["lengths"]
+    if values and values is not PLACEHOLDER:
+        raw = pack_fixed("I", values, pack_fixed32)
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    out += fields["_unknown_fields"]
+    return bytes(out)
+
+
+_TEXTS_KEYS: dict[str, str] = {
+    "joined": "joined",
+    "lengths": "lengths",
+}
+
+
+def texts_from_json(members: Any, depth: int) -> Texts:
+    if type(members) is not dict:
+        raise expected("an object")
+    joined = ""
+    lengths: list[int] = []
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _TEXTS_KEYS)
+            elif key == "joined":
+                if type(item) is not str:
+                    raise expected("a string")
+                joined = item
+            elif key == "lengths":
+                lengths = parse_list(item, parse_uint32)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_TEXTS_KEYS.get(key) or quoted(key)) from None
+    message = new(Texts)
+    fields: dict[str, Any] = {
+        "joined": joined,
+        "lengths": lengths,
+        "_serialized_on_wire": True,
+        "_unknown_fields": b"",
+        "_group_current": NO_GROUPS,
+    }
+    set_fields(message, fields)
+    return message
+
+
+def texts_to_json(message: Texts, depth: int) -> dict[str, Any]:
+    fields = fields_of(message)
+    out: dict[str, Any] = {}
+    value = fields["joined"]
+    out["joined"] = "" if value is PLACEHOLDER else value
+    values = fields["lengths"]
+    out["lengths"] = [] if values is PLACEHOLDER else values
     return out
 
 
@@ -4631,25 +5032,32 @@ def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
                 if stop > end:
                     raise truncated()
                 if tag == 10:
-                    refs.extend(unpack_varints(data[pos:stop]))
+                    refs.extend(unpack_fixed("Q", data[pos:stop]))
                 elif tag == 18:
-                    seqs.extend(value & 0xFFFF_FFFF for value in unpack_varints(data[pos:stop]))
+                    seqs.extend(unpack_fixed("I", data[pos:stop]))
                 elif tag == 26:
                     sent_at_spans.append((pos, stop))
                 else:
                     unknown.append(kept(tag, data[start:stop]))
                 pos = stop
-            elif tag & 7 == 0:
-                value = data[pos]
-                pos += 1
-                if value > 127:
-                    value, pos = read_varint(data, pos - 1)
-                if tag == 8:
-                    refs.append(value)
-                elif tag == 16:
-                    seqs.append(value & 0xFFFF_FFFF)
+            elif tag & 7 == 1:
+                stop = pos + 8
+                if stop > end:
+                    raise truncated()
+                if tag == 9:
+                    refs.append(unpack_fixed64(data, pos)[0])
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
+            elif tag & 7 == 5:
+                stop = pos + 4
+                if stop > end:
+                    raise truncated()
+                if tag == 21:
+                    seqs.append(unpack_fixed32(data, pos)[0])
+                else:
+                    unknown.append(kept(tag, data[start:stop]))
+                pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
                 unknown.append(kept(tag, data[start:pos]))
@@ -4673,13 +5081,13 @@ def encode_stored(message: Stored, depth: int) -> bytes:
     out = bytearray()
     values = fields["refs"]
     if values and values is not PLACEHOLDER:
-        raw = pack_varints([uint64(value) for value in values])
+        raw = pack_fixed("Q", values, pack_fixed64)
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
     values = fields["seqs"]
     if values and values is not PLACEHOLDER:
-        raw = pack_varints([uint32(value) for value in values])
+        raw = pack_fixed("I", values, pack_fixed32)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
@@ -4828,6 +5236,10 @@ COMPILED: dict[type, Compiled] = {
     RelayCommand: Compiled(
         decode_relay_command, encode_relay_command, relay_command_from_json, relay_command_to_json
     ),
+    ChatMessages: Compiled(
+        decode_chat_messages, encode_chat_messages, chat_messages_from_json, chat_messages_to_json
+    ),
+    Texts: Compiled(decode_texts, encode_texts, texts_from_json, texts_to_json),
     ClientGone: Compiled(
         decode_client_gone, encode_client_gone, client_gone_from_json, client_gone_to_json
     ),

@@ -8,7 +8,6 @@ again when the link was lost.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -20,25 +19,34 @@ Client = TypeVar("Client")
 _Key = tuple[str, str, str]
 
 
-@dataclass(slots=True)
 class Unconfirmed(Generic[Client]):
     """One send.
 
-    Attributes:
-        client: who sent it.
+    Args:
+        ref: its reference, larger than any before.
+        message: what is sent.
+        client: who sends it.
         request_id: what comes back on the answer.
         size: the bytes that it is counted with.
-        message: what was sent.
-        came: when, by the monotonic clock.
+
+    Attributes:
+        key: the idempotency key of the message: its room, sender and id.
+        came: when it was made, by the monotonic clock.
     """
 
-    ref: int
-    key: _Key
-    client: Client
-    request_id: str | None
-    size: int
-    message: ChatMessage
-    came: float = field(default_factory=monotonic, compare=False)
+    __slots__ = ("came", "client", "key", "message", "ref", "request_id", "size")
+
+    def __init__(
+        self, ref: int, message: ChatMessage, client: Client, request_id: str | None, size: int
+    ) -> None:
+        fields = codec.fields_of(message)
+        self.ref = ref
+        self.message = message
+        self.client = client
+        self.request_id = request_id
+        self.size = size
+        self.key: _Key = (fields["room_id"], fields["sender_id"], fields["id"])
+        self.came = monotonic()
 
 
 class Outstanding(Generic[Client]):
@@ -51,9 +59,9 @@ class Outstanding(Generic[Client]):
     def __init__(self) -> None:
         self.size = 0
         self._by_ref: dict[int, Unconfirmed[Client]] = {}
-        self._refs_by_key: dict[_Key, list[int]] = {}
-        # The oldest first.
-        self._refs_by_place: dict[tuple[Client, str], dict[int, None]] = {}
+        # Of each key the oldest; and those behind it, which are seldom any.
+        self._by_key: dict[_Key, Unconfirmed[Client]] = {}
+        self._repeats: dict[_Key, dict[int, Unconfirmed[Client]]] = {}
 
     def __len__(self) -> int:
         return len(self._by_ref)
@@ -61,31 +69,12 @@ class Outstanding(Generic[Client]):
     def __iter__(self) -> Iterator[Unconfirmed[Client]]:
         return iter(tuple(self._by_ref.values()))
 
-    def add(
-        self, ref: int, message: ChatMessage, client: Client, request_id: str | None, size: int
-    ) -> None:
-        """Keeps a send until it is confirmed.
-
-        Args:
-            ref: its reference, larger than any before.
-            message: what is sent.
-            client: who sends it.
-            request_id: what comes back on the answer.
-            size: the bytes that it is counted with.
-        """
-        key = _key(message)
-        self._by_ref[ref] = Unconfirmed(ref, key, client, request_id, size, message)
-        self._refs_by_key.setdefault(key, []).append(ref)
-        self._refs_by_place.setdefault((client, key[0]), {})[ref] = None
-        self.size += size
-
-    def oldest(self, client: Client, room_id: str) -> int | None:
-        """Finds a client's oldest send to a room.
-
-        Returns:
-            Its reference, if there is one.
-        """
-        return next(iter(self._refs_by_place.get((client, room_id), ())), None)
+    def add(self, send: Unconfirmed[Client]) -> None:
+        """Keeps a send until it is confirmed."""
+        self._by_ref[send.ref] = send
+        if self._by_key.setdefault(send.key, send) is not send:
+            self._repeats.setdefault(send.key, {})[send.ref] = send
+        self.size += send.size
 
     def find(self, ref: int) -> Unconfirmed[Client] | None:
         """Returns the send of a reference, if it is not confirmed."""
@@ -97,26 +86,30 @@ class Outstanding(Generic[Client]):
         The same message sent again, by another client perhaps, stays: the server
         answers it by its reference.
         """
-        refs = self._refs_by_key.get(_key(message))
-        return self.settle_ref(refs[0]) if refs else None
+        if not self._by_ref:
+            return None
+        fields = codec.fields_of(message)
+        found = self._by_key.get((fields["room_id"], fields["sender_id"], fields["id"]))
+        return None if found is None else self.settle_ref(found.ref)
 
     def settle_ref(self, ref: int) -> Unconfirmed[Client] | None:
         """Confirms a send that the server answered; `None` if that was done before."""
         found = self._by_ref.pop(ref, None)
         if found is None:
             return None
-        refs = self._refs_by_key[found.key]
-        refs.remove(ref)
-        if not refs:
-            del self._refs_by_key[found.key]
-        place = found.client, found.key[0]
-        del self._refs_by_place[place][ref]
-        if not self._refs_by_place[place]:
-            del self._refs_by_place[place]
+        if self._repeats and found.key in self._repeats:
+            self._forget_one_of_several(found)
+        else:
+            del self._by_key[found.key]
         self.size -= found.size
         return found
 
-
-def _key(message: ChatMessage) -> _Key:
-    fields = codec.fields_of(message)
-    return fields["room_id"], fields["sender_id"], fields["id"]
+    def _forget_one_of_several(self, found: Unconfirmed[Client]) -> None:
+        repeats = self._repeats[found.key]
+        if self._by_key[found.key] is found:
+            oldest = next(iter(repeats))
+            self._by_key[found.key] = repeats.pop(oldest)
+        else:
+            del repeats[found.ref]
+        if not repeats:
+            del self._repeats[found.key]

@@ -28,8 +28,9 @@ class Room(Generic[Client]):
         live: whether the server has answered it.
         epoch: the epoch of its history, empty before it was first live.
         last_seq: the position that was last delivered.
-        members: who gets the next message; and the reference of the send that put
-            it in, or 0 if it joined.
+        members: who gets the next message, in the order of entering.
+        tentative: of members whom only a message put in that is not confirmed yet: the
+            references of all that they sent since then. Refused, it takes them out again.
         replaying: who is about to enter, and the messages that they sent and are
             going to find in the replay, with their request ids, by position.
         pins: how many clients are about to enter.
@@ -46,6 +47,7 @@ class Room(Generic[Client]):
         "ready",
         "replaying",
         "room_id",
+        "tentative",
     )
 
     def __init__(self, room_id: str) -> None:
@@ -54,10 +56,37 @@ class Room(Generic[Client]):
         self.live = False
         self.epoch = ""
         self.last_seq = 0
-        self.members: dict[Client, int] = {}
+        self.members: dict[Client, None] = {}
+        self.tentative: dict[Client, dict[int, None]] = {}
         self.replaying: dict[Client, dict[int, tuple[ChatMessage, str | None]]] = {}
         self.pins = 0
         self.ready: asyncio.Future[Error | None] = asyncio.get_running_loop().create_future()
+
+    def sent(self, client: Client, ref: int, *, entered: bool) -> None:
+        """Notes that a member has sent a message.
+
+        Args:
+            client: the member.
+            ref: the reference of the send.
+            entered: whether the message is what puts it in.
+        """
+        if entered:
+            self.tentative[client] = {ref: None}
+        elif client in self.tentative:
+            self.tentative[client][ref] = None
+
+    def remains_without(self, client: Client, ref: int) -> bool:
+        """Notes that a send was refused; returns whether who sent it stays in the room."""
+        refs = self.tentative.get(client)
+        if refs is None:
+            return True
+        refs.pop(ref, None)
+        return bool(refs)
+
+    def leave(self, client: Client) -> None:
+        """Takes a client out."""
+        self.members.pop(client, None)
+        self.tentative.pop(client, None)
 
     def joining(self, ref: int) -> Join:
         """Notes that the room is asked for upstream; returns what to ask."""

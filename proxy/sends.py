@@ -32,8 +32,10 @@ class Sends:
         self._config = config
         self._give_up = give_up
         self._outstanding: Outstanding[Client] = Outstanding()
-        self._confirmed = asyncio.Event()
-        self._confirmed.set()
+        # From so much on, senders wait.
+        self._busy_bytes = config.hold_bytes // 2
+        # Ends when nothing is left; there while somebody waits for that.
+        self._confirmed: asyncio.Future[None] | None = None
         self._calm = asyncio.Event()
         self._calm.set()
         self.linked = False
@@ -77,12 +79,12 @@ class Sends:
         Returns:
             Whether that was long enough.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                await self._confirmed.wait()
-        except TimeoutError:
-            return False
-        return True
+        if not self._outstanding:
+            return True
+        if self._confirmed is None:
+            self._confirmed = asyncio.get_running_loop().create_future()
+        await asyncio.wait({self._confirmed}, timeout=timeout)
+        return not self._outstanding
 
     def check(self) -> None:
         """Checks that one more may be held.
@@ -93,38 +95,42 @@ class Sends:
         if not self._holding or self._outstanding.size > self._config.hold_bytes:
             raise Refused(errors.unavailable())
 
-    def add(
-        self, ref: int, message: ChatMessage, client: Client, request_id: str | None, size: int
-    ) -> None:
-        """Keeps a send until it is settled; see `Outstanding.add`."""
-        self._outstanding.add(ref, message, client, request_id, size)
-        self._confirmed.clear()
-        self._note_added()
+    def add(self, send: Unconfirmed[Client]) -> None:
+        """Keeps a send until it is settled."""
+        self._outstanding.add(send)
+        if self._outstanding.size > self._busy_bytes:
+            self._note_busy()
 
     def find(self, ref: int) -> Unconfirmed[Client] | None:
         """Returns the send of a reference, if it is not settled."""
         return self._outstanding.find(ref)
 
     def settle(self, message: ChatMessage) -> Unconfirmed[Client] | None:
-        """Confirms the oldest send of a message that arrived, if there is one."""
-        send = self._outstanding.settle(message)
-        self._note_settled()
-        return send
+        """Confirms the oldest send of a message that arrived, if there is one.
+
+        Behind it, or several of them, `note_settled` is to be called.
+        """
+        return self._outstanding.settle(message)
 
     def settle_ref(self, ref: int) -> Unconfirmed[Client] | None:
-        """Settles a send that the server answered; `None` if that was done before."""
-        send = self._outstanding.settle_ref(ref)
-        self._note_settled()
-        return send
+        """Settles a send that the server answered; `None` if that was done before.
 
-    def oldest(self, client: Client, room_id: str) -> int | None:
-        """Finds a client's oldest send to a room; see `Outstanding.oldest`."""
-        return self._outstanding.oldest(client, room_id)
+        Behind it, or several of them, `note_settled` is to be called.
+        """
+        return self._outstanding.settle_ref(ref)
+
+    def note_settled(self) -> None:
+        """Lets those go on who wait until less, or nothing, is left."""
+        if not self._calm.is_set() and self._outstanding.size <= self._busy_bytes:
+            self._calm.set()
+        if self._confirmed is not None and not self._outstanding:
+            self._confirmed.set_result(None)
+            self._confirmed = None
 
     def connected(self) -> None:
         """The server is there."""
         self.linked = self._holding = True
-        self._note_added()
+        self._note_busy()
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -144,15 +150,10 @@ class Sends:
         """The server stays away: gives up what was held, and holds no more."""
         self._holding = False
         for send in self._outstanding:
-            self.settle_ref(send.ref)
+            self._outstanding.settle_ref(send.ref)
             self._give_up(send)
+        self.note_settled()
 
-    def _note_added(self) -> None:
-        if self.linked and self._outstanding.size > self._config.hold_bytes // 2:
+    def _note_busy(self) -> None:
+        if self.linked and self._outstanding.size > self._busy_bytes:
             self._calm.clear()
-
-    def _note_settled(self) -> None:
-        if not self._outstanding:
-            self._confirmed.set()
-        if self._outstanding.size <= self._config.hold_bytes // 2:
-            self._calm.set()

@@ -31,13 +31,13 @@ from gen.chat import (
     ServerFrame,
     Stored,
 )
-from gen.chat_codec import make_relay_command
 from proxy import errors, frames
 from proxy.callers import Callers
 from proxy.config import Config
 from proxy.delivery import Client, Delivery
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
+from proxy.outbox import Item
 from proxy.outstanding import Unconfirmed
 from proxy.rooms import Room, Rooms
 from proxy.sends import Sends
@@ -63,8 +63,8 @@ class Switchboard:
 
     Args:
         config: the settings.
-        put: queues a command for the server; it is told how many bytes that takes at
-            most. While there is no link, it may be dropped: `connected` asks again.
+        put: queues a command or a message for the server; it is told how many bytes that
+            takes at most. While there is no link, it may be dropped: `connected` asks again.
         metrics: counts what happens.
 
     Attributes:
@@ -77,7 +77,7 @@ class Switchboard:
     def __init__(
         self,
         config: Config,
-        put: Callable[[RelayCommand, int], None],
+        put: Callable[[Item, int], None],
         metrics: ProxyMetrics | None = None,
     ) -> None:
         self._metrics = metrics or ProxyMetrics()
@@ -108,16 +108,24 @@ class Switchboard:
         """
         self.sends.check()
         fields = codec.fields_of(message)
-        if fields["sender_id"] not in client.users:
-            self._speak_for(client, fields["sender_id"])
+        room_id, sender_id = fields["room_id"], fields["sender_id"]
+        if sender_id not in client.users:
+            self._speak_for(client, sender_id)
         ref = next(self._refs)
-        if enter and fields["room_id"] not in client.rooms:
+        if room_id in client.rooms:
+            room = self._rooms.get(room_id)
+            if room is not None and room.tentative:
+                room.sent(client, ref, entered=False)
+        elif enter:
             # The server answers the join before anything of the room comes, so
             # the client may be a member already.
-            self.admit(client, self._room(fields["room_id"]), ref)
+            room = self._room(room_id)
+            self.admit(client, room)
+            room.sent(client, ref, entered=True)
         size = _size(fields) + len(request_id or "") * _LARGEST_CHARACTER
-        self.sends.add(ref, message, client, request_id, size)
-        self._put(_send_command(ref, message, client), size)
+        send = Unconfirmed(ref, message, client, request_id, size)
+        self.sends.add(send)
+        self._put(send, size)
         self._metrics.received += 1
 
     def leave(self, client: Client, room_id: str) -> None:
@@ -125,7 +133,7 @@ class Switchboard:
         client.rooms.discard(room_id)
         room = self._rooms.get(room_id)
         if room is not None:
-            room.members.pop(client, None)
+            room.leave(client)
             self._give_up_if_unused(room)
 
     def close(self, client: Client) -> None:
@@ -174,16 +182,10 @@ class Switchboard:
             room.pins -= 1
             self._give_up_if_unused(room)
 
-    def admit(self, client: Client, room: Room[Client], ref: int = 0) -> None:
-        """Puts a client into a room: it gets what comes after `Room.last_seq`.
-
-        Args:
-            client: who enters.
-            room: where.
-            ref: the reference of the send that puts it there, if one does.
-        """
+    def admit(self, client: Client, room: Room[Client]) -> None:
+        """Puts a client into a room: it gets what comes after `Room.last_seq`."""
         client.rooms.add(room.room_id)
-        room.members[client] = ref
+        room.members[client] = None
 
     # What the server tells.
 
@@ -205,7 +207,7 @@ class Switchboard:
             self._subscribe(room)
         senders = set()
         for send in self.sends:
-            self._put(_send_command(send.ref, send.message, send.client), send.size)
+            self._put(send, send.size)
             senders.add(send.key[1])
         self.callers.tell_gone(callers)
         # The server takes a message as a sign of presence, also of who left meanwhile.
@@ -235,6 +237,7 @@ class Switchboard:
         finally:
             # What came before a gap counts as delivered.
             delivery.write()
+            self.sends.note_settled()
 
     def _handle(self, event: RelayEvent, delivery: Delivery) -> None:
         payload = codec.member_of(event, "event")
@@ -243,7 +246,7 @@ class Switchboard:
             if ref:
                 # It must not overtake what came before it.
                 delivery.write()
-                self._answer(self.sends.settle_ref(ref), payload)
+                self._answer(self._confirm(self.sends.settle_ref(ref)), payload)
             else:
                 self._arrived(payload, delivery)
         elif type(payload) is Stored:
@@ -261,23 +264,32 @@ class Switchboard:
     def _stored(self, stored: Stored, delivery: Delivery) -> None:
         """Completes own messages, which did not have to come back whole."""
         found = codec.fields_of(stored)
+        sent_at = found["sent_at"]
         if len(found["refs"]) != len(found["seqs"]):
             raise GapError("a confirmation has another number of commands than of positions")
         for ref, seq in zip(found["refs"], found["seqs"], strict=True):
             send = self.sends.find(ref)
             if send is None:
                 raise GapError(f"the message of command {ref} is not known")
+            room = self._next_in(send.key[0], seq)
+            self._confirm(self.sends.settle_ref(ref))
             fields = codec.fields_of(send.message)
-            room = self._next_in(fields["room_id"], seq)
-            self.sends.settle_ref(ref)
             fields["seq"] = seq
-            fields["sent_at"] = found["sent_at"]
+            fields["sent_at"] = sent_at
             self._deliver(room, send.message, send, delivery)
 
     def _arrived(self, message: ChatMessage, delivery: Delivery) -> None:
         fields = codec.fields_of(message)
         room = self._next_in(fields["room_id"], fields["seq"])
-        self._deliver(room, message, self.sends.settle(message), delivery)
+        self._deliver(room, message, self._confirm(self.sends.settle(message)), delivery)
+
+    def _confirm(self, send: Unconfirmed[Client] | None) -> Unconfirmed[Client] | None:
+        """Notes that a message was stored; whom it put into its room is there to stay."""
+        if send is not None:
+            room = self._rooms.get(send.key[0])
+            if room is not None and room.tentative:
+                room.tentative.pop(send.client, None)
+        return send
 
     def _next_in(self, room_id: str, seq: int) -> Room[Client] | None:
         """Returns the room whose next message this is; `None` if nobody is to get it.
@@ -305,8 +317,7 @@ class Switchboard:
             self._answer(send, message)
             return
         room.last_seq += 1
-        answered = delivery.add(room, message, send)
-        if not answered:
+        if not delivery.add(room, message, send):
             self._answer(send, message)
 
     def _joined(self, ref: int, joined: Joined) -> None:
@@ -337,16 +348,10 @@ class Switchboard:
                 return
 
     def _undo_entry(self, refused: Unconfirmed[Client]) -> None:
-        """Takes a client out of a room again into which only a refused message put it."""
-        room_id, client = refused.key[0], refused.client
-        room = self._rooms.get(room_id)
-        if room is None or room.members.get(client) != refused.ref:
-            return
-        another = self.sends.oldest(client, room_id)
-        if another is None:
-            self.leave(client, room_id)
-        else:
-            room.members[client] = another  # now this one does
+        """Takes a client out of a room again into which only refused messages put it."""
+        room = self._rooms.get(refused.key[0])
+        if room is not None and not room.remains_without(refused.client, refused.ref):
+            self.leave(refused.client, room.room_id)
 
     def _room_refused(self, room: Room[Client], error: Error) -> None:
         room.refused(error)
@@ -402,15 +407,6 @@ class Switchboard:
     def _give_up(self, send: Unconfirmed[Client]) -> None:
         error = self._metrics.refused(errors.unavailable())
         send.client.write(frames.error(error, send.request_id))
-
-
-def _send_command(ref: int, message: ChatMessage, client: Client) -> RelayCommand:
-    if client.caller is None and client.traceparent is None:
-        return make_relay_command(ref=ref, chat_message=message)
-    number = 0 if client.caller is None else client.caller.number
-    return make_relay_command(
-        ref=ref, chat_message=message, client=number, traceparent=client.traceparent
-    )
 
 
 def _size(fields: dict[str, Any]) -> int:

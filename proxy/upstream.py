@@ -8,7 +8,6 @@ many proxies do not come back at the same moment.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -29,22 +28,18 @@ import codec
 from daemon import tracing
 from daemon.correlation import to_metadata
 from daemon.tls import Tls
-from gen.chat import RelayCommand, RelayRequest, RelayResponse
-from gen.chat_codec import make_relay_request
+from gen.chat import RelayRequest, RelayResponse
 from proxy import errors
 from proxy.callers import Caller
 from proxy.calls import Call
 from proxy.config import Config, split_address
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
+from proxy.outbox import Item, Outbox
 from proxy.switchboard import GapError, Switchboard
 
 log = structlog.get_logger(__name__)
 
-# What goes into one message at most. With fewer commands, both ends are busy with the
-# frame around them; with more, one waits for the other to come to the end of a batch.
-_BATCH_COMMANDS: Final = 64
-_BATCH_BYTES: Final = 1024 * 1024
 _RELAY: Final = "/chat.RelayService/Relay"
 # What the server says in its initial metadata.
 _TOKENS: Final = "chat-tokens"
@@ -117,7 +112,7 @@ class Upstream:
         )
         # How long an answer that costs the server nothing may take.
         self._silence = config.upstream_heartbeat_seconds / 2
-        self._queue: deque[tuple[RelayCommand, int]] = deque()
+        self._outbox = Outbox()
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
         # Whether the stream has brought anything.
@@ -192,7 +187,7 @@ class Upstream:
     @property
     def queued_bytes(self) -> int:
         """How much waits to be put on the stream."""
-        return sum(size for _, size in self._queue)
+        return self._outbox.size
 
     async def _ask(self, call: Call, request: Any, metadata: dict[str, str]) -> Any:
         method = UnaryUnaryMethod(self._channel, call.path, call.request_type, call.response_type)
@@ -221,9 +216,9 @@ class Upstream:
             return False
         return response.status == HealthCheckResponse.SERVING and self._linked.is_set()
 
-    def _put(self, command: RelayCommand, size: int) -> None:
+    def _put(self, item: Item, size: int) -> None:
         if self._linked.is_set():
-            self._queue.append((command, size))
+            self._outbox.put(item, size)
             self._queued.set()
 
     async def _link(self) -> None:
@@ -270,7 +265,7 @@ class Upstream:
     async def _converse(self, stream: _Relay) -> None:
         log.info("upstream connected", upstream=self._config.upstream)
         self._metrics.links += 1
-        self._queue.clear()
+        self._outbox.clear()
         self._linked.set()
         said = stream.initial_metadata
         required = said is not None and said.get(_TOKENS) == "required"
@@ -321,8 +316,11 @@ class Upstream:
             # One more turn of the loop brings what arrived together with the first.
             await asyncio.sleep(0)
             self._queued.clear()
-            while self._queue:
-                await stream.send_message(self._take_batch())
+            while self._outbox:
+                waiting = len(self._outbox)
+                batch = self._outbox.take()
+                self._metrics.sent_batches.observe(waiting - len(self._outbox))
+                await stream.send_message(batch)
 
     def _credential(self) -> dict[str, str] | None:
         """The proxy's own token, read anew each time: it may have been replaced.
@@ -332,17 +330,6 @@ class Upstream:
         """
         path = self._config.upstream_token_file
         return _bearer(Path(path).read_text().strip()) if path else None
-
-    def _take_batch(self) -> RelayRequest:
-        """Takes what is ready."""
-        commands: list[RelayCommand] = []
-        total = 0
-        while self._queue and total < _BATCH_BYTES and len(commands) < _BATCH_COMMANDS:
-            command, size = self._queue.popleft()
-            commands.append(command)
-            total += size
-        self._metrics.sent_batches.observe(len(commands))
-        return make_relay_request(commands=commands)
 
     def _log_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

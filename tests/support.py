@@ -25,8 +25,10 @@ from hypothesis import Phase, settings
 import chat
 import codec
 import proxy
+from chat.columns import Columns
 from gen.chat import (
     ChatMessage,
+    ChatMessages,
     ChatServiceStub,
     ChatStream,
     Join,
@@ -182,9 +184,15 @@ class ChatCall(LiveCall[ChatStream, ChatStream]):
         return await self.hear()
 
 
-def sends(command: RelayCommand) -> bool:
-    """Whether a command sends a message."""
-    return betterproto.which_one_of(command, "command")[0] == "chat_message"
+def sent_by(command: RelayCommand) -> dict[int, ChatMessage]:
+    """The messages that a command sends, by their references."""
+    kind, _ = betterproto.which_one_of(command, "command")
+    if kind == "chat_message":
+        return {command.ref: command.chat_message}
+    if kind == "chat_messages":
+        columns = Columns(codec.decode(ChatMessages, codec.encode(command.chat_messages)))
+        return {ref: each for ref, _, each in columns}
+    return {}
 
 
 class RelayCall(LiveCall[RelayRequest, RelayResponse]):
@@ -197,7 +205,8 @@ class RelayCall(LiveCall[RelayRequest, RelayResponse]):
 
     def batch(self, *commands: RelayCommand) -> None:
         """Sends commands as one batch, and waits for nothing."""
-        self._sent.update((each.ref, each.chat_message) for each in commands if sends(each))
+        for each in commands:
+            self._sent.update(sent_by(each))
         self.put(RelayRequest(commands=list(commands)))
 
     async def event(self) -> RelayEvent:

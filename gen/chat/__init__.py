@@ -507,6 +507,11 @@ class RelayCommand(betterproto.Message):
     admit: "Admit" = betterproto.message_field(9, group="command")
     """What may `client` do in a room? Answer: `admitted`."""
 
+    chat_messages: "ChatMessages" = betterproto.message_field(11, group="command")
+    """
+    Store these messages, each of which has a `ref` and a `client` of its own.
+    """
+
     client: int = betterproto.uint64_field(6)
     """
     The proxy's name for the client on whose behalf it asks, at least 1; 0
@@ -518,6 +523,43 @@ class RelayCommand(betterproto.Message):
     The trace that this belongs to, as a W3C `traceparent`; only of a message,
      and only if the trace is sampled.
     """
+
+
+@dataclass(eq=False, repr=False)
+class ChatMessages(betterproto.Message):
+    """
+    Messages one behind the other, as columns: what there is to do for each of
+     many values alike is done for all of them at once.
+    """
+
+    refs: List[int] = betterproto.fixed64_field(1)
+    """The proxy's names for the messages, as `RelayCommand.ref`."""
+
+    ids: "Texts" = betterproto.message_field(2)
+    """`ChatMessage.id` of each."""
+
+    room_ids: "Texts" = betterproto.message_field(3)
+    """`ChatMessage.room_id` of each."""
+
+    sender_ids: "Texts" = betterproto.message_field(4)
+    """`ChatMessage.sender_id` of each."""
+
+    contents: "Texts" = betterproto.message_field(5)
+    """`ChatMessage.content` of each."""
+
+    clients: List[int] = betterproto.fixed64_field(6)
+    """`RelayCommand.client` of each; empty if it is 0 for all of them."""
+
+
+@dataclass(eq=False, repr=False)
+class Texts(betterproto.Message):
+    """A column of texts."""
+
+    joined: str = betterproto.string_field(1)
+    """All of them, joined."""
+
+    lengths: List[int] = betterproto.fixed32_field(2)
+    """How long each is, in Unicode code points."""
 
 
 @dataclass(eq=False, repr=False)
@@ -599,10 +641,10 @@ class Stored(betterproto.Message):
      each does not travel back.
     """
 
-    refs: List[int] = betterproto.uint64_field(1)
+    refs: List[int] = betterproto.fixed64_field(1)
     """The commands, in the order in which their messages were stored."""
 
-    seqs: List[int] = betterproto.uint32_field(2)
+    seqs: List[int] = betterproto.fixed32_field(2)
     """The position of each message in its room."""
 
     sent_at: datetime = betterproto.message_field(3)

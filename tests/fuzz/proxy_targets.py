@@ -26,6 +26,7 @@ from gen.chat import (
 from proxy import frames
 from proxy.calls import calls_of_schema
 from proxy.delivery import Client
+from proxy.outbox import Item, as_command
 from proxy.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
 from proxy.switchboard import GapError, Switchboard
 from tests.clock import ClockLoop
@@ -150,8 +151,8 @@ async def _batches(data: bytes) -> None:
     await _loop().pass_time(1.0)
 
 
-def _check_command(command: RelayCommand, size: int) -> None:
-    assert len(codec.encode(RelayRequest(commands=[command]))) <= size
+def _check_command(item: Item, size: int) -> None:
+    assert len(codec.encode(RelayRequest(commands=[as_command(item)]))) <= size
 
 
 def frame_seeds() -> list[bytes]:

@@ -68,7 +68,7 @@ async def test_each_member_gets_all_of_its_rooms_and_its_own_answers() -> None:
         clients = [Recorder() for _ in range(4)]
         rooms: list[Room[Client]] = [Room(room_id) for room_id in ROOMS]
         for room, inside, entering in zip(rooms, members, replaying, strict=True):
-            room.members = {clients[index]: 0 for index in sorted(inside - entering)}
+            room.members = {clients[index]: None for index in sorted(inside - entering)}
             room.replaying = {clients[index]: {} for index in entering}
         expected: list[list[list[Frame]]] = [[[], []] for _ in clients]
         delivery = Delivery()
@@ -101,7 +101,7 @@ def model(
     send: Unconfirmed[Client] | None = None
     if arrival.sender is not None:
         sender = clients[arrival.sender]
-        send = Unconfirmed(1, ("", "", ""), sender, arrival.request_id, 0, message)
+        send = Unconfirmed(1, message, sender, arrival.request_id, 0)
     answered = delivery.add(room, message, send)
     if send is not None:
         assert answered is (send.client in room.members or send.client in room.replaying)
@@ -117,7 +117,7 @@ def model(
 
 async def test_a_batch_is_written_once() -> None:
     client, room = Recorder(), Room[Client]("lobby")
-    room.members[client] = 0
+    room.members[client] = None
     delivery = Delivery()
     for seq in (1, 2):
         delivery.add(room, ChatMessage(room_id="lobby", seq=seq), None)

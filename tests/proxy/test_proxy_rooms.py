@@ -153,7 +153,7 @@ class Needing(RuleBasedStateMachine):
     @rule(room_id=room_ids, pins=st.integers(0, 1), members=st.sets(st.sampled_from("xy")))
     def need(self, room_id: str, pins: int, members: set[str]) -> None:
         if (room := self.model.get(room_id)) is not None:
-            room.pins, room.members = pins, dict.fromkeys(members, 0)
+            room.pins, room.members = pins, dict.fromkeys(members)
             assert self.rooms.unused(room) is not (pins or members)
 
     @rule(room_id=room_ids)

@@ -83,13 +83,14 @@ class Holding(RuleBasedStateMachine):
             return
         self.sends.check()
         self.last_ref += 1
-        self.sends.add(self.last_ref, message(key), self.client, None, size)
+        self.sends.add(Unconfirmed(self.last_ref, message(key), self.client, None, size))
         self.waiting.append(Sent(self.last_ref, key, size))
         self.slow |= self.linked and self.size() > HOLD_BYTES // 2
 
     @rule(key=keys)
     def a_message_arrives(self, key: str) -> None:
         found = self.sends.settle(message(key))
+        self.sends.note_settled()
         self.settled(found, next((send for send in self.waiting if send.key == key), None))
 
     @precondition(lambda self: self.last_ref > 0)
@@ -99,7 +100,9 @@ class Holding(RuleBasedStateMachine):
         expected = next((send for send in self.waiting if send.ref == ref), None)
         known = self.sends.find(ref)
         assert (known and known.ref) == (expected and expected.ref)
-        self.settled(self.sends.settle_ref(ref), expected)
+        found = self.sends.settle_ref(ref)
+        self.sends.note_settled()
+        self.settled(found, expected)
 
     def settled(self, found: Unconfirmed[Client] | None, expected: Sent | None) -> None:
         assert (found and found.ref) == (expected and expected.ref)

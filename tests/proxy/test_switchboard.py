@@ -32,6 +32,7 @@ from gen.chat import (
     RelayResponse,
 )
 from proxy.delivery import Client
+from proxy.outbox import Item, as_command
 from proxy.rooms import Room
 from proxy.switchboard import GapError, Switchboard
 from tests.proxy.relay_model import Follower, Server, Stream
@@ -61,8 +62,8 @@ class Chatting(RuleBasedStateMachine):
         self.requests = 0
         self.switchboard = Switchboard(CONFIG, self.put)
 
-    def put(self, command: RelayCommand, size: int) -> None:
-        data = codec.encode(RelayRequest(commands=[command]))
+    def put(self, item: Item, size: int) -> None:
+        data = codec.encode(RelayRequest(commands=[as_command(item)]))
         assert len(data) <= size
         if self.stream is not None:
             self.stream.inbox += codec.decode(RelayRequest, data).commands
@@ -232,8 +233,8 @@ class Asked:
     def __init__(self) -> None:
         self.commands: asyncio.Queue[RelayCommand] = asyncio.Queue()
 
-    def put(self, command: RelayCommand, _: int) -> None:
-        data = codec.encode(RelayRequest(commands=[command]))
+    def put(self, item: Item, _: int) -> None:
+        data = codec.encode(RelayRequest(commands=[as_command(item)]))
         self.commands.put_nowait(codec.decode(RelayRequest, data).commands[0])
 
     async def next(self, kind: str) -> RelayCommand:

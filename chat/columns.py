@@ -1,0 +1,79 @@
+"""Messages that a proxy sent as columns: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import repeat
+
+import codec
+from chat.rules import Rules
+from codec.columns import split
+from gen.chat import ChatMessage, ChatMessages, Texts
+from gen.chat_codec import make_chat_message, make_texts
+
+
+class Columns:
+    """The messages of one command.
+
+    Iterating gives, of each, the proxy's name for it, that of the client, and the
+    message itself.
+
+    Args:
+        batch: as the codec decoded it.
+
+    Raises:
+        codec.DecodeError: the columns do not fit together.
+
+    Attributes:
+        of_nobody: whether none of them has a client.
+    """
+
+    def __init__(self, batch: ChatMessages) -> None:
+        fields = codec.fields_of(batch)
+        self._refs: list[int] = fields["refs"]
+        self._clients: list[int] = fields["clients"]
+        self.of_nobody = not self._clients
+        self._columns = [
+            _Column(fields[name]) for name in ("ids", "room_ids", "sender_ids", "contents")
+        ]
+        numbers = {len(column.lengths) for column in self._columns}
+        if self._clients:
+            numbers.add(len(self._clients))
+        if numbers != {len(self._refs)}:
+            raise codec.DecodeError("chat_messages", "its columns are of different lengths")
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    def __iter__(self) -> Iterator[tuple[int, int, ChatMessage]]:
+        texts = [split(column.joined, column.lengths) for column in self._columns]
+        messages = [
+            make_chat_message(id=message_id, room_id=room_id, sender_id=sender_id, content=content)
+            for message_id, room_id, sender_id, content in zip(*texts, strict=True)
+        ]
+        return zip(self._refs, self._clients or repeat(0), messages, strict=False)
+
+    def obeys(self, rules: Rules) -> bool:
+        """Whether all of them are in order, which is seen without a look at each.
+
+        If not, a look at each tells which are.
+        """
+        if not self._refs:
+            return True
+        message_ids, room_ids, sender_ids, contents = self._columns
+        return (
+            rules.are_names(message_ids.joined, message_ids.lengths, may_be_empty=True)
+            and rules.are_names(room_ids.joined, room_ids.lengths)
+            and rules.are_names(sender_ids.joined, sender_ids.lengths)
+            and rules.are_short_contents(contents.joined, contents.lengths)
+        )
+
+
+class _Column:
+    __slots__ = ("joined", "lengths")
+
+    def __init__(self, texts: object) -> None:
+        # One that is not there has no texts.
+        fields = codec.fields_of(texts if isinstance(texts, Texts) else make_texts())
+        self.joined: str = fields["joined"]
+        self.lengths: list[int] = fields["lengths"]

@@ -1,0 +1,123 @@
+"""What waits to be put on the stream to the server: no I/O.
+
+Messages that stand together travel as columns (`ChatMessages`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import codec
+from codec.columns import lengths_of
+from gen.chat import RelayCommand, RelayRequest, Texts
+from gen.chat_codec import (
+    make_chat_messages,
+    make_relay_command,
+    make_relay_request,
+    make_texts,
+)
+from proxy.delivery import Client
+from proxy.outstanding import Unconfirmed
+
+# What goes into one message at most. With fewer commands, both ends are busy with the
+# frame around them; with more, one waits for the other to come to the end of a batch.
+_BATCH_COMMANDS: Final = 64
+_BATCH_BYTES: Final = 1024 * 1024
+
+Send = Unconfirmed[Client]
+Item = RelayCommand | Send
+"""A command, or a message to be sent."""
+
+
+class Outbox:
+    """A queue of commands and messages, which leave it in batches."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[Item, int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def size(self) -> int:
+        """How many bytes wait, at most."""
+        return sum(size for _, size in self._items)
+
+    def put(self, item: Item, size: int) -> None:
+        """Adds something, which takes so many bytes at most."""
+        self._items.append((item, size))
+
+    def clear(self) -> None:
+        """Drops all that waits."""
+        self._items.clear()
+
+    def take(self) -> RelayRequest:
+        """Removes the next batch and returns it; there must be something."""
+        items: list[Item] = []
+        total = 0
+        while self._items and total < _BATCH_BYTES and len(items) < _BATCH_COMMANDS:
+            item, size = self._items.popleft()
+            items.append(item)
+            total += size
+        return make_relay_request(commands=_commands(items))
+
+
+def as_command(item: Item) -> RelayCommand:
+    """Returns the command that something goes to the server by, if it goes alone."""
+    if isinstance(item, RelayCommand):
+        return item
+    return make_relay_command(
+        ref=item.ref,
+        chat_message=item.message,
+        client=_number(item),
+        traceparent=item.client.traceparent,
+    )
+
+
+def _commands(items: list[Item]) -> list[RelayCommand]:
+    commands: list[RelayCommand] = []
+    run: list[Send] = []
+    for item in items:
+        # A trace is one message's own.
+        if type(item) is Unconfirmed and item.client.traceparent is None:
+            run.append(item)
+            continue
+        _end_run(commands, run)
+        commands.append(as_command(item))
+    _end_run(commands, run)
+    return commands
+
+
+def _end_run(commands: list[RelayCommand], run: list[Send]) -> None:
+    """Adds the messages that stand together so far, as one command."""
+    if len(run) == 1:
+        commands.append(as_command(run[0]))
+    elif run:
+        commands.append(_as_columns(run))
+    run.clear()
+
+
+def _as_columns(run: list[Send]) -> RelayCommand:
+    fields = [codec.fields_of(send.message) for send in run]
+    clients = [_number(send) for send in run]
+    return make_relay_command(
+        chat_messages=make_chat_messages(
+            refs=[send.ref for send in run],
+            ids=_column([each["id"] for each in fields]),
+            room_ids=_column([each["room_id"] for each in fields]),
+            sender_ids=_column([each["sender_id"] for each in fields]),
+            contents=_column([each["content"] for each in fields]),
+            clients=clients if any(clients) else [],
+        )
+    )
+
+
+def _column(texts: list[str]) -> Texts:
+    return make_texts(joined="".join(texts), lengths=lengths_of(texts))
+
+
+def _number(send: Send) -> int:
+    """The client's name at the server."""
+    caller = send.client.caller
+    return 0 if caller is None else caller.number

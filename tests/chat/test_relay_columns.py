@@ -1,0 +1,204 @@
+"""`Relay`: messages that come as columns, each handled as if it had come alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from grpclib import Status
+from grpclib.client import Channel
+from hypothesis import given
+from hypothesis import strategies as st
+
+import codec
+from chat.columns import Columns
+from chat.errors import InvalidArgument
+from chat.relay import MOST_COMMANDS
+from chat.rules import Limits, Rules
+from codec.columns import lengths_of, split
+from gen.chat import (
+    ChatMessage,
+    ChatMessages,
+    ErrorCode,
+    Join,
+    RelayCommand,
+    RelayRequest,
+    RelayServiceStub,
+    Texts,
+)
+from tests.support import RelayCall, message
+
+RULES = Rules(Limits(content_bytes=16, id_length=3))
+
+texts = st.text(st.characters(codec="utf-8"), max_size=5)
+# Most of them in order, some not.
+names = st.sampled_from(["", "a", "äöü", "abcd", "a\n", "\u2028"]) | texts
+contents = st.sampled_from(["", "hello", "\0", "four", "😀" * 4, "😀" * 5, "a" * 16, "a" * 17])
+messages = st.builds(ChatMessage, id=names, room_id=names, sender_id=names, content=contents)
+
+
+@pytest.fixture
+async def relay(channel: Channel) -> AsyncIterator[RelayCall]:
+    async with RelayCall(RelayServiceStub(channel)) as call:
+        yield call
+
+
+def column(values: list[str]) -> Texts:
+    return Texts("".join(values), lengths_of(values))
+
+
+def columns(sent: list[ChatMessage], first_ref: int = 1) -> ChatMessages:
+    return ChatMessages(
+        refs=list(range(first_ref, first_ref + len(sent))),
+        ids=column([each.id for each in sent]),
+        room_ids=column([each.room_id for each in sent]),
+        sender_ids=column([each.sender_id for each in sent]),
+        contents=column([each.content for each in sent]),
+    )
+
+
+def batch(sent: list[ChatMessage], first_ref: int = 1) -> RelayCommand:
+    return RelayCommand(chat_messages=columns(sent, first_ref))
+
+
+def decoded(sent: ChatMessages) -> Columns:
+    return Columns(codec.decode(ChatMessages, codec.encode(sent)))
+
+
+@given(st.lists(texts))
+def test_what_was_joined_is_split(values: list[str]) -> None:
+    assert split("".join(values), lengths_of(values)) == values
+
+
+@pytest.mark.parametrize(("joined", "lengths"), [("abc", [1, 1]), ("abc", [4]), ("", [1])])
+def test_lengths_that_are_not_those_of_the_texts_are_refused(
+    joined: str, lengths: list[int]
+) -> None:
+    with pytest.raises(codec.DecodeError, match="another length"):
+        split(joined, lengths)
+
+
+def is_in_order(sent: ChatMessage) -> bool:
+    try:
+        RULES.message(sent)
+    except InvalidArgument:
+        return False
+    return True
+
+
+@given(st.lists(messages, max_size=6))
+def test_all_are_in_order_only_if_each_is(sent: list[ChatMessage]) -> None:
+    """One look at the columns lets nothing pass that a look at each would not."""
+    if decoded(columns(sent)).obeys(RULES):
+        assert all(map(is_in_order, sent))
+
+
+def test_what_is_plainly_in_order_needs_no_look_at_each() -> None:
+    sent = [message("ä" * 3, "four", sender_id="x", key=""), message("a", "x", key="abc")]
+    assert decoded(columns(sent)).obeys(RULES)
+
+
+async def test_messages_in_columns_are_stored_in_order(relay: RelayCall) -> None:
+    relay.batch(RelayCommand(ref=1, join=Join("room")))
+    assert (await relay.event()).joined.room_id == "room"
+    sent = [message(content=f"text {number} ☃", key=str(number)) for number in range(10)]
+    relay.batch(batch(sent, first_ref=2))
+    heard = await relay.events(10)
+    assert [(each.chat_message.id, each.chat_message.seq) for each in heard] == [
+        (str(number), number + 1) for number in range(10)
+    ]
+    assert [each.chat_message.content for each in heard] == [each.content for each in sent]
+
+
+async def test_what_is_wrong_is_refused_alone(relay: RelayCall) -> None:
+    sent = [
+        message(key="1"),
+        message(""),
+        message(sender_id="a\nb"),
+        message(content=""),
+        message(),
+    ]
+    relay.batch(batch(sent))
+    answers = {}
+    for _ in range(5):
+        event = await relay.event()
+        answers[event.ref] = event
+    assert {ref: event.error.message for ref, event in answers.items() if ref in (2, 3, 4)} == {
+        2: "chat_message.room_id: must not be empty",
+        3: "chat_message.sender_id: must not contain control characters",
+        4: "chat_message.content: must not be empty",
+    }
+    assert answers[2].error.code is ErrorCode.INVALID_ARGUMENT
+    assert answers[1].chat_message.seq == 1
+    # One without an id is given one.
+    assert answers[5].chat_message.seq == 2
+    assert answers[5].chat_message.id
+
+
+async def test_the_same_message_twice_is_stored_once(relay: RelayCall) -> None:
+    relay.batch(batch([message(key="1"), message(content="another", key="1")]))
+    first, second = await relay.event(), await relay.event()
+    assert {first.ref, second.ref} == {1, 2}
+    assert first.chat_message.seq == second.chat_message.seq == 1
+    assert first.chat_message.content == second.chat_message.content == "hello"
+
+
+async def test_large_messages_are_all_stored(relay: RelayCall) -> None:
+    """More than is stored together."""
+    relay.batch(batch([message(content="x" * 16_000, key=str(number)) for number in range(12)]))
+    answers = [await relay.event() for _ in range(12)]
+    assert [answer.chat_message.seq for answer in answers] == list(range(1, 13))
+
+
+def without_a_ref(sent: ChatMessages) -> None:
+    sent.refs.pop()
+
+
+def without_a_column(sent: ChatMessages) -> None:
+    sent.sender_ids = Texts()
+
+
+def with_a_client_too_few(sent: ChatMessages) -> None:
+    sent.clients = [0]
+
+
+def with_a_length_too_many(sent: ChatMessages) -> None:
+    sent.ids.lengths.append(0)
+
+
+def with_a_text_too_long(sent: ChatMessages) -> None:
+    sent.contents.joined += "x"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_a_ref,
+        without_a_column,
+        with_a_client_too_few,
+        with_a_length_too_many,
+        with_a_text_too_long,
+    ],
+)
+async def test_columns_that_do_not_fit_together_end_the_stream(
+    relay: RelayCall, damage: Callable[[ChatMessages], None]
+) -> None:
+    sent = columns([message(key="1"), message(key="2")])
+    damage(sent)
+    relay.put(RelayRequest(commands=[RelayCommand(chat_messages=sent)]))
+    assert await relay.rest() == ([], Status.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, Status.OK), (1, Status.RESOURCE_EXHAUSTED)])
+async def test_a_batch_has_a_bound_however_it_is_divided(
+    relay: RelayCall, more: int, status: Status
+) -> None:
+    half = MOST_COMMANDS // 2
+    # None of them is in order: they are counted, and answered.
+    relay.batch(
+        RelayCommand(chat_messages=columns([ChatMessage()] * half)),
+        RelayCommand(chat_messages=columns([ChatMessage()] * (half + more))),
+    )
+    relay.end()
+    _, ended = await relay.rest()
+    assert ended is status
