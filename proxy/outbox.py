@@ -40,6 +40,11 @@ class Outbox:
         return len(self._items)
 
     @property
+    def is_full(self) -> bool:
+        """Whether a batch cannot become larger."""
+        return len(self._items) >= _BATCH_COMMANDS
+
+    @property
     def size(self) -> int:
         """How many bytes wait, at most."""
         return sum(size for _, size in self._items)

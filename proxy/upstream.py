@@ -37,6 +37,7 @@ from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
 from proxy.outbox import Item, Outbox
 from proxy.switchboard import GapError, Switchboard
+from proxy.wire import Wire
 
 log = structlog.get_logger(__name__)
 
@@ -113,6 +114,10 @@ class Upstream:
         # How long an answer that costs the server nothing may take.
         self._silence = config.upstream_heartbeat_seconds / 2
         self._outbox = Outbox()
+        # There while nobody is in the middle of writing a batch.
+        self._wire: Wire | None = None
+        # A batch that left the outbox, but could not be written at once.
+        self._unsent = b""
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
         # Whether the stream has brought anything.
@@ -220,6 +225,8 @@ class Upstream:
         if self._linked.is_set():
             self._outbox.put(item, size)
             self._queued.set()
+            if self._outbox.is_full and self._wire is not None:
+                self._write_now(self._wire)
 
     async def _link(self) -> None:
         """Opens the stream and keeps it until it is lost.
@@ -273,7 +280,7 @@ class Upstream:
         # Not a task group: of a stop and a lost link in the same turn of the loop,
         # a group tells of the link alone.
         tasks = {
-            asyncio.create_task(self._write(stream)),
+            asyncio.create_task(self._write(stream, Wire(stream))),
             asyncio.create_task(self._read(stream)),
             asyncio.create_task(self._watch()),
         }
@@ -281,6 +288,7 @@ class Upstream:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._linked.clear()
+            self._wire, self._unsent = None, b""
             self.switchboard.disconnected()
             for task in tasks:
                 task.cancel()
@@ -310,17 +318,33 @@ class Upstream:
             await asyncio.sleep(0)
         raise ConnectionError("the server ended the stream")
 
-    async def _write(self, stream: _Relay) -> None:
+    async def _write(self, stream: _Relay, wire: Wire) -> None:
         while True:
+            self._wire = wire
             await self._queued.wait()
             # One more turn of the loop brings what arrived together with the first.
             await asyncio.sleep(0)
             self._queued.clear()
-            while self._outbox:
-                waiting = len(self._outbox)
-                batch = self._outbox.take()
-                self._metrics.sent_batches.observe(waiting - len(self._outbox))
-                await stream.send_message(batch)
+            self._wire = None
+            while batch := self._unsent or self._take_batch():
+                self._unsent = b""
+                # grpclib's codec is ours: it takes what is encoded already.
+                await stream.send_message(batch)  # type: ignore[arg-type]
+
+    def _write_now(self, wire: Wire) -> None:
+        """Writes a batch that is full, unless it has to wait."""
+        batch = self._take_batch()
+        if not wire.write_now(batch):
+            self._unsent, self._wire = batch, None
+
+    def _take_batch(self) -> bytes:
+        """Takes what is ready, encoded; nothing if there is nothing."""
+        if not self._outbox:
+            return b""
+        waiting = len(self._outbox)
+        batch = codec.encode(self._outbox.take())
+        self._metrics.sent_batches.observe(waiting - len(self._outbox))
+        return batch
 
     def _credential(self) -> dict[str, str] | None:
         """The proxy's own token, read anew each time: it may have been replaced.
