@@ -1,17 +1,20 @@
-"""What safety costs: the project with tokens, and with TLS, beside itself without."""
+"""What safety and metrics cost: the project with each of them, beside itself without."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import timeit
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Final
 
+import aiohttp
 import trustme
 
 from bench import meter, targets, workloads
@@ -21,10 +24,14 @@ from bench.report import Section, Table, progress
 from bench.rounds import drive, make_job
 from bench.targets import HOST, PROJECT, Target
 from bench.workloads import Workload
+from chat.metrics import ServerMetrics, StoreMetrics
 from chat.token import load_key, mint
+from proxy.metrics import ProxyMetrics
 
 _ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 3, Effort.FULL: 7}
 _WORKLOADS: Final = (workloads.ECHO_16, workloads.FAN_OUT)
+# As often as Prometheus may well ask.
+_SCRAPE_SECONDS: Final = 1.0
 _WARM_UP_SECONDS: Final = 3.0
 _SECONDS: Final = 4.0
 _HOUR: Final = 3600
@@ -32,11 +39,12 @@ _HOUR: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The project with some of its safety.
+    """The project with something that costs.
 
     Attributes:
         label: what it is called in the table.
         target: how it is started.
+        scraped: the addresses of metrics that are asked for while it is driven.
         token: what its clients present.
         authority: the file with the certificate that its own is signed by.
     """
@@ -45,6 +53,7 @@ class Variant:
     target: Target
     token: str = ""
     authority: str = ""
+    scraped: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -54,16 +63,32 @@ def variants() -> Iterator[list[Variant]]:
         folder = Path(name)
         token, server, proxy = _tokens(folder)
         authority, tls_server, tls_proxy = _certificates(folder)
+        ports = free_ports(2)
+        off = ["--metrics-port", "off"]
         yield [
-            Variant("neither", PROJECT),
-            Variant("tokens", _with("tokens", server, proxy), token),
+            Variant("nothing", _with("bare", off, off)),
+            Variant(
+                "metrics, asked for each second",
+                _with("metrics", *(["--metrics-port", str(port)] for port in ports)),
+                scraped=tuple(f"http://{HOST}:{port}/metrics" for port in ports),
+            ),
+            Variant("tokens", _with("tokens", [*server, *off], [*proxy, *off]), token),
             Variant(
                 "tokens and TLS on both links",
-                _with("tls", [*server, *tls_server], [*proxy, *tls_proxy]),
+                _with("tls", [*server, *tls_server, *off], [*proxy, *tls_proxy, *off]),
                 token,
                 authority,
             ),
         ]
+
+
+def free_ports(number: int) -> list[int]:
+    """Finds TCP ports that nobody listens on."""
+    sockets = [socket.create_server((HOST, 0)) for _ in range(number)]
+    ports: list[int] = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def _with(name: str, server: Sequence[str], proxy: Sequence[str]) -> Target:
@@ -109,14 +134,35 @@ async def measure(variant: Variant, workload: Workload) -> Result:
             await meter.quiet(running.pids)
             job = make_job("drive", workload, running, _WARM_UP_SECONDS, _SECONDS)
             job = replace(job, token=variant.token, authority=variant.authority)
-            return await drive(job, variant.target)
+            async with _scraping(variant.scraped):
+                return await drive(job, variant.target)
+
+
+@asynccontextmanager
+async def _scraping(addresses: Sequence[str]) -> AsyncIterator[None]:
+    """Asks for metrics while the context is open."""
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        tasks = [asyncio.create_task(_scrape(session, address)) for address in addresses]
+        yield
+        for task in tasks:
+            # One that has failed says so here.
+            if not task.cancel():
+                task.result()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _scrape(session: aiohttp.ClientSession, address: str) -> None:
+    while True:
+        async with session.get(address) as response:
+            await response.read()
+        await asyncio.sleep(_SCRAPE_SECONDS)
 
 
 def main(options: Options) -> Section:
     """Measures in turns and sums up: medians of the rounds, and of their ratios."""
     table = Table(
-        "What safety costs",
-        ["workload", "with", "deliveries/s", "x neither", "p50, ms", "load, % of a core"],
+        "What safety and metrics cost",
+        ["workload", "with", "deliveries/s", "x nothing", "CPU x nothing", "p50, ms", "load, %"],
         words=2,
     )
     rows = []
@@ -127,16 +173,44 @@ def main(options: Options) -> Section:
                 rates = [result.rate for result in results]
                 bases = [result.rate for result in found[0]]
                 ratio = median(a / b for a, b in zip(rates, bases, strict=True))
+                cpu = median(
+                    b.efficiency / a.efficiency for a, b in zip(results, found[0], strict=True)
+                )
                 p50 = median(result.latencies[0] for result in results) * 1e3
                 share = median(result.load_share for result in results)
-                figures = (f"{median(rates):,.0f}", f"{ratio:.2f}", f"{p50:.2f}", f"{share:.0%}")
-                table.add(workload.name, variant.label, *figures)
+                figures = f"{median(rates):,.0f}", f"{ratio:.2f}", f"{cpu:.2f}"
+                table.add(workload.name, variant.label, *figures, f"{p50:.2f}", f"{share:.0%}")
                 rows.append({
                     "workload": workload.name, "with": variant.label,
                     "deliveries_per_second": round(median(rates)), "ratio": round(ratio, 3),
-                    "latency_p50_ms": round(p50, 3), "load_share_of_a_core": round(share, 3),
+                    "cpu_ratio": round(cpu, 3), "latency_p50_ms": round(p50, 3),
+                    "load_share_of_a_core": round(share, 3),
                 })  # fmt: skip
-    return Section(table, {"rows": rows}, [])
+    counting = {size: counting_microseconds(size) for size in (1, 64)}
+    note = "To count takes both processes together {:.2f} us for a lone message, {:.3f} of 64."
+    data = {"rows": rows, "counting_microseconds": counting}
+    return Section(table, data, [note.format(*counting.values())])
+
+
+def counting_microseconds(size: int) -> float:
+    """Measures what is counted for each message of a batch on its way, in both processes."""
+    server, store, proxy = ServerMetrics(), StoreMetrics(), ProxyMetrics()
+    came = [time.monotonic()] * size
+
+    def count() -> None:
+        for _ in came:
+            proxy.received += 1
+        proxy.sent_batches.observe(size)
+        server.batches.observe(size)
+        server.received += size
+        store.committed(0.001, size)
+        server.stored += size
+        server.deliveries += size
+        server.delivery_seconds.observe(0.001, size)
+        proxy.received_batches.observe(1)
+        proxy.delivered(size, size, came)
+
+    return min(timeit.repeat(count, number=1000, repeat=7)) / 1000 / size * 1e6
 
 
 def _rounds(compared: Sequence[Variant], workload: Workload, number: int) -> list[list[Result]]:

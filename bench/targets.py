@@ -83,12 +83,17 @@ def _python(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
-# All clients come from one address, and send as fast as they are answered. The proxy asks
-# each time whether they may, as it does with limits.
+# All clients come from one address, with one token if they have any, and send as fast as
+# they are answered. Both processes ask each time whether they may, as they do with limits.
 _UNLIMITED: Final = (
-    *("--sends-per-second", "0", "--joins-per-second", "0", "--calls-per-second", "0"),
-    *("--handshakes-per-second", "0", "--connections-per-address", "0"),
+    "--sends-per-second",
+    "0",
+    "--joins-per-second",
+    "0",
+    "--calls-per-second",
+    "0",
 )
+_CROWD: Final = ("--handshakes-per-second", "0", "--connections-per-address", "0")
 
 PROJECT: Final = Target(
     "project",
@@ -96,10 +101,12 @@ PROJECT: Final = Target(
     lambda folder: _python(
         *("chat", "--host", HOST, "--port", "0", "--metrics-port", "0"),
         *("--database", str(folder / "chat.db")),
+        *_UNLIMITED,
     ),
     lambda upstream: _python(
         *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0", "--upstream", upstream),
         *_UNLIMITED,
+        *_CROWD,
     ),
 )
 NODE: Final = Target(

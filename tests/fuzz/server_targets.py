@@ -16,14 +16,17 @@ import chat
 import codec
 from chat.access.gate import Gate
 from chat.access.identity import GUEST
+from chat.columns import Columns
 from chat.hub import Hub
 from chat.live import Conversation
 from chat.relay import RelayConnection
 from chat.service import ChatConnection
 from chat.storage.memory import MemoryStore
+from codec.columns import lengths_of
 from daemon.buckets import Rates
 from gen.chat import (
     ChatMessage,
+    ChatMessages,
     ChatStream,
     Error,
     Join,
@@ -36,6 +39,7 @@ from gen.chat import (
     RelayRequest,
     RelayResponse,
     Stored,
+    Texts,
 )
 from tests.clock import ClockLoop, turns
 from tests.fuzz.steps import Choices, pieced
@@ -177,13 +181,48 @@ async def _relay(data: bytes) -> None:
             batch = codec.decode(RelayRequest, piece)
         except codec.DecodeError:
             break
-        for command in batch.commands:
-            command.ref = len(asked) + 1
-            asked[command.ref] = command
+        numbered = dict(asked)
+        if not all(_number(command, numbered) for command in batch.commands):
+            break
+        asked.update(numbered)
         await stream.conversation.receive(batch)
     told = [codec.decode(RelayResponse, each).events for each in await stream.close()]
     _Proxy(asked).hear(event for events in told for event in events)
     await _check_witness(witness, hub)
+
+
+def _number(command: RelayCommand, asked: dict[int, RelayCommand]) -> bool:
+    """Gives a command its reference, or references; returns whether it is well made."""
+    kind, _ = betterproto.which_one_of(command, "command")
+    if kind != "chat_messages":
+        command.ref = len(asked) + 1
+        asked[command.ref] = command
+        return True
+    sent = command.chat_messages
+    try:
+        messages = [message for _, _, message in Columns(sent)]
+    except codec.DecodeError:
+        return False
+    first = len(asked) + 1
+    sent.refs = list(range(first, first + len(messages)))
+    asked.update(
+        (ref, RelayCommand(ref=ref, chat_message=each)) for ref, each in enumerate(messages, first)
+    )
+    return True
+
+
+def _columns(messages: list[ChatMessage]) -> ChatMessages:
+    def column(texts: list[str]) -> Texts:
+        return Texts("".join(texts), lengths_of(texts))
+
+    return ChatMessages(
+        refs=[0] * len(messages),
+        ids=column([each.id for each in messages]),
+        room_ids=column([each.room_id for each in messages]),
+        sender_ids=column([each.sender_id for each in messages]),
+        contents=column([each.content for each in messages]),
+        clients=[0] * len(messages),
+    )
 
 
 class _Proxy:
@@ -268,8 +307,9 @@ def seeds() -> tuple[list[bytes], list[bytes]]:
                 RelayCommand(join=join),
                 RelayCommand(leave=leave),
                 RelayCommand(presence=presence),
+                RelayCommand(chat_messages=_columns([message, *_made_up(random)[:1]])),
             ]
-            batched.append(RelayRequest(commands=random.sample(commands, random.randint(1, 4))))
+            batched.append(RelayRequest(commands=random.sample(commands, random.randint(1, 5))))
         talks.append(pieced([codec.encode(each) for each in said]))
         relays.append(pieced([codec.encode(each) for each in batched]))
     return talks, relays
