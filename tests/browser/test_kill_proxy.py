@@ -16,7 +16,7 @@ from tests.faults.clients import Participant
 from tests.faults.history import Outcome, Send, check
 from tests.faults.journal import Journal
 from tests.faults.storm import heads, stored
-from tests.faults.world import World, seeded
+from tests.faults.world import World, branch, seeded
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Visit, Visitor
@@ -47,7 +47,7 @@ async def talk(scripts: list[Participant], journal: Journal, chance: Random) -> 
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for each in scripts:
-            group.create_task(each.talk(chance, stop, 2))
+            group.create_task(each.talk(branch(chance), stop, 2))
         await journal.confirmed_more(chance.randrange(2, 12))
         stop.set()
         yield

@@ -14,7 +14,7 @@ import aiohttp
 from tests.faults.clients import Participant
 from tests.faults.history import History, Message, Outcome, Send
 from tests.faults.journal import Journal
-from tests.faults.world import Daemon, World
+from tests.faults.world import Daemon, World, branch
 from tests.proxy.clients import Client, message
 
 ROOMS: Final = ("attic", "kitchen", "lobby")
@@ -131,10 +131,10 @@ async def working(
             group.create_task(each.run())
         await journal.until(lambda: all(each.follows for each in crowd.everyone))
         work = [
-            group.create_task(each.talk(chance, stop, most, crowd.pause_seconds))
+            group.create_task(each.talk(branch(chance), stop, most, crowd.pause_seconds))
             for each, most in zip(crowd.talkers, (1, 2, 8, 20), strict=True)
         ]
-        work += [group.create_task(each.roam(chance, stop)) for each in crowd.roamers]
+        work += [group.create_task(each.roam(branch(chance), stop)) for each in crowd.roamers]
         yield stop
         stop.set()
         journal.ring()

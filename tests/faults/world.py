@@ -252,6 +252,15 @@ def seeded() -> Iterator[random.Random]:
         raise
 
 
+def branch(chance: random.Random) -> random.Random:
+    """Chance for one task alone.
+
+    Tasks that draw from the same one take turns as the machine will, and the seed then
+    tells nothing. To be called before the tasks start.
+    """
+    return random.Random(chance.getrandbits(64))  # noqa: S311 - no secret
+
+
 def _free_ports(number: int) -> list[int]:
     """Finds ports that nobody listens on."""
     free: list[int] = []

@@ -27,7 +27,6 @@ class Guests:
         url: where they connect.
         rooms: where they go.
         journal: where they write down what they see.
-        chance: who goes where, for how long.
 
     Attributes:
         connections: how often they connected.
@@ -36,22 +35,21 @@ class Guests:
     url: str
     rooms: Sequence[str]
     journal: Journal
-    chance: Random
     connections: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
-    async def come_and_go(self, until: asyncio.Event) -> None:
+    async def come_and_go(self, chance: Random, until: asyncio.Event) -> None:
         """One after the other reads a room from its start on, stays a while, and goes."""
         while not until.is_set():
-            await self._visit(f"guest-{next(self._numbers)}", until)
+            await self._visit(f"guest-{next(self._numbers)}", chance, until)
 
-    async def _visit(self, name: str, until: asyncio.Event) -> None:
-        room = self.chance.choice(self.rooms)
+    async def _visit(self, name: str, chance: Random, until: asyncio.Event) -> None:
+        room = chance.choice(self.rooms)
         guest = Participant(name, self.url, [room], self.journal)
         visit = asyncio.create_task(guest.run())
         try:
             await self.journal.until(lambda: guest.follows)
-            goal = guest.places[room].seq + self.chance.randrange(1, 100)
+            goal = guest.places[room].seq + chance.randrange(1, 100)
             await self.journal.until(lambda: guest.places[room].seq >= goal or until.is_set())
             guest.finish()
             await visit
@@ -59,7 +57,7 @@ class Guests:
             visit.cancel()
             self.connections += guest.connections
 
-    async def sleep_in(self, until: asyncio.Event) -> None:
+    async def sleep_in(self, chance: Random, until: asyncio.Event) -> None:
         """Joins all rooms and reads nothing, until it is cut off; again and again."""
         async with aiohttp.ClientSession() as session:
             while not until.is_set():
@@ -68,13 +66,13 @@ class Guests:
                         self.connections += 1
                         for room in self.rooms:
                             await socket.send_json({"join": {"room_id": room}})
-                        await self._doze(socket, until)
+                        await self._doze(socket, chance.uniform(10, 30), until)
                 await _wait(until, _RETRY_SECONDS)
 
     async def _doze(
-        self, socket: aiohttp.ClientWebSocketResponse[bool], until: asyncio.Event
+        self, socket: aiohttp.ClientWebSocketResponse[bool], seconds: float, until: asyncio.Event
     ) -> None:
-        await _wait(until, self.chance.uniform(10, 30))
+        await _wait(until, seconds)
         while not until.is_set() and (await socket.receive()).type is WSMsgType.TEXT:
             pass
 

@@ -22,7 +22,7 @@ import psutil
 from tests.faults.history import Message, Send, check
 from tests.faults.journal import Journal
 from tests.faults.storm import Crowd, send_all_again, stored, working
-from tests.faults.world import World
+from tests.faults.world import World, branch
 from tests.proxy.clients import CutOff
 from tests.soak.faults import GENTLE, ROUGH, Fault, Scene
 from tests.soak.guests import Guests
@@ -90,15 +90,15 @@ class _Stage:
 
     async def _chapter(self) -> None:
         number = self.tally.chapters + 1
+        # How often it is asked for something depends on how much comes to pass.
+        chance = branch(self.chance)
         rooms = [f"{name} {number}" for name in ("attic", "kitchen", "lobby")]
         journal = Journal(_PATIENCE_SECONDS)
-        crowd = Crowd(
-            self.world.url, journal, self.chance, rooms=rooms, pause_seconds=_PAUSE_SECONDS
-        )
-        guests = Guests(self.world.url, rooms, journal, self.chance)
-        await self._live(crowd, guests, journal)
+        crowd = Crowd(self.world.url, journal, chance, rooms=rooms, pause_seconds=_PAUSE_SECONDS)
+        guests = Guests(self.world.url, rooms, journal)
+        await self._live(crowd, guests, journal, chance)
         history = journal.history
-        again = self.chance.sample(history.stored, min(_REPEATED, len(history.stored)))
+        again = chance.sample(history.stored, min(_REPEATED, len(history.stored)))
         history.sends += await self._send_again(again)
         if await stored(self.world.url, rooms) != history.stored:
             self.tally.violations.append(f"chapter {number}: what was sent again changed it")
@@ -118,27 +118,27 @@ class _Stage:
             except CutOff:
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _live(self, crowd: Crowd, guests: Guests, journal: Journal) -> None:
+    async def _live(self, crowd: Crowd, guests: Guests, journal: Journal, chance: Random) -> None:
         async with (
-            working(self.world.url, crowd, journal, self.chance) as stop,
+            working(self.world.url, crowd, journal, chance) as stop,
             asyncio.TaskGroup() as group,
         ):
             for _ in range(2):
-                group.create_task(guests.come_and_go(stop))
-            group.create_task(guests.sleep_in(stop))
-            await self._break_things(crowd)
+                group.create_task(guests.come_and_go(branch(chance), stop))
+            group.create_task(guests.sleep_in(branch(chance), stop))
+            await self._break_things(crowd, branch(chance))
             stop.set()
             journal.ring()
 
-    async def _break_things(self, crowd: Crowd) -> None:
+    async def _break_things(self, crowd: Crowd, chance: Random) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + min(
             self.plan.chapter_seconds, max(1.0, (self.plan.minutes - self.minutes) * 60)
         )
         while loop.time() < end:
-            await asyncio.sleep(self.chance.uniform(*_SECONDS_BETWEEN_FAULTS))
-            fault = self.chance.choice(self.faults)
-            await fault.strike(Scene(self.world, crowd.everyone, self.chance))
+            await asyncio.sleep(chance.uniform(*_SECONDS_BETWEEN_FAULTS))
+            fault = chance.choice(self.faults)
+            await fault.strike(Scene(self.world, crowd.everyone, chance))
             self.tally.faults[fault.name] += 1
 
     async def _measure(self) -> None:
@@ -172,9 +172,7 @@ async def soak(plan: Plan, progress: Callable[[Tally, float], None]) -> list[Tal
     worlds = (("rough", ROUGH), ("gentle", GENTLE))
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(
-                _stage(plan, Tally(name), faults, Random(chance.random()), progress)  # noqa: S311
-            )
+            group.create_task(_stage(plan, Tally(name), faults, branch(chance), progress))
             for name, faults in worlds
         ]
     return [task.result() for task in tasks]
