@@ -18,8 +18,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 import codec
 from bench.report import Table
-from gen.chat import ChatMessage, ChatStream, RelayEvent, RelayResponse
+from chat.columns import Columns
+from gen.chat import ChatMessage, ChatStream, Error, RelayEvent, RelayRequest, RelayResponse
 from gen.chat_codec import make_chat_message
+from proxy.delivery import Client
+from proxy.outbox import Outbox, as_command
+from proxy.outstanding import Unconfirmed
 
 DESCRIPTORS = Path(__file__).parents[1] / "gen" / "descriptor.binpb"
 ROUND_SECONDS = 0.02
@@ -92,6 +96,42 @@ def against_google() -> list[tuple[str, Work, Work]]:
     ]
 
 
+def columns_against_google() -> list[tuple[str, Work, Work]]:
+    """Returns what is done with the same messages as a proxy sends them: as columns."""
+    outbox = Outbox()
+    sends = [Unconfirmed[Client](n, message(n), _Nobody(), None, 0) for n in range(64)]
+    for send in sends:
+        outbox.put(send, 0)
+    data = codec.encode(outbox.take())
+    plain = RelayRequest(commands=[as_command(send) for send in sends])
+    google = _google_class("chat.RelayRequest")
+    alone = codec.encode(plain)
+
+    def read() -> None:
+        [command] = codec.decode(RelayRequest, data).commands
+        for _ in Columns(command.chat_messages):
+            pass
+
+    return [
+        ("decode", lambda: codec.decode(RelayRequest, data), lambda: google.FromString(data)),
+        ("decode to messages", read, lambda: google.FromString(data)),
+        ("the same, beside one by one", read, lambda: google.FromString(alone)),
+    ]
+
+
+class _Nobody(Client):
+    """A client without a token, to which nothing is written."""
+
+    def write(self, frame: bytes) -> None:
+        """Does nothing."""
+
+    def told_to_wait(self) -> None:
+        """Does nothing."""
+
+    def dismiss(self, error: Error) -> None:
+        """Does nothing."""
+
+
 def _read(batch: Any) -> None:
     """Reads the fields: google's library makes Python objects of them only then."""
     for event in batch.events:
@@ -112,6 +152,7 @@ def main(*, quick: bool = False) -> None:
     for title, other, rows in (
         ("Codec: one ChatStream with a message", "betterproto", against_betterproto()),
         ("Codec: a RelayResponse of 100 messages", "google upb", against_google()),
+        ("Codec: a full batch of 64, as columns", "google upb", columns_against_google()),
     ):
         table = Table(title, ["", "codec, µs", f"{other}, µs", f"{other} / codec"])
         for name, ours, theirs in rows:
