@@ -16,6 +16,7 @@ import proxy
 from tests.deploy.nginx import DEPLOY, tool
 
 UNITS: Final = sorted((DEPLOY / "systemd").glob("*.service"))
+OPERATIONS: Final = DEPLOY.parent / "docs/operations.md"
 PREFIX: Final = "/opt/chat/bin/"
 
 # Of ten. What is left is the network, which they are for.
@@ -53,6 +54,20 @@ def test_the_units_may_do_little(units: list[str]) -> None:
         found = run(tool("systemd-analyze"), "security", "--offline=true", threshold,
                     "--json=short", unit)  # fmt: skip
         assert json.loads(found)
+
+
+def test_the_units_see_what_the_metrics_of_a_process_come_from() -> None:
+    """``ProcSubset=pid`` hides /proc/stat, and without it there are none of them at all."""
+    for unit in UNITS:
+        assert values(unit, "ProtectProc") == ["invisible"]
+        assert values(unit, "ProcSubset") in ([], ["all"])
+
+
+def test_the_exposure_in_the_documentation(units: list[str]) -> None:
+    documented = re.findall(r"gives them\s(\d\.\d) of 10", OPERATIONS.read_text("utf-8"))
+    for unit in units:
+        found = run(tool("systemd-analyze"), "security", "--offline=true", unit)
+        assert re.findall(r"exposure level for \S+: (\d\.\d)", found) == documented
 
 
 def test_the_account_can_be_made(tmp_path: Path) -> None:

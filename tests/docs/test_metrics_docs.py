@@ -201,6 +201,19 @@ def test_panels_do_not_overlap_and_have_names() -> None:
         taken |= cells
 
 
+def test_the_list_of_instances_is_of_metrics_that_are_always_there(told: Told) -> None:
+    """Those of the process are not, wherever its system is hidden from it."""
+    variables = json.loads(DASHBOARD.read_text())["templating"]["list"]
+    [query] = [each["query"]["query"] for each in variables if each["name"] == "instance"]
+    found = re.fullmatch(r'label_values\(\{__name__=~"([^"]+)"\}, instance\)', query)
+    assert found is not None
+    names = set(found[1].split("|"))
+    assert names <= told.types.keys()
+    assert names & told.chat.families.keys()
+    assert names & told.proxy.families.keys()
+    assert not [name for name in names if name.startswith("process_")]
+
+
 def test_alerts_have_what_an_operator_needs() -> None:
     assert len({rule["alert"] for rule in rules()}) == len(rules()) > 10
     for rule in rules():
