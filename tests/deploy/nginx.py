@@ -40,6 +40,12 @@ http {{
     uwsgi_temp_path temp;
     scgi_temp_path temp;
     include {name}.conf;
+    # As Debian's sites-enabled/default has it, which is read last.
+    server {{
+        listen {plain} default_server;
+        server_name _;
+        return 418;
+    }}
 }}
 """
 
@@ -95,12 +101,13 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def render(folder: Path, name: str, changes: Changes) -> None:
+def render(folder: Path, name: str, plain: str, changes: Changes) -> None:
     """Copies the configuration, with other text where this machine's differs.
 
     Args:
         folder: where to.
         name: which of the two variants.
+        plain: the address that stands for port 80.
         changes: what is replaced by what. Each must occur.
     """
     shutil.copytree(DEPLOY / "nginx", folder)
@@ -115,7 +122,7 @@ def render(folder: Path, name: str, changes: Changes) -> None:
     assert not missing
     # Root would give the work to a user who may not enter the folder of a test.
     user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(_MAIN.format(user=user, name=name))
+    (folder / "nginx.conf").write_text(_MAIN.format(user=user, name=name, plain=plain))
 
 
 def command(folder: Path, *options: str) -> list[str]:
@@ -133,13 +140,14 @@ async def running(
         folder: where its files go; it must not exist.
         name: ``chat-plain`` or ``chat-tls``.
         ports: two free ones.
-        changes: see `render`; ports and certificates are changed already.
+        changes: see `render`; ports, names and certificates are changed already.
     """
     first, second = ports
     host = "127.0.0.1"
+    changes = {"chat.example.org": host, **changes}
     if name == "chat-tls":
         certificate, key = make_certificate(folder.parent)
-        render(folder, name, {
+        render(folder, name, f"{host}:{second}", {
             "listen 443": f"listen {host}:{first}",
             "listen 80": f"listen {host}:{second}",
             "/etc/ssl/chat/fullchain.pem": str(certificate),
@@ -150,7 +158,7 @@ async def running(
         front = Front(host, f"https://{host}:{first}", f"http://{host}:{second}", first, trust)
     else:
         listens = {"listen 80": f"listen {host}:{first}", "listen 50080": f"listen {host}:{second}"}
-        render(folder, name, {**listens, **changes})
+        render(folder, name, f"{host}:{first}", {**listens, **changes})
         front = Front(host, f"http://{host}:{first}", "", second, None)
     process = await asyncio.create_subprocess_exec(*command(folder), stdout=PIPE, stderr=STDOUT)
     try:

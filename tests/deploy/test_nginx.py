@@ -176,6 +176,17 @@ async def test_nothing_else_is_to_be_seen(session: aiohttp.ClientSession) -> Non
             assert answer.status == 404
 
 
+async def test_another_name_is_another_server_s(
+    front: Front, session: aiohttp.ClientSession
+) -> None:
+    """Debian's own server is there to take what comes to port 80 by no name that is known."""
+    for name, status in ((front.host, {200, 308}), ("other.example.org", {418})):
+        async with session.get(
+            front.insecure or front.web, headers={"Host": name}, allow_redirects=False
+        ) as answer:
+            assert answer.status in status
+
+
 async def test_what_the_proxy_is_told_of_a_client(
     start: Start, chat_server: chat.RunningServer
 ) -> None:
@@ -283,7 +294,7 @@ async def test_a_silent_stream_outlasts_what_ends_other_requests(
 async def request_given_up(front: Front) -> None:
     """Sends half a request, and waits until nginx has had enough."""
     reader, writer = await asyncio.open_connection(front.host, int(front.web.split(":")[2]))
-    writer.write(b"GET / HTTP/1.1\r\n")
+    writer.write(f"POST / HTTP/1.1\r\nHost: {front.host}\r\nContent-Length: 1\r\n\r\n".encode())
     async with asyncio.timeout(PATIENCE_SECONDS):
         await reader.read()
     writer.close()
