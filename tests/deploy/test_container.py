@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 import pytest
@@ -166,6 +167,14 @@ def test_the_proxy_comes_after_the_server_and_goes_before_it() -> None:
     assert door["depends_on"] == {"chat": {"condition": "service_healthy"}}
     assert door["environment"]["PROXY_UPSTREAM"] == f"chat:{chat.Config().port}"
     assert door["command"] == ["python", "-m", "proxy"]
+
+
+def test_who_is_in_front_on_this_machine_is_believed_and_nobody_else() -> None:
+    [network] = COMPOSE["networks"]["default"]["ipam"]["config"]
+    assert ip_address(network["gateway"]) in ip_network(network["subnet"])
+    assert SERVICES["proxy"]["environment"]["PROXY_TRUSTED_PROXIES"] == network["gateway"]
+    # Those of other machines cannot come by this address.
+    assert all(each.startswith("127.0.0.1:") for each in SERVICES["proxy"]["ports"])
 
 
 def test_only_the_proxy_is_published_and_only_to_this_machine() -> None:

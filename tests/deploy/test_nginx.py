@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
@@ -75,8 +76,10 @@ async def session(front: Front) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def client_of(front: Front) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(ssl=front.tls or True)
+def client_of(front: Front, address: str | None = None) -> aiohttp.ClientSession:
+    """An HTTP client, which may come from another address of this machine."""
+    local = None if address is None else (address, 0)
+    connector = aiohttp.TCPConnector(ssl=front.tls or True, local_addr=local)
     return aiohttp.ClientSession(front.web, connector=connector)
 
 
@@ -227,6 +230,35 @@ async def test_one_address_has_so_many_connections(
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await session.ws_connect("/")
     assert refused.value.status == 429
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="loopback has one address elsewhere")
+@pytest.mark.parametrize(("trusted", "status"), [(("127.0.0.1",), 101), ((), 429)])
+async def test_each_client_has_limits_of_its_own_if_nginx_is_trusted(
+    start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
+    trusted: tuple[str, ...], status: int,
+) -> None:  # fmt: skip
+    """Else all of them are one, by the address of nginx."""
+    admittance = proxy.Admittance(trusted_proxies=trusted, connections_per_address=1)
+    async with (
+        proxy.serve(replace(proxy_config, admittance=admittance)) as door,
+        start(address(door), chat_server.address) as front,
+        client_of(front, "127.0.0.2") as one,
+        client_of(front, "127.0.0.3") as other,
+        one.ws_connect("/") as socket,
+    ):
+        assert "joined" in await Client(socket).ask(join={"room_id": "lobby"})
+        assert await handshake(one) == 429
+        assert await handshake(other) == status
+
+
+async def handshake(session: aiohttp.ClientSession) -> int:
+    """Opens a WebSocket; returns 101, or the status with which it is refused."""
+    try:
+        async with session.ws_connect("/"):
+            return 101
+    except aiohttp.WSServerHandshakeError as refused:
+        return refused.status
 
 
 @pytest.mark.parametrize("variant", ["chat-tls"], indirect=True)
