@@ -1,0 +1,191 @@
+"""The commands of the operations guide, as a fresh Debian 12 would take them.
+
+What can be run is run, in a folder that stands for the root of the system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import chat
+import chat.__main__
+import proxy.__main__
+from daemon.health import command as health
+from gen.chat import ChatServiceStub, GetChatHistoryRequest
+from tests.docs.markdown import PAGES, ROOT, Block, blocks, page_name, section
+from tests.support import ChatCall, channel_to, message
+
+PAGE: Final = ROOT / "docs/operations.md"
+PREFIX: Final = "/opt/chat/bin/"
+
+# The folders that packages named on the page bring, or the system itself.
+FOLDERS: Final = ("etc/systemd/system", "etc/nginx/conf.d", "etc/nginx/snippets")
+# What Debian 12 has without further ado, or with the packages named on the page.
+PROGRAMS: Final = {
+    "apt-get", "install", "ln", "mv", "nginx", "runuser", "systemctl", "systemd-sysusers",
+    "for", "do", "done", "curl",
+}  # fmt: skip
+CONTAINERS: Final = {"docker", "podman"}
+
+# What only root, or a running systemd, could do.
+_PRELUDE: Final = """
+set -euo pipefail
+runuser() { [ "$1 $2 $3" = "-u chat --" ]; shift 3; "$@"; }
+apt-get() { :; }
+systemctl() { :; }
+systemd-sysusers() { :; }
+"""
+
+
+def scripts(page: Path = PAGE) -> list[str]:
+    return [block.text for block in blocks(page, "sh")]
+
+
+def commands(text: str) -> list[list[str]]:
+    """The simple commands of a script, each as its words."""
+    found: list[list[str]] = []
+    for line in text.replace("\\\n", "").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="&;|")
+        lexer.whitespace_split = True
+        command: list[str] = []
+        for word in [*lexer, ";"]:
+            if set(word) <= set("&;|"):
+                found.append(command)
+                command = []
+            else:
+                command.append(word)
+    return [command for command in found if command and not re.match(r"\w+=", command[0])]
+
+
+def programs(text: str) -> list[str]:
+    return [command[0] for command in commands(text)]
+
+
+def run(script: str, root: Path) -> None:
+    """Runs a script whose system is a folder."""
+    script = re.sub(rf"{PREFIX}(\S+)", rf"{Path(sys.executable).parent}/\1", script)
+    script = re.sub(r"(?<![\w/.-])/(etc|opt|var)/", rf"{root}/\1/", script)
+    script = script.replace("-o chat -g chat ", "")
+    done = subprocess.run(  # noqa: S603 - the documentation's own
+        ["/bin/bash", "-c", _PRELUDE + script], cwd=ROOT, capture_output=True, text=True,
+        check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def holding(title: str, text: str) -> str:
+    """The one script of a section that has a text in it."""
+    [found] = [each.text for each in section(PAGE, title).blocks if text in each.text]
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The root of a system, as far as the commands need one."""
+    for folder in FOLDERS:
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "var/backups").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_each_command_is_one_that_is_there(script: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    for program in programs(script):
+        if program.startswith("/"):
+            name = program.rpartition("/")[2]
+            assert re.match(r"/opt/chat(-\$version)?/bin/", program)
+            assert name in project or name in {"pip", "python"}
+        else:
+            assert program in PROGRAMS | CONTAINERS | {"python3"}, program
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_nothing_is_asked_of_the_system_s_python_but_a_venv(script: str) -> None:
+    """It has neither the project nor, on Debian, a pip that installs."""
+    for command in commands(script):
+        if command[0] == "python3":
+            assert command[1:3] == ["-m", "venv"]
+
+
+def test_a_venv_can_be_made_where_one_is_made() -> None:
+    for script in scripts():
+        if "-m venv" in script:
+            assert script.index("apt-get install --yes python3-venv") < script.index("-m venv")
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_each_file_of_the_project_that_is_named_is_there(script: str) -> None:
+    for command in commands(script):
+        for word in command:
+            if word.startswith("deploy/") or word == "requirements.lock":
+                assert list(ROOT.glob(word)), word
+
+
+@pytest.mark.parametrize("block", [*blocks(PAGE, "ini"), *blocks(PAGE, "sh")])
+def test_each_variable_that_is_set_is_an_option(block: Block) -> None:
+    known = {
+        option.envvar
+        for command in (chat.__main__.command, proxy.__main__.command, health)
+        for option in command.params
+    }
+    for name in re.findall(r"^([A-Z_]+)=", block.text, re.MULTILINE):
+        assert name in known or name.startswith("OTEL_"), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_whoever_runs_a_command_of_the_server_s_files_is_their_owner(page: Path) -> None:
+    for script in scripts(page):
+        for command in commands(script):
+            if "/var/lib/chat/chat.db" in command:
+                assert command[:3] == ["runuser", "-u", "chat"]
+
+
+def test_the_files_are_installed(root: Path) -> None:
+    run(holding("Install with systemd", "systemd-sysusers"), root)
+    assert (root / "etc/sysusers.d/chat.conf").is_file()
+    assert (root / "etc/chat").is_dir()
+    for unit in (ROOT / "deploy/systemd").glob("*.service"):
+        installed = root / "etc/systemd/system" / unit.name
+        assert installed.read_bytes() == unit.read_bytes()
+        assert installed.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_files_of_nginx_are_installed(root: Path) -> None:
+    run(holding("Behind nginx", "snippets"), root)
+    for folder, number in (("conf.d", 1), ("snippets", 4)):
+        assert len(list((root / "etc/nginx" / folder).iterdir())) == number
+
+
+async def test_backup_and_restore_again_and_again(root: Path) -> None:
+    database = root / "var/lib/chat/chat.db"
+    config = chat.Config(host="127.0.0.1", port=0, database=str(database))
+    back_up = holding("Backup and restore", "chat-backup")
+    restore = holding("Backup and restore", "chat-restore")
+    [example] = re.findall(r"chat-20\S+\.db", restore)
+    for number in (1, 2):
+        async with (
+            chat.serve(config) as server,
+            channel_to(server) as channel,
+            ChatCall(ChatServiceStub(channel)) as ada,
+        ):
+            assert (await ada.post(message("lobby"))).seq == number
+            await asyncio.to_thread(run, back_up, root)
+            await ada.post(message("lobby", "after the backup"))
+        [copy] = (root / "var/backups/chat").glob(f"{example[:5]}*")
+        copy = copy.rename(copy.with_name(f"{number}.db"))
+        await asyncio.to_thread(run, restore.replace(example, copy.name), root)
+        async with chat.serve(config) as server, channel_to(server) as channel:
+            request = GetChatHistoryRequest("lobby")
+            history = await ChatServiceStub(channel).get_chat_history(request)
+            assert len(history.messages) == number
