@@ -10,9 +10,15 @@ from prometheus_client.core import Metric
 from chat.hub import Hub
 from daemon.families import counter, counters, gauge, histogram
 from daemon.status import Chart, Line, Source, mean_and_most, quantiles, rate
-from gen.chat import ErrorCode
+from gen.chat import ChatServiceBase, ErrorCode, RelayServiceBase
 
 _CODES: Final = tuple(code.name or "" for code in ErrorCode if code)
+# A defect in each method of the schema.
+_DEFECTS: Final = {
+    (path, "INTERNAL"): 0
+    for service in (ChatServiceBase(), RelayServiceBase())
+    for path in service.__mapping__()
+}
 
 
 class CountedConnections(Sized, Protocol):
@@ -86,7 +92,8 @@ class Report(Source):
 
     def _connection_metrics(self) -> Iterator[Metric]:
         metrics, hub, connections = self._metrics, self._hub, self._connections
-        # Also those that were not met yet: an alert sees the first one only as a rise.
+        # Also those that were not met yet, as with the calls: an alert sees the first one
+        # only as a rise.
         errors = [((code,), metrics.errors[code]) for code in _CODES]
         yield gauge("chat_connections", "Open connections.", len(connections))
         yield counter("chat_connections_opened_total", "Connections.", connections.admitted)
@@ -101,7 +108,7 @@ class Report(Source):
             "chat_calls_total",
             "Calls that have ended, by method and status.",
             ("method", "status"),
-            metrics.calls.items(),
+            (_DEFECTS | metrics.calls).items(),
         )
         yield counters(
             "chat_errors_total", "Errors told on streams that go on, by code.", ("code",), errors

@@ -13,10 +13,13 @@ import aiohttp
 import pytest
 import yaml
 
+from gen.chat import ChatServiceBase, RelayServiceBase
 from tests.daemon.processes import ready_line, running
 from tests.docs.markdown import ROOT, code, section
 from tests.proxy.clients import Client, message
 from tests.scraping import Scrape, scrape, scrape_until
+
+METHODS: Final = (*ChatServiceBase().__mapping__(), *RelayServiceBase().__mapping__())
 
 PAGE: Final = ROOT / "docs/metrics.md"
 DASHBOARD: Final = ROOT / "deploy/grafana/dashboard.json"
@@ -33,10 +36,11 @@ _UP: Final = re.compile(r'up\{job="([^"]+)"\} == 0')
 
 
 class Told(NamedTuple):
-    """What the two processes told after some traffic."""
+    """What the two processes told after some traffic, and before."""
 
     chat: Scrape
     proxy: Scrape
+    before: tuple[Scrape, Scrape]
 
     @property
     def types(self) -> dict[str, str]:
@@ -86,11 +90,12 @@ async def ask_both(folder: Path) -> Told:
         )
         upstream = (await ready_line(server)).split()[-1]
         proxy = await stack.enter_async_context(running("proxy", *address, "--upstream", upstream))
-        await talk((await ready_line(proxy)).split()[-1])
-        proxy_told = await scrape_until(
-            await status_url(proxy), lambda told: told("proxy_connections") == 0
-        )
-        return Told(await scrape(await status_url(server)), proxy_told)
+        url = (await ready_line(proxy)).split()[-1]
+        chat_status, proxy_status = await status_url(server), await status_url(proxy)
+        before = await scrape(chat_status), await scrape(proxy_status)
+        await talk(url)
+        proxy_told = await scrape_until(proxy_status, lambda told: told("proxy_connections") == 0)
+        return Told(await scrape(chat_status), proxy_told, before)
 
 
 def described() -> dict[str, dict[str, str]]:
@@ -127,7 +132,7 @@ def test_names_follow_the_conventions(told: Told) -> None:
 
 
 def test_no_label_has_a_name_of_a_user_or_a_room(told: Told) -> None:
-    for scraped in told:
+    for scraped in (told.chat, told.proxy):
         for family in scraped.families.values():
             for sample in family.samples:
                 assert not {"ada", "lobby"} & set(sample.labels.values()), sample
@@ -174,6 +179,28 @@ def test_each_quantile_is_of_buckets(expression: str) -> None:
     ):
         assert name.endswith("_bucket")
     assert ("_bucket" in expression) == ("histogram_quantile(" in expression)
+
+
+def test_what_an_alert_sees_rise_is_there_from_the_start(told: Told) -> None:
+    """Prometheus sees no rise in a series that begins with 1: it would miss the first one."""
+    risen = [
+        found
+        for rule in rules()
+        for found in re.findall(r"\bincrease\((\w+)(?:\{([^}]*)\})?\[", rule["expr"])
+    ]
+    assert len(risen) > 5
+    for name, matchers in risen:
+        wanted = dict(re.findall(r'(\w+)="([^"]*)"', matchers)).items()
+        labels = [
+            sample.labels
+            for scraped in told.before
+            for family in scraped.families.values()
+            for sample in family.samples
+            if sample.name == name and sample.labels.items() >= wanted
+        ]
+        assert labels, name
+        if name == "chat_calls_total":
+            assert {each["method"] for each in labels} == set(METHODS)
 
 
 def test_each_metric_of_its_own_is_drawn(told: Told) -> None:
