@@ -33,6 +33,14 @@ SYSTEM = {
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 LOCK = "requirements.lock"
+# Each lock file, and of what it is.
+LOCKS = {
+    LOCK: ["pyproject.toml"],
+    # The same and OpenTelemetry, so with the same versions of the rest.
+    "deploy/tracing.lock": ["--extra", "tracing", "--constraint", LOCK, "pyproject.toml"],
+    # What makes a wheel of the project.
+    "deploy/build.lock": ["--group", "build"],
+}
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -96,18 +104,19 @@ def lock(session: nox.Session) -> None:
     """Pin what runs, with hashes; with ``-- --check``, fail if that is stale."""
     session.install(*nox.project.dependency_groups(PROJECT, "lock"))
     options = [option for option in session.posargs if option != "--check"]
-    target = Path(session.create_tmp()) / LOCK
-    # Pins that still fit stay as they are. `-- --upgrade` moves them.
-    shutil.copy(ROOT / LOCK, target)
-    session.run(
-        "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
-        "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header",
-        "--output-file", str(target), *options, "pyproject.toml",
-    )  # fmt: skip
-    if "--check" not in session.posargs:
-        shutil.copy(target, ROOT / LOCK)
-    elif pins(target) != pins(ROOT / LOCK):
-        session.error(f"{LOCK} is stale: nox -s lock")
+    for name, of_what in LOCKS.items():
+        target = Path(session.create_tmp()) / Path(name).name
+        # Pins that still fit stay as they are. `-- --upgrade` moves them.
+        shutil.copy(ROOT / name, target)
+        session.run(
+            "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
+            "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header",
+            "--output-file", str(target), *options, *of_what,
+        )  # fmt: skip
+        if "--check" not in session.posargs:
+            shutil.copy(target, ROOT / name)
+        elif pins(target) != pins(ROOT / name):
+            session.error(f"{name} is stale: nox -s lock")
 
 
 def pins(path: Path) -> list[str]:
@@ -118,10 +127,13 @@ def pins(path: Path) -> list[str]:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Look what runs up in a database of known vulnerabilities; it needs the internet."""
+    """Look what is pinned up in a database of known vulnerabilities; it needs the internet."""
     session.install(*nox.project.dependency_groups(PROJECT, "audit"))
     # Strict: what could not be looked up is a failure as well.
-    session.run("pip-audit", "--strict", "--require-hashes", "--disable-pip", "--requirement", LOCK)
+    for name in LOCKS:
+        session.run(
+            "pip-audit", "--strict", "--require-hashes", "--disable-pip", "--requirement", name
+        )
 
 
 @nox.session

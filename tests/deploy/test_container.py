@@ -63,7 +63,7 @@ def seconds(text: str) -> float:
 
 
 def test_the_base_is_named_to_the_patch() -> None:
-    [base] = [rest for name, rest in instructions() if name == "ARG"]
+    [base] = [rest for name, rest in instructions() if name == "ARG" and "IMAGE" in rest]
     found = re.fullmatch(r"PYTHON_IMAGE=docker\.io/library/python:(\d+)\.(\d+)\.\d+-slim-\w+", base)
     assert found is not None
     assert (int(found[1]), int(found[2])) >= (3, 11)
@@ -77,6 +77,10 @@ def test_all_that_is_installed_has_a_hash() -> None:
     assert "--require-hashes" in install
     assert "--only-binary :all:" in install
     assert "requirements.lock" in install
+    # Either of the two lock files gets there, and is to be had in the build.
+    assert ("ARG", "LOCK=requirements.lock") in instructions()
+    assert ("COPY", "${LOCK} /build/requirements.lock") in instructions()
+    assert "--build-arg LOCK=deploy/tracing.lock" in CONTAINERFILE
 
 
 def test_it_has_the_packages_of_the_project_and_no_more() -> None:
@@ -87,7 +91,8 @@ def test_it_has_the_packages_of_the_project_and_no_more() -> None:
     assert copied == {name: f"/opt/chat/app/{name}" for name in packages}
     ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
     assert {line[1:] for line in ignored if line.startswith("!")} == packages | {
-        "requirements.lock"
+        "requirements.lock",
+        "deploy/tracing.lock",
     }
 
 

@@ -1,36 +1,66 @@
-"""The lock file, as far as it can be checked offline; `nox -s lock -- --check` does the rest."""
+"""The lock files, as far as they can be checked offline; `nox -s lock -- --check` does the rest."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.deploy.nginx import DEPLOY
 
 ROOT: Final = DEPLOY.parent
-LOCK: Final = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+RUNTIME: Final = ROOT / "requirements.lock"
+TRACING: Final = DEPLOY / "tracing.lock"
+BUILD: Final = DEPLOY / "build.lock"
+PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+DEPENDENCIES: Final[list[str]] = PROJECT["project"]["dependencies"]
+WANTED: Final[dict[Path, list[str]]] = {
+    RUNTIME: DEPENDENCIES,
+    TRACING: [*DEPENDENCIES, *PROJECT["project"]["optional-dependencies"]["tracing"]],
+    BUILD: PROJECT["build-system"]["requires"],
+}
 
 _ENTRY: Final = re.compile(
     r"^([a-z0-9-]+)==(\S+)(?: ; [^\\]+)? \\\n((?:    --hash=.*\n)+)", re.MULTILINE
 )
 
 
-def test_each_line_is_a_pin_with_hashes() -> None:
-    rest = re.sub(r"^ +#.*\n", "", _ENTRY.sub("", LOCK), flags=re.MULTILINE)
-    assert rest == ""
-    for _, _, hashes in _ENTRY.findall(LOCK):
+def entries(lock: Path) -> list[tuple[str, str, str]]:
+    """The names, versions and hashes."""
+    return _ENTRY.findall(lock.read_text("utf-8"))
+
+
+def pins(lock: Path) -> dict[str, str]:
+    return {name: version for name, version, _ in entries(lock)}
+
+
+@pytest.mark.parametrize("lock", WANTED, ids=lambda lock: lock.name)
+def test_each_line_is_a_pin_with_hashes(lock: Path) -> None:
+    rest = _ENTRY.sub("", lock.read_text("utf-8"))
+    assert re.sub(r"^ +#.*\n", "", rest, flags=re.MULTILINE) == ""
+    for _, _, hashes in entries(lock):
         for line in hashes.splitlines():
             assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line)
 
 
-def test_each_dependency_is_pinned_to_what_it_may_be() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    pinned = {name: version for name, version, _ in _ENTRY.findall(LOCK)}
-    for line in project["project"]["dependencies"]:
+@pytest.mark.parametrize("lock", WANTED, ids=lambda lock: lock.name)
+def test_each_dependency_is_pinned_to_what_it_may_be(lock: Path) -> None:
+    pinned = pins(lock)
+    for line in WANTED[lock]:
         requirement = Requirement(line)
         version = pinned[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version, prereleases=True), line
+
+
+def test_with_traces_the_rest_is_the_same() -> None:
+    assert pins(TRACING).items() > pins(RUNTIME).items()
+
+
+def test_what_is_locked_for_the_build_is_what_it_asks_for() -> None:
+    assert PROJECT["dependency-groups"]["build"] == PROJECT["build-system"]["requires"]

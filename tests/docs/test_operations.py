@@ -104,7 +104,7 @@ def test_each_command_is_one_that_is_there(script: str) -> None:
     for program in programs(script):
         if program.startswith("/"):
             name = program.rpartition("/")[2]
-            assert re.match(r"/opt/chat(-\$version)?/bin/", program)
+            assert re.match(r"/opt/chat(-\$version|-build)?/bin/", program)
             assert name in project or name in {"pip", "python"}
         else:
             assert program in PROGRAMS | CONTAINERS | {"python3"}, program
@@ -128,7 +128,7 @@ def test_a_venv_can_be_made_where_one_is_made() -> None:
 def test_each_file_of_the_project_that_is_named_is_there(script: str) -> None:
     for command in commands(script):
         for word in command:
-            if word.startswith("deploy/") or word == "requirements.lock":
+            if word.startswith("deploy/") or word.endswith(".lock"):
                 assert list(ROOT.glob(word)), word
 
 
