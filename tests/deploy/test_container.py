@@ -21,7 +21,10 @@ from tests.deploy.nginx import DEPLOY
 ROOT: Final = DEPLOY.parent
 CONTAINERFILE: Final = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+KEYS: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.keys.yaml").read_text("utf-8"))
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
+# Those of the project's own image.
+OWN: Final = {name: SERVICES[name] for name in ("chat", "proxy")}
 
 
 def instructions(text: str = CONTAINERFILE) -> Iterator[tuple[str, str]]:
@@ -100,13 +103,16 @@ def test_it_does_not_run_as_root() -> None:
     [user] = arguments("USER")
     assert user == "10001:10001"
     [accounts] = arguments("RUN")
+    assert "--owner=chat" in accounts
     assert "--uid 10001" in accounts
     assert "--gid 10001" in accounts
 
 
-def test_all_that_it_writes_is_in_its_volume() -> None:
-    [volume] = arguments("VOLUME")
-    assert environment()["CHAT_DATABASE"].startswith(f"{volume}/")
+def test_all_that_it_writes_is_in_one_folder_which_is_no_volume_of_a_proxy() -> None:
+    assert arguments("VOLUME") == []
+    [accounts] = arguments("RUN")
+    assert accounts.endswith(" /data")
+    assert environment()["CHAT_DATABASE"].startswith("/data/")
     assert environment()["PYTHONDONTWRITEBYTECODE"] == "1"
 
 
@@ -129,8 +135,8 @@ def test_its_commands_are_there() -> None:
 
 
 def test_both_run_from_one_image() -> None:
-    assert {service["image"] for service in SERVICES.values()} == {"asyncio-grpc-chat"}
-    for service in SERVICES.values():
+    assert {service["image"] for service in OWN.values()} == {"asyncio-grpc-chat"}
+    for service in OWN.values():
         build = service["build"]
         assert (DEPLOY / build["context"]).resolve() == ROOT
         assert (ROOT / build["dockerfile"]).is_file()
@@ -142,11 +148,12 @@ def test_a_service_may_do_little(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - one of its own
+    if name in OWN:
+        assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - one of its own
     assert not {"privileged", "cap_add", "user", "network_mode", "pid"} & service.keys()
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", OWN)
 def test_a_service_is_checked_by_what_can_be_asked(name: str) -> None:
     kind, *command, url = SERVICES[name]["healthcheck"]["test"]
     assert (kind, command) == ("CMD", ["python", "-m", "daemon.health"])
@@ -161,7 +168,8 @@ def test_a_service_has_the_time_to_stop() -> None:
 
 def test_the_variables_of_a_service_are_options() -> None:
     options = (ROOT / "docs/options.md").read_text("utf-8")
-    own = [service.get("environment", {}) for service in SERVICES.values()]
+    services = [*OWN.values(), *KEYS["services"].values()]
+    own = [service.get("environment", {}) for service in services]
     for variable in {*environment(), *(key for each in own for key in each)}:
         if variable.startswith(("CHAT_", "PROXY_")):
             assert f"`{variable}`" in options
@@ -185,10 +193,55 @@ def test_who_is_in_front_on_this_machine_is_believed_and_nobody_else() -> None:
 def test_only_the_proxy_is_published_and_only_to_this_machine() -> None:
     assert "ports" not in SERVICES["chat"]
     assert SERVICES["proxy"]["ports"] == ["127.0.0.1:8080:8080"]
+    assert all(
+        port.startswith("127.0.0.1:")
+        for service in SERVICES.values()
+        for port in service.get("ports", [])
+    )
+
+
+def test_metrics_are_served_to_a_network_of_prometheus_alone() -> None:
+    network = COMPOSE["networks"]["metrics"]
+    assert network["internal"] is True
+    scraped = yaml.safe_load((DEPLOY / "prometheus/compose.yaml").read_text("utf-8"))
+    targets = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in scraped["scrape_configs"]
+    }
+    for name, job, port in (("chat", "chat", 9464), ("proxy", "chat-proxy", 9465)):
+        service = SERVICES[name]
+        address = service["networks"]["metrics"]["ipv4_address"]
+        assert ip_address(address) in ip_network(network["ipam"]["config"][0]["subnet"])
+        assert service["environment"][f"{name.upper()}_METRICS_HOST"] == address
+        assert targets.pop(job) == [f"{address}:{port}"]
+    assert not targets
+    members = {name for name, service in SERVICES.items() if "metrics" in service["networks"]}
+    assert members == {"chat", "proxy", "prometheus"}
+
+
+def test_what_prometheus_reads_is_there() -> None:
+    plain = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text("utf-8"))
+    scraped = yaml.safe_load((DEPLOY / "prometheus/compose.yaml").read_text("utf-8"))
+    assert scraped.keys() == plain.keys()
+    assert scraped["rule_files"] == plain["rule_files"]
+    mounted = [each.split(":") for each in SERVICES["prometheus"]["volumes"]]
+    for source, target, *_ in mounted:
+        if source.startswith("."):
+            assert (DEPLOY / source).is_file()
+            assert target.startswith("/etc/prometheus/")
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+def test_keys_are_where_the_options_say_and_can_be_replaced() -> None:
+    assert KEYS["services"].keys() <= OWN.keys()
+    for name, service in KEYS["services"].items():
+        # A folder: a mounted file would stay the old one.
+        assert service["volumes"] == [f"./keys/{name}:/run/keys:ro"]
+        assert all(path.startswith("/run/keys/") for path in service["environment"].values())
 
 
 def test_the_database_is_in_a_volume() -> None:
     [volume] = SERVICES["chat"]["volumes"]
     name, _, path = volume.partition(":")
     assert name in COMPOSE["volumes"]
-    assert [path] == arguments("VOLUME")
+    assert path == "/data"

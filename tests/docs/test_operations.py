@@ -44,6 +44,8 @@ runuser() { [ "$1 $2 $3" = "-u chat --" ]; shift 3; "$@"; }
 apt-get() { :; }
 systemctl() { :; }
 systemd-sysusers() { :; }
+# In a container of the image: its command; of one that runs: nothing.
+docker() { while [ $# -gt 0 ] && [ "$1" != chat ]; do shift; done; shift; "$@"; }
 """
 
 
@@ -74,8 +76,8 @@ def programs(text: str) -> list[str]:
 def run(script: str, root: Path) -> None:
     """Runs a script whose system is a folder."""
     script = re.sub(rf"{PREFIX}(\S+)", rf"{Path(sys.executable).parent}/\1", script)
-    script = re.sub(r"(?<![\w/.-])/(etc|opt|var)/", rf"{root}/\1/", script)
-    script = script.replace("-o chat -g chat ", "")
+    script = re.sub(r"(?<![\w/.-])/(backups|data|etc|opt|var)/", rf"{root}/\1/", script)
+    script = re.sub(r"-o (\w+) -g \1 ", "", script).replace(" python -m ", f" {sys.executable} -m ")
     done = subprocess.run(  # noqa: S603 - the documentation's own
         ["/bin/bash", "-c", _PRELUDE + script], cwd=ROOT, capture_output=True, text=True,
         check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -128,7 +130,8 @@ def test_a_venv_can_be_made_where_one_is_made() -> None:
 def test_each_file_of_the_project_that_is_named_is_there(script: str) -> None:
     for command in commands(script):
         for word in command:
-            if word.startswith("deploy/") or word.endswith(".lock"):
+            # Keys are the operator's own.
+            if re.match(r"deploy/(?!keys/)|.*\.lock$", word):
                 assert list(ROOT.glob(word)), word
 
 
@@ -167,12 +170,22 @@ def test_the_files_of_nginx_are_installed(root: Path) -> None:
         assert len(list((root / "etc/nginx" / folder).iterdir())) == number
 
 
-async def test_backup_and_restore_again_and_again(root: Path) -> None:
-    database = root / "var/lib/chat/chat.db"
-    config = chat.Config(host="127.0.0.1", port=0, database=str(database))
-    back_up = holding("Backup and restore", "chat-backup")
-    restore = holding("Backup and restore", "chat-restore")
+@pytest.mark.parametrize(
+    ("folder", "backups", "commands"),
+    [
+        ("var/lib/chat", "var/backups/chat", ("chat-backup", "chat-restore")),
+        ("data", "backups", ("chat.backup", "chat.restore")),
+    ],
+    ids=["systemd", "containers"],
+)
+async def test_backup_and_restore_again_and_again(
+    root: Path, folder: str, backups: str, commands: tuple[str, str]
+) -> None:
+    config = chat.Config(host="127.0.0.1", port=0, database=str(root / folder / "chat.db"))
+    back_up, restore = (holding("Backup and restore", command) for command in commands)
     [example] = re.findall(r"chat-20\S+\.db", restore)
+    # As the volume is mounted.
+    (root / "backups").symlink_to(root / "var/backups/chat")
     for number in (1, 2):
         async with (
             chat.serve(config) as server,
@@ -182,7 +195,7 @@ async def test_backup_and_restore_again_and_again(root: Path) -> None:
             assert (await ada.post(message("lobby"))).seq == number
             await asyncio.to_thread(run, back_up, root)
             await ada.post(message("lobby", "after the backup"))
-        [copy] = (root / "var/backups/chat").glob(f"{example[:5]}*")
+        [copy] = (root / backups).glob(f"{example[:5]}*")
         copy = copy.rename(copy.with_name(f"{number}.db"))
         await asyncio.to_thread(run, restore.replace(example, copy.name), root)
         async with chat.serve(config) as server, channel_to(server) as channel:
