@@ -70,14 +70,30 @@ def test_the_exposure_in_the_documentation(units: list[str]) -> None:
         assert re.findall(r"exposure level for \S+: (\d\.\d)", found) == documented
 
 
-def test_the_account_can_be_made(tmp_path: Path) -> None:
+@pytest.fixture
+def accounts(tmp_path: Path) -> dict[str, list[str]]:
+    """What is in the lines of the accounts, by their names."""
     (tmp_path / "etc").mkdir()
     run(tool("systemd-sysusers"), f"--root={tmp_path}", str(DEPLOY / "systemd/chat.sysusers"))
-    [account] = (tmp_path / "etc/passwd").read_text().splitlines()
-    name, _, uid, *_, home, shell = account.split(":")
-    assert (name, home) == ("chat", "/var/lib/chat")
-    assert int(uid) < 1000
-    assert shell.endswith("nologin")
+    lines = (tmp_path / "etc/passwd").read_text().splitlines()
+    return {name: rest for name, *rest in (line.split(":") for line in lines)}
+
+
+def test_the_accounts_can_be_made(accounts: dict[str, list[str]]) -> None:
+    assert accounts.keys() == {"chat", "chat-proxy"}
+    for _, uid, *_, shell in accounts.values():
+        assert int(uid) < 1000
+        assert shell.endswith("nologin")
+    assert accounts["chat"][-2] == "/var/lib/chat"
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_runs_as_an_account_that_stays(unit: Path, accounts: dict[str, list[str]]) -> None:
+    """Who is there only while it runs can be given no file with a key."""
+    assert values(unit, "DynamicUser") == []
+    [user], [group] = values(unit, "User"), values(unit, "Group")
+    assert user == group
+    assert user in accounts
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -164,6 +164,14 @@ def test_the_files_are_installed(root: Path) -> None:
         assert installed.stat().st_mode & 0o777 == 0o644
 
 
+def test_each_variable_of_the_health_check_is_described() -> None:
+    """A unit with TLS that does not have them never counts as started."""
+    text = PAGE.read_text("utf-8")
+    for variable in ("HEALTH_URL", "HEALTH_CA", "HEALTH_CERTIFICATE", "HEALTH_KEY"):
+        assert variable in {option.envvar for option in health.params}
+        assert f"`{variable}`" in text
+
+
 def test_the_files_of_nginx_are_installed(root: Path) -> None:
     run(holding("Behind nginx", "snippets"), root)
     for folder, number in (("conf.d", 1), ("snippets", 4)):
