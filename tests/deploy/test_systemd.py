@@ -13,9 +13,12 @@ import pytest
 
 import chat
 import proxy
+from daemon.health import split
 from tests.deploy.nginx import DEPLOY, tool
 
 UNITS: Final = sorted((DEPLOY / "systemd").glob("*.service"))
+PROXY, TEMPLATE, SERVER = UNITS
+INSTANCE: Final = "chat-proxy@1.service"
 OPERATIONS: Final = DEPLOY.parent / "docs/operations.md"
 PREFIX: Final = "/opt/chat/bin/"
 
@@ -41,7 +44,11 @@ def units(tmp_path: Path) -> list[str]:
     for unit in UNITS:
         text = re.sub(rf"{PREFIX}\S+", "/bin/true", unit.read_text("utf-8"))
         (tmp_path / unit.name).write_text(text)
-    return [str(tmp_path / unit.name) for unit in UNITS]
+    # A template is none: an instance of it is.
+    (tmp_path / INSTANCE).symlink_to(tmp_path / TEMPLATE.name)
+    return [str(tmp_path / unit.name) for unit in UNITS if unit != TEMPLATE] + [
+        str(tmp_path / INSTANCE)
+    ]
 
 
 def test_the_units_are_valid(units: list[str]) -> None:
@@ -114,12 +121,37 @@ def test_the_variables_of_a_unit_are_options(unit: Path) -> None:
         assert f"`{variable}`" in options or variable in {"HEALTH_URL", "MALLOC_ARENA_MAX"}
 
 
+def test_an_instance_is_a_proxy_with_a_port_of_its_own() -> None:
+    """The template is the unit but for what its head says."""
+    one, template = PROXY.read_text("utf-8"), TEMPLATE.read_text("utf-8")
+    for names in ("EnvironmentFile", "Environment", "Description"):
+        assert set(values(PROXY, names)) != set(values(TEMPLATE, names))
+        one, template = (
+            re.sub(rf"^(?:#.*\n)*{names}=.*\n", "", text, flags=re.MULTILINE)
+            for text in (one, template)
+        )
+    assert re.sub(r"^#.*\n", "", template, flags=re.MULTILINE) == re.sub(
+        r"^#.*\n", "", one, flags=re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("instance", range(1, 10))
+def test_the_ports_of_an_instance(instance: int) -> None:
+    text = " ".join(values(TEMPLATE, "Environment")).replace("%i", str(instance))
+    variables = dict(each.split("=", 1) for each in text.split())
+    port = int(variables["PROXY_PORT"])
+    assert port == proxy.Config().port + instance
+    assert split(variables["HEALTH_URL"]).port == port
+    config = proxy.Config(port=port, metrics_port=int(variables["PROXY_METRICS_PORT"]))
+    assert config.metrics_port not in {9464, 9465}
+
+
 def test_the_units_have_the_time_to_stop() -> None:
-    proxy_unit, server_unit = UNITS
-    assert float(values(server_unit, "TimeoutStopSec")[0]) > chat.Config().drain_seconds
-    assert float(values(proxy_unit, "TimeoutStopSec")[0]) > 3 * proxy.Config().drain_seconds
+    assert float(values(SERVER, "TimeoutStopSec")[0]) > chat.Config().drain_seconds
+    assert float(values(PROXY, "TimeoutStopSec")[0]) > 3 * proxy.Config().drain_seconds
 
 
 def test_the_proxy_goes_before_the_server() -> None:
     """Systemd stops in the reverse order of the start."""
-    assert "chat-server.service" in values(UNITS[0], "After")[0].split()
+    for unit in (PROXY, TEMPLATE):
+        assert "chat-server.service" in values(unit, "After")[0].split()

@@ -33,7 +33,7 @@ FOLDERS: Final = ("etc/systemd/system", "etc/nginx/conf.d", "etc/nginx/snippets"
 # What Debian 12 has without further ado, or with the packages named on the page.
 PROGRAMS: Final = {
     "apt-get", "install", "ln", "mv", "nginx", "runuser", "systemctl", "systemd-sysusers",
-    "for", "do", "done", "curl",
+    "for", "do", "break", "done",
 }  # fmt: skip
 CONTAINERS: Final = {"docker", "podman"}
 
