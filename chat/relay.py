@@ -339,7 +339,7 @@ class RelayConnection(Conversation):
 
     def _refuse(self, ref: int, client: int, error: ChatError) -> None:
         self.hub.metrics.errors[error.status.name] += 1
-        log.debug("command refused", client=client, code=error.status.name)
+        log.debug("command refused", client=client, ref=ref, code=error.status.name)
         self._answer(RelayEvent(ref=ref, error=error.to_message()))
 
     def _confirm(self, ref: int, message: ChatMessage) -> None:

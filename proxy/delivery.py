@@ -21,12 +21,14 @@ class Client(ABC):
     """A connection, as the switchboard sees it.
 
     Attributes:
+        connection: its name in the log.
         rooms: the rooms that it is in or about to enter.
         users: the users that it has sent as.
         caller: who it is, if it presented a token.
         traceparent: its trace (W3C), if it is sampled.
     """
 
+    connection: str = ""
     rooms: set[str]
     users: set[str]
     caller: Caller | None = None

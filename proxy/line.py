@@ -54,6 +54,7 @@ class Line(Client):
         if request.transport is None:
             raise ClientConnectionResetError("the client is gone")
         self.story = Story()
+        self.connection = self.story.connection
         self._socket = socket
         self._transport = request.transport
         self._config = config

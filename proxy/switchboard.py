@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 
 import codec
+from daemon.correlation import of_request
 from gen.chat import (
     Admitted,
     Authenticated,
@@ -336,6 +337,9 @@ class Switchboard:
     def _refused(self, ref: int, error: Error) -> None:
         send = self.sends.settle_ref(ref)
         if send is not None:
+            with of_request(send.request_id):
+                name = send.client.connection
+                log.debug("frame refused", connection=name, ref=ref, code=error.code.name)
             send.client.write(frames.error(self._metrics.refused(error), send.request_id))
             if error.retry_after_ms is not None:
                 send.client.told_to_wait()

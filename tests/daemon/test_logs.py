@@ -161,6 +161,30 @@ async def check_both(server: Logged, door: Logged) -> None:
     assert len(set(names)) == 2
 
 
+async def test_a_send_that_the_server_refuses_has_one_number_in_both_logs(tmp_path: Path) -> None:
+    form = ("--port", "0", "--log-format", "json", "--log-level", "debug")
+    async with (
+        logged("chat", tmp_path / "chat.log", *form, CHAT_DATABASE=":memory:") as server,
+        logged("proxy", tmp_path / "proxy.log", *form, PROXY_UPSTREAM=server.address) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address) as client,
+        session.ws_connect(door.address) as other,
+    ):
+        empty = {"room_id": "lobby", "sender_id": "ada", "content": ""}
+        refs, connections = [], set()
+        for each, named in ((other, {}), (client, {"request_id": "7"})):
+            await each.send_json({"chat_message": empty, **named})
+            assert (await each.receive_json())["error"]["code"] == "INVALID_ARGUMENT"
+            *_, refused = [line for line in door.lines() if line["event"] == "frame refused"]
+            refs.append(refused["ref"])
+            connections.add(refused["connection"])
+            assert refused.get("request_id") == named.get("request_id")
+            await door.event("connection opened", connection=refused["connection"])
+            line = await server.event("command refused", ref=refs[-1], code="INVALID_ARGUMENT")
+            assert line["method"] == "/chat.RelayService/Relay"
+        assert len(connections) == len(set(refs)) == 2
+
+
 # The level.
 
 
