@@ -46,7 +46,7 @@ class Story:
 
 @contextmanager
 def observed(
-    request: web.Request, socket: web.WebSocketResponse, story: Story
+    request: web.Request, socket: web.WebSocketResponse, story: Story, peer: str
 ) -> Iterator[tracing.Span]:
     """Binds the name of a connection to its task, traces it, and tells of its two ends.
 
@@ -54,6 +54,7 @@ def observed(
         request: its handshake, in whose headers a trace may be named.
         socket: the connection.
         story: is completed meanwhile.
+        peer: the address of the client.
     """
     began = monotonic()
     attributes = {"chat.connection": story.connection}
@@ -62,7 +63,7 @@ def observed(
         tracing.span("connection", "server", request.headers, attributes) as span,
     ):
         story.traceparent = span.traceparent
-        log.debug("connection opened", peer=request.remote)
+        log.debug("connection opened", peer=peer)
         try:
             yield span
         finally:

@@ -93,7 +93,8 @@ class Connections:
         connection = Connection(self._shared, socket, request)
         self._open.add(connection)
         self.metrics.opened += 1
-        with observed(request, socket, connection.story):
+        peer = self.admission.proxies.client(request.remote or "", request.headers)
+        with observed(request, socket, connection.story, peer):
             connection.traceparent = connection.story.traceparent
             try:
                 await connection.introduce(token)

@@ -185,6 +185,25 @@ async def test_a_send_that_the_server_refuses_has_one_number_in_both_logs(tmp_pa
         assert len(connections) == len(set(refs)) == 2
 
 
+@pytest.mark.parametrize(("trusted", "peer"), [("127.0.0.1", "198.51.100.7"), ("", "127.0.0.1")])
+async def test_a_client_behind_a_trusted_proxy_has_its_own_address(
+    tmp_path: Path, trusted: str, peer: str
+) -> None:
+    """And claims no other one: what stands before it is not believed."""
+    form = ("--port", "0", "--log-format", "json", "--log-level", "debug")
+    forwarded = {"X-Forwarded-For": "203.0.113.1, 198.51.100.7"}
+    async with (
+        logged("chat", tmp_path / "chat.log", *form, CHAT_DATABASE=":memory:") as server,
+        logged(
+            "proxy", tmp_path / "proxy.log", *form,
+            PROXY_UPSTREAM=server.address, PROXY_TRUSTED_PROXIES=trusted,
+        ) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address, headers=forwarded),
+    ):  # fmt: skip
+        assert (await door.event("connection opened"))["peer"] == peer
+
+
 # The level.
 
 
