@@ -15,6 +15,7 @@ from aiohttp import web
 from daemon.buckets import BURST_SECONDS, Bucket, Ledger
 from proxy.config import Admittance
 from proxy.forwarded import Headers, TrustedProxies, client_key
+from proxy.metrics import ProxyMetrics
 from proxy.origins import Origins
 
 # When there is room again for an address, nobody knows.
@@ -26,12 +27,14 @@ class Admission:
 
     Args:
         config: the settings.
+        metrics: counts who is refused.
 
     Attributes:
         proxies: the proxies in front that are believed.
     """
 
-    def __init__(self, config: Admittance) -> None:
+    def __init__(self, config: Admittance, metrics: ProxyMetrics) -> None:
+        self._metrics = metrics
         self.proxies = TrustedProxies(config.trusted_proxies)
         self._origins = Origins(config.origins)
         self._most = config.connections_per_address
@@ -53,12 +56,15 @@ class Admission:
                 try again.
         """
         if not self._origins.allow(headers.getall("Origin", []), self.proxies.host(peer, headers)):
+            self._metrics.turned_away["origin"] += 1
             raise web.HTTPForbidden(text="pages of this origin may not connect\n")
         key = client_key(self.proxies.client(peer, headers))
         wait = self._handshakes.of(key).take(time.monotonic())
         if wait:
+            self._metrics.turned_away["rate"] += 1
             raise _too_many("too many connections at once", ceil(wait))
         if self._most and self._open[key] >= self._most:
+            self._metrics.turned_away["address"] += 1
             raise _too_many("too many connections from this address", _FULL_SECONDS)
         self._open[key] += 1
         try:

@@ -127,7 +127,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
     listeners: list[asyncio.Server] = []
     try:
         await runner.setup()
-        door = Door(cast(web.Server, runner.server), config)
+        door = Door(cast(web.Server, runner.server), config, app[CONNECTIONS].metrics)
         listeners += await _listen(door, sockets, tls)
         scheme = "https" if tls else "http"
         async with kept_fresh(tls):

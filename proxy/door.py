@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from proxy.config import Config
+from proxy.metrics import ProxyMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -39,12 +40,15 @@ class Door:
     Args:
         server: aiohttp's server, which answers their requests.
         config: the settings.
+        metrics: counts who is refused.
     """
 
-    def __init__(self, server: web.Server, config: Config) -> None:
+    def __init__(self, server: web.Server, config: Config, metrics: ProxyMetrics) -> None:
         self.config = config
         self._server = server
         self._limit = _affordable(config.connections)
+        self._metrics = metrics
+        metrics.connections_limit = self._limit
         self._open: set[Visitor] = set()
         self._strangers: dict[Visitor, None] = {}  # no WebSockets; the oldest first
 
@@ -56,6 +60,7 @@ class Door:
         """Lets a connection in, if need be in the place of one that is no WebSocket."""
         if len(self._open) >= self._limit:
             if not self._strangers:
+                self._metrics.turned_away["full"] += 1
                 return False
             oldest = next(iter(self._strangers))
             self.forget(oldest)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
+from typing import Final
 
 from daemon.counts import SECONDS, SIZES, Histogram
 from gen.chat import Error
+
+TURNED_AWAY: Final = ("origin", "rate", "address", "full")
+"""A page of another origin; too many at once from one address, or open; the proxy is full."""
 
 
 def _seconds() -> Histogram:
@@ -24,8 +29,11 @@ class ProxyMetrics:
     """What is counted.
 
     Attributes:
+        connections_limit: how many connections there may be.
         opened: WebSocket connections that were accepted.
         closed: connections that have ended, by close code; 1006 where there was none.
+        turned_away: clients that were refused before they had a WebSocket, by why; see
+            `TURNED_AWAY`.
         slow_consumers: clients that were closed because they did not read.
         dead_clients: clients that did not answer a ping.
         received: messages of clients that were taken on.
@@ -48,8 +56,10 @@ class ProxyMetrics:
         busy: messages by room since it was last read; `None` while nobody reads it.
     """
 
+    connections_limit: float = inf
     opened: int = 0
     closed: Counter[int] = field(default_factory=Counter)
+    turned_away: Counter[str] = field(default_factory=Counter)
     slow_consumers: int = 0
     dead_clients: int = 0
     received: int = 0

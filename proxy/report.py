@@ -13,7 +13,7 @@ from daemon.families import counter, counters, gauge, histogram
 from daemon.status import Chart, Line, Source, mean_and_most, quantiles, rate
 from gen.chat import ErrorCode
 from proxy.errors import CloseCode
-from proxy.metrics import ProxyMetrics
+from proxy.metrics import TURNED_AWAY, ProxyMetrics
 from proxy.websocket import Connections
 
 # 1005: the client closed without a code (RFC 6455, section 7.1.5).
@@ -82,7 +82,17 @@ class Report(Source):
     def _connection_metrics(self) -> Iterator[Metric]:
         metrics, connections = self._metrics, self._connections
         yield gauge("proxy_connections", "Open WebSocket connections.", len(connections))
+        limit = metrics.connections_limit
+        yield gauge("proxy_connections_limit", "How many connections there may be.", limit)
         yield counter("proxy_connections_opened_total", "WebSocket connections.", metrics.opened)
+        # Here, too, those that were not met yet.
+        turned_away = [((why,), metrics.turned_away[why]) for why in TURNED_AWAY]
+        yield counters(
+            "proxy_handshakes_refused_total",
+            "Clients that got no WebSocket, by reason.",
+            ("reason",),
+            turned_away,
+        )
         yield counters(
             "proxy_connections_closed_total",
             "Connections that have ended, by close code.",

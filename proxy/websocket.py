@@ -50,7 +50,7 @@ class Connections:
     ) -> None:
         self.metrics = metrics or ProxyMetrics()
         self.config = config
-        self.admission = Admission(config.admittance)
+        self.admission = Admission(config.admittance, self.metrics)
         self.upstream = upstream
         self._shared = Shared(config, upstream, calls, self.metrics)
         self._open: set[Connection] = set()

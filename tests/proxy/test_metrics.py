@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
+from math import inf
 
+import aiohttp
 import pytest
 
 import chat
@@ -63,6 +65,49 @@ async def test_connections_rooms_and_members(http: Http, connect: Connect) -> No
     assert told("proxy_connections_closed_total", code="1000") == 1
     # A client may send any number: it is no label.
     assert told("proxy_connections_closed_total", code="other") == 1
+
+
+async def refused(session: aiohttp.ClientSession, url: str, **headers: str) -> int:
+    """Opens a WebSocket that is refused; returns the status."""
+    with pytest.raises(aiohttp.WSServerHandshakeError) as raised:
+        await session.ws_connect(url, headers=headers)
+    return raised.value.status
+
+
+async def test_who_is_turned_away_and_why(proxy_config: proxy.Config) -> None:
+    admittance = proxy.Admittance(
+        connections_per_address=1, handshakes_per_second=0.2, trusted_proxies=("127.0.0.1",)
+    )
+    config = replace(proxy_config, host="127.0.0.1", port=0, connections=2, admittance=admittance)
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with (
+        proxy.serve(config) as door,
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
+
+        async def turned_away() -> dict[str, float]:
+            told = await scrape(door.status_url)
+            assert told("proxy_connections_limit") == 2
+            samples = told.families["proxy_handshakes_refused_total"].samples
+            return {sample.labels["reason"]: sample.value for sample in samples}
+
+        expected = dict.fromkeys(("origin", "rate", "address", "full"), 0.0)
+        assert await turned_away() == expected
+        one, other = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+        assert await refused(session, door.url, **one, Origin="https://evil.example") == 403
+        async with session.ws_connect(door.url, headers=one):
+            for reason in ("address", "rate"):
+                assert await refused(session, door.url, **one) == 429
+                expected[reason] += 1
+            expected["origin"] = 1
+            assert await turned_away() == expected
+            async with session.ws_connect(door.url, headers=other):
+                assert await refused(session, door.url) == 503
+                assert await turned_away() == expected | {"full": 1}
+
+
+async def test_without_a_port_of_its_own_a_proxy_has_no_limit(http: Http) -> None:
+    assert (await told_by(http))("proxy_connections_limit") == inf
 
 
 async def test_messages_in_and_out(http: Http) -> None:
