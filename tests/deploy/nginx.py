@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 from asyncio.subprocess import PIPE, STDOUT
@@ -16,6 +17,7 @@ from typing import Final
 
 import pytest
 from grpclib.client import Channel
+from grpclib.config import Configuration
 
 import codec
 from tests.support import PATIENCE_SECONDS, eventually
@@ -42,12 +44,14 @@ http {{
     include {name}.conf;
     # As Debian's sites-enabled/default has it, which is read last.
     server {{
-        listen {plain} default_server;
+        {listens}
         server_name _;
         return 418;
     }}
 }}
 """
+
+HOST: Final = "127.0.0.1"
 
 Changes = dict[str, str]
 
@@ -80,11 +84,12 @@ class Front:
     grpc_port: int
     tls: ssl.SSLContext | None
 
-    def channel(self) -> Channel:
-        """A gRPC channel to it."""
+    def channel(self, host: str = HOST) -> Channel:
+        """A gRPC channel to it, perhaps by another address."""
         if self.tls is not None:
             self.tls.set_alpn_protocols(["h2"])
-        return Channel(self.host, self.grpc_port, ssl=self.tls, codec=codec.GrpcCodec())
+        named = Configuration(ssl_target_name_override=self.host)
+        return Channel(host, self.grpc_port, ssl=self.tls, codec=codec.GrpcCodec(), config=named)
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -101,13 +106,31 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def render(folder: Path, name: str, plain: str, changes: Changes) -> None:
+def has_ipv6() -> bool:
+    """Whether this machine has it, on loopback at least."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def _listens(**ports: int) -> Changes:
+    """Ports, such as ``p80``, that are others here, and on loopback."""
+    changes = {f"listen {name[1:]}": f"listen {HOST}:{port}" for name, port in ports.items()}
+    for name, port in ports.items():
+        old = f"listen [::]:{name[1:]}"
+        changes[old] = f"listen [::1]:{port}" if has_ipv6() else f"# {old}"
+    return changes
+
+
+def render(folder: Path, name: str, plain: int, changes: Changes) -> None:
     """Copies the configuration, with other text where this machine's differs.
 
     Args:
         folder: where to.
         name: which of the two variants.
-        plain: the address that stands for port 80.
+        plain: the port that stands for port 80.
         changes: what is replaced by what. Each must occur.
     """
     shutil.copytree(DEPLOY / "nginx", folder)
@@ -122,7 +145,9 @@ def render(folder: Path, name: str, plain: str, changes: Changes) -> None:
     assert not missing
     # Root would give the work to a user who may not enter the folder of a test.
     user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(_MAIN.format(user=user, name=name, plain=plain))
+    addresses = (HOST, "[::1]") if has_ipv6() else (HOST,)
+    listens = " ".join(f"listen {address}:{plain} default_server;" for address in addresses)
+    (folder / "nginx.conf").write_text(_MAIN.format(user=user, name=name, listens=listens))
 
 
 def command(folder: Path, *options: str) -> list[str]:
@@ -143,13 +168,12 @@ async def running(
         changes: see `render`; ports, names and certificates are changed already.
     """
     first, second = ports
-    host = "127.0.0.1"
+    host = HOST
     changes = {"chat.example.org": host, **changes}
     if name == "chat-tls":
         certificate, key = make_certificate(folder.parent)
-        render(folder, name, f"{host}:{second}", {
-            "listen 443": f"listen {host}:{first}",
-            "listen 80": f"listen {host}:{second}",
+        render(folder, name, second, {
+            **_listens(p443=first, p80=second),
             "/etc/ssl/chat/fullchain.pem": str(certificate),
             "/etc/ssl/chat/privkey.pem": str(key),
             **changes,
@@ -157,8 +181,7 @@ async def running(
         trust = ssl.create_default_context(cafile=certificate)
         front = Front(host, f"https://{host}:{first}", f"http://{host}:{second}", first, trust)
     else:
-        listens = {"listen 80": f"listen {host}:{first}", "listen 50080": f"listen {host}:{second}"}
-        render(folder, name, f"{host}:{first}", {**listens, **changes})
+        render(folder, name, first, {**_listens(p80=first, p50080=second), **changes})
         front = Front(host, f"http://{host}:{first}", "", second, None)
     process = await asyncio.create_subprocess_exec(*command(folder), stdout=PIPE, stderr=STDOUT)
     try:

@@ -27,7 +27,7 @@ from gen.chat import (
 )
 from proxy.errors import CloseCode
 from proxy.routes import STATIC
-from tests.deploy.nginx import Front, running
+from tests.deploy.nginx import Front, has_ipv6, running
 from tests.proxy.clients import Client
 from tests.support import PATIENCE_SECONDS, ChatCall, RelayCall, message, seqs
 
@@ -268,8 +268,39 @@ async def test_who_comes_without_tls_is_sent_to_tls(
     async with session.get(f"{front.insecure}/?room=a", allow_redirects=False) as answer:
         assert answer.status == 308
         assert answer.headers["Location"] == "https://127.0.0.1/?room=a"
-    async with session.get("/") as answer:
-        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+@pytest.mark.parametrize("trusted", [("127.0.0.1",), ()])
+async def test_whether_a_browser_is_to_come_by_tls_is_said_once(
+    start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
+    trusted: tuple[str, ...], variant: str,
+) -> None:  # fmt: skip
+    """A proxy that trusts nginx says it too."""
+    admittance = proxy.Admittance(trusted_proxies=trusted)
+    said = ["max-age=31536000"] if variant == "chat-tls" else []
+    async with (
+        proxy.serve(replace(proxy_config, admittance=admittance)) as door,
+        start(address(door), chat_server.address) as front,
+        client_of(front) as session,
+    ):
+        for path in ("/", "/static/js/main.js", "/nothing"):
+            async with session.get(path) as answer:
+                assert answer.headers.getall("Strict-Transport-Security", []) == said
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6")
+async def test_by_ipv6(front: Front, session: aiohttp.ClientSession) -> None:
+    for url, status in ((front.web, 200), (front.insecure, 308)):
+        if not url:
+            continue
+        async with session.get(
+            url.replace("127.0.0.1", "[::1]"), headers={"Host": front.host},
+            allow_redirects=False, server_hostname=front.host if front.tls else None,
+        ) as answer:  # fmt: skip
+            assert answer.status == status
+    async with front.channel("::1") as channel:
+        history = await ChatServiceStub(channel).get_chat_history(GetChatHistoryRequest("lobby"))
+        assert history.messages == []
 
 
 # gRPC.
