@@ -151,6 +151,15 @@ def test_the_units_have_the_time_to_stop() -> None:
     assert float(values(PROXY, "TimeoutStopSec")[0]) > 3 * proxy.Config().drain_seconds
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_is_started_again_however_often_it_fails(unit: Path) -> None:
+    """By default systemd gives up after the fifth time within ten seconds."""
+    head = unit.read_text("utf-8").partition("[Service]")[0]
+    assert "\nStartLimitIntervalSec=0\n" in head
+    assert values(unit, "Restart") == ["on-failure"]
+    assert values(unit, "RestartPreventExitStatus") == ["2"]
+
+
 def test_the_proxy_goes_before_the_server() -> None:
     """Systemd stops in the reverse order of the start."""
     for unit in (PROXY, TEMPLATE):
