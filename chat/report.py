@@ -96,14 +96,16 @@ class Report(Source):
         # only as a rise.
         errors = [((code,), metrics.errors[code]) for code in _CODES]
         yield gauge("chat_connections", "Open connections.", len(connections))
-        yield counter("chat_connections_opened_total", "Connections.", connections.admitted)
+        yield counter(
+            "chat_connections_opened_total", "Connections that were accepted.", connections.admitted
+        )
         yield counter(
             "chat_connections_refused_total",
-            "Connections for which there was no room.",
+            "Connections that were refused because there were --connections already.",
             connections.refused,
         )
-        yield gauge("chat_streams", "Open live streams of clients and proxies.", len(hub.streams))
-        yield gauge("chat_active_users", "Users with an open connection.", hub.active_users)
+        yield gauge("chat_streams", "Open live streams.", len(hub.streams))
+        yield gauge("chat_active_users", "Users for whom a connection is open.", hub.active_users)
         yield counters(
             "chat_calls_total",
             "Calls that have ended, by method and status.",
@@ -111,28 +113,47 @@ class Report(Source):
             (_DEFECTS | metrics.calls).items(),
         )
         yield counters(
-            "chat_errors_total", "Errors told on streams that go on, by code.", ("code",), errors
+            "chat_errors_total",
+            "Errors told on live streams that go on, by code.",
+            ("code",),
+            errors,
         )
         yield counter(
-            "chat_slow_consumers_total", "Streams cut off unread.", metrics.slow_consumers
+            "chat_slow_consumers_total",
+            "Streams that were ended because more waited for them than may.",
+            metrics.slow_consumers,
         )
-        yield gauge("chat_mailbox_bytes", "What waits for live streams.", self._mailbox_bytes())
+        yield gauge(
+            "chat_mailbox_bytes",
+            "How many bytes wait in the mailboxes of all live streams.",
+            self._mailbox_bytes(),
+        )
 
     def _message_metrics(self) -> Iterator[Metric]:
         metrics, rooms = self._metrics, self._hub.rooms
-        yield gauge("chat_rooms", "Rooms with a live stream in them.", len(rooms))
-        yield gauge("chat_room_members", "Live streams in all rooms.", rooms.count_members())
+        yield gauge("chat_rooms", "Rooms that a stream is in.", len(rooms))
+        yield gauge("chat_room_members", "Streams in rooms.", rooms.count_members())
         yield counter(
-            "chat_messages_received_total", "Messages that were accepted.", metrics.received
+            "chat_messages_received_total",
+            "Messages that were accepted, also those that had been stored before.",
+            metrics.received,
         )
-        yield counter("chat_messages_stored_total", "Messages newly stored.", metrics.stored)
         yield counter(
-            "chat_deliveries_total", "Messages put into mailboxes, for each.", metrics.deliveries
+            "chat_messages_stored_total", "Messages that were newly stored.", metrics.stored
         )
-        yield histogram("chat_batch_commands", "Commands in a batch of a proxy.", metrics.batches)
+        yield counter(
+            "chat_deliveries_total",
+            "Messages put into the mailboxes of streams, once for each stream.",
+            metrics.deliveries,
+        )
+        yield histogram(
+            "chat_batch_commands",
+            "How many commands there were in a batch of a proxy.",
+            metrics.batches,
+        )
         yield histogram(
             "chat_delivery_seconds",
-            "From a message's arrival until it is stored and in the mailboxes.",
+            "From the arrival of a message until it was stored and in the mailboxes.",
             metrics.delivery_seconds,
         )
 
@@ -142,19 +163,33 @@ class Report(Source):
         yield counter("chat_joins_total", "Joins that were answered.", metrics.joins)
         yield counters(
             "chat_resumes_total",
-            "Joins with a position, by whether they got all behind it.",
+            "Joins with a position, by outcome.",
             ("outcome",),
             outcomes,
         )
         yield counter(
-            "chat_replayed_messages_total", "Messages read again for joins.", metrics.replayed
+            "chat_replayed_messages_total",
+            "Messages read from the history for joins.",
+            metrics.replayed,
         )
 
     def _store_metrics(self) -> Iterator[Metric]:
         store, limit = self._metrics.store, self._hub.config.write_queue_bytes
-        yield histogram("chat_commit_seconds", "How long commits took.", store.commit_seconds)
-        yield histogram("chat_commit_messages", "Messages in a commit.", store.commit_messages)
+        yield histogram(
+            "chat_commit_seconds",
+            "How long a commit took, the wait for the disk included.",
+            store.commit_seconds,
+        )
+        yield histogram(
+            "chat_commit_messages",
+            "How many messages there were in a commit.",
+            store.commit_messages,
+        )
         yield counter("chat_commit_failures_total", "Commits that failed.", store.failures)
         queued = self._hub.store.queued_bytes
-        yield gauge("chat_write_queue_bytes", "What waits for the disk.", queued)
-        yield gauge("chat_write_queue_limit_bytes", "What may wait for the disk.", limit)
+        yield gauge("chat_write_queue_bytes", "How many bytes wait for the disk.", queued)
+        yield gauge(
+            "chat_write_queue_limit_bytes",
+            "How many bytes may wait for the disk before senders are held back.",
+            limit,
+        )

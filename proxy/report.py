@@ -84,7 +84,11 @@ class Report(Source):
         yield gauge("proxy_connections", "Open WebSocket connections.", len(connections))
         limit = metrics.connections_limit
         yield gauge("proxy_connections_limit", "How many connections there may be.", limit)
-        yield counter("proxy_connections_opened_total", "WebSocket connections.", metrics.opened)
+        yield counter(
+            "proxy_connections_opened_total",
+            "WebSocket connections that were accepted.",
+            metrics.opened,
+        )
         # Here, too, those that were not met yet.
         turned_away = [((why,), metrics.turned_away[why]) for why in TURNED_AWAY]
         yield counters(
@@ -101,29 +105,45 @@ class Report(Source):
         )
         # Also those that were not met yet: an alert sees the first one only as a rise.
         errors = [((code.name or "",), metrics.errors[code]) for code in ErrorCode if code]
-        yield counters("proxy_errors_total", "Error frames, by code.", ("code",), errors)
+        yield counters("proxy_errors_total", "Error frames to clients, by code.", ("code",), errors)
         yield counter(
-            "proxy_slow_consumers_total", "Clients cut off unread.", metrics.slow_consumers
+            "proxy_slow_consumers_total",
+            "Clients that were closed with 4008.",
+            metrics.slow_consumers,
         )
         yield counter(
-            "proxy_dead_clients_total", "Clients that answered no ping.", metrics.dead_clients
+            "proxy_dead_clients_total",
+            "Clients that were dropped because they did not answer a ping.",
+            metrics.dead_clients,
         )
         yield gauge(
-            "proxy_client_queue_bytes", "What waits for clients.", connections.waiting_bytes
+            "proxy_client_queue_bytes",
+            "How many bytes wait in the sockets of all clients.",
+            connections.waiting_bytes,
         )
 
     def _message_metrics(self) -> Iterator[Metric]:
         metrics, rooms = self._metrics, self._switchboard.rooms
-        yield gauge("proxy_rooms", "Rooms with a client in them.", len(rooms))
-        yield gauge("proxy_room_members", "Clients in all rooms.", rooms.count_members())
-        yield counter("proxy_messages_received_total", "Messages of clients.", metrics.received)
-        yield counter("proxy_messages_arrived_total", "Messages of rooms.", metrics.arrived)
+        yield gauge("proxy_rooms", "Rooms that a client is in.", len(rooms))
+        yield gauge("proxy_room_members", "Clients in rooms.", rooms.count_members())
         yield counter(
-            "proxy_deliveries_total", "Messages written to members, for each.", metrics.deliveries
+            "proxy_messages_received_total",
+            "Messages of clients that were taken on.",
+            metrics.received,
+        )
+        yield counter(
+            "proxy_messages_arrived_total",
+            "Messages of rooms that the chat server brought, own ones too.",
+            metrics.arrived,
+        )
+        yield counter(
+            "proxy_deliveries_total",
+            "Messages written to clients, once for each member of the room.",
+            metrics.deliveries,
         )
         yield histogram(
             "proxy_delivery_seconds",
-            "From a client's frame until its message is written to the members.",
+            "From the arrival of a client's message until the members of its room here got it.",
             metrics.delivery_seconds,
         )
 
@@ -131,48 +151,76 @@ class Report(Source):
         metrics = self._metrics
         clients = [(("recovered",), metrics.recovered), (("lost",), metrics.lost)]
         rooms = [(("recovered",), metrics.rooms_recovered), (("lost",), metrics.rooms_lost)]
-        yield counter("proxy_joins_total", "Joins that were answered.", metrics.joins)
+        yield counter("proxy_joins_total", "Joins of clients that were answered.", metrics.joins)
         yield counters(
             "proxy_resumes_total",
-            "Joins with a position, by whether they got all behind it.",
+            "Joins with a position, by outcome.",
             ("outcome",),
             clients,
         )
         yield counters(
             "proxy_room_resumes_total",
-            "Rooms after a lost link, by whether they went on without a gap.",
+            "Rooms after the link to the chat server was made again, by outcome.",
             ("outcome",),
             rooms,
         )
         yield counter(
-            "proxy_replayed_messages_total", "Messages read again for joins.", metrics.replayed
+            "proxy_replayed_messages_total",
+            "Messages read from the history for joins.",
+            metrics.replayed,
         )
 
     def _upstream_metrics(self) -> Iterator[Metric]:
         metrics, upstream, sends = self._metrics, self._upstream, self._switchboard.sends
-        yield gauge("proxy_upstream_connected", "1 with a link, else 0.", upstream.linked)
-        yield counter(
-            "proxy_upstream_reconnects_total", "Links after the first.", max(metrics.links - 1, 0)
+        yield gauge(
+            "proxy_upstream_connected",
+            "1 while there is a link to the chat server, else 0.",
+            upstream.linked,
         )
         yield counter(
-            "proxy_upstream_failures_total", "Links lost or not made.", metrics.link_failures
+            "proxy_upstream_reconnects_total",
+            "How often the link to the chat server was made again.",
+            max(metrics.links - 1, 0),
+        )
+        yield counter(
+            "proxy_upstream_failures_total",
+            "How often the link to the chat server was lost, or could not be made.",
+            metrics.link_failures,
         )
         yield counters(
             "proxy_calls_total",
-            "Unary calls, by what asked and how they ended.",
+            "Unary calls for clients and for replays, by call and status.",
             ("call", "status"),
             metrics.calls.items(),
         )
-        yield histogram("proxy_sent_batch_commands", "Commands in a batch.", metrics.sent_batches)
         yield histogram(
-            "proxy_received_batch_events", "Events in a batch.", metrics.received_batches
+            "proxy_sent_batch_commands",
+            "How many commands there were in a batch to the chat server.",
+            metrics.sent_batches,
         )
-        yield gauge("proxy_upstream_queue_bytes", "What waits to be sent.", upstream.queued_bytes)
-        yield gauge("proxy_unconfirmed_messages", "Sends on their way.", sends.waiting_messages)
-        yield gauge("proxy_unconfirmed_bytes", "Their bytes.", sends.waiting_bytes)
+        yield histogram(
+            "proxy_received_batch_events",
+            "How many events there were in a batch from the chat server.",
+            metrics.received_batches,
+        )
+        yield gauge(
+            "proxy_upstream_queue_bytes",
+            "How many bytes wait to be put on the link to the chat server.",
+            upstream.queued_bytes,
+        )
+        yield gauge(
+            "proxy_unconfirmed_messages",
+            "Messages of clients that are not confirmed yet.",
+            sends.waiting_messages,
+        )
+        yield gauge(
+            "proxy_unconfirmed_bytes",
+            "Bytes of the messages of clients that are not confirmed yet.",
+            sends.waiting_bytes,
+        )
         yield gauge(
             "proxy_unconfirmed_limit_bytes",
-            "How many those may be.",
+            "How many bytes of messages may be unconfirmed.",
             self._connections.config.hold_bytes,
         )
 

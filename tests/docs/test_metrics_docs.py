@@ -114,6 +114,18 @@ def test_each_metric_is_described_and_no_other(told: Told) -> None:
     assert proxy.keys() | both.keys() == told.proxy.families.keys()
 
 
+def test_what_a_scrape_says_of_a_metric_is_what_the_page_begins_with(told: Told) -> None:
+    """In a scrape each one stands alone: it must mean something there."""
+    documented = {
+        code(name)[0]: re.split(r"[:;.](?: |$)", meaning.replace("`", ""))[0] + "."
+        for title in ("Metrics of the chat server", "Metrics of the proxy")
+        for name, _, meaning in section(PAGE, title).rows()
+    }
+    for name, family in {**told.chat.families, **told.proxy.families}.items():
+        if not name.startswith("process_"):
+            assert family.documentation == documented[name]
+
+
 def test_each_label_is_described(told: Told) -> None:
     for title in described():
         for name, _, meaning in section(PAGE, title).rows():
