@@ -28,6 +28,7 @@ SYSTEM = {
     "nginx": ("nginx",),
     "openssl": ("openssl",),
     "systemd": ("systemd-analyze",),
+    "prometheus": ("promtool",),
 }
 # Debian keeps some of it where not everybody's path leads.
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
