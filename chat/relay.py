@@ -82,8 +82,7 @@ class RelayService(RelayServiceBase):
         return {PATH: Handler(self._relay, Cardinality.STREAM_STREAM, _Request, RelayResponse)}
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
-        caller = self._gate.caller(stream)
-        caller.check_proxy()
+        caller = self._gate.proxy(stream)
         self._hub.quotas.exempt(stream)
         await RelayConnection(self._hub, self._gate, caller).run(stream)
 

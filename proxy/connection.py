@@ -92,6 +92,8 @@ class Connection(Line):
         if token is None:
             if self._switchboard.tokens_required:
                 self.dismiss(errors.unauthenticated())
+            else:
+                self._switchboard.guests.add(self)
             return
         self._busy = True
         try:
@@ -279,9 +281,8 @@ class Connection(Line):
         self._switchboard.leave(self, join.room_id)
         with self._switchboard.entering(join.room_id) as room:
             await self._switchboard.live_room(room)
-            if self._switchboard.tokens_required and self.caller is None:
-                # It came before it was known that the server asks for tokens.
-                self.dismiss(errors.unauthenticated())
+            if self.gone:
+                # Or dismissed: it came before it was known that the server asks for tokens.
                 return
             replay = room.can_replay(join, self._config.replay_messages)
             joined = Joined(room.room_id, room.epoch, room.last_seq, replay)

@@ -71,6 +71,7 @@ class Switchboard:
     Attributes:
         sends: what is not confirmed yet.
         callers: the clients that presented a token.
+        guests: the clients that presented none, while the server asks for none.
         tokens_required: whether the server asks for one; until it was reached, it is
             taken not to, and refuses by itself.
     """
@@ -89,6 +90,7 @@ class Switchboard:
         self._users: Counter[str] = Counter()
         self.sends = Sends(config, self._give_up)
         self.callers = Callers(config, self._refs, put)
+        self.guests: set[Client] = set()
         self.tokens_required = False
 
     # What clients do.
@@ -147,6 +149,7 @@ class Switchboard:
                 del self._users[user_id]
                 self._tell_presence(user_id, active=False)
         client.users.clear()
+        self.guests.discard(client)
         if client.caller is not None:
             self.callers.gone(client.caller)
 
@@ -198,7 +201,10 @@ class Switchboard:
         """
         self.tokens_required = tokens_required
         if tokens_required:
-            self._dismiss_guests()
+            # Before anything is sent: also those who are in no room, and wait.
+            for guest in self.guests:
+                guest.dismiss(errors.unauthenticated())
+            self.guests.clear()
         self.sends.connected()
         callers = [send.client.caller for send in self.sends if send.client.caller is not None]
         self.callers.connected(callers)
@@ -368,12 +374,6 @@ class Switchboard:
         self._rooms.remove(room)
 
     # Helpers.
-
-    def _dismiss_guests(self) -> None:
-        for room in self._rooms:
-            for client in room.members:
-                if client.caller is None:
-                    client.dismiss(errors.unauthenticated())
 
     def _room(self, room_id: str) -> Room[Client]:
         room = self._rooms.get(room_id)

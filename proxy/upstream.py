@@ -174,6 +174,9 @@ class Upstream:
             async with asyncio.timeout(self._config.call_seconds):
                 # During a restart of the server a call waits, as sends do.
                 await self._linked.wait()
+                if caller is None and self.switchboard.tokens_required:
+                    # Without a token it would be the proxy's own.
+                    raise Refused(errors.unauthenticated())
                 metadata = tracing.inject(to_metadata())
                 if caller is not None:
                     metadata |= _bearer(caller.token)

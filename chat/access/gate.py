@@ -4,10 +4,14 @@
 the server has keys   the call has                  the caller is
 ====================  ============================  =========================
 no                    whatever                      a guest
-yes                   a certificate of a proxy      that proxy
 yes                   a good token                  the token's subject
+yes                   a certificate of a proxy      that proxy, on the batch
+                                                    stream; else refused
 yes                   neither                       refused
 ====================  ============================  =========================
+
+A proxy passes on the calls of its clients with their tokens. One without a token is
+nobody's, and not the proxy's own because it comes over its connection.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from chat.access.tokens import TokenVerifier
 from chat.errors import InvalidArgument, Unauthenticated
 
 _HEADER: Final = "authorization"
+_NOBODY: Final = "a token is required"
 
 
 class Gate:
@@ -43,19 +48,26 @@ class Gate:
         self._proxies = proxies
 
     def caller(self, stream: Stream[Any, Any]) -> Identity:
-        """Says who makes a call.
+        """Says who makes a call, by its token.
 
         Raises:
             Unauthenticated: nobody who is believed.
         """
-        if self._verifier is None:
-            return GUEST
-        headers = stream.metadata.getall(_HEADER, []) if stream.metadata else []
-        if len(headers) == 1:
-            return self._verifier.bearer(str(headers[0]))
-        if headers:
-            raise Unauthenticated("authorization must be given once")
-        return self._certified(stream)
+        caller = self._by_token(stream)
+        if caller is None:
+            raise Unauthenticated(_NOBODY)
+        return caller
+
+    def proxy(self, stream: Stream[Any, Any]) -> Identity:
+        """Says which proxy opens a batch stream, by its token or its certificate.
+
+        Raises:
+            Unauthenticated: nobody who is believed.
+            PermissionDenied: somebody who is no proxy.
+        """
+        caller = self._by_token(stream) or self._certified(stream)
+        caller.check_proxy()
+        return caller
 
     def verify(self, token: str) -> Identity:
         """Believes a token that came in a message.
@@ -68,9 +80,17 @@ class Gate:
             raise InvalidArgument("authenticate", "this server asks for no tokens")
         return self._verifier.verify(token)
 
+    def _by_token(self, stream: Stream[Any, Any]) -> Identity | None:
+        if self._verifier is None:
+            return GUEST
+        headers = stream.metadata.getall(_HEADER, []) if stream.metadata else []
+        if len(headers) > 1:
+            raise Unauthenticated("authorization must be given once")
+        return self._verifier.bearer(str(headers[0])) if headers else None
+
     def _certified(self, stream: Stream[Any, Any]) -> Identity:
         certificate = stream.peer.cert()
         for kind, name in (certificate or {}).get("subjectAltName", ()):
             if kind == "DNS" and name in self._proxies:
                 return Identity(name, is_proxy=True)
-        raise Unauthenticated("a token is required")
+        raise Unauthenticated(_NOBODY)

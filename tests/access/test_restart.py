@@ -128,6 +128,22 @@ async def test_a_guest_that_waited_for_such_a_server_hears_nothing(
             assert (await ada.ask(join={"room_id": "a"}))["joined"]["last_seq"] == 0
 
 
+async def test_a_guest_that_was_there_before_such_a_server_may_not_stay(
+    guarded_config: chat.Config, trusted_config: proxy.Config,
+    session: aiohttp.ClientSession, unused_tcp_port: int,
+) -> None:  # fmt: skip
+    """It has said nothing, or waits for an answer, when the first link comes up."""
+    config = replace(trusted_config, upstream=f"127.0.0.1:{unused_tcp_port}")
+    async with proxy.serve(config) as running:
+        idle, waiting = [await connected(session, running.url, None) for _ in range(2)]
+        await idle.barrier()
+        await waiting.send(list_users={}, request_id="1")
+        async with chat.serve(replace(guarded_config, port=unused_tcp_port)):
+            for guest in (idle, waiting):
+                assert await guest.take_until_closed() == []
+                assert guest.socket.close_code == 4501
+
+
 async def test_a_server_that_stays_away_cannot_be_asked(
     trusted_config: proxy.Config, session: aiohttp.ClientSession, unused_tcp_port: int
 ) -> None:

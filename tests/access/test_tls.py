@@ -170,6 +170,35 @@ class TestProxy:
             await client.send(chat_message={"room_id": "lobby", "content": "x" * 16_000})
             assert (await client.receive())["chat_message"]["sender_id"] == "ada"
 
+    async def test_a_guest_does_not_borrow_the_certificate(
+        self, chat_config: chat.Config, authority: Authority, keys: Path, unused_tcp_port: int
+    ) -> None:
+        """It was there before the first link, and its calls go over the proxy's connection."""
+        tls = authority.files("server", believes=True)
+        trust = chat.Trust(str(keys), proxy_names=frozenset({"edge"}), tls=tls)
+        config = proxy.Config(
+            host="127.0.0.1", port=0, upstream=f"127.0.0.1:{unused_tcp_port}",
+            upstream_tls=authority.files("edge", believes=True),
+        )  # fmt: skip
+        async with (
+            proxy.serve(config) as running,
+            aiohttp.ClientSession() as session,
+            session.ws_connect(running.url) as idle,
+            session.ws_connect(running.url) as waiting,
+        ):
+            await Client(waiting).send(list_users={})
+            async with chat.serve(replace(chat_config, port=unused_tcp_port, trust=trust)):
+                for socket in (idle, waiting):
+                    assert await Client(socket).take_until_closed() == []
+                    assert socket.close_code == 4501
+
+    async def test_a_call_for_nobody_is_not_the_proxys_own(
+        self, server: chat.RunningServer, authority: Authority
+    ) -> None:
+        with pytest.raises(GRPCError) as raised:
+            await history(server, authority.shown("edge"))
+        assert raised.value.status is Status.UNAUTHENTICATED
+
     @pytest.mark.parametrize("name", ["another", None])
     async def test_who_is_no_proxy_gets_no_link(
         self, server: chat.RunningServer, authority: Authority, name: str | None
