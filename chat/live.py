@@ -23,6 +23,8 @@ from gen.chat import Authenticated
 log = structlog.get_logger(__name__)
 
 _LONGEST_SLEEP_SECONDS: Final = 60.0
+# How long a caller whose token has expired may take to read what it was promised before.
+_LAST_WORDS_SECONDS: Final = 2.0
 
 
 class Conversation(LiveStream):
@@ -50,6 +52,9 @@ class Conversation(LiveStream):
 
         Before it hands messages to the store, it waits until that has room.
         """
+
+    def expired(self) -> None:
+        """The caller's token has: what is put into the mailbox from now on is not for it."""
 
     @property
     def initial_metadata(self) -> dict[str, str]:
@@ -79,11 +84,11 @@ class Conversation(LiveStream):
         draining = asyncio.create_task(self.hub.draining.wait())
         tasks = {reading, writing, draining}
         if self.caller.expires_at is not None:
-            tasks.add(asyncio.create_task(self._expire()))
+            tasks.add(asyncio.create_task(self._expire(reading)))
         self.hub.streams.add(self)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await self._end(reading, writing)
+            await self._end_in_time(reading, writing)
             self.caller.check_time(time.time())
         finally:
             # Nothing here awaits before the hub has forgotten the stream: a call
@@ -95,10 +100,21 @@ class Conversation(LiveStream):
             await asyncio.wait(tasks)
             _see_failures(tasks)
 
+    async def _end_in_time(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
+        end, now = self.caller.expires_at, time.time()
+        seconds = None if end is None else max(end - now, 0) + _LAST_WORDS_SECONDS
+        patience = asyncio.timeout(seconds)
+        try:
+            async with patience:
+                await self._end(reading, writing)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+
     async def _end(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
         if writing.done():
             await _unless_gone(writing)
-        if reading.done():
+        if reading.done() and not reading.cancelled():
             await _unless_gone(reading)
         else:
             reading.cancel()
@@ -109,11 +125,14 @@ class Conversation(LiveStream):
         if self.hub.draining.is_set():
             raise Draining
 
-    async def _expire(self) -> None:
-        """Returns when the caller is no longer believed."""
+    async def _expire(self, reading: asyncio.Task[None]) -> None:
+        """Returns when the caller is no longer believed, and is not listened to."""
         while (rest := (self.caller.expires_at or math.inf) - time.time()) > 0:  # noqa: ASYNC110 - it is a time
             # Another token may be presented, and clocks may be set.
             await asyncio.sleep(min(rest, _LONGEST_SLEEP_SECONDS))
+        # First of all: it could ask for a room again.
+        reading.cancel()
+        self.expired()
 
     async def _read(self, stream: Stream[Any, Any]) -> None:
         async for request in stream:

@@ -190,6 +190,11 @@ class ChatConnection(Conversation):
         else:
             self._put(ChatStream(chat_message=delivery.message, request_id=request_id))
 
+    def expired(self) -> None:
+        """Leaves all rooms: a client that is slow to read would go on to hear of them."""
+        for room_id in tuple(self.rooms):
+            self.hub.leave(self, room_id)
+
     @property
     def _allowance(self) -> Allowance:
         return self.hub.quotas.of(self.caller, self._stream)

@@ -18,6 +18,7 @@ import codec
 from gen.chat import (
     Authenticate,
     ChatMessage,
+    ChatServiceStub,
     GetChatHistoryRequest,
     GetUserRequest,
     Join,
@@ -25,10 +26,11 @@ from gen.chat import (
     RelayServiceStub,
     UpsertUserRequest,
     User,
+    UserStatus,
 )
 from tests.access.doors import Doors, Refused, Visitor
 from tests.access.signing import Signer, eddsa, jwks
-from tests.support import RelayCall
+from tests.support import SMALL_WINDOWS, ChatCall, RelayCall, channel_to, eventually
 
 LOBBY_ONLY = {"read": ["lobby", "team-*"], "write": ["lobby"]}
 
@@ -43,6 +45,10 @@ async def refused(answer: Awaitable[Any]) -> tuple[str, str]:
         await answer
     code, _, text = str(raised.value).partition(": ")
     return code, text
+
+
+def stub_of(channel: Channel, token: str) -> ChatServiceStub:
+    return ChatServiceStub(channel, metadata={"authorization": f"Bearer {token}"})
 
 
 class TestTokens:
@@ -185,6 +191,56 @@ class TestTime:
         async with doors.visit(door, signer.token(exp=int(time.time()) + 2)) as ada:
             await ada.ask(Join("lobby"))
             assert await ada.dismissed() == "UNAUTHENTICATED"
+
+    async def test_one_who_is_slow_to_read_hears_no_more_either(
+        self, guarded_config: chat.Config, signer: Signer
+    ) -> None:
+        end = int(time.time()) + 2
+        long = ChatMessage(room_id="vault", content="x" * 12_000)
+        heard: list[float] = []
+        async with (
+            chat.serve(replace(guarded_config, rates=chat.Rates())) as server,
+            channel_to(server, SMALL_WINDOWS) as slow,
+            channel_to(server) as fast,
+            ChatCall(stub_of(slow, signer.token(sub="bob", exp=end))) as bob,
+            ChatCall(stub_of(fast, signer.token())) as ada,
+        ):
+            await bob.enter("vault")
+            for _ in range(12):  # he never comes to the end of what waits for him
+                await ada.post(long)
+
+            async def go_on() -> None:
+                while True:
+                    await ada.post(long)
+                    heard.append((await bob.hear()).sent_at.timestamp())
+
+            with pytest.raises(GRPCError) as raised:
+                await go_on()
+        assert raised.value.status is Status.UNAUTHENTICATED
+        assert heard[-1] < end + 1
+
+    async def test_one_who_does_not_read_is_cut_off(
+        self, guarded_config: chat.Config, signer: Signer
+    ) -> None:
+        token = signer.token(sub="bob", exp=int(time.time()) + 2)
+        async with (
+            chat.serve(replace(guarded_config, rates=chat.Rates())) as server,
+            channel_to(server, SMALL_WINDOWS) as slow,
+            channel_to(server) as fast,
+            ChatCall(stub_of(slow, token)) as bob,
+            ChatCall(stub_of(fast, signer.token())) as ada,
+        ):
+            await bob.post(said("vault"))
+            await ada.enter("vault")
+            for _ in range(12):
+                await ada.post(ChatMessage(room_id="vault", content="x" * 12_000))
+
+            async def gone() -> bool:
+                answer = await stub_of(fast, signer.token()).get_user(GetUserRequest("bob"))
+                return answer.user.status is UserStatus.INACTIVE
+
+            await eventually(gone)
+            assert (await bob.rest())[1] is Status.UNAUTHENTICATED
 
     async def test_a_fresh_one_keeps_it_open(self, doors: Doors, door: str, signer: Signer) -> None:
         end = int(time.time()) + 2
