@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from abc import abstractmethod
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,8 +14,9 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
 from h2.exceptions import ProtocolError
 
+from chat.access.gate import Gate
 from chat.access.identity import Identity
-from chat.errors import ChatError, Draining
+from chat.errors import ChatError, Draining, Unauthenticated
 from chat.hub import Hub
 from chat.stream import LiveStream
 from gen.chat import Authenticated
@@ -32,17 +33,23 @@ class Conversation(LiveStream):
 
     Args:
         hub: the hub.
+        gate: believes tokens.
         mailbox_bytes: how much may wait for the client.
         caller: whose it is.
 
     Attributes:
+        gate: likewise.
         caller: whose it is, by the token that was presented last.
     """
 
-    def __init__(self, hub: Hub, mailbox_bytes: int, caller: Identity) -> None:
+    def __init__(self, hub: Hub, gate: Gate, mailbox_bytes: int, caller: Identity) -> None:
         super().__init__(mailbox_bytes)
         self.hub = hub
+        self.gate = gate
         self.caller = caller
+        # Why the stream has to end, if it was decided elsewhere.
+        self._verdict: ChatError | None = None
+        self._judged = asyncio.Event()
         # Sends that are on their way to the disk.
         self._pending: set[asyncio.Future[Any]] = set()
 
@@ -55,6 +62,16 @@ class Conversation(LiveStream):
 
     def expired(self) -> None:
         """The caller's token has: what is put into the mailbox from now on is not for it."""
+
+    def check_keys(self) -> None:
+        """Ends the stream if the key of the caller's token is gone."""
+        if not self.gate.believes(self.caller):
+            self.end_with(Unauthenticated("the token is signed with a key that is not known"))
+
+    def end_with(self, error: ChatError) -> None:
+        """Lets the stream end, as when the token has expired."""
+        self._verdict = self._verdict or error
+        self._judged.set()
 
     @property
     def initial_metadata(self) -> dict[str, str]:
@@ -75,20 +92,30 @@ class Conversation(LiveStream):
         Raises:
             SlowConsumer: the client does not read.
             Draining: the server is about to stop.
-            Unauthenticated: the caller's token has expired.
+            Unauthenticated: the caller's token has expired, or its key is gone.
+            ChatError: see `end_with`.
         """
         # The client learns at once that the stream is open.
         await stream.send_initial_metadata(metadata=self.initial_metadata)
         reading = asyncio.create_task(self._read(stream))
         writing = asyncio.create_task(self.write_to(stream))
         draining = asyncio.create_task(self.hub.draining.wait())
-        tasks = {reading, writing, draining}
-        if self.caller.expires_at is not None:
-            tasks.add(asyncio.create_task(self._expire(reading)))
+        expiring = asyncio.create_task(self._expire(reading))
+        tasks = {reading, writing, draining, expiring}
         self.hub.streams.add(self)
+        # They may have been replaced before it was among the streams.
+        self.check_keys()
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await self._end_in_time(reading, writing)
+            ending = asyncio.create_task(self._end(reading, writing))
+            tasks.add(ending)
+            await asyncio.wait({ending, expiring}, return_when=asyncio.FIRST_COMPLETED)
+            # Who is not believed any more may not take long to read its last words.
+            await asyncio.wait({ending}, timeout=_LAST_WORDS_SECONDS)
+            if ending.done():
+                ending.result()
+            if self._verdict is not None:
+                raise self._verdict
             self.caller.check_time(time.time())
         finally:
             # Nothing here awaits before the hub has forgotten the stream: a call
@@ -99,17 +126,6 @@ class Conversation(LiveStream):
                 task.cancel()
             await asyncio.wait(tasks)
             _see_failures(tasks)
-
-    async def _end_in_time(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
-        end, now = self.caller.expires_at, time.time()
-        seconds = None if end is None else max(end - now, 0) + _LAST_WORDS_SECONDS
-        patience = asyncio.timeout(seconds)
-        try:
-            async with patience:
-                await self._end(reading, writing)
-        except TimeoutError:
-            if not patience.expired():
-                raise
 
     async def _end(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
         if writing.done():
@@ -127,9 +143,16 @@ class Conversation(LiveStream):
 
     async def _expire(self, reading: asyncio.Task[None]) -> None:
         """Returns when the caller is no longer believed, and is not listened to."""
-        while (rest := (self.caller.expires_at or math.inf) - time.time()) > 0:  # noqa: ASYNC110 - it is a time
+        while not self._judged.is_set():
+            end = self.caller.expires_at
+            rest = None if end is None else end - time.time()
+            if rest is not None and rest <= 0:
+                break
             # Another token may be presented, and clocks may be set.
-            await asyncio.sleep(min(rest, _LONGEST_SLEEP_SECONDS))
+            seconds = None if rest is None else min(rest, _LONGEST_SLEEP_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._judged.wait()
         # First of all: it could ask for a room again.
         reading.cancel()
         self.expired()

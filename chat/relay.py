@@ -22,6 +22,7 @@ from chat.errors import (
     ResourceExhausted,
     StorageFailed,
     Unauthenticated,
+    Unavailable,
 )
 from chat.guards import at_most
 from chat.hub import Hub
@@ -155,8 +156,7 @@ class RelayConnection(Conversation):
     """
 
     def __init__(self, hub: Hub, gate: Gate, caller: Identity) -> None:
-        super().__init__(hub, hub.config.relay_mailbox_bytes, caller)
-        self._gate = gate
+        super().__init__(hub, gate, hub.config.relay_mailbox_bytes, caller)
         # The clients on whose behalf the proxy asks, by its names for them.
         self._clients: dict[int, Identity] = {0: GUEST} if gate.is_open else {}
         # The messages of this stream that are on their way to the disk: their refs,
@@ -222,10 +222,20 @@ class RelayConnection(Conversation):
                 run = await self._store(run)
         return run
 
+    def check_keys(self) -> None:
+        """Ends the stream also if a key is gone of one of the proxy's clients.
+
+        The proxy opens another one, presents all clients again, and dismisses those who
+        are not believed. To the others that is a pause.
+        """
+        super().check_keys()
+        if not all(map(self.gate.believes, self._clients.values())):
+            self.end_with(Unavailable("the keys of tokens were replaced"))
+
     @property
     def initial_metadata(self) -> dict[str, str]:
         """Tells the proxy whether its clients need tokens."""
-        return {} if self._gate.is_open else {"chat-tokens": "required"}
+        return {} if self.gate.is_open else {"chat-tokens": "required"}
 
     def deliver(self, delivery: Delivery) -> None:
         """Puts a message of a room into the mailbox; of an own one, what is new of it."""
@@ -291,7 +301,7 @@ class RelayConnection(Conversation):
     def _authenticate(self, client: int, request: Authenticate, ref: int) -> None:
         if not client:
             raise InvalidArgument("client", "must be at least 1")
-        caller = self._gate.verify(request.token)
+        caller = self.gate.verify(request.token)
         self._clients.get(client, caller).check_same(caller, "authenticate.token")
         self._clients[client] = caller
         self._answer(RelayEvent(ref=ref, authenticated=authenticated(caller)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from chat.access.keys import KeyFile
 from chat.access.tokens import TokenVerifier
 from chat.config import IN_MEMORY, Config
 from chat.hub import Hub
+from chat.live import Conversation
 from chat.report import Report
 from chat.rules import Rules
 from chat.service import ChatService
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_LOOK_AT_KEYS_SECONDS: Final = 1.0
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 # What stands around the text of a message: ids, and room for extensions.
 _ENVELOPE_BYTES: Final = 48 * 1024
@@ -122,7 +125,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         metrics = serve_metrics(
             config.metrics_host, config.metrics_port, lambda: Report(hub, grpc.connections)
         )
-        async with kept_fresh(tls), metrics as status_url:
+        async with kept_fresh(tls), _keys_watched(gate, hub), metrics as status_url:
             port = await grpc.listen(config.host, config.port, tls.context if tls else None)
             _warn(config)
             server = RunningServer(config.host, port, hub, grpc, health, status_url)
@@ -140,6 +143,30 @@ async def _open_store(config: Config, hub: Hub) -> Store:
     return await SqliteStore.open(
         config.database, hub.announce, config.write_queue_bytes, metrics=hub.metrics.store
     )
+
+
+@asynccontextmanager
+async def _keys_watched(gate: Gate, hub: Hub) -> AsyncIterator[None]:
+    """Ends the streams of those whose key is gone, while the context is open."""
+    task = asyncio.create_task(_watch_keys(gate, hub))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _watch_keys(gate: Gate, hub: Hub) -> None:
+    seen = gate.refresh()
+    # Calls that come look at the file, too; but perhaps none comes.
+    while not gate.is_open:
+        await asyncio.sleep(_LOOK_AT_KEYS_SECONDS)
+        read = gate.refresh()
+        if read != seen:
+            seen = read
+            for stream in tuple(hub.streams):
+                if isinstance(stream, Conversation):
+                    stream.check_keys()
 
 
 def _warn(config: Config) -> None:

@@ -161,8 +161,7 @@ class ChatConnection(Conversation):
     def __init__(
         self, hub: Hub, gate: Gate, caller: Identity, stream: Stream[ChatStream, ChatStream]
     ) -> None:
-        super().__init__(hub, hub.config.mailbox_bytes, caller)
-        self._gate = gate
+        super().__init__(hub, gate, hub.config.mailbox_bytes, caller)
         self._stream = stream
         # The request ids of messages that are on their way to the disk.
         self._unanswered: dict[_Key, list[str | None]] = {}
@@ -253,7 +252,7 @@ class ChatConnection(Conversation):
         )
 
     def _authenticate(self, request: Authenticate, request_id: str | None) -> None:
-        caller = self._gate.verify(request.token)
+        caller = self.gate.verify(request.token)
         self.caller.check_same(caller, "authenticate.token")
         self.caller = caller
         for room_id in tuple(self.rooms):

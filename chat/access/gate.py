@@ -80,6 +80,14 @@ class Gate:
             raise InvalidArgument("authenticate", "this server asks for no tokens")
         return self._verifier.verify(token)
 
+    def refresh(self) -> int:
+        """Reads the keys again if they were replaced; returns how often they have been read."""
+        return 0 if self._verifier is None else self._verifier.refresh()
+
+    def believes(self, caller: Identity) -> bool:
+        """Whether the key of a caller's token is still among the keys."""
+        return self._verifier is None or caller.key is None or self._verifier.knows(caller.key)
+
     def _by_token(self, stream: Stream[Any, Any]) -> Identity | None:
         if self._verifier is None:
             return GUEST

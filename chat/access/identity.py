@@ -17,9 +17,10 @@ A guest, of whom nothing is known, may do all of this: names are taken on trust.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from chat.access.keys import Key
 from chat.errors import PermissionDenied, Unauthenticated
 
 _ANY: Final = "*"
@@ -64,6 +65,7 @@ class Identity:
         is_admin: whether it sees and changes all users.
         is_proxy: whether it speaks for others on the batch stream.
         expires_at: when it is no longer believed, in seconds since 1970; `None` for never.
+        key: what its token is signed with; `None` without a token.
     """
 
     subject: str | None = None
@@ -72,6 +74,7 @@ class Identity:
     is_admin: bool = False
     is_proxy: bool = False
     expires_at: float | None = None
+    key: Key | None = field(default=None, repr=False)
 
     def check_time(self, now: float) -> None:
         """Checks that it is still believed.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -55,9 +55,10 @@ class Key:
         value: the key, as PyJWT takes it.
     """
 
-    key_id: str | None
+    # A key that is given another name is the same.
+    key_id: str | None = field(compare=False)
     algorithm: str
-    value: Any
+    value: Any = field(repr=False)
 
 
 def parse_keys(text: bytes) -> tuple[Key, ...]:
@@ -146,10 +147,14 @@ class KeyFile:
 
     Raises:
         UnusableKeys: it cannot be read, or holds no usable keys.
+
+    Attributes:
+        generation: how often it was read.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.generation = 0
         self._stamp: tuple[int, ...] = ()
         self._keys: tuple[Key, ...] = ()
         self._looked = monotonic()
@@ -163,7 +168,7 @@ class KeyFile:
             key_id: likewise; a token that names no key fits if one key alone has the
                 algorithm.
         """
-        self._refresh()
+        self.refresh()
         fitting = [key for key in self._keys if key.algorithm == algorithm]
         if key_id is not None:
             named = [key for key in fitting if key.key_id == key_id]
@@ -171,7 +176,11 @@ class KeyFile:
             fitting = named or [key for key in fitting if key.key_id is None]
         return fitting[0] if len(fitting) == 1 else None
 
-    def _refresh(self) -> None:
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def refresh(self) -> None:
+        """Reads the file again if it was replaced; looks at it once a second at most."""
         now = monotonic()
         if now - self._looked < _LOOK_AGAIN_SECONDS:
             return
@@ -188,6 +197,7 @@ class KeyFile:
         try:
             self._stamp = self._stat()
             self._keys = parse_keys(self._path.read_bytes())
+            self.generation += 1
         except OSError as error:
             raise UnusableKeys(f"cannot read the keys {self._path}: {error.strerror}") from error
         except (UnusableKeys, ValueError) as error:

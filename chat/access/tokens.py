@@ -81,7 +81,8 @@ class TokenVerifier:
         if len(token) > _LONGEST_TOKEN:
             raise Unauthenticated("the token is too long")
         try:
-            claims = self._claims(token)
+            key = self._key(token)
+            claims = self._claims(token, key)
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("the token has expired") from None
         except jwt.ImmatureSignatureError:
@@ -94,10 +95,18 @@ class TokenVerifier:
             raise Unauthenticated("the token is for another audience") from None
         except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthenticated("the token is not valid") from None
-        return self._identity(claims)
+        return self._identity(claims, key)
 
-    def _claims(self, token: str) -> dict[str, Any]:
-        key = self._key(token)
+    def refresh(self) -> int:
+        """Reads the keys again if they were replaced; returns how often they have been read."""
+        self._keys.refresh()
+        return self._keys.generation
+
+    def knows(self, key: Key) -> bool:
+        """Whether tokens of a key are believed."""
+        return key in self._keys
+
+    def _claims(self, token: str, key: Key) -> dict[str, Any]:
         required = self._required
         return jwt.decode(
             token,
@@ -120,7 +129,7 @@ class TokenVerifier:
             raise Unauthenticated("the token is signed with a key that is not known")
         return key
 
-    def _identity(self, claims: dict[str, Any]) -> Identity:
+    def _identity(self, claims: dict[str, Any], key: Key) -> Identity:
         try:
             self._rules.identifier(claims["sub"], "sub")
         except InvalidArgument as error:
@@ -142,6 +151,7 @@ class TokenVerifier:
             is_admin=role == "admin",
             is_proxy=role == "proxy",
             expires_at=expires + self._required.leeway_seconds,
+            key=key,
         )
 
 

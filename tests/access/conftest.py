@@ -38,7 +38,7 @@ def guarded_config(chat_config: chat.Config, keys: Path) -> chat.Config:
 def trusted_config(tmp_path: Path, signer: Signer) -> proxy.Config:
     """A proxy that the server knows."""
     path = tmp_path / "proxy.token"
-    path.write_text(signer.token(sub="edge", role="proxy", rooms=None) + "\n")
+    path.write_text(signer.token(kid="one", sub="edge", role="proxy", rooms=None) + "\n")
     return proxy.Config(host="127.0.0.1", port=0, upstream_token_file=str(path))
 
 

@@ -303,3 +303,22 @@ async def test_a_new_key_is_taken_without_a_restart(
     for each, kid in ((signer, "one"), (following, "two")):
         async with doors.visit(door, each.token(kid=kid)) as visitor:
             assert (await visitor.ask(said("lobby"))).sender_id == "ada"
+
+
+async def test_who_came_by_a_key_that_is_removed_is_dismissed(
+    doors: Doors, door: str, signer: Signer, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.access.keys._LOOK_AGAIN_SECONDS", 0)
+    leaked = eddsa()
+    both = jwks(signer.named("one"), leaked.named("two"))
+    await asyncio.to_thread(keys.write_text, both)
+    async with (
+        doors.visit(door, leaked.token(kid="two")) as thief,
+        doors.visit(door, signer.token(sub="bob", kid="one")) as bob,
+    ):
+        await thief.ask(Join("lobby"))
+        await bob.ask(Join("lobby"))
+        await asyncio.to_thread(keys.write_text, jwks(signer.named("one")))
+        assert await thief.dismissed() == "UNAUTHENTICATED"
+        # He is still there.
+        assert (await bob.ask(said("lobby"))).seq == 1
