@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import ssl
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -53,8 +52,8 @@ def command(url: str, timeout: float, wait: float, ca: str, certificate: str, ke
         address, files = split(url), TlsFiles(certificate, key, ca)
     over = monotonic() + wait
     try:
-        context = Tls.client(files).context if address.scheme in _SECURE else None
-        asyncio.run(_ask_until(Question(address, timeout, context), over))
+        tls = Tls.client(files) if address.scheme in _SECURE else None
+        asyncio.run(_ask_until(Question(address, timeout, tls), over))
     except UnusableCertificate as error:
         raise StartError(str(error)) from error
     except Unhealthy as error:
@@ -73,7 +72,7 @@ class Question:
 
     address: SplitResult
     timeout: float
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
 
 
 async def check(url: str, timeout: float) -> None:
@@ -118,10 +117,9 @@ async def _ask(question: Question) -> None:
 
 
 async def _ask_grpc(question: Question) -> None:
-    tls = question.tls
-    if tls is not None:
-        tls.set_alpn_protocols(["h2"])
-    async with Channel(question.address.hostname, question.address.port, ssl=tls) as channel:
+    address, tls = question.address, question.tls
+    context = None if tls is None else tls.for_http2().context
+    async with Channel(address.hostname, address.port, ssl=context) as channel:
         answer = await HealthStub(channel).Check(HealthCheckRequest())
     if answer.status != HealthCheckResponse.SERVING:
         name = HealthCheckResponse.ServingStatus.Name(answer.status)
@@ -129,11 +127,11 @@ async def _ask_grpc(question: Question) -> None:
 
 
 def _ask_http(question: Question) -> None:
-    address, timeout = question.address, question.timeout
+    address, timeout, tls = question.address, question.timeout, question.tls
     connection = (
         http.client.HTTPConnection(address.netloc, timeout=timeout)
-        if question.tls is None
-        else http.client.HTTPSConnection(address.netloc, timeout=timeout, context=question.tls)
+        if tls is None
+        else http.client.HTTPSConnection(address.netloc, timeout=timeout, context=tls.context)
     )
     try:
         connection.request("GET", address.path or "/")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -67,19 +67,46 @@ async def kept_fresh(tls: Tls | None) -> AsyncIterator[None]:
             await asyncio.wait([task])
 
 
+class _Replaceable(ssl.SSLContext):
+    """Begins each handshake with the context of the moment.
+
+    To load other files into a context that is in use is no way to replace them: of a
+    certificate that does not belong to its key, it keeps neither; and it never forgets
+    an authority, nor the sessions that one was good for.
+    """
+
+    current: ssl.SSLContext
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """See ssl; event loops begin a handshake by this."""
+        return self.current.wrap_bio(*args, **options)
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """See ssl; and other libraries by this."""
+        return self.current.wrap_socket(*args, **options)
+
+
 class Tls:
     """A context for one side, kept up to date.
 
     Args:
-        context: what it is used with.
-        files: what it was made from.
+        files: what it is made from.
+        make: makes one without a certificate.
+
+    Attributes:
+        context: begins handshakes; it is never changed.
+
+    Raises:
+        UnusableCertificate: a file cannot be read or used.
     """
 
-    def __init__(self, context: ssl.SSLContext, files: TlsFiles) -> None:
-        self.context = context
+    def __init__(self, files: TlsFiles, make: Callable[[TlsFiles], ssl.SSLContext]) -> None:
         self._files = files
+        self._make = make
+        self._protocols: list[str] = []
+        # Which side it is, is said for each handshake.
+        self.context = _Replaceable(ssl.PROTOCOL_TLS_CLIENT)
         self._load()
-        self._stamp = self._stat()
 
     @classmethod
     def server(cls, files: TlsFiles, *, certificate_required: bool = True) -> Tls:
@@ -92,12 +119,16 @@ class Tls:
         Raises:
             UnusableCertificate: a file cannot be read or used.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if files.authorities:
-            required = ssl.CERT_REQUIRED if certificate_required else ssl.CERT_OPTIONAL
-            context.verify_mode = required
-        return cls(context, files)
+
+        def make(files: TlsFiles) -> ssl.SSLContext:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            if files.authorities:
+                required = ssl.CERT_REQUIRED if certificate_required else ssl.CERT_OPTIONAL
+                context.verify_mode = required
+                context.load_verify_locations(files.authorities)
+            return context
+
+        return cls(files, make)
 
     @classmethod
     def client(cls, files: TlsFiles) -> Tls:
@@ -106,13 +137,15 @@ class Tls:
         Raises:
             UnusableCertificate: a file cannot be read or used.
         """
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return cls(context, files)
+        # Of those that are named, and then of no others.
+        return cls(
+            files, lambda files: ssl.create_default_context(cafile=files.authorities or None)
+        )
 
     def for_http2(self) -> Tls:
         """Lets both sides agree on HTTP/2 (ALPN, RFC 9113, section 3.2)."""
-        self.context.set_alpn_protocols(["h2"])
+        self._protocols = ["h2"]
+        self.context.current.set_alpn_protocols(self._protocols)
         return self
 
     async def keep_fresh(self) -> None:
@@ -122,32 +155,37 @@ class Tls:
             self.refresh()
 
     def refresh(self) -> None:
-        """Reads the files again if they were replaced."""
+        """Reads the files again if they were replaced; what cannot be used changes nothing."""
         try:
-            stamp = self._stat()
-            if stamp == self._stamp:
+            if self._stat() == self._stamp:
                 return
-            self._stamp = stamp
             self._load()
             log.info("certificate read again", path=self._files.certificate)
         except (UnusableCertificate, OSError) as error:
-            # What was loaded before stays in use.
             log.error("certificate unusable", reason=str(error))  # noqa: TRY400 - the text says it all
 
     def _load(self) -> None:
         files = self._files
         try:
+            # First, so that what is replaced meanwhile is read again.
+            self._stamp = self._stat()
+            context = self._make(files)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
             if files.certificate:
-                self.context.load_cert_chain(files.certificate, files.key)
-            if files.authorities:
-                self.context.load_verify_locations(files.authorities)
+                context.load_cert_chain(files.certificate, files.key)
         except (OSError, ssl.SSLError) as error:
             names = ", ".join(
                 name for name in (files.certificate, files.key, files.authorities) if name
             )
             raise UnusableCertificate(f"cannot use the certificate {names}: {error}") from error
+        if self._protocols:
+            context.set_alpn_protocols(self._protocols)
+        self.context.current = context
 
     def _stat(self) -> tuple[int, ...]:
         files = self._files
-        stats = [Path(name).stat() for name in (files.certificate, files.key) if name]
-        return tuple(value for stat in stats for value in (stat.st_mtime_ns, stat.st_ino))
+        names = (files.certificate, files.key, files.authorities)
+        stats = [Path(name).stat() for name in names if name]
+        return tuple(
+            value for stat in stats for value in (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,8 +92,9 @@ class TestServer:
     async def test_nothing_older_than_1_2(
         self, secure_config: chat.Config, authority: Authority
     ) -> None:
-        contexts = [authority.believing(), authority.believing()]
+        contexts = [ssl.create_default_context(cafile=authority.root) for _ in range(2)]
         for context, version in zip(contexts, ("TLSv1_2", "TLSv1_1"), strict=True):
+            context.set_alpn_protocols(["h2"])
             context.set_ciphers("ALL:@SECLEVEL=0")
             context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
         async with chat.serve(secure_config) as server:
@@ -214,10 +216,14 @@ class TestProxy:
             assert response.status == 503
 
     async def test_a_server_that_is_not_certified_gets_no_tokens(
-        self, chat_config: chat.Config, authority: Authority, tmp_path: Path
-    ) -> None:
+        self, chat_config: chat.Config, authority: Authority, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
         (tmp_path / "other").mkdir()
-        impostor = Authority(tmp_path / "other").files("server")
+        other = Authority(tmp_path / "other")
+        # Whom the system trusts is not asked where an authority is named.
+        monkeypatch.setenv("SSL_CERT_FILE", other.root)
+        impostor = other.files("server")
         token = tmp_path / "token"
         await asyncio.to_thread(token.write_text, "secret")
         async with chat.serve(replace(chat_config, trust=chat.Trust(tls=impostor))) as server:
@@ -264,13 +270,81 @@ class TestFiles:
                 Tls.server(wrong)
             assert "\n" not in str(raised.value)
 
-    def test_a_damaged_replacement_changes_nothing(self, authority: Authority) -> None:
-        files = authority.files("server")
-        tls = Tls.server(files)
-        Path(files.certificate).write_text("half written")
+    @pytest.mark.parametrize("damaged", ["certificate", "key", "authorities"])
+    def test_a_damaged_replacement_changes_nothing(
+        self, authority: Authority, damaged: str
+    ) -> None:
+        files = authority.files("server", believes=True)
+        tls, client = Tls.server(files), authority.shown("edge")
+        first = handshake(tls, client)
+        path = Path(getattr(files, damaged))
+        whole = path.read_bytes()
+        path.write_text("half written")
         tls.refresh()
+        assert handshake(tls, client) == first
+        path.write_bytes(whole)
         authority.files("server")
         tls.refresh()
+        assert handshake(tls, client) != first
+
+    def test_a_certificate_waits_for_its_key(self, authority: Authority) -> None:
+        files = authority.files("server")
+        tls, client = Tls.server(files), authority.believing()
+        first, old_key = handshake(tls, client), Path(files.key).read_bytes()
+        authority.files("server")
+        new_key = Path(files.key).read_bytes()
+        Path(files.key).write_bytes(old_key)
+        tls.refresh()
+        assert handshake(tls, client) == first
+        Path(files.key).write_bytes(new_key)
+        tls.refresh()
+        assert handshake(tls, client) != first
+
+    def test_an_authority_that_was_replaced_is_not_believed(self, tmp_path: Path) -> None:
+        authorities = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            authorities.append(Authority(tmp_path / name))
+        one, two = authorities
+        believed = tmp_path / "believed.pem"
+        believed.write_bytes(Path(one.root).read_bytes())
+        server = Tls.server(replace(one.files("server"), authorities=str(believed)))
+        clients = [
+            Tls.client(replace(each.files("edge"), authorities=one.root)).context
+            for each in authorities
+        ]
+        handshake(server, clients[0])
+        with pytest.raises(ssl.SSLError):
+            handshake(server, clients[1])
+        believed.write_bytes(Path(two.root).read_bytes())
+        server.refresh()
+        with pytest.raises(ssl.SSLError):
+            handshake(server, clients[0])
+        handshake(server, clients[1])
+
+    def test_the_systems_authorities_are_believed_where_none_is_named(
+        self, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", authority.root)
+        handshake(Tls.server(authority.files("localhost")), Tls.client(TlsFiles()).context)
+
+
+def handshake(server: Tls, client: ssl.SSLContext) -> bytes | None:
+    """Shakes hands; returns the certificate that the server shows.
+
+    Raises:
+        ssl.SSLError: one side does not believe the other.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [
+        client.wrap_bio(to_client, to_server, server_hostname="127.0.0.1"),
+        server.context.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for side in sides * 4:
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert all(side.version() for side in sides)
+    return sides[0].getpeercert(binary_form=True)
 
 
 class TestHealth:
