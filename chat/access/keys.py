@@ -6,13 +6,19 @@ The file holds one of
 - a public key in PEM;
 - a secret for HS256, of at least 32 bytes (RFC 7518, section 3.2).
 
-Each key is good for exactly one algorithm, which follows from what kind of key it is and
-never from what a token says of itself (RFC 8725, section 3.1).
+What looks like a key of another form is not taken for a secret: a public key is no
+secret, and with it anyone could sign.
+
+Of a JWK Set, keys that are not for these algorithms, or not for signatures, are passed
+over (RFC 7517, section 5). Each key is good for exactly one algorithm, which follows
+from what kind of key it is and never from what a token says of itself (RFC 8725,
+section 3.1).
 """
 
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +26,12 @@ from time import monotonic
 from typing import Any, Final
 
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+from cryptography.x509 import load_der_x509_certificate
 from jwt import PyJWK, PyJWTError
 
 log = structlog.get_logger(__name__)
@@ -37,12 +45,23 @@ _ALGORITHMS: Final = {
 }
 ALGORITHMS: Final = tuple(_ALGORITHMS.values())
 _SHORTEST_SECRET: Final = 32
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+# What files begin with that hold no secret: JSON, UTF-16, keys of SSH, an address of keys.
+_NO_SECRETS: Final = (
+    b"[", b'"', b"\xff\xfe", b"\xfe\xff", b"ssh-", b"ecdsa-", b"sk-ssh-", b"sk-ecdsa-",
+    b"http://", b"https://",
+)  # fmt: skip
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _SHORTEST_MODULUS: Final = 2048
 _LOOK_AGAIN_SECONDS: Final = 1.0
 
 
 class UnusableKeys(Exception):
     """A file of keys that cannot be used; the text is one line for an operator."""
+
+
+class _NotForUs(UnusableKeys):
+    """A key that is in order, and good for other things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +86,13 @@ def parse_keys(text: bytes) -> tuple[Key, ...]:
     Raises:
         UnusableKeys: there is none, or one cannot be used.
     """
-    stripped = text.strip()
+    stripped = text.removeprefix(_BYTE_ORDER_MARK).strip()
     if stripped.startswith(b"{"):
         keys = tuple(_jwks(stripped))
     elif stripped.startswith(b"-----BEGIN"):
         keys = (_pem(stripped),)
     else:
+        _check_secret(text, stripped)
         keys = (_secret(None, stripped),)
     names = [key.key_id for key in keys]
     if len(set(names)) < len(names):
@@ -88,11 +108,18 @@ def _jwks(text: bytes) -> Iterator[Key]:
     members = found.get("keys", [found])
     if not (isinstance(members, list) and members):
         raise UnusableKeys("it has no keys")
+    passed_over: list[str] = []
     for number, member in enumerate(members):
         try:
             yield _jwk(member)
+        except _NotForUs as error:
+            passed_over.append(f"keys[{number}]: {error}")
         except UnusableKeys as error:
             raise UnusableKeys(f"keys[{number}]: {error}") from error
+    if len(passed_over) == len(members):
+        raise UnusableKeys("; ".join(passed_over))
+    if passed_over:
+        log.warning("token keys passed over", reasons=passed_over)
 
 
 def _jwk(member: object) -> Key:
@@ -101,7 +128,12 @@ def _jwk(member: object) -> Key:
     kind, key_id = str(member.get("kty")), member.get("kid")
     algorithm = _ALGORITHMS.get((kind, member.get("crv") and str(member["crv"])))
     if algorithm is None or member.get("alg", algorithm) != algorithm:
-        raise UnusableKeys(f"must be a key for {', '.join(ALGORITHMS)}")
+        raise _NotForUs(f"must be a key for {', '.join(ALGORITHMS)}")
+    # RFC 7517, sections 4.2 and 4.3.
+    operations = member.get("key_ops", ["verify"])
+    verifies = isinstance(operations, list) and "verify" in operations
+    if member.get("use", "sig") != "sig" or not verifies:
+        raise _NotForUs("must be a key for signatures")
     if not (key_id is None or isinstance(key_id, str)):
         raise UnusableKeys("kid must be a string")
     if kind != "oct" and "d" in member:
@@ -123,7 +155,7 @@ def _pem(text: bytes) -> Key:
 def _public(key_id: str | None, value: object) -> Key:
     match value:
         case RSAPublicKey() if value.key_size < _SHORTEST_MODULUS:
-            raise UnusableKeys(f"must have at least {_SHORTEST_MODULUS} bits")
+            raise _NotForUs(f"must have at least {_SHORTEST_MODULUS} bits")
         case RSAPublicKey():
             return Key(key_id, "RS256", value)
         case EllipticCurvePublicKey() if value.curve.name == "secp256r1":
@@ -131,6 +163,35 @@ def _public(key_id: str | None, value: object) -> Key:
         case Ed25519PublicKey():
             return Key(key_id, "EdDSA", value)
     raise UnusableKeys(f"must be a key for {', '.join(ALGORITHMS)}")
+
+
+def _check_secret(text: bytes, stripped: bytes) -> None:
+    """Checks that what is about to be taken for a secret is nothing that others know.
+
+    Raises:
+        UnusableKeys: it looks like something else.
+    """
+    if stripped.startswith(_NO_SECRETS) or b"-----BEGIN" in stripped:
+        raise UnusableKeys("it is not a JWK Set, a public key in PEM or a secret")
+    try:
+        # Also what is left of PEM without its first and its last line.
+        decoded = b64decode(b"".join(stripped.split()).translate(_URL_SAFE) + b"==")
+    except ValueError:
+        decoded = b""
+    if any(map(_is_der, (text, stripped, decoded))):
+        raise UnusableKeys("it is a key in DER, or the inside of PEM; it must be PEM")
+
+
+def _is_der(value: bytes) -> bool:
+    for load in (load_der_public_key, load_der_x509_certificate):
+        try:
+            load(value)
+        except UnsupportedAlgorithm:
+            return True
+        except (ValueError, TypeError):
+            continue
+        return True
+    return False
 
 
 def _secret(key_id: str | None, value: bytes) -> Key:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm
+from structlog.testing import capture_logs
 
 from chat.access import keys
 from chat.access.keys import KeyFile, UnusableKeys, parse_keys
@@ -29,10 +32,42 @@ def test_a_set_a_single_key_and_pem(make: Callable[[], Signer]) -> None:
     assert (key.key_id, key.algorithm) == (None, signer.algorithm)
 
 
+@KINDS
+def test_a_byte_order_mark_is_nothing(make: Callable[[], Signer]) -> None:
+    signer = make()
+    for text in (jwks(signer.named("one")).encode(), signer.pem):
+        assert parse_keys(b"\xef\xbb\xbf" + text) == parse_keys(text)
+
+
+def test_what_is_for_others_in_a_set_is_passed_over() -> None:
+    """As identity providers publish it."""
+    own = rs256().named("sig")
+    others = [
+        {**rs256().named("enc"), "alg": "RSA-OAEP", "use": "enc"},
+        {**rs256().named("rs512"), "alg": "RS512"},
+        {**rs256().named("secret"), "use": "enc"},
+        {"kty": "AKP", "alg": "ML-DSA-44", "kid": "later"},
+        rs256(1024).named("old"),
+    ]
+    with capture_logs() as lines:
+        [key] = parse_keys(json.dumps({"keys": [*others, {**own, "use": "sig"}]}).encode())
+    assert (key.key_id, key.algorithm) == ("sig", "RS256")
+    [line] = lines
+    assert (line["log_level"], len(line["reasons"])) == ("warning", len(others))
+
+
 def p384() -> ec.EllipticCurvePublicKey:
     return ec.generate_private_key(ec.SECP384R1()).public_key()
 
 
+def certificate() -> bytes:
+    """One in DER, as `x5c` in a JWK has it."""
+    pem = trustme.CA().cert_pem.bytes()
+    return base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+
+
+PUBLIC = p384()
+DER = PUBLIC.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 PRIVATE = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
 WRONG: dict[str, tuple[Any, str]] = {
     "short secret": (b"too short", "at least 32 bytes"),
@@ -41,7 +76,17 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no keys": ({"keys": []}, "no keys"),
     "keys are no list": ({"keys": {}}, "no keys"),
     "no object": ({"keys": [1]}, r"keys\[0\]: is not an object"),
-    "another kind": ({"keys": [hs256().jwk, {"kty": "none"}]}, r"keys\[1\]: must be a key for"),
+    "another kind": ({"keys": [{"kty": "none"}]}, r"keys\[0\]: must be a key for"),
+    "for another use": ({**es256().jwk, "use": "enc"}, "must be a key for signatures"),
+    "for another operation": (
+        {**es256().jwk, "key_ops": ["encrypt"]},
+        "must be a key for signatures",
+    ),
+    "operations are no list": ({**es256().jwk, "key_ops": 1}, "must be a key for signatures"),
+    "none of several": (
+        {"keys": [{"kty": "none"}, {**es256().jwk, "use": "enc"}]},
+        r"keys\[0\]: must be .*; keys\[1\]: must be a key for signatures",
+    ),
     "another algorithm": ({**hs256().jwk, "alg": "HS512"}, "must be a key for HS256, RS256"),
     "a short key": (rs256(1024).named("one"), "at least 2048 bits"),
     "a private key": (PRIVATE, "is a private key"),
@@ -53,6 +98,15 @@ WRONG: dict[str, tuple[Any, str]] = {
     "malformed": ({"kty": "RSA", "n": "!", "e": 1}, "is malformed"),
     "malformed PEM": (b"-----BEGIN PUBLIC KEY-----\nx", "not a public key"),
     "a name that is no text": ({**hs256().jwk, "kid": 1}, "kid must be a string"),
+    "a list": ([es256().named("one")], "not a JWK Set"),
+    "PEM under a comment": (b"# our key\n" + es256().pem, "not a JWK Set"),
+    "UTF-16": (jwks(es256().named("one")).encode("utf-16"), "not a JWK Set"),
+    "a key of SSH": (PUBLIC.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH), "not a JWK Set"),
+    "an address": (b"https://login.example.org/realms/chat/certs", "not a JWK Set"),
+    "DER": (DER, "a key in DER"),
+    "the inside of PEM": (base64.encodebytes(DER), "the inside of PEM"),
+    "the same in one line": (base64.urlsafe_b64encode(DER).rstrip(b"="), "the inside of PEM"),
+    "the inside of a certificate": (base64.b64encode(certificate()), "the inside of PEM"),
     "two of a name": ({"keys": [es256().named("one"), eddsa().named("one")]}, "kid of its own"),
 }
 
