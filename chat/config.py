@@ -93,6 +93,8 @@ class Trust:
             raise ValueError("tls-client-ca needs a tls-certificate")
         if self.proxy_names and not self.tls.authorities:
             raise ValueError("proxy-names need a tls-client-ca")
+        if self.proxy_names and not self.token_keys:
+            raise ValueError("proxy-names need token-keys: without them, anyone may be a proxy")
 
 
 @dataclass(frozen=True, slots=True)

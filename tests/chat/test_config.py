@@ -9,6 +9,7 @@ import pytest
 
 import chat
 from chat.config import ConnectionLimits
+from daemon.tls import TlsFiles
 
 
 def test_the_addresses_of_the_contract() -> None:
@@ -74,3 +75,22 @@ def test_a_wrong_limit_of_connections_is_named(settings: dict[str, Any], text: s
 
 def test_limits_of_connections_at_their_edges() -> None:
     ConnectionLimits(1, 2**31 - 1, handshake_seconds=0.1, stall_seconds=0.1, heartbeat_seconds=0.1)
+
+
+TLS = TlsFiles("certificate", "key", "authorities")
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"tls": TlsFiles(authorities="x")}, "tls-client-ca needs a tls-certificate"),
+        (
+            {"proxy_names": frozenset({"edge"}), "token_keys": "x"},
+            "proxy-names need a tls-client-ca",
+        ),
+        ({"proxy_names": frozenset({"edge"}), "tls": TLS}, "proxy-names need token-keys: .*"),
+    ],
+)
+def test_trust_that_does_not_go_together_is_named(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        chat.Trust(**settings)
