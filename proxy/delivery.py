@@ -34,6 +34,10 @@ class Client(ABC):
     caller: Caller | None = None
     traceparent: str | None = None
 
+    def may_be(self, user_id: str) -> bool:
+        """Whether the server may take it for a user: one with a token is who that says."""
+        return self.caller is None or self.caller.user_id == user_id
+
     @abstractmethod
     def write(self, frame: bytes) -> None:
         """Queues a frame. Never fails, and never calls the switchboard back."""

@@ -112,7 +112,7 @@ class Switchboard:
         self.sends.check()
         fields = codec.fields_of(message)
         room_id, sender_id = fields["room_id"], fields["sender_id"]
-        if sender_id not in client.users:
+        if sender_id not in client.users and client.may_be(sender_id):
             self._speak_for(client, sender_id)
         ref = next(self._refs)
         if room_id in client.rooms:
@@ -215,7 +215,8 @@ class Switchboard:
         senders = set()
         for send in self.sends:
             self._put(send, send.size)
-            senders.add(send.key[1])
+            if send.client.may_be(send.key[1]):
+                senders.add(send.key[1])
         self.callers.tell_gone(callers)
         # The server takes a message as a sign of presence, also of who left meanwhile.
         for user_id in senders - self._users.keys():

@@ -77,6 +77,23 @@ async def test_what_was_sent_by_one_who_is_gone_is_stored(
     assert user["status"] == "INACTIVE"
 
 
+async def test_nobody_makes_another_active(
+    server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
+) -> None:
+    """Not by a refused message, either: after a restart the proxy says who is there."""
+    bob = await connected(session, url, signer.token(sub="bob"))
+    await bob.ask(upsert_user={"user_id": "bob", "name": "Bob"})
+    await bob.socket.close()
+    mallory = await connected(session, url, signer.token(sub="mallory"))
+    forged = {"room_id": "lobby", "sender_id": "bob", "content": "hello"}
+    assert "error" in await mallory.ask(chat_message=forged)
+    await server.stop()
+    await server.start()
+    assert "joined" in await mallory.ask(join={"room_id": "attic"})
+    user = (await mallory.ask(get_user={"user_id": "bob"}))["user"]["user"]
+    assert user["status"] == "INACTIVE"
+
+
 async def test_who_is_no_longer_believed_is_dismissed(
     server: RestartableServer, url: str, session: aiohttp.ClientSession,
     signer: Signer, keys: Path, trusted_config: proxy.Config,
