@@ -103,9 +103,16 @@ class GrpcServer(Server):
         Raises:
             OSError: the address cannot be listened on.
         """
-        await self.start(host, port, ssl=tls, backlog=1024)
+        loop = asyncio.get_running_loop()
+        # grpclib's `start` has no time for a handshake to give, and asyncio's own is a minute.
+        create = partial(loop.create_server, self._protocol_factory, host, port, backlog=1024)
+        if tls is not None:
+            patience = self._limits.handshake_seconds
+            create = partial(create, ssl=tls, ssl_handshake_timeout=patience)
+        self._server = await create()
+        self._server_closed_fut = loop.create_future()
         # uvloop's server is not an asyncio.Server, but has its sockets.
-        sockets: Sequence[socket.socket] = self._server.sockets  # type: ignore[union-attr]
+        sockets: Sequence[socket.socket] = self._server.sockets
         return int(sockets[0].getsockname()[1])
 
     @property

@@ -24,7 +24,7 @@ from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from tests.access.signing import Signer
 from tests.daemon.processes import run
 from tests.proxy.clients import Client
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 HISTORY = GetChatHistoryRequest("lobby")
 
@@ -114,6 +114,24 @@ class TestServer:
             for refused in (authority.believing(), context):
                 with pytest.raises((ssl.SSLError, OSError, StreamTerminatedError)):
                     await history(server, refused)
+
+    async def test_who_does_not_shake_hands_is_dropped(
+        self, secure_config: chat.Config, authority: Authority
+    ) -> None:
+        limits = chat.ConnectionLimits(handshake_seconds=0.2)
+        async with (
+            chat.serve(replace(secure_config, connection_limits=limits)) as server,
+            proxy.serve(
+                proxy.Config(
+                    host="127.0.0.1", port=0, tls=authority.files("front"), handshake_seconds=0.2
+                )
+            ) as running,
+        ):
+            for port in (server.port, running.port):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    assert await reader.read() == b""
+                writer.close()
 
     async def test_a_replaced_certificate_is_taken_without_a_restart(
         self, secure_config: chat.Config, authority: Authority, monkeypatch: pytest.MonkeyPatch
