@@ -40,6 +40,9 @@ _options = Options("CHAT")
 @_options.count("rooms-per-stream", _limits.rooms_per_stream, "Rooms one stream may be in.")
 @_options.count("connections", _connections.connections, "Connections in all.")
 @_options.count(
+    "connections-per-address", _connections.connections_per_address, "Open from one address."
+)
+@_options.count(
     "streams-per-connection", _connections.streams_per_connection, "Calls open on one connection."
 )
 @_options.seconds("handshake-seconds", _connections.handshake_seconds, "For a client's preface.")
@@ -75,6 +78,7 @@ def command(
     id_length: int,
     rooms_per_stream: int,
     connections: int,
+    connections_per_address: int,
     streams_per_connection: int,
     handshake_seconds: float,
     stall_seconds: float,
@@ -104,6 +108,7 @@ def command(
                 stall_seconds,
                 heartbeat_seconds,
                 idle_seconds,
+                connections_per_address,
             ),
             rates=Rates(sends_per_second, joins_per_second, calls_per_second),
             trust=Trust(

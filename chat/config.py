@@ -24,8 +24,10 @@ class ConnectionLimits:
     """What the connections to the server may do.
 
     Attributes:
-        connections: how many there may be; when there are as many, one that has
-            said nothing yet makes room for the next.
+        connections: how many there may be; when there are as many, one makes room for
+            the next that has said nothing yet, or nothing with a token if those are asked for.
+        connections_per_address: how many there may be from one address, likewise; 0 for
+            no limit.
         streams_per_connection: how many calls may be open on each.
         handshake_seconds: how long a client may take to say that it speaks HTTP/2.
         stall_seconds: how long a client's socket may be full without taking anything.
@@ -40,6 +42,7 @@ class ConnectionLimits:
     stall_seconds: float = 60.0
     heartbeat_seconds: float = 30.0
     idle_seconds: float = 300.0
+    connections_per_address: int = 0
 
     def __post_init__(self) -> None:
         """Checks each limit.
@@ -53,6 +56,8 @@ class ConnectionLimits:
         ):
             if not 1 <= count < 2**31:
                 raise ValueError(f"{name} must be from 1 to 2147483647")
+        if self.connections_per_address < 0:
+            raise ValueError("connections-per-address must not be negative")
         for name, seconds in (
             ("handshake-seconds", self.handshake_seconds),
             ("stall-seconds", self.stall_seconds),

@@ -8,12 +8,15 @@ connections there are.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
 from grpclib.config import Configuration
 from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol, Stream
+from grpclib.server import Stream as CallStream
 from h2.config import H2Configuration
 from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
@@ -24,6 +27,7 @@ from chat.calls import address
 from chat.config import ConnectionLimits
 from chat.http2 import GuardedH2
 from chat.pulse import Pulse
+from daemon.hosts import client_key
 
 log = structlog.get_logger(__name__)
 
@@ -169,16 +173,25 @@ class _Calls(EventsProcessor):
 class Connections:
     """The connections that are open, and room for the next one.
 
+    A stranger is one whose client has not said that it speaks HTTP/2; or, where callers
+    have to say who they are, one on which nobody was believed yet: who has no token
+    keeps nobody out who has one.
+
     Args:
         limit: how many there may be.
+        per_address: how many from one address; 0 for no limit.
+        greeting_suffices: whether callers need not say who they are.
 
     Attributes:
         admitted: how many there have been.
         refused: for how many there was no room.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, per_address: int = 0, *, greeting_suffices: bool = True) -> None:
         self._limit = limit
+        self._per_address = per_address
+        self._greeting_suffices = greeting_suffices
+        self._addresses: Counter[str] = Counter()
         self.admitted = self.refused = 0
         self._open: dict[GuardedConnection, None] = {}
         self._strangers: dict[GuardedConnection, None] = {}  # the oldest first
@@ -190,26 +203,65 @@ class Connections:
         return len(self._open)
 
     def admit(self, connection: GuardedConnection) -> bool:
-        """Takes a connection in, if need be in the place of one that has said nothing."""
-        if len(self._open) >= self._limit:
-            if not self._strangers:
-                self.refused += 1
-                return False
-            oldest = next(iter(self._strangers))
-            self.forget(oldest)
-            oldest.abort()
+        """Takes a connection in, if need be in the place of a stranger."""
+        address = connection.address
+        if self._per_address and self._addresses[address] >= self._per_address:
+            neighbours = (each for each in self._strangers if each.address == address)
+            has_room = self._evict(next(neighbours, None))
+        else:
+            has_room = len(self._open) < self._limit or self._evict(
+                next(iter(self._strangers), None)
+            )
+        if not has_room:
+            self.refused += 1
+            return False
         self._open[connection] = self._strangers[connection] = None
+        self._addresses[address] += 1
         self.admitted += 1
+        return True
+
+    def _evict(self, stranger: GuardedConnection | None) -> bool:
+        if stranger is None:
+            return False
+        self.forget(stranger)
+        stranger.abort()
         return True
 
     def greeted(self, connection: GuardedConnection) -> None:
         """The client of a connection has said that it speaks HTTP/2."""
+        if self._greeting_suffices:
+            self.believed(connection)
+
+    def believed(self, connection: GuardedConnection) -> None:
+        """A caller on a connection has said who it is, and is believed."""
         self._strangers.pop(connection, None)
 
     def forget(self, connection: GuardedConnection) -> None:
         """A connection has ended."""
-        self._open.pop(connection, None)
+        if connection not in self._open:
+            return
+        del self._open[connection]
         self._strangers.pop(connection, None)
+        self._addresses[connection.address] -= 1
+        if not self._addresses[connection.address]:
+            del self._addresses[connection.address]
+
+
+class _Known(Connection):
+    """grpclib's connection, as calls have it: they may say that its client is believed.
+
+    Attributes:
+        believed: is called with each caller who is.
+    """
+
+    believed: Callable[[], None]
+
+
+def believe(call: CallStream[Any, Any]) -> None:
+    """Notes that who makes a call is believed."""
+    connection = call._stream.connection  # noqa: SLF001 - grpclib tells no other name of it
+    if isinstance(connection, _Known):
+        connection.believed()
 
 
 class GuardedConnection(H2Protocol):
@@ -221,7 +273,12 @@ class GuardedConnection(H2Protocol):
         h2_config: h2's settings.
         limits: what it may do.
         connections: where it is listed while it is open.
+
+    Attributes:
+        address: what its client is counted by.
     """
+
+    address = ""
 
     def __init__(
         self,
@@ -242,7 +299,10 @@ class GuardedConnection(H2Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._stall = _Stall(self._transport, self._limits.stall_seconds)
         wire = cast(asyncio.Transport, _Wire(self._transport, _LAST_WORDS_SECONDS))
-        self.connection = Connection(self._h2, wire, config=self.config)
+        self.connection = _Known(self._h2, wire, config=self.config)
+        self.connection.believed = partial(self._connections.believed, self)
+        peer = self._transport.get_extra_info("peername")
+        self.address = client_key(peer[0]) if isinstance(peer, tuple) else ""
         self.processor = _Calls(
             self.handler, self.connection, self._limits.idle_seconds, self._end_idle
         )

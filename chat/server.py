@@ -120,7 +120,11 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         health.set(True)
         services = _services(hub, gate, health)
         grpc = GrpcServer(
-            services, _message_limit(config), config.connection_limits, hub.metrics.calls
+            services,
+            _message_limit(config),
+            config.connection_limits,
+            hub.metrics.calls,
+            asks_who=not gate.is_open,
         )
         metrics = serve_metrics(
             config.metrics_host, config.metrics_port, lambda: Report(hub, grpc.connections)

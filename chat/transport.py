@@ -70,6 +70,7 @@ class GrpcServer(Server):
         message_limit: gives the largest message in bytes for a method's path.
         limits: what connections may do.
         calls: counts the calls that have ended, by method and status.
+        asks_who: whether callers have to say who they are; see `Connections`.
     """
 
     def __init__(
@@ -78,11 +79,17 @@ class GrpcServer(Server):
         message_limit: Limit,
         limits: ConnectionLimits | None = None,
         calls: Counter[tuple[str, str]] | None = None,
+        *,
+        asks_who: bool = False,
     ) -> None:
         super().__init__(services, codec=codec.GrpcCodec(), config=WINDOWS)
         self._message_limit = message_limit
         self._limits = limits or ConnectionLimits()
-        self._connections = Connections(self._limits.connections)
+        self._connections = Connections(
+            self._limits.connections,
+            self._limits.connections_per_address,
+            greeting_suffices=not asks_who,
+        )
         # A header that is not ASCII is a mistake to be told, not an end to the connection.
         self._h2_config.header_encoding = "latin-1"
         self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower

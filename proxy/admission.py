@@ -13,8 +13,9 @@ from typing import Final
 from aiohttp import web
 
 from daemon.buckets import BURST_SECONDS, Bucket, Ledger
+from daemon.hosts import client_key
 from proxy.config import Admittance
-from proxy.forwarded import Headers, TrustedProxies, client_key
+from proxy.forwarded import Headers, TrustedProxies
 from proxy.metrics import ProxyMetrics
 from proxy.origins import Origins
 

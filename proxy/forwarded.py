@@ -8,19 +8,11 @@ what stands before that, the client may have written itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Protocol
 
-Address = IPv4Address | IPv6Address
+from daemon.hosts import Address, parse
 
 
 class Headers(Protocol):
@@ -36,10 +28,6 @@ class Headers(Protocol):
 _FOR: Final = "X-Forwarded-For"
 _HOST: Final = "X-Forwarded-Host"
 _PROTO: Final = "X-Forwarded-Proto"
-# Some write the client's port, too.
-_WITH_PORT: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?")
-# Whoever has an IPv6 address has as many as there are in such a network.
-_IPV6_CLIENT_BITS: Final = 64
 
 
 class TrustedProxies:
@@ -94,28 +82,6 @@ class TrustedProxies:
 
     def _has(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
-
-
-def parse(text: str) -> Address | None:
-    """Reads an address, with or without a port; `None` if it is none."""
-    text = text.strip()
-    found = _WITH_PORT.fullmatch(text)
-    try:
-        address = ip_address((found["six"] or found["four"]) if found else text)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        # An IPv4 client at a socket for both.
-        return address.ipv4_mapped or IPv6Address(int(address))
-    return address
-
-
-def client_key(address: str) -> str:
-    """What clients at an address are counted by: for IPv6, its network."""
-    found = parse(address)
-    if isinstance(found, IPv6Address):
-        return str(ip_network((int(found), _IPV6_CLIENT_BITS), strict=False))
-    return address if found is None else str(found)
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

@@ -23,6 +23,7 @@ from grpclib.server import Stream
 
 from chat.access.identity import GUEST, Identity
 from chat.access.tokens import TokenVerifier
+from chat.connection import believe
 from chat.errors import InvalidArgument, Unauthenticated
 
 _HEADER: Final = "authorization"
@@ -56,6 +57,7 @@ class Gate:
         caller = self._by_token(stream)
         if caller is None:
             raise Unauthenticated(_NOBODY)
+        believe(stream)
         return caller
 
     def proxy(self, stream: Stream[Any, Any]) -> Identity:
@@ -67,6 +69,7 @@ class Gate:
         """
         caller = self._by_token(stream) or self._certified(stream)
         caller.check_proxy()
+        believe(stream)
         return caller
 
     def verify(self, token: str) -> Identity:

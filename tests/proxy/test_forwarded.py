@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from proxy.forwarded import TrustedProxies, client_key, parse
+from daemon.hosts import client_key, parse
+from proxy.forwarded import TrustedProxies
 
 NEAR = TrustedProxies(["10.0.0.0/8", "2001:db8:1::/48", "127.0.0.1"])
 

@@ -1,0 +1,83 @@
+"""Who may stay when the gRPC door is full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from grpclib.client import Channel
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.health.v1.health_grpc import HealthStub
+from grpclib.health.v1.health_pb2 import HealthCheckRequest
+
+import chat
+import codec
+from gen.chat import ChatServiceStub, ListUsersRequest
+from tests.access.signing import Signer
+from tests.support import PATIENCE_SECONDS
+
+FEW = 4
+# How grpclib says that a connection was ended, or was so as it was made.
+CUT_OFF = (StreamTerminatedError, ConnectionError, AttributeError)
+
+
+@asynccontextmanager
+async def watching(server: chat.RunningServer) -> AsyncIterator[asyncio.Task[None]]:
+    """A connection that watches the health, which needs no token; its task ends with it."""
+    begun = asyncio.Event()
+    async with Channel(server.host, server.port) as channel:
+        task = asyncio.create_task(watch(channel, begun))
+        await begun.wait()
+        yield task
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def watch(channel: Channel, begun: asyncio.Event) -> None:
+    async with HealthStub(channel).Watch.open() as call:
+        await call.send_message(HealthCheckRequest(), end=True)
+        while await call.recv_message() is not None:
+            begun.set()
+
+
+@asynccontextmanager
+async def visiting(server: chat.RunningServer, token: str | None) -> AsyncIterator[ChatServiceStub]:
+    """A connection on which a call was answered."""
+    metadata = {} if token is None else {"authorization": f"Bearer {token}"}
+    async with Channel(server.host, server.port, codec=codec.GrpcCodec()) as channel:
+        stub = ChatServiceStub(channel, metadata=metadata)
+        await stub.list_users(ListUsersRequest(), timeout=PATIENCE_SECONDS)
+        yield stub
+
+
+@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
+async def test_who_has_no_token_keeps_nobody_out(
+    guarded_config: chat.Config, signer: Signer, limit: str
+) -> None:
+    config = replace(guarded_config, connection_limits=chat.ConnectionLimits(**{limit: FEW}))
+    async with chat.serve(config) as server, AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(watching(server)) for _ in range(FEW)]
+        friends = [
+            await stack.enter_async_context(visiting(server, signer.token())) for _ in range(FEW)
+        ]
+        for each in watches:
+            with pytest.raises(CUT_OFF):
+                await asyncio.wait_for(each, PATIENCE_SECONDS)
+        # Those who are believed stay.
+        with pytest.raises(CUT_OFF):
+            await stack.enter_async_context(visiting(server, signer.token()))
+        for friend in friends:
+            await friend.list_users(ListUsersRequest())
+
+
+async def test_an_address_has_a_limit_without_tokens_too(chat_config: chat.Config) -> None:
+    limits = chat.ConnectionLimits(connections_per_address=FEW)
+    config = replace(chat_config, connection_limits=limits)
+    async with chat.serve(config) as server, AsyncExitStack() as stack:
+        for _ in range(FEW):
+            await stack.enter_async_context(visiting(server, None))
+        with pytest.raises(CUT_OFF):
+            await stack.enter_async_context(visiting(server, None))
