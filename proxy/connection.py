@@ -254,12 +254,23 @@ class Connection(Line):
         unsure = set(self.rooms)
         try:
             for room_id in tuple(unsure):
-                if await self._admitted(room_id, "room_id"):
+                if await self._still_admitted(room_id):
                     unsure.discard(room_id)
         finally:
             for room_id in unsure & self.rooms:
                 self._switchboard.leave(self, room_id)
                 self._answer(ServerFrame(left=Left(room_id)))
+
+    async def _still_admitted(self, room_id: str) -> bool:
+        """Whether the client may stay; it did not ask, and is not put out for asking too often."""
+        while not self.gone:
+            try:
+                return await self._admitted(room_id, "room_id")
+            except Refused as refused:
+                if refused.error.retry_after_ms is None:
+                    raise
+                await asyncio.sleep(refused.error.retry_after_ms / 1000)
+        return False
 
     async def _calm(self) -> None:
         """Waits while the server is slow to confirm, as long as the client is there.
