@@ -15,6 +15,7 @@ from typing import Final, cast
 import structlog
 from aiohttp import web
 
+from proxy import headers
 from proxy.config import Config
 from proxy.metrics import ProxyMetrics
 
@@ -28,10 +29,14 @@ HEADERS: Final = 64
 _LINGER_SECONDS: Final = 2.0
 # What a process opens beside its connections.
 _OTHER_FILES: Final = 64
-_FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\n"
-    b"Retry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-)
+_FULL_HEADERS: Final = {
+    **headers.ALWAYS,
+    "Retry-After": "10",
+    "Connection": "close",
+    "Content-Length": "0",
+}
+_FULL_HEAD: Final = "".join(f"{name}: {value}\r\n" for name, value in _FULL_HEADERS.items())
+_FULL: Final = f"HTTP/1.1 503 Service Unavailable\r\n{_FULL_HEAD}\r\n".encode()
 
 
 class Door:
@@ -157,6 +162,8 @@ class Visitor(web.RequestHandler):
         if status >= 500 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         response = web.Response(status=status, text="the request is malformed\n")
+        # The application, which adds them to all others, never sees this one.
+        headers.add(response.headers, encrypted=False)
         response.force_close()
         return response
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
 import proxy
+from proxy import headers
 from tests.proxy.clients import (
     Client,
     Connect,
@@ -17,6 +19,7 @@ from tests.proxy.clients import (
     seqs,
     serve_http,
 )
+from tests.support import PATIENCE_SECONDS
 
 
 async def test_the_page(http: Http) -> None:
@@ -81,3 +84,45 @@ async def test_each_address_of_a_host_has_the_same_port(proxy_config: proxy.Conf
 
 async def test_the_address_of_an_ipv6_host() -> None:
     assert proxy.RunningProxy("::1", 8080).url == "http://[::1]:8080/"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        (b"what is this\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 400),
+    ],
+)
+async def test_each_answer_has_a_policy(
+    chat_proxy: proxy.RunningProxy, request_: bytes, status: int
+) -> None:
+    head = await answer_of(chat_proxy, request_)
+    assert head.split()[1] == str(status)
+    for name, value in headers.ALWAYS.items():
+        assert f"\r\n{name}: {value}\r\n" in head
+
+
+async def test_so_has_the_answer_that_there_is_no_room(proxy_config: proxy.Config) -> None:
+    async with (
+        proxy.serve(replace(proxy_config, connections=1)) as running,
+        ClientSession() as session,
+        session.ws_connect(running.url),
+    ):
+        head = await answer_of(running, b"")
+        assert head.startswith("HTTP/1.1 503 ")
+        for name, value in headers.ALWAYS.items():
+            assert f"\r\n{name}: {value}\r\n" in head
+
+
+async def answer_of(running: proxy.RunningProxy, request: bytes) -> str:
+    """The head of the answer to any bytes."""
+    reader, writer = await asyncio.open_connection(running.host, running.port)
+    writer.write(request)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    return head.decode()
