@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -32,6 +31,7 @@ from chat.storage.base import Store
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from chat.transport import GrpcServer, Limit
+from daemon.hosts import is_loopback
 from daemon.metrics import serve_metrics
 from daemon.tls import Tls, kept_fresh
 
@@ -175,19 +175,12 @@ async def _watch_keys(gate: Gate, hub: Hub) -> None:
 
 def _warn(config: Config) -> None:
     """Tells an operator what a server that others can reach is short of."""
-    if _is_loopback(config.host):
+    if is_loopback(config.host):
         return
     if not config.trust.token_keys:
         log.warning("anyone who reaches this server may be anyone: it has no token-keys")
     elif not config.trust.tls:
         log.warning("tokens reach this server unencrypted: it has no tls-certificate")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _gate(config: Config) -> Gate:

@@ -25,6 +25,14 @@ def can_be_host(host: str) -> bool:
         return False
 
 
+def is_loopback(host: str) -> bool:
+    """Whether who listens on a host is reached from the same machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def parse(text: str) -> Address | None:
     """Reads an address, with or without a port; `None` if it is none."""
     text = text.strip()

@@ -27,6 +27,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 import codec
 from daemon import tracing
 from daemon.correlation import to_metadata
+from daemon.hosts import is_loopback
 from daemon.tls import Tls
 from gen.chat import RelayRequest, RelayResponse
 from proxy import errors
@@ -120,6 +121,7 @@ class Upstream:
         self._unsent = b""
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
+        self._warned = False
         # Whether the stream has brought anything.
         self._proven = False
         self.switchboard = Switchboard(config, self._put, self._metrics)
@@ -280,6 +282,8 @@ class Upstream:
         said = stream.initial_metadata
         required = said is not None and said.get(_TOKENS) == "required"
         self.switchboard.connected(tokens_required=required)
+        if not required:
+            self._warn_of_guests()
         # Not a task group: of a stop and a lost link in the same turn of the loop,
         # a group tells of the link alone.
         tasks = {
@@ -297,6 +301,13 @@ class Upstream:
                 task.cancel()
             await asyncio.wait(tasks)
             _report(tasks)
+
+    def _warn_of_guests(self) -> None:
+        """Tells an operator, once: the server may listen where nobody else reaches it."""
+        config = self._config
+        if not self._warned and (not is_loopback(config.host) or config.admittance.trusted_proxies):
+            self._warned = True
+            log.warning("anyone who reaches this proxy may be anyone: the server has no token-keys")
 
     async def _watch(self) -> None:
         """Gives up a link on which nothing is answered: nobody tells that it is dead."""
