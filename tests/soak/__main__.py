@@ -9,13 +9,14 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import click
 
-from tests.soak.run import Plan, soak
-from tests.soak.tally import Tally, mib
+from tests.soak.run import Plan, blank, soak
+from tests.soak.tally import Tally, enough, mib
 
 SAVED: Final = Path(__file__).parents[2] / "bench" / "results" / "soak.json"
 _CHAPTER_SECONDS: Final = 60.0
@@ -32,16 +33,37 @@ def main(minutes: float, chapter_seconds: float, seed: int | None, save: bool) -
     click.echo(f"seed {seed}; {minutes:g} minutes, in chapters of {chapter_seconds:g} s")
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     plan = Plan(minutes, chapter_seconds, seed, folder)
-    tallies = asyncio.run(soak(plan, _progress))
-    problems = [problem for tally in tallies for problem in tally.judge()]
-    click.echo(report(tallies))
-    if save:
-        SAVED.write_text(json.dumps(_results(plan, tallies, problems), indent=1) + "\n")
+    problems = run(plan, _progress, SAVED if save else None)
     if problems:
         click.echo("\n".join(["", f"NOT WELL; databases and logs are in {folder}", *problems]))
         sys.exit(1)
     shutil.rmtree(folder)
     click.echo("\nnothing lost, nothing doubled, nothing out of order")
+
+
+def run(plan: Plan, progress: Callable[[Tally, float], None], saved: Path | None) -> list[str]:
+    """Runs a soak and reports, however it ends.
+
+    Args:
+        plan: how.
+        progress: see `soak`.
+        saved: the file that the figures go to.
+
+    Returns:
+        What was wrong, a line for each.
+    """
+    tallies, problems = blank(), []
+    try:
+        asyncio.run(soak(plan, tallies, progress))
+    except BaseException as error:
+        problems.append(f"it did not come to its end: {error!r}")
+        raise
+    finally:
+        problems += [problem for tally in tallies for problem in tally.judge()]
+        click.echo(report(tallies))
+        if saved is not None:
+            saved.write_text(json.dumps(_results(plan, tallies, problems), indent=1) + "\n")
+    return problems
 
 
 def _progress(tally: Tally, minutes: float) -> None:
@@ -61,7 +83,7 @@ def report(tallies: list[Tally]) -> str:
         (name.replace("_", " "), [f"{getattr(tally, name):,}" for tally in tallies])
         for name in (
             "chapters", "stored", "confirmed", "refused", "unanswered", "deliveries",
-            "connections", "cut_off",
+            "connections", "not_recovered", "cut_off",
         )
     ]  # fmt: skip
     faults = sorted({fault for tally in tallies for fault in tally.faults})
@@ -71,6 +93,8 @@ def report(tallies: list[Tally]) -> str:
         for process, samples in tally.processes.items():
             least, most = (mib(pick(each.memory for each in samples)) for pick in (min, max))
             rows.append((f"memory of the {process}", ["", f"{least} to {most}"]))
+        if tally.steady and not all(map(enough, tally.processes.values() or [()])):
+            rows.append(("memory not judged", ["", "too few samples"]))
     heading = ("", [tally.name for tally in tallies])
     return "\n".join(f"{label:28}" + "".join(f"{cell:>24}" for cell in cells)
                      for label, cells in (heading, *rows))  # fmt: skip

@@ -17,6 +17,11 @@ from tests.faults.clients import Participant
 from tests.faults.journal import Journal
 
 _RETRY_SECONDS: Final = 0.2
+_SLEEP_SECONDS: Final = (10.0, 30.0)
+# How long one who has slept reads on, to learn why it was cut off.
+_AWAKE_SECONDS: Final = 5.0
+# More than all buffers on the way take: each page is of up to 512 KiB.
+_PAGES: Final = 60
 
 
 @dataclass(slots=True)
@@ -30,12 +35,14 @@ class Guests:
 
     Attributes:
         connections: how often they connected.
+        not_recovered: how often they were told that they missed something.
     """
 
     url: str
     rooms: Sequence[str]
     journal: Journal
     connections: int = 0
+    not_recovered: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     async def come_and_go(self, chance: Random, until: asyncio.Event) -> None:
@@ -56,9 +63,13 @@ class Guests:
         finally:
             visit.cancel()
             self.connections += guest.connections
+            self.not_recovered += guest.lost
 
     async def sleep_in(self, chance: Random, until: asyncio.Event) -> None:
-        """Joins all rooms and reads nothing, until it is cut off; again and again."""
+        """Asks for much in all rooms and reads nothing, until it is cut off; again and again.
+
+        Who only joins a room is found to be silent before enough waits for it.
+        """
         async with aiohttp.ClientSession() as session:
             while not until.is_set():
                 with suppress(ClientError, OSError):
@@ -66,15 +77,20 @@ class Guests:
                         self.connections += 1
                         for room in self.rooms:
                             await socket.send_json({"join": {"room_id": room}})
-                        await self._doze(socket, chance.uniform(10, 30), until)
+                        for _ in range(_PAGES):
+                            page = {"room_id": chance.choice(self.rooms), "limit": 500}
+                            await socket.send_json({"get_chat_history": page})
+                        await self._doze(socket, chance.uniform(*_SLEEP_SECONDS), until)
                 await _wait(until, _RETRY_SECONDS)
 
     async def _doze(
         self, socket: aiohttp.ClientWebSocketResponse[bool], seconds: float, until: asyncio.Event
     ) -> None:
         await _wait(until, seconds)
-        while not until.is_set() and (await socket.receive()).type is WSMsgType.TEXT:
-            pass
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_AWAKE_SECONDS):
+                while (await socket.receive()).type is WSMsgType.TEXT:
+                    pass
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -41,6 +41,8 @@ _PATIENCE_SECONDS: Final = 180.0
 _PROXY_OPTIONS: Final = ("--heartbeat-seconds", "6", "--upstream-heartbeat-seconds", "4")
 _CHAT_OPTIONS: Final = ("--heartbeat-seconds", "6")
 
+_WORLDS: Final = {"rough": ROUGH, "gentle": GENTLE}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -81,11 +83,14 @@ class _Stage:
 
     async def play(self, progress: Callable[[Tally, float], None]) -> None:
         """Goes through chapters until the time is over, and reads everything again."""
-        while self.minutes < self.plan.minutes:
-            await self._chapter()
-            if self.faults is GENTLE:
-                await self._measure()
-            progress(self.tally, self.minutes)
+        try:
+            while self.minutes < self.plan.minutes:
+                await self._chapter()
+                if self.tally.steady:
+                    await self._measure()
+                progress(self.tally, self.minutes)
+        finally:
+            self.tally.minutes = self.minutes
         self.tally.violations += await self._changed()
 
     async def _chapter(self) -> None:
@@ -105,6 +110,8 @@ class _Stage:
         self.tally.add(history)
         self.tally.connections += guests.connections
         self.tally.connections += sum(each.connections for each in crowd.everyone)
+        self.tally.not_recovered += guests.not_recovered
+        self.tally.not_recovered += sum(each.lost for each in crowd.everyone)
         # In a thread: the clients of the other world must go on answering pings.
         found = await asyncio.to_thread(check, history)
         self.tally.violations += [f"chapter {number}: {line}" for line in found]
@@ -137,7 +144,9 @@ class _Stage:
         )
         while loop.time() < end:
             await asyncio.sleep(chance.uniform(*_SECONDS_BETWEEN_FAULTS))
-            fault = chance.choice(self.faults)
+            # Each comes once before any comes again; then as it happens.
+            new = [each for each in self.faults if not self.tally.faults[each.name]]
+            fault = chance.choice(new or self.faults)
             await fault.strike(Scene(self.world, crowd.everyone, chance))
             self.tally.faults[fault.name] += 1
 
@@ -158,45 +167,49 @@ class _Stage:
         ]
 
 
-async def soak(plan: Plan, progress: Callable[[Tally, float], None]) -> list[Tally]:
+def blank() -> list[Tally]:
+    """The tallies of both worlds, before anything has happened."""
+    return [
+        Tally(name, [fault.name for fault in faults], steady=faults is GENTLE)
+        for name, faults in _WORLDS.items()
+    ]
+
+
+async def soak(
+    plan: Plan, tallies: Iterable[Tally], progress: Callable[[Tally, float], None]
+) -> None:
     """Runs both worlds, side by side.
 
     Args:
         plan: how.
+        tallies: from `blank`. They take what is seen, so that it is there however the
+            run ends.
         progress: is told after each chapter, with the minutes that went by.
-
-    Returns:
-        What was seen in each world.
     """
     chance = Random(plan.seed)  # noqa: S311 - no secret
-    worlds = (("rough", ROUGH), ("gentle", GENTLE))
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_stage(plan, Tally(name), faults, branch(chance), progress))
-            for name, faults in worlds
-        ]
-    return [task.result() for task in tasks]
+        for tally in tallies:
+            group.create_task(_stage(plan, tally, branch(chance), progress))
 
 
 async def _stage(
     plan: Plan,
     tally: Tally,
-    faults: Sequence[Fault],
     chance: Random,
     progress: Callable[[Tally, float], None],
-) -> Tally:
+) -> None:
     folder = plan.folder / tally.name
     folder.mkdir()
     async with World.running(
         folder, *_PROXY_OPTIONS, chat_options=_CHAT_OPTIONS, server_link=True, client_link=True
     ) as world:
-        await _Stage(plan, world, faults, tally, chance).play(progress)
-        await world.proxy.stop()
-        await world.chat.stop()
-    tally.cut_off = world.proxy.errors.count("slow consumer closed")
-    if world.tracebacks:
-        tally.violations.append(f"there is a traceback in the logs in {folder}")
-    return tally
+        try:
+            await _Stage(plan, world, _WORLDS[tally.name], tally, chance).play(progress)
+            await world.stop()
+        finally:
+            tally.cut_off = world.proxy.errors.count("slow consumer closed")
+            if world.tracebacks:
+                tally.violations.append(f"there is a traceback in the logs in {folder}")
 
 
 def digest(messages: Iterable[Message], room: str) -> str:

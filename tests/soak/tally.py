@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any, Final
@@ -12,6 +12,8 @@ from tests.faults.history import Delivered, History, Outcome
 
 # Fewer samples than this tell nothing about where memory goes.
 _ENOUGH_SAMPLES: Final = 8
+# From this on a run must have seen all that it is for.
+_LONG_MINUTES: Final = 10.0
 # What an allocator may do between two halves without anything being kept.
 _TOLERANCE: Final = 1.10
 _SPARE_FILES: Final = 2
@@ -38,6 +40,9 @@ class Tally:
 
     Attributes:
         name: the world.
+        kinds: the faults that may be caused.
+        steady: whether the processes live as long as the run.
+        minutes: how long it was.
         chapters: how often everyone settled, and all was checked.
         stored: messages in the history.
         confirmed: tries to send one that were confirmed; what is sent again counts.
@@ -45,6 +50,8 @@ class Tally:
         unanswered: tries whose connection broke before an answer came.
         deliveries: messages that came on a connection.
         connections: how often a client connected.
+        not_recovered: how often a client was told that what it gets does not continue
+            what it has.
         faults: how often each was caused.
         cut_off: readers that had stopped to read and were closed with 4008.
         violations: what should not have been.
@@ -52,6 +59,9 @@ class Tally:
     """
 
     name: str
+    kinds: Sequence[str] = ()
+    steady: bool = False
+    minutes: float = 0.0
     chapters: int = 0
     stored: int = 0
     confirmed: int = 0
@@ -59,6 +69,7 @@ class Tally:
     unanswered: int = 0
     deliveries: int = 0
     connections: int = 0
+    not_recovered: int = 0
     cut_off: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
@@ -79,17 +90,31 @@ class Tally:
         self.processes.setdefault(process, []).append(sample)
 
     def judge(self) -> list[str]:
-        """Finds what was wrong: violations, and what grew in a process that lived throughout.
+        """Finds what was wrong: violations, what grew, and what was never put to the test.
 
         Returns:
             A line for each; none if all was well.
         """
         grown = [
-            f"{self.name}: {problem}"
+            problem
             for process, samples in self.processes.items()
             for problem in growth(process, samples)
         ]
-        return [f"{self.name}: {violation}" for violation in self.violations] + grown
+        return [f"{self.name}: {each}" for each in (*self.violations, *grown, *self._untried())]
+
+    def _untried(self) -> Iterator[str]:
+        """What a run that proves something has seen, and this one has not."""
+        if not self.stored:
+            yield "nothing was stored"
+        if not self.deliveries:
+            yield "nothing was delivered"
+        if self.minutes < _LONG_MINUTES:
+            return
+        for kind in self.kinds:
+            if not self.faults[kind]:
+                yield f"never happened: {kind}"
+        if self.steady and not self.cut_off:
+            yield "nobody who had stopped to read was cut off"
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as it is saved."""
@@ -97,12 +122,17 @@ class Tally:
         return asdict(replace(self, faults=Counter())) | {"faults": dict(self.faults)}
 
 
+def enough(samples: Sequence[Sample]) -> bool:
+    """Whether these tell where memory goes."""
+    return len(samples) >= _ENOUGH_SAMPLES
+
+
 def growth(process: str, samples: Sequence[Sample]) -> list[str]:
     """Says what a process holds more of in the last quarter than in the second.
 
     The first quarter is left out: caches fill.
     """
-    if len(samples) < _ENOUGH_SAMPLES:
+    if not enough(samples):
         return []
     quarter = len(samples) // 4
     early, late = samples[quarter : 2 * quarter], samples[-quarter:]

@@ -6,13 +6,14 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.faults.history import Delivered, History, Message, Outcome, Send
 from tests.faults.world import seeded
-from tests.soak.__main__ import report
-from tests.soak.run import Plan, digest, soak
+from tests.soak.__main__ import report, run
+from tests.soak.run import Plan, blank, digest, soak
 from tests.soak.tally import Sample, Tally, growth
 
 MIB = 2**20
@@ -22,11 +23,17 @@ def samples(*sizes: int, files: int = 20) -> list[Sample]:
     return [Sample(minute, size * MIB, files) for minute, size in enumerate(sizes)]
 
 
+def tried(name: str, **seen: Any) -> Tally:
+    """A tally of a run that has seen something."""
+    return Tally(name, stored=1, deliveries=1, **seen)
+
+
 async def test_a_short_one_finds_nothing_wrong(tmp_path: Path) -> None:
     told: list[float] = []
     with seeded() as chance:
         plan = Plan(0.05, 3, chance.randrange(2**32), tmp_path)
-        tallies = await soak(plan, lambda _, minutes: told.append(minutes))
+        tallies = blank()
+        await soak(plan, tallies, lambda _, minutes: told.append(minutes))
         assert [problem for tally in tallies for problem in tally.judge()] == []
     assert len(told) == sum(tally.chapters for tally in tallies) >= 2
     for tally in tallies:
@@ -35,6 +42,22 @@ async def test_a_short_one_finds_nothing_wrong(tmp_path: Path) -> None:
         assert tally.faults.total() > 0
     assert list(tallies[1].processes) == ["server", "proxy"]
     assert f"{tallies[0].stored:,}" in report(tallies)
+    assert "memory not judged" in report(tallies)
+
+
+def test_one_that_breaks_off_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def break_off(tally: Tally, _: float) -> None:
+        raise RuntimeError(f"{tally.name} breaks off")
+
+    saved = tmp_path / "soak.json"
+    with pytest.raises(ExceptionGroup):
+        run(Plan(0.05, 3, 1, tmp_path), break_off, saved)
+    results = json.loads(saved.read_text())
+    assert "breaks off" in results["problems"][0]
+    assert any(world["stored"] and world["minutes"] for world in results["worlds"])
+    assert "deliveries" in capsys.readouterr().out
 
 
 def test_what_a_chapter_has_seen_is_counted() -> None:
@@ -61,7 +84,30 @@ def test_all_of_it_can_be_saved() -> None:
 
 
 def test_violations_are_problems() -> None:
-    assert Tally("rough", violations=["attic: a gap"]).judge() == ["rough: attic: a gap"]
+    tally = tried("rough", violations=["attic: a gap"])
+    assert tally.judge() == ["rough: attic: a gap"]
+
+
+def test_nothing_checked_is_a_problem() -> None:
+    assert Tally("gentle").judge() == [
+        "gentle: nothing was stored",
+        "gentle: nothing was delivered",
+    ]
+
+
+def test_a_long_run_must_have_seen_each_fault() -> None:
+    kinds = ("link reset", "link slow")
+    tally = tried("rough", kinds=kinds, faults=Counter({"link slow": 3}), minutes=9.9)
+    assert tally.judge() == []
+    tally.minutes = 10.0
+    assert tally.judge() == ["rough: never happened: link reset"]
+
+
+def test_a_long_run_must_have_cut_readers_off() -> None:
+    tally = tried("gentle", steady=True, minutes=10.0)
+    assert tally.judge() == ["gentle: nobody who had stopped to read was cut off"]
+    tally.cut_off = 1
+    assert tally.judge() == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +124,7 @@ def test_memory_that_is_flat(flat: list[Sample]) -> None:
 
 
 def test_memory_that_is_not() -> None:
-    tally = Tally("gentle", processes={"server": samples(50, 60, 70, 80, 90, 100, 110, 120)})
+    tally = tried("gentle", processes={"server": samples(50, 60, 70, 80, 90, 100, 110, 120)})
     assert tally.judge() == ["gentle: the server grew from 75.0 MiB to 115.0 MiB"]
 
 
