@@ -47,7 +47,7 @@ INSERT INTO journal (batch) SELECT ?1 WHERE NOT EXISTS (
 _FIND: Final = """
 SELECT json_group_array(json_array(new.key, position & 0xffffffff, sent_at, content))
 FROM json_each(?) AS new CROSS JOIN rooms CROSS JOIN messages
-WHERE room_id = new.value ->> 0 AND position >> 32 = room
+WHERE room_id = new.value ->> 0 AND position >> 32 = +room
   AND sender_id = new.value ->> 1 AND messages.id = new.value ->> 2
 """
 _FOLD: Final = "INSERT INTO messages VALUES {rows} ON CONFLICT (position) DO NOTHING"
