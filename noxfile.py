@@ -63,8 +63,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests, through real servers, a real browser and other gRPC clients."""
     install(session, "tests")
     require_system(session)
-    # Most of them wait for something most of the time. A file's tests stay together.
-    workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
+    # Most of them wait for something most of the time.
+    workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
     session.run("pytest", "--cov", "--cov-report=", *workers, *session.posargs)
     session.run("coverage", "report")
 
