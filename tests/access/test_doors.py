@@ -15,6 +15,7 @@ from grpclib.client import Channel
 
 import chat
 import codec
+import proxy
 from gen.chat import (
     Authenticate,
     ChatMessage,
@@ -29,7 +30,7 @@ from gen.chat import (
     UserStatus,
 )
 from tests.access.doors import Doors, Refused, Visitor
-from tests.access.signing import Signer, eddsa, jwks
+from tests.access.signing import Signer, confused, eddsa, jwks
 from tests.support import SMALL_WINDOWS, ChatCall, RelayCall, channel_to, eventually
 
 LOBBY_ONLY = {"read": ["lobby", "team-*"], "write": ["lobby"]}
@@ -69,15 +70,24 @@ class TestTokens:
             "of another key",
             "for tomorrow",
             "without a signature",
+            "without an end",
+            "for an audience",
+            "signed with the public key in PEM",
+            "signed with the set of keys",
         ],
     )
     async def test_others(self, doors: Doors, door: str, signer: Signer, token: str | None) -> None:
         now = int(time.time())
+        published = jwks(signer.named("one"))
         made = {
             "expired": lambda: signer.token(exp=now - 60),
             "of another key": lambda: eddsa().token(kid="one"),
             "for tomorrow": lambda: signer.token(nbf=now + 86_400, exp=now + 90_000),
             "without a signature": lambda: signer.token().rpartition(".")[0] + ".",
+            "without an end": lambda: signer.token(exp=None),
+            "for an audience": lambda: signer.token(aud="shop"),
+            "signed with the public key in PEM": lambda: confused(signer, signer.pem),
+            "signed with the set of keys": lambda: confused(signer, published.encode()),
         }
         bad = made[token]() if token in made else token
         async with doors.visit(door, bad) as visitor:
@@ -99,6 +109,39 @@ class TestTokens:
                 "UNAUTHENTICATED",
                 "a token is required",
             )
+
+
+class TestIssuers:
+    """A server that believes one issuer, of tokens that are meant for it."""
+
+    @pytest.fixture
+    def guarded_config(self, chat_config: chat.Config, keys: Path) -> chat.Config:
+        return replace(chat_config, trust=chat.Trust(str(keys), chat.TokenRules("me", "chat")))
+
+    @pytest.fixture
+    def trusted_config(self, trusted_config: proxy.Config, signer: Signer) -> proxy.Config:
+        token = signer.token(sub="edge", role="proxy", iss="me", aud="chat")
+        Path(trusted_config.upstream_token_file).write_text(token)
+        return trusted_config
+
+    async def test_its_own(self, doors: Doors, door: str, signer: Signer) -> None:
+        async with doors.visit(door, signer.token(iss="me", aud=["shop", "chat"])) as ada:
+            assert (await ada.ask(said("lobby"))).sender_id == "ada"
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"aud": "chat"},
+            {"iss": "you", "aud": "chat"},
+            {"iss": "me"},
+            {"iss": "me", "aud": "shop"},
+        ],
+    )
+    async def test_others(
+        self, doors: Doors, door: str, signer: Signer, claims: dict[str, Any]
+    ) -> None:
+        async with doors.visit(door, signer.token(**claims)) as visitor:
+            assert await visitor.dismissed() == "UNAUTHENTICATED"
 
 
 class TestNames:
@@ -303,6 +346,20 @@ async def test_a_new_key_is_taken_without_a_restart(
     for each, kid in ((signer, "one"), (following, "two")):
         async with doors.visit(door, each.token(kid=kid)) as visitor:
             assert (await visitor.ask(said("lobby"))).sender_id == "ada"
+
+
+async def test_a_key_that_is_removed_is_good_for_nothing(
+    doors: Doors, door: str, keys: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.access.keys._LOOK_AGAIN_SECONDS", 0)
+    following = eddsa()
+    both = jwks(signer.named("one"), following.named("two"))
+    await asyncio.to_thread(keys.write_text, both)
+    async with doors.visit(door, following.token(kid="two")) as visitor:
+        assert (await visitor.ask(said("lobby"))).sender_id == "ada"
+    await asyncio.to_thread(keys.write_text, jwks(signer.named("one")))
+    async with doors.visit(door, following.token(kid="two")) as visitor:
+        assert await visitor.dismissed() == "UNAUTHENTICATED"
 
 
 async def test_who_came_by_a_key_that_is_removed_is_dismissed(
