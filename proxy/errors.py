@@ -27,6 +27,8 @@ _RETRYABLE: Final = frozenset(
     }
 )
 
+_NAMING_A_FIELD: Final = frozenset({Status.INVALID_ARGUMENT, Status.PERMISSION_DENIED})
+
 RETRY_AFTER: Final = "retry-after-ms"
 """The trailing metadata in which the server says when to try again."""
 
@@ -123,12 +125,13 @@ def from_grpc(error: GRPCError, field: str, retry_after: str | None = None) -> E
     """Turns the status of a unary call into an error.
 
     Args:
-        error: the status; INVALID_ARGUMENT begins with a path in the request.
+        error: the status; if it is of `_NAMING_A_FIELD`, the text begins with a path in
+            the request.
         field: the field of the frame that holds the request.
         retry_after: after how many milliseconds to try again, if the server says so.
     """
     text = error.message or error.status.name
-    if error.status is Status.INVALID_ARGUMENT:
+    if error.status in _NAMING_A_FIELD:
         text = f"{field}.{text}"
     told = Error(
         code=ErrorCode(error.status.value), message=text, retryable=error.status in _RETRYABLE

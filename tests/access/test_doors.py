@@ -203,6 +203,16 @@ class TestRooms:
                 assert code == "PERMISSION_DENIED"
                 assert "room_id: the token does not allow" in text
 
+    async def test_a_frame_names_the_field_from_its_own_top(self, doors: Doors, token: str) -> None:
+        async with doors.visit("websocket", token) as ada:
+            for request, path in (
+                (Join("vault"), "join.room_id"),
+                (GetChatHistoryRequest("vault"), "get_chat_history.room_id"),
+                (UpsertUserRequest("bob", "Bob"), "upsert_user.user_id"),
+            ):
+                code, text = await refused(ada.ask(request))
+                assert (code, text.partition(":")[0]) == ("PERMISSION_DENIED", path)
+
     async def test_who_may_only_write_hears_nothing(
         self, doors: Doors, door: str, signer: Signer
     ) -> None:
