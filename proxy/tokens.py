@@ -20,11 +20,13 @@ _SCHEME: Final = "bearer"
 _OFFER: Final = "bearer."
 
 
-def of_request(headers: Mapping[str, str]) -> str | None:
+def of_request(headers: Mapping[str, str], *, required: bool) -> str | None:
     """Finds the token of a handshake.
 
     Args:
         headers: those of the request.
+        required: whether there has to be one. If not, credentials of another scheme are
+            for somebody else: a proxy in front asks for a password, and passes it on.
 
     Returns:
         The token; `None` if there is none.
@@ -37,9 +39,10 @@ def of_request(headers: Mapping[str, str]) -> str | None:
     offered = [each[len(_OFFER) :] for each in offers if each.startswith(_OFFER)]
     if offered and PROTOCOL not in offers:
         raise web.HTTPBadRequest(text=f"offer the subprotocol {PROTOCOL} beside the token\n")
-    if scheme and scheme.lower() != _SCHEME:
+    is_bearer = scheme.lower() == _SCHEME
+    if scheme and required and not is_bearer:
         raise web.HTTPBadRequest(text="Authorization must be a bearer token\n")
-    found = [*([token.strip()] if scheme else []), *offered]
+    found = [*([token.strip()] if is_bearer else []), *offered]
     if len(found) > 1:
         raise web.HTTPBadRequest(text="present one token\n")
     return found[0] if found else None

@@ -85,7 +85,8 @@ class Connections:
             max_msg_size=self.config.frame_bytes * _READ_FACTOR,
             protocols=(tokens.PROTOCOL,),
         )
-        token = tokens.of_request(request.headers)
+        required = self.upstream.switchboard.tokens_required
+        token = tokens.of_request(request.headers, required=required)
         await _shake_hands(socket, request)
         if self._draining:
             await socket.close(code=CloseCode.GOING_AWAY)

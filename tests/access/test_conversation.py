@@ -6,6 +6,8 @@ import json
 
 import aiohttp
 
+import proxy
+from gen.chat import Join
 from tests.access.doors import Doors
 from tests.access.signing import Signer
 from tests.docs.markdown import ROOT, section
@@ -41,6 +43,8 @@ async def test_in_a_browser_a_token_is_a_subprotocol(doors: Doors, signer: Signe
 
 async def test_a_token_is_presented_once_and_in_its_place(doors: Doors, signer: Signer) -> None:
     token = signer.token()
+    async with doors.visit("websocket", token) as ada:  # there is a link, then
+        await ada.ask(Join("lobby"))
     wrong = [
         {"authorization": f"Basic {token}"},
         {"sec-websocket-protocol": f"bearer.{token}"},
@@ -57,3 +61,15 @@ async def test_a_token_is_presented_once_and_in_its_place(doors: Doors, signer: 
             async with session.get(doors.url, headers=handshake | headers) as response:
                 assert response.status == 400
                 assert token not in await response.text()
+
+
+async def test_where_no_token_is_asked_for_a_password_is_somebody_elses(
+    chat_proxy: proxy.RunningProxy,
+) -> None:
+    """A proxy in front asks for it, and passes it on."""
+    headers = {"authorization": "Basic YWRhOnNlY3JldA=="}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(chat_proxy.url, headers=headers) as socket,
+    ):
+        assert "joined" in await Client(socket).ask(join={"room_id": "lobby"})
