@@ -2,7 +2,8 @@
 
 In production an identity provider signs tokens, and the server has its public keys. Here
 the signing key is made on the spot and kept in two files: the private part, with which
-this command signs, and beside it, as a JWK Set, the public part for ``--token-keys``.
+this command signs, and beside it, as a JWK Set, the public part for ``--token-keys``,
+which is made again if it is lost.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +48,11 @@ _HOUR: Final = 3600
 @click.option("--seconds", type=click.IntRange(min=1), default=_HOUR, show_default=True)
 @click.option("--issuer", help="The claim iss.")
 @click.option("--audience", help="The claim aud.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it to this file, which nobody else may read, and print nothing.",
+)
 def command(
     subject: str,
     key: Path,
@@ -55,8 +62,9 @@ def command(
     seconds: int,
     issuer: str | None,
     audience: str | None,
+    output: Path | None,
 ) -> None:
-    """Prints a token."""
+    """Prints a token, or writes it to a file."""
     claims = {
         "sub": subject,
         "exp": int(time.time()) + seconds,
@@ -69,7 +77,14 @@ def command(
         signing = load_key(key)
     except (OSError, ValueError, TypeError) as error:
         raise StartError(f"{key}: cannot be used as a signing key: {error}") from error
-    click.echo(mint(signing, key.name, claims))
+    token = mint(signing, key.name, claims)
+    if output is None:
+        click.echo(token)
+        return
+    try:
+        _write_private(output, f"{token}\n".encode())
+    except OSError as error:
+        raise StartError(f"{output}: cannot be written: {error}") from error
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
@@ -85,6 +100,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
         return _make_key(path)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError("it is not an Ed25519 key")  # noqa: TRY004 - of what is in the file
+    _publish(key, path)
     return key
 
 
@@ -99,14 +115,37 @@ def _make_key(path: Path) -> Ed25519PrivateKey:
     key = Ed25519PrivateKey.generate()
     path.parent.mkdir(parents=True, exist_ok=True)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    # For its owner alone, from the first byte on.
+    # Of two that are made at once, the second fails.
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(private)
+    click.echo(f"made {path}", err=True)
+    _publish(key, path)
+    return key
+
+
+def _publish(key: Ed25519PrivateKey, path: Path) -> None:
+    """Makes the file with the public part, unless it is there."""
     jwk = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
     jwks = {"keys": [{**jwk, "kid": path.name, "alg": _ALGORITHM, "use": "sig"}]}
-    path.with_name(f"{path.name}.jwks").write_text(json.dumps(jwks, indent=1) + "\n")
-    click.echo(f"made {path} and {path}.jwks", err=True)
-    return key
+    public = path.with_name(f"{path.name}.jwks")
+    if not public.exists():
+        public.write_text(json.dumps(jwks, indent=1) + "\n")
+        click.echo(f"made {public}", err=True)
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Puts a file in its place, whole, and for its owner alone from the first byte on."""
+    if path.exists() and not path.is_file():
+        raise FileExistsError("it is there, and no file")  # such as /dev/stdout
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def main() -> None:

@@ -60,21 +60,55 @@ async def test_a_key_that_is_none(tmp_path: Path, content: str) -> None:
     assert command.errors.count("\n") == 1
 
 
+async def test_the_public_part_is_made_again(tmp_path: Path) -> None:
+    first = await minted(tmp_path, "--subject", "ada")
+    public = tmp_path / "key.pem.jwks"
+    public.unlink()
+    await minted(tmp_path, "--subject", "bob")
+    identity = TokenVerifier(KeyFile(public), TokenRules(), Rules(Limits())).verify(first)
+    assert identity.subject == "ada"
+
+
+async def test_a_file_with_a_token_is_for_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "tokens" / "proxy.token"
+    subjects = ("edge", "edge-2")
+    for subject in subjects:
+        assert await minted(tmp_path, "--subject", subject, "--output", str(path)) == ""
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        token = path.read_text().strip()
+        verifier = TokenVerifier(KeyFile(tmp_path / "key.pem.jwks"), TokenRules(), Rules(Limits()))
+        assert verifier.verify(token).subject == subject
+        assert list(path.parent.iterdir()) == [path]
+
+
+async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    options = ("--key", str(tmp_path / "key.pem"), "--subject", "ada")
+    for path in (tmp_path / "key.pem" / "token", Path("/dev/null")):
+        command = await run("chat.token", *options, "--output", str(path))
+        assert (command.status, command.output) == (1, "")
+        assert command.errors.splitlines()[-1].startswith("python -m chat.token: ")
+        assert "Traceback" not in command.errors
+
+
 def described_commands() -> list[list[str]]:
     """The commands of docs/security.md that mint tokens."""
     lines = [line for block in blocks(ROOT / "docs/security.md", "sh")
-             for line in block.text.splitlines()]  # fmt: skip
-    return [line.partition(" > ")[0].split() for line in lines if "chat.token" in line]
+             for line in block.text.replace("\\\n", "").splitlines()]  # fmt: skip
+    return [line.split() for line in lines if "chat.token" in line]
 
 
 async def test_the_commands_in_the_documentation(tmp_path: Path, chat_config: chat.Config) -> None:
-    for_user, for_proxy = [await minted(tmp_path, *command[3:]) for command in described_commands()]
     credential = tmp_path / "proxy.token"
-    credential.write_text(for_proxy)
+    for_user, for_proxy = [
+        [option.replace("data/proxy.token", str(credential)) for option in command[3:]]
+        for command in described_commands()
+    ]
+    token = await minted(tmp_path, *for_user)
+    await minted(tmp_path, *for_proxy)
     config = replace(chat_config, trust=chat.Trust(str(tmp_path / "key.pem.jwks")))
     proxy_config = proxy.Config(host="127.0.0.1", port=0, upstream_token_file=str(credential))
     async with opened(config, proxy_config) as doors:
         for door in DOORS:
-            async with doors.visit(door, for_user) as ada:
+            async with doors.visit(door, token) as ada:
                 said = ChatMessage(room_id="lobby", content="hello")
                 assert (await ada.ask(said)).sender_id == "ada"
