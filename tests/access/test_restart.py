@@ -158,7 +158,7 @@ async def test_a_guest_that_was_there_before_such_a_server_may_not_stay(
         async with chat.serve(replace(guarded_config, port=unused_tcp_port)):
             for guest in (idle, waiting):
                 assert await guest.take_until_closed() == []
-                assert guest.socket.close_code == 4501
+                assert guest.close_code == 4501
 
 
 async def test_a_server_that_stays_away_cannot_be_asked(

@@ -209,8 +209,9 @@ class TestProxy:
             await Client(waiting).send(list_users={})
             async with chat.serve(replace(chat_config, port=unused_tcp_port, trust=trust)):
                 for socket in (idle, waiting):
-                    assert await Client(socket).take_until_closed() == []
-                    assert socket.close_code == 4501
+                    client = Client(socket)
+                    assert await client.take_until_closed() == []
+                    assert client.close_code == 4501
 
     async def test_a_call_for_nobody_is_not_the_proxys_own(
         self, server: chat.RunningServer, authority: Authority

@@ -21,7 +21,7 @@ from aiohttp import ClientError, WSCloseCode, WSMsgType
 
 from tests.faults.history import Delivered, Joined, Message, Outcome
 from tests.faults.journal import Journal, Sending
-from tests.proxy.clients import Frame, message
+from tests.proxy.clients import Frame, code_of, message
 
 # How long a client waits before it tries again what was refused, or to connect.
 _RETRY_SECONDS: Final = 0.03
@@ -224,7 +224,7 @@ class Participant:
                 self._handle(link, received.json())
                 if self._over:
                     return
-            self.closes.append(connection.close_code or WSCloseCode.ABNORMAL_CLOSURE)
+            self.closes.append(code_of(connection, received) or WSCloseCode.ABNORMAL_CLOSURE)
         finally:
             writer.cancel()
             self._cut_off()

@@ -45,10 +45,12 @@ class Client:
 
     Attributes:
         socket: the connection.
+        close_code: what it was closed with, once it was read to its end.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         self.socket = socket
+        self.close_code: int | None = None
         self._request_ids = count(1)
 
     async def send(self, **frame: Any) -> None:
@@ -115,13 +117,25 @@ class Client:
 
     async def take_until_closed(self) -> list[Frame]:
         """Returns the next frames up to the end of the connection."""
+        frames = []
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return [received.json() async for received in self.socket]
+            while (received := await self.socket.receive()).type is WSMsgType.TEXT:
+                frames.append(received.json())
+        self.close_code = code_of(self.socket, received)
+        return frames
 
     async def closed(self) -> int | None:
         """Reads on until the connection is closed; returns the close code."""
         await self.take_until_closed()
-        return self.socket.close_code
+        return self.close_code
+
+
+def code_of(socket: aiohttp.ClientWebSocketResponse[Any], last: aiohttp.WSMessage) -> int | None:
+    """The close code that the last message of a connection brought.
+
+    aiohttp forgets it if its own goodbye meets a socket that is closed already.
+    """
+    return last.data if last.type is WSMsgType.CLOSE else socket.close_code
 
 
 Connect = Callable[[], Awaitable[Client]]

@@ -139,7 +139,7 @@ async def test_what_was_not_handled_yet_does_not_disturb_the_close(
             # The answer to the call may come too late: it can be asked for again.
             frames = await client.take_until_closed()
             assert contents(frame for frame in frames if "chat_message" in frame) == ["before"]
-            assert client.socket.close_code == 1001
+            assert client.close_code == 1001
             await stopping
     history = await stub.get_chat_history(GetChatHistoryRequest("lobby"))
     assert [each.content for each in history.messages] == ["before"]
