@@ -19,7 +19,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import ClientError, WSCloseCode, WSMsgType
 
-from tests.faults.history import Delivered, Joined, Message, Outcome
+from tests.faults.history import Delivered, Joined, Left, Message, Outcome, Spoke
 from tests.faults.journal import Journal, Sending
 from tests.proxy.clients import Frame, code_of, message
 
@@ -52,11 +52,13 @@ class _Link:
     Attributes:
         name: what it is called in the history.
         joins: behind which position each `join` asked for a room, by request id.
+        spoke: the rooms that it has sent to.
         outbox: what is to be written.
     """
 
     name: str
     joins: dict[str, int] = field(default_factory=dict)
+    spoke: set[str] = field(default_factory=set)
     outbox: asyncio.Queue[Frame] = field(default_factory=asyncio.Queue)
 
 
@@ -186,6 +188,9 @@ class Participant:
         if self._link is None or sending.waits or sending.id not in self._unconfirmed:
             return
         sending.waits = True
+        if sending.room not in self._link.spoke:
+            self._link.spoke.add(sending.room)
+            self._journal.history.seen.append(Spoke(self._link.name, sending.room))
         payload = message(sending.room, sending.content, sending.sender, id=sending.id)
         self._put({"request_id": sending.request_id, "chat_message": payload})
 
@@ -248,8 +253,9 @@ class Participant:
                 self._got(link, got, request_id)
             case {"joined": joined}:
                 self._joined(link, joined, request_id)
-            case {"left": _}:
-                pass
+            case {"left": {"room_id": room}}:
+                link.spoke.discard(room)
+                self._journal.history.seen.append(Left(link.name, room))
             case {"error": _} if request_id == _LAST_WORD:
                 self._over = True
             case {"error": {"retryable": True}}:

@@ -75,6 +75,20 @@ class Joined(NamedTuple):
     after: int
 
 
+class Spoke(NamedTuple):
+    """A connection sent to a room, which joins it: it may get what comes, from anywhere on."""
+
+    connection: str
+    room: str
+
+
+class Left(NamedTuple):
+    """From here on a connection gets nothing of a room."""
+
+    connection: str
+    room: str
+
+
 class Delivered(NamedTuple):
     """A connection got a message.
 
@@ -88,19 +102,22 @@ class Delivered(NamedTuple):
     again: bool = False
 
 
+Seen = Joined | Spoke | Left | Delivered
+
+
 @dataclass(slots=True)
 class History:
     """All that was observed.
 
     Attributes:
         sends: each try to send a message.
-        seen: what connections got; of each connection in its order.
+        seen: what connections got, and what lets them; of each connection in its order.
         stored: the final history of every room, as it was read, room by room.
         strays: what nobody asked for, in words; each is a violation.
     """
 
     sends: list[Send] = field(default_factory=list)
-    seen: list[Joined | Delivered] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     stored: list[Message] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
 
@@ -203,10 +220,19 @@ def _check_agreement(deliveries: Iterable[Delivered]) -> Iterator[str]:
 class _Reader:
     """One connection in one room: how far it has come since it joined."""
 
-    def __init__(self, joined: Joined | None) -> None:
+    def __init__(self, joined: Joined | None = None) -> None:
         # Who joins by sending begins where its first message stands.
         self._last = joined.after if joined else None
         self._seen: set[int] = set()
+        self._asked = joined is not None
+
+    def join(self, joined: Joined) -> _Reader:
+        """Begins anew, where it asks to."""
+        reader = _Reader(joined)
+        if not self._asked:
+            # It asked for nothing before: all it has got belongs to what it gets now.
+            reader._seen = self._seen
+        return reader
 
     def problem(self, seq: int, *, again: bool) -> str | None:
         """Takes the next message; says what is wrong with its place."""
@@ -222,15 +248,22 @@ class _Reader:
         return f"got {seq} after {last}, " + ("a gap" if seq > last else "out of order")
 
 
-def _check_order(seen: Iterable[Joined | Delivered]) -> Iterator[str]:
-    """Each connection gets what follows the position that it joined at."""
+def _check_order(seen: Iterable[Seen]) -> Iterator[str]:
+    """Each connection gets what follows the position that it joined at, and nothing else."""
     readers: dict[tuple[str, str], _Reader] = {}
     for event in seen:
-        if isinstance(event, Joined):
-            readers[event.connection, event.room] = _Reader(event)
-            continue
-        where = event.connection, event.message.room
-        reader = readers.setdefault(where, _Reader(None))
-        problem = reader.problem(event.message.seq, again=event.again)
-        if problem:
-            yield f"{event.message.room}: {event.connection} {problem}"
+        match event:
+            case Joined(connection, room):
+                before = readers.get((connection, room), _Reader())
+                readers[connection, room] = before.join(event)
+            case Spoke(connection, room):
+                readers.setdefault((connection, room), _Reader())
+            case Left(connection, room):
+                readers.pop((connection, room), None)
+            case Delivered(connection, message, again):
+                if reader := readers.get((connection, message.room)):
+                    problem = reader.problem(message.seq, again=again)
+                else:
+                    problem = f"got {message.seq}, but was not in the room"
+                if problem:
+                    yield f"{message.room}: {connection} {problem}"

@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.faults.history import Delivered, History, Joined, Message, Outcome, Send, check
-
-Seen = Joined | Delivered
+from tests.faults.history import (
+    Delivered,
+    History,
+    Joined,
+    Left,
+    Message,
+    Outcome,
+    Seen,
+    Send,
+    Spoke,
+    check,
+)
 
 ROOMS = ("kitchen", "lobby")
 patient = settings(deadline=None, max_examples=50)
@@ -97,7 +106,19 @@ def test_what_was_not_confirmed_may_be_stored_or_not(outcome: Outcome) -> None:
 
 def test_who_joins_by_sending_begins_anywhere() -> None:
     history = example()
-    history.seen = [Delivered("eve", message(seq)) for seq in (3, 4, 5)]
+    history.seen = [
+        Spoke("eve", "lobby"),
+        *(Delivered("eve", message(seq)) for seq in (3, 4)),
+        Spoke("eve", "lobby"),
+        Delivered("eve", message(5)),
+    ]
+    assert check(history) == []
+
+
+def test_who_speaks_and_then_joins_gets_what_is_between() -> None:
+    history = example()
+    history.seen = [Spoke("eve", "lobby"), Delivered("eve", message(3)), Joined("eve", "lobby", 3)]
+    history.seen += [Delivered("eve", message(seq)) for seq in (4, 5)]
     assert check(history) == []
 
 
@@ -119,6 +140,22 @@ def swap_deliveries(history: History) -> None:
 
 def deliver_from_before_the_join(history: History) -> None:
     history.seen.append(Delivered("bob", message(2)))
+
+
+def deliver_to_one_who_never_joined(history: History) -> None:
+    history.seen.append(Delivered("eve", message(5)))
+
+
+def deliver_ahead_of_the_join(history: History) -> None:
+    history.seen.insert(0, Delivered("ada", message(2)))
+
+
+def deliver_after_leaving(history: History) -> None:
+    history.seen.insert(5, Left("ada", "lobby"))
+
+
+def repeat_what_came_ahead_of_the_join(history: History) -> None:
+    history.seen[:0] = [Spoke("ada", "lobby"), Delivered("ada", message(2))]
 
 
 def answer_from_the_future(history: History) -> None:
@@ -179,6 +216,10 @@ def stray(history: History) -> None:
             ["lobby: ada got 3 after 1, a gap", "lobby: ada got 2 after 3, out of order"],
         ),
         (deliver_from_before_the_join, ["lobby: bob got 2 after 5, out of order"]),
+        (deliver_to_one_who_never_joined, ["lobby: eve got 5, but was not in the room"]),
+        (deliver_ahead_of_the_join, ["lobby: ada got 2, but was not in the room"]),
+        (deliver_after_leaving, ["lobby: ada got 5, but was not in the room"]),
+        (repeat_what_came_ahead_of_the_join, ["lobby: ada got 2 twice"]),
         (
             answer_from_the_future,
             ["lobby: ada got 5 after 2, a gap"]

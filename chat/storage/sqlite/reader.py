@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Final, TypeVar
 
 import apsw
@@ -117,6 +118,10 @@ class Readers:
         before = _END if span.before_seq is None else span.before_seq
         sql = _NEWEST_FIRST if span.after_seq is None else _OLDEST_FIRST
         rows = orjson.loads(str(self._one(sql, (room_id, after, before, span.limit))))
+        step = -1 if span.after_seq is None else 1
+        # Positions have no gaps: one that does not follow is damage.
+        if any(later[0] != row[0] + step for row, later in pairwise(rows)):
+            raise ValueError(f"room {room_id!r}: a position is missing or out of order")
         return [_message(room_id, row) for row in rows]
 
 

@@ -21,6 +21,7 @@ from typing import Final
 import apsw
 
 from chat.storage.base import StoreUnusable
+from chat.storage.sqlite.wal import is_damaged
 
 SEQ_BITS: Final = 32
 SEQ_MASK: Final = (1 << SEQ_BITS) - 1
@@ -97,6 +98,11 @@ def open_writer(path: str) -> apsw.Connection:
             written by a newer version.
         apsw.Error: the file cannot be opened.
     """
+    if is_damaged(path):
+        raise StoreUnusable(
+            "its write-ahead log was damaged, and what was confirmed is missing: restore a backup,"
+            f" or remove {path}-wal to do without all that is in it"
+        )
     connection = apsw.Connection(path)
     connection.set_busy_timeout(5000)
     try:

@@ -89,7 +89,7 @@ class SqliteStore(Store):
             connection = await asyncio.to_thread(_open, path)
             metrics = metrics or StoreMetrics()
             return cls(lock, connection, path, listener, queue_bytes, fold_bytes, metrics)
-        except (apsw.Error, StoreUnusable) as error:
+        except (apsw.Error, OSError, StoreUnusable) as error:
             lock.close()
             # SQLite may quote a damaged part of the schema, with its line breaks.
             why = " ".join(str(error).split())
