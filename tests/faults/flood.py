@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 from aiohttp import WSMsgType
 
-from tests.faults.history import Delivered, Message, Outcome
+from tests.faults.history import Delivered, Message, Outcome, Spoke
 from tests.faults.journal import Journal, Sending
 from tests.proxy.clients import Client, Frame, message
 from tests.support import PATIENCE_SECONDS
@@ -73,6 +73,7 @@ class Flooder:
             reading.cancel()
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
+        self._journal.history.seen.append(Spoke(f"{self.name}/1", self._room))
         while not self._stop:
             id_ = f"{self.name}-{self.sent}"
             sending = Sending(self._room, self.name, id_, id_ + self._text, waits=True)
