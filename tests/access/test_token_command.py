@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,9 @@ async def test_a_file_with_a_token_is_for_its_owner(tmp_path: Path) -> None:
 
 async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     options = ("--key", str(tmp_path / "key.pem"), "--subject", "ada")
-    for path in (tmp_path / "key.pem" / "token", Path("/dev/null")):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path / "key.pem" / "token", pipe):
         command = await run("chat.token", *options, "--output", str(path))
         assert (command.status, command.output) == (1, "")
         assert command.errors.splitlines()[-1].startswith("python -m chat.token: ")
