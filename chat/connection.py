@@ -252,9 +252,11 @@ class _Known(Connection):
 
     Attributes:
         believed: is called with each caller who is.
+        expel: ends the connection.
     """
 
     believed: Callable[[], None]
+    expel: Callable[[], None]
 
 
 def believe(call: CallStream[Any, Any]) -> None:
@@ -262,6 +264,13 @@ def believe(call: CallStream[Any, Any]) -> None:
     connection = call._stream.connection  # noqa: SLF001 - grpclib tells no other name of it
     if isinstance(connection, _Known):
         connection.believed()
+
+
+def expel(call: CallStream[Any, Any]) -> None:
+    """Ends the connection of a call whose client asks too much, once the call is answered."""
+    connection = call._stream.connection  # noqa: SLF001 - as above
+    if isinstance(connection, _Known):
+        asyncio.get_running_loop().call_soon(connection.expel)
 
 
 class GuardedConnection(H2Protocol):
@@ -301,6 +310,7 @@ class GuardedConnection(H2Protocol):
         wire = cast(asyncio.Transport, _Wire(self._transport, _LAST_WORDS_SECONDS))
         self.connection = _Known(self._h2, wire, config=self.config)
         self.connection.believed = partial(self._connections.believed, self)
+        self.connection.expel = self._expel
         peer = self._transport.get_extra_info("peername")
         self.address = client_key(peer[0]) if isinstance(peer, tuple) else ""
         self.processor = _Calls(
@@ -392,10 +402,14 @@ class GuardedConnection(H2Protocol):
         self._say_goodbye()
         self.processor.close("no call for a while")
 
-    def _say_goodbye(self) -> None:
+    def _expel(self) -> None:
+        self._say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
+        self.processor.close("too many requests")
+
+    def _say_goodbye(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         h2 = self._h2
         if not self.connection.is_closing() and h2.state_machine.state != ConnectionState.CLOSED:
-            h2.close_connection()
+            h2.close_connection(code)
             self.connection.flush()
 
     async def go_away(self) -> None:

@@ -62,6 +62,10 @@ class Quotas:
         """Notes that a connection is a proxy's, whose calls are those of its clients."""
         self._proxies.add(_connection(stream))
 
+    def is_exempt(self, stream: Stream[Any, Any]) -> bool:
+        """Whether a call comes over the connection of a proxy."""
+        return _connection(stream) in self._proxies
+
 
 def charge(bucket: Bucket, what: str) -> None:
     """Takes one request out of an allowance.

@@ -15,6 +15,7 @@ from grpclib.server import Stream
 import codec
 from chat.access.gate import Gate
 from chat.access.identity import Identity
+from chat.connection import expel
 from chat.errors import (
     ChatError,
     InvalidArgument,
@@ -94,10 +95,23 @@ class ChatService:
             # Read all the same: what refuses a call that is still being sent also resets
             # it, and then some clients do not see when to come back.
             request = await stream.recv_message()
-            charge(self._hub.quotas.of(caller, stream).calls, CALLS)
+            self._charge(caller, stream)
             await stream.send_message(await method(caller, request))
 
         return handle
+
+    def _charge(self, caller: Identity, stream: Stream[Any, Any]) -> None:
+        """Charges a call; who was refused too often, and goes on regardless, is cut off."""
+        quotas = self._hub.quotas
+        allowance = quotas.of(caller, stream)
+        try:
+            charge(allowance.calls, CALLS)
+        except RateLimited as refusal:
+            # The connection of a proxy is that of others, too: it cuts off its client.
+            if not quotas.is_exempt(stream) and allowance.refusals.take(time.monotonic()):
+                log.info("client cut off that goes on although it was told to wait")
+                expel(stream)
+            raise refusal from None
 
     async def _get_user(self, caller: Identity, request: GetUserRequest) -> GetUserResponse:
         user_id = request.user_id

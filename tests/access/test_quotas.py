@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ import pytest
 from betterproto import which_one_of
 from grpclib import GRPCError, Status
 from grpclib.client import Channel, Stream, UnaryUnaryMethod
+from grpclib.exceptions import StreamTerminatedError
+from structlog.testing import capture_logs
 
 import chat
 import codec
@@ -198,6 +200,15 @@ class TestGuests:
         async with Channel(chat_server.host, chat_server.port, codec=codec.GrpcCodec()) as other:
             await ChatServiceStub(other).list_users(ListUsersRequest())
 
+    async def test_who_goes_on_calling_regardless_is_cut_off(self, stub: ChatServiceStub) -> None:
+        async def go_on() -> None:
+            for _ in range(1500):
+                with suppress(GRPCError):
+                    await stub.list_users(ListUsersRequest())
+
+        with pytest.raises((StreamTerminatedError, ConnectionError)):
+            await go_on()
+
     async def test_the_calls_of_a_proxy_are_not_its_own(
         self, chat_server: chat.RunningServer
     ) -> None:
@@ -207,6 +218,25 @@ class TestGuests:
             for number in range(10):
                 assert "users" in await client.ask(list_users={})
                 assert "chat_message" in await client.ask(chat_message=message(str(number)))
+
+
+@pytest.mark.parametrize("rates", [chat.Rates(calls=SLOW)], ids=["calls"])
+async def test_a_proxy_is_not_cut_off_for_its_client(
+    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates, signer: Signer
+) -> None:
+    async with chat.serve(replace(guarded_config, rates=rates)) as server:
+        config = replace(trusted_config, upstream=server.address, rates=proxy.Rates())
+        with capture_logs() as lines:
+            async with serve_http(config) as http:
+                for subject in ("ada", "bob"):
+                    token = {"authorization": f"Bearer {signer.token(sub=subject)}"}
+                    async with http.ws_connect("/", headers=token) as socket:
+                        client = Client(socket)
+                        assert "users" in await client.ask(list_users={})
+                        for _ in range(1100):
+                            await client.send(list_users={})
+                        assert await client.closed() == 4029
+        assert [line["event"] for line in lines].count("upstream connected") == 1
 
 
 @pytest.mark.parametrize("rates", [chat.Rates(PLENTY, 2.0, PLENTY)], ids=["joins"])
