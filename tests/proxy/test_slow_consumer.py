@@ -9,12 +9,14 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 import chat
 import proxy
 from proxy.connection import Connection
 from tests.proxy.clients import (
     Client,
+    Connect,
     Http,
     connect,
     contents,
@@ -29,6 +31,8 @@ from tests.support import ANY_NUMBER, NO_RATES, eventually
 TEXT = "x" * 16_000
 # More than the buffers of the system and of the proxy take.
 AT_MOST = 2_000
+# From so many bytes on, who writes waits.
+_FULL = 64 * 1024
 
 
 @pytest.fixture
@@ -71,6 +75,12 @@ def connections() -> int:
     """How many WebSocket connections the proxies of this process remember."""
     gc.collect()
     return sum(isinstance(each, Connection) for each in gc.get_objects())
+
+
+def waiting() -> list[int]:
+    """How much waits in the socket of each connection."""
+    found = [each for each in gc.get_objects() if isinstance(each, Connection)]
+    return [each.waiting_bytes for each in found]
 
 
 def transports(http: Http) -> int:
@@ -183,3 +193,22 @@ async def test_two_cut_off_in_one_room(http: Http, stuck: RawClient) -> None:
         await flood(sender, "another")
         live = await sender.ask(chat_message=message("lobby", "end"))
         assert contents([live]) == ["end"]
+
+
+async def test_who_is_reset_in_the_middle_of_a_replay_is_no_failure(
+    connect: Connect, proxy_config: proxy.Config
+) -> None:
+    sender = await connect()
+    for _ in range(1_000):
+        await sender.say("lobby", TEXT)
+    await sender.take_until_seq(1_000)
+    # Not aiohttp's test server: that cancels a handler whose client is gone.
+    async with proxy.serve(replace(proxy_config, host="127.0.0.1", port=0)) as running:
+        with capture_logs() as logs:
+            with closing(await RawClient.open("127.0.0.1", running.port)) as client:
+                await client.send(join={"room_id": "lobby", "after_seq": 0})
+                # It is in the middle: more is to come than the buffers take.
+                await eventually(lambda: max(waiting()) > _FULL)
+                # To close with something unread is a reset.
+            await eventually(lambda: "connection closed" in {log["event"] for log in logs})
+    assert [log for log in logs if log["log_level"] in {"error", "critical"}] == []
