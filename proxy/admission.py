@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from math import ceil
 from typing import Final
@@ -43,8 +41,7 @@ class Admission:
         rate = config.handshakes_per_second
         self._handshakes: Ledger[str, Bucket] = Ledger(partial(Bucket, rate, rate * BURST_SECONDS))
 
-    @contextmanager
-    def admit(self, peer: str, headers: Headers) -> Iterator[None]:
+    def admit(self, peer: str, headers: Headers) -> Admitted:
         """Counts a connection while the context is open.
 
         Args:
@@ -67,13 +64,32 @@ class Admission:
         if self._most and self._open[key] >= self._most:
             self._metrics.turned_away["address"] += 1
             raise _too_many("too many connections from this address", _FULL_SECONDS)
-        self._open[key] += 1
-        try:
-            yield
-        finally:
-            self._open[key] -= 1
-            if not self._open[key]:
-                del self._open[key]
+        return Admitted(self._open, key)
+
+
+class Admitted:
+    """A connection is counted while this context is open.
+
+    As thousands of connections have one each for as long as they live, it is no generator.
+
+    Args:
+        counts: how many connections each address has.
+        key: the address.
+    """
+
+    __slots__ = ("_counts", "_key")
+
+    def __init__(self, counts: Counter[str], key: str) -> None:
+        self._counts = counts
+        self._key = key
+
+    def __enter__(self) -> None:
+        self._counts[self._key] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._counts[self._key] -= 1
+        if not self._counts[self._key]:
+            del self._counts[self._key]
 
 
 def _too_many(text: str, seconds: int) -> web.HTTPTooManyRequests:

@@ -114,14 +114,6 @@ class Connection(Line):
     async def serve(self) -> None:
         """Handles the client's frames until the connection is closed."""
         self._task = asyncio.current_task()
-        try:
-            await self._serve()
-        finally:
-            self._ended.set()
-        if self._leaving:
-            self._transport.close()
-
-    async def _serve(self) -> None:
         receive = self._socket.receive
         handled = 0
         while (kind := (frame := await receive()).type) not in _ENDS:

@@ -95,6 +95,8 @@ class Visitor(web.RequestHandler):
         server: aiohttp's server.
     """
 
+    __slots__ = ("_door", "_received", "_timer", "_waiting", "_wire")
+
     def __init__(self, door: Door, server: web.Server) -> None:
         super().__init__(
             server,

@@ -67,7 +67,9 @@ class Line(Client):
         self._silent = 0
         # The proxy stops, and has said so.
         self._leaving = False
-        self._ended = asyncio.Event()
+        self._over = False
+        # There while somebody waits until it is over.
+        self._ended: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._end_of_token: asyncio.TimerHandle | None = None
 
@@ -160,12 +162,26 @@ class Line(Client):
             self._task.cancel()
         try:
             async with asyncio.timeout(seconds):
-                await self._ended.wait()
+                await self._wait_until_over()
         except TimeoutError:
             self._transport.abort()
 
+    def _note_end(self) -> None:
+        self._over = True
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    async def _wait_until_over(self) -> None:
+        if not self._over:
+            self._ended = asyncio.get_running_loop().create_future()
+            await self._ended
+
     def end(self) -> None:
-        """Gives up what a client does not read; it would wait for ever to be flushed."""
+        """Gives up what a client does not read; it would wait for ever to be flushed.
+
+        No frame is handled any more.
+        """
+        self._note_end()
         if self._end_of_token is not None:
             self._end_of_token.cancel()
         if self._cut_off:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
+from types import TracebackType
 from typing import Final
 
 import structlog
 from aiohttp import web
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from daemon import tracing
 
@@ -44,11 +43,11 @@ class Story:
     code: int | None = None
 
 
-@contextmanager
-def observed(
-    request: web.Request, socket: web.WebSocketResponse, story: Story, peer: str
-) -> Iterator[tracing.Span]:
-    """Binds the name of a connection to its task, traces it, and tells of its two ends.
+class Observed:
+    """A connection that is named in its task's log lines, traced, and told of at both ends.
+
+    A context. As thousands of connections have one each for as long as they live, it
+    is no generator.
 
     Args:
         request: its handshake, in whose headers a trace may be named.
@@ -56,18 +55,36 @@ def observed(
         story: is completed meanwhile.
         peer: the address of the client.
     """
-    began = monotonic()
-    attributes = {"chat.connection": story.connection}
-    with (
-        bound_contextvars(connection=story.connection),
-        tracing.span("connection", "server", request.headers, attributes) as span,
-    ):
-        story.traceparent = span.traceparent
-        log.debug("connection opened", peer=peer)
-        try:
-            yield span
-        finally:
-            code = story.code or socket.close_code or 0
-            span.note({"chat.close_code": code, "chat.frames": story.frames})
-            seconds = round(monotonic() - began, 3)
-            log.debug("connection closed", code=code, frames=story.frames, seconds=seconds)
+
+    __slots__ = ("_began", "_peer", "_socket", "_span", "_story", "_tracing")
+
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, story: Story, peer: str
+    ) -> None:
+        attributes = {"chat.connection": story.connection}
+        self._began = monotonic()
+        self._peer = peer
+        self._socket = socket
+        self._story = story
+        self._tracing = tracing.span("connection", "server", request.headers, attributes)
+
+    def __enter__(self) -> tracing.Span:
+        # For good: with the connection ends the task that aiohttp has for it.
+        bind_contextvars(connection=self._story.connection)
+        self._span = self._tracing.__enter__()
+        self._story.traceparent = self._span.traceparent
+        log.debug("connection opened", peer=self._peer)
+        return self._span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        story = self._story
+        code = story.code or self._socket.close_code or 0
+        self._span.note({"chat.close_code": code, "chat.frames": story.frames})
+        seconds = round(monotonic() - self._began, 3)
+        log.debug("connection closed", code=code, frames=story.frames, seconds=seconds)
+        self._tracing.__exit__(kind, error, traceback)

@@ -16,7 +16,7 @@ from proxy.connection import Connection, Shared
 from proxy.door import Visitor
 from proxy.errors import CloseCode
 from proxy.metrics import ProxyMetrics
-from proxy.observe import observed
+from proxy.observe import Observed
 from proxy.upstream import Upstream
 
 log = structlog.get_logger(__name__)
@@ -70,10 +70,30 @@ class Connections:
         Raises:
             aiohttp.web.HTTPException: it is not opened; see `Admission.admit`.
         """
+        # This is there for as long as each connection: what it has is kept small.
         with self.admission.admit(request.remote or "", request.headers):
-            return await self._serve(request)
+            socket, token = await self._open_socket(request)
+            if self._draining:
+                await socket.close(code=CloseCode.GOING_AWAY)
+                return socket
+            connection = Connection(self._shared, socket, request)
+            self._open.add(connection)
+            self.metrics.opened += 1
+            peer = self.admission.proxies.client(request.remote or "", request.headers)
+            with Observed(request, socket, connection.story, peer):
+                connection.traceparent = connection.story.traceparent
+                try:
+                    await connection.introduce(token)
+                    await connection.serve()
+                finally:
+                    self._open.discard(connection)
+                    self.metrics.closed[connection.close_code] += 1
+                    self.upstream.switchboard.close(connection)
+                    connection.end()
+            return socket
 
-    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
+    async def _open_socket(self, request: web.Request) -> tuple[web.WebSocketResponse, str | None]:
+        """Opens a WebSocket; returns it, and the client's token."""
         socket = web.WebSocketResponse(
             # Compressed, a small frame could be a very large one.
             compress=False,
@@ -88,24 +108,9 @@ class Connections:
         required = self.upstream.switchboard.tokens_required
         token = tokens.of_request(request.headers, required=required)
         await _shake_hands(socket, request)
-        if self._draining:
-            await socket.close(code=CloseCode.GOING_AWAY)
-            return socket
-        connection = Connection(self._shared, socket, request)
-        self._open.add(connection)
-        self.metrics.opened += 1
-        peer = self.admission.proxies.client(request.remote or "", request.headers)
-        with observed(request, socket, connection.story, peer):
-            connection.traceparent = connection.story.traceparent
-            try:
-                await connection.introduce(token)
-                await connection.serve()
-            finally:
-                self._open.discard(connection)
-                self.metrics.closed[connection.close_code] += 1
-                self.upstream.switchboard.close(connection)
-                connection.end()
-        return socket
+        # They are sent, and would be kept for as long as the connection lasts.
+        socket.headers.clear()
+        return socket, token
 
     async def keep_alive(self) -> None:
         """Pings clients that are silent, and drops those that are dead, until cancelled.
