@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -245,6 +246,8 @@ def seeded() -> Iterator[random.Random]:
     to them.
     """
     seed = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(2**32))
+    # Who runs out of time ends at once, and adds no note.
+    sys.stdout.write(f"{SEED_VARIABLE}={seed}\n")
     try:
         yield random.Random(seed)  # noqa: S311 - no secret
     except BaseException as error:
