@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.history import check
 from tests.faults.journal import Journal
 from tests.faults.storm import TIMES, Crowd, heads, killing, outlive
 from tests.faults.world import World, seeded
+
+pytestmark = pytest.mark.timeout(240)
 
 
 async def test_who_comes_back_misses_nothing_and_gets_nothing_twice(tmp_path: Path) -> None:

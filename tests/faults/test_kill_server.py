@@ -11,6 +11,8 @@ from tests.faults.journal import Journal
 from tests.faults.storm import TIMES, Crowd, killing, outlive
 from tests.faults.world import World, seeded
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.mark.parametrize("hold_seconds", [20, 0], ids=["held", "refused"])
 async def test_nothing_is_lost_or_doubled(tmp_path: Path, hold_seconds: int) -> None:

@@ -33,7 +33,10 @@ from tests.proxy.clients import Client, message
 from tests.proxy.raw import RawClient
 from tests.support import ChatCall, eventually
 
-pytestmark = pytest.mark.skipif(not MEASURABLE, reason="memory is read from Linux's /proc")
+pytestmark = [
+    pytest.mark.skipif(not MEASURABLE, reason="memory is read from Linux's /proc"),
+    pytest.mark.timeout(240),
+]
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -16,6 +16,9 @@ from tests.soak.__main__ import report, run
 from tests.soak.run import Plan, blank, digest, soak
 from tests.soak.tally import Sample, Tally, growth
 
+# Longer than those who wait in it have patience.
+pytestmark = pytest.mark.timeout(400)
+
 MIB = 2**20
 
 
