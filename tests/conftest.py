@@ -14,6 +14,7 @@ import chat
 import codec
 import proxy
 from gen.chat import ChatServiceStub
+from tests.faults.world import choose_seed
 from tests.support import ANY_NUMBER, NO_RATES
 
 
@@ -23,6 +24,16 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Runs the tests on the event loop of production."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_configure() -> None:
+    """Before there are other processes that run tests, which are to have the same seed."""
+    choose_seed()
+
+
+def pytest_report_header() -> str:
+    """Tells the seed first: of a test that takes too long, nothing else may be told."""
+    return choose_seed()
 
 
 @pytest.fixture

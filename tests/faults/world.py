@@ -238,6 +238,13 @@ def _at(port: int) -> tuple[str, ...]:
     return "--host", "127.0.0.1", "--port", str(port)
 
 
+def choose_seed() -> str:
+    """Chooses the seed of this run, for all its processes, unless it was given; tells it."""
+    if not os.environ.get(SEED_VARIABLE):
+        os.environ[SEED_VARIABLE] = str(random.SystemRandom().randrange(2**32))
+    return f"{SEED_VARIABLE}={os.environ[SEED_VARIABLE]}"
+
+
 @contextmanager
 def seeded() -> Iterator[random.Random]:
     """Chance that can be had again: a failure tells the seed.
@@ -245,13 +252,14 @@ def seeded() -> Iterator[random.Random]:
     The seed decides what is broken when; what the processes are doing then is still up
     to them.
     """
-    seed = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(2**32))
-    # Who runs out of time ends at once, and adds no note.
-    sys.stdout.write(f"{SEED_VARIABLE}={seed}\n")
+    told = choose_seed()
+    seed = int(os.environ[SEED_VARIABLE])
+    # A test that takes too long ends with its process, and tells no more than this.
+    sys.stdout.write(f"{told}\n")
     try:
         yield random.Random(seed)  # noqa: S311 - no secret
     except BaseException as error:
-        error.add_note(f"to choose the same again: {SEED_VARIABLE}={seed}")
+        error.add_note(f"to choose the same again: {told}")
         raise
 
 
