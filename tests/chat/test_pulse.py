@@ -1,43 +1,96 @@
-"""When a client that says nothing is asked, and when it is given up: by the clock."""
+"""A pulse, by a clock that stands still between its steps."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Final
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chat.pulse import Pulse
 from tests.clock import ClockLoop
 
-_HEARTBEAT = 30.0
+HEARTBEAT: Final = 8.0
+# Parts of it that floats add up without an error.
+STEP: Final = HEARTBEAT / 8
+PERIODS: Final = st.lists(st.integers(1, 8 * 3), max_size=6)
 
 
-async def _silence(seconds: float, *, speaks_at: float | None = None) -> list[tuple[str, float]]:
-    """What becomes of a client, and when."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ClockLoop)
-    told: list[tuple[str, float]] = []
-    pulse = Pulse(
-        _HEARTBEAT,
-        ask=lambda: told.append(("asked", loop.time())),
-        end=lambda: told.append(("ended", loop.time())),
-        deaf=lambda: False,
-    )
-    while loop.time() < seconds and ("ended" not in dict(told)):
-        await loop.pass_time(1.0)
-        if loop.time() == speaks_at:
-            pulse.heard()
-    pulse.stop()
-    return told
+class Watched:
+    """A pulse, and when what was asked of it came."""
+
+    def __init__(self, loop: ClockLoop, *, deaf: bool = False) -> None:
+        self.deaf = deaf
+        self.asked: list[float] = []
+        self.ended: float | None = None
+        self._loop = loop
+        self.pulse = Pulse(
+            HEARTBEAT,
+            ask=lambda: self.asked.append(loop.time()),
+            end=self._end,
+            deaf=lambda: self.deaf,
+        )
+
+    def _end(self) -> None:
+        self.pulse.stop()
+        self.ended = self._loop.time()
+
+    async def pass_time(self, steps: int) -> None:
+        for _ in range(steps):
+            await self._loop.pass_time(STEP)
 
 
-def run(seconds: float, *, speaks_at: float | None = None) -> list[tuple[str, float]]:
-    with asyncio.Runner(loop_factory=ClockLoop) as runner:
-        return runner.run(_silence(seconds, speaks_at=speaks_at))
+@given(PERIODS)
+def test_who_falls_silent_is_asked_and_ended_in_time(periods: list[int]) -> None:
+    """Whenever it was heard of, and however long before it was silent."""
+
+    async def test() -> None:
+        watched = Watched(loop)
+        heard = loop.time()
+        for period in periods:
+            await watched.pass_time(period)
+            if watched.ended is not None:
+                break
+            watched.pulse.heard()
+            heard = loop.time()
+            watched.asked.clear()
+        else:
+            await watched.pass_time(12)
+        assert watched.ended is not None
+        assert HEARTBEAT <= watched.ended - heard <= 1.5 * HEARTBEAT
+        # It has half a heartbeat to answer.
+        assert watched.asked == [watched.ended - HEARTBEAT / 2]
+
+    loop = ClockLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(test())
 
 
-def test_a_silent_client_is_asked_after_a_heartbeat_and_ended_after_another_half() -> None:
-    assert run(100) == [("asked", _HEARTBEAT), ("ended", 1.5 * _HEARTBEAT)]
+@given(st.lists(st.integers(1, 7), max_size=20))
+def test_who_is_heard_of_within_each_heartbeat_stays(periods: list[int]) -> None:
+    async def test() -> None:
+        watched = Watched(loop)
+        for period in periods:
+            await watched.pass_time(period)
+            watched.pulse.heard()
+        assert watched.ended is None
+        watched.pulse.stop()
+
+    loop = ClockLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(test())
 
 
-def test_who_answers_is_asked_anew() -> None:
-    """It spoke at 31 s: the next look that finds nothing new is the second one from then."""
-    assert run(70, speaks_at=31.0) == [("asked", 30.0), ("asked", 60.0)]
+def test_who_is_not_read_from_counts_as_heard_of() -> None:
+    async def test() -> None:
+        watched = Watched(loop, deaf=True)
+        await watched.pass_time(80)
+        assert watched.ended is None
+        watched.deaf = False
+        await watched.pass_time(12)
+        assert watched.ended is not None
+
+    loop = ClockLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(test())

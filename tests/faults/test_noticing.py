@@ -1,0 +1,111 @@
+"""How long it takes to notice who is silent: the bounds of docs/reliability.md, by default.
+
+Servers and sockets are real. The clock of their event loop is not: by it the bound
+passes at once, and then it stands still while what must follow comes to pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from structlog.testing import capture_logs
+
+import chat
+import proxy
+from tests.chat.http2 import Http2Client
+from tests.clock import ClockLoop, turns
+from tests.faults.link import Link
+from tests.proxy.raw import RawClient
+from tests.support import PATIENCE_SECONDS
+
+SERVER_BOUND: Final = 15.0
+CLIENT_BOUND: Final = 45.0
+_STEP: Final = 0.5
+_TURNS: Final = 20
+
+T = TypeVar("T")
+
+
+def run(test: Callable[[ClockLoop], Coroutine[Any, Any, T]]) -> T:
+    loop = ClockLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(test(loop))
+
+
+async def pass_time(loop: ClockLoop, seconds: float) -> None:
+    """In steps: a timer may start another one."""
+    for _ in range(round(seconds / _STEP)):
+        await loop.pass_time(_STEP)
+        # What begins when a timer is due begins then, not at the next step.
+        await turns(_TURNS)
+
+
+async def soon(check: Callable[[], bool]) -> None:
+    """Waits for something while the clock stands still."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not check():
+        assert time.monotonic() < end
+        await asyncio.to_thread(time.sleep, 0.01)
+
+
+def said(lines: Iterable[Any], event: str) -> bool:
+    return any(line["event"] == event for line in lines)
+
+
+def chat_config(folder: Path) -> chat.Config:
+    return chat.Config(host="127.0.0.1", port=0, database=str(folder / "chat.db"))
+
+
+def test_the_proxy_notices_a_silent_server(tmp_path: Path) -> None:
+    async def test(loop: ClockLoop) -> None:
+        with capture_logs() as lines:
+            async with chat.serve(chat_config(tmp_path)) as server, Link.to(server.address) as link:
+                config = proxy.Config(host="127.0.0.1", port=0, upstream=link.address)
+                async with proxy.serve(config):
+                    await soon(lambda: said(lines, "upstream connected"))
+                    link.strand()
+                    await pass_time(loop, SERVER_BOUND - _STEP)
+                    assert not said(lines, "upstream lost")
+                    await pass_time(loop, _STEP)
+                    await soon(lambda: said(lines, "upstream lost"))
+
+    run(test)
+
+
+def test_the_proxy_notices_a_silent_client() -> None:
+    async def test(loop: ClockLoop) -> None:
+        config = proxy.Config(host="127.0.0.1", port=0, upstream="127.0.0.1:1")
+        async with proxy.serve(config) as running:
+            client = await RawClient.open(running.host, running.port)
+            with capture_logs() as lines, closing(client):
+                await pass_time(loop, CLIENT_BOUND - _STEP)
+                assert not said(lines, "dead client dropped")
+                await pass_time(loop, _STEP)
+                await soon(lambda: said(lines, "dead client dropped"))
+                await client.read_to_end()
+
+    run(test)
+
+
+def test_the_server_notices_a_silent_client(tmp_path: Path) -> None:
+    async def test(loop: ClockLoop) -> None:
+        async with (
+            chat.serve(chat_config(tmp_path)) as server,
+            Http2Client.connect(server.host, server.port) as client,
+        ):
+            # Its greeting has come: the server has met it.
+            await client.event()
+            with capture_logs() as lines:
+                await pass_time(loop, CLIENT_BOUND - _STEP)
+                assert not said(lines, "dead client dropped")
+                await pass_time(loop, _STEP)
+                await soon(lambda: said(lines, "dead client dropped"))
+            while await client.event() is not None:
+                pass
+
+    run(test)
