@@ -1,0 +1,163 @@
+"""The bounds that docs/reliability.md promises are those of the code."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+import pytest
+
+import chat
+import proxy
+from chat.relay import _STORE_CHARACTERS, MOST_COMMANDS
+from chat.server import _BATCH_BYTES as _LARGEST_BATCH
+from chat.server import _ENVELOPE_BYTES
+from chat.storage.base import PAGE_CHARACTERS
+from chat.storage.sqlite.journal import _FULL, FOLD_BYTES
+from chat.storage.sqlite.reader import _THREADS
+from chat.storage.sqlite.schema import _CACHE_KIB
+from chat.storage.sqlite.writer import _COMMIT_BYTES
+from chat.storage.sqlite.writer import _MESSAGE_OVERHEAD as _STORED_OVERHEAD
+from chat.stream import _CHUNK_BYTES
+from chat.transport import WINDOWS
+from proxy.connection import _TURN_FRAMES
+from proxy.line import _LINGER_SECONDS
+from proxy.outbox import _BATCH_BYTES, _BATCH_COMMANDS
+from proxy.replay import _PAGE
+from proxy.switchboard import _OVERHEAD
+from tests.docs.markdown import ROOT, Section, section, sections
+from tests.docs.test_docs import COMMANDS, number, options
+
+PAGE: Final = ROOT / "docs/reliability.md"
+QUEUES: Final = "Every queue"
+# So many heartbeats until who is silent counts as dead.
+_PATIENCE: Final = 1.5
+
+_FIGURE: Final = re.compile(r"(?<![\w.])(\d[\d,.]*\d|\d)(?: (KiB|MiB|Ki|s)\b)?")
+_UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "Ki": 1 << 10}
+
+
+def figures(text: str) -> list[float]:
+    """The numbers in a text, in bytes or characters where these are meant."""
+    return [
+        float(figure.replace(",", "")) * _UNITS.get(unit, 1)
+        for figure, unit in _FIGURE.findall(text)
+    ]
+
+
+class Held(NamedTuple):
+    """What a row of the tables says of its bound.
+
+    Attributes:
+        queue: how the row begins.
+        bounds: the figures, in this order.
+    """
+
+    queue: str
+    bounds: tuple[float, ...]
+
+
+_CHAT: Final = chat.Config()
+_PROXY: Final = proxy.Config()
+_WINDOW: Final = WINDOWS.http2_stream_window_size
+_LARGEST_MESSAGE: Final = _CHAT.limits.content_bytes + _ENVELOPE_BYTES
+_PAGE_OF_TEXT: Final = (_PAGE, PAGE_CHARACTERS)
+
+ROWS: Final = [
+    Held("frames of a connection in one turn", (_TURN_FRAMES,)),
+    Held("a batch on its way", (_BATCH_COMMANDS, _BATCH_BYTES)),
+    Held("unary calls", (_CHAT.connection_limits.streams_per_connection,)),
+    Held("data of a call", (_WINDOW, _LARGEST_MESSAGE, _LARGEST_BATCH)),
+    Held("commands of a proxy's batch", (MOST_COMMANDS,)),
+    Held("messages that wait for the disk", (_STORE_CHARACTERS,)),
+    Held("a commit", (_COMMIT_BYTES,)),
+    Held("messages that are on disk", (_FULL * FOLD_BYTES, 3 * FOLD_BYTES)),
+    Held("mailbox of a gRPC stream", (_CHAT.mailbox_bytes, _CHUNK_BYTES)),
+    Held("mailbox of a proxy", (_CHAT.relay_mailbox_bytes,)),
+    Held("a replay, `Chat` and `Relay`", _PAGE_OF_TEXT),
+    Held("a connection's write buffer", (_PROXY.mailbox_bytes, _CHUNK_BYTES)),
+    Held("a replay, or answers", (PAGE_CHARACTERS,)),
+]
+
+
+def rows() -> list[list[str]]:
+    return list(section(PAGE, QUEUES).rows())
+
+
+@pytest.mark.parametrize("held", ROWS, ids=lambda held: held.queue)
+def test_each_bound_of_a_queue_is_that_of_the_code(held: Held) -> None:
+    [row] = [each for each in rows() if each[0].startswith(held.queue)]
+    assert figures(row[1]) == list(held.bounds)
+
+
+def test_each_row_with_a_figure_is_held() -> None:
+    """But one: what aiohttp keeps of a connection that it reads from is its own."""
+    said = [row[0] for row in rows() if figures(row[1])]
+    held = [queue for queue in said if any(queue.startswith(each.queue) for each in ROWS)]
+    assert said[0].startswith("frames of a connection that were read")
+    assert held == said[1:]
+
+
+def test_what_happens_after_a_while_happens_after_that() -> None:
+    [row] = [each for each in rows() if each[0].startswith("a connection's write buffer")]
+    assert f"after {_LINGER_SECONDS:.0f} s" in row[2]
+    [row] = [each for each in rows() if each[0].startswith("look-ups")]
+    assert {2: "two threads"}[_THREADS] in row[0]
+
+
+def test_each_option_has_the_default_that_is_named() -> None:
+    named = [
+        (option, default)
+        for row in rows()
+        for option, default in re.findall(r"`(--[a-z-]+)` \(([^)]*)\)", row[3])
+    ]
+    assert len(named) >= 6
+    for option, default in named:
+        defaults = {
+            float(options(command)[option][1])
+            for command in COMMANDS.values()
+            if option in options(command)
+        }
+        assert defaults == {number(default.removesuffix(" s"))}, option
+
+
+def test_each_option_that_is_named_is_one() -> None:
+    known = {option for command in COMMANDS.values() for option in options(command)}
+    assert {each for row in rows() for each in re.findall(r"`(--[a-z-]+)`", row[3])} <= known
+
+
+def test_what_waits_is_counted_with_what_is_said() -> None:
+    text = " ".join(section(PAGE, QUEUES).lines)
+    assert "with its text in UTF-8 and 1 KiB more" in text
+    assert {_OVERHEAD, _STORED_OVERHEAD, 1 << 10} == {1 << 10}
+
+
+def of(title: str) -> str:
+    """The text of a section."""
+    [found] = [each for each in sections(PAGE) if each.title == title]
+    assert isinstance(found, Section)
+    return " ".join(" ".join(found.lines).split())
+
+
+def test_the_promises_have_the_defaults() -> None:
+    promises, limits = of("Promises"), of("Limits")
+    server = _PROXY.upstream_heartbeat_seconds * _PATIENCE
+    client = _PROXY.heartbeat_seconds * _PATIENCE
+    assert client == _CHAT.connection_limits.heartbeat_seconds * _PATIENCE
+    assert f"a silent server within {server:.0f} seconds" in promises
+    assert f"a silent client, within {client:.0f} (by default)" in promises
+    assert f"At {_PROXY.mailbox_bytes >> 20} MiB waiting" in promises
+    assert f"For {_PROXY.hold_seconds:.0f} seconds, or {_PROXY.hold_bytes >> 20} MiB" in limits
+    assert f"More than {_PROXY.replay_messages:,} messages are not replayed" in limits
+    assert _PROXY.replay_messages == _CHAT.replay_messages
+
+
+def test_the_memory_is_that_of_the_bounds() -> None:
+    text = of("How much memory")
+    assert f"{_PROXY.hold_bytes >> 20} MiB of sends" in text
+    assert f"{_CHAT.write_queue_bytes >> 20} MiB of messages that wait for the disk" in text
+    assert f" {_CHAT.relay_mailbox_bytes >> 20} MiB for proxies" in text
+    # The writer's; two readers have what SQLite gives by default, 2 MB each.
+    assert f"{(_CACHE_KIB >> 10) + 2 * _THREADS} MiB of SQLite's caches" in text
+    assert f"from {_FULL * FOLD_BYTES >> 20} MiB for long messages" in text
+    assert f"each may have {_PROXY.hold_bytes >> 21} MiB of unconfirmed sends" in text
