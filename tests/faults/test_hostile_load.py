@@ -23,7 +23,12 @@ from tests.support import eventually
 # One of so many attacks, after the first, must add less than so many bytes of memory.
 ATTACKS: Final = 5
 TOLERANCE: Final = 3 * 1024 * 1024
-HALF_OPEN: Final = 4000
+HALF_OPEN: Final = 2000
+PINGS: Final = 20_000
+# More than there may be connections, by default.
+FILES: Final = 16_000
+# Long enough to open all of them before the first one is dropped.
+HANDSHAKE_SECONDS: Final = 6
 ROOMS: Final = 100_000
 MORE_ROOMS: Final = 200
 ROOMS_BOUND: Final = proxy.Config().rooms_per_connection
@@ -60,6 +65,11 @@ class Victim:
             await others.part()
             [connected] = await process.stop()
             assert 'event="upstream connected"' in connected
+
+    @property
+    def taken(self) -> int:
+        """How many connections it has, beside those of the bystanders."""
+        return self._process.files - self._files
 
     async def outlives(self, attack: Attack) -> None:
         """Attacks again and again, until it leaves nothing behind: a leak would every time.
@@ -117,7 +127,7 @@ def open_files_limit(limit: int) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _many_files() -> Iterator[None]:
     """On some machines a process may have no thousands of connections unless it asks for them."""
-    with open_files_limit(4 * HALF_OPEN):
+    with open_files_limit(FILES):
         yield
 
 
@@ -130,7 +140,8 @@ def chat_config() -> chat.Config:
 @pytest.fixture
 async def victim(chat_server: chat.RunningServer) -> AsyncIterator[Victim]:
     """A proxy to attack."""
-    options = {"connections": HALF_OPEN + 1000, "handshake-seconds": 1.5, "heartbeat-seconds": 600}
+    options = {"connections": HALF_OPEN + 1000, "handshake-seconds": HANDSHAKE_SECONDS}
+    options["heartbeat-seconds"] = 600
     told = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     async with Victim.running(chat_server.address, *told) as found:
         yield found
@@ -169,7 +180,7 @@ async def exchange(wire: Wire, frames: Iterable[bytes], answers: int) -> bytes:
 
 @pytest.mark.timeout(150)
 async def test_thousands_of_half_open_connections(victim: Victim) -> None:
-    """They are dropped in time, and keep nobody out while they last."""
+    """They are there together, are dropped in time, and keep nobody out while they last."""
     said = handshake()[:-2]
 
     async def attack() -> None:
@@ -178,6 +189,8 @@ async def test_thousands_of_half_open_connections(victim: Victim) -> None:
             for _ in range(HALF_OPEN):
                 wires.append(await stack.enter_async_context(await Wire.open(victim.port)))
                 await wires[-1].send(said)
+            # Who came last is let in last.
+            await eventually(lambda: victim.taken >= HALF_OPEN)
             await victim.others.check()
             assert status(await answer_to(victim.port, get("/"))) == 200
             assert {await wire.rest() for wire in wires} == {b""}
@@ -208,12 +221,12 @@ async def test_floods(victim: Victim) -> None:
 
     async def attack() -> None:
         async with victim.flooded() as wire:
-            await wire.send(ping * 100_000 + text(b"{}"))
+            await wire.send(ping * PINGS + text(b"{}"))
             await victim.others.check()
             answer = await exchange(wire, [], 1)
-            assert answer.count(b"\x8a\x00") == 100_000
-            refused = await exchange(wire, [text(b"{}")] * 20_000, 20_000)
-            assert refused.count(b'"code":"INVALID_ARGUMENT"') == 20_000
+            assert answer.count(b"\x8a\x00") == PINGS
+            refused = await exchange(wire, [text(b"{}")] * PINGS, PINGS)
+            assert refused.count(b'"code":"INVALID_ARGUMENT"') == PINGS
             await victim.others.check()
 
     await victim.outlives(attack)

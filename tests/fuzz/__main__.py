@@ -130,9 +130,11 @@ def _result(target: str, seconds: float, process: subprocess.CompletedProcess[st
     crash = written[-1] if written else ""
     if process.returncode and not crash:
         crash = f"status {process.returncode}"
+    number = int(executions[-1]) if executions else 0
+    if not number and not crash:
+        crash = "nothing was tried"
     if crash:
         print(process.stdout[-6000:])
-    number = int(executions[-1]) if executions else 0
     return Result(target, seconds, number, int(features), int(corpus), crash)
 
 
