@@ -44,6 +44,9 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# How long a whole request may take, and how long a connection may wait for the next one.
+# By itself, aiohttp waits for an hour.
+_REQUEST_SECONDS: Final = 60.0
 # Scrapes that are under way when the process stops.
 _STOP_SECONDS: Final = 1.0
 
@@ -87,7 +90,10 @@ async def serve_metrics(
     source = make_source()
     status = Status(source)
     runner = web.AppRunner(
-        _app(source, status, host), access_log=None, shutdown_timeout=_STOP_SECONDS
+        _app(source, status, host),
+        access_log=None,
+        shutdown_timeout=_STOP_SECONDS,
+        keepalive_timeout=_REQUEST_SECONDS,
     )
     await runner.setup()
     try:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
+import pytest
 from structlog.testing import capture_logs
 
 import chat
@@ -20,11 +22,13 @@ import proxy
 from tests.chat.http2 import Http2Client
 from tests.clock import ClockLoop, turns
 from tests.faults.link import Link
+from tests.faults.web import Wire, get
 from tests.proxy.raw import RawClient
 from tests.support import PATIENCE_SECONDS
 
 SERVER_BOUND: Final = 15.0
 CLIENT_BOUND: Final = 45.0
+OPERATOR_BOUND: Final = 60.0
 _STEP: Final = 0.5
 _TURNS: Final = 20
 
@@ -107,5 +111,24 @@ def test_the_server_notices_a_silent_client(tmp_path: Path) -> None:
                 await soon(lambda: said(lines, "dead client dropped"))
             while await client.event() is not None:
                 pass
+
+    run(test)
+
+
+@pytest.mark.parametrize("said", [b"", get("/metrics")[:-2]], ids=["nothing", "half a request"])
+def test_the_port_for_operators_notices_who_asks_for_nothing(said: bytes) -> None:
+    async def test(loop: ClockLoop) -> None:
+        config = chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY, metrics_port=0)
+        async with chat.serve(config) as server:
+            port = urlsplit(server.status_url).port or 0
+            async with await Wire.open(port) as silent, await Wire.open(port) as other:
+                await silent.send(said)
+                # It has come to those before it by then.
+                await other.send(get("/healthz"))
+                assert await other.rest()
+                await pass_time(loop, OPERATOR_BOUND - _STEP)
+                assert not silent.ended
+                await pass_time(loop, _STEP)
+                await soon(lambda: silent.ended)
 
     run(test)

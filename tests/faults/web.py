@@ -105,6 +105,14 @@ class Wire:
         except BlockingIOError:
             return b""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server has closed, if nothing else has come."""
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+
     async def rest(self) -> bytes:
         """Returns what comes until the server has closed."""
         data = b""
