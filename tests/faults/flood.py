@@ -22,7 +22,7 @@ MEASURABLE: Final = Path("/proc/self/smaps_rollup").exists()
 _PAGE: Final = 500
 # Little waits in the kernel.
 _SOCKET_BYTES: Final = 16 * 1024
-_LOOKS: Final = 30
+_LOOKS: Final = 100
 _LOOK_SECONDS: Final = 0.02
 
 

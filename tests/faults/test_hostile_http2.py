@@ -341,7 +341,7 @@ class TestHandshake:
 
     @pytest.fixture
     def limits(self) -> ConnectionLimits:
-        return ConnectionLimits(handshake_seconds=0.1)
+        return ConnectionLimits(handshake_seconds=0.5)
 
     @pytest.mark.parametrize("said", [b"", MAGIC[:1], MAGIC[:-1], MAGIC, PREFACE[:-1]])
     async def test_half_a_handshake(self, port: int, said: bytes) -> None:

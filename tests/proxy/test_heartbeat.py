@@ -16,7 +16,8 @@ from tests.proxy.raw import RawClient, masked
 
 @pytest.fixture
 async def http(proxy_config: proxy.Config) -> AsyncIterator[Http]:
-    async with serve_http(replace(proxy_config, heartbeat_seconds=0.2)) as http:
+    # Half of it is enough to answer in, on a busy machine too.
+    async with serve_http(replace(proxy_config, heartbeat_seconds=0.8)) as http:
         yield http
 
 
@@ -36,7 +37,7 @@ async def test_who_answers_no_ping_is_dropped_and_inactive(http: Http) -> None:
 @pytest.mark.parametrize("opcode", [WSMsgType.PONG, WSMsgType.PING])
 async def test_who_is_heard_of_stays(http: Http, opcode: WSMsgType) -> None:
     with closing(await RawClient.connect(http)) as alive:
-        for _ in range(5):
+        for _ in range(3):
             ping = await alive.read_frame()
             while ping is not None and ping.opcode == WSMsgType.PONG:
                 ping = await alive.read_frame()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -27,13 +28,13 @@ from tests.proxy.clients import CutOff
 from tests.soak.faults import GENTLE, ROUGH, Fault, Scene
 from tests.soak.guests import Guests
 from tests.soak.tally import Sample, Tally
+from tests.support import eventually
 
 # How long someone who talks thinks before each message, in seconds.
 _PAUSE_SECONDS: Final = 0.02
 _SECONDS_BETWEEN_FAULTS: Final = (1.0, 6.0)
 # How many messages of a chapter are sent once more under the same id.
 _REPEATED: Final = 300
-_SAMPLED_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 # Links may be silent several times in a row.
 _PATIENCE_SECONDS: Final = 180.0
@@ -151,10 +152,17 @@ class _Stage:
             self.tally.faults[fault.name] += 1
 
     async def _measure(self) -> None:
-        # The last of the clients are noticed to be gone in this time.
-        await asyncio.sleep(_SAMPLED_SECONDS)
-        for name, daemon in (("server", self.world.chat), ("proxy", self.world.proxy)):
-            process = psutil.Process(daemon.pid)
+        """Looks what the processes hold, once they have noticed that everyone is gone."""
+        processes = {
+            "server": psutil.Process(self.world.chat.pid),
+            "proxy": psutil.Process(self.world.proxy.pid),
+        }
+        try:
+            # Three times as long as a client may be silent.
+            await eventually(lambda: not clients_of(processes["proxy"], self.world.doors[0]))
+        except TimeoutError:
+            self.tally.violations.append(f"chapter {self.tally.chapters}: clients never leave")
+        for name, process in processes.items():
             sample = Sample(self.minutes, process.memory_info().rss, process.num_fds())
             self.tally.sample(name, sample)
 
@@ -210,6 +218,15 @@ async def _stage(
             tally.cut_off = world.proxy.errors.count("slow consumer closed")
             if world.tracebacks:
                 tally.violations.append(f"there is a traceback in the logs in {folder}")
+
+
+def clients_of(process: psutil.Process, url: str) -> int:
+    """How many connections a process has at an address that it listens on."""
+    port = urlsplit(url).port
+    return sum(
+        each.laddr.port == port and each.status == psutil.CONN_ESTABLISHED
+        for each in process.net_connections("tcp")
+    )
 
 
 def digest(messages: Iterable[Message], room: str) -> str:
