@@ -68,6 +68,14 @@ def cut_short() -> GRPCError:
     return InvalidArgument("message", "is missing or cut short").to_grpc()
 
 
+def too_late() -> GRPCError:
+    """The error of a call whose time was up before it came.
+
+    A new one each time: an error keeps the frames of every `raise` of it, and what is in them.
+    """
+    return GRPCError(Status.DEADLINE_EXCEEDED, "the deadline has passed")
+
+
 def at_most(number: int, message: bytes) -> bool:
     """Whether an encoded message has at most so many fields, one for each occurrence.
 
@@ -166,7 +174,3 @@ class MessageBuffer(Buffer):
         del self._received[:size]
         self._allowed -= len(data)
         return data
-
-
-DEADLINE: Final = GRPCError(Status.DEADLINE_EXCEEDED, "the deadline has passed")
-"""The answer to a call whose time was up before it came."""

@@ -38,12 +38,7 @@ from chat.calls import observed
 from chat.config import ConnectionLimits
 from chat.connection import Connections, GuardedConnection
 from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument
-from chat.guards import (
-    DEADLINE,
-    MessageBuffer,
-    checked_timeout,
-    is_malformed,
-)
+from chat.guards import MessageBuffer, checked_timeout, is_malformed, too_late
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
@@ -193,7 +188,7 @@ class _Handler(Handler):
         try:
             seconds = checked_timeout(headers)
             if seconds == 0:
-                raise DEADLINE
+                raise too_late()
         except GRPCError as error:
             _refuse(stream, error)
             release()

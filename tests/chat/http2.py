@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from h2.config import H2Configuration
@@ -61,7 +61,14 @@ class Http2Client:
         self.h2.increment_flow_control_window(_LARGEST_WINDOW - 65535)
         self.flush()
 
-    def request(self, path: str, data: bytes = b"", *, end: bool = False) -> int:
+    def request(
+        self,
+        path: str,
+        data: bytes = b"",
+        *,
+        end: bool = False,
+        more: Iterable[tuple[str, str]] = (),
+    ) -> int:
         """Opens a gRPC call; returns its stream's id."""
         stream = self.h2.get_next_available_stream_id()
         headers = [
@@ -71,6 +78,7 @@ class Http2Client:
             (":authority", "localhost"),
             ("te", "trailers"),
             ("content-type", "application/grpc"),
+            *more,
         ]
         self.h2.send_headers(stream, headers)
         self.send(stream, data, end=end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakSet
 
 from grpclib.const import Cardinality, Handler
 from grpclib.protocol import H2Protocol
@@ -57,15 +58,19 @@ class Probe:
 
 
 class ObservedServer(GrpcServer):
-    """A server that shows its connections."""
+    """A server that shows its connections.
+
+    Attributes:
+        protocols: those that are not collected yet.
+    """
 
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
         super().__init__([Probe()], lambda _: LIMIT, limits)
-        self.protocols: list[H2Protocol] = []
+        self.protocols: WeakSet[H2Protocol] = WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:
         protocol = super()._protocol_factory()
-        self.protocols.append(protocol)
+        self.protocols.add(protocol)
         return protocol
 
     def open_streams(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -131,6 +132,17 @@ async def test_streams_of_a_lost_connection_are_released(server: ObservedServer,
         client.flush()
         await eventually(lambda: server.open_streams() == 40)
     await eventually(lambda: server.open_streams() == 0)
+
+
+async def test_calls_that_come_too_late_are_not_kept(server: ObservedServer, port: int) -> None:
+    """An error that is raised again keeps the frames of each time, and the connections there."""
+    async with Http2Client.connect("127.0.0.1", port) as client:
+        for _ in range(3):
+            stream = client.request(ECHO, more=[("grpc-timeout", "0S")])
+            assert (await client.status(stream))[0] == Status.DEADLINE_EXCEEDED.value
+    await eventually(lambda: server.open_connections() == 0)
+    gc.collect()  # a connection's objects know each other
+    assert len(server.protocols) == 0
 
 
 MALFORMED = [
