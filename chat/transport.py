@@ -87,7 +87,7 @@ class GrpcServer(Server):
         )
         # A header that is not ASCII is a mistake to be told, not an end to the connection.
         self._h2_config.header_encoding = "latin-1"
-        self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower
+        self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower; with calls
         listen(self, RecvRequest, partial(_guard, Counter() if calls is None else calls))
         listen(self, SendTrailingMetadata, _add_details)
 
@@ -160,18 +160,28 @@ class GrpcServer(Server):
             self._status_details_codec,
             self.__dispatch__,
             message_limit=self._message_limit,
+            busy=self._handlers,
         )
-        self._handlers.add(handler)
-        self.__gc_step__()
         return GuardedConnection(
             handler, self._config, self._h2_config, self._limits, self._connections
         )
 
 
 class _Handler(Handler):
-    def __init__(self, *args: Any, message_limit: Limit) -> None:
+    """Begins and cancels the calls of a connection.
+
+    Args:
+        args: see grpclib.
+        message_limit: see `GrpcServer`.
+        busy: where it is listed while it has calls. grpclib lists each from before its
+            connection is made, which a TLS handshake may never let come to pass, until
+            some connections after its end.
+    """
+
+    def __init__(self, *args: Any, message_limit: Limit, busy: set[_Handler]) -> None:
         super().__init__(*args)
         self._message_limit = message_limit
+        self._busy = busy
         self._endless: set[asyncio.Task[None]] = set()
 
     def accept(
@@ -212,6 +222,7 @@ class _Handler(Handler):
         # A deadline that passes before grpclib has begun to watch it, it takes for a defect.
         rest = [header for header in headers if header[0] != "grpc-timeout"]
         super().accept(stream, rest, release)
+        self._busy.add(self)
         # A task that is cancelled before its first step never runs its `finally`.
         task = self._tasks[stream]
         task.add_done_callback(lambda _: release())
@@ -230,6 +241,8 @@ class _Handler(Handler):
         """
         self._tasks.pop(stream, None)
         self._cancelled.discard(task)
+        if not self._tasks and not self._cancelled:
+            self._busy.discard(self)
 
     def calls(self) -> set[asyncio.Task[None]]:
         """The calls of this connection that have not ended."""
