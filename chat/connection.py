@@ -51,6 +51,7 @@ class _Wire:
         self._transport = transport
         self._seconds = last_words_seconds
         self._closing = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes) -> None:
         """See asyncio."""
@@ -69,9 +70,17 @@ class _Wire:
         if not self.is_closing():
             self._closing = True
             self._transport.resume_reading()
-            self._transport.write_eof()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:  # TLS has an end of its own, and waits for the client's
+                self._transport.close()
             loop = asyncio.get_running_loop()
-            loop.call_later(self._seconds, self._transport.abort)
+            self._timer = loop.call_later(self._seconds, self._transport.abort)
+
+    def forget(self) -> None:
+        """The connection has ended: nothing is waited for."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class _Stall:
@@ -307,8 +316,8 @@ class GuardedConnection(H2Protocol):
         """In place of grpclib's, which has no bounds to give."""
         self._transport = cast(asyncio.Transport, transport)
         self._stall = _Stall(self._transport, self._limits.stall_seconds)
-        wire = cast(asyncio.Transport, _Wire(self._transport, _LAST_WORDS_SECONDS))
-        self.connection = _Known(self._h2, wire, config=self.config)
+        self._wire = _Wire(self._transport, _LAST_WORDS_SECONDS)
+        self.connection = _Known(self._h2, cast(asyncio.Transport, self._wire), config=self.config)
         self.connection.believed = partial(self._connections.believed, self)
         self.connection.expel = self._expel
         peer = self._transport.get_extra_info("peername")
@@ -380,6 +389,7 @@ class GuardedConnection(H2Protocol):
         self._stall.end()
         self._connections.forget(self)
         super().connection_lost(exc)
+        self._wire.forget()  # which may have been closed just now
         self._closed.set()
 
     def _ping(self) -> None:
