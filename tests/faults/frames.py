@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -81,14 +82,19 @@ class RawClient:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, port: int, *, receive_bytes: int = 0) -> AsyncIterator[RawClient]:
+    async def connect(
+        cls, port: int, *, receive_bytes: int = 0, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[RawClient]:
         """A connection that is cut with the context; its buffer may be small."""
         with socket.socket() as sock:
             sock.setblocking(False)
             if receive_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-            reader, writer = await asyncio.open_connection(sock=sock.dup())
+            name = "127.0.0.1" if tls else None
+            reader, writer = await asyncio.open_connection(
+                sock=sock.dup(), ssl=tls, server_hostname=name
+            )
         try:
             yield cls(reader, writer)
         finally:

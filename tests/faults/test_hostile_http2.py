@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from time import monotonic
 
 import pytest
+import trustme
 from grpclib import Status
 from grpclib.client import Channel, UnaryUnaryMethod
 from h2.errors import ErrorCodes
@@ -48,16 +49,13 @@ from tests.faults.frames import (
     headers,
     opening,
 )
+from tests.faults.remains import nothing_stays
 from tests.support import eventually, message
 
 REFUSED = struct.pack(">I", ErrorCodes.REFUSED_STREAM)
 CONNECTIONS = 20
 STREAMS = 30
 MANY = 2 * ALLOWANCE
-
-
-def open_files() -> int:
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - the names are all that is wanted
 
 
 @pytest.fixture
@@ -90,12 +88,10 @@ async def port(server: ObservedServer) -> AsyncIterator[int]:
     # The event loop opens files of its own with its first connection.
     await check_others_are_served(port)
     await eventually(lambda: server.open_connections() == 0)
-    files, tasks = open_files(), len(asyncio.all_tasks())
-    yield port
-    await eventually(lambda: server.open_connections() == 0)
-    await eventually(lambda: server.open_streams() == server.open_calls() == 0)
-    await eventually(lambda: open_files() <= files)
-    await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
+    async with nothing_stays():
+        yield port
+        await eventually(lambda: server.open_connections() == 0)
+        await eventually(lambda: server.open_streams() == server.open_calls() == 0)
 
 
 async def check_others_are_served(port: int) -> None:
@@ -488,6 +484,57 @@ class TestIdle:
             for _ in range(2):
                 assert await echo(message()) == message()
                 await eventually(lambda: server.open_connections() == 0)
+
+
+class TestTls:
+    """TLS has an end of its own, and a beginning that may fail."""
+
+    @pytest.fixture
+    def limits(self) -> ConnectionLimits:
+        return ConnectionLimits(idle_seconds=0.3)
+
+    @pytest.fixture
+    def tls(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        """Of the server, and of a client that believes it."""
+        authority = trustme.CA()
+        certified = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(certified)
+        believing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        authority.configure_trust(believing)
+        return certified, believing
+
+    @pytest.fixture
+    async def port(
+        self, server: ObservedServer, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+    ) -> AsyncIterator[int]:
+        port = await server.listen("127.0.0.1", 0, tls[0])
+        async with RawClient.connect(port, tls=tls[1]) as client:
+            await client.until(SETTINGS)
+        await eventually(lambda: server.open_connections() == 0)
+        async with nothing_stays():
+            yield port
+            await eventually(lambda: server.open_connections() == 0)
+
+    async def test_what_is_no_tls_is_not_kept(self, port: int) -> None:
+        for said in [b"", PREFACE, b"GET / HTTP/1.1\r\n\r\n"]:
+            async with RawClient.connect(port) as client:
+                client.send(said)
+                client.send_end()
+                await client.end()
+
+    async def test_what_is_no_http2_is_told_so(
+        self, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+    ) -> None:
+        async with RawClient.connect(port, tls=tls[1]) as attacker:
+            attacker.send(PREFACE + frame(DATA, b"a", stream=1))
+            assert await attacker.end() == ErrorCodes.PROTOCOL_ERROR
+
+    async def test_who_asks_nothing_is_told_to_go(
+        self, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+    ) -> None:
+        async with RawClient.connect(port, tls=tls[1]) as client:
+            client.send(PREFACE)
+            assert await client.end() == ErrorCodes.NO_ERROR
 
 
 class TestStall:
