@@ -39,6 +39,7 @@ from tests.faults.frames import (
     headers,
     opening,
 )
+from tests.faults.remains import nothing_stays
 
 # What a client may have done wrong, and what it may be told if it has done nothing wrong.
 EXPECTED = {0, 3, 5, 8, 12}
@@ -73,13 +74,16 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
 async def port(
     chat_server: chat.RunningServer, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[int]:
-    """The port of a server that must have had nothing to say at the end."""
+    """The port of a server that must have had nothing to say, and hold nothing, at the end."""
     unhandled: list[dict[str, object]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: unhandled.append(context))
     with capture_logs() as logs:
-        yield chat_server.port
+        # What is made once, for the first connection, may stay.
         await check_served(chat_server.port)
+        async with nothing_stays():
+            yield chat_server.port
+            await check_served(chat_server.port)
     assert unhandled == []
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert [entry for entry in logs if entry["log_level"] != "debug"] == []

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import ssl
 import struct
-from collections.abc import AsyncIterator
+import tracemalloc
+from array import array
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import AsyncExitStack
+from statistics import median
 from time import monotonic
+from typing import Any
 
 import pytest
 import trustme
@@ -50,12 +55,18 @@ from tests.faults.frames import (
     opening,
 )
 from tests.faults.remains import nothing_stays
-from tests.support import eventually, message
+from tests.support import eventually, message, told
+
+Logs = list[MutableMapping[str, Any]]
 
 REFUSED = struct.pack(">I", ErrorCodes.REFUSED_STREAM)
 CONNECTIONS = 20
 STREAMS = 30
 MANY = 2 * ALLOWANCE
+WARM_UP = 3
+REPEATED = 9
+BEGINNING = 20_000  # bytes of an attack that is repeated
+LEAST_KEPT = 100  # bytes: a connection takes more than ten thousand
 
 
 @pytest.fixture
@@ -64,21 +75,27 @@ def limits() -> ConnectionLimits:
 
 
 @pytest.fixture
+def logs() -> Iterator[Logs]:
+    """What the server has logged since the test began."""
+    with capture_logs() as found:
+        yield found
+
+
+@pytest.fixture
 async def server(
-    limits: ConnectionLimits, caplog: pytest.LogCaptureFixture
+    limits: ConnectionLimits, logs: Logs, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[ObservedServer]:
     """A server that must have had nothing to say at the end."""
     unhandled: list[dict[str, object]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: unhandled.append(context))
     server = ObservedServer(limits)
-    with capture_logs() as logs:
-        yield server
-        server.stop_listening()
-        await server.go_away()
+    yield server
+    server.stop_listening()
+    await server.go_away()
     assert unhandled == []
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-    assert [entry for entry in logs if entry["log_level"] != "debug"] == []
+    assert told(logs) == []
 
 
 @pytest.fixture
@@ -228,6 +245,38 @@ async def test_what_is_no_http2_is_told_so(
         attacker.send(data)
         assert await attacker.end() == reason
         await check_others_are_served(port)
+
+
+ATTACKS = {
+    **{name: PREFACE + data for name, data in FLOODS.items()},
+    **{name: PREFACE + data for name, (data, _) in BLOCKS.items()},
+    **{name: data for name, (data, _) in WITHOUT_SENSE.items()},
+}
+
+
+@pytest.mark.parametrize("data", ATTACKS.values(), ids=ATTACKS.keys())
+async def test_an_attack_that_is_repeated_takes_no_more_memory(
+    server: ObservedServer, port: int, logs: Logs, data: bytes
+) -> None:
+    """Each time is measured: a table of the event loop may grow once, a leak grows each time."""
+    grown = array("q", bytes(8 * REPEATED))  # it does not grow itself
+    tracemalloc.start()
+    try:
+        for turn in range(WARM_UP + REPEATED):
+            before, _ = tracemalloc.get_traced_memory()
+            async with RawClient.connect(port) as attacker:
+                attacker.send(data[:BEGINNING])
+                attacker.send_end()
+                await attacker.end()
+            await eventually(lambda: server.open_connections() == server.open_calls() == 0)
+            assert told(logs) == []
+            logs.clear()  # it is the test that keeps what was logged
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+            grown[max(0, turn - WARM_UP)] = after - before
+    finally:
+        tracemalloc.stop()
+    assert median(grown) < LEAST_KEPT
 
 
 @pytest.mark.parametrize("kind", [ALTSVC, 0x77, 0xFF])

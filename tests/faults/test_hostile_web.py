@@ -6,7 +6,6 @@ import asyncio
 import gc
 import json
 import logging
-import os
 import struct
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import AsyncExitStack, closing
@@ -23,6 +22,7 @@ from proxy.connection import Connection
 from proxy.door import HEADERS, REQUEST_BYTES, Visitor
 from proxy.rooms import Room
 from tests.faults.bystanders import Bystanders
+from tests.faults.remains import open_files
 from tests.faults.web import Wire, answer_to, get, handshake, post, request, status
 from tests.proxy.clients import Client
 from tests.proxy.raw import RawClient, masked
@@ -33,10 +33,6 @@ KINDS = (Visitor, web.Request, web.WebSocketResponse, Connection, Room)
 CONTINUATION = int(WSMsgType.CONTINUATION)
 HOST = "Host: localhost"
 CLOSE = "Connection: close"
-
-
-def open_files() -> int:
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - the names are all that is wanted
 
 
 def objects() -> int:
