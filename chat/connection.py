@@ -21,13 +21,13 @@ from h2.config import H2Configuration
 from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
 
 from chat.calls import address
 from chat.config import ConnectionLimits
 from chat.http2 import GuardedH2
 from chat.pulse import Pulse
 from daemon.hosts import client_key
+from daemon.streams import DataStreams
 
 log = structlog.get_logger(__name__)
 
@@ -256,7 +256,7 @@ class Connections:
             del self._addresses[connection.address]
 
 
-class _Known(Connection):
+class _Known(DataStreams):
     """grpclib's connection, as calls have it: they may say that its client is believed.
 
     Attributes:
@@ -333,23 +333,14 @@ class GuardedConnection(H2Protocol):
             end=self._give_up,
             deaf=lambda: self._stall.is_on,
         )
-        self._greet()
+        self._h2.greet(self.config)
+        self.connection.flush()
         if self._connections.admit(self):
             self.connection.initialize()
         else:
             self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             self.connection.flush()
             self._transport.close()
-
-    def _greet(self) -> None:
-        window, stream_window = (
-            self.config.http2_connection_window_size,
-            self.config.http2_stream_window_size,
-        )
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(window - self._h2.local_settings.initial_window_size)
-        self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: stream_window})
-        self.connection.flush()
 
     def data_received(self, data: bytes) -> None:
         """In place of grpclib's, which keeps the reason of an end to itself."""

@@ -6,16 +6,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from grpclib import GRPCError, Status
 from grpclib.metadata import decode_metadata
-from grpclib.protocol import Buffer
 
 from chat.errors import InvalidArgument
+from daemon.streams import ByteBuffer
 
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -109,38 +108,19 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     return 0, len(message)
 
 
-class MessageBuffer(Buffer):
+class MessageBuffer(ByteBuffer):
     """Refuses to wait for a message that is too large, and one that is cut short.
 
-    grpclib reads the prefix of a message, then the message (Length-Prefixed-Message
-    in gRPC's description of its protocol). Its own buffer keeps an object for each
-    frame: a message in frames of one byte takes two hundred times its size.
+    Args:
+        ack: opens the window by so many bytes.
+        limit: the size of the largest message.
+        may_be_empty: whether a client may end the stream without a message.
     """
 
     def __init__(self, ack: Callable[[int], None], limit: int, *, may_be_empty: bool) -> None:
         super().__init__(ack)
-        self._ack = ack
         self._limit = limit
         self._may_be_empty = may_be_empty
-        self._in_message = False
-        self._received = bytearray()
-        self._allowed = 0  # of what was received: for so much the window is open again
-        self._news = asyncio.Event()
-
-    def add(self, data: bytes, ack_size: int) -> None:
-        """Takes the data of a frame; its padding counts for the window, and is not kept."""
-        self._received += data
-        self._ack(ack_size - len(data))
-        self._news.set()
-
-    def eof(self) -> None:
-        """Nothing more will come."""
-        self._eof = True
-        self._news.set()
-
-    def unacked_size(self) -> int:
-        """How many bytes the window is still closed for."""
-        return len(self._received) - self._allowed
 
     async def read(self, size: int) -> bytes:
         """Returns the next bytes of the stream; none at its end.
@@ -152,25 +132,11 @@ class MessageBuffer(Buffer):
             raise GRPCError(
                 Status.RESOURCE_EXHAUSTED, f"the message is larger than {self._limit} bytes"
             )
-        while self._open_window(size) < size and not self._eof:
-            self._news.clear()
-            await self._news.wait()
-        data = self._take(size)
-        if len(data) < size and (data or self._in_message or not self._may_be_empty):
-            raise cut_short()
-        self._in_message = not self._in_message
+        data = await super().read(size)
+        if len(data) < size and not self._may_be_empty:
+            raise self.cut_short()
         return data
 
-    def _open_window(self, size: int) -> int:
-        """Lets the client send what a read of this size takes, and no more."""
-        ready = min(size, len(self._received))
-        if ready > self._allowed:
-            self._ack(ready - self._allowed)
-            self._allowed = ready
-        return ready
-
-    def _take(self, size: int) -> bytes:
-        data = bytes(self._received[:size])
-        del self._received[:size]
-        self._allowed -= len(data)
-        return data
+    def cut_short(self) -> GRPCError:
+        """The error of a message that ends before it is whole."""
+        return cut_short()

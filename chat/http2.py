@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any, Final
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
@@ -33,6 +32,7 @@ from hyperframe.frame import (
 )
 
 from chat.errors import RETRY_AFTER
+from daemon.http2 import DataConnection
 
 HEADER_BYTES: Final = 16 * 1024
 """The largest header block, encoded and decoded."""
@@ -52,7 +52,7 @@ _HEADER_TABLE_BYTES: Final = 4096
 _PUSHBACK: Final = "grpc-retry-pushback-ms"
 
 
-class GuardedH2(H2Connection):
+class GuardedH2(DataConnection):
     """The server's side of HTTP/2, within bounds.
 
     Args:

@@ -14,13 +14,12 @@ from typing import Any, Final
 
 import structlog
 from grpclib import GRPCError
-from grpclib.client import Channel, Stream, UnaryUnaryMethod
+from grpclib.client import Stream, UnaryUnaryMethod
 from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpclib.protocol import H2Protocol
 from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
@@ -33,6 +32,7 @@ from gen.chat import RelayRequest, RelayResponse
 from proxy import errors
 from proxy.callers import Caller
 from proxy.calls import Call
+from proxy.channel import Channel
 from proxy.config import Config, split_address
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
@@ -67,33 +67,6 @@ _LOST: Final = (
 _Relay = Stream[RelayRequest, RelayResponse]
 
 
-class _Channel(Channel):
-    """A channel that gets rid of connections that are no good."""
-
-    async def __connect__(self) -> H2Protocol:
-        """See grpclib, which takes one for good that was lost as it was made.
-
-        It does if the loss was noticed before whoever waits for the connection has gone
-        on; a call on it would end with an AttributeError.
-        """
-        protocol = await super().__connect__()
-        if protocol.processor.connection.is_closing():
-            raise ConnectionResetError("the connection was lost as it was made")
-        return protocol
-
-    def abort(self) -> None:
-        """Gives up the connection, and what waits to be written on it.
-
-        To close it would wait until that is written: on a dead link, for many minutes.
-        """
-        protocol = self._protocol
-        if protocol is None or protocol.processor.connection.is_closing():
-            return
-        transport = protocol.processor.connection._transport  # noqa: SLF001 - grpclib offers no other way
-        self.close()
-        transport.abort()
-
-
 class Upstream:
     """The link.
 
@@ -109,7 +82,7 @@ class Upstream:
         self._metrics = metrics or ProxyMetrics()
         host, port = split_address(config.upstream)
         self._config = config
-        self._channel = _Channel(
+        self._channel = Channel(
             host, port, codec=codec.GrpcCodec(), config=_WINDOWS, ssl=tls.context if tls else None
         )
         # How long an answer that costs the server nothing may take.
@@ -342,8 +315,9 @@ class Upstream:
             self._wire = None
             while batch := self._unsent or self._take_batch():
                 self._unsent = b""
-                # grpclib's codec is ours: it takes what is encoded already.
-                await stream.send_message(batch)  # type: ignore[arg-type]
+                if not wire.write_now(batch):
+                    # grpclib's codec is ours: it takes what is encoded already.
+                    await stream.send_message(batch)  # type: ignore[arg-type]
 
     def _write_now(self, wire: Wire) -> None:
         """Writes a batch that is full, unless it has to wait."""

@@ -6,15 +6,25 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
-from grpclib.client import Channel, Stream
+from grpclib.client import Stream
 from grpclib.const import Cardinality
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
+import chat
 import codec
 from gen.chat import ChatMessage, Join, RelayCommand, RelayEvent, RelayRequest, RelayResponse
+from proxy.channel import Channel
 from proxy.wire import Wire
 
 Relay = Stream[RelayRequest, RelayResponse]
+
+
+@pytest.fixture
+async def channel(chat_server: chat.RunningServer) -> AsyncIterator[Channel]:
+    """A channel as the proxy has it."""
+    channel = Channel(chat_server.host, chat_server.port, codec=codec.GrpcCodec())
+    yield channel
+    channel.close()
 
 
 @pytest.fixture
