@@ -160,17 +160,17 @@ def test_a_damaged_database_is_refused_or_used_without_a_crash(
         run(open_and_use(path))
 
 
-async def make(path: Path) -> None:
-    """Makes a database with three messages."""
+async def make(path: Path, keys: str = "123") -> None:
+    """Makes a database with a few messages."""
     store = await open_store(path)
-    await store.append([message(key=key) for key in "123"])
+    await store.append([message(key=key) for key in keys])
     await store.close()
 
 
-def change(path: Path, sql: str) -> None:
+def change(path: Path, sql: str, *values: str) -> None:
     """Leaves something in the file that no server would."""
     connection = apsw.Connection(str(path))
-    connection.execute(sql)
+    connection.execute(sql, values)
     connection.close()
 
 
@@ -193,6 +193,79 @@ async def test_a_row_that_means_nothing_cannot_be_read(tmp_path: Path, sql: str)
         with pytest.raises(StoreError):
             await store.history("room", span)
     await store.close()
+
+
+# What is deleted of six messages; a page at the edge of that; and one that needs none of it.
+EDGES = [
+    ("1", Range(9), Range(4)),
+    ("1", Range(9, before_seq=3), Range(2, before_seq=5)),
+    ("1", Range(2, after_seq=0), Range(9, after_seq=1)),
+    ("12", Range(1, after_seq=0), Range(9, after_seq=2)),
+    ("12", Range(9, before_seq=3), Range(3)),
+    ("3", Range(1, after_seq=2), Range(9, after_seq=3)),
+    ("3", Range(1, before_seq=4), Range(9, before_seq=3)),
+    ("34", Range(9, before_seq=5, after_seq=2), Range(9, before_seq=3, after_seq=0)),
+    ("34", Range(9, before_seq=5, after_seq=1), Range(1)),
+]
+
+
+@pytest.mark.parametrize(("gone", "damaged", "whole"), EDGES)
+async def test_what_is_missing_at_the_edge_of_a_page_is_noticed(
+    tmp_path: Path, gone: str, damaged: Range, whole: Range
+) -> None:
+    """The page had no gap within, and was served as if nothing were missing."""
+    path = tmp_path / NAME
+    await make(path, "123456")
+    store = await open_store(path)
+    before = await store.history("room", whole)
+    assert before.messages
+    delete(path, gone)
+    with pytest.raises(StoreError, match="missing"):
+        await store.history("room", damaged)
+    assert await store.history("room", whole) == before
+    await store.close()
+
+
+TAIL_EDGES = [
+    (Range(9), Range(2)),
+    (Range(9, after_seq=3), Range(1, after_seq=3)),
+    (Range(9, before_seq=7), Range(2, before_seq=6)),
+    (Range(9, before_seq=7, after_seq=5), Range(9, before_seq=6, after_seq=4)),
+]
+
+
+@pytest.mark.parametrize(("damaged", "whole"), TAIL_EDGES)
+async def test_what_is_missing_before_the_newest_messages_is_noticed(
+    tmp_path: Path, damaged: Range, whole: Range
+) -> None:
+    """These are not in the table yet, and what should join them is not there any more."""
+    path = tmp_path / NAME
+    await make(path, "123456")
+    store = await open_store(path)
+    await store.append([message(key=key) for key in "789"])
+    delete(path, "6")
+    with pytest.raises(StoreError, match="missing"):
+        await store.history("room", damaged)
+    assert (await store.history("room", whole)).messages
+    await store.close()
+
+
+async def test_positions_that_were_never_given_out_are_not_missing(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    await make(path)
+    store = await open_store(path)
+    for keys in ("123", "12345"):
+        for span in (Range(9, before_seq=100), Range(9, before_seq=100, after_seq=0)):
+            assert [each.id for each in (await store.history("room", span)).messages] == [*keys]
+        for span in (Range(9, before_seq=100, after_seq=50), Range(9, after_seq=50)):
+            assert (await store.history("room", span)).messages == []
+        await store.append([message(key=key) for key in "45"])
+    await store.close()
+
+
+def delete(path: Path, keys: str) -> None:
+    for key in keys:
+        change(path, "DELETE FROM messages WHERE id = ?", key)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Final, TypeVar
 
 import apsw
@@ -47,6 +46,18 @@ WHERE position > (SELECT room << 32 FROM rooms WHERE room_id = ?1)
 ORDER BY position DESC LIMIT 1
 """
 
+# Whether something is stored at or behind a position, and nothing right before it.
+_BROKEN_OFF: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM messages
+    WHERE position >= (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?2
+      AND position < (SELECT (room + 1) << 32 FROM rooms WHERE room_id = ?1)
+) AND NOT EXISTS (
+    SELECT 1 FROM messages
+    WHERE position = (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?2 - 1
+)
+"""
+
 _USER: Final = "SELECT json_array(user_id, name, email) FROM users WHERE user_id = ?"
 _USERS: Final = """
 SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
@@ -73,9 +84,15 @@ class Readers:
         found = await self._run(lambda: self._one(_HEAD, (room_id,)))
         return found if isinstance(found, int) else 0
 
-    async def messages(self, room_id: str, span: Range) -> list[ChatMessage]:
-        """Returns up to `span.limit` messages of a room, in the direction of paging."""
-        return await self._run(lambda: self._messages(room_id, span))
+    async def messages(self, room_id: str, span: Range, head: int) -> list[ChatMessage]:
+        """Returns up to `span.limit` messages of a room, in the direction of paging.
+
+        Args:
+            room_id: the room.
+            span: which of them; not those that may be missing in the table.
+            head: the newest position, if it is known, or 0.
+        """
+        return await self._run(lambda: self._messages(room_id, span, head))
 
     async def user(self, user_id: str) -> UserRow | None:
         """Returns a user's id, name and e-mail address."""
@@ -113,16 +130,33 @@ class Readers:
     def _one(self, sql: str, bindings: tuple[str | int, ...]) -> object:
         return self._connection().execute(sql, bindings).get
 
-    def _messages(self, room_id: str, span: Range) -> list[ChatMessage]:
+    def _messages(self, room_id: str, span: Range, head: int) -> list[ChatMessage]:
         after = min(span.after_seq or 0, _END)
         before = _END if span.before_seq is None else span.before_seq
-        sql = _NEWEST_FIRST if span.after_seq is None else _OLDEST_FIRST
+        forward = span.after_seq is not None
+        sql = _OLDEST_FIRST if forward else _NEWEST_FIRST
         rows = orjson.loads(str(self._one(sql, (room_id, after, before, span.limit))))
-        step = -1 if span.after_seq is None else 1
-        # Positions have no gaps: one that does not follow is damage.
-        if any(later[0] != row[0] + step for row, later in pairwise(rows)):
+        # Positions have no gaps, from 1 on: one that does not follow is damage.
+        seqs = [row[0] for row in rows]
+        if forward:
+            newest = after + len(rows)
+            is_whole = seqs == list(range(after + 1, newest + 1))
+            goes_on = len(rows) < span.limit
+        else:
+            newest = seqs[0] if seqs else 0
+            is_whole = seqs == list(range(newest, max(0, newest - span.limit), -1))
+            goes_on = True
+        if goes_on and newest < before - 1:
+            is_whole = is_whole and not self._is_broken_off(room_id, before, head)
+        if not is_whole:
             raise ValueError(f"room {room_id!r}: a position is missing or out of order")
         return [_message(room_id, row) for row in rows]
+
+    def _is_broken_off(self, room_id: str, before: int, head: int) -> bool:
+        """Whether there should be something right before a position, where nothing was found."""
+        if before == _END:
+            return False
+        return before <= head or bool(self._one(_BROKEN_OFF, (room_id, before)))
 
 
 def _message(room_id: str, row: tuple[int, str, str, str, int]) -> ChatMessage:

@@ -120,16 +120,17 @@ class SqliteStore(Store):
         # One more than asked for shows whether there are more.
         limit = span.limit + 1
         tail, rest = self._tail.find(room_id, span)
+        head = self._tail.head(room_id)
         if span.after_seq is None:
             found = tail[: -limit - 1 : -1]
             if rest and len(found) < limit:
                 rest = Range(limit - len(found), rest.before_seq)
-                found += await self._readers.messages(room_id, rest)
+                found += await self._readers.messages(room_id, rest, head)
         else:
             found = tail
             if rest:
                 rest = Range(limit, rest.before_seq, rest.after_seq)
-                found = await self._readers.messages(room_id, rest) + tail
+                found = await self._readers.messages(room_id, rest, head) + tail
         return fit_page(found[:limit], span)
 
     async def get_user(self, user_id: str) -> User | None:

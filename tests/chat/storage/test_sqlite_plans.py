@@ -8,7 +8,14 @@ import apsw
 import pytest
 
 from chat.storage.sqlite.journal import _APPEND, _FIND, _NEWEST
-from chat.storage.sqlite.reader import _HEAD, _NEWEST_FIRST, _OLDEST_FIRST, _USER, _USERS
+from chat.storage.sqlite.reader import (
+    _BROKEN_OFF,
+    _HEAD,
+    _NEWEST_FIRST,
+    _OLDEST_FIRST,
+    _USER,
+    _USERS,
+)
 from chat.storage.sqlite.schema import open_writer
 
 STATEMENTS = {
@@ -17,6 +24,7 @@ STATEMENTS = {
     "newest": _NEWEST,
     "oldest first": _OLDEST_FIRST,
     "newest first": _NEWEST_FIRST,
+    "broken off": _BROKEN_OFF,
     "head": _HEAD,
     "user": _USER,
     "users": _USERS,
