@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
+
+ITEM_BYTES: Final = 64
+"""What Python takes for an item beside its bytes: short ones would take twice what they are
+counted with."""
 
 
 class Mailbox:
-    """What waits to be written to one stream, counted in bytes.
+    """What waits to be written to one stream, counted in bytes of memory.
 
     A reader that falls behind by more than the limit overflows its mailbox:
     what waited is dropped at once, so that the memory returns, and all that
     comes later is ignored. Whoever owns the stream then ends it.
 
     Args:
-        limit: how many bytes may wait, at least 1. One item larger than that
-            fits into an empty mailbox.
+        limit: how many bytes may wait, at least 1, each item with `ITEM_BYTES` more.
+            One item larger than that fits into an empty mailbox.
     """
 
     __slots__ = ("_items", "limit", "overflowed", "size")
@@ -29,17 +34,19 @@ class Mailbox:
         """Adds an item at the end, or overflows."""
         if self.overflowed:
             return
-        if self._items and self.size + len(item) > self.limit:
+        size = len(item) + ITEM_BYTES
+        if self._items and self.size + size > self.limit:
             self._overflow()
             return
         self._items.append(item)
-        self.size += len(item)
+        self.size += size
 
     def take(self, at_most: int) -> list[bytes]:
         """Removes items from the front.
 
         Args:
-            at_most: how many bytes; the first item is taken whatever its size.
+            at_most: how many bytes, of the items alone; the first one is taken whatever
+                its size.
 
         Returns:
             The items, oldest first; empty when nothing waits.
@@ -50,7 +57,7 @@ class Mailbox:
             item = self._items.popleft()
             size += len(item)
             taken.append(item)
-        self.size -= size
+        self.size -= size + ITEM_BYTES * len(taken)
         return taken
 
     def _overflow(self) -> None:

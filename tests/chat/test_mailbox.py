@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chat.mailbox import Mailbox
+from chat.mailbox import ITEM_BYTES, Mailbox
 from tests.support import MODEL
 
-LIMIT = 10
+# Three items of ten bytes.
+LIMIT = 3 * (10 + ITEM_BYTES)
 
 # To make a failure small takes a while.
 pytestmark = pytest.mark.timeout(300)
@@ -19,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 def test_fills_to_the_limit_and_overflows_one_byte_past_it() -> None:
     mailbox = Mailbox(LIMIT)
     mailbox.put(b"x" * 4)
-    mailbox.put(b"y" * 6)
+    mailbox.put(b"y" * (LIMIT - 4 - 2 * ITEM_BYTES))
     assert (mailbox.size, mailbox.overflowed) == (LIMIT, False)
     mailbox.put(b"z")
     assert (mailbox.size, mailbox.overflowed) == (0, True)
@@ -42,6 +45,27 @@ def test_an_overflow_is_final() -> None:
     assert mailbox.take(LIMIT) == []
 
 
+@pytest.mark.parametrize("size", [1, 50, 500, 5000])
+def test_it_takes_no_more_memory_than_the_limit(size: int) -> None:
+    """Of short items it took twice as much."""
+    mailbox = Mailbox(1 << 20)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        while mailbox.size + size + ITEM_BYTES <= mailbox.limit:
+            mailbox.put(bytes(size))
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert not mailbox.overflowed
+    # A byte more would be an overflow, and not much of the limit is in vain.
+    assert mailbox.limit // 3 < taken <= mailbox.limit
+
+
+def size_of(item: bytes) -> int:
+    return len(item) + ITEM_BYTES
+
+
 class MailboxMachine(RuleBasedStateMachine):
     """A mailbox against a plain list."""
 
@@ -52,12 +76,12 @@ class MailboxMachine(RuleBasedStateMachine):
         self.overflowed = False
 
     def waiting_bytes(self) -> int:
-        return len(b"".join(self.waiting))
+        return sum(map(size_of, self.waiting))
 
-    @rule(item=st.binary(min_size=1, max_size=LIMIT + 2))
+    @rule(item=st.binary(min_size=1, max_size=LIMIT // 2))
     def put(self, item: bytes) -> None:
         self.mailbox.put(item)
-        if self.waiting and self.waiting_bytes() + len(item) > LIMIT:
+        if self.waiting and self.waiting_bytes() + size_of(item) > LIMIT:
             self.overflowed = True
         self.waiting = [] if self.overflowed else [*self.waiting, item]
 
