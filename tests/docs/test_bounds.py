@@ -9,6 +9,7 @@ import pytest
 
 import chat
 import proxy
+from chat.mailbox import ITEM_BYTES
 from chat.relay import _STORE_CHARACTERS, MOST_COMMANDS
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH
 from chat.server import _ENVELOPE_BYTES
@@ -26,6 +27,7 @@ from proxy.outbox import _BATCH_BYTES, _BATCH_COMMANDS
 from proxy.replay import _PAGE
 from proxy.switchboard import _OVERHEAD
 from tests.docs.markdown import ROOT, Section, section, sections
+from tests.docs.memory import MIB, stated
 from tests.docs.test_docs import COMMANDS, number, options
 
 PAGE: Final = ROOT / "docs/reliability.md"
@@ -130,6 +132,7 @@ def test_what_waits_is_counted_with_what_is_said() -> None:
     text = " ".join(section(PAGE, QUEUES).lines)
     assert "with its text in UTF-8 and 1 KiB more" in text
     assert {_OVERHEAD, _STORED_OVERHEAD, 1 << 10} == {1 << 10}
+    assert f"In a mailbox it is counted as it is written, with {ITEM_BYTES} bytes more" in text
 
 
 def of(title: str) -> str:
@@ -154,10 +157,21 @@ def test_the_promises_have_the_defaults() -> None:
 
 def test_the_memory_is_that_of_the_bounds() -> None:
     text = of("How much memory")
-    assert f"{_PROXY.hold_bytes >> 20} MiB of sends" in text
-    assert f"{_CHAT.write_queue_bytes >> 20} MiB of messages that wait for the disk" in text
-    assert f" {_CHAT.relay_mailbox_bytes >> 20} MiB for proxies" in text
+    of_proxy, of_server = stated()
+    assert of_proxy.sends == _PROXY.hold_bytes
+    [unread] = [row[1] for row in rows() if row[0].startswith("frames of a connection that were")]
+    queued, _, read, times = figures(unread)
+    assert of_proxy.inward == pytest.approx(queued + read + times * _PROXY.frame_bytes, rel=0.05)
+    assert of_proxy.outward == _PROXY.mailbox_bytes + _CHUNK_BYTES
+    # As text, and once more as a frame or as bytes of the answer.
+    assert of_proxy.replay == 2 * PAGE_CHARACTERS
+    assert of_server.sends == _CHAT.write_queue_bytes
+    assert of_server.journal_of_long == _FULL * FOLD_BYTES
+    [times] = [int(each) for each in re.findall(r"takes (\d+) times its JSON", text)]
+    assert of_server.journal_of_short == times * _FULL * FOLD_BYTES
     # The writer's; two readers have what SQLite gives by default, 2 MB each.
-    assert f"{(_CACHE_KIB >> 10) + 2 * _THREADS} MiB of SQLite's caches" in text
-    assert f"from {_FULL * FOLD_BYTES >> 20} MiB for long messages" in text
+    assert of_server.caches == (_CACHE_KIB << 10) + 2 * _THREADS * MIB
+    assert of_server.proxy == _CHAT.relay_mailbox_bytes
+    assert of_server.inward == _WINDOW
+    assert of_server.outward == _CHAT.mailbox_bytes + _CHUNK_BYTES
     assert f"each may have {_PROXY.hold_bytes >> 21} MiB of unconfirmed sends" in text

@@ -18,6 +18,8 @@ from tests.faults.journal import Journal, Sending
 from tests.proxy.clients import Client, Frame, message
 from tests.support import PATIENCE_SECONDS
 
+# What an event loop, an allocator and a burst of garbage take at most, at any load.
+SLACK: Final = 24 * 1024 * 1024
 MEASURABLE: Final = Path("/proc/self/smaps_rollup").exists()
 _PAGE: Final = 500
 # Little waits in the kernel.

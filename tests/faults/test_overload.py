@@ -15,10 +15,11 @@ from grpclib.client import Channel
 import chat
 import codec
 import proxy
-from chat.storage.sqlite.journal import FOLD_BYTES
 from gen.chat import ChatMessage, ChatServiceStub, ChatStream, GetChatHistoryRequest
+from tests.docs.memory import MIB, stated
 from tests.faults.flood import (
     MEASURABLE,
+    SLACK,
     Flooder,
     memory_bytes,
     process_of,
@@ -38,16 +39,9 @@ pytestmark = [
     pytest.mark.timeout(240),
 ]
 
-KIB = 1024
-MIB = 1024 * KIB
-# What an event loop, an allocator and a burst of garbage take at most, at any load.
-SLACK = 24 * MIB
-# Of a client that sends and reads: aiohttp's queue, and what one read may bring.
-INBOUND = 512 * KIB
-# Of a stream that sends: its window (RFC 9113, section 5.2).
-WINDOW = 256 * KIB
+PROXY, SERVER = stated()
 # What is in the journal, and SQLite's caches.
-JOURNAL = 4 * FOLD_BYTES * 13 + 12 * MIB
+JOURNAL = SERVER.journal_of_short + SERVER.caches
 
 
 class Flood(NamedTuple):
@@ -97,7 +91,7 @@ class Memory:
 
     def check_proxy(self, clients: int) -> None:
         """The same for the proxy alone."""
-        assert self._more(1) < proxy.Config().hold_bytes + clients * INBOUND + SLACK
+        assert self._more(1) < proxy.Config().hold_bytes + clients * PROXY.inward + SLACK
 
     def _more(self, nth: int) -> int:
         return memory_bytes(self._pids[nth]) - self._before[nth]
@@ -191,7 +185,7 @@ async def test_grpc_senders_wait_for_a_slow_disk(tmp_path: Path) -> None:
                     group.create_task(each.run(stub))
                 await stalled(crowd)
                 assert sum(each.sent for each in crowd) * 12_000 > 16 * MIB
-                memory.check(0, len(crowd) * WINDOW)
+                memory.check(0, len(crowd) * SERVER.inward)
                 # Whoever only reads is not held up.
                 page = await stub.get_chat_history(GetChatHistoryRequest("user 0"))
                 assert page.messages == []
