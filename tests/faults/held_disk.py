@@ -1,4 +1,4 @@
-"""A disk that finishes no sync while a test holds it.
+"""A disk that finishes no sync while a test holds it, or is read-only while a test wants it.
 
 ``python -m tests.faults.held_disk`` runs one, and takes the options of ``python -m chat``.
 """
@@ -9,15 +9,19 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from chat.__main__ import command
 from daemon.cli import run_command
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 MODULE: Final = "tests.faults.held_disk"
 _GATE: Final = "gate"
+_SEAL: Final = "seal"
 
 
 class _File(apsw.VFSFile):
@@ -26,7 +30,13 @@ class _File(apsw.VFSFile):
     def __init__(self, name: str | apsw.URIFilename, flags: list[int]) -> None:
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         self._gate = Path(path).with_name(_GATE)
+        self._seal = Path(path).with_name(_SEAL)
         super().__init__("unix", name, flags)
+
+    def xWrite(self, data: Buffer, offset: int) -> None:  # noqa: N802 - SQLite's name
+        if self._seal.exists():
+            raise apsw.ReadOnlyError
+        super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
         with self._gate.open("ab") as gate:
@@ -54,6 +64,21 @@ def held(folder: Path) -> Iterator[None]:
     with (folder / _GATE).open("ab") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Lets nothing be written to the disk, as after an error of its file system.
+
+    Args:
+        folder: where the server's database is.
+    """
+    seal = folder / _SEAL
+    seal.touch()
+    try:
+        yield
+    finally:
+        seal.unlink()
 
 
 @contextmanager

@@ -1,0 +1,109 @@
+"""A disk that takes nothing more, under a real server: senders are refused, readers go on."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.faults.flood import MEASURABLE
+from tests.faults.held_disk import read_only
+from tests.faults.history import Outcome, check
+from tests.faults.journal import Journal
+from tests.faults.storm import ROOMS, Crowd, outlive, visitor
+from tests.faults.test_overload import HeldWorld
+from tests.faults.world import World, seeded
+from tests.proxy.clients import message, seqs
+
+pytestmark = [
+    pytest.mark.skipif(not MEASURABLE, reason="another process is limited as only Linux can"),
+    pytest.mark.timeout(240),
+]
+
+# So many tries are refused before there is room again.
+REFUSED = 30
+# Less than a page of the database.
+LITTLE = 1024
+REFUSAL = {
+    "code": "UNAVAILABLE",
+    "message": "the message could not be stored",
+    "retryable": True,
+}
+
+Trouble = Callable[[World, Path], AbstractContextManager[None]]
+
+
+@contextmanager
+def full(world: World, _: Path) -> Iterator[None]:
+    """Nothing that the server writes to a file has room, its log included."""
+    pid = world.chat.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (LITTLE, before[1]))
+    try:
+        yield
+    finally:
+        # Unless it is not there any more.
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def sealed(_: World, folder: Path) -> AbstractContextManager[None]:
+    """The disk is read-only."""
+    return read_only(folder)
+
+
+async def look_around(world: World) -> None:
+    """Who only reads is not disturbed; who sends, learns that it may try again."""
+    for room in ROOMS:
+        async with visitor(world.url) as client:
+            page = (await client.ask(get_chat_history={"room_id": room}))["chat_history"]
+            assert page["messages"]
+            joined = (await client.ask(join={"room_id": room, "after_seq": 0}))["joined"]
+            assert joined["recovered"]
+            got = await client.take_until_seq(joined["last_seq"])
+            assert seqs(got) == list(range(1, joined["last_seq"] + 1))
+    async with visitor(world.url) as client:
+        # A room that nobody was in yet.
+        assert "joined" in await client.ask(join={"room_id": "elsewhere"})
+        for _ in range(2):
+            refused = await client.ask(chat_message=message("elsewhere", "hello", "visitor"))
+            assert refused == {"error": REFUSAL}
+
+
+async def suffer(
+    world: World, folder: Path, trouble: Trouble, journal: Journal, *, kill: bool
+) -> None:
+    """Goes through it, and perhaps ends the server before there is room again."""
+    with trouble(world, folder):
+        goal = journal.refused + REFUSED
+        await journal.until(lambda: journal.refused >= goal)
+        before = journal.confirmed
+        await look_around(world)
+        assert journal.confirmed == before
+        if kill:
+            await world.chat.kill()
+    if kill:
+        await world.chat.start()
+
+
+@pytest.mark.parametrize(("place", "trouble"), [(World, full), (HeldWorld, sealed)])
+async def test_senders_are_refused_until_there_is_room(
+    tmp_path: Path, place: type[World], trouble: Trouble
+) -> None:
+    with seeded() as chance:
+        journal = Journal()
+        async with place.running(tmp_path) as world:
+            crowd = Crowd(world.url, journal, chance)
+            faults = [
+                partial(suffer, world, tmp_path, trouble, journal, kill=kill)
+                for kill in (False, True, False)
+            ]
+            history = await outlive(world, faults, crowd, journal, chance)
+        assert check(history) == []
+        assert journal.refused >= len(faults) * REFUSED
+        assert {send.outcome for send in history.sends} == {Outcome.CONFIRMED, Outcome.REFUSED}
+        assert [each.connections for each in crowd.everyone] == [1] * len(crowd.everyone)
