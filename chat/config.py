@@ -10,7 +10,7 @@ from chat.access.tokens import TokenRules
 from chat.rules import Limits
 from daemon.buckets import Rates
 from daemon.hosts import can_be_host
-from daemon.metrics import check_metrics_port
+from daemon.metrics import check_metrics_address
 from daemon.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
@@ -164,4 +164,4 @@ class Config:
             raise ValueError("replay-messages must not be negative")
         if not (isfinite(self.drain_seconds) and self.drain_seconds >= 0):
             raise ValueError("drain-seconds must be a finite number, not negative")
-        check_metrics_port(self.metrics_port)
+        check_metrics_address(self.metrics_host, self.metrics_port)

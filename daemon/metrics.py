@@ -27,6 +27,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from daemon.hosts import can_be_host
 from daemon.listening import reason
 from daemon.status import PERIOD_SECONDS, Source, Status
 
@@ -57,12 +58,14 @@ class UnusableMetricsPort(Exception):
     """The port cannot be listened on; the text is one line for an operator."""
 
 
-def check_metrics_port(port: int | None) -> None:
-    """Checks a setting.
+def check_metrics_address(host: str, port: int | None) -> None:
+    """Checks two settings.
 
     Raises:
-        ValueError: it is out of range.
+        ValueError: one of them cannot be; the text names it.
     """
+    if not can_be_host(host):
+        raise ValueError(f"metrics-host must be an address or a name, not {host!r}")
     if port is not None and not 0 <= port <= 65535:
         raise ValueError("metrics-port must be from 0 to 65535, or off")
 

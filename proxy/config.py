@@ -9,7 +9,7 @@ from typing import Final
 
 from daemon.buckets import Rates, check_rate
 from daemon.hosts import can_be_host
-from daemon.metrics import check_metrics_port
+from daemon.metrics import check_metrics_address
 from daemon.tls import TlsFiles
 from proxy.forwarded import TrustedProxies
 from proxy.origins import Origins
@@ -150,7 +150,7 @@ class Config:
         split_address(self.upstream)
         self._check_sizes()
         self._check_times()
-        check_metrics_port(self.metrics_port)
+        check_metrics_address(self.metrics_host, self.metrics_port)
 
     def _check_sizes(self) -> None:
         for name in _COUNTS:

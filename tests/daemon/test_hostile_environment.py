@@ -14,9 +14,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import chat
 from chat.rules import LARGEST_CONTENT
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
 from tests.daemon.processes import ROOT, ended, ready_line, running
@@ -32,6 +33,8 @@ GARBAGE: st.SearchStrategy[str] = (
     # What an environment can hold: no NUL, and of surrogates those for bytes.
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 )
+
+MANY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Start = Callable[[dict[str, str]], tuple[int | None, str, str]]
 
@@ -57,12 +60,20 @@ def module(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def start(module: str) -> Iterator[Start]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands run: so deep that a short path does not lead out of all that is ours."""
+    folder = tmp_path_factory.mktemp("deep") / "/".join("deeper" for _ in range(10))
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(module: str, folder: Path) -> Iterator[Start]:
     """Runs a command in an environment, in a process that has run it before."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "PROXY_"))}
     process = subprocess.Popen(  # noqa: S603 - a program of the tests
-        [sys.executable, "tests/daemon/many_starts.py", module],
-        cwd=ROOT,
+        [sys.executable, str(ROOT / "tests/daemon/many_starts.py"), module],
+        cwd=folder,
         env={**inherited, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -87,14 +98,10 @@ def start(module: str) -> Iterator[Start]:
 def test_any_value_of_any_variable_is_taken_or_named(module: str, start: Start) -> None:
     names = variables(module)
     assert len(names) >= 13
-    # Whether a host is there, only a name server knows; below it is tried with some.
-    names = [name for name in names if name != f"{module.upper()}_HOST"]
-    if module == "chat":
-        names.remove("CHAT_DATABASE")
+    # What these come to is told below.
+    names = [name for name in names if not name.endswith(("_HOST", "_DATABASE"))]
 
-    @settings(
-        deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(MANY, max_examples=400)
     @given(name=st.sampled_from(names), value=GARBAGE)
     def check(name: str, value: str) -> None:
         status, output, errors = start({name: value})
@@ -115,18 +122,72 @@ def test_any_value_of_any_variable_is_taken_or_named(module: str, start: Start) 
     check()
 
 
+@pytest.fixture(scope="module")
+def taken_port() -> Iterator[str]:
+    """A port that is in use at all addresses of this machine."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
+        yield str(taken.getsockname()[1])
+
+
+ADDRESSES: st.SearchStrategy[str] = (
+    st.ip_addresses().map(str)
+    | st.tuples(st.ip_addresses(v=6), st.text(max_size=9)).map(lambda ip: f"{ip[0]}%{ip[1]}")
+    | st.ip_addresses().map("[{}]".format)
+    | st.from_regex(r"[a-z0-9-]{0,70}(\.[a-z0-9-]{0,70}){0,4}\.?", fullmatch=True)
+).filter(lambda address: "\0" not in address)
+
+
+@pytest.mark.parametrize("variable", ["HOST", "METRICS_HOST"])
+def test_any_host_is_listened_on_or_named(
+    module: str, start: Start, taken_port: str, variable: str
+) -> None:
+    """Where it can be listened on, it is seen by the port, which is taken."""
+    prefix, option = module.upper(), variable.lower().replace("_", "-")
+    port = variable.replace("HOST", "PORT")
+    others = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "off", port: taken_port}
+    environment = {f"{prefix}_{name}": value for name, value in others.items()}
+    if module == "chat":
+        environment["CHAT_DATABASE"] = ":memory:"
+    seen = set()
+
+    @settings(MANY, max_examples=200)
+    @given(value=GARBAGE | ADDRESSES)
+    @example("0.0.0.0")  # noqa: S104 - is in use
+    @example("127.0.0.1")
+    @example("::1")
+    def check(value: str) -> None:
+        status, output, errors = start({**environment, f"{prefix}_{variable}": value})
+        assert output == ""
+        assert errors.endswith("\n")
+        line = errors[:-1]
+        assert line.startswith(f"python -m {module}: ")
+        assert line.isprintable(), line
+        if status == 2:
+            assert f"{option} must " in line
+        else:
+            assert status == 1
+            assert re.search(f"cannot listen on .*:{taken_port}( for metrics .*)?: ", line), line
+        seen.add(line.rpartition(": ")[2])
+
+    check()
+    assert "another process is using this port" in seen
+
+
 # An empty variable counts as none.
 HOSTS = ["x" * 64, "a..b", "\N{SNOWMAN}" * 60, "\udcff", "a\nb" * 40]
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_host_that_cannot_be_is_named(module: str, start: Start, host: str) -> None:
-    names = [f"{module.upper()}_HOST"] + ["PROXY_UPSTREAM"] * (module == "proxy")
+    names = [f"{module.upper()}_HOST", f"{module.upper()}_METRICS_HOST"]
+    names += ["PROXY_UPSTREAM"] * (module == "proxy")
     for name in names:
         value = f"{host}:1" if name == "PROXY_UPSTREAM" else host
         status, _, errors = start({name: value})
         assert status == 2
-        assert re.fullmatch(r"python -m (?:chat|proxy): (host|upstream) must .+\n", errors)
+        assert re.fullmatch(
+            r"python -m (?:chat|proxy): (metrics-host|host|upstream) must .+\n", errors
+        )
         assert errors[:-1].isprintable()
 
 
@@ -169,6 +230,43 @@ def test_what_cannot_be_a_database_is_named(tmp_path: Path, not_databases: list[
     left = {path.name for path in tmp_path.rglob("*")} - before
     assert left <= {"text.lock", "loop.lock"}
     assert {*Path("/dev").glob("*.lock")} == devices
+
+
+PATHS: st.SearchStrategy[str] = (
+    GARBAGE
+    | st.lists(st.sampled_from(["a", "b.db", "..", ".", "", "a.lock", "x" * 256]), max_size=9).map(
+        "/".join
+    )
+    | st.sampled_from([":memory:", "file:x?mode=memory", "a/b.db-wal", "b.db-shm", "x" * 5000])
+    # Relative, so that nothing is made anywhere else.
+).map(lambda path: path.lstrip("/"))
+
+
+@pytest.mark.parametrize("module", ["chat"], indirect=True, scope="module")
+def test_any_database_is_opened_or_named(start: Start, folder: Path) -> None:
+    # The address cannot be listened on, whatever the database is.
+    nowhere = {"CHAT_HOST": "192.0.2.1", "CHAT_METRICS_PORT": "off"}
+    opened = set()
+
+    @settings(MANY, max_examples=300)
+    @given(value=PATHS)
+    @example("b.db")
+    def check(value: str) -> None:
+        status, output, errors = start({**nowhere, "CHAT_DATABASE": value})
+        assert output == ""
+        assert errors.endswith("\n")
+        line = errors[:-1]
+        assert line.isprintable(), line
+        assert status == 1, line
+        if line.startswith("python -m chat: cannot listen on 192.0.2.1:"):
+            opened.add(value)
+            path = folder / (value or chat.Config().database)
+            assert value == ":memory:" or path.read_bytes().startswith(b"SQLite format 3\0")
+        else:
+            assert line.startswith("python -m chat: cannot open the database "), line
+
+    check()
+    assert "b.db" in opened
 
 
 NAMES = ["file:x?mode=memory", "?a=1&b=2.db", "%00.db", "a'b;--.db", " ", "new\nline\x1b[31m.db"]
