@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 from grpclib import client
@@ -43,6 +44,11 @@ class Channel(client.Channel):
         if protocol.processor.connection.is_closing():
             raise ConnectionResetError("the connection was lost as it was made")
         return protocol
+
+    def watch(self) -> Callable[[], bool]:
+        """Returns what tells whether the connection that there is now is gone."""
+        protocol = self._protocol
+        return lambda: protocol is None or protocol.processor.connection.is_closing()
 
     def abort(self) -> None:
         """Gives up the connection, and what waits to be written on it.

@@ -64,6 +64,9 @@ _LOST: Final = (
     GapError,
 )
 
+# How a call ends that the server did not end.
+_CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, H2Error)
+
 _Relay = Stream[RelayRequest, RelayResponse]
 
 
@@ -94,6 +97,8 @@ class Upstream:
         self._unsent = b""
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
+        # Of each link its own, which is set when it is lost.
+        self._parted = asyncio.Event()
         self._warned = False
         # Whether the stream has brought anything.
         self._proven = False
@@ -145,22 +150,41 @@ class Upstream:
                 raise
 
     async def _call(self, call: Call, request: Any, caller: Caller | None) -> Any:
+        deadline = asyncio.get_running_loop().time() + self._config.call_seconds
+        parted: asyncio.Event | None = None
         try:
-            async with asyncio.timeout(self._config.call_seconds):
-                # During a restart of the server a call waits, as sends do.
-                await self._linked.wait()
-                if caller is None and self.switchboard.tokens_required:
-                    # Without a token it would be the proxy's own.
-                    raise Refused(errors.unauthenticated())
-                metadata = tracing.inject(to_metadata())
-                if caller is not None:
-                    metadata |= _bearer(caller.token)
-                answer = await self._ask(call, request, metadata)
-                self._metrics.calls[call.field, "OK"] += 1
-                return answer
+            while True:
+                connection_is_gone = self._channel.watch()
+                try:
+                    # Each attempt has its own: where a connection is lost grpclib cancels who
+                    # waits, and does not take that back, by which the first would be of no use.
+                    async with asyncio.timeout_at(deadline):
+                        if parted is not None:
+                            await parted.wait()
+                        # During a restart of the server a call waits, as sends do.
+                        await self._linked.wait()
+                        parted, connection_is_gone = self._parted, self._channel.watch()
+                        return await self._ask_for(call, request, caller)
+                except TimeoutError:
+                    raise
+                except _CUT_OFF:
+                    # All calls may be repeated, whether they were carried out or not.
+                    if not connection_is_gone():
+                        raise
         except _LOST as error:
             self._metrics.calls[call.field, "UNAVAILABLE"] += 1
             raise Refused(errors.unavailable()) from error
+
+    async def _ask_for(self, call: Call, request: Any, caller: Caller | None) -> Any:
+        if caller is None and self.switchboard.tokens_required:
+            # Without a token it would be the proxy's own.
+            raise Refused(errors.unauthenticated())
+        metadata = tracing.inject(to_metadata())
+        if caller is not None:
+            metadata |= _bearer(caller.token)
+        answer = await self._ask(call, request, metadata)
+        self._metrics.calls[call.field, "OK"] += 1
+        return answer
 
     @property
     def linked(self) -> bool:
@@ -251,6 +275,7 @@ class Upstream:
         log.info("upstream connected", upstream=self._config.upstream)
         self._metrics.links += 1
         self._outbox.clear()
+        self._parted = asyncio.Event()
         self._linked.set()
         said = stream.initial_metadata
         required = said is not None and said.get(_TOKENS) == "required"
@@ -268,6 +293,7 @@ class Upstream:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._linked.clear()
+            self._parted.set()
             self._wire, self._unsent = None, b""
             self.switchboard.disconnected()
             for task in tasks:

@@ -1,0 +1,41 @@
+"""A server that goes away in the middle of what it replays to a client of the proxy."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.storm import visitor
+from tests.faults.world import World
+from tests.proxy.clients import seqs
+
+pytestmark = pytest.mark.timeout(120)
+
+# Two pages and some.
+MESSAGES = 1200
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+async def test_a_restart_in_the_middle_of_a_replay_is_a_pause(
+    tmp_path: Path, ending: signal.Signals
+) -> None:
+    """What was asked for is asked for again; the replay was given up."""
+    async with World.running(tmp_path) as world, visitor(world.url) as other:
+        # It is in the room: the proxy answers those who join.
+        for number in range(MESSAGES):
+            await other.say("lobby", str(number))
+        await other.take(MESSAGES)
+        async with visitor(world.url) as client:
+            # The server answers nothing more, and nobody knows.
+            world.chat.send(signal.SIGSTOP)
+            await client.send(join={"room_id": "lobby", "after_seq": 0})
+            assert (await client.receive())["joined"]["recovered"]
+            # The proxy has turned to others, so it waits for a page.
+            await other.barrier()
+            world.chat.send(ending)
+            world.chat.send(signal.SIGCONT)
+            assert await world.chat.ended() in (0, -ending)
+            await world.chat.start()
+            assert seqs(await client.take(MESSAGES)) == list(range(1, MESSAGES + 1))
