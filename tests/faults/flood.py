@@ -103,7 +103,7 @@ class Flooder:
                 self._journal.history.strays.append(f"{self.name}: did not expect {frame}")
 
     def _got(self, got: Frame, request_id: str | None) -> None:
-        stored = _message(got)
+        stored = self._journal.kept(_message(got))
         self._journal.history.seen.append(Delivered(f"{self.name}/1", stored))
         if request_id is not None:
             sending = self._unanswered.pop(request_id)

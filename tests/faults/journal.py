@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults.history import History, Outcome, Send
+from tests.faults.history import History, Message, Outcome, Position, Send
 from tests.support import PATIENCE_SECONDS
 
 
@@ -50,6 +50,15 @@ class Journal:
         self.confirmed = 0
         self.refused = 0
         self._changed = asyncio.Event()
+        self._messages: dict[Position, Message] = {}
+
+    def kept(self, message: Message) -> Message:
+        """Returns a message as it is kept: one that came before and is equal, if there is any.
+
+        Each comes to everyone in its room, and its text would be kept as often.
+        """
+        first = self._messages.setdefault(message.position, message)
+        return first if first == message else message
 
     def ring(self) -> None:
         """Tells those who wait that something has changed."""

@@ -139,7 +139,7 @@ async def working(
         stop.set()
         journal.ring()
         await asyncio.gather(*work)
-        journal.history.stored = await stored(url, crowd.rooms)
+        journal.history.stored = [journal.kept(each) for each in await stored(url, crowd.rooms)]
         for each in crowd.everyone:
             await each.reached(heads(journal.history.stored))
             each.finish()

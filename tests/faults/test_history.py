@@ -21,6 +21,7 @@ from tests.faults.history import (
     Spoke,
     check,
 )
+from tests.faults.journal import Journal
 
 ROOMS = ("kitchen", "lobby")
 patient = settings(deadline=None, max_examples=50)
@@ -285,3 +286,15 @@ def followed(history: History, index: int) -> bool:
 def test_a_lost_stored_message_never_goes_unnoticed(history: History, data: st.DataObject) -> None:
     del history.stored[data.draw(st.integers(0, len(history.stored) - 1))]
     assert check(history)
+
+
+def test_a_message_that_comes_to_many_is_kept_once() -> None:
+    journal = Journal()
+    first, same = (Message("attic", 1, "ada", "1", "hello " * n) for n in (2, 2))
+    assert first is not same
+    assert journal.kept(first) is first
+    assert journal.kept(same) is first
+    # Unless there is something wrong with it.
+    other = first._replace(content="hello?")
+    assert journal.kept(other) is other
+    assert journal.kept(same) is first
