@@ -1,7 +1,7 @@
 """What a call may do: its headers are checked, and its messages are bounded.
 
 - A request that is malformed is refused before a handler is begun for it.
-- A message is kept as its bytes, however small the pieces that it came in.
+- A message that is too large or cut short is not waited for.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from hyperframe.frame import (
 )
 
 from chat.errors import RETRY_AFTER
-from daemon.http2 import DataConnection
+from daemon.http2 import LEAST_DATA, DataConnection
 
 HEADER_BYTES: Final = 16 * 1024
 """The largest header block, encoded and decoded."""
@@ -45,8 +45,6 @@ ALLOWANCE_PER_SECOND: Final = 1000
 
 _RESET_COST: Final = 5  # a call was begun for it, and has to be cleared away
 _WINDOWS_FOR_DATA: Final = 2  # who reads a frame opens two windows: the stream's, the connection's
-# Nobody has to send less than the prefix of a message in a frame, but at the end of one.
-_LEAST_DATA: Final = 5
 _SETTINGS_BYTES: Final = 60  # of one frame, at the cost of a frame more
 _HEADER_TABLE_BYTES: Final = 4096
 _PUSHBACK: Final = "grpc-retry-pushback-ms"
@@ -174,7 +172,7 @@ _CARRY_NOTHING: Final = (
 
 def _cost(frame: Frame) -> int:
     if isinstance(frame, DataFrame):
-        return int(len(frame.data) < _LEAST_DATA and "END_STREAM" not in frame.flags)
+        return int(len(frame.data) < LEAST_DATA and "END_STREAM" not in frame.flags)
     if isinstance(frame, RstStreamFrame):
         return _RESET_COST
     if isinstance(frame, SettingsFrame):

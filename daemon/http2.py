@@ -19,8 +19,9 @@ from h2.stream import H2Stream, StreamState
 # The size in 24 bits, the type, the flags, the stream (RFC 9113, section 4.1). DATA is
 # type 0, and a frame of data alone has no flags (section 6.1).
 _HEADER: Final = struct.Struct(">HBBBL")
-# What is smaller is no piece of a message: it may be one of a flood.
-_LEAST_DATA: Final = 5
+LEAST_DATA: Final = 5
+"""What is smaller is at most the end of a message (whose prefix has as much), or one of a flood."""
+
 _CONNECTED: Final = frozenset({ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN})
 _MAY_SEND: Final = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE})
 _MAY_RECEIVE: Final = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL})
@@ -36,8 +37,9 @@ class DataConnection(H2Connection):
             config: says how large they are.
         """
         self.initiate_connection()
-        initial = self.local_settings.initial_window_size
-        self.increment_flow_control_window(config.http2_connection_window_size - initial)
+        more = config.http2_connection_window_size - self.inbound_flow_control_window
+        if more:
+            self.increment_flow_control_window(more)
         self.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: config.http2_stream_window_size})
 
     def send_data(
@@ -80,7 +82,7 @@ class DataConnection(H2Connection):
         high, low, kind, flags, stream_id = _HEADER.unpack_from(data, at)
         size = high << 8 | low
         stream = self.streams.get(stream_id)
-        if kind or flags or stream is None or size < _LEAST_DATA or begin + size > len(data):
+        if kind or flags or stream is None or size < LEAST_DATA or begin + size > len(data):
             return None
         if not self._may_receive(stream, size):
             return None

@@ -11,9 +11,9 @@ from grpclib.exceptions import ProtocolError
 from grpclib.protocol import Buffer, Connection, Stream
 from grpclib.utils import Wrapper
 
-# What was read is acknowledged when it is so much: less than any window. h2 itself tells
-# the peer of it only when half a window can be opened.
-_ACK_BYTES: Final = 32 * 1024
+# What was read is acknowledged when it is so much. h2 tells the peer of it only when half a
+# window can be opened, so both together have to be less than the smallest window, of 64 KiB.
+_ACK_BYTES: Final = 16 * 1024
 
 
 class ByteBuffer(Buffer):
@@ -115,7 +115,7 @@ class DataStream(Stream):
             Whether it did.
         """
         connection, h2 = self.connection, self._h2_connection
-        if not (connection.write_ready.is_set() and self.closable and self.id):
+        if not (self.id and connection.write_ready.is_set() and self.closable):
             return False
         if len(data) > min(h2.local_flow_control_window(self.id), h2.max_outbound_frame_size):
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Any, Final, cast
 
 from grpclib import client
 from grpclib.client import Handler
@@ -12,6 +12,21 @@ from grpclib.protocol import EventsProcessor, H2Protocol
 
 from daemon.http2 import DataConnection
 from daemon.streams import DataStreams
+
+_CANCEL_AGAIN_SECONDS: Final = 0.1
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancels a task that calls, and waits until it has ended.
+
+    grpclib may raise what the server said in the place of a cancellation: one more call
+    has failed then, and the next cancellation ends the task.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
+    if not task.cancelled():
+        task.exception()  # who waits for it asks for that, too, or does not care
 
 
 class _Protocol(H2Protocol):

@@ -207,7 +207,7 @@ class Connection(Line):
                 self._answer(ServerFrame(left=Left(room_id), request_id=request_id))
             case Ask(field, request, request_id):
                 call = self._calls[field]
-                response = await self._upstream.call(call, request, self.caller)
+                response = await self._upstream.calls.make(call, request, self.caller)
                 frame = ServerFrame(request_id=request_id)
                 setattr(frame, call.answer, response)
                 await self.write_out(frame)
@@ -301,7 +301,7 @@ class Connection(Line):
     async def _page(self, request: GetChatHistoryRequest) -> list[ChatMessage]:
         call = self._calls["get_chat_history"]
         try:
-            response = await self._upstream.call(call, request, self.caller)
+            response = await self._upstream.calls.make(call, request, self.caller)
         except Refused as refused:
             # The client was told that it is in the room, so it will be; what it
             # misses, it can page through later.

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from grpclib import GRPCError
-from grpclib.client import Stream, UnaryUnaryMethod
+from grpclib.client import Stream
 from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
@@ -24,20 +24,15 @@ from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 import codec
-from daemon import tracing
-from daemon.correlation import to_metadata
 from daemon.hosts import is_loopback
 from daemon.tls import Tls
 from gen.chat import RelayRequest, RelayResponse
-from proxy import errors
-from proxy.callers import Caller
-from proxy.calls import Call
-from proxy.channel import Channel
+from proxy.channel import Channel, ended
 from proxy.config import Config, split_address
-from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
 from proxy.outbox import Item, Outbox
 from proxy.switchboard import GapError, Switchboard
+from proxy.unary import UnaryCalls, bearer
 from proxy.wire import Wire
 
 log = structlog.get_logger(__name__)
@@ -46,7 +41,6 @@ _RELAY: Final = "/chat.RelayService/Relay"
 # What the server says in its initial metadata.
 _TOKENS: Final = "chat-tokens"
 _HEALTH_SECONDS: Final = 2.0
-_CANCEL_AGAIN_SECONDS: Final = 0.1
 # The windows let the stream carry whole batches, and let no unread stream stall
 # the others: a connection window is more than all its streams can fill.
 _WINDOWS: Final = Configuration(
@@ -63,9 +57,6 @@ _LOST: Final = (
     codec.DecodeError,
     GapError,
 )
-
-# How a call ends that the server did not end.
-_CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, H2Error)
 
 _Relay = Stream[RelayRequest, RelayResponse]
 
@@ -97,12 +88,11 @@ class Upstream:
         self._unsent = b""
         self._queued = asyncio.Event()
         self._linked = asyncio.Event()
-        # Of each link its own, which is set when it is lost.
-        self._parted = asyncio.Event()
         self._warned = False
         # Whether the stream has brought anything.
         self._proven = False
         self.switchboard = Switchboard(config, self._put, self._metrics)
+        self.calls = UnaryCalls(config, self._channel, self._metrics)
 
     async def run(self) -> None:
         """Keeps the stream up until it is cancelled."""
@@ -111,11 +101,7 @@ class Upstream:
             await asyncio.wait({keeping})
             keeping.result()
         finally:
-            # grpclib may raise what the server said in the place of a cancellation:
-            # one more attempt has failed then, and the next cancellation ends it.
-            while not keeping.done():
-                keeping.cancel()
-                await asyncio.wait({keeping}, timeout=_CANCEL_AGAIN_SECONDS)
+            await ended(keeping)
             self._channel.close()
 
     async def _keep_up(self) -> None:
@@ -128,64 +114,6 @@ class Upstream:
         while True:
             await retrying(self._link)
 
-    async def call(self, call: Call, request: Any, caller: Caller | None = None) -> Any:
-        """Makes a unary call.
-
-        Args:
-            call: which.
-            request: its request message.
-            caller: on whose behalf, if it has a token.
-
-        Returns:
-            The response message.
-
-        Raises:
-            Refused: the server refused, or did not answer before the deadline.
-        """
-        with tracing.span(call.path.strip("/"), "client") as span:
-            try:
-                return await self._call(call, request, caller)
-            except Refused as refused:
-                span.fail(refused.error.code.name or "")
-                raise
-
-    async def _call(self, call: Call, request: Any, caller: Caller | None) -> Any:
-        deadline = asyncio.get_running_loop().time() + self._config.call_seconds
-        parted: asyncio.Event | None = None
-        try:
-            while True:
-                connection_is_gone = self._channel.watch()
-                try:
-                    # Each attempt has its own: where a connection is lost grpclib cancels who
-                    # waits, and does not take that back, by which the first would be of no use.
-                    async with asyncio.timeout_at(deadline):
-                        if parted is not None:
-                            await parted.wait()
-                        # During a restart of the server a call waits, as sends do.
-                        await self._linked.wait()
-                        parted, connection_is_gone = self._parted, self._channel.watch()
-                        return await self._ask_for(call, request, caller)
-                except TimeoutError:
-                    raise
-                except _CUT_OFF:
-                    # All calls may be repeated, whether they were carried out or not.
-                    if not connection_is_gone():
-                        raise
-        except _LOST as error:
-            self._metrics.calls[call.field, "UNAVAILABLE"] += 1
-            raise Refused(errors.unavailable()) from error
-
-    async def _ask_for(self, call: Call, request: Any, caller: Caller | None) -> Any:
-        if caller is None and self.switchboard.tokens_required:
-            # Without a token it would be the proxy's own.
-            raise Refused(errors.unauthenticated())
-        metadata = tracing.inject(to_metadata())
-        if caller is not None:
-            metadata |= _bearer(caller.token)
-        answer = await self._ask(call, request, metadata)
-        self._metrics.calls[call.field, "OK"] += 1
-        return answer
-
     @property
     def linked(self) -> bool:
         """Whether there is a stream to the server."""
@@ -195,23 +123,6 @@ class Upstream:
     def queued_bytes(self) -> int:
         """How much waits to be put on the stream."""
         return self._outbox.size
-
-    async def _ask(self, call: Call, request: Any, metadata: dict[str, str]) -> Any:
-        method = UnaryUnaryMethod(self._channel, call.path, call.request_type, call.response_type)
-        stream = method.open(timeout=self._config.call_seconds, metadata=metadata)
-        try:
-            async with stream:
-                await stream.send_message(request, end=True)
-                answer = await stream.recv_message()
-        except GRPCError as error:
-            self._metrics.calls[call.field, error.status.name] += 1
-            said = stream.trailing_metadata
-            after = None if said is None else said.get(errors.RETRY_AFTER)
-            retry_after = None if after is None else str(after)
-            raise Refused(errors.from_grpc(error, call.field, retry_after)) from error
-        if answer is None:
-            raise ConnectionError("the server ended the call without an answer")
-        return answer
 
     async def healthy(self) -> bool:
         """Whether the server answers the standard health check."""
@@ -275,10 +186,10 @@ class Upstream:
         log.info("upstream connected", upstream=self._config.upstream)
         self._metrics.links += 1
         self._outbox.clear()
-        self._parted = asyncio.Event()
         self._linked.set()
         said = stream.initial_metadata
         required = said is not None and said.get(_TOKENS) == "required"
+        self.calls.connected(tokens_required=required)
         self.switchboard.connected(tokens_required=required)
         if not required:
             self._warn_of_guests()
@@ -293,8 +204,8 @@ class Upstream:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._linked.clear()
-            self._parted.set()
             self._wire, self._unsent = None, b""
+            self.calls.disconnected()
             self.switchboard.disconnected()
             for task in tasks:
                 task.cancel()
@@ -367,7 +278,7 @@ class Upstream:
             OSError: the file cannot be read.
         """
         path = self._config.upstream_token_file
-        return _bearer(Path(path).read_text().strip()) if path else None
+        return bearer(Path(path).read_text().strip()) if path else None
 
     def _log_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -377,10 +288,6 @@ class Upstream:
         # The first failure is news, the rest of them are not.
         level = log.warning if state.attempt_number == 1 else log.debug
         level("upstream unreachable", upstream=self._config.upstream, reason=repr(error))
-
-
-def _bearer(token: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {token}"}
 
 
 def _report(tasks: set[asyncio.Task[None]]) -> None:

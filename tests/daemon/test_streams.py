@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 from grpclib.exceptions import ProtocolError
+from h2.windows import WindowManager
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,14 +24,16 @@ class Peer:
         self.buffer = ByteBuffer(self.opened)
         self._pieces = pieces
         self._window = WINDOW
+        self._told = WindowManager(WINDOW)
         self._open = asyncio.Event()
         self.acknowledged = 0
 
     def opened(self, size: int) -> None:
         assert size > 0
         self.acknowledged += size
-        self._window += size
-        assert self._window <= WINDOW
+        # h2 waits until it can open the window by a good deal.
+        self._window += self._told.process_bytes(size) or 0
+        assert self._window == self._told.current_window_size
         self._open.set()
 
     async def send(self, data: bytes) -> None:
@@ -43,6 +46,7 @@ class Peer:
                 await self._open.wait()
             size = min(self._pieces[nth % len(self._pieces)], self._window, len(data))
             self._window -= size
+            self._told.window_consumed(size)
             self.buffer.add(data[:size], size)
             data = data[size:]
             if nth % 3 == 0:

@@ -1,0 +1,164 @@
+"""The unary calls of clients, each made until the server has answered it.
+
+During a restart of the server a call waits, as sends do. One whose connection is lost
+before the answer came is made again on the next link, within the same time: all of them
+may be, whether they were carried out or not. (A user who was stored twice so may have
+taken the place of what somebody else stored in between.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from grpclib import GRPCError
+from grpclib.client import UnaryUnaryMethod
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
+from h2.exceptions import ProtocolError as H2Error
+
+import codec
+from daemon import tracing
+from daemon.correlation import to_metadata
+from proxy import errors
+from proxy.callers import Caller
+from proxy.calls import Call
+from proxy.channel import Channel, ended
+from proxy.config import Config
+from proxy.errors import Refused
+from proxy.metrics import ProxyMetrics
+
+# A call that itself ends each connection that it is made on may not do so for long.
+_ATTEMPTS: Final = 3
+# How a call ends that the server did not end.
+_CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, H2Error)
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The metadata that say who calls (RFC 6750, section 2.1)."""
+    return {"authorization": f"Bearer {token}"}
+
+
+class UnaryCalls:
+    """Makes them, on the channel of the link.
+
+    Args:
+        config: the settings.
+        channel: the channel.
+        metrics: counts what happens.
+    """
+
+    def __init__(self, config: Config, channel: Channel, metrics: ProxyMetrics) -> None:
+        self._seconds = config.call_seconds
+        self._channel = channel
+        self._metrics = metrics
+        self._linked = asyncio.Event()
+        # Of each link its own, which ends when it is lost.
+        self._parted: asyncio.Future[None] | None = None
+        self._tokens_required = False
+
+    def connected(self, *, tokens_required: bool) -> None:
+        """There is a link.
+
+        Args:
+            tokens_required: whether the server asks for tokens.
+        """
+        self._tokens_required = tokens_required
+        self._parted = asyncio.get_running_loop().create_future()
+        self._linked.set()
+
+    def disconnected(self) -> None:
+        """The link is lost."""
+        self._linked.clear()
+        if self._parted is not None:
+            self._parted.set_result(None)
+            self._parted = None
+
+    async def make(self, call: Call, request: Any, caller: Caller | None = None) -> Any:
+        """Makes a call.
+
+        Args:
+            call: which.
+            request: its request message.
+            caller: on whose behalf, if it has a token.
+
+        Returns:
+            The response message.
+
+        Raises:
+            Refused: the server refused, or did not answer before the deadline.
+        """
+        with tracing.span(call.path.strip("/"), "client") as span:
+            try:
+                answer = await self._make(call, request, caller)
+            except Refused as refused:
+                span.fail(refused.error.code.name or "")
+                raise
+        self._metrics.calls[call.field, "OK"] += 1
+        return answer
+
+    async def _make(self, call: Call, request: Any, caller: Caller | None) -> Any:
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                for _ in range(_ATTEMPTS - 1):
+                    try:
+                        return await self._attempt(call, request, caller, deadline)
+                    except _LinkLostError:
+                        continue
+                return await self._attempt(call, request, caller, deadline)
+        except (GRPCError, *_CUT_OFF, codec.DecodeError, _LinkLostError) as error:
+            self._metrics.calls[call.field, "UNAVAILABLE"] += 1
+            raise Refused(errors.unavailable()) from error
+
+    async def _attempt(
+        self, call: Call, request: Any, caller: Caller | None, deadline: float
+    ) -> Any:
+        """Makes a call on the link that there is, or on the next one.
+
+        Raises:
+            _LinkLostError: it was lost, and its connection with it.
+        """
+        while self._parted is None:
+            await self._linked.wait()
+        parted, is_gone = self._parted, self._channel.watch()
+        # In a task of its own. Where a connection is lost grpclib cancels who waits for an
+        # answer, and does not take that back; who waits to begin, it leaves waiting.
+        asking = asyncio.create_task(self._ask(call, request, caller, deadline))
+        try:
+            await asyncio.wait({asking, parted}, return_when=asyncio.FIRST_COMPLETED)
+            if not (asking.done() or is_gone()):
+                await asyncio.wait({asking})
+        finally:
+            await ended(asking)
+        if is_gone() and (asking.cancelled() or isinstance(asking.exception(), _CUT_OFF)):
+            await asyncio.wait({parted})
+            raise _LinkLostError
+        return asking.result()
+
+    async def _ask(self, call: Call, request: Any, caller: Caller | None, deadline: float) -> Any:
+        if caller is None and self._tokens_required:
+            # Without a token it would be the proxy's own.
+            raise Refused(errors.unauthenticated())
+        metadata = tracing.inject(to_metadata())
+        if caller is not None:
+            metadata |= bearer(caller.token)
+        rest = max(deadline - asyncio.get_running_loop().time(), 0.001)
+        method = UnaryUnaryMethod(self._channel, call.path, call.request_type, call.response_type)
+        stream = method.open(timeout=rest, metadata=metadata)
+        try:
+            async with stream:
+                await stream.send_message(request, end=True)
+                answer = await stream.recv_message()
+        except GRPCError as error:
+            self._metrics.calls[call.field, error.status.name] += 1
+            said = stream.trailing_metadata
+            after = None if said is None else said.get(errors.RETRY_AFTER)
+            retry_after = None if after is None else str(after)
+            raise Refused(errors.from_grpc(error, call.field, retry_after)) from error
+        if answer is None:
+            raise ConnectionError("the server ended the call without an answer")
+        return answer
+
+
+class _LinkLostError(Exception):
+    """The link was lost before the answer came."""

@@ -1,0 +1,104 @@
+"""Unary calls whose link is lost: each is made again on the next one, whoever waits for what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import chat
+from gen.chat import ListUsersRequest, ListUsersResponse
+from proxy import Config
+from proxy.calls import calls_of_schema
+from proxy.upstream import Upstream
+from tests.faults.link import Link
+from tests.support import eventually
+
+# One of them is the link's own.
+STREAMS = 2
+CALLS = 5
+
+
+@pytest.fixture
+def chat_config(tmp_path: Path) -> chat.Config:
+    limits = chat.ConnectionLimits(streams_per_connection=STREAMS)
+    database = str(tmp_path / "chat.db")
+    return chat.Config(host="127.0.0.1", port=0, database=database, connection_limits=limits)
+
+
+@pytest.fixture
+async def link(chat_server: chat.RunningServer) -> AsyncIterator[Link]:
+    async with Link.to(chat_server.address) as link:
+        yield link
+
+
+@pytest.fixture
+async def upstream(link: Link) -> AsyncIterator[Upstream]:
+    upstream = Upstream(Config(upstream=link.address))
+    running = asyncio.create_task(upstream.run())
+    await eventually(lambda: upstream.linked)
+    yield upstream
+    running.cancel()
+    await asyncio.wait({running})
+
+
+def asked(upstream: Upstream) -> asyncio.Task[ListUsersResponse]:
+    call = calls_of_schema()["list_users"]
+    return asyncio.create_task(upstream.calls.make(call, ListUsersRequest()))
+
+
+async def begun() -> None:
+    """Lets calls come as far as they can without an answer: some turns of the loop."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_calls_that_wait_for_a_stream_are_made_on_the_next_link(
+    link: Link, upstream: Upstream
+) -> None:
+    """Grpclib tells only those that have one that their connection is lost."""
+    link.drop()
+    tasks = [asked(upstream) for _ in range(CALLS)]
+    await begun()
+    link.cut()
+    await eventually(lambda: not upstream.linked)
+    link.restore()
+    answers = await asyncio.gather(*tasks)
+    assert [answer.users for answer in answers] == [[]] * CALLS
+
+
+async def test_a_lost_link_leaves_no_cancellation_with_who_waited(
+    link: Link, upstream: Upstream
+) -> None:
+    """Grpclib cancels who waits for an answer, and does not take that back."""
+
+    async def ask() -> int:
+        await asked_by_itself()
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    async def asked_by_itself() -> None:
+        await upstream.calls.make(calls_of_schema()["list_users"], ListUsersRequest())
+
+    link.drop()
+    task = asyncio.create_task(ask())
+    await begun()
+    link.cut()
+    await eventually(lambda: not upstream.linked)
+    link.restore()
+    assert await task == 0
+
+
+async def test_who_gives_up_a_call_as_the_link_is_lost_is_not_kept(
+    link: Link, upstream: Upstream
+) -> None:
+    link.drop()
+    task = asked(upstream)
+    await begun()
+    link.cut()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
