@@ -62,11 +62,6 @@ def _seconds(timeout: str) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def cut_short() -> GRPCError:
-    """The error of a message that ends before it is whole."""
-    return InvalidArgument("message", "is missing or cut short").to_grpc()
-
-
 def too_late() -> GRPCError:
     """The error of a call whose time was up before it came.
 
@@ -139,4 +134,4 @@ class MessageBuffer(ByteBuffer):
 
     def cut_short(self) -> GRPCError:
         """The error of a message that ends before it is whole."""
-        return cut_short()
+        return InvalidArgument("message", "is missing or cut short").to_grpc()

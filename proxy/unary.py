@@ -15,6 +15,7 @@ from grpclib import GRPCError
 from grpclib.client import UnaryUnaryMethod
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from h2.exceptions import ProtocolError as H2Error
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 import codec
 from daemon import tracing
@@ -98,14 +99,14 @@ class UnaryCalls:
 
     async def _make(self, call: Call, request: Any, caller: Caller | None) -> Any:
         deadline = asyncio.get_running_loop().time() + self._seconds
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_LinkLostError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            reraise=True,
+        )
         try:
             async with asyncio.timeout_at(deadline):
-                for _ in range(_ATTEMPTS - 1):
-                    try:
-                        return await self._attempt(call, request, caller, deadline)
-                    except _LinkLostError:
-                        continue
-                return await self._attempt(call, request, caller, deadline)
+                return await retrying(self._attempt, call, request, caller, deadline)
         except (GRPCError, *_CUT_OFF, codec.DecodeError, _LinkLostError) as error:
             self._metrics.calls[call.field, "UNAVAILABLE"] += 1
             raise Refused(errors.unavailable()) from error

@@ -87,7 +87,7 @@ class Upstream:
         # A batch that left the outbox, but could not be written at once.
         self._unsent = b""
         self._queued = asyncio.Event()
-        self._linked = asyncio.Event()
+        self._linked = False
         self._warned = False
         # Whether the stream has brought anything.
         self._proven = False
@@ -117,7 +117,7 @@ class Upstream:
     @property
     def linked(self) -> bool:
         """Whether there is a stream to the server."""
-        return self._linked.is_set()
+        return self._linked
 
     @property
     def queued_bytes(self) -> int:
@@ -132,10 +132,10 @@ class Upstream:
             )
         except _LOST:
             return False
-        return response.status == HealthCheckResponse.SERVING and self._linked.is_set()
+        return response.status == HealthCheckResponse.SERVING and self._linked
 
     def _put(self, item: Item, size: int) -> None:
-        if self._linked.is_set():
+        if self._linked:
             self._outbox.put(item, size)
             self._queued.set()
             if self._outbox.is_full and self._wire is not None:
@@ -186,7 +186,7 @@ class Upstream:
         log.info("upstream connected", upstream=self._config.upstream)
         self._metrics.links += 1
         self._outbox.clear()
-        self._linked.set()
+        self._linked = True
         said = stream.initial_metadata
         required = said is not None and said.get(_TOKENS) == "required"
         self.calls.connected(tokens_required=required)
@@ -203,7 +203,7 @@ class Upstream:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._linked.clear()
+            self._linked = False
             self._wire, self._unsent = None, b""
             self.calls.disconnected()
             self.switchboard.disconnected()
