@@ -87,7 +87,7 @@ def _collect_less() -> None:
     """
     gc.collect()
     gc.freeze()  # what is imported by now stays
-    gc.set_threshold(20_000, 50, 100)
+    gc.set_threshold(100_000, 20, 50)
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> StartError:
