@@ -20,7 +20,7 @@ from chat.metrics import ServerMetrics
 from chat.quotas import Quotas
 from chat.rooms import Room, Rooms
 from chat.rules import Rules
-from chat.storage.base import Appended, Range, Store, StoreError
+from chat.storage.base import Range, Store, StoreError
 from chat.stream import Delivery, LiveStream
 from chat.users import Presence
 from gen.chat import ChatMessage, Join, Joined
@@ -80,7 +80,7 @@ class Hub:
 
     def send(
         self, stream: LiveStream, messages: Sequence[ChatMessage]
-    ) -> asyncio.Future[list[Appended]]:
+    ) -> asyncio.Future[list[ChatMessage]]:
         """Hands messages to the store; makes up the ids that are missing.
 
         Args:

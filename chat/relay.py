@@ -28,7 +28,6 @@ from chat.guards import at_most
 from chat.hub import Hub
 from chat.live import Conversation, authenticated
 from chat.quotas import JOINS, MESSAGES, charge
-from chat.storage.base import Appended
 from chat.stream import Delivery
 from daemon import tracing
 from gen.chat import (
@@ -326,7 +325,7 @@ class RelayConnection(Conversation):
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(Delivery(message))
 
-    def _stored(self, run: _Run, done: asyncio.Future[list[Appended]], came: float) -> None:
+    def _stored(self, run: _Run, done: asyncio.Future[list[ChatMessage]], came: float) -> None:
         """Answers the messages that are not delivered to this stream as a member."""
         for sent in run.messages:
             self._own.pop(id(sent), None)
@@ -340,10 +339,11 @@ class RelayConnection(Conversation):
                 self._answer(RelayEvent(ref=ref, error=error))
             return
         self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
-        for ref, place, (message, fresh) in zip(run.refs, run.places, done.result(), strict=True):
-            room_id = codec.fields_of(message)["room_id"]
-            if not fresh or place is None or self.rooms.get(room_id) is not place:
-                self._answer(RelayEvent(ref=ref, chat_message=message))
+        columns = zip(run.refs, run.places, run.messages, done.result(), strict=True)
+        for ref, place, sent, stored in columns:
+            room_id = codec.fields_of(stored)["room_id"]
+            if stored is not sent or place is None or self.rooms.get(room_id) is not place:
+                self._answer(RelayEvent(ref=ref, chat_message=stored))
         run.end_spans(stored=True)
 
     def _refuse(self, ref: int, client: int, error: ChatError) -> None:

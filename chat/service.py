@@ -28,7 +28,7 @@ from chat.errors import (
 from chat.hub import Hub
 from chat.live import Conversation, authenticated
 from chat.quotas import CALLS, JOINS, MESSAGES, charge
-from chat.storage.base import Appended, Range, StoreError
+from chat.storage.base import Range, StoreError
 from chat.stream import Delivery
 from daemon.buckets import Allowance
 from daemon.correlation import shortened
@@ -283,7 +283,7 @@ class ChatConnection(Conversation):
         if room_id not in self.rooms and len(self.rooms) >= limit:
             raise ResourceExhausted(f"a connection may be in at most {limit} rooms")
 
-    def _stored(self, key: _Key, done: asyncio.Future[list[Appended]], came: float) -> None:
+    def _stored(self, key: _Key, done: asyncio.Future[list[ChatMessage]], came: float) -> None:
         """Answers what no delivery answered: a repeated, a failed or an unseen message."""
         if not done.cancelled() and done.exception() is None:
             self.hub.metrics.delivery_seconds.observe(time.monotonic() - came)
@@ -295,8 +295,8 @@ class ChatConnection(Conversation):
             self.hub.metrics.errors[StorageFailed.status.name] += 1
             self._put(ChatStream(error=error, request_id=request_id))
         else:
-            [appended] = done.result()
-            self._put(ChatStream(chat_message=appended.message, request_id=request_id))
+            [stored] = done.result()
+            self._put(ChatStream(chat_message=stored, request_id=request_id))
 
     def _answered(self, message: ChatMessage) -> str | None:
         key = _key(message)

@@ -50,19 +50,6 @@ class StoreUnusable(StoreError):
     """The store cannot be opened; the text is for a person, in one line."""
 
 
-class Appended(NamedTuple):
-    """What became of one message.
-
-    Attributes:
-        message: as stored, with `seq` and `sent_at`; for a repeated message the
-            one stored first.
-        fresh: whether this call stored it.
-    """
-
-    message: ChatMessage
-    fresh: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Range:
     """Which messages of a room: those strictly between two positions.
@@ -98,16 +85,18 @@ class Store(ABC):
         """The name of this history: 1 to 64 characters."""
 
     @abstractmethod
-    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[Appended]]:
+    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[ChatMessage]]:
         """Stores messages, in order.
 
         The call itself only queues them, so that calls of one turn of the event
         loop are stored in the order they were made in. `id` must not be empty.
         The messages belong to the store from now on: it sets `seq` and `sent_at`.
-        Their senders are known users from now on.
+        Each is an object of its own. Their senders are known users from now on.
 
         Returns:
-            A future with one result for each message, or `StoreError`.
+            A future with one message for each, or `StoreError`. Where it is the very
+            object that was passed, this call stored it; else it is the one that was
+            stored first, which that one repeats.
         """
 
     @property

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from chat.storage.base import Appended, Listener, Page, Range, Store, fit_page, make_user
+from chat.storage.base import Listener, Page, Range, Store, fit_page, make_user
 from gen.chat import ChatMessage, User
 
 
@@ -30,12 +30,13 @@ class MemoryStore(Store):
     def epoch(self) -> str:
         return self._epoch
 
-    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[Appended]]:
+    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[ChatMessage]]:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Appended]] = loop.create_future()
-        results = [self._append(message) for message in messages]
+        future: asyncio.Future[list[ChatMessage]] = loop.create_future()
+        stored = [self._append(message) for message in messages]
+        fresh = [message for message, each in zip(messages, stored, strict=True) if each is message]
         # Announced in a later turn, as any other engine does.
-        loop.call_soon(self._finish, future, results)
+        loop.call_soon(self._finish, future, stored, fresh)
         return future
 
     async def writable(self) -> None:
@@ -71,25 +72,29 @@ class MemoryStore(Store):
     async def close(self) -> None:
         await asyncio.sleep(0)  # what was stored in this turn is announced in the next
 
-    def _append(self, message: ChatMessage) -> Appended:
+    def _append(self, message: ChatMessage) -> ChatMessage:
         key = (message.room_id, message.sender_id, message.id)
         original = self._keys.get(key)
         if original is not None:
-            return Appended(original, fresh=False)
+            return original
         room = self._rooms.setdefault(message.room_id, [])
         message.seq = len(room) + 1
         message.sent_at = datetime.now(UTC)
         room.append(message)
         self._keys[key] = message
         self._users.setdefault(message.sender_id, (message.sender_id, ""))
-        return Appended(message, fresh=True)
+        return message
 
-    def _finish(self, future: asyncio.Future[list[Appended]], results: list[Appended]) -> None:
-        fresh = [result.message for result in results if result.fresh]
+    def _finish(
+        self,
+        future: asyncio.Future[list[ChatMessage]],
+        stored: list[ChatMessage],
+        fresh: list[ChatMessage],
+    ) -> None:
         if fresh:
             self._listener(fresh)
         if not future.done():
-            future.set_result(results)
+            future.set_result(stored)
 
     def _user(self, user_id: str) -> User:
         name, email = self._users[user_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from operator import is_
 
 import pytest
 
@@ -19,16 +20,16 @@ async def fill(store: Store, number: int, room_id: str = "room") -> None:
 
 
 async def test_positions_start_at_one_and_have_no_gaps(store: Store) -> None:
-    first = await store.append([message(key="1"), message(key="2"), message("other", key="1")])
-    second = await store.append([message(key="3")])
-    stored = [result.message for result in (*first, *second)]
-    assert [(m.room_id, m.seq) for m in stored] == [
+    sent = [message(key="1"), message(key="2"), message("other", key="1"), message(key="3")]
+    first = await store.append(sent[:3])
+    second = await store.append(sent[3:])
+    assert [(m.room_id, m.seq) for m in (*first, *second)] == [
         ("room", 1),
         ("room", 2),
         ("other", 1),
         ("room", 3),
     ]
-    assert all(result.fresh for result in (*first, *second))
+    assert all(map(is_, (*first, *second), sent))
 
 
 async def test_the_message_is_stored_as_it_was_sent(store: Store) -> None:
@@ -37,7 +38,7 @@ async def test_the_message_is_stored_as_it_was_sent(store: Store) -> None:
     sent = message("rööm 😀", text, sender_id="ädä", key="№1")
     [result] = await store.append([sent])
     [found] = (await store.history("rööm 😀", Range(1))).messages
-    assert found == result.message
+    assert found == result
     assert (found.id, found.room_id, found.sender_id) == ("№1", "rööm 😀", "ädä")
     assert found.content == text
     assert before - timedelta(milliseconds=1) <= found.sent_at <= datetime.now(UTC)
@@ -46,7 +47,7 @@ async def test_the_message_is_stored_as_it_was_sent(store: Store) -> None:
 async def test_calls_of_one_turn_are_stored_in_their_order(store: Store) -> None:
     futures = [store.append([message(key=str(number))]) for number in range(1, 101)]
     results = await asyncio.gather(*futures)
-    assert [(result.message.id, result.message.seq) for [result] in results] == [
+    assert [(result.id, result.seq) for [result] in results] == [
         (str(number), number) for number in range(1, 101)
     ]
 
@@ -54,30 +55,32 @@ async def test_calls_of_one_turn_are_stored_in_their_order(store: Store) -> None
 async def test_a_repeated_message_gives_the_original(store: Store) -> None:
     [original] = await store.append([message(content="first", key="1")])
     [again] = await store.append([message(content="second", key="1")])
-    assert (again.fresh, again.message) == (False, original.message)
-    assert again.message.content == "first"
+    assert again == original
+    assert again.content == "first"
     assert await store.head("room") == 1
 
 
 async def test_a_message_repeated_within_one_call_gives_the_original(store: Store) -> None:
     sent = [message(content=text, key=key) for text, key in (("a", "1"), ("b", "2"), ("c", "1"))]
     first, other, again = await store.append(sent)
-    assert [first.fresh, other.fresh, again.fresh] == [True, True, False]
-    assert again.message == first.message
-    assert seqs([first.message, other.message]) == [1, 2]
+    assert first is sent[0]
+    assert other is sent[1]
+    assert again is first
+    assert seqs([first, other]) == [1, 2]
 
 
 async def test_a_message_repeated_within_one_turn_gives_the_original(store: Store) -> None:
     futures = [store.append([message(key="1")]), store.append([message(key="1"), message(key="2")])]
     [[first], [again, other]] = await asyncio.gather(*futures)
-    assert (again.fresh, again.message) == (False, first.message)
-    assert (other.fresh, other.message.seq) == (True, 2)
+    assert again is first
+    assert other.seq == 2
 
 
 async def test_an_old_message_repeated_among_new_ones_gives_the_original(store: Store) -> None:
     await fill(store, 2)
-    results = await store.append([message(key="3"), message(key="1"), message(key="4")])
-    assert [(result.message.seq, result.fresh) for result in results] == [
+    sent = [message(key="3"), message(key="1"), message(key="4")]
+    results = await store.append(sent)
+    assert [(found.seq, found is each) for each, found in zip(sent, results, strict=True)] == [
         (3, True),
         (1, False),
         (4, True),
@@ -89,7 +92,7 @@ async def test_the_key_is_room_sender_and_id(store: Store) -> None:
     for each in sent:
         each.id = "1"
     results = await store.append(sent)
-    assert [result.fresh for result in results] == [True, True, True]
+    assert all(map(is_, results, sent))
 
 
 async def test_new_messages_are_announced_in_order_and_once(engine: Engine, store: Store) -> None:
@@ -109,7 +112,7 @@ async def test_announced_before_append_returns(engine: Engine, store: Store) -> 
     engine.listen = lambda message: order.append(f"announced {message.id}")
     futures = [store.append([message(key="1")]), store.append([message(key="2")])]
     for future in futures:
-        future.add_done_callback(lambda done: order.append(f"done {done.result()[0].message.id}"))
+        future.add_done_callback(lambda done: order.append(f"done {done.result()[0].id}"))
     await asyncio.gather(*futures)
     assert order.index("announced 1") < order.index("done 1")
     assert order.index("announced 2") < order.index("done 2")
@@ -137,7 +140,7 @@ async def test_many_tasks_append_at_once(engine: Engine, store: Store) -> None:
         stored = []
         for number in range(20):
             [result] = await store.append([message(sender_id=sender, key=str(number))])
-            stored.append(result.message)
+            stored.append(result)
         return stored
 
     each = await asyncio.gather(*(send(f"sender {number}") for number in range(30)))
@@ -162,7 +165,7 @@ async def test_one_call_stores_many(store: Store) -> None:
 async def test_more_at_once_than_one_commit_takes(engine: Engine, store: Store) -> None:
     calls = [[message(key=f"{n}-{m}") for m in range(1000)] for n in range(11)]
     results = await asyncio.gather(*map(store.append, calls))
-    stored = [result.message for call in results for result in call]
+    stored = [result for call in results for result in call]
     assert seqs(stored) == list(range(1, 11_001))
     assert seqs(engine.announced) == list(range(1, 11_001))
 

@@ -67,7 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
             for call, future in zip(calls, futures, strict=True):
                 results = await future
                 expected = [self.expect(sent) for sent in call]
-                assert [(result.fresh, result.message) for result in results] == expected
+                assert [(r is s, r) for s, r in zip(call, results, strict=True)] == expected
 
         self.runner.run(append())
 

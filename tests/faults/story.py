@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import is_
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -126,10 +127,11 @@ async def go_on(store: SqliteStore, found: Found) -> None:
     """The store takes messages where it left off, and knows what it has."""
     for room, messages in found.rooms.items():
         again = [message(room, key=each.id, sender_id=each.sender_id) for each in messages[-3:]]
-        results = await store.append([*again, message(room, key="new")])
-        assert [stored(each.message) for each in results[:-1]] == messages[-3:]
-        assert [each.fresh for each in results] == [False] * len(again) + [True]
-        assert results[-1].message.seq == len(messages) + 1
+        sent = [*again, message(room, key="new")]
+        results = await store.append(sent)
+        assert [stored(each) for each in results[:-1]] == messages[-3:]
+        assert list(map(is_, results, sent)) == [False] * len(again) + [True]
+        assert results[-1].seq == len(messages) + 1
 
 
 @asynccontextmanager

@@ -133,8 +133,9 @@ async def test_a_disk_that_fails_for_a_while_loses_nothing(
         assert await read(store) == before
         disk.fault = None
         for n in range(3):
-            [result] = await store.append([refused(n)])
-            assert result.fresh
+            sent = refused(n)
+            [result] = await store.append([sent])
+            assert result is sent
         await fill(store, 1, 50)
         after = await read(store)
         moment = disk.now

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import codec
-from chat.storage.base import Appended
 from chat.storage.sqlite.schema import SEQ_MASK
 from gen.chat import ChatMessage
 from gen.chat_codec import make_chat_message
@@ -44,8 +43,12 @@ class Batch:
         self._known = (self.fresh, *(each for each in stored if each))
         self._time = from_micros(sent_at)
 
-    def add(self, messages: Sequence[ChatMessage]) -> list[Appended]:
-        """Gives each message the next position in its room, unless it repeats an earlier one."""
+    def add(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """Gives each message the next position in its room, unless it repeats an earlier one.
+
+        Returns:
+            For each itself, or the earlier one.
+        """
         # Whatever is looked up here is looked up for each message.
         heads, rows, fresh, sent_at, known = (
             self.heads, self.rows, self.fresh, self.sent_at, self._known,
@@ -57,7 +60,7 @@ class Batch:
             key = room_id, sender_id, message_id
             for each in known:
                 if key in each:
-                    results.append(Appended(each[key], False))
+                    results.append(each[key])
                     break
             else:
                 position = heads[room_id] = heads[room_id] + 1
@@ -65,7 +68,7 @@ class Batch:
                 fresh[key] = message
                 fields["seq"] = position & SEQ_MASK
                 fields["sent_at"] = self._time
-                results.append(Appended(message, True))
+                results.append(message)
         return results
 
 

@@ -22,7 +22,6 @@ import apsw
 import orjson
 
 import codec
-from chat.storage.base import Appended
 from chat.storage.sqlite.batch import Batch, Key, Row, key_of, stored_message
 from gen.chat import ChatMessage
 
@@ -39,7 +38,7 @@ _position: Final = itemgetter(0)
 
 _APPEND: Final = """
 INSERT INTO journal (batch) SELECT ?1 WHERE NOT EXISTS (
-    SELECT 1 FROM json_each(?1) AS new CROSS JOIN messages
+    SELECT 1 FROM jsonb_each(?1) AS new CROSS JOIN messages
     WHERE position >> 32 = (new.value ->> 0) >> 32
       AND sender_id = new.value ->> 1 AND messages.id = new.value ->> 2
 )
@@ -67,6 +66,19 @@ SELECT coalesce(
 
 UserRow = tuple[str, str, str]
 """A row of `users`: user_id, name, email."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What became of the messages of a commit.
+
+    Attributes:
+        stored: as `Store.append` returns them, for each call of it.
+        fresh: those that were not stored before, in order.
+    """
+
+    stored: list[list[ChatMessage]]
+    fresh: list[ChatMessage]
 
 
 class _RepeatedError(Exception):
@@ -116,17 +128,12 @@ class Journal:
         self._current = _Fold([], {}, 0, 0)
         self._folding: _Fold | None = None
 
-    def store(
-        self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]
-    ) -> list[list[Appended]]:
+    def store(self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]) -> Commit:
         """Stores messages and users, all of them or none.
 
         Args:
             appends: the messages, in the order in which they are to be stored.
             users: created or replaced.
-
-        Returns:
-            What became of each message.
 
         Raises:
             apsw.Error: nothing was stored.
@@ -181,7 +188,7 @@ class Journal:
         appends: Sequence[Sequence[ChatMessage]],
         users: Sequence[UserRow],
         stored: Mapping[Key, ChatMessage],
-    ) -> list[list[Appended]]:
+    ) -> Commit:
         rooms, senders = _names(appends)
         senders -= self._known_users
         if users or senders or not rooms <= self._heads.keys():
@@ -198,14 +205,14 @@ class Journal:
         self._heads.update(heads)
         self._last_sent_at = batch.sent_at
         self._note(batch, size)
-        return results
+        return Commit(results, list(batch.fresh.values()))
 
     def _append(
         self,
         appends: Sequence[Sequence[ChatMessage]],
         heads: dict[str, int],
         stored: Mapping[Key, ChatMessage],
-    ) -> tuple[Batch, list[list[Appended]], int]:
+    ) -> tuple[Batch, list[list[ChatMessage]], int]:
         folding = self._folding.messages if self._folding else {}
         batch = Batch(heads, (self._current.messages, folding, stored), self._now())
         results = [batch.add(messages) for messages in appends]

@@ -12,7 +12,6 @@ import apsw
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
-    Appended,
     Listener,
     Page,
     Range,
@@ -99,8 +98,8 @@ class SqliteStore(Store):
     def epoch(self) -> str:
         return self._epoch
 
-    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[Appended]]:
-        future: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
+    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[ChatMessage]]:
+        future: asyncio.Future[list[ChatMessage]] = asyncio.get_running_loop().create_future()
         self._put(Append(messages, future))
         return future
 

@@ -11,7 +11,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -20,8 +20,8 @@ import structlog
 
 import codec
 from chat.metrics import StoreMetrics
-from chat.storage.base import Appended, StoreError
-from chat.storage.sqlite.journal import Journal, UserRow
+from chat.storage.base import StoreError
+from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from gen.chat import ChatMessage
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class Append:
     __slots__ = ("future", "messages", "size")
 
     def __init__(
-        self, messages: Sequence[ChatMessage], future: asyncio.Future[list[Appended]]
+        self, messages: Sequence[ChatMessage], future: asyncio.Future[list[ChatMessage]]
     ) -> None:
         self.messages = messages
         self.future = future
@@ -158,16 +158,15 @@ class Writer:
         users = [job.user for job in jobs if isinstance(job, Upsert)]
         began = time.perf_counter()
         try:
-            results = self._journal.store([job.messages for job in appends], users)
+            commit = self._journal.store([job.messages for job in appends], users)
         except Exception as error:
             # Whatever went wrong, those who wait must learn of it.
             self._metrics.failures += 1
             log.exception("commit failed", jobs=len(jobs))
             self._tell(self._fail, jobs, StoreError(str(error)))
         else:
-            self._metrics.committed(time.perf_counter() - began, sum(map(len, results)))
-            fresh = [result.message for each in results for result in each if result.fresh]
-            self._tell(self._finish, jobs, iter(results), fresh, self._journal.generation)
+            self._metrics.committed(time.perf_counter() - began, sum(map(len, commit.stored)))
+            self._tell(self._finish, jobs, commit, self._journal.generation)
 
     def _fold(self) -> bool:
         """Folds a slice; returns whether it could."""
@@ -186,19 +185,14 @@ class Writer:
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         self._loop.call_soon_threadsafe(callback, *args)
 
-    def _finish(
-        self,
-        jobs: list[Job],
-        results: Iterator[list[Appended]],
-        fresh: list[ChatMessage],
-        generation: int,
-    ) -> None:
-        if fresh:
-            self._events.stored(generation, fresh)
+    def _finish(self, jobs: list[Job], commit: Commit, generation: int) -> None:
+        if commit.fresh:
+            self._events.stored(generation, commit.fresh)
         self._events.settled(jobs)
+        stored = iter(commit.stored)
         for job in jobs:
             if isinstance(job, Append):
-                _end(job.future, next(results))
+                _end(job.future, next(stored))
             else:
                 _end(job.future, None)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from chat.storage.base import Appended, Range, StoreError
+from chat.storage.base import Range, StoreError
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
 from tests.support import message, no_file_grows_past, seqs
@@ -60,8 +60,9 @@ async def test_a_full_disk_stores_nothing_and_leaves_no_gap(
     assert await store.head("new room") == 0
     assert seqs(announced) == [1, 2]
 
-    again = await store.append(messages("4", "3", "2"))
-    assert [(result.fresh, result.message.seq) for result in again] == [
+    sent = messages("4", "3", "2")
+    again = await store.append(sent)
+    assert [(found is each, found.seq) for each, found in zip(sent, again, strict=True)] == [
         (True, 3),
         (True, 4),
         (False, 2),
@@ -105,13 +106,13 @@ async def test_what_was_stored_before_the_disk_was_full_survives(
 async def test_a_sender_who_gave_up_disturbs_nobody(
     store: SqliteStore, announced: list[ChatMessage]
 ) -> None:
-    futures: list[asyncio.Future[list[Appended]]] = [
+    futures: list[asyncio.Future[list[ChatMessage]]] = [
         store.append(messages("1")),
         store.append(messages("2")),
     ]
     futures[0].cancel()
     [result] = await futures[1]
-    assert result.message.seq == 2
+    assert result.seq == 2
     assert seqs(announced) == [1, 2]
 
 
