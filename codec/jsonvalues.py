@@ -12,7 +12,7 @@ import re
 import struct
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from .errors import DecodeError, quoted
@@ -30,6 +30,11 @@ _URL_SAFE: Final = str.maketrans("-_", "+/")
 def expected(what: str) -> DecodeError:
     """Returns the error for a value of the wrong type."""
     return DecodeError("", f"expected {what}")
+
+
+def more_than_one(members: Iterable[str]) -> DecodeError:
+    """Returns the error for members of a oneof that were given together."""
+    return DecodeError("", f"more than one of {', '.join(members)}")
 
 
 def once(members: dict[str, Any], name: str) -> bool:

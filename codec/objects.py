@@ -14,8 +14,6 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import betterproto
 
-from .errors import DecodeError
-
 M = TypeVar("M", bound=betterproto.Message)
 
 PLACEHOLDER: Final = betterproto.PLACEHOLDER
@@ -71,20 +69,3 @@ def only_one(given: str | None, another: str) -> str:
     if given is not None:
         raise ValueError(f"more than one of {given}, {another}")
     return another
-
-
-def set_only_member(fields: dict[str, Any], oneof: str, members: dict[str, Any]) -> None:
-    """Sets the member of a oneof that a JSON object holds.
-
-    Args:
-        fields: The fields of the message.
-        oneof: The name of the oneof.
-        members: The members' values; at least one.
-
-    Raises:
-        DecodeError: There is more than one.
-    """
-    if len(members) > 1:
-        raise DecodeError("", f"more than one of {', '.join(members)}")
-    fields.update(members)
-    fields["_group_current"][oneof] = next(iter(members))

@@ -15,6 +15,7 @@ from codec.errors import DecodeError, quoted
 from codec.jsonvalues import (
     check_null,
     expected,
+    more_than_one,
     once,
     parse_bool,
     parse_int32,
@@ -23,16 +24,7 @@ from codec.jsonvalues import (
     parse_uint64,
 )
 from codec.lookup import Compiled
-from codec.objects import (
-    NO_GROUPS,
-    PLACEHOLDER,
-    fields_of,
-    is_present,
-    new,
-    only_one,
-    set_fields,
-    set_only_member,
-)
+from codec.objects import NO_GROUPS, PLACEHOLDER, fields_of, is_present, new, only_one, set_fields
 from codec.reading import (
     Seen,
     Spans,
@@ -312,17 +304,16 @@ def user_from_json(members: Any, depth: int) -> User:
 
 def user_to_json(message: User, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["id"]
-    out["id"] = "" if value is PLACEHOLDER else value
-    value = fields["name"]
-    out["name"] = "" if value is PLACEHOLDER else value
-    value = fields["email"]
-    out["email"] = "" if value is PLACEHOLDER else value
-    value = fields["status"]
-    out["status"] = (
-        _USER_STATUS_ENUM.format(0) if value is PLACEHOLDER else _USER_STATUS_ENUM.format(value)
-    )
+    out: dict[str, Any] = {
+        "id": "" if (value := fields["id"]) is PLACEHOLDER else value,
+        "name": "" if (value := fields["name"]) is PLACEHOLDER else value,
+        "email": "" if (value := fields["email"]) is PLACEHOLDER else value,
+        "status": (
+            _USER_STATUS_ENUM.format(0)
+            if (value := fields["status"]) is PLACEHOLDER
+            else _USER_STATUS_ENUM.format(value)
+        ),
+    }
     return out
 
 
@@ -430,9 +421,9 @@ def get_user_request_from_json(members: Any, depth: int) -> GetUserRequest:
 
 def get_user_request_to_json(message: GetUserRequest, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["user_id"]
-    out["user_id"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "user_id": "" if (value := fields["user_id"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -687,13 +678,11 @@ def upsert_user_request_from_json(members: Any, depth: int) -> UpsertUserRequest
 
 def upsert_user_request_to_json(message: UpsertUserRequest, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["user_id"]
-    out["user_id"] = "" if value is PLACEHOLDER else value
-    value = fields["name"]
-    out["name"] = "" if value is PLACEHOLDER else value
-    value = fields["email"]
-    out["email"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "user_id": "" if (value := fields["user_id"]) is PLACEHOLDER else value,
+        "name": "" if (value := fields["name"]) is PLACEHOLDER else value,
+        "email": "" if (value := fields["email"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -932,11 +921,10 @@ def list_users_request_from_json(members: Any, depth: int) -> ListUsersRequest:
 
 def list_users_request_to_json(message: ListUsersRequest, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["page_size"]
-    out["page_size"] = 0 if value is PLACEHOLDER else value
-    value = fields["page_token"]
-    out["page_token"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "page_size": 0 if (value := fields["page_size"]) is PLACEHOLDER else value,
+        "page_token": "" if (value := fields["page_token"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -1069,8 +1057,7 @@ def list_users_response_to_json(message: ListUsersResponse, depth: int) -> dict[
     out["users"] = (
         [] if values is PLACEHOLDER else [user_to_json(value, depth - 1) for value in values]
     )
-    value = fields["next_page_token"]
-    out["next_page_token"] = "" if value is PLACEHOLDER else value
+    out["next_page_token"] = "" if (value := fields["next_page_token"]) is PLACEHOLDER else value
     return out
 
 
@@ -1275,17 +1262,13 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
 
 def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["id"]
-    out["id"] = "" if value is PLACEHOLDER else value
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
-    value = fields["sender_id"]
-    out["sender_id"] = "" if value is PLACEHOLDER else value
-    value = fields["content"]
-    out["content"] = "" if value is PLACEHOLDER else value
-    value = fields["seq"]
-    out["seq"] = 0 if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "id": "" if (value := fields["id"]) is PLACEHOLDER else value,
+        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
+        "sender_id": "" if (value := fields["sender_id"]) is PLACEHOLDER else value,
+        "content": "" if (value := fields["content"]) is PLACEHOLDER else value,
+        "seq": 0 if (value := fields["seq"]) is PLACEHOLDER else value,
+    }
     value = fields["sent_at"]
     if value is not None and value is not PLACEHOLDER:
         out["sent_at"] = format_timestamp(value)
@@ -1510,6 +1493,9 @@ def chat_stream_from_json(members: Any, depth: int) -> ChatStream:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
         raise error.within(_CHAT_STREAM_KEYS.get(key) or quoted(key)) from None
+    if len(payload_members) > 1:
+        raise more_than_one(payload_members)
+    payload_member = next(iter(payload_members), None)
     message = new(ChatStream)
     fields: dict[str, Any] = {
         "chat_message": PLACEHOLDER,
@@ -1523,10 +1509,10 @@ def chat_stream_from_json(members: Any, depth: int) -> ChatStream:
         "authenticated": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
-        "_group_current": {"payload": None},
+        "_group_current": {"payload": payload_member},
     }
-    if payload_members:
-        set_only_member(fields, "payload", payload_members)
+    if payload_member is not None:
+        fields[payload_member] = payload_members[payload_member]
     set_fields(message, fields)
     return message
 
@@ -1702,9 +1688,9 @@ def join_from_json(members: Any, depth: int) -> Join:
 
 def join_to_json(message: Join, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
+    }
     value = fields["after_seq"]
     if value is not None and value is not PLACEHOLDER:
         out["after_seq"] = value
@@ -1873,15 +1859,12 @@ def joined_from_json(members: Any, depth: int) -> Joined:
 
 def joined_to_json(message: Joined, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
-    value = fields["epoch"]
-    out["epoch"] = "" if value is PLACEHOLDER else value
-    value = fields["last_seq"]
-    out["last_seq"] = 0 if value is PLACEHOLDER else value
-    value = fields["recovered"]
-    out["recovered"] = False if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
+        "epoch": "" if (value := fields["epoch"]) is PLACEHOLDER else value,
+        "last_seq": 0 if (value := fields["last_seq"]) is PLACEHOLDER else value,
+        "recovered": False if (value := fields["recovered"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -1989,9 +1972,9 @@ def leave_from_json(members: Any, depth: int) -> Leave:
 
 def leave_to_json(message: Leave, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -2099,9 +2082,9 @@ def left_from_json(members: Any, depth: int) -> Left:
 
 def left_to_json(message: Left, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -2208,9 +2191,9 @@ def authenticate_from_json(members: Any, depth: int) -> Authenticate:
 
 def authenticate_to_json(message: Authenticate, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["token"]
-    out["token"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "token": "" if (value := fields["token"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -2338,9 +2321,9 @@ def authenticated_from_json(members: Any, depth: int) -> Authenticated:
 
 def authenticated_to_json(message: Authenticated, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["user_id"]
-    out["user_id"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "user_id": "" if (value := fields["user_id"]) is PLACEHOLDER else value,
+    }
     value = fields["expires_at"]
     if value is not None and value is not PLACEHOLDER:
         out["expires_at"] = format_timestamp(value)
@@ -2502,11 +2485,10 @@ def get_chat_history_request_from_json(members: Any, depth: int) -> GetChatHisto
 
 def get_chat_history_request_to_json(message: GetChatHistoryRequest, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
-    value = fields["limit"]
-    out["limit"] = 0 if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
+        "limit": 0 if (value := fields["limit"]) is PLACEHOLDER else value,
+    }
     value = fields["before_seq"]
     if value is not None and value is not PLACEHOLDER:
         out["before_seq"] = value
@@ -2670,10 +2652,8 @@ def get_chat_history_response_to_json(
         if values is PLACEHOLDER
         else [chat_message_to_json(value, depth - 1) for value in values]
     )
-    value = fields["has_more"]
-    out["has_more"] = False if value is PLACEHOLDER else value
-    value = fields["epoch"]
-    out["epoch"] = "" if value is PLACEHOLDER else value
+    out["has_more"] = False if (value := fields["has_more"]) is PLACEHOLDER else value
+    out["epoch"] = "" if (value := fields["epoch"]) is PLACEHOLDER else value
     return out
 
 
@@ -2832,15 +2812,15 @@ def error_from_json(members: Any, depth: int) -> Error:
 
 def error_to_json(message: Error, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["code"]
-    out["code"] = (
-        _ERROR_CODE_ENUM.format(0) if value is PLACEHOLDER else _ERROR_CODE_ENUM.format(value)
-    )
-    value = fields["message"]
-    out["message"] = "" if value is PLACEHOLDER else value
-    value = fields["retryable"]
-    out["retryable"] = False if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "code": (
+            _ERROR_CODE_ENUM.format(0)
+            if (value := fields["code"]) is PLACEHOLDER
+            else _ERROR_CODE_ENUM.format(value)
+        ),
+        "message": "" if (value := fields["message"]) is PLACEHOLDER else value,
+        "retryable": False if (value := fields["retryable"]) is PLACEHOLDER else value,
+    }
     value = fields["retry_after_ms"]
     if value is not None and value is not PLACEHOLDER:
         out["retry_after_ms"] = value
@@ -3075,6 +3055,9 @@ def client_frame_from_json(members: Any, depth: int) -> ClientFrame:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
         raise error.within(_CLIENT_FRAME_KEYS.get(key) or quoted(key)) from None
+    if len(payload_members) > 1:
+        raise more_than_one(payload_members)
+    payload_member = next(iter(payload_members), None)
     message = new(ClientFrame)
     fields: dict[str, Any] = {
         "request_id": request_id,
@@ -3088,10 +3071,10 @@ def client_frame_from_json(members: Any, depth: int) -> ClientFrame:
         "authenticate": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
-        "_group_current": {"payload": None},
+        "_group_current": {"payload": payload_member},
     }
-    if payload_members:
-        set_only_member(fields, "payload", payload_members)
+    if payload_member is not None:
+        fields[payload_member] = payload_members[payload_member]
     set_fields(message, fields)
     return message
 
@@ -3365,6 +3348,9 @@ def server_frame_from_json(members: Any, depth: int) -> ServerFrame:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
         raise error.within(_SERVER_FRAME_KEYS.get(key) or quoted(key)) from None
+    if len(payload_members) > 1:
+        raise more_than_one(payload_members)
+    payload_member = next(iter(payload_members), None)
     message = new(ServerFrame)
     fields: dict[str, Any] = {
         "request_id": request_id,
@@ -3379,10 +3365,10 @@ def server_frame_from_json(members: Any, depth: int) -> ServerFrame:
         "authenticated": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
-        "_group_current": {"payload": None},
+        "_group_current": {"payload": payload_member},
     }
-    if payload_members:
-        set_only_member(fields, "payload", payload_members)
+    if payload_member is not None:
+        fields[payload_member] = payload_members[payload_member]
     set_fields(message, fields)
     return message
 
@@ -3540,11 +3526,10 @@ def presence_from_json(members: Any, depth: int) -> Presence:
 
 def presence_to_json(message: Presence, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["user_id"]
-    out["user_id"] = "" if value is PLACEHOLDER else value
-    value = fields["active"]
-    out["active"] = False if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "user_id": "" if (value := fields["user_id"]) is PLACEHOLDER else value,
+        "active": False if (value := fields["active"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -3914,6 +3899,9 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
         raise error.within(_RELAY_COMMAND_KEYS.get(key) or quoted(key)) from None
+    if len(command_members) > 1:
+        raise more_than_one(command_members)
+    command_member = next(iter(command_members), None)
     message = new(RelayCommand)
     fields: dict[str, Any] = {
         "ref": ref,
@@ -3929,20 +3917,20 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
         "chat_messages": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
-        "_group_current": {"command": None},
+        "_group_current": {"command": command_member},
     }
-    if command_members:
-        set_only_member(fields, "command", command_members)
+    if command_member is not None:
+        fields[command_member] = command_members[command_member]
     set_fields(message, fields)
     return message
 
 
 def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
+    out: dict[str, Any] = {
+        "ref": "0" if (value := fields["ref"]) is PLACEHOLDER else str(value),
+    }
     command = fields["_group_current"]["command"]
-    value = fields["ref"]
-    out["ref"] = "0" if value is PLACEHOLDER else str(value)
     if command == "chat_message" and (value := fields["chat_message"]) is not None:
         out["chat_message"] = chat_message_to_json(value, depth - 1)
     elif command == "join" and (value := fields["join"]) is not None:
@@ -3951,8 +3939,7 @@ def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
         out["leave"] = leave_to_json(value, depth - 1)
     elif command == "presence" and (value := fields["presence"]) is not None:
         out["presence"] = presence_to_json(value, depth - 1)
-    value = fields["client"]
-    out["client"] = "0" if value is PLACEHOLDER else str(value)
+    out["client"] = "0" if (value := fields["client"]) is PLACEHOLDER else str(value)
     if command == "authenticate" and (value := fields["authenticate"]) is not None:
         out["authenticate"] = authenticate_to_json(value, depth - 1)
     elif command == "client_gone" and (value := fields["client_gone"]) is not None:
@@ -4325,9 +4312,9 @@ def texts_from_json(members: Any, depth: int) -> Texts:
 
 def texts_to_json(message: Texts, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["joined"]
-    out["joined"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "joined": "" if (value := fields["joined"]) is PLACEHOLDER else value,
+    }
     values = fields["lengths"]
     out["lengths"] = [] if values is PLACEHOLDER else values
     return out
@@ -4510,9 +4497,9 @@ def admit_from_json(members: Any, depth: int) -> Admit:
 
 def admit_to_json(message: Admit, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -4626,11 +4613,10 @@ def admitted_from_json(members: Any, depth: int) -> Admitted:
 
 def admitted_to_json(message: Admitted, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
-    value = fields["may_read"]
-    out["may_read"] = False if value is PLACEHOLDER else value
-    value = fields["may_write"]
-    out["may_write"] = False if value is PLACEHOLDER else value
+    out: dict[str, Any] = {
+        "may_read": False if (value := fields["may_read"]) is PLACEHOLDER else value,
+        "may_write": False if (value := fields["may_write"]) is PLACEHOLDER else value,
+    }
     return out
 
 
@@ -4948,6 +4934,9 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
         raise error.within(_RELAY_EVENT_KEYS.get(key) or quoted(key)) from None
+    if len(event_members) > 1:
+        raise more_than_one(event_members)
+    event_member = next(iter(event_members), None)
     message = new(RelayEvent)
     fields: dict[str, Any] = {
         "ref": ref,
@@ -4960,20 +4949,20 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
         "admitted": PLACEHOLDER,
         "_serialized_on_wire": True,
         "_unknown_fields": b"",
-        "_group_current": {"event": None},
+        "_group_current": {"event": event_member},
     }
-    if event_members:
-        set_only_member(fields, "event", event_members)
+    if event_member is not None:
+        fields[event_member] = event_members[event_member]
     set_fields(message, fields)
     return message
 
 
 def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {}
+    out: dict[str, Any] = {
+        "ref": "0" if (value := fields["ref"]) is PLACEHOLDER else str(value),
+    }
     event = fields["_group_current"]["event"]
-    value = fields["ref"]
-    out["ref"] = "0" if value is PLACEHOLDER else str(value)
     if event == "chat_message" and (value := fields["chat_message"]) is not None:
         out["chat_message"] = chat_message_to_json(value, depth - 1)
     elif event == "joined" and (value := fields["joined"]) is not None:

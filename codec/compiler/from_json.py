@@ -21,8 +21,9 @@ def from_json(message: Message) -> Lines:
             'key = ""',
             *block("try:", block("for key, item in members.items():", _members(message))),
             *block("except DecodeError as error:", [f"raise {_located(message)} from None"]),
+            *(line for oneof in message.oneofs for line in _find_member(oneof)),
             f"message = new({message.name})",
-            *assign("fields: dict[str, Any]", fields_dict(message, _result)),
+            *assign("fields: dict[str, Any]", fields_dict(message, _result, member=_member)),
             *(line for oneof in message.oneofs for line in _set_member(oneof)),
             "set_fields(message, fields)",
             "return message",
@@ -104,6 +105,17 @@ def _result(field: Field) -> str:
     return "PLACEHOLDER" if field.shape == "oneof" else field.local
 
 
-def _set_member(oneof: str) -> Lines:
+def _find_member(oneof: str) -> Lines:
     members = f"{local_name(oneof)}_members"
-    return block(f"if {members}:", [f"set_only_member(fields, {quote(oneof)}, {members})"])
+    check = block(f"if len({members}) > 1:", [f"raise more_than_one({members})"])
+    return [*check, f"{_member(oneof)} = next(iter({members}), None)"]
+
+
+def _member(oneof: str) -> str:
+    return f"{local_name(oneof)}_member"
+
+
+def _set_member(oneof: str) -> Lines:
+    member = _member(oneof)
+    value = f"{local_name(oneof)}_members[{member}]"
+    return block(f"if {member} is not None:", [f"fields[{member}] = {value}"])

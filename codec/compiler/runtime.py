@@ -14,6 +14,7 @@ IMPORTS: Final = {
         "format_bytes",
         "format_double",
         "format_float",
+        "more_than_one",
         "once",
         "parse_bool",
         "parse_bool_key",
@@ -41,7 +42,6 @@ IMPORTS: Final = {
         "new",
         "only_one",
         "set_fields",
-        "set_only_member",
     ],
     "codec.reading": [
         "Seen",
