@@ -25,12 +25,13 @@ class Columns:
         codec.DecodeError: the columns do not fit together.
 
     Attributes:
+        refs: the proxy's names for them.
         of_nobody: whether none of them has a client.
     """
 
     def __init__(self, batch: ChatMessages) -> None:
         fields = codec.fields_of(batch)
-        self._refs: list[int] = fields["refs"]
+        self.refs: list[int] = fields["refs"]
         self._clients: list[int] = fields["clients"]
         self.of_nobody = not self._clients
         self._columns = [
@@ -39,26 +40,38 @@ class Columns:
         numbers = {len(column.lengths) for column in self._columns}
         if self._clients:
             numbers.add(len(self._clients))
-        if numbers != {len(self._refs)}:
+        if numbers != {len(self.refs)}:
             raise codec.DecodeError("chat_messages", "its columns are of different lengths")
 
     def __len__(self) -> int:
-        return len(self._refs)
+        return len(self.refs)
 
     def __iter__(self) -> Iterator[tuple[int, int, ChatMessage]]:
+        return zip(self.refs, self._clients or repeat(0), self.messages(), strict=False)
+
+    @property
+    def size(self) -> int:
+        """How many characters of text they have."""
+        return len(self._columns[-1].joined)
+
+    def messages(self) -> list[ChatMessage]:
+        """Makes the messages.
+
+        Raises:
+            codec.DecodeError: a column does not fit to the lengths of its texts.
+        """
         texts = [split(column.joined, column.lengths) for column in self._columns]
-        messages = [
+        return [
             make_chat_message(id=message_id, room_id=room_id, sender_id=sender_id, content=content)
             for message_id, room_id, sender_id, content in zip(*texts, strict=True)
         ]
-        return zip(self._refs, self._clients or repeat(0), messages, strict=False)
 
     def obeys(self, rules: Rules) -> bool:
         """Whether all of them are in order, which is seen without a look at each.
 
         If not, a look at each tells which are.
         """
-        if not self._refs:
+        if not self.refs:
             return True
         message_ids, room_ids, sender_ids, contents = self._columns
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -135,6 +135,14 @@ class _Run:
         self.places.append(place)
         self.size += len(codec.fields_of(message)["content"])
 
+    def add_all(self, batch: Columns, rooms: Mapping[str, object]) -> None:
+        """Adds all messages of a batch; `rooms` tells the place in each."""
+        messages = batch.messages()
+        self.refs += batch.refs
+        self.messages += messages
+        self.places += [rooms.get(codec.fields_of(message)["room_id"]) for message in messages]
+        self.size += batch.size
+
     def end_spans(self, *, stored: bool) -> None:
         """Ends the spans."""
         for message, span in self.spans:
@@ -209,6 +217,9 @@ class RelayConnection(Conversation):
     async def _take_in(self, run: _Run, batch: Columns) -> _Run:
         """Takes messages that came as columns, each as if it had come alone."""
         in_order = batch.of_nobody and 0 in self._clients and batch.obeys(self.hub.rules)
+        if in_order and run.size + batch.size <= _STORE_CHARACTERS:
+            run.add_all(batch, self.rooms)
+            return run
         for ref, client, message in batch:
             try:
                 if not in_order:
@@ -356,9 +367,10 @@ class RelayConnection(Conversation):
         if fields["sent_at"] is not self._sent_at or len(self._refs) >= _MOST_CONFIRMED:
             self._put_confirmed()
             self._sent_at = fields["sent_at"]
+        if not self._refs:
+            self.wake()
         self._refs.append(ref)
         self._seqs.append(fields["seq"])
-        self.wake()
 
     def _put_confirmed(self) -> None:
         if not self._refs:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import Final
 
@@ -238,7 +239,7 @@ class Journal:
         with self._connection:
             self._connection.execute(
                 _FOLD.format(rows=",".join(["(?,?,?,?,?)"] * len(rows))),
-                [value for row in rows for value in row],
+                list(chain.from_iterable(rows)),
             )
             if not more:
                 self._connection.execute("DELETE FROM journal WHERE nth <= ?", (fold.last,))
