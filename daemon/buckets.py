@@ -56,6 +56,8 @@ class Bucket:
         Returns:
             0 if they were taken, else after how many seconds to try again.
         """
+        if not self._interval:
+            return 0.0
         full_at = max(now, self._full_at)
         full_at += n * self._interval
         if full_at - now <= self._span:
