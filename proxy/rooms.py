@@ -19,6 +19,10 @@ from gen.chat import ChatMessage, Error, Join, Joined
 Client = TypeVar("Client")
 
 
+class GapError(Exception):
+    """The server left out a message: the stream cannot be trusted any more."""
+
+
 class Room(Generic[Client]):
     """One room that a client is in, or is about to enter.
 
@@ -74,6 +78,26 @@ class Room(Generic[Client]):
             self.tentative[client] = {ref: None}
         elif client in self.tentative:
             self.tentative[client][ref] = None
+
+    def confirmed(self, client: Client) -> None:
+        """Notes that a message of a member was stored: it is there to stay."""
+        self.tentative.pop(client, None)
+
+    def advance(self, seq: int) -> bool:
+        """Notes that a message was stored at a position.
+
+        Returns:
+            Whether it is the next one; if not, nobody is to get it.
+
+        Raises:
+            GapError: one is missing before it.
+        """
+        if not self.live or seq <= self.last_seq:
+            return False
+        if seq != self.last_seq + 1:
+            raise GapError(f"room {self.room_id!r}: {seq} came after {self.last_seq}")
+        self.last_seq = seq
+        return True
 
     def remains_without(self, client: Client, ref: int) -> bool:
         """Notes that a send was refused; returns whether who sent it stays in the room."""

@@ -40,7 +40,7 @@ from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
 from proxy.outbox import Item
 from proxy.outstanding import Unconfirmed
-from proxy.rooms import Room, Rooms
+from proxy.rooms import GapError, Room, Rooms
 from proxy.sends import Sends
 
 log = structlog.get_logger(__name__)
@@ -53,10 +53,6 @@ _LARGEST_CHARACTER: Final = 4
 _OVERHEAD: Final = 1024
 # A command other than a message: names, of which the server takes no long ones.
 _SMALL: Final = 1024
-
-
-class GapError(Exception):
-    """The server left out a message: the stream cannot be trusted any more."""
 
 
 class Switchboard:
@@ -254,7 +250,7 @@ class Switchboard:
             if ref:
                 # It must not overtake what came before it.
                 delivery.write()
-                self._answer(self._confirm(self.sends.settle_ref(ref)), payload)
+                self._answered(ref, payload)
             else:
                 self._arrived(payload, delivery)
         elif type(payload) is Stored:
@@ -279,53 +275,34 @@ class Switchboard:
             send = self.sends.find(ref)
             if send is None:
                 raise GapError(f"the message of command {ref} is not known")
-            room = self._next_in(send.key[0], seq)
-            self._confirm(self.sends.settle_ref(ref))
-            fields = codec.fields_of(send.message)
+            message = send.message
+            room = self._rooms.get(send.key[0])
+            # Before it is settled: past a gap nothing counts as answered.
+            is_new = room is not None and room.advance(seq)
+            self.sends.settle_ref(ref)
+            fields = codec.fields_of(message)
             fields["seq"] = seq
             fields["sent_at"] = sent_at
-            self._deliver(room, send.message, send, delivery)
+            if room is not None and room.tentative:
+                room.confirmed(send.client)
+            if room is None or not is_new or not delivery.add(room, message, send):
+                self._answer(send, message)
+
+    def _answered(self, ref: int, message: ChatMessage) -> None:
+        send = self.sends.settle_ref(ref)
+        room = None if send is None else self._rooms.get(send.key[0])
+        if room is not None and send is not None:
+            room.confirmed(send.client)
+        self._answer(send, message)
 
     def _arrived(self, message: ChatMessage, delivery: Delivery) -> None:
         fields = codec.fields_of(message)
-        room = self._next_in(fields["room_id"], fields["seq"])
-        self._deliver(room, message, self._confirm(self.sends.settle(message)), delivery)
-
-    def _confirm(self, send: Unconfirmed[Client] | None) -> Unconfirmed[Client] | None:
-        """Notes that a message was stored; whom it put into its room is there to stay."""
-        if send is not None:
-            room = self._rooms.get(send.key[0])
-            if room is not None and room.tentative:
-                room.tentative.pop(send.client, None)
-        return send
-
-    def _next_in(self, room_id: str, seq: int) -> Room[Client] | None:
-        """Returns the room whose next message this is; `None` if nobody is to get it.
-
-        It comes before the send is settled: past a gap nothing counts as answered.
-
-        Raises:
-            GapError: there is one missing before it.
-        """
-        room = self._rooms.get(room_id)
-        if room is None or not room.live or seq <= room.last_seq:
-            return None
-        if seq != room.last_seq + 1:
-            raise GapError(f"room {room_id!r}: {seq} came after {room.last_seq}")
-        return room
-
-    def _deliver(
-        self,
-        room: Room[Client] | None,
-        message: ChatMessage,
-        send: Unconfirmed[Client] | None,
-        delivery: Delivery,
-    ) -> None:
-        if room is None:
-            self._answer(send, message)
-            return
-        room.last_seq += 1
-        if not delivery.add(room, message, send):
+        room = self._rooms.get(fields["room_id"])
+        is_new = room is not None and room.advance(fields["seq"])
+        send = self.sends.settle(message)
+        if room is not None and send is not None:
+            room.confirmed(send.client)
+        if room is None or not is_new or not delivery.add(room, message, send):
             self._answer(send, message)
 
     def _joined(self, ref: int, joined: Joined) -> None:

@@ -31,7 +31,8 @@ from proxy.channel import Channel, ended
 from proxy.config import Config, split_address
 from proxy.metrics import ProxyMetrics
 from proxy.outbox import Item, Outbox
-from proxy.switchboard import GapError, Switchboard
+from proxy.rooms import GapError
+from proxy.switchboard import Switchboard
 from proxy.unary import UnaryCalls, bearer
 from proxy.wire import Wire
 

@@ -27,8 +27,9 @@ from proxy import frames
 from proxy.calls import calls_of_schema
 from proxy.delivery import Client
 from proxy.outbox import Item, as_command
+from proxy.rooms import GapError
 from proxy.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
-from proxy.switchboard import GapError, Switchboard
+from proxy.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices, pieced
 from tests.proxy.raw import split_frames

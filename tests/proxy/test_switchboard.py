@@ -33,8 +33,8 @@ from gen.chat import (
 )
 from proxy.delivery import Client
 from proxy.outbox import Item, as_command
-from proxy.rooms import Room
-from proxy.switchboard import GapError, Switchboard
+from proxy.rooms import GapError, Room
+from proxy.switchboard import Switchboard
 from tests.proxy.relay_model import Follower, Server, Stream
 from tests.support import MODEL, PATIENCE_SECONDS
 
