@@ -22,6 +22,7 @@ _REFUSALS: Final = 1000
 _REFUSALS_PER_SECOND: Final = 10
 
 _FIRST_SWEEP: Final = 1024
+_NEVER: Final = -inf
 
 
 class Bucket:
@@ -40,8 +41,7 @@ class Bucket:
     def __init__(self, per_second: float, holds: float) -> None:
         self._interval = 1 / per_second if per_second else 0.0
         self._span = max(holds, 1) / per_second if per_second else inf
-        self._full_at = -inf
-        self._promised = -inf
+        self._full_at = self._promised = _NEVER
 
     def take(self, now: float, n: int = 1) -> float:
         """Takes tokens out.
@@ -71,6 +71,10 @@ class Bucket:
     def is_whole(self, now: float) -> bool:
         """Whether it is full, and so as good as new."""
         return self._full_at <= now and self._promised <= now
+
+
+# Without a rate there is nothing to keep: all have the same one.
+_ENDLESS: Final = Bucket(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,10 @@ class Allowance:
     __slots__ = ("calls", "joins", "refusals", "sends")
 
     def __init__(self, rates: Rates) -> None:
+        # Each client has an allowance for as long as it is there: it is kept small.
         self.sends, self.joins, self.calls = (
-            Bucket(rate, rate * BURST_SECONDS) for rate in (rates.sends, rates.joins, rates.calls)
+            Bucket(rate, rate * BURST_SECONDS) if rate else _ENDLESS
+            for rate in (rates.sends, rates.joins, rates.calls)
         )
         self.refusals = Bucket(_REFUSALS_PER_SECOND, _REFUSALS)
 
