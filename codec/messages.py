@@ -1,7 +1,5 @@
 """What applications call: messages to and from bytes and JSON."""
 
-from typing import Any
-
 import betterproto
 import orjson
 
@@ -67,14 +65,15 @@ def from_json(cls: type[M], data: bytes | str) -> M:
     Raises:
         DecodeError: `data` is not the JSON object of one.
     """
-    message: M = compiled[cls].from_json(_parse(data), MAX_DEPTH)
+    try:
+        members = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise _no_json(error) from None
+    message: M = compiled[cls].from_json(members, MAX_DEPTH)
     return message
 
 
-def _parse(data: bytes | str) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        if "UTF-8" in error.msg:
-            raise DecodeError("", "not valid UTF-8") from None
-        raise DecodeError("", f"not valid JSON: {error.msg} (character {error.pos})") from None
+def _no_json(error: orjson.JSONDecodeError) -> DecodeError:
+    if "UTF-8" in error.msg:
+        return DecodeError("", "not valid UTF-8")
+    return DecodeError("", f"not valid JSON: {error.msg} (character {error.pos})")

@@ -34,11 +34,15 @@ class Bucket:
     Args:
         per_second: how many tokens flow into it in a second; 0 for no limit.
         holds: how many tokens it holds, at least 1.
+
+    Attributes:
+        limits: whether there is a limit; if not, all are given what they take.
     """
 
-    __slots__ = ("_full_at", "_interval", "_promised", "_span")
+    __slots__ = ("_full_at", "_interval", "_promised", "_span", "limits")
 
     def __init__(self, per_second: float, holds: float) -> None:
+        self.limits = per_second > 0
         self._interval = 1 / per_second if per_second else 0.0
         self._span = max(holds, 1) / per_second if per_second else inf
         self._full_at = self._promised = _NEVER
@@ -56,7 +60,7 @@ class Bucket:
         Returns:
             0 if they were taken, else after how many seconds to try again.
         """
-        if not self._interval:
+        if not self.limits:
             return 0.0
         full_at = max(now, self._full_at)
         full_at += n * self._interval

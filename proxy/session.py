@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Container
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import betterproto
@@ -35,7 +36,8 @@ _JOINS: Final = "too many rooms at once"
 _CALLS: Final = "too many requests"
 
 
-class Send(NamedTuple):
+@dataclass(slots=True)
+class Send:
     """Send this message, which has an id, and join its room."""
 
     message: ChatMessage
@@ -151,8 +153,8 @@ class Session:
         payload = codec.member_of(frame, "payload")
         request_id: str | None = codec.fields_of(frame)["request_id"]
         if type(payload) is ChatMessage:
-            wait = self._allowance.sends.take(self._clock())
-            if wait:
+            sends = self._allowance.sends
+            if sends.limits and (wait := sends.take(self._clock())):
                 return self._limit(_MESSAGES, wait, request_id)
             return self._send(payload, request_id)
         bucket, what = self._allowance.calls, _CALLS
