@@ -61,10 +61,8 @@ class Columns:
             codec.DecodeError: a column does not fit to the lengths of its texts.
         """
         texts = [split(column.joined, column.lengths) for column in self._columns]
-        return [
-            make_chat_message(id=message_id, room_id=room_id, sender_id=sender_id, content=content)
-            for message_id, room_id, sender_id, content in zip(*texts, strict=True)
-        ]
+        # The columns are in the order of the fields.
+        return list(map(make_chat_message, *texts))
 
     def obeys(self, rules: Rules) -> bool:
         """Whether all of them are in order, which is seen without a look at each.

@@ -143,7 +143,6 @@ _TAG_90 = tag_table(90)
 
 
 def make_user(
-    *,
     id: str = "",
     name: str = "",
     email: str = "",
@@ -318,7 +317,6 @@ def user_to_json(message: User, depth: int) -> dict[str, Any]:
 
 
 def make_get_user_request(
-    *,
     user_id: str = "",
 ) -> GetUserRequest:
     """Returns a GetUserRequest, much faster than its constructor does."""
@@ -428,7 +426,6 @@ def get_user_request_to_json(message: GetUserRequest, depth: int) -> dict[str, A
 
 
 def make_get_user_response(
-    *,
     user: User | None = None,
 ) -> GetUserResponse:
     """Returns a GetUserResponse, much faster than its constructor does."""
@@ -537,7 +534,6 @@ def get_user_response_to_json(message: GetUserResponse, depth: int) -> dict[str,
 
 
 def make_upsert_user_request(
-    *,
     user_id: str = "",
     name: str = "",
     email: str = "",
@@ -687,7 +683,6 @@ def upsert_user_request_to_json(message: UpsertUserRequest, depth: int) -> dict[
 
 
 def make_upsert_user_response(
-    *,
     user: User | None = None,
 ) -> UpsertUserResponse:
     """Returns a UpsertUserResponse, much faster than its constructor does."""
@@ -796,7 +791,6 @@ def upsert_user_response_to_json(message: UpsertUserResponse, depth: int) -> dic
 
 
 def make_list_users_request(
-    *,
     page_size: int = 0,
     page_token: str = "",
 ) -> ListUsersRequest:
@@ -929,7 +923,6 @@ def list_users_request_to_json(message: ListUsersRequest, depth: int) -> dict[st
 
 
 def make_list_users_response(
-    *,
     users: Iterable[User] = (),
     next_page_token: str = "",
 ) -> ListUsersResponse:
@@ -1062,7 +1055,6 @@ def list_users_response_to_json(message: ListUsersResponse, depth: int) -> dict[
 
 
 def make_chat_message(
-    *,
     id: str = "",
     room_id: str = "",
     sender_id: str = "",
@@ -1276,7 +1268,6 @@ def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
 
 
 def make_chat_stream(
-    *,
     chat_message: ChatMessage | None = None,
     join: Join | None = None,
     leave: Leave | None = None,
@@ -1544,7 +1535,6 @@ def chat_stream_to_json(message: ChatStream, depth: int) -> dict[str, Any]:
 
 
 def make_join(
-    *,
     room_id: str = "",
     after_seq: int | None = None,
     epoch: str | None = None,
@@ -1701,7 +1691,6 @@ def join_to_json(message: Join, depth: int) -> dict[str, Any]:
 
 
 def make_joined(
-    *,
     room_id: str = "",
     epoch: str = "",
     last_seq: int = 0,
@@ -1869,7 +1858,6 @@ def joined_to_json(message: Joined, depth: int) -> dict[str, Any]:
 
 
 def make_leave(
-    *,
     room_id: str = "",
 ) -> Leave:
     """Returns a Leave, much faster than its constructor does."""
@@ -1979,7 +1967,6 @@ def leave_to_json(message: Leave, depth: int) -> dict[str, Any]:
 
 
 def make_left(
-    *,
     room_id: str = "",
 ) -> Left:
     """Returns a Left, much faster than its constructor does."""
@@ -2089,7 +2076,6 @@ def left_to_json(message: Left, depth: int) -> dict[str, Any]:
 
 
 def make_authenticate(
-    *,
     token: str = "",
 ) -> Authenticate:
     """Returns a Authenticate, much faster than its constructor does."""
@@ -2198,7 +2184,6 @@ def authenticate_to_json(message: Authenticate, depth: int) -> dict[str, Any]:
 
 
 def make_authenticated(
-    *,
     user_id: str = "",
     expires_at: datetime | None = None,
 ) -> Authenticated:
@@ -2331,7 +2316,6 @@ def authenticated_to_json(message: Authenticated, depth: int) -> dict[str, Any]:
 
 
 def make_get_chat_history_request(
-    *,
     room_id: str = "",
     limit: int = 0,
     before_seq: int | None = None,
@@ -2499,7 +2483,6 @@ def get_chat_history_request_to_json(message: GetChatHistoryRequest, depth: int)
 
 
 def make_get_chat_history_response(
-    *,
     messages: Iterable[ChatMessage] = (),
     has_more: bool = False,
     epoch: str = "",
@@ -2658,7 +2641,6 @@ def get_chat_history_response_to_json(
 
 
 def make_error(
-    *,
     code: ErrorCode = _ERROR_CODE_ENUM[0],
     message: str = "",
     retryable: bool = False,
@@ -2828,7 +2810,6 @@ def error_to_json(message: Error, depth: int) -> dict[str, Any]:
 
 
 def make_client_frame(
-    *,
     request_id: str | None = None,
     chat_message: ChatMessage | None = None,
     join: Join | None = None,
@@ -3106,7 +3087,6 @@ def client_frame_to_json(message: ClientFrame, depth: int) -> dict[str, Any]:
 
 
 def make_server_frame(
-    *,
     request_id: str | None = None,
     chat_message: ChatMessage | None = None,
     joined: Joined | None = None,
@@ -3402,7 +3382,6 @@ def server_frame_to_json(message: ServerFrame, depth: int) -> dict[str, Any]:
 
 
 def make_presence(
-    *,
     user_id: str = "",
     active: bool = False,
 ) -> Presence:
@@ -3534,7 +3513,6 @@ def presence_to_json(message: Presence, depth: int) -> dict[str, Any]:
 
 
 def make_relay_request(
-    *,
     commands: Iterable[RelayCommand] = (),
 ) -> RelayRequest:
     """Returns a RelayRequest, much faster than its constructor does."""
@@ -3646,7 +3624,6 @@ def relay_request_to_json(message: RelayRequest, depth: int) -> dict[str, Any]:
 
 
 def make_relay_command(
-    *,
     ref: int = 0,
     chat_message: ChatMessage | None = None,
     join: Join | None = None,
@@ -3955,7 +3932,6 @@ def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
 
 
 def make_chat_messages(
-    *,
     refs: Iterable[int] = (),
     ids: Texts | None = None,
     room_ids: Texts | None = None,
@@ -4184,7 +4160,6 @@ def chat_messages_to_json(message: ChatMessages, depth: int) -> dict[str, Any]:
 
 
 def make_texts(
-    *,
     joined: str = "",
     lengths: Iterable[int] = (),
 ) -> Texts:
@@ -4394,7 +4369,6 @@ def client_gone_to_json(message: ClientGone, depth: int) -> dict[str, Any]:
 
 
 def make_admit(
-    *,
     room_id: str = "",
 ) -> Admit:
     """Returns a Admit, much faster than its constructor does."""
@@ -4504,7 +4478,6 @@ def admit_to_json(message: Admit, depth: int) -> dict[str, Any]:
 
 
 def make_admitted(
-    *,
     may_read: bool = False,
     may_write: bool = False,
 ) -> Admitted:
@@ -4621,7 +4594,6 @@ def admitted_to_json(message: Admitted, depth: int) -> dict[str, Any]:
 
 
 def make_relay_response(
-    *,
     events: Iterable[RelayEvent] = (),
 ) -> RelayResponse:
     """Returns a RelayResponse, much faster than its constructor does."""
@@ -4731,7 +4703,6 @@ def relay_response_to_json(message: RelayResponse, depth: int) -> dict[str, Any]
 
 
 def make_relay_event(
-    *,
     ref: int = 0,
     chat_message: ChatMessage | None = None,
     joined: Joined | None = None,
@@ -4981,7 +4952,6 @@ def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
 
 
 def make_stored(
-    *,
     refs: Iterable[int] = (),
     seqs: Iterable[int] = (),
     sent_at: datetime | None = None,

@@ -1,7 +1,7 @@
 """Writes the functions that construct dataclasses.
 
-Their parameters have the fields' own names. What else they use begins with an underscore or is not
-in lower case, which no field's name is.
+Their parameters have the fields' own names, and the schema's order. What else they use begins with
+an underscore or is not in lower case, which no field's name is.
 """
 
 from .decode import fields_dict
@@ -11,8 +11,7 @@ from .text import Lines, assign, block, call, quote
 
 def maker(message: Message) -> Lines:
     """Returns the source of `make_<message>`."""
-    parameters = ["*", *(_parameter(field) for field in message.fields)] if message.fields else []
-    *head, end = call(f"def make_{message.snake}", parameters)
+    *head, end = call(f"def make_{message.snake}", map(_parameter, message.fields))
     fields = fields_dict(message, _value, member=_variable)
     body = [
         f'"""Returns a {message.name}, much faster than its constructor does."""',
