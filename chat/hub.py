@@ -24,6 +24,7 @@ from chat.storage.base import Range, Store, StoreError
 from chat.stream import Delivery, LiveStream
 from chat.users import Presence
 from gen.chat import ChatMessage, Join, Joined
+from gen.chat_codec import make_joined
 
 log = structlog.get_logger(__name__)
 
@@ -122,15 +123,16 @@ class Hub:
         Raises:
             Unavailable: the history could not be read.
         """
-        self.leave(stream, join.room_id)
-        with self._rooms.pinned(join.room_id) as room:
-            head = await self._head(join.room_id, room)
+        room_id = join.room_id
+        self.leave(stream, room_id)
+        with self._rooms.pinned(room_id) as room:
+            head = await self._head(room_id, room)
             recovered = self._can_replay(join, head, limit)
-            answer(Joined(join.room_id, self.store.epoch, head, recovered))
+            answer(make_joined(room_id, self.store.epoch, head, recovered))
             self.metrics.joined(asked=join.after_seq is not None, recovered=recovered)
             if recovered:
                 await self._replay(stream, join, room, replay)
-            self._admit(stream, join.room_id, room)
+            self._admit(stream, room_id, room)
 
     def leave(self, stream: LiveStream, room_id: str) -> None:
         """Takes a stream out of a room. Nothing happens if it is not in it."""
@@ -164,11 +166,12 @@ class Hub:
             self.store.set_active(user_id, False)
 
     def _can_replay(self, join: Join, head: int, limit: int | None) -> bool:
-        if join.after_seq is None or join.after_seq > head:
+        after_seq, epoch = join.after_seq, join.epoch
+        if after_seq is None or after_seq > head:
             return False
-        if join.epoch is not None and join.epoch != self.store.epoch:
+        if epoch is not None and epoch != self.store.epoch:
             return False
-        return limit is None or head - join.after_seq <= limit
+        return limit is None or head - after_seq <= limit
 
     async def _replay(
         self, stream: LiveStream, join: Join, room: Room[LiveStream], replay: _Replay

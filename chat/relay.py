@@ -32,7 +32,6 @@ from chat.stream import Delivery
 from daemon import tracing
 from gen.chat import (
     Admit,
-    Admitted,
     Authenticate,
     ChatMessage,
     ChatMessages,
@@ -40,7 +39,6 @@ from gen.chat import (
     Join,
     Joined,
     Leave,
-    Left,
     Presence,
     RelayCommand,
     RelayEvent,
@@ -48,7 +46,13 @@ from gen.chat import (
     RelayResponse,
     RelayServiceBase,
 )
-from gen.chat_codec import make_relay_event, make_relay_response, make_stored
+from gen.chat_codec import (
+    make_admitted,
+    make_left,
+    make_relay_event,
+    make_relay_response,
+    make_stored,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -289,22 +293,24 @@ class RelayConnection(Conversation):
         return _Run()
 
     async def _dispatch(self, command: RelayCommand, payload: object) -> None:
+        ref: int = codec.fields_of(command)["ref"]
         match payload:
             case Join():
-                await self._join(payload, command.ref)
+                await self._join(payload, ref)
             case Leave():
-                self.hub.rules.identifier(payload.room_id, "leave.room_id")
-                self.hub.leave(self, payload.room_id)
-                self._answer(RelayEvent(ref=command.ref, left=Left(payload.room_id)))
+                room_id = payload.room_id
+                self.hub.rules.identifier(room_id, "leave.room_id")
+                self.hub.leave(self, room_id)
+                self._answer(make_relay_event(ref=ref, left=make_left(room_id)))
             case Presence():
                 self.hub.rules.identifier(payload.user_id, "presence.user_id")
                 self.hub.set_active(self, payload.user_id, payload.active)
             case Authenticate():
-                self._authenticate(command.client, payload, command.ref)
+                self._authenticate(command.client, payload, ref)
             case ClientGone():
                 self._clients.pop(command.client, None)
             case Admit():
-                self._admit(self._client(command.client), payload.room_id, command.ref)
+                self._admit(self._client(command.client), payload.room_id, ref)
             case _:
                 raise InvalidArgument("command", "is missing")
 
@@ -314,20 +320,20 @@ class RelayConnection(Conversation):
         caller = self.gate.verify(request.token)
         self._clients.get(client, caller).check_same(caller, "authenticate.token")
         self._clients[client] = caller
-        self._answer(RelayEvent(ref=ref, authenticated=authenticated(caller)))
+        self._answer(make_relay_event(ref=ref, authenticated=authenticated(caller)))
 
     def _admit(self, client: Identity, room_id: str, ref: int) -> None:
         client.check_time(time.time())
         if client is not GUEST:
             charge(self.hub.quotas.user(client.subject or "").joins, JOINS)
-        admitted = Admitted(room_id in client.reads, room_id in client.writes)
-        self._answer(RelayEvent(ref=ref, admitted=admitted))
+        admitted = make_admitted(room_id in client.reads, room_id in client.writes)
+        self._answer(make_relay_event(ref=ref, admitted=admitted))
 
     async def _join(self, join: Join, ref: int) -> None:
         self.hub.rules.identifier(join.room_id, "join.room_id")
 
         def answer(joined: Joined) -> None:
-            self._answer(RelayEvent(ref=ref, joined=joined))
+            self._answer(make_relay_event(ref=ref, joined=joined))
 
         # A proxy is behind by what came while it was cut off: that is replayed
         # however much it is, so that its clients notice nothing.
@@ -347,20 +353,20 @@ class RelayConnection(Conversation):
             error = StorageFailed().to_message()
             self.hub.metrics.errors[StorageFailed.status.name] += len(run.refs)
             for ref in run.refs:
-                self._answer(RelayEvent(ref=ref, error=error))
+                self._answer(make_relay_event(ref=ref, error=error))
             return
         self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
         columns = zip(run.refs, run.places, run.messages, done.result(), strict=True)
         for ref, place, sent, stored in columns:
             room_id = codec.fields_of(stored)["room_id"]
             if stored is not sent or place is None or self.rooms.get(room_id) is not place:
-                self._answer(RelayEvent(ref=ref, chat_message=stored))
+                self._answer(make_relay_event(ref=ref, chat_message=stored))
         run.end_spans(stored=True)
 
     def _refuse(self, ref: int, client: int, error: ChatError) -> None:
         self.hub.metrics.errors[error.status.name] += 1
         log.debug("command refused", client=client, ref=ref, code=error.status.name)
-        self._answer(RelayEvent(ref=ref, error=error.to_message()))
+        self._answer(make_relay_event(ref=ref, error=error.to_message()))
 
     def _confirm(self, ref: int, message: ChatMessage) -> None:
         fields = codec.fields_of(message)
@@ -389,4 +395,4 @@ class RelayConnection(Conversation):
         return (b"".join(items),)
 
     def _answer(self, event: RelayEvent) -> None:
-        self.put(codec.encode(RelayResponse(events=[event])))
+        self.put(codec.encode(make_relay_response(events=[event])))

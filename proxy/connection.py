@@ -18,7 +18,8 @@ import codec
 from daemon import tracing
 from daemon.buckets import Allowance
 from daemon.correlation import of_request, shortened
-from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, Joined, Left, ServerFrame
+from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, ServerFrame
+from gen.chat_codec import make_joined, make_left, make_server_frame
 from proxy import errors, frames
 from proxy.calls import Call
 from proxy.config import Config
@@ -204,7 +205,7 @@ class Connection(Line):
                 await self._renew(token, request_id)
             case LeaveRoom(room_id, request_id):
                 self._switchboard.leave(self, room_id)
-                self._answer(ServerFrame(left=Left(room_id), request_id=request_id))
+                self._answer(make_server_frame(left=make_left(room_id), request_id=request_id))
             case Ask(field, request, request_id):
                 call = self._calls[field]
                 response = await self._upstream.calls.make(call, request, self.caller)
@@ -235,7 +236,7 @@ class Connection(Line):
         answer = await self._switchboard.callers.renew(self.caller, token)
         self._expire_at(answer.expires_at)
         await self._leave_forbidden_rooms()
-        self._answer(ServerFrame(authenticated=answer, request_id=request_id))
+        self._answer(make_server_frame(authenticated=answer, request_id=request_id))
 
     async def _leave_forbidden_rooms(self) -> None:
         """Leaves what the token does not allow to read, and what nobody could be asked about.
@@ -251,7 +252,7 @@ class Connection(Line):
         finally:
             for room_id in unsure & self.rooms:
                 self._switchboard.leave(self, room_id)
-                self._answer(ServerFrame(left=Left(room_id)))
+                self._answer(make_server_frame(left=make_left(room_id)))
 
     async def _still_admitted(self, room_id: str) -> bool:
         """Whether the client may stay; it did not ask, and is not put out for asking too often."""
@@ -281,20 +282,21 @@ class Connection(Line):
 
     async def _enter(self, join: Join, request_id: str | None) -> None:
         # Joining again starts over.
-        self._switchboard.leave(self, join.room_id)
-        with self._switchboard.entering(join.room_id) as room:
+        room_id = join.room_id
+        self._switchboard.leave(self, room_id)
+        with self._switchboard.entering(room_id) as room:
             await self._switchboard.live_room(room)
             if self.gone:
                 # Or dismissed: it came before it was known that the server asks for tokens.
                 return
             replay = room.can_replay(join, self._config.replay_messages)
-            joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
-            self._answer(ServerFrame(joined=joined, request_id=request_id))
+            joined = make_joined(room.room_id, room.epoch, room.last_seq, replay)
+            self._answer(make_server_frame(joined=joined, request_id=request_id))
             whole = replay and await Replay(self, room, self._page).run(join.after_seq or 0)
             self._metrics.joined(asked=join.after_seq is not None, recovered=whole)
             if replay and not whole:
-                joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
-                self._answer(ServerFrame(joined=joined))
+                joined = make_joined(room.room_id, room.epoch, room.last_seq, recovered=False)
+                self._answer(make_server_frame(joined=joined))
             if not self.gone:
                 self._switchboard.admit(self, room)
 

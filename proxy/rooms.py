@@ -14,7 +14,9 @@ import asyncio
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
+import codec
 from gen.chat import ChatMessage, Error, Join, Joined
+from gen.chat_codec import make_join
 
 Client = TypeVar("Client")
 
@@ -119,8 +121,8 @@ class Room(Generic[Client]):
         if self.ready.done():
             self.ready = asyncio.get_running_loop().create_future()
         if not self.epoch:
-            return Join(self.room_id)
-        return Join(self.room_id, self.last_seq, self.epoch)
+            return make_join(self.room_id)
+        return make_join(self.room_id, self.last_seq, self.epoch)
 
     def joined(self, joined: Joined) -> bool:
         """Notes the server's answer.
@@ -149,11 +151,14 @@ class Room(Generic[Client]):
             join: what the client has.
             limit: how many messages may be replayed.
         """
-        if join.after_seq is None or join.after_seq > self.last_seq:
+        fields = codec.fields_of(join)
+        after_seq: int | None = fields["after_seq"]
+        epoch: str | None = fields["epoch"]
+        if after_seq is None or after_seq > self.last_seq:
             return False
-        if join.epoch is not None and join.epoch != self.epoch:
+        if epoch is not None and epoch != self.epoch:
             return False
-        return self.last_seq - join.after_seq <= limit
+        return self.last_seq - after_seq <= limit
 
     def _end_wait(self, result: Error | None) -> None:
         if not self.ready.done():

@@ -168,7 +168,7 @@ class Session:
     def _decide_other(self, frame: ClientFrame, payload: object, request_id: str | None) -> Action:
         match payload:
             case Join():
-                if self._too_many(payload.room_id):
+                if self._too_many(codec.fields_of(payload)["room_id"]):
                     return self._refuse_room("join", request_id)
                 return EnterRoom(payload, request_id)
             case Leave() if not payload.room_id:

@@ -24,14 +24,11 @@ from gen.chat import (
     ChatMessage,
     Error,
     Joined,
-    Leave,
-    Presence,
-    RelayCommand,
     RelayEvent,
     RelayResponse,
-    ServerFrame,
     Stored,
 )
+from gen.chat_codec import make_leave, make_presence, make_relay_command, make_server_frame
 from proxy import errors, frames
 from proxy.callers import Callers
 from proxy.config import Config
@@ -245,8 +242,8 @@ class Switchboard:
 
     def _handle(self, event: RelayEvent, delivery: Delivery) -> None:
         payload = codec.member_of(event, "event")
+        ref: int = codec.fields_of(event)["ref"]
         if type(payload) is ChatMessage:
-            ref = codec.fields_of(event)["ref"]
             if ref:
                 # It must not overtake what came before it.
                 delivery.write()
@@ -258,12 +255,12 @@ class Switchboard:
         elif isinstance(payload, Joined):
             # Members may have to hear of it behind what they got before.
             delivery.write()
-            self._joined(event.ref, payload)
+            self._joined(ref, payload)
         elif isinstance(payload, Error):
-            if not self.callers.answered(event.ref, payload):
-                self._refused(event.ref, payload)
+            if not self.callers.answered(ref, payload):
+                self._refused(ref, payload)
         elif isinstance(payload, Authenticated | Admitted):
-            self.callers.answered(event.ref, payload)
+            self.callers.answered(ref, payload)
 
     def _stored(self, stored: Stored, delivery: Delivery) -> None:
         """Completes own messages, which did not have to come back whole."""
@@ -314,7 +311,7 @@ class Switchboard:
         self._metrics.rooms_lost += lost
         self._metrics.rooms_recovered += resumed and not lost
         if lost:
-            frame = frames.encode(ServerFrame(joined=joined))
+            frame = frames.encode(make_server_frame(joined=joined))
             for client in room.members:
                 client.write(frame)
 
@@ -362,7 +359,7 @@ class Switchboard:
 
     def _subscribe(self, room: Room[Client]) -> None:
         ref = next(self._refs)
-        self._put(RelayCommand(ref=ref, join=room.joining(ref)), _SMALL)
+        self._put(make_relay_command(ref=ref, join=room.joining(ref)), _SMALL)
 
     def _subscribe_again(self, room: Room[Client], ref: int) -> None:
         if room.join_ref == ref and self._rooms.get(room.room_id) is room:
@@ -371,7 +368,8 @@ class Switchboard:
     def _give_up_if_unused(self, room: Room[Client]) -> None:
         if self._rooms.unused(room):
             self._rooms.remove(room)
-            self._put(RelayCommand(ref=next(self._refs), leave=Leave(room.room_id)), _SMALL)
+            leave = make_leave(room.room_id)
+            self._put(make_relay_command(ref=next(self._refs), leave=leave), _SMALL)
 
     def _speak_for(self, client: Client, user_id: str) -> None:
         # The server takes a message as a sign of presence; only the end is told.
@@ -379,8 +377,8 @@ class Switchboard:
         self._users[user_id] += 1
 
     def _tell_presence(self, user_id: str, *, active: bool) -> None:
-        presence = Presence(user_id, active)
-        self._put(RelayCommand(ref=next(self._refs), presence=presence), _SMALL)
+        presence = make_presence(user_id, active)
+        self._put(make_relay_command(ref=next(self._refs), presence=presence), _SMALL)
 
     def _answer(self, send: Unconfirmed[Client] | None, message: ChatMessage) -> None:
         if send is not None:
