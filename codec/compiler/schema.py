@@ -25,7 +25,7 @@ _INTERNAL: Final = (
 _TAKEN: Final = frozenset((*_INTERNAL, *dir(builtins), *HELPERS))
 """Names that generated functions use for other things than fields."""
 
-_GENERATED: Final = re.compile(r"(decode|encode|make)_.*|.*_(from|to)_json|.*_(spans|members)")
+_GENERATED: Final = re.compile(r"(decode|encode|make)_.*|.*_(from|to)_json|.*_(spans|members?)")
 
 
 class SchemaError(Exception):

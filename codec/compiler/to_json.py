@@ -31,7 +31,7 @@ def to_json(message: Message) -> Lines:
 
 
 def _is_always_written(field: Field) -> bool:
-    return field.shape == "plain" and not field.oneof
+    return field.shape == "plain"
 
 
 def _object(fields: list[Field]) -> Lines:
