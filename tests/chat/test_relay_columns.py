@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from grpclib import Status
@@ -10,22 +10,29 @@ from grpclib.client import Channel
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chat
 import codec
+from chat.access.gate import Gate
+from chat.access.identity import GUEST
 from chat.columns import Columns
 from chat.errors import InvalidArgument
-from chat.relay import MOST_COMMANDS
+from chat.hub import Hub
+from chat.relay import MOST_COMMANDS, RelayConnection
 from chat.rules import Limits, Rules
+from chat.storage.memory import MemoryStore
 from codec.columns import lengths_of, split
 from gen.chat import (
     ChatMessage,
     ChatMessages,
     ErrorCode,
     Join,
+    Leave,
     RelayCommand,
     RelayRequest,
     RelayServiceStub,
     Texts,
 )
+from tests.clock import turns
 from tests.support import RelayCall, message
 
 RULES = Rules(Limits(content_bytes=16, id_length=3))
@@ -108,6 +115,10 @@ async def test_messages_in_columns_are_stored_in_order(relay: RelayCall) -> None
         (str(number), number + 1) for number in range(10)
     ]
     assert [each.chat_message.content for each in heard] == [each.content for each in sent]
+    # They were delivered, and are not answered beside.
+    assert not any(each.ref for each in heard)
+    relay.batch(RelayCommand(ref=99, leave=Leave("room")))
+    assert (await relay.event()).ref == 99
 
 
 async def test_what_is_wrong_is_refused_alone(relay: RelayCall) -> None:
@@ -148,6 +159,22 @@ async def test_large_messages_are_all_stored(relay: RelayCall) -> None:
     relay.batch(batch([message(content="x" * 16_000, key=str(number)) for number in range(12)]))
     answers = [await relay.event() for _ in range(12)]
     assert [answer.chat_message.seq for answer in answers] == list(range(1, 13))
+
+
+async def test_much_text_is_stored_in_parts() -> None:
+    """All of it may be for one room, whose readers get at once what is stored at once."""
+    hub = Hub(chat.Config(database=chat.IN_MEMORY))
+    parts: list[Sequence[ChatMessage]] = []
+    hub.store = MemoryStore(parts.append)
+    connection = RelayConnection(hub, Gate(), GUEST)
+    for start in (0, 10):  # behind others, and alone
+        sent = [message(content="x" * 4000, key=f"{start} {number}") for number in range(16)]
+        few = [message(content="x" * 4000, key=f"{start} few {number}") for number in range(4)]
+        request = codec.encode(RelayRequest(commands=[batch(few, 1), batch(sent, 5)]))
+        await connection.receive(codec.decode(RelayRequest, request))
+    await turns(5)
+    assert sum(map(len, parts)) == 40
+    assert max(sum(len(each.content) for each in part) for part in parts) <= 64 * 1024 + 4000
 
 
 def without_a_ref(sent: ChatMessages) -> None:

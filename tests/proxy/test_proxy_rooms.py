@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from gen.chat import Join, Joined
 from proxy import errors
-from proxy.rooms import Room, Rooms
+from proxy.rooms import GapError, Room, Rooms
 from tests.support import MODEL
 
 
@@ -88,8 +88,22 @@ class Following(RuleBasedStateMachine):
     @precondition(lambda self: self.due)
     @rule()
     def a_message_is_delivered(self) -> None:
-        self.room.last_seq = self.due.pop(0)
+        assert self.room.advance(self.due.pop(0))
         self.seen.append((self.room.epoch, self.room.last_seq))
+
+    @rule(back=st.integers(0, 3))
+    def a_message_comes_again(self, back: int) -> None:
+        before = self.room.last_seq
+        assert not self.room.advance(before - back)
+        assert self.room.last_seq == before
+
+    @precondition(lambda self: self.room.live)
+    @rule(ahead=st.integers(2, 5))
+    def a_message_is_left_out(self, ahead: int) -> None:
+        before = self.room.last_seq
+        with pytest.raises(GapError):
+            self.room.advance(before + ahead)
+        assert self.room.last_seq == before
 
     @invariant()
     def members_see_no_gap(self) -> None:

@@ -30,6 +30,7 @@ from gen.chat import (
     RelayEvent,
     RelayRequest,
     RelayResponse,
+    Stored,
 )
 from proxy.delivery import Client
 from proxy.outbox import Item, as_command
@@ -215,6 +216,8 @@ class Chatting(RuleBasedStateMachine):
                 self.commit()
             if self.stream.outbox:
                 self.deliver(8)
+        # Nothing is on its way: whoever is in a room is there to stay.
+        assert not any(room.tentative for room in self.switchboard.rooms)
 
 
 async def test_any_order_of_events() -> None:
@@ -288,6 +291,23 @@ async def test_a_message_that_is_left_out_is_noticed(
     switchboard.disconnected()
     switchboard.connected()
     assert (await asked.next("join")).join == Join("lobby", 1, "this")
+
+
+async def test_past_a_gap_nothing_counts_as_answered(
+    switchboard: Switchboard, asked: Asked
+) -> None:
+    message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
+    switchboard.send(Follower(), message, "mine")
+    join = await asked.next("join")
+    tell(switchboard, RelayEvent(ref=join.ref, joined=Joined("lobby", "this", 0, recovered=False)))
+    sent = await asked.next("chat_message")
+    with pytest.raises(GapError, match="2 came after 0"):
+        tell(switchboard, RelayEvent(stored=Stored(refs=[sent.ref], seqs=[2])))
+    # It is sent again on the next link.
+    switchboard.disconnected()
+    switchboard.connected()
+    again = await asked.next("chat_message")
+    assert (again.ref, again.chat_message) == (sent.ref, message)
 
 
 async def test_a_room_that_cannot_be_had_now_is_asked_for_again(
