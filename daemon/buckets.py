@@ -43,8 +43,9 @@ class Bucket:
 
     def __init__(self, per_second: float, holds: float) -> None:
         self.limits = per_second > 0
-        self._interval = 1 / per_second if per_second else 0.0
-        self._span = max(holds, 1) / per_second if per_second else inf
+        # Not looked at without a limit.
+        self._interval = 1 / per_second if self.limits else 0.0
+        self._span = max(holds, 1) / per_second if self.limits else 0.0
         self._full_at = self._promised = _NEVER
 
     def take(self, now: float, n: int = 1) -> float:

