@@ -20,13 +20,9 @@ from gen.chat_codec import (
 from proxy.delivery import Client
 from proxy.outstanding import Unconfirmed
 
-BATCH_COMMANDS: Final = 64
-"""What goes into one message at most.
-
-With fewer commands, both ends are busy with the frame around them; with more, one waits
-for the other to come to the end of a batch.
-"""
-
+# What goes into one message at most. With fewer commands, both ends are busy with the
+# frame around them; with more, one waits for the other to come to the end of a batch.
+_BATCH_COMMANDS: Final = 64
 _BATCH_BYTES: Final = 1024 * 1024
 
 Send = Unconfirmed[Client]
@@ -44,14 +40,18 @@ class Outbox:
         return len(self._items)
 
     @property
+    def is_full(self) -> bool:
+        """Whether a batch cannot become larger."""
+        return len(self._items) >= _BATCH_COMMANDS
+
+    @property
     def size(self) -> int:
         """How many bytes wait, at most."""
         return sum(size for _, size in self._items)
 
-    def put(self, item: Item, size: int) -> int:
-        """Adds something, which takes so many bytes at most; returns how much there is now."""
+    def put(self, item: Item, size: int) -> None:
+        """Adds something, which takes so many bytes at most."""
         self._items.append((item, size))
-        return len(self._items)
 
     def clear(self) -> None:
         """Drops all that waits."""
@@ -61,7 +61,7 @@ class Outbox:
         """Removes the next batch and returns it; there must be something."""
         items: list[Item] = []
         total = 0
-        while self._items and total < _BATCH_BYTES and len(items) < BATCH_COMMANDS:
+        while self._items and total < _BATCH_BYTES and len(items) < _BATCH_COMMANDS:
             item, size = self._items.popleft()
             items.append(item)
             total += size

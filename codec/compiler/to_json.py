@@ -4,40 +4,28 @@ A generated function makes what orjson writes as a JSON object. A field that alw
 written even where that is its default.
 """
 
-from itertools import groupby, takewhile
+from itertools import groupby
 
 from .decode import depth_check
 from .encode import selected_members, selection
 from .schema import Field, Message
-from .text import Lines, assign, block, chain, quote
+from .text import Lines, block, chain, quote
 
 
 def to_json(message: Message) -> Lines:
     """Returns the source of `<message>_to_json`."""
-    # Those in front that are always written are put into the object as it is made.
-    first = list(takewhile(_is_always_written, message.fields))
-    runs = groupby(message.fields[len(first) :], key=lambda field: field.oneof)
+    runs = groupby(message.fields, key=lambda field: field.oneof)
     return block(
         f"def {message.snake}_to_json(message: {message.name}, depth: int) -> dict[str, Any]:",
         [
             *depth_check(message),
             "fields = fields_of(message)",
-            *assign("out: dict[str, Any]", _object(first)),
+            "out: dict[str, Any] = {}",
             *selected_members(message),
             *(line for oneof, run in runs for line in _run(oneof, list(run))),
             "return out",
         ],
     )
-
-
-def _is_always_written(field: Field) -> bool:
-    return field.shape == "plain"
-
-
-def _object(fields: list[Field]) -> Lines:
-    if not fields:
-        return ["{}"]
-    return ["{", *(f"    {quote(field.proto)}: {_with_default(field)}," for field in fields), "}"]
 
 
 def _run(oneof: str, run: list[Field]) -> Lines:
@@ -57,7 +45,7 @@ def _field(field: Field) -> Lines:
         values = f"{empty} if values is PLACEHOLDER else {_all(field)}"
         return [f"values = {get}", _put(field, values)]
     if field.shape == "plain":
-        return [_put(field, _with_default(field))]
+        return [f"value = {get}", _put(field, _with_default(field))]
     present = "value is not None and value is not PLACEHOLDER"
     if field.shape == "message" and field.is_message:
         present += " and is_present(value)"
@@ -65,9 +53,9 @@ def _field(field: Field) -> Lines:
 
 
 def _with_default(field: Field) -> str:
-    default = field.kind.zero if field.kind.format == "value" else _default(field)
-    unset = f"(value := fields[{quote(field.name)}]) is PLACEHOLDER"
-    return f"{default} if {unset} else {field.kind.format}"
+    if field.kind.format == "value":
+        return f"{field.kind.zero} if value is PLACEHOLDER else value"
+    return f"{_default(field)} if value is PLACEHOLDER else {field.kind.format}"
 
 
 def _default(field: Field) -> str:

@@ -34,9 +34,12 @@ async def test_a_message_of_an_earlier_life_gives_the_original(engine: Engine) -
     async with engine.open() as store:
         [original] = await store.append([message(content="first", key="1")])
     async with engine.open() as store:
-        results = await store.append([message(content="second", key="1"), message(key="2")])
-        assert results[0] == original
-        assert results[1].seq == 2
+        sent = [message(content="second", key="1"), message(key="2")]
+        again, new = await store.append(sent)
+        assert again is not sent[0]
+        assert again == original
+        assert new is sent[1]
+        assert new.seq == 2
     assert seqs(engine.announced) == [1, 2]
 
 

@@ -54,7 +54,9 @@ async def test_calls_of_one_turn_are_stored_in_their_order(store: Store) -> None
 
 async def test_a_repeated_message_gives_the_original(store: Store) -> None:
     [original] = await store.append([message(content="first", key="1")])
-    [again] = await store.append([message(content="second", key="1")])
+    sent = message(content="second", key="1")
+    [again] = await store.append([sent])
+    assert again is not sent
     assert again == original
     assert again.content == "first"
     assert await store.head("room") == 1
@@ -70,9 +72,11 @@ async def test_a_message_repeated_within_one_call_gives_the_original(store: Stor
 
 
 async def test_a_message_repeated_within_one_turn_gives_the_original(store: Store) -> None:
-    futures = [store.append([message(key="1")]), store.append([message(key="1"), message(key="2")])]
-    [[first], [again, other]] = await asyncio.gather(*futures)
+    sent = [message(key="1"), message(key="1"), message(key="2")]
+    [[first], [again, other]] = await asyncio.gather(store.append(sent[:1]), store.append(sent[1:]))
+    assert first is sent[0]
     assert again is first
+    assert other is sent[2]
     assert other.seq == 2
 
 

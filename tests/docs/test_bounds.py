@@ -23,7 +23,7 @@ from chat.stream import _CHUNK_BYTES
 from chat.transport import WINDOWS
 from proxy.connection import _TURN_FRAMES
 from proxy.line import _LINGER_SECONDS
-from proxy.outbox import _BATCH_BYTES, BATCH_COMMANDS
+from proxy.outbox import _BATCH_BYTES, _BATCH_COMMANDS
 from proxy.replay import _PAGE
 from proxy.switchboard import _OVERHEAD
 from tests.docs.markdown import ROOT, Section, section, sections
@@ -67,7 +67,7 @@ _PAGE_OF_TEXT: Final = (_PAGE, PAGE_CHARACTERS)
 
 ROWS: Final = [
     Held("frames of a connection in one turn", (_TURN_FRAMES,)),
-    Held("a batch on its way", (BATCH_COMMANDS, _BATCH_BYTES)),
+    Held("a batch on its way", (_BATCH_COMMANDS, _BATCH_BYTES)),
     Held("unary calls", (_CHAT.connection_limits.streams_per_connection,)),
     Held("data of a call", (_WINDOW, _LARGEST_MESSAGE, _LARGEST_BATCH)),
     Held("commands of a proxy's batch", (MOST_COMMANDS,)),

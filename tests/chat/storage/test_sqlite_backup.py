@@ -113,9 +113,12 @@ async def test_a_copy_made_under_load_holds_all_that_was_confirmed_before(
 async def test_a_server_serves_from_a_copy(store: SqliteStore, copy: Path) -> None:
     copied = await open_store(copy)
     assert copied.epoch == store.epoch
-    [again] = await copied.append([message("room 3", key="3")])
+    sent = [message("room 3", key="3"), message("room 3", key="new")]
+    [again] = await copied.append(sent[:1])
+    assert again is not sent[0]
     assert again.seq == 1
-    [new] = await copied.append([message("room 3", key="new")])
+    [new] = await copied.append(sent[1:])
+    assert new is sent[1]
     assert new.seq == await store.head("room 3") + 1
     await copied.close()
 
