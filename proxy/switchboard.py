@@ -247,7 +247,9 @@ class Switchboard:
             if ref:
                 # It must not overtake what came before it.
                 delivery.write()
-                self._answered(ref, payload)
+                send = self.sends.settle_ref(ref)
+                room = None if send is None else self._rooms.get(send.key[0])
+                self._settled(room, payload, send, None)
             else:
                 self._arrived(payload, delivery)
         elif type(payload) is Stored:
@@ -280,27 +282,35 @@ class Switchboard:
             fields = codec.fields_of(message)
             fields["seq"] = seq
             fields["sent_at"] = sent_at
-            if room is not None and room.tentative:
-                room.confirmed(send.client)
-            if room is None or not is_new or not delivery.add(room, message, send):
-                self._answer(send, message)
-
-    def _answered(self, ref: int, message: ChatMessage) -> None:
-        send = self.sends.settle_ref(ref)
-        room = None if send is None else self._rooms.get(send.key[0])
-        if room is not None and send is not None:
-            room.confirmed(send.client)
-        self._answer(send, message)
+            self._settled(room, message, send, delivery if is_new else None)
 
     def _arrived(self, message: ChatMessage, delivery: Delivery) -> None:
         fields = codec.fields_of(message)
         room = self._rooms.get(fields["room_id"])
         is_new = room is not None and room.advance(fields["seq"])
-        send = self.sends.settle(message)
-        if room is not None and send is not None:
-            room.confirmed(send.client)
-        if room is None or not is_new or not delivery.add(room, message, send):
-            self._answer(send, message)
+        self._settled(room, message, self.sends.settle(message), delivery if is_new else None)
+
+    def _settled(
+        self,
+        room: Room[Client] | None,
+        message: ChatMessage,
+        send: Unconfirmed[Client] | None,
+        delivery: Delivery | None,
+    ) -> None:
+        """Brings a stored message to its room, or else to who sent it.
+
+        Args:
+            room: its room, if somebody is in it.
+            message: the message.
+            send: what it settled, if that was sent from here.
+            delivery: what brings it to the room, if it is new there.
+        """
+        if room is not None:
+            if send is not None:
+                room.confirmed(send.client)
+            if delivery is not None and delivery.add(room, message, send):
+                return
+        self._answer(send, message)
 
     def _joined(self, ref: int, joined: Joined) -> None:
         room = self._rooms.get(joined.room_id)
