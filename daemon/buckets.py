@@ -34,18 +34,13 @@ class Bucket:
     Args:
         per_second: how many tokens flow into it in a second; 0 for no limit.
         holds: how many tokens it holds, at least 1.
-
-    Attributes:
-        limits: whether there is a limit; if not, all are given what they take.
     """
 
-    __slots__ = ("_full_at", "_interval", "_promised", "_span", "limits")
+    __slots__ = ("_full_at", "_interval", "_promised", "_span")
 
     def __init__(self, per_second: float, holds: float) -> None:
-        self.limits = per_second > 0
-        # Not looked at without a limit.
-        self._interval = 1 / per_second if self.limits else 0.0
-        self._span = max(holds, 1) / per_second if self.limits else 0.0
+        self._interval = 1 / per_second if per_second else 0.0
+        self._span = max(holds, 1) / per_second if per_second else inf
         self._full_at = self._promised = _NEVER
 
     def take(self, now: float, n: int = 1) -> float:
@@ -61,7 +56,7 @@ class Bucket:
         Returns:
             0 if they were taken, else after how many seconds to try again.
         """
-        if not self.limits:
+        if not self._interval:
             return 0.0
         full_at = max(now, self._full_at)
         full_at += n * self._interval

@@ -303,16 +303,17 @@ def user_from_json(members: Any, depth: int) -> User:
 
 def user_to_json(message: User, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "id": "" if (value := fields["id"]) is PLACEHOLDER else value,
-        "name": "" if (value := fields["name"]) is PLACEHOLDER else value,
-        "email": "" if (value := fields["email"]) is PLACEHOLDER else value,
-        "status": (
-            _USER_STATUS_ENUM.format(0)
-            if (value := fields["status"]) is PLACEHOLDER
-            else _USER_STATUS_ENUM.format(value)
-        ),
-    }
+    out: dict[str, Any] = {}
+    value = fields["id"]
+    out["id"] = "" if value is PLACEHOLDER else value
+    value = fields["name"]
+    out["name"] = "" if value is PLACEHOLDER else value
+    value = fields["email"]
+    out["email"] = "" if value is PLACEHOLDER else value
+    value = fields["status"]
+    out["status"] = (
+        _USER_STATUS_ENUM.format(0) if value is PLACEHOLDER else _USER_STATUS_ENUM.format(value)
+    )
     return out
 
 
@@ -419,9 +420,9 @@ def get_user_request_from_json(members: Any, depth: int) -> GetUserRequest:
 
 def get_user_request_to_json(message: GetUserRequest, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "user_id": "" if (value := fields["user_id"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["user_id"]
+    out["user_id"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -674,11 +675,13 @@ def upsert_user_request_from_json(members: Any, depth: int) -> UpsertUserRequest
 
 def upsert_user_request_to_json(message: UpsertUserRequest, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "user_id": "" if (value := fields["user_id"]) is PLACEHOLDER else value,
-        "name": "" if (value := fields["name"]) is PLACEHOLDER else value,
-        "email": "" if (value := fields["email"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["user_id"]
+    out["user_id"] = "" if value is PLACEHOLDER else value
+    value = fields["name"]
+    out["name"] = "" if value is PLACEHOLDER else value
+    value = fields["email"]
+    out["email"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -915,10 +918,11 @@ def list_users_request_from_json(members: Any, depth: int) -> ListUsersRequest:
 
 def list_users_request_to_json(message: ListUsersRequest, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "page_size": 0 if (value := fields["page_size"]) is PLACEHOLDER else value,
-        "page_token": "" if (value := fields["page_token"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["page_size"]
+    out["page_size"] = 0 if value is PLACEHOLDER else value
+    value = fields["page_token"]
+    out["page_token"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -1050,7 +1054,8 @@ def list_users_response_to_json(message: ListUsersResponse, depth: int) -> dict[
     out["users"] = (
         [] if values is PLACEHOLDER else [user_to_json(value, depth - 1) for value in values]
     )
-    out["next_page_token"] = "" if (value := fields["next_page_token"]) is PLACEHOLDER else value
+    value = fields["next_page_token"]
+    out["next_page_token"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -1254,13 +1259,17 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
 
 def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "id": "" if (value := fields["id"]) is PLACEHOLDER else value,
-        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
-        "sender_id": "" if (value := fields["sender_id"]) is PLACEHOLDER else value,
-        "content": "" if (value := fields["content"]) is PLACEHOLDER else value,
-        "seq": 0 if (value := fields["seq"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["id"]
+    out["id"] = "" if value is PLACEHOLDER else value
+    value = fields["room_id"]
+    out["room_id"] = "" if value is PLACEHOLDER else value
+    value = fields["sender_id"]
+    out["sender_id"] = "" if value is PLACEHOLDER else value
+    value = fields["content"]
+    out["content"] = "" if value is PLACEHOLDER else value
+    value = fields["seq"]
+    out["seq"] = 0 if value is PLACEHOLDER else value
     value = fields["sent_at"]
     if value is not None and value is not PLACEHOLDER:
         out["sent_at"] = format_timestamp(value)
@@ -1678,9 +1687,9 @@ def join_from_json(members: Any, depth: int) -> Join:
 
 def join_to_json(message: Join, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["room_id"]
+    out["room_id"] = "" if value is PLACEHOLDER else value
     value = fields["after_seq"]
     if value is not None and value is not PLACEHOLDER:
         out["after_seq"] = value
@@ -1848,12 +1857,15 @@ def joined_from_json(members: Any, depth: int) -> Joined:
 
 def joined_to_json(message: Joined, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
-        "epoch": "" if (value := fields["epoch"]) is PLACEHOLDER else value,
-        "last_seq": 0 if (value := fields["last_seq"]) is PLACEHOLDER else value,
-        "recovered": False if (value := fields["recovered"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["room_id"]
+    out["room_id"] = "" if value is PLACEHOLDER else value
+    value = fields["epoch"]
+    out["epoch"] = "" if value is PLACEHOLDER else value
+    value = fields["last_seq"]
+    out["last_seq"] = 0 if value is PLACEHOLDER else value
+    value = fields["recovered"]
+    out["recovered"] = False if value is PLACEHOLDER else value
     return out
 
 
@@ -1960,9 +1972,9 @@ def leave_from_json(members: Any, depth: int) -> Leave:
 
 def leave_to_json(message: Leave, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["room_id"]
+    out["room_id"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -2069,9 +2081,9 @@ def left_from_json(members: Any, depth: int) -> Left:
 
 def left_to_json(message: Left, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["room_id"]
+    out["room_id"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -2177,9 +2189,9 @@ def authenticate_from_json(members: Any, depth: int) -> Authenticate:
 
 def authenticate_to_json(message: Authenticate, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "token": "" if (value := fields["token"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["token"]
+    out["token"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -2306,9 +2318,9 @@ def authenticated_from_json(members: Any, depth: int) -> Authenticated:
 
 def authenticated_to_json(message: Authenticated, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "user_id": "" if (value := fields["user_id"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["user_id"]
+    out["user_id"] = "" if value is PLACEHOLDER else value
     value = fields["expires_at"]
     if value is not None and value is not PLACEHOLDER:
         out["expires_at"] = format_timestamp(value)
@@ -2469,10 +2481,11 @@ def get_chat_history_request_from_json(members: Any, depth: int) -> GetChatHisto
 
 def get_chat_history_request_to_json(message: GetChatHistoryRequest, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
-        "limit": 0 if (value := fields["limit"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["room_id"]
+    out["room_id"] = "" if value is PLACEHOLDER else value
+    value = fields["limit"]
+    out["limit"] = 0 if value is PLACEHOLDER else value
     value = fields["before_seq"]
     if value is not None and value is not PLACEHOLDER:
         out["before_seq"] = value
@@ -2635,8 +2648,10 @@ def get_chat_history_response_to_json(
         if values is PLACEHOLDER
         else [chat_message_to_json(value, depth - 1) for value in values]
     )
-    out["has_more"] = False if (value := fields["has_more"]) is PLACEHOLDER else value
-    out["epoch"] = "" if (value := fields["epoch"]) is PLACEHOLDER else value
+    value = fields["has_more"]
+    out["has_more"] = False if value is PLACEHOLDER else value
+    value = fields["epoch"]
+    out["epoch"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -2794,15 +2809,15 @@ def error_from_json(members: Any, depth: int) -> Error:
 
 def error_to_json(message: Error, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "code": (
-            _ERROR_CODE_ENUM.format(0)
-            if (value := fields["code"]) is PLACEHOLDER
-            else _ERROR_CODE_ENUM.format(value)
-        ),
-        "message": "" if (value := fields["message"]) is PLACEHOLDER else value,
-        "retryable": False if (value := fields["retryable"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["code"]
+    out["code"] = (
+        _ERROR_CODE_ENUM.format(0) if value is PLACEHOLDER else _ERROR_CODE_ENUM.format(value)
+    )
+    value = fields["message"]
+    out["message"] = "" if value is PLACEHOLDER else value
+    value = fields["retryable"]
+    out["retryable"] = False if value is PLACEHOLDER else value
     value = fields["retry_after_ms"]
     if value is not None and value is not PLACEHOLDER:
         out["retry_after_ms"] = value
@@ -3505,10 +3520,11 @@ def presence_from_json(members: Any, depth: int) -> Presence:
 
 def presence_to_json(message: Presence, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "user_id": "" if (value := fields["user_id"]) is PLACEHOLDER else value,
-        "active": False if (value := fields["active"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["user_id"]
+    out["user_id"] = "" if value is PLACEHOLDER else value
+    value = fields["active"]
+    out["active"] = False if value is PLACEHOLDER else value
     return out
 
 
@@ -3904,10 +3920,10 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
 
 def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "ref": "0" if (value := fields["ref"]) is PLACEHOLDER else str(value),
-    }
+    out: dict[str, Any] = {}
     command = fields["_group_current"]["command"]
+    value = fields["ref"]
+    out["ref"] = "0" if value is PLACEHOLDER else str(value)
     if command == "chat_message" and (value := fields["chat_message"]) is not None:
         out["chat_message"] = chat_message_to_json(value, depth - 1)
     elif command == "join" and (value := fields["join"]) is not None:
@@ -3916,7 +3932,8 @@ def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
         out["leave"] = leave_to_json(value, depth - 1)
     elif command == "presence" and (value := fields["presence"]) is not None:
         out["presence"] = presence_to_json(value, depth - 1)
-    out["client"] = "0" if (value := fields["client"]) is PLACEHOLDER else str(value)
+    value = fields["client"]
+    out["client"] = "0" if value is PLACEHOLDER else str(value)
     if command == "authenticate" and (value := fields["authenticate"]) is not None:
         out["authenticate"] = authenticate_to_json(value, depth - 1)
     elif command == "client_gone" and (value := fields["client_gone"]) is not None:
@@ -4287,9 +4304,9 @@ def texts_from_json(members: Any, depth: int) -> Texts:
 
 def texts_to_json(message: Texts, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "joined": "" if (value := fields["joined"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["joined"]
+    out["joined"] = "" if value is PLACEHOLDER else value
     values = fields["lengths"]
     out["lengths"] = [] if values is PLACEHOLDER else values
     return out
@@ -4471,9 +4488,9 @@ def admit_from_json(members: Any, depth: int) -> Admit:
 
 def admit_to_json(message: Admit, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "room_id": "" if (value := fields["room_id"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["room_id"]
+    out["room_id"] = "" if value is PLACEHOLDER else value
     return out
 
 
@@ -4586,10 +4603,11 @@ def admitted_from_json(members: Any, depth: int) -> Admitted:
 
 def admitted_to_json(message: Admitted, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "may_read": False if (value := fields["may_read"]) is PLACEHOLDER else value,
-        "may_write": False if (value := fields["may_write"]) is PLACEHOLDER else value,
-    }
+    out: dict[str, Any] = {}
+    value = fields["may_read"]
+    out["may_read"] = False if value is PLACEHOLDER else value
+    value = fields["may_write"]
+    out["may_write"] = False if value is PLACEHOLDER else value
     return out
 
 
@@ -4930,10 +4948,10 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
 
 def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
     fields = fields_of(message)
-    out: dict[str, Any] = {
-        "ref": "0" if (value := fields["ref"]) is PLACEHOLDER else str(value),
-    }
+    out: dict[str, Any] = {}
     event = fields["_group_current"]["event"]
+    value = fields["ref"]
+    out["ref"] = "0" if value is PLACEHOLDER else str(value)
     if event == "chat_message" and (value := fields["chat_message"]) is not None:
         out["chat_message"] = chat_message_to_json(value, depth - 1)
     elif event == "joined" and (value := fields["joined"]) is not None:

@@ -17,8 +17,6 @@ _FIN_PONG = 0x8A
 
 PING = bytes((0x89, 0))
 
-_MEDIUM_HEAD = struct.Struct("!BBH").pack
-
 # What a frame with nothing but a message has around it: most frames are such.
 _BEFORE_MESSAGE, _BEHIND_MESSAGE = codec.to_json(ServerFrame(chat_message=ChatMessage())).split(
     codec.to_json(ChatMessage())
@@ -49,7 +47,7 @@ def text_frame(payload: bytes) -> bytes:
     if size < 126:
         return bytes((_FIN_TEXT, size)) + payload
     if size < 1 << 16:
-        return _MEDIUM_HEAD(_FIN_TEXT, 126, size) + payload
+        return struct.pack("!BBH", _FIN_TEXT, 126, size) + payload
     return struct.pack("!BBQ", _FIN_TEXT, 127, size) + payload
 
 

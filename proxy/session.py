@@ -20,7 +20,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import betterproto
@@ -36,12 +35,8 @@ _JOINS: Final = "too many rooms at once"
 _CALLS: Final = "too many requests"
 
 
-@dataclass(slots=True)
-class Send:
-    """Send this message, which has an id, and join its room.
-
-    Made for each message: it takes half the time of a named tuple.
-    """
+class Send(NamedTuple):
+    """Send this message, which has an id, and join its room."""
 
     message: ChatMessage
     request_id: str | None
@@ -156,8 +151,8 @@ class Session:
         payload = codec.member_of(frame, "payload")
         request_id: str | None = codec.fields_of(frame)["request_id"]
         if type(payload) is ChatMessage:
-            sends = self._allowance.sends
-            if sends.limits and (wait := sends.take(self._clock())):
+            wait = self._allowance.sends.take(self._clock())
+            if wait:
                 return self._limit(_MESSAGES, wait, request_id)
             return self._send(payload, request_id)
         bucket, what = self._allowance.calls, _CALLS

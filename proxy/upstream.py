@@ -30,7 +30,7 @@ from gen.chat import RelayRequest, RelayResponse
 from proxy.channel import Channel, ended
 from proxy.config import Config, split_address
 from proxy.metrics import ProxyMetrics
-from proxy.outbox import BATCH_COMMANDS, Item, Outbox
+from proxy.outbox import Item, Outbox
 from proxy.rooms import GapError
 from proxy.switchboard import Switchboard
 from proxy.unary import UnaryCalls, bearer
@@ -137,10 +137,9 @@ class Upstream:
 
     def _put(self, item: Item, size: int) -> None:
         if self._linked:
-            waiting = self._outbox.put(item, size)
-            if waiting == 1:
-                self._queued.set()
-            elif waiting >= BATCH_COMMANDS and self._wire is not None:
+            self._outbox.put(item, size)
+            self._queued.set()
+            if self._outbox.is_full and self._wire is not None:
                 self._write_now(self._wire)
 
     async def _link(self) -> None:
