@@ -17,7 +17,7 @@ from chat.storage.base import PAGE_CHARACTERS
 from chat.storage.sqlite.journal import _FULL, FOLD_BYTES
 from chat.storage.sqlite.reader import _THREADS
 from chat.storage.sqlite.schema import _CACHE_KIB
-from chat.storage.sqlite.writer import _COMMIT_BYTES
+from chat.storage.sqlite.writer import _AHEAD_BYTES, _COMMIT_BYTES
 from chat.storage.sqlite.writer import _MESSAGE_OVERHEAD as _STORED_OVERHEAD
 from chat.stream import _CHUNK_BYTES
 from chat.transport import WINDOWS
@@ -73,6 +73,7 @@ ROWS: Final = [
     Held("commands of a proxy's batch", (MOST_COMMANDS,)),
     Held("messages that wait for the disk", (_STORE_CHARACTERS,)),
     Held("a commit", (_COMMIT_BYTES,)),
+    Held("commits that the event loop", (_AHEAD_BYTES,)),
     Held("messages that are on disk", (_FULL * FOLD_BYTES, 3 * FOLD_BYTES)),
     Held("mailbox of a gRPC stream", (_CHAT.mailbox_bytes, _CHUNK_BYTES)),
     Held("mailbox of a proxy", (_CHAT.relay_mailbox_bytes,)),

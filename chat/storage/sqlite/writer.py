@@ -22,6 +22,7 @@ import codec
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
+from chat.storage.sqlite.lead import Lead
 from gen.chat import ChatMessage
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,8 @@ T = TypeVar("T")
 # How many bytes one commit takes, if it is not a single job: a bound on its time, and
 # on what the readers of one room are brought at once.
 _COMMIT_BYTES: Final = 256 * 1024
+# How much of that the event loop may not have heard of; less than may wait for a reader.
+_AHEAD_BYTES: Final = 3 * _COMMIT_BYTES
 # What a message takes beside its text, with all that is kept about it on its way.
 _MESSAGE_OVERHEAD: Final = 1024
 
@@ -112,6 +115,7 @@ class Writer:
         self._events = events
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lead = Lead(_AHEAD_BYTES)
         self._fold_failed = False
         self._thread = threading.Thread(target=self._run, name="sqlite-writer")
         self._thread.start()
@@ -156,6 +160,8 @@ class Writer:
     def _commit(self, jobs: list[Job]) -> None:
         appends = [job for job in jobs if isinstance(job, Append)]
         users = [job.user for job in jobs if isinstance(job, Upsert)]
+        size = sum(job.size for job in jobs)
+        self._lead.gain(size)
         began = time.perf_counter()
         try:
             commit = self._journal.store([job.messages for job in appends], users)
@@ -163,10 +169,10 @@ class Writer:
             # Whatever went wrong, those who wait must learn of it.
             self._metrics.failures += 1
             log.exception("commit failed", jobs=len(jobs))
-            self._tell(self._fail, jobs, StoreError(str(error)))
+            self._tell(self._fail, jobs, size, StoreError(str(error)))
         else:
             self._metrics.committed(time.perf_counter() - began, sum(map(len, commit.stored)))
-            self._tell(self._finish, jobs, commit, self._journal.generation)
+            self._tell(self._finish, jobs, size, commit, self._journal.generation)
 
     def _fold(self) -> bool:
         """Folds a slice; returns whether it could."""
@@ -185,7 +191,8 @@ class Writer:
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         self._loop.call_soon_threadsafe(callback, *args)
 
-    def _finish(self, jobs: list[Job], commit: Commit, generation: int) -> None:
+    def _finish(self, jobs: list[Job], size: int, commit: Commit, generation: int) -> None:
+        self._lead.lose(size)
         if commit.fresh:
             self._events.stored(generation, commit.fresh)
         self._events.settled(jobs)
@@ -196,7 +203,8 @@ class Writer:
             else:
                 _end(job.future, None)
 
-    def _fail(self, jobs: list[Job], failure: StoreError) -> None:
+    def _fail(self, jobs: list[Job], size: int, failure: StoreError) -> None:
+        self._lead.lose(size)
         self._events.settled(jobs)
         for job in jobs:
             if not job.future.done():

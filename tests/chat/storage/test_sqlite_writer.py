@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -128,8 +129,22 @@ async def test_senders_wait_while_too_much_is_queued(store: SqliteStore) -> None
 async def test_a_failed_commit_makes_room_too(store: SqliteStore, path: Path) -> None:
     await store.append(messages("1"))
     with no_file_grows_past(log_size(path)), capture_logs():
-        await fail_to_append(store, [message(content="x" * 4096, key="2")])
+        for _ in range(5):
+            await fail_to_append(store, [message(content="x" * 300_000, key="2")])
     await store.writable()
+    await store.append(messages("2"))
+
+
+async def test_an_event_loop_that_was_held_up_is_not_told_too_much_at_once(
+    store: SqliteStore, announced: list[ChatMessage]
+) -> None:
+    """Of more, readers of one room would get more at once than may wait for them."""
+    stored = [store.append([message(content="x" * 300_000, key=key)]) for key in "12345678"]
+    time.sleep(0.3)  # noqa: ASYNC251 - this is what holds it up, and what lets commits go on
+    await asyncio.sleep(0)
+    assert len(announced) <= 2
+    await asyncio.gather(*stored)
+    assert seqs(announced) == list(range(1, 9))
 
 
 async def test_those_who_wait_to_append_go_on_as_there_is_room(
