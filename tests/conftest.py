@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 import uvloop
 from grpclib.client import Channel
+from hypothesis import settings
 
 import chat
 import codec
 import proxy
 from gen.chat import ChatServiceStub
 from tests.faults.world import choose_seed
-from tests.support import ANY_NUMBER, NO_RATES
+from tests.support import ANY_NUMBER, NO_RATES, PATIENT
+
+settings.register_profile("patient", PATIENT)
+settings.load_profile("patient")
 
 
 def pytest_asyncio_loop_factories(

@@ -20,7 +20,7 @@ import betterproto
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
 from grpclib.config import Configuration
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import chat
 import codec
@@ -41,15 +41,18 @@ from gen.chat import (
 )
 
 # Long enough for a busy machine: no test waits for it unless it fails.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 # A client whose unread calls fill up soon, and stall no other.
 SMALL_WINDOWS = Configuration(
     http2_connection_window_size=2**30, http2_stream_window_size=64 * 1024
 )
 
+# A busy machine is no failure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 # For state machines. To explain a failure takes hypothesis minutes on Python 3.11.
-MODEL = settings(deadline=None, phases=[phase for phase in Phase if phase is not Phase.explain])
+MODEL = settings(PATIENT, phases=[phase for phase in Phase if phase is not Phase.explain])
 
 # For tests in which more is asked for, and more come, than by people.
 NO_RATES = proxy.Rates()
@@ -239,13 +242,14 @@ def told(lines: Iterable[MutableMapping[str, Any]]) -> list[MutableMapping[str, 
     return [line for line in lines if line["log_level"] != "debug"]
 
 
-async def eventually(check: Callable[[], Any]) -> None:
+async def eventually(check: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
     """Waits for what the server does by itself, and tells no one of.
 
     Args:
         check: returns, or awaits, something true once it is done.
+        seconds: how long, if that is much.
     """
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(seconds):
         while not await _value(check()):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 

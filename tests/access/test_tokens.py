@@ -162,13 +162,13 @@ JSON = st.recursive(
 class TestGarbage:
     """What is no token, or was one."""
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
     @given(st.text() | st.lists(st.text("abcXYZ019-_="), min_size=3, max_size=3).map(".".join))
     def test_is_refused(self, hs: TokenVerifier, token: str) -> None:
         with pytest.raises(Unauthenticated):
             hs.verify(token)
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
     @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk"]), JSON))
     def test_headers(self, hs: TokenVerifier, header: dict[str, Any]) -> None:
         token = unsigned(header, CLAIMS)
@@ -176,7 +176,7 @@ class TestGarbage:
             hs.verify(token)
 
     @given(st.data())
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
     def test_a_changed_token_is_not_believed(self, hs: TokenVerifier, data: st.DataObject) -> None:
         token = hs256().token()
         # The last character of a part may hold bits that stand for nothing.

@@ -24,7 +24,7 @@ _ADVICE: Final = (
     "The page is tested in a Chromium, and none was found: install one "
     "(Debian: apt-get install chromium), or name it in the variable CHROMIUM."
 )
-_PATIENCE_MS: Final = 20_000
+_PATIENCE_MS: Final = 60_000
 _DESK: Final = (1280, 800)
 
 # Console errors fail a test.
@@ -121,6 +121,19 @@ class Visitor:
         """Writes a message and sends it."""
         await self.input.fill(text)
         await self.page.get_by_test_id("send-button").click()
+
+    async def say_at_once(self, texts: Iterable[str]) -> None:
+        """Sends messages faster than anyone writes."""
+        await self.input.evaluate(
+            """(input, texts) => {
+                for (const text of texts) {
+                    input.value = text;
+                    input.dispatchEvent(new Event("input"));
+                    input.form.requestSubmit();
+                }
+            }""",
+            list(texts),
+        )
 
     def message(self, text: str) -> Locator:
         """The message with this text."""

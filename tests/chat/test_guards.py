@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.guards import at_most
@@ -32,13 +32,11 @@ fields = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(fields, max_size=50), st.integers(0, 50))
 def test_it_counts_fields(message: list[bytes], most: int) -> None:
     assert at_most(most, b"".join(message)) is (len(message) <= most)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 20))
 def test_it_comes_to_an_end_with_anything(data: bytes, most: int) -> None:
     assert at_most(most, data) in (True, False)

@@ -19,7 +19,7 @@ GARBAGE = st.binary(max_size=64) | st.lists(
     max_size=40,
 ).map(b"".join)
 
-THOROUGH = settings(max_examples=150, deadline=None)
+THOROUGH = settings(max_examples=150)
 
 
 def test_garbage(schema: Any) -> None:

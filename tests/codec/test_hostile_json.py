@@ -30,7 +30,7 @@ LEAVES = (
     )
 )
 
-THOROUGH = settings(max_examples=150, deadline=None)
+THOROUGH = settings(max_examples=150)
 
 
 def values(names: list[str]) -> st.SearchStrategy[Any]:

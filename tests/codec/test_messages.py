@@ -33,7 +33,7 @@ from gen.chat import (
 )
 from gen.chat_codec import make_chat_message, make_chat_stream, make_get_user_response, make_user
 
-THOROUGH = settings(max_examples=150, deadline=None)
+THOROUGH = settings(max_examples=150)
 
 ACTIVE = UserStatus.try_value(1)  # mypy takes the members of betterproto's enums for int
 NEGATIVE = b"\xff\xff\xff\x01"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import codec
 
-THOROUGH = settings(max_examples=150, deadline=None)
+THOROUGH = settings(max_examples=150)
 
 NEGATIVE = b"\xff\xff\xff\x01"
 

@@ -34,7 +34,7 @@ GARBAGE: st.SearchStrategy[str] = (
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 )
 
-MANY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 Start = Callable[[dict[str, str]], tuple[int | None, str, str]]
 

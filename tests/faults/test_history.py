@@ -24,7 +24,7 @@ from tests.faults.history import (
 from tests.faults.journal import Journal
 
 ROOMS = ("kitchen", "lobby")
-patient = settings(deadline=None, max_examples=50)
+patient = settings(max_examples=50)
 
 
 def message(seq: int, room: str = "lobby", **changes: Any) -> Message:

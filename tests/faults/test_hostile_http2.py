@@ -617,7 +617,8 @@ FRAMES = st.builds(
 
 
 @settings(
-    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(frames=st.lists(FRAMES, max_size=12))
 async def test_no_frames_make_the_server_fail(port: int, frames: list[bytes]) -> None:

@@ -178,7 +178,7 @@ async def test_replays_of_the_proxy_that_are_not_read(tmp_path: Path) -> None:
         for _ in range(12 * MIB // len(TEXT)):
             await one.send(rooms[:1])
         async with watched(world.proxy) as scales, stuck_clients(world, rooms, after_seq=0):
-            await eventually(lambda: cut_off(world.proxy) == len(rooms))
+            await eventually(lambda: cut_off(world.proxy) == len(rooms), seconds=240)
         assert scales.more < len(rooms) * PROXY.replay + SLACK
 
 

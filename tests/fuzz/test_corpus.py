@@ -24,7 +24,7 @@ def test_what_it_begins_with_breaks_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.binary(max_size=200))
 def test_random_bytes_break_nothing(name: str, data: bytes) -> None:
     TARGETS[name].run(data)

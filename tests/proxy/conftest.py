@@ -6,14 +6,9 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
-from hypothesis import settings
 
 import proxy
 from tests.proxy.clients import Connect, Http, connect, serve_http
-
-# A busy machine is no failure.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 
 @pytest.fixture
