@@ -170,8 +170,8 @@ async def test_what_waits_for_clients_of_the_proxy(tmp_path: Path) -> None:
 async def test_replays_of_the_proxy_that_are_not_read(tmp_path: Path) -> None:
     rooms = ["room"] * 40
     async with (
-        # So long they are waited for.
-        World.running(tmp_path, "--heartbeat-seconds", "3") as world,
+        # So long they are waited for, and the server, which may have much else to do.
+        World.running(tmp_path, "--heartbeat-seconds", "3", "--call-seconds", "240") as world,
         sender(world, rooms[:1]) as one,
     ):
         # More than the system takes for each of them.
