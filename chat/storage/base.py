@@ -39,7 +39,7 @@ Listener = Callable[[Sequence[ChatMessage]], None]
 
 # A page of history stays under what gRPC clients accept by default (4 MiB),
 # even when JSON escapes most of its characters.
-PAGE_CHARACTERS = 512 * 1024
+PAGE_BYTES = 512 * 1024
 
 
 class StoreError(Exception):
@@ -67,7 +67,7 @@ class Page(NamedTuple):
     """Some messages of a room.
 
     Attributes:
-        messages: oldest first; at most `PAGE_CHARACTERS` of text, and at least one
+        messages: oldest first; at most `PAGE_BYTES` of text, and at least one
             message if there is one.
         has_more: whether the range holds more, in the direction of paging.
     """
@@ -144,6 +144,11 @@ class Store(ABC):
         """Stores what is queued, then closes. No method may be called later."""
 
 
+def utf8_length(text: str) -> int:
+    """Returns how many bytes a text takes in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def fit_page(messages: list[ChatMessage], span: Range) -> Page:
     """Cuts messages down to a page.
 
@@ -155,8 +160,8 @@ def fit_page(messages: list[ChatMessage], span: Range) -> Page:
     size = 0
     kept: list[ChatMessage] = []
     for message in messages[: span.limit]:
-        size += len(message.content)
-        if kept and size > PAGE_CHARACTERS:
+        size += utf8_length(message.content)
+        if kept and size > PAGE_BYTES:
             break
         kept.append(message)
     has_more = len(kept) < len(messages)

@@ -8,7 +8,7 @@ from operator import is_
 
 import pytest
 
-from chat.storage.base import PAGE_CHARACTERS, Range, Store
+from chat.storage.base import PAGE_BYTES, Range, Store
 from gen.chat import ChatMessage
 from tests.contract.engines import Engine
 from tests.support import message, seqs
@@ -230,7 +230,7 @@ async def test_a_room_that_nobody_wrote_to(store: Store) -> None:
 @pytest.mark.parametrize("span", [Range(500), Range(500, after_seq=0)])
 async def test_a_page_ends_before_it_holds_too_much_text(store: Store, span: Range) -> None:
     size = 16 * 1024
-    fitting = PAGE_CHARACTERS // size
+    fitting = PAGE_BYTES // size
     await store.append([message(content="x" * size, key=str(n)) for n in range(fitting + 1)])
     page = await store.history("room", span)
     first = 1 if span.after_seq is not None else 2
@@ -238,8 +238,15 @@ async def test_a_page_ends_before_it_holds_too_much_text(store: Store, span: Ran
     assert page.has_more
 
 
+async def test_the_text_of_a_page_is_counted_in_bytes(store: Store) -> None:
+    euros = PAGE_BYTES // 2 // len("€".encode())
+    await store.append([message(content="€" * euros, key=key) for key in "123"])
+    page = await store.history("room", Range(500))
+    assert (seqs(page.messages), page.has_more) == ([2, 3], True)
+
+
 async def test_a_page_holds_a_message_however_large(store: Store) -> None:
-    await store.append([message(content="x" * (PAGE_CHARACTERS + 1), key=key) for key in "123"])
+    await store.append([message(content="x" * (PAGE_BYTES + 1), key=key) for key in "123"])
     page = await store.history("room", Range(500))
     assert (seqs(page.messages), page.has_more) == ([3], True)
     page = await store.history("room", Range(500, after_seq=0))

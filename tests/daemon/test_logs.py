@@ -42,7 +42,8 @@ logging.getLogger("aiohttp.server").warning("of a library: %s", "line\\nbreak")
 async def main():
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log_failure)
-    loop.call_soon(lambda *_: 1 / 0, "an argument")
+    argument = "an " + "argument"  # not as it is in this line, which is part of the story
+    loop.call_soon(lambda *_: 1 / 0, argument)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 asyncio.run(main())

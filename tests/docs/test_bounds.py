@@ -13,7 +13,7 @@ from chat.mailbox import ITEM_BYTES
 from chat.relay import _STORE_CHARACTERS, MOST_COMMANDS
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH
 from chat.server import _ENVELOPE_BYTES
-from chat.storage.base import PAGE_CHARACTERS
+from chat.storage.base import PAGE_BYTES
 from chat.storage.sqlite.journal import _FULL, FOLD_BYTES
 from chat.storage.sqlite.reader import _THREADS
 from chat.storage.sqlite.schema import _CACHE_KIB
@@ -63,7 +63,7 @@ _CHAT: Final = chat.Config()
 _PROXY: Final = proxy.Config()
 _WINDOW: Final = WINDOWS.http2_stream_window_size
 _LARGEST_MESSAGE: Final = _CHAT.limits.content_bytes + _ENVELOPE_BYTES
-_PAGE_OF_TEXT: Final = (_PAGE, PAGE_CHARACTERS)
+_PAGE_OF_TEXT: Final = (_PAGE, PAGE_BYTES)
 
 ROWS: Final = [
     Held("frames of a connection in one turn", (_TURN_FRAMES,)),
@@ -79,7 +79,7 @@ ROWS: Final = [
     Held("mailbox of a proxy", (_CHAT.relay_mailbox_bytes,)),
     Held("a replay, `Chat` and `Relay`", _PAGE_OF_TEXT),
     Held("a connection's write buffer", (_PROXY.mailbox_bytes, _CHUNK_BYTES)),
-    Held("a replay, or answers", (PAGE_CHARACTERS,)),
+    Held("a replay, or answers", (PAGE_BYTES,)),
 ]
 
 
@@ -165,7 +165,7 @@ def test_the_memory_is_that_of_the_bounds() -> None:
     assert of_proxy.inward == pytest.approx(queued + read + times * _PROXY.frame_bytes, rel=0.05)
     assert of_proxy.outward == _PROXY.mailbox_bytes + _CHUNK_BYTES
     # As text, and once more as a frame or as bytes of the answer.
-    assert of_proxy.replay == 2 * PAGE_CHARACTERS
+    assert of_proxy.replay == 2 * PAGE_BYTES
     assert of_server.sends == _CHAT.write_queue_bytes
     assert of_server.journal_of_long == _FULL * FOLD_BYTES
     [times] = [int(each) for each in re.findall(r"takes (\d+) times its JSON", text)]

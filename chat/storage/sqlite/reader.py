@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import Final, TypeVar
 
 import apsw
 import orjson
 
-from chat.storage.base import Range, StoreError
+from chat.storage.base import PAGE_BYTES, Range, StoreError
 from chat.storage.sqlite.batch import stored_message
 from chat.storage.sqlite.journal import UserRow
 from gen.chat import ChatMessage
 
 _THREADS: Final = 2
 _END: Final = 1 << 32
+# So few messages are read without a look at how long they are.
+_FEW: Final = 64
 
 _PAGE: Final = """
 SELECT json_group_array(json_array(seq, id, sender_id, content, sent_at) ORDER BY nth)
@@ -38,6 +42,22 @@ FROM (
 """
 _OLDEST_FIRST: Final = _PAGE.format(direction="ASC")
 _NEWEST_FIRST: Final = _PAGE.format(direction="DESC")
+
+# SQLite has the length of a text beside it: no text is read.
+_SIZES: Final = """
+SELECT json_group_array(octets ORDER BY nth)
+FROM (
+    SELECT octets, row_number() OVER () AS nth
+    FROM (
+        SELECT octet_length(content) AS octets FROM messages
+        WHERE position > (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?2
+          AND position < (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?3
+        ORDER BY position {direction} LIMIT ?4
+    )
+)
+"""
+_SIZES_OLDEST_FIRST: Final = _SIZES.format(direction="ASC")
+_SIZES_NEWEST_FIRST: Final = _SIZES.format(direction="DESC")
 
 _HEAD: Final = """
 SELECT position & 0xffffffff FROM messages
@@ -134,23 +154,35 @@ class Readers:
         after = min(span.after_seq or 0, _END)
         before = _END if span.before_seq is None else span.before_seq
         forward = span.after_seq is not None
-        sql = _OLDEST_FIRST if forward else _NEWEST_FIRST
-        rows = orjson.loads(str(self._one(sql, (room_id, after, before, span.limit))))
+        with self._connection():  # as of one moment
+            limit = self._limit(room_id, span, after, before)
+            sql = _OLDEST_FIRST if forward else _NEWEST_FIRST
+            rows = orjson.loads(str(self._one(sql, (room_id, after, before, limit))))
         # Positions have no gaps, from 1 on: one that does not follow is damage.
         seqs = [row[0] for row in rows]
         if forward:
             newest = after + len(rows)
             is_whole = seqs == list(range(after + 1, newest + 1))
-            goes_on = len(rows) < span.limit
+            goes_on = len(rows) < limit
         else:
             newest = seqs[0] if seqs else 0
-            is_whole = seqs == list(range(newest, max(0, newest - span.limit), -1))
+            is_whole = seqs == list(range(newest, max(0, newest - limit), -1))
             goes_on = True
         if goes_on and newest < before - 1:
             is_whole = is_whole and not self._is_broken_off(room_id, before, head)
         if not is_whole:
             raise ValueError(f"room {room_id!r}: a position is missing or out of order")
         return [_message(room_id, row) for row in rows]
+
+    def _limit(self, room_id: str, span: Range, after: int, before: int) -> int:
+        """Returns how many messages are read: one more than fit into a page, at the most."""
+        if span.limit <= _FEW:
+            return span.limit
+        sql = _SIZES_NEWEST_FIRST if span.after_seq is None else _SIZES_OLDEST_FIRST
+        sizes = orjson.loads(str(self._one(sql, (room_id, after, before, span.limit))))
+        fitting = bisect_right(list(accumulate(sizes)), PAGE_BYTES)
+        # The first one is in the page however large it is.
+        return min(span.limit, max(fitting, 1) + 1)
 
     def _is_broken_off(self, room_id: str, before: int, head: int) -> bool:
         """Whether there should be something right before a position, where nothing was found."""

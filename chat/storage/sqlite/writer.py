@@ -20,7 +20,7 @@ import structlog
 
 import codec
 from chat.metrics import StoreMetrics
-from chat.storage.base import StoreError
+from chat.storage.base import StoreError, utf8_length
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.lead import Lead
 from gen.chat import ChatMessage
@@ -54,8 +54,7 @@ class Append:
         self.future = future
         self.size = len(messages) * _MESSAGE_OVERHEAD
         for message in messages:
-            content = codec.fields_of(message)["content"]
-            self.size += len(content) if content.isascii() else len(content.encode())
+            self.size += utf8_length(codec.fields_of(message)["content"])
 
 
 class Upsert:

@@ -13,6 +13,8 @@ from chat.storage.sqlite.reader import (
     _HEAD,
     _NEWEST_FIRST,
     _OLDEST_FIRST,
+    _SIZES_NEWEST_FIRST,
+    _SIZES_OLDEST_FIRST,
     _USER,
     _USERS,
 )
@@ -24,6 +26,8 @@ STATEMENTS = {
     "newest": _NEWEST,
     "oldest first": _OLDEST_FIRST,
     "newest first": _NEWEST_FIRST,
+    "sizes, oldest first": _SIZES_OLDEST_FIRST,
+    "sizes, newest first": _SIZES_NEWEST_FIRST,
     "broken off": _BROKEN_OFF,
     "head": _HEAD,
     "user": _USER,
