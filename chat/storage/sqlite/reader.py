@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
-from typing import Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 import orjson
@@ -40,9 +40,6 @@ FROM (
     )
 )
 """
-_OLDEST_FIRST: Final = _PAGE.format(direction="ASC")
-_NEWEST_FIRST: Final = _PAGE.format(direction="DESC")
-
 # SQLite has the length of a text beside it: no text is read.
 _SIZES: Final = """
 SELECT json_group_array(octets ORDER BY nth)
@@ -56,8 +53,22 @@ FROM (
     )
 )
 """
-_SIZES_OLDEST_FIRST: Final = _SIZES.format(direction="ASC")
-_SIZES_NEWEST_FIRST: Final = _SIZES.format(direction="DESC")
+
+
+class _Statements(NamedTuple):
+    """What reads a page in one direction.
+
+    Attributes:
+        rows: the rows.
+        sizes: how many bytes of text each of them has.
+    """
+
+    rows: str
+    sizes: str
+
+
+_FORWARD: Final = _Statements(_PAGE.format(direction="ASC"), _SIZES.format(direction="ASC"))
+_BACKWARD: Final = _Statements(_PAGE.format(direction="DESC"), _SIZES.format(direction="DESC"))
 
 _HEAD: Final = """
 SELECT position & 0xffffffff FROM messages
@@ -83,6 +94,9 @@ _USERS: Final = """
 SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
 FROM (SELECT * FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?)
 """
+
+# As JSON has it: position, id, sender_id, content, sent_at.
+_Row = tuple[int, str, str, str, int]
 
 # The latter where a damaged row is no text, no time or of another type.
 _UNREADABLE: Final = (apsw.Error, ValueError, TypeError, OverflowError)
@@ -154,10 +168,9 @@ class Readers:
         after = min(span.after_seq or 0, _END)
         before = _END if span.before_seq is None else span.before_seq
         forward = span.after_seq is not None
-        with self._connection():  # as of one moment
-            limit = self._limit(room_id, span, after, before)
-            sql = _OLDEST_FIRST if forward else _NEWEST_FIRST
-            rows = orjson.loads(str(self._one(sql, (room_id, after, before, limit))))
+        limit, rows = self._rows(
+            _FORWARD if forward else _BACKWARD, room_id, after, before, span.limit
+        )
         # Positions have no gaps, from 1 on: one that does not follow is damage.
         seqs = [row[0] for row in rows]
         if forward:
@@ -174,15 +187,26 @@ class Readers:
             raise ValueError(f"room {room_id!r}: a position is missing or out of order")
         return [_message(room_id, row) for row in rows]
 
-    def _limit(self, room_id: str, span: Range, after: int, before: int) -> int:
-        """Returns how many messages are read: one more than fit into a page, at the most."""
-        if span.limit <= _FEW:
-            return span.limit
-        sql = _SIZES_NEWEST_FIRST if span.after_seq is None else _SIZES_OLDEST_FIRST
-        sizes = orjson.loads(str(self._one(sql, (room_id, after, before, span.limit))))
-        fitting = bisect_right(list(accumulate(sizes)), PAGE_BYTES)
-        # The first one is in the page however large it is.
-        return min(span.limit, max(fitting, 1) + 1)
+    def _rows(
+        self, page: _Statements, room_id: str, after: int, before: int, limit: int
+    ) -> tuple[int, list[_Row]]:
+        """Returns how many rows were asked for, and those there are.
+
+        Of many, at the most one more is read than fits into a page.
+        """
+        if limit <= _FEW:
+            return limit, self._list(page.rows, (room_id, after, before, limit))
+        with self._connection():  # both as of one moment
+            sizes = self._list(page.sizes, (room_id, after, before, limit))
+            # The first one is in the page however large it is.
+            fitting = max(1, bisect_right(list(accumulate(sizes)), PAGE_BYTES))
+            limit = min(limit, fitting + 1)
+            rows = self._list(page.rows, (room_id, after, before, limit))
+        return limit, rows
+
+    def _list(self, sql: str, bindings: tuple[str | int, ...]) -> list[Any]:
+        found: list[Any] = orjson.loads(str(self._one(sql, bindings)))
+        return found
 
     def _is_broken_off(self, room_id: str, before: int, head: int) -> bool:
         """Whether there should be something right before a position, where nothing was found."""
@@ -191,7 +215,7 @@ class Readers:
         return before <= head or bool(self._one(_BROKEN_OFF, (room_id, before)))
 
 
-def _message(room_id: str, row: tuple[int, str, str, str, int]) -> ChatMessage:
+def _message(room_id: str, row: _Row) -> ChatMessage:
     seq, message_id, sender_id, content, sent_at = row
     return stored_message((room_id, sender_id, message_id), seq, sent_at, content)
 

@@ -8,26 +8,17 @@ import apsw
 import pytest
 
 from chat.storage.sqlite.journal import _APPEND, _FIND, _NEWEST
-from chat.storage.sqlite.reader import (
-    _BROKEN_OFF,
-    _HEAD,
-    _NEWEST_FIRST,
-    _OLDEST_FIRST,
-    _SIZES_NEWEST_FIRST,
-    _SIZES_OLDEST_FIRST,
-    _USER,
-    _USERS,
-)
+from chat.storage.sqlite.reader import _BACKWARD, _BROKEN_OFF, _FORWARD, _HEAD, _USER, _USERS
 from chat.storage.sqlite.schema import open_writer
 
 STATEMENTS = {
     "append": _APPEND,
     "find": _FIND,
     "newest": _NEWEST,
-    "oldest first": _OLDEST_FIRST,
-    "newest first": _NEWEST_FIRST,
-    "sizes, oldest first": _SIZES_OLDEST_FIRST,
-    "sizes, newest first": _SIZES_NEWEST_FIRST,
+    "oldest first": _FORWARD.rows,
+    "newest first": _BACKWARD.rows,
+    "sizes, oldest first": _FORWARD.sizes,
+    "sizes, newest first": _BACKWARD.sizes,
     "broken off": _BROKEN_OFF,
     "head": _HEAD,
     "user": _USER,
