@@ -35,13 +35,13 @@ class Signer:
     pem: bytes
 
     def token(self, *, kid: str | None = None, **claims: Any) -> str:
-        """Signs a token for ada, good for a minute and for all rooms; claims may be changed.
+        """Signs a token for ada, good for an hour and for all rooms; claims may be changed.
 
         A claim that is `None` is left out.
         """
         said = {
             "sub": "ada",
-            "exp": int(time.time()) + 60,
+            "exp": int(time.time()) + 3600,
             "rooms": {"read": ["*"], "write": ["*"]},
             **claims,
         }

@@ -241,14 +241,14 @@ class TestTime:
     async def test_the_connection_ends_with_it(
         self, doors: Doors, door: str, signer: Signer
     ) -> None:
-        async with doors.visit(door, signer.token(exp=int(time.time()) + 2)) as ada:
+        async with doors.visit(door, signer.token(exp=int(time.time()) + 4)) as ada:
             await ada.ask(Join("lobby"))
             assert await ada.dismissed() == "UNAUTHENTICATED"
 
     async def test_one_who_is_slow_to_read_hears_no_more_either(
         self, guarded_config: chat.Config, signer: Signer
     ) -> None:
-        end = int(time.time()) + 2
+        end = int(time.time()) + 4
         long = ChatMessage(room_id="vault", content="x" * 12_000)
         heard: list[float] = []
         async with (
@@ -275,7 +275,7 @@ class TestTime:
     async def test_one_who_does_not_read_is_cut_off(
         self, guarded_config: chat.Config, signer: Signer
     ) -> None:
-        token = signer.token(sub="bob", exp=int(time.time()) + 2)
+        token = signer.token(sub="bob", exp=int(time.time()) + 4)
         async with (
             chat.serve(replace(guarded_config, rates=chat.Rates())) as server,
             channel_to(server, SMALL_WINDOWS) as slow,
@@ -296,7 +296,7 @@ class TestTime:
             assert (await bob.rest())[1] is Status.UNAUTHENTICATED
 
     async def test_a_fresh_one_keeps_it_open(self, doors: Doors, door: str, signer: Signer) -> None:
-        end = int(time.time()) + 2
+        end = int(time.time()) + 4
         async with doors.visit(door, signer.token(exp=end)) as ada:
             await ada.ask(Join("lobby"))
             answer = await ada.ask(Authenticate(signer.token(exp=end + 2)))

@@ -100,7 +100,7 @@ async def test_a_refusal_passes_through_the_proxy_whole(
             assert [*answers[0], *answers[1]] == ["chat_message"] * 2
             refused = answers[2]["error"]
             assert (refused["code"], refused["retryable"]) == ("RESOURCE_EXHAUSTED", True)
-            assert 1000 < refused["retry_after_ms"] <= 5000
+            assert 0 < refused["retry_after_ms"] <= 5000
             # It is still in the room, and may ask for something else.
             assert "joined" in await client.ask(join={"room_id": "attic"})
 
@@ -123,13 +123,13 @@ async def test_a_refused_call_says_when_to_come_back(
                 await finish(call)
             assert refused.value.status is Status.RESOURCE_EXHAUSTED
             assert call.trailing_metadata is not None
-            assert 1000 < int(str(call.trailing_metadata["retry-after-ms"])) <= 5000
+            assert 0 < int(str(call.trailing_metadata["retry-after-ms"])) <= 5000
         config = replace(trusted_config, upstream=server.address)
         async with serve_http(config) as http, http.ws_connect("/", headers=token) as socket:
             client = Client(socket)
             error = (await client.ask(list_users={}))["error"]
             assert (error["code"], error["retryable"]) == ("RESOURCE_EXHAUSTED", True)
-            assert 1000 < error["retry_after_ms"] <= 10_000
+            assert 0 < error["retry_after_ms"] <= 10_000
 
 
 async def finish(call: Stream[ListUsersRequest, ListUsersResponse]) -> None:
@@ -178,7 +178,7 @@ class TestGuests:
             ]
             assert refused.message == "too many messages"
             assert refused.retryable
-            assert 1000 < (refused.retry_after_ms or 0) <= 5000
+            assert 0 < (refused.retry_after_ms or 0) <= 5000
             call.join("attic", request_id="next")
             assert (await call.receive()).request_id == "next"
 
@@ -233,8 +233,9 @@ async def test_a_proxy_is_not_cut_off_for_its_client(
                     async with http.ws_connect("/", headers=token) as socket:
                         client = Client(socket)
                         assert "users" in await client.ask(list_users={})
-                        for _ in range(1100):
-                            await client.send(list_users={})
+                        with suppress(ConnectionError):  # closed meanwhile
+                            for _ in range(3000):
+                                await client.send(list_users={})
                         assert await client.closed() == 4029
         assert [line["event"] for line in lines].count("upstream connected") == 1
 

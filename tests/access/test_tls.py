@@ -73,7 +73,9 @@ def secure_config(chat_config: chat.Config, authority: Authority) -> chat.Config
 async def history(server: chat.RunningServer, tls: ssl.SSLContext | None, **metadata: str) -> None:
     """Makes a call on a connection of its own."""
     async with Channel(server.host, server.port, codec=codec.GrpcCodec(), ssl=tls) as channel:
-        await ChatServiceStub(channel, metadata=metadata).get_chat_history(HISTORY, timeout=20)
+        await ChatServiceStub(channel, metadata=metadata).get_chat_history(
+            HISTORY, timeout=PATIENCE_SECONDS
+        )
 
 
 class TestServer:
@@ -382,7 +384,7 @@ class TestHealth:
             assert (await run("daemon.health", url, *options, *certified)).status == 0
             assert (await run("daemon.health", url, *options)).status == 1
             async with proxy.serve(replace(config, tls=authority.files("front"))) as running:
-                ready = await run("daemon.health", f"{running.url}readyz", *options)
+                ready = await run("daemon.health", f"{running.url}readyz", "--wait", "60", *options)
                 assert (ready.status, ready.errors) == (0, "")
                 unknown = await run("daemon.health", f"{running.url}readyz")
                 assert unknown.status == 1

@@ -24,7 +24,7 @@ _ADVICE: Final = (
     "The page is tested in a Chromium, and none was found: install one "
     "(Debian: apt-get install chromium), or name it in the variable CHROMIUM."
 )
-_PATIENCE_MS: Final = 60_000
+PATIENCE_MS: Final = 60_000
 _DESK: Final = (1280, 800)
 
 # Console errors fail a test.
@@ -155,7 +155,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 
 @pytest.fixture(autouse=True)
 def _patience() -> None:
-    expect.set_options(timeout=_PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture
@@ -175,7 +175,9 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         # Root, as in a container, cannot have Chromium's sandbox.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = await playwright.chromium.launch(executable_path=chromium, args=sandbox)
+        browser = await playwright.chromium.launch(
+            executable_path=chromium, args=sandbox, timeout=PATIENCE_MS
+        )
         yield browser
         await browser.close()
 
@@ -213,7 +215,7 @@ async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
             await browser.new_context(viewport=viewport, locale="en-GB", **options)
         )
         page = await context.new_page()
-        page.set_default_timeout(_PATIENCE_MS)
+        page.set_default_timeout(PATIENCE_MS)
         await page.add_init_script(WATCH_POLICY)
         page.on("pageerror", lambda error: problems.append(f"error: {error}"))
         page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Visit, Visitor
 
 KILLS: Final = 3
-# After several tries that failed, the page may wait as long for the next.
-_LONGEST_WAIT_MS: Final = 45_000
 ROOM: Final = "lobby"
 _SHOWN: Final = """list => list.map(each => [
     Number(each.dataset.seq),
@@ -74,7 +72,7 @@ async def kill_and_start(
         kept = {each["content"]: each["id"] for each in await ada.page.evaluate(_OUTBOX)}
         await world.proxy.start()
     async with talk(scripts, journal, chance):
-        await expect(ada.banner).to_be_hidden(timeout=_LONGEST_WAIT_MS)
+        await expect(ada.banner).to_be_hidden()
     return kept
 
 

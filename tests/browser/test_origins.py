@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
 
 import proxy
-from tests.browser.conftest import WATCH_POLICY
+from tests.browser.conftest import PATIENCE_MS, WATCH_POLICY
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit
@@ -74,7 +74,9 @@ _BREACHES: Final = {
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of a browser in which nobody is at the chat."""
     context = await browser.new_context()
-    yield await context.new_page()
+    page = await context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    yield page
     await context.close()
 
 

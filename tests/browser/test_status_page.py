@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 import chat
 import proxy
+from tests.browser.conftest import PATIENCE_MS
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers
@@ -25,6 +26,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page in which nothing may go wrong, and nothing may be against its policy."""
     problems: list[str] = []
     page = await browser.new_page(locale="en-GB")
+    page.set_default_timeout(PATIENCE_MS)
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
     page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
     page.on("console", lambda said: problems.append(f"console: {said.text}"))
