@@ -16,6 +16,7 @@ import codec
 import proxy
 from gen.chat import ChatServiceStub
 from tests.faults.world import choose_seed
+from tests.ports import free_ports
 from tests.support import ANY_NUMBER, NO_RATES, PATIENT
 
 settings.register_profile("patient", PATIENT)
@@ -38,6 +39,12 @@ def pytest_configure() -> None:
 def pytest_report_header() -> str:
     """Tells the seed first: of a test that takes too long, nothing else may be told."""
     return choose_seed()
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """In place of pytest-asyncio's: one that the system gives to nobody else meanwhile."""
+    return free_ports(1)[0]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Locator, Page, ViewportSize, async_pla
 
 import chat
 import proxy
+from tests.ports import free_ports
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _ADVICE: Final = (
@@ -44,15 +45,15 @@ class Servers:
 
     def __init__(self, database: str) -> None:
         self.url = ""
-        self.chat_config = chat.Config(host="127.0.0.1", port=0, database=database)
-        self.proxy_config = proxy.Config(host="127.0.0.1", port=0, drain_seconds=2.0)
+        first, second = free_ports(2)
+        self.chat_config = chat.Config(host="127.0.0.1", port=first, database=database)
+        self.proxy_config = proxy.Config(host="127.0.0.1", port=second, drain_seconds=2.0)
         self._chat = AsyncExitStack()
         self._proxy = AsyncExitStack()
 
     async def start_chat(self) -> None:
         """Starts the chat server, where it was before."""
         server = await self._chat.enter_async_context(chat.serve(self.chat_config))
-        self.chat_config = replace(self.chat_config, port=server.port)
         self.proxy_config = replace(self.proxy_config, upstream=server.address)
 
     async def stop_chat(self) -> None:
@@ -62,7 +63,6 @@ class Servers:
     async def start_proxy(self) -> None:
         """Starts the proxy, where it was before."""
         running = await self._proxy.enter_async_context(proxy.serve(self.proxy_config))
-        self.proxy_config = replace(self.proxy_config, port=running.port)
         self.url = running.url
 
     async def stop_proxy(self) -> None:

@@ -28,6 +28,7 @@ from gen.chat import (
 from proxy.errors import CloseCode
 from proxy.routes import STATIC
 from tests.deploy.nginx import Front, has_ipv6, running
+from tests.ports import free_ports
 from tests.proxy.clients import Client
 from tests.support import PATIENCE_SECONDS, ChatCall, RelayCall, message, seqs
 
@@ -42,15 +43,13 @@ def variant(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def start(
-    tmp_path: Path, variant: str, unused_tcp_port_factory: Callable[[], int]
-) -> Callable[..., AbstractAsyncContextManager[Front]]:
+def start(tmp_path: Path, variant: str) -> Callable[..., AbstractAsyncContextManager[Front]]:
     """Runs nginx before a proxy and a chat server at these addresses."""
 
     def start(proxy_address: str, chat_address: str, **more: str) -> Any:
         defaults = proxy.Config()
         changes = {f"127.0.0.1:{defaults.port}": proxy_address, defaults.upstream: chat_address}
-        ports = [unused_tcp_port_factory() for _ in range(2)]
+        ports = free_ports(2)
         return running(tmp_path / "nginx", variant, ports, changes | more)
 
     return start

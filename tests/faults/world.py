@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -16,11 +15,9 @@ from typing import Final
 
 from tests.daemon.processes import ended, ready_line, start
 from tests.faults.link import Link
+from tests.ports import free_ports
 
 SEED_VARIABLE: Final = "FAULTS_SEED"
-# Below what Linux gives to outgoing connections: while a server is away, none of those
-# who look for it may be given its port.
-_PORTS: Final = range(20_000, 32_000)
 # How much of a log is shown with a failure.
 _LAST_CHARACTERS: Final = 20_000
 
@@ -134,7 +131,7 @@ class World:
         chat_options: Sequence[str] = (),
         proxies: int = 1,
     ) -> None:
-        chat_port, *ports = _free_ports(1 + proxies)
+        chat_port, *ports = free_ports(1 + proxies)
         database = ("--database", str(folder / "chat.db"))
         self.chat = Daemon(
             folder / "chat.log", "chat", *_at(chat_port), *database, *_ANY_RATE, *chat_options
@@ -270,25 +267,3 @@ def branch(chance: random.Random) -> random.Random:
     tells nothing. To be called before the tasks start.
     """
     return random.Random(chance.getrandbits(64))  # noqa: S311 - no secret
-
-
-def _free_ports(number: int) -> list[int]:
-    """Finds ports that nobody listens on."""
-    free: list[int] = []
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if not _bound(probe, port):
-                continue
-        free.append(port)
-        if len(free) == number:
-            return free
-    raise AssertionError("no port is free")
-
-
-def _bound(probe: socket.socket, port: int) -> bool:
-    try:
-        probe.bind(("127.0.0.1", port))
-    except OSError:
-        return False
-    return True

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import chat
 import proxy
+from tests.ports import free_ports
 from tests.support import PATIENCE_SECONDS
 
 Frame = dict[str, Any]
@@ -171,19 +172,18 @@ class RestartableServer:
     """
 
     def __init__(self, config: chat.Config) -> None:
-        self._config = config
+        self._config = replace(config, port=free_ports(1)[0])
         self._stack = AsyncExitStack()
 
     @property
     def address(self) -> str:
-        """``host:port``, known after the first start."""
+        """``host:port``."""
         return f"{self._config.host}:{self._config.port}"
 
     async def start(self, **changes: Any) -> None:
         """Starts it, with changed settings perhaps."""
         self._config = replace(self._config, **changes)
-        server = await self._stack.enter_async_context(chat.serve(self._config))
-        self._config = replace(self._config, port=server.port)
+        await self._stack.enter_async_context(chat.serve(self._config))
 
     async def stop(self) -> None:
         """Stops it, in order."""
