@@ -20,7 +20,9 @@ CHAT = "/chat.ChatService/Chat"
 
 @pytest.fixture
 def chat_config(chat_config: chat.Config) -> chat.Config:
-    return replace(chat_config, connection_limits=ConnectionLimits(heartbeat_seconds=0.6))
+    # No disk, which may be slow while nobody answers a ping.
+    limits = ConnectionLimits(heartbeat_seconds=0.6)
+    return replace(chat_config, database=chat.IN_MEMORY, connection_limits=limits)
 
 
 @pytest.fixture

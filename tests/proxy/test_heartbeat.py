@@ -9,9 +9,16 @@ from dataclasses import replace
 import pytest
 from aiohttp import WSMsgType
 
+import chat
 import proxy
 from tests.proxy.clients import Http, connect, message, serve_http
 from tests.proxy.raw import RawClient, masked
+
+
+@pytest.fixture
+def chat_config(chat_config: chat.Config) -> chat.Config:
+    """No disk, which may be slow while nobody answers a ping."""
+    return replace(chat_config, database=chat.IN_MEMORY)
 
 
 @pytest.fixture

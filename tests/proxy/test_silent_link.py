@@ -44,11 +44,12 @@ async def test_a_link_that_stays_silent_is_replaced(chat_server: chat.RunningSer
     async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
         client = await joined(http, "lobby")
         for number in range(1, 4):
+            before = link.accepted
             link.strand()
             # Nobody but the proxy itself can find out.
             answer = await client.ask(chat_message=message("lobby"))
             assert seqs([answer]) == [number]
-            assert link.accepted == 1 + number
+            assert link.accepted > before
 
 
 @pytest.mark.parametrize("way", Way)
