@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 
 import codec
+from codec.sizes import utf8_length
 from daemon.correlation import of_request
 from gen.chat import (
     Admitted,
@@ -401,7 +402,5 @@ class Switchboard:
 
 def _size(fields: dict[str, Any]) -> int:
     """Returns how many bytes a message takes while it is kept; in a batch it takes less."""
-    content: str = fields["content"]
-    size = len(content) if content.isascii() else len(content.encode())
     names = len(fields["id"]) + len(fields["room_id"]) + len(fields["sender_id"])
-    return size + names * _LARGEST_CHARACTER + _OVERHEAD
+    return utf8_length(fields["content"]) + names * _LARGEST_CHARACTER + _OVERHEAD

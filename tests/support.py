@@ -51,6 +51,12 @@ SMALL_WINDOWS = Configuration(
 # A busy machine is no failure.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+# For tests that take fixtures which all examples may share.
+SHARING = settings(
+    PATIENT,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
 # For state machines. To explain a failure takes hypothesis minutes on Python 3.11.
 MODEL = settings(PATIENT, phases=[phase for phase in Phase if phase is not Phase.explain])
 

@@ -33,6 +33,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from codec.sizes import utf8_length
 from gen.chat import ChatMessage, User, UserStatus
 
 Listener = Callable[[Sequence[ChatMessage]], None]
@@ -142,11 +143,6 @@ class Store(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Stores what is queued, then closes. No method may be called later."""
-
-
-def utf8_length(text: str) -> int:
-    """Returns how many bytes a text takes in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def fit_page(messages: list[ChatMessage], span: Range) -> Page:

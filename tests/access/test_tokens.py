@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.access.keys import KeyFile
@@ -20,6 +20,7 @@ from chat.access.tokens import TokenRules, TokenVerifier
 from chat.errors import Unauthenticated
 from chat.rules import Limits, Rules
 from tests.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
+from tests.support import SHARING
 
 # Tokens of these tests last long: a whole run of them may take minutes.
 NOW = int(time.time())
@@ -162,13 +163,13 @@ JSON = st.recursive(
 class TestGarbage:
     """What is no token, or was one."""
 
-    @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+    @SHARING
     @given(st.text() | st.lists(st.text("abcXYZ019-_="), min_size=3, max_size=3).map(".".join))
     def test_is_refused(self, hs: TokenVerifier, token: str) -> None:
         with pytest.raises(Unauthenticated):
             hs.verify(token)
 
-    @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+    @SHARING
     @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk"]), JSON))
     def test_headers(self, hs: TokenVerifier, header: dict[str, Any]) -> None:
         token = unsigned(header, CLAIMS)
@@ -176,7 +177,7 @@ class TestGarbage:
             hs.verify(token)
 
     @given(st.data())
-    @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+    @SHARING
     def test_a_changed_token_is_not_believed(self, hs: TokenVerifier, data: st.DataObject) -> None:
         token = hs256().token()
         # The last character of a part may hold bits that stand for nothing.

@@ -7,7 +7,6 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -47,14 +46,15 @@ class Servers:
         self.url = ""
         first, second = free_ports(2)
         self.chat_config = chat.Config(host="127.0.0.1", port=first, database=database)
-        self.proxy_config = proxy.Config(host="127.0.0.1", port=second, drain_seconds=2.0)
+        self.proxy_config = proxy.Config(
+            host="127.0.0.1", port=second, upstream=f"127.0.0.1:{first}", drain_seconds=2.0
+        )
         self._chat = AsyncExitStack()
         self._proxy = AsyncExitStack()
 
     async def start_chat(self) -> None:
         """Starts the chat server, where it was before."""
-        server = await self._chat.enter_async_context(chat.serve(self.chat_config))
-        self.proxy_config = replace(self.proxy_config, upstream=server.address)
+        await self._chat.enter_async_context(chat.serve(self.chat_config))
 
     async def stop_chat(self) -> None:
         """Stops the chat server."""

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import chat
 from chat.rules import LARGEST_CONTENT
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
 from tests.daemon.processes import ROOT, ended, ready_line, running
+from tests.support import SHARING
 
 # Nothing of it can be served: the database cannot be opened, nor this address listened on.
 NOWHERE = {"chat": {"CHAT_DATABASE": "/proc/none/x"}, "proxy": {"PROXY_HOST": "192.0.2.1"}}
@@ -33,8 +34,6 @@ GARBAGE: st.SearchStrategy[str] = (
     # What an environment can hold: no NUL, and of surrogates those for bytes.
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 )
-
-MANY = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 Start = Callable[[dict[str, str]], tuple[int | None, str, str]]
 
@@ -101,7 +100,7 @@ def test_any_value_of_any_variable_is_taken_or_named(module: str, start: Start) 
     # What these come to is told below.
     names = [name for name in names if not name.endswith(("_HOST", "_DATABASE"))]
 
-    @settings(MANY, max_examples=400)
+    @settings(SHARING, max_examples=400)
     @given(name=st.sampled_from(names), value=GARBAGE)
     def check(name: str, value: str) -> None:
         status, output, errors = start({name: value})
@@ -150,7 +149,7 @@ def test_any_host_is_listened_on_or_named(
         environment["CHAT_DATABASE"] = ":memory:"
     seen = set()
 
-    @settings(MANY, max_examples=200)
+    @settings(SHARING, max_examples=200)
     @given(value=GARBAGE | ADDRESSES)
     @example("0.0.0.0")  # noqa: S104 - is in use
     @example("127.0.0.1")
@@ -248,7 +247,7 @@ def test_any_database_is_opened_or_named(start: Start, folder: Path) -> None:
     nowhere = {"CHAT_HOST": "192.0.2.1", "CHAT_METRICS_PORT": "off"}
     opened = set()
 
-    @settings(MANY, max_examples=300)
+    @settings(SHARING, max_examples=300)
     @given(value=PATHS)
     @example("b.db")
     def check(value: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from h2.errors import ErrorCodes
 from hpack import Decoder
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -40,6 +40,7 @@ from tests.faults.frames import (
     opening,
 )
 from tests.faults.remains import nothing_stays
+from tests.support import SHARING
 
 # What a client may have done wrong, and what it may be told if it has done nothing wrong.
 EXPECTED = {0, 3, 5, 8, 12}
@@ -59,10 +60,7 @@ METHODS = {
     "/chat.ChatService/Nothing": b"",
 }
 
-THOROUGH = settings(
-    max_examples=250,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+THOROUGH = settings(SHARING, max_examples=250)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from grpclib.client import Channel, UnaryUnaryMethod
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, StreamReset
 from h2.settings import SettingCodes
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -54,7 +54,7 @@ from tests.faults.frames import (
     opening,
 )
 from tests.faults.remains import nothing_stays
-from tests.support import eventually, message, told
+from tests.support import SHARING, eventually, message, told
 
 Logs = list[MutableMapping[str, Any]]
 
@@ -616,10 +616,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(
-    max_examples=300,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(SHARING, max_examples=300)
 @given(frames=st.lists(FRAMES, max_size=12))
 async def test_no_frames_make_the_server_fail(port: int, frames: list[bytes]) -> None:
     """What fails is found at the end, when nothing may have been logged."""

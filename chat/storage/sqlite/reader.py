@@ -28,31 +28,23 @@ _END: Final = 1 << 32
 _FEW: Final = 64
 
 _PAGE: Final = """
-SELECT json_group_array(json_array(seq, id, sender_id, content, sent_at) ORDER BY nth)
+SELECT json_group_array({element} ORDER BY nth)
 FROM (
-    SELECT position & 0xffffffff AS seq, id, sender_id, content, sent_at,
-           row_number() OVER () AS nth
+    SELECT *, row_number() OVER () AS nth
     FROM (
-        SELECT * FROM messages
+        SELECT {columns} FROM messages
         WHERE position > (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?2
           AND position < (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?3
         ORDER BY position {direction} LIMIT ?4
     )
 )
 """
+_ROW: Final = {
+    "element": "json_array(position & 0xffffffff, id, sender_id, content, sent_at)",
+    "columns": "*",
+}
 # SQLite has the length of a text beside it: no text is read.
-_SIZES: Final = """
-SELECT json_group_array(octets ORDER BY nth)
-FROM (
-    SELECT octets, row_number() OVER () AS nth
-    FROM (
-        SELECT octet_length(content) AS octets FROM messages
-        WHERE position > (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?2
-          AND position < (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?3
-        ORDER BY position {direction} LIMIT ?4
-    )
-)
-"""
+_SIZE: Final = {"element": "octets", "columns": "octet_length(content) AS octets"}
 
 
 class _Statements(NamedTuple):
@@ -67,8 +59,14 @@ class _Statements(NamedTuple):
     sizes: str
 
 
-_FORWARD: Final = _Statements(_PAGE.format(direction="ASC"), _SIZES.format(direction="ASC"))
-_BACKWARD: Final = _Statements(_PAGE.format(direction="DESC"), _SIZES.format(direction="DESC"))
+def _statements(direction: str) -> _Statements:
+    return _Statements(
+        _PAGE.format(direction=direction, **_ROW), _PAGE.format(direction=direction, **_SIZE)
+    )
+
+
+_FORWARD: Final = _statements("ASC")
+_BACKWARD: Final = _statements("DESC")
 
 _HEAD: Final = """
 SELECT position & 0xffffffff FROM messages
@@ -135,8 +133,8 @@ class Readers:
 
     async def users(self, after_id: str, limit: int) -> list[UserRow]:
         """Returns the users behind `after_id`."""
-        found = await self._run(lambda: self._one(_USERS, (after_id, limit)))
-        return [_user_row(row) for row in orjson.loads(str(found))]
+        rows = await self._run(lambda: self._list(_USERS, (after_id, limit)))
+        return list(map(_user_row, rows))
 
     async def close(self) -> None:
         """Ends the threads and closes their connections."""

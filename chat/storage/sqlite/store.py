@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Self
 
@@ -166,8 +166,8 @@ class SqliteStore(Store):
         self._tail.add(generation, messages)
         self._listener(messages)
 
-    def _settled(self, jobs: Iterable[Job]) -> None:
-        self._queued -= sum(job.size for job in jobs)
+    def _settled(self, size: int) -> None:
+        self._queued -= size
         if self._queued <= self._queue_bytes:
             self._room.set()
 

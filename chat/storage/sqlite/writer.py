@@ -11,7 +11,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -20,9 +20,10 @@ import structlog
 
 import codec
 from chat.metrics import StoreMetrics
-from chat.storage.base import StoreError, utf8_length
+from chat.storage.base import StoreError
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.lead import Lead
+from codec.sizes import utf8_length
 from gen.chat import ChatMessage
 
 log = structlog.get_logger(__name__)
@@ -83,12 +84,13 @@ class Events:
         stored: messages were stored, in this generation of the journal. In each room
             they come in the order of `seq`.
         folded: all generations before this one are in the table.
-        settled: jobs were done or failed; their futures end behind this call.
+        settled: jobs of so many bytes were done or failed; their futures end behind this
+            call.
     """
 
     stored: Callable[[int, Sequence[ChatMessage]], None]
     folded: Callable[[int], None]
-    settled: Callable[[Iterable[Job]], None]
+    settled: Callable[[int], None]
 
 
 class Writer:
@@ -194,7 +196,7 @@ class Writer:
         self._lead.lose(size)
         if commit.fresh:
             self._events.stored(generation, commit.fresh)
-        self._events.settled(jobs)
+        self._events.settled(size)
         stored = iter(commit.stored)
         for job in jobs:
             if isinstance(job, Append):
@@ -204,7 +206,7 @@ class Writer:
 
     def _fail(self, jobs: list[Job], size: int, failure: StoreError) -> None:
         self._lead.lose(size)
-        self._events.settled(jobs)
+        self._events.settled(size)
         for job in jobs:
             if not job.future.done():
                 job.future.set_exception(failure)

@@ -1,0 +1,6 @@
+"""How large something is once it is encoded."""
+
+
+def utf8_length(text: str) -> int:
+    """Returns how many bytes a text takes in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
