@@ -12,6 +12,7 @@ from chat.server import serve
 from chat.storage.base import StoreUnusable
 from daemon.buckets import Rates
 from daemon.cli import (
+    ServiceFailed,
     StartError,
     cannot_listen,
     checking_options,
@@ -19,7 +20,7 @@ from daemon.cli import (
     run_command,
     run_service,
 )
-from daemon.lifecycle import stop_event
+from daemon.lifecycle import first_of, stop_event
 from daemon.metrics import UnusableMetricsPort
 from daemon.options import Options
 from daemon.tls import TlsFiles, UnusableCertificate
@@ -127,7 +128,9 @@ async def _serve(config: Config) -> None:
         try:
             async with serve(config) as server:
                 ready(f"chat server ready: gRPC on {server.address}")
-                await stop.wait()
+                await first_of(stop, server.failed)
+            if server.failed.is_set():
+                raise ServiceFailed(f"stopped: {server.failure}")
         except (StoreUnusable, UnusableKeys, UnusableCertificate, UnusableMetricsPort) as error:
             raise StartError(str(error)) from error
         except OSError as error:

@@ -186,6 +186,11 @@ class Report(Source):
             store.commit_messages,
         )
         yield counter("chat_commit_failures_total", "Commits that failed.", store.failures)
+        yield gauge(
+            "chat_store_serving",
+            "1 while what is sent can be stored, else 0.",
+            int(self._hub.store.health.is_serving),
+        )
         queued = self._hub.store.queued_bytes
         yield gauge("chat_write_queue_bytes", "How many bytes wait for the disk.", queued)
         yield gauge(

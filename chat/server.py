@@ -28,6 +28,7 @@ from chat.report import Report
 from chat.rules import Rules
 from chat.service import ChatService
 from chat.storage.base import Store
+from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from chat.transport import GrpcServer, Limit
@@ -53,6 +54,8 @@ class RunningServer:
         host: the address it listens on.
         port: the TCP port it listens on.
         status_url: the address of the status page; empty if it has none.
+        failed: set when the server cannot go on: who runs it has to stop it.
+        failure: why, for a person; empty until then.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class RunningServer:
         health: ServiceStatus,
         status_url: str = "",
     ) -> None:
+        self.failed = asyncio.Event()
+        self.failure = ""
         self.host = host
         self.port = port
         self.status_url = status_url
@@ -84,13 +89,25 @@ class RunningServer:
         they were promised and UNAVAILABLE; says GOAWAY. What is not done within
         `Config.drain_seconds` is cut off.
         """
+        self._hub.draining.set()
         self._health.set(False)
         self._grpc.stop_listening()
-        self._hub.draining.set()
         done = await self._grpc.wait_idle(self._hub.config.drain_seconds)
         if not done:
             log.warning("calls cut off", after_seconds=self._hub.config.drain_seconds)
         await self._grpc.go_away()
+
+    def follow(self, store: StoreHealth) -> None:
+        """Says NOT_SERVING while the store does not take writes, and fails when it never will."""
+
+        def look() -> None:
+            self._health.set(store.is_serving and not self._hub.draining.is_set())
+            if store.state is State.FATAL:
+                self.failure = store.reason
+                self.failed.set()
+
+        store.watch(look)
+        look()
 
 
 @asynccontextmanager
@@ -133,6 +150,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
             port = await grpc.listen(config.host, config.port, tls.context if tls else None)
             _warn(config)
             server = RunningServer(config.host, port, hub, grpc, health, status_url)
+            server.follow(hub.store.health)
             try:
                 yield server
             finally:

@@ -21,11 +21,15 @@ class StartError(Exception):
     """The process cannot start; the text says why, for a person, in one line."""
 
 
+class ServiceFailed(Exception):
+    """The process had to stop by itself; the text says why, for a person, in one line."""
+
+
 def run_command(command: click.Command, name: str) -> NoReturn:
     """Runs a click command as a process, and exits.
 
-    A wrong option ends with status 2, a `StartError` with status 1; each prints
-    one line on standard error.
+    A wrong option ends with status 2, a `StartError` or `ServiceFailed` with status 1;
+    each prints one line on standard error.
 
     Args:
         command: the command.
@@ -35,7 +39,7 @@ def run_command(command: click.Command, name: str) -> NoReturn:
         status = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         _fail(name, error.format_message(), error.exit_code)
-    except (StartError, ValueError) as error:
+    except (StartError, ServiceFailed, ValueError) as error:
         _fail(name, str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Waiting for the signal to stop."""
+"""Waiting for the signal to stop, or for another reason to."""
 
 from __future__ import annotations
 
@@ -38,3 +38,13 @@ def stop_event(at_once: Callable[[], None] | None = None) -> Iterator[asyncio.Ev
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Waits until one of some events is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

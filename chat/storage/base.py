@@ -33,6 +33,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from chat.storage.health import StoreHealth
 from codec.sizes import utf8_length
 from gen.chat import ChatMessage, User, UserStatus
 
@@ -78,7 +79,13 @@ class Page(NamedTuple):
 
 
 class Store(ABC):
-    """One engine, open."""
+    """One engine, open.
+
+    Attributes:
+        health: whether it takes what is to be stored.
+    """
+
+    health: StoreHealth
 
     @property
     @abstractmethod

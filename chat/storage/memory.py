@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from chat.storage.base import Listener, Page, Range, Store, fit_page, make_user
+from chat.storage.health import StoreHealth
 from gen.chat import ChatMessage, User
 
 
@@ -19,6 +20,7 @@ class MemoryStore(Store):
     """A history that ends with the process."""
 
     def __init__(self, listener: Listener) -> None:
+        self.health = StoreHealth()
         self._epoch = uuid.uuid4().hex
         self._listener = listener
         self._rooms: dict[str, list[ChatMessage]] = {}

@@ -20,6 +20,7 @@ from chat.storage.base import (
     fit_page,
     make_user,
 )
+from chat.storage.health import StoreHealth
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow, fold_leftovers
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
@@ -44,13 +45,15 @@ class SqliteStore(Store):
         fold_bytes: int,
         metrics: StoreMetrics,
     ) -> None:
+        self.health = StoreHealth()
         self._lock = lock
         self._epoch = read_epoch(connection)
         self._readers = Readers(path)
         self._listener = listener
         self._tail = Tail()
         events = Events(self._stored, self._tail.drop, self._settled)
-        self._writer = Writer(connection, Journal(connection, fold_bytes), events, metrics)
+        journal = Journal(connection, fold_bytes)
+        self._writer = Writer(connection, journal, events, metrics, self.health)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._room = asyncio.Event()

@@ -21,6 +21,7 @@ import structlog
 import codec
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
+from chat.storage.health import State, StoreHealth
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.lead import Lead
 from codec.sizes import utf8_length
@@ -101,6 +102,7 @@ class Writer:
         journal: on that connection.
         events: what is called.
         metrics: counts the commits.
+        health: is set by this thread alone.
     """
 
     def __init__(
@@ -109,8 +111,10 @@ class Writer:
         journal: Journal,
         events: Events,
         metrics: StoreMetrics,
+        health: StoreHealth,
     ) -> None:
         self._metrics = metrics
+        self._health = health
         self._connection = connection
         self._journal = journal
         self._events = events
@@ -163,6 +167,9 @@ class Writer:
         users = [job.user for job in jobs if isinstance(job, Upsert)]
         size = sum(job.size for job in jobs)
         self._lead.gain(size)
+        if self._health.state is State.FATAL:
+            self._tell(self._fail, jobs, size, StoreError(self._health.reason))
+            return
         began = time.perf_counter()
         try:
             commit = self._journal.store([job.messages for job in appends], users)
@@ -177,6 +184,8 @@ class Writer:
 
     def _fold(self) -> bool:
         """Folds a slice; returns whether it could."""
+        if self._health.state is State.FATAL:
+            return False
         try:
             if self._journal.fold():
                 self._tell(self._events.folded, self._journal.generation)
