@@ -12,8 +12,9 @@ from .reading import MAX_DEPTH, truncated
 def encode(message: betterproto.Message) -> bytes:
     """Returns a message's encoding in protobuf's wire format.
 
-    Fields are written in the order of their numbers, then those that are not known. A field that
-    holds a message is written if it was set; a Timestamp or Duration, if it was set or read.
+    Fields are written in the order of their numbers, then those that are not known, which only a
+    message can have that betterproto itself parsed. A field that holds a message is written if it
+    was set; a Timestamp or Duration, if it was set or read.
 
     Raises:
         TypeError: A value is of another type than its field.
@@ -27,6 +28,10 @@ def encode(message: betterproto.Message) -> bytes:
 
 def decode(cls: type[M], data: bytes) -> M:
     """Returns the message of type `cls` that `data` is the encoding of.
+
+    Fields that the schema does not know are checked and dropped, at any depth. Protobuf lets a
+    parser do so (https://protobuf.dev/programming-guides/proto3/#unknowns); kept, they would be
+    passed on and held in memory without anybody having looked at them or counted them.
 
     Raises:
         DecodeError: `data` is not the encoding of one.

@@ -93,15 +93,14 @@ def read_size(data: bytes, pos: int) -> tuple[int, int]:
     return value, after
 
 
-def kept(tag: int, raw: bytes) -> bytes:
-    """Returns a field that is not known, to be kept as it is.
+def check_number(tag: int) -> None:
+    """Checks the number of a field that is not known.
 
     Raises:
         DecodeError: There is no such field number.
     """
     if tag < 8:
         raise DecodeError("", "field number 0")
-    return raw
 
 
 def skip(data: bytes, pos: int, end: int, tag: int, depth: int) -> int:
@@ -145,7 +144,7 @@ def _skip_group(data: bytes, pos: int, end: int, start: int, depth: int) -> int:
         tag, pos = read_tag(data, pos)
         if tag == start + 1:
             return pos
-        kept(tag, b"")
+        check_number(tag)
         pos = skip(data, pos, end, tag, depth)
     raise truncated()
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from .errors import DecodeError
 from .reading import (
     Spans,
-    kept,
+    check_number,
     read_tag,
     read_varint,
     signed32,
@@ -61,7 +61,7 @@ def _read_pair(data: bytes, spans: Spans, depth: int) -> tuple[int, int]:
             elif tag == 16:
                 nanos, pos = read_varint(data, pos)
             else:
-                kept(tag, b"")
+                check_number(tag)
                 pos = skip(data, pos, end, tag, depth)
         if pos != end:
             raise truncated()

@@ -28,7 +28,7 @@ from codec.objects import NO_GROUPS, PLACEHOLDER, fields_of, is_present, new, on
 from codec.reading import (
     Seen,
     Spans,
-    kept,
+    check_number,
     read_size,
     read_tag,
     read_varint,
@@ -168,14 +168,12 @@ def decode_user(data: bytes, spans: Spans, depth: int) -> User:
     name = ""
     email = ""
     status = _USER_STATUS_ENUM[0]
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -191,7 +189,7 @@ def decode_user(data: bytes, spans: Spans, depth: int) -> User:
                 elif tag == 26:
                     email = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -201,10 +199,10 @@ def decode_user(data: bytes, spans: Spans, depth: int) -> User:
                 if tag == 32:
                     status = _USER_STATUS_ENUM[value]
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(User)
@@ -214,7 +212,7 @@ def decode_user(data: bytes, spans: Spans, depth: int) -> User:
         "email": email,
         "status": status,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -334,14 +332,12 @@ def make_get_user_request(
 
 def decode_get_user_request(data: bytes, spans: Spans, depth: int) -> GetUserRequest:
     user_id = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -353,18 +349,18 @@ def decode_get_user_request(data: bytes, spans: Spans, depth: int) -> GetUserReq
                 if tag == 10:
                     user_id = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(GetUserRequest)
     fields: dict[str, Any] = {
         "user_id": user_id,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -443,14 +439,12 @@ def make_get_user_response(
 
 def decode_get_user_response(data: bytes, spans: Spans, depth: int) -> GetUserResponse:
     user_spans: Spans = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -462,18 +456,18 @@ def decode_get_user_response(data: bytes, spans: Spans, depth: int) -> GetUserRe
                 if tag == 10:
                     user_spans.append((pos, stop))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(GetUserResponse)
     fields: dict[str, Any] = {
         "user": decode_user(data, user_spans, depth - 1) if user_spans else PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -557,14 +551,12 @@ def decode_upsert_user_request(data: bytes, spans: Spans, depth: int) -> UpsertU
     user_id = ""
     name = ""
     email = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -580,11 +572,11 @@ def decode_upsert_user_request(data: bytes, spans: Spans, depth: int) -> UpsertU
                 elif tag == 26:
                     email = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(UpsertUserRequest)
@@ -593,7 +585,7 @@ def decode_upsert_user_request(data: bytes, spans: Spans, depth: int) -> UpsertU
         "name": name,
         "email": email,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -702,14 +694,12 @@ def make_upsert_user_response(
 
 def decode_upsert_user_response(data: bytes, spans: Spans, depth: int) -> UpsertUserResponse:
     user_spans: Spans = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -721,18 +711,18 @@ def decode_upsert_user_response(data: bytes, spans: Spans, depth: int) -> Upsert
                 if tag == 10:
                     user_spans.append((pos, stop))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(UpsertUserResponse)
     fields: dict[str, Any] = {
         "user": decode_user(data, user_spans, depth - 1) if user_spans else PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -813,14 +803,12 @@ def make_list_users_request(
 def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUsersRequest:
     page_size = 0
     page_token = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -832,7 +820,7 @@ def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUser
                 if tag == 18:
                     page_token = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -842,10 +830,10 @@ def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUser
                 if tag == 8:
                     page_size = value if value < 0x8000_0000 else signed32(value)
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(ListUsersRequest)
@@ -853,7 +841,7 @@ def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUser
         "page_size": page_size,
         "page_token": page_token,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -946,14 +934,12 @@ def make_list_users_response(
 def decode_list_users_response(data: bytes, spans: Spans, depth: int) -> ListUsersResponse:
     users: list[User] = []
     next_page_token = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -967,11 +953,11 @@ def decode_list_users_response(data: bytes, spans: Spans, depth: int) -> ListUse
                 elif tag == 18:
                     next_page_token = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(ListUsersResponse)
@@ -979,7 +965,7 @@ def decode_list_users_response(data: bytes, spans: Spans, depth: int) -> ListUse
         "users": users,
         "next_page_token": next_page_token,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -1091,14 +1077,12 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
     content = ""
     seq = 0
     sent_at_spans: Spans = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -1118,7 +1102,7 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
                 elif tag == 50:
                     sent_at_spans.append((pos, stop))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -1128,10 +1112,10 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
                 if tag == 40:
                     seq = value & 0xFFFF_FFFF
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(ChatMessage)
@@ -1143,7 +1127,7 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
         "seq": seq,
         "sent_at": read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -1327,14 +1311,12 @@ def make_chat_stream(
 def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
     request_id: str | None = None
     payload_members: Seen = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -1362,11 +1344,11 @@ def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
                 elif tag == 74:
                     payload_members.append(("authenticated", decode_authenticated, (pos, stop)))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(ChatStream)
@@ -1381,7 +1363,7 @@ def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
         "authenticate": PLACEHOLDER,
         "authenticated": PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": {"payload": None},
     }
     if payload_members:
@@ -1566,14 +1548,12 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
     room_id = ""
     after_seq: int | None = None
     epoch: str | None = None
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -1587,7 +1567,7 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
                 elif tag == 26:
                     epoch = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -1597,10 +1577,10 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
                 if tag == 16:
                     after_seq = value & 0xFFFF_FFFF
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Join)
@@ -1609,7 +1589,7 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
         "after_seq": after_seq,
         "epoch": epoch,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -1725,14 +1705,12 @@ def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
     epoch = ""
     last_seq = 0
     recovered = False
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -1746,7 +1724,7 @@ def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
                 elif tag == 18:
                     epoch = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -1758,10 +1736,10 @@ def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
                 elif tag == 32:
                     recovered = value != 0
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Joined)
@@ -1771,7 +1749,7 @@ def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
         "last_seq": last_seq,
         "recovered": recovered,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -1886,14 +1864,12 @@ def make_leave(
 
 def decode_leave(data: bytes, spans: Spans, depth: int) -> Leave:
     room_id = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -1905,18 +1881,18 @@ def decode_leave(data: bytes, spans: Spans, depth: int) -> Leave:
                 if tag == 10:
                     room_id = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Leave)
     fields: dict[str, Any] = {
         "room_id": room_id,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -1995,14 +1971,12 @@ def make_left(
 
 def decode_left(data: bytes, spans: Spans, depth: int) -> Left:
     room_id = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -2014,18 +1988,18 @@ def decode_left(data: bytes, spans: Spans, depth: int) -> Left:
                 if tag == 10:
                     room_id = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Left)
     fields: dict[str, Any] = {
         "room_id": room_id,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -2104,14 +2078,12 @@ def make_authenticate(
 
 def decode_authenticate(data: bytes, spans: Spans, depth: int) -> Authenticate:
     token = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -2123,18 +2095,18 @@ def decode_authenticate(data: bytes, spans: Spans, depth: int) -> Authenticate:
                 if tag == 10:
                     token = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Authenticate)
     fields: dict[str, Any] = {
         "token": token,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -2215,14 +2187,12 @@ def make_authenticated(
 def decode_authenticated(data: bytes, spans: Spans, depth: int) -> Authenticated:
     user_id = ""
     expires_at_spans: Spans = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -2236,11 +2206,11 @@ def decode_authenticated(data: bytes, spans: Spans, depth: int) -> Authenticated
                 elif tag == 18:
                     expires_at_spans.append((pos, stop))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Authenticated)
@@ -2250,7 +2220,7 @@ def decode_authenticated(data: bytes, spans: Spans, depth: int) -> Authenticated
             read_timestamp(data, expires_at_spans, depth - 1) if expires_at_spans else PLACEHOLDER
         ),
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -2353,14 +2323,12 @@ def decode_get_chat_history_request(data: bytes, spans: Spans, depth: int) -> Ge
     limit = 0
     before_seq: int | None = None
     after_seq: int | None = None
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -2372,7 +2340,7 @@ def decode_get_chat_history_request(data: bytes, spans: Spans, depth: int) -> Ge
                 if tag == 10:
                     room_id = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -2386,10 +2354,10 @@ def decode_get_chat_history_request(data: bytes, spans: Spans, depth: int) -> Ge
                 elif tag == 32:
                     after_seq = value & 0xFFFF_FFFF
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(GetChatHistoryRequest)
@@ -2399,7 +2367,7 @@ def decode_get_chat_history_request(data: bytes, spans: Spans, depth: int) -> Ge
         "before_seq": before_seq,
         "after_seq": after_seq,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -2520,14 +2488,12 @@ def decode_get_chat_history_response(
     messages: list[ChatMessage] = []
     has_more = False
     epoch = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -2541,7 +2507,7 @@ def decode_get_chat_history_response(
                 elif tag == 26:
                     epoch = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -2551,10 +2517,10 @@ def decode_get_chat_history_response(
                 if tag == 16:
                     has_more = value != 0
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(GetChatHistoryResponse)
@@ -2563,7 +2529,7 @@ def decode_get_chat_history_response(
         "has_more": has_more,
         "epoch": epoch,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -2681,14 +2647,12 @@ def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
     message_ = ""
     retryable = False
     retry_after_ms: int | None = None
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -2700,7 +2664,7 @@ def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
                 if tag == 18:
                     message_ = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -2714,10 +2678,10 @@ def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
                 elif tag == 32:
                     retry_after_ms = value & 0xFFFF_FFFF
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Error)
@@ -2727,7 +2691,7 @@ def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
         "retryable": retryable,
         "retry_after_ms": retry_after_ms,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -2875,14 +2839,12 @@ def make_client_frame(
 def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
     request_id: str | None = None
     payload_members: Seen = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -2912,11 +2874,11 @@ def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
                 elif tag == 74:
                     payload_members.append(("authenticate", decode_authenticate, (pos, stop)))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(ClientFrame)
@@ -2931,7 +2893,7 @@ def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
         "list_users": PLACEHOLDER,
         "authenticate": PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": {"payload": None},
     }
     if payload_members:
@@ -3156,14 +3118,12 @@ def make_server_frame(
 def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
     request_id: str | None = None
     payload_members: Seen = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -3197,11 +3157,11 @@ def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
                 elif tag == 82:
                     payload_members.append(("authenticated", decode_authenticated, (pos, stop)))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(ServerFrame)
@@ -3217,7 +3177,7 @@ def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
         "error": PLACEHOLDER,
         "authenticated": PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": {"payload": None},
     }
     if payload_members:
@@ -3416,14 +3376,12 @@ def make_presence(
 def decode_presence(data: bytes, spans: Spans, depth: int) -> Presence:
     user_id = ""
     active = False
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -3435,7 +3393,7 @@ def decode_presence(data: bytes, spans: Spans, depth: int) -> Presence:
                 if tag == 10:
                     user_id = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -3445,10 +3403,10 @@ def decode_presence(data: bytes, spans: Spans, depth: int) -> Presence:
                 if tag == 16:
                     active = value != 0
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Presence)
@@ -3456,7 +3414,7 @@ def decode_presence(data: bytes, spans: Spans, depth: int) -> Presence:
         "user_id": user_id,
         "active": active,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -3545,14 +3503,12 @@ def make_relay_request(
 
 def decode_relay_request(data: bytes, spans: Spans, depth: int) -> RelayRequest:
     commands: list[RelayCommand] = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -3564,18 +3520,18 @@ def decode_relay_request(data: bytes, spans: Spans, depth: int) -> RelayRequest:
                 if tag == 10:
                     commands.append(decode_relay_command(data, [(pos, stop)], depth - 1))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(RelayRequest)
     fields: dict[str, Any] = {
         "commands": commands,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -3696,14 +3652,12 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
     client = 0
     traceparent: str | None = None
     command_members: Seen = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -3731,7 +3685,7 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
                 elif tag == 90:
                     command_members.append(("chat_messages", decode_chat_messages, (pos, stop)))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -3743,10 +3697,10 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
                 elif tag == 48:
                     client = value
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(RelayCommand)
@@ -3763,7 +3717,7 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
         "traceparent": traceparent,
         "chat_messages": PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": {"command": None},
     }
     if command_members:
@@ -3980,14 +3934,12 @@ def decode_chat_messages(data: bytes, spans: Spans, depth: int) -> ChatMessages:
     sender_ids_spans: Spans = []
     contents_spans: Spans = []
     clients: list[int] = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -4009,7 +3961,7 @@ def decode_chat_messages(data: bytes, spans: Spans, depth: int) -> ChatMessages:
                 elif tag == 50:
                     clients.extend(unpack_fixed("Q", data[pos:stop]))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 1:
                 stop = pos + 8
@@ -4020,11 +3972,11 @@ def decode_chat_messages(data: bytes, spans: Spans, depth: int) -> ChatMessages:
                 elif tag == 49:
                     clients.append(unpack_fixed64(data, pos)[0])
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(ChatMessages)
@@ -4042,7 +3994,7 @@ def decode_chat_messages(data: bytes, spans: Spans, depth: int) -> ChatMessages:
         ),
         "clients": clients,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -4196,14 +4148,12 @@ def make_texts(
 def decode_texts(data: bytes, spans: Spans, depth: int) -> Texts:
     joined = ""
     lengths: list[int] = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -4217,7 +4167,7 @@ def decode_texts(data: bytes, spans: Spans, depth: int) -> Texts:
                 elif tag == 18:
                     lengths.extend(unpack_fixed("I", data[pos:stop]))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 5:
                 stop = pos + 4
@@ -4226,11 +4176,11 @@ def decode_texts(data: bytes, spans: Spans, depth: int) -> Texts:
                 if tag == 21:
                     lengths.append(unpack_fixed32(data, pos)[0])
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Texts)
@@ -4238,7 +4188,7 @@ def decode_texts(data: bytes, spans: Spans, depth: int) -> Texts:
         "joined": joined,
         "lengths": lengths,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -4325,22 +4275,20 @@ def make_client_gone() -> ClientGone:
 
 
 def decode_client_gone(data: bytes, spans: Spans, depth: int) -> ClientGone:
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             pos = skip(data, pos, end, tag, depth)
-            unknown.append(kept(tag, data[start:pos]))
+            check_number(tag)
         if pos != end:
             raise truncated()
     message = new(ClientGone)
     fields: dict[str, Any] = {
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -4402,14 +4350,12 @@ def make_admit(
 
 def decode_admit(data: bytes, spans: Spans, depth: int) -> Admit:
     room_id = ""
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -4421,18 +4367,18 @@ def decode_admit(data: bytes, spans: Spans, depth: int) -> Admit:
                 if tag == 10:
                     room_id = data[pos:stop].decode()
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Admit)
     fields: dict[str, Any] = {
         "room_id": room_id,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -4514,14 +4460,12 @@ def make_admitted(
 def decode_admitted(data: bytes, spans: Spans, depth: int) -> Admitted:
     may_read = False
     may_write = False
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 0:
                 value = data[pos]
                 pos += 1
@@ -4532,10 +4476,10 @@ def decode_admitted(data: bytes, spans: Spans, depth: int) -> Admitted:
                 elif tag == 16:
                     may_write = value != 0
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Admitted)
@@ -4543,7 +4487,7 @@ def decode_admitted(data: bytes, spans: Spans, depth: int) -> Admitted:
         "may_read": may_read,
         "may_write": may_write,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -4628,14 +4572,12 @@ def make_relay_response(
 
 def decode_relay_response(data: bytes, spans: Spans, depth: int) -> RelayResponse:
     events: list[RelayEvent] = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -4647,18 +4589,18 @@ def decode_relay_response(data: bytes, spans: Spans, depth: int) -> RelayRespons
                 if tag == 10:
                     events.append(decode_relay_event(data, [(pos, stop)], depth - 1))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(RelayResponse)
     fields: dict[str, Any] = {
         "events": events,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)
@@ -4767,14 +4709,12 @@ def make_relay_event(
 def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
     ref = 0
     event_members: Seen = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -4798,7 +4738,7 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
                 elif tag == 66:
                     event_members.append(("admitted", decode_admitted, (pos, stop)))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 0:
                 value = data[pos]
@@ -4808,10 +4748,10 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
                 if tag == 8:
                     ref = value
                 else:
-                    unknown.append(kept(tag, data[start:pos]))
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(RelayEvent)
@@ -4825,7 +4765,7 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
         "authenticated": PLACEHOLDER,
         "admitted": PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": {"event": None},
     }
     if event_members:
@@ -4992,14 +4932,12 @@ def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
     refs: list[int] = []
     seqs: list[int] = []
     sent_at_spans: Spans = []
-    unknown: list[bytes] = []
     for pos, end in spans:
         while pos < end:
-            start = pos
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = read_tag(data, start)
+                tag, pos = read_tag(data, pos - 1)
             if tag & 7 == 2:
                 size = data[pos]
                 pos += 1
@@ -5015,7 +4953,7 @@ def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
                 elif tag == 26:
                     sent_at_spans.append((pos, stop))
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 1:
                 stop = pos + 8
@@ -5024,7 +4962,7 @@ def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
                 if tag == 9:
                     refs.append(unpack_fixed64(data, pos)[0])
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             elif tag & 7 == 5:
                 stop = pos + 4
@@ -5033,11 +4971,11 @@ def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
                 if tag == 21:
                     seqs.append(unpack_fixed32(data, pos)[0])
                 else:
-                    unknown.append(kept(tag, data[start:stop]))
+                    check_number(tag)
                 pos = stop
             else:
                 pos = skip(data, pos, end, tag, depth)
-                unknown.append(kept(tag, data[start:pos]))
+                check_number(tag)
         if pos != end:
             raise truncated()
     message = new(Stored)
@@ -5046,7 +4984,7 @@ def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
         "seqs": seqs,
         "sent_at": read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else PLACEHOLDER,
         "_serialized_on_wire": True,
-        "_unknown_fields": b"".join(unknown) if unknown else b"",
+        "_unknown_fields": b"",
         "_group_current": NO_GROUPS,
     }
     set_fields(message, fields)

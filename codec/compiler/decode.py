@@ -2,8 +2,8 @@
 
 A generated function reads each occurrence of a message field by field. It tells fields apart by
 their tags, first by the wire type in them; a field whose wire type is not the schema's is unknown,
-as it is in google's implementations. Sub-messages that may occur again are only noted, and read at
-the end, when all that has to be merged is known.
+as it is in google's implementations. What is unknown is checked and dropped. Sub-messages that may
+occur again are only noted, and read at the end, when all that has to be merged is known.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,7 @@ from .kinds import FIXED_32, FIXED_64, SIZED, VARINT
 from .schema import Field, Message, local_name
 from .text import Lines, assign, block, chain, quote
 
-_JOIN_UNKNOWN: Final = 'b"".join(unknown) if unknown else b""'
-_UNKNOWN: Final = "unknown.append(kept(tag, data[start:{end}]))"
+_NUMBER: Final = "check_number(tag)"
 
 
 def decoder(message: Message) -> Lines:
@@ -28,10 +27,9 @@ def decoder(message: Message) -> Lines:
             *depth_check(message),
             *_variables(message.fields),
             *(f"{local_name(oneof)}_members: Seen = []" for oneof in message.oneofs),
-            "unknown: list[bytes] = []",
-            *_loop(message.fields, message),
+            *_loop(message.fields, message, [_NUMBER]),
             f"message = new({message.name})",
-            *assign("fields: dict[str, Any]", fields_dict(message, _result, _JOIN_UNKNOWN)),
+            *assign("fields: dict[str, Any]", fields_dict(message, _result)),
             *(line for oneof in message.oneofs for line in _set_member(oneof)),
             "set_fields(message, fields)",
             "return message",
@@ -48,7 +46,6 @@ def depth_check(message: Message) -> Lines:
 def fields_dict(
     message: Message,
     value: Callable[[Field], str],
-    unknown: str = 'b""',
     member: Callable[[str], str] = lambda _: "None",
 ) -> Lines:
     """Returns a message's future ``__dict__``.
@@ -56,7 +53,6 @@ def fields_dict(
     Args:
         message: The message.
         value: Gives the value of a field.
-        unknown: The fields that are not known.
         member: Gives the name of the member of a oneof that is set.
     """
     groups = "{" + ", ".join(f"{quote(oneof)}: {member(oneof)}" for oneof in message.oneofs) + "}"
@@ -64,7 +60,7 @@ def fields_dict(
         "{",
         *(f"    {quote(field.name)}: {value(field)}," for field in message.fields),
         '    "_serialized_on_wire": True,',
-        f'    "_unknown_fields": {unknown},',
+        '    "_unknown_fields": b"",',
         f'    "_group_current": {groups if message.oneofs else "NO_GROUPS"},',
         "}",
     ]
@@ -73,22 +69,20 @@ def fields_dict(
 def _entry_decoder(message: Message, field: Field) -> Lines:
     """Returns the source of what reads an entry of a map into the map.
 
-    As in google's implementation for Python, an entry with unknown fields is not read: the message
-    keeps it as a whole.
+    As in google's implementation for Python, an entry with unknown fields is itself one of the
+    message's unknown fields, and so is dropped as a whole.
     """
     key, value = field.key_and_value
     name = _entry_function(message, field)
     function = block(
-        f"def {name}(data: bytes, spans: Spans, depth: int, values: {field.type}) -> bool:",
+        f"def {name}(data: bytes, spans: Spans, depth: int, values: {field.type}) -> None:",
         [
             *block("if depth < 0:", ["raise too_deep()"]),
             *_variables((key, value)),
-            "unknown: list[bytes] = []",
-            *_loop((key, value), message),
+            "known = True",
+            *_loop((key, value), message, [_NUMBER, "known = False"]),
             f"item = {_result(value)}",
-            *block("if unknown:", ["return False"]),
-            f"values[{key.local}] = item",
-            "return True",
+            *block("if known:", [f"values[{key.local}] = item"]),
         ],
     )
     return [*function, "", ""]
@@ -118,34 +112,32 @@ def _variable(field: Field) -> str:
             return f"{field.local} = {field.kind.zero}"
 
 
-def _loop(fields: tuple[Field, ...], message: Message) -> Lines:
+def _loop(fields: tuple[Field, ...], message: Message, unknown: Lines) -> Lines:
     body = [
-        "start = pos",
         "tag = data[pos]",
         "pos += 1",
-        *block("if tag > 127:", ["tag, pos = read_tag(data, start)"]),
-        *_by_wire_type(fields, message),
+        *block("if tag > 127:", ["tag, pos = read_tag(data, pos - 1)"]),
+        *_by_wire_type(fields, message, unknown),
     ]
     spans = [*block("while pos < end:", body), *block("if pos != end:", ["raise truncated()"])]
     return block("for pos, end in spans:", spans)
 
 
-def _by_wire_type(fields: tuple[Field, ...], message: Message) -> Lines:
+def _by_wire_type(fields: tuple[Field, ...], message: Message, unknown: Lines) -> Lines:
     sized = [(f.packed_tag, _read_sized(f, message)) for f in fields if _may_be_sized(f)]
     branches = (
-        [("tag & 7 == 2", [*_read_stop(), *_by_tag(sized, "stop"), "pos = stop"])] if sized else []
+        [("tag & 7 == 2", [*_read_stop(), *_by_tag(sized, unknown), "pos = stop"])] if sized else []
     )
     varints = [(f.tag, _store(f, f.kind.read)) for f in fields if f.kind.wire == VARINT]
     if varints:
-        branches.append(("tag & 7 == 0", [*_read_value(), *_by_tag(varints, "pos")]))
+        branches.append(("tag & 7 == 0", [*_read_value(), *_by_tag(varints, unknown)]))
     for wire, size in ((FIXED_64, 8), (FIXED_32, 4)):
         fixed = [(f.tag, _store(f, f.kind.read)) for f in fields if f.kind.wire == wire]
         if fixed:
             stop = [f"stop = pos + {size}", *_stop_check()]
-            body = [*stop, *_by_tag(fixed, "stop"), "pos = stop"]
+            body = [*stop, *_by_tag(fixed, unknown), "pos = stop"]
             branches.append((f"tag & 7 == {wire}", body))
-    rest = ["pos = skip(data, pos, end, tag, depth)", _UNKNOWN.format(end="pos")]
-    return chain(branches, rest)
+    return chain(branches, ["pos = skip(data, pos, end, tag, depth)", *unknown])
 
 
 def _may_be_sized(field: Field) -> bool:
@@ -171,16 +163,15 @@ def _read_value() -> Lines:
     return ["value = data[pos]", "pos += 1", *more]
 
 
-def _by_tag(branches: list[tuple[int, Lines]], end: str) -> Lines:
-    return chain([(f"tag == {tag}", body) for tag, body in branches], [_UNKNOWN.format(end=end)])
+def _by_tag(branches: list[tuple[int, Lines]], unknown: Lines) -> Lines:
+    return chain([(f"tag == {tag}", body) for tag, body in branches], unknown)
 
 
 def _read_sized(field: Field, message: Message) -> Lines:
     kind = field.kind
     if field.shape == "map":
         arguments = f"data, [(pos, stop)], depth - 1, {field.local}"
-        call = f"{_entry_function(message, field)}({arguments})"
-        return block(f"if not {call}:", [_UNKNOWN.format(end="stop")])
+        return [f"{_entry_function(message, field)}({arguments})"]
     if kind.is_packable:
         return [f"{field.local}.extend({_unpack(field)})"]
     if kind.reader and field.shape == "oneof":

@@ -46,7 +46,7 @@ IMPORTS: Final = {
     "codec.reading": [
         "Seen",
         "Spans",
-        "kept",
+        "check_number",
         "read_size",
         "read_tag",
         "read_varint",

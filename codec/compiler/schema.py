@@ -19,8 +19,8 @@ _TIMES: Final = {
     "google.protobuf.Duration": time_kind("duration", "timedelta"),
 }
 _INTERNAL: Final = (
-    *("data", "depth", "end", "entry", "error", "fields", "item", "key", "members", "message"),
-    *("out", "pos", "raw", "size", "spans", "start", "stop", "tag", "unknown", "value", "values"),
+    *("data", "depth", "end", "entry", "error", "fields", "item", "key", "known", "members"),
+    *("message", "out", "pos", "raw", "size", "spans", "stop", "tag", "value", "values"),
 )
 _TAKEN: Final = frozenset((*_INTERNAL, *dir(builtins), *HELPERS))
 """Names that generated functions use for other things than fields."""

@@ -114,7 +114,7 @@ def test_a_wrong_wire_type_makes_a_field_unknown() -> None:
     data = b"\x08\x07" + b"\x0d\1\2\3\4" + b"\x2a\x01x"
     message = codec.decode(ChatMessage, data)
     assert (message.id, message.seq) == ("", 0)
-    assert codec.encode(message) == data
+    assert codec.encode(message) == b""
 
 
 @pytest.mark.parametrize("levels", [98, 99, 100, 101])

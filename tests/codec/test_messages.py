@@ -151,11 +151,23 @@ def test_reading_an_unset_message_does_not_set_it() -> None:
     assert codec.encode(codec.decode(GetUserResponse, b"\x0a\x00")) == b"\x0a\x00"
 
 
-def test_fields_that_are_not_known_are_kept() -> None:
-    data = b"\x0a\x011" + b"\x98\x06\x01" + b"\xa2\x06\x01x" + b"\xab\x06\x08\x01\xac\x06"
-    message = codec.decode(ChatMessage, data + b"\x12\x01r")
+NOT_KNOWN = b"\x98\x06\x01" + b"\xa2\x06\x01x" + b"\x9d\x06abcd"
+GROUP = b"\xab\x06\x08\x01\xac\x06"
+
+
+def test_fields_that_are_not_known_are_dropped() -> None:
+    unknown = NOT_KNOWN + GROUP
+    message = codec.decode(ChatMessage, b"\x0a\x011" + unknown + b"\x12\x01r")
     assert (message.id, message.room_id) == ("1", "r")
-    assert codec.encode(message) == b"\x0a\x011\x12\x01r" + data[3:]
+    assert codec.encode(message) == b"\x0a\x011\x12\x01r"
+    nested = b"\x0a" + bytes((len(unknown),)) + unknown
+    stream = codec.decode(ChatStream, unknown + nested)
+    assert codec.encode(stream) == b"\x0a\x00"
+
+
+def test_fields_that_betterproto_kept_are_written() -> None:
+    message = ChatMessage().parse(b"\x0a\x011" + NOT_KNOWN)
+    assert codec.encode(message) == bytes(message) == b"\x0a\x011" + NOT_KNOWN
 
 
 def test_optional_fields_are_sent_at_their_default() -> None:

@@ -9,8 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import codec
+from tests.codec.oracle import all_messages, compare
 
 THOROUGH = settings(max_examples=150)
+
+# Field 20,000, of each wire type.
+NOT_KNOWN = b"\x80\xe2\x09\x01\x82\xe2\x09\x01x\x83\xe2\x09\x84\xe2\x09\x85\xe2\x091234"
 
 NEGATIVE = b"\xff\xff\xff\x01"
 
@@ -22,6 +26,23 @@ def test_bytes_are_the_same_both_ways(schema: Any) -> None:
         name, message = drawn
         data = message.SerializeToString()
         assert codec.encode(codec.decode(schema.ours(name), data)) == data
+
+    check()
+
+
+def test_what_is_not_known_is_dropped_at_any_depth(schema: Any) -> None:
+    @THOROUGH
+    @given(schema.either())
+    def check(drawn: tuple[str, Message]) -> None:
+        name, message = drawn
+        data = message.SerializeToString()
+        ours = codec.decode(schema.ours(name), data)
+        for each in all_messages(ours):
+            codec.fields_of(each)["_unknown_fields"] = NOT_KNOWN
+        longer = codec.encode(ours)
+        assert NOT_KNOWN in longer
+        compare(schema, name, longer)
+        assert codec.encode(codec.decode(schema.ours(name), longer)) == data
 
     check()
 

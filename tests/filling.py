@@ -1,0 +1,34 @@
+"""Fields that the schema does not know: what puts them into messages, and finds them again."""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+import betterproto
+
+import codec
+from tests.codec.oracle import all_messages
+
+FILLING: Final = b"\x9a\x06\xc0\xb8\x02" + b"\xa5" * 40_000
+"""Field 99, of 40,000 bytes."""
+
+
+def filled(message: betterproto.Message, *, of: type[betterproto.Message]) -> bytes:
+    """The encoding of a message in which each one of a type has a field that nobody knows."""
+    for each in all_messages(message):
+        if isinstance(each, of):
+            codec.fields_of(each)["_unknown_fields"] = FILLING
+    data = codec.encode(message)
+    for each in all_messages(message):
+        codec.fields_of(each)["_unknown_fields"] = b""
+    return data
+
+
+def holders() -> int:
+    """How many messages of this process keep a field that nobody knows."""
+    gc.collect()
+    return sum(
+        isinstance(each, betterproto.Message) and bool(codec.fields_of(each)["_unknown_fields"])
+        for each in gc.get_objects()
+    )
