@@ -31,6 +31,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 from chat.storage.health import StoreHealth
@@ -171,6 +172,12 @@ def fit_page(messages: list[ChatMessage], span: Range) -> Page:
     if span.after_seq is None:
         kept.reverse()
     return Page(kept, has_more)
+
+
+def is_full(messages: Sequence[ChatMessage]) -> bool:
+    """Whether `fit_page` keeps less than these messages, so that no further one is needed."""
+    sizes = accumulate(utf8_length(message.content) for message in messages)
+    return any(size > PAGE_BYTES for size in islice(sizes, 1, None))
 
 
 def make_user(user_id: str, name: str, email: str, active: bool) -> User:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -26,6 +26,7 @@ class MemoryStore(Store):
         self._rooms: dict[str, list[ChatMessage]] = {}
         self._keys: dict[tuple[str, str, str], ChatMessage] = {}
         self._users: dict[str, tuple[str, str]] = {}
+        self._user_ids: list[str] = []  # in order
         self._active: set[str] = set()
 
     @property
@@ -49,24 +50,26 @@ class MemoryStore(Store):
 
     async def history(self, room_id: str, span: Range) -> Page:
         room = self._rooms.get(room_id, [])
+        # Of the positions behind `first` and up to `last`, one more than asked for shows
+        # whether there are more.
+        limit = span.limit + 1
         first = span.after_seq or 0
         last = len(room) if span.before_seq is None else min(len(room), span.before_seq - 1)
-        found = room[first : max(first, last)]
-        if span.after_seq is None:
-            found.reverse()
-        return fit_page(found[: span.limit + 1], span)
+        if span.after_seq is not None:
+            return fit_page(room[first : max(first, min(last, first + limit))], span)
+        return fit_page(room[max(0, last - limit) : max(0, last)][::-1], span)
 
     async def get_user(self, user_id: str) -> User | None:
         return self._user(user_id) if user_id in self._users else None
 
     async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+        self._know(user_id)
         self._users[user_id] = (name, email)
         return self._user(user_id)
 
     async def list_users(self, after_id: str, limit: int) -> list[User]:
-        ids = sorted(self._users)
-        start = bisect_right(ids, after_id)
-        return [self._user(user_id) for user_id in ids[start : start + limit]]
+        start = bisect_right(self._user_ids, after_id)
+        return [self._user(user_id) for user_id in self._user_ids[start : start + limit]]
 
     def set_active(self, user_id: str, active: bool) -> None:
         (self._active.add if active else self._active.discard)(user_id)
@@ -84,8 +87,13 @@ class MemoryStore(Store):
         message.sent_at = datetime.now(UTC)
         room.append(message)
         self._keys[key] = message
-        self._users.setdefault(message.sender_id, (message.sender_id, ""))
+        self._know(message.sender_id)
         return message
+
+    def _know(self, user_id: str) -> None:
+        if user_id not in self._users:
+            self._users[user_id] = (user_id, "")
+            insort(self._user_ids, user_id)
 
     def _finish(
         self,

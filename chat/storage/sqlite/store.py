@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Final, Self
 
 import apsw
 
@@ -18,6 +18,7 @@ from chat.storage.base import (
     Store,
     StoreUnusable,
     fit_page,
+    is_full,
     make_user,
 )
 from chat.storage.health import StoreHealth
@@ -27,6 +28,10 @@ from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.tail import Tail
 from chat.storage.sqlite.writer import Append, Events, Job, Upsert, Writer
 from gen.chat import ChatMessage, User
+
+# The memory of how many messages is given back in one turn of the event loop. More than
+# come in a turn, so that it keeps up.
+_RELEASED: Final = 1000
 
 
 class SqliteStore(Store):
@@ -51,7 +56,7 @@ class SqliteStore(Store):
         self._readers = Readers(path)
         self._listener = listener
         self._tail = Tail()
-        events = Events(self._stored, self._tail.drop, self._settled)
+        events = Events(self._stored, self._folded, self._settled)
         journal = Journal(connection, fold_bytes)
         self._writer = Writer(connection, journal, events, metrics, self.health)
         self._queue_bytes = queue_bytes
@@ -121,17 +126,16 @@ class SqliteStore(Store):
     async def history(self, room_id: str, span: Range) -> Page:
         # One more than asked for shows whether there are more.
         limit = span.limit + 1
-        tail, rest = self._tail.find(room_id, span)
+        tail, rest = self._tail.find(room_id, Range(limit, span.before_seq, span.after_seq))
         head = self._tail.head(room_id)
         if span.after_seq is None:
-            found = tail[: -limit - 1 : -1]
-            if rest and len(found) < limit:
+            found = tail[::-1]
+            if rest and len(found) < limit and not is_full(found):
                 rest = Range(limit - len(found), rest.before_seq)
                 found += await self._readers.messages(room_id, rest, head)
         else:
             found = tail
             if rest:
-                rest = Range(limit, rest.before_seq, rest.after_seq)
                 found = await self._readers.messages(room_id, rest, head) + tail
         return fit_page(found[:limit], span)
 
@@ -168,6 +172,14 @@ class SqliteStore(Store):
     def _stored(self, generation: int, messages: Sequence[ChatMessage]) -> None:
         self._tail.add(generation, messages)
         self._listener(messages)
+
+    def _folded(self, before: int) -> None:
+        self._tail.drop(before)
+        self._release()
+
+    def _release(self) -> None:
+        if self._tail.release(_RELEASED):
+            asyncio.get_running_loop().call_soon(self._release)
 
     def _settled(self, size: int) -> None:
         self._queued -= size

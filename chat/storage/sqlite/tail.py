@@ -2,6 +2,10 @@
 
 They are in the journal, where they are not looked for: they are kept here until they
 are folded, a generation at a time.
+
+All of this happens in the event loop, so nothing here walks over more than a page or a
+commit. Positions have no gaps: where a message stands in the list of its room is known
+from its `seq`.
 """
 
 from __future__ import annotations
@@ -12,69 +16,99 @@ import codec
 from chat.storage.base import Range
 from gen.chat import ChatMessage
 
-
-class _Generation:
-    """The messages of one generation of the journal.
-
-    They are sorted by room when somebody looks for them, which is seldom.
-    """
-
-    __slots__ = ("_rooms", "_unsorted")
-
-    def __init__(self) -> None:
-        self._rooms: dict[str, list[ChatMessage]] = {}
-        self._unsorted: list[Sequence[ChatMessage]] = []
-
-    def add(self, messages: Sequence[ChatMessage]) -> None:
-        self._unsorted.append(messages)
-
-    def of(self, room_id: str) -> Sequence[ChatMessage]:
-        for messages in self._unsorted:
-            for message in messages:
-                self._rooms.setdefault(codec.fields_of(message)["room_id"], []).append(message)
-        self._unsorted.clear()
-        return self._rooms.get(room_id, ())
+_Rooms = dict[str, list[ChatMessage]]
+"""Messages of one generation of the journal by their room, in the order of `seq`."""
 
 
 class Tail:
     """The tails of all rooms: of each, the messages behind those in the table."""
 
     def __init__(self) -> None:
-        self._generations: dict[int, _Generation] = {}  # the oldest first
+        self._generations: dict[int, _Rooms] = {}  # the oldest first
+        self._dropped: list[_Rooms] = []
 
     def add(self, generation: int, messages: Sequence[ChatMessage]) -> None:
         """Adds messages that were stored, in each room in the order of `seq`."""
-        self._generations.setdefault(generation, _Generation()).add(messages)
+        rooms = self._generations.setdefault(generation, {})
+        for message in messages:
+            room_id = codec.fields_of(message)["room_id"]
+            if room_id in rooms:
+                rooms[room_id].append(message)
+            else:
+                rooms[room_id] = [message]
 
     def drop(self, before: int) -> None:
-        """Removes the messages of all generations before that one: they are in the table."""
+        """Removes the messages of all generations before that one: they are in the table.
+
+        Their memory is given back by `release`.
+        """
         for generation in [each for each in self._generations if each < before]:
-            del self._generations[generation]
+            self._dropped.append(self._generations.pop(generation))
+
+    def release(self, number: int) -> bool:
+        """Gives back the memory of removed messages, to do it in pieces.
+
+        Args:
+            number: of how many messages at most.
+
+        Returns:
+            Whether there are more of them.
+        """
+        while self._dropped:
+            rooms = self._dropped[-1]
+            while rooms:
+                room_id, messages = rooms.popitem()
+                if len(messages) > number:
+                    rooms[room_id] = messages
+                    del messages[len(messages) - number :]
+                    return True
+                number -= len(messages)
+            self._dropped.pop()
+        return False
 
     def head(self, room_id: str) -> int:
         """Returns the `seq` of the newest message of a room, or 0 if it has no tail."""
-        for generation in reversed(self._generations.values()):
-            if messages := generation.of(room_id):
-                seq: int = codec.fields_of(messages[-1])["seq"]
-                return seq
+        for rooms in reversed(self._generations.values()):
+            if room_id in rooms:
+                return _seq(rooms[room_id][-1])
         return 0
 
     def find(self, room_id: str, span: Range) -> tuple[list[ChatMessage], Range | None]:
         """Looks for the messages of a range.
 
         Returns:
-            Those that are in the tail, oldest first; and the range in which the table
-            has the others, if it may have some.
+            Those that are in the tail, oldest first, and of them no more than `span.limit`
+            in the direction of paging; and the range in which the table has the others, if
+            it may have some.
         """
-        tail = [message for each in self._generations.values() for message in each.of(room_id)]
-        if not tail:
+        runs = [rooms[room_id] for rooms in self._generations.values() if room_id in rooms]
+        if not runs:
             return [], span
-        first = tail[0].seq
-        after, before = span.after_seq or 0, span.before_seq
-        found = tail[max(0, after + 1 - first) :]
-        if before is not None:
-            found = [message for message in found if message.seq < before]
+        first = _seq(runs[0][0])
+        behind = _seq(runs[-1][-1]) + 1
+        after = span.after_seq or 0
+        start = max(first, after + 1)
+        end = behind if span.before_seq is None else min(behind, span.before_seq)
+        if span.after_seq is None:
+            start = max(start, end - span.limit)
+        else:
+            end = min(end, start + span.limit)
+        found = _slice(runs, start, end)
         if after + 1 >= first:
             return found, None
-        before = first if before is None else min(first, before)
+        before = first if span.before_seq is None else min(first, span.before_seq)
         return found, Range(span.limit, before, span.after_seq)
+
+
+def _slice(runs: Sequence[list[ChatMessage]], start: int, end: int) -> list[ChatMessage]:
+    """Returns the messages from one position up to before another out of runs that follow on."""
+    found: list[ChatMessage] = []
+    for run in runs:
+        first = _seq(run[0])
+        found += run[max(0, start - first) : max(0, end - first)]
+    return found
+
+
+def _seq(message: ChatMessage) -> int:
+    seq: int = codec.fields_of(message)["seq"]
+    return seq

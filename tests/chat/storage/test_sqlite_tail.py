@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from chat.storage.base import Range
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.storage.base import PAGE_BYTES, Range, Store
+from chat.storage.memory import MemoryStore
+from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.tail import Tail
 from gen.chat import ChatMessage
+from tests.chat.storage.filler import unheard
+from tests.chat.storage.work import work_of
 from tests.support import message, seqs
+
+MANY = 20_000
+SPANS = [
+    Range(10),
+    Range(10, before_seq=MANY // 2),
+    Range(10, before_seq=4_000_000_000),
+    Range(10, after_seq=5),
+    Range(10, after_seq=MANY // 2),
+    Range(10, before_seq=MANY // 2, after_seq=5),
+    Range(10, before_seq=MANY - 5, after_seq=MANY - 100),
+    Range(10, before_seq=2),
+]
 
 
 def stored(room_id: str, seq: int) -> ChatMessage:
@@ -46,3 +69,109 @@ def test_only_older_generations_are_dropped() -> None:
     assert (tail.head("room"), tail.head("old")) == (5, 0)
     tail.drop(3)
     assert tail.find("room", Range(10)) == ([], Range(10))
+
+
+def many(generations: int = 1) -> Tail:
+    """One room with `MANY` messages."""
+    tail = Tail()
+    for start in range(1, MANY + 1, 100):
+        generation = start * generations // (MANY + 1)
+        tail.add(generation, [stored("room", seq) for seq in range(start, start + 100)])
+    return tail
+
+
+@pytest.mark.parametrize("generations", [1, 3])
+@pytest.mark.parametrize("span", SPANS)
+def test_to_find_a_page_costs_what_the_page_does(span: Range, generations: int) -> None:
+    tail = many(generations)
+    for find in (lambda: tail.find("room", span), lambda: tail.head("room")):
+        work = work_of(find)
+        assert work.calls < 100
+        assert work.bytes < 8_000
+
+
+def test_the_first_look_up_costs_what_every_other_does() -> None:
+    """However many messages came since the last one."""
+    tail = Tail()
+    tail.add(1, [stored(f"room {seq % 700}", 1 + seq // 700) for seq in range(MANY)])
+    assert work_of(lambda: tail.head("room 5")).calls < 100
+
+
+@pytest.mark.parametrize("build", ["sqlite", "memory"])
+async def test_to_read_a_page_of_a_store_costs_what_the_page_does(
+    build: str, tmp_path: Path
+) -> None:
+    store: Store
+    if build == "sqlite":
+        store = await SqliteStore.open(str(tmp_path / "chat.db"), unheard, 1 << 30, 1 << 30)
+    else:
+        store = MemoryStore(unheard)
+    await store.append([message(key=str(number)) for number in range(MANY)])
+    for span in SPANS:
+        page = work_of(stepping(store, span))
+        assert page.calls < 1000
+        assert page.bytes < 50_000
+    await store.close()
+
+
+def stepping(store: Store, span: Range) -> Callable[[], None]:
+    """Reads a page for which nothing has to be waited."""
+
+    def step() -> None:
+        with pytest.raises(StopIteration):
+            store.history("room", span).__await__().send(None)
+
+    return step
+
+
+async def test_a_full_page_is_no_reason_to_look_at_what_does_not_fit(tmp_path: Path) -> None:
+    """Nor to read the table for it."""
+    store = await SqliteStore.open(str(tmp_path / "chat.db"), unheard, 1 << 30, 1 << 30)
+    text = "é" * 16_384
+    fitting = PAGE_BYTES // len(text.encode())
+    await store.append([message(content=text, key=str(number)) for number in range(1000)])
+    for span in (Range(500), Range(500, before_seq=900), Range(500, after_seq=7)):
+        assert work_of(stepping(store, span)).calls < 20 * fitting
+    await store.close()
+    store = await SqliteStore.open(str(tmp_path / "chat.db"), unheard, 1 << 30, 1 << 30)
+    await store.append([message(content=text, key=f"new {number}") for number in range(100)])
+    stepping(store, Range(500))()  # it waits for no reader
+    await store.close()
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    first=st.integers(1, 5),
+    limit=st.integers(1, 8),
+    before=st.none() | st.integers(0, 30),
+    after=st.none() | st.integers(0, 30),
+)
+def test_any_page_is_the_one_that_a_look_at_each_message_finds(
+    sizes: list[int], first: int, limit: int, before: int | None, after: int | None
+) -> None:
+    tail, newest = Tail(), first - 1
+    for generation, size in enumerate(sizes):
+        added = [stored("room", newest + nth) for nth in range(1, size + 1)]
+        tail.add(generation, [stored("other", generation + 1), *added])
+        newest += size
+    found, rest = tail.find("room", Range(limit, before, after))
+    low, high = after or 0, newest + 1 if before is None else before
+    all_of_it = [seq for seq in range(first, newest + 1) if low < seq < high]
+    assert seqs(found) == (all_of_it[-limit:] if after is None else all_of_it[:limit])
+    assert (rest is None) == (low >= first - 1)
+    if rest is not None:
+        assert rest == Range(limit, first if before is None else min(first, before), after)
+
+
+def test_removed_messages_are_released_in_pieces() -> None:
+    tail = Tail()
+    tail.add(1, [stored("large", seq) for seq in range(1, 26)])
+    tail.add(1, [stored(f"small {number}", 1) for number in range(10)])
+    tail.add(2, [stored("large", 26)])
+    tail.drop(2)
+    pieces = 1
+    while tail.release(5):
+        pieces += 1
+    assert pieces >= 35 // 5
+    assert seqs(tail.find("large", Range(10))[0]) == [26]
+    assert not tail.release(5)
