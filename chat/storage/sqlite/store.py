@@ -26,7 +26,7 @@ from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow, fold_lefto
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.tail import Tail
-from chat.storage.sqlite.writer import Append, Events, Job, Upsert, Writer
+from chat.storage.sqlite.writer import IDLE_SECONDS, Append, Events, Job, Upsert, Writer
 from gen.chat import ChatMessage, User
 
 # The memory of how many messages is given back in one turn of the event loop. More than
@@ -49,6 +49,7 @@ class SqliteStore(Store):
         queue_bytes: int,
         fold_bytes: int,
         metrics: StoreMetrics,
+        idle_seconds: float | None,
     ) -> None:
         self.health = StoreHealth()
         self._lock = lock
@@ -58,7 +59,7 @@ class SqliteStore(Store):
         self._tail = Tail()
         events = Events(self._stored, self._folded, self._settled)
         journal = Journal(connection, fold_bytes)
-        self._writer = Writer(connection, journal, events, metrics, self.health)
+        self._writer = Writer(connection, journal, events, metrics, self.health, idle_seconds)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._room = asyncio.Event()
@@ -73,6 +74,7 @@ class SqliteStore(Store):
         queue_bytes: int,
         fold_bytes: int = FOLD_BYTES,
         metrics: StoreMetrics | None = None,
+        idle_seconds: float | None = IDLE_SECONDS,
     ) -> Self:
         """Opens a file, or makes it.
 
@@ -83,6 +85,8 @@ class SqliteStore(Store):
             fold_bytes: how much is moved from the journal to the table at a time, and
                 is kept in memory until then.
             metrics: counts the commits.
+            idle_seconds: after how long without anything to store all of the journal is
+                moved; `None` for never.
 
         Raises:
             StoreUnusable: it cannot be used; the text says why.
@@ -95,7 +99,9 @@ class SqliteStore(Store):
         try:
             connection = await asyncio.to_thread(_open, path)
             metrics = metrics or StoreMetrics()
-            return cls(lock, connection, path, listener, queue_bytes, fold_bytes, metrics)
+            return cls(
+                lock, connection, path, listener, queue_bytes, fold_bytes, metrics, idle_seconds
+            )
         except (apsw.Error, OSError, StoreUnusable) as error:
             lock.close()
             # SQLite may quote a damaged part of the schema, with its line breaks.

@@ -2,7 +2,8 @@
 
 All that was queued while one commit ran goes into the next. A commit costs one
 flush of the disk, however many messages are in it. What was committed is moved to
-its place in the table when nothing else is to be done (see `journal`).
+its place in the table when nothing else is to be done (see `journal`): at once if it is
+enough, and however little it is when nothing has come for a while.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -38,6 +40,8 @@ _COMMIT_BYTES: Final = 256 * 1024
 _AHEAD_BYTES: Final = 3 * _COMMIT_BYTES
 # What a message takes beside its text, with all that is kept about it on its way.
 _MESSAGE_OVERHEAD: Final = 1024
+IDLE_SECONDS: Final = 5.0
+"""After how long without a job all that is in the journal is folded."""
 
 
 class Append:
@@ -103,6 +107,8 @@ class Writer:
         events: what is called.
         metrics: counts the commits.
         health: is set by this thread alone.
+        idle_seconds: after how long without a job all that is in the journal is folded;
+            `None` for never.
     """
 
     def __init__(
@@ -112,12 +118,14 @@ class Writer:
         events: Events,
         metrics: StoreMetrics,
         health: StoreHealth,
+        idle_seconds: float | None = IDLE_SECONDS,
     ) -> None:
         self._metrics = metrics
         self._health = health
         self._connection = connection
         self._journal = journal
         self._events = events
+        self._idle_seconds = idle_seconds
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lead = Lead(_AHEAD_BYTES)
@@ -145,8 +153,20 @@ class Writer:
         finally:
             self._connection.close()
 
+    def _wait(self) -> Job | None:
+        """Waits for a job; if none comes for a while, folds what there is.
+
+        Once that is done, or failed, nothing but a job wakes the thread.
+        """
+        if self._idle_seconds is not None and not self._journal.is_empty():
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=self._idle_seconds)
+            while self._queue.empty() and not self._journal.is_empty() and self._fold():
+                pass
+        return self._queue.get()
+
     def _next_jobs(self) -> list[Job]:
-        job = self._queue.get()
+        job = self._wait()
         jobs: list[Job] = []
         size = 0
         while job is not None:

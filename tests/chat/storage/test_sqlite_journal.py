@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,11 +18,14 @@ from chat.storage.sqlite import SqliteStore
 from tests.chat.storage.filler import COMMIT, ROOMS, fill, unheard
 from tests.support import eventually, message, no_file_grows_past, seqs
 
+IDLE = 0.01
 EVERYTHING = Range(1 << 20, after_seq=0)
 
 
-async def open_store(path: Path, fold_bytes: int) -> SqliteStore:
-    return await SqliteStore.open(str(path), unheard, 1 << 20, fold_bytes)
+async def open_store(path: Path, fold_bytes: int, idle_seconds: float | None = None) -> SqliteStore:
+    return await SqliteStore.open(
+        str(path), unheard, 1 << 20, fold_bytes, idle_seconds=idle_seconds
+    )
 
 
 def rows(path: Path, table: str) -> int:
@@ -96,6 +101,51 @@ async def test_an_idle_store_folds_what_is_enough(path: Path) -> None:
     await fill(store, 0, 1000)
     await eventually(lambda: rows(path, "messages") >= 128)
     await check(store, 1000)
+    await store.close()
+
+
+def writer_wakeups() -> int:
+    """How often the writer thread has gone to sleep, by the kernel's count."""
+    [writer] = [thread for thread in threading.enumerate() if thread.name == "sqlite-writer"]
+    status = Path(f"/proc/self/task/{writer.native_id}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+async def sleeps_on() -> bool:
+    """Whether the writer thread wakes no more, once it sleeps."""
+    before = -1
+    while before != (before := writer_wakeups()):  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(50 * IDLE)
+    return writer_wakeups() == before
+
+
+async def test_an_idle_store_folds_however_little_it_is_and_then_sleeps(path: Path) -> None:
+    store = await open_store(path, 1 << 30, IDLE)
+    for start, number in ((0, 30), (30, 10)):
+        await fill(store, start, number)
+        await eventually(lambda: rows(path, "journal") == 0)
+        await check(store, start + number)
+    assert await sleeps_on()
+    await store.close()
+
+
+async def test_an_idle_store_that_cannot_fold_sleeps_until_there_is_more(path: Path) -> None:
+    store = await open_store(path, 1 << 30, IDLE)
+    other = apsw.Connection(str(path))
+    other.execute(
+        "CREATE TRIGGER failing BEFORE INSERT ON messages BEGIN SELECT json('no JSON'); END"
+    )
+    with capture_logs() as logs:
+        await fill(store, 0, 10)
+        await eventually(lambda: len(logs) > 0)
+        assert await sleeps_on()
+    assert [line["event"] for line in logs] == ["journal not folded"]
+    other.execute("DROP TRIGGER failing")
+    other.close()
+    await fill(store, 10, 10)
+    await eventually(lambda: rows(path, "journal") == 0)
+    await check(store, 20)
     await store.close()
 
 
