@@ -9,7 +9,6 @@ from itertools import count
 from time import monotonic
 from typing import Any, Final
 
-import structlog
 from grpclib import GRPCError
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
@@ -17,8 +16,9 @@ from structlog.contextvars import bind_contextvars
 
 from daemon import tracing
 from daemon.correlation import from_metadata
+from daemon.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # The services whose calls are traced are applications' business; the stream of a proxy
 # lasts for days, and its messages are traced one by one.

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, cast
 
-import structlog
 from grpclib.config import Configuration
 from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol, Stream
 from grpclib.server import Stream as CallStream
@@ -27,9 +26,10 @@ from chat.config import ConnectionLimits
 from chat.http2 import GuardedH2
 from chat.pulse import Pulse
 from daemon.hosts import client_key
+from daemon.logs import get_logger
 from daemon.streams import DataStreams
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _PING: Final = b"are you?"
 _LAST_WORDS_SECONDS: Final = 2.0

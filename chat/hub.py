@@ -11,8 +11,6 @@ import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 
-import structlog
-
 import codec
 from chat.config import Config
 from chat.errors import Unavailable
@@ -23,10 +21,11 @@ from chat.rules import Rules
 from chat.storage.base import Range, Store, StoreError
 from chat.stream import Delivery, LiveStream
 from chat.users import Presence
+from daemon.logs import get_logger
 from gen.chat import ChatMessage, Join, Joined
 from gen.chat_codec import make_joined
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _REPLAY_PAGE = 500
 

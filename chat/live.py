@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import structlog
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
 from h2.exceptions import ProtocolError
@@ -19,9 +18,10 @@ from chat.access.identity import Identity
 from chat.errors import ChatError, Draining, Unauthenticated
 from chat.hub import Hub
 from chat.stream import LiveStream
+from daemon.logs import get_logger
 from gen.chat import Authenticated
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _LONGEST_SLEEP_SECONDS: Final = 60.0
 # How long a caller whose token has expired may take to read what it was promised before.

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-import structlog
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
@@ -30,6 +29,7 @@ from chat.live import Conversation, authenticated
 from chat.quotas import JOINS, MESSAGES, charge
 from chat.stream import Delivery
 from daemon import tracing
+from daemon.logs import get_logger
 from gen.chat import (
     Admit,
     Authenticate,
@@ -54,7 +54,7 @@ from gen.chat_codec import (
     make_stored,
 )
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATH: Final = "/chat.RelayService/Relay"
 

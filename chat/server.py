@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import structlog
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpclib.health.check import ServiceStatus
@@ -33,13 +32,14 @@ from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from chat.transport import GrpcServer, Limit
 from daemon.hosts import is_loopback
+from daemon.logs import get_logger
 from daemon.metrics import serve_metrics
 from daemon.tls import Tls, kept_fresh
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _LOOK_AT_KEYS_SECONDS: Final = 1.0
 _BATCH_BYTES: Final = 4 * 1024 * 1024

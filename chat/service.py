@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-import structlog
 from grpclib.const import Handler
 from grpclib.server import Stream
 
@@ -32,6 +31,7 @@ from chat.storage.base import Range, StoreError
 from chat.stream import Delivery
 from daemon.buckets import Allowance
 from daemon.correlation import shortened
+from daemon.logs import get_logger
 from gen.chat import (
     Authenticate,
     ChatMessage,
@@ -51,7 +51,7 @@ from gen.chat import (
     User,
 )
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 500

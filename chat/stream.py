@@ -11,17 +11,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
-import structlog
 from grpclib.server import Stream
 from structlog.contextvars import get_contextvars
 
 import codec
 from chat.errors import SlowConsumer
 from chat.mailbox import Mailbox
+from daemon.logs import get_logger
 from gen.chat import ChatMessage
 from gen.chat_codec import make_chat_stream, make_relay_event, make_relay_response
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # How much is taken out of a mailbox at a time: it bounds what is neither in the
 # mailbox nor on the wire, and the size of a batch.

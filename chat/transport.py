@@ -22,7 +22,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from grpclib import GRPCError, Status
 from grpclib.config import Configuration
 from grpclib.events import RecvRequest, SendTrailingMetadata, listen
@@ -39,12 +38,13 @@ from chat.config import ConnectionLimits
 from chat.connection import Connections, GuardedConnection
 from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument
 from chat.guards import MessageBuffer, checked_timeout, is_malformed, too_late
+from daemon.logs import get_logger
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
     from grpclib.protocol import Stream as ProtocolStream
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 WINDOWS: Final = Configuration(
     http2_connection_window_size=2**30, http2_stream_window_size=256 * 1024

@@ -1,5 +1,8 @@
 """Structured logs on standard error, one line an event.
 
+The commands ask for them by `configure_logs`. Inside somebody else's program nothing is
+printed unless that program gives the loggers of `logging` a handler, as for any library.
+
 What must never be in them: the contents of messages, and tokens. The libraries' own
 lines below "warning" would have both, such as each header on the wire; they are left
 out at any level. A traceback has no values of variables, and what failed in a callback
@@ -13,9 +16,9 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 
@@ -29,7 +32,35 @@ OWN: Final = ("chat", "codec", "daemon", "proxy")
 _FIRST: Final = ("timestamp", "level", "logger", "event")
 _IDS: Final = ("connection", "request_id", "client", "call", "method", "peer", "trace_id")
 
-log = structlog.get_logger(__name__)
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """Returns the logger of a module: its events go to the logger of that name in `logging`.
+
+    Args:
+        name: the name of the module, in one of the packages of `OWN`.
+    """
+    top = logging.getLogger(name.partition(".")[0])
+    if not top.handlers:
+        # Else `logging` prints warnings that nobody has asked for.
+        top.addHandler(logging.NullHandler())
+    wrapped = structlog.wrap_logger(logging.getLogger(name), wrapper_class=_Logger)
+    return cast("structlog.stdlib.BoundLogger", wrapped)
+
+
+class _Logger(structlog.stdlib.BoundLogger):
+    """Has processors of its own where structlog's are not configured: those would print."""
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        processors: Iterable[structlog.typing.Processor],
+        context: structlog.typing.Context,
+    ) -> None:
+        chosen = processors if structlog.is_configured() else _EMBEDDED
+        super().__init__(logger, chosen, context)
+
+
+log = get_logger(__name__)
 
 
 def configure_logs(level: str, form: str = "readable") -> None:
@@ -121,10 +152,18 @@ def log_failure(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     log.error(event, exc_info=context.get("exception"), **name)
 
 
+def _as_text(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> tuple[tuple[str], dict[str, Any]]:
+    """An event as any handler of `logging` takes it: a text, and what was raised."""
+    raised = {key: event.pop(key) for key in ("exc_info", "stack_info") if key in event}
+    return (_printable(None, "", _LOGFMT(None, "", _in_order(None, "", event))),), raised
+
+
 def _writers(form: str) -> list[structlog.typing.Processor]:
     if form == "json":
         return [_in_order, structlog.processors.JSONRenderer(_to_json)]
-    return [_in_order, structlog.processors.LogfmtRenderer(bool_as_flag=False), _printable]
+    return [_in_order, _LOGFMT, _printable]
 
 
 def _in_order(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -143,3 +182,12 @@ def _printable(_: object, __: str, line: Any) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+_LOGFMT: Final = structlog.processors.LogfmtRenderer(bool_as_flag=False)
+
+_EMBEDDED: Final[tuple[structlog.typing.Processor, ...]] = (
+    structlog.stdlib.filter_by_level,
+    structlog.contextvars.merge_contextvars,
+    _as_text,
+)

@@ -22,16 +22,16 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from daemon.hosts import can_be_host
 from daemon.listening import reason
+from daemon.logs import get_logger
 from daemon.status import PERIOD_SECONDS, Source, Status
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 STATIC: Final = Path(__file__).parent / "static"
 

@@ -10,9 +10,9 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, cast
 
-import structlog
 from aiohttp import web
 
+from daemon.logs import get_logger
 from daemon.metrics import serve_metrics
 from daemon.tls import Tls, kept_fresh
 from proxy.calls import calls_of_schema
@@ -24,7 +24,7 @@ from proxy.routes import CONNECTIONS, STATUS_URL, UPSTREAM, add_routes
 from proxy.upstream import Upstream
 from proxy.websocket import Connections
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _BACKLOG: Final = 1024
 # How long a stop waits for requests other than WebSockets, which were drained before;

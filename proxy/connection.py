@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 import codec
 from daemon import tracing
 from daemon.buckets import Allowance
 from daemon.correlation import of_request, shortened
+from daemon.logs import get_logger
 from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, ServerFrame
 from gen.chat_codec import make_joined, make_left, make_server_frame
 from proxy import errors, frames
@@ -40,7 +40,7 @@ from proxy.session import (
 )
 from proxy.upstream import Upstream
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 # After so many frames of one client it is the others' turn.

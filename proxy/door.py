@@ -12,14 +12,14 @@ import asyncio
 import resource
 from typing import Final, cast
 
-import structlog
 from aiohttp import web
 
+from daemon.logs import get_logger
 from proxy import headers
 from proxy.config import Config
 from proxy.metrics import ProxyMetrics
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # What a request may take, its body included: none that is served has one.
 REQUEST_BYTES: Final = 64 * 1024

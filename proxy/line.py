@@ -6,10 +6,10 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-import structlog
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 import codec
+from daemon.logs import get_logger
 from gen.chat import Error, ServerFrame
 from proxy import frames
 from proxy.config import Config
@@ -19,7 +19,7 @@ from proxy.metrics import ProxyMetrics
 from proxy.observe import Story
 from proxy.switchboard import Switchboard
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # How long a client that does not read is given to read why it was closed.
 _LINGER_SECONDS: Final = 5.0

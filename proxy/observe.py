@@ -9,13 +9,13 @@ from time import monotonic
 from types import TracebackType
 from typing import Final
 
-import structlog
 from aiohttp import web
 from structlog.contextvars import bind_contextvars
 
 from daemon import tracing
+from daemon.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # Other proxies, and this one after a restart, call theirs otherwise.
 _PREFIX: Final = secrets.token_hex(3)

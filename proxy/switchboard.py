@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final
 
-import structlog
-
 import codec
 from codec.sizes import utf8_length
 from daemon.correlation import of_request
+from daemon.logs import get_logger
 from gen.chat import (
     Admitted,
     Authenticated,
@@ -41,7 +40,7 @@ from proxy.outstanding import Unconfirmed
 from proxy.rooms import GapError, Room, Rooms
 from proxy.sends import Sends
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _RETRY_JOIN_SECONDS: Final = 0.5
 # In UTF-8.

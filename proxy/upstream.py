@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-import structlog
 from grpclib import GRPCError
 from grpclib.client import Stream
 from grpclib.config import Configuration
@@ -25,6 +24,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 import codec
 from daemon.hosts import is_loopback
+from daemon.logs import get_logger
 from daemon.tls import Tls
 from gen.chat import RelayRequest, RelayResponse
 from proxy.channel import Channel, ended
@@ -36,7 +36,7 @@ from proxy.switchboard import Switchboard
 from proxy.unary import UnaryCalls, bearer
 from proxy.wire import Wire
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _RELAY: Final = "/chat.RelayService/Relay"
 # What the server says in its initial metadata.

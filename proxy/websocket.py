@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import structlog
 from aiohttp import web
 
+from daemon.logs import get_logger
 from proxy import tokens
 from proxy.admission import Admission
 from proxy.calls import Call
@@ -19,7 +19,7 @@ from proxy.metrics import ProxyMetrics
 from proxy.observe import Observed
 from proxy.upstream import Upstream
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # A frame up to this many times the limit is read and refused by an error; only a
 # larger one closes the connection.

@@ -25,7 +25,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -34,7 +33,9 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 from cryptography.x509 import load_der_x509_certificate
 from jwt import PyJWK, PyJWTError
 
-log = structlog.get_logger(__name__)
+from daemon.logs import get_logger
+
+log = get_logger(__name__)
 
 # By the type of the key and its curve.
 _ALGORITHMS: Final = {

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import apsw
-import structlog
 
 import codec
 from chat.metrics import StoreMetrics
@@ -27,9 +26,10 @@ from chat.storage.health import State, StoreHealth
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.lead import Lead
 from codec.sizes import utf8_length
+from daemon.logs import get_logger
 from gen.chat import ChatMessage
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 T = TypeVar("T")
 
