@@ -1,11 +1,13 @@
 """A test suite for something that talks to the chat: real servers, no ports to choose."""
 
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 import chat
 import proxy
 
 
+@pytest.mark.asyncio
 async def test_a_message_reaches_the_history() -> None:
     config = chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
     async with chat.serve(config) as server:

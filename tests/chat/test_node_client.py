@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import chat
+from tests.network import fetch, missing
 
 SOURCES = Path(__file__).parents[1] / "node"
 # The first run installs the client's packages.
@@ -24,8 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 def client(request: pytest.FixtureRequest) -> Path:
     """The client's program, with its packages installed beside it."""
     if not (shutil.which("node") and shutil.which("npm")):
-        report = pytest.fail if os.environ.get("CI") else pytest.skip
-        report("node and npm are not installed: the Node client was not tried")
+        missing("node and npm are not installed: the Node client was not tried")
     packages = (SOURCES / "package-lock.json").read_bytes()
     folder = request.config.cache.mkdir(f"node-{hashlib.sha256(packages).hexdigest()[:16]}")
     shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
@@ -36,9 +34,7 @@ def client(request: pytest.FixtureRequest) -> Path:
 
 
 def install(folder: Path) -> None:
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)  # noqa: S603 - no input of others
-    assert done.returncode == 0, done.stderr
+    fetch("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder)
 
 
 async def run(client: Path, address: str) -> Any:
@@ -85,3 +81,17 @@ async def test_it_works_as_ever(client: Path, chat_server: chat.RunningServer) -
     assert seen["wholeHistory"] == {"messages": [FIRST, SECOND, THIRD]}
     assert seen["refused"] == {"code": 3, "details": "limit: must not be negative"}
     assert seen["closed"] == [{"done": True, "code": 0}] * 2
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip), ("true", pytest.fail)])
+def test_without_a_network_it_is_skipped_but_not_in_ci(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: Any
+) -> None:
+    shutil.copytree(SOURCES, tmp_path / "client", ignore=shutil.ignore_patterns("node_modules"))
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{unused_tcp_port}/")
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+    with pytest.raises(outcome.Exception, match="perhaps without a network"):
+        install(tmp_path / "client")

@@ -56,8 +56,8 @@ async def test_a_bot_answers(
 
 async def test_the_example_suite_passes() -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pytest", "-q", "--override-ini=asyncio_mode=auto",
-        str(EXAMPLES / "test_with_aiohttp.py"), stdout=PIPE, cwd=ROOT,
+        sys.executable, "-m", "pytest", "-q", str(EXAMPLES / "test_with_aiohttp.py"),
+        stdout=PIPE, cwd=ROOT,
     )  # fmt: skip
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()

@@ -1,0 +1,100 @@
+"""The project as others install it: a wheel, in an environment of its own, in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from tests.deploy.nginx import DEPLOY
+from tests.docs.markdown import blocks
+from tests.network import fetch
+
+ROOT = DEPLOY.parent
+PACKAGES = ("chat", "codec", "daemon", "gen", "proxy")
+
+# What an application's own code may look like, and what mypy makes of each expression.
+PROGRAM = """
+from grpclib.client import Channel
+
+import chat
+import codec
+import proxy
+from daemon.buckets import Rates
+from gen.chat import ChatMessage, ChatServiceStub, GetUserRequest
+
+async def main(channel: Channel) -> None:
+    config = chat.Config(port=0, rates=Rates(sends=1.0, joins=1.0, calls=1.0))
+    async with chat.serve(config) as server:
+        reveal_type(server.address)
+        reveal_type(proxy.create_app(proxy.Config(upstream=server.address)))
+        reveal_type(codec.decode(ChatMessage, b"").seq)
+        reveal_type((await ChatServiceStub(channel).get_user(GetUserRequest())).user)
+    chat.Config(port="0")
+"""
+REVEALED = ("str", "aiohttp.web_app.Application", "int", "gen.chat.User")
+
+# To fetch and to install it all may take a while.
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_a_wheel_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    """One test, since it would be installed again for each that another process runs."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)  # noqa: S603
+    python = tmp_path / "venv/bin/python"
+    pip = (str(python), "-m", "pip")
+    fetch(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", ".", str(ROOT), cwd=tmp_path)
+    [wheel] = tmp_path.glob("*.whl")
+    check_packages(wheel)
+    fetch(*pip, "install", "--quiet", str(wheel), "pytest", "pytest-asyncio", "mypy", cwd=tmp_path)
+    check_types(python, tmp_path / "application")
+    check_suite(python, tmp_path / "suite")
+
+
+def run(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "COV"))
+    }
+    return subprocess.run(  # noqa: S603 - no input of others
+        [str(python), "-m", *arguments],
+        cwd=cwd, env=inherited, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def check_packages(wheel: Path) -> None:
+    """Each package says that it is typed, and there is no other."""
+    names = set(ZipFile(wheel).namelist())
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
+    tops = {name.partition("/")[0] for name in names if not name.partition("/")[0].endswith("info")}
+    assert tops == set(PACKAGES)
+
+
+def check_types(python: Path, folder: Path) -> None:
+    """The types are those of the code, as mypy sees it from elsewhere."""
+    folder.mkdir()
+    (folder / "application.py").write_text(PROGRAM)
+    done = run(python, "mypy", "--strict", "application.py", cwd=folder)
+    *lines, summary = done.stdout.splitlines()
+    revealed = [line for line in lines if "Revealed type" in line]
+    assert len(revealed) == len(REVEALED), done.stdout
+    for line, expected in zip(revealed, REVEALED, strict=True):
+        assert re.search(rf"\b{re.escape(expected)}\"", line), line
+    errors = [line for line in lines if "error:" in line]
+    assert len(errors) == 1, done.stdout
+    assert 'Argument "port" to "Config" has incompatible type "str"; expected "int"' in errors[0]
+    assert summary.startswith("Found 1 error")
+
+
+def check_suite(python: Path, folder: Path) -> None:
+    """The suite in the README passes in an empty folder, as it stands there."""
+    folder.mkdir()
+    [suite] = blocks(ROOT / "README.md", "python")
+    (folder / "test_chat.py").write_text(suite.text + "\n")
+    done = run(python, "pytest", "-q", cwd=folder)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
