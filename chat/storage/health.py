@@ -14,9 +14,9 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 
-import structlog
+from daemon.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class State(Enum):
