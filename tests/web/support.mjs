@@ -45,6 +45,30 @@ export function randomFrom(seed) {
   };
 }
 
+/**
+ * Mocks the timers of a test and both clocks, the one that people set and the steady one.
+ *
+ * @param {import('node:test').MockTracker} mock
+ * @returns {(ms: number) => void} sets the wall clock forward, or back, while no time passes
+ */
+export function mockTime(mock) {
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
+  let set = 0;
+  const steady = Date.now;
+  const start = steady();
+  mock.method(performance, 'now', () => steady() - start);
+  mock.method(Date, 'now', () => steady() + set);
+  return (ms) => {
+    set += ms;
+  };
+}
+
+/** Gives a test back the real time. */
+export function unmockTime(mock) {
+  mock.restoreAll();
+  mock.timers.reset();
+}
+
 /** The far end of a WebSocket: what was sent, and what the network and the server do. */
 export class Socket {
   sent = [];

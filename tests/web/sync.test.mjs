@@ -7,7 +7,16 @@ import { CONNECT_MS, Connection, SOON_MS, STABLE_MS } from '../../proxy/static/j
 import { DEAD_MS, SLOW_MS } from '../../proxy/static/js/requests.js';
 import { Store } from '../../proxy/static/js/store.js';
 import { Sync } from '../../proxy/static/js/sync.js';
-import { message, messages, ModelServer, randomFrom, seqs, Socket } from './support.mjs';
+import {
+  message,
+  messages,
+  mockTime,
+  ModelServer,
+  randomFrom,
+  seqs,
+  Socket,
+  unmockTime,
+} from './support.mjs';
 
 const ALWAYS_LONGEST = () => 1;
 
@@ -65,8 +74,10 @@ function confirm(socket, seq) {
   socket.say({ request_id, chat_message: { ...message(seq), ...chat_message } });
 }
 
-beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] }));
-afterEach(() => mock.timers.reset());
+/** @type {(ms: number) => void} */
+let setClock;
+beforeEach(() => (setClock = mockTime(mock)));
+afterEach(() => unmockTime(mock));
 
 describe('a connection', () => {
   test('waits longer after each failure, and not longer than half a minute', () => {
@@ -75,7 +86,7 @@ describe('a connection', () => {
     connection.connect();
     const waits = Array.from({ length: 9 }, () => {
       sockets.at(-1).lose();
-      const wait = store.link.retryAt - Date.now();
+      const wait = store.link.retryAt - performance.now();
       mock.timers.tick(wait);
       return wait;
     });
@@ -89,19 +100,19 @@ describe('a connection', () => {
     mock.timers.tick(500);
     sockets[1].accept();
     sockets[1].lose();
-    assert.equal(store.link.retryAt - Date.now(), 1000);
+    assert.equal(store.link.retryAt - performance.now(), 1000);
     mock.timers.tick(1000);
     sockets[2].accept();
     mock.timers.tick(STABLE_MS);
     sockets[2].lose();
-    assert.equal(store.link.retryAt - Date.now(), 500);
+    assert.equal(store.link.retryAt - performance.now(), 500);
   });
 
   test('comes back soon when the server announced a restart', () => {
     const { store, sockets } = inRoom();
     mock.timers.tick(STABLE_MS);
     sockets[0].lose(1001);
-    assert.equal(store.link.retryAt - Date.now(), SOON_MS);
+    assert.equal(store.link.retryAt - performance.now(), SOON_MS);
   });
 
   test('does not come back by itself when the server forbids it, but by hand', () => {
@@ -134,6 +145,21 @@ describe('a connection', () => {
     assert.equal(sockets[0].closed, true);
     assert.equal(store.outbox()[0].state, 'sending');
   });
+
+  for (const hours of [-1, 2]) {
+    test(`is judged by time that passed, also if the clock is set by ${hours} h`, () => {
+      const { store, sync, sockets } = inRoom();
+      sync.send('lobby', 'hello');
+      mock.timers.tick(SLOW_MS - 1000);
+      setClock(hours * 3_600_000);
+      mock.timers.tick(1000);
+      assert.deepEqual([store.trouble, sockets[0].closed], ['', false]);
+      mock.timers.tick(1000);
+      assert.match(store.trouble, /slow/);
+      mock.timers.tick(DEAD_MS);
+      assert.equal(sockets[0].closed, true);
+    });
+  }
 
   test('that answers after all is slow no more', () => {
     const { store, sync, sockets } = inRoom();
@@ -365,8 +391,8 @@ describe('whatever happens to the connection', () => {
       assert.equal(new Set(own).size, own.length, label);
       if (server.epoch === 'epoch-0') assert.equal(own.length, written, label);
       most = Math.max(most, written);
-      mock.timers.reset();
-      mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
+      unmockTime(mock);
+      mockTime(mock);
     }
     assert.ok(most > 10, 'the rounds had something to lose');
   });

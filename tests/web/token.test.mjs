@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 import { Holds } from '../../proxy/static/js/holds.js';
 import { afterClose, wantsToken } from '../../proxy/static/js/protocol.js';
 import { offersOf, subjectOf, tokenInHash, tokenProblem } from '../../proxy/static/js/token.js';
+import { mockTime, unmockTime } from './support.mjs';
 
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 const tokenOf = (claims) => `${encode({ alg: 'EdDSA' })}.${encode(claims)}.c2lnbmVk`;
@@ -57,8 +58,8 @@ describe('a token', () => {
 });
 
 describe('a room that rests', () => {
-  beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'Date'] }));
-  afterEach(() => mock.timers.reset());
+  beforeEach(() => mockTime(mock));
+  afterEach(() => unmockTime(mock));
 
   /** @param {number[]} waits what the server asks for, one after the other at once */
   function resting(waits) {

@@ -12,6 +12,7 @@
  */
 
 import { Backoff } from './backoff.js';
+import { ticks } from './clock.js';
 import { afterClose } from './protocol.js';
 
 /** A try that has not led to a connection by then is given up. */
@@ -145,7 +146,7 @@ export class Connection {
     const first = when === 'soon' && this.#tries === 1;
     const delay = first ? this.#random() * SOON_MS : this.#backoff.next();
     this.#wait(delay, () => this.connect());
-    this.#tell({ phase: 'waiting', retryAt: Date.now() + delay });
+    this.#tell({ phase: 'waiting', retryAt: ticks() + delay });
   }
 
   /**

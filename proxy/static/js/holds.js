@@ -4,6 +4,7 @@
  */
 
 import { Backoff } from './backoff.js';
+import { ticks } from './clock.js';
 
 const BOUNDS = { base: 500, cap: 10_000 };
 
@@ -41,8 +42,8 @@ export class Holds {
     };
     this.#holds.set(roomId, hold);
     const wait = Math.max(atLeast, hold.timer === undefined ? hold.backoff.next() : 0);
-    if (hold.timer !== undefined && Date.now() + wait <= hold.until) return;
-    hold.until = Date.now() + wait;
+    if (hold.timer !== undefined && ticks() + wait <= hold.until) return;
+    hold.until = ticks() + wait;
     clearTimeout(hold.timer);
     hold.timer = setTimeout(() => {
       hold.timer = undefined;

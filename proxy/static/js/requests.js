@@ -5,9 +5,11 @@
  * @property {'send' | 'join' | 'history' | 'leave' | 'probe'} kind
  * @property {string} roomId empty where it is about no room
  * @property {string} messageId empty where it is about no message
- * @property {number} at milliseconds of `Date.now()`
+ * @property {number} at milliseconds of `ticks()`
  * @property {number} deadline when the connection counts as dead without an answer
  */
+
+import { ticks } from './clock.js';
 
 /** How long a request may go unanswered before it is called slow. */
 export const SLOW_MS = 3_000;
@@ -27,7 +29,7 @@ export class Requests {
   add({ kind, roomId = '', messageId = '' }, patience = DEAD_MS) {
     this.#count += 1;
     const requestId = `r${this.#count}`;
-    const at = Date.now();
+    const at = ticks();
     this.#open.set(requestId, { kind, roomId, messageId, at, deadline: at + patience });
     return requestId;
   }
@@ -50,13 +52,13 @@ export class Requests {
 
   /** @returns {boolean} whether one has waited so long that the user should know */
   get slow() {
-    const now = Date.now();
+    const now = ticks();
     return [...this.#open.values()].some(({ at }) => now - at > SLOW_MS);
   }
 
   /** @returns {boolean} whether one has waited so long that no answer will come */
   get dead() {
-    const now = Date.now();
+    const now = ticks();
     return [...this.#open.values()].some(({ deadline }) => now > deadline);
   }
 }

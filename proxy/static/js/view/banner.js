@@ -6,6 +6,7 @@
  * @typedef {import('../store.js').Store} Store
  */
 
+import { ticks } from '../clock.js';
 import { BAD_TOKEN, TOKEN_EXPIRED, wantsToken } from '../protocol.js';
 import { byId, setText } from './dom.js';
 
@@ -45,10 +46,10 @@ export class BannerView {
    * @param {number} retryAt
    */
   #isWorthCounting(retryAt) {
-    return retryAt === this.#retryAt || retryAt - Date.now() > SHORT_MS;
+    return retryAt === this.#retryAt || retryAt - ticks() > SHORT_MS;
   }
 
-  /** @param {number} retryAt milliseconds of `Date.now()`; 0 for none */
+  /** @param {number} retryAt milliseconds of `ticks()`; 0 for none */
   #count(retryAt) {
     if (retryAt === this.#retryAt) return;
     this.#retryAt = retryAt;
@@ -58,7 +59,7 @@ export class BannerView {
   }
 
   #tick() {
-    const seconds = Math.max(1, Math.ceil((this.#retryAt - Date.now()) / 1_000));
+    const seconds = Math.max(1, Math.ceil((this.#retryAt - ticks()) / 1_000));
     setText(this.#wait, this.#retryAt ? `Next try in ${seconds} s.` : '');
   }
 }

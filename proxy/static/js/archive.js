@@ -1,0 +1,216 @@
+/**
+ * What outlives the page. For all tabs: the name to begin with, and the rooms, each
+ * under a key of its own, so that tabs that save at the same moment do not overwrite
+ * each other's. For this tab: its name, the messages that are not confirmed, and the
+ * token. A tab that was opened as somebody else keeps all of it to itself.
+ *
+ * A browser that keeps nothing, or something else under these keys, is no error: one
+ * starts anew.
+ *
+ * @typedef {import('./room.js').Pending} Pending
+ * @typedef {import('./saved.js').SavedRoom} SavedRoom
+ * @typedef {import('./store.js').Saved} Saved
+ */
+
+import { asPending, asRoom, asText, furthest } from './saved.js';
+
+const SETTINGS = 'chat.settings';
+const ROOM = 'chat.room.';
+const NAME = 'chat.name';
+const OUTBOX = 'chat.outbox';
+const TOKEN = 'chat.token';
+const APART = 'chat.apart';
+
+export class Archive {
+  #tab;
+  #all;
+  /** What this tab knows to be stored: it writes what differs, and leaves the rest to others. */
+  #name = '';
+  #current = '';
+  /** @type {Map<string, {room: SavedRoom, order: number}>} by the room's id */
+  #rooms = new Map();
+
+  /**
+   * @param {object} [areas]
+   * @param {() => Storage} [areas.tab]
+   * @param {() => Storage} [areas.all]
+   */
+  constructor({ tab = () => sessionStorage, all = () => localStorage } = {}) {
+    this.#tab = new Area(tab);
+    this.#all = this.#tab.read(APART) === true ? this.#tab : new Area(all);
+  }
+
+  /** Keeps the name and the rooms of this tab apart from those of the others, from now on. */
+  keepApart() {
+    this.#tab.write(APART, true);
+    this.#all = this.#tab;
+  }
+
+  /** @returns {Saved} */
+  loadSettings() {
+    const saved = this.#all.read(SETTINGS);
+    this.#current = asText(saved?.current);
+    this.#name = asText(this.#tab.read(NAME)) || asText(saved?.name);
+    this.#splitRooms(saved);
+    for (const key of this.#all.keys(ROOM)) this.#remember(key, this.#all.read(key));
+    const rooms = [...this.#rooms.values()].sort((a, b) => a.order - b.order);
+    return { name: this.#name, current: this.#current, rooms: rooms.map(({ room }) => room) };
+  }
+
+  /**
+   * Earlier versions of the page kept all rooms in one list.
+   *
+   * @param {any} saved the settings
+   */
+  #splitRooms(saved) {
+    if (!Array.isArray(saved?.rooms)) return;
+    for (const [order, value] of saved.rooms.entries()) {
+      const room = asRoom(value);
+      if (room && !this.#all.read(ROOM + room.id)) this.#all.write(ROOM + room.id, { ...room, order });
+    }
+    this.#all.write(SETTINGS, { name: asText(saved.name), current: asText(saved.current) });
+  }
+
+  /** @param {Saved} settings */
+  saveSettings({ name, current, rooms }) {
+    if (name !== this.#name || current !== this.#current) this.#all.write(SETTINGS, { name, current });
+    this.#tab.write(NAME, name);
+    [this.#name, this.#current] = [name, current];
+    for (const room of rooms) this.#saveRoom(room);
+    const kept = new Set(rooms.map(({ id }) => id));
+    for (const id of [...this.#rooms.keys()].filter((known) => !kept.has(known))) {
+      this.#rooms.delete(id);
+      this.#all.remove(ROOM + id);
+    }
+  }
+
+  /** @param {SavedRoom} room */
+  #saveRoom(room) {
+    const known = this.#rooms.get(room.id);
+    if (known?.room.epoch === room.epoch && known.room.readSeq === room.readSeq) return;
+    const orders = [...this.#rooms.values()].map(({ order }) => order);
+    const order = known?.order ?? Math.max(-1, ...orders) + 1;
+    const stored = furthest(room, asRoom(this.#all.read(ROOM + room.id)));
+    this.#all.write(ROOM + room.id, { ...stored, order });
+    this.#rooms.set(room.id, { room, order });
+  }
+
+  /**
+   * Takes what another tab wrote.
+   *
+   * @param {Pick<StorageEvent, 'key' | 'newValue' | 'storageArea'>} event
+   * @returns {{id: string, room: SavedRoom | null} | null} a room that it joined or read, or,
+   *   with `room` null, left; null if it is about no room
+   */
+  heard({ key, newValue, storageArea }) {
+    if (!key?.startsWith(ROOM) || !this.#all.is(storageArea)) return null;
+    const id = key.slice(ROOM.length);
+    if (newValue === null) {
+      this.#rooms.delete(id);
+      return { id, room: null };
+    }
+    const room = this.#remember(key, parse(newValue));
+    return room && { id, room };
+  }
+
+  /**
+   * @param {string} key
+   * @param {any} value what is stored under it
+   * @returns {SavedRoom | null} null if it is no room
+   */
+  #remember(key, value) {
+    const room = asRoom(value);
+    if (!room || ROOM + room.id !== key) return null;
+    this.#rooms.set(room.id, { room, order: Number.isInteger(value.order) ? value.order : 0 });
+    return room;
+  }
+
+  /** @returns {Pending[]} */
+  loadOutbox() {
+    const saved = this.#tab.read(OUTBOX);
+    return Array.isArray(saved) ? saved.flatMap((value) => asPending(value) ?? []) : [];
+  }
+
+  /** @param {Pending[]} outbox */
+  saveOutbox(outbox) {
+    this.#tab.write(OUTBOX, outbox);
+  }
+
+  /** @returns {string} empty for none */
+  loadToken() {
+    return asText(this.#tab.read(TOKEN));
+  }
+
+  /** @param {string} token empty for none */
+  saveToken(token) {
+    this.#tab.write(TOKEN, token);
+  }
+}
+
+/** A storage that may be forbidden or full: the page works then, it only forgets. */
+class Area {
+  #storage;
+
+  /** @param {() => Storage} storage reading the property itself throws where it is forbidden */
+  constructor(storage) {
+    this.#storage = () => {
+      try {
+        return storage();
+      } catch {
+        return null;
+      }
+    };
+  }
+
+  /** @param {Storage | null} storage */
+  is(storage) {
+    return storage !== null && storage === this.#storage();
+  }
+
+  /**
+   * @param {string} prefix
+   * @returns {string[]}
+   */
+  keys(prefix) {
+    const storage = this.#storage();
+    const all = Array.from({ length: storage?.length ?? 0 }, (_, nth) => storage?.key(nth) ?? '');
+    return all.filter((key) => key.startsWith(prefix));
+  }
+
+  /**
+   * @param {string} key
+   * @returns {any} what was written, or null
+   */
+  read(key) {
+    return parse(this.#storage()?.getItem(key) ?? 'null');
+  }
+
+  /**
+   * @param {string} key
+   * @param {unknown} value
+   */
+  write(key, value) {
+    const storage = this.#storage();
+    const text = JSON.stringify(value);
+    if (storage === null || storage.getItem(key) === text) return;
+    try {
+      storage.setItem(key, text);
+    } catch {
+      // It is full.
+    }
+  }
+
+  /** @param {string} key */
+  remove(key) {
+    this.#storage()?.removeItem(key);
+  }
+}
+
+/** @param {string} text */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
