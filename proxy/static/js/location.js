@@ -12,6 +12,14 @@ export function roomInHash(hash) {
   }
 }
 
+/**
+ * @param {string} search as `location.search` gives it
+ * @returns {string | null} who one wants to be in this tab, perhaps empty; null for no wish
+ */
+export function nameInQuery(search) {
+  return new URLSearchParams(search).get('as')?.trim() ?? null;
+}
+
 /** @param {string} room */
 export function hashOf(room) {
   return `#${encodeURIComponent(room)}`;

@@ -1,17 +1,10 @@
 /** Puts the parts together: the store, the conversation with the server, the views, the address. */
 
+import { Archive } from './archive.js';
 import { Connection } from './connection.js';
-import { hashOf, roomInHash, socketUrl } from './location.js';
+import { hashOf, nameInQuery, roomInHash, socketUrl } from './location.js';
 import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
 import { nameProblem } from './rules.js';
-import {
-  loadOutbox,
-  loadSettings,
-  loadToken,
-  saveOutbox,
-  saveSettings,
-  saveToken,
-} from './storage.js';
 import { Store } from './store.js';
 import { Sync } from './sync.js';
 import { offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
@@ -33,6 +26,7 @@ const SAVE_MS = 300;
 const HIDDEN_RENDER_MS = 250;
 
 const store = new Store();
+const archive = new Archive();
 let token = '';
 let renderDue = false;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -113,14 +107,14 @@ function renderIfDue() {
 function render() {
   renderDue = false;
   for (const view of [banner, rooms, header, composer, log]) view.render(store);
-  saveOutbox(store.outbox());
+  archive.saveOutbox(store.outbox());
   saving ??= setTimeout(save, SAVE_MS);
 }
 
 function save() {
   clearTimeout(saving);
   saving = undefined;
-  if (store.self) saveSettings(store.save());
+  if (store.self) archive.saveSettings(store.save());
 }
 
 /** @param {boolean} atBottom */
@@ -147,7 +141,7 @@ function enter({ name, token: entered, room }) {
 /** @param {string} given from now on; empty for none */
 function useToken(given) {
   token = given;
-  saveToken(token);
+  archive.saveToken(token);
   store.signedIn = token !== '';
   if (token) store.self = subjectOf(token);
 }
@@ -174,6 +168,19 @@ function takeToken() {
   if (tokenProblem(found.token)) return false;
   useToken(found.token);
   return true;
+}
+
+/**
+ * Lets a tab that was opened by `?as=NAME` be somebody else, whatever the others are.
+ *
+ * @returns {string} the name; empty if it is to be asked for, or the address has none
+ */
+function takeName() {
+  const name = nameInQuery(location.search);
+  if (name === null) return '';
+  archive.keepApart();
+  history.replaceState(null, '', location.pathname + location.hash);
+  return name;
 }
 
 /**
@@ -213,12 +220,7 @@ async function leave(id) {
   const unsent = store.rooms.get(id)?.pending.length ?? 0;
   const what = unsent === 1 ? 'A message is' : `${unsent} messages are`;
   if (unsent && !(await confirmLoss(`${what} not sent yet and will be lost.`))) return;
-  sync.leave(id);
-  const next = store.currentId;
-  history.replaceState(null, '', next ? hashOf(next) : location.pathname + location.search);
-  render();
-  if (next) composer.focus();
-  else entry.open('join');
+  drop(id);
 }
 
 /** The network or the page woke up: waits are cut short, and a dead connection found. */
@@ -249,6 +251,37 @@ function pressed(event) {
   if (id) goTo(id);
 }
 
+/**
+ * Goes along with what another tab did to the rooms.
+ *
+ * @param {StorageEvent} event
+ */
+function heard(event) {
+  const said = archive.heard(event);
+  if (!said) return;
+  const here = store.rooms.get(said.id);
+  if (said.room) store.adopt(said.room);
+  // What waits to be sent, or is being written, is not thrown away from afar.
+  else if (here && here.pending.length === 0 && here.draft === '') drop(said.id);
+  sync.settle();
+}
+
+/**
+ * Takes this tab out of a room.
+ *
+ * @param {string} id
+ */
+function drop(id) {
+  const wasCurrent = id === store.currentId;
+  sync.leave(id);
+  if (!wasCurrent) return;
+  const next = store.currentId;
+  history.replaceState(null, '', next ? hashOf(next) : location.pathname + location.search);
+  render();
+  if (next) composer.focus();
+  else entry.open('join');
+}
+
 function listen() {
   addEventListener('hashchange', followAddress);
   addEventListener('online', wake);
@@ -257,6 +290,7 @@ function listen() {
     scheduleRender();
   });
   addEventListener('pagehide', save);
+  addEventListener('storage', heard);
   addEventListener('keydown', pressed);
   document.addEventListener('visibilitychange', seen);
   byId('join', HTMLButtonElement).addEventListener('click', () => entry.open('join'));
@@ -268,9 +302,10 @@ function listen() {
 
 function start() {
   listen();
-  const saved = loadSettings();
-  store.restore(saved, loadOutbox());
-  if (!takeToken()) useToken(loadToken());
+  const name = takeName();
+  const saved = archive.loadSettings();
+  store.restore({ ...saved, name: name || saved.name }, archive.loadOutbox());
+  if (!takeToken()) useToken(archive.loadToken());
   if (nameProblem(store.self, 'name')) store.self = '';
   const room = roomInHash(location.hash) || saved.current || (saved.rooms[0]?.id ?? '');
   const problem = room && nameProblem(room, 'room name');

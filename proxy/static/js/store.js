@@ -10,14 +10,14 @@
  * @typedef {object} Link the connection, as far as a person cares
  * @property {'idle' | 'connecting' | 'open' | 'waiting' | 'ended'} phase
  * @property {number} tries how often in a row it could not be made
- * @property {number} retryAt milliseconds of `Date.now()`, while waiting
+ * @property {number} retryAt milliseconds of `ticks()`, while waiting
  * @property {string} reason what the server said when it ended it
  * @property {number} code the close code with which it did; 0 before
  *
  * @typedef {object} Saved what outlives the page
  * @property {string} name
  * @property {string} current
- * @property {{id: string, epoch: string, readSeq: number | null}[]} rooms
+ * @property {import('./saved.js').SavedRoom[]} rooms
  */
 
 import { applyMessage, createRoom, trim, unread } from './room.js';
@@ -55,6 +55,18 @@ export class Store {
     const room = this.rooms.get(id) ?? createRoom(id, saved);
     this.rooms.set(id, room);
     return room;
+  }
+
+  /**
+   * Takes over what another tab knows of a room.
+   *
+   * @param {import('./saved.js').SavedRoom} saved
+   */
+  adopt(saved) {
+    const room = this.addRoom(saved.id, saved);
+    if (room.epoch !== saved.epoch || room.readSeq === null || saved.readSeq === null) return;
+    room.readSeq = Math.max(room.readSeq, saved.readSeq);
+    if (unread(room) === 0 && room.id !== this.currentId) room.markSeq = null;
   }
 
   /**
@@ -104,7 +116,9 @@ export class Store {
 
   #markRead() {
     const room = this.current;
-    if (room?.loaded && this.reading && room.readSeq !== null) room.readSeq = room.lastSeq;
+    if (!room?.loaded || !this.reading || room.readSeq === null) return;
+    // Another tab may have read further than this one has heard of.
+    room.readSeq = Math.max(room.readSeq, room.lastSeq);
   }
 
   /**

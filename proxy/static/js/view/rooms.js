@@ -16,6 +16,7 @@ export class RoomsView {
   #list = byId('rooms', HTMLUListElement);
   #self = byId('self', HTMLElement);
   #rename = byId('rename', HTMLButtonElement);
+  #second = byId('second', HTMLAnchorElement);
   #menuCount = byId('menu-count', HTMLElement);
   #menuLabel = byId('menu-label', HTMLElement);
   /** @type {Map<string, HTMLElement>} */
@@ -32,6 +33,7 @@ export class RoomsView {
   render(store) {
     setText(this.#self, store.self);
     setText(this.#rename, store.signedIn ? 'Use another token' : 'Change name');
+    this.#second.href = `?as${hashOf(store.currentId)}`;
     const items = new Map(
       [...store.rooms.values()].map((room) => [room.id, this.#items.get(room.id) ?? createItem(room)]),
     );
