@@ -9,11 +9,12 @@ import click
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.backup import back_up
 from daemon.cli import StartError, ready, run_command
+from daemon.options import TextPath
 
 
 @click.command(help="Copy the file DATABASE to TARGET, while a chat server has it open or not.")
-@click.argument("database", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("database", type=TextPath(path_type=Path))
+@click.argument("target", type=TextPath(path_type=Path))
 def command(database: Path, target: Path) -> None:
     """Makes the copy, and says so."""
     try:

@@ -11,6 +11,7 @@ from chat.rules import Limits
 from daemon.buckets import Rates
 from daemon.hosts import can_be_host
 from daemon.metrics import check_metrics_address
+from daemon.text import check_setting
 from daemon.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
@@ -91,6 +92,10 @@ class Trust:
         Raises:
             ValueError: they do not; the text names one.
         """
+        check_setting("token-keys", self.token_keys)
+        check_setting("token-issuer", self.tokens.issuer)
+        check_setting("token-audience", self.tokens.audience)
+        check_setting("proxy-names", *self.proxy_names)
         leeway = self.tokens.leeway_seconds
         if not (isfinite(leeway) and leeway >= 0):
             raise ValueError("token-leeway-seconds must be a finite number, not negative")
@@ -155,8 +160,7 @@ class Config:
             raise ValueError("port must be from 0 to 65535")
         if not self.database:
             raise ValueError("database must not be empty")
-        if "\0" in self.database:
-            raise ValueError("database must not contain NUL")
+        check_setting("database", self.database)
         for name in ("mailbox_bytes", "relay_mailbox_bytes", "write_queue_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1")

@@ -9,14 +9,15 @@ import click
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.backup import restore
 from daemon.cli import StartError, ready, run_command
+from daemon.options import TextPath
 
 
 @click.command(
     help="Make the file DATABASE out of BACKUP, for a chat server that is not running yet. Clients"
     " are told that it is another history, for they may have seen more of the old one."
 )
-@click.argument("backup", type=click.Path(path_type=Path))
-@click.argument("database", type=click.Path(path_type=Path))
+@click.argument("backup", type=TextPath(path_type=Path))
+@click.argument("database", type=TextPath(path_type=Path))
 def command(backup: Path, database: Path) -> None:
     """Makes the database, and says so."""
     try:

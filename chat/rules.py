@@ -10,11 +10,12 @@ from email_validator import EmailNotValidError, validate_email
 
 import codec
 from chat.errors import InvalidArgument
+from daemon.text import is_text
 from gen.chat import ChatMessage
 
 # C0, DEL and C1: the control characters of Unicode (category Cc), and the two
-# separators that end a line in a log.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# separators that end a line in a log; and surrogates, which are no characters.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 LARGEST_CONTENT: Final = 1024 * 1024
 
@@ -56,6 +57,8 @@ class Rules:
             raise InvalidArgument(path, "must not be empty")
         if len(value) > self.limits.id_length:
             raise InvalidArgument(path, f"must have at most {self.limits.id_length} characters")
+        if not is_text(value):
+            raise InvalidArgument(path, "must be Unicode text, without surrogates")
         if _CONTROL.search(value):
             raise InvalidArgument(path, "must not contain control characters")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,30 +28,52 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import OKPAlgorithm
 
+from chat.errors import InvalidArgument
+from chat.rules import Limits, Rules
 from daemon.cli import StartError, run_command
+from daemon.options import TEXT, TextPath
 
 _ALGORITHM: Final = "EdDSA"
 _HOUR: Final = 3600
+_CENTURY: Final = 100 * 366 * 24 * _HOUR
+
+
+class _Subject(click.ParamType[str]):
+    """A user, as a server lets it be one; how long an id may be is the server's to say."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        subject = TEXT.convert(value, param, ctx)
+        try:
+            Rules(Limits(id_length=sys.maxsize)).identifier(subject, "subject")
+        except InvalidArgument as error:
+            self.fail(f"{error}.", param, ctx)
+        return subject
 
 
 @click.command(help="Mint a token for development, and print it.")
-@click.option("--subject", required=True, help="The user that it is for.")
+@click.option("--subject", required=True, type=_Subject(), help="The user that it is for.")
 @click.option(
     "--key",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=TextPath(dir_okay=False, path_type=Path),
     default=Path("data/signing-key.pem"),
     show_default=True,
     help="The private key; made if it is not there, with its public part in KEY.jwks.",
 )
-@click.option("--read", multiple=True, default=("*",), show_default=True, help="Rooms to read.")
-@click.option("--write", multiple=True, default=("*",), show_default=True, help="Rooms to send to.")
+@click.option(
+    "--read", type=TEXT, multiple=True, default=("*",), show_default=True, help="Rooms to read."
+)
+@click.option(
+    "--write", type=TEXT, multiple=True, default=("*",), show_default=True, help="Rooms to send to."
+)
 @click.option("--role", type=click.Choice(["user", "admin", "proxy"]), default="user")
-@click.option("--seconds", type=click.IntRange(min=1), default=_HOUR, show_default=True)
-@click.option("--issuer", help="The claim iss.")
-@click.option("--audience", help="The claim aud.")
+@click.option("--seconds", type=click.IntRange(1, _CENTURY), default=_HOUR, show_default=True)
+@click.option("--issuer", type=TEXT, help="The claim iss.")
+@click.option("--audience", type=TEXT, help="The claim aud.")
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=TextPath(dir_okay=False, path_type=Path),
     help="Write it to this file, which nobody else may read, and print nothing.",
 )
 def command(

@@ -21,6 +21,11 @@ BURST_SECONDS: Final = 10
 _REFUSALS: Final = 1000
 _REFUSALS_PER_SECOND: Final = 10
 
+# Once in some 30 years: whoever means "never" gets a wait that can be told.
+_SLOWEST: Final = 1e-9
+# What fits into a uint32, which is how clients are told to wait: 49 days.
+_LONGEST_WAIT_MS: Final = 2**32 - 1
+
 _FIRST_SWEEP: Final = 1024
 _NEVER: Final = -inf
 
@@ -109,6 +114,8 @@ def check_rate(name: str, rate: float) -> None:
     """
     if not (isfinite(rate) and rate >= 0):
         raise ValueError(f"{name} must be a finite number, not negative")
+    if 0 < rate < _SLOWEST:
+        raise ValueError(f"{name} must be 0, or at least {_SLOWEST}")
 
 
 class Allowance:
@@ -187,5 +194,5 @@ class Ledger(Generic[Key, Held]):
 
 
 def milliseconds(seconds: float) -> int:
-    """A wait as clients are told it: not shorter, and never 0."""
-    return max(1, ceil(seconds * 1000))
+    """A wait as clients are told it: not shorter, unless that cannot be told, and never 0."""
+    return max(1, min(ceil(seconds * 1000), _LONGEST_WAIT_MS))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from daemon.logs import FORMATS, LEVELS
+from daemon.text import is_text
+
+_NO_TEXT: Final = "It must be Unicode text, in UTF-8."
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,8 +27,8 @@ class Options:
         self._prefix = prefix
 
     def text(self, name: str, default: str, text: str) -> Callable[[Function], Function]:
-        """An option that takes any text."""
-        return self._option(name, default, click.STRING, text)
+        """An option that takes any text; also the name of a file."""
+        return self._option(name, default, TEXT, text)
 
     def port(self, default: int) -> Callable[[Function], Function]:
         """The ``--port`` option."""
@@ -107,15 +110,41 @@ class _Finite(click.FloatRange):
         return number
 
 
+class _Text(click.ParamType[str]):
+    """A text; bytes that are not UTF-8 are none."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not is_text(text):
+            self.fail(_NO_TEXT, param, ctx)
+        return text
+
+
+class TextPath(click.Path):
+    """The name of a file, which is a text: it is told in logs, and by name to SQLite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        if not is_text(str(value)):
+            self.fail(_NO_TEXT, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _Words(click.ParamType[tuple[str, ...]]):
     name = "list"
 
     def convert(
         self,
         value: Any,
-        param: click.Parameter | None,  # noqa: ARG002 - click's signature
-        ctx: click.Context | None,  # noqa: ARG002
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> tuple[str, ...]:
         if isinstance(value, str):
-            return tuple(filter(None, map(str.strip, value.split(","))))
+            text = TEXT.convert(value, param, ctx)
+            return tuple(filter(None, map(str.strip, text.split(","))))
         return tuple(value)
+
+
+TEXT: Final = _Text()

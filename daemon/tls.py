@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.logs import get_logger
+from daemon.text import check_setting
 
 log = get_logger(__name__)
 
@@ -47,6 +48,9 @@ class TlsFiles:
         Raises:
             ValueError: they do not; the text names the options.
         """
+        check_setting(f"{self.prefix}-certificate", self.certificate)
+        check_setting(f"{self.prefix}-key", self.key)
+        check_setting(f"{self.prefix} authorities", self.authorities)
         if bool(self.certificate) != bool(self.key):
             both = f"{self.prefix}-certificate and {self.prefix}-key"
             raise ValueError(f"{both} must be given together")

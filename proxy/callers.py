@@ -24,6 +24,7 @@ from gen.chat import (
 from proxy import errors
 from proxy.config import Config
 from proxy.errors import Refused
+from proxy.tokens import can_be_token
 
 # A command beside the token in it.
 _SMALL: Final = 1024
@@ -79,6 +80,7 @@ class Callers:
         Raises:
             Refused: the server does not believe the token, or stays away.
         """
+        _check(token)
         caller = Caller(next(self._numbers), token, dismiss)
         try:
             return caller, await self._present(caller, token)
@@ -92,6 +94,7 @@ class Callers:
         Raises:
             Refused: the server does not believe it, or stays away.
         """
+        _check(token)
         return await self._present(caller, token)
 
     async def admit(self, caller: Caller, room_id: str) -> Admitted:
@@ -172,6 +175,11 @@ class Callers:
 
 def _command(ref: int, caller: Caller, **payload: Any) -> RelayCommand:
     return RelayCommand(ref=ref, client=caller.number, **payload)
+
+
+def _check(token: str) -> None:
+    if not can_be_token(token):
+        raise Refused(errors.unauthenticated("the token is not valid"))
 
 
 def _size(token: str) -> int:

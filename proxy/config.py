@@ -10,6 +10,7 @@ from typing import Final
 from daemon.buckets import Rates, check_rate
 from daemon.hosts import can_be_host
 from daemon.metrics import check_metrics_address
+from daemon.text import check_setting
 from daemon.tls import TlsFiles
 from proxy.forwarded import TrustedProxies
 from proxy.origins import Origins
@@ -148,6 +149,7 @@ class Config:
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be from 0 to 65535")
         split_address(self.upstream)
+        check_setting("upstream-token-file", self.upstream_token_file)
         self._check_sizes()
         self._check_times()
         check_metrics_address(self.metrics_host, self.metrics_port)

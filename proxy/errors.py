@@ -106,9 +106,9 @@ def denied(text: str) -> Error:
     return Error(code=ErrorCode(ErrorCode.PERMISSION_DENIED), message=text)
 
 
-def unauthenticated() -> Error:
-    """The client did not say who it is."""
-    return Error(code=ErrorCode(ErrorCode.UNAUTHENTICATED), message="a token is required")
+def unauthenticated(text: str = "a token is required") -> Error:
+    """The client did not say who it is, or is not believed."""
+    return Error(code=ErrorCode(ErrorCode.UNAUTHENTICATED), message=text)
 
 
 def unavailable(text: str = "the chat server cannot be reached") -> Error:

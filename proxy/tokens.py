@@ -10,7 +10,9 @@ Never in the address, which ends up in logs and histories.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -18,6 +20,8 @@ from aiohttp import web
 PROTOCOL: Final = "chat"
 _SCHEME: Final = "bearer"
 _OFFER: Final = "bearer."
+# RFC 6750, section 2.1. What is none cannot be passed on in metadata.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 def of_request(headers: Mapping[str, str], *, required: bool) -> str | None:
@@ -46,3 +50,20 @@ def of_request(headers: Mapping[str, str], *, required: bool) -> str | None:
     if len(found) > 1:
         raise web.HTTPBadRequest(text="present one token\n")
     return found[0] if found else None
+
+
+def can_be_token(text: str) -> bool:
+    """Whether a text has the form of a token, whatever it says."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def of_file(path: str) -> str:
+    """Reads a token from a file, in which nothing else stands.
+
+    Raises:
+        OSError: it cannot be read, or holds no token.
+    """
+    text = Path(path).read_bytes().strip().decode("ascii", "replace")
+    if not can_be_token(text):
+        raise OSError(f"there is no token in {path}")
+    return text

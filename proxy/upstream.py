@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
 from grpclib import GRPCError
@@ -27,6 +26,7 @@ from daemon.hosts import is_loopback
 from daemon.logs import get_logger
 from daemon.tls import Tls
 from gen.chat import RelayRequest, RelayResponse
+from proxy import tokens
 from proxy.channel import Channel, ended
 from proxy.config import Config, split_address
 from proxy.metrics import ProxyMetrics
@@ -276,10 +276,10 @@ class Upstream:
         """The proxy's own token, read anew each time: it may have been replaced.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the file cannot be read, or holds no token.
         """
         path = self._config.upstream_token_file
-        return bearer(Path(path).read_text().strip()) if path else None
+        return bearer(tokens.of_file(path)) if path else None
 
     def _log_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -4,7 +4,8 @@ A token is a JWT (RFC 7519) signed as a JWS (RFC 7515). Its claims:
 
 ==============  ===========================================================
 ``sub``         the user: 1 to 64 characters, no control characters
-``exp``         when it ends; ``nbf``, if there, when it begins
+``exp``         when it ends; ``nbf``, if there, when it begins: numbers of
+                seconds since 1970; what is beyond the year 9999 is its end
 ``iss, aud``    who issued it, and for whom: checked if configured
 ``rooms``       ``{"read": [patterns], "write": [patterns]}``; without it, none
 ``role``        ``admin`` or ``proxy``; without it, a user
@@ -13,6 +14,8 @@ A token is a JWT (RFC 7519) signed as a JWS (RFC 7515). Its claims:
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,11 +26,14 @@ from chat.access.identity import NO_ROOMS, Identity, Rooms
 from chat.access.keys import ALGORITHMS, Key, KeyFile
 from chat.errors import InvalidArgument, Unauthenticated
 from chat.rules import Rules
+from daemon.text import is_text
 
+# RFC 7515, section 7.1. Decoders pass over what is not base64, and a token is passed on.
+_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 # Larger than any that is meant well, and small enough to look at for nothing.
 _LONGEST_TOKEN: Final = 8 * 1024
-# The end of the year 9999.
-_LATEST: Final = 253_402_300_799
+# The end of the year 9999: the last second that a Timestamp can tell (and a datetime).
+_LATEST: Final = 253_402_300_799.0
 _MOST_PATTERNS: Final = 1000
 _SCHEME: Final = "bearer "
 _ROLES: Final = (None, "user", "admin", "proxy")
@@ -80,13 +86,11 @@ class TokenVerifier:
         """
         if len(token) > _LONGEST_TOKEN:
             raise Unauthenticated("the token is too long")
+        if not _COMPACT.fullmatch(token):
+            raise Unauthenticated("the token is not valid")
         try:
             key = self._key(token)
             claims = self._claims(token, key)
-        except jwt.ExpiredSignatureError:
-            raise Unauthenticated("the token has expired") from None
-        except jwt.ImmatureSignatureError:
-            raise Unauthenticated("the token is not valid yet") from None
         except jwt.MissingRequiredClaimError as error:
             raise Unauthenticated(f"the token has no {error.claim}") from None
         except jwt.InvalidIssuerError:
@@ -116,7 +120,13 @@ class TokenVerifier:
             issuer=required.issuer or None,
             audience=required.audience or None,
             leeway=required.leeway_seconds,
-            options={"require": ["exp", "sub"], "verify_iat": False},
+            # PyJWT would round times, and take texts for numbers.
+            options={
+                "require": ["exp", "sub"],
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
         )
 
     def _key(self, token: str) -> Key:
@@ -134,10 +144,7 @@ class TokenVerifier:
             self._rules.identifier(claims["sub"], "sub")
         except InvalidArgument as error:
             raise Unauthenticated(f"the token's {error}") from None
-        # PyJWT takes whole seconds, also in a string.
-        expires = int(claims["exp"])
-        if expires > _LATEST:
-            raise Unauthenticated("the token's exp is out of range")
+        expires_at = self._check_times(claims)
         role = claims.get("role")
         if role not in _ROLES:
             raise Unauthenticated("the token's role is not known")
@@ -150,9 +157,28 @@ class TokenVerifier:
             writes=_rooms(rooms, "write"),
             is_admin=role == "admin",
             is_proxy=role == "proxy",
-            expires_at=expires + self._required.leeway_seconds,
+            expires_at=expires_at,
             key=key,
         )
+
+    def _check_times(self, claims: dict[str, Any]) -> float:
+        """Checks when a token is good; returns until when."""
+        leeway, now = self._required.leeway_seconds, time.time()
+        begins = claims.get("nbf")
+        if begins is not None and _seconds(begins, "nbf") - leeway > now:
+            raise Unauthenticated("the token is not valid yet")
+        expires_at = min(_seconds(claims["exp"], "exp") + leeway, _LATEST)
+        if expires_at <= now:
+            raise Unauthenticated("the token has expired")
+        return expires_at
+
+
+def _seconds(claim: object, name: str) -> float:
+    """A time (RFC 7519, section 2, NumericDate), not before 1970 and not after 9999."""
+    # JSON has no NaN, but Python's reader has; a truth is an int.
+    if not isinstance(claim, int | float) or isinstance(claim, bool) or claim != claim:
+        raise Unauthenticated(f"the token's {name} must be a number")
+    return float(min(max(claim, 0), _LATEST))
 
 
 def _rooms(claim: dict[str, Any], name: str) -> Rooms:
@@ -162,6 +188,8 @@ def _rooms(claim: dict[str, Any], name: str) -> Rooms:
     path = f"the token's rooms.{name}"
     if not (isinstance(patterns, list) and all(isinstance(each, str) for each in patterns)):
         raise Unauthenticated(f"{path} must be a list of strings")
+    if not all(map(is_text, patterns)):
+        raise Unauthenticated(f"{path} must be Unicode text, without surrogates")
     if len(patterns) > _MOST_PATTERNS:
         raise Unauthenticated(f"{path} must have at most {_MOST_PATTERNS} patterns")
     try:

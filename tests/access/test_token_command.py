@@ -93,6 +93,29 @@ async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         assert "Traceback" not in command.errors
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *[(option, "a\udcff") for option in ("--subject", "--read", "--write")],
+        *[(option, "a\udcff") for option in ("--issuer", "--audience", "--key", "--output")],
+        ("--subject", ""),
+        ("--subject", "a\nb"),
+        ("--seconds", "0"),
+        ("--seconds", "9" * 30),
+        ("--seconds", "inf"),
+    ],
+)
+async def test_what_no_server_would_take_is_not_minted(
+    tmp_path: Path, option: str, value: str
+) -> None:
+    options = {"--subject": "ada", "--key": str(tmp_path / "key.pem"), option: value}
+    command = await run("chat.token", *[each for pair in options.items() for each in pair])
+    assert (command.status, command.output) == (2, "")
+    assert f"'{option}'" in command.errors
+    assert command.errors.count("\n") == 1
+    assert not (tmp_path / "key.pem").exists()
+
+
 def described_commands() -> list[list[str]]:
     """The commands of docs/security.md that mint tokens."""
     lines = [line for block in blocks(ROOT / "docs/security.md", "sh")

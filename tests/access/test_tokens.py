@@ -85,8 +85,7 @@ def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "expired": ({"exp": NOW - 1}, "has expired"),
     "no end": ({"exp": None}, "has no exp"),
-    "an end that is no time": ({"exp": "soon"}, "not valid"),
-    "an end beyond all time": ({"exp": 10**400}, "out of range"),
+    "an end that is no time": ({"exp": "soon"}, "exp must be a number"),
     "not yet": ({"nbf": NOW + HOUR}, "not valid yet"),
     "nobody": ({"sub": None}, "has no sub"),
     "an empty name": ({"sub": ""}, "sub: must not be empty"),

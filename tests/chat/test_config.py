@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import chat
+from chat.access.tokens import TokenRules
 from chat.config import ConnectionLimits
 from daemon.tls import TlsFiles
 
@@ -25,6 +26,7 @@ def test_the_addresses_of_the_contract() -> None:
         ({"port": -1}, "port must be from 0 to 65535"),
         ({"port": 65536}, "port must be from 0 to 65535"),
         ({"host": "a..b"}, "host must be an address or a name, not 'a..b'"),
+        ({"database": "\udcff.db"}, "database must be Unicode text, in UTF-8"),
         ({"database": "a\0b"}, "database must not contain NUL"),
         ({"database": ""}, "database must not be empty"),
         ({"mailbox_bytes": 0}, "mailbox-bytes must be at least 1"),
@@ -83,6 +85,11 @@ TLS = TlsFiles("certificate", "key", "authorities")
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
+        ({"token_keys": "\udcff"}, "token-keys must be Unicode text, in UTF-8"),
+        ({"token_keys": "a\0"}, "token-keys must not contain NUL"),
+        ({"tokens": TokenRules(issuer="\ud83d")}, "token-issuer must be Unicode text, in UTF-8"),
+        ({"tokens": TokenRules(audience="\ud83d")}, "token-audience must be Unicode .*"),
+        ({"proxy_names": frozenset({"\ud83d"})}, "proxy-names must be Unicode text, in UTF-8"),
         ({"tls": TlsFiles(authorities="x")}, "tls-client-ca needs a tls-certificate"),
         (
             {"proxy_names": frozenset({"edge"}), "token_keys": "x"},

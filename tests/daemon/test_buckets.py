@@ -135,13 +135,15 @@ def test_refusals_come_to_an_end() -> None:
     assert sum(allowance.refusals.take(0.0) == 0 for _ in range(5000)) == 1000
 
 
-@pytest.mark.parametrize("rate", [-1, math.inf, math.nan])
+@pytest.mark.parametrize("rate", [-1, math.inf, math.nan, 5e-324, 1e-300, 0.9e-9])
 @pytest.mark.parametrize("name", ["sends", "joins", "calls"])
 def test_a_rate_is_a_number(name: str, rate: float) -> None:
     with pytest.raises(ValueError, match=f"{name}-per-second"):
         Rates(**{name: rate})
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(1e-9, 1), (0.0011, 2), (1.0, 1000)])
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(1e-9, 1), (0.0011, 2), (1.0, 1000), (1e9, 2**32 - 1), (1e300, 2**32 - 1)]
+)
 def test_a_wait_is_told_not_shorter_than_it_is(seconds: float, told: int) -> None:
     assert milliseconds(seconds) == told

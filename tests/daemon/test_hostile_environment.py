@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import chat
 from chat.rules import LARGEST_CONTENT
+from daemon.text import is_text
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
 from tests.daemon.processes import ROOT, ended, ready_line, running
 from tests.support import SHARING
@@ -162,7 +163,7 @@ def test_any_host_is_listened_on_or_named(
         assert line.startswith(f"python -m {module}: ")
         assert line.isprintable(), line
         if status == 2:
-            assert f"{option} must " in line
+            assert f"{option} must " in line or f"'--{option}'" in line
         else:
             assert status == 1
             assert re.search(f"cannot listen on .*:{taken_port}( for metrics .*)?: ", line), line
@@ -170,6 +171,24 @@ def test_any_host_is_listened_on_or_named(
 
     check()
     assert "another process is using this port" in seen
+
+
+TEXTS = {
+    "chat": ("DATABASE", "TOKEN_KEYS", "TOKEN_ISSUER", "TOKEN_AUDIENCE", "PROXY_NAMES",
+             "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"),
+    "proxy": ("ORIGINS", "TRUSTED_PROXIES", "UPSTREAM_TOKEN_FILE", "UPSTREAM_CA",
+              "UPSTREAM_CERTIFICATE", "UPSTREAM_KEY", "TLS_CERTIFICATE", "TLS_KEY"),
+}  # fmt: skip
+
+
+def test_bytes_that_are_no_text_are_named(module: str, start: Start) -> None:
+    """By the option and by the variable, as Python gives such bytes: as surrogates."""
+    for name in (*TEXTS[module], "HOST", "METRICS_HOST"):
+        variable, option = f"{module.upper()}_{name}", f"--{name.lower().replace('_', '-')}"
+        status, _, errors = start({variable: "a\udcff"})
+        assert status == 2
+        told = f"Invalid value for '{option}' (env var: '{variable}'): It must be Unicode text"
+        assert errors == f"python -m {module}: {told}, in UTF-8.\n"
 
 
 # An empty variable counts as none.
@@ -185,7 +204,9 @@ def test_a_host_that_cannot_be_is_named(module: str, start: Start, host: str) ->
         status, _, errors = start({name: value})
         assert status == 2
         assert re.fullmatch(
-            r"python -m (?:chat|proxy): (metrics-host|host|upstream) must .+\n", errors
+            r"python -m (?:chat|proxy): (metrics-host|host|upstream) must .+\n"
+            r"|python -m (?:chat|proxy): Invalid value for '--(metrics-host|host|upstream)' .+\n",
+            errors,
         )
         assert errors[:-1].isprintable()
 
@@ -201,7 +222,7 @@ def not_databases(tmp_path: Path) -> list[Path]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
     names = ["folder", "folder/..", "text", "text/below.db", "loop", "pipe", "socket", "x" * 300]
-    names += ["\udcff.db", "text/\x07\x1b[31m\n.db", "/".join(["y" * 200] * 30), "folder.lock/.."]
+    names += ["text/\x07\x1b[31m\n.db", "/".join(["y" * 200] * 30), "folder.lock/.."]
     devices = [Path("/dev/null"), Path("/dev/full"), Path("/dev/zero"), Path("/proc/none/x")]
     return [*(tmp_path / name for name in names), *devices]
 
@@ -256,6 +277,10 @@ def test_any_database_is_opened_or_named(start: Start, folder: Path) -> None:
         assert errors.endswith("\n")
         line = errors[:-1]
         assert line.isprintable(), line
+        if not is_text(value):
+            assert status == 2
+            assert "'--database'" in line
+            return
         assert status == 1, line
         if line.startswith("python -m chat: cannot listen on 192.0.2.1:"):
             opened.add(value)
@@ -299,7 +324,7 @@ def as_large_as_may_be(module: str) -> dict[str, str]:
         *("_ORIGINS", "_PROXIES"),
     )
     names = [name for name in variables(module) if not name.endswith(texts)]
-    much = {name: "1e300" if name.endswith("_SECONDS") else "9" * 30 for name in names}
+    much = {name: "1.7e308" if name.endswith("_SECONDS") else "9" * 30 for name in names}
     return much | {name: value for name, value in largest.items() if name in much}
 
 

@@ -1,0 +1,36 @@
+"""What is Unicode text.
+
+Python's strings may hold surrogates, which stand for no character: an environment and a
+command line bring bytes in as such (PEP 383), and JSON half of an escaped pair. They
+cannot be encoded, and so neither stored nor sent: they are refused where they come in.
+"""
+
+from __future__ import annotations
+
+
+def is_text(value: str) -> bool:
+    """Whether a string is a sequence of Unicode scalar values (the standard's D76)."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_setting(name: str, *values: str) -> None:
+    """Checks the text of a setting, which may be that of a file's name.
+
+    Args:
+        name: what it is called.
+        values: its texts.
+
+    Raises:
+        ValueError: one is no text, or has a NUL; it begins with the name.
+    """
+    for value in values:
+        if not is_text(value):
+            raise ValueError(f"{name} must be Unicode text, in UTF-8")
+        if "\0" in value:
+            raise ValueError(f"{name} must not contain NUL")
