@@ -10,12 +10,13 @@
     ├── ResourceExhausted     a limit was reached
     │   ├── RateLimited       too often; says when to try again
     │   └── SlowConsumer      the client does not read what it asked for
-    └── Unavailable           not now; the same request may succeed later
-        ├── Draining          the server is about to stop
-        └── StorageFailed     the message could not be stored
+    ├── Unavailable           not now; the same request may succeed later
+    │   ├── Draining          the server is about to stop
+    │   └── StorageFailed     the message could not be stored
+    └── Internal              a defect
 
-Anything else that a handler raises is a defect: the client gets a fixed text,
-the log gets the whole story.
+Anything else that a handler raises is a defect: the client gets the fixed text of
+`Internal`, the log gets the whole story.
 """
 
 from __future__ import annotations
@@ -145,3 +146,12 @@ class StorageFailed(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("the message could not be stored")
+
+
+class Internal(ChatError):
+    """A defect; the details are in the log."""
+
+    status = Status.INTERNAL
+
+    def __init__(self) -> None:
+        super().__init__(INTERNAL_TEXT)

@@ -21,6 +21,7 @@ from chat.rules import Rules
 from chat.storage.base import Range, Store, StoreError
 from chat.stream import Delivery, LiveStream
 from chat.users import Presence
+from daemon.faults import Faults
 from daemon.logs import get_logger
 from gen.chat import ChatMessage, Join, Joined
 from gen.chat_codec import make_joined
@@ -46,6 +47,7 @@ class Hub:
         metrics: what is counted.
         streams: the live streams that are open.
         quotas: how often callers may ask.
+        faults: logs defects.
     """
 
     store: Store
@@ -57,11 +59,15 @@ class Hub:
         self.metrics = ServerMetrics()
         self.streams: set[LiveStream] = set()
         self.quotas = Quotas(config.rates)
+        self.faults = Faults()
         self._rooms: Rooms[LiveStream] = Rooms()
         self._presence = Presence()
 
     def announce(self, messages: Sequence[ChatMessage]) -> None:
-        """Delivers messages that were stored. The store's listener."""
+        """Delivers messages that were stored. The store's listener.
+
+        What fails for one member costs it that message, and the others nothing.
+        """
         metrics = self.metrics
         metrics.stored += len(messages)
         busy, deliveries = metrics.busy, 0
@@ -75,7 +81,11 @@ class Hub:
                 deliveries += len(members)
                 delivery = Delivery(message)
                 for member in members:
-                    member.deliver(delivery)
+                    try:
+                        member.deliver(delivery)
+                    except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                        self.faults.log("delivery failed", error, room_id=room_id)
+                        member.missed(message)
         metrics.deliveries += deliveries
 
     def send(
@@ -95,8 +105,9 @@ class Hub:
             senders.add(fields["sender_id"])
         for user_id in senders:
             self.set_active(stream, user_id, True)
+        stored = self.store.append(messages)
         self.metrics.received += len(messages)
-        return self.store.append(messages)
+        return stored
 
     async def enter(self, stream: LiveStream, room_id: str) -> None:
         """Puts a stream into a room, from now on. Nothing happens if it is in it."""

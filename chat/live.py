@@ -15,11 +15,11 @@ from h2.exceptions import ProtocolError
 
 from chat.access.gate import Gate
 from chat.access.identity import Identity
-from chat.errors import ChatError, Draining, Unauthenticated
+from chat.errors import ChatError, Draining, Internal, Unauthenticated
 from chat.hub import Hub
 from chat.stream import LiveStream
 from daemon.logs import get_logger
-from gen.chat import Authenticated
+from gen.chat import Authenticated, ChatMessage
 
 log = get_logger(__name__)
 
@@ -59,6 +59,27 @@ class Conversation(LiveStream):
 
         Before it hands messages to the store, it waits until that has room.
         """
+
+    @abstractmethod
+    def tell_missed(self, message: ChatMessage) -> None:
+        """Tells the client that a message of a room could not be delivered to it."""
+
+    def missed(self, message: ChatMessage) -> None:
+        """Likewise; if not even that can be told, the stream ends."""
+        try:
+            self.tell_missed(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.failed("client not told of a failure", error)
+
+    def failed(self, event: str, error: Exception) -> None:
+        """Ends the stream with INTERNAL; the log gets the whole story.
+
+        Args:
+            event: what failed.
+            error: why.
+        """
+        self.hub.faults.log(event, error)
+        self.end_with(Internal())
 
     def expired(self) -> None:
         """The caller's token has: what is put into the mailbox from now on is not for it."""
@@ -102,10 +123,10 @@ class Conversation(LiveStream):
         draining = asyncio.create_task(self.hub.draining.wait())
         expiring = asyncio.create_task(self._expire(reading))
         tasks = {reading, writing, draining, expiring}
-        self.hub.streams.add(self)
-        # They may have been replaced before it was among the streams.
-        self.check_keys()
         try:
+            self.hub.streams.add(self)
+            # They may have been replaced before it was among the streams.
+            self.check_keys()
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             ending = asyncio.create_task(self._end(reading, writing))
             tasks.add(ending)

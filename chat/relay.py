@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ from chat.access.identity import GUEST, Identity
 from chat.columns import Columns
 from chat.errors import (
     ChatError,
+    Internal,
     InvalidArgument,
     ResourceExhausted,
     StorageFailed,
@@ -27,6 +28,7 @@ from chat.guards import at_most
 from chat.hub import Hub
 from chat.live import Conversation, authenticated
 from chat.quotas import JOINS, MESSAGES, charge
+from chat.storage.base import StoreError
 from chat.stream import Delivery
 from daemon import tracing
 from daemon.logs import get_logger
@@ -48,6 +50,7 @@ from gen.chat import (
 )
 from gen.chat_codec import (
     make_admitted,
+    make_joined,
     make_left,
     make_relay_event,
     make_relay_response,
@@ -134,10 +137,10 @@ class _Run:
 
     def add(self, ref: int, message: ChatMessage, place: object | None) -> None:
         """Adds a message."""
+        self.size += len(codec.fields_of(message)["content"])
         self.refs.append(ref)
         self.messages.append(message)
         self.places.append(place)
-        self.size += len(codec.fields_of(message)["content"])
 
     def add_all(self, batch: Columns, rooms: Mapping[str, object]) -> None:
         """Adds all messages of a batch; `rooms` tells the place in each."""
@@ -146,6 +149,16 @@ class _Run:
         self.messages += messages
         self.places += [rooms.get(codec.fields_of(message)["room_id"]) for message in messages]
         self.size += batch.size
+
+    def each(self) -> Iterator[_Run]:
+        """Yields the messages one by one, for each to fail alone."""
+        spans = {id(message): (message, span) for message, span in self.spans}
+        for ref, message, place in zip(self.refs, self.messages, self.places, strict=True):
+            alone = _Run()
+            alone.add(ref, message, place)
+            if id(message) in spans:
+                alone.spans.append(spans[id(message)])
+            yield alone
 
     def end_spans(self, *, stored: bool) -> None:
         """Ends the spans."""
@@ -178,9 +191,13 @@ class RelayConnection(Conversation):
         self._seqs: list[int] = []
         self._sent_at: datetime | None = None
         self._batch_came = 0.0
+        # The joins by which the stream is in its rooms.
+        self._joins: dict[str, int] = {}
 
     async def receive(self, request: RelayRequest) -> None:
         """Handles a batch, in order; messages that stand together are stored together.
+
+        A defect costs the command that met it, and none of the others.
 
         Args:
             request: as the codec decoded it.
@@ -206,6 +223,8 @@ class RelayConnection(Conversation):
                     await self._dispatch(command, payload)
             except ChatError as error:
                 self._refuse(command.ref, command.client, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                self._fail(command.ref, error)
         self.hub.metrics.batches.observe(commands)
         await self._store(run)
 
@@ -213,14 +232,15 @@ class RelayConnection(Conversation):
         about = codec.fields_of(command)
         self._check(about["client"], message)
         trace = about["traceparent"]
-        if trace is not None:
-            run.spans.append((message, tracing.begin("message", trace, {})))
+        span = None if trace is None else tracing.begin("message", trace, {})
         run.add(about["ref"], message, self.rooms.get(codec.fields_of(message)["room_id"]))
+        if span is not None:
+            run.spans.append((message, span))
         return await self._store(run) if run.size > _STORE_CHARACTERS else run
 
     async def _take_in(self, run: _Run, batch: Columns) -> _Run:
         """Takes messages that came as columns, each as if it had come alone."""
-        in_order = batch.of_nobody and 0 in self._clients and batch.obeys(self.hub.rules)
+        in_order = batch.of_nobody and 0 in self._clients and self._obeys(batch)
         if in_order and run.size + batch.size <= _STORE_CHARACTERS:
             run.add_all(batch, self.rooms)
             return run
@@ -228,13 +248,22 @@ class RelayConnection(Conversation):
             try:
                 if not in_order:
                     self._check(client, message)
+                run.add(ref, message, self.rooms.get(codec.fields_of(message)["room_id"]))
             except ChatError as error:
                 self._refuse(ref, client, error)
-                continue
-            run.add(ref, message, self.rooms.get(codec.fields_of(message)["room_id"]))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                self._fail(ref, error)
             if run.size > _STORE_CHARACTERS:
                 run = await self._store(run)
         return run
+
+    def _obeys(self, batch: Columns) -> bool:
+        """Whether all messages are in order; if that cannot be told, each is looked at."""
+        try:
+            return batch.obeys(self.hub.rules)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.hub.faults.log("columns not checked", error)
+            return False
 
     def check_keys(self) -> None:
         """Ends the stream also if a key is gone of one of the proxy's clients.
@@ -284,13 +313,40 @@ class RelayConnection(Conversation):
         """Hands messages to the store; returns the run for those that follow."""
         if not run.messages:
             return run
-        await self.hub.store.writable()
-        self._own.update(zip(map(id, run.messages), run.refs, strict=True))
+        try:
+            await self.hub.store.writable()
+            self._hand_over(run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self._not_stored(run, error)
+        return _Run()
+
+    def _hand_over(self, run: _Run) -> None:
         future = self.hub.send(self, run.messages)
+        self._own.update(zip(map(id, run.messages), run.refs, strict=True))
         came = self._batch_came
         future.add_done_callback(lambda done: self._stored(run, done, came))
         self.expect(future)
-        return _Run()
+
+    def _not_stored(self, run: _Run, error: Exception) -> None:
+        """Finds out whose fault it was that messages could not be stored together."""
+        if isinstance(error, StoreError) and all(map(_is_sound, run.messages)):
+            self._refuse_all(run, StorageFailed())
+        elif len(run.refs) == 1:
+            self._fail(run.refs[0], error)
+            run.end_spans(stored=False)
+        else:
+            for alone in run.each():
+                try:
+                    self._hand_over(alone)
+                except Exception as why:  # noqa: BLE001 - whatever it is, it costs this one alone
+                    self._not_stored(alone, why)
+
+    def _refuse_all(self, run: _Run, refusal: ChatError) -> None:
+        error = refusal.to_message()
+        self.hub.metrics.errors[refusal.status.name] += len(run.refs)
+        for ref in run.refs:
+            self._answer(make_relay_event(ref=ref, error=error))
+        run.end_spans(stored=False)
 
     async def _dispatch(self, command: RelayCommand, payload: object) -> None:
         ref: int = codec.fields_of(command)["ref"]
@@ -301,6 +357,7 @@ class RelayConnection(Conversation):
                 room_id = payload.room_id
                 self.hub.rules.identifier(room_id, "leave.room_id")
                 self.hub.leave(self, room_id)
+                self._joins.pop(room_id, None)
                 self._answer(make_relay_event(ref=ref, left=make_left(room_id)))
             case Presence():
                 self.hub.rules.identifier(payload.user_id, "presence.user_id")
@@ -319,8 +376,9 @@ class RelayConnection(Conversation):
             raise InvalidArgument("client", "must be at least 1")
         caller = self.gate.verify(request.token)
         self._clients.get(client, caller).check_same(caller, "authenticate.token")
+        answer = authenticated(caller)
         self._clients[client] = caller
-        self._answer(make_relay_event(ref=ref, authenticated=authenticated(caller)))
+        self._answer(make_relay_event(ref=ref, authenticated=answer))
 
     def _admit(self, client: Identity, room_id: str, ref: int) -> None:
         client.check_time(time.time())
@@ -335,9 +393,11 @@ class RelayConnection(Conversation):
         def answer(joined: Joined) -> None:
             self._answer(make_relay_event(ref=ref, joined=joined))
 
+        self._joins.pop(join.room_id, None)
         # A proxy is behind by what came while it was cut off: that is replayed
         # however much it is, so that its clients notice nothing.
         await self.hub.join(self, join, answer=answer, replay=self._replay, limit=None)
+        self._joins[join.room_id] = ref
 
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(Delivery(message))
@@ -348,25 +408,41 @@ class RelayConnection(Conversation):
             self._own.pop(id(sent), None)
         if done.cancelled():
             return
-        if done.exception() is not None:
-            run.end_spans(stored=False)
-            error = StorageFailed().to_message()
-            self.hub.metrics.errors[StorageFailed.status.name] += len(run.refs)
-            for ref in run.refs:
-                self._answer(make_relay_event(ref=ref, error=error))
+        try:
+            everything = done.result()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self._not_stored(run, error)
             return
         self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
-        columns = zip(run.refs, run.places, run.messages, done.result(), strict=True)
+        columns = zip(run.refs, run.places, run.messages, everything, strict=True)
         for ref, place, sent, stored in columns:
             room_id = codec.fields_of(stored)["room_id"]
             if stored is not sent or place is None or self.rooms.get(room_id) is not place:
-                self._answer(make_relay_event(ref=ref, chat_message=stored))
+                try:
+                    self._answer(make_relay_event(ref=ref, chat_message=stored))
+                except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                    self._fail(ref, error)
         run.end_spans(stored=True)
 
     def _refuse(self, ref: int, client: int, error: ChatError) -> None:
         self.hub.metrics.errors[error.status.name] += 1
         log.debug("command refused", client=client, ref=ref, code=error.status.name)
         self._answer(make_relay_event(ref=ref, error=error.to_message()))
+
+    def _fail(self, ref: int, error: Exception) -> None:
+        """Answers a command with a fixed text; the log gets the whole story."""
+        self.hub.metrics.errors[Internal.status.name] += 1
+        self.hub.faults.log("command failed", error)
+        self._answer(make_relay_event(ref=ref, error=Internal().to_message()))
+
+    def tell_missed(self, message: ChatMessage) -> None:
+        """Answers the proxy's own message, and says from where on the room goes on."""
+        ref = self._own.pop(id(message), None)
+        if ref is not None:
+            self._answer(make_relay_event(ref=ref, error=Internal().to_message()))
+        room_id = message.room_id
+        joined = make_joined(room_id, self.hub.store.epoch, message.seq, False)
+        self._answer(make_relay_event(ref=self._joins[room_id], joined=joined))
 
     def _confirm(self, ref: int, message: ChatMessage) -> None:
         fields = codec.fields_of(message)
@@ -381,10 +457,28 @@ class RelayConnection(Conversation):
     def _put_confirmed(self) -> None:
         if not self._refs:
             return
-        stored = make_stored(refs=self._refs, seqs=self._seqs, sent_at=self._sent_at)
+        refs, seqs = self._refs, self._seqs
         self._refs, self._seqs = [], []
-        event = make_relay_event(stored=stored)
-        super().put(codec.encode(make_relay_response(events=[event])))
+        try:
+            item = self._confirmation(refs, seqs)
+        except Exception:  # noqa: BLE001 - whatever it is, it costs this one alone
+            # Each is answered alone, and the fault is found at the one that has it.
+            self._put_one_by_one(refs, seqs)
+        else:
+            super().put(item)
+
+    def _put_one_by_one(self, refs: Sequence[int], seqs: Sequence[int]) -> None:
+        for ref, seq in zip(refs, seqs, strict=True):
+            try:
+                item = self._confirmation([ref], [seq])
+            except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                self._fail(ref, error)
+            else:
+                super().put(item)
+
+    def _confirmation(self, refs: list[int], seqs: list[int]) -> bytes:
+        stored = make_stored(refs=refs, seqs=seqs, sent_at=self._sent_at)
+        return codec.encode(make_relay_response(events=[make_relay_event(stored=stored)]))
 
     def _take(self) -> list[bytes]:
         self._put_confirmed()
@@ -396,3 +490,12 @@ class RelayConnection(Conversation):
 
     def _answer(self, event: RelayEvent) -> None:
         self.put(codec.encode(make_relay_response(events=[event])))
+
+
+def _is_sound(message: ChatMessage) -> bool:
+    """Whether a message can be written; what cannot is not the disk's fault."""
+    try:
+        codec.encode(message)
+    except Exception:  # noqa: BLE001 - whatever it is, it costs this one alone
+        return False
+    return True

@@ -17,6 +17,7 @@ from chat.access.identity import Identity
 from chat.connection import expel
 from chat.errors import (
     ChatError,
+    Internal,
     InvalidArgument,
     NotFound,
     RateLimited,
@@ -42,6 +43,7 @@ from gen.chat import (
     GetUserRequest,
     GetUserResponse,
     Join,
+    Joined,
     Leave,
     Left,
     ListUsersRequest,
@@ -181,7 +183,7 @@ class ChatConnection(Conversation):
         self._unanswered: dict[_Key, list[str | None]] = {}
 
     async def receive(self, request: ChatStream) -> None:
-        """Handles one message of the client.
+        """Handles one message of the client; a defect costs it that one alone.
 
         Raises:
             RateLimited: the client was refused too often, and goes on regardless.
@@ -194,14 +196,26 @@ class ChatConnection(Conversation):
                 charge(self._allowance.refusals, str(error))
             log.debug("request refused", code=error.status.name, **_named(request))
             self._put(ChatStream(error=error.to_message(), request_id=request.request_id))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self._fail(request.request_id, error)
 
     def deliver(self, delivery: Delivery) -> None:
         """Puts a message of a room into the mailbox, as an answer if it is one."""
-        request_id = self._answered(delivery.message) if self._unanswered else None
-        if request_id is None:
-            self.put(delivery.for_client())
-        else:
-            self._put(ChatStream(chat_message=delivery.message, request_id=request_id))
+        if self._unanswered:
+            key = _key(delivery.message)
+            if key in self._unanswered:
+                self.put(self._as_answer(delivery, self._unanswered[key][0]))
+                self._pop(key)
+                return
+        self.put(delivery.for_client())
+
+    def tell_missed(self, message: ChatMessage) -> None:
+        """Answers the client's own message, and says from where on the room goes on."""
+        key = _key(message)
+        if key in self._unanswered:
+            self._put(ChatStream(error=Internal().to_message(), request_id=self._pop(key)))
+        joined = Joined(message.room_id, self.hub.store.epoch, message.seq, recovered=False)
+        self._put(ChatStream(joined=joined))
 
     def expired(self) -> None:
         """Leaves all rooms: a client that is slow to read would go on to hear of them."""
@@ -268,12 +282,18 @@ class ChatConnection(Conversation):
     def _authenticate(self, request: Authenticate, request_id: str | None) -> None:
         caller = self.gate.verify(request.token)
         self.caller.check_same(caller, "authenticate.token")
+        answer = authenticated(caller)
         self.caller = caller
         for room_id in tuple(self.rooms):
             if room_id not in caller.reads:
                 self.hub.leave(self, room_id)
                 self._put(ChatStream(left=Left(room_id)))
-        self._put(ChatStream(authenticated=authenticated(caller), request_id=request_id))
+        self._put(ChatStream(authenticated=answer, request_id=request_id))
+
+    def _as_answer(self, delivery: Delivery, request_id: str | None) -> bytes:
+        if request_id is None:
+            return delivery.for_client()
+        return codec.encode(ChatStream(chat_message=delivery.message, request_id=request_id))
 
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(Delivery(message))
@@ -290,17 +310,24 @@ class ChatConnection(Conversation):
         if key not in self._unanswered or done.cancelled():
             return
         request_id = self._pop(key)
-        if done.exception() is not None:
+        try:
+            [stored] = done.result()
+            self._put(ChatStream(chat_message=stored, request_id=request_id))
+        except StoreError:
             error = StorageFailed().to_message()
             self.hub.metrics.errors[StorageFailed.status.name] += 1
             self._put(ChatStream(error=error, request_id=request_id))
-        else:
-            [stored] = done.result()
-            self._put(ChatStream(chat_message=stored, request_id=request_id))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self._fail(request_id, error)
 
-    def _answered(self, message: ChatMessage) -> str | None:
-        key = _key(message)
-        return self._pop(key) if key in self._unanswered else None
+    def _fail(self, request_id: str | None, error: Exception) -> None:
+        """Answers a request with INTERNAL; if not even that can be told, the stream ends."""
+        self.hub.metrics.errors[Internal.status.name] += 1
+        self.hub.faults.log("request failed", error)
+        try:
+            self._put(ChatStream(error=Internal().to_message(), request_id=request_id))
+        except Exception as worse:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.failed("client not told of a failure", worse)
 
     def _pop(self, key: _Key) -> str | None:
         waiting = self._unanswered[key]

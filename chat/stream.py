@@ -77,6 +77,13 @@ class LiveStream(ABC):
     def deliver(self, delivery: Delivery) -> None:
         """Puts a message of a room into the mailbox."""
 
+    @abstractmethod
+    def missed(self, message: ChatMessage) -> None:
+        """Tells the client that a message of a room could not be delivered to it.
+
+        What it gets next does not follow what it has. Never fails.
+        """
+
     @property
     def waiting_bytes(self) -> int:
         """How much waits to be written."""

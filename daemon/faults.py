@@ -1,0 +1,57 @@
+"""Failures that nobody thought of: the whole story in the log, once and not with each repeat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from daemon.logs import get_logger
+
+log = get_logger(__name__)
+
+# The same failure is told of again after so long.
+_QUIET_SECONDS: Final = 60.0
+
+_Place = tuple[str, type[BaseException], str, int]
+
+
+class Faults:
+    """Logs defects that were met, by the place in the code where each was raised.
+
+    Args:
+        clock: tells the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # When each was told of, and how often it was met since then. There are no more
+        # of them than places in the code.
+        self._seen: dict[_Place, tuple[float, int]] = {}
+
+    def log(self, event: str, error: BaseException, **about: Any) -> None:
+        """Logs a failure with its traceback; one that was told of a moment ago is counted.
+
+        Args:
+            event: what failed.
+            error: why.
+            about: what else helps to find the cause; no content, no token.
+        """
+        place, now = _place(event, error), self._clock()
+        told, repeats = self._seen.get(place, (None, 0))
+        if told is not None and now - told < _QUIET_SECONDS:
+            self._seen[place] = told, repeats + 1
+            return
+        self._seen[place] = now, 0
+        if repeats:
+            about["repeats"] = repeats
+        log.error(event, exc_info=error, **about)
+
+
+def _place(event: str, error: BaseException) -> _Place:
+    trace = error.__traceback__
+    if trace is None:
+        return event, type(error), "", 0
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return event, type(error), trace.tb_frame.f_code.co_filename, trace.tb_lineno

@@ -1,0 +1,173 @@
+"""A chat server with defects, where certain names come up; the rest of it is the real one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import betterproto
+from grpclib.client import Channel
+from grpclib.server import Stream
+
+import chat
+import codec
+from chat.access.gate import Gate
+from chat.access.identity import ALL_ROOMS, Identity, Rooms
+from chat.hub import Hub
+from chat.relay import RelayConnection, RelayService
+from chat.service import ChatService
+from chat.storage.base import Page, Range
+from chat.storage.sqlite import SqliteStore
+from chat.stream import LiveStream
+from chat.transport import GrpcServer
+from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
+
+POISON: Final = "poison"
+"""Where it is a name or a text, what handles it fails."""
+
+UNTIMELY: Final = "untimely"
+"""A token that ends at a time that cannot be told."""
+
+UNSAYABLE: Final = "unsayable"
+"""A text that is stored, and then cannot be encoded any more."""
+
+UNPLACED: Final = "unplaced"
+"""A text of a message that is stored at a position which cannot be told."""
+
+UNCOUNTABLE: Final = 666
+"""A client whose end cannot be handled."""
+
+_LONE: Final = "\ud800"
+
+
+class Defect(Exception):
+    """What is raised."""
+
+    def __init__(self) -> None:
+        super().__init__("a secret of the server")
+
+
+def _spoil(message: ChatMessage) -> None:
+    if message.content == UNSAYABLE:
+        message.content = _LONE
+
+
+def _fail_at(name: str) -> None:
+    if name == POISON:
+        raise Defect
+
+
+class BrokenRooms(Rooms):
+    """Rooms of which one cannot be decided."""
+
+    def __contains__(self, room_id: str) -> bool:
+        _fail_at(room_id)
+        return super().__contains__(room_id)
+
+
+class BrokenGate(Gate):
+    """Believes each token, and takes it for the name of its bearer; all may do all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_open = False
+
+    def verify(self, token: str) -> Identity:
+        _fail_at(token)
+        end = 1e300 if token == UNTIMELY else None
+        return Identity(token, BrokenRooms("*"), ALL_ROOMS, expires_at=end)
+
+
+class AdaGate(BrokenGate):
+    """Takes everybody for ada, by whatever token or none."""
+
+    def caller(self, stream: Stream[Any, Any]) -> Identity:  # noqa: ARG002 - as the other has it
+        return self.verify("ada")
+
+    def verify(self, token: str) -> Identity:
+        return replace(super().verify(token), subject="ada")
+
+
+class BrokenStore(SqliteStore):
+    """Real, but for some names."""
+
+    def append(self, messages: Sequence[ChatMessage]) -> Any:
+        for message in messages:
+            _fail_at(message.content)
+        return super().append(messages)
+
+    async def head(self, room_id: str) -> int:
+        _fail_at(room_id)
+        return await super().head(room_id)
+
+    async def history(self, room_id: str, span: Range) -> Page:
+        page = await super().history(room_id, span)
+        for message in page.messages:
+            _spoil(message)
+        return page
+
+    def set_active(self, user_id: str, active: bool) -> None:
+        if active:
+            _fail_at(user_id)
+        super().set_active(user_id, active)
+
+
+class BrokenHub(Hub):
+    """Real, but for some names."""
+
+    def leave(self, stream: LiveStream, room_id: str) -> None:
+        _fail_at(room_id)
+        super().leave(stream, room_id)
+
+    def announce(self, messages: Sequence[ChatMessage]) -> None:
+        for message in messages:
+            _spoil(message)
+            if message.content == UNPLACED:
+                message.seq = 1 << 40
+        super().announce(messages)
+
+
+class BrokenRelay(RelayService):
+    """Real, but for one client."""
+
+    async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
+        caller = self._gate.proxy(stream) if self._gate.is_open else Identity("proxy")
+        await _BrokenConnection(self._hub, self._gate, caller).run(stream)
+
+
+class _BrokenConnection(RelayConnection):
+    async def _dispatch(self, command: RelayCommand, payload: object) -> None:
+        if isinstance(payload, ClientGone) and command.client == UNCOUNTABLE:
+            raise Defect
+        await super()._dispatch(command, payload)
+
+
+def kinds(message: type[betterproto.Message], group: str) -> set[str]:
+    """The names of the fields of a oneof, as the schema has them."""
+    schema: Any = message
+    return {field.name for field in fields(schema) if field.metadata["betterproto"].group == group}
+
+
+@asynccontextmanager
+async def broken_server(
+    folder: Path, gate: Gate | None = None
+) -> AsyncIterator[tuple[Hub, Channel]]:
+    """Runs the server; yields its hub and a channel to it."""
+    config = chat.Config(database=str(folder / "chat.db"))
+    hub, gate = BrokenHub(config), gate or Gate()
+    hub.store = await BrokenStore.open(config.database, hub.announce, config.write_queue_bytes)
+    server = GrpcServer([ChatService(hub, gate), BrokenRelay(hub, gate)], lambda _: 1 << 22)
+    port = await server.listen("127.0.0.1", 0)
+    channel = Channel("127.0.0.1", port, codec=codec.GrpcCodec())
+    try:
+        yield hub, channel
+    finally:
+        channel.close()
+        hub.draining.set()
+        server.stop_listening()
+        await server.wait_idle(10.0)
+        await server.go_away()
+        await hub.store.close()
