@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from bench import codec, compare, growth, history, results, safety, slow, start, store, workloads
+from bench.attacks import measure as attacks
 from bench.options import Effort, Options
 from bench.report import Section
 from bench.targets import ROOT, TARGETS, TargetError
@@ -30,10 +31,11 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "start": start.main,
     "safety": safety.main,
     "slow": slow.main,
+    "attacks": attacks.main,
 }
 
 
-_LONG: Final = ("start", "safety")
+_LONG: Final = ("start", "safety", "attacks")
 
 
 @click.command()

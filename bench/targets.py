@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,20 +95,24 @@ _UNLIMITED: Final = (
 )
 _CROWD: Final = ("--handshakes-per-second", "0", "--connections-per-address", "0")
 
-PROJECT: Final = Target(
-    "project",
-    "this project",
-    lambda folder: _python(
-        *("chat", "--host", HOST, "--port", "0", "--metrics-port", "0"),
-        *("--database", str(folder / "chat.db")),
-        *_UNLIMITED,
-    ),
-    lambda upstream: _python(
-        *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0", "--upstream", upstream),
-        *_UNLIMITED,
-        *_CROWD,
-    ),
-)
+
+def project(label: str, server: Sequence[str], proxy: Sequence[str]) -> Target:
+    """The project with further options of its two processes."""
+    return Target(
+        "project",
+        label,
+        lambda folder: _python(
+            *("chat", "--host", HOST, "--port", "0", "--metrics-port", "0"),
+            *("--database", str(folder / "chat.db"), *server),
+        ),
+        lambda upstream: _python(
+            *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0"),
+            *("--upstream", upstream, *proxy),
+        ),
+    )
+
+
+PROJECT: Final = project("this project", _UNLIMITED, (*_UNLIMITED, *_CROWD))
 NODE: Final = Target(
     "node",
     "Node",

@@ -1,0 +1,229 @@
+"""What strangers who do their worst cost somebody who chats beside them.
+
+An innocent client sends a message every 50 ms and waits for its confirmation. In turns
+it is alone and beside an attacker, with all limits at their defaults. The attacker is a
+process of its own, at another address; what such a process costs by being there at all,
+on a machine with few processors, the control shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import aiohttp
+import uvloop
+
+from bench import meter, targets
+from bench.attacks.kinds import ATTACKS, MESSAGES, ROOM, Attack
+from bench.options import Effort, Options
+from bench.report import Section, Table, progress
+from bench.targets import HOST, ROOT, Running
+from chat.token import load_key, mint
+
+_ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 3, Effort.FULL: 7}
+_SECONDS: Final = {Effort.QUICK: 2.0, Effort.NORMAL: 4.0, Effort.FULL: 8.0}
+_EVERY_SECONDS: Final = 0.05
+# The first moments of an attack are those before anything was noticed.
+_BEGIN_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 10.0
+_HOUR: Final = 3600
+_AT_ONCE: Final = 500
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was measured of one attack.
+
+    Attributes:
+        alone: latencies of the innocent without it, in seconds, a list a round.
+        beside: the same beside it.
+        lines: how many lines the logs of both processes grew by, in each round.
+    """
+
+    alone: list[list[float]] = field(default_factory=list)
+    beside: list[list[float]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """How the project is started, and who comes.
+
+    Attributes:
+        target: with the options.
+        token: of the innocent; empty without keys.
+        forged: of the attacker, which nobody signed; empty without keys.
+    """
+
+    target: targets.Target
+    token: str = ""
+    forged: str = ""
+
+
+async def measure(options: Options) -> dict[Attack, _Found]:
+    """Measures each attack, in turns with nothing."""
+    found = {attack: _Found() for attack in ATTACKS}
+    for keyed in (False, True):
+        attacks = [attack for attack in ATTACKS if attack.keyed is keyed]
+        with tempfile.TemporaryDirectory(dir=targets.data_folder()) as name:
+            setting = _keyed(Path(name)) if keyed else _Setting(_project("attacked", [], []))
+            async with targets.running(setting.target, Path(name)) as running:
+                await _fill(running, setting)
+                for number in range(_ROUNDS[options.effort]):
+                    for attack in attacks:
+                        progress(f"attacks, round {number + 1}: {attack.name}")
+                        await _round(attack, running, setting, options, found[attack])
+    return found
+
+
+async def _round(
+    attack: Attack, running: Running, setting: _Setting, options: Options, found: _Found
+) -> None:
+    seconds = _SECONDS[options.effort]
+    await meter.quiet(running.pids)
+    found.alone.append(await _innocent(running, setting.token, seconds))
+    lines = _lines(running)
+    async with _attacking(attack, running, setting):
+        await asyncio.sleep(_BEGIN_SECONDS)
+        found.beside.append(await _innocent(running, setting.token, seconds))
+    found.lines.append(_lines(running) - lines)
+
+
+async def _innocent(running: Running, token: str, seconds: float) -> list[float]:
+    """Sends messages for a while; returns how long each confirmation took, in seconds.
+
+    One that does not come counts as `_PATIENCE_SECONDS`, and ends it.
+    """
+    latencies = []
+    end = time.perf_counter() + seconds
+    try:
+        async with asyncio.timeout(seconds + _PATIENCE_SECONDS), _opened(running, token) as socket:
+            while (start := time.perf_counter()) < end:
+                await _say(socket, "innocent", "hello")
+                latencies.append(time.perf_counter() - start)
+                await asyncio.sleep(_EVERY_SECONDS)
+    except TimeoutError:
+        latencies.append(_PATIENCE_SECONDS)
+    return latencies
+
+
+@asynccontextmanager
+async def _opened(running: Running, token: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"ws://{HOST}:{running.port}/"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, headers=headers) as socket,
+    ):
+        yield socket
+
+
+async def _say(socket: aiohttp.ClientWebSocketResponse, room: str, content: str) -> None:
+    """Sends a message and waits until it is confirmed, however often it is told to wait."""
+    name = uuid.uuid4().hex
+    message = {"id": name, "room_id": room, "sender_id": "ivy", "content": content}
+    while True:
+        await socket.send_json({"request_id": name, "chat_message": message})
+        while (answer := await socket.receive_json()).get("request_id") != name:
+            pass
+        if "error" not in answer:
+            return
+        await asyncio.sleep(answer["error"].get("retry_after_ms", 100) / 1000)
+
+
+async def _fill(running: Running, setting: _Setting) -> None:
+    """Fills a room, as many clients as it takes do without being told to wait."""
+    if setting.token:
+        return
+    progress("attacks: filling a room")
+    for _ in range(MESSAGES // _AT_ONCE):
+        async with _opened(running, setting.token) as socket:
+            for _ in range(_AT_ONCE):
+                message = {"room_id": ROOM, "sender_id": "ivy", "content": "x"}
+                await socket.send_json({"chat_message": message})
+            confirmed = 0
+            while confirmed < _AT_ONCE:
+                confirmed += "chat_message" in await socket.receive_json()
+
+
+@asynccontextmanager
+async def _attacking(attack: Attack, running: Running, setting: _Setting) -> AsyncIterator[None]:
+    server = running.upstream.rpartition(":")[2]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.attacks", attack.name, server, str(running.port)),
+        setting.forged,
+        cwd=ROOT,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def _lines(running: Running) -> int:
+    return running.log.read_bytes().count(b"\n")
+
+
+def _project(name: str, server: Sequence[str], proxy: Sequence[str]) -> targets.Target:
+    """The project as it comes, but for the room that is to be filled from one address."""
+    return targets.project(
+        name,
+        ["--metrics-port", "off", *server],
+        ["--metrics-port", "off", "--sends-per-second", "0", *proxy],
+    )
+
+
+def _keyed(folder: Path) -> _Setting:
+    """Makes keys; the forged token is signed by one that the server does not have."""
+    end = int(time.time()) + _HOUR
+    rooms = {"read": ["*"], "write": ["*"]}
+    path, other = folder / "key.pem", folder / "other.pem"
+    key = load_key(path)
+    credential = folder / "proxy.token"
+    credential.write_text(mint(key, path.name, {"sub": "edge", "exp": end, "role": "proxy"}))
+    claims = {"sub": "ivy", "exp": end, "rooms": rooms}
+    target = _project(
+        "attacked with keys",
+        ["--token-keys", f"{path}.jwks"],
+        ["--upstream-token-file", str(credential)],
+    )
+    # The name of the right key, so that the signature is looked at.
+    return _Setting(target, mint(key, path.name, claims), mint(load_key(other), path.name, claims))
+
+
+def _p99(times: Sequence[float]) -> float:
+    return sorted(times)[int(len(times) * 0.99)]
+
+
+def main(options: Options) -> Section:
+    """Measures and sums up: medians of the rounds, and of their ratios."""
+    found = uvloop.run(measure(options))
+    columns = ["attack", "p50 alone, ms", "beside it", "ratio", "p99 beside it", "lines in the log"]
+    table = Table("Somebody who sends a message every 50 ms, beside an attacker", columns)
+    rows = []
+    for attack, each in found.items():
+        alone, beside = (
+            [median(times) * 1e3 for times in kind] for kind in (each.alone, each.beside)
+        )
+        ratio = median(there / here for there, here in zip(beside, alone, strict=True))
+        p99 = median(_p99(times) * 1e3 for times in each.beside)
+        lines = round(median(each.lines))
+        figures = median(alone), median(beside), ratio, p99
+        table.add(attack.name, *(f"{figure:.1f}" for figure in figures), str(lines))
+        rows.append({
+            "attack": attack.name, "p50_alone_ms": round(figures[0], 2),
+            "p50_beside_ms": round(figures[1], 2), "ratio": round(ratio, 2),
+            "p99_beside_ms": round(p99, 2), "log_lines": lines,
+        })  # fmt: skip
+    return Section(table, {"rows": rows})
