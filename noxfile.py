@@ -1,18 +1,22 @@
-"""The project's tasks. Each session installs what it needs.
+"""The project's tasks. Each session installs what it needs, once.
 
 ``nox -s serve`` runs the chat, ``nox -s tests`` proves that it works.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.sessions = ["tests", "lint"]
+# An environment that works stays; what it needs is installed again when that changes.
+nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = True
 
@@ -44,18 +48,49 @@ LOCKS = {
 }
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """Installs the project and some of its dependency groups."""
+def install(session: nox.Session, *groups: str, project: bool = True) -> None:
+    """Installs the project and some of its dependency groups, unless that has been done."""
     names = [name for group in groups for name in nox.project.dependency_groups(PROJECT, group)]
-    session.install("-e", ".", *names)
+    wanted = [*(["-e", "."] if project else []), *names]
+    made = Path(session.virtualenv.location) / "installed"
+    # What decides about it: where the project is, what it needs, what is asked for.
+    of_what = [str(ROOT), (ROOT / "pyproject.toml").read_text(encoding="utf-8"), *wanted]
+    once(session, made, of_what, lambda: session.install(*wanted))
+
+
+def once(session: nox.Session, made: Path, of_what: list[str], step: Callable[[], None]) -> None:
+    """Installs something unless it is there already.
+
+    Without a network, what was installed before is better than nothing; but not in CI.
+
+    Args:
+        session: the session that needs it.
+        made: a file to remember by what was installed; it has to vanish with that.
+        of_what: what decides about what is installed.
+        step: installs it.
+    """
+    key = hashlib.sha256("\0".join(of_what).encode()).hexdigest()
+    if made.is_file() and made.read_text(encoding="utf-8") == key:
+        return
+    if session.run_install("python", "-c", "", silent=True, log=False) is None:
+        return  # by `nox -R` nothing is to be installed
+    try:
+        step()
+    except nox.command.CommandFailed:
+        if CI or not made.is_file():
+            raise
+        session.warn("could not install what has changed: going on with what was there")
+    else:
+        made.write_text(key, encoding="utf-8")
 
 
 @nox.session
 def serve(session: nox.Session) -> None:
-    """Run the chat server and the proxy in this terminal, until Ctrl-C."""
+    """Run the chat server and the proxy in this terminal, until Ctrl-C; ``-- --help`` for more."""
     install(session)
     # Ctrl-C reaches both processes; they are given the time to stop in order.
-    session.run("python", "-m", "daemon.pair", interrupt_timeout=30, terminate_timeout=30)
+    command = ("python", "-m", "daemon.pair", *session.posargs)
+    session.run(*command, interrupt_timeout=30, terminate_timeout=30)
 
 
 @nox.session
@@ -103,7 +138,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Pin what runs, with hashes; with ``-- --check``, fail if that is stale."""
-    session.install(*nox.project.dependency_groups(PROJECT, "lock"))
+    install(session, "lock", project=False)
     options = [option for option in session.posargs if option != "--check"]
     for name, of_what in LOCKS.items():
         target = Path(session.create_tmp()) / Path(name).name
@@ -129,7 +164,7 @@ def pins(path: Path) -> list[str]:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look what is pinned up in a database of known vulnerabilities; it needs the internet."""
-    session.install(*nox.project.dependency_groups(PROJECT, "audit"))
+    install(session, "audit", project=False)
     # Strict: what could not be looked up is a failure as well.
     for name in LOCKS:
         session.run(
@@ -157,9 +192,15 @@ def soak(session: nox.Session) -> None:
 
 def install_peers(session: nox.Session) -> None:
     """Installs what the Node stack needs; without a network, it is left out as without npm."""
-    try:
-        with session.chdir("bench/peers/node"):
+    folder = ROOT / "bench/peers/node"
+    lock = (folder / "package-lock.json").read_text(encoding="utf-8")
+
+    def step() -> None:
+        with session.chdir(folder):
             session.run("npm", "ci", "--ignore-scripts", external=True, silent=True)
+
+    try:
+        once(session, folder / "node_modules/.installed", [lock], step)
     except nox.command.CommandFailed:
         if CI:
             raise

@@ -131,10 +131,12 @@ async def _serve(config: Config) -> None:
                 await first_of(stop, server.failed)
             if server.failed.is_set():
                 raise ServiceFailed(f"stopped: {server.failure}")
-        except (StoreUnusable, UnusableKeys, UnusableCertificate, UnusableMetricsPort) as error:
+        except (StoreUnusable, UnusableKeys, UnusableCertificate) as error:
             raise StartError(str(error)) from error
+        except UnusableMetricsPort as error:
+            raise StartError(f"{error}; {_options.advice('metrics-port')}") from error
         except OSError as error:
-            raise cannot_listen(config.host, config.port, error) from error
+            raise cannot_listen(config.host, config.port, error, _options) from error
 
 
 def main() -> None:

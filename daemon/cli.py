@@ -13,8 +13,9 @@ import click
 import uvloop
 
 from daemon import tracing
-from daemon.listening import reason
+from daemon.listening import reason, to_change
 from daemon.logs import changing_level, configure_logs, log_failure
+from daemon.options import Options
 
 
 class StartError(Exception):
@@ -94,9 +95,10 @@ def _collect_less() -> None:
     gc.set_threshold(100_000, 20, 50)
 
 
-def cannot_listen(host: str, port: int, error: OSError) -> StartError:
-    """Says which address could not be listened on, and why."""
-    return StartError(f"cannot listen on {host}:{port}: {reason(error)}")
+def cannot_listen(host: str, port: int, error: OSError, options: Options) -> StartError:
+    """Says which address could not be listened on, why, and which option changes it."""
+    advice = options.advice(to_change(error))
+    return StartError(f"cannot listen on {host}:{port}: {reason(error)}; {advice}")
 
 
 def ready(line: str) -> None:

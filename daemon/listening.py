@@ -15,3 +15,9 @@ def reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "another process is using this port"
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def to_change(error: OSError) -> str:
+    """Says which option keeps a process from listening: "host" or "port"."""
+    is_of_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    return "host" if is_of_host else "port"

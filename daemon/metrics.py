@@ -116,7 +116,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
-        text = f"cannot listen on {host}:{port} for metrics (--metrics-port): {reason(error)}"
+        text = f"cannot listen on {host}:{port} for metrics: {reason(error)}"
         raise UnusableMetricsPort(text) from error
     address, bound, *_ = runner.addresses[0]
     return f"http://{f'[{address}]' if ':' in address else address}:{bound}/"

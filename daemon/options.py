@@ -73,6 +73,18 @@ class Options:
             "log-format", "readable", click.Choice(FORMATS), "How an event is written."
         )
 
+    def advice(self, name: str) -> str:
+        """Says where another value of an option can be given, `daemon.pair` included.
+
+        Args:
+            name: the option without its hyphens, such as ``port``.
+        """
+        in_pair = f"--{self._prefix.lower()}-{name}"
+        return f"to change it: --{name} or {self._variable(name)}, with nox -s serve -- {in_pair}"
+
+    def _variable(self, name: str) -> str:
+        return f"{self._prefix}_{name.replace('-', '_').upper()}"
+
     def _option(
         self, name: str, default: Any, kind: click.ParamType[Any], text: str, **more: Any
     ) -> Callable[[Function], Function]:
@@ -80,7 +92,7 @@ class Options:
             f"--{name}",
             default=default,
             type=kind,
-            envvar=f"{self._prefix}_{name.replace('-', '_').upper()}",
+            envvar=self._variable(name),
             show_envvar=True,
             show_default=True,
             help=text,

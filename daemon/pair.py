@@ -1,8 +1,10 @@
 """Runs the chat server and the proxy side by side: ``python -m daemon.pair``.
 
 Both print their ready lines here. The first SIGINT or SIGTERM stops both; if one
-ends by itself, the other is stopped and this process fails. The settings of both
-come from their environment variables; the proxy is pointed at the chat server.
+ends by itself, the other is stopped and this process fails. What it is told for one of
+them reaches that one: ``--chat-port 50052`` as ``--port 50052`` of ``python -m chat``.
+Environment variables reach both. Without either, the chat server listens on loopback,
+since the proxy is all that needs it, and is where the proxy is pointed.
 """
 
 from __future__ import annotations
@@ -11,21 +13,77 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
 
 import click
 
+from daemon.cli import run_command
 from daemon.lifecycle import stop_event
+
+CHILDREN: Final = ("chat", "proxy")
+
+METRICS_PORTS: Final = {"chat": 9464, "proxy": 9465}
+"""Where each has its metrics unless it is told otherwise, or something else is there."""
 
 _READY = re.compile(r"gRPC on (\S+):(\d+)\s*$")
 # Addresses that mean "every one of this machine": none to connect to.
 _ANY = {"0.0.0.0", "[::]"}  # noqa: S104 - compared with, not listened on
 
+Arguments = Mapping[str, Sequence[str]]
 
-async def run_pair() -> int:
+
+def split_arguments(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """Sorts arguments by the process that each is for, and takes the prefixes away.
+
+    Args:
+        arguments: such as ``--proxy-port 8081``, or ``--proxy-port=8081``.
+
+    Returns:
+        The arguments of each of `CHILDREN`.
+
+    Raises:
+        click.UsageError: one of them is for neither.
+    """
+    split: dict[str, list[str]] = {name: [] for name in CHILDREN}
+    of: str | None = None  # whose option has just been read, and may have a value
+    for argument in arguments:
+        if argument.startswith("-") and not _is_number(argument):
+            of = _whose(argument)
+            split[of].append("--" + argument.removeprefix(f"--{of}-"))
+        elif of is not None:
+            split[of].append(argument)
+            of = None
+        else:
+            raise click.UsageError(f"Got unexpected extra argument ({argument})")
+    return split
+
+
+def _whose(argument: str) -> str:
+    for name in CHILDREN:
+        if argument.startswith(f"--{name}-"):
+            return name
+    option = argument.partition("=")[0].lstrip("-")
+    variable = option.replace("-", "_").upper()
+    raise click.UsageError(
+        f"No such option: {argument.partition('=')[0]}. For python -m chat it is --chat-{option}, "
+        f"or the environment variable CHAT_{variable}; for python -m proxy --proxy-{option}, "
+        f"or PROXY_{variable}"
+    )
+
+
+def _is_number(argument: str) -> bool:
+    return argument[1:2].isdigit()
+
+
+async def run_pair(arguments: Arguments) -> int:
     """Runs both until a signal or until one of them ends.
+
+    Args:
+        arguments: those of each of `CHILDREN`.
 
     Returns:
         The exit status: 0 after a signal, else 1.
@@ -48,24 +106,31 @@ async def run_pair() -> int:
     with stop_event(at_once=kill) as stop:
         stopping = asyncio.create_task(stop.wait())
         try:
-            return await _run(children, stopping)
+            return await _run(arguments, children, stopping)
         finally:
             stopping.cancel()
             await _stop(children)
 
 
-async def _run(children: dict[str, Process], stopping: asyncio.Task[bool]) -> int:
-    chat = children["chat"] = await _start("chat", {}, capture=True)
-    ready = asyncio.create_task(_read_address(chat))
-    await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if stopping.done():
-        ready.cancel()
-        return 0
-    address = ready.result()
-    if address is None:
-        return await _failed("chat", chat)
-    upstream = os.environ.get("PROXY_UPSTREAM", address)
-    children["proxy"] = await _start("proxy", {"PROXY_UPSTREAM": upstream}, capture=False)
+async def _run(
+    arguments: Arguments, children: dict[str, Process], stopping: asyncio.Task[bool]
+) -> int:
+    environment = dict(os.environ)
+    environment.setdefault("CHAT_HOST", "127.0.0.1")
+    for name in CHILDREN:
+        if not _is_set(name, "metrics-port", arguments) and _is_taken(METRICS_PORTS[name]):
+            environment[f"{name.upper()}_METRICS_PORT"] = "0"
+        child = children[name] = await _start(name, arguments[name], environment)
+        ready = asyncio.create_task(_pass_ready_line_on(child))
+        await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            ready.cancel()
+            return 0
+        line = ready.result()
+        if not line:
+            return await _not_started(name, child)
+        if name == "chat":
+            environment.setdefault("PROXY_UPSTREAM", _address(line))
     return await _watch(children, stopping)
 
 
@@ -74,41 +139,71 @@ async def _watch(children: dict[str, Process], stopping: asyncio.Task[bool]) -> 
     await asyncio.wait({*ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
     for task, name in ended.items():
         if task.done() and not stopping.done():
-            return await _failed(name, children[name])
+            status = task.result()
+            click.echo(
+                f"the {name} process ended with status {status}: stopping the other", err=True
+            )
+            return 1
         task.cancel()
     return 0
 
 
-async def _start(module: str, extra: Mapping[str, str], *, capture: bool) -> Process:
+async def _not_started(name: str, child: Process) -> int:
+    status = await child.wait()
+    if status < 0:
+        # Else it has said why itself, in one line.
+        click.echo(f"the {name} process was ended at its start by signal {-status}", err=True)
+    return 1
+
+
+def _is_set(name: str, option: str, arguments: Arguments) -> bool:
+    """Whether somebody chose a value, on the command line or in the environment."""
+    given = any(each.partition("=")[0] == f"--{option}" for each in arguments[name])
+    return given or f"{name}-{option}".replace("-", "_").upper() in os.environ
+
+
+def _is_taken(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
+
+
+async def _start(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Process:
     # A session of its own, so that Ctrl-C reaches a child once, from here.
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         module,
-        env={**os.environ, **extra},
-        stdout=PIPE if capture else None,
+        *arguments,
+        env=environment,
+        stdout=PIPE,
         start_new_session=True,
     )
 
 
-async def _read_address(chat: Process) -> str | None:
-    """Passes the ready line on, and returns where to connect to; `None` if none came."""
-    if chat.stdout is None:
-        return None
-    line = await chat.stdout.readline()
+async def _pass_ready_line_on(child: Process) -> str:
+    """Prints the line that says that a child is ready; empty if it ended before that."""
+    if child.stdout is None:
+        return ""
+    line = await child.stdout.readline()
     sys.stdout.buffer.write(line)
     sys.stdout.flush()
-    found = _READY.search(line.decode())
+    return line.decode()
+
+
+def _address(ready_line: str) -> str:
+    """Where to connect to the chat server.
+
+    Raises:
+        ValueError: it printed something else.
+    """
+    found = _READY.search(ready_line)
     if found is None:
-        return None
+        raise ValueError(f"the chat process did not say where it listens: {ready_line}")
     host, port = found.groups()
     return f"{'127.0.0.1' if host in _ANY else host}:{port}"
-
-
-async def _failed(name: str, child: Process) -> int:
-    status = await child.wait()
-    click.echo(f"the {name} process ended with status {status}: stopping the other", err=True)
-    return 1
 
 
 async def _stop(children: Mapping[str, Process]) -> None:
@@ -119,10 +214,23 @@ async def _stop(children: Mapping[str, Process]) -> None:
         await child.wait()
 
 
-def main() -> None:
+@click.command(
+    help="Run the chat server and the proxy, until Ctrl-C. Each option of either can be given "
+    "with its name in front, as --proxy-port or --chat-database; python -m chat --help and "
+    "python -m proxy --help have them all, with their environment variables.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    options_metavar="[--chat-OPTION VALUE | --proxy-OPTION VALUE]...",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="")
+def command(arguments: tuple[str, ...]) -> int:
+    """Runs both, and returns the exit status."""
+    return asyncio.run(run_pair(split_arguments(arguments)))
+
+
+def main() -> NoReturn:
     """The console script ``chat-serve``."""
-    sys.exit(asyncio.run(run_pair()))
+    run_command(command, "chat-serve")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(command, "python -m daemon.pair")

@@ -107,10 +107,12 @@ async def _serve(config: Config) -> None:
             async with serve(config) as proxy:
                 ready(f"chat proxy ready: page and WebSocket on {proxy.url}")
                 await stop.wait()
-        except (UnusableCertificate, UnusableMetricsPort) as error:
+        except UnusableCertificate as error:
             raise StartError(str(error)) from error
+        except UnusableMetricsPort as error:
+            raise StartError(f"{error}; {_options.advice('metrics-port')}") from error
         except OSError as error:
-            raise cannot_listen(config.host, config.port, error) from error
+            raise cannot_listen(config.host, config.port, error, _options) from error
 
 
 def main() -> None:

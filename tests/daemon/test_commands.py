@@ -230,7 +230,7 @@ async def test_a_port_in_use_is_named(tmp_path: Path, module: str) -> None:
         port = str(taken.getsockname()[1])
         command = await run(module, "--host", "127.0.0.1", "--port", port, *options)
     expected = f"cannot listen on 127.0.0.1:{port}: another process is using this port"
-    check_one_line(command, module, expected)
+    check_one_line(command, module, expected, f"--port or {module.upper()}_PORT")
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "not a host"])
@@ -240,7 +240,7 @@ async def test_a_host_that_cannot_be_had_is_named(tmp_path: Path, host: str) -> 
         run("chat", *options, *database(tmp_path)), run("proxy", *options)
     )
     for command, module in zip(commands, MODULES, strict=True):
-        check_one_line(command, module, f"cannot listen on {host}:0: ")
+        check_one_line(command, module, f"cannot listen on {host}:0: ", "to change it: --host or ")
         assert "Unknown error" not in command.errors
 
 

@@ -166,8 +166,11 @@ def test_any_host_is_listened_on_or_named(
             assert f"{option} must " in line or f"'--{option}'" in line
         else:
             assert status == 1
-            assert re.search(f"cannot listen on .*:{taken_port}( for metrics .*)?: ", line), line
-        seen.add(line.rpartition(": ")[2])
+            found = re.search(
+                f"cannot listen on .*:{taken_port}(?: for metrics)?: (.+); to change it: --", line
+            )
+            assert found, line
+            seen.add(found[1])
 
     check()
     assert "another process is using this port" in seen

@@ -152,8 +152,9 @@ async def test_a_command_says_in_one_line_that_the_port_is_taken(
         end = await run(module, **{**own, **database, f"{prefix}_METRICS_PORT": port})
     assert (end.status, end.output) == (1, "")
     assert end.errors == (
-        f"python -m {module}: cannot listen on 127.0.0.1:{port} for metrics "
-        "(--metrics-port): another process is using this port\n"
+        f"python -m {module}: cannot listen on 127.0.0.1:{port} for metrics: "
+        "another process is using this port; to change it: --metrics-port or "
+        f"{prefix}_METRICS_PORT, with nox -s serve -- --{module}-metrics-port\n"
     )
 
 

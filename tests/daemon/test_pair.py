@@ -11,13 +11,16 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
+import chat.__main__
+import proxy.__main__
+from daemon.pair import METRICS_PORTS
 from tests.daemon.processes import not_listening
 from tests.faults.stuck import UNREAD_BYTES, stuck_reader
 
@@ -30,14 +33,23 @@ PORTS = {
     "CHAT_METRICS_PORT": "0",
     "PROXY_METRICS_PORT": "0",
 }
+# What is said of --port.
+NEITHER = (
+    "No such option: --port. For python -m chat it is --chat-port, or the environment "
+    "variable CHAT_PORT; for python -m proxy --proxy-port, or PROXY_PORT"
+)
 
 
 @asynccontextmanager
-async def pair(folder: Path, **environment: str) -> AsyncIterator[Process]:
-    """Starts both in a folder of their own; kills the pair if it is still there."""
+async def pair(folder: Path, *arguments: str, **environment: str) -> AsyncIterator[Process]:
+    """Starts both in a folder of their own; kills the pair if it is still there.
+
+    An environment variable that is empty here is one that is not set.
+    """
+    settings = {"PYTHONPATH": str(ROOT), **PORTS, **environment}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "daemon.pair", cwd=folder, stdout=PIPE, stderr=PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **PORTS, **environment},
+        sys.executable, "-m", "daemon.pair", *arguments, cwd=folder, stdout=PIPE, stderr=PIPE,
+        env={**os.environ, **{name: value for name, value in settings.items() if value}},
     )  # fmt: skip
     try:
         yield process
@@ -110,16 +122,91 @@ async def test_if_one_dies_the_other_is_stopped(tmp_path: Path, killed: str, oth
         assert not alive(pids[other])
 
 
-@pytest.mark.parametrize("setting", ["CHAT_PORT", "PROXY_PORT"])
-async def test_a_port_in_use_is_named(tmp_path: Path, setting: str) -> None:
+@pytest.mark.parametrize("option", ["chat-port", "proxy-port"])
+async def test_a_port_in_use_is_one_message(tmp_path: Path, option: str) -> None:
+    variable = option.replace("-", "_").upper()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        async with pair(tmp_path, **{setting: str(port)}) as process:
+        async with pair(tmp_path, **{variable: str(port), "CHAT_LOG_LEVEL": "error"}) as process:
             _, errors = await process.communicate()
     assert process.returncode == 1
-    assert (
-        f"cannot listen on 127.0.0.1:{port}: another process is using this port" in errors.decode()
-    )
+    [line] = errors.decode().splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}: another process is using this port" in line
+    assert line.endswith(f"to change it: --port or {variable}, with nox -s serve -- --{option}")
+
+
+# What it is told, and what it chooses.
+
+
+async def test_arguments_reach_the_process_that_they_are_for(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    arguments = ["--proxy-port", str(unused_tcp_port), "--chat-database=other.db"]
+    arguments += ["--chat-metrics-port", "off", "--proxy-metrics-port=off"]
+    async with pair(tmp_path, *arguments) as process:
+        lines = await ready_lines(process)
+        process.terminate()
+        assert await process.wait() == 0
+    assert lines[1].endswith(f"http://127.0.0.1:{unused_tcp_port}/\n")
+    assert (tmp_path / "other.db").is_file()
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--port=8081", NEITHER),
+        ("8081", "Got unexpected extra argument (8081)"),
+    ],
+)
+async def test_an_argument_for_neither_is_refused(tmp_path: Path, argument: str, said: str) -> None:
+    async with pair(tmp_path, "--chat-port", "0", argument) as process:
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (2, b"")
+    [line] = errors.decode().splitlines()
+    assert line.startswith(f"python -m daemon.pair: {said}")
+
+
+async def test_an_option_that_a_process_does_not_have_is_named_by_it(tmp_path: Path) -> None:
+    async with pair(tmp_path, "--chat-mailbox", "1") as process:
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (1, b"")
+    assert errors.decode().startswith("python -m chat: No such option")
+
+
+async def test_a_child_that_is_killed_at_its_start_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chat.py").write_text("import os; os.kill(os.getpid(), 9)")
+    async with pair(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as process:
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors == b"the chat process was ended at its start by signal 9\n"
+
+
+async def test_by_itself_only_this_machine_can_reach_the_server(tmp_path: Path) -> None:
+    async with pair(tmp_path, CHAT_HOST="") as process:
+        [line, _] = await ready_lines(process)
+    assert re.search(r"gRPC on 127\.0\.0\.1:\d+$", line)
+
+
+async def test_metrics_get_other_ports_where_theirs_are_taken(tmp_path: Path) -> None:
+    with ExitStack() as held:
+        for port in METRICS_PORTS.values():
+            with suppress(OSError):  # then somebody else has it
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+        async with pair(tmp_path, CHAT_METRICS_PORT="", PROXY_METRICS_PORT="") as process:
+            await ready_lines(process)
+            process.terminate()
+            _, errors = await process.communicate()
+    found = re.findall(r'event="metrics and status page" url=http://127.0.0.1:(\d+)/', str(errors))
+    assert len(found) == 2
+    assert not {int(port) for port in found} & set(METRICS_PORTS.values())
+
+
+@pytest.mark.parametrize("name", METRICS_PORTS)
+def test_the_ports_of_metrics_are_the_defaults(name: str) -> None:
+    command = {"chat": chat.__main__.command, "proxy": proxy.__main__.command}[name]
+    [option] = [each for each in command.params if each.name == "metrics_port"]
+    assert option.default == METRICS_PORTS[name]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
