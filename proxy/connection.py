@@ -23,10 +23,12 @@ from gen.chat_codec import make_joined, make_left, make_server_frame
 from proxy import errors, frames
 from proxy.calls import Call
 from proxy.config import Config
+from proxy.delivery import Client
 from proxy.errors import Refused
 from proxy.line import Line
 from proxy.metrics import ProxyMetrics
 from proxy.replay import Replay
+from proxy.rooms import Room
 from proxy.session import (
     Action,
     Ask,
@@ -286,6 +288,8 @@ class Connection(Line):
         self._switchboard.leave(self, room_id)
         with self._switchboard.entering(room_id) as room:
             await self._switchboard.live_room(room)
+            if room.is_behind(join):
+                await self._catch_up(room, join.after_seq or 0)
             if self.gone:
                 # Or dismissed: it came before it was known that the server asks for tokens.
                 return
@@ -299,6 +303,20 @@ class Connection(Line):
                 self._answer(make_server_frame(joined=joined))
             if not self.gone:
                 self._switchboard.admit(self, room)
+
+    async def _catch_up(self, room: Room[Client], seq: int) -> None:
+        """Waits for what the client has had from another proxy, which is ahead of this one.
+
+        Nothing is waited for that the server does not have either.
+
+        Raises:
+            Refused: the server could not be asked, or this proxy stays behind.
+        """
+        call = self._calls["get_chat_history"]
+        request = GetChatHistoryRequest(room.room_id, 1, after_seq=seq - 1)
+        page = await self._upstream.calls.make(call, request, self.caller)
+        if page.epoch == room.epoch and [message.seq for message in page.messages] == [seq]:
+            await self._switchboard.reached(room, seq)
 
     async def _page(self, request: GetChatHistoryRequest) -> list[ChatMessage]:
         call = self._calls["get_chat_history"]

@@ -99,6 +99,8 @@ class Delivery:
             for client in room.members:
                 own = self._personal.get((room, client)) if self._personal else None
                 client.write(shared if own is None else _merge(frame_list, own))
+            if room.milestones is not None:
+                room.note_delivered()
         self._metrics.delivered(messages, deliveries, self._came)
         self._came.clear()
         self._rooms.clear()

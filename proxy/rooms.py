@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import codec
 from gen.chat import ChatMessage, Error, Join, Joined
 from gen.chat_codec import make_join
+from proxy.milestones import Milestones
 
 Client = TypeVar("Client")
 
@@ -34,6 +35,8 @@ class Room(Generic[Client]):
         live: whether the server has answered it.
         epoch: the epoch of its history, empty before it was first live.
         last_seq: the position that was last delivered.
+        milestones: the positions that somebody who had them elsewhere waits for; `None`
+            in most rooms.
         members: who gets the next message, in the order of entering.
         tentative: of members whom only a message put in that is not confirmed yet: the
             references of all that they sent since then. Refused, it takes them out again.
@@ -49,6 +52,7 @@ class Room(Generic[Client]):
         "last_seq",
         "live",
         "members",
+        "milestones",
         "pins",
         "ready",
         "replaying",
@@ -66,6 +70,7 @@ class Room(Generic[Client]):
         self.tentative: dict[Client, dict[int, None]] = {}
         self.replaying: dict[Client, dict[int, tuple[ChatMessage, str | None]]] = {}
         self.pins = 0
+        self.milestones: Milestones | None = None
         self.ready: asyncio.Future[Error | None] = asyncio.get_running_loop().create_future()
 
     def sent(self, client: Client, ref: int, *, entered: bool) -> None:
@@ -136,13 +141,45 @@ class Room(Generic[Client]):
         if not resumed or lost:
             self.epoch = joined.epoch
             self.last_seq = joined.last_seq
+            # Who waits for a position of another history is to look again.
+            self._end_milestones()
         self.live = True
         self._end_wait(None)
         return lost
 
     def refused(self, error: Error) -> None:
         """Notes that the server refused the join."""
+        self._end_milestones()
         self._end_wait(error)
+
+    def is_behind(self, join: Join) -> bool:
+        """Whether a client says that it has more of this history than was delivered here.
+
+        It may: another proxy may be ahead of this one.
+        """
+        fields = codec.fields_of(join)
+        after_seq: int | None = fields["after_seq"]
+        if after_seq is None or after_seq <= self.last_seq:
+            return False
+        return fields["epoch"] in (None, self.epoch)
+
+    def milestone(self, seq: int) -> asyncio.Future[None]:
+        """Returns what ends once a position was delivered, or never will be.
+
+        Whoever waits for it must shield it: others wait as well.
+        """
+        if self.milestones is None:
+            self.milestones = Milestones()
+        future = self.milestones.at(seq)
+        self.note_delivered()
+        return future
+
+    def note_delivered(self) -> None:
+        """Ends the milestones up to what was delivered; to be called behind each batch."""
+        if self.milestones is not None:
+            self.milestones.reached(self.last_seq)
+            if not self.milestones:
+                self.milestones = None
 
     def can_replay(self, join: Join, limit: int) -> bool:
         """Whether all that a client missed can be replayed to it.
@@ -160,6 +197,11 @@ class Room(Generic[Client]):
             return False
         return self.last_seq - after_seq <= limit
 
+    def _end_milestones(self) -> None:
+        if self.milestones is not None:
+            self.milestones.clear()
+            self.milestones = None
+
     def _end_wait(self, result: Error | None) -> None:
         if not self.ready.done():
             self.ready.set_result(result)
@@ -170,6 +212,9 @@ class Rooms(Generic[Client]):
 
     def __init__(self) -> None:
         self._rooms: dict[str, Room[Client]] = {}
+        # Those that the server was asked for and has not answered, by the reference: an
+        # answer must not cost more the more rooms there are.
+        self._asked: dict[int, Room[Client]] = {}
 
     def __iter__(self) -> Iterator[Room[Client]]:
         return iter(tuple(self._rooms.values()))
@@ -194,6 +239,23 @@ class Rooms(Generic[Client]):
         """Removes a room."""
         if self._rooms.get(room.room_id) is room:
             del self._rooms[room.room_id]
+            self._asked.pop(room.join_ref, None)
+
+    def joining(self, room: Room[Client], ref: int) -> Join:
+        """Notes that a room is asked for upstream; returns what to ask."""
+        self._asked.pop(room.join_ref, None)
+        self._asked[ref] = room
+        return room.joining(ref)
+
+    def disconnected(self) -> None:
+        """Notes that what was asked for upstream will not be answered."""
+        self._asked.clear()
+        for room in self._rooms.values():
+            room.joining(0)
+
+    def answered(self, ref: int) -> Room[Client] | None:
+        """Returns the room that was asked for by a reference, and is answered now."""
+        return self._asked.pop(ref, None)
 
     def unused(self, room: Room[Client]) -> bool:
         """Whether nobody needs the room any more."""

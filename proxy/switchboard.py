@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import codec
 from codec.sizes import utf8_length
@@ -41,6 +41,8 @@ from proxy.rooms import GapError, Room, Rooms
 from proxy.sends import Sends
 
 log = get_logger(__name__)
+
+_Result = TypeVar("_Result")
 
 _RETRY_JOIN_SECONDS: Final = 0.5
 # In UTF-8.
@@ -152,16 +154,28 @@ class Switchboard:
         Raises:
             Refused: the server refused the room, or stays away.
         """
+        error = await self._patiently(room.ready)
+        if error is not None:
+            raise Refused(error)
+
+    async def reached(self, room: Room[Client], seq: int) -> None:
+        """Waits until a room was delivered up to a position, or its history is another.
+
+        Raises:
+            Refused: that takes too long, or the server refused the room.
+        """
+        await self._patiently(room.milestone(seq))
+        await self.live_room(room)
+
+    async def _patiently(self, future: asyncio.Future[_Result]) -> _Result:
         patience = self._config.hold_seconds
         if self.sends.linked:
             patience += self._config.call_seconds
         try:
             async with asyncio.timeout(patience):
-                error = await asyncio.shield(room.ready)
+                return await asyncio.shield(future)
         except TimeoutError:
             raise Refused(errors.unavailable()) from None
-        if error is not None:
-            raise Refused(error)
 
     @property
     def rooms(self) -> Rooms[Client]:
@@ -217,8 +231,7 @@ class Switchboard:
 
     def disconnected(self) -> None:
         """The stream is gone: holds what clients send until it is back."""
-        for room in self._rooms:
-            room.joining(0)
+        self._rooms.disconnected()
         self.sends.disconnected()
 
     def receive(self, batch: RelayResponse) -> None:
@@ -313,8 +326,8 @@ class Switchboard:
         self._answer(send, message)
 
     def _joined(self, ref: int, joined: Joined) -> None:
-        room = self._rooms.get(joined.room_id)
-        if room is None or room.join_ref != ref:
+        room = self._rooms.answered(ref)
+        if room is None:
             return
         resumed = bool(room.epoch)
         lost = room.joined(joined)
@@ -337,10 +350,9 @@ class Switchboard:
             if not error.retryable:
                 self._undo_entry(send)
             return
-        for room in self._rooms:
-            if room.join_ref == ref:
-                self._room_refused(room, error)
-                return
+        room = self._rooms.answered(ref)
+        if room is not None:
+            self._room_refused(room, error)
 
     def _undo_entry(self, refused: Unconfirmed[Client]) -> None:
         """Takes a client out of a room again into which only refused messages put it."""
@@ -369,7 +381,7 @@ class Switchboard:
 
     def _subscribe(self, room: Room[Client]) -> None:
         ref = next(self._refs)
-        self._put(make_relay_command(ref=ref, join=room.joining(ref)), _SMALL)
+        self._put(make_relay_command(ref=ref, join=self._rooms.joining(room, ref)), _SMALL)
 
     def _subscribe_again(self, room: Room[Client], ref: int) -> None:
         if room.join_ref == ref and self._rooms.get(room.room_id) is room:

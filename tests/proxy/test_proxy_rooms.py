@@ -35,6 +35,8 @@ class Following(RuleBasedStateMachine):
         self.due: list[int] = []
         # What the room's members saw since they were last told that they lost their place.
         self.seen: list[tuple[str, int]] = []
+        # Who waits for a position: of which history, for which, and until what ends.
+        self.waiting: list[tuple[str, int, asyncio.Future[None]]] = []
 
     @rule()
     def the_link_is_lost(self) -> None:
@@ -83,13 +85,23 @@ class Following(RuleBasedStateMachine):
         ready = self.room.ready
         self.room.refused(error)
         assert ready.result() is error
+        assert all(future.done() for _, _, future in self.waiting)
+        self.waiting.clear()
         self.asked = None
 
     @precondition(lambda self: self.due)
     @rule()
     def a_message_is_delivered(self) -> None:
         assert self.room.advance(self.due.pop(0))
+        self.room.note_delivered()
         self.seen.append((self.room.epoch, self.room.last_seq))
+
+    @precondition(lambda self: self.room.live)
+    @rule(ahead=st.integers(0, 4))
+    def somebody_waits_for_a_position(self, ahead: int) -> None:
+        seq = self.room.last_seq + ahead
+        assert self.room.is_behind(Join("lobby", seq)) is (ahead > 0)
+        self.waiting.append((self.room.epoch, seq, self.room.milestone(seq)))
 
     @rule(back=st.integers(0, 3))
     def a_message_comes_again(self, back: int) -> None:
@@ -116,6 +128,13 @@ class Following(RuleBasedStateMachine):
         if self.room.live:
             assert self.room.epoch == str(self.epoch)
             assert self.due == list(range(self.room.last_seq + 1, self.head + 1))
+
+    @invariant()
+    def who_waits_for_a_position_learns_of_it(self) -> None:
+        for epoch, seq, future in self.waiting:
+            reached = seq <= self.room.last_seq or epoch != self.room.epoch
+            assert future.done() is reached
+        assert not self.room.milestones or any(not each.done() for _, _, each in self.waiting)
 
     @invariant()
     def who_waits_learns_of_it(self) -> None:
