@@ -87,7 +87,7 @@ class Room(Generic[Client]):
             self.tentative[client][ref] = None
 
     def confirmed(self, client: Client) -> None:
-        """Notes that a message of a member was stored: it is there to stay."""
+        """Notes that a message of a member was stored, or may be yet: it is there to stay."""
         self.tentative.pop(client, None)
 
     def advance(self, seq: int) -> bool:

@@ -347,12 +347,20 @@ class Switchboard:
             send.client.write(frames.error(self._metrics.refused(error), send.request_id))
             if error.retry_after_ms is not None:
                 send.client.told_to_wait()
-            if not error.retryable:
+            if error.retryable:
+                self._confirm_entry(send)
+            else:
                 self._undo_entry(send)
             return
         room = self._rooms.answered(ref)
         if room is not None:
             self._room_refused(room, error)
+
+    def _confirm_entry(self, send: Unconfirmed[Client]) -> None:
+        """Leaves a client in a room although its message was not stored: it may come again."""
+        room = self._rooms.get(send.key[0])
+        if room is not None:
+            room.confirmed(send.client)
 
     def _undo_entry(self, refused: Unconfirmed[Client]) -> None:
         """Takes a client out of a room again into which only refused messages put it."""
@@ -362,7 +370,8 @@ class Switchboard:
 
     def _room_refused(self, room: Room[Client], error: Error) -> None:
         room.refused(error)
-        if error.retryable and room.members:
+        # Also for who is in the middle of a replay, and will be a member.
+        if error.retryable and (room.members or room.pins):
             loop = asyncio.get_running_loop()
             loop.call_later(_RETRY_JOIN_SECONDS, self._subscribe_again, room, room.join_ref)
             return
@@ -407,6 +416,7 @@ class Switchboard:
             send.client.write(frames.message(message, send.request_id))
 
     def _give_up(self, send: Unconfirmed[Client]) -> None:
+        self._confirm_entry(send)
         error = self._metrics.refused(errors.unavailable())
         send.client.write(frames.error(error, send.request_id))
 

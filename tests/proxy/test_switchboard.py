@@ -389,3 +389,24 @@ async def test_nobody_waits_for_a_server_that_is_away(switchboard: Switchboard) 
     await asyncio.sleep(0)
     switchboard.disconnected()
     await waiting
+
+
+async def test_a_room_that_cannot_be_had_now_is_kept_for_who_reads_its_history(
+    switchboard: Switchboard, asked: Asked
+) -> None:
+    client = Follower()
+    with switchboard.entering("lobby") as room:
+        first = await asked.next("join")
+        joined = Joined("lobby", "this", 0, recovered=False)
+        tell(switchboard, RelayEvent(ref=first.ref, joined=joined))
+        # The client is given what it missed, and the link is lost.
+        switchboard.disconnected()
+        switchboard.connected()
+        again = await asked.next("join")
+        error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
+        tell(switchboard, RelayEvent(ref=again.ref, error=error))
+        switchboard.admit(client, room)
+    third = await asked.next("join")
+    joined = Joined("lobby", "this", 0, recovered=True)
+    tell(switchboard, RelayEvent(ref=third.ref, joined=joined), stored(1))
+    assert client.last == {"lobby": 1}
