@@ -18,9 +18,10 @@ from grpclib.reflection.service import ServerReflection
 
 from chat import relay
 from chat.access.gate import Gate
-from chat.access.keys import KeyFile
+from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenVerifier
 from chat.config import IN_MEMORY, Config
+from chat.errors import Unavailable
 from chat.hub import Hub
 from chat.live import Conversation
 from chat.report import Report
@@ -188,7 +189,17 @@ async def _watch_keys(gate: Gate, hub: Hub) -> None:
             seen = read
             for stream in tuple(hub.streams):
                 if isinstance(stream, Conversation):
-                    stream.check_keys()
+                    _judge(stream)
+
+
+def _judge(stream: Conversation) -> None:
+    """Ends a stream if the key of its caller is gone, or if nobody can tell."""
+    try:
+        stream.check_keys()
+    except Exception:
+        # Else the watch would end with it, and with that all that it is there for.
+        log.exception("a caller's key not checked")
+        stream.end_with(Unavailable("the keys of tokens were replaced"))
 
 
 def _warn(config: Config) -> None:

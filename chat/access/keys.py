@@ -1,6 +1,6 @@
-"""The keys that tokens are signed with, read from a file.
+"""The keys that tokens are signed with, as a file holds them.
 
-The file holds one of
+It holds one of
 
 - a JWK Set or one JWK (RFC 7517), of which each key has an algorithm of its own;
 - a public key in PEM;
@@ -9,8 +9,9 @@ The file holds one of
 What looks like a key of another form is not taken for a secret: a public key is no
 secret, and with it anyone could sign.
 
-Of a JWK Set, keys that are not for these algorithms, or not for signatures, are passed
-over (RFC 7517, section 5). Each key is good for exactly one algorithm, which follows
+Of a JWK Set, keys that are not understood, not for these algorithms, or not for
+signatures, are passed over (RFC 7517, section 5): the others serve. Several may have one
+name (section 4.5). Each key is good for exactly one algorithm, which follows
 from what kind of key it is and never from what a token says of itself (RFC 8725,
 section 3.1).
 """
@@ -19,10 +20,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from time import monotonic
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -31,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 from cryptography.x509 import load_der_x509_certificate
-from jwt import PyJWK, PyJWTError
+from jwt import PyJWK
 
 from daemon.logs import get_logger
 
@@ -53,16 +51,19 @@ _NO_SECRETS: Final = (
     b"http://", b"https://",
 )  # fmt: skip
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+# In bits; OpenSSL verifies nothing with a longer one.
 _SHORTEST_MODULUS: Final = 2048
-_LOOK_AGAIN_SECONDS: Final = 1.0
+_LONGEST_MODULUS: Final = 16_384
+# Of how many keys a warning tells why they were passed over.
+_MOST_REASONS: Final = 10
 
 
 class UnusableKeys(Exception):
     """A file of keys that cannot be used; the text is one line for an operator."""
 
 
-class _NotForUs(UnusableKeys):
-    """A key that is in order, and good for other things."""
+class NoKeyLeft(UnusableKeys):
+    """A JWK Set, or a JWK, that is whole, and of which no key can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,66 +83,66 @@ class Key:
 
 
 def parse_keys(text: bytes) -> tuple[Key, ...]:
-    """Reads keys.
+    """Reads keys, at least one.
 
     Raises:
-        UnusableKeys: there is none, or one cannot be used.
+        NoKeyLeft: it is a set of keys, but none can be used.
+        UnusableKeys: it is nothing that holds keys; perhaps only half of it is there.
     """
     stripped = text.removeprefix(_BYTE_ORDER_MARK).strip()
     if stripped.startswith(b"{"):
-        keys = tuple(_jwks(stripped))
-    elif stripped.startswith(b"-----BEGIN"):
-        keys = (_pem(stripped),)
-    else:
-        _check_secret(text, stripped)
-        keys = (_secret(None, stripped),)
-    names = [key.key_id for key in keys]
-    if len(set(names)) < len(names):
-        raise UnusableKeys("each key needs a kid of its own")
-    return keys
+        return _jwks(stripped)
+    if stripped.startswith(b"-----BEGIN"):
+        return (_pem(stripped),)
+    _check_secret(text, stripped)
+    return (_secret(None, stripped),)
 
 
-def _jwks(text: bytes) -> Iterator[Key]:
+def _jwks(text: bytes) -> tuple[Key, ...]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableKeys("it is not JSON") from error
-    members = found.get("keys", [found])
-    if not (isinstance(members, list) and members):
+    members = found.get("keys", [found] if "kty" in found else None)
+    if not isinstance(members, list):
         raise UnusableKeys("it has no keys")
-    passed_over: list[str] = []
+    keys: list[Key] = []
+    reasons: list[str] = []
     for number, member in enumerate(members):
         try:
-            yield _jwk(member)
-        except _NotForUs as error:
-            passed_over.append(f"keys[{number}]: {error}")
+            keys.append(_jwk(member))
         except UnusableKeys as error:
-            raise UnusableKeys(f"keys[{number}]: {error}") from error
-    if len(passed_over) == len(members):
-        raise UnusableKeys("; ".join(passed_over))
-    if passed_over:
-        log.warning("token keys passed over", reasons=passed_over)
+            reasons.append(f"keys[{number}]: {error}")
+    told = reasons[:_MOST_REASONS]
+    if len(reasons) > len(told):
+        told.append(f"and {len(reasons) - len(told)} more")
+    if not keys:
+        raise NoKeyLeft("; ".join(told) or "it has no keys")
+    if told:
+        log.warning("token keys passed over", reasons=told)
+    return tuple(keys)
 
 
 def _jwk(member: object) -> Key:
     if not isinstance(member, dict):
         raise UnusableKeys("is not an object")
-    kind, key_id = str(member.get("kty")), member.get("kid")
-    algorithm = _ALGORITHMS.get((kind, member.get("crv") and str(member["crv"])))
-    if algorithm is None or member.get("alg", algorithm) != algorithm:
-        raise _NotForUs(f"must be a key for {', '.join(ALGORITHMS)}")
+    # What is null is not there.
+    kind, curve, key_id = (member.get(name) for name in ("kty", "crv", "kid"))
+    algorithm = next((each for key, each in _ALGORITHMS.items() if key == (kind, curve)), None)
+    if algorithm is None or member.get("alg") not in (None, algorithm):
+        raise UnusableKeys(f"must be a key for {', '.join(ALGORITHMS)}")
     # RFC 7517, sections 4.2 and 4.3.
-    operations = member.get("key_ops", ["verify"])
-    verifies = isinstance(operations, list) and "verify" in operations
-    if member.get("use", "sig") != "sig" or not verifies:
-        raise _NotForUs("must be a key for signatures")
+    operations = member.get("key_ops")
+    verifies = operations is None or (isinstance(operations, list) and "verify" in operations)
+    if member.get("use") not in (None, "sig") or not verifies:
+        raise UnusableKeys("must be a key for signatures")
     if not (key_id is None or isinstance(key_id, str)):
         raise UnusableKeys("kid must be a string")
     if kind != "oct" and "d" in member:
         raise UnusableKeys("is a private key; only the public part belongs here")
     try:
         value = PyJWK(member, algorithm).key
-    except (PyJWTError, ValueError, TypeError) as error:
+    except Exception as error:
         raise UnusableKeys("is malformed") from error
     return _secret(key_id, value) if kind == "oct" else _public(key_id, value)
 
@@ -149,14 +150,16 @@ def _jwk(member: object) -> Key:
 def _pem(text: bytes) -> Key:
     try:
         return _public(None, load_pem_public_key(text))
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise UnusableKeys("it is not a public key in PEM") from error
 
 
 def _public(key_id: str | None, value: object) -> Key:
     match value:
         case RSAPublicKey() if value.key_size < _SHORTEST_MODULUS:
-            raise _NotForUs(f"must have at least {_SHORTEST_MODULUS} bits")
+            raise UnusableKeys(f"must have at least {_SHORTEST_MODULUS} bits")
+        case RSAPublicKey() if value.key_size > _LONGEST_MODULUS:
+            raise UnusableKeys(f"must have at most {_LONGEST_MODULUS} bits")
         case RSAPublicKey():
             return Key(key_id, "RS256", value)
         case EllipticCurvePublicKey() if value.curve.name == "secp256r1":
@@ -199,72 +202,3 @@ def _secret(key_id: str | None, value: bytes) -> Key:
     if len(value) < _SHORTEST_SECRET:
         raise UnusableKeys(f"a secret must have at least {_SHORTEST_SECRET} bytes")
     return Key(key_id, "HS256", value)
-
-
-class KeyFile:
-    """The keys of a file, which may be replaced while they are in use.
-
-    Args:
-        path: the file.
-
-    Raises:
-        UnusableKeys: it cannot be read, or holds no usable keys.
-
-    Attributes:
-        generation: how often it was read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.generation = 0
-        self._stamp: tuple[int, ...] = ()
-        self._keys: tuple[Key, ...] = ()
-        self._looked = monotonic()
-        self._load()
-
-    def find(self, algorithm: str, key_id: str | None) -> Key | None:
-        """Finds the key that a token was signed with.
-
-        Args:
-            algorithm: what the token says.
-            key_id: likewise; a token that names no key fits if one key alone has the
-                algorithm.
-        """
-        self.refresh()
-        fitting = [key for key in self._keys if key.algorithm == algorithm]
-        if key_id is not None:
-            named = [key for key in fitting if key.key_id == key_id]
-            # A single key without a name is meant by any name.
-            fitting = named or [key for key in fitting if key.key_id is None]
-        return fitting[0] if len(fitting) == 1 else None
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._keys
-
-    def refresh(self) -> None:
-        """Reads the file again if it was replaced; looks at it once a second at most."""
-        now = monotonic()
-        if now - self._looked < _LOOK_AGAIN_SECONDS:
-            return
-        self._looked = now
-        try:
-            if self._stat() != self._stamp:
-                self._load()
-                log.info("token keys read again", path=str(self._path), keys=len(self._keys))
-        except (UnusableKeys, OSError) as error:
-            # The keys that there were stay good: a half-written file locks nobody out.
-            log.error("token keys unusable", path=str(self._path), reason=str(error))  # noqa: TRY400 - the text says it all
-
-    def _load(self) -> None:
-        try:
-            self._stamp = self._stat()
-            self._keys = parse_keys(self._path.read_bytes())
-            self.generation += 1
-        except OSError as error:
-            raise UnusableKeys(f"cannot read the keys {self._path}: {error.strerror}") from error
-        except (UnusableKeys, ValueError) as error:
-            raise UnusableKeys(f"cannot use the keys {self._path}: {error}") from error
-
-    def _stat(self) -> tuple[int, ...]:
-        found = self._path.stat()
-        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ import jwt
 from jwt import PyJWTError
 
 from chat.access.identity import NO_ROOMS, Identity, Rooms
-from chat.access.keys import ALGORITHMS, Key, KeyFile
+from chat.access.keyfile import KeyFile
+from chat.access.keys import ALGORITHMS, Key
 from chat.errors import InvalidArgument, Unauthenticated
 from chat.rules import Rules
 from daemon.text import is_text
@@ -89,8 +91,7 @@ class TokenVerifier:
         if not _COMPACT.fullmatch(token):
             raise Unauthenticated("the token is not valid")
         try:
-            key = self._key(token)
-            claims = self._claims(token, key)
+            claims, key = self._read(token)
         except jwt.MissingRequiredClaimError as error:
             raise Unauthenticated(f"the token has no {error.claim}") from None
         except jwt.InvalidIssuerError:
@@ -110,6 +111,20 @@ class TokenVerifier:
         """Whether tokens of a key are believed."""
         return key in self._keys
 
+    def _read(self, token: str) -> tuple[dict[str, Any], Key]:
+        """Returns the claims of a token, and the key that it is signed with."""
+        header = jwt.get_unverified_header(token)
+        algorithm, key_id = header.get("alg"), header.get("kid")
+        if algorithm not in ALGORITHMS:
+            raise Unauthenticated("the token is signed with an algorithm that is not allowed")
+        keys = self._keys.find(algorithm, key_id)
+        if not keys:
+            raise Unauthenticated("the token is signed with a key that is not known")
+        for key in keys:
+            with suppress(jwt.InvalidSignatureError):
+                return self._claims(token, key), key
+        raise Unauthenticated("the token is not valid")
+
     def _claims(self, token: str, key: Key) -> dict[str, Any]:
         required = self._required
         return jwt.decode(
@@ -128,16 +143,6 @@ class TokenVerifier:
                 "verify_iat": False,
             },
         )
-
-    def _key(self, token: str) -> Key:
-        header = jwt.get_unverified_header(token)
-        algorithm, key_id = header.get("alg"), header.get("kid")
-        if algorithm not in ALGORITHMS:
-            raise Unauthenticated("the token is signed with an algorithm that is not allowed")
-        key = self._keys.find(algorithm, key_id)
-        if key is None:
-            raise Unauthenticated("the token is signed with a key that is not known")
-        return key
 
     def _identity(self, claims: dict[str, Any], key: Key) -> Identity:
         try:

@@ -24,7 +24,7 @@ import chat
 import codec
 import proxy
 from chat.access.identity import Identity
-from chat.access.keys import KeyFile
+from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenRules, TokenVerifier
 from chat.errors import Unauthenticated
 from chat.live import authenticated

@@ -347,7 +347,7 @@ class TestProxy:
 async def test_a_new_key_is_taken_without_a_restart(
     doors: Doors, door: str, signer: Signer, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.access.keys._LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
     following = eddsa()
     async with doors.visit(door, following.token(kid="two")) as visitor:
         assert await visitor.dismissed() == "UNAUTHENTICATED"
@@ -361,7 +361,7 @@ async def test_a_new_key_is_taken_without_a_restart(
 async def test_a_key_that_is_removed_is_good_for_nothing(
     doors: Doors, door: str, keys: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.access.keys._LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
     following = eddsa()
     both = jwks(signer.named("one"), following.named("two"))
     await asyncio.to_thread(keys.write_text, both)
@@ -375,7 +375,7 @@ async def test_a_key_that_is_removed_is_good_for_nothing(
 async def test_who_came_by_a_key_that_is_removed_is_dismissed(
     doors: Doors, door: str, signer: Signer, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.access.keys._LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
     leaked = eddsa()
     both = jwks(signer.named("one"), leaked.named("two"))
     await asyncio.to_thread(keys.write_text, both)

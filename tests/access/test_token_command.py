@@ -12,7 +12,7 @@ import pytest
 
 import chat
 import proxy
-from chat.access.keys import KeyFile
+from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenRules, TokenVerifier
 from chat.rules import Limits, Rules
 from gen.chat import ChatMessage

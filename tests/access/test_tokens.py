@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.access.keys import KeyFile
+from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenRules, TokenVerifier
 from chat.errors import Unauthenticated
 from chat.rules import Limits, Rules
