@@ -37,7 +37,7 @@ class StoreHealth:
     """The state of a store, set by whatever thread notices that it changed.
 
     The server's health service and the metrics follow it. Each change is one line in the
-    log; of a state that is set again nobody is told.
+    log; of what is set again, with the same reason, nobody is told.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class StoreHealth:
         Args:
             reason: what happened and what helps, for the log.
         """
-        if self.state is State.SERVING:
+        if self.state is not State.FATAL and self.reason != reason:
             self._change(State.REFUSING, reason)
             log.error("store refuses writes", reason=reason)
 

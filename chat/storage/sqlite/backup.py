@@ -20,8 +20,9 @@ from typing import Final
 import apsw
 
 from chat.storage.base import StoreUnusable
+from chat.storage.sqlite.claim import NameLock, taken
 from chat.storage.sqlite.schema import APPLICATION_ID, read_epoch
-from chat.storage.sqlite.store import lock_database
+from daemon import private
 
 # How many pages are copied before Python may take a signal.
 _PAGES: Final = 4096
@@ -40,6 +41,7 @@ def back_up(database: Path, target: Path) -> None:
     Raises:
         StoreUnusable: it cannot be done; the text says why, in one line.
     """
+    _refuse_other_names(database)
     _copy(database, target, read_epoch)
 
 
@@ -54,13 +56,16 @@ def restore(copy: Path, database: Path) -> None:
     Raises:
         StoreUnusable: it cannot be done; the text says why, in one line.
     """
-    for suffix in ("-wal", "-shm", "-journal"):
+    for suffix in ("", "-wal", "-shm", "-journal"):
         _refuse_existing(database.with_name(database.name + suffix))
     try:
-        lock = lock_database(str(database))
+        private.make_folder(database.parent)
+        lock = NameLock(os.path.realpath(database))
+    except BlockingIOError:
+        raise taken(str(database)) from None
     except OSError as error:
         raise StoreUnusable(f"cannot write {database}: {error.strerror}") from error
-    with lock:
+    with closing(lock):
         _copy(copy, database, _stamp)
 
 
@@ -73,7 +78,7 @@ def _copy(source: Path, target: Path, finish: Callable[[apsw.Connection], object
     _refuse_existing(target)
     partial = target.with_name(f"{target.name}.partial")
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(private.open_file(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
         raise StoreUnusable(
             f"{partial} exists: another copy is being made, or one was cut short; remove it then"
@@ -122,6 +127,16 @@ def _open(path: Path) -> apsw.Connection:
 def _refuse_foreign(connection: apsw.Connection, path: Path) -> None:
     if connection.pragma("application_id") != APPLICATION_ID:
         raise StoreUnusable(f"{path} is not a database of this program")
+
+
+def _refuse_other_names(path: Path) -> None:
+    """Refuses what may have its log, and in it what was confirmed last, beside another name."""
+    real = os.path.realpath(path)
+    if path.is_file() and path.stat().st_nlink > 1 and not Path(f"{real}-wal").exists():
+        raise StoreUnusable(
+            f"{path} has other names (hard links), and what was confirmed last may lie beside one"
+            " of them: give the name by which the server opens it, or remove the others"
+        )
 
 
 def _refuse_existing(path: Path) -> None:

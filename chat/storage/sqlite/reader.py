@@ -87,6 +87,7 @@ SELECT EXISTS (
 )
 """
 
+_ANYTHING: Final = "SELECT count(*) FROM sqlite_schema"
 _USER: Final = "SELECT json_array(user_id, name, email) FROM users WHERE user_id = ?"
 _USERS: Final = """
 SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
@@ -103,13 +104,41 @@ T = TypeVar("T")
 
 
 class Readers:
-    """A few threads, each with a read-only connection."""
+    """A few threads, each with a read-only connection.
+
+    Args:
+        path: the database.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
+
+    async def start(self) -> None:
+        """Starts the threads and opens their connections.
+
+        So what is lacking for them is missed at the start, and not by somebody who asks.
+
+        Raises:
+            RuntimeError: a thread cannot be started.
+            apsw.Error: a connection cannot be opened.
+        """
+        loop, all_there = asyncio.get_running_loop(), threading.Barrier(_THREADS)
+
+        def begin() -> None:
+            all_there.wait()  # so each thread has one to begin
+            self._one(_ANYTHING, ())  # opens all of its files
+
+        begun: list[asyncio.Future[None]] = []
+        try:
+            begun.extend(loop.run_in_executor(self._executor, begin) for _ in range(_THREADS))
+        except RuntimeError:
+            all_there.abort()
+            await asyncio.gather(*begun, return_exceptions=True)
+            raise
+        await asyncio.gather(*begun)
 
     async def head(self, room_id: str) -> int:
         """Returns the newest position of a room, or 0."""
@@ -149,7 +178,7 @@ class Readers:
             raise StoreError(str(error)) from error
 
     def _connection(self) -> apsw.Connection:
-        """Returns the connection of this thread; one that cannot be opened is tried again."""
+        """Returns the connection of this thread."""
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             # Read-only, so that only the writer ever checkpoints.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import Final, Self
 
 import apsw
 
@@ -22,12 +22,18 @@ from chat.storage.base import (
     make_user,
 )
 from chat.storage.health import StoreHealth
+from chat.storage.sqlite.claim import Claim
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow, fold_leftovers
+from chat.storage.sqlite.place import Place
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.tail import Tail
 from chat.storage.sqlite.writer import IDLE_SECONDS, Append, Events, Job, Upsert, Writer
+from daemon import private
+from daemon.logs import get_logger
 from gen.chat import ChatMessage, User
+
+log = get_logger(__name__)
 
 # The memory of how many messages is given back in one turn of the event loop. More than
 # come in a turn, so that it keeps up.
@@ -42,9 +48,10 @@ class SqliteStore(Store):
 
     def __init__(
         self,
-        lock: IO[bytes],
+        claim: Claim,
         connection: apsw.Connection,
-        path: str,
+        place: Place,
+        readers: Readers,
         listener: Listener,
         queue_bytes: int,
         fold_bytes: int,
@@ -52,14 +59,16 @@ class SqliteStore(Store):
         idle_seconds: float | None,
     ) -> None:
         self.health = StoreHealth()
-        self._lock = lock
+        self._claim = claim
         self._epoch = read_epoch(connection)
-        self._readers = Readers(path)
+        self._readers = readers
         self._listener = listener
         self._tail = Tail()
         events = Events(self._stored, self._folded, self._settled)
         journal = Journal(connection, fold_bytes)
-        self._writer = Writer(connection, journal, events, metrics, self.health, idle_seconds)
+        self._writer = Writer(
+            connection, journal, place, events, metrics, self.health, idle_seconds
+        )
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._room = asyncio.Event()
@@ -93,17 +102,35 @@ class SqliteStore(Store):
         """
         try:
             await asyncio.to_thread(_check_path, path)
-            lock = await asyncio.to_thread(lock_database, path)
+            claim = await asyncio.to_thread(Claim, path)
         except OSError as error:
             raise StoreUnusable(f"cannot open the database {path}: {error.strerror}") from error
         try:
-            connection = await asyncio.to_thread(_open, path)
-            metrics = metrics or StoreMetrics()
-            return cls(
-                lock, connection, path, listener, queue_bytes, fold_bytes, metrics, idle_seconds
-            )
-        except (apsw.Error, OSError, StoreUnusable) as error:
-            lock.close()
+            async with AsyncExitStack() as undo:
+                undo.callback(claim.close)
+                connection = await asyncio.to_thread(_open, claim.real)
+                undo.callback(connection.close)
+                _warn(claim.real)
+                place = Place(path, claim, connection)
+                readers = Readers(claim.real)
+                undo.push_async_callback(readers.close)
+                await readers.start()
+                metrics = metrics or StoreMetrics()
+                store = cls(
+                    claim,
+                    connection,
+                    place,
+                    readers,
+                    listener,
+                    queue_bytes,
+                    fold_bytes,
+                    metrics,
+                    idle_seconds,
+                )
+                undo.pop_all()
+                return store
+        except (apsw.Error, OSError, RuntimeError, StoreUnusable) as error:
+            # A RuntimeError is of a thread that cannot be started.
             # SQLite may quote a damaged part of the schema, with its line breaks.
             why = " ".join(str(error).split())
             raise StoreUnusable(f"cannot open the database {path}: {why}") from error
@@ -167,7 +194,7 @@ class SqliteStore(Store):
         # must be the writer.
         await self._readers.close()
         await self._writer.close()
-        self._lock.close()
+        self._claim.close()
 
     def _put(self, job: Job) -> None:
         self._queued += job.size
@@ -217,28 +244,13 @@ def _check_path(path: str) -> None:
         raise StoreUnusable(f"cannot open the database {path}: it is not a file")
 
 
-def lock_database(path: str) -> IO[bytes]:
-    """Takes the file beside the database that says a server has it open.
-
-    Two writers would each believe that they alone give out positions.
-
-    Args:
-        path: the database; missing folders are made.
-
-    Returns:
-        What holds it until it is closed.
-
-    Raises:
-        StoreUnusable: a server has it open.
-        OSError: the file cannot be made.
-    """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    lock = Path(f"{path}.lock").open("ab")  # noqa: SIM115 - held as long as the store is open
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StoreUnusable(
-            f"cannot open the database {path}: another server has it open"
-        ) from None
-    return lock
+def _warn(path: str) -> None:
+    """Tells an operator what may do harm to a database, though it can be opened."""
+    if Path(path).stat().st_nlink > 1:
+        log.warning(
+            "the database has other names (hard links): its log is only found beside the name"
+            " that it was opened by, so always open it by the same",
+            database=path,
+        )
+    if private.others_may_read(path):
+        log.warning("everybody on this machine may read the database", database=path)

@@ -4,16 +4,20 @@ All that was queued while one commit ran goes into the next. A commit costs one
 flush of the disk, however many messages are in it. What was committed is moved to
 its place in the table when nothing else is to be done (see `journal`): at once if it is
 enough, and however little it is when nothing has come for a while.
+
+The thread also sets the health of the store. After a commit that failed nothing is well
+until one succeeds: its own, if nobody sends. Where the files are not in their place any
+more (see `place`), nothing is confirmed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -23,8 +27,10 @@ import codec
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
 from chat.storage.health import State, StoreHealth
+from chat.storage.sqlite.claim import ClaimLost
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.lead import Lead
+from chat.storage.sqlite.place import Place
 from codec.sizes import utf8_length
 from daemon.logs import get_logger
 from gen.chat import ChatMessage
@@ -42,6 +48,13 @@ _AHEAD_BYTES: Final = 3 * _COMMIT_BYTES
 _MESSAGE_OVERHEAD: Final = 1024
 IDLE_SECONDS: Final = 5.0
 """After how long without a job all that is in the journal is folded."""
+# How often the files are looked for, and a commit is tried while commits fail.
+_LOOK_SECONDS: Final = 1.0
+_COMMITS_FAIL: Final = (
+    'commits fail: look for "commit failed" in the log; a full disk is the usual reason'
+)
+# A commit that changes nothing, but is written and synced as any other.
+_PROBE: Final = "UPDATE meta SET value = value WHERE key = 'epoch'"
 
 
 class Append:
@@ -104,6 +117,7 @@ class Writer:
     Args:
         connection: from `schema.open_writer`; the thread closes it.
         journal: on that connection.
+        place: that of its files.
         events: what is called.
         metrics: counts the commits.
         health: is set by this thread alone.
@@ -115,6 +129,7 @@ class Writer:
         self,
         connection: apsw.Connection,
         journal: Journal,
+        place: Place,
         events: Events,
         metrics: StoreMetrics,
         health: StoreHealth,
@@ -124,12 +139,20 @@ class Writer:
         self._health = health
         self._connection = connection
         self._journal = journal
+        self._place = place
+        self._looked = time.monotonic()
+        self._displaced = False
+        # What a commit has brought that went to files which nobody finds.
+        self._withheld: list[ChatMessage] = []
         self._events = events
-        self._idle_seconds = idle_seconds
+        self._idle_seconds = math.inf if idle_seconds is None else idle_seconds
+        self._idle_since = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lead = Lead(_AHEAD_BYTES)
         self._fold_failed = False
+        # Until there is more to fold.
+        self._fold_gave_up = False
         self._thread = threading.Thread(target=self._run, name="sqlite-writer")
         self._thread.start()
 
@@ -144,29 +167,42 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while jobs := self._next_jobs():
-                self._commit(jobs)
-                while self._journal.is_due(idle=self._queue.empty()) and self._fold():
+            while (jobs := self._next_jobs()) is not None:
+                self._look_now_and_then()
+                if jobs:
+                    self._commit(jobs)
+                    self._idle_since, self._fold_gave_up = time.monotonic(), False
+                while self._is_due() and self._fold():
                     pass
             while not self._journal.is_empty() and self._fold():
                 pass
         finally:
             self._connection.close()
 
-    def _wait(self) -> Job | None:
-        """Waits for a job; if none comes for a while, folds what there is.
+    def _is_due(self) -> bool:
+        """Whether a slice should be folded: of anything, when nothing has come for a while."""
+        if not self._queue.empty():
+            return self._journal.is_due(idle=False)
+        return self._journal.is_due(idle=True) or (
+            self._awaits_idle_fold() and time.monotonic() - self._idle_since >= self._idle_seconds
+        )
 
-        Once that is done, or failed, nothing but a job wakes the thread.
-        """
-        if self._idle_seconds is not None and not self._journal.is_empty():
-            with suppress(queue.Empty):
-                return self._queue.get(timeout=self._idle_seconds)
-            while self._queue.empty() and not self._journal.is_empty() and self._fold():
-                pass
-        return self._queue.get()
+    def _awaits_idle_fold(self) -> bool:
+        return not self._fold_gave_up and not self._journal.is_empty()
 
-    def _next_jobs(self) -> list[Job]:
-        job = self._wait()
+    def _wait_seconds(self) -> float:
+        if self._awaits_idle_fold():
+            return min(_LOOK_SECONDS, self._idle_seconds)
+        return _LOOK_SECONDS
+
+    def _next_jobs(self) -> list[Job] | None:
+        """Waits for jobs, though not for long: none may come; `None` after the last ones."""
+        try:
+            job = self._queue.get(timeout=self._wait_seconds())
+        except queue.Empty:
+            return []
+        if job is None:
+            return None
         jobs: list[Job] = []
         size = 0
         while job is not None:
@@ -178,8 +214,7 @@ class Writer:
                 job = self._queue.get_nowait()
             except queue.Empty:
                 return jobs
-        if jobs:  # the sentinel came behind them: leave it for the next round
-            self._queue.put(None)
+        self._queue.put(None)  # the sentinel came behind them: leave it for the next round
         return jobs
 
     def _commit(self, jobs: list[Job]) -> None:
@@ -187,24 +222,27 @@ class Writer:
         users = [job.user for job in jobs if isinstance(job, Upsert)]
         size = sum(job.size for job in jobs)
         self._lead.gain(size)
-        if self._health.state is State.FATAL:
-            self._tell(self._fail, jobs, size, StoreError(self._health.reason))
-            return
         began = time.perf_counter()
         try:
+            self._refuse_displaced()
             commit = self._journal.store([job.messages for job in appends], users)
+            self._confirm_place(commit)
+        except (apsw.Error, _NotInPlace) as error:
+            self._note_failure(error)
+            self._tell(self._fail, jobs, size, StoreError(str(error)))
         except Exception as error:
             # Whatever went wrong, those who wait must learn of it.
             self._metrics.failures += 1
             log.exception("commit failed", jobs=len(jobs))
             self._tell(self._fail, jobs, size, StoreError(str(error)))
         else:
+            self._health.serve()
             self._metrics.committed(time.perf_counter() - began, sum(map(len, commit.stored)))
             self._tell(self._finish, jobs, size, commit, self._journal.generation)
 
     def _fold(self) -> bool:
         """Folds a slice; returns whether it could."""
-        if self._health.state is State.FATAL:
+        if not self._is_in_place():
             return False
         try:
             if self._journal.fold():
@@ -213,10 +251,78 @@ class Writer:
             # What is in the journal is safe there, and folded when it can be.
             if not self._fold_failed:
                 log.exception("journal not folded")
-            self._fold_failed = True
+            self._fold_failed = self._fold_gave_up = True
             return False
         self._fold_failed = False
         return True
+
+    def _note_failure(self, error: Exception) -> None:
+        """A commit failed, as the next ones may: that is logged once."""
+        self._metrics.failures += 1
+        if not isinstance(error, _NotInPlace):
+            level = log.error if self._health.is_serving else log.debug
+            level("commit failed", exc_info=error)
+            self._health.refuse(_COMMITS_FAIL)
+
+    def _is_in_place(self) -> bool:
+        return not self._displaced and self._health.state is not State.FATAL
+
+    def _look_now_and_then(self) -> None:
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._look()
+            if self._is_in_place() and not self._health.is_serving:
+                self._probe()
+
+    def _look(self) -> None:
+        """Looks for the files, and at the claim on them."""
+        self._looked = time.monotonic()
+        try:
+            trouble = self._place.trouble()
+        except ClaimLost as error:
+            self._health.fail(f"{error}: nothing is stored any more")
+            return
+        if trouble:
+            if not self._displaced:
+                self._displaced = True
+                self._rescue()
+            self._health.refuse(trouble)
+        elif self._displaced:
+            self._displaced = False
+            if self._withheld:
+                self._tell(self._events.stored, self._journal.generation, self._withheld)
+            self._withheld = []
+
+    def _rescue(self) -> None:
+        try:
+            self._place.rescue()
+        except apsw.Error:
+            log.exception("the log's content could not be moved into the database")
+
+    def _probe(self) -> None:
+        """Looks whether a commit succeeds, if nobody else makes one."""
+        try:
+            self._connection.execute(_PROBE)
+        except apsw.Error as error:
+            log.debug("commit failed", exc_info=error)
+        else:
+            self._health.serve()
+
+    def _refuse_displaced(self) -> None:
+        if self._displaced:
+            self._look()
+        if not self._is_in_place():
+            raise _NotInPlace(self._health.reason)
+
+    def _confirm_place(self, commit: Commit) -> None:
+        """Makes sure that what was committed is found after a restart.
+
+        Once the files are back, so is what was committed; then it is announced.
+        """
+        if self._place.has_moved():
+            self._look()
+            if not self._is_in_place():
+                self._withheld = commit.fresh
+                raise _NotInPlace(self._health.reason)
 
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         self._loop.call_soon_threadsafe(callback, *args)
@@ -239,6 +345,10 @@ class Writer:
         for job in jobs:
             if not job.future.done():
                 job.future.set_exception(failure)
+
+
+class _NotInPlace(StoreError):
+    """The files are not where they were; the log says so already."""
 
 
 def _end(future: asyncio.Future[T], result: T) -> None:

@@ -35,16 +35,18 @@ async def test_listeners_learn_of_each_change_in_the_event_loop() -> None:
         seen = await seen_after(
             health,
             lambda: health.refuse("gone"),
-            lambda: health.refuse("gone again"),
+            lambda: health.refuse("gone"),
+            lambda: health.refuse("full"),
             health.serve,
             health.serve,
         )
-    assert seen == [State.REFUSING, State.SERVING]
+    assert seen == [State.REFUSING, State.REFUSING, State.SERVING]
     assert [(line["log_level"], line["event"]) for line in logs] == [
+        ("error", "store refuses writes"),
         ("error", "store refuses writes"),
         ("info", "store takes writes again"),
     ]
-    assert logs[0]["reason"] == "gone"
+    assert [line["reason"] for line in logs[:2]] == ["gone", "full"]
     assert health.reason == ""
 
 

@@ -1,0 +1,40 @@
+"""Files and folders that are for their owner alone, whatever the umask is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+_FILE: Final = 0o600
+_FOLDER: Final = 0o700
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it that are missing; one that is there stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            # The mode of `parents=True` is only that of the last one.
+            folder.mkdir(_FOLDER, exist_ok=True)
+
+
+def open_file(path: str | Path, flags: int) -> int:
+    """Opens a file as `os.open` does; one that is made by it is its owner's.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return os.open(path, flags, _FILE)
+
+
+def others_may_read(path: str | Path) -> bool:
+    """Whether everybody on this machine may read a file that is there.
+
+    Raises:
+        OSError: it is not there.
+    """
+    return bool(Path(path).stat().st_mode & 0o004)

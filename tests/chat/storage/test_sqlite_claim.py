@@ -1,0 +1,231 @@
+"""One server for each file, by whatever name it is opened."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from chat.storage.base import Range, StoreError, StoreUnusable
+from chat.storage.health import State
+from chat.storage.sqlite import SqliteStore
+from chat.storage.sqlite.backup import back_up, restore
+from tests.chat.storage.filler import fill, unheard
+from tests.support import eventually, message, seqs
+
+ON_LINUX = pytest.mark.skipif(
+    not hasattr(fcntl, "F_OFD_SETLK"), reason="this system has no locks of open files"
+)
+
+Naming = Callable[[Path], Path]
+"""Gives the open database another name, or makes the old one look free."""
+
+
+def same(path: Path) -> Path:
+    return path
+
+
+def symbolic_link(path: Path) -> Path:
+    other = path.with_name("symbolic.db")
+    other.symlink_to(path)
+    return other
+
+
+def link_to_a_link(path: Path) -> Path:
+    other = path.with_name("twice.db")
+    other.symlink_to(symbolic_link(path).name)
+    return other
+
+
+def linked_folder(path: Path) -> Path:
+    folder = path.parent.with_name("linked")
+    folder.symlink_to(path.parent)
+    return folder / path.name
+
+
+def hard_link(path: Path) -> Path:
+    other = path.with_name("hard.db")
+    other.hardlink_to(path)
+    return other
+
+
+def hard_link_elsewhere(path: Path) -> Path:
+    other = path.parent.with_name("elsewhere") / "other.db"
+    other.parent.mkdir()
+    other.hardlink_to(path)
+    return other
+
+
+def lock_removed(path: Path) -> Path:
+    path.with_name(f"{path.name}.lock").unlink()
+    return path
+
+
+def roundabout(path: Path) -> Path:
+    return path.parent / ".." / path.parent.name / path.name
+
+
+NAMINGS = [
+    same,
+    symbolic_link,
+    link_to_a_link,
+    linked_folder,
+    roundabout,
+    *(pytest.param(each, marks=ON_LINUX) for each in (hard_link, hard_link_elsewhere)),
+    pytest.param(lock_removed, marks=ON_LINUX),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder / "chat.db"
+
+
+async def open_store(path: Path) -> SqliteStore:
+    return await SqliteStore.open(str(path), unheard, 1024)
+
+
+def open_elsewhere(path: Path) -> str:
+    """Opens a database in a process of its own; returns the last line that it prints."""
+    script = (
+        "import asyncio, sys\n"
+        "from chat.storage.sqlite import SqliteStore\n"
+        "async def main():\n"
+        "    store = await SqliteStore.open(sys.argv[1], print, 1024)\n"
+        "    await store.close()\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run(  # noqa: S603 - of this test
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+    )
+    return done.stderr.strip().rpartition("\n")[2]
+
+
+def read_elsewhere(path: Path) -> None:
+    """Reads a database in a process of its own, which would tidy up if nobody had it open."""
+    script = (
+        "import sys, apsw\n"
+        "connection = apsw.Connection(sys.argv[1])\n"
+        "connection.execute('SELECT count(*) FROM journal').get\n"
+        "connection.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)  # noqa: S603 - likewise
+
+
+def open_files() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - counted
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+async def test_a_second_server_is_refused_by_whatever_name(path: Path, naming: Naming) -> None:
+    first = await open_store(path)
+    await fill(first, 0, 100)
+    other = naming(path)
+    before = open_files()
+    with pytest.raises(StoreUnusable, match="another server has it open") as refused:
+        await open_store(other)
+    assert str(other) in str(refused.value)
+    assert open_files() == before
+    assert "another server has it open" in open_elsewhere(other)
+    # What SQLite locked in this process still is: who reads beside it takes nothing away.
+    read_elsewhere(path)
+    assert path.with_name("chat.db-wal").exists()
+    await fill(first, 100, 100)
+    await first.close()
+    again = await open_store(path)
+    assert await again.head("room 0") == len(range(0, 200, 7))
+    await again.close()
+
+
+@pytest.mark.parametrize("naming", [symbolic_link, linked_folder])
+async def test_the_log_is_found_by_a_symbolic_link(path: Path, naming: Naming) -> None:
+    other = naming(path)
+    store = await open_store(other)
+    await store.append([message(key="1")])
+    assert path.with_name("chat.db-wal").exists()
+    await store.close()
+    store = await open_store(path)
+    assert await store.head("room") == 1
+    await store.close()
+
+
+async def test_a_lock_file_that_was_removed_is_made_again(path: Path) -> None:
+    store = await open_store(path)
+    lock = path.with_name("chat.db.lock")
+    with capture_logs() as logs:
+        lock.unlink()
+        await eventually(lock.exists)
+        await eventually(lambda: logs)
+    assert [line["log_level"] for line in logs] == ["warning"]
+    assert store.health.is_serving
+    await store.append([message(key="1")])
+    assert "another server has it open" in open_elsewhere(path)
+    await store.close()
+
+
+async def test_who_lost_the_claim_stores_nothing_more(path: Path) -> None:
+    """As after `rm chat.db*` and the start of another server."""
+    store = await open_store(path)
+    await store.append([message(key="1")])
+    with capture_logs() as logs:
+        for each in path.parent.iterdir():
+            each.unlink()
+        other = await open_store(path)
+        await eventually(lambda: store.health.state is State.FATAL)
+        with pytest.raises(StoreError):
+            await store.append([message(key="2")])
+    assert "another process has taken" in store.health.reason
+    assert [line["event"] for line in logs if line["log_level"] == "error"][-1] == "store failed"
+    await other.append([message(key="3")])
+    await store.close()
+    await other.append([message(key="4")])
+    await other.close()
+    other = await open_store(path)
+    page = await other.history("room", Range(10))
+    assert [(each.id, each.seq) for each in page.messages] == [("3", 1), ("4", 2)]
+    await other.close()
+
+
+async def test_a_database_is_not_made_where_a_server_is_about_to(path: Path) -> None:
+    store = await open_store(path)
+    copy = path.with_name("copy.db")
+    back_up(path, copy)
+    await store.close()
+    for each in path.parent.glob("chat.db*"):
+        each.unlink()
+    other = symbolic_link(path)
+    store = await open_store(other)
+    with pytest.raises(StoreUnusable, match="exists"):
+        restore(copy, path)
+    await store.close()
+
+
+@ON_LINUX
+async def test_a_copy_is_not_made_by_a_name_that_has_no_log(path: Path) -> None:
+    store = await open_store(path)
+    await store.append([message(key="1")])
+    target = path.with_name("target.db")
+    with pytest.raises(StoreUnusable, match="hard links"):
+        back_up(hard_link(path), target)
+    back_up(path, target)
+    await store.close()
+    copy = await open_store(target)
+    assert seqs((await copy.history("room", Range(5))).messages) == [1]
+    await copy.close()
+
+
+async def test_other_names_of_a_database_are_warned_of(path: Path) -> None:
+    await (await open_store(path)).close()
+    hard_link(path)
+    with capture_logs() as logs:
+        await (await open_store(path)).close()
+    assert [line["log_level"] for line in logs] == ["warning"]
+    assert "hard links" in logs[0]["event"]

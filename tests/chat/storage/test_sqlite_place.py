@@ -1,0 +1,239 @@
+"""Files that are deleted, replaced or moved under an open store: nothing is confirmed into them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from chat.storage.base import Range, StoreError
+from chat.storage.health import State
+from chat.storage.sqlite import SqliteStore
+from gen.chat import ChatMessage
+from tests.support import eventually, message, no_file_grows_past, seqs, told
+
+Change = Callable[[Path], Path]
+"""Does something to the files; returns which one the log is to name."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "real"
+    folder.mkdir()
+    (tmp_path / "data").symlink_to("real")
+    return folder / "chat.db"
+
+
+@pytest.fixture
+def announced() -> list[ChatMessage]:
+    return []
+
+
+@pytest.fixture
+async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(str(named(path)), announced.extend, 1 << 20)
+    await store.append([message(key=str(n)) for n in range(1, 51)])
+    yield store
+    await store.close()
+
+
+def named(path: Path) -> Path:
+    """The database as the store was given it: by a link to its folder."""
+    return path.parent.with_name("data") / path.name
+
+
+def side(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def delete_all(path: Path) -> Path:
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        side(path, suffix).unlink()
+    return path
+
+
+def delete_folder(path: Path) -> Path:
+    shutil.rmtree(path.parent)
+    return path
+
+
+def delete_database(path: Path) -> Path:
+    path.unlink()
+    return path
+
+
+def move_over(path: Path) -> Path:
+    copy = side(path, ".new")
+    shutil.copy(path, copy)
+    copy.replace(path)
+    return path
+
+
+def move_folder(path: Path) -> Path:
+    path.parent.rename(path.parent.with_name("moved"))
+    return path
+
+
+AT_ONCE = [delete_all, delete_folder, delete_database, move_over, move_folder]
+
+
+def delete_log(path: Path) -> Path:
+    side(path, "-wal").unlink()
+    return side(path, "-wal")
+
+
+def replace_log(path: Path) -> Path:
+    log = side(path, "-wal")
+    return move_over(log)
+
+
+def delete_index(path: Path) -> Path:
+    side(path, "-shm").unlink()
+    return side(path, "-shm")
+
+
+def change_link(path: Path) -> Path:
+    link = named(path).parent
+    link.unlink()
+    link.symlink_to("elsewhere")
+    return link / path.name
+
+
+SOON = [delete_log, replace_log, delete_index, change_link]
+
+
+@pytest.mark.parametrize("change", AT_ONCE)
+async def test_the_next_commit_notices(
+    store: SqliteStore, path: Path, announced: list[ChatMessage], change: Change
+) -> None:
+    with capture_logs() as logs:
+        missing = change(path)
+        for key in ("51", "52"):
+            with pytest.raises(StoreError):
+                await store.append([message(key=key)])
+        with pytest.raises(StoreError):
+            await store.upsert_user("bob", "Bob", "")
+    assert store.health.state is State.REFUSING
+    assert str(missing) in store.health.reason
+    assert "restore a backup" in store.health.reason
+    assert [(line["log_level"], line["event"]) for line in logs] == [
+        ("error", "store refuses writes")
+    ]
+    assert seqs(announced) == list(range(1, 51))
+    # What was confirmed can still be read, by whom it was opened.
+    assert seqs((await store.history("room", Range(3))).messages) == [48, 49, 50]
+
+
+@pytest.mark.parametrize("change", [*AT_ONCE, *SOON])
+async def test_it_is_noticed_though_nobody_sends(
+    store: SqliteStore, path: Path, change: Change
+) -> None:
+    with capture_logs():
+        missing = change(path)
+        await eventually(lambda: not store.health.is_serving)
+        with pytest.raises(StoreError):
+            await store.append([message(key="51")])
+    assert store.health.state is State.REFUSING
+    assert str(missing) in store.health.reason
+
+
+def away(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        side(path, suffix).rename(side(path, f"{suffix}.away"))
+
+
+def back(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        side(path, f"{suffix}.away").rename(side(path, suffix))
+
+
+async def test_it_goes_on_when_the_files_are_back(
+    store: SqliteStore, path: Path, announced: list[ChatMessage]
+) -> None:
+    """No position is missing, though something was committed when they were not there."""
+    with capture_logs() as logs:
+        away(path)
+        for key in ("51", "52", "53"):
+            with pytest.raises(StoreError):
+                await store.append([message(key=key)])
+        back(path)
+        await eventually(lambda: store.health.is_serving)
+    assert [line["log_level"] for line in logs] == ["error", "info"]
+    stored = await store.append([message(key=key) for key in ("53", "51", "54")])
+    assert [(each.id, each.seq) for each in stored] == [("53", 52), ("51", 51), ("54", 53)]
+    assert seqs(announced) == list(range(1, 54))
+    assert seqs((await store.history("room", Range(100))).messages) == list(range(1, 54))
+
+
+async def test_the_next_commit_may_be_after_the_files_are_back(
+    store: SqliteStore, path: Path, announced: list[ChatMessage]
+) -> None:
+    with capture_logs():
+        away(path)
+        with pytest.raises(StoreError):
+            await store.append([message(key="51")])
+        back(path)
+        [stored] = await store.append([message(key="52")])
+    assert (stored.seq, store.health.state) == (52, State.SERVING)
+    assert seqs(announced) == list(range(1, 53))
+
+
+async def test_what_only_a_deleted_log_holds_is_saved(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    with capture_logs():
+        delete_log(path)
+        # Until it is noticed, this may succeed.
+        confirmed = 50
+        for key in range(51, 1000):
+            try:
+                await store.append([message(key=str(key))])
+            except StoreError:
+                break
+            confirmed = key
+        await eventually(lambda: not store.health.is_serving)
+    # As after `kill -9`.
+    after = tmp_path / "after.db"
+    shutil.copy(path, after)
+    again = await SqliteStore.open(str(after), lambda _: None, 1024)
+    assert await again.head("room") == confirmed
+    await again.close()
+
+
+async def test_what_was_put_in_its_place_is_left_alone(path: Path) -> None:
+    """A store that closes tidies up: not where another database lies."""
+    store = await SqliteStore.open(str(path), lambda _: None, 1 << 20)
+    await store.append([message(key="1")])
+    other = path.with_name("other.db")
+    for suffix in ("", "-wal", "-shm"):
+        shutil.copy(side(path, suffix), side(other, suffix))
+    with capture_logs():
+        for suffix in ("", "-wal", "-shm"):
+            side(other, suffix).replace(side(path, suffix))
+        with pytest.raises(StoreError):
+            await store.append([message(key="51")])
+        before = {suffix: side(path, suffix).read_bytes() for suffix in ("", "-wal")}
+        await store.close()
+    assert {suffix: side(path, suffix).read_bytes() for suffix in ("", "-wal")} == before
+
+
+async def test_commits_that_fail_make_it_unwell_until_one_succeeds(
+    store: SqliteStore, path: Path
+) -> None:
+    """Also if nobody sends any more."""
+    with capture_logs() as logs:
+        with no_file_grows_past(side(path, "-wal").stat().st_size):
+            for key in ("51", "52", "53"):
+                with pytest.raises(StoreError):
+                    await store.append([message(key=key)])
+            assert store.health.state is State.REFUSING
+            assert "full disk" in store.health.reason
+        await eventually(lambda: store.health.is_serving)
+    assert [line["event"] for line in told(logs)] == [
+        "commit failed",
+        "store refuses writes",
+        "store takes writes again",
+    ]
