@@ -39,6 +39,9 @@ _options = Options("CHAT")
 @_options.count("content-bytes", _limits.content_bytes, "Longest text of a message, in bytes.")
 @_options.count("id-length", _limits.id_length, "Longest id or name, in characters.")
 @_options.count("rooms-per-stream", _limits.rooms_per_stream, "Rooms one stream may be in.")
+@_options.count("users-per-stream", _limits.users_per_stream, "Users one stream may send as.")
+@_options.count("rooms-per-proxy", _limits.rooms_per_proxy, "Rooms a proxy may be in.")
+@_options.count("users-per-proxy", _limits.users_per_proxy, "Users a proxy may speak for.")
 @_options.count("connections", _connections.connections, "Connections in all.")
 @_options.count(
     "connections-per-address", _connections.connections_per_address, "Open from one address."
@@ -78,6 +81,9 @@ def command(
     content_bytes: int,
     id_length: int,
     rooms_per_stream: int,
+    users_per_stream: int,
+    rooms_per_proxy: int,
+    users_per_proxy: int,
     connections: int,
     connections_per_address: int,
     streams_per_connection: int,
@@ -101,7 +107,14 @@ def command(
     """Builds the settings and serves."""
     with checking_options():
         config = Config(
-            limits=Limits(content_bytes, id_length, rooms_per_stream),
+            limits=Limits(
+                content_bytes,
+                id_length,
+                rooms_per_stream,
+                users_per_stream,
+                rooms_per_proxy,
+                users_per_proxy,
+            ),
             connection_limits=ConnectionLimits(
                 connections,
                 streams_per_connection,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import codec
 from chat.config import Config
@@ -156,6 +156,10 @@ class Hub:
                 self.store.set_active(user_id, True)
         elif self._presence.detach(stream, user_id):
             self.store.set_active(user_id, False)
+
+    def users_of(self, stream: LiveStream) -> Collection[str]:
+        """Returns the users that a stream speaks for."""
+        return self._presence.users_of(stream)
 
     @property
     def rooms(self) -> Rooms[LiveStream]:

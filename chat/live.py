@@ -7,7 +7,7 @@ import time
 from abc import abstractmethod
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
@@ -15,7 +15,7 @@ from h2.exceptions import ProtocolError
 
 from chat.access.gate import Gate
 from chat.access.identity import Identity
-from chat.errors import ChatError, Draining, Internal, Unauthenticated
+from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
 from chat.hub import Hub
 from chat.stream import LiveStream
 from daemon.logs import get_logger
@@ -28,22 +28,38 @@ _LONGEST_SLEEP_SECONDS: Final = 60.0
 _LAST_WORDS_SECONDS: Final = 2.0
 
 
+class Bounds(NamedTuple):
+    """How much a live stream may be.
+
+    Attributes:
+        mailbox_bytes: how much may wait for it.
+        rooms: how many rooms it may be in.
+        users: for how many users it may speak.
+    """
+
+    mailbox_bytes: int
+    rooms: int
+    users: int
+
+
 class Conversation(LiveStream):
     """A live stream that handles what the client asks on it.
 
     Args:
         hub: the hub.
         gate: believes tokens.
-        mailbox_bytes: how much may wait for the client.
+        bounds: how much it may be.
         caller: whose it is.
 
     Attributes:
         gate: likewise.
+        bounds: likewise.
         caller: whose it is, by the token that was presented last.
     """
 
-    def __init__(self, hub: Hub, gate: Gate, mailbox_bytes: int, caller: Identity) -> None:
-        super().__init__(mailbox_bytes)
+    def __init__(self, hub: Hub, gate: Gate, bounds: Bounds, caller: Identity) -> None:
+        super().__init__(bounds.mailbox_bytes)
+        self.bounds = bounds
         self.hub = hub
         self.gate = gate
         self.caller = caller
@@ -93,6 +109,27 @@ class Conversation(LiveStream):
         """Lets the stream end, as when the token has expired."""
         self._verdict = self._verdict or error
         self._judged.set()
+
+    def check_room(self, room_id: str, path: str) -> None:
+        """Checks that the stream may be in a room, beside those that it is in.
+
+        Raises:
+            ResourceExhausted: it is in as many as it may be.
+        """
+        if room_id not in self.rooms and len(self.rooms) >= self.bounds.rooms:
+            text = f"a connection may be in at most {self.bounds.rooms} rooms"
+            raise ResourceExhausted(f"{path}: {text}")
+
+    def check_user(self, user_id: str, path: str) -> None:
+        """Checks that the stream may speak for a user, beside those that it speaks for.
+
+        Raises:
+            ResourceExhausted: it speaks for as many as it may.
+        """
+        users = self.hub.users_of(self)
+        if len(users) >= self.bounds.users and user_id not in users:
+            text = f"a connection may send as at most {self.bounds.users} users"
+            raise ResourceExhausted(f"{path}: {text}")
 
     @property
     def initial_metadata(self) -> dict[str, str]:

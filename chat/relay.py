@@ -26,7 +26,7 @@ from chat.errors import (
 )
 from chat.guards import at_most
 from chat.hub import Hub
-from chat.live import Conversation, authenticated
+from chat.live import Bounds, Conversation, authenticated
 from chat.quotas import JOINS, MESSAGES, charge
 from chat.storage.base import StoreError
 from chat.stream import Delivery
@@ -180,7 +180,10 @@ class RelayConnection(Conversation):
     """
 
     def __init__(self, hub: Hub, gate: Gate, caller: Identity) -> None:
-        super().__init__(hub, gate, hub.config.relay_mailbox_bytes, caller)
+        config = hub.config
+        most = config.limits
+        bounds = Bounds(config.relay_mailbox_bytes, most.rooms_per_proxy, most.users_per_proxy)
+        super().__init__(hub, gate, bounds, caller)
         # The clients on whose behalf the proxy asks, by its names for them.
         self._clients: dict[int, Identity] = {0: GUEST} if gate.is_open else {}
         # The messages of this stream that are on their way to the disk: their refs,
@@ -240,7 +243,12 @@ class RelayConnection(Conversation):
 
     async def _take_in(self, run: _Run, batch: Columns) -> _Run:
         """Takes messages that came as columns, each as if it had come alone."""
-        in_order = batch.of_nobody and 0 in self._clients and self._obeys(batch)
+        in_order = (
+            batch.of_nobody
+            and 0 in self._clients
+            and len(self.hub.users_of(self)) + len(batch) <= self.bounds.users
+            and self._obeys(batch)
+        )
         if in_order and run.size + batch.size <= _STORE_CHARACTERS:
             run.add_all(batch, self.rooms)
             return run
@@ -302,6 +310,7 @@ class RelayConnection(Conversation):
             fields["sender_id"] = client.sender(fields["sender_id"], "chat_message.sender_id")
             client.check_write(fields["room_id"], "chat_message.room_id")
         self.hub.rules.message(message)
+        self.check_user(fields["sender_id"], "chat_message.sender_id")
 
     def _client(self, number: int) -> Identity:
         client = self._clients.get(number)
@@ -361,6 +370,8 @@ class RelayConnection(Conversation):
                 self._answer(make_relay_event(ref=ref, left=make_left(room_id)))
             case Presence():
                 self.hub.rules.identifier(payload.user_id, "presence.user_id")
+                if payload.active:
+                    self.check_user(payload.user_id, "presence.user_id")
                 self.hub.set_active(self, payload.user_id, payload.active)
             case Authenticate():
                 self._authenticate(command.client, payload, ref)
@@ -389,6 +400,7 @@ class RelayConnection(Conversation):
 
     async def _join(self, join: Join, ref: int) -> None:
         self.hub.rules.identifier(join.room_id, "join.room_id")
+        self.check_room(join.room_id, "join.room_id")
 
         def answer(joined: Joined) -> None:
             self._answer(make_relay_event(ref=ref, joined=joined))

@@ -28,11 +28,17 @@ class Limits:
         content_bytes: the text of a message, in bytes of UTF-8; at most 1 MiB.
         id_length: an id of a message, room or user, and a name, in characters.
         rooms_per_stream: how many rooms one `Chat` stream may be in.
+        users_per_stream: as how many users one `Chat` stream may send.
+        rooms_per_proxy: how many rooms a proxy may be in.
+        users_per_proxy: for how many users a proxy may speak.
     """
 
     content_bytes: int = 16 * 1024
     id_length: int = 64
     rooms_per_stream: int = 1000
+    users_per_stream: int = 1000
+    rooms_per_proxy: int = 1_000_000
+    users_per_proxy: int = 1_000_000
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

@@ -21,12 +21,11 @@ from chat.errors import (
     InvalidArgument,
     NotFound,
     RateLimited,
-    ResourceExhausted,
     StorageFailed,
     Unavailable,
 )
 from chat.hub import Hub
-from chat.live import Conversation, authenticated
+from chat.live import Bounds, Conversation, authenticated
 from chat.quotas import CALLS, JOINS, MESSAGES, charge
 from chat.storage.base import Range, StoreError
 from chat.stream import Delivery
@@ -177,7 +176,9 @@ class ChatConnection(Conversation):
     def __init__(
         self, hub: Hub, gate: Gate, caller: Identity, stream: Stream[ChatStream, ChatStream]
     ) -> None:
-        super().__init__(hub, gate, hub.config.mailbox_bytes, caller)
+        limits = hub.config.limits
+        bounds = Bounds(hub.config.mailbox_bytes, limits.rooms_per_stream, limits.users_per_stream)
+        super().__init__(hub, gate, bounds, caller)
         self._stream = stream
         # The request ids of messages that are on their way to the disk.
         self._unanswered: dict[_Key, list[str | None]] = {}
@@ -256,8 +257,9 @@ class ChatConnection(Conversation):
         message.sender_id = self.caller.sender(message.sender_id, "chat_message.sender_id")
         self.hub.rules.message(message)
         self.caller.check_write(message.room_id, "chat_message.room_id")
+        self.check_user(message.sender_id, "chat_message.sender_id")
         if message.room_id in self.caller.reads:
-            self._check_room(message.room_id)
+            self.check_room(message.room_id, "chat_message.room_id")
             await self.hub.enter(self, message.room_id)
         await self.hub.store.writable()
         came = time.monotonic()
@@ -270,7 +272,7 @@ class ChatConnection(Conversation):
     async def _join(self, join: Join, request_id: str | None) -> None:
         self.hub.rules.identifier(join.room_id, "join.room_id")
         self.caller.check_read(join.room_id, "join.room_id")
-        self._check_room(join.room_id)
+        self.check_room(join.room_id, "join.room_id")
         await self.hub.join(
             self,
             join,
@@ -297,11 +299,6 @@ class ChatConnection(Conversation):
 
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(Delivery(message))
-
-    def _check_room(self, room_id: str) -> None:
-        limit = self.hub.config.limits.rooms_per_stream
-        if room_id not in self.rooms and len(self.rooms) >= limit:
-            raise ResourceExhausted(f"a connection may be in at most {limit} rooms")
 
     def _stored(self, key: _Key, done: asyncio.Future[list[ChatMessage]], came: float) -> None:
         """Answers what no delivery answered: a repeated, a failed or an unseen message."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 
 class Presence:
@@ -43,6 +43,10 @@ class Presence:
         if not users:
             del self._users[connection]
         return self._drop(connection, user_id)
+
+    def users_of(self, connection: Hashable) -> Collection[str]:
+        """Returns the users that a connection speaks for."""
+        return self._users.get(connection, ())
 
     def close(self, connection: Hashable) -> list[str]:
         """Forgets a connection.

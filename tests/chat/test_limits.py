@@ -5,17 +5,46 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import betterproto
 import pytest
 from grpclib import Status
+from grpclib.client import Channel
 
 import chat
-from gen.chat import ChatServiceStub, ErrorCode, GetUserRequest, UserStatus
-from tests.support import SMALL_WINDOWS, ChatCall, channel_to, eventually, message, seqs
+from gen.chat import (
+    ChatMessages,
+    ChatServiceStub,
+    ErrorCode,
+    GetUserRequest,
+    Join,
+    Leave,
+    Presence,
+    RelayCommand,
+    RelayServiceStub,
+    Texts,
+    UserStatus,
+)
+from tests.support import (
+    SMALL_WINDOWS,
+    ChatCall,
+    RelayCall,
+    channel_to,
+    eventually,
+    message,
+    seqs,
+)
 
 
 @pytest.fixture
 def chat_config(chat_config: chat.Config) -> chat.Config:
-    limits = chat.Limits(content_bytes=2000, id_length=3, rooms_per_stream=2)
+    limits = chat.Limits(
+        content_bytes=2000,
+        id_length=3,
+        rooms_per_stream=2,
+        users_per_stream=2,
+        rooms_per_proxy=3,
+        users_per_proxy=3,
+    )
     return replace(chat_config, limits=limits, mailbox_bytes=64 * 1024)
 
 
@@ -36,17 +65,88 @@ async def test_rooms_of_a_stream(stub: ChatServiceStub) -> None:
         await call.post(message("b"))
         call.join("c", request_id="join")
         call.say(message("c"), request_id="send")
-        for request_id in ("join", "send"):
+        for request_id, path in (("join", "join"), ("send", "chat_message")):
             refused = await call.receive()
             assert refused.request_id == request_id
             assert refused.error.code == ErrorCode.RESOURCE_EXHAUSTED
-            assert refused.error.message == "a connection may be in at most 2 rooms"
+            text = f"{path}.room_id: a connection may be in at most 2 rooms"
+            assert refused.error.message == text
         # The rooms that it is in are still open to it, and leaving makes room.
         await call.post(message("a"))
         await call.enter("b")
         call.leave("a")
         await call.receive()
         await call.post(message("c"))
+
+
+async def test_users_of_a_stream(stub: ChatServiceStub) -> None:
+    async with ChatCall(stub) as call:
+        for user_id in ("ada", "bob", "ada"):
+            await call.post(message("roo", sender_id=user_id))
+        call.say(message("new", sender_id="eve"), request_id="send")
+        refused = await call.receive()
+        assert refused.request_id == "send"
+        assert (refused.error.code, refused.error.retryable) == (
+            ErrorCode.RESOURCE_EXHAUSTED,
+            False,
+        )
+        text = "chat_message.sender_id: a connection may send as at most 2 users"
+        assert refused.error.message == text
+        # Those that it has sent as may go on; and what was refused put it into no room.
+        await call.post(message("roo", sender_id="bob"))
+        assert await call.enter("new") == 0
+    async with ChatCall(stub) as another:
+        await another.post(message("roo", sender_id="eve"))
+
+
+async def told(relay: RelayCall, *commands: RelayCommand) -> list[str]:
+    """What the last command is answered with, if it is refused."""
+    relay.batch(*commands, RelayCommand(99, leave=Leave("end")))
+    texts = []
+    while (event := await relay.event()).ref != 99:
+        if betterproto.which_one_of(event, "event")[0] == "error":
+            assert event.error.code == ErrorCode.RESOURCE_EXHAUSTED
+            texts.append(event.error.message)
+    return texts
+
+
+def sent(ref: int, user_id: str) -> RelayCommand:
+    return RelayCommand(ref, chat_message=message("roo", sender_id=user_id))
+
+
+async def test_users_of_a_proxy(channel: Channel, stub: ChatServiceStub) -> None:
+    text = "a connection may send as at most 3 users"
+    async with RelayCall(RelayServiceStub(channel)) as relay:
+        active = [RelayCommand(n, presence=Presence(f"u{n}", True)) for n in (1, 2)]
+        assert await told(relay, *active, sent(3, "u3")) == []
+        assert await told(relay, sent(4, "u4"), sent(5, "u1")) == [
+            f"chat_message.sender_id: {text}"
+        ]
+        more = RelayCommand(6, presence=Presence("u5", True))
+        assert await told(relay, more) == [f"presence.user_id: {text}"]
+        columns = ChatMessages(
+            refs=[7, 8],
+            ids=Texts("ab", [1, 1]),
+            room_ids=Texts("rooroo", [3, 3]),
+            sender_ids=Texts("u2u6", [2, 2]),
+            contents=Texts("xx", [1, 1]),
+        )
+        assert await told(relay, RelayCommand(chat_messages=columns)) == [
+            f"chat_message.sender_id: {text}"
+        ]
+        # One that goes makes room.
+        gone = RelayCommand(9, presence=Presence("u1", False))
+        assert await told(relay, gone, sent(10, "u4")) == []
+        assert (await stub.get_user(GetUserRequest("u4"))).user.status == UserStatus.ACTIVE
+
+
+async def test_rooms_of_a_proxy(channel: Channel) -> None:
+    async with RelayCall(RelayServiceStub(channel)) as relay:
+        joins = [RelayCommand(n, join=Join(f"r{n}")) for n in (1, 2, 3, 4)]
+        text = "join.room_id: a connection may be in at most 3 rooms"
+        assert await told(relay, *joins) == [text]
+        again = RelayCommand(5, join=Join("r1"))
+        assert await told(relay, again, RelayCommand(6, leave=Leave("r1")), joins[3]) == []
 
 
 async def send_much(stub: ChatServiceStub, number: int) -> None:

@@ -129,7 +129,17 @@ def test_counts() -> None:
     assert refusal(RULES.not_negative, -1, "limit") == "limit: must not be negative"
 
 
-@pytest.mark.parametrize("name", ["content_bytes", "id_length", "rooms_per_stream"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "content_bytes",
+        "id_length",
+        "rooms_per_stream",
+        "users_per_stream",
+        "rooms_per_proxy",
+        "users_per_proxy",
+    ],
+)
 def test_limits_are_at_least_one(name: str) -> None:
     Limits(**{name: 1})
     with pytest.raises(ValueError, match=f"{name.replace('_', '-')} must be at least 1"):
