@@ -25,6 +25,7 @@ from typing import ClassVar, Final
 
 from grpclib import GRPCError, Status
 
+from chat.storage.base import Unstorable
 from daemon.buckets import milliseconds
 from gen.chat import Error, ErrorCode
 
@@ -155,3 +156,12 @@ class Internal(ChatError):
 
     def __init__(self) -> None:
         super().__init__(INTERNAL_TEXT)
+
+
+def not_stored(failure: BaseException) -> ChatError:
+    """What a client is told of something that the store did not store.
+
+    What is unstorable passed the rules and should not have: that is a defect, and no
+    reason to send it again.
+    """
+    return Internal() if isinstance(failure, Unstorable) else StorageFailed()

@@ -20,15 +20,15 @@ from chat.errors import (
     Internal,
     InvalidArgument,
     ResourceExhausted,
-    StorageFailed,
     Unauthenticated,
     Unavailable,
+    not_stored,
 )
 from chat.guards import at_most
 from chat.hub import Hub
 from chat.live import Bounds, Conversation, authenticated
 from chat.quotas import JOINS, MESSAGES, charge
-from chat.storage.base import StoreError
+from chat.storage.base import PartlyStored, StoreError
 from chat.stream import Delivery
 from daemon import tracing
 from daemon.logs import get_logger
@@ -337,9 +337,9 @@ class RelayConnection(Conversation):
         self.expect(future)
 
     def _not_stored(self, run: _Run, error: Exception) -> None:
-        """Finds out whose fault it was that messages could not be stored together."""
-        if isinstance(error, StoreError) and all(map(_is_sound, run.messages)):
-            self._refuse_all(run, StorageFailed())
+        """Finds out whose fault it was that messages could not be handed over together."""
+        if isinstance(error, StoreError):
+            self._refuse_all(run, not_stored(error))
         elif len(run.refs) == 1:
             self._fail(run.refs[0], error)
             run.end_spans(stored=False)
@@ -421,20 +421,28 @@ class RelayConnection(Conversation):
         if done.cancelled():
             return
         try:
-            everything = done.result()
+            results: Sequence[ChatMessage | StoreError] = done.result()
+        except PartlyStored as partly:
+            results = partly.results
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._not_stored(run, error)
             return
         self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
-        columns = zip(run.refs, run.places, run.messages, everything, strict=True)
+        columns = zip(run.refs, run.places, run.messages, results, strict=True)
         for ref, place, sent, stored in columns:
-            room_id = codec.fields_of(stored)["room_id"]
+            room_id = codec.fields_of(sent)["room_id"]
             if stored is not sent or place is None or self.rooms.get(room_id) is not place:
                 try:
-                    self._answer(make_relay_event(ref=ref, chat_message=stored))
+                    self._answer_stored(ref, stored)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
                     self._fail(ref, error)
         run.end_spans(stored=True)
+
+    def _answer_stored(self, ref: int, result: ChatMessage | StoreError) -> None:
+        if isinstance(result, StoreError):
+            self._refuse(ref, 0, not_stored(result))
+        else:
+            self._answer(make_relay_event(ref=ref, chat_message=result))
 
     def _refuse(self, ref: int, client: int, error: ChatError) -> None:
         self.hub.metrics.errors[error.status.name] += 1
@@ -502,12 +510,3 @@ class RelayConnection(Conversation):
 
     def _answer(self, event: RelayEvent) -> None:
         self.put(codec.encode(make_relay_response(events=[event])))
-
-
-def _is_sound(message: ChatMessage) -> bool:
-    """Whether a message can be written; what cannot is not the disk's fault."""
-    try:
-        codec.encode(message)
-    except Exception:  # noqa: BLE001 - whatever it is, it costs this one alone
-        return False
-    return True

@@ -21,8 +21,8 @@ from chat.errors import (
     InvalidArgument,
     NotFound,
     RateLimited,
-    StorageFailed,
     Unavailable,
+    not_stored,
 )
 from chat.hub import Hub
 from chat.live import Bounds, Conversation, authenticated
@@ -133,7 +133,7 @@ class ChatService:
         try:
             user = await self._hub.store.upsert_user(request.user_id, request.name, request.email)
         except StoreError as error:
-            raise StorageFailed from error
+            raise not_stored(error) from error
         return UpsertUserResponse(user=user)
 
     async def _list_users(self, caller: Identity, request: ListUsersRequest) -> ListUsersResponse:
@@ -310,10 +310,10 @@ class ChatConnection(Conversation):
         try:
             [stored] = done.result()
             self._put(ChatStream(chat_message=stored, request_id=request_id))
-        except StoreError:
-            error = StorageFailed().to_message()
-            self.hub.metrics.errors[StorageFailed.status.name] += 1
-            self._put(ChatStream(error=error, request_id=request_id))
+        except StoreError as failure:
+            error = not_stored(failure)
+            self.hub.metrics.errors[error.status.name] += 1
+            self._put(ChatStream(error=error.to_message(), request_id=request_id))
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._fail(request_id, error)
 

@@ -4,7 +4,9 @@ An engine serves one node, or several nodes that share a database: nothing above
 this interface knows which.
 
 **Atomicity.** Each message passed to `Store.append` is stored whole or not at
-all. Messages of one call that are stored keep their order.
+all. Messages of one call that are stored keep their order. One that cannot be
+stored for what it is fails alone: neither the others of its call nor those that
+other calls brought at the same time are refused with it.
 
 **Order.** In a room, `seq` starts at 1 and goes up by 1 with each message
 stored, whichever node stored it.
@@ -46,7 +48,31 @@ PAGE_BYTES = 512 * 1024
 
 
 class StoreError(Exception):
-    """The store could not do it; the text is for the log. Nothing was stored."""
+    """The store could not do it; the text is for the log.
+
+    Nothing was stored, but what `PartlyStored` tells of. The same may succeed later, but
+    what is `Unstorable`.
+    """
+
+
+class Unstorable(StoreError):
+    """This cannot be stored, now or later: not for what the store is, but for what this is."""
+
+
+class PartlyStored(StoreError):
+    """Of the messages of one call of `append` some were stored, and others were not.
+
+    Args:
+        results: see below.
+
+    Attributes:
+        results: for each message what `append` would have returned, or why it was not stored.
+    """
+
+    def __init__(self, results: Sequence[ChatMessage | StoreError]) -> None:
+        failures = [result for result in results if isinstance(result, StoreError)]
+        super().__init__(f"{len(failures)} of {len(results)} messages not stored: {failures[0]}")
+        self.results = results
 
 
 class StoreUnusable(StoreError):
@@ -103,9 +129,10 @@ class Store(ABC):
         Each is an object of its own. Their senders are known users from now on.
 
         Returns:
-            A future with one message for each, or `StoreError`. Where it is the very
-            object that was passed, this call stored it; else it is the one that was
-            stored first, which that one repeats.
+            A future with one message for each, or `StoreError`: `Unstorable` if no message
+            can be stored for what it is, `PartlyStored` if that is so of some, or if the
+            store failed in between. Where it is the very object that was passed, this call
+            stored it; else it is the one that was stored first, which that one repeats.
         """
 
     @property
@@ -178,6 +205,25 @@ def is_full(messages: Sequence[ChatMessage]) -> bool:
     """Whether `fit_page` keeps less than these messages, so that no further one is needed."""
     sizes = accumulate(utf8_length(message.content) for message in messages)
     return any(size > PAGE_BYTES for size in islice(sizes, 1, None))
+
+
+def settle(
+    future: asyncio.Future[list[ChatMessage]], results: Sequence[ChatMessage | StoreError]
+) -> None:
+    """Ends a future of `append`, unless who waited has given up.
+
+    Args:
+        future: of one call.
+        results: what became of each of its messages.
+    """
+    if future.done():
+        return
+    stored = [result for result in results if isinstance(result, ChatMessage)]
+    if len(stored) == len(results):
+        future.set_result(stored)
+    else:
+        [*failures] = (result for result in results if isinstance(result, StoreError))
+        future.set_exception(failures[0] if len(results) == 1 else PartlyStored(results))
 
 
 def make_user(user_id: str, name: str, email: str, active: bool) -> User:

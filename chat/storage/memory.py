@@ -11,7 +11,18 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from chat.storage.base import Listener, Page, Range, Store, fit_page, make_user
+import codec
+from chat.storage.base import (
+    Listener,
+    Page,
+    Range,
+    Store,
+    StoreError,
+    Unstorable,
+    fit_page,
+    make_user,
+    settle,
+)
 from chat.storage.health import StoreHealth
 from gen.chat import ChatMessage, User
 
@@ -36,10 +47,9 @@ class MemoryStore(Store):
     def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[ChatMessage]]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[ChatMessage]] = loop.create_future()
-        stored = [self._append(message) for message in messages]
-        fresh = [message for message, each in zip(messages, stored, strict=True) if each is message]
+        results = [self._append(message) for message in messages]
         # Announced in a later turn, as any other engine does.
-        loop.call_soon(self._finish, future, stored, fresh)
+        loop.call_soon(self._finish, future, messages, results)
         return future
 
     async def writable(self) -> None:
@@ -63,6 +73,10 @@ class MemoryStore(Store):
         return self._user(user_id) if user_id in self._users else None
 
     async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+        try:
+            "".join((user_id, name, email)).encode()
+        except UnicodeEncodeError as error:
+            raise Unstorable(str(error)) from error
         self._know(user_id)
         self._users[user_id] = (name, email)
         return self._user(user_id)
@@ -77,7 +91,11 @@ class MemoryStore(Store):
     async def close(self) -> None:
         await asyncio.sleep(0)  # what was stored in this turn is announced in the next
 
-    def _append(self, message: ChatMessage) -> ChatMessage:
+    def _append(self, message: ChatMessage) -> ChatMessage | Unstorable:
+        try:
+            codec.encode(message)
+        except UnicodeEncodeError as error:
+            return Unstorable(str(error))
         key = (message.room_id, message.sender_id, message.id)
         original = self._keys.get(key)
         if original is not None:
@@ -98,13 +116,13 @@ class MemoryStore(Store):
     def _finish(
         self,
         future: asyncio.Future[list[ChatMessage]],
-        stored: list[ChatMessage],
-        fresh: list[ChatMessage],
+        messages: Sequence[ChatMessage],
+        results: Sequence[ChatMessage | StoreError],
     ) -> None:
+        fresh = [sent for sent, each in zip(messages, results, strict=True) if each is sent]
         if fresh:
             self._listener(fresh)
-        if not future.done():
-            future.set_result(stored)
+        settle(future, results)
 
     def _user(self, user_id: str) -> User:
         name, email = self._users[user_id]

@@ -2,9 +2,7 @@
 
 A commit appends one row to `journal`, and makes sure, in the same statement, that
 none of its messages was stored before. What is in the journal is also kept in memory
-until it is folded: sorted by position, a slice at a time, between commits. A slice
-may be folded twice, so a crash in between is no harm: at the next start all that is
-left is folded.
+until it is folded (see `fold`): sorted by position, a slice at a time, between commits.
 
 SQLite gives Python's lock up around each statement, and taking it back may mean to
 wait for a busy event loop. So a commit is one statement wherever it can be.
@@ -15,15 +13,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
 from typing import Final
 
 import apsw
 import orjson
 
 import codec
-from chat.storage.sqlite.batch import Batch, Key, Row, key_of, stored_message
+from chat.storage.sqlite.batch import Batch, Key, key_of, stored_message
+from chat.storage.sqlite.fold import Fold, HistoryConflict
 from gen.chat import ChatMessage
 
 # How many bytes of JSON are folded together: the more, the fewer pages are written
@@ -31,11 +28,7 @@ from gen.chat import ChatMessage
 FOLD_BYTES: Final = 2 * 1024 * 1024
 # With so many times more in the journal, nothing is stored before something was folded.
 _FULL: Final = 4
-# How many messages are folded in one transaction: what comes meanwhile has to wait.
-_SLICE: Final = 512
 _CACHED_NAMES: Final = 100_000
-
-_position: Final = itemgetter(0)
 
 _APPEND: Final = """
 INSERT INTO journal (batch) SELECT ?1 WHERE NOT EXISTS (
@@ -49,13 +42,6 @@ SELECT json_group_array(json_array(new.key, position & 0xffffffff, sent_at, cont
 FROM json_each(?) AS new CROSS JOIN rooms CROSS JOIN messages
 WHERE room_id = new.value ->> 0 AND position >> 32 = +room
   AND sender_id = new.value ->> 1 AND messages.id = new.value ->> 2
-"""
-_FOLD: Final = "INSERT INTO messages VALUES {rows} ON CONFLICT (position) DO NOTHING"
-_FOLD_JOURNAL: Final = """
-INSERT INTO messages
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
-FROM journal, json_each(batch) WHERE true ORDER BY 1
-ON CONFLICT (position) DO NOTHING
 """
 _NEWEST: Final = """
 SELECT coalesce(
@@ -86,30 +72,11 @@ class _RepeatedError(Exception):
     """Some message of the commit was stored before."""
 
 
-@dataclass(slots=True)
-class _Fold:
-    """One generation of the journal on its way into the table.
-
-    Attributes:
-        rows: all of them, in the order of their positions.
-        messages: the same, by their keys.
-        size: the bytes that they take in the journal.
-        last: the number of the last row of the journal among them.
-        done: how many of the rows are in the table.
-    """
-
-    rows: list[Row]
-    messages: dict[Key, ChatMessage]
-    size: int
-    last: int
-    done: int = 0
-
-
 class Journal:
     """Commits and folds, by the writer thread and on its connection.
 
     Args:
-        connection: from `schema.open_writer`, and through `fold_leftovers`.
+        connection: from `schema.open_writer`, and through `fold.fold_leftovers`.
         fold_bytes: how much is folded together, roughly.
 
     Attributes:
@@ -126,8 +93,8 @@ class Journal:
         self._heads: dict[str, int] = {}
         self._known_users: set[str] = set()
         self._last_sent_at = 0
-        self._current = _Fold([], {}, 0, 0)
-        self._folding: _Fold | None = None
+        self._current = Fold()
+        self._folding: Fold | None = None
 
     def store(self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]) -> Commit:
         """Stores messages and users, all of them or none.
@@ -137,6 +104,7 @@ class Journal:
             users: created or replaced.
 
         Raises:
+            HistoryConflict: somebody else writes to the database.
             apsw.Error: nothing was stored.
         """
         while self._size() >= self._fold_bytes * _FULL:
@@ -169,13 +137,14 @@ class Journal:
             Whether the whole generation is in the table now.
 
         Raises:
+            HistoryConflict: the table has another message at a position.
             apsw.Error: the slice was not folded.
         """
         if self._folding is None:
-            self._folding, self._current = self._current, _Fold([], {}, 0, 0)
-            self._folding.rows.sort(key=_position)
+            self._folding, self._current = self._current, Fold()
+            self._folding.begin()
             self.generation += 1
-        if self._fold_slice(self._folding):
+        if self._folding.fold_slice(self._connection):
             return False
         self._folding = None
         self._trim_caches()
@@ -230,21 +199,15 @@ class Journal:
             self._current.rows += batch.rows
             self._current.messages |= batch.fresh
             self._current.size += size
-            self._current.last = self._connection.last_insert_rowid()
+            self._current.last = self._nth_of_append()
 
-    def _fold_slice(self, fold: _Fold) -> bool:
-        """Folds one slice; returns whether there are more of them."""
-        rows = fold.rows[fold.done : fold.done + _SLICE]
-        more = fold.done + len(rows) < len(fold.rows)
-        with self._connection:
-            self._connection.execute(
-                _FOLD.format(rows=",".join(["(?,?,?,?,?)"] * len(rows))),
-                list(chain.from_iterable(rows)),
-            )
-            if not more:
-                self._connection.execute("DELETE FROM journal WHERE nth <= ?", (fold.last,))
-        fold.done += len(rows)
-        return more
+    def _nth_of_append(self) -> int:
+        """Returns the number of the row that was appended: the next one, if nobody else writes."""
+        nth = self._connection.last_insert_rowid()
+        before = self._current.last or (self._folding.last if self._folding else 0)
+        if nth != before + 1:
+            raise HistoryConflict(f"row {nth} of the journal follows on row {before}")
+        return nth
 
     def _head(self, room_id: str) -> int:
         if room_id in self._heads:
@@ -285,18 +248,6 @@ class Journal:
             self._heads = {room_id: self._heads[room_id] for room_id in needed}
         if len(self._known_users) > _CACHED_NAMES:
             self._known_users.clear()
-
-
-def fold_leftovers(connection: apsw.Connection) -> None:
-    """Folds what a server that did not close has left in the journal.
-
-    Raises:
-        apsw.Error: it could not.
-    """
-    with connection:
-        if connection.execute("SELECT EXISTS (SELECT 1 FROM journal)").get:
-            connection.execute(_FOLD_JOURNAL)
-            connection.execute("DELETE FROM journal")
 
 
 def _names(appends: Sequence[Sequence[ChatMessage]]) -> tuple[set[str], set[str]]:

@@ -23,7 +23,8 @@ from chat.storage.base import (
 )
 from chat.storage.health import StoreHealth
 from chat.storage.sqlite.claim import Claim
-from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow, fold_leftovers
+from chat.storage.sqlite.fold import fold_leftovers
+from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow
 from chat.storage.sqlite.place import Place
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch

@@ -19,18 +19,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import apsw
 
 import codec
 from chat.metrics import StoreMetrics
-from chat.storage.base import StoreError
+from chat.storage.base import StoreError, Unstorable, settle
 from chat.storage.health import State, StoreHealth
 from chat.storage.sqlite.claim import ClaimLost
+from chat.storage.sqlite.fold import HistoryConflict
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.lead import Lead
 from chat.storage.sqlite.place import Place
+from chat.storage.sqlite.salvage import Item, Outcome, Salvage, is_of_a_value
 from codec.sizes import utf8_length
 from daemon.logs import get_logger
 from gen.chat import ChatMessage
@@ -218,27 +220,56 @@ class Writer:
         return jobs
 
     def _commit(self, jobs: list[Job]) -> None:
-        appends = [job for job in jobs if isinstance(job, Append)]
+        appends = [job.messages for job in jobs if isinstance(job, Append)]
         users = [job.user for job in jobs if isinstance(job, Upsert)]
         size = sum(job.size for job in jobs)
         self._lead.gain(size)
+        try:
+            commit = self._store(appends, users)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, those who wait learn of it
+            if is_of_a_value(error):
+                self._tell(self._finish_each, jobs, size, self._salvage(jobs, error))
+            else:
+                self._tell(self._fail, jobs, size, StoreError(str(error)))
+        else:
+            self._tell(self._finish, jobs, size, commit, self._journal.generation)
+
+    def _store(self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]) -> Commit:
+        """Stores all of it, or nothing; notes what that says about the store."""
         began = time.perf_counter()
         try:
             self._refuse_displaced()
-            commit = self._journal.store([job.messages for job in appends], users)
+            commit = self._journal.store(appends, users)
             self._confirm_place(commit)
-        except (apsw.Error, _NotInPlace) as error:
-            self._note_failure(error)
-            self._tell(self._fail, jobs, size, StoreError(str(error)))
-        except Exception as error:
-            # Whatever went wrong, those who wait must learn of it.
+        except HistoryConflict as conflict:
             self._metrics.failures += 1
-            log.exception("commit failed", jobs=len(jobs))
-            self._tell(self._fail, jobs, size, StoreError(str(error)))
-        else:
-            self._health.serve()
-            self._metrics.committed(time.perf_counter() - began, sum(map(len, commit.stored)))
-            self._tell(self._finish, jobs, size, commit, self._journal.generation)
+            self._health.fail(str(conflict))
+            raise
+        except Exception as error:
+            if not is_of_a_value(error):
+                self._note_failure(error)
+            raise
+        self._health.serve()
+        self._metrics.committed(time.perf_counter() - began, sum(map(len, commit.stored)))
+        return commit
+
+    def _salvage(self, jobs: Sequence[Job], error: Exception) -> list[Outcome]:
+        """Stores what can be of a commit that failed for something in it."""
+        items: list[Item] = []
+        for job in jobs:
+            items += job.messages if isinstance(job, Append) else [job.user]
+        outcomes = Salvage(self._store_and_tell).apart(items, error)
+        unstorable = sum(isinstance(outcome, Unstorable) for outcome in outcomes)
+        log.error("commit made without what cannot be stored", number=unstorable, exc_info=error)
+        return outcomes
+
+    def _store_and_tell(
+        self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]
+    ) -> Commit:
+        commit = self._store(appends, users)
+        if commit.fresh:
+            self._tell(self._events.stored, self._journal.generation, commit.fresh)
+        return commit
 
     def _fold(self) -> bool:
         """Folds a slice; returns whether it could."""
@@ -247,6 +278,9 @@ class Writer:
         try:
             if self._journal.fold():
                 self._tell(self._events.folded, self._journal.generation)
+        except HistoryConflict as conflict:
+            self._health.fail(str(conflict))
+            return False
         except Exception:
             # What is in the journal is safe there, and folded when it can be.
             if not self._fold_failed:
@@ -339,12 +373,26 @@ class Writer:
             else:
                 _end(job.future, None)
 
+    def _finish_each(self, jobs: list[Job], size: int, outcomes: Sequence[Outcome]) -> None:
+        self._lead.lose(size)
+        self._events.settled(size)
+        rest = iter(outcomes)
+        for job in jobs:
+            if isinstance(job, Append):
+                settle(
+                    job.future,
+                    cast("list[ChatMessage | StoreError]", [next(rest) for _ in job.messages]),
+                )
+            elif isinstance(outcome := next(rest), StoreError):
+                _fail(job.future, outcome)
+            else:
+                _end(job.future, None)
+
     def _fail(self, jobs: list[Job], size: int, failure: StoreError) -> None:
         self._lead.lose(size)
         self._events.settled(size)
         for job in jobs:
-            if not job.future.done():
-                job.future.set_exception(failure)
+            _fail(job.future, failure)
 
 
 class _NotInPlace(StoreError):
@@ -355,3 +403,9 @@ def _end(future: asyncio.Future[T], result: T) -> None:
     """Ends a future, unless who waited has given up."""
     if not future.done():
         future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], failure: StoreError) -> None:
+    """Likewise."""
+    if not future.done():
+        future.set_exception(failure)

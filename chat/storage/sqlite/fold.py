@@ -1,0 +1,147 @@
+"""Moving what is in the journal to its place in the table of messages.
+
+A slice may be folded twice, so a crash in between is no harm: each message is then at
+its position already. Another message at its position, or itself at another one, means
+that positions were given by two writers, who each believed to be the only one. Which of
+the two messages is the right one cannot be known, so nothing is dropped and nothing goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import itemgetter
+from typing import Final
+
+import apsw
+
+from chat.storage.base import StoreUnusable
+from chat.storage.sqlite.batch import Key, Row
+from gen.chat import ChatMessage
+
+# How many messages are folded in one transaction: what comes meanwhile has to wait.
+_SLICE: Final = 512
+
+_position: Final = itemgetter(0)
+
+_ROW: Final = "(?,?,?,?,?)"
+_FOLD: Final = "INSERT INTO messages VALUES {rows} ON CONFLICT (position) DO NOTHING"
+_FOLD_JOURNAL: Final = """
+INSERT INTO messages
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+FROM journal, json_each(batch) WHERE true ORDER BY 1
+ON CONFLICT (position) DO NOTHING
+"""
+
+# Where a message is another one in the table.
+_DIFFERENT: Final = """
+WITH new (position, sender_id, id, sent_at, content) AS ({rows})
+SELECT format('position %d of room %s', position & 0xffffffff, json_quote(room_id))
+FROM new JOIN messages AS old USING (position) LEFT JOIN rooms ON room = position >> 32
+WHERE (new.sender_id, new.id, new.sent_at, new.content)
+      IS NOT (old.sender_id, old.id, old.sent_at, old.content)
+LIMIT 1
+"""
+_JOURNAL_ROWS: Final = """
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+FROM journal, json_each(batch)
+"""
+
+_HELP: Final = (
+    "two servers wrote to this database: restore a backup, or empty its table `journal` to do"
+    " without what only that has"
+)
+
+
+class HistoryConflict(StoreUnusable):
+    """Two writers gave positions in one history; the text says where, and what helps.
+
+    Args:
+        where: what was found.
+    """
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"{where}: {_HELP}")
+
+
+@dataclass(slots=True)
+class Fold:
+    """One generation of the journal on its way into the table.
+
+    Attributes:
+        rows: all of them, in the order of their positions.
+        messages: the same, by their keys.
+        size: the bytes that they take in the journal.
+        last: the number of the last row of the journal among them, or 0.
+        done: how many of the rows are in the table.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    messages: dict[Key, ChatMessage] = field(default_factory=dict)
+    size: int = 0
+    last: int = 0
+    done: int = 0
+
+    def begin(self) -> None:
+        """Makes it ready to be folded: nothing is added from now on."""
+        self.rows.sort(key=_position)
+
+    def fold_slice(self, connection: apsw.Connection) -> bool:
+        """Folds some of the rows, and with the last of them removes them from the journal.
+
+        Returns:
+            Whether there are more of them.
+
+        Raises:
+            HistoryConflict: the table has another message at a position.
+            apsw.Error: nothing was folded.
+        """
+        rows = self.rows[self.done : self.done + _SLICE]
+        more = self.done + len(rows) < len(self.rows)
+        values = ",".join([_ROW] * len(rows))
+        bindings = list(chain.from_iterable(rows))
+        with _all_or_nothing(connection):
+            connection.execute(_FOLD.format(rows=values), bindings)
+            # Some were there, which is seldom.
+            if connection.changes() < len(rows):
+                _refuse_different(connection, f"VALUES {values}", bindings)
+            if not more:
+                connection.execute("DELETE FROM journal WHERE nth <= ?", (self.last,))
+        self.done += len(rows)
+        return more
+
+
+def fold_leftovers(connection: apsw.Connection) -> None:
+    """Folds what a server that did not close has left in the journal.
+
+    Raises:
+        HistoryConflict: the table, or the journal itself, has another message at a position.
+        apsw.Error: it could not.
+    """
+    with _all_or_nothing(connection):
+        if connection.execute("SELECT EXISTS (SELECT 1 FROM journal)").get:
+            connection.execute(_FOLD_JOURNAL)
+            _refuse_different(connection, _JOURNAL_ROWS, [])
+            connection.execute("DELETE FROM journal")
+
+
+@contextmanager
+def _all_or_nothing(connection: apsw.Connection) -> Iterator[None]:
+    try:
+        with connection:
+            yield
+    except apsw.ConstraintError as error:
+        # apsw's stubs do not know of the attribute.
+        if getattr(error, "extendedresult", None) != apsw.SQLITE_CONSTRAINT_UNIQUE:
+            raise
+        raise HistoryConflict(
+            f"the table has a message of the journal at another position ({error})"
+        ) from error
+
+
+def _refuse_different(connection: apsw.Connection, rows: str, bindings: list[object]) -> None:
+    found = connection.execute(_DIFFERENT.format(rows=rows), bindings).get
+    if found is not None:
+        raise HistoryConflict(f"the table has another message than the journal at {found}")

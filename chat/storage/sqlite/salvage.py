@@ -1,0 +1,88 @@
+"""A commit that failed for what is in it, tried again without that: no I/O of its own.
+
+What fails for its own sake, a text that cannot be encoded for instance, must not take
+along what merely waited beside it. No message is looked at for that before a commit has
+failed; then halves are stored apart, and halves of those that fail, down to single ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import apsw
+
+from chat.storage.base import StoreError, Unstorable
+from chat.storage.sqlite.journal import Commit, UserRow
+from gen.chat import ChatMessage
+
+Item = ChatMessage | UserRow
+"""What is stored as a whole or not at all."""
+
+Outcome = ChatMessage | UserRow | StoreError
+"""What became of an item: the stored message, or the user, or why it was not stored."""
+
+Store = Callable[[Sequence[Sequence[ChatMessage]], Sequence[UserRow]], Commit]
+
+# Of SQLite's errors those of a value. All others are of the disk, the file or the engine:
+# they would meet every other message too.
+_OF_A_VALUE: Final = (
+    apsw.ConstraintError,
+    apsw.MismatchError,
+    apsw.RangeError,
+    apsw.TooBigError,
+)
+
+
+def is_of_a_value(error: Exception) -> bool:
+    """Whether a commit failed for what was in it, and not because the store cannot store."""
+    if isinstance(error, apsw.Error):
+        return isinstance(error, _OF_A_VALUE)
+    return not isinstance(error, OSError | MemoryError | StoreError)
+
+
+class Salvage:
+    """Stores what can be stored of a commit that failed, in order.
+
+    Of `n` items of which `k` cannot be stored, it makes about `2 k log2(n)` further
+    attempts. Once the store itself fails, it makes no more.
+
+    Args:
+        store: stores messages and users, all of them or none.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._broken: StoreError | None = None
+
+    def apart(self, items: Sequence[Item], error: Exception) -> list[Outcome]:
+        """Stores each half of them, if there is more than one.
+
+        Args:
+            items: what was in the commit.
+            error: why it failed: `is_of_a_value`.
+
+        Returns:
+            What became of each.
+        """
+        if len(items) <= 1:
+            return [Unstorable(str(error)) for _ in items]
+        half = len(items) // 2
+        return self._together(items[:half]) + self._together(items[half:])
+
+    def _together(self, items: Sequence[Item]) -> list[Outcome]:
+        if self._broken is None:
+            try:
+                return self._stored(items)
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait learn of it
+                if is_of_a_value(error):
+                    return self.apart(items, error)
+                self._broken = StoreError(str(error))
+        return [self._broken] * len(items)
+
+    def _stored(self, items: Sequence[Item]) -> list[Outcome]:
+        messages = [item for item in items if isinstance(item, ChatMessage)]
+        users = [item for item in items if not isinstance(item, ChatMessage)]
+        [stored] = self._store([messages], users).stored
+        found = iter(stored)
+        return [next(found) if isinstance(item, ChatMessage) else item for item in items]

@@ -1,0 +1,265 @@
+"""Commits that fail: for what is in them, or because the store cannot store."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import apsw
+import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from structlog.testing import capture_logs
+
+from chat.metrics import StoreMetrics
+from chat.storage.base import PartlyStored, Range, StoreError, Unstorable
+from chat.storage.sqlite import SqliteStore
+from chat.storage.sqlite.journal import Commit, UserRow
+from chat.storage.sqlite.salvage import Salvage, is_of_a_value
+from gen.chat import ChatMessage
+from tests.chat.storage.filler import unheard
+from tests.support import MODEL, message, no_file_grows_past, seqs
+
+BAD = "\udfff"
+
+# To make a failure small takes a while.
+pytestmark = pytest.mark.timeout(300)
+
+
+class Counting:
+    """Stores what it can in a list, and counts the attempts.
+
+    Args:
+        broken_after: how many messages it stores before it cannot store any more.
+    """
+
+    def __init__(self, broken_after: int = 1 << 30) -> None:
+        self.attempts = 0
+        self.stored: list[ChatMessage] = []
+        self._broken_after = broken_after
+
+    def store(self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]) -> Commit:
+        """As `Journal.store`."""
+        self.attempts += 1
+        [messages] = appends
+        for each in messages:
+            each.content.encode()
+        for user in users:
+            "".join(user).encode()
+        if len(self.stored) + len(messages) > self._broken_after:
+            raise apsw.FullError
+        self.stored += messages
+        return Commit([list(messages)], list(messages))
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=200).filter(lambda good: False in good))
+def test_what_is_good_is_stored_in_order_and_the_attempts_are_bounded(good: list[bool]) -> None:
+    sent = [message(content="x" if each else BAD) for each in good]
+    counting = Counting()
+    outcomes = Salvage(counting.store).apart(sent, ValueError())
+    assert [isinstance(outcome, ChatMessage) for outcome in outcomes] == good
+    assert counting.stored == [each for each in sent if each.content == "x"]
+    bad = good.count(False)
+    assert counting.attempts <= max(2, 2 * bad * len(good).bit_length())
+
+
+def test_one_of_thousands_costs_few_attempts() -> None:
+    sent = [message(content="x") for _ in range(16_000)]
+    sent[11_111].content = BAD
+    counting = Counting()
+    Salvage(counting.store).apart(sent, ValueError())
+    assert counting.attempts <= 2 * 14
+    assert len(counting.stored) == 15_999
+
+
+def test_a_store_that_fails_meanwhile_is_not_tried_again() -> None:
+    sent = [message(content="x") for _ in range(1000)]
+    sent[1].content = BAD
+    counting = Counting(broken_after=300)
+    outcomes = Salvage(counting.store).apart(sent, ValueError())
+    stored = [outcome for outcome in outcomes if isinstance(outcome, ChatMessage)]
+    assert stored == counting.stored
+    assert [type(each) for each in outcomes[:3]] == [ChatMessage, Unstorable, ChatMessage]
+    assert {type(each) for each in outcomes[len(stored) + 1 :]} == {StoreError}
+    attempts = counting.attempts
+    assert attempts <= 2 * 10
+    # Each smaller piece would have had room.
+    assert len(stored) + 1 <= 500
+
+
+@pytest.mark.parametrize(
+    ("error", "of_a_value"),
+    [
+        (apsw.FullError(), False),
+        (apsw.IOError(), False),
+        (apsw.ReadOnlyError(), False),
+        (apsw.CorruptError(), False),
+        (apsw.BusyError(), False),
+        (apsw.SQLError(), False),
+        (apsw.NoMemError(), False),
+        (OSError(), False),
+        (MemoryError(), False),
+        (StoreError(), False),
+        (apsw.TooBigError(), True),
+        (apsw.ConstraintError(), True),
+        (UnicodeEncodeError("utf-8", BAD, 0, 1, "why"), True),
+        (TypeError(), True),
+        (OverflowError(), True),
+        (KeyError(), True),
+    ],
+)
+def test_errors_of_the_store_and_of_a_value(error: Exception, of_a_value: bool) -> None:
+    assert is_of_a_value(error) == of_a_value
+
+
+async def test_a_full_disk_is_tried_once(tmp_path: Path) -> None:
+    path, metrics = tmp_path / "chat.db", StoreMetrics()
+    store = await SqliteStore.open(str(path), unheard, 1 << 20, metrics=metrics, idle_seconds=None)
+    await store.append([message(key="0")])
+    calls = [[message(key=f"{n}-{m}") for m in range(20)] for n in range(10)]
+    log = path.with_name("chat.db-wal").stat().st_size
+    with no_file_grows_past(log), capture_logs() as logs:
+        results = await asyncio.gather(*map(store.append, calls), return_exceptions=True)
+    assert {type(result) for result in results} == {StoreError}
+    assert metrics.failures == len([line for line in logs if line["event"] == "commit failed"])
+    assert metrics.failures <= 2  # one for the first call perhaps, one for those that came behind
+    await store.close()
+
+
+async def test_a_message_that_cannot_be_stored_is_one_line_and_no_failure_of_the_store(
+    tmp_path: Path,
+) -> None:
+    metrics = StoreMetrics()
+    store = await SqliteStore.open(str(tmp_path / "chat.db"), unheard, 1 << 20, metrics=metrics)
+    with capture_logs() as logs, pytest.raises(PartlyStored):
+        await store.append([message(key="1"), message(key="2", content=BAD), message(key="3")])
+    [line] = logs
+    assert (line["event"], line["log_level"]) == (
+        "commit made without what cannot be stored",
+        "error",
+    )
+    assert line["number"] == 1
+    assert isinstance(line["exc_info"], Exception)
+    assert metrics.failures == 0
+    assert store.health.is_serving
+    await store.close()
+
+
+ROOMS = ["a", "b", "c"]
+texts = st.sampled_from(["x", "y" * 500, BAD])
+sends = st.builds(
+    message,
+    room_id=st.sampled_from([*ROOMS, f"d{BAD}"]),
+    content=texts,
+    sender_id=st.sampled_from(["ada", "bob", "cy", f"eve{BAD}"]),
+    key=st.sampled_from("123456789"),
+)
+calls = st.lists(st.lists(sends, max_size=5), min_size=1, max_size=4)
+
+
+def is_good(sent: ChatMessage) -> bool:
+    """Whether it has an encoding."""
+    return BAD not in sent.content + sent.room_id + sent.sender_id
+
+
+class FailingMachine(RuleBasedStateMachine):
+    """A store whose commits fail now and then, for either reason, against lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self.stack = AsyncExitStack()
+        folder = tempfile.TemporaryDirectory()
+        self.stack.callback(folder.cleanup)
+        self.path = Path(folder.name) / "chat.db"
+        self.log: dict[str, list[ChatMessage]] = {room: [] for room in ROOMS}
+        self.originals: dict[tuple[str, str, str], ChatMessage] = {}
+        self.announced: list[ChatMessage] = []
+        self.store = self.runner.run(self.open())
+
+    async def open(self) -> SqliteStore:
+        return await SqliteStore.open(
+            str(self.path), self.announced.extend, 1 << 20, fold_bytes=2000, idle_seconds=None
+        )
+
+    @rule(calls=calls)
+    def append(self, calls: list[list[ChatMessage]]) -> None:
+        for sent, result in self.results(calls):
+            # One that cannot be stored gets the original, too, if it repeats a message.
+            assert isinstance(result, ChatMessage if is_good(sent) else ChatMessage | Unstorable)
+
+    @rule(calls=calls, room=st.integers(0, 8192))
+    def append_while_the_disk_is_full(self, calls: list[list[ChatMessage]], room: int) -> None:
+        size = max(each.stat().st_size for each in self.path.parent.iterdir())
+        with no_file_grows_past(size + room):
+            for sent, result in self.results(calls):
+                assert not (is_good(sent) and isinstance(result, Unstorable))
+
+    def results(
+        self, calls: list[list[ChatMessage]]
+    ) -> list[tuple[ChatMessage, ChatMessage | StoreError]]:
+        """Appends all; checks what was stored, and returns what became of each."""
+
+        async def append() -> list[list[ChatMessage] | BaseException]:
+            return await asyncio.gather(*map(self.store.append, calls), return_exceptions=True)
+
+        found: list[tuple[ChatMessage, ChatMessage | StoreError]] = []
+        with capture_logs():
+            done = self.runner.run(append())
+        for call, result in zip(calls, done, strict=True):
+            if isinstance(result, PartlyStored):
+                found += zip(call, result.results, strict=True)
+            elif isinstance(result, BaseException):
+                assert isinstance(result, StoreError)
+                found += [(sent, result) for sent in call]
+            else:
+                found += zip(call, result, strict=True)
+        for sent, stored in found:
+            if isinstance(stored, ChatMessage):
+                self.expect(sent, stored)
+        return found
+
+    def expect(self, sent: ChatMessage, stored: ChatMessage) -> None:
+        """It must have the next position, or be the one that was stored before."""
+        key = (sent.room_id, sent.sender_id, sent.id)
+        if stored is not sent:
+            assert stored == self.originals[key]
+            return
+        assert is_good(sent)
+        assert key not in self.originals
+        self.log[sent.room_id].append(sent)
+        assert sent.seq == len(self.log[sent.room_id])
+        self.originals[key] = sent
+
+    @rule()
+    def reopen(self) -> None:
+        with capture_logs() as logs:
+            self.runner.run(self.store.close())
+            self.store = self.runner.run(self.open())
+        assert logs == []
+
+    @invariant()
+    def all_of_it_is_there_once_and_in_order(self) -> None:
+        for room, log in self.log.items():
+            page = self.runner.run(self.store.history(room, Range(1000, after_seq=0)))
+            assert seqs(page.messages) == list(range(1, len(log) + 1))
+            assert page.messages == log
+            assert self.runner.run(self.store.head(room)) == len(log)
+            assert [each for each in self.announced if each.room_id == room] == log
+
+    def teardown(self) -> None:
+        with capture_logs():
+            self.runner.run(self.store.close())
+        self.runner.close()
+        self.runner = asyncio.Runner()
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+
+
+TestFailing = FailingMachine.TestCase
+TestFailing.settings = settings(MODEL, max_examples=30, stateful_step_count=15)

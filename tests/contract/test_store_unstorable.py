@@ -1,0 +1,110 @@
+"""What cannot be stored for what it is fails alone, on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from chat.storage.base import PartlyStored, Range, Store, StoreError, Unstorable
+from gen.chat import ChatMessage
+from tests.contract.engines import Engine
+from tests.support import message, seqs
+
+HALF_A_PAIR = "\ud800"
+FIELDS = ["room_id", "sender_id", "id", "content"]
+
+
+def bad(field: str = "content", key: str = "bad") -> ChatMessage:
+    """A message that has no encoding."""
+    made = message(key=key)
+    setattr(made, field, f"x{HALF_A_PAIR}")
+    return made
+
+
+async def ids(store: Store) -> list[str]:
+    """The stored messages, which must have their positions without gaps."""
+    page = await store.history("room", Range(5000, after_seq=0))
+    assert seqs(page.messages) == list(range(1, len(page.messages) + 1))
+    assert await store.head("room") == len(page.messages)
+    return [each.id for each in page.messages]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+async def test_a_call_that_cannot_be_stored_fails_alone(
+    engine: Engine, store: Store, field: str
+) -> None:
+    await store.append([message(key="known")])
+    calls = [[message(key="1")], [bad(field)], [message(key="2")], [message("new", key="3")]]
+    with capture_logs():
+        first, failed, second, third = await asyncio.gather(
+            *map(store.append, calls), return_exceptions=True
+        )
+    assert isinstance(failed, Unstorable)
+    assert (first, second, third) == (calls[0], calls[2], calls[3])
+    assert await ids(store) == ["known", "1", "2"]
+    assert [each.id for each in engine.announced] == ["known", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("place", [0, 3, 6])
+async def test_the_others_of_its_call_are_stored(
+    engine: Engine, store: Store, field: str, place: int
+) -> None:
+    await store.append([message(key="known")])
+    sent = [message(key=key) for key in ("1", "2", "known", "3", "1", "4")]
+    sent.insert(place, bad(field))
+    with capture_logs(), pytest.raises(PartlyStored) as failure:
+        await store.append(sent)
+    results = list(failure.value.results)
+    assert isinstance(results.pop(place), Unstorable)
+    assert [each.id for each in results if isinstance(each, ChatMessage)] == [
+        *("1", "2", "known", "3", "1", "4")
+    ]
+    assert await ids(store) == ["known", "1", "2", "3", "4"]
+    assert [each.id for each in engine.announced] == ["known", "1", "2", "3", "4"]
+
+
+async def test_many_that_cannot_be_stored_among_many(store: Store) -> None:
+    calls = [
+        [bad(key=str(n)) if n % 7 == 0 else message(key=str(n)) for n in range(start, start + 20)]
+        for start in range(0, 400, 20)
+    ]
+    with capture_logs():
+        results = await asyncio.gather(*map(store.append, calls), return_exceptions=True)
+    for call, failure in zip(calls, results, strict=True):
+        assert isinstance(failure, PartlyStored)
+        for sent, result in zip(call, failure.results, strict=True):
+            assert result is sent if int(sent.id) % 7 else isinstance(result, Unstorable)
+    assert await ids(store) == [str(number) for number in range(400) if number % 7]
+
+
+async def test_a_user_that_cannot_be_stored_fails_alone(store: Store) -> None:
+    with capture_logs():
+        ada, bob, eve, sent = await asyncio.gather(
+            store.upsert_user("ada", "Ada", ""),
+            store.upsert_user("bob", f"Bob{HALF_A_PAIR}", ""),
+            store.upsert_user(f"eve{HALF_A_PAIR}", "Eve", ""),
+            store.append([message(sender_id="cy", key="1")]),
+            return_exceptions=True,
+        )
+    assert isinstance(bob, Unstorable)
+    assert isinstance(eve, Unstorable)
+    assert not isinstance(ada, BaseException)
+    assert not isinstance(sent, BaseException)
+    assert [user.id for user in await store.list_users("", 9)] == ["ada", "cy"]
+
+
+async def test_who_gave_up_is_not_told(store: Store) -> None:
+    futures = [store.append([bad()]), store.append([bad(), message(key="1")])]
+    for future in futures:
+        future.cancel()
+    with capture_logs():
+        await store.append([message(key="2")])
+    assert await ids(store) == ["1", "2"]
+
+
+def test_what_was_partly_stored_says_how_many_were_not() -> None:
+    failure = PartlyStored([message(key="1"), Unstorable("why"), StoreError("full")])
+    assert str(failure) == "2 of 3 messages not stored: why"
