@@ -24,6 +24,13 @@ without gaps from the opening of the store on, and each message once. A message
 is announced before the `append` that stored it returns, and after it can be
 found by `head` and `history`.
 
+**Time.** `sent_at` is the wall clock of the node that stored the message, in
+microseconds. In a room it does not go back as `seq` goes up, also over a restart,
+while the clock is set back by no more than `stamps.LEAD_SECONDS`; times then wait
+for the clock. Where it was set back further, they follow it, and the log says by
+how much: no time is further ahead of the clock than that. The order is that of
+`seq`, whatever the times.
+
 **Epoch.** It stays the same as long as no announced message was lost.
 """
 

@@ -6,10 +6,10 @@ It keeps every guarantee of `chat.storage.base` but durability.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from bisect import bisect_right, insort
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import codec
 from chat.storage.base import (
@@ -24,13 +24,20 @@ from chat.storage.base import (
     settle,
 )
 from chat.storage.health import StoreHealth
+from chat.storage.stamps import Clock, Stamps, from_micros
 from gen.chat import ChatMessage, User
 
 
 class MemoryStore(Store):
-    """A history that ends with the process."""
+    """A history that ends with the process.
 
-    def __init__(self, listener: Listener) -> None:
+    Args:
+        listener: see `chat.storage.base`.
+        clock: the wall clock.
+    """
+
+    def __init__(self, listener: Listener, clock: Clock = time.time_ns) -> None:
+        self._stamps = Stamps(clock)
         self.health = StoreHealth()
         self._epoch = uuid.uuid4().hex
         self._listener = listener
@@ -102,7 +109,7 @@ class MemoryStore(Store):
             return original
         room = self._rooms.setdefault(message.room_id, [])
         message.seq = len(room) + 1
-        message.sent_at = datetime.now(UTC)
+        message.sent_at = from_micros(self._stamps.next())
         room.append(message)
         self._keys[key] = message
         self._know(message.sender_id)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final
 
 import codec
 from chat.storage.sqlite.schema import SEQ_MASK
+from chat.storage.stamps import from_micros
 from gen.chat import ChatMessage
 from gen.chat_codec import make_chat_message
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Row = tuple[int, str, str, int, str]
 """A row of `messages`: position, sender_id, id, sent_at, content."""
@@ -89,8 +86,3 @@ def stored_message(key: Key, seq: int, sent_at: int, content: str) -> ChatMessag
         seq=seq,
         sent_at=from_micros(sent_at),
     )
-
-
-def from_micros(micros: int) -> datetime:
-    """Turns microseconds since 1970 into a time in UTC."""
-    return _EPOCH + timedelta(microseconds=micros)

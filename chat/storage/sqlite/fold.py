@@ -19,6 +19,7 @@ import apsw
 
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.batch import Key, Row
+from chat.storage.sqlite.schema import keep_last_sent_at
 from gen.chat import ChatMessage
 
 # How many messages are folded in one transaction: what comes meanwhile has to wait.
@@ -49,6 +50,9 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
 FROM journal, json_each(batch)
 """
 
+# All messages of a commit have the same.
+_LAST_SENT_AT: Final = "SELECT batch ->> 0 ->> 3 FROM journal ORDER BY nth DESC LIMIT 1"
+
 _HELP: Final = (
     "two servers wrote to this database: restore a backup, or empty its table `journal` to do"
     " without what only that has"
@@ -75,6 +79,7 @@ class Fold:
         messages: the same, by their keys.
         size: the bytes that they take in the journal.
         last: the number of the last row of the journal among them, or 0.
+        sent_at: the time of the last of them that came.
         done: how many of the rows are in the table.
     """
 
@@ -82,6 +87,7 @@ class Fold:
     messages: dict[Key, ChatMessage] = field(default_factory=dict)
     size: int = 0
     last: int = 0
+    sent_at: int = 0
     done: int = 0
 
     def begin(self) -> None:
@@ -109,6 +115,7 @@ class Fold:
                 _refuse_different(connection, f"VALUES {values}", bindings)
             if not more:
                 connection.execute("DELETE FROM journal WHERE nth <= ?", (self.last,))
+                keep_last_sent_at(connection, self.sent_at)
         self.done += len(rows)
         return more
 
@@ -124,6 +131,9 @@ def fold_leftovers(connection: apsw.Connection) -> None:
         if connection.execute("SELECT EXISTS (SELECT 1 FROM journal)").get:
             connection.execute(_FOLD_JOURNAL)
             _refuse_different(connection, _JOURNAL_ROWS, [])
+            sent_at = connection.execute(_LAST_SENT_AT).get
+            if isinstance(sent_at, int):
+                keep_last_sent_at(connection, sent_at)
             connection.execute("DELETE FROM journal")
 
 

@@ -21,6 +21,8 @@ import orjson
 import codec
 from chat.storage.sqlite.batch import Batch, Key, key_of, stored_message
 from chat.storage.sqlite.fold import Fold, HistoryConflict
+from chat.storage.sqlite.schema import read_last_sent_at
+from chat.storage.stamps import Clock, Stamps
 from gen.chat import ChatMessage
 
 # How many bytes of JSON are folded together: the more, the fewer pages are written
@@ -78,13 +80,16 @@ class Journal:
     Args:
         connection: from `schema.open_writer`, and through `fold.fold_leftovers`.
         fold_bytes: how much is folded together, roughly.
+        clock: the wall clock.
 
     Attributes:
         generation: goes up when a fold begins; what is stored from then on is for a
             later one.
     """
 
-    def __init__(self, connection: apsw.Connection, fold_bytes: int) -> None:
+    def __init__(
+        self, connection: apsw.Connection, fold_bytes: int, clock: Clock = time.time_ns
+    ) -> None:
         self.generation = 0
         self._connection = connection
         self._fold_bytes = fold_bytes
@@ -92,7 +97,7 @@ class Journal:
         # journal is always among them.
         self._heads: dict[str, int] = {}
         self._known_users: set[str] = set()
-        self._last_sent_at = 0
+        self._stamps = Stamps(clock, read_last_sent_at(connection))
         self._current = Fold()
         self._folding: Fold | None = None
 
@@ -173,7 +178,6 @@ class Journal:
         # Only now, when all of it is on disk.
         self._known_users |= senders
         self._heads.update(heads)
-        self._last_sent_at = batch.sent_at
         self._note(batch, size)
         return Commit(results, list(batch.fresh.values()))
 
@@ -184,7 +188,7 @@ class Journal:
         stored: Mapping[Key, ChatMessage],
     ) -> tuple[Batch, list[list[ChatMessage]], int]:
         folding = self._folding.messages if self._folding else {}
-        batch = Batch(heads, (self._current.messages, folding, stored), self._now())
+        batch = Batch(heads, (self._current.messages, folding, stored), self._stamps.next())
         results = [batch.add(messages) for messages in appends]
         if not batch.rows:
             return batch, results, 0
@@ -200,6 +204,7 @@ class Journal:
             self._current.messages |= batch.fresh
             self._current.size += size
             self._current.last = self._nth_of_append()
+            self._current.sent_at = batch.sent_at
 
     def _nth_of_append(self) -> int:
         """Returns the number of the row that was appended: the next one, if nobody else writes."""
@@ -237,10 +242,6 @@ class Journal:
             " SET name = excluded.name, email = excluded.email",
             users,
         )
-
-    def _now(self) -> int:
-        # A clock that is set back must not make a later message look earlier.
-        return max(time.time_ns() // 1000, self._last_sent_at)
 
     def _trim_caches(self) -> None:
         if len(self._heads) > _CACHED_NAMES:

@@ -133,6 +133,23 @@ def read_epoch(connection: apsw.Connection) -> str:
     return epoch
 
 
+def read_last_sent_at(connection: apsw.Connection) -> int:
+    """Returns the time of the newest message in the table, or 0 if it is not known."""
+    try:
+        return int(connection.execute("SELECT value FROM meta WHERE key = 'last_sent_at'").get or 0)
+    except ValueError:  # damaged: times then begin with the clock
+        return 0
+
+
+def keep_last_sent_at(connection: apsw.Connection, sent_at: int) -> None:
+    """Notes the time of the newest message in the table, in microseconds since 1970."""
+    connection.execute(
+        "INSERT INTO meta VALUES ('last_sent_at', ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (str(sent_at),),
+    )
+
+
 def _refuse_unknown(connection: apsw.Connection) -> None:
     """Before anything is written: a file that is not ours stays as it is."""
     if connection.readonly("main"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -30,6 +31,7 @@ from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.tail import Tail
 from chat.storage.sqlite.writer import IDLE_SECONDS, Append, Events, Job, Upsert, Writer
+from chat.storage.stamps import Clock
 from daemon import private
 from daemon.logs import get_logger
 from gen.chat import ChatMessage, User
@@ -55,7 +57,7 @@ class SqliteStore(Store):
         readers: Readers,
         listener: Listener,
         queue_bytes: int,
-        fold_bytes: int,
+        journal: Journal,
         metrics: StoreMetrics,
         idle_seconds: float | None,
     ) -> None:
@@ -66,7 +68,6 @@ class SqliteStore(Store):
         self._listener = listener
         self._tail = Tail()
         events = Events(self._stored, self._folded, self._settled)
-        journal = Journal(connection, fold_bytes)
         self._writer = Writer(
             connection, journal, place, events, metrics, self.health, idle_seconds
         )
@@ -85,6 +86,7 @@ class SqliteStore(Store):
         fold_bytes: int = FOLD_BYTES,
         metrics: StoreMetrics | None = None,
         idle_seconds: float | None = IDLE_SECONDS,
+        clock: Clock = time.time_ns,
     ) -> Self:
         """Opens a file, or makes it.
 
@@ -97,6 +99,7 @@ class SqliteStore(Store):
             metrics: counts the commits.
             idle_seconds: after how long without anything to store all of the journal is
                 moved; `None` for never.
+            clock: the wall clock.
 
         Raises:
             StoreUnusable: it cannot be used; the text says why.
@@ -124,7 +127,7 @@ class SqliteStore(Store):
                     readers,
                     listener,
                     queue_bytes,
-                    fold_bytes,
+                    Journal(connection, fold_bytes, clock),
                     metrics,
                     idle_seconds,
                 )
