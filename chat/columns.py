@@ -73,9 +73,9 @@ class Columns:
             return True
         message_ids, room_ids, sender_ids, contents = self._columns
         return (
-            rules.are_names(message_ids.joined, message_ids.lengths, may_be_empty=True)
-            and rules.are_names(room_ids.joined, room_ids.lengths)
-            and rules.are_names(sender_ids.joined, sender_ids.lengths)
+            rules.are_keys(message_ids.joined, message_ids.lengths)
+            and rules.are_ids(room_ids.joined, room_ids.lengths)
+            and rules.are_ids(sender_ids.joined, sender_ids.lengths)
             and rules.are_short_contents(contents.joined, contents.lengths)
         )
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Collection, Sequence
 
 import codec
 from chat.config import Config
-from chat.errors import Unavailable
+from chat.errors import InvalidArgument, Unavailable
+from chat.known import Known
 from chat.metrics import ServerMetrics
+from chat.names import id_fault
 from chat.quotas import Quotas
 from chat.rooms import Room, Rooms
 from chat.rules import Rules
@@ -47,6 +49,7 @@ class Hub:
         metrics: what is counted.
         streams: the live streams that are open.
         quotas: how often callers may ask.
+        known: asks the store about ids that no new user or room may have.
         faults: logs defects.
     """
 
@@ -60,6 +63,7 @@ class Hub:
         self.streams: set[LiveStream] = set()
         self.quotas = Quotas(config.rates)
         self.faults = Faults()
+        self.known = Known(lambda: self.store)
         self._rooms: Rooms[LiveStream] = Rooms()
         self._presence = Presence()
 
@@ -131,12 +135,15 @@ class Hub:
             limit: how many messages are replayed at most.
 
         Raises:
+            InvalidArgument: the room would be a new one, and may not have such an id.
             Unavailable: the history could not be read.
         """
         room_id = join.room_id
         self.leave(stream, room_id)
         with self._rooms.pinned(room_id) as room:
             head = await self._head(room_id, room)
+            if not head and (fault := id_fault(room_id)):
+                raise InvalidArgument("join.room_id", fault)
             recovered = self._can_replay(join, head, limit)
             answer(make_joined(room_id, self.store.epoch, head, recovered))
             self.metrics.joined(asked=join.after_seq is not None, recovered=recovered)

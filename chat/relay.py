@@ -233,7 +233,8 @@ class RelayConnection(Conversation):
 
     async def _take_one(self, run: _Run, command: RelayCommand, message: ChatMessage) -> _Run:
         about = codec.fields_of(command)
-        self._check(about["client"], message)
+        if not self._check(about["client"], message):
+            await self.hub.known.check_message(message)
         trace = about["traceparent"]
         span = None if trace is None else tracing.begin("message", trace, {})
         run.add(about["ref"], message, self.rooms.get(codec.fields_of(message)["room_id"]))
@@ -254,8 +255,8 @@ class RelayConnection(Conversation):
             return run
         for ref, client, message in batch:
             try:
-                if not in_order:
-                    self._check(client, message)
+                if not in_order and not self._check(client, message):
+                    await self.hub.known.check_message(message)
                 run.add(ref, message, self.rooms.get(codec.fields_of(message)["room_id"]))
             except ChatError as error:
                 self._refuse(ref, client, error)
@@ -301,7 +302,8 @@ class RelayConnection(Conversation):
         self._put_confirmed()
         super().put(item)
 
-    def _check(self, number: int, message: ChatMessage) -> None:
+    def _check(self, number: int, message: ChatMessage) -> bool:
+        """Checks a message; returns whether its room and its sender may be new."""
         fields = codec.fields_of(message)
         client = self._client(number)
         if client is not GUEST:
@@ -309,8 +311,9 @@ class RelayConnection(Conversation):
             client.check_time(time.time())
             fields["sender_id"] = client.sender(fields["sender_id"], "chat_message.sender_id")
             client.check_write(fields["room_id"], "chat_message.room_id")
-        self.hub.rules.message(message)
+        may_be_new = self.hub.rules.message(message)
         self.check_user(fields["sender_id"], "chat_message.sender_id")
+        return may_be_new
 
     def _client(self, number: int) -> Identity:
         client = self._clients.get(number)

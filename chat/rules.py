@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 
 import codec
 from chat.errors import InvalidArgument
-from daemon.text import is_text
+from chat.names import CONTROL, are_plain, id_fault, is_spaced, text_fault
+from codec.columns import split
 from gen.chat import ChatMessage
 
-# C0, DEL and C1: the control characters of Unicode (category Cc), and the two
-# separators that end a line in a log; and surrogates, which are no characters.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
+# RFC 5321, section 4.5.3.1.3, without the brackets.
+_LONGEST_EMAIL: Final = 254
+_REMEMBERED: Final = 1024
 LARGEST_CONTENT: Final = 1024 * 1024
 
 
@@ -56,51 +56,70 @@ class Rules:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        # The same few ids come again and again.
+        self._id_fault = lru_cache(_REMEMBERED)(id_fault)
 
     def identifier(self, value: str, path: str) -> None:
-        """Checks an id or a name: 1 to `id_length` characters, none of them control."""
+        """Checks an id or a name as far as those must obey that are known for long."""
         if not value:
             raise InvalidArgument(path, "must not be empty")
         if len(value) > self.limits.id_length:
             raise InvalidArgument(path, f"must have at most {self.limits.id_length} characters")
-        if not is_text(value):
-            raise InvalidArgument(path, "must be Unicode text, without surrogates")
-        if _CONTROL.search(value):
-            raise InvalidArgument(path, "must not contain control characters")
+        if fault := text_fault(value):
+            raise InvalidArgument(path, fault)
 
-    def message(self, message: ChatMessage) -> None:
+    def message(self, message: ChatMessage) -> bool:
         """Checks a message that a client sends. An empty id is allowed: one is made up.
 
         Args:
             message: one that the codec made, or in which all four fields were given.
+
+        Returns:
+            Whether its room and its sender may be new; if not, they have to be known.
         """
         fields = codec.fields_of(message)
         message_id, room_id, sender_id = fields["id"], fields["room_id"], fields["sender_id"]
         longest = max(len(message_id), len(room_id), len(sender_id))
         # Most are in order, which one look at all three shows.
+        joined = f"{message_id}{room_id}{sender_id}"
+        is_plain = joined.isascii() and joined.isprintable() and " " not in joined
         if (
             not (room_id and sender_id)
             or longest > self.limits.id_length
-            or _CONTROL.search(f"{message_id}{room_id}{sender_id}")
+            or not (is_plain or not CONTROL.search(joined))
         ):
             if message_id:
                 self.identifier(message_id, "chat_message.id")
             self.identifier(room_id, "chat_message.room_id")
             self.identifier(sender_id, "chat_message.sender_id")
         self._content(fields["content"])
+        return is_plain or not (self._id_fault(room_id) or self._id_fault(sender_id))
 
-    def are_names(self, joined: str, lengths: list[int], *, may_be_empty: bool = False) -> bool:
-        """Whether each of some texts is what `identifier` lets pass.
+    def are_keys(self, joined: str, lengths: list[int]) -> bool:
+        """Whether each of some texts may be the id of a message, or is empty.
 
         Args:
             joined: all of them, joined.
             lengths: how long each is; there is at least one.
-            may_be_empty: whether an empty one passes as well.
+        """
+        return max(lengths) <= self.limits.id_length and (
+            (joined.isascii() and joined.isprintable()) or not CONTROL.search(joined)
+        )
+
+    def are_ids(self, joined: str, lengths: list[int]) -> bool:
+        """Whether each of some texts may be the id of a new user or room.
+
+        If not, some may be all the same: a look at each tells.
+
+        Args:
+            joined: all of them, joined.
+            lengths: how long each is; there is at least one.
         """
         return (
-            (may_be_empty or min(lengths) > 0)
+            min(lengths) > 0
             and max(lengths) <= self.limits.id_length
-            and not _CONTROL.search(joined)
+            and are_plain(joined)
+            and (" " not in joined or _are_spaced(joined, lengths))
         )
 
     def are_short_contents(self, joined: str, lengths: list[int]) -> bool:
@@ -112,9 +131,12 @@ class Rules:
         )
 
     def email(self, value: str, path: str) -> None:
-        """Checks the form of an e-mail address (RFC 5321); empty means none."""
+        """Checks the form of an e-mail address (RFC 5321, RFC 6531); empty means none."""
         if not value:
             return
+        # The library would look at all of it for seconds first.
+        if len(value) > _LONGEST_EMAIL:
+            raise InvalidArgument(path, f"must have at most {_LONGEST_EMAIL} characters")
         try:
             validate_email(value, check_deliverability=False, strict=True)
         except EmailNotValidError:
@@ -135,3 +157,8 @@ class Rules:
             raise InvalidArgument(path, f"must have at most {limit} bytes of UTF-8")
         if "\0" in content:
             raise InvalidArgument(path, "must not contain NUL")
+
+
+def _are_spaced(joined: str, lengths: list[int]) -> bool:
+    # There are few different ones.
+    return sum(lengths) == len(joined) and all(map(is_spaced, set(split(joined, lengths))))

@@ -130,6 +130,8 @@ class ChatService:
         rules.identifier(request.name, "name")
         rules.email(request.email, "email")
         caller.check_owner(request.user_id, "user_id")
+        await self._hub.known.check_user(request.user_id, "user_id")
+        await self._hub.known.check_name(request.user_id, request.name, "name")
         try:
             user = await self._hub.store.upsert_user(request.user_id, request.name, request.email)
         except StoreError as error:
@@ -255,9 +257,11 @@ class ChatConnection(Conversation):
 
     async def _send(self, message: ChatMessage, request_id: str | None) -> None:
         message.sender_id = self.caller.sender(message.sender_id, "chat_message.sender_id")
-        self.hub.rules.message(message)
+        may_be_new = self.hub.rules.message(message)
         self.caller.check_write(message.room_id, "chat_message.room_id")
         self.check_user(message.sender_id, "chat_message.sender_id")
+        if not may_be_new:
+            await self.hub.known.check_message(message)
         if message.room_id in self.caller.reads:
             self.check_room(message.room_id, "chat_message.room_id")
             await self.hub.enter(self, message.room_id)

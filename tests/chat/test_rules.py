@@ -124,6 +124,35 @@ def test_wrong_emails(email: str) -> None:
     assert refusal(RULES.email, email, "email") == "email: must be an e-mail address, or empty"
 
 
+def test_a_long_email_is_not_looked_at() -> None:
+    for email in ("a" * 10_000_000 + "@example.com", "a@" + "b" * 60 + ".example.com" * 20):
+        assert refusal(RULES.email, email, "email") == "email: must have at most 254 characters"
+
+
+# As the documentation of the WebSocket API has it.
+EMAILS = {
+    "ADA@Example.COM": True,
+    "e\u0301@example.com": True,
+    "dä@exämple.com": True,
+    f"{'ä' * 64}@example.com": True,
+    f"{'ä' * 65}@example.com": False,
+    '"a b"@example.com': False,
+    "ada@[127.0.0.1]": False,
+    "ada@localhost": False,
+    "ada@host.local": False,
+    "ada@example.test": False,
+    "Ada <ada@example.com>": False,
+    "\u202eada@example.com": False,
+    "a\u200bda@example.com": False,
+    "\ud83d@example.com": False,
+}
+
+
+@pytest.mark.parametrize("email", EMAILS)
+def test_emails_as_they_are_described(email: str) -> None:
+    assert (refusal(RULES.email, email, "email") == "") == EMAILS[email]
+
+
 def test_counts() -> None:
     RULES.not_negative(0, "limit")
     assert refusal(RULES.not_negative, -1, "limit") == "limit: must not be negative"

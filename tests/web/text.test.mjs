@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { splitLinks } from '../../proxy/static/js/links.js';
 import { hashOf, roomInHash, socketUrl } from '../../proxy/static/js/location.js';
 import { afterClose, newId, parseFrame, sentenceOf } from '../../proxy/static/js/protocol.js';
-import { contentProblem, nameProblem, tidy } from '../../proxy/static/js/rules.js';
+import { contentProblem, nameProblem, tidy, typedName } from '../../proxy/static/js/rules.js';
 import { randomFrom } from './support.mjs';
 
 describe('limits', () => {
@@ -19,6 +19,12 @@ describe('limits', () => {
     for (const bad of ['a\tb', 'a\nb', 'a\u0000b', 'a\u007fb', 'a\u0085b', 'a\u2028b', 'a\ud800b']) {
       assert.notEqual(nameProblem(bad, 'name'), '', JSON.stringify(bad));
     }
+  });
+
+  test('a typed name gets the form that the server asks of new ones', () => {
+    assert.equal(typedName('  cafe\u0301\u00a0 du  coin\u3000'), 'caf\u00e9 du coin');
+    assert.equal(typedName('\u{1f469}\u200d\u{1f4bb}'), '\u{1f469}\u200d\u{1f4bb}');
+    assert.equal(typedName(' \n '), '');
   });
 
   test('a message has at most 16 KiB of UTF-8', () => {

@@ -1,5 +1,7 @@
 /** Addresses: the room in that of the page, and that of the chat connection. */
 
+import { typedName } from './rules.js';
+
 /**
  * @param {string} hash as `location.hash` gives it
  * @returns {string} the room's name, or empty
@@ -17,7 +19,8 @@ export function roomInHash(hash) {
  * @returns {string | null} who one wants to be in this tab, perhaps empty; null for no wish
  */
 export function nameInQuery(search) {
-  return new URLSearchParams(search).get('as')?.trim() ?? null;
+  const name = new URLSearchParams(search).get('as');
+  return name === null ? null : typedName(name);
 }
 
 /** @param {string} room */

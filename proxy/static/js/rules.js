@@ -30,6 +30,17 @@ export function nameProblem(value, noun) {
 }
 
 /**
+ * Brings what a person typed as a name into the form that the server asks of new ones: what
+ * an input method composes otherwise looks the same, and spaces do not tell two names apart.
+ *
+ * @param {string} text
+ * @returns {string}
+ */
+export function typedName(text) {
+  return text.trim().normalize('NFC').replace(/\s+/gu, ' ');
+}
+
+/**
  * Checks the text of a message.
  *
  * @param {string} content

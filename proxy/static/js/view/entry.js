@@ -5,7 +5,7 @@
  * @typedef {{name: string, token: string, room: string}} Entered what was not asked for is empty
  */
 
-import { nameProblem } from '../rules.js';
+import { nameProblem, typedName } from '../rules.js';
 import { tokenProblem } from '../token.js';
 import { byId, setProblem } from './dom.js';
 
@@ -89,6 +89,7 @@ function isOutside() {
 }
 
 class Field {
+  #shown = '';
   #problemOf;
   #box;
   #input;
@@ -109,7 +110,9 @@ class Field {
   }
 
   get value() {
-    return this.#input.value.trim();
+    const text = this.#input.value;
+    // What is known by a name of an older form stays known by it.
+    return text === this.#shown ? text : typedName(text);
   }
 
   get isShown() {
@@ -123,6 +126,7 @@ class Field {
   show(shown, value) {
     this.#box.hidden = !shown;
     this.#input.value = value;
+    this.#shown = value;
     this.complain('');
   }
 

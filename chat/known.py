@@ -1,0 +1,82 @@
+"""Users and rooms that are known by ids which no new one may have.
+
+They were stored under an older rule, and stay in use. The store is asked only about such
+ids, and each that it knows is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import codec
+from chat.errors import InvalidArgument, Unavailable
+from chat.names import id_fault, name_fault
+from chat.storage.base import Store, StoreError
+from daemon.logs import get_logger
+from gen.chat import ChatMessage
+
+log = get_logger(__name__)
+
+_MOST: Final = 1000
+
+T = TypeVar("T")
+
+
+class Known:
+    """Asks whether a user or a room is known.
+
+    Each method raises `InvalidArgument`, whose text begins with the path, and
+    `Unavailable` where the store cannot be read.
+
+    Args:
+        store: gives the store, once there is one.
+    """
+
+    def __init__(self, store: Callable[[], Store]) -> None:
+        self._store = store
+        # Nobody is ever forgotten by the store. The oldest first.
+        self._remembered: dict[tuple[str, str], None] = {}
+
+    async def check_message(self, message: ChatMessage) -> None:
+        """Checks the room and the sender of a message."""
+        fields = codec.fields_of(message)
+        await self.check_room(fields["room_id"], "chat_message.room_id")
+        await self.check_user(fields["sender_id"], "chat_message.sender_id")
+
+    async def check_room(self, room_id: str, path: str) -> None:
+        """Checks a room: one without messages is new."""
+        await self._check(room_id, path, "room", lambda: self._store().head(room_id))
+
+    async def check_user(self, user_id: str, path: str) -> None:
+        """Checks a user."""
+        await self._check(user_id, path, "user", lambda: self._store().get_user(user_id))
+
+    async def check_name(self, user_id: str, name: str, path: str) -> None:
+        """Checks the name that a user is given: it may be the one that it has."""
+        fault = name_fault(name)
+        if not fault:
+            return
+        user = await _read(self._store().get_user(user_id))
+        if user is None or user.name != name:
+            raise InvalidArgument(path, fault)
+
+    async def _check(
+        self, value: str, path: str, kind: str, find: Callable[[], Awaitable[object]]
+    ) -> None:
+        fault = id_fault(value)
+        if not fault or (kind, value) in self._remembered:
+            return
+        if not await _read(find()):
+            raise InvalidArgument(path, fault)
+        if len(self._remembered) >= _MOST:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[kind, value] = None
+
+
+async def _read(reading: Awaitable[T]) -> T:
+    try:
+        return await reading
+    except StoreError as error:
+        log.exception("store unreadable")
+        raise Unavailable("the store could not be read") from error
