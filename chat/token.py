@@ -30,11 +30,14 @@ from jwt.algorithms import OKPAlgorithm
 
 from chat.errors import InvalidArgument
 from chat.rules import Limits, Rules
+from daemon import private
 from daemon.cli import StartError, run_command
 from daemon.options import TEXT, TextPath
 
 _ALGORITHM: Final = "EdDSA"
 _HOUR: Final = 3600
+# Of two that are made at once, the second fails.
+_NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 _CENTURY: Final = 100 * 366 * 24 * _HOUR
 
 
@@ -136,11 +139,10 @@ def mint(key: Ed25519PrivateKey, key_id: str, claims: dict[str, Any]) -> str:
 
 def _make_key(path: Path) -> Ed25519PrivateKey:
     key = Ed25519PrivateKey.generate()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    # Of two that are made at once, the second fails.
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(private)
+    private.make_folder(path.parent)
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with os.fdopen(private.open_file(path, _NEW), "wb") as file:
+        file.write(secret)
     click.echo(f"made {path}", err=True)
     _publish(key, path)
     return key
@@ -152,7 +154,8 @@ def _publish(key: Ed25519PrivateKey, path: Path) -> None:
     jwks = {"keys": [{**jwk, "kid": path.name, "alg": _ALGORITHM, "use": "sig"}]}
     public = path.with_name(f"{path.name}.jwks")
     if not public.exists():
-        public.write_text(json.dumps(jwks, indent=1) + "\n")
+        with os.fdopen(private.open_file(public, _NEW), "w") as file:
+            file.write(json.dumps(jwks, indent=1) + "\n")
         click.echo(f"made {public}", err=True)
 
 
@@ -160,7 +163,7 @@ def _write_private(path: Path, content: bytes) -> None:
     """Puts a file in its place, whole, and for its owner alone from the first byte on."""
     if path.exists() and not path.is_file():
         raise FileExistsError("it is there, and no file")  # such as /dev/stdout
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -5,7 +5,7 @@
                     upgrade to WebSocket
 ``GET /static/*``   the parts of the web client
 ``GET /healthz``    200 while the process is alive
-``GET /readyz``     200 while the chat server answers, else 503
+``GET /readyz``     200 while the chat server answers, and stores, else 503
 ==================  =====================================================
 """
 

@@ -31,6 +31,7 @@ from proxy.channel import Channel, ended
 from proxy.config import Config, split_address
 from proxy.metrics import ProxyMetrics
 from proxy.outbox import Item, Outbox
+from proxy.recent import Recent
 from proxy.rooms import GapError
 from proxy.switchboard import Switchboard
 from proxy.unary import UnaryCalls, bearer
@@ -42,6 +43,8 @@ _RELAY: Final = "/chat.RelayService/Relay"
 # What the server says in its initial metadata.
 _TOKENS: Final = "chat-tokens"
 _HEALTH_SECONDS: Final = 2.0
+# How long an answer to that serves all who ask.
+_HEALTH_RECENT_SECONDS: Final = 0.5
 # The windows let the stream carry whole batches, and let no unread stream stall
 # the others: a connection window is more than all its streams can fill.
 _WINDOWS: Final = Configuration(
@@ -82,6 +85,7 @@ class Upstream:
         )
         # How long an answer that costs the server nothing may take.
         self._silence = config.upstream_heartbeat_seconds / 2
+        self._health = Recent(self._is_serving, _HEALTH_RECENT_SECONDS)
         self._outbox = Outbox()
         # There while nobody is in the middle of writing a batch.
         self._wire: Wire | None = None
@@ -104,6 +108,7 @@ class Upstream:
         finally:
             await ended(keeping)
             self._channel.close()
+            await self._health.close()
 
     async def _keep_up(self) -> None:
         retrying = AsyncRetrying(
@@ -126,14 +131,17 @@ class Upstream:
         return self._outbox.size
 
     async def healthy(self) -> bool:
-        """Whether the server answers the standard health check."""
+        """Whether the server answers the standard health check, or did so a moment ago."""
+        return self._linked and await self._health.get()
+
+    async def _is_serving(self) -> bool:
         try:
             response: HealthCheckResponse = await HealthStub(self._channel).Check(
                 HealthCheckRequest(), timeout=_HEALTH_SECONDS
             )
         except _LOST:
             return False
-        return response.status == HealthCheckResponse.SERVING and self._linked
+        return response.status == HealthCheckResponse.SERVING
 
     def _put(self, item: Item, size: int) -> None:
         if self._linked:

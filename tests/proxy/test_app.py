@@ -38,6 +38,7 @@ async def test_a_stop_is_not_lost_with_the_link(chat_server: chat.RunningServer)
     running = asyncio.create_task(upstream.run())
     while not await upstream.healthy():
         assert not running.done()
+        await asyncio.sleep(0)
     protocol = upstream._channel._protocol  # noqa: SLF001 - both must happen in one turn
     assert protocol is not None
     protocol.processor.close("the link is lost")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -165,3 +166,40 @@ async def test_a_refused_file_can_be_opened_once_it_is_mended(path: Path) -> Non
     await refusal(path)
     put(path, b"")
     await make(path)
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def readers() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith("sqlite-reader")]
+
+
+async def test_readers_are_there_from_the_start(path: Path) -> None:
+    store = await open_store(path)
+    assert len(readers()) == 2
+    await store.close()
+    assert readers() == []
+
+
+async def test_a_store_whose_threads_cannot_be_started_is_not_opened(path: Path) -> None:
+    """And leaves nothing behind, so that it can be once there is memory."""
+    await make(path)
+    before = open_files()
+    # More than any machine has: a thread of that size cannot be started.
+    threading.stack_size(1 << 46)
+    try:
+        assert "can't start new thread" in await refusal(path)
+    finally:
+        threading.stack_size(0)
+    assert readers() == []
+    assert open_files() == before
+    await make_again(path)
+
+
+async def make_again(path: Path) -> None:
+    """Opens a database that has one message, and closes it."""
+    store = await open_store(path)
+    assert await store.head("room") == 1
+    await store.close()

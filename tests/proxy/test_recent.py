@@ -1,0 +1,105 @@
+"""`Recent`: one answer for all who ask within a moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.recent import Recent
+from tests.clock import ClockLoop, turns
+
+SECONDS = 0.5
+
+
+class Oracle:
+    """Answers with how often it was asked.
+
+    Attributes:
+        asked: how often.
+        fails: whether it raises instead.
+        open: set while it answers at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails = False
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def __call__(self) -> int:
+        self.asked += 1
+        asked = self.asked
+        await self.open.wait()
+        if self.fails:
+            raise ConnectionError(asked)
+        return asked
+
+
+@pytest.fixture
+def loop() -> Iterator[ClockLoop]:
+    loop = ClockLoop()
+    yield loop
+    loop.close()
+
+
+def test_it_is_asked_once_in_a_moment(loop: ClockLoop) -> None:
+    async def check() -> None:
+        oracle = Oracle()
+        recent = Recent(oracle, SECONDS)
+        assert [await recent.get() for _ in range(3)] == [1, 1, 1]
+        await loop.pass_time(SECONDS * 0.9)
+        assert await recent.get() == 1
+        await loop.pass_time(SECONDS * 0.1)
+        assert await recent.get() == 2
+
+    loop.run_until_complete(check())
+
+
+def test_all_wait_for_the_same_answer_and_give_up_alone(loop: ClockLoop) -> None:
+    async def check() -> None:
+        oracle = Oracle()
+        oracle.open.clear()
+        recent = Recent(oracle, SECONDS)
+        asking = [asyncio.create_task(recent.get()) for _ in range(5)]
+        await turns(3)
+        asking[0].cancel()
+        # However long it takes: it is not asked twice at a time.
+        await loop.pass_time(10 * SECONDS)
+        asking.append(asyncio.create_task(recent.get()))
+        await turns(3)
+        oracle.open.set()
+        assert await asyncio.gather(*asking[1:]) == [1] * 5
+        assert asking[0].cancelled()
+
+    loop.run_until_complete(check())
+
+
+def test_a_failure_is_not_kept(loop: ClockLoop) -> None:
+    async def check() -> None:
+        oracle = Oracle()
+        recent = Recent(oracle, SECONDS)
+        oracle.fails = True
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                await recent.get()
+        oracle.fails = False
+        assert await recent.get() == 3
+
+    loop.run_until_complete(check())
+
+
+def test_what_is_being_asked_ends_with_it(loop: ClockLoop) -> None:
+    async def check() -> None:
+        oracle = Oracle()
+        oracle.open.clear()
+        recent = Recent(oracle, SECONDS)
+        asking = asyncio.create_task(recent.get())
+        await turns(3)
+        await recent.close()
+        await asyncio.wait({asking})
+        assert asking.cancelled()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    loop.run_until_complete(check())
