@@ -30,6 +30,11 @@ from daemon.buckets import Allowance, Rates
 from gen.chat import Authenticate, ChatMessage, ClientFrame, Error, Join, Leave
 from proxy import errors
 
+# For those who leave it out, or do not know that there is one.
+_ENVELOPE: Final = (
+    'expected one payload, such as {"chat_message": '
+    '{"room_id": "lobby", "sender_id": "ada", "content": "hello"}}'
+)
 _MESSAGES: Final = "too many messages"
 _JOINS: Final = "too many rooms at once"
 _CALLS: Final = "too many requests"
@@ -135,8 +140,7 @@ class Session:
         try:
             frame = codec.from_json(ClientFrame, data)
         except codec.DecodeError as error:
-            text = str(error) if error.path else f"frame: {error}"
-            return self._refuse(text, _request_id(data))
+            return self._refuse(_explained(error), _request_id(data))
         return self._decide(frame)
 
     def receive_binary(self) -> Action:
@@ -179,9 +183,7 @@ class Session:
                 name, _ = betterproto.which_one_of(frame, "payload")
                 if name in self._calls:
                     return Ask(name, payload, request_id)
-        return Refuse(
-            errors.invalid("frame: expected one payload, such as chat_message"), request_id
-        )
+        return Refuse(errors.invalid(f"frame: {_ENVELOPE}"), request_id)
 
     def _send(self, message: ChatMessage, request_id: str | None) -> Action:
         fields = codec.fields_of(message)
@@ -229,3 +231,11 @@ def _request_id(data: bytes) -> str | None:
         return None
     request_id = frame.get("request_id", frame.get("requestId"))
     return request_id if isinstance(request_id, str) else None
+
+
+def _explained(error: codec.DecodeError) -> str:
+    """Says what is wrong with a frame; of what is no frame at all, also what one looks like."""
+    if not error.path:
+        return f"frame: {error}; {_ENVELOPE}"
+    is_outermost = error.reason == "unknown field" and "." not in error.path
+    return f"{error}; {_ENVELOPE}" if is_outermost else str(error)

@@ -370,3 +370,36 @@ async def test_a_client_that_vanishes_disturbs_nobody(
         assert "joined" in await vanishing.read_json()
         await vanishing.send_bytes(rest)
     assert await client.barrier() == []
+
+
+ENVELOPE = (
+    'expected one payload, such as {"chat_message": '
+    '{"room_id": "lobby", "sender_id": "ada", "content": "hello"}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ('{"room_id": "lobby", "content": "hi"}', f"room_id: unknown field; {ENVELOPE}"),
+        ('{"type": "chat_message"}', f"type: unknown field; {ENVELOPE}"),
+        ("{}", f"frame: {ENVELOPE}"),
+        ('{"request_id": "1"}', f"frame: {ENVELOPE}"),
+        ("[]", f"frame: expected an object; {ENVELOPE}"),
+        ('"hi"', f"frame: expected an object; {ENVELOPE}"),
+        ("{", f"frame: not valid JSON: unexpected end of data (character 1); {ENVELOPE}"),
+        # Whoever has the envelope is told of the field alone.
+        ('{"chat_message": {"rom_id": ""}}', "chat_message.rom_id: unknown field"),
+        ('{"chat_message": []}', "chat_message: expected an object"),
+    ],
+)
+async def test_a_frame_without_its_envelope_is_shown_one(
+    connect: Connect, frame: str, message: str
+) -> None:
+    client = await connect()
+    await client.send_text(frame.encode())
+    error = (await client.receive())["error"]
+    assert (error["code"], error["message"]) == ("INVALID_ARGUMENT", message)
+    example = json.loads(ENVELOPE.partition("such as ")[2])
+    await client.send(**example)
+    assert (await client.receive())["chat_message"]["content"] == "hello"
