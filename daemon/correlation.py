@@ -42,12 +42,15 @@ def shortened(text: str) -> str:
 
 
 def to_metadata() -> dict[str, str]:
-    """The ids of this context, for a call to the server; percent-encoded (RFC 3986)."""
+    """The ids of this context, for a call to the server; percent-encoded (RFC 3986).
+
+    An empty one is left out: grpclib sends no empty value.
+    """
     bound = get_contextvars()
     return {
         key: quote(str(bound[name]), safe="", errors="replace")
         for name, key in _NAMES.items()
-        if name in bound
+        if bound.get(name)
     }
 
 
