@@ -7,6 +7,7 @@ import click
 from chat.access.keys import UnusableKeys
 from chat.access.tokens import TokenRules
 from chat.config import RATES, Config, ConnectionLimits, Trust
+from chat.handlers import NotHandled
 from chat.rules import Limits
 from chat.server import serve
 from chat.storage.base import StoreUnusable
@@ -144,7 +145,7 @@ async def _serve(config: Config) -> None:
                 await first_of(stop, server.failed)
             if server.failed.is_set():
                 raise ServiceFailed(f"stopped: {server.failure}")
-        except (StoreUnusable, UnusableKeys, UnusableCertificate) as error:
+        except (StoreUnusable, NotHandled, UnusableKeys, UnusableCertificate) as error:
             raise StartError(str(error)) from error
         except UnusableMetricsPort as error:
             raise StartError(f"{error}; {_options.advice('metrics-port')}") from error

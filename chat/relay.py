@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from grpclib.const import Cardinality, Handler
+from grpclib.const import Handler
 from grpclib.server import Stream
 
 import codec
@@ -25,6 +25,7 @@ from chat.errors import (
     not_stored,
 )
 from chat.guards import at_most
+from chat.handlers import handlers
 from chat.hub import Hub
 from chat.live import Bounds, Conversation, authenticated
 from chat.quotas import JOINS, MESSAGES, charge
@@ -71,7 +72,7 @@ MOST_COMMANDS: Final = 16_384
 _MOST_CONFIRMED: Final = 1000
 
 
-class RelayService(RelayServiceBase):
+class RelayService:
     """`chat.RelayService`.
 
     Args:
@@ -80,13 +81,13 @@ class RelayService(RelayServiceBase):
     """
 
     def __init__(self, hub: Hub, gate: Gate) -> None:
-        super().__init__()
         self._hub = hub
         self._gate = gate
 
     def __mapping__(self) -> dict[str, Handler]:
         """The one method, by a handler that reads and writes at once."""
-        return {PATH: Handler(self._relay, Cardinality.STREAM_STREAM, _Request, RelayResponse)}
+        methods = handlers(RelayServiceBase(), {"Relay": self._relay})
+        return {path: each._replace(request_type=_Request) for path, each in methods.items()}
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         caller = self._gate.proxy(stream)

@@ -24,6 +24,7 @@ from chat.errors import (
     Unavailable,
     not_stored,
 )
+from chat.handlers import Handle, handlers
 from chat.hub import Hub
 from chat.live import Bounds, Conversation, authenticated
 from chat.quotas import CALLS, JOINS, MESSAGES, charge
@@ -60,7 +61,6 @@ LARGEST_PAGE: Final = 500
 T = TypeVar("T")
 _Key = tuple[str, str, str]
 _Method = Callable[[Identity, Any], Awaitable[Any]]
-_Handle = Callable[[Stream[Any, Any]], Awaitable[None]]
 
 
 class ChatService:
@@ -77,20 +77,16 @@ class ChatService:
 
     def __mapping__(self) -> dict[str, Handler]:
         """The methods of the schema; grpclib asks for them."""
-        served: dict[str, _Handle] = {
+        served: dict[str, Handle] = {
             "Chat": self._chat,
             "GetUser": self._unary(self._get_user),
             "GetChatHistory": self._unary(self._get_chat_history),
             "UpsertUser": self._unary(self._upsert_user),
             "ListUsers": self._unary(self._list_users),
         }
-        schema: dict[str, Handler] = ChatServiceBase().__mapping__()
-        return {
-            path: handler._replace(func=served[path.rpartition("/")[2]])
-            for path, handler in schema.items()
-        }
+        return handlers(ChatServiceBase(), served)
 
-    def _unary(self, method: _Method) -> _Handle:
+    def _unary(self, method: _Method) -> Handle:
         async def handle(stream: Stream[Any, Any]) -> None:
             caller = self._gate.caller(stream)
             # Read all the same: what refuses a call that is still being sent also resets
