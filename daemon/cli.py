@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 import click
-import uvloop
 
 from daemon import tracing
 from daemon.listening import reason, to_change
@@ -63,7 +62,7 @@ def checking_options() -> Iterator[None]:
 def run_service(
     main: Callable[[], Awaitable[None]], name: str, log_level: str, log_format: str
 ) -> None:
-    """Runs a service on uvloop until it ends.
+    """Runs a service until it ends, on uvloop where there is one.
 
     Args:
         main: starts the service and returns once it has stopped.
@@ -80,8 +79,17 @@ def run_service(
         with changing_level(log_level), tracing.using(tracer):
             await main()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
         runner.run(run())
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, which is faster; asyncio's own where that cannot be had, as on Windows."""
+    try:
+        from uvloop import new_event_loop
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    return new_event_loop()
 
 
 def _collect_less() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,7 +21,6 @@ def stop_event(at_once: Callable[[], None] | None = None) -> Iterator[asyncio.Ev
     Args:
         at_once: what is still to be done before that; it must not wait.
     """
-    loop = asyncio.get_running_loop()
     event = asyncio.Event()
 
     def on_signal(number: int) -> None:
@@ -31,13 +30,39 @@ def stop_event(at_once: Callable[[], None] | None = None) -> Iterator[asyncio.Ev
             os._exit(128 + number)
         event.set()
 
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, on_signal, number)
-    try:
+    with handling(STOP_SIGNALS, on_signal):
         yield event
-    finally:
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def handling(numbers: Iterable[int], handle: Callable[[int], object]) -> Iterator[None]:
+    """Calls a function in the event loop for each signal that comes, while the context is open.
+
+    Loops of Windows have no handlers for signals; there Python's own hands them over.
+
+    Args:
+        numbers: the signals.
+        handle: takes the signal.
+    """
+    loop = asyncio.get_running_loop()
+
+    def hand_over(number: int, _: object) -> None:
+        loop.call_soon_threadsafe(handle, number)
+
+    with ExitStack() as undone:
+        for number in numbers:
+            try:
+                loop.add_signal_handler(number, handle, number)
+            except NotImplementedError:
+                undone.callback(signal.signal, number, signal.signal(number, hand_over))
+            else:
+                undone.callback(loop.remove_signal_handler, number)
+        yield
+
+
+def named_signals(*names: str) -> tuple[signal.Signals, ...]:
+    """Those of some signals that this system has, such as SIGUSR1 on all but Windows."""
+    return tuple(each for each in signal.Signals if each.name in names)
 
 
 async def first_of(*events: asyncio.Event) -> None:

@@ -22,6 +22,8 @@ from typing import Any, Final, cast
 
 import structlog
 
+from daemon.lifecycle import handling, named_signals
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("readable", "json")
 
@@ -123,9 +125,10 @@ def changing_level(level: str) -> Iterator[None]:
     Args:
         level: the one that SIGUSR2 puts back.
     """
-    loop = asyncio.get_running_loop()
+    changing = {"SIGUSR1": "debug", "SIGUSR2": level}
 
-    def change(to: str) -> None:
+    def change(number: int) -> None:
+        to = changing[signal.Signals(number).name]
         # Said while it can be seen, before or after.
         if to == level:
             log.info("log level changed", to=to)
@@ -133,14 +136,13 @@ def changing_level(level: str) -> Iterator[None]:
         if to != level:
             log.info("log level changed", to=to)
 
-    loop.add_signal_handler(signal.SIGUSR1, change, "debug")
-    loop.add_signal_handler(signal.SIGUSR2, change, level)
+    numbers = named_signals(*changing)
     try:
-        yield
+        with handling(numbers, change):
+            yield
     finally:
         # Not to the default action, which would end a process that is about to stop.
-        for number in (signal.SIGUSR1, signal.SIGUSR2):
-            loop.remove_signal_handler(number)
+        for number in numbers:
             signal.signal(number, signal.SIG_IGN)
 
 

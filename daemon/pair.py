@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 import click
 
 from daemon.cli import run_command
-from daemon.lifecycle import stop_event
+from daemon.lifecycle import handling, named_signals, stop_event
 
 CHILDREN: Final = ("chat", "proxy")
 
@@ -101,9 +101,8 @@ async def run_pair(arguments: Arguments) -> int:
                 child.send_signal(number)
 
     # These two change what is logged.
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        asyncio.get_running_loop().add_signal_handler(number, pass_on, number)
-    with stop_event(at_once=kill) as stop:
+    logged = named_signals("SIGUSR1", "SIGUSR2")
+    with handling(logged, pass_on), stop_event(at_once=kill) as stop:
         stopping = asyncio.create_task(stop.wait())
         try:
             return await _run(arguments, children, stopping)

@@ -17,6 +17,7 @@ import proxy
 from gen.chat import ChatServiceStub
 from tests.faults.world import choose_seed
 from tests.ports import free_ports
+from tests.quick import is_quick
 from tests.support import ANY_NUMBER, NO_RATES, PATIENT
 
 settings.register_profile("patient", PATIENT)
@@ -34,6 +35,13 @@ def pytest_asyncio_loop_factories(
 def pytest_configure() -> None:
     """Before there are other processes that run tests, which are to have the same seed."""
     choose_seed()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of the short form."""
+    for item in items:
+        if is_quick(item.path):
+            item.add_marker("quick")
 
 
 def pytest_report_header() -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -16,6 +18,8 @@ from tests.browser.conftest import PATIENCE_MS, WATCH_POLICY
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit
+
+_EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 
 # Tries to speak as whoever is at the browser; tells whether it was let in.
 _HIJACK: Final = """([url, protocols]) => new Promise((resolve) => {
@@ -158,6 +162,44 @@ class TestHijacking:
         await servers.start_proxy()
         await page.goto(f"{origin}/")
         assert await attempt(page, servers.url, protocols) == "in"
+
+
+class TestTheExamplePage:
+    """examples/page.html, as somebody tries it who writes a page of their own."""
+
+    @pytest.fixture
+    async def addresses(self) -> AsyncIterator[dict[str, str]]:
+        """Where it comes from, by the origin that a browser makes of that."""
+        app = web.Application()
+        app.router.add_static("/", _EXAMPLES)
+        async with TestServer(app) as server:
+            origin = str(server.make_url("")).rstrip("/")
+            yield {"null": (_EXAMPLES / "page.html").as_uri(), origin: f"{origin}/page.html"}
+
+    @pytest.mark.parametrize("nth", [0, 1], ids=["a file", "another port"])
+    async def test_it_talks_once_its_origin_is_allowed(
+        self, page: Page, servers: Servers, addresses: dict[str, str], visit: Visit, nth: int
+    ) -> None:
+        origin, address = list(addresses.items())[nth]
+        address += f"?server={ws(servers.url)}"
+        await page.goto(address)
+        await expect(page.locator("#state")).to_contain_text("with this origin allowed?")
+
+        await servers.stop_proxy()
+        own = servers.url.rstrip("/")
+        allowed = proxy.Admittance(origins=(own, origin))
+        servers.proxy_config = replace(servers.proxy_config, admittance=allowed)
+        await servers.start_proxy()
+        await page.goto(address)
+        await expect(page.locator("#state")).to_contain_text("in lobby.")
+        await page.locator("#text").fill("<b>hello</b>")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("li")).to_have_text(re.compile(r"guest-\d+: <b>hello</b>"))
+
+        ada = await visit()
+        await ada.enter("ada", "lobby")
+        await ada.say("hello, page")
+        await expect(page.locator("li").last).to_have_text("ada: hello, page")
 
 
 @pytest.mark.parametrize("breach", _BREACHES)

@@ -25,6 +25,8 @@ GRPC: Final = ROOT / "docs/grpc-api.md"
 
 # What differs each time, by its name: what it looks like.
 _VARIABLE: Final = {
+    # Of a message that was sent without one.
+    "id": re.compile(r"[0-9a-f]{32}"),
     "sent_at": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z"),
     "epoch": re.compile(r"[0-9a-f]{32}"),
 }

@@ -72,3 +72,7 @@ def test_an_example_is_short(example: str) -> None:
         line for line in lines if line.strip() and not line.startswith(('"""', "import", "from"))
     ]
     assert len(code) <= 22
+
+
+def test_the_example_page_is_short() -> None:
+    assert len((EXAMPLES / "page.html").read_text().splitlines()) <= 33

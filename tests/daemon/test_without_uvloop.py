@@ -1,0 +1,90 @@
+"""Where there is no uvloop, as on Windows: asyncio's own loop does the same, signals included."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from daemon.lifecycle import handling, stop_event
+from tests.daemon.logged import logged
+from tests.daemon.test_pair import pair, ready_lines
+
+MISSING = """raise ModuleNotFoundError("No module named 'uvloop'", name="uvloop")"""
+
+
+@pytest.fixture
+def without_uvloop(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that finds no uvloop."""
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/uvloop.py").write_text(MISSING)
+    return {"PYTHONPATH": str(tmp_path / "without")}
+
+
+async def test_both_serve_and_stop_in_order(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
+    server_options = ("--port", "0", "--database", str(tmp_path / "chat.db"))
+    async with (
+        logged("chat", tmp_path / "chat.log", *server_options, **without_uvloop) as server,
+        logged(
+            "proxy", tmp_path / "proxy.log", "--port", "0", "--upstream", server.address,
+            "--log-format", "json", **without_uvloop,
+        ) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address) as client,
+    ):  # fmt: skip
+        texts = [f"{number}" * 1000 for number in range(200)]
+        for content in texts:
+            message = {"room_id": "lobby", "sender_id": "ada", "content": content}
+            await client.send_json({"chat_message": message})
+        heard = [(await client.receive_json())["chat_message"] for _ in texts]
+        assert [(each["seq"], each["content"]) for each in heard] == list(enumerate(texts, 1))
+        door.process.send_signal(signal.SIGUSR1)
+        assert (await door.event("log level changed"))["to"] == "debug"
+        door.process.send_signal(signal.SIGTERM)
+        assert (await client.receive()).data == 1001
+        assert await door.process.wait() == 0
+
+
+async def test_the_pair_serves(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
+    path = f"{without_uvloop['PYTHONPATH']}:{Path(__file__).parents[2]}"
+    async with pair(tmp_path, PYTHONPATH=path) as process:
+        url = (await ready_lines(process))[1].split()[-1]
+        async with aiohttp.ClientSession() as session, session.get(url) as page:
+            assert page.status == 200
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+
+
+class WindowsLoop(asyncio.SelectorEventLoop):
+    """A loop that has no handlers for signals, as those of Windows."""
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
+        """Refuses (asyncio.AbstractEventLoop)."""
+        raise NotImplementedError
+
+
+def test_signals_reach_a_loop_that_has_no_handlers() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def main() -> list[int]:
+        seen: list[int] = []
+        came = asyncio.Event()
+
+        def note(number: int) -> None:
+            seen.append(number)
+            came.set()
+
+        with stop_event() as stop, handling([signal.SIGUSR2], note):
+            signal.raise_signal(signal.SIGUSR2)
+            await came.wait()
+            signal.raise_signal(signal.SIGTERM)
+            await stop.wait()
+        return seen
+
+    with asyncio.Runner(loop_factory=WindowsLoop) as runner:
+        assert runner.run(main()) == [signal.SIGUSR2]
+    assert signal.getsignal(signal.SIGTERM) == before

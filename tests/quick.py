@@ -1,0 +1,40 @@
+"""Which tests are the short form, `nox -s tests -- -m quick`: all parts of a message's way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+FOLDERS: Final = ("chat", "codec", "contract", "proxy")
+"""Of these the whole folder, and of the others nothing: browsers, processes, what is broken."""
+
+SLOW: Final = frozenset(
+    {
+        "chat/storage/test_sqlite_backup.py",
+        "chat/storage/test_sqlite_journal.py",
+        "chat/storage/test_sqlite_tail.py",
+        "chat/test_damaged_file.py",
+        "chat/test_full_disk.py",
+        "chat/test_node_client.py",
+        "chat/test_process.py",
+        "chat/test_relay_columns.py",
+        "chat/test_seam.py",
+        "chat/test_slow_streams.py",
+        "chat/test_unknown_fields.py",
+        "codec/test_generate.py",
+        "contract/test_store_model.py",
+        "proxy/test_many_clients.py",
+        "proxy/test_slow_consumer.py",
+    }
+)
+"""But for these, which take most of the time."""
+
+_TESTS: Final = Path(__file__).parent
+
+
+def is_quick(path: Path) -> bool:
+    """Whether the tests of a file belong to the short form."""
+    if not path.is_relative_to(_TESTS):
+        return False
+    name = path.relative_to(_TESTS)
+    return name.parts[0] in FOLDERS and name.as_posix() not in SLOW
