@@ -9,7 +9,6 @@ nothing is logged: that is nobody's news.
 from __future__ import annotations
 
 import asyncio
-import resource
 from typing import Final, cast
 
 from aiohttp import web
@@ -189,6 +188,10 @@ class Visitor(web.RequestHandler):
 
 def _affordable(connections: int) -> int:
     """Returns how many connections there may be, so that some files can still be opened."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return connections  # Windows has no such bound
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY or files - _OTHER_FILES >= connections:
         return connections

@@ -15,7 +15,6 @@ both held until the claim is closed:
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 from contextlib import ExitStack
@@ -25,6 +24,13 @@ from typing import Final
 from chat.storage.base import StoreUnusable
 from daemon import private
 from daemon.logs import get_logger
+
+try:
+    import fcntl
+except ModuleNotFoundError:
+    _HAS_LOCKS = False  # Windows
+else:
+    _HAS_LOCKS = True
 
 log = get_logger(__name__)
 
@@ -105,6 +111,11 @@ class Claim:
     """
 
     def __init__(self, path: str) -> None:
+        if not _HAS_LOCKS:
+            raise StoreUnusable(
+                f"cannot open the database {path}: this system lacks the locks that keep others "
+                "out of it; use Linux, macOS or WSL 2, or keep nothing by :memory:"
+            )
         private.make_folder(Path(path).parent)
         self.real = os.path.realpath(path)
         with ExitStack() as undo:

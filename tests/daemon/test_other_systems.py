@@ -1,4 +1,4 @@
-"""Where there is no uvloop, as on Windows: asyncio's own loop does the same, signals included."""
+"""What of Windows can be tried elsewhere: no uvloop, no POSIX modules, no handlers for signals."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ import pytest
 
 from daemon.lifecycle import handling, stop_event
 from tests.daemon.logged import logged
+from tests.daemon.processes import run
 from tests.daemon.test_pair import pair, ready_lines
 
-MISSING = """raise ModuleNotFoundError("No module named 'uvloop'", name="uvloop")"""
+
+def without(folder: Path, *modules: str) -> dict[str, str]:
+    """The environment of a process that does not find some modules."""
+    folder.mkdir()
+    for module in modules:
+        (folder / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
+    return {"PYTHONPATH": str(folder)}
 
 
 @pytest.fixture
 def without_uvloop(tmp_path: Path) -> dict[str, str]:
     """The environment of a process that finds no uvloop."""
-    (tmp_path / "without").mkdir()
-    (tmp_path / "without/uvloop.py").write_text(MISSING)
-    return {"PYTHONPATH": str(tmp_path / "without")}
+    return without(tmp_path / "without", "uvloop")
 
 
 async def test_both_serve_and_stop_in_order(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
@@ -57,6 +62,28 @@ async def test_the_pair_serves(tmp_path: Path, without_uvloop: dict[str, str]) -
             assert page.status == 200
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
+
+
+async def test_without_posix_only_a_file_is_refused(tmp_path: Path) -> None:
+    environment = without(tmp_path / "without", "uvloop", "fcntl", "resource")
+    in_memory = ("--port", "0", "--database", ":memory:")
+    async with (
+        logged("chat", tmp_path / "chat.log", *in_memory, **environment) as server,
+        logged(
+            "proxy", tmp_path / "proxy.log", "--port", "0", "--upstream", server.address,
+            **environment,
+        ) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address) as client,
+    ):  # fmt: skip
+        hello = {"room_id": "lobby", "sender_id": "ada", "content": "hello"}
+        await client.send_json({"chat_message": hello})
+        assert (await client.receive_json())["chat_message"]["seq"] == 1
+    refused = await run("chat", "--port", "0", "--database", str(tmp_path / "x.db"), **environment)
+    assert (refused.status, refused.output) == (1, "")
+    [line] = refused.errors.splitlines()
+    assert "this system lacks the locks that keep others out of it" in line
+    assert not (tmp_path / "x.db").exists()
 
 
 class WindowsLoop(asyncio.SelectorEventLoop):
