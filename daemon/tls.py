@@ -108,6 +108,9 @@ class Tls:
         self._files = files
         self._make = make
         self._protocols: list[str] = []
+        self._stamp: tuple[int, ...] = ()
+        # What was told of files that were of no use.
+        self._told: tuple[tuple[int, ...], str] | None = None
         # Which side it is, is said for each handshake.
         self.context = _Replaceable(ssl.PROTOCOL_TLS_CLIENT)
         self._load()
@@ -159,20 +162,29 @@ class Tls:
             self.refresh()
 
     def refresh(self) -> None:
-        """Reads the files again if they were replaced; what cannot be used changes nothing."""
+        """Reads the files again if they were replaced; what cannot be used changes nothing.
+
+        It never fails, and tells once for each change what is wrong.
+        """
+        stamp: tuple[int, ...] = ()
         try:
-            if self._stat() == self._stamp:
-                return
-            self._load()
-            log.info("certificate read again", path=self._files.certificate)
-        except (UnusableCertificate, OSError) as error:
-            log.error("certificate unusable", reason=str(error))  # noqa: TRY400 - the text says it all
+            stamp = self._stat()
+            if stamp != self._stamp:
+                self._load()
+                log.info("certificate read again", path=self._files.certificate)
+            self._told = None
+        except Exception as error:
+            known = isinstance(error, UnusableCertificate | OSError)
+            told = stamp, str(error) if known else repr(error)
+            if told != self._told:
+                self._told = told
+                log.error("certificate unusable", reason=told[1], exc_info=None if known else error)  # noqa: TRY400 - of what is known, the text says it all
 
     def _load(self) -> None:
         files = self._files
         try:
-            # First, so that what is replaced meanwhile is read again.
-            self._stamp = self._stat()
+            # First, so that what is replaced meanwhile is read again; so is what fails.
+            stamp = self._stat()
             context = self._make(files)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if files.certificate:
@@ -182,6 +194,7 @@ class Tls:
                 name for name in (files.certificate, files.key, files.authorities) if name
             )
             raise UnusableCertificate(f"cannot use the certificate {names}: {error}") from error
+        self._stamp = stamp
         if self._protocols:
             context.set_alpn_protocols(self._protocols)
         self.context.current = context
@@ -191,5 +204,8 @@ class Tls:
         names = (files.certificate, files.key, files.authorities)
         stats = [Path(name).stat() for name in names if name]
         return tuple(
-            value for stat in stats for value in (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            value
+            for stat in stats
+            # The second one differs also when a file may be read that could not.
+            for value in (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
         )

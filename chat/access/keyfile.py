@@ -102,7 +102,7 @@ class KeyFile:
         except OSError as error:
             self._tell(stamp, "token keys unusable", _why(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may mend it
-            self._tell(stamp, "token keys unusable", repr(error))
+            self._tell(stamp, "token keys unusable", repr(error), error)
 
     def _look(self) -> _Stamp:
         """Returns what differs when the file was changed, or may be read now that could not."""
@@ -127,11 +127,13 @@ class KeyFile:
         self._keys = parse_keys(text)
         self.generation += 1
 
-    def _tell(self, stamp: _Stamp, event: str, reason: str) -> None:
+    def _tell(
+        self, stamp: _Stamp, event: str, reason: str, defect: Exception | None = None
+    ) -> None:
         """Tells what is wrong, once for each change of the file."""
         if self._told != (stamp, reason):
             self._told = stamp, reason
-            log.error(event, path=str(self._path), reason=reason)
+            log.error(event, path=str(self._path), reason=reason, exc_info=defect)
 
 
 def _why(error: OSError) -> str:

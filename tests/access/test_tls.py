@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import trustme
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
 from grpclib.exceptions import StreamTerminatedError
+from structlog.testing import capture_logs
 
 import chat
 import codec
@@ -307,6 +308,34 @@ class TestFiles:
         authority.files("server")
         tls.refresh()
         assert handshake(tls, client) != first
+
+    def test_what_is_wrong_is_told_once_and_read_again(self, authority: Authority) -> None:
+        files = authority.files("server")
+        tls = Tls.server(files)
+        certificate, key = Path(files.certificate), Path(files.key)
+        good = certificate.read_bytes()
+        troubles: list[Callable[[], object]] = [
+            certificate.unlink,
+            certificate.mkdir,
+            certificate.rmdir,
+            lambda: certificate.write_text("damaged"),
+            lambda: certificate.write_text("damaged again"),
+        ]
+        before = tls.context.current
+        with capture_logs() as lines:
+            for number, trouble in enumerate(troubles, 1):
+                trouble()
+                for _ in range(3):
+                    tls.refresh()
+                assert len(lines) == number
+        assert tls.context.current is before
+        certificate.write_bytes(good)
+        # As if there had been no more files to be had.
+        key.rename(key.with_suffix(".away"))
+        tls.refresh()
+        key.with_suffix(".away").rename(key)
+        tls.refresh()
+        assert tls.context.current is not before
 
     def test_a_certificate_waits_for_its_key(self, authority: Authority) -> None:
         files = authority.files("server")
