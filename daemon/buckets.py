@@ -25,6 +25,8 @@ _REFUSALS_PER_SECOND: Final = 10
 _SLOWEST: Final = 1e-9
 # What fits into a uint32, which is how clients are told to wait: 49 days.
 _LONGEST_WAIT_MS: Final = 2**32 - 1
+# Of an allowance of which so little is missing nothing is kept back for neighbours' sake.
+_UNUSED: Final = 10
 
 _FIRST_SWEEP: Final = 1024
 _NEVER: Final = -inf
@@ -73,6 +75,29 @@ class Bucket:
         self._promised = place
         return place - now
 
+    def spend(self, now: float, n: float) -> float:
+        """Takes out what was used already, if need be more than there is.
+
+        Args:
+            now: the time in seconds; it never runs backward.
+            n: how many tokens.
+
+        Returns:
+            0 if there were enough, else after how many seconds nothing is owed any more.
+        """
+        if not self._interval:
+            return 0.0
+        self._full_at = max(now, self._full_at) + n * self._interval
+        return self.owes(now)
+
+    def owes(self, now: float) -> float:
+        """After how many seconds nothing is owed any more; 0 if that is so already."""
+        return max(self._full_at - now - self._span, 0.0)
+
+    def has_all_but(self, now: float, n: float) -> bool:
+        """Whether at most so many tokens are missing."""
+        return self._full_at - now <= n * self._interval
+
     def is_whole(self, now: float) -> bool:
         """Whether it is full, and so as good as new."""
         return self._full_at <= now and self._promised <= now
@@ -80,6 +105,56 @@ class Bucket:
 
 # Without a rate there is nothing to keep: all have the same one.
 _ENDLESS: Final = Bucket(0, 1)
+
+
+class AnyBucket(Protocol):
+    """What `Bucket` does; see there."""
+
+    def take(self, now: float, n: int = 1) -> float:
+        """See `Bucket`."""
+
+    def spend(self, now: float, n: float) -> float:
+        """See `Bucket`."""
+
+    def owes(self, now: float) -> float:
+        """See `Bucket`."""
+
+
+class Joint:
+    """A bucket of one's own, and one that others take from as well: both must have enough.
+
+    What others have taken does not stop who is all but unused: who asks no faster than
+    its own bucket fills is not hurt by neighbours who ask for much.
+
+    Args:
+        own: the first.
+        common: the second.
+    """
+
+    __slots__ = ("_common", "_own")
+
+    def __init__(self, own: Bucket, common: Bucket) -> None:
+        self._own = own
+        self._common = common
+
+    def take(self, now: float, n: int = 1) -> float:
+        """See `Bucket.take`."""
+        wait = self._own.take(now, n)
+        if wait:
+            return wait
+        return self._unless_unused(now, self._common.take(now, n))
+
+    def spend(self, now: float, n: float) -> float:
+        """See `Bucket.spend`."""
+        own, common = self._own.spend(now, n), self._common.spend(now, n)
+        return max(own, self._unless_unused(now, common))
+
+    def owes(self, now: float) -> float:
+        """See `Bucket.owes`."""
+        return max(self._own.owes(now), self._unless_unused(now, self._common.owes(now)))
+
+    def _unless_unused(self, now: float, wait: float) -> float:
+        return 0.0 if wait and self._own.has_all_but(now, _UNUSED) else wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +165,13 @@ class Rates:
         sends: messages.
         joins: rooms that are entered.
         calls: everything else: pages of history, users.
+        history: messages of the history, in pages or replayed.
     """
 
     sends: float = 0.0
     joins: float = 0.0
     calls: float = 0.0
+    history: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks each rate.
@@ -119,32 +196,76 @@ def check_rate(name: str, rate: float) -> None:
 
 
 class Allowance:
-    """What one client may still do.
+    """What one client may still do, or several together.
 
     Args:
         rates: how often it may do what.
+        clients: how many they are; who is refused too often does not listen.
 
     Attributes:
         sends: for each message.
         joins: for each room that is entered.
         calls: for everything else.
+        history: for each message of the history.
         refusals: for each time that it was refused: when none is left, it does not listen.
     """
 
-    __slots__ = ("calls", "joins", "refusals", "sends")
+    __slots__ = ("calls", "history", "joins", "refusals", "sends")
 
-    def __init__(self, rates: Rates) -> None:
+    def __init__(self, rates: Rates, clients: float = 1) -> None:
         # Each client has an allowance for as long as it is there: it is kept small.
-        self.sends, self.joins, self.calls = (
-            Bucket(rate, rate * BURST_SECONDS) if rate else _ENDLESS
-            for rate in (rates.sends, rates.joins, rates.calls)
+        self.sends, self.joins, self.calls, self.history = (
+            Bucket(rate * clients, rate * clients * BURST_SECONDS) if rate else _ENDLESS
+            for rate in (rates.sends, rates.joins, rates.calls, rates.history)
         )
-        self.refusals = Bucket(_REFUSALS_PER_SECOND, _REFUSALS)
+        self.refusals = Bucket(_REFUSALS_PER_SECOND * clients, _REFUSALS * clients)
 
     def is_whole(self, now: float) -> bool:
         """Whether it is as good as new."""
-        buckets = (self.sends, self.joins, self.calls, self.refusals)
+        buckets = (self.sends, self.joins, self.calls, self.history, self.refusals)
         return all(bucket.is_whole(now) for bucket in buckets)
+
+
+class AnyAllowance(Protocol):
+    """What `Allowance` has; see there."""
+
+    @property
+    def sends(self) -> AnyBucket:
+        """For messages."""
+
+    @property
+    def joins(self) -> AnyBucket:
+        """For rooms."""
+
+    @property
+    def calls(self) -> AnyBucket:
+        """For everything else."""
+
+    @property
+    def history(self) -> AnyBucket:
+        """For messages of the history."""
+
+    @property
+    def refusals(self) -> AnyBucket:
+        """For refusals."""
+
+
+class JointAllowance:
+    """The allowance of one client, within one that it shares with others; see `Joint`.
+
+    Args:
+        own: the first.
+        common: the second.
+    """
+
+    __slots__ = ("calls", "history", "joins", "refusals", "sends")
+
+    def __init__(self, own: Allowance, common: Allowance) -> None:
+        self.sends: Final = Joint(own.sends, common.sends)
+        self.joins: Final = Joint(own.joins, common.joins)
+        self.calls: Final = Joint(own.calls, common.calls)
+        self.history: Final = Joint(own.history, common.history)
+        self.refusals: Final = Joint(own.refusals, common.refusals)
 
 
 class _Refillable(Protocol):

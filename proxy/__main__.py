@@ -40,9 +40,13 @@ _options = Options("PROXY")
 @_options.rate(
     "handshakes-per-second", _admittance.handshakes_per_second, "Opened from one address."
 )
+@_options.count(
+    "clients-per-address", _admittance.clients_per_address, "As how many an address may ask."
+)
 @_options.rate("sends-per-second", RATES.sends, "Messages of one client.")
 @_options.rate("joins-per-second", RATES.joins, "Rooms that one client enters.")
 @_options.rate("calls-per-second", RATES.calls, "Other frames of one client.")
+@_options.rate("history-per-second", RATES.history, "Messages of the history for one client.")
 @_options.count("rooms-per-connection", _default.rooms_per_connection, "Rooms of one client.")
 @_options.count("users-per-connection", _default.users_per_connection, "Users of one client.")
 @_options.count("mailbox-bytes", _default.mailbox_bytes, "What may wait for a client.")
@@ -79,9 +83,11 @@ def command(
     trusted_proxies: tuple[str, ...],
     connections_per_address: int,
     handshakes_per_second: float,
+    clients_per_address: int,
     sends_per_second: float,
     joins_per_second: float,
     calls_per_second: float,
+    history_per_second: float,
     **settings: object,
 ) -> None:
     """Builds the settings and serves."""
@@ -93,9 +99,13 @@ def command(
             upstream_tls=upstream_files if upstream_tls or upstream_files else None,
             tls=TlsFiles(tls_certificate, tls_key),
             admittance=Admittance(
-                origins, trusted_proxies, connections_per_address, handshakes_per_second
+                origins,
+                trusted_proxies,
+                connections_per_address,
+                handshakes_per_second,
+                clients_per_address,
             ),
-            rates=Rates(sends_per_second, joins_per_second, calls_per_second),
+            rates=Rates(sends_per_second, joins_per_second, calls_per_second, history_per_second),
             **settings,  # type: ignore[arg-type]  # click checked them
         )
     run_service(lambda: _serve(config), "chat-proxy", log_level, log_format)

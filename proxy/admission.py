@@ -1,22 +1,31 @@
-"""Who may open a WebSocket: which pages, and how many from one address."""
+"""Who may open a WebSocket: which pages, and how many from one address; what they share."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from functools import partial
 from math import ceil
 from typing import Final
 
 from aiohttp import web
 
-from daemon.buckets import BURST_SECONDS, Bucket, Ledger
+from daemon.buckets import (
+    BURST_SECONDS,
+    Allowance,
+    AnyAllowance,
+    Bucket,
+    JointAllowance,
+    Ledger,
+    Rates,
+)
 from daemon.hosts import client_key
 from proxy.config import Admittance
 from proxy.forwarded import Headers, TrustedProxies
 from proxy.metrics import ProxyMetrics
 from proxy.origins import Origins
 
+# So many allowances that are not whole are kept for the next clients of an address.
+_KEPT: Final = 64
 # When there is room again for an address, nobody knows.
 _FULL_SECONDS: Final = 10
 
@@ -27,19 +36,26 @@ class Admission:
     Args:
         config: the settings.
         metrics: counts who is refused.
+        rates: how often a client may ask.
 
     Attributes:
         proxies: the proxies in front that are believed.
     """
 
-    def __init__(self, config: Admittance, metrics: ProxyMetrics) -> None:
+    def __init__(
+        self, config: Admittance, metrics: ProxyMetrics, rates: Rates | None = None
+    ) -> None:
         self._metrics = metrics
         self.proxies = TrustedProxies(config.trusted_proxies)
         self._origins = Origins(config.origins)
         self._most = config.connections_per_address
-        self._open: Counter[str] = Counter()
-        rate = config.handshakes_per_second
-        self._handshakes: Ledger[str, Bucket] = Ledger(partial(Bucket, rate, rate * BURST_SECONDS))
+        make = partial(
+            Address,
+            config.handshakes_per_second,
+            rates or Rates(),
+            config.clients_per_address,
+        )
+        self._addresses: Ledger[str, Address] = Ledger(make)
 
     def admit(self, peer: str, headers: Headers) -> Admitted:
         """Counts a connection while the context is open.
@@ -56,15 +72,69 @@ class Admission:
         if not self._origins.allow(headers.getall("Origin", []), self.proxies.host(peer, headers)):
             self._metrics.turned_away["origin"] += 1
             raise web.HTTPForbidden(text="pages of this origin may not connect\n")
-        key = client_key(self.proxies.client(peer, headers))
-        wait = self._handshakes.of(key).take(time.monotonic())
+        address = self._addresses.of(client_key(self.proxies.client(peer, headers)))
+        wait = address.handshakes.take(time.monotonic())
         if wait:
             self._metrics.turned_away["rate"] += 1
             raise _too_many("too many connections at once", ceil(wait))
-        if self._most and self._open[key] >= self._most:
+        if self._most and address.open >= self._most:
             self._metrics.turned_away["address"] += 1
             raise _too_many("too many connections from this address", _FULL_SECONDS)
-        return Admitted(self._open, key)
+        return Admitted(address)
+
+
+class Address:
+    """One address, or network, and what its clients may still do.
+
+    Args:
+        handshakes: how many connections may be opened in a second; 0 for no limit.
+        rates: how often one client may ask.
+        clients: as how many all of them may ask together; 0 for no limit.
+
+    Attributes:
+        handshakes: for each connection that is opened.
+        open: how many there are.
+    """
+
+    __slots__ = ("_common", "_left", "_rates", "handshakes", "open")
+
+    def __init__(self, handshakes: float, rates: Rates, clients: int) -> None:
+        self.handshakes = Bucket(handshakes, handshakes * BURST_SECONDS)
+        self.open = 0
+        self._rates = rates
+        self._common = Allowance(rates, clients) if clients else None
+        # Of clients that are gone.
+        self._left: list[Allowance] = []
+
+    def enter(self) -> Allowance:
+        """Counts a connection; returns what it may do.
+
+        Who comes again finds what it left, and so nobody begins anew by going.
+        """
+        self.open += 1
+        return self._left.pop() if self._left else Allowance(self._rates)
+
+    def leave(self, own: Allowance) -> None:
+        """A connection has ended; takes what it may do back."""
+        self.open -= 1
+        if self._common is None:
+            return
+        now = time.monotonic()
+        if not own.is_whole(now):
+            self._left = [each for each in self._left if not each.is_whole(now)][1 - _KEPT :]
+            self._left.append(own)
+
+    def charges(self, own: Allowance) -> AnyAllowance:
+        """What a connection may do, as long as the address may."""
+        return own if self._common is None else JointAllowance(own, self._common)
+
+    def is_whole(self, now: float) -> bool:
+        """Whether it is as good as new."""
+        if self.open or not self.handshakes.is_whole(now):
+            return False
+        if self._common is not None and not self._common.is_whole(now):
+            return False
+        return all(own.is_whole(now) for own in self._left)
 
 
 class Admitted:
@@ -73,23 +143,20 @@ class Admitted:
     As thousands of connections have one each for as long as they live, it is no generator.
 
     Args:
-        counts: how many connections each address has.
-        key: the address.
+        address: where it comes from.
     """
 
-    __slots__ = ("_counts", "_key")
+    __slots__ = ("_address", "_own")
 
-    def __init__(self, counts: Counter[str], key: str) -> None:
-        self._counts = counts
-        self._key = key
+    def __init__(self, address: Address) -> None:
+        self._address = address
 
-    def __enter__(self) -> None:
-        self._counts[self._key] += 1
+    def __enter__(self) -> AnyAllowance:
+        self._own = self._address.enter()
+        return self._address.charges(self._own)
 
     def __exit__(self, *_: object) -> None:
-        self._counts[self._key] -= 1
-        if not self._counts[self._key]:
-            del self._counts[self._key]
+        self._address.leave(self._own)
 
 
 def _too_many(text: str, seconds: int) -> web.HTTPTooManyRequests:

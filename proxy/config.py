@@ -41,7 +41,7 @@ _LIMITS: Final = (
     "upstream_heartbeat_seconds",
 )
 
-RATES: Final = Rates(sends=50.0, joins=50.0, calls=50.0)
+RATES: Final = Rates(sends=50.0, joins=50.0, calls=50.0, history=2000.0)
 """What a person does not come near, nor a page that comes back to its rooms."""
 
 
@@ -56,12 +56,15 @@ class Admittance:
             believed when they say who the client is.
         connections_per_address: how many may be open from one address; 0 for no limit.
         handshakes_per_second: how many may be opened from one address; 0 for no limit.
+        clients_per_address: clients at one address may ask as often as so many, all
+            together; 0 for no limit.
     """
 
     origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     connections_per_address: int = 1000
     handshakes_per_second: float = 50.0
+    clients_per_address: int = 20
 
     def __post_init__(self) -> None:
         """Checks each setting.
@@ -71,8 +74,9 @@ class Admittance:
         """
         Origins(self.origins)
         TrustedProxies(self.trusted_proxies)
-        if self.connections_per_address < 0:
-            raise ValueError("connections-per-address must not be negative")
+        for name in ("connections_per_address", "clients_per_address"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name.replace('_', '-')} must not be negative")
         check_rate("handshakes-per-second", self.handshakes_per_second)
 
 

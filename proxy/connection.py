@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+import betterproto
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 import codec
 from daemon import tracing
-from daemon.buckets import Allowance
+from daemon.buckets import AnyAllowance
 from daemon.correlation import of_request, shortened
 from daemon.logs import get_logger
-from gen.chat import ChatMessage, Error, GetChatHistoryRequest, Join, ServerFrame
+from gen.chat import (
+    ChatMessage,
+    Error,
+    GetChatHistoryRequest,
+    GetChatHistoryResponse,
+    Join,
+    ServerFrame,
+)
 from gen.chat_codec import make_joined, make_left, make_server_frame
 from proxy import errors, frames
 from proxy.calls import Call
 from proxy.config import Config
 from proxy.delivery import Client
 from proxy.errors import Refused
+from proxy.intake import Intake
 from proxy.line import Line
 from proxy.metrics import ProxyMetrics
 from proxy.replay import Replay
@@ -39,14 +48,16 @@ from proxy.session import (
     Renew,
     Send,
     Session,
+    price_of_wrong,
 )
+from proxy.turns import Turns, Work
 from proxy.upstream import Upstream
 
 log = get_logger(__name__)
 
 _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
-# After so many frames of one client it is the others' turn.
-_TURN_FRAMES: Final = 64
+# How soon it is noticed that a client is gone for whom nothing is read for a while.
+_PAY_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +69,14 @@ class Shared:
         upstream: the link to the server.
         calls: the unary calls, by the fields that ask for them.
         metrics: counts what happens.
+        turns: gives turns to clients that ask for much.
     """
 
     config: Config
     upstream: Upstream
     calls: dict[str, Call]
     metrics: ProxyMetrics
+    turns: Turns = field(default_factory=Turns)
 
 
 class Connection(Line):
@@ -73,11 +86,21 @@ class Connection(Line):
         shared: what all connections share.
         socket: the WebSocket.
         request: its handshake.
+        charges: what it may do.
+        intake: what its bytes come by, if that is known.
     """
 
-    def __init__(self, shared: Shared, socket: web.WebSocketResponse, request: web.Request) -> None:
-        config = shared.config
-        super().__init__(socket, request, config, shared.upstream.switchboard, shared.metrics)
+    def __init__(
+        self,
+        shared: Shared,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        charges: AnyAllowance,
+        intake: Intake | None,
+    ) -> None:
+        config, switchboard = shared.config, shared.upstream.switchboard
+        super().__init__(socket, request, config, switchboard, shared.metrics, intake)
+        self._work = Work(shared.turns)
         self._upstream = shared.upstream
         self._calls = shared.calls
         self._session = Session(
@@ -85,7 +108,7 @@ class Connection(Line):
             config.rooms_per_connection,
             shared.calls,
             config.users_per_connection,
-            allowance=Allowance(config.rates),
+            allowance=charges,
         )
         self.rooms = self._session.rooms
         self.users = self._session.users
@@ -118,24 +141,26 @@ class Connection(Line):
         """Handles the client's frames until the connection is closed."""
         self._task = asyncio.current_task()
         receive = self._socket.receive
-        handled = 0
+        work = self._work
         while (kind := (frame := await receive()).type) not in _ENDS:
             self._silent = 0
-            handled += 1
-            self.story.frames = handled
-            if handled % _TURN_FRAMES == 0:
+            self.story.frames += 1
+            if work.add(1):
                 # `receive` does not yield while there is a frame.
-                await asyncio.sleep(0)
+                await work.rest()
             if kind is WSMsgType.TEXT and self._reading:
                 action = self._session.receive(frame.data)
                 if type(action) is Send and self._may_send_at_once(action):
                     self._send(action)
                 else:
+                    if type(action) is Refuse:
+                        # What is wrong may have taken long to read.
+                        work.add(price_of_wrong(frame.data))
                     await self._handle(action)
             elif kind is WSMsgType.PING:
                 self.write(frames.pong(frame.data))
             elif kind is WSMsgType.BINARY:
-                await self._handle(self._session.receive_binary())
+                await self._handle(self._session.receive_binary(frame.data))
 
     def _may_send_at_once(self, action: Send) -> bool:
         if self.caller is not None:
@@ -209,16 +234,21 @@ class Connection(Line):
                 self._switchboard.leave(self, room_id)
                 self._answer(make_server_frame(left=make_left(room_id), request_id=request_id))
             case Ask(field, request, request_id):
-                call = self._calls[field]
-                response = await self._upstream.calls.make(call, request, self.caller)
-                frame = ServerFrame(request_id=request_id)
-                setattr(frame, call.answer, response)
-                await self.write_out(frame)
+                await self._ask(field, request, request_id)
             case Refuse(error, request_id):
                 self._refuse(error, request_id)
             case Expel(error, request_id):
                 self._refuse(error, request_id)
                 self._expel()
+
+    async def _ask(self, field: str, request: betterproto.Message, request_id: str | None) -> None:
+        call = self._calls[field]
+        response = await self._upstream.calls.make(call, request, self.caller)
+        if isinstance(response, GetChatHistoryResponse):
+            self._session.read_history(len(response.messages))
+        frame = ServerFrame(request_id=request_id)
+        setattr(frame, call.answer, response)
+        await self.write_out(frame)
 
     async def _admitted(self, room_id: str, path: str) -> bool:
         """Whether the client may get a room's messages.
@@ -296,7 +326,9 @@ class Connection(Line):
             replay = room.can_replay(join, self._config.replay_messages)
             joined = make_joined(room.room_id, room.epoch, room.last_seq, replay)
             self._answer(make_server_frame(joined=joined, request_id=request_id))
-            whole = replay and await Replay(self, room, self._page).run(join.after_seq or 0)
+            whole = replay and await Replay(self, room, self._page, self._work).run(
+                join.after_seq or 0
+            )
             self._metrics.joined(asked=join.after_seq is not None, recovered=whole)
             if replay and not whole:
                 joined = make_joined(room.room_id, room.epoch, room.last_seq, recovered=False)
@@ -320,6 +352,7 @@ class Connection(Line):
 
     async def _page(self, request: GetChatHistoryRequest) -> list[ChatMessage]:
         call = self._calls["get_chat_history"]
+        await self._pay(self._session.read_history(0))
         try:
             response = await self._upstream.calls.make(call, request, self.caller)
         except Refused as refused:
@@ -329,7 +362,14 @@ class Connection(Line):
             return []
         messages: list[ChatMessage] = response.messages
         self._metrics.replayed += len(messages)
+        self._session.read_history(len(messages))
         return messages
+
+    async def _pay(self, seconds: float) -> None:
+        """Waits until a client has paid for what was read for it, as long as it is there."""
+        while seconds > 0 and not self.gone:
+            await asyncio.sleep(min(seconds, _PAY_SECONDS))
+            seconds -= _PAY_SECONDS
 
 
 def _named(action: Send) -> dict[str, str]:

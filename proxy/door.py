@@ -9,13 +9,16 @@ nothing is logged: that is nobody's news.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, cast
 
 from aiohttp import web
+from aiohttp.http import WebSocketReader
 
 from daemon.logs import get_logger
 from proxy import headers
 from proxy.config import Config
+from proxy.intake import Intake, Reader
 from proxy.metrics import ProxyMetrics
 
 log = get_logger(__name__)
@@ -94,7 +97,7 @@ class Visitor(web.RequestHandler):
         server: aiohttp's server.
     """
 
-    __slots__ = ("_door", "_received", "_timer", "_waiting", "_wire")
+    __slots__ = ("_door", "_full", "_held", "_intake", "_received", "_timer", "_waiting", "_wire")
 
     def __init__(self, door: Door, server: web.Server) -> None:
         super().__init__(
@@ -112,6 +115,9 @@ class Visitor(web.RequestHandler):
         self._received = 0
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
+        # Whether aiohttp, or the intake, wants nothing to be read for now.
+        self._full = self._held = False
+        self._intake: Intake | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
@@ -138,6 +144,39 @@ class Visitor(web.RequestHandler):
         self._stop_watching()
         self._door.forget(self)
         super().connection_lost(exc)
+
+    def pause_reading(self) -> None:
+        """See aiohttp."""
+        self._full = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """See aiohttp."""
+        self._full = False
+        super().resume_reading(resume_parser)
+        if self._held:
+            self._wire.pause_reading()
+
+    def hold(self, held: bool) -> None:
+        """Stops reading from the socket, whatever aiohttp wants, or leaves it to that again."""
+        self._held = held
+        if self._wire.is_closing():
+            return
+        if held:
+            self._wire.pause_reading()
+        elif not self._full:
+            self._wire.resume_reading()
+
+    def receive_by(self, intake: Intake) -> None:
+        """Lets what comes on a WebSocket take this way, if the connection becomes one."""
+        self._intake = intake
+
+    def set_parser(
+        self, parser: Reader, data_received_cb: Callable[[], None] | None = None
+    ) -> None:
+        """Takes aiohttp's reader of a WebSocket; see there."""
+        reader = parser if self._intake is None else self._intake.read_by(parser)
+        super().set_parser(cast(WebSocketReader, reader), data_received_cb)
 
     def answered(self) -> None:
         """A request is about to be answered; the next one may come."""

@@ -15,6 +15,7 @@ from proxy import frames
 from proxy.config import Config
 from proxy.delivery import Client
 from proxy.errors import CloseCode
+from proxy.intake import Intake
 from proxy.metrics import ProxyMetrics
 from proxy.observe import Story
 from proxy.switchboard import Switchboard
@@ -38,6 +39,7 @@ class Line(Client):
         config: the settings.
         switchboard: forgets the client when it is cut off.
         metrics: counts what happens.
+        intake: what its bytes come by, if that is known.
 
     Attributes:
         story: what is told of it in the end.
@@ -50,6 +52,7 @@ class Line(Client):
         config: Config,
         switchboard: Switchboard,
         metrics: ProxyMetrics,
+        intake: Intake | None = None,
     ) -> None:
         if request.transport is None:
             raise ClientConnectionResetError("the client is gone")
@@ -60,6 +63,7 @@ class Line(Client):
         self._config = config
         self._switchboard = switchboard
         self._metrics = metrics
+        self._intake = intake
         self._cut_off = False
         self._reading = True
         # Whether a frame is being handled.
@@ -126,10 +130,12 @@ class Line(Client):
     def check_pulse(self) -> None:
         """Notes that half a heartbeat has passed."""
         # While a frame is handled the next one is not read, be it an answer to a ping.
-        self._silent = 0 if self._busy else self._silent + 1
+        intake = self._intake
+        heard = self._busy or (intake is not None and intake.heard())
+        self._silent = 0 if heard else self._silent + 1
         if self._silent == _PING_AT:
             self.write(frames.PING)
-        elif self._silent >= _DEAD_AT:
+        if self._silent >= _DEAD_AT or (intake is not None and intake.endless()):
             self._metrics.dead_clients += 1
             log.info("dead client dropped", connection=self.story.connection)
             self._transport.abort()
@@ -222,6 +228,8 @@ class Line(Client):
         self._cut_off = True
         self.story.code = code
         self.stop_reading()
+        if self._intake is not None:
+            self._intake.slow_down()
         self._transport.write(frames.close_frame(code, reason))
         self._abort_later()
         # Later, because whoever writes may be going through the rooms.

@@ -11,8 +11,10 @@ from proxy import frames
 from proxy.delivery import Client
 from proxy.line import Line
 from proxy.rooms import Room
+from proxy.turns import Work
 
-_PAGE: Final = 500
+# As much as is read and written without a break for others.
+_PAGE: Final = 100
 
 Fetch = Callable[[GetChatHistoryRequest], Awaitable[list[ChatMessage]]]
 """Reads a page of history; an empty one if it cannot be read."""
@@ -25,9 +27,11 @@ class Replay:
         line: the client.
         room: which it is about to enter.
         fetch: reads the pages.
+        work: what the client has had done.
     """
 
-    def __init__(self, line: Line, room: Room[Client], fetch: Fetch) -> None:
+    def __init__(self, line: Line, room: Room[Client], fetch: Fetch, work: Work) -> None:
+        self._work = work
         self._line = line
         self._room = room
         self._fetch = fetch
@@ -76,5 +80,7 @@ class Replay:
             del self._own[message.seq]
         else:
             request_id = None
+        if self._work.add(1):
+            await self._work.rest()
         frame = make_server_frame(chat_message=message, request_id=request_id)
         await self._line.write_out(frame)

@@ -26,7 +26,7 @@ import betterproto
 import orjson
 
 import codec
-from daemon.buckets import Allowance, Rates
+from daemon.buckets import Allowance, AnyAllowance, AnyBucket, Rates
 from gen.chat import Authenticate, ChatMessage, ClientFrame, Error, Join, Leave
 from proxy import errors
 
@@ -35,9 +35,16 @@ _ENVELOPE: Final = (
     'expected one payload, such as {"chat_message": '
     '{"room_id": "lobby", "sender_id": "ada", "content": "hello"}}'
 )
+# Of a frame, so many bytes are charged as one more. Of one that is wrong, fewer: the worst
+# of a size takes a hundred times as long to read as the largest message.
+_CHARGED_BYTES: Final = 16 * 1024
+_CHARGED_BYTES_OF_WRONG: Final = 1024
 _MESSAGES: Final = "too many messages"
 _JOINS: Final = "too many rooms at once"
 _CALLS: Final = "too many requests"
+_HISTORY: Final = "too much history at once"
+# What answers with messages of the history, as replays do.
+_PAGES: Final = "get_chat_history"
 
 
 class Send(NamedTuple):
@@ -116,10 +123,10 @@ class Session:
         calls: Container[str],
         max_users: int = 1000,
         *,
-        allowance: Allowance | None = None,
+        allowance: AnyAllowance | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._allowance = allowance or Allowance(Rates())
+        self._allowance: AnyAllowance = allowance or Allowance(Rates())
         self._clock = clock
         self.rooms: set[str] = set()
         self.users: set[str] = set()
@@ -134,35 +141,48 @@ class Session:
         Args:
             data: the payload of the frame, not yet known to be UTF-8.
         """
+        extra = len(data) // _CHARGED_BYTES
         if len(data) > self._frame_bytes:
-            text = f"frame: must have at most {self._frame_bytes} bytes"
-            return self._refuse(text, _request_id(data))
+            # It is not looked into: that would cost as much as what it says.
+            return self._refuse(f"frame: must have at most {self._frame_bytes} bytes", extra)
         try:
             frame = codec.from_json(ClientFrame, data)
         except codec.DecodeError as error:
-            return self._refuse(_explained(error), _request_id(data))
-        return self._decide(frame)
+            return self._refuse(_explained(error), price_of_wrong(data) - 1, data)
+        return self._decide(frame, extra)
 
-    def receive_binary(self) -> Action:
+    def receive_binary(self, data: bytes = b"") -> Action:
         """Decides what a binary frame asks for: nothing."""
-        return self._refuse("frame: must be text, not binary", None)
+        return self._refuse("frame: must be text, not binary", len(data) // _CHARGED_BYTES)
 
-    def refused(self) -> bool:
-        """Notes that the client was told to wait; returns whether it still listens."""
-        return self._allowance.refusals.take(self._clock()) == 0
+    def refused(self, extra: int = 0) -> bool:
+        """Notes that the client was told to wait; returns whether it still listens.
 
-    def _decide(self, frame: ClientFrame) -> Action:
+        Args:
+            extra: what a large frame that is wrong cost beside.
+        """
+        return self._take(self._allowance.refusals, extra) == 0
+
+    def read_history(self, messages: int) -> float:
+        """Notes that so many messages were read from the history for it.
+
+        Returns:
+            How many seconds to wait before any more is.
+        """
+        return self._allowance.history.spend(self._clock(), messages)
+
+    def _decide(self, frame: ClientFrame, extra: int) -> Action:
         payload = codec.member_of(frame, "payload")
         request_id: str | None = codec.fields_of(frame)["request_id"]
         if type(payload) is ChatMessage:
-            wait = self._allowance.sends.take(self._clock())
+            wait = self._take(self._allowance.sends, extra)
             if wait:
                 return self._limit(_MESSAGES, wait, request_id)
             return self._send(payload, request_id)
         bucket, what = self._allowance.calls, _CALLS
         if type(payload) is Join:
             bucket, what = self._allowance.joins, _JOINS
-        wait = bucket.take(self._clock())
+        wait = self._take(bucket, extra)
         if wait:
             return self._limit(what, wait, request_id)
         return self._decide_other(frame, payload, request_id)
@@ -181,6 +201,8 @@ class Session:
                 return Renew(payload.token, request_id)
             case betterproto.Message():
                 name, _ = betterproto.which_one_of(frame, "payload")
+                if name == _PAGES and (wait := self._allowance.history.owes(self._clock())):
+                    return self._limit(_HISTORY, wait, request_id)
                 if name in self._calls:
                     return Ask(name, payload, request_id)
         return Refuse(errors.invalid(f"frame: {_ENVELOPE}"), request_id)
@@ -197,17 +219,32 @@ class Session:
             fields["id"] = uuid.uuid4().hex
         return Send(message, request_id)
 
+    def _take(self, bucket: AnyBucket, extra: int) -> float:
+        """Charges a frame, which may be as large as several."""
+        now = self._clock()
+        wait = bucket.take(now)
+        if extra and not wait:
+            bucket.spend(now, extra)
+        return wait
+
     def _limit(self, what: str, wait: float, request_id: str | None) -> Action:
         """Refuses a frame for which nothing is left of the allowance."""
         kind = Refuse if self.refused() else Expel
         return kind(errors.limited(what, wait), request_id)
 
-    def _refuse(self, text: str, request_id: str | None) -> Action:
-        """Refuses a frame that is wrong, which counts as a call."""
-        wait = self._allowance.calls.take(self._clock())
-        if wait:
-            return self._limit(_CALLS, wait, request_id)
-        return Refuse(errors.invalid(text), request_id)
+    def _refuse(self, text: str, extra: int, data: bytes = b"") -> Action:
+        """Refuses a frame that is wrong, which counts as a call.
+
+        Args:
+            text: what is wrong.
+            extra: what it costs beside.
+            data: what may have a request id.
+        """
+        wait = self._take(self._allowance.calls, extra)
+        if wait and not self.refused(extra):
+            return Expel(errors.limited(_CALLS, wait), None)
+        error = errors.limited(_CALLS, wait) if wait else errors.invalid(text)
+        return Refuse(error, _request_id(data))
 
     def _too_many(self, room_id: str) -> bool:
         return len(self.rooms) >= self._max_rooms and room_id not in self.rooms
@@ -219,6 +256,11 @@ class Session:
     def _refuse_user(self, request_id: str | None) -> Refuse:
         text = f"a connection may send as at most {self._max_users} users"
         return Refuse(errors.exhausted(f"chat_message.sender_id: {text}"), request_id)
+
+
+def price_of_wrong(data: bytes) -> int:
+    """What a frame costs that is not what it should be; 1 is a small one."""
+    return 1 + len(data) // _CHARGED_BYTES_OF_WRONG
 
 
 def _request_id(data: bytes) -> str | None:

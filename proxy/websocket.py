@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
+from daemon.buckets import AnyAllowance
 from daemon.logs import get_logger
 from proxy import tokens
 from proxy.admission import Admission
@@ -15,6 +16,7 @@ from proxy.config import Config
 from proxy.connection import Connection, Shared
 from proxy.door import Visitor
 from proxy.errors import CloseCode
+from proxy.intake import Intake
 from proxy.metrics import ProxyMetrics
 from proxy.observe import Observed
 from proxy.upstream import Upstream
@@ -50,7 +52,7 @@ class Connections:
     ) -> None:
         self.metrics = metrics or ProxyMetrics()
         self.config = config
-        self.admission = Admission(config.admittance, self.metrics)
+        self.admission = Admission(config.admittance, self.metrics, config.rates)
         self.upstream = upstream
         self._shared = Shared(config, upstream, calls, self.metrics)
         self._open: set[Connection] = set()
@@ -71,12 +73,13 @@ class Connections:
             aiohttp.web.HTTPException: it is not opened; see `Admission.admit`.
         """
         # This is there for as long as each connection: what it has is kept small.
-        with self.admission.admit(request.remote or "", request.headers):
+        with self.admission.admit(request.remote or "", request.headers) as charges:
+            intake = self._intake(request, charges)
             socket, token = await self._open_socket(request)
             if self._draining:
                 await socket.close(code=CloseCode.GOING_AWAY)
                 return socket
-            connection = Connection(self._shared, socket, request)
+            connection = Connection(self._shared, socket, request, charges, intake)
             self._open.add(connection)
             self.metrics.opened += 1
             peer = self.admission.proxies.client(request.remote or "", request.headers)
@@ -91,6 +94,15 @@ class Connections:
                     self.upstream.switchboard.close(connection)
                     connection.end()
             return socket
+
+    def _intake(self, request: web.Request, charges: AnyAllowance) -> Intake | None:
+        """What the bytes of a WebSocket are to come by, if `proxy.door` lets it in."""
+        visitor = request.protocol
+        if not isinstance(visitor, Visitor):
+            return None
+        intake = Intake(charges.calls, self._shared.turns, visitor.hold)
+        visitor.receive_by(intake)
+        return intake
 
     async def _open_socket(self, request: web.Request) -> tuple[web.WebSocketResponse, str | None]:
         """Opens a WebSocket; returns it, and the client's token."""

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.buckets import Allowance, Bucket, Ledger, Rates, milliseconds
+from daemon.buckets import (
+    Allowance,
+    Bucket,
+    Joint,
+    JointAllowance,
+    Ledger,
+    Rates,
+    milliseconds,
+)
 
 # Powers of two, so that no time is rounded and both agree to the last bit.
 RATES = st.sampled_from([0.25, 1, 8, 64])
@@ -147,3 +155,46 @@ def test_a_rate_is_a_number(name: str, rate: float) -> None:
 )
 def test_a_wait_is_told_not_shorter_than_it_is(seconds: float, told: int) -> None:
     assert milliseconds(seconds) == told
+
+
+def test_what_was_used_already_is_owed() -> None:
+    bucket = Bucket(2, 10)
+    assert bucket.spend(0.0, 10) == 0
+    assert bucket.spend(0.0, 4) == bucket.owes(0.0) == 2
+    assert bucket.take(1.0) > 0
+    assert bucket.owes(1.0) == 1
+    assert bucket.owes(2.0) == 0
+    assert Bucket(0, 1).spend(0.0, 1e9) == 0
+
+
+@given(RATES, st.integers(16, 64), GAPS)
+def test_neighbours_do_not_hurt_who_asks_little(rate: float, holds: int, gaps: list[float]) -> None:
+    """Who asks no more often than its own bucket fills."""
+    common, now = Bucket(1, 1), 0.0
+    calm = Joint(Bucket(rate, holds), common)
+    for gap in gaps:
+        now += max(gap, 1 / rate)
+        common.spend(now, 100)
+        assert calm.take(now) == 0
+
+
+@given(st.integers(1, 4), st.integers(1, 400), st.integers(20, 60))
+def test_all_together_get_what_is_common_and_a_little_each(
+    clients: int, common: int, holds: int
+) -> None:
+    shared = Bucket(1, common)
+    joints = [Joint(Bucket(1, holds), shared) for _ in range(clients)]
+    taken = [sum(each.take(0.0) == 0 for _ in range(100)) for each in joints]
+    assert max(taken) <= holds
+    assert sum(taken) <= common + 11 * clients
+
+
+def test_a_joint_allowance_has_each_part_of_both() -> None:
+    rates = Rates(sends=1, joins=1, calls=1, history=1)
+    common = Allowance(rates, clients=2)
+    one = JointAllowance(Allowance(rates), common)
+    for name in ("sends", "joins", "calls", "history"):
+        assert sum(getattr(one, name).take(0.0) == 0 for _ in range(30)) == 10
+        assert getattr(common, name).owes(0.0) == 0
+        assert getattr(common, name).spend(0.0, 11) == 0.5
+    assert sum(one.refusals.take(0.0) == 0 for _ in range(5000)) == 1000

@@ -9,6 +9,7 @@ import pytest
 
 import chat
 import proxy
+from chat.hub import _REPLAY_PAGE
 from chat.mailbox import ITEM_BYTES
 from chat.relay import _STORE_CHARACTERS, MOST_COMMANDS
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH
@@ -21,11 +22,10 @@ from chat.storage.sqlite.writer import _AHEAD_BYTES, _COMMIT_BYTES
 from chat.storage.sqlite.writer import _MESSAGE_OVERHEAD as _STORED_OVERHEAD
 from chat.stream import _CHUNK_BYTES
 from chat.transport import WINDOWS
-from proxy.connection import _TURN_FRAMES
 from proxy.line import _LINGER_SECONDS
 from proxy.outbox import _BATCH_BYTES, _BATCH_COMMANDS
-from proxy.replay import _PAGE
 from proxy.switchboard import _OVERHEAD
+from proxy.turns import TURN_WORK
 from tests.docs.markdown import ROOT, Section, section, sections
 from tests.docs.memory import MIB, stated
 from tests.docs.test_docs import COMMANDS, number, options
@@ -63,10 +63,10 @@ _CHAT: Final = chat.Config()
 _PROXY: Final = proxy.Config()
 _WINDOW: Final = WINDOWS.http2_stream_window_size
 _LARGEST_MESSAGE: Final = _CHAT.limits.content_bytes + _ENVELOPE_BYTES
-_PAGE_OF_TEXT: Final = (_PAGE, PAGE_BYTES)
+_PAGE_OF_TEXT: Final = (_REPLAY_PAGE, PAGE_BYTES)
 
 ROWS: Final = [
-    Held("frames of a connection in one turn", (_TURN_FRAMES,)),
+    Held("frames of a connection in one turn", (TURN_WORK,)),
     Held("a batch on its way", (_BATCH_COMMANDS, _BATCH_BYTES)),
     Held("unary calls", (_CHAT.connection_limits.streams_per_connection,)),
     Held("data of a call", (_WINDOW, _LARGEST_MESSAGE, _LARGEST_BATCH)),

@@ -21,12 +21,13 @@ import proxy
 from proxy.connection import Connection
 from proxy.door import HEADERS, REQUEST_BYTES, Visitor
 from proxy.rooms import Room
+from proxy.turns import FREE_WORK, TURN_WORK
 from tests.faults.bystanders import Bystanders
 from tests.faults.remains import open_files
 from tests.faults.web import Wire, answer_to, get, handshake, post, request, status
 from tests.proxy.clients import Client
 from tests.proxy.raw import RawClient, masked
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 # What each connection, and each room, is made of.
 KINDS = (Visitor, web.Request, web.WebSocketResponse, Connection, Room)
@@ -376,6 +377,17 @@ class TestFull:
 
 
 BROKEN = {
+    # RFC 6455, section 5.1.
+    "no mask": (b"\x81\x02{}", 1002),
+    "a ping without a mask": (b"\x89\x00", 1002),
+    "a close without a mask": (b"\x88\x02\x03\xe8", 1002),
+    "a close of one byte": (masked(8, b"x"), 1002),
+    "an unknown opcode": (masked(3, b"{}"), 1002),
+    "an unknown control opcode": (masked(11, b""), 1002),
+    "a continuation of nothing": (masked(CONTINUATION, b"{}"), 1002),
+    "a beginning behind an empty one": (masked(1, b"", first_bits=0) + masked(1, b"{}"), 1002),
+    "RSV1": (masked(1, b"{}", first_bits=0xC0), 1002),
+    "RSV1 of a ping": (masked(9, b"", first_bits=0xC0), 1002),
     "RSV3": (masked(1, b"{}", first_bits=0x90), 1002),
     "all reserved bits": (masked(1, b"{}", first_bits=0xF0), 1002),
     "a long close": (masked(8, b"x" * 126), 1002),
@@ -386,13 +398,13 @@ BROKEN = {
     "a reason that is no UTF-8": (masked(8, b"\x03\xe8\xff\xfe"), 1007),
     **{
         f"close {code}": (masked(8, struct.pack("!H", code)), 1002)
-        for code in (0, 1, 999, 1004, 1005, 1015, 1016, 2999)
+        for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
     },
     # Compressed by nobody's leave: it is refused before it is inflated.
     "a deflated bomb": (masked(1, b"\xaa" * 60_000, first_bits=0xC0), 1002),
     **{
         f"close {code} and more": (masked(8, struct.pack("!H", code)) + masked(1, b"{}"), 1000)
-        for code in (1000, 1001, 1006, 3000, 4008, 4999, 5000, 65535)
+        for code in (1000, 1001, 1014, 3000, 4008, 4999)
     },
 }
 
@@ -424,11 +436,17 @@ async def test_empty_fragments_add_nothing(port: int, bystanders: Bystanders) ->
         assert "error" in await empty.read_json()
 
 
-async def test_a_frame_without_a_mask_is_read_like_others(port: int) -> None:
-    """RFC 6455, section 5.1, would end the connection. The mask is for others' protection."""
-    with closing(await RawClient.open("127.0.0.1", port)) as unmasked:
-        await unmasked.send_bytes(b"\x81\x02{}")
-        assert "error" in await unmasked.read_json()
+async def test_what_comes_with_the_handshake_is_read_like_the_rest(port: int) -> None:
+    async with await Wire.open(port) as wire:
+        await wire.send(handshake() + masked(WSMsgType.PING, b"here"))
+        answer = b""
+        while not answer.endswith(b"\x8a\x04here"):
+            piece = await wire.receive()
+            assert piece, answer
+            answer += piece
+    async with await Wire.open(port) as wire:
+        await wire.send(handshake() + b"\x81\x02{}")
+        assert (await wire.rest()).endswith(struct.pack("!BBH", 0x88, 2, 1002))
 
 
 FLOODS = {
@@ -482,6 +500,82 @@ async def test_a_flood_leaves_turns_to_others(port: int) -> None:
             await sending
             assert total == 3000 * one, name
             assert largest <= 200 * one, name
+
+
+async def most_in_a_turn(wires: list[Wire], frame: bytes, enough: int) -> int:
+    """Reads what a proxy in this event loop writes, turn by turn, up to so many frames.
+
+    Returns:
+        How many there were in a turn at the most.
+    """
+    largest = total = 0
+    tails = [b""] * len(wires)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while total < enough:
+            await asyncio.sleep(0)
+            found = 0
+            for number, wire in enumerate(wires):
+                data = tails[number] + wire.received()
+                found += data.count(frame)
+                tails[number] = data[max(data.rfind(frame) + 1, len(data) - len(frame) + 1) :]
+            largest, total = max(largest, found), total + found
+    return largest
+
+
+async def test_floods_of_many_share_the_turns(port: int, bystanders: Bystanders) -> None:
+    """In one turn, as much of all of them together as of one."""
+    answer = {"long pings": b"\x8a\x7d", "frames that are refused": b'{"error"'}
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(await Wire.open(port)) for _ in range(8)]
+        for wire in wires:
+            await wire.send(handshake())
+            await wire.head()
+        most = len(wires) * FREE_WORK + 2 * TURN_WORK
+        for name, begin in answer.items():
+            flood = FLOODS[name] * 1000
+            sending = asyncio.gather(*(wire.send(flood) for wire in wires))
+            assert await most_in_a_turn(wires, begin, 8000) <= most, name
+            await sending
+            await bystanders.check()
+
+
+async def test_replays_of_many_share_the_turns(port: int, bystanders: Bystanders) -> None:
+    """Asked for again and again."""
+    for number in range(600):
+        await bystanders.eve.say("attic", str(number), "eve")
+    await bystanders.eve.take(600)
+    await bystanders.eve.ask(leave={"room_id": "attic"})
+    join = masked(1, json.dumps({"join": {"room_id": "attic", "after_seq": 0}}).encode())
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(await Wire.open(port)) for _ in range(4)]
+        for wire in wires:
+            await wire.send(handshake())
+            await wire.head()
+        for wire in wires:
+            await wire.send(join * 3)
+        most = len(wires) * FREE_WORK + 2 * TURN_WORK
+        assert await most_in_a_turn(wires, b'{"chat_message"', 4 * 3 * 600) <= most
+        await bystanders.check()
+
+
+@pytest.mark.parametrize("first", [masked(1, b"", first_bits=0), b""], ids=["pieces", "pongs"])
+async def test_pieces_without_number_are_read_a_turn_at_a_time(
+    port: int, bystanders: Bystanders, first: bytes
+) -> None:
+    """The message that comes of them is read like any other, and others' beside it."""
+    opcode, end = (CONTINUATION, masked(CONTINUATION, b"{}")) if first else (10, masked(1, b"{}"))
+    piece = masked(opcode, b"", first_bits=0 if first else 0x80)
+    async with await Wire.open(port) as wire:
+        await wire.send(handshake())
+        await wire.head()
+        sending = asyncio.create_task(wire.send(first + piece * 20_000 + end))
+        checks = 0
+        while not wire.received():
+            await bystanders.check()
+            checks += 1
+        # So many others had their turn in the meantime, at the least.
+        assert checks >= 10
+        await sending
 
 
 async def test_pongs_that_nobody_asked_for_are_ignored(port: int, bystanders: Bystanders) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -13,9 +15,12 @@ from aiohttp import WSMsgType
 
 import proxy
 from daemon.buckets import Allowance, Rates
-from proxy.session import Expel, Refuse, Send, Session
-from tests.proxy.clients import Client, connect, contents, message, serve_http
+from gen.chat import Error, ErrorCode
+from proxy.routes import CONNECTIONS
+from proxy.session import Action, Ask, Expel, Refuse, Send, Session
+from tests.proxy.clients import Client, connect, contents, message, seqs, serve_http
 from tests.proxy.raw import RawClient, masked
+from tests.support import ANY_NUMBER, eventually
 
 FAST: dict[str, Any] = {"sends": 1000.0, "joins": 1000.0, "calls": 1000.0}
 
@@ -24,6 +29,11 @@ def error(frame: dict[str, Any]) -> dict[str, Any]:
     body = frame["error"]
     assert isinstance(body, dict)
     return body
+
+
+def error_of(action: Action) -> Error:
+    assert isinstance(action, Refuse | Expel)
+    return action.error
 
 
 @pytest.mark.parametrize(
@@ -111,6 +121,170 @@ async def test_why_is_said_once(proxy_config: proxy.Config) -> None:
             assert goodbye.close_code == 4029
             await client.send_bytes(masked(WSMsgType.CLOSE, goodbye.payload))
             assert await client.read_frame() is None
+
+
+async def asked(client: Client, times: int) -> list[bool]:
+    """Asks so many times for users; returns which were answered."""
+    for _ in range(times):
+        await client.send(list_users={})
+    return ["users" in frame for frame in await client.take(times)]
+
+
+class TestAddresses:
+    """What one address may ask, however many connections it opens."""
+
+    async def test_who_comes_again_begins_where_it_was(self, proxy_config: proxy.Config) -> None:
+        async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
+            answered = []
+            for _ in range(5):
+                client = await connect(http)
+                answered += await asked(client, 3)
+                await client.socket.close()
+                await eventually(lambda: len(http.app[CONNECTIONS]) == 0)
+            assert answered.count(True) == 1
+
+    async def test_connections_at_once_share_what_some_may(
+        self, proxy_config: proxy.Config
+    ) -> None:
+        clients_per_address = replace(ANY_NUMBER, clients_per_address=3)
+        rates = proxy.Rates(calls=2.0)
+        config = replace(proxy_config, rates=rates, admittance=clients_per_address)
+        async with serve_http(config) as http:
+            answered = [sum(await asked(await connect(http), 20)) for _ in range(6)]
+        # Each has 20 of its own, and all together 60; who has asked little goes on.
+        assert answered[:3] == [20] * 3
+        assert all(10 <= each < 20 for each in answered[3:])
+
+    async def test_who_asks_little_is_not_hurt_by_neighbours(
+        self, proxy_config: proxy.Config
+    ) -> None:
+        admittance = replace(ANY_NUMBER, clients_per_address=1)
+        config = replace(proxy_config, rates=proxy.Rates(calls=3.0), admittance=admittance)
+        async with serve_http(config) as http:
+            greedy, calm = await connect(http), await connect(http)
+            assert not all(await asked(greedy, 100))
+            assert all(await asked(calm, 5))
+
+    async def test_it_can_be_switched_off(self, proxy_config: proxy.Config) -> None:
+        admittance = replace(ANY_NUMBER, clients_per_address=0)
+        config = replace(proxy_config, rates=proxy.Rates(calls=0.1), admittance=admittance)
+        async with serve_http(config) as http:
+            assert [await asked(await connect(http), 1) for _ in range(30)] == [[True]] * 30
+
+    async def test_each_address_has_its_own(self, proxy_config: proxy.Config) -> None:
+        admittance = replace(ANY_NUMBER, clients_per_address=1, trusted_proxies=("127.0.0.1",))
+        config = replace(proxy_config, rates=proxy.Rates(calls=2.0), admittance=admittance)
+        async with serve_http(config) as http:
+
+            async def of(address: str) -> int:
+                headers = {"X-Forwarded-For": address}
+                client = Client(await http.ws_connect("/", headers=headers))
+                answered = sum(await asked(client, 20))
+                await client.socket.close()
+                return answered
+
+            assert [await of(f"198.51.100.{number}") for number in range(3)] == [20] * 3
+            assert await of("198.51.100.1") < 20
+
+    async def test_who_was_closed_for_not_listening_is_closed_sooner(
+        self, proxy_config: proxy.Config
+    ) -> None:
+        async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
+            refused = []
+            for _ in range(3):
+                client = await connect(http)
+                try:
+                    for _ in range(1500):
+                        await client.send_text(b'{"list_users": {}}')
+                except aiohttp.ClientConnectionResetError:
+                    pass  # closed meanwhile
+                refused.append(len(await client.take_until_closed()))
+                assert client.close_code == 4029
+                await eventually(lambda: len(http.app[CONNECTIONS]) == 0)
+            assert refused[0] > 1000
+            assert max(refused[1:]) < 500
+
+    async def test_coming_back_to_many_rooms_is_not_too_much(
+        self, proxy_config: proxy.Config
+    ) -> None:
+        """A whole office, after an outage, with all limits as they are."""
+        defaults = proxy.Config()
+        config = replace(proxy_config, rates=defaults.rates, admittance=defaults.admittance)
+        async with serve_http(config) as http:
+            for _ in range(3):
+                clients = [await connect(http) for _ in range(20)]
+                for client in clients:
+                    for number in range(50):
+                        await client.send(join={"room_id": str(number), "after_seq": 0})
+                for client in clients:
+                    assert all("joined" in frame for frame in await client.take(50))
+                    await client.socket.close()
+
+
+class TestCost:
+    """What costs more is charged as more."""
+
+    def session(self, clock: Clock, **rates: float) -> Session:
+        allowance = Allowance(Rates(**rates))
+        calls = ("get_chat_history",)
+        return Session(1 << 20, 10, calls, allowance=allowance, clock=clock)
+
+    def test_bytes(self) -> None:
+        """Beside the number of messages, so many bytes of them."""
+        large = json.dumps({"chat_message": message("lobby", "x" * 65_000)}).encode()
+        session = self.session(Clock(), sends=50.0)
+        sent = [type(session.receive(large)) for _ in range(500)]
+        assert sent == [Send] * 125 + [Refuse] * 375
+
+    def test_nonsense_by_its_size(self) -> None:
+        """It may take as long to read as a hundred messages."""
+        nonsense = json.dumps({f"key {number}": 0 for number in range(4000)}).encode()
+        session = self.session(Clock(), calls=50.0, sends=50.0)
+        told = [error_of(session.receive(nonsense)) for _ in range(20)]
+        assert sum(error.code == ErrorCode.INVALID_ARGUMENT for error in told) < 10
+        # And who goes on regardless is closed sooner.
+        kinds = [type(session.receive(nonsense)) for _ in range(30)]
+        assert kinds[-1] is Expel
+
+    def test_what_is_too_large_is_not_looked_into(self) -> None:
+        session = self.session(Clock())
+        fits = json.dumps({"request_id": "7", "x": ""}).encode()
+        assert session.receive(fits).request_id == "7"
+        large = json.dumps({"request_id": "7", "x": "y" * (1 << 20)}).encode()
+        refused = session.receive(large)
+        assert (type(refused), refused.request_id) == (Refuse, None)
+
+    def test_history(self) -> None:
+        clock = Clock()
+        session = self.session(clock, history=100.0)
+        page = b'{"get_chat_history": {"room_id": "lobby"}, "request_id": "7"}'
+        assert isinstance(session.receive(page), Ask)
+        assert session.read_history(1000) == 0
+        assert session.read_history(500) == 5
+        refused = session.receive(page)
+        assert isinstance(refused, Refuse)
+        assert refused.request_id == "7"
+        assert refused.error.message == "too much history at once"
+        assert refused.error.retry_after_ms == 5000
+        clock.now = 5.0
+        assert isinstance(session.receive(page), Ask)
+
+
+async def test_a_replay_waits_until_it_is_paid_for(proxy_config: proxy.Config) -> None:
+    """It is whole and in order all the same."""
+    config = replace(proxy_config, rates=proxy.Rates(history=200.0))
+    async with serve_http(config) as http:
+        sender, late = await connect(http), await connect(http)
+        for number in range(2300):
+            await sender.say("lobby", str(number))
+        await sender.take(2300)
+        began = time.monotonic()
+        assert (await late.ask(join={"room_id": "lobby", "after_seq": 0}))["joined"]["recovered"]
+        assert seqs(await late.take(2300)) == list(range(1, 2301))
+        # All but what may come at once, and the last page.
+        assert time.monotonic() - began >= 200 / 200
+        answer = await sender.ask(chat_message=message("lobby", "live"))
+        assert contents(await late.take(1)) == [answer["chat_message"]["content"]]
 
 
 class Clock:

@@ -1,0 +1,245 @@
+"""What comes in on a WebSocket: each byte passed on, pieces counted, what is forbidden ended."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from itertools import pairwise
+
+import pytest
+from aiohttp import WSCloseCode, WSMsgType
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import WebSocketError, WebSocketReader
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.buckets import Allowance, Rates
+from proxy.intake import BROKEN_FRAME, PIECES, Intake
+from proxy.turns import FREE_WORK, TURN_WORK, Turns
+from tests.proxy.raw import masked
+from tests.support import PATIENT, eventually
+
+FREE = Allowance(Rates()).calls
+PING = masked(WSMsgType.PING, b"")
+BEGIN = masked(WSMsgType.TEXT, b"{", first_bits=0)
+PIECE = masked(WSMsgType.CONTINUATION, b" ", first_bits=0)
+END = masked(WSMsgType.CONTINUATION, b"}")
+TEXT = masked(WSMsgType.TEXT, b"{}")
+
+
+class Heard:
+    """A reader that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.ended = False
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self.ended = True
+
+
+class Case:
+    """An intake, and what comes of it.
+
+    Args:
+        rate: how many calls a second it has.
+    """
+
+    def __init__(self, rate: float = 0.0) -> None:
+        self.reader = Heard()
+        self.holds: list[bool] = []
+        calls = Allowance(Rates(calls=rate)).calls
+        self.intake = Intake(calls, Turns(), self.holds.append).read_by(self.reader)
+
+    def feed(self, *pieces: bytes) -> bytes:
+        """Feeds bytes; returns what the reader has got of all so far."""
+        for piece in pieces:
+            assert self.intake.feed_data(piece) == (False, b"")
+        return self.reader.data
+
+
+def close(code: int) -> bytes:
+    return masked(WSMsgType.CLOSE, struct.pack("!H", code))
+
+
+PAYLOADS = st.sampled_from([0, 1, 125, 126, 127, 1000, 65535, 65536]).map(lambda size: b"x" * size)
+SHORT = st.binary(max_size=125)
+FRAGMENTED = st.lists(PAYLOADS, max_size=3).map(
+    lambda parts: BEGIN + b"".join(masked(0, part, first_bits=0) + PING for part in parts) + END
+)
+FRAMES = st.one_of(
+    st.builds(masked, st.sampled_from([WSMsgType.TEXT, WSMsgType.BINARY]), PAYLOADS),
+    st.builds(masked, st.sampled_from([WSMsgType.PING, WSMsgType.PONG]), SHORT),
+    FRAGMENTED,
+)
+
+
+@PATIENT
+@given(st.lists(FRAMES, max_size=6), st.data())
+def test_each_byte_is_passed_on_however_it_comes(frames: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(frames) + close(1000)
+    cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=8).map(sorted))
+    asyncio.run(pass_on(whole, [0, *cuts, len(whole)]))
+
+
+async def pass_on(whole: bytes, cuts: list[int]) -> None:
+    case = Case()
+    for start, end in pairwise(cuts):
+        case.feed(whole[start:end])
+        while case.holds[-1:] == [True]:
+            await turn()
+        got = case.reader.data
+        assert whole.startswith(got)
+        # What is held back is the head of a frame, or a close frame.
+        assert end - len(got) < 14 + 125
+    assert case.reader.data == whole
+
+
+FORBIDDEN = {
+    "no mask": b"\x81\x02{}",
+    "a ping without a mask": b"\x89\x00",
+    "a long frame without a mask": b"\x81\x7e\x00\x7e" + b"x" * 126,
+    "a message within a message": BEGIN + TEXT,
+    "a message within an empty one": masked(WSMsgType.TEXT, b"", first_bits=0) + TEXT,
+    "a continuation of nothing": END,
+    **{
+        f"close {code}": close(code) for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)
+    },
+}
+
+
+@pytest.mark.parametrize("frames", FORBIDDEN.values(), ids=FORBIDDEN)
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_what_is_forbidden_ends_it(frames: bytes, size: int) -> None:
+    before = TEXT + PING
+    whole = before + frames + TEXT
+    case = Case()
+    got = case.feed(*(whole[at : at + size] for at in range(0, len(whole), size)))
+    assert got.startswith(before)
+    assert got.endswith(BROKEN_FRAME)
+    assert got.count(BROKEN_FRAME) == 1
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1014, 3000, 4000, 4999])
+def test_codes_that_clients_may_send(code: int) -> None:
+    assert Case().feed(close(code)) == close(code)
+    assert Case().feed(*(bytes([each]) for each in close(code))) == close(code)
+
+
+async def test_what_stands_for_a_broken_frame_is_one_to_aiohttp() -> None:
+    """It is what the reader is given instead of a frame that it would take."""
+    loop = asyncio.get_running_loop()
+    queue = WebSocketDataQueue(BaseProtocol(loop), 1 << 16, loop=loop)
+    reader = WebSocketReader(queue, 1 << 16, compress=False, decode_text=False)
+    reader.feed_data(TEXT + BROKEN_FRAME)
+    assert (await queue.read()).type is WSMsgType.TEXT
+    with pytest.raises(WebSocketError) as broken:
+        await queue.read()
+    assert broken.value.code == WSCloseCode.PROTOCOL_ERROR
+
+
+async def turn() -> None:
+    """Waits for the next turn of the event loop."""
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("piece", [PING, PIECE, masked(WSMsgType.PONG, b"x" * 125)], ids=len)
+async def test_so_many_pieces_in_a_turn(piece: bytes) -> None:
+    case = Case()
+    if piece is PIECE:
+        case.feed(BEGIN)
+    before = len(case.reader.data)
+    whole = piece * 1000
+    got = len(case.feed(whole)) - before
+    assert got <= FREE_WORK * len(piece)
+    assert case.holds == [True]
+    largest = 0
+    while got < len(whole):
+        await turn()
+        now = len(case.reader.data) - before
+        largest, got = max(largest, now - got), now
+    assert largest == TURN_WORK * len(piece)
+    await turn()
+    assert case.holds[-1] is False
+
+
+async def test_what_comes_while_it_waits_is_behind() -> None:
+    case = Case()
+    case.feed(PING * PIECES * 2, TEXT, TEXT[:3])
+    while case.holds[-1]:
+        await turn()
+    assert case.feed(TEXT[3:]) == PING * PIECES * 2 + TEXT * 2
+
+
+async def test_pieces_are_charged_as_calls() -> None:
+    """Ten seconds' worth, and then what flows in: so many are read at most, and none is lost."""
+    case = Case(rate=1.0)
+    case.feed(PING * PIECES * 100)
+    for _ in range(1000):
+        await turn()
+    assert 10 <= len(case.reader.data) / len(PING) / PIECES <= 11.5
+    assert case.holds[-1] is True
+    # Nothing that it waits for keeps a connection that is lost.
+    case.intake.feed_eof()
+    assert case.reader.ended
+
+
+async def test_whole_messages_are_charged_elsewhere() -> None:
+    case = Case(rate=1.0)
+    assert case.feed(TEXT * 5000) == TEXT * 5000
+    assert case.holds == []
+
+
+async def test_who_is_closed_is_read_slowly_but_read() -> None:
+    case = Case()
+    case.feed(TEXT)
+    case.intake.slow_down()
+    for number in range(3):
+        case.feed(TEXT)
+        # Once more, and not at once.
+        assert case.holds == [True, False] * number + [True]
+        await turn()
+        assert case.holds[-1] is True
+        await eventually(lambda: case.holds[-1] is False)
+    assert case.reader.data == TEXT * 4
+
+
+class TestPulse:
+    """Any byte is a sign of life; a message must come to an end."""
+
+    async def test_any_byte(self) -> None:
+        case = Case()
+        assert not case.intake.heard()
+        for byte in TEXT:
+            case.feed(bytes([byte]))
+            assert case.intake.heard()
+            assert not case.intake.heard()
+
+    async def test_who_is_not_read_may_have_spoken(self) -> None:
+        case = Case(rate=1.0)
+        case.feed(PING * PIECES * 20)
+        for _ in range(100):
+            await turn()
+        assert case.holds[-1] is True
+        assert [case.intake.heard() for _ in range(3)] == [True] * 3
+        assert not case.intake.endless()
+
+    @pytest.mark.parametrize("begun", [TEXT[:1], TEXT[:-1], BEGIN, BEGIN + PIECE[:2]])
+    async def test_a_message_without_end(self, begun: bytes) -> None:
+        case = Case()
+        case.feed(begun)
+        told = [case.intake.endless() for _ in range(25)]
+        assert told.index(True) >= 19
+
+    async def test_a_message_that_ends(self) -> None:
+        case = Case()
+        for _ in range(30):
+            case.feed(TEXT[:-1])
+            assert not case.intake.endless()
+            case.feed(TEXT[-1:])
+            assert not case.intake.endless()

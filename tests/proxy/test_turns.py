@@ -1,0 +1,65 @@
+"""Clients that ask for much get one turn of the event loop at a time, all together."""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy.turns import FREE_WORK, TURN_WORK, Turns, Work
+
+
+async def test_one_in_a_turn_and_in_order() -> None:
+    turns, done = Turns(), list[int]()
+    for number in range(5):
+        turns.call(lambda number=number: done.append(number))  # type: ignore[misc]
+    for number in range(5):
+        await asyncio.sleep(0)
+        assert done == list(range(number + 1))
+
+
+async def test_who_asks_again_in_its_turn_is_behind_the_others() -> None:
+    turns, done = Turns(), list[str]()
+
+    def greedy() -> None:
+        done.append("greedy")
+        turns.call(greedy)
+
+    turns.call(greedy)
+    turns.call(lambda: done.append("other"))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert done == ["greedy", "other", "greedy", "greedy"]
+
+
+async def test_a_turn_that_fails_takes_no_other_along() -> None:
+    loop, failed = asyncio.get_running_loop(), list[dict[str, object]]()
+    loop.set_exception_handler(lambda _, context: failed.append(context))
+    turns, done = Turns(), list[bool]()
+    turns.call(lambda: done[7])  # type: ignore[arg-type]
+    turns.call(lambda: done.append(True))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert done == [True]
+    assert [type(each["exception"]) for each in failed] == [IndexError]
+
+
+async def test_who_goes_while_it_waits_is_passed_over() -> None:
+    turns, done = Turns(), list[bool]()
+    gone = asyncio.create_task(turns.wait())
+    await asyncio.sleep(0)
+    gone.cancel()
+    turns.call(lambda: done.append(True))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert done == [True]
+
+
+async def test_who_asks_for_little_waits_for_nobody() -> None:
+    """However many others want a turn."""
+    turns = Turns()
+    greedy = [Work(turns) for _ in range(50)]
+    waiting = [asyncio.create_task(each.rest()) for each in greedy if each.add(TURN_WORK)]
+    await asyncio.sleep(0)
+    assert len(waiting) == 50
+    calm = Work(turns)
+    assert not any(calm.add(1) for _ in range(FREE_WORK - 1))
+    await asyncio.wait(waiting)
