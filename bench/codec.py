@@ -22,7 +22,7 @@ from chat.columns import Columns
 from gen.chat import ChatMessage, ChatStream, Error, RelayEvent, RelayRequest, RelayResponse
 from gen.chat_codec import make_chat_message
 from proxy.delivery import Client
-from proxy.outbox import Outbox, as_command
+from proxy.outbox import Outbox, as_command, as_request
 from proxy.outstanding import Unconfirmed
 
 DESCRIPTORS = Path(__file__).parents[1] / "gen" / "descriptor.binpb"
@@ -102,7 +102,7 @@ def columns_against_google() -> list[tuple[str, Work, Work]]:
     sends = [Unconfirmed[Client](n, message(n), _Nobody(), None, 0) for n in range(64)]
     for send in sends:
         outbox.put(send, 0)
-    data = codec.encode(outbox.take())
+    data = codec.encode(as_request(outbox.take()))
     plain = RelayRequest(commands=[as_command(send) for send in sends])
     google = _google_class("chat.RelayRequest")
     alone = codec.encode(plain)

@@ -24,10 +24,13 @@ from gen.chat import (
 from proxy import errors
 from proxy.config import Config
 from proxy.errors import Refused
+from proxy.suspects import Key, key_of
 from proxy.tokens import can_be_token
 
 # A command beside the token in it.
 _SMALL: Final = 1024
+# In UTF-8.
+_LARGEST_CHARACTER: Final = 4
 
 Answer = TypeVar("Answer")
 _Put = Callable[[RelayCommand, int], None]
@@ -126,6 +129,19 @@ class Callers:
         for command, size, _ in self._asked.values():
             self._put(command, size)
 
+    def unanswered(self) -> Iterator[tuple[Key, int]]:
+        """Yields what the server was asked and has not answered, with its reference."""
+        for ref, caller in self._again.items():
+            yield ("authenticate", caller.number), ref
+        for ref, (command, _, future) in self._asked.items():
+            key = key_of(command)
+            if key is not None and not future.done():
+                yield key, ref
+
+    def awaits(self, ref: int) -> bool:
+        """Whether something was asked here by a reference and is not answered."""
+        return ref in self._again or (ref in self._asked and not self._asked[ref][2].done())
+
     def tell_gone(self, leaving: Iterable[Caller]) -> None:
         """Tells the server, behind their messages, that clients are gone."""
         for caller in {caller.number: caller for caller in leaving}.values():
@@ -183,4 +199,5 @@ def _check(token: str) -> None:
 
 
 def _size(token: str) -> int:
-    return len(token.encode()) + _SMALL
+    # At most. Not by its encoding: what is no text is found out as it is written.
+    return len(token) * _LARGEST_CHARACTER + _SMALL

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from grpclib import client
+from grpclib import Status, client
 from grpclib.client import Handler
 from grpclib.protocol import EventsProcessor, H2Protocol
 
@@ -14,6 +14,7 @@ from daemon.http2 import DataConnection
 from daemon.streams import DataStreams
 
 _CANCEL_AGAIN_SECONDS: Final = 0.1
+_STATUSES: Final = frozenset(str(status.value) for status in Status)
 
 
 async def ended(task: asyncio.Task[Any]) -> None:
@@ -27,6 +28,14 @@ async def ended(task: asyncio.Task[Any]) -> None:
         await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
     if not task.cancelled():
         task.exception()  # who waits for it asks for that, too, or does not care
+
+
+def status_of(stream: client.Stream[Any, Any]) -> Status | None:
+    """The status with which the server ended a call; `None` if it has not said so."""
+    # grpclib tells it only of calls whose other side has been ended, too.
+    trailers = stream._stream.trailers  # noqa: SLF001
+    code = dict(trailers or ()).get("grpc-status", "")
+    return Status(int(code)) if code in _STATUSES else None
 
 
 class _Protocol(H2Protocol):

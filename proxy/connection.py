@@ -149,7 +149,11 @@ class Connection(Line):
                 # `receive` does not yield while there is a frame.
                 await work.rest()
             if kind is WSMsgType.TEXT and self._reading:
-                action = self._session.receive(frame.data)
+                try:
+                    action = self._session.receive(frame.data)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                    self._switchboard.faults.log("frame failed", error)
+                    action = Refuse(errors.internal(), None)
                 if type(action) is Send and self._may_send_at_once(action):
                     self._send(action)
                 else:
@@ -176,8 +180,8 @@ class Connection(Line):
             self._switchboard.send(self, action.message, action.request_id, enter=enter)
         except Refused as refused:
             self._refuse(refused.error, action.request_id)
-        except Exception:
-            log.exception("frame failed", action="Send", **_named(action))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self._switchboard.faults.log("frame failed", error, action="Send", **_named(action))
             self._fail(action)
 
     async def _handle(self, action: Action) -> None:
@@ -199,8 +203,8 @@ class Connection(Line):
                 raise
         except ClientConnectionResetError:
             log.debug("client gone")
-        except Exception:
-            log.exception("frame failed", action=type(action).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self._switchboard.faults.log("frame failed", error, action=type(action).__name__)
             self._fail(action)
         finally:
             self._busy = False

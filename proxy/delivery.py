@@ -69,9 +69,15 @@ class Delivery:
     def add(
         self, room: Room[Client], message: ChatMessage, send: Unconfirmed[Client] | None
     ) -> bool:
-        """Adds a message; returns whether it will answer the send."""
+        """Adds a message; returns whether it will answer the send.
+
+        Raises:
+            Exception: a frame cannot be made of it: nobody will get it; or none with the
+                request id: who sent it gets the one that the others get.
+        """
+        frame = frames.message(message)
         frame_list = self._rooms.setdefault(room, [])
-        frame_list.append(frames.message(message))
+        frame_list.append(frame)
         if send is None:
             return True
         self._came.append(send.came)

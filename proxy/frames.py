@@ -14,6 +14,8 @@ from gen.chat_codec import make_server_frame
 _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
 _FIN_PONG = 0x8A
+# A control frame has at most 125 bytes (RFC 6455, section 5.5), two of which are the code.
+_REASON_BYTES = 123
 
 PING = bytes((0x89, 0))
 
@@ -56,9 +58,10 @@ def close_frame(code: int, reason: str) -> bytes:
 
     Args:
         code: the close code.
-        reason: at most 123 bytes of UTF-8.
+        reason: why, of which at most 123 bytes of UTF-8 fit.
     """
-    payload = struct.pack("!H", code) + reason.encode()
+    fitting = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
+    payload = struct.pack("!H", code) + fitting.encode()
     return bytes((_FIN_CLOSE, len(payload))) + payload
 
 

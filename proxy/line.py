@@ -99,7 +99,11 @@ class Line(Client):
         if self._transport.get_write_buffer_size() > self._config.mailbox_bytes:
             self._overflow()
             return
-        self._transport.write(frame)
+        try:
+            self._transport.write(frame)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self._switchboard.faults.log("socket not written to", error)
+            self._transport.abort()
 
     async def write_out(self, frame: ServerFrame) -> None:
         """Writes what a client asked for, and waits while the socket is full.

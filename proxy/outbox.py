@@ -6,6 +6,7 @@ Messages that stand together travel as columns (`ChatMessages`).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import codec
@@ -39,6 +40,9 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._items)
 
+    def __iter__(self) -> Iterator[Item]:
+        return (item for item, _ in self._items)
+
     @property
     def is_full(self) -> bool:
         """Whether a batch cannot become larger."""
@@ -57,15 +61,35 @@ class Outbox:
         """Drops all that waits."""
         self._items.clear()
 
-    def take(self) -> RelayRequest:
-        """Removes the next batch and returns it; there must be something."""
+    def take(self) -> list[Item]:
+        """Removes what makes up the next batch and returns it; nothing if nothing waits."""
         items: list[Item] = []
         total = 0
         while self._items and total < _BATCH_BYTES and len(items) < _BATCH_COMMANDS:
             item, size = self._items.popleft()
             items.append(item)
             total += size
-        return make_relay_request(commands=_commands(items))
+        return items
+
+    def take_apart(self, alone: Callable[[Item], bool]) -> list[Item]:
+        """Likewise, but with some of the items being taken alone."""
+        items: list[Item] = []
+        total = 0
+        while self._items and total < _BATCH_BYTES and len(items) < _BATCH_COMMANDS:
+            item, size = self._items[0]
+            if alone(item):
+                if not items:
+                    items.append(self._items.popleft()[0])
+                break
+            self._items.popleft()
+            items.append(item)
+            total += size
+        return items
+
+
+def as_request(items: list[Item]) -> RelayRequest:
+    """Returns the batch in which items go to the server together."""
+    return make_relay_request(commands=_commands(items))
 
 
 def as_command(item: Item) -> RelayCommand:

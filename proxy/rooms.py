@@ -212,8 +212,8 @@ class Rooms(Generic[Client]):
 
     def __init__(self) -> None:
         self._rooms: dict[str, Room[Client]] = {}
-        # Those that the server was asked for and has not answered, by the reference: an
-        # answer must not cost more the more rooms there are.
+        # Those that the server was asked for on this link, by the reference: an answer
+        # must not cost more the more rooms there are.
         self._asked: dict[int, Room[Client]] = {}
 
     def __iter__(self) -> Iterator[Room[Client]]:
@@ -253,9 +253,12 @@ class Rooms(Generic[Client]):
         for room in self._rooms.values():
             room.joining(0)
 
-    def answered(self, ref: int) -> Room[Client] | None:
-        """Returns the room that was asked for by a reference, and is answered now."""
-        return self._asked.pop(ref, None)
+    def asked(self, ref: int) -> Room[Client] | None:
+        """Returns the room that was last asked for by a reference.
+
+        There may be more than one answer: a place that was lost, or a replay that failed.
+        """
+        return self._asked.get(ref)
 
     def unused(self, room: Room[Client]) -> bool:
         """Whether nobody needs the room any more."""

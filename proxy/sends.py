@@ -40,6 +40,8 @@ class Sends:
         self._calm.set()
         self.linked = False
         self._holding = True
+        # Whether the time to hold ran out since there was a link that lived.
+        self._overdue = False
         self._deadline: asyncio.TimerHandle | None = None
         self._start_hold()
 
@@ -128,9 +130,13 @@ class Sends:
             self._confirmed = None
 
     def connected(self) -> None:
-        """The server is there."""
+        """The server is there, for how long remains to be seen."""
         self.linked = self._holding = True
         self._note_busy()
+
+    def proven(self) -> None:
+        """The server is there to stay: what is held from the next loss on has all its time."""
+        self._overdue = False
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -139,12 +145,21 @@ class Sends:
         """The server is away: what is sent is held until it is back."""
         self.linked = False
         self._calm.set()
-        self._start_hold()
+        if self._overdue:
+            self._stop_hold()
+        else:
+            self._start_hold()
 
     def _start_hold(self) -> None:
         if self._deadline is None:
             loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(self._config.hold_seconds, self._stop_hold)
+            self._deadline = loop.call_later(self._config.hold_seconds, self._end_hold)
+
+    def _end_hold(self) -> None:
+        self._overdue = True
+        # Else what was held is on its way; but it is not held once more.
+        if not self.linked:
+            self._stop_hold()
 
     def _stop_hold(self) -> None:
         """The server stays away: gives up what was held, and holds no more."""

@@ -17,18 +17,27 @@ from typing import Any, Final, TypeVar
 import codec
 from codec.sizes import utf8_length
 from daemon.correlation import of_request
+from daemon.faults import Faults
 from daemon.logs import get_logger
 from gen.chat import (
     Admitted,
     Authenticated,
     ChatMessage,
     Error,
+    Join,
     Joined,
     RelayEvent,
     RelayResponse,
     Stored,
 )
-from gen.chat_codec import make_leave, make_presence, make_relay_command, make_server_frame
+from gen.chat_codec import (
+    make_joined,
+    make_leave,
+    make_left,
+    make_presence,
+    make_relay_command,
+    make_server_frame,
+)
 from proxy import errors, frames
 from proxy.callers import Callers
 from proxy.config import Config
@@ -39,6 +48,7 @@ from proxy.outbox import Item
 from proxy.outstanding import Unconfirmed
 from proxy.rooms import GapError, Room, Rooms
 from proxy.sends import Sends
+from proxy.suspects import Key
 
 log = get_logger(__name__)
 
@@ -67,6 +77,7 @@ class Switchboard:
         sends: what is not confirmed yet.
         callers: the clients that presented a token.
         guests: the clients that presented none, while the server asks for none.
+        faults: logs defects.
         tokens_required: whether the server asks for one; until it was reached, it is
             taken not to, and refuses by itself.
     """
@@ -83,6 +94,9 @@ class Switchboard:
         self._refs = count(1)
         self._rooms: Rooms[Client] = Rooms()
         self._users: Counter[str] = Counter()
+        # Who was still to be said to be gone, when that had to wait.
+        self._untold: set[str] | None = None
+        self.faults = Faults()
         self.sends = Sends(config, self._give_up)
         self.callers = Callers(config, self._refs, put)
         self.guests: set[Client] = set()
@@ -200,23 +214,26 @@ class Switchboard:
 
     # What the server tells.
 
-    def connected(self, *, tokens_required: bool = False) -> None:
+    def connected(self, *, tokens_required: bool = False, presence: bool = True) -> None:
         """A new stream: asks for the rooms again, and sends what was not confirmed.
 
         Args:
             tokens_required: whether the server asks for tokens.
+            presence: whether the server is told now who is there; else that waits for
+                `proven`.
         """
         self.tokens_required = tokens_required
         if tokens_required:
             # Before anything is sent: also those who are in no room, and wait.
             for guest in self.guests:
-                guest.dismiss(errors.unauthenticated())
+                self._dismiss(guest)
             self.guests.clear()
         self.sends.connected()
         callers = [send.client.caller for send in self.sends if send.client.caller is not None]
         self.callers.connected(callers)
-        for user_id in self._users:
-            self._tell_presence(user_id, active=True)
+        self._untold = None if presence else set()
+        if presence:
+            self._tell_users()
         for room in self._rooms:
             self._subscribe(room)
         senders = set()
@@ -226,8 +243,43 @@ class Switchboard:
                 senders.add(send.key[1])
         self.callers.tell_gone(callers)
         # The server takes a message as a sign of presence, also of who left meanwhile.
-        for user_id in senders - self._users.keys():
-            self._tell_presence(user_id, active=False)
+        if self._untold is None:
+            self._tell_gone(senders)
+        else:
+            self._untold |= senders
+
+    def proven(self) -> None:
+        """The stream has lived for some seconds."""
+        self.sends.proven()
+        if self._untold is not None:
+            senders, self._untold = self._untold, None
+            self._tell_users()
+            self._tell_gone(senders)
+
+    def unanswered(self) -> Iterator[tuple[Key, int]]:
+        """Yields what the server was asked and has not answered, with its reference."""
+        yield from self.callers.unanswered()
+        for room in self._rooms:
+            if room.join_ref and not room.live:
+                yield ("join", room.room_id), room.join_ref
+        for send in self.sends:
+            yield ("chat_message", send.ref), send.ref
+
+    def awaits(self, item: Item) -> bool:
+        """Whether the server has not answered a command."""
+        if isinstance(item, Unconfirmed):
+            return self.sends.find(item.ref) is not None
+        payload = codec.member_of(item, "command")
+        if isinstance(payload, Join):
+            room = self._rooms.get(payload.room_id)
+            return room is not None and not room.live and room.join_ref == item.ref
+        return self.callers.awaits(item.ref)
+
+    def refuse(self, ref: int, error: Error) -> None:
+        """Takes an error for the answer to a command."""
+        if not self.callers.answered(ref, error):
+            self._refused(ref, error)
+        self.sends.note_settled()
 
     def disconnected(self) -> None:
         """The stream is gone: holds what clients send until it is back."""
@@ -236,6 +288,8 @@ class Switchboard:
 
     def receive(self, batch: RelayResponse) -> None:
         """Handles what came in one batch, and writes it to the clients.
+
+        What fails for one event costs whom it concerns, and nobody else.
 
         Args:
             batch: as the codec decoded it.
@@ -247,7 +301,12 @@ class Switchboard:
         delivery = Delivery(self._metrics)
         try:
             for event in batch.events:
-                self._handle(event, delivery)
+                try:
+                    self._handle(event, delivery)
+                except GapError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                    self._failed(event, error)
         finally:
             # What came before a gap counts as delivered.
             delivery.write()
@@ -276,6 +335,14 @@ class Switchboard:
                 self._refused(ref, payload)
         elif isinstance(payload, Authenticated | Admitted):
             self.callers.answered(ref, payload)
+
+    def _failed(self, event: RelayEvent, error: Exception) -> None:
+        self.faults.log("event failed", error)
+        if event.ref:
+            try:
+                self.refuse(event.ref, errors.internal())
+            except Exception as worse:  # noqa: BLE001 - likewise
+                self.faults.log("client not told of a failure", worse)
 
     def _stored(self, stored: Stored, delivery: Delivery) -> None:
         """Completes own messages, which did not have to come back whole."""
@@ -318,15 +385,32 @@ class Switchboard:
             send: what it settled, if that was sent from here.
             delivery: what brings it to the room, if it is new there.
         """
-        if room is not None:
+        try:
+            if room is not None:
+                if send is not None:
+                    room.confirmed(send.client)
+                if delivery is not None and delivery.add(room, message, send):
+                    return
+            self._answer(send, message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.faults.log("message not delivered", error)
             if send is not None:
-                room.confirmed(send.client)
-            if delivery is not None and delivery.add(room, message, send):
-                return
-        self._answer(send, message)
+                self._tell_error(send, errors.internal())
+            if room is not None and delivery is not None and not _can_be_framed(message):
+                self._lose_place(room, delivery)
+
+    def _lose_place(self, room: Room[Client], delivery: Delivery) -> None:
+        """Tells the members that what comes next does not follow what they have."""
+        delivery.write()
+        self._metrics.rooms_lost += 1
+        joined = make_joined(room.room_id, room.epoch, room.last_seq, recovered=False)
+        frame = frames.encode(make_server_frame(joined=joined))
+        for client in room.members:
+            client.write(frame)
+        room.note_delivered()
 
     def _joined(self, ref: int, joined: Joined) -> None:
-        room = self._rooms.answered(ref)
+        room = self._rooms.asked(ref)
         if room is None:
             return
         resumed = bool(room.epoch)
@@ -339,12 +423,13 @@ class Switchboard:
                 client.write(frame)
 
     def _refused(self, ref: int, error: Error) -> None:
-        send = self.sends.settle_ref(ref)
+        send = self.sends.find(ref)
         if send is not None:
             with of_request(send.request_id):
                 name = send.client.connection
                 log.debug("frame refused", connection=name, ref=ref, code=error.code.name)
-            send.client.write(frames.error(self._metrics.refused(error), send.request_id))
+            self._tell_error(send, error)
+            self.sends.settle_ref(ref)
             if error.retry_after_ms is not None:
                 send.client.told_to_wait()
             if error.retryable:
@@ -352,7 +437,7 @@ class Switchboard:
             else:
                 self._undo_entry(send)
             return
-        room = self._rooms.answered(ref)
+        room = self._rooms.asked(ref)
         if room is not None:
             self._room_refused(room, error)
 
@@ -375,11 +460,21 @@ class Switchboard:
             loop = asyncio.get_running_loop()
             loop.call_later(_RETRY_JOIN_SECONDS, self._subscribe_again, room, room.join_ref)
             return
+        # Who was in it before is told; the others have asked, and get an answer.
+        told = room.epoch and frames.encode(make_server_frame(left=make_left(room.room_id)))
         for client in room.members:
             client.rooms.discard(room.room_id)
+            if told and client not in room.tentative:
+                client.write(told)
         self._rooms.remove(room)
 
     # Helpers.
+
+    def _dismiss(self, guest: Client) -> None:
+        try:
+            guest.dismiss(errors.unauthenticated())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.faults.log("client not dismissed", error)
 
     def _room(self, room_id: str) -> Room[Client]:
         room = self._rooms.get(room_id)
@@ -407,6 +502,14 @@ class Switchboard:
         client.users.add(user_id)
         self._users[user_id] += 1
 
+    def _tell_users(self) -> None:
+        for user_id in self._users:
+            self._tell_presence(user_id, active=True)
+
+    def _tell_gone(self, senders: set[str]) -> None:
+        for user_id in senders - self._users.keys():
+            self._tell_presence(user_id, active=False)
+
     def _tell_presence(self, user_id: str, *, active: bool) -> None:
         presence = make_presence(user_id, active)
         self._put(make_relay_command(ref=next(self._refs), presence=presence), _SMALL)
@@ -417,11 +520,27 @@ class Switchboard:
 
     def _give_up(self, send: Unconfirmed[Client]) -> None:
         self._confirm_entry(send)
-        error = self._metrics.refused(errors.unavailable())
-        send.client.write(frames.error(error, send.request_id))
+        self._tell_error(send, errors.unavailable())
+
+    def _tell_error(self, send: Unconfirmed[Client], error: Error) -> None:
+        told = self._metrics.refused(error)
+        try:
+            frame = frames.error(told, send.request_id)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.faults.log("answer not encoded", failure)
+            frame = frames.error(told, None)
+        send.client.write(frame)
 
 
 def _size(fields: dict[str, Any]) -> int:
     """Returns how many bytes a message takes while it is kept; in a batch it takes less."""
     names = len(fields["id"]) + len(fields["room_id"]) + len(fields["sender_id"])
     return utf8_length(fields["content"]) + names * _LARGEST_CHARACTER + _OVERHEAD
+
+
+def _can_be_framed(message: ChatMessage) -> bool:
+    try:
+        frames.message(message)
+    except Exception:  # noqa: BLE001 - it was told of already
+        return False
+    return True

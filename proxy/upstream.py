@@ -2,7 +2,8 @@
 
 When the stream is lost it is opened again, after a wait that grows with each
 failure and is drawn at random (exponential backoff with full jitter), so that
-many proxies do not come back at the same moment.
+many proxies do not come back at the same moment. A link that has lived for some
+seconds, or that the server ended in order, is followed by the next one at once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Final
 
-from grpclib import GRPCError
+from grpclib import GRPCError, Status
 from grpclib.client import Stream
 from grpclib.config import Configuration
 from grpclib.const import Cardinality
@@ -26,13 +27,14 @@ from daemon.hosts import is_loopback
 from daemon.logs import get_logger
 from daemon.tls import Tls
 from gen.chat import RelayRequest, RelayResponse
-from proxy import tokens
-from proxy.channel import Channel, ended
+from proxy import errors, tokens
+from proxy.channel import Channel, ended, status_of
 from proxy.config import Config, split_address
 from proxy.metrics import ProxyMetrics
-from proxy.outbox import Item, Outbox
+from proxy.outbox import Item, Outbox, as_request
 from proxy.recent import Recent
 from proxy.rooms import GapError
+from proxy.suspects import LINKS, Suspects, key_of
 from proxy.switchboard import Switchboard
 from proxy.unary import UnaryCalls, bearer
 from proxy.wire import Wire
@@ -45,6 +47,12 @@ _TOKENS: Final = "chat-tokens"
 _HEALTH_SECONDS: Final = 2.0
 # How long an answer to that serves all who ask.
 _HEALTH_RECENT_SECONDS: Final = 0.5
+# A link that is lost before it has lived so long counts as a failure.
+_PROVEN_SECONDS: Final = 3.0
+# The same for one that the server ends in order.
+_ORDERLY_SECONDS: Final = 1.0
+# With what the server ends a stream in order: as it stops, or as a token or a key ends.
+_IN_ORDER: Final = (Status.UNAVAILABLE, Status.UNAUTHENTICATED)
 # The windows let the stream carry whole batches, and let no unread stream stall
 # the others: a connection window is more than all its streams can fill.
 _WINDOWS: Final = Configuration(
@@ -94,8 +102,14 @@ class Upstream:
         self._queued = asyncio.Event()
         self._linked = False
         self._warned = False
-        # Whether the stream has brought anything.
-        self._proven = False
+        # Whether the stream has brought anything, and whether it was a good one.
+        self._spoke = self._good = False
+        # What was there when links died; and of what it makes slow, how much is left to
+        # be put on the stream, what is on it, and what tells of answers.
+        self._suspects = Suspects()
+        self._careful = 0
+        self._group: list[Item] = []
+        self._answers = asyncio.Event()
         self.switchboard = Switchboard(config, self._put, self._metrics)
         self.calls = UnaryCalls(config, self._channel, self._metrics)
 
@@ -147,15 +161,15 @@ class Upstream:
         if self._linked:
             self._outbox.put(item, size)
             self._queued.set()
-            if self._outbox.is_full and self._wire is not None:
+            if self._outbox.is_full and self._wire is not None and not self._careful:
                 self._write_now(self._wire)
 
     async def _link(self) -> None:
         """Opens the stream and keeps it until it is lost.
 
         Raises:
-            Exception: one of `_LOST`. It could not be opened or brought nothing, as
-                from a server that is about to stop: the next attempt has to wait.
+            Exception: one of `_LOST`. It could not be opened, or was lost too soon: the
+                next attempt has to wait.
         """
         try:
             async with AsyncExitStack() as stack:
@@ -163,13 +177,13 @@ class Upstream:
         except _LOST:
             self._metrics.link_failures += 1
             # A stream that the server ended fails once more as it is closed.
-            if not self._proven:
+            if not self._good:
                 raise
-        if not self._proven:
-            raise ConnectionError("the server ended the stream at once")
+        if not self._good:
+            raise ConnectionError("the link was lost soon after it was made")
 
     async def _open(self, stack: AsyncExitStack) -> _Relay:
-        self._proven = False
+        self._spoke = self._good = False
         async with AsyncExitStack() as attempt, asyncio.timeout(self._silence):
             stream: _Relay = await attempt.enter_async_context(
                 self._channel.request(
@@ -195,22 +209,30 @@ class Upstream:
         log.info("upstream connected", upstream=self._config.upstream)
         self._metrics.links += 1
         self._outbox.clear()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         self._linked = True
         said = stream.initial_metadata
         required = said is not None and said.get(_TOKENS) == "required"
-        self.calls.connected(tokens_required=required)
-        self.switchboard.connected(tokens_required=required)
-        if not required:
-            self._warn_of_guests()
-        # Not a task group: of a stop and a lost link in the same turn of the loop,
-        # a group tells of the link alone.
-        tasks = {
-            asyncio.create_task(self._write(stream, Wire(stream))),
-            asyncio.create_task(self._read(stream)),
-            asyncio.create_task(self._watch()),
-        }
+        tasks: set[asyncio.Task[None]] = set()
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.calls.connected(tokens_required=required)
+            self.switchboard.connected(
+                tokens_required=required, presence=self._suspects.links < LINKS - 1
+            )
+            self._careful = len(self._outbox) if self._suspects else 0
+            self._group = []
+            if not required:
+                self._warn_of_guests()
+            # Not a task group: of a stop and a lost link in the same turn of the loop,
+            # a group tells of the link alone.
+            for work in (self._write(stream, Wire(stream)), self._read(stream), self._watch()):
+                tasks.add(asyncio.create_task(work))
+            lost = asyncio.wait(tasks, timeout=_PROVEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not (await lost)[0]:
+                self._prove()
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._judge(status_of(stream), loop.time() - began)
         finally:
             self._linked = False
             self._wire, self._unsent = None, b""
@@ -220,6 +242,34 @@ class Upstream:
                 task.cancel()
             await asyncio.wait(tasks)
             _report(tasks)
+
+    def _prove(self) -> None:
+        """The link has lived long enough: what happened to those before it is forgotten."""
+        self._good = True
+        self._careful = 0
+        self._answers.set()
+        self._suspects.clear()
+        self.switchboard.proven()
+
+    def _judge(self, status: Status | None, seconds: float) -> None:
+        """Decides, as a link is lost, whose fault that is.
+
+        Args:
+            status: what the server said of the end.
+            seconds: how long the link lived.
+        """
+        if self._good:
+            return
+        if status in _IN_ORDER:
+            if self._spoke and seconds >= _ORDERLY_SECONDS:
+                self._prove()
+            return
+        unanswered = dict(self.switchboard.unanswered())
+        waiting = {key for item in self._outbox if (key := key_of(item)) is not None}
+        carried = unanswered.keys() - waiting
+        for key in self._suspects.died(carried, waiting):
+            log.error("command given up that was there when links died", kind=key[0])
+            self.switchboard.refuse(unanswered[key], errors.internal())
 
     def _warn_of_guests(self) -> None:
         """Tells an operator, once: the server may listen where nobody else reaches it."""
@@ -244,8 +294,9 @@ class Upstream:
 
     async def _read(self, stream: _Relay) -> None:
         while (batch := await stream.recv_message()) is not None:
-            self._proven = True
+            self._spoke = True
             self.switchboard.receive(batch)
+            self._answers.set()
             # recv_message does not yield while there is something to read, and
             # the sockets are written to when the loop turns.
             await asyncio.sleep(0)
@@ -264,21 +315,53 @@ class Upstream:
                 if not wire.write_now(batch):
                     # grpclib's codec is ours: it takes what is encoded already.
                     await stream.send_message(batch)  # type: ignore[arg-type]
+                if self._group:
+                    await self._group_answered()
+
+    async def _group_answered(self) -> None:
+        """Waits until what is on the stream is answered, if there is something to be feared."""
+        while self._careful and any(map(self.switchboard.awaits, self._group)):
+            self._answers.clear()
+            await self._answers.wait()
+        self._careful = max(self._careful - len(self._group), 0)
+        self._group = []
 
     def _write_now(self, wire: Wire) -> None:
         """Writes a batch that is full, unless it has to wait."""
         batch = self._take_batch()
-        if not wire.write_now(batch):
+        try:
+            written = wire.write_now(batch)
+        except Exception:  # noqa: BLE001 - it is no fault of who has just sent something
+            # The writer meets it again, and the link ends.
+            written = False
+        if not written:
             self._unsent, self._wire = batch, None
 
     def _take_batch(self) -> bytes:
         """Takes what is ready, encoded; nothing if there is nothing."""
-        if not self._outbox:
-            return b""
-        waiting = len(self._outbox)
-        batch = codec.encode(self._outbox.take())
-        self._metrics.sent_batches.observe(waiting - len(self._outbox))
+        batch = b""
+        while self._outbox and not batch:
+            if self._careful:
+                items = self._outbox.take_apart(self._suspects.strongly)
+                self._group += items
+            else:
+                items = self._outbox.take()
+            try:
+                batch = codec.encode(as_request(items))
+            except Exception:  # noqa: BLE001 - which of them it is, is seen one by one
+                batch = b"".join(map(self._encode_alone, items))
+            self._metrics.sent_batches.observe(len(items))
         return batch
+
+    def _encode_alone(self, item: Item) -> bytes:
+        try:
+            return codec.encode(as_request([item]))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.switchboard.faults.log("command not encoded", error)
+            # Later: whoever is told may have something to be put on the stream.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self.switchboard.refuse, item.ref, errors.internal())
+            return b""
 
     def _credential(self) -> dict[str, str] | None:
         """The proxy's own token, read anew each time: it may have been replaced.

@@ -12,7 +12,7 @@ from chat.columns import Columns
 from gen.chat import ChatMessage, ChatMessages, Error, Leave, RelayCommand, RelayRequest
 from proxy.callers import Caller
 from proxy.delivery import Client
-from proxy.outbox import Item, Outbox
+from proxy.outbox import Item, Outbox, as_request
 from proxy.outstanding import Unconfirmed
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5)
@@ -82,7 +82,7 @@ def test_the_server_is_told_all_of_it_in_order(
     batches = []
     while outbox:
         waiting = len(outbox)
-        batches.append(told(outbox.take()))
+        batches.append(told(as_request(outbox.take())))
         assert len(batches[-1]) == waiting - len(outbox) <= 64
     assert [each for batch in batches for each in batch] == expected
 
@@ -93,7 +93,7 @@ def test_a_batch_is_bounded_in_bytes() -> None:
         item: Item = RelayCommand(ref=ref, leave=Leave("lobby"))
         outbox.put(item, 400 * 1024)
     assert outbox.size == 10 * 400 * 1024
-    assert len(outbox.take().commands) == 3
+    assert len(as_request(outbox.take()).commands) == 3
     outbox.clear()
     assert not outbox
     assert outbox.size == 0

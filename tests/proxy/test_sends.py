@@ -57,7 +57,8 @@ class Holding(RuleBasedStateMachine):
         self.waiting: list[Sent] = []
         self.last_ref = 0
         self.linked = False
-        self.away: float | None = 0.0  # for how long; nothing once it was too long
+        self.holding = True
+        self.away: float | None = 0.0  # since a link that lived; nothing while there is one
         self.slow = False
 
     def do(self, function: Callable[[], T]) -> T:
@@ -76,7 +77,7 @@ class Holding(RuleBasedStateMachine):
 
     @rule(key=keys, size=st.integers(0, 8) | st.integers(18, 22))
     def send(self, key: str, size: int) -> None:
-        if self.away is None or self.size() > HOLD_BYTES:
+        if not self.holding or self.size() > HOLD_BYTES:
             with pytest.raises(Refused) as refused:
                 self.sends.check()
             assert refused.value.error.retryable
@@ -114,28 +115,41 @@ class Holding(RuleBasedStateMachine):
     @rule()
     def the_server_is_there(self) -> None:
         self.do(self.sends.connected)
-        self.linked, self.away = True, 0.0
+        self.linked = self.holding = True
         # What was held is to be confirmed first.
         self.slow = self.size() > HOLD_BYTES // 2
 
     @precondition(lambda self: self.linked)
     @rule()
+    def the_link_lives(self) -> None:
+        self.do(self.sends.proven)
+        self.away = None
+
+    @precondition(lambda self: self.linked)
+    @rule()
     def the_link_is_lost(self) -> None:
+        self.given_up.clear()
         self.do(self.sends.disconnected)
         self.linked = self.slow = False
+        self.away = self.away or 0.0
+        self.check_given_up()
+
+    def check_given_up(self) -> None:
+        """Past the time to hold, all that waits is given up, once."""
+        expected: list[int] = []
+        if not self.linked and (self.away or 0.0) >= HOLD_SECONDS - 1e-6:
+            expected = [send.ref for send in self.waiting]
+            self.waiting.clear()
+            self.holding = False
+        assert self.given_up == expected
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, HOLD_SECONDS - 0.1, HOLD_SECONDS]))
     def time_passes(self, seconds: float) -> None:
         self.given_up.clear()
         self.loop.run_until_complete(self.loop.pass_time(seconds))
-        expected: list[int] = []
-        if not self.linked and self.away is not None:
+        if self.away is not None:
             self.away += seconds
-            if self.away >= HOLD_SECONDS - 1e-6:
-                expected = [send.ref for send in self.waiting]
-                self.waiting.clear()
-                self.away = None
-        assert self.given_up == expected
+        self.check_given_up()
 
     @invariant()
     def agrees(self) -> None:

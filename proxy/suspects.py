@@ -1,0 +1,94 @@
+"""Which command may be what ends the links to the server: no I/O.
+
+A command that was on a link and not answered when that died soon after it was made is a
+suspect. On the next link the suspects go in small groups, each answered before the next
+one goes, so that the group that it is in is found, and on the link after that one by one.
+What was there once more is given up::
+
+    link 1 dies     all that was not answered is suspected
+    link 2 dies     those of one batch are, more strongly
+    link 3 dies     the one of them that was on it is given up
+
+A link that could not be made, or that the server ended in order, is not counted. One that
+lives for some seconds clears everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import codec
+from gen.chat import Admit, Authenticate, Join, RelayCommand
+from proxy.outstanding import Unconfirmed
+
+LINKS: Final = 3
+"""After so many links in a row that died with it a command is given up."""
+
+Key = tuple[str, str | int]
+"""What a command is known by from link to link, on each of which its reference may be new."""
+
+_Item = RelayCommand | Unconfirmed[Any]
+
+
+def key_of(item: _Item) -> Key | None:
+    """Returns what a command is known by; `None` if it is not answered, or not repeated."""
+    if isinstance(item, Unconfirmed):
+        return "chat_message", item.ref
+    match codec.member_of(item, "command"):
+        case Join(room_id=room_id):
+            return "join", room_id
+        case Authenticate():
+            return "authenticate", item.client
+        case Admit():
+            return "admit", item.ref
+    return None
+
+
+class Suspects:
+    """The commands that were there when links died.
+
+    Attributes:
+        links: how many links in a row died.
+    """
+
+    def __init__(self) -> None:
+        self.links = 0
+        # With how many of them each command did.
+        self._deaths: dict[Key, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._deaths)
+
+    def strongly(self, item: _Item) -> bool:
+        """Whether a command is to go alone: the next death is its last."""
+        key = key_of(item)
+        return key is not None and self._deaths.get(key, 0) == LINKS - 1
+
+    def died(self, carried: Iterable[Key], waiting: Iterable[Key]) -> set[Key]:
+        """Notes that a link died soon.
+
+        Args:
+            carried: what was on it and not answered.
+            waiting: what was still to be put on it.
+
+        Returns:
+            What is to be given up.
+        """
+        self.links += 1
+        before = self._deaths
+        # Whatever else there was before has been answered.
+        self._deaths = {key: before[key] for key in waiting if key in before}
+        given_up = set()
+        for key in set(carried):
+            deaths = before.get(key, 0) + 1
+            if deaths < LINKS:
+                self._deaths[key] = deaths
+            else:
+                given_up.add(key)
+        return given_up
+
+    def clear(self) -> None:
+        """Notes that a link lived."""
+        self.links = 0
+        self._deaths.clear()

@@ -1,0 +1,129 @@
+"""A chat server that dies of certain commands, as far as a proxy can see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from grpclib.server import Stream
+
+import chat
+from chat.access.gate import Gate
+from chat.errors import Unavailable
+from chat.hub import Hub
+from chat.relay import RelayConnection, RelayService
+from chat.service import ChatService
+from chat.storage.memory import MemoryStore
+from chat.transport import GrpcServer
+from gen.chat import RelayCommand, RelayRequest, RelayResponse
+from tests.support import sent_by
+
+Is = Callable[[RelayCommand], bool]
+
+
+def nothing(_: RelayCommand) -> bool:
+    return False
+
+
+def anything(_: RelayCommand) -> bool:
+    return True
+
+
+class MortalServer:
+    """The real server, but for its end.
+
+    Attributes:
+        address: ``host:port``.
+        kills: what it dies of: with it the whole batch is lost, and the connection.
+        ends: what it ends the stream behind, in order.
+        ignores: what is never answered.
+        links: how many streams were opened.
+        linked: set with each.
+        asks_for_tokens: whether it does.
+        deaths: how often it died.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self.address = ""
+        self.kills: Is = nothing
+        self.ends: Is = nothing
+        self.ignores: Is = nothing
+        self.links = 0
+        self.linked = asyncio.Event()
+        self.asks_for_tokens = False
+        self.deaths = 0
+        self.hub = hub
+
+    def cut(self) -> None:
+        """Ends the connections of all streams."""
+        for stream in tuple(self.hub.streams):
+            if isinstance(stream, _Mortal):
+                stream.die()
+
+
+class _Mortal(RelayConnection):
+    server: MortalServer
+    call: Stream[RelayRequest, RelayResponse]
+
+    async def receive(self, request: RelayRequest) -> None:
+        if any(map(self.server.kills, request.commands)):
+            self.server.deaths += 1
+            self.die()
+            await asyncio.Event().wait()
+        ends = any(map(self.server.ends, request.commands))
+        request.commands = [each for each in request.commands if not self.server.ignores(each)]
+        await super().receive(request)
+        if ends:
+            self.end_with(Unavailable("on its way out"))
+
+    def die(self) -> None:
+        """As a process that is killed."""
+        wire: Any = self.call._stream._transport  # noqa: SLF001 - grpclib offers no other way
+        wire._transport.abort()  # noqa: SLF001 - likewise
+
+
+class _Relay(RelayService):
+    server: MortalServer
+
+    async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
+        self.server.links += 1
+        self.server.linked.set()
+        connection = _Mortal(self._hub, self._gate, self._gate.proxy(stream))
+        connection.server, connection.call = self.server, stream
+        await connection.run(stream)
+
+
+def says(content: str) -> Is:
+    """Whether a command sends this text."""
+    return lambda command: any(each.content == content for each in sent_by(command).values())
+
+
+def carries(payload: Any) -> Is:
+    """Whether a command asks for this."""
+
+    def check(command: RelayCommand) -> bool:
+        return payload in vars(command).values()
+
+    return check
+
+
+@asynccontextmanager
+async def mortal_server(gate: Gate | None = None) -> AsyncIterator[MortalServer]:
+    """Runs one, on loopback, on a free port."""
+    hub, gate = Hub(chat.Config(database=chat.IN_MEMORY)), gate or Gate()
+    hub.store = MemoryStore(hub.announce)
+    relay = _Relay(hub, gate)
+    relay.server = MortalServer(hub)
+    relay.server.asks_for_tokens = not gate.is_open
+    server = GrpcServer([ChatService(hub, gate), relay], lambda _: 1 << 22)
+    port = await server.listen("127.0.0.1", 0)
+    relay.server.address = f"127.0.0.1:{port}"
+    try:
+        yield relay.server
+    finally:
+        hub.draining.set()
+        server.stop_listening()
+        await server.wait_idle(10.0)
+        await server.go_away()

@@ -1,0 +1,340 @@
+"""What ends the links to the server, or cannot be handled, costs its client alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+import codec
+import proxy
+from gen.chat import (
+    Admit,
+    Authenticate,
+    ChatMessage,
+    Error,
+    Join,
+    Joined,
+    Presence,
+    RelayEvent,
+    RelayResponse,
+    Stored,
+)
+from proxy import frames
+from proxy.suspects import LINKS
+from proxy.switchboard import Switchboard
+from proxy.upstream import Upstream
+from tests.chat.broken import BrokenGate
+from tests.proxy.clients import Client, Frame, Http, message, seqs, serve_http
+from tests.proxy.mortal import MortalServer, anything, carries, mortal_server, nothing, says
+from tests.proxy.pauses import HOLD_SECONDS, check_all_once, check_unavailable
+from tests.proxy.raw import split_frames
+from tests.proxy.relay_model import Follower
+from tests.support import ANY_NUMBER, NO_RATES, eventually, told
+
+DEADLY = "deadly"
+TALKERS = ("ada", "bob", "eve")
+# Of each of them.
+MESSAGES = 40
+
+Attack = Callable[[MortalServer, Http], Awaitable[None]]
+
+
+@asynccontextmanager
+async def pair(
+    *, tokens: bool = False, **settings: Any
+) -> AsyncIterator[tuple[MortalServer, Http]]:
+    """A server that can die, and a proxy in front of it."""
+    async with mortal_server(BrokenGate() if tokens else None) as server:
+        config = proxy.Config(
+            upstream=server.address,
+            rates=NO_RATES,
+            admittance=ANY_NUMBER,
+            **{"hold_seconds": HOLD_SECONDS, **settings},
+        )
+        async with serve_http(config) as http:
+            yield server, http
+
+
+async def visitor(server: MortalServer, http: Http, name: str = "ada") -> Client:
+    """A client; by name, where the server asks for tokens."""
+    headers = {"Authorization": f"Bearer {name}"} if server.asks_for_tokens else {}
+    return Client(await http.ws_connect("/", headers=headers))
+
+
+async def entered(server: MortalServer, http: Http, name: str, room_id: str) -> Client:
+    client = await visitor(server, http, name)
+    assert "joined" in await client.ask(join={"room_id": room_id})
+    return client
+
+
+def check_internal(answer: Frame) -> None:
+    assert answer["error"]["code"] == "INTERNAL"
+    assert answer["error"]["message"] == "internal error"
+
+
+@asynccontextmanager
+async def bystanders(server: MortalServer, http: Http) -> AsyncIterator[None]:
+    """People who chat meanwhile; in the end, each has got everything, in order, once."""
+    clients = {name: await entered(server, http, name, "lobby") for name in TALKERS}
+
+    async def talk(name: str, client: Client) -> list[Frame]:
+        heard: list[Frame] = []
+        for number in range(MESSAGES):
+            await client.say("lobby", f"{name} {number}", sender_id=name)
+            heard += await client.take_until_content(f"{name} {number}")
+        return heard + await client.take(len(TALKERS) * MESSAGES - len(heard))
+
+    talking = [asyncio.create_task(talk(name, client)) for name, client in clients.items()]
+    yield
+    expected = {f"{name} {number}" for name in TALKERS for number in range(MESSAGES)}
+    for heard in await asyncio.gather(*talking):
+        check_all_once(heard, expected)
+
+
+async def send_it(server: MortalServer, http: Http) -> None:
+    server.kills = says(DEADLY)
+    client = await visitor(server, http, "mallory")
+    check_internal(await client.ask(chat_message=message("lair", DEADLY, "mallory")))
+    assert seqs([await client.ask(chat_message=message("lair", "hello", "mallory"))]) == [1]
+
+
+async def join_it(server: MortalServer, http: Http) -> None:
+    server.kills = carries(Join(DEADLY))
+    client = await visitor(server, http, "mallory")
+    check_internal(await client.ask(join={"room_id": DEADLY}))
+    assert "joined" in await client.ask(join={"room_id": "lair"})
+
+
+async def present_it(server: MortalServer, http: Http) -> None:
+    server.kills = carries(Authenticate(DEADLY))
+    client = await visitor(server, http, DEADLY)
+    assert await client.closed() == 4501
+
+
+async def ask_it(server: MortalServer, http: Http) -> None:
+    server.kills = carries(Admit(DEADLY))
+    client = await visitor(server, http, "mallory")
+    check_internal(await client.ask(join={"room_id": DEADLY}))
+    assert "joined" in await client.ask(join={"room_id": "lair"})
+
+
+async def present_it_again(server: MortalServer, http: Http) -> None:
+    client = await entered(server, http, DEADLY, "lair")
+    server.kills = carries(Authenticate(DEADLY))
+    server.cut()
+    assert await client.closed() == 4501
+
+
+async def stay_in_it(server: MortalServer, http: Http) -> None:
+    client = await entered(server, http, "mallory", DEADLY)
+    room = server.hub.store.epoch
+    server.kills = carries(Join(DEADLY, 0, room))
+    server.cut()
+    assert await client.receive() == {"left": {"room_id": DEADLY}}
+
+
+@pytest.mark.parametrize(
+    ("attack", "tokens"),
+    [
+        (send_it, False),
+        (send_it, True),
+        (join_it, False),
+        (stay_in_it, False),
+        (present_it, True),
+        (present_it_again, True),
+        (ask_it, True),
+    ],
+)
+async def test_what_the_server_dies_of_is_given_up(attack: Attack, tokens: bool) -> None:
+    async with pair(tokens=tokens) as (server, http):
+        with capture_logs() as lines:
+            async with bystanders(server, http):
+                await attack(server, http)
+        assert server.deaths == LINKS
+        assert len([line for line in lines if line["log_level"] == "error"]) == 1
+
+
+async def test_who_is_there_is_told_when_the_server_lives() -> None:
+    async with pair() as (server, http), bystanders(server, http):
+        client = await visitor(server, http)
+        for name in ("silent", DEADLY):
+            await client.ask(chat_message=message("lair", sender_id=name))
+        server.kills = carries(Presence(DEADLY, active=True))
+        server.cut()
+        assert seqs([await client.ask(chat_message=message("lair"))]) == [3]
+        assert server.deaths
+        server.kills = nothing
+
+        async def is_active() -> bool:
+            answer = await client.ask(get_user={"user_id": "silent"})
+            return bool(answer["user"]["user"]["status"] == "ACTIVE")
+
+        await eventually(is_active)
+
+
+async def test_a_server_that_goes_away_in_order_costs_nobody() -> None:
+    async with pair() as (server, http), bystanders(server, http):
+        client = await visitor(server, http)
+        server.ignores = server.ends = says("held")
+        await client.send(chat_message=message("lair", "held"), request_id="held")
+        while server.links < 2 * LINKS:
+            await server.linked.wait()
+            server.linked.clear()
+        server.ends = server.ignores = nothing
+        assert "chat_message" in await client.receive()
+
+
+async def test_links_that_end_soon_are_made_with_growing_waits() -> None:
+    """And what is sent is held for as long as that is to be, over all of them."""
+    async with pair(hold_seconds=1.5) as (server, http):
+        client = await entered(server, http, "ada", "lair")
+        # The server answers something on each link, and ends it.
+        server.ends, server.ignores = anything, says("held")
+        await client.send(chat_message=message("lair", "held"), request_id="held")
+        check_unavailable(await client.receive())
+        assert 2 <= server.links < 50
+
+
+async def test_what_cannot_be_encoded_takes_no_other_with_it() -> None:
+    async with mortal_server() as server:
+        upstream = Upstream(proxy.Config(upstream=server.address))
+        running = asyncio.create_task(upstream.run())
+        await eventually(lambda: upstream.linked)
+        client = Follower()
+        with capture_logs() as lines:
+            for number in range(100):
+                sender_id = "\ud800" if number == 30 else "ada"
+                sent = ChatMessage(
+                    id=str(number), room_id="lobby", sender_id=sender_id, content="hello"
+                )
+                upstream.switchboard.send(client, sent, str(number))
+            await eventually(lambda: len(client.answers) == 100)
+        assert set(client.answers.values()) == {1}
+        assert client.got.keys() == {str(number) for number in range(100) if number != 30}
+        assert sorted(client.got.values()) == list(range(1, 100))
+        assert server.links == 1
+        assert [line["event"] for line in told(lines) if line["log_level"] == "error"] == [
+            "command not encoded"
+        ]
+        running.cancel()
+        await asyncio.wait({running})
+
+
+class Listener(Follower):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[Frame] = []
+
+    def write(self, frame: bytes) -> None:
+        self.frames += [each.json() for each in split_frames(frame)]
+
+
+class Deaf(Listener):
+    """Cannot be dismissed."""
+
+    def dismiss(self, error: Error) -> None:
+        raise RuntimeError(error.message)
+
+
+def batch(*events: RelayEvent) -> RelayResponse:
+    """What the codec makes of events; afterwards one text cannot be told any more."""
+    made = codec.decode(RelayResponse, codec.encode(RelayResponse(events=list(events))))
+    for event in made.events:
+        message = codec.member_of(event, "event")
+        if isinstance(message, ChatMessage) and message.content == "spoilt":
+            message.content = "\ud800"
+    return made
+
+
+async def test_an_event_that_cannot_be_told_costs_its_room_that_place() -> None:
+    switchboard = Switchboard(proxy.Config(), lambda _, __: None)
+    sender, member, other = Listener(), Listener(), Listener()
+    switchboard.connected()
+    refs = {}
+    for room_id, client in (("spoiled", sender), ("spoiled", member), ("lobby", other)):
+        with switchboard.entering(room_id) as room:
+            switchboard.admit(client, room)
+            refs[room_id] = room.join_ref
+    switchboard.receive(
+        batch(*(RelayEvent(ref, joined=Joined(room, "e", 0)) for room, ref in refs.items()))
+    )
+    own = ChatMessage(id="own", room_id="spoiled", sender_id="ada", content="hello")
+    switchboard.send(sender, own, "mine")
+    own.content = "\ud800"
+    [send] = switchboard.sends
+
+    def of(room_id: str, seq: int, content: str = "hello") -> RelayEvent:
+        said = ChatMessage(id=f"{seq}", room_id=room_id, content=content, seq=seq)
+        return RelayEvent(chat_message=said)
+
+    with capture_logs() as lines:
+        switchboard.receive(
+            batch(
+                of("spoiled", 1),
+                of("lobby", 1),
+                RelayEvent(stored=Stored(refs=[send.ref], seqs=[2])),
+                of("lobby", 2),
+                of("spoiled", 3),
+                of("spoiled", 4, "spoilt"),
+                of("lobby", 3),
+            )
+        )
+    assert seqs(other.frames) == [1, 2, 3]
+    lost = {"room_id": "spoiled", "epoch": "e", "recovered": False}
+    for client in (sender, member):
+        heard = [frame for frame in client.frames if "error" not in frame]
+        assert [frame.get("joined") or seqs([frame]) for frame in heard] == [
+            [1],
+            {**lost, "last_seq": 2},
+            [3],
+            {**lost, "last_seq": 4},
+        ]
+    assert not [frame for frame in member.frames if "error" in frame]
+    [refused] = [frame for frame in sender.frames if "error" in frame]
+    assert refused["request_id"] == "mine"
+    check_internal(refused)
+    assert not [*switchboard.sends]
+    assert {line["event"] for line in lines if line["log_level"] == "error"} == {
+        "message not delivered"
+    }
+
+
+async def test_a_join_may_be_answered_more_than_once() -> None:
+    asked: list[Any] = []
+    switchboard = Switchboard(proxy.Config(), lambda item, _: asked.append(item))
+    member = Listener()
+    switchboard.connected()
+    with switchboard.entering("lobby") as room:
+        switchboard.admit(member, room)
+        ref = room.join_ref
+    for last_seq, recovered in ((1, True), (5, False)):
+        joined = Joined("lobby", "e", last_seq, recovered)
+        switchboard.receive(batch(RelayEvent(ref, joined=joined)))
+    assert [frame["joined"]["last_seq"] for frame in member.frames] == [5]
+    switchboard.receive(batch(RelayEvent(ref, error=Error(message="unreadable", retryable=True))))
+    await eventually(lambda: len(asked) == 2)
+    assert asked[1].join.after_seq == 5
+
+
+async def test_a_client_that_cannot_be_dismissed_stops_nobody_else() -> None:
+    switchboard = Switchboard(proxy.Config(), lambda _, __: None)
+    guests = [Deaf(), Listener()]
+    dismissed: list[Client] = []
+    guests[1].dismiss = dismissed.append  # type: ignore[method-assign, assignment]
+    switchboard.guests |= set(guests)
+    with capture_logs() as lines:
+        switchboard.connected(tokens_required=True)
+    assert len(dismissed) == 1
+    assert len(told(lines)) == 1
+
+
+def test_a_reason_that_is_too_long_is_cut_off() -> None:
+    [frame] = split_frames(frames.close_frame(4501, "ä" * 100))
+    assert frame.payload[2:] == "ä".encode() * 61
