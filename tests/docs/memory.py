@@ -10,6 +10,7 @@ from tests.docs.markdown import ROOT, section
 MIB: Final = 1 << 20
 _PAGE: Final = ROOT / "docs/reliability.md"
 _TITLE: Final = "How much memory"
+_UNITS: Final = {"KiB": 1 << 10, "MiB": MIB}
 
 
 class ProxyMemory(NamedTuple):
@@ -21,6 +22,8 @@ class ProxyMemory(NamedTuple):
         inward: of each client, what it sends.
         outward: of each client, what waits for it.
         replay: of each that is under way.
+        room: of each room that each client is in.
+        user: of each user that each client has sent as.
     """
 
     idle: int
@@ -28,6 +31,8 @@ class ProxyMemory(NamedTuple):
     inward: int
     outward: int
     replay: int
+    room: int
+    user: int
 
 
 class ServerMemory(NamedTuple):
@@ -42,6 +47,9 @@ class ServerMemory(NamedTuple):
         proxy: of each, what waits for it.
         inward: of each stream, what it sends.
         outward: of each stream, what waits for it.
+        names: of the rooms and users that were sent to and as last.
+        room: of each room that each stream is in.
+        user: of each user that each stream speaks for.
     """
 
     idle: int
@@ -52,13 +60,16 @@ class ServerMemory(NamedTuple):
     proxy: int
     inward: int
     outward: int
+    names: int
+    room: int
+    user: int
 
 
 def stated() -> tuple[ProxyMemory, ServerMemory]:
     """Reads the formulas."""
     lines = section(_PAGE, _TITLE).lines
     [proxy, server] = [
-        [round(float(figure) * MIB) for figure in re.findall(r"([\d.]+) MiB", item)]
+        [round(float(n) * _UNITS[unit]) for n, unit in re.findall(r"([\d.]+) ([KM]iB)", item)]
         for item in re.findall(
             r"^- \*\*(.+?)(?=^- |^$)", "\n".join(lines), re.DOTALL | re.MULTILINE
         )

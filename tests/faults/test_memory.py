@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 from grpclib.client import Channel
 from grpclib.config import Configuration
@@ -25,6 +26,8 @@ from gen.chat import (
     ChatServiceStub,
     Join,
     Joined,
+    Leave,
+    Presence,
     RelayCommand,
     RelayRequest,
     RelayServiceStub,
@@ -35,6 +38,7 @@ from proxy.config import split_address
 from tests.docs.memory import MIB, stated
 from tests.faults.flood import MEASURABLE, SLACK, memory_bytes
 from tests.faults.world import Daemon, World
+from tests.proxy.clients import Client
 from tests.proxy.raw import RawClient
 from tests.support import SMALL_WINDOWS, ChatCall, RelayCall, eventually
 
@@ -266,6 +270,85 @@ async def test_short_messages_that_wait_and_that_are_on_disk(tmp_path: Path) -> 
         assert cut_off(world.chat) == 1
         most = SERVER.sends + SERVER.journal_of_short + SERVER.caches + mailbox
         assert scales.more < most + SLACK
+
+
+ROOMS: Final = 50_000
+USERS: Final = 50_000
+# Its answer comes behind all that was asked before.
+BARRIER: Final = RelayCommand(1, leave=Leave("room"))
+
+
+def name(number: int) -> str:
+    """One of 64 characters."""
+    return f"{number:064}"
+
+
+async def test_rooms_and_users_of_a_stream(tmp_path: Path) -> None:
+    async with (
+        World.running(tmp_path) as world,
+        channel(world) as own,
+        RelayCall(RelayServiceStub(own)) as relay,
+    ):
+        async with watched(world.chat) as scales:
+            for first in range(1, ROOMS, 1000):
+                batch = [RelayCommand(n, join=Join(name(n))) for n in range(first, first + 1000)]
+                relay.batch(*batch)
+                await relay.events(len(batch))
+        assert scales.more < ROOMS * SERVER.room + SLACK
+        async with watched(world.chat) as scales:
+            for first in range(1, USERS, 1000):
+                users = [Presence(name(n), True) for n in range(first, first + 1000)]
+                relay.batch(*(RelayCommand(1, presence=each) for each in users), BARRIER)
+                await relay.event()
+        assert scales.more < USERS * SERVER.user + SLACK
+
+
+async def test_rooms_and_users_of_the_proxys_clients(tmp_path: Path) -> None:
+    clients = 24
+    async with (
+        World.running(tmp_path) as world,
+        aiohttp.ClientSession() as session,
+        AsyncExitStack() as stack,
+    ):
+        sockets = [
+            await stack.enter_async_context(session.ws_connect(world.url)) for _ in range(clients)
+        ]
+
+        async def each(index: int, *, users: bool) -> None:
+            client = Client(sockets[index])
+            for number in range(index * 1000, index * 1000 + 1000):
+                if users:
+                    await client.say(name(index * 1000), "x", sender_id=name(number))
+                else:
+                    await client.send(join={"room_id": name(number)})
+                await client.receive()
+
+        for users, term in ((False, PROXY.room), (True, PROXY.user)):
+            async with watched(world.proxy) as scales:
+                await asyncio.gather(*(each(index, users=users) for index in range(clients)))
+            assert scales.more < clients * 1000 * term + SLACK
+
+
+def test_the_names_that_a_journal_remembers(tmp_path: Path) -> None:
+    """It is measured with fewer than there are in the end."""
+    number, most = 40_000, 120_000
+    connection = open_writer(str(tmp_path / "chat.db"))
+    tracemalloc.start()
+    try:
+        journal = Journal(connection, 2 * MIB)
+        before, _ = tracemalloc.get_traced_memory()
+        for first in range(0, number, 1000):
+            names = [name(n) for n in range(first, first + 1000)]
+            journal.store(
+                [[ChatMessage(each, f"r{each[1:]}", f"s{each[1:]}", "x") for each in names]], []
+            )
+        while not journal.is_empty():
+            journal.fold()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+        connection.close()
+    assert 0.7 * SERVER.names < taken / number * most < SERVER.names
 
 
 def test_the_journal_of_short_messages(tmp_path: Path) -> None:
