@@ -27,6 +27,7 @@ from chat.http2 import GuardedH2
 from chat.pulse import Pulse
 from daemon.hosts import client_key
 from daemon.logs import get_logger
+from daemon.strangers import Strangers
 from daemon.streams import DataStreams
 
 log = get_logger(__name__)
@@ -203,7 +204,7 @@ class Connections:
         self._addresses: Counter[str] = Counter()
         self.admitted = self.refused = 0
         self._open: dict[GuardedConnection, None] = {}
-        self._strangers: dict[GuardedConnection, None] = {}  # the oldest first
+        self._strangers: Strangers[GuardedConnection] = Strangers()
 
     def __iter__(self) -> Iterator[GuardedConnection]:
         return iter(self._open)
@@ -215,16 +216,14 @@ class Connections:
         """Takes a connection in, if need be in the place of a stranger."""
         address = connection.address
         if self._per_address and self._addresses[address] >= self._per_address:
-            neighbours = (each for each in self._strangers if each.address == address)
-            has_room = self._evict(next(neighbours, None))
+            has_room = self._evict(self._strangers.oldest(address))
         else:
-            has_room = len(self._open) < self._limit or self._evict(
-                next(iter(self._strangers), None)
-            )
+            has_room = len(self._open) < self._limit or self._evict(self._strangers.oldest())
         if not has_room:
             self.refused += 1
             return False
-        self._open[connection] = self._strangers[connection] = None
+        self._open[connection] = None
+        self._strangers.add(connection, address)
         self._addresses[address] += 1
         self.admitted += 1
         return True
@@ -243,14 +242,14 @@ class Connections:
 
     def believed(self, connection: GuardedConnection) -> None:
         """A caller on a connection has said who it is, and is believed."""
-        self._strangers.pop(connection, None)
+        self._strangers.discard(connection)
 
     def forget(self, connection: GuardedConnection) -> None:
         """A connection has ended."""
         if connection not in self._open:
             return
         del self._open[connection]
-        self._strangers.pop(connection, None)
+        self._strangers.discard(connection)
         self._addresses[connection.address] -= 1
         if not self._addresses[connection.address]:
             del self._addresses[connection.address]

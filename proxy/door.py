@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.http import WebSocketReader
 
 from daemon.logs import get_logger
+from daemon.strangers import Strangers
 from proxy import headers
 from proxy.config import Config
 from proxy.intake import Intake, Reader
@@ -57,7 +58,7 @@ class Door:
         self._metrics = metrics
         metrics.connections_limit = self._limit
         self._open: set[Visitor] = set()
-        self._strangers: dict[Visitor, None] = {}  # no WebSockets; the oldest first
+        self._strangers: Strangers[Visitor] = Strangers()  # no WebSockets
 
     def __call__(self) -> Visitor:
         """Makes the protocol of a connection."""
@@ -66,24 +67,24 @@ class Door:
     def admit(self, visitor: Visitor) -> bool:
         """Lets a connection in, if need be in the place of one that is no WebSocket."""
         if len(self._open) >= self._limit:
-            if not self._strangers:
+            oldest = self._strangers.oldest()
+            if oldest is None:
                 self._metrics.turned_away["full"] += 1
                 return False
-            oldest = next(iter(self._strangers))
             self.forget(oldest)
             oldest.abort()
         self._open.add(visitor)
-        self._strangers[visitor] = None
+        self._strangers.add(visitor)
         return True
 
     def settle(self, visitor: Visitor) -> None:
         """A connection has become a WebSocket."""
-        self._strangers.pop(visitor, None)
+        self._strangers.discard(visitor)
 
     def forget(self, visitor: Visitor) -> None:
         """A connection has ended."""
         self._open.discard(visitor)
-        self._strangers.pop(visitor, None)
+        self._strangers.discard(visitor)
 
 
 class Visitor(web.RequestHandler):

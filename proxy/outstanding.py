@@ -7,6 +7,7 @@ again when the link was lost.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from time import monotonic
 from typing import Generic, TypeVar
@@ -61,7 +62,8 @@ class Outstanding(Generic[Client]):
         self._by_ref: dict[int, Unconfirmed[Client]] = {}
         # Of each key the oldest; and those behind it, which are seldom any.
         self._by_key: dict[_Key, Unconfirmed[Client]] = {}
-        self._repeats: dict[_Key, dict[int, Unconfirmed[Client]]] = {}
+        # Taken from the front: a dict would look at all places that were left empty there.
+        self._repeats: dict[_Key, OrderedDict[int, Unconfirmed[Client]]] = {}
 
     def __len__(self) -> int:
         return len(self._by_ref)
@@ -73,7 +75,7 @@ class Outstanding(Generic[Client]):
         """Keeps a send until it is confirmed."""
         self._by_ref[send.ref] = send
         if self._by_key.setdefault(send.key, send) is not send:
-            self._repeats.setdefault(send.key, {})[send.ref] = send
+            self._repeats.setdefault(send.key, OrderedDict())[send.ref] = send
         self.size += send.size
 
     def find(self, ref: int) -> Unconfirmed[Client] | None:
@@ -107,8 +109,7 @@ class Outstanding(Generic[Client]):
     def _forget_one_of_several(self, found: Unconfirmed[Client]) -> None:
         repeats = self._repeats[found.key]
         if self._by_key[found.key] is found:
-            oldest = next(iter(repeats))
-            self._by_key[found.key] = repeats.pop(oldest)
+            _, self._by_key[found.key] = repeats.popitem(last=False)
         else:
             del repeats[found.ref]
         if not repeats:
