@@ -162,9 +162,10 @@ class Line(Client):
         if self.story.code is None:
             self.story.code = CloseCode.GOING_AWAY
         self.write(frames.close_frame(CloseCode.GOING_AWAY, "going away"))
-        if not (self._cut_off or self._transport.is_closing()):
-            # Not the end of the socket: while the client still sends, that would be a
-            # reset, by which it loses what it has not read yet.
+        # Not the end of the socket: while the client still sends, that would be a
+        # reset, by which it loses what it has not read yet. TLS has no other end.
+        can_end = not (self._cut_off or self._transport.is_closing())
+        if can_end and self._transport.can_write_eof():
             self._transport.write_eof()
         self._cut_off = self._leaving = True
         if self._busy and self._task is not None:

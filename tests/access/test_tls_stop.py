@@ -1,0 +1,239 @@
+"""A stop in order over TLS, whose transports have no half of an end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+import struct
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import uvloop
+from aiohttp import WSMsgType
+from h2.errors import ErrorCodes
+
+import chat
+import proxy
+from daemon.tls import TlsFiles
+from tests.daemon.processes import ended, ready_line, running
+from tests.faults.frames import GOAWAY, PING, PREFACE, frame
+from tests.proxy.raw import masked, split_frames
+from tests.support import PATIENCE_SECONDS
+
+SECONDS = 0.5
+MUCH = 50
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.SelectorEventLoop,
+}
+
+
+class Certified:
+    """A certificate for loopback, and who believes it."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        self.certificate, self.key = str(folder / "chain.pem"), str(folder / "key.pem")
+        Path(self.key).write_bytes(issued.private_key_pem.bytes())
+        Path(self.certificate).write_bytes(b"".join(p.bytes() for p in issued.cert_chain_pems))
+        self.files = TlsFiles(self.certificate, self.key)
+        self.believing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        authority.configure_trust(self.believing)
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
+    return Certified(tmp_path_factory.mktemp("certified"))
+
+
+class Door:
+    """One of both doors, and what is said through it.
+
+    Attributes:
+        greeting: opens a connection.
+        greeted: how its answer ends, in part.
+        chatter: what a client may say on and on.
+    """
+
+    greeting: bytes
+    greeted: bytes
+    chatter: bytes
+
+    def __init__(self, files: TlsFiles, folder: Path) -> None:
+        self.files = files
+        self.folder = folder
+
+    def serve(self) -> AbstractAsyncContextManager[Any]:
+        """Opens it, on a free port."""
+        raise NotImplementedError
+
+    def was_told(self, received: bytes) -> bool:
+        """Whether a client was told that it stops."""
+        raise NotImplementedError
+
+
+class WebSocketDoor(Door):
+    """The proxy's."""
+
+    greeting = HANDSHAKE
+    greeted = b"\r\n\r\n"
+    chatter = masked(WSMsgType.TEXT, b"{}")
+
+    def serve(self) -> AbstractAsyncContextManager[Any]:
+        """See above; there is no server behind it."""
+        config = proxy.Config(
+            host="127.0.0.1", port=0, upstream="127.0.0.1:1", tls=self.files, drain_seconds=SECONDS
+        )
+        return proxy.serve(config)
+
+    def was_told(self, received: bytes) -> bool:
+        """See above."""
+        frames = split_frames(received.partition(b"\r\n\r\n")[2])
+        return [each.close_code for each in frames if each.opcode == WSMsgType.CLOSE] == [1001]
+
+
+class GrpcDoor(Door):
+    """The server's."""
+
+    greeting = PREFACE
+    greeted = frame(4, flags=1)
+    chatter = frame(PING, b"12345678")
+
+    def serve(self) -> AbstractAsyncContextManager[Any]:
+        """See above."""
+        trust = chat.Trust(tls=self.files)
+        return chat.serve(chat.Config("127.0.0.1", 0, str(self.folder / "chat.db"), trust=trust))
+
+    def was_told(self, received: bytes) -> bool:
+        """See above."""
+        reasons = []
+        while len(received) >= 9:
+            size = 9 + int.from_bytes(received[:3], "big")
+            if received[3] == GOAWAY:
+                reasons.append(struct.unpack(">I", received[13:17])[0])
+            received = received[size:]
+        return reasons == [ErrorCodes.NO_ERROR]
+
+
+DOORS = {"websocket": WebSocketDoor, "grpc": GrpcDoor}
+
+
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest, certified: Certified, tmp_path: Path) -> Door:
+    kind: type[Door] = DOORS[request.param]
+    return kind(certified.files, tmp_path)
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Runs something on an event loop, which must have nothing to complain of."""
+
+    def run(coroutine: Coroutine[Any, Any, None]) -> None:
+        complaints: list[dict[str, Any]] = []
+        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
+            runner.get_loop().set_exception_handler(lambda _, said: complaints.append(said))
+            runner.run(coroutine)
+        assert complaints == []
+
+    return run
+
+
+@asynccontextmanager
+async def connected(
+    door: Door, port: int, believing: ssl.SSLContext
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]]:
+    """A connection that has been greeted, and what was said on it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=believing)
+    try:
+        writer.write(door.greeting)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            received = await reader.readuntil(door.greeted)
+        yield reader, writer, received
+    finally:
+        writer.transport.abort()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the end, however that comes."""
+    received = b""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        try:
+            while data := await reader.read(65536):
+                received += data
+        except (ConnectionError, ssl.SSLError):
+            pass
+    return received
+
+
+async def check_told(door: Door, believing: ssl.SSLContext, *, sends: bool) -> None:
+    """A client that goes on sending, or does not, is told."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with door.serve() as server:
+            client = connected(door, server.port, believing)
+            reader, writer, received = await client.__aenter__()
+            reading = asyncio.create_task(rest(reader))
+            sending = asyncio.create_task(_send(writer, door.chatter * 100 if sends else b""))
+        assert door.was_told(received + await reading)
+        sending.cancel()
+        await asyncio.wait([sending])
+        await client.__aexit__(None, None, None)
+
+
+async def _send(writer: asyncio.StreamWriter, chatter: bytes) -> None:
+    while chatter and not writer.transport.is_closing():
+        writer.write(chatter)
+        await asyncio.sleep(0.005)
+
+
+async def check_ends(door: Door, believing: ssl.SSLContext) -> None:
+    """A client that reads nothing, of all that waits for it, holds nobody up."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with door.serve() as server:
+            client = connected(door, server.port, believing)
+            _, writer, _ = await client.__aenter__()
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # typed as one that writes
+            writer.write(door.chatter * 3000)
+            await asyncio.sleep(0)
+        await client.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("sends", [False, True], ids=["is silent", "sends"])
+def test_who_reads_is_told(
+    run: Callable[[Coroutine[Any, Any, None]], None], door: Door, certified: Certified, sends: bool
+) -> None:
+    run(check_told(door, certified.believing, sends=sends))
+
+
+def test_who_does_not_read_is_not_waited_for(
+    run: Callable[[Coroutine[Any, Any, None]], None], door: Door, certified: Certified
+) -> None:
+    run(check_ends(door, certified.believing))
+
+
+@pytest.mark.parametrize("module", ["proxy", "chat"])
+async def test_the_process_ends_with_status_0(
+    module: str, certified: Certified, tmp_path: Path
+) -> None:
+    door = (WebSocketDoor if module == "proxy" else GrpcDoor)(certified.files, tmp_path)
+    own = (
+        ["--upstream", "127.0.0.1:1", "--drain-seconds", "0.5"]
+        if module == "proxy"
+        else ["--database", ":memory:"]
+    )
+    tls = ["--tls-certificate", certified.certificate, "--tls-key", certified.key]
+    async with running(module, "--host", "127.0.0.1", "--port", "0", *own, *tls) as process:
+        port = int((await ready_line(process)).rstrip("/\n").rpartition(":")[2])
+        async with connected(door, port, certified.believing) as (reader, _, received):
+            process.send_signal(signal.SIGTERM)
+            assert door.was_told(received + await rest(reader))
+        assert (await ended(process)).status == 0
