@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 from grpclib import Status, client
 from grpclib.client import Handler
-from grpclib.protocol import EventsProcessor, H2Protocol
+from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
+from h2.events import ConnectionTerminated, ResponseReceived
 
 from daemon.http2 import DataConnection
 from daemon.streams import DataStreams
@@ -38,8 +40,73 @@ def status_of(stream: client.Stream[Any, Any]) -> Status | None:
     return Status(int(code)) if code in _STATUSES else None
 
 
+class _Calls(EventsProcessor):
+    """The calls of a connection.
+
+    A server's GOAWAY ends those that it does not know, and no other (RFC 9113, section
+    6.8): the connection takes no more of them, and is closed after the last.
+
+    Attributes:
+        goodbye: is set when the server has said that it goes.
+    """
+
+    def __init__(self, handler: Handler, connection: Connection) -> None:
+        super().__init__(handler, connection)
+        self.goodbye = asyncio.Event()
+
+    def register(self, stream: Stream) -> Callable[[], None]:
+        """See grpclib."""
+        release = super().register(stream)
+
+        def release_stream() -> None:
+            release()
+            self._end_if_over()
+
+        return release_stream
+
+    def process_connection_terminated(self, event: ConnectionTerminated) -> None:
+        """See grpclib, which ends all calls."""
+        cast(Handler, self.handler).connection_lost = True  # for grpclib's channel
+        self.goodbye.set()
+        for stream_id, stream in tuple(self.streams.items()):
+            if stream_id > (event.last_stream_id or 0):
+                stream.__terminated__("the server goes, and has not begun the call")
+        self._end_if_over()
+
+    def process_response_received(self, event: ResponseReceived) -> None:
+        """See grpclib, whose servers name no type where they have no such method.
+
+        Without one, its clients take the status for unknown.
+        """
+        headers = dict(event.headers or ())
+        if "grpc-status" in headers and "content-type" not in headers:  # type: ignore[comparison-overlap]  # they are decoded
+            event.headers = [*(event.headers or ()), ("content-type", "application/grpc")]  # type: ignore[list-item]  # as above
+        super().process_response_received(event)
+
+    def close(self, reason: str = "Connection closed") -> None:
+        """See grpclib."""
+        self.goodbye.set()
+        super().close(reason)
+
+    def _end_if_over(self) -> None:
+        if self.goodbye.is_set() and not (self.streams or self.connection.is_closing()):
+            self.close("the server has gone")
+
+
 class _Protocol(H2Protocol):
     """One connection."""
+
+    processor: _Calls
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is no good any more."""
+        return self.processor.connection.is_closing()
+
+    def end(self) -> None:
+        """Ends it, if it was made and has not ended."""
+        if hasattr(self, "processor") and not self.is_closing:
+            self.processor.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """In place of grpclib's, whose connection is h2's own."""
@@ -49,14 +116,44 @@ class _Protocol(H2Protocol):
         connection.flush()
         connection.initialize()
         self.connection = connection
-        self.processor = EventsProcessor(self.handler, connection)
+        self.processor = _Calls(cast(Handler, self.handler), connection)
+
+
+class Watch:
+    """What has become of a connection.
+
+    Args:
+        protocol: the connection, if there was one.
+    """
+
+    def __init__(self, protocol: _Protocol | None) -> None:
+        self._protocol = protocol
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is no good any more, not even for calls that were under way."""
+        return self._protocol is None or self._protocol.is_closing
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is gone, or the server has said that it goes."""
+        return self._protocol is None or self._protocol.processor.goodbye.is_set()
 
 
 class Channel(client.Channel):
     """A channel that gets rid of connections that are no good."""
 
+    _protocol: _Protocol | None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # All that are open: one that the server said goodbye on may have calls under way.
+        self._protocols: WeakSet[_Protocol] = WeakSet()
+
     def _protocol_factory(self) -> H2Protocol:
-        return _Protocol(Handler(), self._config, self._h2_config)
+        protocol = _Protocol(Handler(), self._config, self._h2_config)
+        self._protocols.add(protocol)
+        return protocol
 
     async def __connect__(self) -> H2Protocol:
         """See grpclib, which takes one for good that was lost as it was made.
@@ -64,15 +161,30 @@ class Channel(client.Channel):
         It does if the loss was noticed before whoever waits for the connection has gone
         on; a call on it would end with an AttributeError.
         """
-        protocol = await super().__connect__()
-        if protocol.processor.connection.is_closing():
+        protocol = cast(_Protocol, await super().__connect__())
+        if protocol.is_closing or protocol.processor.goodbye.is_set():
             raise ConnectionResetError("the connection was lost as it was made")
         return protocol
 
-    def watch(self) -> Callable[[], bool]:
-        """Returns what tells whether the connection that there is now is gone."""
-        protocol = self._protocol
-        return lambda: protocol is None or protocol.processor.connection.is_closing()
+    def watch(self) -> Watch:
+        """Returns what tells of the connection that there is now."""
+        return Watch(self._protocol)
+
+    async def goodbye(self) -> None:
+        """Waits until the server says that it goes, on the connection that there is now.
+
+        Raises:
+            ConnectionError: it did.
+        """
+        if self._protocol is not None:
+            await self._protocol.processor.goodbye.wait()
+        raise ConnectionError("the server says that it goes")
+
+    def close(self) -> None:
+        """See grpclib, which knows of one connection."""
+        super().close()
+        for protocol in tuple(self._protocols):
+            protocol.end()
 
     def abort(self) -> None:
         """Gives up the connection, and what waits to be written on it.
@@ -80,8 +192,8 @@ class Channel(client.Channel):
         To close it would wait until that is written: on a dead link, for many minutes.
         """
         protocol = self._protocol
-        if protocol is None or protocol.processor.connection.is_closing():
+        if protocol is None or protocol.is_closing:
             return
         transport = protocol.processor.connection._transport  # noqa: SLF001 - grpclib offers no other way
-        self.close()
+        super().close()
         transport.abort()

@@ -121,17 +121,20 @@ class UnaryCalls:
         """
         while self._parted is None:
             await self._linked.wait()
-        parted, is_gone = self._parted, self._channel.watch()
+        parted, connection = self._parted, self._channel.watch()
         # In a task of its own. Where a connection is lost grpclib cancels who waits for an
         # answer, and does not take that back; who waits to begin, it leaves waiting.
         asking = asyncio.create_task(self._ask(call, request, caller, deadline))
         try:
             await asyncio.wait({asking, parted}, return_when=asyncio.FIRST_COMPLETED)
-            if not (asking.done() or is_gone()):
+            if not (asking.done() or connection.is_gone):
                 await asyncio.wait({asking})
         finally:
             await ended(asking)
-        if is_gone() and (asking.cancelled() or isinstance(asking.exception(), _CUT_OFF)):
+        # Also of a server that goes and has not begun the call: the link ends with it.
+        if connection.is_leaving and (
+            asking.cancelled() or isinstance(asking.exception(), _CUT_OFF)
+        ):
             await asyncio.wait({parted})
             raise _LinkLostError
         return asking.result()

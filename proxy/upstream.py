@@ -226,7 +226,12 @@ class Upstream:
                 self._warn_of_guests()
             # Not a task group: of a stop and a lost link in the same turn of the loop,
             # a group tells of the link alone.
-            for work in (self._write(stream, Wire(stream)), self._read(stream), self._watch()):
+            for work in (
+                self._write(stream, Wire(stream)),
+                self._read(stream),
+                self._watch(),
+                self._channel.goodbye(),
+            ):
                 tasks.add(asyncio.create_task(work))
             lost = asyncio.wait(tasks, timeout=_PROVEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if not (await lost)[0]:
