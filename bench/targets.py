@@ -112,7 +112,9 @@ def project(label: str, server: Sequence[str], proxy: Sequence[str]) -> Target:
     )
 
 
-PROJECT: Final = project("this project", _UNLIMITED, (*_UNLIMITED, *_CROWD))
+PROJECT: Final = project(
+    "this project", (*_UNLIMITED, "--calls-per-address", "0"), (*_UNLIMITED, *_CROWD)
+)
 NODE: Final = Target(
     "node",
     "Node",

@@ -56,6 +56,7 @@ _options = Options("CHAT")
     "heartbeat-seconds", _connections.heartbeat_seconds, "How often silent clients are pinged."
 )
 @_options.seconds("idle-seconds", _connections.idle_seconds, "For a connection without a call.")
+@_options.rate("calls-per-address", _connections.calls_per_address, "Of callers not known yet.")
 @_options.rate("sends-per-second", RATES.sends, "Messages of a user.")
 @_options.rate("joins-per-second", RATES.joins, "Rooms that a user enters.")
 @_options.rate("calls-per-second", RATES.calls, "Other requests of a user.")
@@ -103,6 +104,7 @@ def command(
     proxy_names: tuple[str, ...],
     heartbeat_seconds: float,
     idle_seconds: float,
+    calls_per_address: float,
     **settings: object,
 ) -> None:
     """Builds the settings and serves."""
@@ -124,6 +126,7 @@ def command(
                 heartbeat_seconds,
                 idle_seconds,
                 connections_per_address,
+                calls_per_address,
             ),
             rates=Rates(sends_per_second, joins_per_second, calls_per_second),
             trust=Trust(

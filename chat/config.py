@@ -8,7 +8,7 @@ from typing import Final
 
 from chat.access.tokens import TokenRules
 from chat.rules import Limits
-from daemon.buckets import Rates
+from daemon.buckets import Rates, check_rate
 from daemon.hosts import can_be_host
 from daemon.metrics import check_metrics_address
 from daemon.text import check_setting
@@ -35,6 +35,8 @@ class ConnectionLimits:
         heartbeat_seconds: after how long a silent client is pinged; one that does not
             answer within half of it is dropped.
         idle_seconds: how long a connection may be without a call.
+        calls_per_address: how many calls a second there may be from one address whose
+            callers are not known; 0 for no limit. See `chat.allowances`.
     """
 
     connections: int = 1000
@@ -44,6 +46,7 @@ class ConnectionLimits:
     heartbeat_seconds: float = 30.0
     idle_seconds: float = 300.0
     connections_per_address: int = 0
+    calls_per_address: float = 200.0
 
     def __post_init__(self) -> None:
         """Checks each limit.
@@ -67,6 +70,7 @@ class ConnectionLimits:
         ):
             if not (isfinite(seconds) and seconds > 0):
                 raise ValueError(f"{name} must be a finite number, more than 0")
+        check_rate("calls-per-address", self.calls_per_address)
 
 
 @dataclass(frozen=True, slots=True)

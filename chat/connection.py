@@ -1,6 +1,7 @@
 """A connection of grpclib's that ends in time, whatever its client does or leaves undone.
 
-`chat.http2` bounds what the client sends. Here are bounded how long it may take
+`chat.http2` bounds what the client sends, and for how long others wait while it is
+received; `chat.allowances` what is done for it. Here are bounded how long it may take
 to begin, how long it may read nothing, say nothing and ask nothing, and how many
 connections there are.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from grpclib.config import Configuration
@@ -19,8 +20,10 @@ from grpclib.server import Stream as CallStream
 from h2.config import H2Configuration
 from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, StreamReset, TrailersReceived
 from h2.exceptions import ProtocolError
 
+from chat.allowances import REFUSAL_WORK, Allowances, ConnectionAllowance
 from chat.calls import address
 from chat.config import ConnectionLimits
 from chat.http2 import GuardedH2
@@ -34,6 +37,8 @@ log = get_logger(__name__)
 
 _PING: Final = b"are you?"
 _LAST_WORDS_SECONDS: Final = 2.0
+# More than is on its way to a server that reads, as a rule.
+_MOST_THROWN_AWAY: Final = 1024 * 1024
 
 
 class _Wire:
@@ -52,6 +57,7 @@ class _Wire:
         self._transport = transport
         self._seconds = last_words_seconds
         self._closing = False
+        self._thrown_away = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes) -> None:
@@ -78,6 +84,12 @@ class _Wire:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._seconds, self._transport.abort)
 
+    def throw_away(self, size: int) -> None:
+        """So much has come behind the end; who goes on and on is not read any more."""
+        self._thrown_away += size
+        if self._thrown_away > _MOST_THROWN_AWAY and not self._transport.is_closing():
+            self._transport.pause_reading()
+
     def forget(self) -> None:
         """The connection has ended: nothing is waited for."""
         if self._timer is not None:
@@ -92,11 +104,15 @@ class _Stall:
     Args:
         transport: the transport.
         seconds: how long the client's socket may be full without taking anything.
+        go_on: reads on.
     """
 
-    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, seconds: float, go_on: Callable[[], None]
+    ) -> None:
         self._transport = transport
         self._seconds = seconds
+        self._go_on = go_on
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -116,7 +132,7 @@ class _Stall:
             self._timer.cancel()
             self._timer = None
         if not self._transport.is_closing():
-            self._transport.resume_reading()
+            self._go_on()
 
     def _watch(self) -> None:
         waiting = self._transport.get_write_buffer_size()
@@ -133,6 +149,9 @@ class _Stall:
 
 class _Calls(EventsProcessor):
     """The calls of a connection, and how long there has been none.
+
+    A client's GOAWAY ends none of them (RFC 9113, section 6.8): when there is none any
+    more, the connection is idle at once.
 
     Args:
         handler: begins and cancels calls.
@@ -154,6 +173,7 @@ class _Calls(EventsProcessor):
         self._on_idle = on_idle
         self._idle_since = self._loop.time()
         self._timer = self._loop.call_later(idle_seconds, self._check)
+        self._is_last = False
 
     def register(self, stream: Stream) -> Callable[[], None]:
         """See grpclib."""
@@ -162,8 +182,31 @@ class _Calls(EventsProcessor):
         def release_stream() -> None:
             self._idle_since = self._loop.time()
             release()
+            if self._is_last:
+                self._loop.call_soon(self._end_if_idle)
 
         return release_stream
+
+    def process_connection_terminated(self, event: ConnectionTerminated) -> None:
+        """See grpclib, which ends all calls."""
+        log.debug("client leaves", reason=event.error_code)
+        self._is_last = True
+        self._loop.call_soon(self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if not (self.streams or self.connection.is_closing()):
+            self._on_idle()
+
+    def process_trailers_received(self, event: TrailersReceived) -> None:
+        """See grpclib; those of a request have no pseudo-headers (RFC 9113, section 8.1)."""
+        stream = self.streams.get(event.stream_id)
+        if stream is not None and any(str(name).startswith(":") for name, _ in event.headers or ()):
+            malformed = ErrorCodes.PROTOCOL_ERROR
+            with suppress(ProtocolError):  # the server may have answered already
+                stream.reset_nowait(malformed)
+            self.process_stream_reset(
+                StreamReset(stream_id=event.stream_id, error_code=malformed, remote_reset=False)
+            )
 
     def close(self, reason: str = "Connection closed") -> None:
         """See grpclib."""
@@ -191,18 +234,29 @@ class Connections:
         limit: how many there may be.
         per_address: how many from one address; 0 for no limit.
         greeting_suffices: whether callers need not say who they are.
+        calls_per_address: see `chat.allowances`.
 
     Attributes:
         admitted: how many there have been.
-        refused: for how many there was no room.
+        refused: for how many there was no room, or too little left for their address.
+        calls_refused: how many calls were, likewise.
+        allowances: what each may make the server do.
     """
 
-    def __init__(self, limit: int, per_address: int = 0, *, greeting_suffices: bool = True) -> None:
+    def __init__(
+        self,
+        limit: int,
+        per_address: int = 0,
+        *,
+        greeting_suffices: bool = True,
+        calls_per_address: float = 0.0,
+    ) -> None:
+        self.allowances = Allowances(calls_per_address)
         self._limit = limit
         self._per_address = per_address
         self._greeting_suffices = greeting_suffices
         self._addresses: Counter[str] = Counter()
-        self.admitted = self.refused = 0
+        self.admitted = self.refused = self.calls_refused = 0
         self._open: dict[GuardedConnection, None] = {}
         self._strangers: Strangers[GuardedConnection] = Strangers()
 
@@ -215,6 +269,9 @@ class Connections:
     def admit(self, connection: GuardedConnection) -> bool:
         """Takes a connection in, if need be in the place of a stranger."""
         address = connection.address
+        if not connection.allowance.take_connection():
+            self.refused += 1
+            return False
         if self._per_address and self._addresses[address] >= self._per_address:
             has_room = self._evict(self._strangers.oldest(address))
         else:
@@ -255,30 +312,49 @@ class Connections:
             del self._addresses[connection.address]
 
 
-class _Known(DataStreams):
-    """grpclib's connection, as calls have it: they may say that its client is believed.
+class KnownConnection(DataStreams):
+    """grpclib's connection, as calls have it: they may say what is known of its client.
 
     Attributes:
+        take_call: takes a call out of what the client may make; returns 0, or after how
+            many seconds to try again.
         believed: is called with each caller who is.
+        exempt: is called when the client is a proxy.
         expel: ends the connection.
     """
 
+    take_call: Callable[[], float]
     believed: Callable[[], None]
+    exempt: Callable[[], None]
     expel: Callable[[], None]
+
+    def close(self) -> None:
+        """See grpclib."""
+        super().close()
+        cast(GuardedH2, self._connection).discard()
 
 
 def believe(call: CallStream[Any, Any]) -> None:
     """Notes that who makes a call is believed."""
-    connection = call._stream.connection  # noqa: SLF001 - grpclib tells no other name of it
-    if isinstance(connection, _Known):
+    if (connection := _known(call)) is not None:
         connection.believed()
+
+
+def exempt(call: CallStream[Any, Any]) -> None:
+    """Notes that a call is a proxy's: what comes on its connection is of many clients."""
+    if (connection := _known(call)) is not None:
+        connection.exempt()
 
 
 def expel(call: CallStream[Any, Any]) -> None:
     """Ends the connection of a call whose client asks too much, once the call is answered."""
-    connection = call._stream.connection  # noqa: SLF001 - as above
-    if isinstance(connection, _Known):
+    if (connection := _known(call)) is not None:
         asyncio.get_running_loop().call_soon(connection.expel)
+
+
+def _known(call: CallStream[Any, Any]) -> KnownConnection | None:
+    connection = call._stream.connection  # noqa: SLF001 - grpclib tells no other name of it
+    return connection if isinstance(connection, KnownConnection) else None
 
 
 class GuardedConnection(H2Protocol):
@@ -293,9 +369,13 @@ class GuardedConnection(H2Protocol):
 
     Attributes:
         address: what its client is counted by.
+        allowance: what it may make the server do.
     """
 
+    allowance: ConnectionAllowance
+
     address = ""
+    _next_turn: asyncio.Handle | None = None
 
     def __init__(
         self,
@@ -309,18 +389,25 @@ class GuardedConnection(H2Protocol):
         self._limits = limits
         self._connections = connections
         self._closed = asyncio.Event()
-        self._h2 = GuardedH2(h2_config, limits.streams_per_connection)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """In place of grpclib's, which has no bounds to give."""
         self._transport = cast(asyncio.Transport, transport)
-        self._stall = _Stall(self._transport, self._limits.stall_seconds)
-        self._wire = _Wire(self._transport, _LAST_WORDS_SECONDS)
-        self.connection = _Known(self._h2, cast(asyncio.Transport, self._wire), config=self.config)
-        self.connection.believed = partial(self._connections.believed, self)
-        self.connection.expel = self._expel
         peer = self._transport.get_extra_info("peername")
         self.address = client_key(peer[0]) if isinstance(peer, tuple) else ""
+        self.allowance = self._connections.allowances.of(self.address)
+        self._h2 = GuardedH2(
+            self.h2_config, self._limits.streams_per_connection, self.allowance.take_work
+        )
+        self._stall = _Stall(self._transport, self._limits.stall_seconds, self._read_on)
+        self._wire = _Wire(self._transport, _LAST_WORDS_SECONDS)
+        self.connection = KnownConnection(
+            self._h2, cast(asyncio.Transport, self._wire), config=self.config
+        )
+        self.connection.take_call = self._take_call
+        self.connection.believed = self._believe
+        self.connection.exempt = self.allowance.exempt
+        self.connection.expel = self._expel
         self.processor = _Calls(
             self.handler, self.connection, self._limits.idle_seconds, self._end_idle
         )
@@ -341,13 +428,23 @@ class GuardedConnection(H2Protocol):
             self.connection.flush()
             self._transport.close()
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something has come that had no turn yet."""
+        return self._h2.has_more
+
     def data_received(self, data: bytes) -> None:
         """In place of grpclib's, which keeps the reason of an end to itself."""
         self._pulse.heard()
         if self.connection.is_closing():
-            return
+            self._wire.throw_away(len(data))
+        else:
+            self._receive(data)
+
+    def _receive(self, data: bytes = b"") -> None:
+        """Receives frames for one turn; what is left over has the next one."""
         try:
-            events = self.connection.feed(data)
+            events = self._h2.receive_data(data)
         except ProtocolError as error:
             log.debug("connection ended", peer=self._peer(), reason=str(error))
             self.connection.flush()
@@ -359,8 +456,33 @@ class GuardedConnection(H2Protocol):
         self.connection.flush()
         for event in events:
             self.processor.process(event)
-        if not self.connection.is_closing():
-            self.connection.flush()
+        if self.connection.is_closing():
+            return
+        self.connection.flush()
+        if self._h2.has_more:
+            self._transport.pause_reading()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Receives what has come already, in turns, and then reads."""
+        if not self._h2.has_more:
+            self._transport.resume_reading()
+        elif self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        # Every answer is kept until it is read: who reads none has no turn.
+        if self.connection.is_closing() or self._stall.is_on:
+            return
+        self._pulse.heard()
+        try:
+            self._receive()
+        except BaseException:
+            self.abort()  # as the event loop does if it fails where data comes in
+            raise
+        if not (self.connection.is_closing() or self._stall.is_on):
+            self._read_on()
 
     def pause_writing(self) -> None:
         """See asyncio."""
@@ -397,6 +519,18 @@ class GuardedConnection(H2Protocol):
     def abort(self) -> None:
         """Ends the connection without a word."""
         self._transport.abort()
+
+    def _take_call(self) -> float:
+        wait = self.allowance.take_call()
+        if wait:
+            self._connections.calls_refused += 1
+            if not self.allowance.take_work(REFUSAL_WORK):
+                asyncio.get_running_loop().call_soon(self._expel)
+        return wait
+
+    def _believe(self) -> None:
+        self.allowance.believe()
+        self._connections.believed(self)
 
     def _end_idle(self) -> None:
         self._say_goodbye()

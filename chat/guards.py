@@ -1,13 +1,13 @@
 """What a call may do: its headers are checked, and its messages are bounded.
 
-- A request that is malformed is refused before a handler is begun for it.
+- A request that is malformed is refused before a handler is begun for it, alone.
 - A message that is too large or cut short is not waited for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from grpclib import GRPCError, Status
@@ -28,11 +28,47 @@ _SHORTEST: Final = 2  # a number and a size of 0
 
 Headers = Sequence[tuple[str, str]]
 
+_REQUIRED: Final = frozenset({":method", ":scheme", ":path"})
+_ALLOWED: Final = _REQUIRED | {":authority"}
+# Printable, but no capital; a colon only in front (RFC 9113, section 8.2.1).
+_NAME: Final = re.compile(rb":?[!-9;-@\[-~]+")
+# Space around a value is let pass: an empty token behind "Bearer " has an answer of its own.
+_ILLEGAL: Final = re.compile(rb"[\0\r\n]")
+_FORBIDDEN: Final = frozenset(
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
+)
+
 
 def is_malformed(headers: Headers) -> bool:
-    """Whether a request has not exactly one method and one path (RFC 9113, section 8.3.1)."""
-    names = [name for name, _ in headers if name in (":method", ":path")]
-    return sorted(names) != [":method", ":path"]
+    """Whether the headers of a request are not as they must be (RFC 9113, section 8.3.1).
+
+    It has one method, one scheme and one path that is not empty, perhaps an authority, no
+    other pseudo-header, and all of them first.
+    """
+    pseudo = [name for name, _ in headers if name.startswith(":")]
+    first = [name for name, _ in headers[: len(pseudo)]]
+    if pseudo != first or len(set(pseudo)) != len(pseudo):
+        return True
+    return not _REQUIRED <= set(pseudo) <= _ALLOWED or not dict(headers)[":path"]
+
+
+def has_malformed_field(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a client's header block has a field that must not be (RFC 9113, section 8.2).
+
+    Such are pseudo-headers that no request has, names in upper case or with characters
+    that names have not, values with NUL, CR or LF, what concerns HTTP/1.1's connections,
+    and a length that is no number.
+    """
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or name in _FORBIDDEN or _ILLEGAL.search(value):
+            return True
+        if name.startswith(b":") and name.decode() not in _ALLOWED:
+            return True
+        if name == b"te" and value.lower() != b"trailers":
+            return True
+        if name == b"content-length" and not value.isdigit():
+            return True
+    return False
 
 
 def checked_timeout(headers: Headers) -> float | None:

@@ -1,53 +1,125 @@
 """The server's side of HTTP/2, within bounds.
 
-- Frames that cost the server work and the client nothing come out of an
-  allowance. Who overdraws it is told ENHANCE_YOUR_CALM (RFC 9113, section 10.5).
+- Each frame has a price, by what it makes the server do. One that carries nothing comes
+  out of an allowance; who overdraws it is told ENHANCE_YOUR_CALM (RFC 9113, section 10.5).
+- Frames are received for so much in a turn of the event loop; others have the next one.
 - A header block is bounded as it arrives, and so is a frame.
-- A stream too many is refused alone (RFC 9113, sections 5.1.2 and 8.7).
+- A stream too many is refused alone (RFC 9113, sections 5.1.2 and 8.7), and so is one
+  whose headers are malformed or whose data are not as long as they say (section 8.1.1).
+- A block that cannot be decompressed is COMPRESSION_ERROR (section 4.3).
 - Frames of unknown types are ignored (RFC 9113, section 5.5).
+
+====================================  ============================================
+a frame                               has a price of (to answer a PING is 1)
+====================================  ============================================
+DATA, on its short way                0.1, and 0.25 for 16 KiB; out of the
+                                      allowance only if it is small
+DATA that ends an open stream         1, not out of the allowance
+DATA that is padded, or for a stream  2: it is read by nobody, or acknowledged at
+that is closed or answered            once
+other DATA                            1; out of the allowance only if it is small
+HEADERS of a new stream               8, not out of the allowance: calls are
+                                      counted (`chat.allowances`)
+HEADERS, other                        3
+of both, a large block                as much as its size
+CONTINUATION, PING, PRIORITY, GOAWAY, 1
+of an unknown type
+WINDOW_UPDATE                         1; two for each frame of data that was sent
+                                      are not out of the allowance
+SETTINGS                              2, more for many settings or open streams
+RST_STREAM                            5: a call was begun for it, and has to be
+                                      cleared away
+====================================  ============================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from time import monotonic
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, cast
 
 from h2.config import H2Configuration
 from h2.errors import ErrorCodes
-from h2.events import Event
-from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
+from h2.events import DataReceived, Event, StreamReset
+from h2.exceptions import (
+    DenialOfServiceError,
+    FrameTooLargeError,
+    InvalidBodyLengthError,
+    ProtocolError,
+)
 from h2.settings import SettingCodes
+from h2.stream import StreamState
+from hpack import Decoder, HeaderTuple, HPACKError, OversizedHeaderListError
 from hyperframe.frame import (
     AltSvcFrame,
     DataFrame,
     ExtensionFrame,
     Frame,
     HeadersFrame,
-    PingFrame,
-    PriorityFrame,
-    RstStreamFrame,
     SettingsFrame,
-    WindowUpdateFrame,
 )
 
 from chat.errors import RETRY_AFTER
-from daemon.http2 import LEAST_DATA, DataConnection
+from chat.guards import has_malformed_field
+from daemon.http2 import DataConnection
 
 HEADER_BYTES: Final = 16 * 1024
 """The largest header block, encoded and decoded."""
 
-ALLOWANCE: Final = 10_000
-"""How much of it a connection may use at once."""
+TURN: Final = 50
+"""For how much frames of one connection are received in a turn: about 2 ms."""
 
-ALLOWANCE_PER_SECOND: Final = 1000
-"""How fast it grows again."""
+# RFC 9113, section 6.
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 8, 9
+_BLOCKS: Final = (_HEADERS, _CONTINUATION)
+_END_STREAM, _PADDED = 0x1, 0x8
 
-_RESET_COST: Final = 5  # a call was begun for it, and has to be cleared away
+_SMALL_DATA: Final = 256  # bytes: a frame that has as many pays for itself
+_PLAIN: Final = 0.1
+_PLAIN_BYTES: Final = 64 * 1024  # at the price of a PING
+_WASTED: Final = 2
+_CALL: Final = 8
+_MORE_HEADERS: Final = 3
+_USUAL_BLOCK: Final = 4096
+_BLOCK_BYTES: Final = 256  # beyond that
+_RESET: Final = 5
+_SETTINGS_BYTES: Final = 60
+_SETTINGS_STREAMS: Final = 20  # whose windows change with them
 _WINDOWS_FOR_DATA: Final = 2  # who reads a frame opens two windows: the stream's, the connection's
-_SETTINGS_BYTES: Final = 60  # of one frame, at the cost of a frame more
 _HEADER_TABLE_BYTES: Final = 4096
 _PUSHBACK: Final = "grpc-retry-pushback-ms"
+
+# In the place of a block in which a field is malformed, for which h2 would end the connection.
+_MALFORMED: Final = HeaderTuple(b":malformed", b"")
+
+# What a server says of itself with its first headers (gRPC, "Compression").
+_ACCEPTED: Final = ("grpc-accept-encoding", "identity")
+
+Spend = Callable[[float], bool]
+
+
+class _CompressionError(ProtocolError):
+    """A header block cannot be decompressed: later ones could not be either."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
+
+
+class _Decoder(Decoder):
+    """hpack's, whose errors are told apart, and that passes on nothing malformed."""
+
+    def decode(self, data: bytes, raw: bool = False) -> Any:
+        """See hpack.
+
+        Raises:
+            _CompressionError: the block cannot be decompressed.
+            OversizedHeaderListError: it is too large.
+        """
+        try:
+            headers = super().decode(data, raw)
+        except OversizedHeaderListError:
+            raise
+        except HPACKError as error:
+            raise _CompressionError(f"the header block is malformed: {error}") from error
+        return [_MALFORMED] if has_malformed_field(headers) else headers
 
 
 class GuardedH2(DataConnection):
@@ -56,6 +128,7 @@ class GuardedH2(DataConnection):
     Args:
         config: h2's settings.
         streams: how many streams may be open at a time.
+        spend: takes something out of the allowance; tells whether so much was left.
 
     Attributes:
         greeted: whether the client's preface is complete (RFC 9113, section 3.4).
@@ -63,14 +136,17 @@ class GuardedH2(DataConnection):
 
     DEFAULT_MAX_HEADER_LIST_SIZE = HEADER_BYTES
     MAX_CLOSED_STREAMS = 4096
+    MAY_RECEIVE = frozenset({StreamState.OPEN})  # what is behind the answer is for nobody
 
-    def __init__(self, config: H2Configuration, streams: int) -> None:
+    def __init__(self, config: H2Configuration, streams: int, spend: Spend) -> None:
         super().__init__(config)
+        self._spend = spend
+        self.decoder = _Decoder()
+        self.decoder.max_header_list_size = HEADER_BYTES
+        self._turn: float = TURN
         self._most_streams = streams
         self._limit_streams(streams)
         self.greeted = False
-        self._allowance = float(ALLOWANCE)
-        self._counted_at = monotonic()
         self._due_windows = 0
 
     def _limit_streams(self, number: int) -> None:
@@ -99,22 +175,76 @@ class GuardedH2(DataConnection):
     ) -> None:
         """See h2; says when to try again in gRPC's own header, too (gRFC A6, "Pushback").
 
-        grpclib keeps the names of gRPC's own headers from its callers.
+        And, with the first headers, that nothing may be compressed. grpclib keeps the
+        names of gRPC's own headers from its callers.
         """
         sent = list(headers)
         sent += [(_PUSHBACK, value) for name, value in sent if name == RETRY_AFTER]
+        if sent and sent[0][0] == ":status":
+            sent.append(_ACCEPTED)
         super().send_headers(stream_id, sent, end_stream, *priority, **more)
 
     def receive_data(self, data: Any) -> list[Event]:
-        """See h2; it keeps frames and header blocks of any size until they are whole."""
-        events = super().receive_data(data)
+        """See h2. It begins a turn; what comes beyond that is kept for the next one."""
+        self._turn = TURN
+        return super().receive_data(data)
+
+    def _has_turn(self) -> bool:
+        return self._turn > 0
+
+    def _receive_plain(self, data: bytes, at: int) -> DataReceived | None:
+        event = super()._receive_plain(data, at)
+        if event is not None:
+            size = event.flow_controlled_length
+            self._turn -= _PLAIN + size / _PLAIN_BYTES
+            if size < _SMALL_DATA:
+                self._pay(_PLAIN)
+        return event
+
+    def _receive_piece(self, piece: bytes) -> list[Event]:
+        """See above; h2 keeps frames and header blocks of any size until they are whole."""
         waiting = self.incoming_buffer
+        if not waiting._preamble_len:  # noqa: SLF001 - h2 tells nobody
+            self._charge(piece)
+        events = super()._receive_piece(piece)
         block = sum(len(frame.data) for frame in waiting._headers_buffer)  # noqa: SLF001 - h2 has no bound
         if block > HEADER_BYTES:
             raise self._goodbye(DenialOfServiceError("the header block is too large"))
-        if len(waiting._data) > self.max_inbound_frame_size + 9:  # noqa: SLF001 - as above
-            raise self._goodbye(FrameTooLargeError("the frame is too large"))
         return events
+
+    def _charge(self, frame: bytes) -> None:
+        """Takes the price of a frame out of the turn, and perhaps out of the allowance."""
+        size, kind, flags = int.from_bytes(frame[:3], "big"), frame[3], frame[4]
+        if size > self.max_inbound_frame_size:  # of which not all has come
+            raise self._goodbye(FrameTooLargeError("the frame is too large"))
+        stream_id = int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+        price, is_free = 1.0, False
+        if kind == _DATA:
+            price, is_free = self._price_of_data(stream_id, flags, size)
+        elif kind == _HEADERS:
+            is_free = stream_id > self.highest_inbound_stream_id
+            price = _CALL if is_free else _MORE_HEADERS
+        elif kind == _RST_STREAM:
+            price = _RESET
+        elif kind == _SETTINGS:
+            price = 2 + size // _SETTINGS_BYTES + len(self.streams) // _SETTINGS_STREAMS
+        elif kind == _WINDOW_UPDATE and self._due_windows:
+            self._due_windows -= 1
+            is_free = True
+        self._turn -= price
+        if not is_free:
+            self._pay(price)
+        if kind in _BLOCKS and size > _USUAL_BLOCK:
+            self._turn -= (size - _USUAL_BLOCK) / _BLOCK_BYTES
+            self._pay((size - _USUAL_BLOCK) / _BLOCK_BYTES)
+
+    def _price_of_data(self, stream_id: int, flags: int, size: int) -> tuple[float, bool]:
+        """Returns a price, and whether it is not to come out of the allowance."""
+        stream = self.streams.get(stream_id)
+        is_read = stream is not None and stream.state_machine.state in self.MAY_RECEIVE
+        if flags & _PADDED or not is_read:
+            return _WASTED, False
+        return 1, bool(flags & _END_STREAM) or size >= _SMALL_DATA
 
     def _goodbye(self, error: ProtocolError) -> ProtocolError:
         self._terminate_connection(error.error_code)
@@ -125,17 +255,27 @@ class GuardedH2(DataConnection):
             if not isinstance(frame, SettingsFrame):
                 raise ProtocolError("the first frame must be SETTINGS")
             self.greeted = True
-        if isinstance(frame, WindowUpdateFrame) and self._due_windows:
-            self._due_windows -= 1
-        elif cost := _cost(frame):
-            self._spend(cost)
         if isinstance(frame, ExtensionFrame | AltSvcFrame):
             return []
         if isinstance(frame, SettingsFrame):
             _bound_header_table(frame)
         if isinstance(frame, HeadersFrame) and self._is_too_many(frame.stream_id):
             return self._refuse(frame)
-        return super()._receive_frame(frame)
+        try:
+            return super()._receive_frame(frame)
+        except InvalidBodyLengthError:
+            return self._reset(frame)
+
+    def _reset(self, frame: Frame) -> list[Event]:
+        """Resets a stream on which more or less data came than its headers said."""
+        size = cast(DataFrame, frame).flow_controlled_length
+        self._inbound_flow_control_window_manager.process_bytes(size)
+        self.reset_stream(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
+        return [
+            StreamReset(
+                stream_id=frame.stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False
+            )
+        ]
 
     def _is_too_many(self, stream: int) -> bool:
         is_new = stream > self.highest_inbound_stream_id
@@ -146,38 +286,19 @@ class GuardedH2(DataConnection):
 
         Its header block is read all the same: later ones may refer to it.
         """
-        self._spend(_RESET_COST)
+        if not self._spend(_RESET):
+            raise _too_much()
         super()._receive_frame(frame)
         self.reset_stream(frame.stream_id, ErrorCodes.REFUSED_STREAM)
         return []
 
-    def _spend(self, cost: int) -> None:
-        if self._allowance < cost:
-            now = monotonic()
-            grown = self._allowance + (now - self._counted_at) * ALLOWANCE_PER_SECOND
-            self._allowance, self._counted_at = min(grown, ALLOWANCE), now
-        if self._allowance < cost:
-            raise DenialOfServiceError("too many frames that carry nothing")
-        self._allowance -= cost
+    def _pay(self, amount: float) -> None:
+        if not self._spend(amount):
+            raise self._goodbye(_too_much())
 
 
-_CARRY_NOTHING: Final = (
-    PingFrame,
-    PriorityFrame,
-    WindowUpdateFrame,
-    ExtensionFrame,
-    AltSvcFrame,
-)
-
-
-def _cost(frame: Frame) -> int:
-    if isinstance(frame, DataFrame):
-        return int(len(frame.data) < LEAST_DATA and "END_STREAM" not in frame.flags)
-    if isinstance(frame, RstStreamFrame):
-        return _RESET_COST
-    if isinstance(frame, SettingsFrame):
-        return 1 + frame.body_len // _SETTINGS_BYTES
-    return int(isinstance(frame, _CARRY_NOTHING))
+def _too_much() -> ProtocolError:
+    return DenialOfServiceError("too many frames that carry nothing")
 
 
 def _bound_header_table(frame: SettingsFrame) -> None:

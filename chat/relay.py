@@ -15,6 +15,7 @@ import codec
 from chat.access.gate import Gate
 from chat.access.identity import GUEST, Identity
 from chat.columns import Columns
+from chat.connection import exempt
 from chat.errors import (
     ChatError,
     Internal,
@@ -92,6 +93,7 @@ class RelayService:
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         caller = self._gate.proxy(stream)
         self._hub.quotas.exempt(stream)
+        exempt(stream)
         await RelayConnection(self._hub, self._gate, caller).run(stream)
 
 

@@ -27,10 +27,12 @@ class CountedConnections(Sized, Protocol):
     Attributes:
         admitted: how many there have been.
         refused: for how many there was no room.
+        calls_refused: how many calls were, before anybody knew who makes them.
     """
 
     admitted: int
     refused: int
+    calls_refused: int
 
 
 class Report(Source):
@@ -101,8 +103,13 @@ class Report(Source):
         )
         yield counter(
             "chat_connections_refused_total",
-            "Connections that were refused because there were --connections already.",
+            "Connections that were refused because there were too many.",
             connections.refused,
+        )
+        yield counter(
+            "chat_calls_refused_total",
+            "Calls that were refused because an address made too many.",
+            connections.calls_refused,
         )
         yield gauge("chat_streams", "Open live streams.", len(hub.streams))
         yield gauge("chat_active_users", "Users for whom a connection is open.", hub.active_users)

@@ -35,9 +35,10 @@ from h2.exceptions import ProtocolError
 import codec
 from chat.calls import observed
 from chat.config import ConnectionLimits
-from chat.connection import Connections, GuardedConnection
-from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument
+from chat.connection import Connections, GuardedConnection, KnownConnection
+from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument, RateLimited
 from chat.guards import MessageBuffer, checked_timeout, is_malformed, too_late
+from chat.quotas import CALLS
 from daemon.logs import get_logger
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class GrpcServer(Server):
             self._limits.connections,
             self._limits.connections_per_address,
             greeting_suffices=not asks_who,
+            calls_per_address=self._limits.calls_per_address,
         )
         # A header that is not ASCII is a mistake to be told, not an end to the connection.
         self._h2_config.header_encoding = "latin-1"
@@ -191,8 +193,16 @@ class _Handler(Handler):
         release_stream: Callable[[], Any],
     ) -> None:
         release = _Once(release_stream)
+        # Before anything else is done: nobody has said yet who calls.
+        wait = _take_call(stream)
         if is_malformed(headers):
             _reset(stream, ErrorCodes.PROTOCOL_ERROR)
+            release()
+            return
+        if wait:
+            # What is still being sent is not reset: then some clients do not see when to
+            # come back.
+            _answer(stream, RateLimited(CALLS, wait).to_grpc())
             release()
             return
         try:
@@ -212,8 +222,14 @@ class _Handler(Handler):
         release: _Once,
         seconds: float | None,
     ) -> None:
-        path = dict(headers)[":path"]
+        said = dict(headers)
+        path = said[":path"]
         method = self.mapping.get(path)
+        if method is None and _is_grpc(said):
+            # As grpclib does, but with a type, without which its clients take it for UNKNOWN.
+            _refuse(stream, GRPCError(Status.UNIMPLEMENTED, "Method not found"))
+            release()
+            return
         stream.buffer = MessageBuffer(
             partial(stream.connection.ack, stream.id),  # type: ignore[arg-type]  # an accepted stream has an id
             self._message_limit(path),
@@ -278,17 +294,35 @@ class _Once:
             function()
 
 
+def _is_grpc(headers: dict[str, str]) -> bool:
+    is_post = headers[":method"] == "POST"
+    return is_post and headers.get("content-type", "").startswith("application/grpc")
+
+
+def _take_call(stream: ProtocolStream) -> float:
+    connection = stream.connection
+    return connection.take_call() if isinstance(connection, KnownConnection) else 0.0
+
+
 def _refuse(stream: ProtocolStream, error: GRPCError) -> None:
+    """Answers a call for which no handler is begun, and takes nothing more of it."""
+    _answer(stream, error)
+    # The client may have reset the stream in the same breath.
+    with suppress(ProtocolError):
+        if stream.closable:
+            stream.reset_nowait()
+
+
+def _answer(stream: ProtocolStream, error: GRPCError) -> None:
     """Answers a call for which no handler is begun."""
     h2 = stream.connection._connection  # noqa: SLF001 - grpclib offers no other way
     headers = [(":status", "200"), ("content-type", "application/grpc")]
     headers.append(("grpc-status", str(error.status.value)))
     headers.append(("grpc-message", encode_grpc_message(error.message or "")))
-    # The client may have reset the stream in the same breath.
-    with suppress(ProtocolError):
+    if isinstance(error.details, dict):
+        headers += error.details.items()
+    with suppress(ProtocolError):  # as above
         h2.send_headers(stream.id or 0, headers, end_stream=True)
-        if stream.closable:
-            stream.reset_nowait()
 
 
 def _reset(stream: ProtocolStream, code: ErrorCodes) -> None:

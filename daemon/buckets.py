@@ -50,7 +50,7 @@ class Bucket:
         self._span = max(holds, 1) / per_second if per_second else inf
         self._full_at = self._promised = _NEVER
 
-    def take(self, now: float, n: int = 1) -> float:
+    def take(self, now: float, n: float = 1) -> float:
         """Takes tokens out.
 
         Whoever is refused is given a place behind those who were refused before, so that
@@ -97,6 +97,10 @@ class Bucket:
     def has_all_but(self, now: float, n: float) -> bool:
         """Whether at most so many tokens are missing."""
         return self._full_at - now <= n * self._interval
+
+    def give_back(self, n: float = 1) -> None:
+        """Puts back what was taken."""
+        self._full_at -= n * self._interval
 
     def is_whole(self, now: float) -> bool:
         """Whether it is full, and so as good as new."""

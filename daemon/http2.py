@@ -11,10 +11,12 @@ import struct
 from typing import Any, Final
 
 from grpclib.config import Configuration
+from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
-from h2.events import DataReceived, Event
+from h2.events import ConnectionTerminated, DataReceived, Event
 from h2.settings import SettingCodes
 from h2.stream import H2Stream, StreamState
+from hyperframe.frame import Frame, GoAwayFrame
 
 # The size in 24 bits, the type, the flags, the stream (RFC 9113, section 4.1). DATA is
 # type 0, and a frame of data alone has no flags (section 6.1).
@@ -24,11 +26,25 @@ LEAST_DATA: Final = 5
 
 _CONNECTED: Final = frozenset({ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN})
 _MAY_SEND: Final = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE})
-_MAY_RECEIVE: Final = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL})
 
 
 class DataConnection(H2Connection):
-    """h2's connection, that is quick with frames of data."""
+    """h2's connection, that is quick with frames of data.
+
+    Args:
+        config: h2's settings.
+
+    Attributes:
+        MAY_RECEIVE: the states of streams on which data are of use.
+    """
+
+    MAY_RECEIVE = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL})
+
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(config)
+        # What has come, and how much of it is received: whole frames only.
+        self._received = b""
+        self._at = 0
 
     def greet(self, config: Configuration) -> None:
         """Begins the connection, with the windows that are wanted.
@@ -60,19 +76,69 @@ class DataConnection(H2Connection):
         return super().data_to_send(amount) if self._data_to_send else b""
 
     def receive_data(self, data: Any) -> list[Event]:
-        """See h2."""
-        waiting = self.incoming_buffer
-        if waiting._data or waiting._preamble_len or waiting._headers_buffer:  # noqa: SLF001 - h2 tells nobody
-            return super().receive_data(data)
+        """See h2. What a turn leaves over is kept: see `has_more`."""
+        # Nothing is copied while there is no more than the rest of it to go through.
+        self._received = self._received[self._at :] + data if self._has_rest else data
+        self._at = 0
         events: list[Event] = []
-        at = 0
-        while at < len(data):
-            event = self._receive_plain(data, at)
-            if event is None:
-                return events + super().receive_data(data[at:])
-            events.append(event)
-            at += _HEADER.size + event.flow_controlled_length
+        while self._has_turn():
+            event = self._receive_plain(self._received, self._at)
+            if event is not None:
+                events.append(event)
+                self._at += _HEADER.size + event.flow_controlled_length
+            elif piece := self._next_piece():
+                self._at += len(piece)
+                events += self._receive_piece(piece)
+            else:
+                break
         return events
+
+    @property
+    def has_more(self) -> bool:
+        """Whether frames have come that nothing was done about yet, for want of a turn."""
+        return bool(self._next_piece())
+
+    def discard(self) -> None:
+        """Forgets what nothing was done about yet: the connection has ended."""
+        self._received, self._at = b"", 0
+
+    @property
+    def _has_rest(self) -> bool:
+        return self._at < len(self._received)
+
+    def _has_turn(self) -> bool:
+        """Whether one more frame may be received before others have their turn."""
+        return True
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        """Receives a goodbye, which ends nothing that is open (RFC 9113, section 6.8).
+
+        h2 would send nothing any more, nor receive.
+        """
+        event = ConnectionTerminated()
+        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+        event.additional_data = frame.additional_data or None
+        return [], [event]
+
+    def _receive_piece(self, piece: bytes) -> list[Event]:
+        """Receives what is not received in the short way."""
+        return super().receive_data(piece)
+
+    def _next_piece(self) -> bytes:
+        """What h2 is given next: a frame that is whole, or what is no frame; perhaps nothing."""
+        received, at = self._received, self._at
+        waiting = self.incoming_buffer
+        if waiting._preamble_len:  # noqa: SLF001 - h2 tells nobody
+            return received[at : at + waiting._preamble_len]  # noqa: SLF001 - as above
+        if waiting._data:  # noqa: SLF001 - as above
+            return received[at:]
+        if len(received) < at + _HEADER.size:
+            return b""
+        size = received[at] << 16 | received[at + 1] << 8 | received[at + 2]
+        if size > self.max_inbound_frame_size:
+            return received[at:]  # which h2 refuses
+        end = at + _HEADER.size + size
+        return received[at:end] if end <= len(received) else b""
 
     def _receive_plain(self, data: bytes, at: int) -> DataReceived | None:
         """Receives the frame at a place, if it is whole, and data for an open stream."""
@@ -84,6 +150,9 @@ class DataConnection(H2Connection):
         stream = self.streams.get(stream_id)
         if kind or flags or stream is None or size < LEAST_DATA or begin + size > len(data):
             return None
+        waiting = self.incoming_buffer
+        if waiting._headers_buffer or waiting._data:  # noqa: SLF001 - h2 tells nobody
+            return None  # in the middle of something else it is a mistake
         if not self._may_receive(stream, size):
             return None
         stream._inbound_window_manager.window_consumed(size)  # noqa: SLF001 - as h2's connection does
@@ -110,6 +179,6 @@ class DataConnection(H2Connection):
             and size <= self.max_inbound_frame_size
             and stream._expected_content_length is None  # noqa: SLF001 - as above
             and bool(stream.state_machine.headers_received)
-            and stream.state_machine.state in _MAY_RECEIVE
+            and stream.state_machine.state in self.MAY_RECEIVE
             and self.state_machine.state in _CONNECTED
         )

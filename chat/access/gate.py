@@ -57,7 +57,7 @@ class Gate:
         caller = self._by_token(stream)
         if caller is None:
             raise Unauthenticated(_NOBODY)
-        believe(stream)
+        self._believe(stream)
         return caller
 
     def proxy(self, stream: Stream[Any, Any]) -> Identity:
@@ -69,7 +69,7 @@ class Gate:
         """
         caller = self._by_token(stream) or self._certified(stream)
         caller.check_proxy()
-        believe(stream)
+        self._believe(stream)
         return caller
 
     def verify(self, token: str) -> Identity:
@@ -90,6 +90,11 @@ class Gate:
     def believes(self, caller: Identity) -> bool:
         """Whether the key of a caller's token is still among the keys."""
         return self._verifier is None or caller.key is None or self._verifier.knows(caller.key)
+
+    def _believe(self, stream: Stream[Any, Any]) -> None:
+        # Where all are guests, nobody has said anything to be believed.
+        if not self.is_open:
+            believe(stream)
 
     def _by_token(self, stream: Stream[Any, Any]) -> Identity | None:
         if self._verifier is None:

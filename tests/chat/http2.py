@@ -47,9 +47,12 @@ class Http2Client:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, host: str, port: int) -> AsyncIterator[Http2Client]:
-        """A connection that is closed with the context."""
-        reader, writer = await asyncio.open_connection(host, port)
+    async def connect(
+        cls, host: str, port: int, local: str | None = None
+    ) -> AsyncIterator[Http2Client]:
+        """A connection that is closed with the context, perhaps from another address."""
+        here = None if local is None else (local, 0)
+        reader, writer = await asyncio.open_connection(host, port, local_addr=here)
         try:
             yield cls(reader, writer)
         finally:

@@ -81,6 +81,10 @@ class ObservedServer(GrpcServer):
         """How many connections it still holds."""
         return sum(1 for _ in self._connections)
 
+    def waiting_connections(self) -> int:
+        """From how many something has come that had no turn yet."""
+        return sum(connection.has_more for connection in self._connections)
+
     def open_calls(self) -> int:
         """How many handlers have not ended."""
         return sum(len(handler.calls()) for handler in self._handlers)

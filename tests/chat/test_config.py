@@ -68,6 +68,11 @@ def test_settings_at_their_edges(settings: dict[str, Any]) -> None:
         ({"idle_seconds": 0}, "idle-seconds must be a finite number, more than 0"),
         ({"stall_seconds": math.nan}, "stall-seconds must be a finite number, more than 0"),
         ({"heartbeat_seconds": 0}, "heartbeat-seconds must be a finite number, more than 0"),
+        ({"calls_per_address": -1}, "calls-per-address must be a finite number, not negative"),
+        (
+            {"calls_per_address": math.inf},
+            "calls-per-address must be a finite number, not negative",
+        ),
     ],
 )
 def test_a_wrong_limit_of_connections_is_named(settings: dict[str, Any], text: str) -> None:

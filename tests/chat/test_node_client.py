@@ -70,6 +70,8 @@ def frame(sent: dict[str, str]) -> dict[str, str]:
 
 async def test_it_works_as_ever(client: Path, chat_server: chat.RunningServer) -> None:
     seen = await run(client, chat_server.address)
+    late = [message("1", "eve", "before"), message("2", "eve", "after")]
+    assert seen["late"] == [frame(each) for each in late]
     assert seen["nobody"] == {"code": 5, "details": "user_id: there is no user ada"}
     assert seen["ada"] == [frame(FIRST), frame(SECOND), frame(THIRD)]
     assert seen["bob"] == [frame(SECOND), frame(THIRD)]
@@ -80,7 +82,7 @@ async def test_it_works_as_ever(client: Path, chat_server: chat.RunningServer) -
     assert seen["history"] == {"messages": [SECOND, THIRD]}
     assert seen["wholeHistory"] == {"messages": [FIRST, SECOND, THIRD]}
     assert seen["refused"] == {"code": 3, "details": "limit: must not be negative"}
-    assert seen["closed"] == [{"done": True, "code": 0}] * 2
+    assert seen["closed"] == [{"done": True, "code": 0}] * 3
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")

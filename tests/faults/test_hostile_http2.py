@@ -26,11 +26,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 import codec
+from chat.allowances import BURST
 from chat.config import ConnectionLimits
-from chat.http2 import ALLOWANCE, HEADER_BYTES
+from chat.http2 import HEADER_BYTES
 from gen.chat import ChatMessage
 from tests.chat.http2 import Http2Client, prefixed
-from tests.chat.probe import ECHO, ECHO_MANY, UNREAD, ObservedServer
+from tests.chat.probe import ECHO, ECHO_MANY, MISS, UNREAD, ObservedServer
 from tests.faults.frames import (
     ACK,
     ALTSVC,
@@ -38,6 +39,7 @@ from tests.faults.frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    GOAWAY,
     HEADERS,
     MAGIC,
     PADDED,
@@ -47,6 +49,7 @@ from tests.faults.frames import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
+    Headers,
     RawClient,
     block,
     frame,
@@ -59,9 +62,10 @@ from tests.support import SHARING, eventually, message, told
 Logs = list[MutableMapping[str, Any]]
 
 REFUSED = struct.pack(">I", ErrorCodes.REFUSED_STREAM)
+MALFORMED = struct.pack(">I", ErrorCodes.PROTOCOL_ERROR)
 CONNECTIONS = 20
 STREAMS = 30
-MANY = 2 * ALLOWANCE
+MANY = 2 * BURST
 WARM_UP = 3
 REPEATED = 9
 BEGINNING = 20_000  # bytes of an attack that is repeated
@@ -126,6 +130,7 @@ def reset(stream: int) -> bytes:
 
 
 OPEN = opening(1, headers(UNREAD))
+ENDED = opening(1, headers(MISS), flags=END_HEADERS)  # the server ends and resets it
 FLOODS = {
     "PING": frame(PING, b"12345678") * MANY,
     "PING that answers nothing": frame(PING, b"12345678", flags=ACK) * MANY,
@@ -138,7 +143,16 @@ FLOODS = {
     "empty DATA": OPEN + frame(DATA, stream=1) * MANY,
     "DATA of a byte": OPEN + frame(DATA, b"\0", stream=1) * MANY,
     "DATA that is padding": OPEN + frame(DATA, b"\3\0\0\0\0", stream=1, flags=PADDED) * MANY,
-    "streams too many": (b"".join(opening(n, headers(UNREAD)) for n in range(1, ALLOWANCE, 2))),
+    "padded DATA": OPEN + frame(DATA, b"\1hello\0", stream=1, flags=PADDED) * MANY,
+    "DATA on a closed stream": ENDED + frame(DATA, b"hello", stream=1) * MANY,
+    "empty CONTINUATION": b"".join(
+        frame(HEADERS, block(headers(UNREAD)), stream=n)
+        + frame(CONTINUATION, stream=n) * 60
+        + frame(CONTINUATION, stream=n, flags=END_HEADERS)
+        for n in range(1, 500, 2)
+    ),
+    "GOAWAY": OPEN + frame(GOAWAY, bytes(8)) * MANY,
+    "streams too many": (b"".join(opening(n, headers(UNREAD)) for n in range(1, BURST, 2))),
     "RST_STREAM": OPEN + reset(1) * MANY,
     "rapid reset": b"".join(opening(n) + reset(n) for n in range(1, MANY, 2)),
     "unknown frames": frame(0x77, b"?") * MANY,
@@ -155,9 +169,31 @@ async def test_a_flood_is_told_to_calm_down(port: int, flood: bytes) -> None:
         await check_others_are_served(port)
 
 
+# So much of it as takes several times as many turns as to be served.
+UNHURRIED = {
+    "PING": frame(PING, b"12345678") * 5000,
+    "padded DATA": frame(DATA, b"\1hello\0", stream=1, flags=PADDED) * 4000,
+    "DATA": frame(DATA, b"hello", stream=1) * 12_000,
+}
+
+
+@pytest.mark.parametrize("received", UNHURRIED.values(), ids=UNHURRIED.keys())
+async def test_others_have_their_turn(server: ObservedServer, port: int, received: bytes) -> None:
+    """Many are served while what came in one piece is received."""
+    async with RawClient.connect(port) as attacker, Http2Client.connect("127.0.0.1", port) as other:
+        await check_served(other)
+        attacker.send(PREFACE + OPEN + received)
+        await check_served(other)
+        assert server.waiting_connections() == 1
+        await eventually(lambda: server.waiting_connections() == 0)
+        attacker.send(frame(PING, b"the last"))
+        while (await attacker.until(PING, flags=ACK)).payload != b"the last":
+            pass
+
+
 async def test_who_stays_within_the_allowance_is_served(port: int) -> None:
     async with RawClient.connect(port) as client:
-        pings = ALLOWANCE - 10
+        pings = BURST - 10
         client.send(PREFACE + frame(PING, b"12345678") * pings)
         for _ in range(pings):
             await client.until(PING, flags=ACK)
@@ -201,7 +237,15 @@ BLOCKS = {
     ),
     "a block that means nothing": (
         frame(HEADERS, b"\xff" * 20, stream=1, flags=END_HEADERS),
-        ErrorCodes.PROTOCOL_ERROR,
+        ErrorCodes.COMPRESSION_ERROR,
+    ),
+    "a block that refers to nothing": (
+        frame(HEADERS, b"\xff\x80\x01", stream=1, flags=END_HEADERS),
+        ErrorCodes.COMPRESSION_ERROR,
+    ),
+    "a table that is larger than may be": (
+        frame(HEADERS, b"\x3f\xe1\xff\x03" + block(headers()), stream=1, flags=END_HEADERS),
+        ErrorCodes.COMPRESSION_ERROR,
     ),
     "a frame that is too large": (
         frame(DATA, b"a" * 20_000, stream=1, size=2**24 - 1),
@@ -294,20 +338,101 @@ REQUESTS = {
     "two paths": headers(ECHO, (":path", ECHO)),
     "no method": headers(without=":method"),
     "two methods": headers(ECHO, (":method", "POST")),
+    "no scheme": headers(without=":scheme"),
+    "two schemes": headers(ECHO, (":scheme", "http")),
+    "a path that is empty": headers(""),
+    "two authorities": headers(ECHO, (":authority", "localhost")),
+    "a late pseudo-header": [*headers(without=":scheme"), (":scheme", "http")],
+    "an unknown pseudo-header": [(":unknown", "x"), *headers()],
+    "a header of answers": [(":status", "100"), *headers()],
+    "a header of other requests": [(":protocol", "websocket"), *headers()],
+    "a capital": headers(ECHO, ("X-Name", "x")),
+    "a name of nothing": headers(ECHO, ("", "x")),
+    "a name with a space": headers(ECHO, ("x name", "x")),
+    "a name with a colon": headers(ECHO, ("x:name", "x")),
+    "a name that is not ASCII": headers(ECHO, ("x\N{DEGREE SIGN}", "x")),
+    "a name with a control character": headers(ECHO, ("x\x7f", "x")),
+    "a line feed": headers(ECHO, ("x", "a\nb")),
+    "a carriage return": headers(ECHO, ("x", "a\rb")),
+    "a NUL": headers(ECHO, ("x", "a\0b")),
+    "connection": headers(ECHO, ("connection", "keep-alive")),
+    "keep-alive": headers(ECHO, ("keep-alive", "5")),
+    "proxy-connection": headers(ECHO, ("proxy-connection", "close")),
+    "transfer-encoding": headers(ECHO, ("transfer-encoding", "chunked")),
+    "upgrade": headers(ECHO, ("upgrade", "h2c")),
+    "te": headers(ECHO, ("te", "gzip")),
+    "a length that is no number": headers(ECHO, ("content-length", "x")),
+    "CONNECT": [(":method", "CONNECT"), (":authority", "localhost")],
 }
 
 
 @pytest.mark.parametrize("fields", REQUESTS.values(), ids=REQUESTS.keys())
-async def test_a_malformed_request_is_reset_alone(port: int, fields: list[tuple[str, str]]) -> None:
+async def test_a_malformed_request_is_reset_alone(port: int, fields: Headers) -> None:
+    """The connection goes on, with the calls that are open on it."""
+    async with RawClient.connect(port) as client:
+        client.send(PREFACE + opening(1, headers(ECHO_MANY)) + opening(3, fields))
+        reset = await client.until(RST_STREAM)
+        assert (reset.stream, reset.payload) == (3, MALFORMED)
+        client.send(frame(DATA, prefixed(b""), stream=1))
+        assert (await client.until(DATA)).stream == 1
+        client.send(opening(5) + frame(DATA, prefixed(b""), stream=5, flags=END_STREAM))
+        assert (await client.until(HEADERS, flags=END_STREAM)).stream == 5
+
+
+TRAILERS = {
+    "a pseudo-header": [(":path", "/x")],
+    "a capital": [("X", "x")],
+    "a line feed": [("x", "a\nb")],
+}
+
+
+@pytest.mark.parametrize("fields", TRAILERS.values(), ids=TRAILERS.keys())
+async def test_malformed_trailers_reset_their_stream_alone(port: int, fields: Headers) -> None:
+    async with RawClient.connect(port) as client:
+        client.send(PREFACE + opening(1, headers(ECHO_MANY)))
+        client.send(opening(1, fields, flags=END_HEADERS | END_STREAM))
+        reset = await client.until(RST_STREAM)
+        assert (reset.stream, reset.payload) == (1, MALFORMED)
+        client.send(opening(3) + frame(DATA, prefixed(b""), stream=3, flags=END_STREAM))
+        assert (await client.until(HEADERS, flags=END_STREAM)).stream == 3
+
+
+@pytest.mark.parametrize(("size", "data"), [("4", prefixed(b"")), ("6", prefixed(b""))])
+async def test_data_of_another_length_than_was_said_reset_their_stream_alone(
+    port: int, size: str, data: bytes
+) -> None:
+    async with RawClient.connect(port) as client:
+        client.send(PREFACE + opening(1, headers(ECHO, ("content-length", size))))
+        client.send(frame(DATA, data, stream=1, flags=END_STREAM))
+        reset = await client.until(RST_STREAM)
+        assert (reset.stream, reset.payload) == (1, MALFORMED)
+        client.send(opening(3) + frame(DATA, prefixed(b""), stream=3, flags=END_STREAM))
+        assert (await client.until(HEADERS, flags=END_STREAM)).stream == 3
+
+
+async def test_a_length_that_is_true_and_trailers_that_are_well_formed_are_fine(port: int) -> None:
+    async with RawClient.connect(port) as client:
+        client.send(PREFACE + opening(1, headers(ECHO, ("content-length", "5"))))
+        client.send(frame(DATA, prefixed(b""), stream=1))
+        client.send(opening(1, [("x", "y")], flags=END_HEADERS | END_STREAM))
+        assert (await client.until(DATA)).stream == 1
+
+
+async def test_who_sends_something_compressed_is_told_what_is_accepted(port: int) -> None:
     async with Http2Client.connect("127.0.0.1", port) as client:
-        stream = client.h2.get_next_available_stream_id()
-        client.h2.config.validate_outbound_headers = False
-        client.h2.send_headers(stream, fields, end_stream=True)
-        client.flush()
-        while not isinstance(event := await client.event(), StreamReset):
-            assert event is not None
-        assert (event.stream_id, event.error_code) == (stream, ErrorCodes.PROTOCOL_ERROR)
-        await check_served(client)
+        whole = prefixed(b"anything", compressed=True)
+        more = [("grpc-encoding", "gzip")]
+        _, answer = await client.answer(client.request(ECHO, whole, end=True, more=more))
+        assert answer["grpc-status"] == str(Status.UNIMPLEMENTED.value)
+        assert answer["grpc-accept-encoding"] == "identity"
+
+
+async def test_a_method_that_is_not_there(port: int) -> None:
+    """With a type: grpclib's clients take the answer for UNKNOWN without one."""
+    async with Http2Client.connect("127.0.0.1", port) as client:
+        _, answer = await client.answer(client.request("/probe.Probe/Nothing", end=True))
+        assert answer["grpc-status"] == str(Status.UNIMPLEMENTED.value)
+        assert answer["content-type"] == "application/grpc"
 
 
 async def answer_to(port: int, path: str, *more: tuple[str, str]) -> dict[str, str]:

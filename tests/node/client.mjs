@@ -66,5 +66,10 @@ seen.wholeHistory = await ask("GetChatHistory", { room_id: "lobby" });
 seen.refused = await ask("GetChatHistory", { room_id: "lobby", limit: -1 });
 seen.closed = [await ada.close(), await bob.close()];
 seen.inactive = await ask("GetUser", { user_id: "bob" });
+// What is open goes on when the channel is closed, which says GOAWAY.
+const eve = new Client("eve");
+seen.late = [await eve.say("1", "before")];
 service.close();
+seen.late.push(await eve.say("2", "after"));
+seen.closed.push(await eve.close());
 console.log(JSON.stringify(seen));

@@ -1,0 +1,229 @@
+"""What is charged before anybody knows who calls: to a connection, and to its address."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from time import monotonic
+
+import pytest
+from grpclib import Status
+from grpclib.client import Channel
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, StreamEnded, TrailersReceived
+
+import chat
+import codec
+import proxy
+from chat.allowances import BURST as BURST_OF_WORK
+from chat.allowances import CALLS_PER_SECOND, FIRST_CALLS
+from gen.chat import ChatServiceStub, GetChatHistoryRequest, ListUsersRequest
+from tests.access.signing import Signer, es256
+from tests.chat.http2 import Http2Client, prefixed
+from tests.faults.frames import END_HEADERS, END_STREAM, PREFACE, RawClient, headers, opening
+from tests.proxy.clients import Client, serve_http
+from tests.scraping import scrape
+from tests.support import PATIENCE_SECONDS
+
+A_CALL = prefixed(b"")
+BATCH = 50
+# Of an address: so many at once, and one more in a second.
+CALLS = 1.0
+BURST = 10
+HEALTH = "/grpc.health.v1.Health/Check"
+REFUSED = Status.RESOURCE_EXHAUSTED.name
+
+PATHS = {
+    "health": HEALTH,
+    "reflection": "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "a method that is not there": "/chat.ChatService/Nothing",
+    "a call": "/chat.ChatService/ListUsers",
+}
+
+
+@pytest.fixture
+def limits() -> chat.ConnectionLimits:
+    return chat.ConnectionLimits(calls_per_address=CALLS)
+
+
+@pytest.fixture
+def chat_config(chat_config: chat.Config, limits: chat.ConnectionLimits) -> chat.Config:
+    return replace(chat_config, connection_limits=limits, metrics_port=0)
+
+
+@pytest.fixture
+async def guarded(guarded_config: chat.Config) -> AsyncIterator[chat.RunningServer]:
+    async with chat.serve(guarded_config) as server:
+        yield server
+
+
+class Flood:
+    """A client that calls on and on, from an address of its own.
+
+    Attributes:
+        statuses: how its calls ended.
+        connections: how many it has made.
+    """
+
+    def __init__(self, server: chat.RunningServer, path: str, token: str = "") -> None:
+        self._server = server
+        self._path = path
+        self._more = [("authorization", f"Bearer {token}")] if token else []
+        self._began = monotonic()
+        self.statuses = Counter[str]()
+        self.connections = 0
+
+    @property
+    def most(self) -> float:
+        """How many of its calls may have been looked at by now."""
+        passed = monotonic() - self._began
+        own = self.connections * FIRST_CALLS + passed * CALLS_PER_SECOND
+        return own + BURST + passed * CALLS + 1
+
+    async def connect(self, batches: int, *, host: str = "127.0.0.1") -> None:
+        """Makes a connection and so many batches of calls."""
+        self.connections += 1
+        async with Http2Client.connect(self._server.host, self._server.port, host) as client:
+            for _ in range(batches):
+                for _ in range(BATCH):
+                    client.request(self._path, A_CALL, end=True, more=self._more)
+                client.flush()
+                if not await self._read(client):
+                    return
+
+    async def _read(self, client: Http2Client) -> bool:
+        ended = 0
+        while ended < BATCH:
+            event = await client.event()
+            if event is None or isinstance(event, ConnectionTerminated):
+                return False
+            if headers := getattr(event, "headers", None):
+                said = {str(name): str(value) for name, value in headers}
+                if "grpc-status" in said:
+                    self.statuses[Status(int(said["grpc-status"])).name] += 1
+                    if said["grpc-status"] == str(Status.RESOURCE_EXHAUSTED.value):
+                        assert int(said["retry-after-ms"]) > 0
+                        assert said["grpc-retry-pushback-ms"] == said["retry-after-ms"]
+            ended += isinstance(event, StreamEnded)
+        return True
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
+async def test_each_path_is_charged_to_the_address(
+    chat_server: chat.RunningServer, path: str
+) -> None:
+    """To connect again does not help."""
+    flood = Flood(chat_server, path)
+    for _ in range(4):
+        await flood.connect(2)
+    answered = sum(flood.statuses.values()) - flood.statuses[REFUSED]
+    assert 0 < answered <= flood.most < 400
+    assert flood.statuses[REFUSED] >= 400 - flood.most
+    told = await scrape(chat_server.status_url)
+    assert told("chat_calls_refused_total") == flood.statuses[REFUSED]
+
+
+async def test_forged_tokens_are_not_even_looked_at(
+    guarded: chat.RunningServer, signer: Signer
+) -> None:
+    """An innocent at the same address, who is known already, gets all its answers in order."""
+    flood = Flood(guarded, "/chat.ChatService/ListUsers", es256().token(kid="one", sub="eve"))
+    metadata = {"authorization": f"Bearer {signer.token(kid='one')}"}
+    async with Channel(guarded.host, guarded.port, codec=codec.GrpcCodec()) as channel:
+        stub = ChatServiceStub(channel, metadata=metadata)
+        await stub.list_users(ListUsersRequest())
+        flooding = asyncio.create_task(flood.connect(10))
+        answered = 0
+        while not flooding.done():
+            await stub.get_chat_history(GetChatHistoryRequest("lobby"), timeout=PATIENCE_SECONDS)
+            answered += 1
+        await flooding
+    assert answered > 5
+    assert 0 < flood.statuses["UNAUTHENTICATED"] <= flood.most < 250
+
+
+async def test_those_who_are_known_are_not_counted(
+    guarded: chat.RunningServer, signer: Signer
+) -> None:
+    metadata = {"authorization": f"Bearer {signer.token(kid='one')}"}
+    async with Channel(guarded.host, guarded.port, codec=codec.GrpcCodec()) as channel:
+        stub = ChatServiceStub(channel, metadata=metadata)
+        for _ in range(200):
+            await stub.list_users(ListUsersRequest())
+
+
+async def test_another_address_is_not_concerned(chat_server: chat.RunningServer) -> None:
+    flood = Flood(chat_server, HEALTH)
+    await flood.connect(4, host="127.0.0.2")
+    assert flood.statuses[REFUSED]
+    other = Flood(chat_server, HEALTH)
+    async with Http2Client.connect(chat_server.host, chat_server.port) as client:
+        for _ in range(BURST):
+            data, said = await client.answer(client.request(HEALTH, A_CALL, end=True))
+            assert (said["grpc-status"], len(data)) == ("0", 7)
+    assert not other.statuses
+
+
+async def test_who_goes_on_regardless_is_cut_off(chat_server: chat.RunningServer) -> None:
+    """More calls, without a wait, than an address may have refused."""
+    last = 2 * BURST_OF_WORK
+    calls = (opening(n, headers(HEALTH), flags=END_HEADERS | END_STREAM) for n in range(1, last, 2))
+    async with RawClient.connect(chat_server.port) as client:
+        client.send(PREFACE + b"".join(calls))
+        assert await client.end() == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_what_is_refused_is_not_reset_while_it_is_sent(
+    chat_server: chat.RunningServer,
+) -> None:
+    """Some clients would not see when to come back."""
+    await Flood(chat_server, HEALTH).connect(2)
+    async with Http2Client.connect(chat_server.host, chat_server.port) as client:
+        streams = [client.request(HEALTH, struct.pack(">xI", 0)[:2]) for _ in range(BATCH)]
+        client.flush()
+        refused = 0
+        while refused < BATCH - FIRST_CALLS - CALLS_PER_SECOND:
+            event = await client.event()
+            assert not isinstance(event, ConnectionTerminated | TrailersReceived)
+            refused += isinstance(event, StreamEnded)
+        for stream in streams:
+            client.send(stream, b"\0\0\0", end=True)
+        client.flush()
+        client.h2.ping(b"still so")
+        client.flush()
+        assert await client.event() is not None
+
+
+@pytest.mark.parametrize("limits", [chat.ConnectionLimits(calls_per_address=0)], ids=["none"])
+async def test_there_may_be_no_limit(chat_server: chat.RunningServer) -> None:
+    flood = Flood(chat_server, HEALTH)
+    await flood.connect(10)
+    assert flood.statuses == {"OK": 500}
+
+
+async def test_the_calls_of_a_proxy_are_those_of_many(chat_server: chat.RunningServer) -> None:
+    """Also where there are no keys, and others at its address ask too much."""
+    config = proxy.Config(upstream=chat_server.address, rates=proxy.Rates())
+    async with serve_http(config) as http:
+        client = Client(await http.ws_connect("/"))
+        assert "users" in await client.ask(list_users={})
+        await Flood(chat_server, HEALTH).connect(2)
+        for _ in range(300):
+            assert "users" in await client.ask(list_users={})
+
+
+async def test_a_proxy_that_is_known_passes_on_what_strangers_ask(
+    guarded_config: chat.Config, trusted_config: proxy.Config, signer: Signer
+) -> None:
+    token = {"authorization": f"Bearer {signer.token(kid='one')}"}
+    config = replace(guarded_config, rates=chat.Rates())
+    async with chat.serve(config) as server:
+        trusted = replace(trusted_config, upstream=server.address, rates=proxy.Rates())
+        async with serve_http(trusted) as http:
+            client = Client(await http.ws_connect("/", headers=token))
+            await Flood(server, HEALTH).connect(2)
+            for _ in range(300):
+                assert "users" in await client.ask(list_users={})

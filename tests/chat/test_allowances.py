@@ -1,0 +1,136 @@
+"""What connections may ask before anybody knows who asks, against a clock that is set."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.allowances import (
+    BURST,
+    BURST_PER_SECOND,
+    CALLS_PER_SECOND,
+    CONNECTIONS_PER_SECOND,
+    FIRST_CALLS,
+    FIRST_WORK,
+    WORK_PER_SECOND,
+    Allowances,
+)
+from daemon.buckets import BURST_SECONDS
+
+CALLS = 8.0
+MANY = 100_000
+# Of a float that is a sum of many.
+ONE_MORE = 1.001
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# How long each waits, and whether it connects again first.
+STEPS = st.lists(st.tuples(st.sampled_from([0.0, 0.01, 0.2, 3.0]), st.booleans()), max_size=300)
+
+
+@given(STEPS)
+def test_who_connects_again_may_not_ask_more(steps: list[tuple[float, bool]]) -> None:
+    clock = Clock()
+    allowances = Allowances(CALLS, clock)
+    connection, connections, calls, work = allowances.of("a"), 1, 0, 0.0
+    began = clock.now
+    for wait, again in steps:
+        clock.now += wait
+        if again:
+            connection, connections = allowances.of("a"), connections + 1
+        for _ in range(20):
+            calls += connection.take_call() == 0
+            work += 50 * connection.take_work(50)
+    passed = clock.now - began
+    own = connections * FIRST_CALLS + passed * CALLS_PER_SECOND
+    assert calls <= ONE_MORE * (own + CALLS * (BURST_SECONDS + passed))
+    own = connections * FIRST_WORK + passed * WORK_PER_SECOND
+    assert work <= ONE_MORE * (own + BURST + passed * BURST_PER_SECOND)
+
+
+def test_connections_of_an_address_are_counted() -> None:
+    clock = Clock()
+    allowances = Allowances(CALLS, clock)
+    made = sum(allowances.of("a").take_connection() for _ in range(MANY))
+    assert made == CONNECTIONS_PER_SECOND * BURST_SECONDS
+    assert allowances.of("b").take_connection()
+    clock.now += 1
+    assert sum(allowances.of("a").take_connection() for _ in range(MANY)) == CONNECTIONS_PER_SECOND
+
+
+def test_who_asks_now_and_then_is_served_whatever_others_at_the_address_do() -> None:
+    clock = Clock()
+    allowances = Allowances(CALLS, clock)
+    greedy, modest = allowances.of("a"), allowances.of("a")
+    for _ in range(500):
+        while greedy.take_call() == 0:
+            pass
+        while greedy.take_work(5):
+            pass
+        assert modest.take_call() == 0
+        assert modest.take_work(2)
+        clock.now += 0.05
+
+
+def test_another_address_has_an_allowance_of_its_own() -> None:
+    allowances = Allowances(CALLS, Clock())
+    greedy, other = allowances.of("a"), allowances.of("b")
+    while greedy.take_call() == 0:
+        pass
+    assert sum(other.take_call() == 0 for _ in range(MANY)) == FIRST_CALLS + CALLS * BURST_SECONDS
+
+
+def test_who_is_refused_may_come_back_when_told() -> None:
+    clock = Clock()
+    connection = Allowances(CALLS, clock).of("a")
+    while not (wait := connection.take_call()):
+        pass
+    clock.now += wait
+    assert connection.take_call() == 0
+
+
+def test_calls_of_callers_who_are_believed_are_not_counted() -> None:
+    connection = Allowances(CALLS, Clock()).of("a")
+    for _ in range(MANY):
+        assert connection.take_call() == 0
+        connection.believe()
+
+
+def test_one_who_is_believed_does_not_open_the_door_for_those_who_are_not() -> None:
+    connection = Allowances(CALLS, Clock()).of("a")
+    taken = 0
+    for _ in range(MANY):
+        taken += connection.take_call() == 0  # and is not believed
+        if connection.take_call() == 0:
+            connection.believe()
+    assert taken < 2000
+
+
+def test_a_proxy_has_no_bound_on_calls_and_a_wide_one_on_work() -> None:
+    allowances = Allowances(CALLS, Clock())
+    proxy = allowances.of("a")
+    proxy.exempt()
+    assert all(proxy.take_call() == 0 for _ in range(MANY))
+    other = allowances.of("a")
+    while other.take_work(5):
+        pass
+    assert sum(proxy.take_work(1) for _ in range(MANY)) == BURST
+
+
+def test_addresses_may_be_left_out() -> None:
+    """As behind a proxy in front, which is one address: each connection is for itself."""
+    allowances = Allowances(0, Clock())
+    for _ in range(3):
+        connection = allowances.of("a")
+        assert all(connection.take_call() == 0 for _ in range(MANY))
+        assert all(connection.take_connection() for _ in range(MANY))
+        assert sum(connection.take_work(1) for _ in range(MANY)) == BURST
