@@ -10,6 +10,7 @@ from weakref import WeakSet
 from grpclib import Status, client
 from grpclib.client import Handler
 from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
+from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, ResponseReceived
 
 from daemon.http2 import DataConnection
@@ -48,11 +49,13 @@ class _Calls(EventsProcessor):
 
     Attributes:
         goodbye: is set when the server has said that it goes.
+        in_order: whether it said so without an error.
     """
 
     def __init__(self, handler: Handler, connection: Connection) -> None:
         super().__init__(handler, connection)
         self.goodbye = asyncio.Event()
+        self.in_order = False
 
     def register(self, stream: Stream) -> Callable[[], None]:
         """See grpclib."""
@@ -67,6 +70,7 @@ class _Calls(EventsProcessor):
     def process_connection_terminated(self, event: ConnectionTerminated) -> None:
         """See grpclib, which ends all calls."""
         cast(Handler, self.handler).connection_lost = True  # for grpclib's channel
+        self.in_order = event.error_code == ErrorCodes.NO_ERROR
         self.goodbye.set()
         for stream_id, stream in tuple(self.streams.items()):
             if stream_id > (event.last_stream_id or 0):
@@ -82,11 +86,6 @@ class _Calls(EventsProcessor):
         if "grpc-status" in headers and "content-type" not in headers:  # type: ignore[comparison-overlap]  # they are decoded
             event.headers = [*(event.headers or ()), ("content-type", "application/grpc")]  # type: ignore[list-item]  # as above
         super().process_response_received(event)
-
-    def close(self, reason: str = "Connection closed") -> None:
-        """See grpclib."""
-        self.goodbye.set()
-        super().close(reason)
 
     def _end_if_over(self) -> None:
         if self.goodbye.is_set() and not (self.streams or self.connection.is_closing()):
@@ -137,7 +136,15 @@ class Watch:
     @property
     def is_leaving(self) -> bool:
         """Whether it is gone, or the server has said that it goes."""
-        return self._protocol is None or self._protocol.processor.goodbye.is_set()
+        return self.is_gone or self._said_goodbye()
+
+    @property
+    def left_in_order(self) -> bool:
+        """Whether the server has said that it goes, without an error."""
+        return self._protocol is not None and self._protocol.processor.in_order
+
+    def _said_goodbye(self) -> bool:
+        return self._protocol is not None and self._protocol.processor.goodbye.is_set()
 
 
 class Channel(client.Channel):

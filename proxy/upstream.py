@@ -215,6 +215,7 @@ class Upstream:
         said = stream.initial_metadata
         required = said is not None and said.get(_TOKENS) == "required"
         tasks: set[asyncio.Task[None]] = set()
+        connection = self._channel.watch()
         try:
             self.calls.connected(tokens_required=required)
             self.switchboard.connected(
@@ -237,7 +238,8 @@ class Upstream:
             if not (await lost)[0]:
                 self._prove()
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            self._judge(status_of(stream), loop.time() - began)
+            left = Status.UNAVAILABLE if connection.left_in_order else status_of(stream)
+            self._judge(left, loop.time() - began)
         finally:
             self._linked = False
             self._wire, self._unsent = None, b""
