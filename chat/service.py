@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -57,6 +58,9 @@ log = get_logger(__name__)
 
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 500
+# How many characters of request ids of one stream may wait for the disk, and one more
+# of them: as much as one request has.
+_MOST_REQUEST_IDS: Final = 64 * 1024
 
 T = TypeVar("T")
 _Key = tuple[str, str, str]
@@ -179,7 +183,9 @@ class ChatConnection(Conversation):
         super().__init__(hub, gate, bounds, caller)
         self._stream = stream
         # The request ids of messages that are on their way to the disk.
-        self._unanswered: dict[_Key, list[str | None]] = {}
+        self._unanswered: dict[_Key, deque[str | None]] = {}
+        # How long all of those are.
+        self._unanswered_size = 0
 
     async def receive(self, request: ChatStream) -> None:
         """Handles one message of the client; a defect costs it that one alone.
@@ -261,11 +267,15 @@ class ChatConnection(Conversation):
         if message.room_id in self.caller.reads:
             self.check_room(message.room_id, "chat_message.room_id")
             await self.hub.enter(self, message.room_id)
+        while self._unanswered_size > _MOST_REQUEST_IDS and self._pending:
+            # What waits for the disk is counted without them.
+            await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
         await self.hub.store.writable()
         came = time.monotonic()
         future = self.hub.send(self, [message])
         key = _key(message)
-        self._unanswered.setdefault(key, []).append(request_id)
+        self._unanswered.setdefault(key, deque()).append(request_id)
+        self._unanswered_size += len(request_id or "")
         future.add_done_callback(lambda done: self._stored(key, done, came))
         self.expect(future)
 
@@ -328,7 +338,8 @@ class ChatConnection(Conversation):
 
     def _pop(self, key: _Key) -> str | None:
         waiting = self._unanswered[key]
-        request_id = waiting.pop(0)
+        request_id = waiting.popleft()
+        self._unanswered_size -= len(request_id or "")
         if not waiting:
             del self._unanswered[key]
         return request_id

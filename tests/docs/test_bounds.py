@@ -14,6 +14,7 @@ from chat.mailbox import ITEM_BYTES
 from chat.relay import _STORE_CHARACTERS, MOST_COMMANDS
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH
 from chat.server import _ENVELOPE_BYTES
+from chat.service import _MOST_REQUEST_IDS
 from chat.storage.base import PAGE_BYTES
 from chat.storage.sqlite.journal import _FULL, FOLD_BYTES
 from chat.storage.sqlite.reader import _THREADS
@@ -72,6 +73,7 @@ ROWS: Final = [
     Held("data of a call", (_WINDOW, _LARGEST_MESSAGE, _LARGEST_BATCH)),
     Held("commands of a proxy's batch", (MOST_COMMANDS,)),
     Held("messages that wait for the disk", (_STORE_CHARACTERS,)),
+    Held("request ids of a `Chat` stream", (_MOST_REQUEST_IDS,)),
     Held("a commit", (_COMMIT_BYTES,)),
     Held("commits that the event loop", (_AHEAD_BYTES,)),
     Held("messages that are on disk", (_FULL * FOLD_BYTES, 3 * FOLD_BYTES)),

@@ -16,6 +16,7 @@ import chat
 import codec
 import proxy
 from gen.chat import ChatMessage, ChatServiceStub, ChatStream, GetChatHistoryRequest
+from proxy.config import split_address
 from tests.docs.memory import MIB, stated
 from tests.faults.flood import (
     MEASURABLE,
@@ -50,6 +51,9 @@ class Flood(NamedTuple):
     clients: int
     text: str
 
+
+# Who sends nothing for so long is held back.
+LOOK_SECONDS = 1.0
 
 FLOODS = [Flood(10, "x" * 12_000), Flood(2, "")]
 
@@ -253,3 +257,37 @@ def served() -> int:
     """How many connections are served, whether their clients are there or not."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     return names.count("RequestHandler.start")
+
+
+async def test_request_ids_that_wait_for_a_slow_disk(tmp_path: Path) -> None:
+    """They may be long, and are not counted with the messages: so few of them wait."""
+    request_id = "x" * 40_000
+    async with HeldWorld.running(tmp_path) as world:
+        host, port = split_address(world.chat_address)
+        channel = Channel(host, port, codec=codec.GrpcCodec())
+        memory = Memory(MODULE)
+        sent = 0
+
+        async def requests() -> AsyncIterator[ChatStream]:
+            nonlocal sent
+            for number in range(2000):
+                message = ChatMessage(str(number), "room", "ada", "hi")
+                yield ChatStream(chat_message=message, request_id=request_id)
+                sent += 1
+                # It does not yield while the window has room.
+                await asyncio.sleep(0)
+
+        async def answered() -> int:
+            return len([each async for each in ChatServiceStub(channel).chat(requests())])
+
+        try:
+            with held(tmp_path):
+                asking = asyncio.create_task(answered())
+                before = -1
+                while sent != before:
+                    before = sent
+                    await asyncio.wait({asking}, timeout=LOOK_SECONDS)
+                memory.check(clients=0)
+            assert await asking == 2000
+        finally:
+            channel.close()
