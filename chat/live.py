@@ -18,6 +18,7 @@ from chat.access.identity import Identity
 from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
 from chat.hub import Hub
 from chat.stream import LiveStream
+from daemon.counts import Tally
 from daemon.logs import get_logger
 from gen.chat import Authenticated, ChatMessage
 
@@ -52,10 +53,14 @@ class Conversation(LiveStream):
         caller: whose it is.
 
     Attributes:
+        lines_of_refusals: of each kind of error, so many are told of in the log.
+        refused: how many requests were refused.
         gate: likewise.
         bounds: likewise.
         caller: whose it is, by the token that was presented last.
     """
+
+    lines_of_refusals = 1
 
     def __init__(self, hub: Hub, gate: Gate, bounds: Bounds, caller: Identity) -> None:
         super().__init__(bounds.mailbox_bytes)
@@ -68,6 +73,7 @@ class Conversation(LiveStream):
         self._judged = asyncio.Event()
         # Sends that are on their way to the disk.
         self._pending: set[asyncio.Future[Any]] = set()
+        self.refused = Tally(self.lines_of_refusals)
 
     @abstractmethod
     async def receive(self, request: Any) -> None:
@@ -184,6 +190,8 @@ class Conversation(LiveStream):
                 task.cancel()
             await asyncio.wait(tasks)
             _see_failures(tasks)
+            if refused := str(self.refused):
+                log.debug("requests refused", refused=refused)
 
     async def _end(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
         if writing.done():

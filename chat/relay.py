@@ -182,6 +182,9 @@ class RelayConnection(Conversation):
         caller: the proxy.
     """
 
+    # It has many clients, each of which may be worth a line.
+    lines_of_refusals = 32
+
     def __init__(self, hub: Hub, gate: Gate, caller: Identity) -> None:
         config = hub.config
         most = config.limits
@@ -452,7 +455,8 @@ class RelayConnection(Conversation):
 
     def _refuse(self, ref: int, client: int, error: ChatError) -> None:
         self.hub.metrics.errors[error.status.name] += 1
-        log.debug("command refused", client=client, ref=ref, code=error.status.name)
+        if self.refused.add(error.status.name):
+            log.debug("command refused", client=client, ref=ref, code=error.status.name)
         self._answer(make_relay_event(ref=ref, error=error.to_message()))
 
     def _fail(self, ref: int, error: Exception) -> None:

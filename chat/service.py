@@ -199,7 +199,8 @@ class ChatConnection(Conversation):
             self.hub.metrics.errors[error.status.name] += 1
             if isinstance(error, RateLimited):
                 charge(self._allowance.refusals, str(error))
-            log.debug("request refused", code=error.status.name, **_named(request))
+            if self.refused.add(error.status.name):
+                log.debug("request refused", code=error.status.name, **_named(request))
             self._put(ChatStream(error=error.to_message(), request_id=request.request_id))
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._fail(request.request_id, error)

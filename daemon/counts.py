@@ -8,6 +8,7 @@ written by one thread, and whoever reads it meanwhile sees it a moment earlier o
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from math import inf
@@ -24,6 +25,29 @@ SECONDS: Final = tuple(
 _MANY: Final = 5
 # How many are in a batch.
 SIZES: Final = tuple(float(2**power) for power in range(12))
+
+
+class Tally:
+    """How often something happened, by what it was.
+
+    Args:
+        told: of each, so many are worth a line of their own in the log.
+    """
+
+    __slots__ = ("_counts", "_told")
+
+    def __init__(self, told: int = 1) -> None:
+        self._counts: Counter[str] = Counter()
+        self._told = told
+
+    def add(self, what: str) -> bool:
+        """Counts one; returns whether it is worth a line."""
+        self._counts[what] += 1
+        return self._counts[what] <= self._told
+
+    def __str__(self) -> str:
+        """What there was, such as ``NOT_FOUND:1,INTERNAL:2``; empty if nothing was."""
+        return ",".join(f"{what}:{count}" for what, count in self._counts.items())
 
 
 class Histogram:

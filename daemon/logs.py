@@ -22,6 +22,7 @@ from typing import Any, Final, cast
 
 import structlog
 
+from daemon.damping import Damper
 from daemon.lifecycle import handling, named_signals
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -90,6 +91,7 @@ def configure_logs(level: str, form: str = "readable") -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Damper())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

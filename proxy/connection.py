@@ -214,7 +214,8 @@ class Connection(Line):
         self._refuse(errors.internal(), action.request_id)
 
     def _refuse(self, error: Error, request_id: str | None) -> None:
-        log.debug("frame refused", code=error.code.name)
+        if self.may_tell(error):
+            log.debug("frame refused", code=error.code.name)
         self.write(frames.error(self._metrics.refused(error), request_id))
 
     async def _act(self, action: Action) -> None:

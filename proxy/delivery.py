@@ -38,6 +38,10 @@ class Client(ABC):
         """Whether the server may take it for a user: one with a token is who that says."""
         return self.caller is None or self.caller.user_id == user_id
 
+    def may_tell(self, error: Error) -> bool:  # noqa: ARG002 - of which it is
+        """Notes that it was refused something; returns whether the log is to say so."""
+        return True
+
     @abstractmethod
     def write(self, frame: bytes) -> None:
         """Queues a frame. Never fails, and never calls the switchboard back."""

@@ -200,6 +200,9 @@ class Visitor(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Tells a client that its request is malformed; else see aiohttp."""
+        if isinstance(exc, ConnectionError):
+            # Nobody is left to be told, and it is no failure.
+            raise exc
         if status >= 500 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         response = web.Response(status=status, text="the request is malformed\n")

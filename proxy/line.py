@@ -121,6 +121,10 @@ class Line(Client):
             self._overflow()
             raise ClientConnectionResetError("the client does not read") from None
 
+    def may_tell(self, error: Error) -> bool:
+        """See `Client`: each kind of error is told of once, and counted."""
+        return self.story.refused.add(error.code.name or str(int(error.code)))
+
     def _answer(self, frame: ServerFrame) -> None:
         self.write(frames.encode(frame))
 
@@ -216,23 +220,26 @@ class Line(Client):
             self._cut(CloseCode.TOKEN_EXPIRED, "the token has expired")
 
     def _expel(self) -> None:
-        log.info("client closed that goes on although it was told to wait")
+        if not self.gone:
+            name = self.story.connection
+            log.info("client closed that goes on although it was told to wait", connection=name)
         self._cut(CloseCode.TOO_MANY_REQUESTS, "too many requests")
 
     def _overflow(self) -> None:
         """Cuts off a client that does not read."""
-        self._metrics.slow_consumers += not self.gone
-        waiting = self._transport.get_write_buffer_size()
-        log.info("slow consumer closed", connection=self.story.connection, waiting=waiting)
+        if not self.gone:
+            self._metrics.slow_consumers += 1
+            waiting = self._transport.get_write_buffer_size()
+            log.info("slow consumer closed", connection=self.story.connection, waiting=waiting)
         self._cut(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def _cut(self, code: CloseCode, reason: str) -> None:
         """Closes the connection at once, behind what waits for it."""
+        self.stop_reading()
         if self.gone:
             return
         self._cut_off = True
         self.story.code = code
-        self.stop_reading()
         if self._intake is not None:
             self._intake.slow_down()
         self._transport.write(frames.close_frame(code, reason))

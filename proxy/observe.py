@@ -13,6 +13,7 @@ from aiohttp import web
 from structlog.contextvars import bind_contextvars
 
 from daemon import tracing
+from daemon.counts import Tally
 from daemon.logs import get_logger
 
 log = get_logger(__name__)
@@ -34,12 +35,14 @@ class Story:
         connection: its name, unlike that of any other.
         traceparent: its span, if that is sampled.
         frames: how many frames came.
+        refused: how many were refused, by the name of the error's code.
         code: the close code that it was closed with from here, if it was.
     """
 
     connection: str = field(default_factory=_next_id)
     traceparent: str | None = None
     frames: int = 0
+    refused: Tally = field(default_factory=Tally)
     code: int | None = None
 
 
@@ -86,5 +89,6 @@ class Observed:
         code = story.code or self._socket.close_code or 0
         self._span.note({"chat.close_code": code, "chat.frames": story.frames})
         seconds = round(monotonic() - self._began, 3)
-        log.debug("connection closed", code=code, frames=story.frames, seconds=seconds)
+        refused = {"refused": told} if (told := str(story.refused)) else {}
+        log.debug("connection closed", code=code, frames=story.frames, **refused, seconds=seconds)
         self._tracing.__exit__(kind, error, traceback)

@@ -425,9 +425,10 @@ class Switchboard:
     def _refused(self, ref: int, error: Error) -> None:
         send = self.sends.find(ref)
         if send is not None:
-            with of_request(send.request_id):
-                name = send.client.connection
-                log.debug("frame refused", connection=name, ref=ref, code=error.code.name)
+            if send.client.may_tell(error):
+                with of_request(send.request_id):
+                    name = send.client.connection
+                    log.debug("frame refused", connection=name, ref=ref, code=error.code.name)
             self._tell_error(send, error)
             self.sends.settle_ref(ref)
             if error.retry_after_ms is not None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.counts import SECONDS, SIZES, Histogram, quantile
+from daemon.counts import SECONDS, SIZES, Histogram, Tally, quantile
 
 values = st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=50)
 
@@ -76,3 +76,10 @@ def test_the_last_bucket_is_infinite_and_bounds_ascend() -> None:
     names = [name for name, _ in Histogram(SECONDS).buckets()]
     assert names[-1] == "+Inf"
     assert [float(name) for name in names] == sorted({*SECONDS, math.inf})
+
+
+def test_a_tally_tells_of_the_first_and_counts_all() -> None:
+    tally = Tally(told=2)
+    assert not str(tally)
+    assert [tally.add(what) for what in "abaaab"] == [True, True, True, False, False, True]
+    assert str(tally) == "a:4,b:2"
