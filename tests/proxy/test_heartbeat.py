@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
@@ -56,6 +58,46 @@ async def test_who_is_heard_of_stays(http: Http, opcode: WSMsgType) -> None:
         while frame is not None and frame.opcode != WSMsgType.TEXT:
             frame = await alive.read_frame()
         assert frame is not None
+
+
+@pytest.mark.parametrize("pieces", [1, 4], ids=["a frame", "pieces"])
+async def test_who_sends_slowly_is_heard_of(proxy_config: proxy.Config, pieces: int) -> None:
+    """Each byte is a sign of life: the frame arrives, however long it takes."""
+    config = replace(proxy_config, heartbeat_seconds=0.8)
+    payload = json.dumps({"request_id": "slow", "list_users": {}}).encode()
+    size = -(-len(payload) // pieces)
+    parts = [payload[at : at + size] for at in range(0, len(payload), size)]
+    kinds = [WSMsgType.TEXT, *[WSMsgType.CONTINUATION] * (pieces - 1)]
+    ends = [0] * (pieces - 1) + [0x80]
+    whole = b"".join(
+        masked(kind, part, first_bits=end)
+        for kind, part, end in zip(kinds, parts, ends, strict=True)
+    )
+    async with proxy.serve(config) as running:
+        with closing(await RawClient.open("127.0.0.1", running.port)) as slow:
+            for byte in whole:
+                await slow.send_bytes(bytes([byte]))
+                await asyncio.sleep(config.heartbeat_seconds * 4 / len(whole))
+            answer = await slow.read_frame()
+            while answer is not None and answer.opcode == WSMsgType.PING:
+                answer = await slow.read_frame()
+            assert answer is not None
+            assert answer.json()["request_id"] == "slow"
+
+
+async def test_a_message_that_comes_to_no_end_is_given_up(proxy_config: proxy.Config) -> None:
+    config = replace(proxy_config, heartbeat_seconds=0.1)
+    async with proxy.serve(config) as running:
+        with closing(await RawClient.open("127.0.0.1", running.port)) as endless:
+            await endless.send_bytes(masked(WSMsgType.TEXT, b"{", first_bits=0))
+            pongs, ended = 0, asyncio.create_task(endless.read_to_end())
+            with suppress(ConnectionError):
+                while not ended.done():
+                    await endless.send_bytes(masked(WSMsgType.PONG, b""))
+                    pongs += 1
+                    await asyncio.sleep(0.01)
+            await ended
+            assert pongs > 1
 
 
 async def test_a_ping_is_answered_with_what_it_carries(http: Http) -> None:
