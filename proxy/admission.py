@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from math import ceil
 from typing import Final
@@ -18,14 +19,20 @@ from daemon.buckets import (
     Ledger,
     Rates,
 )
+from daemon.correlation import shortened
 from daemon.hosts import client_key
+from daemon.logs import get_logger
 from proxy.config import Admittance
 from proxy.forwarded import Headers, TrustedProxies
 from proxy.metrics import ProxyMetrics
 from proxy.origins import Origins
 
+log = get_logger(__name__)
+
 # So many allowances that are not whole are kept for the next clients of an address.
 _KEPT: Final = 64
+# Of so many origins the log says that they were refused.
+_TOLD: Final = 100
 # When there is room again for an address, nobody knows.
 _FULL_SECONDS: Final = 10
 
@@ -48,6 +55,8 @@ class Admission:
         self._metrics = metrics
         self.proxies = TrustedProxies(config.trusted_proxies)
         self._origins = Origins(config.origins)
+        # The origins that were told of.
+        self._told: set[str] = set()
         self._most = config.connections_per_address
         make = partial(
             Address,
@@ -71,6 +80,7 @@ class Admission:
         """
         if not self._origins.allow(headers.getall("Origin", []), self.proxies.host(peer, headers)):
             self._metrics.turned_away["origin"] += 1
+            self._tell(headers.getall("Origin", []))
             raise web.HTTPForbidden(text="pages of this origin may not connect\n")
         address = self._addresses.of(client_key(self.proxies.client(peer, headers)))
         wait = address.handshakes.take(time.monotonic())
@@ -81,6 +91,13 @@ class Admission:
             self._metrics.turned_away["address"] += 1
             raise _too_many("too many connections from this address", _FULL_SECONDS)
         return Admitted(address)
+
+    def _tell(self, origins: Sequence[str]) -> None:
+        """Says once of each origin how it would be let in, to whoever runs the proxy."""
+        origin = shortened(", ".join(origins))
+        if origin not in self._told and len(self._told) < _TOLD:
+            self._told.add(origin)
+            log.info("page of another origin refused", origin=origin, listed_by="PROXY_ORIGINS")
 
 
 class Address:

@@ -10,14 +10,15 @@ the handshake says            it is allowed
 no `Origin`                   always: it is no browser
 an origin, and there is a     if the list has it
 list
-an origin, without a list     if its host and port are those of the request:
-                              the page that this proxy served
+an origin, without a list,    if its host and port are those of the request:
+or with ``self`` in it        the page that this proxy served
 ``null``                      never, unless the list has it: a page in a
                               sandbox, or from a file
 ============================  ===============================================
 
-Without a list the scheme does not count: where TLS ends in front of the proxy, the page is
-``https`` and the request is not.
+There the scheme does not count: where TLS ends in front of the proxy, the page is ``https``
+and the request is not. Names of hosts may be written in any script and case: browsers send
+what is looked up in the DNS.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from yarl import URL
+
 ANY: Final = "*"
+SELF: Final = "self"
 _NULL: Final = "null"
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 # RFC 6454, section 6.2, as browsers write it: no path, and no user.
@@ -41,8 +45,8 @@ class Origins:
     """Decides for each handshake.
 
     Args:
-        allowed: the origins that may connect, ``*`` for all; empty for the page of the
-            proxy itself.
+        allowed: the origins that may connect, ``*`` for all, ``self`` for the page of
+            the proxy itself; empty for that alone.
 
     Raises:
         ValueError: one of them is no origin; the text names it.
@@ -63,13 +67,14 @@ class Origins:
         if len(origins) > 1:
             return False
         origin = origins[0].strip().lower()
-        if self._allowed:
-            return origin == _NULL in self._allowed or _normal(origin) in self._allowed
-        return _same_host(origin, host.strip().lower())
+        if _normal(origin) in self._allowed:
+            return True
+        own = not self._allowed or SELF in self._allowed
+        return own and _same_host(origin, host.strip().lower())
 
 
 def _checked(origin: str) -> str:
-    if origin in (ANY, _NULL):
+    if origin in (ANY, SELF):
         return origin
     normal = _normal(origin.lower())
     if normal is None:
@@ -79,10 +84,13 @@ def _checked(origin: str) -> str:
 
 def _normal(origin: str) -> str | None:
     """An origin without the port that goes without saying; `None` if it is none."""
+    if origin == _NULL:
+        return origin
     found = _ORIGIN.fullmatch(origin)
-    if found is None:
+    host = found and _looked_up(found["host"])
+    if found is None or host is None:
         return None
-    scheme, host, port = found.groups()
+    scheme, port = found["scheme"], found["port"]
     shown = "" if port in (None, _DEFAULT_PORTS.get(scheme)) else f":{port}"
     return f"{scheme}://{host}{shown}"
 
@@ -92,11 +100,23 @@ def _same_host(origin: str, host: str) -> bool:
     if page is None or asked is None:
         return False
     default = _DEFAULT_PORTS.get(page["scheme"])
+    name = _looked_up(page["host"])
     return (
-        page["host"] == asked["host"]
+        name is not None
+        and name == _looked_up(asked["host"])
         and default is not None
         and _port(page, default) == _port(asked, default)
     )
+
+
+def _looked_up(host: str) -> str | None:
+    """A name as it stands in the DNS (UTS #46), as browsers write it; `None` if it is none."""
+    if host.isascii():
+        return host
+    try:
+        return URL.build(scheme="http", host=host).raw_host
+    except ValueError:
+        return None
 
 
 def _port(found: re.Match[str], default: str) -> str:

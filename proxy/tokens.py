@@ -11,11 +11,12 @@ Never in the address, which ends up in logs and histories.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+
+from proxy.forwarded import Headers
 
 PROTOCOL: Final = "chat"
 _SCHEME: Final = "bearer"
@@ -24,7 +25,7 @@ _OFFER: Final = "bearer."
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
-def of_request(headers: Mapping[str, str], *, required: bool) -> str | None:
+def of_request(headers: Headers, *, required: bool) -> str | None:
     """Finds the token of a handshake.
 
     Args:
@@ -38,8 +39,11 @@ def of_request(headers: Mapping[str, str], *, required: bool) -> str | None:
     Raises:
         aiohttp.web.HTTPBadRequest: it is not where or what it should be.
     """
-    scheme, _, token = headers.get("Authorization", "").strip().partition(" ")
-    offers = [each.strip() for each in headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    credentials = headers.getall("Authorization", [])
+    scheme, _, token = ", ".join(credentials).strip().partition(" ")
+    # Several lines are one list: RFC 6455, section 11.3.4.
+    lines = headers.getall("Sec-WebSocket-Protocol", [])
+    offers = [each.strip() for each in ",".join(lines).split(",")]
     offered = [each[len(_OFFER) :] for each in offers if each.startswith(_OFFER)]
     if offered and PROTOCOL not in offers:
         raise web.HTTPBadRequest(text=f"offer the subprotocol {PROTOCOL} beside the token\n")
@@ -47,7 +51,7 @@ def of_request(headers: Mapping[str, str], *, required: bool) -> str | None:
     if scheme and required and not is_bearer:
         raise web.HTTPBadRequest(text="Authorization must be a bearer token\n")
     found = [*([token.strip()] if is_bearer else []), *offered]
-    if len(found) > 1:
+    if len(found) > 1 or (is_bearer and len(credentials) > 1):
         raise web.HTTPBadRequest(text="present one token\n")
     return found[0] if found else None
 

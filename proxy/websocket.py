@@ -9,7 +9,7 @@ from aiohttp import web
 
 from daemon.buckets import AnyAllowance
 from daemon.logs import get_logger
-from proxy import tokens
+from proxy import handshake, tokens
 from proxy.admission import Admission
 from proxy.calls import Call
 from proxy.config import Config
@@ -70,8 +70,10 @@ class Connections:
         """Serves one WebSocket until it is closed.
 
         Raises:
-            aiohttp.web.HTTPException: it is not opened; see `Admission.admit`.
+            aiohttp.web.HTTPException: it is not opened; see `handshake.checked` and
+                `Admission.admit`.
         """
+        request = handshake.checked(request)
         # This is there for as long as each connection: what it has is kept small.
         with self.admission.admit(request.remote or "", request.headers) as charges:
             intake = self._intake(request, charges)
@@ -167,10 +169,6 @@ async def _shake_hands(socket: web.WebSocketResponse, request: web.Request) -> N
         await socket.prepare(request)
     except (web.HTTPBadRequest, ValueError):
         # aiohttp fails at a key that is not ASCII, and would repeat what it was sent.
-        refusal = web.HTTPBadRequest(
-            text="this is no handshake of a WebSocket\n", headers={"Sec-WebSocket-Version": "13"}
-        )
-        refusal.force_close()
-        raise refusal from None
+        raise handshake.refusal() from None
     if isinstance(request.protocol, Visitor):
         request.protocol.settle()

@@ -177,8 +177,9 @@ REQUESTS = {
 
 HANDSHAKES = {
     "no version": handshake(Sec_WebSocket_Version=None),
-    "another version": handshake(Sec_WebSocket_Version="14"),
-    "a version that is no text": handshake(Sec_WebSocket_Version="\xff"),
+    "two versions": handshake(X="a\r\nSec-WebSocket-Version: 13"),
+    "two keys": handshake(X="a\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="),
+    "HTTP/1.0": handshake().replace(b"HTTP/1.1", b"HTTP/1.0"),
     "no key": handshake(Sec_WebSocket_Key=None),
     "an empty key": handshake(Sec_WebSocket_Key=""),
     "a short key": handshake(Sec_WebSocket_Key="AAAA"),
@@ -187,6 +188,10 @@ HANDSHAKES = {
     "a key that is not ASCII": handshake(Sec_WebSocket_Key="\xff" * 24),
     "no upgrade of the connection": handshake(Connection="keep-alive"),
 }
+
+
+# RFC 6455, section 4.4.
+OTHER_VERSIONS = ["0", "7", "8", "12", "14", "130", "", "13, 8", "x", "\xff"]
 
 
 async def ask_each(port: int, requests: dict[str, bytes]) -> dict[str, bytes]:
@@ -218,6 +223,23 @@ async def test_a_handshake_is_refused_and_not_repeated(port: int) -> None:
         assert body == b"this is no handshake of a WebSocket\n", name
 
 
+async def test_another_version_is_told_which_one_is_spoken(port: int) -> None:
+    asked = {each: handshake(Sec_WebSocket_Version=each) for each in OTHER_VERSIONS}
+    for name, answer in (await ask_each(port, asked)).items():
+        assert status(answer) == 426, name
+        head = answer.partition(b"\r\n\r\n")[0].lower()
+        assert b"\r\nsec-websocket-version: 13" in head, name
+        assert b"\r\nupgrade: websocket" in head, name
+        assert b"\r\nconnection: upgrade, close" in head, name
+
+
+async def test_another_method_opens_no_websocket(port: int) -> None:
+    head = handshake().replace(b"GET", b"HEAD").replace(b"Upgrade\r\nUpg", b"Upgrade, close\r\nUpg")
+    answer = await answer_to(port, head)
+    assert status(answer) == 405
+    assert b"\r\nAllow: GET\r\n" in answer
+
+
 async def test_the_oldest_protocol_gets_the_page_alone(port: int) -> None:
     """A request of one line, as before HTTP/1.0."""
     assert b"<!doctype html>" in await answer_to(port, b"GET /\r\n\r\n")
@@ -233,6 +255,29 @@ async def test_subprotocols_and_extensions_are_left_out(port: int) -> None:
         assert status(head.upper()) == 101
         assert b"sec-websocket-protocol" not in head
         assert b"sec-websocket-extensions" not in head
+
+
+async def test_subprotocols_on_several_lines_are_one_list(port: int) -> None:
+    """RFC 6455, section 11.3.4."""
+    async with await Wire.open(port) as wire:
+        lines = "talk\r\nSec-WebSocket-Protocol: shout, chat"
+        await wire.send(handshake(Sec_WebSocket_Protocol=lines))
+        head = await wire.head()
+        assert status(head) == 101
+        assert b"\r\nSec-WebSocket-Protocol: chat\r\n" in head
+        await wire.send(masked(WSMsgType.PING, b"here"))
+        assert await wire.receive() == b"\x8a\x04here"
+
+
+async def test_who_is_gone_before_the_answer_is_no_failure(
+    port: int, bystanders: Bystanders
+) -> None:
+    """To close with a linger time of nothing is a reset."""
+    for size in range(0, len(handshake()) + 50, 5):
+        async with await Wire.open(port) as wire:
+            await wire.send((handshake() + masked(WSMsgType.PING, b""))[:size])
+            wire.reset_when_closed()
+    await bystanders.check()
 
 
 async def test_a_handshake_in_single_bytes(port: int) -> None:
@@ -456,6 +501,58 @@ FLOODS = {
     "empty binary frames": masked(WSMsgType.BINARY, b""),
     "frames that are refused": masked(WSMsgType.TEXT, b'{"nonsense":1}'),
 }
+
+
+class TestLog:
+    """However much one says, the log has a line for each connection and cause at the most."""
+
+    @pytest.fixture
+    def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
+        """A proxy with limits, of which an address has many."""
+        return proxy.Config(
+            host="127.0.0.1",
+            port=0,
+            upstream=chat_server.address,
+            rates=proxy.Rates(sends=1.0, joins=1.0, calls=1.0),
+            admittance=proxy.Admittance(clients_per_address=0),
+        )
+
+    @pytest.mark.parametrize("name", [*FLOODS, "joins"])
+    @pytest.mark.parametrize("ending", ["close", "reset", "stay"])
+    async def test_a_flood(self, port: int, logs: Logs, name: str, ending: str) -> None:
+        join = masked(1, b'{"join":{"room_id":"attic","after_seq":0}}')
+        flood = FLOODS.get(name, join) * 4000
+        for _ in range(3):
+            async with await Wire.open(port) as wire:
+                await wire.send(handshake())
+                await wire.head()
+                sending = asyncio.create_task(wire.send(flood))
+                await asyncio.wait([sending], timeout=1)
+                if ending == "reset":
+                    wire.reset_when_closed()
+                elif ending == "stay":
+                    await eventually(lambda: wire.ended or wire.received())
+                sending.cancel()
+        await eventually(lambda: visitors() == 0)
+        causes = {"client closed that goes on although it was told to wait", "slow consumer closed"}
+        assert set(events(logs)) <= causes
+        assert len(events(logs)) <= 3
+        refused = [line for line in logs if line["event"] == "frame refused"]
+        # One for what is refused, and one for what is too much.
+        assert len(refused) <= 2 * 3
+
+    async def test_the_end_tells_how_many(self, port: int, logs: Logs) -> None:
+        with closing(await RawClient.open("127.0.0.1", port)) as client:
+            for _ in range(3):
+                await client.send(nonsense=1)
+                await client.read_json()
+            for _ in range(9):
+                await client.send(get_user={"user_id": "nobody"})
+                await client.read_json()
+            await client.send_bytes(masked(WSMsgType.CLOSE, b""))
+            await client.read_to_end()
+        [end] = [line for line in logs if line["event"] == "connection closed"]
+        assert end["refused"] == "INVALID_ARGUMENT:3,NOT_FOUND:7,RESOURCE_EXHAUSTED:2"
 
 
 class TestUnread:

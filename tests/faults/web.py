@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -80,6 +81,10 @@ class Wire:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.close()
+
+    def reset_when_closed(self) -> None:
+        """Lets the end of the connection be a reset."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def close(self) -> None:
         """Closes the socket."""

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp import WSServerHandshakeError
+from structlog.testing import capture_logs
 
 import chat
 import proxy
@@ -19,6 +20,11 @@ from tests.proxy.clients import Client, Http, message, serve_http
 from tests.support import eventually
 
 ELSEWHERE = "https://evil.example"
+SOCKET = {
+    "Connection": "upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
 
 
 @asynccontextmanager
@@ -57,11 +63,34 @@ class TestOrigins:
             assert await enter(http, Origin=origin, **protocols) == 403
 
     async def test_what_a_page_is_told(self, proxy_config: proxy.Config) -> None:
-        headers = {"Origin": ELSEWHERE, "Upgrade": "websocket", "Connection": "upgrade"}
+        headers = {"Origin": ELSEWHERE, "Upgrade": "websocket"} | SOCKET
         async with door(proxy_config) as http, http.get("/", headers=headers) as refused:
             assert refused.status == 403
             assert await refused.text() == "pages of this origin may not connect\n"
             assert refused.headers["Content-Security-Policy"]
+
+    async def test_who_runs_the_proxy_is_told_what_to_do(self, proxy_config: proxy.Config) -> None:
+        """Once for each origin, and not for any number of them."""
+        async with door(proxy_config) as http:
+            with capture_logs() as logs:
+                for _ in range(3):
+                    assert await enter(http, Origin=ELSEWHERE) == 403
+                    assert await enter(http, Origin="null") == 403
+                told = [line for line in logs if "origin" in line]
+                assert {line["log_level"] for line in told} == {"info"}
+                assert [line["origin"] for line in told] == [ELSEWHERE, "null"]
+                assert {line["listed_by"] for line in told} == {"PROXY_ORIGINS"}
+                for number in range(300):
+                    headers = {"Origin": f"https://{number}.example", "Upgrade": "websocket"}
+                    async with http.get("/", headers=headers | SOCKET) as refused:
+                        assert refused.status == 403
+            assert sum("origin" in line for line in logs) == 100
+
+    async def test_the_own_page_beside_a_list(self, proxy_config: proxy.Config) -> None:
+        async with door(proxy_config, origins=("self", ELSEWHERE)) as http:
+            assert await enter(http, Origin=ELSEWHERE) == 101
+            assert await enter(http, Origin=str(http.make_url("")).rstrip("/")) == 101
+            assert await enter(http, Origin="https://other.example") == 403
 
     async def test_a_list(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config, origins=(ELSEWHERE,)) as http:

@@ -128,3 +128,43 @@ def test_another_host_or_port_is_another_origin(
 def test_nonsense_is_refused(origin: str, host: str) -> None:
     if "://" not in origin:
         assert not Origins().allow([origin], host)
+
+
+BOOKS = ["https://bücher.example", "https://BÜCHER.example", "https://xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize("listed", [*BOOKS, "https://Bücher.Example:443"])
+@pytest.mark.parametrize("origin", BOOKS)
+def test_a_name_in_any_script(listed: str, origin: str) -> None:
+    """Browsers send it as it is looked up, whatever was typed."""
+    assert Origins([listed]).allow([origin], "localhost")
+    assert not Origins([listed]).allow(["https://bucher.example"], "localhost")
+    assert not Origins([listed]).allow(["http://xn--bcher-kva.example"], "localhost")
+
+
+def test_a_name_is_taken_as_browsers_do() -> None:
+    """UTS #46: the sharp s is a letter of its own."""
+    assert Origins(["https://straße.example"]).allow(["https://xn--strae-oqa.example"], "")
+    assert not Origins(["https://straße.example"]).allow(["https://strasse.example"], "")
+
+
+@pytest.mark.parametrize("host", ["bücher.example", "xn--bcher-kva.example", "BÜCHER.example:443"])
+def test_the_own_page_in_any_script(host: str) -> None:
+    assert Origins().allow(["https://xn--bcher-kva.example"], host)
+
+
+@pytest.mark.parametrize("origin", ["https://\udcff.example", "https://ü\u200b..example"])
+def test_what_is_no_name(origin: str) -> None:
+    assert not Origins().allow([origin], origin.removeprefix("https://"))
+    with pytest.raises(ValueError, match="origins must be such as"):
+        Origins([origin])
+
+
+def test_the_own_page_beside_others() -> None:
+    origins = Origins(["self", "https://bücher.example"])
+    assert origins.allow(["http://localhost:8080"], "localhost:8080")
+    assert origins.allow(["https://xn--bcher-kva.example"], "localhost:8080")
+    for other in ("self", "null", "http://localhost:8081", "https://evil.example"):
+        assert not origins.allow([other], "localhost:8080")
+    assert Origins(["self"]).allow(["http://localhost:8080"], "localhost:8080")
+    assert not Origins(["self"]).allow(["https://evil.example"], "localhost:8080")
