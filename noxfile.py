@@ -95,12 +95,16 @@ def serve(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, through real servers, a real browser and other gRPC clients."""
+    """Run the tests, with a real browser and all; with ``-- -m quick``, in under two minutes."""
     install(session, "tests")
     require_system(session)
     # Most of them wait for something most of the time.
     workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
-    session.run("pytest", "--cov", "--cov-report=", *workers, *session.posargs)
+    if session.posargs:
+        # Of some tests coverage says little, and costs a third of the time.
+        session.run("pytest", *workers, *session.posargs)
+        return
+    session.run("pytest", "--cov", "--cov-report=", *workers)
     session.run("coverage", "report")
 
 
