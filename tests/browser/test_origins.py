@@ -186,8 +186,7 @@ class TestTheExamplePage:
         await expect(page.locator("#state")).to_contain_text("with this origin allowed?")
 
         await servers.stop_proxy()
-        own = servers.url.rstrip("/")
-        allowed = proxy.Admittance(origins=(own, origin))
+        allowed = proxy.Admittance(origins=("self", origin))
         servers.proxy_config = replace(servers.proxy_config, admittance=allowed)
         await servers.start_proxy()
         await page.goto(address)
