@@ -33,9 +33,10 @@ class Unconfirmed(Generic[Client]):
     Attributes:
         key: the idempotency key of the message: its room, sender and id.
         came: when it was made, by the monotonic clock.
+        held_since: when it first waited without a link, by the clock of the event loop.
     """
 
-    __slots__ = ("came", "client", "key", "message", "ref", "request_id", "size")
+    __slots__ = ("came", "client", "held_since", "key", "message", "ref", "request_id", "size")
 
     def __init__(
         self, ref: int, message: ChatMessage, client: Client, request_id: str | None, size: int
@@ -48,6 +49,7 @@ class Unconfirmed(Generic[Client]):
         self.size = size
         self.key: _Key = (fields["room_id"], fields["sender_id"], fields["id"])
         self.came = monotonic()
+        self.held_since: float | None = None
 
 
 class Outstanding(Generic[Client]):

@@ -40,9 +40,9 @@ class Sends:
         self._calm.set()
         self.linked = False
         self._holding = True
-        # Whether the time to hold ran out since there was a link that lived.
-        self._overdue = False
         self._deadline: asyncio.TimerHandle | None = None
+        # When the oldest that is held has been held for long enough.
+        self._overdue: asyncio.TimerHandle | None = None
         self._start_hold()
 
     def __iter__(self) -> Iterator[Unconfirmed[Client]]:
@@ -99,6 +99,8 @@ class Sends:
 
     def add(self, send: Unconfirmed[Client]) -> None:
         """Keeps a send until it is settled."""
+        if not self.linked:
+            send.held_since = asyncio.get_running_loop().time()
         self._outstanding.add(send)
         if self._outstanding.size > self._busy_bytes:
             self._note_busy()
@@ -130,36 +132,45 @@ class Sends:
             self._confirmed = None
 
     def connected(self) -> None:
-        """The server is there, for how long remains to be seen."""
+        """The server is there."""
         self.linked = self._holding = True
         self._note_busy()
-
-    def proven(self) -> None:
-        """The server is there to stay: what is held from the next loss on has all its time."""
-        self._overdue = False
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        for timer in (self._deadline, self._overdue):
+            if timer is not None:
+                timer.cancel()
+        self._deadline = self._overdue = None
 
     def disconnected(self) -> None:
-        """The server is away: what is sent is held until it is back."""
+        """The server is away: what is sent is held until it is back.
+
+        What was held before is not held for longer in all, over however many links.
+        """
         self.linked = False
         self._calm.set()
-        if self._overdue:
-            self._stop_hold()
-        else:
-            self._start_hold()
+        now = asyncio.get_running_loop().time()
+        for send in self._outstanding:
+            if send.held_since is None:
+                send.held_since = now
+        self._start_hold()
+        self._give_up_overdue()
 
     def _start_hold(self) -> None:
         if self._deadline is None:
             loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(self._config.hold_seconds, self._end_hold)
+            self._deadline = loop.call_later(self._config.hold_seconds, self._stop_hold)
 
-    def _end_hold(self) -> None:
-        self._overdue = True
-        # Else what was held is on its way; but it is not held once more.
-        if not self.linked:
-            self._stop_hold()
+    def _give_up_overdue(self) -> None:
+        """Gives up what has been held for long enough; they are in the order of that."""
+        loop = asyncio.get_running_loop()
+        self._overdue = None
+        for send in self._outstanding:
+            end = (send.held_since or 0.0) + self._config.hold_seconds
+            if end > loop.time():
+                self._overdue = loop.call_at(end, self._give_up_overdue)
+                break
+            self._outstanding.settle_ref(send.ref)
+            self._give_up(send)
+        self.note_settled()
 
     def _stop_hold(self) -> None:
         """The server stays away: gives up what was held, and holds no more."""

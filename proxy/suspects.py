@@ -7,10 +7,12 @@ What was there once more is given up::
 
     link 1 dies     all that was not answered is suspected
     link 2 dies     those of one batch are, more strongly
-    link 3 dies     the one of them that was on it is given up
+    link 3 dies     the one of them that was alone on it is, still more
+    link 4 dies     that one, if it was alone on it again, is given up
 
-A link that could not be made, or that the server ended in order, is not counted. One that
-lives for some seconds clears everybody.
+Twice, because a server may as well be killed while somebody's command is alone. A link
+that could not be made, or that the server ended in order, is not counted. One that lives
+for some seconds clears everybody.
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ import codec
 from gen.chat import Admit, Authenticate, Join, RelayCommand
 from proxy.outstanding import Unconfirmed
 
-LINKS: Final = 3
+LINKS: Final = 4
 """After so many links in a row that died with it a command is given up."""
+
+# After so many it goes alone.
+_ALONE: Final = 2
 
 Key = tuple[str, str | int]
 """What a command is known by from link to link, on each of which its reference may be new."""
@@ -61,9 +66,9 @@ class Suspects:
         return bool(self._deaths)
 
     def strongly(self, item: _Item) -> bool:
-        """Whether a command is to go alone: the next death is its last."""
+        """Whether a command is to go alone: it is suspected so much."""
         key = key_of(item)
-        return key is not None and self._deaths.get(key, 0) == LINKS - 1
+        return key is not None and self._deaths.get(key, 0) >= _ALONE
 
     def died(self, carried: Iterable[Key], waiting: Iterable[Key]) -> set[Key]:
         """Notes that a link died soon.

@@ -250,7 +250,6 @@ class Switchboard:
 
     def proven(self) -> None:
         """The stream has lived for some seconds."""
-        self.sends.proven()
         if self._untold is not None:
             senders, self._untold = self._untold, None
             self._tell_users()

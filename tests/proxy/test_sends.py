@@ -35,6 +35,7 @@ class Sent(NamedTuple):
     ref: int
     key: str
     size: int
+    held: float | None  # since when
 
 
 def message(key: str) -> ChatMessage:
@@ -57,8 +58,8 @@ class Holding(RuleBasedStateMachine):
         self.waiting: list[Sent] = []
         self.last_ref = 0
         self.linked = False
-        self.holding = True
-        self.away: float | None = 0.0  # since a link that lived; nothing while there is one
+        self.away: float | None = 0.0  # for how long; nothing once it was too long
+        self.now = 0.0
         self.slow = False
 
     def do(self, function: Callable[[], T]) -> T:
@@ -77,15 +78,18 @@ class Holding(RuleBasedStateMachine):
 
     @rule(key=keys, size=st.integers(0, 8) | st.integers(18, 22))
     def send(self, key: str, size: int) -> None:
-        if not self.holding or self.size() > HOLD_BYTES:
+        if self.away is None or self.size() > HOLD_BYTES:
             with pytest.raises(Refused) as refused:
                 self.sends.check()
             assert refused.value.error.retryable
             return
         self.sends.check()
         self.last_ref += 1
-        self.sends.add(Unconfirmed(self.last_ref, message(key), self.client, None, size))
-        self.waiting.append(Sent(self.last_ref, key, size))
+        send: Unconfirmed[Client] = Unconfirmed(
+            self.last_ref, message(key), self.client, None, size
+        )
+        self.do(lambda: self.sends.add(send))
+        self.waiting.append(Sent(self.last_ref, key, size, None if self.linked else self.now))
         self.slow |= self.linked and self.size() > HOLD_BYTES // 2
 
     @rule(key=keys)
@@ -115,15 +119,9 @@ class Holding(RuleBasedStateMachine):
     @rule()
     def the_server_is_there(self) -> None:
         self.do(self.sends.connected)
-        self.linked = self.holding = True
+        self.linked, self.away = True, 0.0
         # What was held is to be confirmed first.
         self.slow = self.size() > HOLD_BYTES // 2
-
-    @precondition(lambda self: self.linked)
-    @rule()
-    def the_link_lives(self) -> None:
-        self.do(self.sends.proven)
-        self.away = None
 
     @precondition(lambda self: self.linked)
     @rule()
@@ -131,24 +129,33 @@ class Holding(RuleBasedStateMachine):
         self.given_up.clear()
         self.do(self.sends.disconnected)
         self.linked = self.slow = False
-        self.away = self.away or 0.0
+        self.waiting = [
+            send if send.held is not None else send._replace(held=self.now) for send in self.waiting
+        ]
         self.check_given_up()
 
     def check_given_up(self) -> None:
-        """Past the time to hold, all that waits is given up, once."""
-        expected: list[int] = []
-        if not self.linked and (self.away or 0.0) >= HOLD_SECONDS - 1e-6:
-            expected = [send.ref for send in self.waiting]
-            self.waiting.clear()
-            self.holding = False
-        assert self.given_up == expected
+        """What was held for long enough in all is given up, once."""
+        end = self.now - HOLD_SECONDS + 1e-6
+        expected = [send for send in self.waiting if send.held is not None and send.held <= end]
+        self.waiting = [send for send in self.waiting if send not in expected]
+        assert self.given_up == [send.ref for send in expected]
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, HOLD_SECONDS - 0.1, HOLD_SECONDS]))
     def time_passes(self, seconds: float) -> None:
         self.given_up.clear()
         self.loop.run_until_complete(self.loop.pass_time(seconds))
+        self.now += seconds
+        if self.linked:
+            assert not self.given_up
+            return
         if self.away is not None:
             self.away += seconds
+            if self.away >= HOLD_SECONDS - 1e-6:
+                assert self.given_up == [send.ref for send in self.waiting]
+                self.waiting.clear()
+                self.away = None
+                return
         self.check_given_up()
 
     @invariant()
