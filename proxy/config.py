@@ -41,7 +41,7 @@ _LIMITS: Final = (
     "upstream_heartbeat_seconds",
 )
 
-RATES: Final = Rates(sends=50.0, joins=50.0, calls=50.0, history=2000.0)
+RATES: Final = Rates(sends=50.0, joins=50.0, calls=50.0, history=1000.0)
 """What a person does not come near, nor a page that comes back to its rooms."""
 
 

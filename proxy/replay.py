@@ -16,6 +16,9 @@ from proxy.turns import Work
 # As much as is read and written without a break for others.
 _PAGE: Final = 100
 
+# Of a message that is replayed: it is read from the server, and written for one client.
+_WORK: Final = 2
+
 Fetch = Callable[[GetChatHistoryRequest], Awaitable[list[ChatMessage]]]
 """Reads a page of history; an empty one if it cannot be read."""
 
@@ -80,7 +83,7 @@ class Replay:
             del self._own[message.seq]
         else:
             request_id = None
-        if self._work.add(1):
+        if self._work.add(_WORK):
             await self._work.rest()
         frame = make_server_frame(chat_message=message, request_id=request_id)
         await self._line.write_out(frame)

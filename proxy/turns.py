@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Final
 
 FREE_WORK: Final = 16
-"""How much a client may have done without a turn; 1 is a frame, or a replayed message."""
+"""How much a client may have done without a turn; 1 is a frame that it sent."""
 
 TURN_WORK: Final = 64
 """How much it may have done in a turn."""
