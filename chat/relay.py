@@ -163,13 +163,17 @@ class _Run:
                 alone.spans.append(spans[id(message)])
             yield alone
 
-    def end_spans(self, *, stored: bool) -> None:
-        """Ends the spans."""
+    def end_spans(self, results: Sequence[ChatMessage | ChatError]) -> None:
+        """Ends the spans, each with what became of its message: itself, or the refusal."""
+        if not self.spans:
+            return
+        outcomes = dict(zip(map(id, self.messages), results, strict=True))
         for message, span in self.spans:
-            if stored:
-                span.note({"chat.seq": message.seq})
+            outcome = outcomes[id(message)]
+            if isinstance(outcome, ChatError):
+                span.fail(outcome.status.name)
             else:
-                span.fail("UNAVAILABLE")
+                span.note({"chat.seq": outcome.seq})
             span.end()
 
 
@@ -351,7 +355,7 @@ class RelayConnection(Conversation):
             self._refuse_all(run, not_stored(error))
         elif len(run.refs) == 1:
             self._fail(run.refs[0], error)
-            run.end_spans(stored=False)
+            run.end_spans([Internal()])
         else:
             for alone in run.each():
                 try:
@@ -364,7 +368,7 @@ class RelayConnection(Conversation):
         self.hub.metrics.errors[refusal.status.name] += len(run.refs)
         for ref in run.refs:
             self._answer(make_relay_event(ref=ref, error=error))
-        run.end_spans(stored=False)
+        run.end_spans([refusal] * len(run.refs))
 
     async def _dispatch(self, command: RelayCommand, payload: object) -> None:
         ref: int = codec.fields_of(command)["ref"]
@@ -430,9 +434,9 @@ class RelayConnection(Conversation):
         if done.cancelled():
             return
         try:
-            results: Sequence[ChatMessage | StoreError] = done.result()
+            results: Sequence[ChatMessage | ChatError] = done.result()
         except PartlyStored as partly:
-            results = partly.results
+            results = [_result_of(each) for each in partly.results]
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._not_stored(run, error)
             return
@@ -445,11 +449,11 @@ class RelayConnection(Conversation):
                     self._answer_stored(ref, stored)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
                     self._fail(ref, error)
-        run.end_spans(stored=True)
+        run.end_spans(results)
 
-    def _answer_stored(self, ref: int, result: ChatMessage | StoreError) -> None:
-        if isinstance(result, StoreError):
-            self._refuse(ref, 0, not_stored(result))
+    def _answer_stored(self, ref: int, result: ChatMessage | ChatError) -> None:
+        if isinstance(result, ChatError):
+            self._refuse(ref, 0, result)
         else:
             self._answer(make_relay_event(ref=ref, chat_message=result))
 
@@ -520,3 +524,7 @@ class RelayConnection(Conversation):
 
     def _answer(self, event: RelayEvent) -> None:
         self.put(codec.encode(make_relay_response(events=[event])))
+
+
+def _result_of(outcome: ChatMessage | StoreError) -> ChatMessage | ChatError:
+    return not_stored(outcome) if isinstance(outcome, StoreError) else outcome

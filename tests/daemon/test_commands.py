@@ -128,13 +128,20 @@ async def test_a_second_signal_ends_the_proxy_at_once(unused_tcp_port: int) -> N
 # Options and environment variables.
 
 
+# History is rated where many clients share one stream.
+RATES = {
+    "chat": ["sends", "joins", "calls"],
+    "proxy": [each.name for each in fields(proxy.Rates)],
+}
+
+
 @pytest.mark.parametrize("module", MODULES)
 async def test_help_shows_each_setting_and_its_variable(module: str) -> None:
     settings = [each.name for each in fields({"chat": chat.Config, "proxy": proxy.Config}[module])]
     groups: dict[str, list[str]] = {
         "limits": [each.name for each in fields(chat.Limits)],
         "connection_limits": [each.name for each in fields(chat.ConnectionLimits)],
-        "rates": [f"{each.name}_per_second" for each in fields(chat.Rates)],
+        "rates": [f"{each}_per_second" for each in RATES[module]],
         "admittance": [each.name for each in fields(proxy.Admittance)],
         "trust": [
             "token_keys",

@@ -33,7 +33,7 @@ from gen.chat import (
 )
 from tests.daemon.logged import logged
 from tests.daemon.processes import ROOT
-from tests.daemon.test_secrecy import broken
+from tests.daemon.test_secrecy import BREAKING, broken
 from tests.proxy.clients import Client, message
 from tests.support import ChatCall, RelayCall, channel_to, eventually
 from tests.support import message as chat_message
@@ -201,15 +201,16 @@ async def test_a_relay_may_be_told_nonsense(chat_server: Any, spans: Spans) -> N
         assert parent_of(last) == "b7ad6b7169203331"
 
 
+@pytest.mark.parametrize("code", BREAKING)
 async def test_a_message_that_could_not_be_stored(
-    chat_config: chat.Config, chat_proxy: proxy.RunningProxy, spans: Spans
+    chat_config: chat.Config, chat_proxy: proxy.RunningProxy, spans: Spans, code: str
 ) -> None:
-    broken(Path(chat_config.database))
+    broken(Path(chat_config.database), code)
     async with aiohttp.ClientSession() as session, session.ws_connect(chat_proxy.url) as socket:
         answer = await Client(socket).ask(chat_message=message("lobby", CONTENTS))
-        assert answer["error"]["code"] == "UNAVAILABLE"
+        assert answer["error"]["code"] == code
     [failed] = await spans.named("message")
-    assert noted(failed) == {"error.type": "UNAVAILABLE"}
+    assert noted(failed) == {"error.type": code}
     assert failed.status.status_code is StatusCode.ERROR
     assert failed.status.description is None
 
