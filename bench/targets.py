@@ -93,7 +93,10 @@ _UNLIMITED: Final = (
     "--calls-per-second",
     "0",
 )
-_CROWD: Final = ("--handshakes-per-second", "0", "--connections-per-address", "0")
+_CROWD: Final = (
+    *("--handshakes-per-second", "0", "--connections-per-address", "0"),
+    *("--history-per-second", "0", "--clients-per-address", "0"),
+)
 
 
 def project(label: str, server: Sequence[str], proxy: Sequence[str]) -> Target:

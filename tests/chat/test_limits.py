@@ -137,6 +137,8 @@ async def test_users_of_a_proxy(channel: Channel, stub: ChatServiceStub) -> None
         # One that goes makes room.
         gone = RelayCommand(9, presence=Presence("u1", False))
         assert await told(relay, gone, sent(10, "u4")) == []
+        async with ChatCall(stub) as call:
+            await call.post(message("roo"))  # stored behind what was sent before
         assert (await stub.get_user(GetUserRequest("u4"))).user.status == UserStatus.ACTIVE
 
 

@@ -29,6 +29,7 @@ _ANY_RATE: Final = (
 UNLIMITED: Final = (
     *_ANY_RATE,
     *("--handshakes-per-second", "0", "--connections-per-address", "0"),
+    *("--history-per-second", "0", "--clients-per-address", "0"),
 )
 
 
