@@ -146,6 +146,8 @@ class Writer:
         self._displaced = False
         # What a commit has brought that went to files which nobody finds.
         self._withheld: list[ChatMessage] = []
+        # Those who have come, and were told nothing yet.
+        self._owed: list[Job] = []
         self._events = events
         self._idle_seconds = math.inf if idle_seconds is None else idle_seconds
         self._idle_since = time.monotonic()
@@ -170,16 +172,31 @@ class Writer:
     def _run(self) -> None:
         try:
             while (jobs := self._next_jobs()) is not None:
-                self._look_now_and_then()
-                if jobs:
-                    self._commit(jobs)
-                    self._idle_since, self._fold_gave_up = time.monotonic(), False
-                while self._is_due() and self._fold():
-                    pass
+                self._work_safely(jobs)
             while not self._journal.is_empty() and self._fold():
                 pass
         finally:
             self._connection.close()
+
+    def _work_safely(self, jobs: list[Job]) -> None:
+        """Does jobs, and what is due beside them; a thread that ends would leave all waiting."""
+        self._owed = jobs
+        try:
+            self._work(jobs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            failure = StoreError(f"the writer failed: {error!r}")
+            if owed := self._owed:
+                self._tell(self._fail, owed, sum(job.size for job in owed), failure)
+            # What it has left half done is not known.
+            self._health.fail(f"{failure}; nothing is stored any more: start the server again")
+
+    def _work(self, jobs: list[Job]) -> None:
+        self._look_now_and_then()
+        if jobs:
+            self._commit(jobs)
+            self._idle_since, self._fold_gave_up = time.monotonic(), False
+        while self._is_due() and self._fold():
+            pass
 
     def _is_due(self) -> bool:
         """Whether a slice should be folded: of anything, when nothing has come for a while."""
@@ -233,6 +250,7 @@ class Writer:
                 self._tell(self._fail, jobs, size, StoreError(str(error)))
         else:
             self._tell(self._finish, jobs, size, commit, self._journal.generation)
+        self._owed = []
 
     def _store(self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]) -> Commit:
         """Stores all of it, or nothing; notes what that says about the store."""

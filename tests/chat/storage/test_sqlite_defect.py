@@ -1,0 +1,69 @@
+"""A failure in the writer thread that nobody thought of: nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chat.storage.base import Range, StoreError
+from chat.storage.health import State
+from chat.storage.sqlite import SqliteStore
+from gen.chat import ChatMessage
+from tests.support import eventually, message, seqs
+
+_WAIT_SECONDS = 10.0
+
+
+class _Failing(logging.Handler):
+    """A handler of a program that embeds the server; its first line of this level fails."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError(record.levelname)
+
+
+@contextmanager
+def failing_log() -> Iterator[_Failing]:
+    handler = _Failing()
+    logger = logging.getLogger("chat")
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("unstorable", [False, True])
+async def test_the_writer_fails_and_all_who_wait_are_told(tmp_path: Path, unstorable: bool) -> None:
+    path = tmp_path / "real" / "chat.db"
+    announced: list[ChatMessage] = []
+    store = await SqliteStore.open(str(path), announced.extend, 4096)
+    await store.append([message(key="1")])
+    with failing_log() as handler:
+        if unstorable:
+            # Told of when the rest of its commit is stored.
+            bad = store.append([message(sender_id="\ud800", key="2")])
+            with pytest.raises(StoreError):
+                await asyncio.wait_for(bad, _WAIT_SECONDS)
+        else:
+            path.parent.rename(tmp_path / "moved")
+        await eventually(lambda: store.health.state is State.FATAL)
+        assert handler.failed
+    async with asyncio.timeout(_WAIT_SECONDS):
+        for key in "34567":
+            with pytest.raises(StoreError):
+                await store.append([message(content="x" * 2000, key=key)])
+        await store.writable()
+        assert seqs((await store.history("room", Range(5))).messages) == [1]
+        await store.close()
+    assert seqs(announced) == [1]
