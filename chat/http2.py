@@ -22,8 +22,10 @@ HEADERS of a new stream               8, not out of the allowance: calls are
                                       counted (`chat.allowances`)
 HEADERS, other                        3
 of both, a large block                as much as its size
-CONTINUATION, PING, PRIORITY, GOAWAY, 1
-of an unknown type
+CONTINUATION, PRIORITY, GOAWAY, of an 1
+unknown type
+PING                                  1; one behind data that were sent is not out of
+                                      the allowance
 WINDOW_UPDATE                         1; two for each frame of data that was sent
                                       are not out of the allowance
 SETTINGS                              2, more for many settings or open streams
@@ -69,7 +71,8 @@ TURN: Final = 50
 """For how much frames of one connection are received in a turn: about 2 ms."""
 
 # RFC 9113, section 6.
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 8, 9
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING = 0, 1, 3, 4, 6
+_WINDOW_UPDATE, _CONTINUATION = 8, 9
 _BLOCKS: Final = (_HEADERS, _CONTINUATION)
 _END_STREAM, _PADDED = 0x1, 0x8
 
@@ -148,6 +151,7 @@ class GuardedH2(DataConnection):
         self._limit_streams(streams)
         self.greeted = False
         self._due_windows = 0
+        self._is_ping_due = False
 
     def _limit_streams(self, number: int) -> None:
         self.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = number
@@ -161,9 +165,14 @@ class GuardedH2(DataConnection):
     def send_data(
         self, stream_id: int, data: Any, end_stream: bool = False, pad_length: Any = None
     ) -> None:
-        """See h2; who gets data may open windows for it."""
+        """See h2; who gets data may open windows for it.
+
+        And measure, by one PING at a time, how fast it comes: so gRPC's clients in Go and
+        Java find out how large their windows should be, as often as data come.
+        """
         super().send_data(stream_id, data, end_stream, pad_length)
         self._due_windows += _WINDOWS_FOR_DATA
+        self._is_ping_due = True
 
     def send_headers(
         self,
@@ -230,6 +239,9 @@ class GuardedH2(DataConnection):
             price = 2 + size // _SETTINGS_BYTES + len(self.streams) // _SETTINGS_STREAMS
         elif kind == _WINDOW_UPDATE and self._due_windows:
             self._due_windows -= 1
+            is_free = True
+        elif kind == _PING and self._is_ping_due:
+            self._is_ping_due = False
             is_free = True
         self._turn -= price
         if not is_free:

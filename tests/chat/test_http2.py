@@ -156,6 +156,23 @@ def test_who_gets_data_may_open_the_windows_for_it() -> None:
     assert side.spent == 2
 
 
+def test_who_gets_data_may_measure_how_fast_it_comes() -> None:
+    """As gRPC's clients in Go and Java do, by one PING at a time, for data alone."""
+    side = Side()
+    side.h2.send_headers(OPEN, [(":status", "200")])
+    ping = frame(PING, b"12345678")
+    for _ in range(10):
+        side.h2.send_data(OPEN, b"hello")
+        side.receive_all(ping)
+    assert side.spent == 0
+    side.receive_all(ping)
+    assert side.spent == 1
+    for _ in range(10):
+        side.h2.send_data(OPEN, b"hello")
+    side.receive_all(ping + ping)
+    assert side.spent == 2
+
+
 # What comes, and how many frames of it have a turn: the last of them may be more than is left.
 TURNS = {
     "PING": (frame(PING, b"12345678"), TURN),
