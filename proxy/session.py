@@ -35,8 +35,10 @@ _ENVELOPE: Final = (
     'expected one payload, such as {"chat_message": '
     '{"room_id": "lobby", "sender_id": "ada", "content": "hello"}}'
 )
-# Of a frame, so many bytes are charged as one more. Of one that is wrong, fewer: the worst
-# of a size takes a hundred times as long to read as the largest message.
+# Of a frame, so many bytes are charged as one more. The first are not, and as many behind
+# them: by default a text may have so many, and there are its escapes and what is around it.
+# Of a frame that is wrong, fewer: the worst of a size takes a hundred times as long to read
+# as the largest message.
 _CHARGED_BYTES: Final = 16 * 1024
 _CHARGED_BYTES_OF_WRONG: Final = 1024
 _MESSAGES: Final = "too many messages"
@@ -141,7 +143,7 @@ class Session:
         Args:
             data: the payload of the frame, not yet known to be UTF-8.
         """
-        extra = len(data) // _CHARGED_BYTES
+        extra = _price_beyond_one(data)
         if len(data) > self._frame_bytes:
             # It is not looked into: that would cost as much as what it says.
             return self._refuse(f"frame: must have at most {self._frame_bytes} bytes", extra)
@@ -153,7 +155,7 @@ class Session:
 
     def receive_binary(self, data: bytes = b"") -> Action:
         """Decides what a binary frame asks for: nothing."""
-        return self._refuse("frame: must be text, not binary", len(data) // _CHARGED_BYTES)
+        return self._refuse("frame: must be text, not binary", _price_beyond_one(data))
 
     def refused(self, extra: int = 0) -> bool:
         """Notes that the client was told to wait; returns whether it still listens.
@@ -256,6 +258,11 @@ class Session:
     def _refuse_user(self, request_id: str | None) -> Refuse:
         text = f"a connection may send as at most {self._max_users} users"
         return Refuse(errors.exhausted(f"chat_message.sender_id: {text}"), request_id)
+
+
+def _price_beyond_one(data: bytes) -> int:
+    """What a large frame costs beside what each does."""
+    return max(len(data) // _CHARGED_BYTES - 1, 0)
 
 
 def price_of_wrong(data: bytes) -> int:

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import WSMsgType
 
 import proxy
+from chat.rules import Limits
 from daemon.buckets import Allowance, Rates
 from gen.chat import Error, ErrorCode
 from proxy.routes import CONNECTIONS
@@ -234,7 +235,15 @@ class TestCost:
         large = json.dumps({"chat_message": message("lobby", "x" * 65_000)}).encode()
         session = self.session(Clock(), sends=50.0)
         sent = [type(session.receive(large)) for _ in range(500)]
-        assert sent == [Send] * 125 + [Refuse] * 375
+        assert sent == [Send] * 167 + [Refuse] * 333
+
+    def test_the_largest_message_is_one(self) -> None:
+        """As large as the server lets it be by default, with what is around and within it."""
+        text = "x\n" * (Limits().content_bytes // 2)
+        largest = json.dumps({"chat_message": message("lobby", text)}).encode()
+        session = self.session(Clock(), sends=50.0)
+        sent = [type(session.receive(largest)) for _ in range(501)]
+        assert sent == [Send] * 500 + [Refuse]
 
     def test_nonsense_by_its_size(self) -> None:
         """It may take as long to read as a hundred messages."""
