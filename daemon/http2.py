@@ -91,6 +91,8 @@ class DataConnection(H2Connection):
                 events += self._receive_piece(piece)
             else:
                 break
+        if not self._has_rest:
+            self.discard()  # or it would be kept until more comes
         return events
 
     @property
@@ -99,7 +101,7 @@ class DataConnection(H2Connection):
         return bool(self._next_piece())
 
     def discard(self) -> None:
-        """Forgets what nothing was done about yet: the connection has ended."""
+        """Forgets what has come, also what nothing was done about yet."""
         self._received, self._at = b"", 0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 import pytest
 from grpclib.config import Configuration
@@ -216,6 +217,19 @@ def test_nothing_is_lost_between_turns_nor_out_of_order() -> None:
         sizes = [len(event.data or b"") for event in events if isinstance(event, DataReceived)]
         assert sizes == [size for n in range(400) for size in (5 + n % 300, n % 7)]
         assert sum(isinstance(event, PingReceived) for event in events) == 400
+
+
+def test_what_was_received_is_not_kept() -> None:
+    """Of a connection that is silent from then on nothing but what is not whole waits."""
+    side = Side()
+    received = b"".join(data(OPEN, 10_000) for _ in range(3)) + frame(PING, b"12345678")
+    before = sys.getrefcount(received)
+    side.receive_all(received)
+    assert sys.getrefcount(received) == before
+    head = received[:9]
+    side.receive_all(received + head)
+    side.receive_all(received[9:])
+    assert sys.getrefcount(received) == before
 
 
 def test_who_overdraws_is_told_to_calm_down() -> None:
