@@ -7,20 +7,16 @@ ids, and each that it knows is remembered.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final
 
 import codec
-from chat.errors import InvalidArgument, Unavailable
+from chat.errors import InvalidArgument
 from chat.names import id_fault, name_fault
-from chat.storage.base import Store, StoreError
-from daemon.logs import get_logger
+from chat.reading import read
+from chat.storage.base import Store
 from gen.chat import ChatMessage
 
-log = get_logger(__name__)
-
 _MOST: Final = 1000
-
-T = TypeVar("T")
 
 
 class Known:
@@ -57,7 +53,7 @@ class Known:
         fault = name_fault(name)
         if not fault:
             return
-        user = await _read(self._store().get_user(user_id))
+        user = await read(self._store().get_user(user_id))
         if user is None or user.name != name:
             raise InvalidArgument(path, fault)
 
@@ -67,16 +63,8 @@ class Known:
         fault = id_fault(value)
         if not fault or (kind, value) in self._remembered:
             return
-        if not await _read(find()):
+        if not await read(find()):
             raise InvalidArgument(path, fault)
         if len(self._remembered) >= _MOST:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[kind, value] = None
-
-
-async def _read(reading: Awaitable[T]) -> T:
-    try:
-        return await reading
-    except StoreError as error:
-        log.exception("store unreadable")
-        raise Unavailable("the store could not be read") from error

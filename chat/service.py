@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from grpclib.const import Handler
 from grpclib.server import Stream
@@ -22,13 +22,13 @@ from chat.errors import (
     InvalidArgument,
     NotFound,
     RateLimited,
-    Unavailable,
     not_stored,
 )
 from chat.handlers import Handle, handlers
 from chat.hub import Hub
 from chat.live import Bounds, Conversation, authenticated
 from chat.quotas import CALLS, JOINS, MESSAGES, charge
+from chat.reading import read
 from chat.storage.base import Range, StoreError
 from chat.stream import Delivery
 from daemon.buckets import Allowance
@@ -62,7 +62,6 @@ LARGEST_PAGE: Final = 500
 # of them: as much as one request has.
 _MOST_REQUEST_IDS: Final = 64 * 1024
 
-T = TypeVar("T")
 _Key = tuple[str, str, str]
 _Method = Callable[[Identity, Any], Awaitable[Any]]
 
@@ -117,7 +116,7 @@ class ChatService:
     async def _get_user(self, caller: Identity, request: GetUserRequest) -> GetUserResponse:
         user_id = request.user_id
         self._hub.rules.identifier(user_id, "user_id")
-        user = await _read(self._hub.store.get_user(user_id))
+        user = await read(self._hub.store.get_user(user_id))
         if user is None:
             raise NotFound(f"user_id: there is no user {user_id}")
         return GetUserResponse(user=_seen_by(caller, user))
@@ -141,7 +140,7 @@ class ChatService:
     async def _list_users(self, caller: Identity, request: ListUsersRequest) -> ListUsersResponse:
         limit = self._page_size(request.page_size, "page_size")
         # One more than asked for shows whether there is a further page.
-        users = await _read(self._hub.store.list_users(request.page_token, limit + 1))
+        users = await read(self._hub.store.list_users(request.page_token, limit + 1))
         token = users[limit - 1].id if len(users) > limit else ""
         seen = [_seen_by(caller, user) for user in users[:limit]]
         return ListUsersResponse(users=seen, next_page_token=token)
@@ -153,7 +152,7 @@ class ChatService:
         hub.rules.identifier(request.room_id, "room_id")
         caller.check_read(request.room_id, "room_id")
         span = Range(self._page_size(request.limit, "limit"), request.before_seq, request.after_seq)
-        page = await _read(hub.store.history(request.room_id, span))
+        page = await read(hub.store.history(request.room_id, span))
         return GetChatHistoryResponse(page.messages, page.has_more, hub.store.epoch)
 
     def _page_size(self, asked: int, path: str) -> int:
@@ -357,14 +356,6 @@ def _named(request: ChatStream) -> dict[str, str]:
 def _seen_by(caller: Identity, user: User) -> User:
     """A user as a caller may see it."""
     return user if caller.owns(user.id) else replace(user, email="")
-
-
-async def _read(reading: Awaitable[T]) -> T:
-    try:
-        return await reading
-    except StoreError as error:
-        log.exception("store unreadable")
-        raise Unavailable("the store could not be read") from error
 
 
 def _key(message: ChatMessage) -> _Key:
