@@ -61,7 +61,7 @@ def variants() -> Iterator[list[Variant]]:
     """Makes the keys, tokens and certificates that are compared."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        token, server, proxy = _tokens(folder)
+        token, server, proxy = tokens(folder)
         authority, tls_server, tls_proxy = _certificates(folder)
         ports = free_ports(2)
         off = ["--metrics-port", "off"]
@@ -102,8 +102,8 @@ def _with(name: str, server: Sequence[str], proxy: Sequence[str]) -> Target:
     return Target(name, name, start_server, lambda upstream: [*PROJECT.proxy(upstream), *proxy])
 
 
-def _tokens(folder: Path) -> tuple[str, list[str], list[str]]:
-    """Makes a key; returns a token, and the options of server and proxy."""
+def tokens(folder: Path) -> tuple[str, list[str], list[str]]:
+    """Makes a key; returns a token of ada's, and the options of server and proxy."""
     path = folder / "key.pem"
     key = load_key(path)
     end = int(time.time()) + _HOUR

@@ -27,8 +27,8 @@ from bench import meter, targets
 from bench.attacks.kinds import ATTACKS, MESSAGES, ROOM, Attack
 from bench.options import Effort, Options
 from bench.report import Section, Table, progress
+from bench.safety import tokens
 from bench.targets import HOST, ROOT, Running
-from chat.token import load_key, mint
 
 _ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 3, Effort.FULL: 7}
 _SECONDS: Final = {Effort.QUICK: 2.0, Effort.NORMAL: 4.0, Effort.FULL: 8.0}
@@ -36,7 +36,6 @@ _EVERY_SECONDS: Final = 0.05
 # The first moments of an attack are those before anything was noticed.
 _BEGIN_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 10.0
-_HOUR: Final = 3600
 _AT_ONCE: Final = 500
 
 
@@ -131,7 +130,7 @@ async def _opened(running: Running, token: str) -> AsyncIterator[aiohttp.ClientW
 async def _say(socket: aiohttp.ClientWebSocketResponse, room: str, content: str) -> None:
     """Sends a message and waits until it is confirmed, however often it is told to wait."""
     name = uuid.uuid4().hex
-    message = {"id": name, "room_id": room, "sender_id": "ivy", "content": content}
+    message = {"id": name, "room_id": room, "sender_id": "ada", "content": content}
     while True:
         await socket.send_json({"request_id": name, "chat_message": message})
         while (answer := await socket.receive_json()).get("request_id") != name:
@@ -149,7 +148,7 @@ async def _fill(running: Running, setting: _Setting) -> None:
     for _ in range(MESSAGES // _AT_ONCE):
         async with _opened(running, setting.token) as socket:
             for _ in range(_AT_ONCE):
-                message = {"room_id": ROOM, "sender_id": "ivy", "content": "x"}
+                message = {"room_id": ROOM, "sender_id": "ada", "content": "x"}
                 await socket.send_json({"chat_message": message})
             confirmed = 0
             while confirmed < _AT_ONCE:
@@ -185,21 +184,12 @@ def _project(name: str, server: Sequence[str], proxy: Sequence[str]) -> targets.
 
 
 def _keyed(folder: Path) -> _Setting:
-    """Makes keys; the forged token is signed by one that the server does not have."""
-    end = int(time.time()) + _HOUR
-    rooms = {"read": ["*"], "write": ["*"]}
-    path, other = folder / "key.pem", folder / "other.pem"
-    key = load_key(path)
-    credential = folder / "proxy.token"
-    credential.write_text(mint(key, path.name, {"sub": "edge", "exp": end, "role": "proxy"}))
-    claims = {"sub": "ivy", "exp": end, "rooms": rooms}
-    target = _project(
-        "attacked with keys",
-        ["--token-keys", f"{path}.jwks"],
-        ["--upstream-token-file", str(credential)],
-    )
-    # The name of the right key, so that the signature is looked at.
-    return _Setting(target, mint(key, path.name, claims), mint(load_key(other), path.name, claims))
+    """Makes keys; the forged token is signed by another key of the same name."""
+    token, server, proxy = tokens(folder)
+    other = folder / "other"
+    other.mkdir()
+    forged, *_ = tokens(other)
+    return _Setting(_project("attacked with keys", server, proxy), token, forged)
 
 
 def _p99(times: Sequence[float]) -> float:
