@@ -8,11 +8,11 @@ from typing import Final
 
 import click
 
-from bench import codec, compare, growth, history, results, safety, slow, start, store, workloads
+from bench import codec, compare, connects, history, results, slow, store, workloads
 from bench.attacks import measure as attacks
 from bench.options import Effort, Options
 from bench.report import Section
-from bench.targets import ROOT, TARGETS, TargetError
+from bench.targets import GUARDED, ROOT, TARGETS, TargetError
 
 _OPEN_FILES: Final = 16_384
 
@@ -23,19 +23,16 @@ def _codec(options: Options) -> None:
 
 MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "compare": compare.main,
-    "connects": growth.connects,
-    "rooms": growth.rooms,
+    "connects": connects.main,
     "store": store.main,
     "history": history.main,
     "codec": _codec,
-    "start": start.main,
-    "safety": safety.main,
     "slow": slow.main,
     "attacks": attacks.main,
 }
 
 
-_LONG: Final = ("start", "safety", "attacks")
+_LONG: Final = ("attacks",)
 
 
 @click.command()
@@ -46,14 +43,14 @@ _LONG: Final = ("start", "safety", "attacks")
     "--workload",
     "chosen",
     multiple=True,
-    type=click.Choice([each.name for each in workloads.COMPARED]),
+    type=click.Choice([each.name for each in (*workloads.COMPARED, *workloads.SPREAD)]),
     help="Compare only this; may be repeated.",
 )
 @click.option(
     "--target",
     "targets",
     multiple=True,
-    type=click.Choice([each.name for each in TARGETS]),
+    type=click.Choice([each.name for each in (*TARGETS, *GUARDED)]),
     help="Run only this; may be repeated.",
 )
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)))

@@ -102,7 +102,7 @@ class _Canvas:
             f' class="{escape(row["target"])}"/>'
         )
         value = f"{row[key]:,.0f}" if row[key] >= 100 else f"{row[key]:.1f}"
-        ratio = row.get(f"{key}_to_node")
+        ratio = row.get(f"{key}_ratio")
         if ratio is not None and row["target"] != "node":
             value += f" ({ratio:.2f} x)" if ratio < 10 else f" ({ratio:.0f} x)"
         self.text(left + width + 6, top + 12, value, "value")

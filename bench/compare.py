@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
 
 from bench import workloads
 from bench.load.job import BOUND_SHARE, Kind, Result
 from bench.options import Options, Plan
 from bench.report import Section, Table
 from bench.rounds import Results, Rounds, count_runs
-from bench.targets import BROADCAST, GRPCIO, NODE, TARGETS, Target
+from bench.targets import BROADCAST, GRPCIO, GUARDED, NODE, TARGETS, Target
 from bench.workloads import BUSY_ROOM, IDLE, Workload
-
-_COLUMNS: Final = (
-    *("workload", "", "deliveries/s", "x Node", "p50, ms", "p99, ms"),
-    *("per CPU-second", "x Node", "KiB/client", "x Node", "load, % of a core"),
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One workload on one target: medians of all rounds.
 
-    A ratio is the median of the ratios of the rounds, each to Node in that round;
-    `None` where there is no Node.
+    A ratio is the median of the ratios of the rounds, each to Node in that round, or to
+    the first target where there is no Node.
     """
 
     workload: Workload
@@ -70,7 +64,11 @@ class Row:
 
 def present(options: Options) -> tuple[list[Target], list[str]]:
     """Returns the targets that were asked for and are installed, and what is missing."""
-    asked = [each for each in TARGETS if not options.targets or each.name in options.targets]
+    asked = [
+        each
+        for each in (*TARGETS, *GUARDED)
+        if (each.name in options.targets if options.targets else each in TARGETS)
+    ]
     missing = [
         f"Left out: {target.label}; it needs {reason}."
         for target in asked
@@ -88,8 +86,8 @@ async def measure(options: Options) -> Section:
     chosen, notes = present(options)
     asked = [
         each
-        for each in workloads.COMPARED
-        if not options.workloads or each.name in options.workloads
+        for each in (*workloads.COMPARED, *workloads.SPREAD)
+        if (each.name in options.workloads if options.workloads else each in workloads.COMPARED)
     ]
     runs = sum(
         count_runs(_kind(each), 1, _targets(each, chosen, options), options.plan) for each in asked
@@ -101,19 +99,25 @@ async def measure(options: Options) -> Section:
             found = await rounds.measure(_kind(workload), workload, taking_part)
             rows += make_rows(workload, found)
     notes += load_notes(rows)
-    return Section(_table(rows), _data(rows, options.plan), notes)
+    return Section(_table(rows, base_of(chosen)), _data(rows, base_of(chosen), options.plan), notes)
+
+
+def base_of(targets: Iterable[Target]) -> str:
+    """The label of the target that the others are divided by."""
+    labels = [target.label for target in targets]
+    return NODE.label if NODE.label in labels else next(iter(labels), "")
 
 
 def make_rows(workload: Workload, results: Results) -> list[Row]:
     """Sums up the rounds of one workload."""
-    node = results.get(NODE, [])
+    base = results.get(NODE) or next(iter(results.values()), [])
     return [
         Row(
             workload,
             target,
             rounds,
             *(
-                _ratio([getattr(each, name) for each in rounds], [getattr(n, name) for n in node])
+                _ratio([getattr(each, name) for each in rounds], [getattr(b, name) for b in base])
                 for name in ("rate", "efficiency", "client_bytes")
             ),
         )
@@ -148,13 +152,18 @@ def _targets(workload: Workload, chosen: Sequence[Target], options: Options) -> 
     return [target for target in chosen if target not in left_out]
 
 
-def _ratio(values: Sequence[float], node: Sequence[float]) -> float | None:
-    pairs = [(value, base) for value, base in zip(values, node, strict=False) if base]
-    return median(value / base for value, base in pairs) if pairs else None
+def _ratio(values: Sequence[float], bases: Sequence[float]) -> float | None:
+    ratios = [value / base for value, base in zip(values, bases, strict=False) if base]
+    return median(ratios) if ratios else None
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    table = Table("The project beside its peers", _COLUMNS, words=2)
+def _table(rows: Sequence[Row], base: str) -> Table:
+    ratio = f"x {base}"
+    columns = (
+        *("workload", "", "deliveries/s", ratio, "p50, ms", "p99, ms"),
+        *("per CPU-second", ratio, "KiB/client", ratio, "load, % of a core"),
+    )
+    table = Table("The project beside its peers", columns, words=2)
     for row in rows:
         table.add(row.workload.name, row.target.label, *_figures(row))
     return table
@@ -181,8 +190,9 @@ def times(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
 
 
-def _data(rows: Sequence[Row], plan: Plan) -> dict[str, object]:
+def _data(rows: Sequence[Row], base: str, plan: Plan) -> dict[str, object]:
     return {
+        "base": base,
         "rounds": plan.rounds,
         "window_seconds": plan.seconds,
         "rows": [row_data(row) for row in rows],
@@ -201,15 +211,15 @@ def row_data(row: Row) -> dict[str, object]:
     if row.workload is IDLE:
         return common | {
             "kib_per_client": round(row.client_kib, 2),
-            "kib_per_client_to_node": _rounded(row.memory_ratio),
+            "kib_per_client_ratio": _rounded(row.memory_ratio),
         }
     return common | {
         "deliveries_per_second": round(row.rate),
-        "deliveries_per_second_to_node": _rounded(row.rate_ratio),
+        "deliveries_per_second_ratio": _rounded(row.rate_ratio),
         "latency_p50_ms": round(row.p50 * 1e3, 3),
         "latency_p99_ms": round(row.p99 * 1e3, 3),
         "deliveries_per_cpu_second": round(row.efficiency),
-        "deliveries_per_cpu_second_to_node": _rounded(row.efficiency_ratio),
+        "deliveries_per_cpu_second_ratio": _rounded(row.efficiency_ratio),
         "load_share_of_a_core": round(row.load_share, 3),
         "load_lag_p99_ms": round(median(each.load_lag for each in row.rounds) * 1e3, 2),
     }

@@ -136,6 +136,8 @@ def make_job(
         tag=uuid.uuid4().hex[:8],
         warm_up=warm_up,
         seconds=seconds,
+        token=running.safety.token,
+        authority=running.safety.authority,
     )
 
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from bench import safety
+from bench.safety import Safety
+
 ROOT: Final = Path(__file__).parents[1]
 HOST: Final = "127.0.0.1"
 _NODE: Final = ROOT / "bench" / "peers" / "node"
@@ -37,12 +40,14 @@ class Target:
         server: gives the command of its gRPC server, for a folder of its own; `None` if
             the proxy is all there is.
         proxy: gives the command of its proxy, for the ``host:port`` of its server.
+        safety: makes what it asks for, in a folder of its own.
     """
 
     name: str
     label: str
     server: Callable[[Path], list[str]] | None
     proxy: Callable[[str], list[str]]
+    safety: Callable[[Path], Safety] = safety.none
 
     def missing(self) -> str | None:
         """What has to be installed for it; `None` if nothing."""
@@ -63,6 +68,7 @@ class Running:
         pids: its processes.
         upstream: ``host:port`` of its gRPC server, empty if it has none.
         log: what its processes write to standard error.
+        safety: what its clients need.
     """
 
     target: Target
@@ -70,6 +76,7 @@ class Running:
     pids: tuple[int, ...]
     upstream: str
     log: Path
+    safety: Safety
 
 
 def data_folder() -> Path:
@@ -86,12 +93,8 @@ def _python(*arguments: str) -> list[str]:
 # All clients come from one address, with one token if they have any, and send as fast as
 # they are answered. Both processes ask each time whether they may, as they do with limits.
 _UNLIMITED: Final = (
-    "--sends-per-second",
-    "0",
-    "--joins-per-second",
-    "0",
-    "--calls-per-second",
-    "0",
+    *("--sends-per-second", "0", "--joins-per-second", "0"),
+    *("--calls-per-second", "0"),
 )
 _CROWD: Final = (
     *("--handshakes-per-second", "0", "--connections-per-address", "0"),
@@ -99,10 +102,16 @@ _CROWD: Final = (
 )
 
 
-def project(label: str, server: Sequence[str], proxy: Sequence[str]) -> Target:
+def project(
+    name: str,
+    label: str,
+    server: Sequence[str],
+    proxy: Sequence[str],
+    safety: Callable[[Path], Safety] = safety.none,
+) -> Target:
     """The project with further options of its two processes."""
     return Target(
-        "project",
+        name,
         label,
         lambda folder: _python(
             *("chat", "--host", HOST, "--port", "0", "--metrics-port", "0"),
@@ -112,12 +121,13 @@ def project(label: str, server: Sequence[str], proxy: Sequence[str]) -> Target:
             *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0"),
             *("--upstream", upstream, *proxy),
         ),
+        safety,
     )
 
 
-PROJECT: Final = project(
-    "this project", (*_UNLIMITED, "--calls-per-address", "0"), (*_UNLIMITED, *_CROWD)
-)
+_OPTIONS: Final = ((*_UNLIMITED, "--calls-per-address", "0"), (*_UNLIMITED, *_CROWD))
+
+PROJECT: Final = project("project", "this project", *_OPTIONS)
 NODE: Final = Target(
     "node",
     "Node",
@@ -136,6 +146,12 @@ BROADCAST: Final = Target(
 
 TARGETS: Final = (PROJECT, NODE, GRPCIO, BROADCAST)
 
+# The project beside itself, to tell what safety costs; only if they are asked for.
+GUARDED: Final = (
+    project("tokens", "with tokens", *_OPTIONS, safety.tokens),
+    project("tls", "with tokens and TLS", *_OPTIONS, safety.tokens_and_tls),
+)
+
 
 @asynccontextmanager
 async def running(target: Target, folder: Path) -> AsyncIterator[Running]:
@@ -152,14 +168,16 @@ async def running(target: Target, folder: Path) -> AsyncIterator[Running]:
         log = stack.enter_context(_log(folder))
         pids = []
         upstream = ""
+        asked = target.safety(folder)
         if target.server is not None:
-            command = target.server(folder)
+            command = [*target.server(folder), *asked.server]
             server, port = await stack.enter_async_context(_process(command, log))
             pids.append(server.pid)
             upstream = f"{HOST}:{port}"
-        proxy, port = await stack.enter_async_context(_process(target.proxy(upstream), log))
+        command = [*target.proxy(upstream), *asked.proxy]
+        proxy, port = await stack.enter_async_context(_process(command, log))
         pids.append(proxy.pid)
-        yield Running(target, port, tuple(pids), upstream, Path(log.name))
+        yield Running(target, port, tuple(pids), upstream, Path(log.name), asked)
 
 
 def _log(folder: Path) -> IO[bytes]:

@@ -23,11 +23,10 @@ from typing import Final
 import aiohttp
 import uvloop
 
-from bench import meter, targets
+from bench import meter, safety, targets
 from bench.attacks.kinds import ATTACKS, MESSAGES, ROOM, Attack
 from bench.options import Effort, Options
 from bench.report import Section, Table, progress
-from bench.safety import tokens
 from bench.targets import HOST, ROOT, Running
 
 _ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 3, Effort.FULL: 7}
@@ -37,6 +36,12 @@ _EVERY_SECONDS: Final = 0.05
 _BEGIN_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 10.0
 _AT_ONCE: Final = 500
+
+# As it comes, but for the room that is to be filled from one address.
+_OFF: Final = ("--metrics-port", "off")
+_PROXY: Final = (*_OFF, "--sends-per-second", "0")
+_OPEN: Final = targets.project("attacked", "attacked", _OFF, _PROXY)
+_KEYED: Final = targets.project("keyed", "attacked with keys", _OFF, _PROXY, safety.tokens)
 
 
 @dataclass(slots=True)
@@ -54,51 +59,38 @@ class _Found:
     lines: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """How the project is started, and who comes.
-
-    Attributes:
-        target: with the options.
-        token: of the innocent; empty without keys.
-        forged: of the attacker, which nobody signed; empty without keys.
-    """
-
-    target: targets.Target
-    token: str = ""
-    forged: str = ""
-
-
 async def measure(options: Options) -> dict[Attack, _Found]:
     """Measures each attack, in turns with nothing."""
     found = {attack: _Found() for attack in ATTACKS}
     for keyed in (False, True):
         attacks = [attack for attack in ATTACKS if attack.keyed is keyed]
         with tempfile.TemporaryDirectory(dir=targets.data_folder()) as name:
-            setting = _keyed(Path(name)) if keyed else _Setting(_project("attacked", [], []))
-            async with targets.running(setting.target, Path(name)) as running:
-                await _fill(running, setting)
+            # Another key of the same name has signed it.
+            forged = safety.tokens(Path(name) / "other").token if keyed else ""
+            async with targets.running(_KEYED if keyed else _OPEN, Path(name)) as running:
+                if not keyed:
+                    await _fill(running)
                 for number in range(_ROUNDS[options.effort]):
                     for attack in attacks:
                         progress(f"attacks, round {number + 1}: {attack.name}")
-                        await _round(attack, running, setting, options, found[attack])
+                        await _round(attack, running, forged, options, found[attack])
     return found
 
 
 async def _round(
-    attack: Attack, running: Running, setting: _Setting, options: Options, found: _Found
+    attack: Attack, running: Running, forged: str, options: Options, found: _Found
 ) -> None:
     seconds = _SECONDS[options.effort]
     await meter.quiet(running.pids)
-    found.alone.append(await _innocent(running, setting.token, seconds))
+    found.alone.append(await _innocent(running, seconds))
     lines = _lines(running)
-    async with _attacking(attack, running, setting):
+    async with _attacking(attack, running, forged):
         await asyncio.sleep(_BEGIN_SECONDS)
-        found.beside.append(await _innocent(running, setting.token, seconds))
+        found.beside.append(await _innocent(running, seconds))
     found.lines.append(_lines(running) - lines)
 
 
-async def _innocent(running: Running, token: str, seconds: float) -> list[float]:
+async def _innocent(running: Running, seconds: float) -> list[float]:
     """Sends messages for a while; returns how long each confirmation took, in seconds.
 
     One that does not come counts as `_PATIENCE_SECONDS`, and ends it.
@@ -106,7 +98,7 @@ async def _innocent(running: Running, token: str, seconds: float) -> list[float]
     latencies = []
     end = time.perf_counter() + seconds
     try:
-        async with asyncio.timeout(seconds + _PATIENCE_SECONDS), _opened(running, token) as socket:
+        async with asyncio.timeout(seconds + _PATIENCE_SECONDS), _opened(running) as socket:
             while (start := time.perf_counter()) < end:
                 await _say(socket, "innocent", "hello")
                 latencies.append(time.perf_counter() - start)
@@ -117,7 +109,8 @@ async def _innocent(running: Running, token: str, seconds: float) -> list[float]
 
 
 @asynccontextmanager
-async def _opened(running: Running, token: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+async def _opened(running: Running) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    token = running.safety.token
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"ws://{HOST}:{running.port}/"
     async with (
@@ -140,13 +133,11 @@ async def _say(socket: aiohttp.ClientWebSocketResponse, room: str, content: str)
         await asyncio.sleep(answer["error"].get("retry_after_ms", 100) / 1000)
 
 
-async def _fill(running: Running, setting: _Setting) -> None:
+async def _fill(running: Running) -> None:
     """Fills a room, as many clients as it takes do without being told to wait."""
-    if setting.token:
-        return
     progress("attacks: filling a room")
     for _ in range(MESSAGES // _AT_ONCE):
-        async with _opened(running, setting.token) as socket:
+        async with _opened(running) as socket:
             for _ in range(_AT_ONCE):
                 message = {"room_id": ROOM, "sender_id": "ada", "content": "x"}
                 await socket.send_json({"chat_message": message})
@@ -156,11 +147,11 @@ async def _fill(running: Running, setting: _Setting) -> None:
 
 
 @asynccontextmanager
-async def _attacking(attack: Attack, running: Running, setting: _Setting) -> AsyncIterator[None]:
+async def _attacking(attack: Attack, running: Running, forged: str) -> AsyncIterator[None]:
     server = running.upstream.rpartition(":")[2]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.attacks", attack.name, server, str(running.port)),
-        setting.forged,
+        forged,
         cwd=ROOT,
     )
     try:
@@ -172,24 +163,6 @@ async def _attacking(attack: Attack, running: Running, setting: _Setting) -> Asy
 
 def _lines(running: Running) -> int:
     return running.log.read_bytes().count(b"\n")
-
-
-def _project(name: str, server: Sequence[str], proxy: Sequence[str]) -> targets.Target:
-    """The project as it comes, but for the room that is to be filled from one address."""
-    return targets.project(
-        name,
-        ["--metrics-port", "off", *server],
-        ["--metrics-port", "off", "--sends-per-second", "0", *proxy],
-    )
-
-
-def _keyed(folder: Path) -> _Setting:
-    """Makes keys; the forged token is signed by another key of the same name."""
-    token, server, proxy = tokens(folder)
-    other = folder / "other"
-    other.mkdir()
-    forged, *_ = tokens(other)
-    return _Setting(_project("attacked with keys", server, proxy), token, forged)
 
 
 def _p99(times: Sequence[float]) -> float:

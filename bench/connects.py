@@ -1,0 +1,47 @@
+"""Connections a second: clients that connect, join a room and leave again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from bench import workloads
+from bench.compare import Row, base_of, make_rows, present, row_data, times
+from bench.options import Options
+from bench.report import Section, Table
+from bench.rounds import Rounds, count_runs
+from bench.targets import BROADCAST
+
+
+async def measure(options: Options) -> Section:
+    """Measures how many clients a second can connect, join a room and leave again."""
+    chosen, notes = present(options)
+    chosen = [target for target in chosen if target is not BROADCAST]
+    workload = replace(workloads.ECHO_1, name="connects", senders=0, in_flight=0)
+    runs = count_runs("connect", 1, chosen, options.side_plan)
+    async with Rounds(options.side_plan, runs) as rounds:
+        rows = make_rows(workload, await rounds.measure("connect", workload, chosen))
+    ratio = f"x {base_of(chosen)}"
+    table = Table(
+        f"Connecting, joining a room and leaving, {workload.clients} clients at a time",
+        ["", "connections/s", ratio, "p50, ms", "p99, ms", "per CPU-second", ratio],
+    )
+    for row in rows:
+        latencies = f"{row.p50 * 1e3:.2f}", f"{row.p99 * 1e3:.2f}"
+        efficiency = f"{row.efficiency:,.0f}", times(row.efficiency_ratio)
+        table.add(
+            row.target.label, f"{row.rate:,.0f}", times(row.rate_ratio), *latencies, *efficiency
+        )
+    return Section(table, {"rows": [_connect_data(row) for row in rows]}, notes)
+
+
+def _connect_data(row: Row) -> dict[str, object]:
+    """A row's data, with connections for deliveries."""
+    data = row_data(row)
+    del data["description"]
+    return {key.replace("deliveries", "connections"): value for key, value in data.items()}
+
+
+def main(options: Options) -> Section:
+    """Measures; see `measure`."""
+    return asyncio.run(measure(options))
