@@ -13,6 +13,8 @@ from chat.config import ConnectionLimits
 from chat.errors import NotFound
 from chat.transport import GrpcServer
 from gen.chat import ChatMessage
+from tests.chat.http2 import Http2Client, prefixed
+from tests.support import message
 
 LIMIT = 1000
 
@@ -88,3 +90,16 @@ class ObservedServer(GrpcServer):
     def open_calls(self) -> int:
         """How many handlers have not ended."""
         return sum(len(handler.calls()) for handler in self._handlers)
+
+
+async def check_served(client: Http2Client) -> None:
+    """Makes a call on a connection, which must be answered."""
+    whole = prefixed(bytes(message()))
+    data, answer = await client.answer(client.request(ECHO, whole, end=True))
+    assert (answer["grpc-status"], data) == ("0", whole)
+
+
+async def check_others_are_served(port: int) -> None:
+    """Makes a call on a connection of its own, which must be answered."""
+    async with Http2Client.connect("127.0.0.1", port) as client:
+        await check_served(client)

@@ -17,6 +17,7 @@ def test_what_is_named_is_there(name: str) -> None:
 
 def test_it_has_all_parts_of_a_message_on_its_way_and_nothing_that_takes_long() -> None:
     quick = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py") if is_quick(path)}
-    assert {path.parts[0] for path in quick} == set(FOLDERS)
+    for folder in FOLDERS:
+        assert any(path.is_relative_to(folder) for path in quick)
     assert not {path.as_posix() for path in quick} & SLOW
     assert len(quick) > 40

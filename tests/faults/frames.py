@@ -73,6 +73,11 @@ def opening(stream: int, fields: Headers | None = None, *, flags: int = END_HEAD
     return frame(HEADERS, block(fields or headers()), flags=flags, stream=stream)
 
 
+def reset(stream: int) -> bytes:
+    """The frame that cancels a call."""
+    return frame(RST_STREAM, struct.pack(">I", ErrorCodes.CANCEL), stream=stream)
+
+
 class RawClient:
     """One connection, of which nothing is read that is not asked for."""
 

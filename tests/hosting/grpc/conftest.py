@@ -1,0 +1,74 @@
+"""A server of small calls that must have nothing to say, and hold nothing, at the end of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from chat.config import ConnectionLimits
+from tests.chat.http2 import Http2Client
+from tests.chat.probe import ObservedServer, check_others_are_served
+from tests.faults.remains import nothing_stays
+from tests.support import eventually, told
+
+
+@pytest.fixture
+def limits() -> ConnectionLimits:
+    return ConnectionLimits(connections=20, streams_per_connection=30)
+
+
+@pytest.fixture
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What the server has logged since the test began."""
+    with capture_logs() as found:
+        yield found
+
+
+@pytest.fixture
+async def server(
+    limits: ConnectionLimits,
+    logs: list[MutableMapping[str, Any]],
+    caplog: pytest.LogCaptureFixture,
+) -> AsyncIterator[ObservedServer]:
+    """A server that must have had nothing to say at the end."""
+    unhandled: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: unhandled.append(context))
+    server = ObservedServer(limits)
+    yield server
+    server.stop_listening()
+    await server.go_away()
+    assert unhandled == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert told(logs) == []
+
+
+@pytest.fixture
+async def listening(server: ObservedServer) -> int:
+    """The port of a server."""
+    return await server.listen("127.0.0.1", 0)
+
+
+@pytest.fixture
+async def port(server: ObservedServer, listening: int) -> AsyncIterator[int]:
+    """The port of a server that must hold nothing at the end."""
+    # The event loop opens files of its own with its first connection.
+    await check_others_are_served(listening)
+    await eventually(lambda: server.open_connections() == 0)
+    async with nothing_stays():
+        yield listening
+        await eventually(lambda: server.open_connections() == 0)
+        await eventually(lambda: server.open_streams() == server.open_calls() == 0)
+
+
+@pytest.fixture
+async def client(server: ObservedServer, listening: int) -> AsyncIterator[Http2Client]:
+    """A client of a server that must have no stream at the end; its own objects stay a while."""
+    async with Http2Client.connect("127.0.0.1", listening) as client:
+        yield client
+    await eventually(lambda: server.open_streams() == server.open_calls() == 0)
