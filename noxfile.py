@@ -89,7 +89,7 @@ def serve(session: nox.Session) -> None:
     """Run the chat server and the proxy in this terminal, until Ctrl-C; ``-- --help`` for more."""
     install(session)
     # Ctrl-C reaches both processes; they are given the time to stop in order.
-    command = ("python", "-m", "daemon.pair", *session.posargs)
+    command = ("python", "-m", "hosting.run_both", *session.posargs)
     session.run(*command, interrupt_timeout=30, terminate_timeout=30)
 
 

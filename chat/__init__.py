@@ -10,7 +10,7 @@ from chat.access.tokens import TokenRules
 from chat.config import IN_MEMORY, Config, ConnectionLimits, Trust
 from chat.rules import Limits
 from chat.server import RunningServer, serve
-from daemon.buckets import Rates
+from hosting.rate_limits import Rates
 
 __all__ = [
     "IN_MEMORY",

@@ -11,8 +11,7 @@ from chat.handlers import NotHandled
 from chat.rules import Limits
 from chat.server import serve
 from chat.storage.base import StoreUnusable
-from daemon.buckets import Rates
-from daemon.cli import (
+from hosting.command import (
     ServiceFailed,
     StartError,
     cannot_listen,
@@ -21,10 +20,11 @@ from daemon.cli import (
     run_command,
     run_service,
 )
-from daemon.lifecycle import first_of, stop_event
-from daemon.metrics import UnusableMetricsPort
-from daemon.options import Options
-from daemon.tls import TlsFiles, UnusableCertificate
+from hosting.options import Options
+from hosting.rate_limits import Rates
+from hosting.signals import first_of, stop_event
+from hosting.telemetry.endpoint import UnusableMetricsPort
+from hosting.tls import TlsFiles, UnusableCertificate
 
 _default = Config()
 _limits = Limits()

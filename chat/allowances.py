@@ -24,7 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from daemon.buckets import BURST_SECONDS, Bucket, Ledger
+from hosting.rate_limits import BURST_SECONDS, Bucket, Ledger
 
 BURST: Final = 10_000
 """How much work may be done at once for an address. To answer a PING is 1."""

@@ -14,9 +14,9 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
 from structlog.contextvars import bind_contextvars
 
-from daemon import tracing
-from daemon.correlation import from_metadata
-from daemon.logs import get_logger
+from hosting.logs import get_logger
+from hosting.metadata import from_metadata
+from hosting.tracing import spans
 
 log = get_logger(__name__)
 
@@ -68,12 +68,12 @@ def address(peer: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _span(method: str, stream: Stream[Any, Any]) -> AbstractContextManager[tracing.Span]:
+def _span(method: str, stream: Stream[Any, Any]) -> AbstractContextManager[spans.Span]:
     if not method.startswith(_TRACED):
-        return nullcontext(tracing.NO_SPAN)
+        return nullcontext(spans.NO_SPAN)
     name = method.strip("/")
     metadata: Any = stream.metadata or {}
-    return tracing.span(name, "server", metadata, {"rpc.system.name": "grpc", "rpc.method": name})
+    return spans.span(name, "server", metadata, {"rpc.system.name": "grpc", "rpc.method": name})
 
 
 def _status(error: BaseException) -> str:

@@ -8,11 +8,11 @@ from typing import Final
 
 from chat.access.tokens import TokenRules
 from chat.rules import Limits
-from daemon.buckets import Rates, check_rate
-from daemon.hosts import can_be_host
-from daemon.metrics import check_metrics_address
-from daemon.text import check_setting
-from daemon.tls import TlsFiles
+from hosting.addresses import can_be_host
+from hosting.rate_limits import Rates, check_rate
+from hosting.telemetry.endpoint import check_metrics_address
+from hosting.text import check_setting
+from hosting.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
 

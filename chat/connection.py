@@ -27,11 +27,11 @@ from chat.allowances import REFUSAL_WORK, Allowances, ConnectionAllowance
 from chat.calls import address
 from chat.config import ConnectionLimits
 from chat.http2 import GuardedH2
-from chat.pulse import Pulse
-from daemon.hosts import client_key
-from daemon.logs import get_logger
-from daemon.strangers import Strangers
-from daemon.streams import DataStreams
+from hosting.addresses import client_key
+from hosting.grpc.streams import DataStreams
+from hosting.heartbeat import Pulse
+from hosting.logs import get_logger
+from hosting.places import Strangers
 
 log = get_logger(__name__)
 

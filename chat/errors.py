@@ -26,8 +26,8 @@ from typing import ClassVar, Final
 from grpclib import GRPCError, Status
 
 from chat.storage.base import Unstorable
-from daemon.buckets import milliseconds
 from gen.chat import Error, ErrorCode
+from hosting.rate_limits import milliseconds
 
 INTERNAL_TEXT = "internal error"
 

@@ -14,7 +14,7 @@ from grpclib import GRPCError, Status
 from grpclib.metadata import decode_metadata
 
 from chat.errors import InvalidArgument
-from daemon.streams import ByteBuffer
+from hosting.grpc.streams import ByteBuffer
 
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}

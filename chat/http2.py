@@ -62,7 +62,7 @@ from hyperframe.frame import (
 
 from chat.errors import RETRY_AFTER
 from chat.guards import has_malformed_field
-from daemon.http2 import DataConnection
+from hosting.grpc.http2 import DataConnection
 
 HEADER_BYTES: Final = 16 * 1024
 """The largest header block, encoded and decoded."""

@@ -23,10 +23,10 @@ from chat.rules import Rules
 from chat.storage.base import Range, Store, StoreError
 from chat.stream import Delivery, LiveStream
 from chat.users import Presence
-from daemon.faults import Faults
-from daemon.logs import get_logger
 from gen.chat import ChatMessage, Join, Joined
 from gen.chat_codec import make_joined
+from hosting.faults import Faults
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

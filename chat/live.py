@@ -18,9 +18,9 @@ from chat.access.identity import Identity
 from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
 from chat.hub import Hub
 from chat.stream import LiveStream
-from daemon.counts import Tally
-from daemon.logs import get_logger
 from gen.chat import Authenticated, ChatMessage
+from hosting.logs import get_logger
+from hosting.telemetry.histogram import Tally
 
 log = get_logger(__name__)
 

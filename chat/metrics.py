@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from daemon.counts import SECONDS, SIZES, Histogram
+from hosting.telemetry.histogram import SECONDS, SIZES, Histogram
 
 
 def _seconds() -> Histogram:

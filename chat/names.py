@@ -24,7 +24,7 @@ import re
 import unicodedata
 from typing import Final
 
-from daemon.text import is_text
+from hosting.text import is_text
 
 # C0, DEL and C1: the control characters of Unicode (category Cc), and the two
 # separators that end a line in a log; and surrogates, which are no characters.

@@ -21,7 +21,7 @@ from grpclib.server import Stream
 
 from chat.access.identity import Identity
 from chat.errors import RateLimited
-from daemon.buckets import Allowance, Bucket, Ledger, Rates
+from hosting.rate_limits import Allowance, Bucket, Ledger, Rates
 
 MESSAGES: Final = "too many messages"
 JOINS: Final = "too many rooms at once"

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from chat.errors import Unavailable
 from chat.storage.base import StoreError
-from daemon.logs import get_logger
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -32,8 +32,6 @@ from chat.live import Bounds, Conversation, authenticated
 from chat.quotas import JOINS, MESSAGES, charge
 from chat.storage.base import PartlyStored, StoreError
 from chat.stream import Delivery
-from daemon import tracing
-from daemon.logs import get_logger
 from gen.chat import (
     Admit,
     Authenticate,
@@ -58,6 +56,8 @@ from gen.chat_codec import (
     make_relay_response,
     make_stored,
 )
+from hosting.logs import get_logger
+from hosting.tracing import spans
 
 log = get_logger(__name__)
 
@@ -135,7 +135,7 @@ class _Run:
         self.refs: list[int] = []
         self.messages: list[ChatMessage] = []
         self.places: list[object | None] = []
-        self.spans: list[tuple[ChatMessage, tracing.Span]] = []
+        self.spans: list[tuple[ChatMessage, spans.Span]] = []
         self.size = 0
 
     def add(self, ref: int, message: ChatMessage, place: object | None) -> None:
@@ -246,7 +246,7 @@ class RelayConnection(Conversation):
         if not self._check(about["client"], message):
             await self.hub.known.check_message(message)
         trace = about["traceparent"]
-        span = None if trace is None else tracing.begin("message", trace, {})
+        span = None if trace is None else spans.begin("message", trace, {})
         run.add(about["ref"], message, self.rooms.get(codec.fields_of(message)["room_id"]))
         if span is not None:
             run.spans.append((message, span))

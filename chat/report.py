@@ -8,9 +8,9 @@ from typing import Final, Protocol
 from prometheus_client.core import Metric
 
 from chat.hub import Hub
-from daemon.families import counter, counters, gauge, histogram
-from daemon.status import Chart, Line, Source, mean_and_most, quantiles, rate
 from gen.chat import ChatServiceBase, ErrorCode, RelayServiceBase
+from hosting.telemetry.families import counter, counters, gauge, histogram
+from hosting.telemetry.status import Chart, Line, Source, mean_and_most, quantiles, rate
 
 _CODES: Final = tuple(code.name or "" for code in ErrorCode if code)
 # A defect in each method of the schema.

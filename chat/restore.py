@@ -8,8 +8,8 @@ import click
 
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.backup import restore
-from daemon.cli import StartError, ready, run_command
-from daemon.options import TextPath
+from hosting.command import StartError, ready, run_command
+from hosting.options import TextPath
 
 
 @click.command(

@@ -32,10 +32,10 @@ from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from chat.transport import GrpcServer, Limit
-from daemon.hosts import is_loopback
-from daemon.logs import get_logger
-from daemon.metrics import serve_metrics
-from daemon.tls import Tls, kept_fresh
+from hosting.addresses import is_loopback
+from hosting.logs import get_logger
+from hosting.telemetry.endpoint import serve_metrics
+from hosting.tls import Tls, kept_fresh
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
@@ -125,8 +125,8 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
     Raises:
         chat.storage.base.StoreUnusable: the database cannot be opened.
         chat.access.keys.UnusableKeys: the keys of tokens cannot be used.
-        daemon.tls.UnusableCertificate: the certificate cannot be used.
-        daemon.metrics.UnusableMetricsPort: the port of metrics cannot be listened on.
+        hosting.tls.UnusableCertificate: the certificate cannot be used.
+        hosting.telemetry.endpoint.UnusableMetricsPort: the port of metrics cannot be listened on.
         OSError: the address cannot be listened on.
     """
     config = config or Config()

@@ -31,9 +31,6 @@ from chat.quotas import CALLS, JOINS, MESSAGES, charge
 from chat.reading import read
 from chat.storage.base import Range, StoreError
 from chat.stream import Delivery
-from daemon.buckets import Allowance
-from daemon.correlation import shortened
-from daemon.logs import get_logger
 from gen.chat import (
     Authenticate,
     ChatMessage,
@@ -53,6 +50,9 @@ from gen.chat import (
     UpsertUserResponse,
     User,
 )
+from hosting.logs import get_logger
+from hosting.metadata import shortened
+from hosting.rate_limits import Allowance
 
 log = get_logger(__name__)
 

@@ -17,9 +17,9 @@ from structlog.contextvars import get_contextvars
 import codec
 from chat.errors import SlowConsumer
 from chat.mailbox import Mailbox
-from daemon.logs import get_logger
 from gen.chat import ChatMessage
 from gen.chat_codec import make_chat_stream, make_relay_event, make_relay_response
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

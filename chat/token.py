@@ -30,9 +30,9 @@ from jwt.algorithms import OKPAlgorithm
 
 from chat.errors import InvalidArgument
 from chat.rules import Limits, Rules
-from daemon import private
-from daemon.cli import StartError, run_command
-from daemon.options import TEXT, TextPath
+from hosting import private
+from hosting.command import StartError, run_command
+from hosting.options import TEXT, TextPath
 
 _ALGORITHM: Final = "EdDSA"
 _HOUR: Final = 3600

@@ -39,7 +39,7 @@ from chat.connection import Connections, GuardedConnection, KnownConnection
 from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument, RateLimited
 from chat.guards import MessageBuffer, checked_timeout, is_malformed, too_late
 from chat.quotas import CALLS
-from daemon.logs import get_logger
+from hosting.logs import get_logger
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable

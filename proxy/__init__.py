@@ -10,7 +10,7 @@ or, on a port of its own::
         print(running.url)
 """
 
-from daemon.buckets import Rates
+from hosting.rate_limits import Rates
 from proxy.app import RunningProxy, create_app, serve
 from proxy.config import Admittance, Config
 

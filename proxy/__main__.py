@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from daemon.buckets import Rates
-from daemon.cli import (
+from hosting.command import (
     StartError,
     cannot_listen,
     checking_options,
@@ -13,10 +12,11 @@ from daemon.cli import (
     run_command,
     run_service,
 )
-from daemon.lifecycle import stop_event
-from daemon.metrics import UnusableMetricsPort
-from daemon.options import Options
-from daemon.tls import TlsFiles, UnusableCertificate
+from hosting.options import Options
+from hosting.rate_limits import Rates
+from hosting.signals import stop_event
+from hosting.telemetry.endpoint import UnusableMetricsPort
+from hosting.tls import TlsFiles, UnusableCertificate
 from proxy.app import serve
 from proxy.config import RATES, Admittance, Config
 

@@ -10,7 +10,10 @@ from typing import Final
 
 from aiohttp import web
 
-from daemon.buckets import (
+from hosting.addresses import client_key
+from hosting.logs import get_logger
+from hosting.metadata import shortened
+from hosting.rate_limits import (
     BURST_SECONDS,
     Allowance,
     AnyAllowance,
@@ -19,9 +22,6 @@ from daemon.buckets import (
     Ledger,
     Rates,
 )
-from daemon.correlation import shortened
-from daemon.hosts import client_key
-from daemon.logs import get_logger
 from proxy.config import Admittance
 from proxy.forwarded import Headers, TrustedProxies
 from proxy.metrics import ProxyMetrics

@@ -12,9 +12,9 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from daemon.logs import get_logger
-from daemon.metrics import serve_metrics
-from daemon.tls import Tls, kept_fresh
+from hosting.logs import get_logger
+from hosting.telemetry.endpoint import serve_metrics
+from hosting.tls import Tls, kept_fresh
 from proxy.calls import calls_of_schema
 from proxy.config import Config
 from proxy.door import Door
@@ -115,8 +115,8 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
 
     Raises:
         OSError: the address cannot be listened on.
-        daemon.metrics.UnusableMetricsPort: the port of metrics cannot be listened on.
-        daemon.tls.UnusableCertificate: a certificate cannot be used.
+        hosting.telemetry.endpoint.UnusableMetricsPort: the port of metrics cannot be listened on.
+        hosting.tls.UnusableCertificate: a certificate cannot be used.
     """
     config = config or Config()
     tls = Tls.server(config.tls) if config.tls else None

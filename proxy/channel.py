@@ -13,8 +13,8 @@ from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, ResponseReceived
 
-from daemon.http2 import DataConnection
-from daemon.streams import DataStreams
+from hosting.grpc.http2 import DataConnection
+from hosting.grpc.streams import DataStreams
 
 _CANCEL_AGAIN_SECONDS: Final = 0.1
 _STATUSES: Final = frozenset(str(status.value) for status in Status)

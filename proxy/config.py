@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 
-from daemon.buckets import Rates, check_rate
-from daemon.hosts import can_be_host
-from daemon.metrics import check_metrics_address
-from daemon.text import check_setting
-from daemon.tls import TlsFiles
+from hosting.addresses import can_be_host
+from hosting.rate_limits import Rates, check_rate
+from hosting.telemetry.endpoint import check_metrics_address
+from hosting.text import check_setting
+from hosting.tls import TlsFiles
 from proxy.forwarded import TrustedProxies
 from proxy.origins import Origins
 

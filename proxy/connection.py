@@ -15,10 +15,6 @@ import betterproto
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 import codec
-from daemon import tracing
-from daemon.buckets import AnyAllowance
-from daemon.correlation import of_request, shortened
-from daemon.logs import get_logger
 from gen.chat import (
     ChatMessage,
     Error,
@@ -28,6 +24,10 @@ from gen.chat import (
     ServerFrame,
 )
 from gen.chat_codec import make_joined, make_left, make_server_frame
+from hosting.logs import get_logger
+from hosting.metadata import of_request, shortened
+from hosting.rate_limits import AnyAllowance
+from hosting.tracing import spans
 from proxy import errors, frames
 from proxy.calls import Call
 from proxy.config import Config
@@ -231,7 +231,7 @@ class Connection(Line):
                 if not await self._admitted(join.room_id, "join.room_id"):
                     text = "the token does not allow to read this room"
                     raise Refused(errors.denied(f"join.room_id: {text}"))
-                with tracing.span("join"):
+                with spans.span("join"):
                     await self._enter(join, request_id)
             case Renew(token, request_id):
                 await self._renew(token, request_id)

@@ -15,8 +15,8 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.http import WebSocketReader
 
-from daemon.logs import get_logger
-from daemon.strangers import Strangers
+from hosting.logs import get_logger
+from hosting.places import Strangers
 from proxy import headers
 from proxy.config import Config
 from proxy.intake import Intake, Reader

@@ -13,9 +13,9 @@ from typing import Final
 
 from grpclib import GRPCError, Status
 
-from daemon.buckets import milliseconds
 from gen.chat import Error, ErrorCode
 from gen.chat_codec import make_error
+from hosting.rate_limits import milliseconds
 
 # A retry of the same request may succeed. All requests may be repeated safely.
 _RETRYABLE: Final = frozenset(

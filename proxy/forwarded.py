@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Protocol
 
-from daemon.hosts import Address, parse
+from hosting.addresses import Address, parse
 
 
 class Headers(Protocol):

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol, Self
 
-from daemon.buckets import AnyBucket
+from hosting.rate_limits import AnyBucket
 from proxy.turns import FREE_WORK, TURN_WORK, Turns
 
 PIECES: Final = 64

@@ -9,8 +9,8 @@ from typing import Final
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 import codec
-from daemon.logs import get_logger
 from gen.chat import Error, ServerFrame
+from hosting.logs import get_logger
 from proxy import frames
 from proxy.config import Config
 from proxy.delivery import Client

@@ -9,8 +9,8 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-from daemon.counts import SECONDS, SIZES, Histogram
 from gen.chat import Error
+from hosting.telemetry.histogram import SECONDS, SIZES, Histogram
 
 TURNED_AWAY: Final = ("origin", "rate", "address", "full")
 """A page of another origin; too many at once from one address, or open; the proxy is full."""

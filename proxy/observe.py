@@ -12,9 +12,9 @@ from typing import Final
 from aiohttp import web
 from structlog.contextvars import bind_contextvars
 
-from daemon import tracing
-from daemon.counts import Tally
-from daemon.logs import get_logger
+from hosting.logs import get_logger
+from hosting.telemetry.histogram import Tally
+from hosting.tracing import spans
 
 log = get_logger(__name__)
 
@@ -69,9 +69,9 @@ class Observed:
         self._peer = peer
         self._socket = socket
         self._story = story
-        self._tracing = tracing.span("connection", "server", request.headers, attributes)
+        self._tracing = spans.span("connection", "server", request.headers, attributes)
 
-    def __enter__(self) -> tracing.Span:
+    def __enter__(self) -> spans.Span:
         # For good: with the connection ends the task that aiohttp has for it.
         bind_contextvars(connection=self._story.connection)
         self._span = self._tracing.__enter__()

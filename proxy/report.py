@@ -9,9 +9,9 @@ from typing import Final
 from aiohttp import WSCloseCode
 from prometheus_client.core import Metric
 
-from daemon.families import counter, counters, gauge, histogram
-from daemon.status import Chart, Line, Source, mean_and_most, quantiles, rate
 from gen.chat import ErrorCode
+from hosting.telemetry.families import counter, counters, gauge, histogram
+from hosting.telemetry.status import Chart, Line, Source, mean_and_most, quantiles, rate
 from proxy.errors import CloseCode
 from proxy.metrics import TURNED_AWAY, ProxyMetrics
 from proxy.websocket import Connections

@@ -26,8 +26,8 @@ import betterproto
 import orjson
 
 import codec
-from daemon.buckets import Allowance, AnyAllowance, AnyBucket, Rates
 from gen.chat import Authenticate, ChatMessage, ClientFrame, Error, Join, Leave
+from hosting.rate_limits import Allowance, AnyAllowance, AnyBucket, Rates
 from proxy import errors
 
 # For those who leave it out, or do not know that there is one.

@@ -16,9 +16,6 @@ from typing import Any, Final, TypeVar
 
 import codec
 from codec.sizes import utf8_length
-from daemon.correlation import of_request
-from daemon.faults import Faults
-from daemon.logs import get_logger
 from gen.chat import (
     Admitted,
     Authenticated,
@@ -38,6 +35,9 @@ from gen.chat_codec import (
     make_relay_command,
     make_server_frame,
 )
+from hosting.faults import Faults
+from hosting.logs import get_logger
+from hosting.metadata import of_request
 from proxy import errors, frames
 from proxy.callers import Callers
 from proxy.config import Config

@@ -18,8 +18,8 @@ from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 import codec
-from daemon import tracing
-from daemon.correlation import to_metadata
+from hosting.metadata import to_metadata
+from hosting.tracing import spans
 from proxy import errors
 from proxy.callers import Caller
 from proxy.calls import Call
@@ -88,7 +88,7 @@ class UnaryCalls:
         Raises:
             Refused: the server refused, or did not answer before the deadline.
         """
-        with tracing.span(call.path.strip("/"), "client") as span:
+        with spans.span(call.path.strip("/"), "client") as span:
             try:
                 answer = await self._make(call, request, caller)
             except Refused as refused:
@@ -143,7 +143,7 @@ class UnaryCalls:
         if caller is None and self._tokens_required:
             # Without a token it would be the proxy's own.
             raise Refused(errors.unauthenticated())
-        metadata = tracing.inject(to_metadata())
+        metadata = spans.inject(to_metadata())
         if caller is not None:
             metadata |= bearer(caller.token)
         rest = max(deadline - asyncio.get_running_loop().time(), 0.001)

@@ -23,10 +23,10 @@ from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 import codec
-from daemon.hosts import is_loopback
-from daemon.logs import get_logger
-from daemon.tls import Tls
 from gen.chat import RelayRequest, RelayResponse
+from hosting.addresses import is_loopback
+from hosting.logs import get_logger
+from hosting.tls import Tls
 from proxy import errors, tokens
 from proxy.channel import Channel, ended, status_of
 from proxy.config import Config, split_address

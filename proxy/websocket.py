@@ -7,8 +7,8 @@ from typing import Final
 
 from aiohttp import web
 
-from daemon.buckets import AnyAllowance
-from daemon.logs import get_logger
+from hosting.logs import get_logger
+from hosting.rate_limits import AnyAllowance
 from proxy import handshake, tokens
 from proxy.admission import Admission
 from proxy.calls import Call

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from grpclib.client import Stream
 
-from daemon.streams import DataStream
+from hosting.grpc.streams import DataStream
 
 # Length-Prefixed-Message in gRPC's description of its protocol.
 _PREFIX: Final = struct.Struct(">?I")

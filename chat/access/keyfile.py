@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Final
 
 from chat.access.keys import Key, NoKeyLeft, UnusableKeys, parse_keys
-from daemon.logs import get_logger
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

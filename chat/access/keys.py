@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 from cryptography.x509 import load_der_x509_certificate
 from jwt import PyJWK
 
-from daemon.logs import get_logger
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

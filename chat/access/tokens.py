@@ -28,7 +28,7 @@ from chat.access.keyfile import KeyFile
 from chat.access.keys import ALGORITHMS, Key
 from chat.errors import InvalidArgument, Unauthenticated
 from chat.rules import Rules
-from daemon.text import is_text
+from hosting.text import is_text
 
 # RFC 7515, section 7.1. Decoders pass over what is not base64, and a token is passed on.
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")

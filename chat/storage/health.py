@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 
-from daemon.logs import get_logger
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -20,8 +20,8 @@ from structlog.testing import capture_logs
 import chat
 import codec
 import proxy
-from daemon.tls import Tls, TlsFiles, UnusableCertificate
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
+from hosting.tls import Tls, TlsFiles, UnusableCertificate
 from tests.access.signing import Signer
 from tests.daemon.processes import run
 from tests.proxy.clients import Client
@@ -139,7 +139,7 @@ class TestServer:
     async def test_a_replaced_certificate_is_taken_without_a_restart(
         self, secure_config: chat.Config, authority: Authority, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("daemon.tls._LOOK_AGAIN_SECONDS", 0.01)
+        monkeypatch.setattr("hosting.tls._LOOK_AGAIN_SECONDS", 0.01)
         context = authority.believing()
         async with chat.serve(secure_config) as server:
             first = await shown(server.port, context)
@@ -398,7 +398,7 @@ def handshake(server: Tls, client: ssl.SSLContext) -> bytes | None:
 
 
 class TestHealth:
-    """``python -m daemon.health`` over TLS."""
+    """``python -m hosting.health`` over TLS."""
 
     async def test_of_both(self, chat_config: chat.Config, authority: Authority) -> None:
         tls = authority.files("server", believes=True)
@@ -410,11 +410,13 @@ class TestHealth:
                 host="127.0.0.1", port=0, upstream=server.address, upstream_tls=shown, tls=tls
             )
             url = f"grpcs://{server.address}"
-            assert (await run("daemon.health", url, *options, *certified)).status == 0
-            assert (await run("daemon.health", url, *options)).status == 1
+            assert (await run("hosting.health", url, *options, *certified)).status == 0
+            assert (await run("hosting.health", url, *options)).status == 1
             async with proxy.serve(replace(config, tls=authority.files("front"))) as running:
-                ready = await run("daemon.health", f"{running.url}readyz", "--wait", "60", *options)
+                ready = await run(
+                    "hosting.health", f"{running.url}readyz", "--wait", "60", *options
+                )
                 assert (ready.status, ready.errors) == (0, "")
-                unknown = await run("daemon.health", f"{running.url}readyz")
+                unknown = await run("hosting.health", url)
                 assert unknown.status == 1
                 assert "certificate verify failed" in unknown.errors

@@ -19,7 +19,7 @@ from h2.errors import ErrorCodes
 
 import chat
 import proxy
-from daemon.tls import TlsFiles
+from hosting.tls import TlsFiles
 from tests.daemon.processes import ended, ready_line, running
 from tests.faults.frames import GOAWAY, PING, PREFACE, frame
 from tests.proxy.raw import masked, split_frames

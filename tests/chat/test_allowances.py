@@ -15,7 +15,7 @@ from chat.allowances import (
     WORK_PER_SECOND,
     Allowances,
 )
-from daemon.buckets import BURST_SECONDS
+from hosting.rate_limits import BURST_SECONDS
 
 CALLS = 8.0
 MANY = 100_000

@@ -10,7 +10,7 @@ import pytest
 import chat
 from chat.access.tokens import TokenRules
 from chat.config import ConnectionLimits
-from daemon.tls import TlsFiles
+from hosting.tls import TlsFiles
 
 
 def test_the_addresses_of_the_contract() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.pulse import Pulse
+from hosting.heartbeat import Pulse
 from tests.clock import ClockLoop
 
 HEARTBEAT: Final = 8.0

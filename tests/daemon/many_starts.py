@@ -17,7 +17,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from typing import Any, Final
 
-from daemon.cli import run_command
+from hosting.command import run_command
 
 
 def start(module: str, environment: dict[str, str]) -> tuple[object, str, str]:

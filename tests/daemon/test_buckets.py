@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.buckets import (
+from hosting.rate_limits import (
     Allowance,
     Bucket,
     Joint,

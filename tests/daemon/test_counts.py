@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.counts import SECONDS, SIZES, Histogram, Tally, quantile
+from hosting.telemetry.histogram import SECONDS, SIZES, Histogram, Tally, quantile
 
 values = st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=50)
 

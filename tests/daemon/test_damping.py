@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from daemon.damping import AT_ONCE, Damper
+from hosting.damping import AT_ONCE, Damper
 from tests.daemon.processes import ROOT
 
 PROGRAM = """
 import logging
-from daemon.logs import configure_logs, get_logger
+from hosting.logs import configure_logs, get_logger
 configure_logs("debug")
 log = get_logger("chat.program")
 for number in range(1000):

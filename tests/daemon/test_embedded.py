@@ -15,7 +15,7 @@ import asyncio, sys
 from pathlib import Path
 import aiohttp
 import chat, proxy
-from daemon.logs import get_logger
+from hosting.logs import get_logger
 {asking}
 async def say(host, port, data):
     reader, writer = await asyncio.open_connection(host, port)

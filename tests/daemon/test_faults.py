@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.faults import Faults
+from hosting.faults import Faults
 
 
 def fail_here(text: str) -> Exception:

@@ -1,4 +1,4 @@
-"""`python -m daemon.health`: what watches over a process learns whether it serves."""
+"""`python -m hosting.health`: what watches over a process learns whether it serves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import chat
 import proxy
-from daemon.health import Unhealthy, check
+from hosting.health import Unhealthy, check
 from tests.daemon.processes import Ended, ended, run, running
 
 SECONDS = 5.0
@@ -19,7 +19,7 @@ SECONDS = 5.0
 def said_no(command: Ended) -> str:
     """It ended with status 1 and one line; returns the line."""
     assert (command.status, command.output) == (1, "")
-    assert re.fullmatch("python -m daemon.health: .+\n", command.errors), command.errors
+    assert re.fullmatch("python -m hosting.health: .+\n", command.errors), command.errors
     return command.errors
 
 
@@ -27,8 +27,8 @@ async def test_both_servers_are_well(
     chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
 ) -> None:
     urls = (f"grpc://{chat_server.address}", f"{chat_proxy.url}healthz", f"{chat_proxy.url}readyz")
-    commands = await asyncio.gather(*(run("daemon.health", url) for url in urls))
-    commands.append(await run("daemon.health", HEALTH_URL=urls[0]))
+    commands = await asyncio.gather(*(run("hosting.health", url) for url in urls))
+    commands.append(await run("hosting.health", HEALTH_URL=urls[0]))
     assert commands == [Ended(0, "", "")] * 4
 
 
@@ -61,7 +61,7 @@ async def test_a_server_of_another_protocol_is_not_well(chat_server: chat.Runnin
 
 
 async def test_it_says_why_in_one_line(unused_tcp_port: int) -> None:
-    line = said_no(await run("daemon.health", f"grpc://127.0.0.1:{unused_tcp_port}"))
+    line = said_no(await run("hosting.health", f"grpc://127.0.0.1:{unused_tcp_port}"))
     assert "cannot be asked" in line
     assert str(unused_tcp_port) in line
 
@@ -74,7 +74,7 @@ async def test_a_wrong_url_is_refused(url: str) -> None:
 
 async def test_it_waits_for_a_server_that_is_still_starting(unused_tcp_port: int) -> None:
     url = f"grpc://127.0.0.1:{unused_tcp_port}"
-    async with running("daemon.health", "--wait", "60", url) as waiting:
+    async with running("hosting.health", "--wait", "60", url) as waiting:
         with socket.create_server(("127.0.0.1", unused_tcp_port)) as listener:
             listener.setblocking(False)
             connection, _ = await asyncio.get_running_loop().sock_accept(listener)

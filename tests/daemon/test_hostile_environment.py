@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import chat
 from chat.rules import LARGEST_CONTENT
-from daemon.text import is_text
+from hosting.text import is_text
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
 from tests.daemon.processes import ROOT, ended, ready_line, running
 from tests.support import SHARING
@@ -72,7 +72,7 @@ def start(module: str, folder: Path) -> Iterator[Start]:
     """Runs a command in an environment, in a process that has run it before."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "PROXY_"))}
     process = subprocess.Popen(  # noqa: S603 - a program of the tests
-        [sys.executable, str(ROOT / "tests/daemon/many_starts.py"), module],
+        [sys.executable, str(ROOT / "tests/hosting/many_starts.py"), module],
         cwd=folder,
         env={**inherited, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
@@ -235,7 +235,7 @@ def test_what_cannot_be_a_database_is_named(tmp_path: Path, not_databases: list[
     devices = {*Path("/dev").glob("*.lock")}
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "PROXY_"))}
     process = subprocess.run(
-        [sys.executable, "tests/daemon/many_starts.py", "chat"],
+        [sys.executable, "tests/hosting/many_starts.py", "chat"],
         cwd=ROOT,
         env={**inherited, "PYTHONPATH": str(ROOT)},
         input="".join(json.dumps({"CHAT_DATABASE": str(each)}) + "\n" for each in not_databases),

@@ -21,7 +21,7 @@ from hyperframe.frame import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.http2 import DataConnection
+from hosting.grpc.http2 import DataConnection
 
 # Two in which all is open, one whose length is told, one that is half closed, none.
 STREAMS = st.sampled_from([1, 1, 9, 9, 3, 3, 5, 5, 7])

@@ -18,8 +18,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import codec
-from daemon.correlation import from_metadata, of_request, to_metadata
 from gen.chat import ChatServiceStub, GetUserRequest
+from hosting.metadata import from_metadata, of_request, to_metadata
 from tests.daemon.logged import Logged, logged
 from tests.daemon.processes import ROOT, ready_line, running
 
@@ -27,7 +27,7 @@ PROGRAM = """
 import asyncio, logging, sys
 import structlog
 from structlog.contextvars import bound_contextvars
-from daemon.logs import configure_logs, log_failure
+from hosting.logs import configure_logs, log_failure
 configure_logs(*sys.argv[1:])
 log = structlog.get_logger("chat.program")
 with bound_contextvars(connection="c-1"):
@@ -242,7 +242,7 @@ async def test_both_together_are_told() -> None:
     environment = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": "0", "CHAT_DATABASE": ":memory:"}
     environment |= {"PROXY_HOST": "127.0.0.1", "PROXY_PORT": "0"}
     environment |= {"CHAT_LOG_FORMAT": "json", "PROXY_LOG_FORMAT": "json"}
-    async with running("daemon.pair", **environment) as pair:
+    async with running("hosting.run_both", **environment) as pair:
         for _ in range(2):
             await ready_line(pair)
         for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR2, "info")):

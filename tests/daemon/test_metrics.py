@@ -12,7 +12,7 @@ import pytest
 
 import chat
 import proxy
-from daemon.metrics import UnusableMetricsPort
+from hosting.telemetry.endpoint import UnusableMetricsPort
 from tests.daemon.processes import ready_line, run, running
 from tests.support import PATIENCE_SECONDS
 

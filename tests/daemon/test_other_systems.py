@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from daemon.lifecycle import handling, stop_event
+from hosting.signals import handling, stop_event
 from tests.daemon.logged import logged
 from tests.daemon.processes import run
 from tests.daemon.test_pair import pair, ready_lines

@@ -1,4 +1,4 @@
-"""`python -m daemon.pair`, which `nox -s serve` runs: both processes, one terminal."""
+"""`python -m hosting.run_both`, which `nox -s serve` runs: both processes, one terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 import chat.__main__
 import proxy.__main__
-from daemon.pair import METRICS_PORTS
+from hosting.run_both import METRICS_PORTS
 from tests.daemon.processes import not_listening
 from tests.faults.stuck import UNREAD_BYTES, stuck_reader
 
@@ -48,7 +48,7 @@ async def pair(folder: Path, *arguments: str, **environment: str) -> AsyncIterat
     """
     settings = {"PYTHONPATH": str(ROOT), **PORTS, **environment}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "daemon.pair", *arguments, cwd=folder, stdout=PIPE, stderr=PIPE,
+        sys.executable, "-m", "hosting.run_both", *arguments, cwd=folder, stdout=PIPE, stderr=PIPE,
         env={**os.environ, **{name: value for name, value in settings.items() if value}},
     )  # fmt: skip
     try:
@@ -164,7 +164,7 @@ async def test_an_argument_for_neither_is_refused(tmp_path: Path, argument: str,
         output, errors = await process.communicate()
     assert (process.returncode, output) == (2, b"")
     [line] = errors.decode().splitlines()
-    assert line.startswith(f"python -m daemon.pair: {said}")
+    assert line.startswith(f"python -m hosting.run_both: {said}")
 
 
 async def test_an_option_that_a_process_does_not_have_is_named_by_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up, restore
-from daemon.private import make_folder
+from hosting.private import make_folder
 from tests.daemon.processes import run
 from tests.support import message
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import orjson
 from prometheus_client.core import Metric
 
-from daemon.counts import SECONDS, SIZES, Histogram
-from daemon.status import Chart, Line, Source, Status, mean_and_most, quantiles, rate
+from hosting.telemetry.histogram import SECONDS, SIZES, Histogram
+from hosting.telemetry.status import Chart, Line, Source, Status, mean_and_most, quantiles, rate
 
 
 class Shop(Source):

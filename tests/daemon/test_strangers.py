@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.strangers import Strangers
+from hosting.places import Strangers
 from tests.cost import cost
 
 steps = st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.sampled_from("ab")))

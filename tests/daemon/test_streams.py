@@ -11,7 +11,7 @@ from h2.windows import WindowManager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.streams import ByteBuffer
+from hosting.grpc.streams import ByteBuffer
 
 WINDOW = 65_535
 SIZES = st.lists(st.sampled_from([0, 1, 5, 4000, 32_768, 65_535, 65_536, 200_000]), max_size=6)

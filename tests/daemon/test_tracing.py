@@ -23,14 +23,14 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import chat
 import proxy
-from daemon import tracing
-from daemon.otel import OtelTracer
 from gen.chat import (
     ChatServiceStub,
     GetUserRequest,
     RelayCommand,
     RelayServiceStub,
 )
+from hosting.tracing.otel import OtelTracer
+from hosting.tracing.spans import tracer_of_environment, using
 from tests.daemon.logged import logged
 from tests.daemon.processes import ROOT
 from tests.daemon.test_secrecy import BREAKING, broken
@@ -73,7 +73,7 @@ class Spans:
 def spans() -> Iterator[Spans]:
     """Traces what servers and proxies in this process do."""
     spans = Spans()
-    with tracing.using(OtelTracer(spans.provider)):
+    with using(OtelTracer(spans.provider)):
         yield spans
 
 
@@ -316,7 +316,7 @@ def test_the_environment_decides(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    tracer = tracing.tracer_of_environment("chat-server")
+    tracer = tracer_of_environment("chat-server")
     assert (tracer is not None) == wanted
     if tracer is not None:
         tracer.close()
@@ -332,16 +332,16 @@ def program(text: str, **environment: str) -> str:
 
 
 def test_while_they_are_off_nothing_is_imported() -> None:
-    text = "import sys, chat.__main__, proxy.__main__; from daemon import tracing\n"
-    text += "assert tracing.tracer_of_environment('x') is None\n"
+    text = "import sys, chat.__main__, proxy.__main__; from hosting.tracing import spans\n"
+    text += "assert spans.tracer_of_environment('x') is None\n"
     text += "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     assert program(text) == "[]\n"
 
 
 def test_without_the_extra_a_line_says_so() -> None:
     text = "import sys; sys.modules['opentelemetry'] = None\n"
-    text += "from daemon import tracing; from daemon.logs import configure_logs\n"
-    text += "configure_logs('info'); assert tracing.tracer_of_environment('x') is None"
+    text += "from hosting.tracing import spans; from hosting.logs import configure_logs\n"
+    text += "configure_logs('info'); assert spans.tracer_of_environment('x') is None"
     [line] = program(text, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1").splitlines()
     assert "level=warning" in line
     assert "extra 'tracing' is not installed" in line

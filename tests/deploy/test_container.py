@@ -15,7 +15,7 @@ import yaml
 
 import chat
 import proxy
-from daemon.health import split
+from hosting.health import split
 from tests.deploy.nginx import DEPLOY
 
 ROOT: Final = DEPLOY.parent
@@ -127,7 +127,7 @@ def test_its_commands_are_there() -> None:
     [health] = arguments("HEALTHCHECK")
     for module in modules(CONTAINERFILE):
         assert find_spec(module), module
-    assert modules(health) == ["daemon.health"]
+    assert modules(health) == ["hosting.health"]
     assert split(environment()["HEALTH_URL"]).port == chat.Config().port
 
 
@@ -156,7 +156,7 @@ def test_a_service_may_do_little(name: str) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_a_service_is_checked_by_what_can_be_asked(name: str) -> None:
     kind, *command, url = SERVICES[name]["healthcheck"]["test"]
-    assert (kind, command) == ("CMD", ["python", "-m", "daemon.health"])
+    assert (kind, command) == ("CMD", ["python", "-m", "hosting.health"])
     port = {"chat": chat.Config().port, "proxy": proxy.Config().port}[name]
     assert split(url).port == port
 

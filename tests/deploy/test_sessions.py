@@ -17,7 +17,7 @@ from tests.deploy.nginx import DEPLOY
 from tests.network import missing
 
 ROOT = DEPLOY.parent
-PROJECT = ("chat", "codec", "daemon", "gen", "proxy", "pyproject.toml", "noxfile.py")
+PROJECT = ("chat", "codec", "hosting", "gen", "proxy", "pyproject.toml", "noxfile.py")
 TEXTS = ("README.md", "LICENSE")
 
 # The first start makes an environment and installs everything.

@@ -13,7 +13,7 @@ import pytest
 
 import chat
 import proxy
-from daemon.health import split
+from hosting.health import split
 from tests.deploy.nginx import DEPLOY, tool
 
 UNITS: Final = sorted((DEPLOY / "systemd").glob("*.service"))

@@ -16,7 +16,7 @@ from tests.docs.markdown import blocks
 from tests.network import fetch
 
 ROOT = DEPLOY.parent
-PACKAGES = ("chat", "codec", "daemon", "gen", "proxy")
+PACKAGES = ("chat", "codec", "hosting", "gen", "proxy")
 
 # What an application's own code may look like, and what mypy makes of each expression.
 PROGRAM = """
@@ -25,7 +25,7 @@ from grpclib.client import Channel
 import chat
 import codec
 import proxy
-from daemon.buckets import Rates
+from hosting.rate_limits import Rates
 from gen.chat import ChatMessage, ChatServiceStub, GetUserRequest
 
 async def main(channel: Channel) -> None:

@@ -20,8 +20,8 @@ import pytest
 import chat
 import chat.__main__
 import proxy.__main__
-from daemon.health import command as health
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
+from hosting.health import command as health
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, page_name, section
 from tests.support import ChatCall, channel_to, message
 

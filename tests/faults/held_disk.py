@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from chat.__main__ import command
-from daemon.cli import run_command
+from hosting.command import run_command
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

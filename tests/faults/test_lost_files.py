@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from daemon.health import Unhealthy, check
 from gen.chat import ChatServiceStub, ErrorCode
+from hosting.health import Unhealthy, check
 from tests.daemon.processes import ended, ready_line, running
 from tests.ports import free_ports
 from tests.proxy.clients import Client

@@ -23,7 +23,6 @@ from chat.relay import RelayConnection
 from chat.service import ChatConnection
 from chat.storage.memory import MemoryStore
 from codec.columns import lengths_of
-from daemon.buckets import Rates
 from gen.chat import (
     ChatMessage,
     ChatMessages,
@@ -41,6 +40,7 @@ from gen.chat import (
     Stored,
     Texts,
 )
+from hosting.rate_limits import Rates
 from tests.clock import ClockLoop, turns
 from tests.fuzz.steps import Choices, pieced
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from daemon.tls import TlsFiles
+from hosting.tls import TlsFiles
 from tests.proxy.clients import Client, Http, message, serve_http
 from tests.support import eventually
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from daemon.hosts import client_key, parse
+from hosting.addresses import client_key, parse
 from proxy.forwarded import TrustedProxies
 
 NEAR = TrustedProxies(["10.0.0.0/8", "2001:db8:1::/48", "127.0.0.1"])

@@ -14,7 +14,7 @@ from aiohttp.http import WebSocketError, WebSocketReader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.buckets import Allowance, Rates
+from hosting.rate_limits import Allowance, Rates
 from proxy.intake import BROKEN_FRAME, PIECES, Intake
 from proxy.turns import FREE_WORK, TURN_WORK, Turns
 from tests.proxy.raw import masked

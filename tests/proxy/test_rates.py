@@ -15,8 +15,8 @@ from aiohttp import WSMsgType
 
 import proxy
 from chat.rules import Limits
-from daemon.buckets import Allowance, Rates
 from gen.chat import Error, ErrorCode
+from hosting.rate_limits import Allowance, Rates
 from proxy.routes import CONNECTIONS
 from proxy.session import Action, Ask, Expel, Refuse, Send, Session
 from tests.proxy.clients import Client, connect, contents, message, seqs, serve_http

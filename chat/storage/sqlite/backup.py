@@ -22,7 +22,7 @@ import apsw
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.claim import NameLock, taken
 from chat.storage.sqlite.schema import APPLICATION_ID, read_epoch
-from daemon import private
+from hosting import private
 
 # How many pages are copied before Python may take a signal.
 _PAGES: Final = 4096

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 
 from chat.storage.base import StoreUnusable
-from daemon import private
-from daemon.logs import get_logger
+from hosting import private
+from hosting.logs import get_logger
 
 try:
     import fcntl

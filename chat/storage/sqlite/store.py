@@ -32,9 +32,9 @@ from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.tail import Tail
 from chat.storage.sqlite.writer import IDLE_SECONDS, Append, Events, Job, Upsert, Writer
 from chat.storage.stamps import Clock
-from daemon import private
-from daemon.logs import get_logger
 from gen.chat import ChatMessage, User
+from hosting import private
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -34,8 +34,8 @@ from chat.storage.sqlite.lead import Lead
 from chat.storage.sqlite.place import Place
 from chat.storage.sqlite.salvage import Item, Outcome, Salvage, is_of_a_value
 from codec.sizes import utf8_length
-from daemon.logs import get_logger
 from gen.chat import ChatMessage
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

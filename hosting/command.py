@@ -11,10 +11,10 @@ from typing import NoReturn
 
 import click
 
-from daemon import tracing
-from daemon.listening import reason, to_change
-from daemon.logs import changing_level, configure_logs, log_failure
-from daemon.options import Options
+from hosting.listening import reason, to_change
+from hosting.logs import changing_level, configure_logs, log_failure
+from hosting.options import Options
+from hosting.tracing import spans
 
 
 class StartError(Exception):
@@ -67,16 +67,16 @@ def run_service(
     Args:
         main: starts the service and returns once it has stopped.
         name: what it is called in traces.
-        log_level: one of `daemon.logs.LEVELS`.
-        log_format: one of `daemon.logs.FORMATS`.
+        log_level: one of `hosting.logs.LEVELS`.
+        log_format: one of `hosting.logs.FORMATS`.
     """
     configure_logs(log_level, log_format)
-    tracer = tracing.tracer_of_environment(name)
+    tracer = spans.tracer_of_environment(name)
     _collect_less()
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(log_failure)
-        with changing_level(log_level), tracing.using(tracer):
+        with changing_level(log_level), spans.using(tracer):
             await main()
 
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:

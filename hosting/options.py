@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from daemon.logs import FORMATS, LEVELS
-from daemon.text import is_text
+from hosting.logs import FORMATS, LEVELS
+from hosting.text import is_text
 
 _NO_TEXT: Final = "It must be Unicode text, in UTF-8."
 
@@ -74,7 +74,7 @@ class Options:
         )
 
     def advice(self, name: str) -> str:
-        """Says where another value of an option can be given, `daemon.pair` included.
+        """Says where another value of an option can be given, `hosting.run_both` included.
 
         Args:
             name: the option without its hyphens, such as ``port``.

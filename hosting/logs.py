@@ -22,8 +22,8 @@ from typing import Any, Final, cast
 
 import structlog
 
-from daemon.damping import Damper
-from daemon.lifecycle import handling, named_signals
+from hosting.damping import Damper
+from hosting.signals import handling, named_signals
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("readable", "json")

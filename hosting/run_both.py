@@ -1,4 +1,4 @@
-"""Runs the chat server and the proxy side by side: ``python -m daemon.pair``.
+"""Runs the chat server and the proxy side by side: ``python -m hosting.run_both``.
 
 Both print their ready lines here. The first SIGINT or SIGTERM stops both; if one
 ends by itself, the other is stopped and this process fails. What it is told for one of
@@ -21,8 +21,8 @@ from typing import Final, NoReturn
 
 import click
 
-from daemon.cli import run_command
-from daemon.lifecycle import handling, named_signals, stop_event
+from hosting.command import run_command
+from hosting.signals import handling, named_signals, stop_event
 
 CHILDREN: Final = ("chat", "proxy")
 
@@ -232,4 +232,4 @@ def main() -> NoReturn:
 
 
 if __name__ == "__main__":
-    run_command(command, "python -m daemon.pair")
+    run_command(command, "python -m hosting.run_both")

@@ -26,10 +26,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from daemon.hosts import can_be_host
-from daemon.listening import reason
-from daemon.logs import get_logger
-from daemon.status import PERIOD_SECONDS, Source, Status
+from hosting.addresses import can_be_host
+from hosting.listening import reason
+from hosting.logs import get_logger
+from hosting.telemetry.status import PERIOD_SECONDS, Source, Status
 
 log = get_logger(__name__)
 

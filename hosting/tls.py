@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.logs import get_logger
-from daemon.text import check_setting
+from hosting.logs import get_logger
+from hosting.text import check_setting
 
 log = get_logger(__name__)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from daemon.logs import get_logger
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry; imported only where they are wanted, see `daemon.tracing`."""
+"""Spans of OpenTelemetry; imported only where they are wanted, see `hosting.tracing.spans`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bound_contextvars
 
-from daemon.tracing import Attributes, Span
+from hosting.tracing.spans import Attributes, Span
 
 # How long a stop waits for a collector to take the last spans.
 _LAST_SPANS_SECONDS: Final = 2.0
@@ -55,7 +55,7 @@ class OtelTracer:
     def span(
         self, name: str, kind: str, parent: Mapping[str, str] | None, attributes: Attributes
     ) -> Iterator[Span]:
-        """See `daemon.tracing.span`."""
+        """See `hosting.tracing.spans.span`."""
         recorded = self._tracer.start_span(
             name, None if parent is None else _context(parent), SpanKind[kind.upper()], attributes
         )
@@ -70,12 +70,12 @@ class OtelTracer:
             yield span
 
     def begin(self, name: str, traceparent: str, attributes: Attributes) -> Span:
-        """See `daemon.tracing.begin`."""
+        """See `hosting.tracing.spans.begin`."""
         context = _context({"traceparent": traceparent})
         return _Recorded(self._tracer.start_span(name, context, SpanKind.SERVER, attributes))
 
     def inject(self, metadata: dict[str, str]) -> None:
-        """See `daemon.tracing.inject`."""
+        """See `hosting.tracing.spans.inject`."""
         _PROPAGATOR.inject(metadata)
 
     def close(self) -> None:

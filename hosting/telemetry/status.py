@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from prometheus_client.registry import Collector
 
-from daemon.counts import Histogram, quantile
+from hosting.telemetry.histogram import Histogram, quantile
 
 PERIOD_SECONDS: Final = 1.0
 _KEPT: Final = 120

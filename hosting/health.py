@@ -1,4 +1,4 @@
-"""Asks a process whether it is well, for what watches over it: ``python -m daemon.health``.
+"""Asks a process whether it is well, for what watches over it: ``python -m hosting.health``.
 
 A gRPC server is asked by the standard health service (grpc.health.v1), an HTTP server
 by a GET that must be answered with 200. With ``grpcs`` and ``https`` it is asked over TLS.
@@ -20,9 +20,9 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from daemon.cli import StartError, checking_options, run_command
-from daemon.options import Options
-from daemon.tls import Tls, TlsFiles, UnusableCertificate
+from hosting.command import StartError, checking_options, run_command
+from hosting.options import Options
+from hosting.tls import Tls, TlsFiles, UnusableCertificate
 
 _AGAIN_SECONDS: Final = 0.2
 _SECURE: Final = ("grpcs", "https")
@@ -161,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(command, "python -m daemon.health")
+    run_command(command, "python -m hosting.health")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-from daemon.counts import Histogram
+from hosting.telemetry.histogram import Histogram
 
 
 def counter(name: str, text: str, value: float) -> CounterMetricFamily:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, Protocol
 
-from daemon.logs import get_logger
+from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
@@ -129,7 +129,7 @@ def tracer_of_environment(service: str) -> Tracer | None:
     if not _is_wanted(os.environ):
         return None
     try:
-        from daemon.otel import OtelTracer
+        from hosting.tracing.otel import OtelTracer
     except ImportError:
         log.warning("traces are asked for, but the extra 'tracing' is not installed")
         return None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from daemon.buckets import Bucket, Ledger
+from hosting.rate_limits import Bucket, Ledger
 
 AT_ONCE: Final = 100
 """So many lines of an event may come at once."""
