@@ -11,21 +11,19 @@ FOLDERS: Final = ("chat", "codec", "contract", "hosting/grpc", "proxy")
 SLOW: Final = frozenset(
     {
         "chat/storage",  # contract/ has what every engine promises
-        "chat/test_damaged_file.py",
-        "chat/test_full_disk.py",
-        "chat/test_node_client.py",
+        "chat/api/test_node_client.py",
         "chat/test_process.py",
-        "chat/test_relay_columns.py",
-        "chat/test_seam.py",
-        "chat/test_slow_streams.py",
-        "chat/test_unknown_fields.py",
+        "chat/api/test_batches.py",
+        "chat/api/test_seam.py",
+        "chat/api/test_slow_streams.py",
+        "chat/api/test_unknown_fields.py",
         "codec/test_generate.py",
         "codec/test_hostile_bytes.py",
         "contract/test_store_model.py",
         "hosting/grpc/test_attacks.py",
         "proxy/test_cost.py",
         "proxy/test_many_clients.py",
-        "proxy/test_slow_consumer.py",
+        "proxy/clients/test_slow_consumer.py",
     }
 )
 """But for these, which take most of the time."""

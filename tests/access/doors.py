@@ -30,7 +30,7 @@ from gen.chat import (
     ServerFrame,
     UpsertUserRequest,
 )
-from tests.proxy.clients import Client
+from tests.proxy.web_client import Client
 from tests.support import ChatCall
 
 DOORS: Final = ("grpc", "websocket")

@@ -32,7 +32,7 @@ from chat.rules import Limits, Rules
 from gen.chat import Authenticated, ChatMessage, GetUserRequest, Join
 from tests.access.doors import Doors, opened
 from tests.access.signing import SECRET, Signer, hs256
-from tests.proxy.clients import Client
+from tests.proxy.web_client import Client
 from tests.support import SHARING
 
 HOUR = 3600

@@ -11,7 +11,7 @@ from gen.chat import Join
 from tests.access.doors import Doors
 from tests.access.signing import Signer
 from tests.docs.markdown import ROOT, section
-from tests.proxy.clients import Client
+from tests.proxy.web_client import Client
 
 
 async def test_a_fresh_token(doors: Doors, signer: Signer) -> None:

@@ -30,7 +30,7 @@ from gen.chat import (
 )
 from tests.access.doors import DOORS, Doors, Refused, opened
 from tests.access.signing import Signer
-from tests.proxy.clients import Client, message, serve_http
+from tests.proxy.web_client import Client, message, serve_http
 from tests.support import PATIENCE_SECONDS, ChatCall
 
 # Two at once, and then one after five seconds.

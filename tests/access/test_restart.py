@@ -13,7 +13,7 @@ import pytest
 import chat
 import proxy
 from tests.access.signing import Signer, eddsa, jwks
-from tests.proxy.clients import Client, RestartableServer
+from tests.proxy.web_client import Client, RestartableServer
 
 
 @pytest.fixture

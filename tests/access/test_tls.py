@@ -23,8 +23,8 @@ import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from hosting.tls import Tls, TlsFiles, UnusableCertificate
 from tests.access.signing import Signer
-from tests.daemon.processes import run
-from tests.proxy.clients import Client
+from tests.hosting.processes import run
+from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, eventually
 
 HISTORY = GetChatHistoryRequest("lobby")

@@ -20,8 +20,8 @@ from h2.errors import ErrorCodes
 import chat
 import proxy
 from hosting.tls import TlsFiles
-from tests.daemon.processes import ended, ready_line, running
 from tests.faults.frames import GOAWAY, PING, PREFACE, frame
+from tests.hosting.processes import ended, ready_line, running
 from tests.proxy.raw import masked, split_frames
 from tests.support import PATIENCE_SECONDS
 

@@ -22,9 +22,9 @@ from chat.allowances import BURST as BURST_OF_WORK
 from chat.allowances import CALLS_PER_SECOND, FIRST_CALLS
 from gen.chat import ChatServiceStub, GetChatHistoryRequest, ListUsersRequest
 from tests.access.signing import Signer, es256
-from tests.chat.http2 import Http2Client, prefixed
 from tests.faults.frames import END_HEADERS, END_STREAM, PREFACE, RawClient, headers, opening
-from tests.proxy.clients import Client, serve_http
+from tests.hosting.grpc.frames import Http2Client, prefixed
+from tests.proxy.web_client import Client, serve_http
 from tests.scraping import scrape
 from tests.support import PATIENCE_SECONDS
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from tests.proxy.clients import RestartableServer
+from tests.proxy.web_client import RestartableServer
 from tests.support import eventually
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - that is what is warned of

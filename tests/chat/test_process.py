@@ -14,7 +14,7 @@ from grpclib.client import Channel
 
 import codec
 from gen.chat import ChatServiceStub, ChatStream
-from tests.chat.http2 import Http2Client, payloads, prefixed
+from tests.hosting.grpc.frames import Http2Client, payloads, prefixed
 from tests.support import PATIENCE_SECONDS, ChatCall, message
 
 ROOT = Path(__file__).parents[2]

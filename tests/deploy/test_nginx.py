@@ -29,7 +29,7 @@ from proxy.errors import CloseCode
 from proxy.routes import STATIC
 from tests.deploy.nginx import Front, has_ipv6, running
 from tests.ports import free_ports
-from tests.proxy.clients import Client
+from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, ChatCall, RelayCall, message, seqs
 
 Start = Callable[..., AbstractAsyncContextManager[Front]]

@@ -11,7 +11,7 @@ import pytest
 import chat
 import proxy
 from chat.storage.sqlite.backup import back_up, restore
-from tests.proxy.clients import Client, Http, RestartableServer, connect, contents, serve_http
+from tests.proxy.web_client import Client, Http, RestartableServer, connect, contents, serve_http
 
 BEFORE = ["one", "two", "three"]
 AFTER = ["lost four", "lost five"]

@@ -66,7 +66,7 @@ async def run(folder: Path, *arguments: str) -> tuple[int | None, str, str]:
 
 
 async def test_the_call_that_is_added_works(tmp_path: Path) -> None:
-    for package in ("chat", "codec", "daemon", "gen", "proto", "proxy"):
+    for package in ("chat", "codec", "hosting", "gen", "proto", "proxy"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     schema, handler = [block.text for block in blocks(PAGES[0], "diff")]

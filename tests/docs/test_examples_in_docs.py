@@ -19,7 +19,7 @@ import chat
 import proxy
 from gen.chat import ChatMessage, ChatServiceStub, ChatStream
 from tests.docs.markdown import PAGES, ROOT, Section, blocks, page_name, section, sections
-from tests.proxy.clients import Client
+from tests.proxy.web_client import Client
 
 GRPC: Final = ROOT / "docs/grpc-api.md"
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from tests.daemon.logged import logged
 from tests.docs.markdown import ROOT, section
+from tests.hosting.logged import logged
 
 KINDS: Final = {"readable": "text", "json": "ndjson"}
 # What differs each time, by its name: what it looks like.

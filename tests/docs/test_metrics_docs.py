@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from gen.chat import ChatServiceBase, RelayServiceBase
-from tests.daemon.processes import ready_line, running
 from tests.docs.markdown import ROOT, code, section
-from tests.proxy.clients import Client, message
+from tests.hosting.processes import ready_line, running
+from tests.proxy.web_client import Client, message
 from tests.scraping import Scrape, scrape, scrape_until
 
 METHODS: Final = (*ChatServiceBase().__mapping__(), *RelayServiceBase().__mapping__())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from tests.proxy.clients import Client, contents
+from tests.proxy.web_client import Client, contents
 
 _ROOM = "bystanders"
 

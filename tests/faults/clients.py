@@ -21,7 +21,7 @@ from aiohttp import ClientError, WSCloseCode, WSMsgType
 
 from tests.faults.history import Delivered, Joined, Left, Message, Outcome, Spoke
 from tests.faults.journal import Journal, Sending
-from tests.proxy.clients import Frame, code_of, message
+from tests.proxy.web_client import Frame, code_of, message
 
 # How long a client waits before it tries again what was refused, or to connect.
 _RETRY_SECONDS: Final = 0.03

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType
 
 from tests.faults.history import Delivered, Message, Outcome, Spoke
 from tests.faults.journal import Journal, Sending
-from tests.proxy.clients import Client, Frame, message
+from tests.proxy.web_client import Client, Frame, message
 from tests.support import PATIENCE_SECONDS
 
 # What an event loop, an allocator and a burst of garbage take at most, at any load.

@@ -15,7 +15,7 @@ from tests.faults.clients import Participant
 from tests.faults.history import History, Message, Outcome, Send
 from tests.faults.journal import Journal
 from tests.faults.world import Daemon, World, branch
-from tests.proxy.clients import Client, message
+from tests.proxy.web_client import Client, message
 
 ROOMS: Final = ("attic", "kitchen", "lobby")
 TIMES: Final = 5

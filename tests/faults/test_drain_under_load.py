@@ -16,11 +16,11 @@ from h2.events import ConnectionTerminated
 import codec
 from gen.chat import ChatStream
 from proxy.config import split_address
-from tests.chat.http2 import Http2Client, payloads, prefixed
 from tests.faults.history import History, Outcome, check
 from tests.faults.journal import Journal
 from tests.faults.storm import ROOMS, Crowd, Fault, heads, stored, storm
 from tests.faults.world import Daemon, World, seeded
+from tests.hosting.grpc.frames import Http2Client, payloads, prefixed
 from tests.support import message
 
 # Many processes start here, one after the other: a busy machine is no failure.

@@ -26,7 +26,6 @@ from gen.chat import (
     RelayRequest,
     UpsertUserRequest,
 )
-from tests.chat.http2 import prefixed
 from tests.faults.frames import (
     DATA,
     END_STREAM,
@@ -40,6 +39,7 @@ from tests.faults.frames import (
     opening,
 )
 from tests.faults.remains import nothing_stays
+from tests.hosting.grpc.frames import prefixed
 from tests.support import SHARING
 
 # What a client may have done wrong, and what it may be told if it has done nothing wrong.

@@ -25,8 +25,8 @@ from proxy.turns import FREE_WORK, TURN_WORK
 from tests.faults.bystanders import Bystanders
 from tests.faults.remains import open_files
 from tests.faults.web import Wire, answer_to, get, handshake, post, request, status
-from tests.proxy.clients import Client
 from tests.proxy.raw import RawClient, masked
+from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, eventually
 
 # What each connection, and each room, is made of.

@@ -16,10 +16,10 @@ import chat
 import proxy
 from gen.chat import ChatServiceStub, ErrorCode
 from hosting.health import Unhealthy, check
-from tests.daemon.processes import ended, ready_line, running
+from tests.hosting.processes import ended, ready_line, running
 from tests.ports import free_ports
-from tests.proxy.clients import Client
-from tests.proxy.clients import message as frame
+from tests.proxy.web_client import Client
+from tests.proxy.web_client import message as frame
 from tests.scraping import scrape
 from tests.support import PATIENCE_SECONDS, ChatCall, eventually, message, no_file_grows_past
 

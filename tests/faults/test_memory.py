@@ -38,8 +38,8 @@ from proxy.config import split_address
 from tests.docs.memory import MIB, stated
 from tests.faults.flood import MEASURABLE, SLACK, memory_bytes
 from tests.faults.world import Daemon, World
-from tests.proxy.clients import Client
 from tests.proxy.raw import RawClient
+from tests.proxy.web_client import Client
 from tests.support import SMALL_WINDOWS, ChatCall, RelayCall, eventually
 
 pytestmark = [

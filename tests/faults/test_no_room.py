@@ -17,7 +17,7 @@ from tests.faults.journal import Journal
 from tests.faults.storm import ROOMS, Crowd, outlive, visitor
 from tests.faults.test_overload import HeldWorld
 from tests.faults.world import World, seeded
-from tests.proxy.clients import message, seqs
+from tests.proxy.web_client import message, seqs
 
 pytestmark = [
     pytest.mark.skipif(not MEASURABLE, reason="another process is limited as only Linux can"),

@@ -19,10 +19,10 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from tests.chat.http2 import Http2Client
 from tests.clock import ClockLoop, turns
 from tests.faults.link import Link
 from tests.faults.web import Wire, get
+from tests.hosting.grpc.frames import Http2Client
 from tests.proxy.raw import RawClient
 from tests.support import PATIENCE_SECONDS
 

@@ -31,8 +31,8 @@ from tests.faults.held_disk import MODULE, held, mounted
 from tests.faults.history import Outcome, check
 from tests.faults.journal import Journal
 from tests.faults.world import Daemon, World
-from tests.proxy.clients import Client, message
 from tests.proxy.raw import RawClient
+from tests.proxy.web_client import Client, message
 from tests.support import ChatCall, eventually
 
 pytestmark = [

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.storm import visitor
 from tests.faults.world import World
-from tests.proxy.clients import seqs
+from tests.proxy.web_client import seqs
 
 pytestmark = pytest.mark.timeout(120)
 

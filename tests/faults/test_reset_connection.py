@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import chat
 import proxy
-from tests.proxy.clients import joined, serve_http
+from tests.proxy.web_client import joined, serve_http
 
 _NO_LINGER = struct.pack("ii", 1, 0)
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.faults.flood import MEASURABLE, open_files, process_of
 from tests.faults.world import World
-from tests.proxy.clients import Client, message, seqs
 from tests.proxy.raw import RawClient
+from tests.proxy.web_client import Client, message, seqs
 from tests.support import eventually
 
 pytestmark = [

@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from tests.daemon.processes import ROOT, ended, ready_line
 from tests.faults.world import UNLIMITED
+from tests.hosting.processes import ROOT, ended, ready_line
 from tests.support import PATIENCE_SECONDS
 
 HANDSHAKE: Final = {

@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.daemon.processes import ended, ready_line, start
 from tests.faults.link import Link
+from tests.hosting.processes import ended, ready_line, start
 from tests.ports import free_ports
 
 SEED_VARIABLE: Final = "FAULTS_SEED"

@@ -15,8 +15,8 @@ from proxy.session import EnterRoom, LeaveRoom, Refuse, Send, Session
 from proxy.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices
+from tests.proxy.core.test_switchboard import ROOMS, USERS, Chatting
 from tests.proxy.relay_model import Follower
-from tests.proxy.test_switchboard import ROOMS, USERS, Chatting
 
 _HOLD_SECONDS = 20.0
 _MOST_ROOMS = 2

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 import proxy
-from tests.proxy.clients import Connect, Http, connect, serve_http
+from tests.proxy.web_client import Connect, Http, connect, serve_http
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from tests.proxy.clients import (
+from tests.proxy.web_client import (
     Client,
     Frame,
     Http,

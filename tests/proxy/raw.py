@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from aiohttp import WSMsgType
 
-from tests.proxy.clients import Frame, Http
+from tests.proxy.web_client import Frame, Http
 from tests.support import PATIENCE_SECONDS
 
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="

@@ -13,8 +13,8 @@ import chat
 import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from tests.faults.link import Link
-from tests.proxy.clients import Client, contents, message, seqs
 from tests.proxy.raw import RawClient
+from tests.proxy.web_client import Client, contents, message, seqs
 
 DRAIN_SECONDS = 2.0
 # What docs/options.md states.

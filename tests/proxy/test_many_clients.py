@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.proxy.clients import Client, Http, contents, joined, seqs
+from tests.proxy.web_client import Client, Http, contents, joined, seqs
 
 CLIENTS = 1_000
 # Both ends of each connection are in this process.

@@ -13,7 +13,8 @@ import pytest
 import chat
 import proxy
 from proxy.routes import STATUS_URL
-from tests.proxy.clients import (
+from tests.proxy.raw import RawClient
+from tests.proxy.web_client import (
     Connect,
     Http,
     RestartableServer,
@@ -22,7 +23,6 @@ from tests.proxy.clients import (
     message,
     serve_http,
 )
-from tests.proxy.raw import RawClient
 from tests.scraping import Scrape, scrape, scrape_until
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
-from tests.proxy.clients import (
+from tests.proxy.web_client import (
     Client,
     Connect,
     message,

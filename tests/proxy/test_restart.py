@@ -24,16 +24,6 @@ from gen.chat import (
 )
 from proxy.config import split_address
 from tests.faults.link import Link
-from tests.proxy.clients import (
-    Http,
-    RestartableServer,
-    connect,
-    contents,
-    joined,
-    message,
-    seqs,
-    serve_http,
-)
 from tests.proxy.pauses import (
     HOLD_SECONDS,
     check_all_once,
@@ -42,6 +32,16 @@ from tests.proxy.pauses import (
     members,
     talk,
     unready,
+)
+from tests.proxy.web_client import (
+    Http,
+    RestartableServer,
+    connect,
+    contents,
+    joined,
+    message,
+    seqs,
+    serve_http,
 )
 
 

@@ -24,7 +24,7 @@ from gen.chat import (
 )
 from tests.filling import filled, holders
 from tests.ports import free_ports
-from tests.proxy.clients import connect, serve_http
+from tests.proxy.web_client import connect, serve_http
 from tests.support import sent_by
 
 

@@ -24,7 +24,7 @@ from tests.faults.history import Message, Send, check
 from tests.faults.journal import Journal
 from tests.faults.storm import Crowd, send_all_again, stored, working
 from tests.faults.world import World, branch
-from tests.proxy.clients import CutOff
+from tests.proxy.web_client import CutOff
 from tests.soak.faults import GENTLE, ROUGH, Fault, Scene
 from tests.soak.guests import Guests
 from tests.soak.tally import Sample, Tally

@@ -1,0 +1,99 @@
+"""A Node client that was written against the contract, before anything was added."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import chat
+from tests.network import fetch, missing
+
+SOURCES = Path(__file__).parents[2] / "node"
+# The first run installs the client's packages.
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def client(request: pytest.FixtureRequest) -> Path:
+    """The client's program, with its packages installed beside it."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        missing("node and npm are not installed: the Node client was not tried")
+    packages = (SOURCES / "package-lock.json").read_bytes()
+    folder = request.config.cache.mkdir(f"node-{hashlib.sha256(packages).hexdigest()[:16]}")
+    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
+    # What npm writes when it is done.
+    if not (folder / "node_modules" / ".package-lock.json").exists():
+        install(folder)
+    return folder / "client.mjs"
+
+
+def install(folder: Path) -> None:
+    fetch("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder)
+
+
+async def run(client: Path, address: str) -> Any:
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        client,
+        address,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(60):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, errors.decode()
+    return json.loads(output)
+
+
+def message(key: str, sender_id: str, content: str) -> dict[str, str]:
+    return {"id": key, "room_id": "lobby", "sender_id": sender_id, "content": content}
+
+
+FIRST = message("1", "ada", "hello")
+SECOND = message("1", "bob", "hi, Ada 👋")
+THIRD = message("2", "ada", "how are you?")
+
+
+def frame(sent: dict[str, str]) -> dict[str, str]:
+    return {"payload": "chat_message", **sent}
+
+
+async def test_it_works_as_ever(client: Path, chat_server: chat.RunningServer) -> None:
+    seen = await run(client, chat_server.address)
+    late = [message("1", "eve", "before"), message("2", "eve", "after")]
+    assert seen["late"] == [frame(each) for each in late]
+    assert seen["nobody"] == {"code": 5, "details": "user_id: there is no user ada"}
+    assert seen["ada"] == [frame(FIRST), frame(SECOND), frame(THIRD)]
+    assert seen["bob"] == [frame(SECOND), frame(THIRD)]
+    assert seen["again"] == frame(THIRD)
+    bob = {"id": "bob", "name": "bob", "email": ""}
+    assert seen["active"] == {"user": {**bob, "status": "ACTIVE"}}
+    assert seen["inactive"] == {"user": {**bob, "status": "INACTIVE"}}
+    assert seen["history"] == {"messages": [SECOND, THIRD]}
+    assert seen["wholeHistory"] == {"messages": [FIRST, SECOND, THIRD]}
+    assert seen["refused"] == {"code": 3, "details": "limit: must not be negative"}
+    assert seen["closed"] == [{"done": True, "code": 0}] * 3
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip), ("true", pytest.fail)])
+def test_without_a_network_it_is_skipped_but_not_in_ci(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: Any
+) -> None:
+    shutil.copytree(SOURCES, tmp_path / "client", ignore=shutil.ignore_patterns("node_modules"))
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{unused_tcp_port}/")
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+    with pytest.raises(outcome.Exception, match="perhaps without a network"):
+        install(tmp_path / "client")

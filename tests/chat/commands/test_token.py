@@ -1,0 +1,140 @@
+"""``python -m chat.token``: tokens for development."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import chat
+import proxy
+from chat.access.keyfile import KeyFile
+from chat.access.tokens import TokenRules, TokenVerifier
+from chat.rules import Limits, Rules
+from gen.chat import ChatMessage
+from tests.access.doors import DOORS, opened
+from tests.docs.markdown import ROOT, blocks
+from tests.hosting.processes import run
+
+
+async def minted(folder: Path, *options: str) -> str:
+    """Mints a token with the key of a folder."""
+    command = await run("chat.token", "--key", str(folder / "key.pem"), *options)
+    assert command.status == 0, command.errors
+    return command.output.strip()
+
+
+async def test_what_it_mints_is_believed(tmp_path: Path) -> None:
+    token = await minted(
+        tmp_path, "--subject", "ada", "--read", "lobby", "--read", "team-*", "--write", "lobby",
+        "--role", "admin", "--issuer", "me", "--audience", "chat",
+    )  # fmt: skip
+    keys = KeyFile(tmp_path / "key.pem.jwks")
+    rules = TokenRules("me", "chat")
+    identity = TokenVerifier(keys, rules, Rules(Limits())).verify(token)
+    assert (identity.subject, identity.is_admin) == ("ada", True)
+    assert [room in identity.reads for room in ("lobby", "team-red", "vault")] == [1, 1, 0]
+    assert [room in identity.writes for room in ("lobby", "team-red")] == [1, 0]
+
+
+async def test_the_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+    await minted(tmp_path, "--subject", "ada")
+    first = (tmp_path / "key.pem").read_bytes()
+    await minted(tmp_path, "--subject", "bob")
+    assert (tmp_path / "key.pem").read_bytes() == first
+    assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
+    [public] = json.loads((tmp_path / "key.pem.jwks").read_text())["keys"]
+    assert "d" not in public
+
+
+@pytest.mark.parametrize("content", ["nothing", "-----BEGIN PRIVATE KEY-----\nAA==\n"])
+async def test_a_key_that_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key.pem").write_text(content)
+    command = await run("chat.token", "--key", str(tmp_path / "key.pem"), "--subject", "ada")
+    assert command.status == 1
+    assert command.output == ""
+    assert command.errors.startswith(f"python -m chat.token: {tmp_path / 'key.pem'}: cannot be")
+    assert command.errors.count("\n") == 1
+
+
+async def test_the_public_part_is_made_again(tmp_path: Path) -> None:
+    first = await minted(tmp_path, "--subject", "ada")
+    public = tmp_path / "key.pem.jwks"
+    public.unlink()
+    await minted(tmp_path, "--subject", "bob")
+    identity = TokenVerifier(KeyFile(public), TokenRules(), Rules(Limits())).verify(first)
+    assert identity.subject == "ada"
+
+
+async def test_a_file_with_a_token_is_for_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "tokens" / "proxy.token"
+    subjects = ("edge", "edge-2")
+    for subject in subjects:
+        assert await minted(tmp_path, "--subject", subject, "--output", str(path)) == ""
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        token = path.read_text().strip()
+        verifier = TokenVerifier(KeyFile(tmp_path / "key.pem.jwks"), TokenRules(), Rules(Limits()))
+        assert verifier.verify(token).subject == subject
+        assert list(path.parent.iterdir()) == [path]
+
+
+async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    options = ("--key", str(tmp_path / "key.pem"), "--subject", "ada")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path / "key.pem" / "token", pipe):
+        command = await run("chat.token", *options, "--output", str(path))
+        assert (command.status, command.output) == (1, "")
+        assert command.errors.splitlines()[-1].startswith("python -m chat.token: ")
+        assert "Traceback" not in command.errors
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *[(option, "a\udcff") for option in ("--subject", "--read", "--write")],
+        *[(option, "a\udcff") for option in ("--issuer", "--audience", "--key", "--output")],
+        ("--subject", ""),
+        ("--subject", "a\nb"),
+        ("--seconds", "0"),
+        ("--seconds", "9" * 30),
+        ("--seconds", "inf"),
+    ],
+)
+async def test_what_no_server_would_take_is_not_minted(
+    tmp_path: Path, option: str, value: str
+) -> None:
+    options = {"--subject": "ada", "--key": str(tmp_path / "key.pem"), option: value}
+    command = await run("chat.token", *[each for pair in options.items() for each in pair])
+    assert (command.status, command.output) == (2, "")
+    assert f"'{option}'" in command.errors
+    assert command.errors.count("\n") == 1
+    assert not (tmp_path / "key.pem").exists()
+
+
+def described_commands() -> list[list[str]]:
+    """The commands of docs/security.md that mint tokens."""
+    lines = [line for block in blocks(ROOT / "docs/security.md", "sh")
+             for line in block.text.replace("\\\n", "").splitlines()]  # fmt: skip
+    return [line.split() for line in lines if "chat.token" in line]
+
+
+async def test_the_commands_in_the_documentation(tmp_path: Path, chat_config: chat.Config) -> None:
+    credential = tmp_path / "proxy.token"
+    for_user, for_proxy = [
+        [option.replace("data/proxy.token", str(credential)) for option in command[3:]]
+        for command in described_commands()
+    ]
+    token = await minted(tmp_path, *for_user)
+    await minted(tmp_path, *for_proxy)
+    config = replace(chat_config, trust=chat.Trust(str(tmp_path / "key.pem.jwks")))
+    proxy_config = proxy.Config(host="127.0.0.1", port=0, upstream_token_file=str(credential))
+    async with opened(config, proxy_config) as doors:
+        for door in DOORS:
+            async with doors.visit(door, token) as ada:
+                said = ChatMessage(room_id="lobby", content="hello")
+                assert (await ada.ask(said)).sender_id == "ada"

@@ -1,0 +1,83 @@
+"""Clients that are silent: asked whether they are there, and dropped if they are not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from h2.events import DataReceived, PingReceived
+
+import chat
+import codec
+from chat.config import ConnectionLimits
+from gen.chat import ChatServiceStub, ChatStream, GetUserRequest, ListUsersRequest, UserStatus
+from tests.hosting.grpc.frames import Http2Client, prefixed
+from tests.support import ChatCall, channel_to, eventually, message
+
+CHAT = "/chat.ChatService/Chat"
+
+
+@pytest.fixture
+def chat_config(chat_config: chat.Config) -> chat.Config:
+    # No disk, which may be slow while nobody answers a ping.
+    limits = ConnectionLimits(heartbeat_seconds=0.6)
+    return replace(chat_config, database=chat.IN_MEMORY, connection_limits=limits)
+
+
+@pytest.fixture
+async def client(chat_server: chat.RunningServer) -> AsyncIterator[Http2Client]:
+    """A client that answers a ping when it reads, and not before."""
+    async with Http2Client.connect(chat_server.host, chat_server.port) as client:
+        yield client
+
+
+async def status(stub: ChatServiceStub, user_id: str) -> UserStatus:
+    return (await stub.get_user(GetUserRequest(user_id))).user.status
+
+
+async def test_who_answers_no_ping_is_dropped_and_inactive(
+    client: Http2Client, stub: ChatServiceStub
+) -> None:
+    said = ChatStream(chat_message=message(sender_id="dead"))
+    stream = client.request(CHAT, prefixed(codec.encode(said)))
+    await client.data(stream)
+    assert await status(stub, "dead") == UserStatus.ACTIVE
+
+    async def inactive() -> bool:
+        return await status(stub, "dead") == UserStatus.INACTIVE
+
+    await eventually(inactive)
+    # What it was sent before that is still to be read: a ping.
+    events = []
+    while (event := await client.event()) is not None:
+        events.append(event)
+    assert any(isinstance(event, PingReceived) for event in events)
+
+
+async def test_who_answers_stays(client: Http2Client, chat_server: chat.RunningServer) -> None:
+    said = ChatStream(chat_message=message("room", sender_id="alive"))
+    stream = client.request(CHAT, prefixed(codec.encode(said)))
+    await client.data(stream)
+    for _ in range(3):
+        while not isinstance(event := await client.event(), PingReceived):
+            assert event is not None, "dropped"
+    async with channel_to(chat_server) as channel, ChatCall(ChatServiceStub(channel)) as call:
+        await call.post(message("room"))
+    while not isinstance(event := await client.event(), DataReceived):
+        assert event is not None, "dropped"
+    assert event.stream_id == stream
+
+
+async def test_a_channel_without_a_call_stays(
+    chat_server: chat.RunningServer, client: Http2Client
+) -> None:
+    """Libraries answer by themselves."""
+    async with channel_to(chat_server) as channel:
+        stub = ChatServiceStub(channel)
+        before = await channel.__connect__()
+        for _ in range(3):
+            while not isinstance(event := await client.event(), PingReceived):
+                assert event is not None, "dropped"
+        await stub.list_users(ListUsersRequest())
+        assert await channel.__connect__() is before

@@ -1,0 +1,271 @@
+"""`python -m chat` and `python -m proxy`, as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+from dataclasses import fields
+from pathlib import Path
+
+import aiohttp
+import pytest
+from grpclib.client import Channel
+from grpclib.const import Cardinality
+
+import chat
+import codec
+import proxy
+from gen.chat import ChatServiceStub, GetUserRequest, GetUserResponse, ListUsersRequest
+from tests.hosting.processes import Ended, ended, not_listening, ready_line, run, running
+
+LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
+MODULES = ("chat", "proxy")
+
+
+def port_in(line: str) -> int:
+    """The port in a ready line."""
+    found = re.search(r":(\d+)/?$", line.strip())
+    assert found is not None, line
+    return int(found[1])
+
+
+def check_one_line(command: Ended, module: str, *parts: str) -> None:
+    """The command failed, and said why in one line."""
+    assert command.status not in {0, -signal.SIGKILL}
+    assert command.output == ""
+    assert re.fullmatch(f"python -m {module}: .+\n", command.errors), command.errors
+    for part in parts:
+        assert part in command.errors
+
+
+def database(folder: Path) -> tuple[str, str]:
+    return "--database", str(folder / "data" / "chat.db")
+
+
+# Starting and stopping.
+
+
+async def test_both_serve(tmp_path: Path) -> None:
+    async with running("chat", *LOOPBACK, *database(tmp_path)) as server:
+        line = await ready_line(server)
+        assert re.fullmatch(r"chat server ready: gRPC on 127\.0\.0\.1:\d+\n", line)
+        upstream = f"127.0.0.1:{port_in(line)}"
+        async with running("proxy", *LOOPBACK, "--upstream", upstream) as door:
+            line = await ready_line(door)
+            found = re.fullmatch(
+                r"chat proxy ready: page and WebSocket on (http://127\.0\.0\.1:\d+/)\n", line
+            )
+            assert found is not None
+            async with aiohttp.ClientSession() as session, session.ws_connect(found[1]) as client:
+                sent = {"room_id": "lobby", "sender_id": "ada", "content": "hello"}
+                await client.send_json({"chat_message": sent})
+                assert (await client.receive_json())["chat_message"]["seq"] == 1
+                for process in (door, server):
+                    process.send_signal(signal.SIGTERM)
+                assert (await client.receive()).data == 1001
+            for process in (door, server):
+                command = await ended(process)
+                assert (command.status, command.output) == (0, "")
+                assert "Traceback" not in command.errors
+    assert (tmp_path / "data" / "chat.db").is_file()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", MODULES)
+async def test_a_signal_stops_it(tmp_path: Path, module: str, number: signal.Signals) -> None:
+    options = database(tmp_path) if module == "chat" else ()
+    async with running(module, *LOOPBACK, *options) as process:
+        await ready_line(process)
+        process.send_signal(number)
+        command = await ended(process)
+    assert (command.status, command.output) == (0, "")
+    assert "Traceback" not in command.errors
+
+
+async def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
+    async with running("chat", *LOOPBACK, *database(tmp_path), "--drain-seconds", "1000") as server:
+        port = port_in(await ready_line(server))
+        async with Channel("127.0.0.1", port, codec=codec.GrpcCodec()) as channel:
+            call = channel.request(
+                "/chat.ChatService/GetUser",
+                Cardinality.UNARY_UNARY,
+                GetUserRequest,
+                GetUserResponse,
+            )
+            async with call as open_call:
+                # A request that is never sent keeps the server waiting.
+                await open_call.send_request()
+                await ChatServiceStub(channel).list_users(ListUsersRequest())  # behind it
+                server.send_signal(signal.SIGTERM)
+                await not_listening(port)
+                assert server.returncode is None
+                server.send_signal(signal.SIGTERM)
+                assert (await ended(server)).status == 128 + signal.SIGTERM
+
+
+async def test_a_second_signal_ends_the_proxy_at_once(unused_tcp_port: int) -> None:
+    upstream = ("--upstream", f"127.0.0.1:{unused_tcp_port}")
+    patience = ("--drain-seconds", "1000", "--hold-seconds", "1000")
+    async with running("proxy", *LOOPBACK, *upstream, *patience) as door:
+        port = port_in(await ready_line(door))
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"http://127.0.0.1:{port}/") as client,
+        ):
+            sent = {"room_id": "lobby", "sender_id": "ada", "content": "held"}
+            await client.send_json({"chat_message": sent})
+            await client.send_json({"request_id": "refused behind it"})
+            assert "error" in await client.receive_json()
+            door.send_signal(signal.SIGINT)
+            await not_listening(port)
+            assert door.returncode is None
+            door.send_signal(signal.SIGINT)
+            assert (await ended(door)).status == 128 + signal.SIGINT
+
+
+# Options and environment variables.
+
+
+# History is rated where many clients share one stream.
+RATES = {
+    "chat": ["sends", "joins", "calls"],
+    "proxy": [each.name for each in fields(proxy.Rates)],
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+async def test_help_shows_each_setting_and_its_variable(module: str) -> None:
+    settings = [each.name for each in fields({"chat": chat.Config, "proxy": proxy.Config}[module])]
+    groups: dict[str, list[str]] = {
+        "limits": [each.name for each in fields(chat.Limits)],
+        "connection_limits": [each.name for each in fields(chat.ConnectionLimits)],
+        "rates": [f"{each}_per_second" for each in RATES[module]],
+        "admittance": [each.name for each in fields(proxy.Admittance)],
+        "trust": [
+            "token_keys",
+            "token_issuer",
+            "token_audience",
+            "token_leeway_seconds",
+            "proxy_names",
+            "tls_client_ca",
+        ],
+        "tls": ["tls_certificate", "tls_key"],
+        "upstream_tls": ["upstream_tls", "upstream_ca", "upstream_certificate", "upstream_key"],
+    }
+    settings = [name for each in settings for name in groups.get(each, [each])]
+    command = await run(module, "--help")
+    assert (command.status, command.errors) == (0, "")
+    text = " ".join(command.output.split())
+    for name in (*settings, "log_level"):
+        assert f"--{name.replace('_', '-')} " in text
+        # What is empty or off by default, click shows no default of.
+        assert re.search(rf"\[env var: {module.upper()}_{name.upper()}(; default: |\])", text), name
+
+
+async def test_variables_are_taken_and_options_win(tmp_path: Path) -> None:
+    variables = {
+        "CHAT_HOST": "127.0.0.1",
+        "CHAT_PORT": "1",
+        "CHAT_DATABASE": str(tmp_path / "from variable.db"),
+        "CHAT_ID_LENGTH": "5",
+    }
+    async with running("chat", "--port", "0", **variables) as server:
+        port = port_in(await ready_line(server))
+        async with Channel("127.0.0.1", port, codec=codec.GrpcCodec()) as channel:
+            await ChatServiceStub(channel).list_users(ListUsersRequest())
+        variables = {"PROXY_UPSTREAM": f"127.0.0.1:{port}", "PROXY_ROOMS_PER_CONNECTION": "1"}
+        async with running("proxy", *LOOPBACK, **variables) as door:
+            address = f"http://127.0.0.1:{port_in(await ready_line(door))}/"
+            async with aiohttp.ClientSession() as session, session.ws_connect(address) as client:
+                for room_id, answer in (
+                    ("longer", "INVALID_ARGUMENT"),
+                    ("one", None),
+                    ("two", "RESOURCE_EXHAUSTED"),
+                ):
+                    await client.send_json({"join": {"room_id": room_id}})
+                    received = await client.receive_json()
+                    assert received.get("error", {}).get("code") == answer
+    assert (tmp_path / "from variable.db").is_file()
+
+
+WRONG_OPTIONS = [
+    (["--nonsense"], "--nonsense"),
+    (["nonsense"], "nonsense"),
+    (["--port", "many"], "many"),
+    (["--port", "65536"], "65536"),
+    (["--drain-seconds", "nan"], "--drain-seconds"),
+    (["--mailbox-bytes", "0"], "mailbox-bytes"),
+    (["--host", ""], "host"),
+    (["--log-level", "loud"], "loud"),
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+async def test_a_wrong_option_is_named(module: str) -> None:
+    # All at once: most of the time of a short command is its start.
+    commands = await asyncio.gather(*(run(module, *options) for options, _ in WRONG_OPTIONS))
+    for command, (_, part) in zip(commands, WRONG_OPTIONS, strict=True):
+        check_one_line(command, module, part)
+
+
+async def test_a_wrong_variable_is_named() -> None:
+    commands = await asyncio.gather(
+        run("chat", CHAT_PORT="x"), run("proxy", PROXY_FRAME_BYTES="1.5")
+    )
+    check_one_line(commands[0], "chat", "CHAT_PORT", "'x'")
+    check_one_line(commands[1], "proxy", "PROXY_FRAME_BYTES", "'1.5'")
+
+
+async def test_a_wrong_upstream_is_named() -> None:
+    wrong = ["", "nowhere", "127.0.0.1:0", "http://127.0.0.1:50051"]
+    commands = await asyncio.gather(
+        *(run("proxy", *LOOPBACK, "--upstream", upstream) for upstream in wrong)
+    )
+    for command, upstream in zip(commands, wrong, strict=True):
+        check_one_line(command, "proxy", "upstream must be HOST:PORT", repr(upstream))
+
+
+# What cannot be had.
+
+
+@pytest.mark.parametrize("module", MODULES)
+async def test_a_port_in_use_is_named(tmp_path: Path, module: str) -> None:
+    options = database(tmp_path) if module == "chat" else ()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = await run(module, "--host", "127.0.0.1", "--port", port, *options)
+    expected = f"cannot listen on 127.0.0.1:{port}: another process is using this port"
+    check_one_line(command, module, expected, f"--port or {module.upper()}_PORT")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "not a host"])
+async def test_a_host_that_cannot_be_had_is_named(tmp_path: Path, host: str) -> None:
+    options = ("--host", host, "--port", "0")
+    commands = await asyncio.gather(
+        run("chat", *options, *database(tmp_path)), run("proxy", *options)
+    )
+    for command, module in zip(commands, MODULES, strict=True):
+        check_one_line(command, module, f"cannot listen on {host}:0: ", "to change it: --host or ")
+        assert "Unknown error" not in command.errors
+
+
+async def test_an_unusable_database_is_named(tmp_path: Path) -> None:
+    folder, text = tmp_path / "folder", tmp_path / "text"
+    folder.mkdir()
+    text.write_text("not a database, and long enough to look like one" * 100)
+    paths = (folder, text, text / "chat.db", Path("/proc/none/chat.db"))
+    commands = await asyncio.gather(
+        *(run("chat", *LOOPBACK, "--database", str(path)) for path in paths)
+    )
+    for command, path in zip(commands, paths, strict=True):
+        check_one_line(command, "chat", f"cannot open the database {path}: ")
+    assert text.read_text().startswith("not a database")
+
+
+async def test_a_database_in_use_is_named(tmp_path: Path) -> None:
+    async with running("chat", *LOOPBACK, *database(tmp_path)) as server:
+        await ready_line(server)
+        command = await run("chat", *LOOPBACK, *database(tmp_path))
+        check_one_line(command, "chat", "another server has it open")

@@ -1,0 +1,78 @@
+"""However often the same is said, the log has a bounded number of lines of it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from hosting.damping import AT_ONCE, Damper
+from tests.hosting.processes import ROOT
+
+PROGRAM = """
+import logging
+from hosting.logs import configure_logs, get_logger
+configure_logs("debug")
+log = get_logger("chat.program")
+for number in range(1000):
+    log.info("told", number=number)
+    log.debug("asked for", number=number)
+    try:
+        {}["missing"]
+    except KeyError:
+        log.exception("failed")
+    logging.getLogger("aiohttp.server").error("of a library: %s", number)
+log.info("told once")
+"""
+
+
+class Clock:
+    """A time that is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def line(message: object, level: int = logging.INFO, name: str = "proxy") -> logging.LogRecord:
+    return logging.LogRecord(name, level, __file__, 1, message, (), None)
+
+
+@pytest.mark.parametrize("message", ["same", {"event": "same", "number": 1}], ids=type)
+def test_the_next_line_tells_how_many_were_left_out(message: object) -> None:
+    clock = Clock()
+    damper = Damper(clock)
+
+    def said() -> logging.LogRecord:
+        return line(dict(message) if isinstance(message, dict) else message)
+
+    assert sum(damper.filter(said()) for _ in range(500)) == AT_ONCE
+    # Others are not meant: by what they say, who says it, and how bad it is.
+    others = [line("other"), line("same", logging.ERROR), line("same", name="chat")]
+    assert all(damper.filter(other) for other in others)
+    clock.now = 1.0
+    later = said()
+    assert damper.filter(later)
+    assert not damper.filter(said())
+    told = later.msg["left_out"] if isinstance(later.msg, dict) else later.getMessage()
+    assert told in (400, "same (left out: 400)")
+
+
+def test_who_asks_for_all_gets_it() -> None:
+    damper = Damper(Clock())
+    assert all(damper.filter(line("same", logging.DEBUG)) for _ in range(500))
+
+
+def test_a_process_damps_all_that_it_logs() -> None:
+    done = subprocess.run(  # noqa: S603 - the program above
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = done.stderr.splitlines()
+    for event in ("event=told number", "event=failed", "of a library"):
+        assert AT_ONCE <= sum(event in line for line in lines) <= 2 * AT_ONCE
+    assert sum('"asked for"' in line for line in lines) == 1000
+    assert sum('"told once"' in line for line in lines) == 1

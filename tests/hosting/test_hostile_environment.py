@@ -1,0 +1,352 @@
+"""Environment variables and paths that nobody should have set: one line, and no traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import chat
+from chat.rules import LARGEST_CONTENT
+from hosting.text import is_text
+from proxy.config import LARGEST_FRAME, LONGEST_CALL
+from tests.hosting.processes import ROOT, ended, ready_line, running
+from tests.support import SHARING
+
+# Nothing of it can be served: the database cannot be opened, nor this address listened on.
+NOWHERE = {"chat": {"CHAT_DATABASE": "/proc/none/x"}, "proxy": {"PROXY_HOST": "192.0.2.1"}}
+GARBAGE: st.SearchStrategy[str] = (
+    st.sampled_from(["", " ", "-1", "0", "1", "1e9", "1e400", "nan", "-inf", "0x10", "1_000"])
+    | st.sampled_from(["\u0663", "9" * 5000, "true", "1;2", "../..", "%s{0}", "\N{SNOWMAN}"])
+    | st.sampled_from(["\x1b[31mred", "a\nb", "\udcff\udc80"])
+    | st.integers(-(2**70), 2**70).map(str)
+    | st.floats().map(str)
+    # What an environment can hold: no NUL, and of surrogates those for bytes.
+    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+)
+
+Start = Callable[[dict[str, str]], tuple[int | None, str, str]]
+
+
+def variables(module: str) -> list[str]:
+    """The environment variables of a command, as its help names them."""
+    shown = subprocess.run(  # noqa: S603 - the command itself
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    text = " ".join(shown.stdout.split())
+    return re.findall(rf"\[env var: ({module.upper()}_[A-Z_]+)", text)
+
+
+@pytest.fixture(scope="module", params=["chat", "proxy"])
+def module(request: pytest.FixtureRequest) -> str:
+    """Each of the two commands."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands run: so deep that a short path does not lead out of all that is ours."""
+    folder = tmp_path_factory.mktemp("deep") / "/".join("deeper" for _ in range(10))
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(module: str, folder: Path) -> Iterator[Start]:
+    """Runs a command in an environment, in a process that has run it before."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "PROXY_"))}
+    process = subprocess.Popen(  # noqa: S603 - a program of the tests
+        [sys.executable, str(ROOT / "tests/hosting/many_starts.py"), module],
+        cwd=folder,
+        env={**inherited, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    requests, answers = process.stdin, process.stdout
+
+    def start(environment: dict[str, str]) -> tuple[int | None, str, str]:
+        requests.write(json.dumps({**NOWHERE[module], **environment}) + "\n")
+        requests.flush()
+        status, output, errors = json.loads(answers.readline())
+        return status, output, errors
+
+    yield start
+    requests.close()
+    process.wait()
+    answers.close()
+
+
+def test_any_value_of_any_variable_is_taken_or_named(module: str, start: Start) -> None:
+    names = variables(module)
+    assert len(names) >= 13
+    # What these come to is told below.
+    names = [name for name in names if not name.endswith(("_HOST", "_DATABASE"))]
+
+    @settings(SHARING, max_examples=400)
+    @given(name=st.sampled_from(names), value=GARBAGE)
+    def check(name: str, value: str) -> None:
+        status, output, errors = start({name: value})
+        assert output == ""
+        assert errors.endswith("\n")
+        line = errors[:-1]
+        assert line.startswith(f"python -m {module}: ")
+        assert line.isprintable(), line
+        option = name.removeprefix(f"{module.upper()}_").lower().replace("_", "-")
+        if status == 2:
+            assert option in line
+        else:
+            # It was taken, and came to what cannot be had.
+            assert status == 1
+            assert "cannot " in line
+            assert option not in line
+
+    check()
+
+
+@pytest.fixture(scope="module")
+def taken_port() -> Iterator[str]:
+    """A port that is in use at all addresses of this machine."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
+        yield str(taken.getsockname()[1])
+
+
+ADDRESSES: st.SearchStrategy[str] = (
+    st.ip_addresses().map(str)
+    | st.tuples(st.ip_addresses(v=6), st.text(max_size=9)).map(lambda ip: f"{ip[0]}%{ip[1]}")
+    | st.ip_addresses().map("[{}]".format)
+    | st.from_regex(r"[a-z0-9-]{0,70}(\.[a-z0-9-]{0,70}){0,4}\.?", fullmatch=True)
+).filter(lambda address: "\0" not in address)
+
+
+@pytest.mark.parametrize("variable", ["HOST", "METRICS_HOST"])
+def test_any_host_is_listened_on_or_named(
+    module: str, start: Start, taken_port: str, variable: str
+) -> None:
+    """Where it can be listened on, it is seen by the port, which is taken."""
+    prefix, option = module.upper(), variable.lower().replace("_", "-")
+    port = variable.replace("HOST", "PORT")
+    others = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "off", port: taken_port}
+    environment = {f"{prefix}_{name}": value for name, value in others.items()}
+    if module == "chat":
+        environment["CHAT_DATABASE"] = ":memory:"
+    seen = set()
+
+    @settings(SHARING, max_examples=200)
+    @given(value=GARBAGE | ADDRESSES)
+    @example("0.0.0.0")  # noqa: S104 - is in use
+    @example("127.0.0.1")
+    @example("::1")
+    def check(value: str) -> None:
+        status, output, errors = start({**environment, f"{prefix}_{variable}": value})
+        assert output == ""
+        assert errors.endswith("\n")
+        line = errors[:-1]
+        assert line.startswith(f"python -m {module}: ")
+        assert line.isprintable(), line
+        if status == 2:
+            assert f"{option} must " in line or f"'--{option}'" in line
+        else:
+            assert status == 1
+            found = re.search(
+                f"cannot listen on .*:{taken_port}(?: for metrics)?: (.+); to change it: --", line
+            )
+            assert found, line
+            seen.add(found[1])
+
+    check()
+    assert "another process is using this port" in seen
+
+
+TEXTS = {
+    "chat": ("DATABASE", "TOKEN_KEYS", "TOKEN_ISSUER", "TOKEN_AUDIENCE", "PROXY_NAMES",
+             "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"),
+    "proxy": ("ORIGINS", "TRUSTED_PROXIES", "UPSTREAM_TOKEN_FILE", "UPSTREAM_CA",
+              "UPSTREAM_CERTIFICATE", "UPSTREAM_KEY", "TLS_CERTIFICATE", "TLS_KEY"),
+}  # fmt: skip
+
+
+def test_bytes_that_are_no_text_are_named(module: str, start: Start) -> None:
+    """By the option and by the variable, as Python gives such bytes: as surrogates."""
+    for name in (*TEXTS[module], "HOST", "METRICS_HOST"):
+        variable, option = f"{module.upper()}_{name}", f"--{name.lower().replace('_', '-')}"
+        status, _, errors = start({variable: "a\udcff"})
+        assert status == 2
+        told = f"Invalid value for '{option}' (env var: '{variable}'): It must be Unicode text"
+        assert errors == f"python -m {module}: {told}, in UTF-8.\n"
+
+
+# An empty variable counts as none.
+HOSTS = ["x" * 64, "a..b", "\N{SNOWMAN}" * 60, "\udcff", "a\nb" * 40]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_that_cannot_be_is_named(module: str, start: Start, host: str) -> None:
+    names = [f"{module.upper()}_HOST", f"{module.upper()}_METRICS_HOST"]
+    names += ["PROXY_UPSTREAM"] * (module == "proxy")
+    for name in names:
+        value = f"{host}:1" if name == "PROXY_UPSTREAM" else host
+        status, _, errors = start({name: value})
+        assert status == 2
+        assert re.fullmatch(
+            r"python -m (?:chat|proxy): (metrics-host|host|upstream) must .+\n"
+            r"|python -m (?:chat|proxy): Invalid value for '--(metrics-host|host|upstream)' .+\n",
+            errors,
+        )
+        assert errors[:-1].isprintable()
+
+
+@pytest.fixture
+def not_databases(tmp_path: Path) -> list[Path]:
+    """Paths at which there can be no database."""
+    for name in ("folder", "folder.lock/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "text").write_text("no database" * 1000)
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+    names = ["folder", "folder/..", "text", "text/below.db", "loop", "pipe", "socket", "x" * 300]
+    names += ["text/\x07\x1b[31m\n.db", "/".join(["y" * 200] * 30), "folder.lock/.."]
+    devices = [Path("/dev/null"), Path("/dev/full"), Path("/dev/zero"), Path("/proc/none/x")]
+    return [*(tmp_path / name for name in names), *devices]
+
+
+def test_what_cannot_be_a_database_is_named(tmp_path: Path, not_databases: list[Path]) -> None:
+    before = {path.name for path in tmp_path.rglob("*")}
+    devices = {*Path("/dev").glob("*.lock")}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "PROXY_"))}
+    process = subprocess.run(
+        [sys.executable, "tests/hosting/many_starts.py", "chat"],
+        cwd=ROOT,
+        env={**inherited, "PYTHONPATH": str(ROOT)},
+        input="".join(json.dumps({"CHAT_DATABASE": str(each)}) + "\n" for each in not_databases),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stderr == ""
+    answers = [json.loads(line) for line in process.stdout.splitlines()]
+    for path, (status, output, errors) in zip(not_databases, answers, strict=True):
+        assert (status, output) == (1, ""), path
+        assert re.fullmatch(r"python -m chat: cannot open the database .+: .+\n", errors), errors
+        assert errors[:-1].isprintable()
+    # Nothing was left beside what is no file.
+    left = {path.name for path in tmp_path.rglob("*")} - before
+    assert left <= {"text.lock", "loop.lock"}
+    assert {*Path("/dev").glob("*.lock")} == devices
+
+
+PATHS: st.SearchStrategy[str] = (
+    GARBAGE
+    | st.lists(st.sampled_from(["a", "b.db", "..", ".", "", "a.lock", "x" * 256]), max_size=9).map(
+        "/".join
+    )
+    | st.sampled_from([":memory:", "file:x?mode=memory", "a/b.db-wal", "b.db-shm", "x" * 5000])
+    # Relative, so that nothing is made anywhere else.
+).map(lambda path: path.lstrip("/"))
+
+
+@pytest.mark.parametrize("module", ["chat"], indirect=True, scope="module")
+def test_any_database_is_opened_or_named(start: Start, folder: Path) -> None:
+    # The address cannot be listened on, whatever the database is.
+    nowhere = {"CHAT_HOST": "192.0.2.1", "CHAT_METRICS_PORT": "off"}
+    opened = set()
+
+    @settings(SHARING, max_examples=300)
+    @given(value=PATHS)
+    @example("b.db")
+    def check(value: str) -> None:
+        status, output, errors = start({**nowhere, "CHAT_DATABASE": value})
+        assert output == ""
+        assert errors.endswith("\n")
+        line = errors[:-1]
+        assert line.isprintable(), line
+        if not is_text(value):
+            assert status == 2
+            assert "'--database'" in line
+            return
+        assert status == 1, line
+        if line.startswith("python -m chat: cannot listen on 192.0.2.1:"):
+            opened.add(value)
+            path = folder / (value or chat.Config().database)
+            assert value == ":memory:" or path.read_bytes().startswith(b"SQLite format 3\0")
+        else:
+            assert line.startswith("python -m chat: cannot open the database "), line
+
+    check()
+    assert "b.db" in opened
+
+
+NAMES = ["file:x?mode=memory", "?a=1&b=2.db", "%00.db", "a'b;--.db", " ", "new\nline\x1b[31m.db"]
+
+
+async def test_strange_names_are_names(tmp_path: Path) -> None:
+    async def check(name: str) -> None:
+        path = tmp_path / "folder" / name
+        options = ("--host", "127.0.0.1", "--port", "0")
+        async with running("chat", *options, CHAT_DATABASE=str(path)) as server:
+            await ready_line(server)
+            server.terminate()
+            assert (await ended(server)).status == 0
+        assert path.is_file()
+        assert path.read_bytes().startswith(b"SQLite format 3\0")
+
+    await asyncio.gather(*map(check, NAMES))
+
+
+def as_large_as_may_be(module: str) -> dict[str, str]:
+    """Each setting that is a number, as large as it may be."""
+    largest = {
+        "CHAT_CONTENT_BYTES": str(LARGEST_CONTENT),
+        "PROXY_FRAME_BYTES": str(LARGEST_FRAME),
+        "PROXY_CALL_SECONDS": str(LONGEST_CALL),
+        **dict.fromkeys(("CHAT_CONNECTIONS", "CHAT_STREAMS_PER_CONNECTION"), "2147483647"),
+    }
+    texts = (
+        *("_HOST", "_PORT", "_DATABASE", "_UPSTREAM", "_LOG_LEVEL", "_LOG_FORMAT", "_NAMES"),
+        *("_KEYS", "_KEY", "_CERTIFICATE", "_CA", "_ISSUER", "_AUDIENCE", "_FILE", "_TLS"),
+        *("_ORIGINS", "_PROXIES"),
+    )
+    names = [name for name in variables(module) if not name.endswith(texts)]
+    much = {name: "1.7e308" if name.endswith("_SECONDS") else "9" * 30 for name in names}
+    return much | {name: value for name, value in largest.items() if name in much}
+
+
+async def test_settings_as_large_as_they_may_be_work() -> None:
+    loopback = ("--host", "127.0.0.1", "--port", "0")
+    memory = {"CHAT_DATABASE": ":memory:"}
+    async with running("chat", *loopback, **memory, **as_large_as_may_be("chat")) as server:
+        upstream = (await ready_line(server)).split()[-1]
+        settings = {"PROXY_UPSTREAM": upstream, **as_large_as_may_be("proxy")}
+        async with running("proxy", *loopback, **settings) as door:
+            url = (await ready_line(door)).split()[-1]
+            async with aiohttp.ClientSession() as session, session.ws_connect(url) as client:
+                message = {"room_id": "lobby", "sender_id": "ada", "content": "x" * 100_000}
+                await client.send_json({"chat_message": message})
+                assert (await client.receive_json())["chat_message"]["seq"] == 1
+                await client.send_json({"get_user": {"user_id": "ada"}})
+                assert (await client.receive_json())["user"]["user"]["id"] == "ada"
+            for process in (door, server):
+                process.terminate()
+                stopped = await ended(process)
+                assert stopped.status == 0
+                assert "Traceback" not in stopped.errors

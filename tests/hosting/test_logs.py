@@ -1,0 +1,258 @@
+"""Logs: one line an event, in two formats, at a level that may change, with ids."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from grpclib.client import Channel
+from grpclib.metadata import encode_metadata
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import codec
+from gen.chat import ChatServiceStub, GetUserRequest
+from hosting.metadata import from_metadata, of_request, to_metadata
+from tests.hosting.logged import Logged, logged
+from tests.hosting.processes import ROOT, ready_line, running
+
+PROGRAM = """
+import asyncio, logging, sys
+import structlog
+from structlog.contextvars import bound_contextvars
+from hosting.logs import configure_logs, log_failure
+configure_logs(*sys.argv[1:])
+log = structlog.get_logger("chat.program")
+with bound_contextvars(connection="c-1"):
+    log.info("told", text="a\\nb\\x1b[31m\\x7f\\u2028\\udcff", number=1, path="/a b")
+log.debug("not told")
+try:
+    {}["missing"]
+except KeyError:
+    log.exception("failed")
+logging.getLogger("hpack").debug("a header")
+logging.getLogger("asyncio").info("a detail")
+logging.getLogger("aiohttp.server").warning("of a library: %s", "line\\nbreak")
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_failure)
+    argument = "an " + "argument"  # not as it is in this line, which is part of the story
+    loop.call_soon(lambda *_: 1 / 0, argument)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+asyncio.run(main())
+"""
+
+
+def printed(*arguments: str) -> list[str]:
+    """The lines of the program above."""
+    done = subprocess.run(  # noqa: S603 - the program above
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == ""
+    assert done.stderr.endswith("\n")
+    return done.stderr[:-1].split("\n")
+
+
+def test_each_event_is_one_readable_line() -> None:
+    lines = printed("info", "readable")
+    assert len(lines) == 4
+    for line in lines:
+        assert line.isprintable()
+        assert re.match(r"timestamp=\d{4}-\S+Z level=(info|warning|error) logger=\S+ event=", line)
+    assert lines[0].endswith(
+        r'event=told connection=c-1 text=a\nb\x1b[31m\x7f\u2028\udcff number=1 path="/a b"'
+    )
+    assert "KeyError: 'missing'" in lines[1]
+    assert r'event="of a library: line\nbreak"' in lines[2]
+    assert "ZeroDivisionError" in lines[3]
+    assert "an argument" not in lines[3]
+
+
+def test_each_event_is_one_object() -> None:
+    lines = printed("info", "json")
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    told, failed, library, loop = map(json.loads, lines)
+    assert list(told)[:5] == ["timestamp", "level", "logger", "event", "connection"]
+    del told["timestamp"]
+    assert told == {
+        "level": "info",
+        "logger": "chat.program",
+        "event": "told",
+        "connection": "c-1",
+        "text": "a\nb\x1b[31m\x7f\u2028\udcff",
+        "number": 1,
+        "path": "/a b",
+    }
+    assert failed["exception"].endswith("KeyError: 'missing'")
+    assert library["event"] == "of a library: line\nbreak"
+    assert loop["level"] == "error"
+    assert "an argument" not in lines[3]
+
+
+def test_more_is_told_at_debug_but_of_libraries() -> None:
+    lines = [json.loads(line)["event"] for line in printed("debug", "json")]
+    assert lines[1] == "not told"
+    assert len(lines) == 5
+    assert len(printed("error", "json")) == 2
+
+
+# Ids.
+
+
+@given(st.text())
+@example("")
+def test_a_request_id_survives_metadata(request_id: str) -> None:
+    with of_request(request_id):
+        metadata = to_metadata()
+    encode_metadata(metadata)  # else no call could be made
+    if not request_id:
+        assert metadata == {}
+        return
+    assert metadata["chat-request"].isascii()
+    assert len(metadata["chat-request"]) <= 768
+    found = from_metadata(metadata)["request_id"]
+    assert len(found) <= 64
+    assert found == request_id if len(request_id) <= 64 else found[:63] == request_id[:63]
+    assert to_metadata() == {}
+
+
+@given(st.text(max_size=2000))
+def test_what_any_caller_says_is_bounded(value: str) -> None:
+    found = from_metadata({"chat-connection": value, "chat-request": value})
+    assert all(len(each) <= 64 for each in found.values())
+    assert from_metadata(None) == {}
+
+
+async def test_the_lines_of_both_processes_have_the_same_ids(tmp_path: Path) -> None:
+    form = ("--port", "0", "--log-format", "json", "--log-level", "debug")
+    async with (
+        logged("chat", tmp_path / "chat.log", *form, CHAT_DATABASE=":memory:") as server,
+        logged("proxy", tmp_path / "proxy.log", *form, PROXY_UPSTREAM=server.address) as door,
+    ):
+        await door.event("upstream connected")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(door.address) as client,
+            session.ws_connect(door.address) as other,
+        ):
+            for each, request_id in ((client, "what? \N{SNOWMAN}"), (other, "x" * 100)):
+                await each.send_json({"get_user": {"user_id": "ada"}, "request_id": request_id})
+                assert (await each.receive_json())["error"]["code"] == "NOT_FOUND"
+        await check_both(server, door)
+
+
+async def check_both(server: Logged, door: Logged) -> None:
+    names = []
+    for request_id in ("what? \N{SNOWMAN}", "x" * 63 + "\N{HORIZONTAL ELLIPSIS}"):
+        refused = await door.event("frame refused", request_id=request_id)
+        ids = {name: refused[name] for name in ("connection", "request_id")}
+        called = await server.event("call ended", **ids)
+        assert (called["method"], called["status"]) == ("/chat.ChatService/GetUser", "NOT_FOUND")
+        assert called["call"] >= 1
+        assert called["peer"].startswith("127.0.0.1:")
+        opened = await door.event("connection opened", connection=ids["connection"])
+        assert opened["peer"] == "127.0.0.1"
+        closed = await door.event("connection closed", connection=ids["connection"])
+        assert (closed["code"], closed["frames"]) == (1000, 1)
+        assert closed["seconds"] >= 0
+        names.append(ids["connection"])
+    assert len(set(names)) == 2
+
+
+async def test_a_send_that_the_server_refuses_has_one_number_in_both_logs(tmp_path: Path) -> None:
+    form = ("--port", "0", "--log-format", "json", "--log-level", "debug")
+    async with (
+        logged("chat", tmp_path / "chat.log", *form, CHAT_DATABASE=":memory:") as server,
+        logged("proxy", tmp_path / "proxy.log", *form, PROXY_UPSTREAM=server.address) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address) as client,
+        session.ws_connect(door.address) as other,
+    ):
+        empty = {"room_id": "lobby", "sender_id": "ada", "content": ""}
+        refs, connections = [], set()
+        for each, named in ((other, {}), (client, {"request_id": "7"})):
+            await each.send_json({"chat_message": empty, **named})
+            assert (await each.receive_json())["error"]["code"] == "INVALID_ARGUMENT"
+            *_, refused = [line for line in door.lines() if line["event"] == "frame refused"]
+            refs.append(refused["ref"])
+            connections.add(refused["connection"])
+            assert refused.get("request_id") == named.get("request_id")
+            await door.event("connection opened", connection=refused["connection"])
+            line = await server.event("command refused", ref=refs[-1], code="INVALID_ARGUMENT")
+            assert line["method"] == "/chat.RelayService/Relay"
+        assert len(connections) == len(set(refs)) == 2
+
+
+@pytest.mark.parametrize(("trusted", "peer"), [("127.0.0.1", "198.51.100.7"), ("", "127.0.0.1")])
+async def test_a_client_behind_a_trusted_proxy_has_its_own_address(
+    tmp_path: Path, trusted: str, peer: str
+) -> None:
+    """And claims no other one: what stands before it is not believed."""
+    form = ("--port", "0", "--log-format", "json", "--log-level", "debug")
+    forwarded = {"X-Forwarded-For": "203.0.113.1, 198.51.100.7"}
+    async with (
+        logged("chat", tmp_path / "chat.log", *form, CHAT_DATABASE=":memory:") as server,
+        logged(
+            "proxy", tmp_path / "proxy.log", *form,
+            PROXY_UPSTREAM=server.address, PROXY_TRUSTED_PROXIES=trusted,
+        ) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address, headers=forwarded),
+    ):  # fmt: skip
+        assert (await door.event("connection opened"))["peer"] == peer
+
+
+# The level.
+
+
+async def test_signals_change_the_level(tmp_path: Path) -> None:
+    options = ("--port", "0", "--log-format", "json", "--log-level", "error")
+    environment = {"CHAT_DATABASE": ":memory:"}
+    async with logged("chat", tmp_path / "chat.log", *options, **environment) as server:
+        host, _, port = server.address.rpartition(":")
+        async with Channel(host, int(port), codec=codec.GrpcCodec()) as channel:
+            stub = ChatServiceStub(channel)
+
+            async def ask() -> None:
+                with pytest.raises(Exception, match="there is no user"):
+                    await stub.get_user(GetUserRequest("ada"))
+
+            await ask()
+            server.process.send_signal(signal.SIGUSR1)
+            await server.event("log level changed", to="debug")
+            await ask()
+            await server.event("call ended", call=2)
+            server.process.send_signal(signal.SIGUSR2)
+            await server.event("log level changed", to="error")
+            await ask()
+    calls = [line["call"] for line in server.lines() if line["event"] == "call ended"]
+    assert calls == [2]
+
+
+async def test_both_together_are_told() -> None:
+    environment = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": "0", "CHAT_DATABASE": ":memory:"}
+    environment |= {"PROXY_HOST": "127.0.0.1", "PROXY_PORT": "0"}
+    environment |= {"CHAT_LOG_FORMAT": "json", "PROXY_LOG_FORMAT": "json"}
+    async with running("hosting.run_both", **environment) as pair:
+        for _ in range(2):
+            await ready_line(pair)
+        for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR2, "info")):
+            pair.send_signal(number)
+            assert pair.stderr is not None
+            told = 0
+            async with asyncio.timeout(30):
+                while told < 2:
+                    line = json.loads(await pair.stderr.readline())
+                    told += line["event"] == "log level changed" and line["to"] == level
+        pair.terminate()
+        await pair.communicate()
+        assert pair.returncode == 0

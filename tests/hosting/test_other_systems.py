@@ -1,0 +1,117 @@
+"""What of Windows can be tried elsewhere: no uvloop, no POSIX modules, no handlers for signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from hosting.signals import handling, stop_event
+from tests.hosting.logged import logged
+from tests.hosting.processes import run
+from tests.hosting.test_run_both import pair, ready_lines
+
+
+def without(folder: Path, *modules: str) -> dict[str, str]:
+    """The environment of a process that does not find some modules."""
+    folder.mkdir()
+    for module in modules:
+        (folder / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture
+def without_uvloop(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that finds no uvloop."""
+    return without(tmp_path / "without", "uvloop")
+
+
+async def test_both_serve_and_stop_in_order(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
+    server_options = ("--port", "0", "--database", str(tmp_path / "chat.db"))
+    async with (
+        logged("chat", tmp_path / "chat.log", *server_options, **without_uvloop) as server,
+        logged(
+            "proxy", tmp_path / "proxy.log", "--port", "0", "--upstream", server.address,
+            "--log-format", "json", **without_uvloop,
+        ) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address) as client,
+    ):  # fmt: skip
+        texts = [f"{number}" * 1000 for number in range(200)]
+        for content in texts:
+            message = {"room_id": "lobby", "sender_id": "ada", "content": content}
+            await client.send_json({"chat_message": message})
+        heard = [(await client.receive_json())["chat_message"] for _ in texts]
+        assert [(each["seq"], each["content"]) for each in heard] == list(enumerate(texts, 1))
+        door.process.send_signal(signal.SIGUSR1)
+        assert (await door.event("log level changed"))["to"] == "debug"
+        door.process.send_signal(signal.SIGTERM)
+        assert (await client.receive()).data == 1001
+        assert await door.process.wait() == 0
+
+
+async def test_the_pair_serves(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
+    path = f"{without_uvloop['PYTHONPATH']}:{Path(__file__).parents[2]}"
+    async with pair(tmp_path, PYTHONPATH=path) as process:
+        url = (await ready_lines(process))[1].split()[-1]
+        async with aiohttp.ClientSession() as session, session.get(url) as page:
+            assert page.status == 200
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+
+
+async def test_without_posix_only_a_file_is_refused(tmp_path: Path) -> None:
+    environment = without(tmp_path / "without", "uvloop", "fcntl", "resource")
+    in_memory = ("--port", "0", "--database", ":memory:")
+    async with (
+        logged("chat", tmp_path / "chat.log", *in_memory, **environment) as server,
+        logged(
+            "proxy", tmp_path / "proxy.log", "--port", "0", "--upstream", server.address,
+            **environment,
+        ) as door,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(door.address) as client,
+    ):  # fmt: skip
+        hello = {"room_id": "lobby", "sender_id": "ada", "content": "hello"}
+        await client.send_json({"chat_message": hello})
+        assert (await client.receive_json())["chat_message"]["seq"] == 1
+    refused = await run("chat", "--port", "0", "--database", str(tmp_path / "x.db"), **environment)
+    assert (refused.status, refused.output) == (1, "")
+    [line] = refused.errors.splitlines()
+    assert "this system lacks the locks that keep others out of it" in line
+    assert not (tmp_path / "x.db").exists()
+
+
+class WindowsLoop(asyncio.SelectorEventLoop):
+    """A loop that has no handlers for signals, as those of Windows."""
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
+        """Refuses (asyncio.AbstractEventLoop)."""
+        raise NotImplementedError
+
+
+def test_signals_reach_a_loop_that_has_no_handlers() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def main() -> list[int]:
+        seen: list[int] = []
+        came = asyncio.Event()
+
+        def note(number: int) -> None:
+            seen.append(number)
+            came.set()
+
+        with stop_event() as stop, handling([signal.SIGUSR2], note):
+            signal.raise_signal(signal.SIGUSR2)
+            await came.wait()
+            signal.raise_signal(signal.SIGTERM)
+            await stop.wait()
+        return seen
+
+    with asyncio.Runner(loop_factory=WindowsLoop) as runner:
+        assert runner.run(main()) == [signal.SIGUSR2]
+    assert signal.getsignal(signal.SIGTERM) == before

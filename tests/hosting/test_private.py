@@ -1,0 +1,69 @@
+"""What the project makes is for its owner alone, whatever the umask is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from chat.storage.sqlite import SqliteStore
+from chat.storage.sqlite.backup import back_up, restore
+from hosting.private import make_folder
+from tests.hosting.processes import run
+from tests.support import message
+
+
+@pytest.fixture(autouse=True)
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """Names of what others may read, write or enter."""
+    return [str(each) for each in folder.rglob("*") if stat.S_IMODE(each.stat().st_mode) & 0o077]
+
+
+async def test_a_database_its_copies_and_their_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "chat.db"
+    store = await SqliteStore.open(str(path), lambda _: None, 1024)
+    await store.append([message(key="1")])
+    names = {each.name for each in path.parent.iterdir()}
+    assert names == {"chat.db", "chat.db-wal", "chat.db-shm", "chat.db.lock"}
+    back_up(path, path.with_name("copy.db"))
+    restore(path.with_name("copy.db"), tmp_path / "c" / "d" / "chat.db")
+    assert open_to_others(tmp_path) == []
+    await store.close()
+    assert open_to_others(tmp_path) == []
+
+
+async def test_keys_and_tokens(tmp_path: Path) -> None:
+    key, token = tmp_path / "a" / "b" / "key.pem", tmp_path / "c" / "d" / "token"
+    options = ("--subject", "ada", "--key", str(key), "--output", str(token))
+    assert (await run("chat.token", *options)).status == 0
+    assert {each.name for each in key.parent.iterdir()} == {"key.pem", "key.pem.jwks"}
+    assert token.exists()
+    assert open_to_others(tmp_path) == []
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir(0o755)
+    make_folder(there / "a")
+    make_folder(there / "a")
+    assert stat.S_IMODE(there.stat().st_mode) == 0o755
+    assert stat.S_IMODE((there / "a").stat().st_mode) == 0o700
+
+
+async def test_a_database_that_everybody_may_read_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    await (await SqliteStore.open(str(path), lambda _: None, 1024)).close()
+    path.chmod(0o644)
+    with capture_logs() as logs:
+        await (await SqliteStore.open(str(path), lambda _: None, 1024)).close()
+    assert [line["event"] for line in logs] == ["everybody on this machine may read the database"]

@@ -1,0 +1,243 @@
+"""`python -m hosting.run_both`, which `nox -s serve` runs: both processes, one terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import select
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+import chat.__main__
+import proxy.__main__
+from hosting.run_both import METRICS_PORTS
+from tests.faults.stuck import UNREAD_BYTES, stuck_reader
+from tests.hosting.processes import not_listening
+
+ROOT = Path(__file__).parents[2]
+PORTS = {
+    "CHAT_HOST": "127.0.0.1",
+    "CHAT_PORT": "0",
+    "PROXY_HOST": "127.0.0.1",
+    "PROXY_PORT": "0",
+    "CHAT_METRICS_PORT": "0",
+    "PROXY_METRICS_PORT": "0",
+}
+# What is said of --port.
+NEITHER = (
+    "No such option: --port. For python -m chat it is --chat-port, or the environment "
+    "variable CHAT_PORT; for python -m proxy --proxy-port, or PROXY_PORT"
+)
+
+
+@asynccontextmanager
+async def pair(folder: Path, *arguments: str, **environment: str) -> AsyncIterator[Process]:
+    """Starts both in a folder of their own; kills the pair if it is still there.
+
+    An environment variable that is empty here is one that is not set.
+    """
+    settings = {"PYTHONPATH": str(ROOT), **PORTS, **environment}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hosting.run_both", *arguments, cwd=folder, stdout=PIPE, stderr=PIPE,
+        env={**os.environ, **{name: value for name, value in settings.items() if value}},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.communicate()
+
+
+async def ready_lines(process: Process) -> list[str]:
+    """Waits for the line of each."""
+    assert process.stdout is not None
+    return [(await process.stdout.readline()).decode() for _ in range(2)]
+
+
+def children(process: Process) -> dict[str, int]:
+    """The process ids of the two, by module."""
+    pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    found = {}
+    for pid in pids:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        found[arguments[2].decode()] = int(pid)
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and not a zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+async def check_ended(pidfds: list[int]) -> None:
+    """No process is left behind."""
+    for end in pidfds:
+        ready, _, _ = await asyncio.to_thread(select.select, [end], [], [], 10)
+        os.close(end)
+        assert ready, "a process was left behind"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_both_serve_and_stop_together(tmp_path: Path, number: signal.Signals) -> None:
+    async with pair(tmp_path) as process:
+        chat_line, proxy_line = await ready_lines(process)
+        assert re.fullmatch(r"chat server ready: gRPC on 127\.0\.0\.1:\d+\n", chat_line)
+        found = re.search(r"http://127\.0\.0\.1:\d+/", proxy_line)
+        assert found is not None
+        async with aiohttp.ClientSession() as session, session.ws_connect(found[0]) as client:
+            message = {"room_id": "lobby", "sender_id": "ada", "content": "hello"}
+            await client.send_json({"chat_message": message})
+            assert (await client.receive_json())["chat_message"]["seq"] == 1
+        pids = children(process)
+        assert set(pids) == {"chat", "proxy"}
+        process.send_signal(number)
+        assert await process.wait() == 0
+        assert not any(map(alive, pids.values()))
+    assert (tmp_path / "data" / "chat.db").is_file()
+
+
+@pytest.mark.parametrize(("killed", "other"), [("chat", "proxy"), ("proxy", "chat")])
+async def test_if_one_dies_the_other_is_stopped(tmp_path: Path, killed: str, other: str) -> None:
+    async with pair(tmp_path) as process:
+        await ready_lines(process)
+        pids = children(process)
+        os.kill(pids[killed], signal.SIGKILL)
+        _, errors = await process.communicate()
+        assert process.returncode == 1
+        assert f"the {killed} process ended with status -9".encode() in errors
+        assert not alive(pids[other])
+
+
+@pytest.mark.parametrize("option", ["chat-port", "proxy-port"])
+async def test_a_port_in_use_is_one_message(tmp_path: Path, option: str) -> None:
+    variable = option.replace("-", "_").upper()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with pair(tmp_path, **{variable: str(port), "CHAT_LOG_LEVEL": "error"}) as process:
+            _, errors = await process.communicate()
+    assert process.returncode == 1
+    [line] = errors.decode().splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}: another process is using this port" in line
+    assert line.endswith(f"to change it: --port or {variable}, with nox -s serve -- --{option}")
+
+
+# What it is told, and what it chooses.
+
+
+async def test_arguments_reach_the_process_that_they_are_for(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    arguments = ["--proxy-port", str(unused_tcp_port), "--chat-database=other.db"]
+    arguments += ["--chat-metrics-port", "off", "--proxy-metrics-port=off"]
+    async with pair(tmp_path, *arguments) as process:
+        lines = await ready_lines(process)
+        process.terminate()
+        assert await process.wait() == 0
+    assert lines[1].endswith(f"http://127.0.0.1:{unused_tcp_port}/\n")
+    assert (tmp_path / "other.db").is_file()
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--port=8081", NEITHER),
+        ("8081", "Got unexpected extra argument (8081)"),
+    ],
+)
+async def test_an_argument_for_neither_is_refused(tmp_path: Path, argument: str, said: str) -> None:
+    async with pair(tmp_path, "--chat-port", "0", argument) as process:
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (2, b"")
+    [line] = errors.decode().splitlines()
+    assert line.startswith(f"python -m hosting.run_both: {said}")
+
+
+async def test_an_option_that_a_process_does_not_have_is_named_by_it(tmp_path: Path) -> None:
+    async with pair(tmp_path, "--chat-mailbox", "1") as process:
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (1, b"")
+    assert errors.decode().startswith("python -m chat: No such option")
+
+
+async def test_a_child_that_is_killed_at_its_start_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chat.py").write_text("import os; os.kill(os.getpid(), 9)")
+    async with pair(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as process:
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors == b"the chat process was ended at its start by signal 9\n"
+
+
+async def test_by_itself_only_this_machine_can_reach_the_server(tmp_path: Path) -> None:
+    async with pair(tmp_path, CHAT_HOST="") as process:
+        [line, _] = await ready_lines(process)
+    assert re.search(r"gRPC on 127\.0\.0\.1:\d+$", line)
+
+
+async def test_metrics_get_other_ports_where_theirs_are_taken(tmp_path: Path) -> None:
+    with ExitStack() as held:
+        for port in METRICS_PORTS.values():
+            with suppress(OSError):  # then somebody else has it
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+        async with pair(tmp_path, CHAT_METRICS_PORT="", PROXY_METRICS_PORT="") as process:
+            await ready_lines(process)
+            process.terminate()
+            _, errors = await process.communicate()
+    found = re.findall(r'event="metrics and status page" url=http://127.0.0.1:(\d+)/', str(errors))
+    assert len(found) == 2
+    assert not {int(port) for port in found} & set(METRICS_PORTS.values())
+
+
+@pytest.mark.parametrize("name", METRICS_PORTS)
+def test_the_ports_of_metrics_are_the_defaults(name: str) -> None:
+    command = {"chat": chat.__main__.command, "proxy": proxy.__main__.command}[name]
+    [option] = [each for each in command.params if each.name == "metrics_port"]
+    assert option.default == METRICS_PORTS[name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    async with pair(tmp_path) as process:
+        await ready_lines(process)
+        pids = children(process)
+        ends = [os.pidfd_open(pid) for pid in pids.values()]
+        # A stopped proxy cannot end in order, so the pair is still waiting for it.
+        os.kill(pids["proxy"], signal.SIGSTOP)
+        process.send_signal(number)
+        while process.returncode is None:
+            process.send_signal(number)
+            try:
+                await asyncio.wait_for(process.wait(), 0.2)
+            except TimeoutError:
+                continue
+        assert process.returncode == 128 + number
+        await check_ended(ends)
+
+
+async def test_a_second_signal_ends_a_stop_that_a_client_holds_up(tmp_path: Path) -> None:
+    patience = {"PROXY_DRAIN_SECONDS": "1000", "PROXY_MAILBOX_BYTES": str(UNREAD_BYTES)}
+    async with pair(tmp_path, **patience) as process:
+        url = (await ready_lines(process))[1].split()[-1]
+        async with stuck_reader(url):
+            ends = [os.pidfd_open(pid) for pid in children(process).values()]
+            process.send_signal(signal.SIGTERM)
+            await not_listening(urlsplit(url).port or 0)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 128 + signal.SIGTERM
+            await check_ended(ends)

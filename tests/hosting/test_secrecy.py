@@ -1,0 +1,263 @@
+"""What clients say and what they are believed by is in no line of either process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import apsw
+import pytest
+from betterproto import which_one_of
+from grpclib import GRPCError
+from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.encoding.base import CodecBase
+
+import codec
+from gen.chat import Authenticate, ChatMessage, ChatServiceStub, ChatStream, GetChatHistoryRequest
+from tests.access.signing import Signer, eddsa, hs256, jwks
+from tests.hosting.logged import Logged, logged
+from tests.proxy.web_client import Client
+from tests.support import ChatCall
+
+MARKER: Final = "Zx9markerQw7"
+OTHER_KEY: Final = b"a key that the server does not know"
+DEBUG: Final = ("--log-level", "debug")
+
+
+class Raw(CodecBase):
+    """Sends any bytes."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, message_type: Any) -> bytes:  # noqa: ARG002 - as grpclib calls it
+        return bytes(message)
+
+    def decode(self, data: bytes, message_type: Any) -> Any:  # noqa: ARG002
+        return data
+
+
+class World:
+    """Both processes, and the tokens that are used with them.
+
+    Args:
+        server: the chat server.
+        door: the proxy.
+        token: one that is good.
+    """
+
+    def __init__(self, server: Logged, door: Logged, token: str) -> None:
+        self.server = server
+        self.door = door
+        self.token = token
+        self.bad_tokens = [
+            MARKER,
+            f"{MARKER}.{MARKER}.{MARKER}",
+            hs256(OTHER_KEY).token(sub=MARKER),
+            token[:-8] + MARKER[:8],
+        ]
+
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[Channel]:
+        """A channel to the server."""
+        host, _, port = self.server.address.rpartition(":")
+        async with Channel(host, int(port), codec=codec.GrpcCodec()) as channel:
+            yield channel
+
+    @asynccontextmanager
+    async def websocket(self, token: str) -> AsyncIterator[Client]:
+        """A WebSocket with a token."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(self.door.address, headers=bearer(token)) as socket,
+        ):
+            yield Client(socket)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def message(room_id: str, **more: str) -> dict[str, Any]:
+    return {"room_id": room_id, "sender_id": "ada", "content": MARKER, **more}
+
+
+@asynccontextmanager
+async def world(
+    folder: Path, signer: Signer, proxy_token: str, token: str, form: str
+) -> AsyncIterator[World]:
+    database = {"CHAT_DATABASE": str(folder / "chat.db")}
+    keys, own = folder / "keys.jwks", folder / "proxy.token"
+    keys.write_text(jwks(signer.named("one")))
+    own.write_text(proxy_token)
+    trust = {"CHAT_TOKEN_KEYS": str(keys), "PROXY_UPSTREAM_TOKEN_FILE": str(own)}
+    options = ("--port", "0", "--log-format", form, *DEBUG)
+    async with (
+        logged("chat", folder / "chat.log", *options, **database, **trust) as server,
+        logged(
+            "proxy", folder / "proxy.log", *options, **trust, PROXY_UPSTREAM=server.address
+        ) as door,
+    ):
+        yield World(server, door, token)
+
+
+async def refused_frames(client: Client) -> None:
+    """Frames that are wrong, each of which is answered by an error."""
+    frames: list[Any] = [
+        {MARKER: MARKER},
+        {"chat_message": {**message("room"), MARKER: 1}},
+        {"chat_message": message(MARKER * 10)},
+        {"chat_message": message("room", content=MARKER * 2000)},
+        {"chat_message": message("room", content=MARKER + "\0")},
+        {"chat_message": message("closed")},
+        {"get_user": {"user_id": MARKER * 10}},
+        {"authenticate": {"token": MARKER}},
+        [MARKER],
+        MARKER,
+    ]
+    for frame in frames:
+        await client.send_text(json.dumps(frame).encode())
+        assert "error" in await client.receive(), frame
+    await client.send_text(f'{{"chat_message": {{"content": "{MARKER}'.encode())
+    assert "error" in await client.receive()
+    await client.send_text(MARKER.encode() + b"\xff")
+    assert "error" in await client.receive()
+
+
+async def storm_at_the_door(world: World) -> None:
+    async with world.websocket(world.token) as client:
+        answer = await client.ask(chat_message=message("room"))
+        assert answer["chat_message"]["content"] == MARKER
+        history = await client.ask(get_chat_history={"room_id": "room"})
+        assert history["chat_history"]["messages"][0]["content"] == MARKER
+        await refused_frames(client)
+        assert "authenticated" in await client.ask(authenticate={"token": world.token})
+    for token in world.bad_tokens:
+        async with world.websocket(token) as client:
+            assert await client.closed() == 4501
+    split = urlsplit(world.door.address)
+    for request in (
+        f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: {MARKER}\r\nbad header {MARKER}\r\n\r\n",
+        f"GET /?token={MARKER} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nCookie: {MARKER}\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nAuthorization: {MARKER}\r\n\r\n",
+        f"{MARKER} / {MARKER}\r\n\r\n",
+    ):
+        reader, writer = await asyncio.open_connection(split.hostname, split.port)
+        writer.write(request.encode() + b"\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.")
+        writer.transport.abort()
+
+
+async def storm_at_the_server(world: World) -> None:
+    async with world.channel() as channel:
+        for token in (*world.bad_tokens, world.token):
+            stub = ChatServiceStub(channel, metadata=bearer(token))
+            with suppress(GRPCError):
+                await stub.get_chat_history(GetChatHistoryRequest("room"))
+        async with ChatCall(ChatServiceStub(channel, metadata=bearer(world.token))) as call:
+            await call.enter("room", after_seq=0)
+            await call.hear()
+            for content in (MARKER + "\0", MARKER * 3000):
+                call.say(ChatMessage(room_id="room", sender_id="ada", content=content))
+                assert (await call.receive()).error.message
+            call.put(ChatStream(authenticate=Authenticate(MARKER)))
+            assert (await call.receive()).error.message
+    host, _, port = world.server.address.rpartition(":")
+    async with Channel(host, int(port), codec=Raw()) as raw:
+        for path in ("/chat.ChatService/GetUser", "/chat.ChatService/Chat", f"/chat.X/{MARKER}"):
+            method: Any = UnaryUnaryMethod(raw, path, bytes, bytes)
+            with pytest.raises(GRPCError):
+                await method(b"\xff" + MARKER.encode(), metadata=bearer(world.token))
+
+
+# How storing a message may fail, and what its sender is told.
+BREAKING: Final = {
+    "UNAVAILABLE": "INSERT INTO missing VALUES (1)",
+    "INTERNAL": "SELECT RAISE(ABORT, 'broken')",
+}
+
+
+def broken(path: Path, code: str = "UNAVAILABLE") -> None:
+    """Lets no message be stored any more, and none be read.
+
+    Args:
+        path: the database.
+        code: what senders are to be told: that the store is broken, or their message.
+    """
+    connection = apsw.Connection(str(path))
+    trigger = f"CREATE TRIGGER broken BEFORE INSERT ON journal BEGIN {BREAKING[code]}; END"
+    connection.execute(trigger)
+    connection.execute("UPDATE messages SET content = CAST(x'ff' AS TEXT) || content")
+    connection.close()
+
+
+async def fail_at_the_door(world: World, code: str) -> None:
+    async with world.websocket(world.token) as client:
+        refused = await client.ask(chat_message=message("room", id="another"))
+        assert refused["error"]["code"] == code
+        refused = await client.ask(get_chat_history={"room_id": "room"})
+        assert refused["error"]["code"] == "UNAVAILABLE"
+        await client.ask(join={"room_id": "room", "after_seq": 0})
+
+
+async def fail_inside(world: World, path: Path) -> None:
+    """A defect: what was announced is not there."""
+    async with world.channel() as channel:
+        stub = ChatServiceStub(channel, metadata=bearer(world.token))
+        async with ChatCall(stub) as member, ChatCall(stub) as other:
+            assert await member.enter("room") == 1
+            connection = apsw.Connection(str(path))
+            connection.execute("DELETE FROM messages")
+            connection.close()
+            other.say(ChatMessage(room_id="room", sender_id="ada", content=MARKER))
+            other.join("room", after_seq=0)
+            other.end()
+            answers, status = await other.rest()
+            # That of the message, which is not stored, may come before or behind it.
+            kinds = [which_one_of(answer, "payload")[0] for answer in answers]
+            refused = [each for each, kind in zip(answers, kinds, strict=True) if kind == "error"]
+            assert "INTERNAL" in [each.error.code.name for each in refused]
+            assert status.name == "OK"
+
+
+def events(log: str, form: str) -> set[str]:
+    if form == "json":
+        return {json.loads(line)["event"] for line in log.splitlines()}
+    return set(re.findall(r'event="([^"]*)"', log))
+
+
+_TOLD: Final = {
+    "UNAVAILABLE": "commit failed",
+    "INTERNAL": "commit made without what cannot be stored",
+}
+
+
+@pytest.mark.parametrize("code", BREAKING)
+@pytest.mark.parametrize("form", ["json", "readable"])
+async def test_no_contents_and_no_tokens(tmp_path: Path, form: str, code: str) -> None:
+    signer = eddsa()
+    proxy_token = signer.token(sub="edge", role="proxy", rooms=None)
+    rooms = {"read": ["room", "unread"], "write": ["room"]}
+    token = signer.token(rooms=rooms)
+    async with world(tmp_path, signer, proxy_token, token, form) as healthy:
+        await storm_at_the_door(healthy)
+        await storm_at_the_server(healthy)
+        secrets = [MARKER, *healthy.bad_tokens]
+    broken(tmp_path / "chat.db", code)
+    async with world(tmp_path, signer, proxy_token, token, form) as failing:
+        await fail_at_the_door(failing, code)
+        await fail_inside(failing, tmp_path / "chat.db")
+    secrets += [part[:40] for part in (*token.split("."), *proxy_token.split("."))]
+    server, door = ((tmp_path / name).read_text() for name in ("chat.log", "proxy.log"))
+    assert events(server, form) >= {_TOLD[code], "request failed"}
+    assert "frame refused" in door
+    for secret in secrets:
+        assert secret not in server
+        assert secret not in door

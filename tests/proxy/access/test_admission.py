@@ -1,0 +1,219 @@
+"""The browser door: which pages come in, how many from an address, and what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import WSServerHandshakeError
+from structlog.testing import capture_logs
+
+import chat
+import proxy
+from hosting.tls import TlsFiles
+from tests.proxy.web_client import Client, Http, message, serve_http
+from tests.support import eventually
+
+ELSEWHERE = "https://evil.example"
+SOCKET = {
+    "Connection": "upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+@asynccontextmanager
+async def door(config: proxy.Config, **admittance: object) -> AsyncIterator[Http]:
+    """A proxy with these settings for who may come in."""
+    settings = proxy.Admittance(**admittance)  # type: ignore[arg-type]  # tests know them
+    async with serve_http(replace(config, admittance=settings)) as http:
+        yield http
+
+
+async def enter(http: Http, **headers: str) -> int:
+    """Opens a WebSocket and uses it; returns 101, or the status with which it is refused."""
+    try:
+        async with http.ws_connect("/", headers=headers) as socket:
+            assert "chat_message" in await Client(socket).ask(chat_message=message("lobby"))
+    except WSServerHandshakeError as refused:
+        return refused.status
+    return 101
+
+
+class TestOrigins:
+    """Pages of another origin stay outside."""
+
+    async def test_the_own_page_and_no_page(self, proxy_config: proxy.Config) -> None:
+        async with door(proxy_config) as http:
+            own = str(http.make_url("")).rstrip("/")
+            assert await enter(http) == 101
+            assert await enter(http, Origin=own) == 101
+            assert await enter(http, Origin=own.replace("http:", "https:")) == 101
+
+    @pytest.mark.parametrize("origin", [ELSEWHERE, "null", "http://localhost:1", ""])
+    async def test_another_page(self, proxy_config: proxy.Config, origin: str) -> None:
+        async with door(proxy_config) as http:
+            assert await enter(http, Origin=origin) == 403
+            protocols = {"Sec-WebSocket-Protocol": "chat"}
+            assert await enter(http, Origin=origin, **protocols) == 403
+
+    async def test_what_a_page_is_told(self, proxy_config: proxy.Config) -> None:
+        headers = {"Origin": ELSEWHERE, "Upgrade": "websocket"} | SOCKET
+        async with door(proxy_config) as http, http.get("/", headers=headers) as refused:
+            assert refused.status == 403
+            assert await refused.text() == "pages of this origin may not connect\n"
+            assert refused.headers["Content-Security-Policy"]
+
+    async def test_who_runs_the_proxy_is_told_what_to_do(self, proxy_config: proxy.Config) -> None:
+        """Once for each origin, and not for any number of them."""
+        async with door(proxy_config) as http:
+            with capture_logs() as logs:
+                for _ in range(3):
+                    assert await enter(http, Origin=ELSEWHERE) == 403
+                    assert await enter(http, Origin="null") == 403
+                told = [line for line in logs if "origin" in line]
+                assert {line["log_level"] for line in told} == {"info"}
+                assert [line["origin"] for line in told] == [ELSEWHERE, "null"]
+                assert {line["listed_by"] for line in told} == {"PROXY_ORIGINS"}
+                for number in range(300):
+                    headers = {"Origin": f"https://{number}.example", "Upgrade": "websocket"}
+                    async with http.get("/", headers=headers | SOCKET) as refused:
+                        assert refused.status == 403
+            assert sum("origin" in line for line in logs) == 100
+
+    async def test_the_own_page_beside_a_list(self, proxy_config: proxy.Config) -> None:
+        async with door(proxy_config, origins=("self", ELSEWHERE)) as http:
+            assert await enter(http, Origin=ELSEWHERE) == 101
+            assert await enter(http, Origin=str(http.make_url("")).rstrip("/")) == 101
+            assert await enter(http, Origin="https://other.example") == 403
+
+    async def test_a_list(self, proxy_config: proxy.Config) -> None:
+        async with door(proxy_config, origins=(ELSEWHERE,)) as http:
+            assert await enter(http, Origin=ELSEWHERE) == 101
+            assert await enter(http, Origin=str(http.make_url("")).rstrip("/")) == 403
+            assert await enter(http) == 101
+        async with door(proxy_config, origins=("*",)) as http:
+            assert await enter(http, Origin="null") == 101
+
+    async def test_behind_another_proxy(self, proxy_config: proxy.Config) -> None:
+        told = {"Origin": "https://chat.example.org", "X-Forwarded-Host": "chat.example.org"}
+        async with door(proxy_config) as http:
+            assert await enter(http, **told) == 403
+        async with door(proxy_config, trusted_proxies=("127.0.0.1",)) as http:
+            assert await enter(http, **told) == 101
+            assert await enter(http, **told | {"Origin": ELSEWHERE}) == 403
+
+
+class TestAddresses:
+    """So many from one address, at once and in a time."""
+
+    async def test_connections(self, proxy_config: proxy.Config) -> None:
+        async with door(proxy_config, connections_per_address=2) as http:
+            first, _ = [await http.ws_connect("/") for _ in range(2)]
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await http.ws_connect("/")
+            assert refused.value.status == 429
+            assert refused.value.headers is not None
+            assert refused.value.headers["Retry-After"] == "10"
+            await first.close()
+
+            async def room() -> bool:
+                return await enter(http) == 101
+
+            await eventually(room)
+
+    async def test_handshakes(self, proxy_config: proxy.Config) -> None:
+        async with door(proxy_config, handshakes_per_second=0.2) as http:
+            assert [await enter(http) for _ in range(2)] == [101, 101]
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await http.ws_connect("/")
+            assert refused.value.status == 429
+            assert refused.value.headers is not None
+            assert 1 <= int(refused.value.headers["Retry-After"]) <= 5
+            async with http.get("/") as page:
+                assert page.status == 200
+
+    async def test_a_refused_page_takes_nothing(self, proxy_config: proxy.Config) -> None:
+        async with door(proxy_config, connections_per_address=1, handshakes_per_second=0.1) as http:
+            assert [await enter(http, Origin=ELSEWHERE) for _ in range(20)] == [403] * 20
+            assert await enter(http) == 101
+
+    async def test_each_address_has_its_own(self, proxy_config: proxy.Config) -> None:
+        async with door(
+            proxy_config, connections_per_address=1, trusted_proxies=("127.0.0.1",)
+        ) as http:
+            one, other = {"X-Forwarded-For": "198.51.100.1"}, {"X-Forwarded-For": "198.51.100.2"}
+            await http.ws_connect("/", headers=one)
+            assert await enter(http, **one) == 429
+            assert await enter(http, **{"X-Forwarded-For": "6.6.6.6, 198.51.100.1"}) == 429
+            assert await enter(http, **other) == 101
+
+    async def test_a_forged_address_is_no_other(self, proxy_config: proxy.Config) -> None:
+        async with door(proxy_config, connections_per_address=1) as http:
+            await http.ws_connect("/")
+            assert await enter(http, **{"X-Forwarded-For": "198.51.100.2"}) == 429
+
+
+class TestHeaders:
+    """Each answer says what a browser is not to do."""
+
+    @pytest.mark.parametrize(
+        "path", ["/", "/static/js/main.js", "/healthz", "/readyz", "/nothing", "/static/nothing"]
+    )
+    async def test_on_each_answer(self, http: Http, path: str) -> None:
+        async with http.get(path) as answer:
+            headers = answer.headers
+        policy = dict(each.split(" ", 1) for each in headers["Content-Security-Policy"].split("; "))
+        assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert "microphone=()" in headers["Permissions-Policy"]
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "Set-Cookie" not in headers
+        assert "Strict-Transport-Security" not in headers
+
+    async def test_a_method_that_is_not_served(self, http: Http) -> None:
+        async with http.post("/") as answer:
+            assert answer.status == 405
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+    async def test_tls_for_ever_behind_tls(self, proxy_config: proxy.Config) -> None:
+        secure = {"X-Forwarded-Proto": "https"}
+        async with door(proxy_config, trusted_proxies=("127.0.0.1",)) as http:
+            async with http.get("/", headers=secure) as answer:
+                assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+            for other in ({}, {"X-Forwarded-Proto": "http"}, secure | {"Host": "localhost:1"}):
+                async with http.get("/", headers=other) as answer:
+                    assert "Strict-Transport-Security" not in answer.headers
+        async with door(proxy_config) as http, http.get("/", headers=secure) as answer:
+            assert "Strict-Transport-Security" not in answer.headers
+
+    async def test_tls_for_ever_over_tls(
+        self, chat_server: chat.RunningServer, tmp_path: Path
+    ) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+        issued.cert_chain_pems[0].write_to_path(str(certificate))
+        issued.private_key_pem.write_to_path(str(key))
+        config = proxy.Config(
+            host="127.0.0.1",
+            port=0,
+            upstream=chat_server.address,
+            tls=TlsFiles(str(certificate), str(key)),
+        )
+        async with (
+            proxy.serve(config) as running,
+            aiohttp.ClientSession() as session,
+            session.get(running.url, ssl=False) as answer,
+        ):
+            assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"

@@ -1,0 +1,335 @@
+"""How often one connection may ask, and what becomes of those who ask more often."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType
+
+import proxy
+from chat.rules import Limits
+from gen.chat import Error, ErrorCode
+from hosting.rate_limits import Allowance, Rates
+from proxy.routes import CONNECTIONS
+from proxy.session import Action, Ask, Expel, Refuse, Send, Session
+from tests.proxy.raw import RawClient, masked
+from tests.proxy.web_client import Client, connect, contents, message, seqs, serve_http
+from tests.support import ANY_NUMBER, eventually
+
+FAST: dict[str, Any] = {"sends": 1000.0, "joins": 1000.0, "calls": 1000.0}
+
+
+def error(frame: dict[str, Any]) -> dict[str, Any]:
+    body = frame["error"]
+    assert isinstance(body, dict)
+    return body
+
+
+def error_of(action: Action) -> Error:
+    assert isinstance(action, Refuse | Expel)
+    return action.error
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "text"),
+    [
+        ("sends", {"chat_message": message("lobby")}, "too many messages"),
+        ("joins", {"join": {"room_id": "lobby"}}, "too many rooms at once"),
+        ("calls", {"get_chat_history": {"room_id": "lobby"}}, "too many requests"),
+        ("calls", {"list_users": {}}, "too many requests"),
+        ("calls", {"leave": {"room_id": "lobby"}}, "too many requests"),
+        ("calls", {"nonsense": True}, "too many requests"),
+    ],
+)
+async def test_too_many_of_a_kind(
+    proxy_config: proxy.Config, kind: str, asked: dict[str, Any], text: str
+) -> None:
+    rates = proxy.Rates(**FAST | {kind: 0.2})
+    async with serve_http(replace(proxy_config, rates=rates)) as http:
+        client, other = await connect(http), await connect(http)
+        answers = []
+        for _ in range(3):
+            await client.send(**asked, request_id="asked")
+            answers.append((await client.take_until_answer("asked"))[-1])
+        assert [each.get("error", {}).get("message") == text for each in answers] == [
+            False,
+            False,
+            True,
+        ]
+        refused = error(answers[-1])
+        assert (refused["code"], refused["retryable"]) == ("RESOURCE_EXHAUSTED", True)
+        assert 0 < refused["retry_after_ms"] <= 5000
+        # What was not too much goes on, for this client and for others.
+        rest = {"joins", "sends", "calls"} - {kind}
+        if "sends" in rest:
+            assert "chat_message" in await client.ask(chat_message=message("attic"))
+        if "calls" in rest:
+            assert "users" in await client.ask(list_users={})
+        assert "error" not in await other.ask(join={"room_id": "lobby"})
+
+
+async def test_who_waits_as_told_is_let_through(proxy_config: proxy.Config) -> None:
+    async with serve_http(replace(proxy_config, rates=proxy.Rates(sends=1.0))) as http:
+        client = await connect(http)
+        everything = [str(number) for number in range(13)]
+        stored, refused = await say_all(client, everything)
+        assert stored[:10] == everything[:10]
+        assert refused
+        # Nothing tells that the time has come but the time.
+        await asyncio.sleep(max(refused.values()) / 1000)
+        assert await say_all(client, list(refused)) == (list(refused), {})
+
+
+async def say_all(client: Client, texts: list[str]) -> tuple[list[str], dict[str, int]]:
+    """Sends messages; returns which of them were stored, and how long the others are to wait."""
+    for text in texts:
+        await client.send(chat_message=message("lobby", text, id=text), request_id=text)
+    frames = await client.take(len(texts))
+    stored = contents(frame for frame in frames if "error" not in frame)
+    refused = [frame for frame in frames if "error" in frame]
+    return stored, {each["request_id"]: error(each)["retry_after_ms"] for each in refused}
+
+
+async def test_who_goes_on_regardless_is_closed(proxy_config: proxy.Config) -> None:
+    async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
+        client, other = await connect(http), await connect(http)
+        flood = b'{"list_users": {}}'
+        try:
+            for _ in range(1500):
+                await client.send_text(flood)
+        except aiohttp.ClientConnectionResetError:
+            pass  # closed meanwhile
+        frames = await client.take_until_closed()
+        assert client.close_code == 4029
+        assert 1001 <= sum("error" in frame for frame in frames) < 1500
+        assert "users" in await other.ask(list_users={})
+
+
+async def test_why_is_said_once(proxy_config: proxy.Config) -> None:
+    """What comes behind a goodbye, browsers take for an error, and show no code."""
+    async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
+        with closing(await RawClient.connect(http)) as client:
+            flood = masked(WSMsgType.TEXT, b'{"list_users": {}}')
+            await client.send_bytes(flood * 1100)
+            goodbye = (await client.read_to_close())[-1]
+            assert goodbye.close_code == 4029
+            await client.send_bytes(masked(WSMsgType.CLOSE, goodbye.payload))
+            assert await client.read_frame() is None
+
+
+async def asked(client: Client, times: int) -> list[bool]:
+    """Asks so many times for users; returns which were answered."""
+    for _ in range(times):
+        await client.send(list_users={})
+    return ["users" in frame for frame in await client.take(times)]
+
+
+class TestAddresses:
+    """What one address may ask, however many connections it opens."""
+
+    async def test_who_comes_again_begins_where_it_was(self, proxy_config: proxy.Config) -> None:
+        async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
+            answered = []
+            for _ in range(5):
+                client = await connect(http)
+                answered += await asked(client, 3)
+                await client.socket.close()
+                await eventually(lambda: len(http.app[CONNECTIONS]) == 0)
+            assert answered.count(True) == 1
+
+    async def test_connections_at_once_share_what_some_may(
+        self, proxy_config: proxy.Config
+    ) -> None:
+        clients_per_address = replace(ANY_NUMBER, clients_per_address=3)
+        rates = proxy.Rates(calls=2.0)
+        config = replace(proxy_config, rates=rates, admittance=clients_per_address)
+        async with serve_http(config) as http:
+            answered = [sum(await asked(await connect(http), 20)) for _ in range(6)]
+        # Each has 20 of its own, and all together 60; who has asked little goes on.
+        assert answered[:3] == [20] * 3
+        assert all(10 <= each < 20 for each in answered[3:])
+
+    async def test_who_asks_little_is_not_hurt_by_neighbours(
+        self, proxy_config: proxy.Config
+    ) -> None:
+        admittance = replace(ANY_NUMBER, clients_per_address=1)
+        config = replace(proxy_config, rates=proxy.Rates(calls=3.0), admittance=admittance)
+        async with serve_http(config) as http:
+            greedy, calm = await connect(http), await connect(http)
+            assert not all(await asked(greedy, 100))
+            assert all(await asked(calm, 5))
+
+    async def test_it_can_be_switched_off(self, proxy_config: proxy.Config) -> None:
+        admittance = replace(ANY_NUMBER, clients_per_address=0)
+        config = replace(proxy_config, rates=proxy.Rates(calls=0.1), admittance=admittance)
+        async with serve_http(config) as http:
+            assert [await asked(await connect(http), 1) for _ in range(30)] == [[True]] * 30
+
+    async def test_each_address_has_its_own(self, proxy_config: proxy.Config) -> None:
+        admittance = replace(ANY_NUMBER, clients_per_address=1, trusted_proxies=("127.0.0.1",))
+        config = replace(proxy_config, rates=proxy.Rates(calls=2.0), admittance=admittance)
+        async with serve_http(config) as http:
+
+            async def of(address: str) -> int:
+                headers = {"X-Forwarded-For": address}
+                client = Client(await http.ws_connect("/", headers=headers))
+                answered = sum(await asked(client, 20))
+                await client.socket.close()
+                return answered
+
+            assert [await of(f"198.51.100.{number}") for number in range(3)] == [20] * 3
+            assert await of("198.51.100.1") < 20
+
+    async def test_who_was_closed_for_not_listening_is_closed_sooner(
+        self, proxy_config: proxy.Config
+    ) -> None:
+        async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
+            refused = []
+            for _ in range(3):
+                client = await connect(http)
+                try:
+                    for _ in range(1500):
+                        await client.send_text(b'{"list_users": {}}')
+                except aiohttp.ClientConnectionResetError:
+                    pass  # closed meanwhile
+                refused.append(len(await client.take_until_closed()))
+                assert client.close_code == 4029
+                await eventually(lambda: len(http.app[CONNECTIONS]) == 0)
+            assert refused[0] > 1000
+            assert max(refused[1:]) < 500
+
+    async def test_coming_back_to_many_rooms_is_not_too_much(
+        self, proxy_config: proxy.Config
+    ) -> None:
+        """A whole office, after an outage, with all limits as they are."""
+        defaults = proxy.Config()
+        config = replace(proxy_config, rates=defaults.rates, admittance=defaults.admittance)
+        async with serve_http(config) as http:
+            for _ in range(3):
+                clients = [await connect(http) for _ in range(20)]
+                for client in clients:
+                    for number in range(50):
+                        await client.send(join={"room_id": str(number), "after_seq": 0})
+                for client in clients:
+                    assert all("joined" in frame for frame in await client.take(50))
+                    await client.socket.close()
+
+
+class TestCost:
+    """What costs more is charged as more."""
+
+    def session(self, clock: Clock, **rates: float) -> Session:
+        allowance = Allowance(Rates(**rates))
+        calls = ("get_chat_history",)
+        return Session(1 << 20, 10, calls, allowance=allowance, clock=clock)
+
+    def test_bytes(self) -> None:
+        """Beside the number of messages, so many bytes of them."""
+        large = json.dumps({"chat_message": message("lobby", "x" * 65_000)}).encode()
+        session = self.session(Clock(), sends=50.0)
+        sent = [type(session.receive(large)) for _ in range(500)]
+        assert sent == [Send] * 167 + [Refuse] * 333
+
+    def test_the_largest_message_is_one(self) -> None:
+        """As large as the server lets it be by default, with what is around and within it."""
+        text = "x\n" * (Limits().content_bytes // 2)
+        largest = json.dumps({"chat_message": message("lobby", text)}).encode()
+        session = self.session(Clock(), sends=50.0)
+        sent = [type(session.receive(largest)) for _ in range(501)]
+        assert sent == [Send] * 500 + [Refuse]
+
+    def test_nonsense_by_its_size(self) -> None:
+        """It may take as long to read as a hundred messages."""
+        nonsense = json.dumps({f"key {number}": 0 for number in range(4000)}).encode()
+        session = self.session(Clock(), calls=50.0, sends=50.0)
+        told = [error_of(session.receive(nonsense)) for _ in range(20)]
+        assert sum(error.code == ErrorCode.INVALID_ARGUMENT for error in told) < 10
+        # And who goes on regardless is closed sooner.
+        kinds = [type(session.receive(nonsense)) for _ in range(30)]
+        assert kinds[-1] is Expel
+
+    def test_what_is_too_large_is_not_looked_into(self) -> None:
+        session = self.session(Clock())
+        fits = json.dumps({"request_id": "7", "x": ""}).encode()
+        assert session.receive(fits).request_id == "7"
+        large = json.dumps({"request_id": "7", "x": "y" * (1 << 20)}).encode()
+        refused = session.receive(large)
+        assert (type(refused), refused.request_id) == (Refuse, None)
+
+    def test_history(self) -> None:
+        clock = Clock()
+        session = self.session(clock, history=100.0)
+        page = b'{"get_chat_history": {"room_id": "lobby"}, "request_id": "7"}'
+        assert isinstance(session.receive(page), Ask)
+        assert session.read_history(1000) == 0
+        assert session.read_history(500) == 5
+        refused = session.receive(page)
+        assert isinstance(refused, Refuse)
+        assert refused.request_id == "7"
+        assert refused.error.message == "too much history at once"
+        assert refused.error.retry_after_ms == 5000
+        clock.now = 5.0
+        assert isinstance(session.receive(page), Ask)
+
+
+async def test_a_replay_waits_until_it_is_paid_for(proxy_config: proxy.Config) -> None:
+    """It is whole and in order all the same."""
+    config = replace(proxy_config, rates=proxy.Rates(history=200.0))
+    async with serve_http(config) as http:
+        sender, late = await connect(http), await connect(http)
+        for number in range(2300):
+            await sender.say("lobby", str(number))
+        await sender.take(2300)
+        began = time.monotonic()
+        assert (await late.ask(join={"room_id": "lobby", "after_seq": 0}))["joined"]["recovered"]
+        assert seqs(await late.take(2300)) == list(range(1, 2301))
+        # All but what may come at once, and the last page.
+        assert time.monotonic() - began >= 200 / 200
+        answer = await sender.ask(chat_message=message("lobby", "live"))
+        assert contents(await late.take(1)) == [answer["chat_message"]["content"]]
+
+
+class Clock:
+    """A time that is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_session_decides() -> None:
+    clock = Clock()
+    session = Session(1000, 10, (), allowance=Allowance(Rates(sends=1.0)), clock=clock)
+    frame = b'{"chat_message": {"room_id": "lobby"}}'
+    assert [type(session.receive(frame)) for _ in range(10)] == [Send] * 10
+    refused = session.receive(frame)
+    assert isinstance(refused, Refuse)
+    assert refused.error.retry_after_ms == 1000
+    clock.now = 1.0
+    assert isinstance(session.receive(frame), Send)
+    assert isinstance(session.receive(frame), Refuse)
+    # Binary frames and nonsense are not counted with the messages.
+    assert isinstance(session.receive_binary(), Refuse)
+    clock.now = 1.5
+    actions = [type(session.receive(frame)) for _ in range(1100)]
+    assert set(actions[:900]) == {Refuse}
+    assert actions[-1] is Expel
+
+
+async def test_the_limits_are_far_from_what_a_page_does(proxy_config: proxy.Config) -> None:
+    config = replace(proxy_config, rates=proxy.Config().rates)
+    async with serve_http(config) as http:
+        client: Client = await connect(http)
+        for number in range(100):
+            assert "joined" in await client.ask(join={"room_id": str(number)})
+            assert "chat_history" in await client.ask(get_chat_history={"room_id": str(number)})
+            assert "chat_message" in await client.ask(chat_message=message(str(number)))

@@ -1,0 +1,251 @@
+"""Sending: once, in order, within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import closing
+
+import pytest
+from aiohttp import WSMsgType
+
+import proxy
+from tests.proxy.raw import RawClient, masked
+from tests.proxy.web_client import (
+    Connect,
+    Frame,
+    Http,
+    contents,
+    joined,
+    message,
+    seqs,
+    serve_http,
+)
+
+
+async def test_a_repeated_message_adds_nothing(connect: Connect) -> None:
+    sender, other, reader = await connect(), await connect(), await connect()
+    await reader.ask(join={"room_id": "lobby"})
+    first = await sender.ask(chat_message=message("lobby", "first", id="same"))
+    for client in (sender, other):
+        again = await client.ask(chat_message=message("lobby", "changed", id="same"))
+        assert again == first
+    await sender.ask(chat_message=message("lobby", "next", id="other"))
+    assert contents(await reader.take(2)) == ["first", "next"]
+    assert await reader.barrier() == []
+
+
+async def test_copies_in_one_burst_are_stored_once(connect: Connect) -> None:
+    clients = [await connect() for _ in range(3)]
+    reader = await connect()
+    await reader.ask(join={"room_id": "lobby"})
+    for number in range(4):
+        for client in clients:
+            await client.send(
+                chat_message=message("lobby", "copy", id="same"), request_id=str(number)
+            )
+    assert contents([await reader.receive()]) == ["copy"]
+    received = 0
+    for client in clients:
+        answered: set[str] = set()
+        while len(answered) < 4:
+            frame = await client.receive()
+            assert seqs([frame]) == [1]
+            assert frame.get("request_id") not in answered
+            answered |= {frame["request_id"]} if "request_id" in frame else set()
+            received += 1
+    # Twelve answers; beside them the two that did not send the original get it.
+    assert received == 14
+    await clients[0].say("lobby", "end")
+    assert seqs([await reader.receive()]) == [2]
+
+
+@pytest.mark.parametrize("changed", [{"sender_id": "bob"}, {"room_id": "attic"}])
+async def test_the_same_id_elsewhere_is_another_message(
+    connect: Connect, changed: dict[str, str]
+) -> None:
+    client = await connect()
+    first = message("lobby", "first", id="same")
+    await client.ask(chat_message=first)
+    answer = await client.ask(chat_message={**first, "content": "second", **changed})
+    assert answer["chat_message"]["content"] == "second"
+
+
+@pytest.mark.parametrize("given", [{}, {"id": ""}, {"id": None}], ids=str)
+async def test_a_message_without_an_id_is_given_one(connect: Connect, given: Frame) -> None:
+    client = await connect()
+    answers = [await client.ask(chat_message=message("lobby", **given)) for _ in range(2)]
+    ids = {answer["chat_message"]["id"] for answer in answers}
+    assert len(ids) == 2
+    assert "" not in ids
+    assert seqs(answers) == [1, 2]
+
+
+async def test_what_the_server_sets_cannot_be_forged(connect: Connect) -> None:
+    client = await connect()
+    forged = message("lobby", seq=77, sent_at="2001-02-03T04:05:06Z")
+    answer = await client.ask(chat_message=forged)
+    assert answer["chat_message"]["seq"] == 1
+    assert not answer["chat_message"]["sent_at"].startswith("2001")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        " ",
+        "\n\t\r\x01\x1f\x7f",
+        'quotes " and \\ and </script>',
+        "👩‍👩‍👧 \u202e\ufeff\u2028\U0010ffff",
+        "a" * 16384,
+        "\x01" * 10_000,
+        "é" * 8192,
+    ],
+    ids=lambda text: ascii(text[:9]),
+)
+async def test_any_text_arrives_as_it_was_sent(connect: Connect, content: str) -> None:
+    client, reader = await connect(), await connect()
+    await reader.ask(join={"room_id": "lobby"})
+    # Raw UTF-8 where JSON allows it.
+    escaped = {code: f"\\u{code:04x}" for code in range(32)} | {34: '\\"', 92: "\\\\"}
+    text = content.translate(escaped)
+    frame = f'{{"chat_message":{{"room_id":"lobby","sender_id":"ada","content":"{text}"}}}}'
+    await client.send_text(frame.encode())
+    for each in (client, reader):
+        assert contents([await each.receive()]) == [content]
+
+
+async def test_answers_come_in_the_order_of_the_frames(connect: Connect) -> None:
+    client = await connect()
+    await client.ask(chat_message=message("lobby"))
+    kinds: list[Frame] = [
+        {"get_user": {"user_id": "ada"}},
+        {"join": {"room_id": "attic"}},
+        {"nonsense": {}},
+        {"get_chat_history": {"room_id": "lobby"}},
+        {"leave": {"room_id": "attic"}},
+        {"list_users": {}},
+        {"get_user": {"user_id": "nobody"}},
+    ]
+    for number in range(70):
+        await client.send(**kinds[number % len(kinds)], request_id=str(number))
+    frames = await client.take(70)
+    assert [frame["request_id"] for frame in frames] == [str(number) for number in range(70)]
+
+
+async def test_messages_of_a_connection_keep_their_order(connect: Connect) -> None:
+    client = await connect()
+    for number in range(300):
+        await client.send(chat_message=message("lobby", str(number)), request_id=str(number))
+    frames = await client.take(300)
+    assert [frame["request_id"] for frame in frames] == [str(number) for number in range(300)]
+    assert contents(frames) == [str(number) for number in range(300)]
+
+
+# Limits.
+
+
+async def test_a_connection_may_be_in_so_many_rooms(proxy_config: proxy.Config) -> None:
+    config = proxy.Config(upstream=proxy_config.upstream, rooms_per_connection=2)
+    async with serve_http(config) as http:
+        client = await joined(http, "one")
+        await client.ask(chat_message=message("two"))
+        for frame, path in (
+            ({"join": {"room_id": "three"}}, "join.room_id: "),
+            ({"chat_message": message("three")}, "chat_message.room_id: "),
+        ):
+            error = (await client.ask(**frame))["error"]
+            assert error["code"] == "RESOURCE_EXHAUSTED"
+            assert error["message"].startswith(path)
+            assert error["retryable"] is False
+        assert "joined" in await client.ask(join={"room_id": "two"})
+        assert "chat_message" in await client.ask(chat_message=message("one"))
+        await client.ask(leave={"room_id": "one"})
+        assert "joined" in await client.ask(join={"room_id": "three"})
+
+
+async def test_a_refused_room_does_not_count(proxy_config: proxy.Config) -> None:
+    config = proxy.Config(upstream=proxy_config.upstream, rooms_per_connection=1)
+    async with serve_http(config) as http:
+        client = await joined(http, "one")
+        await client.ask(leave={"room_id": "one"})
+        for _ in range(3):
+            for frame in ({"join": {"room_id": ""}}, {"chat_message": message("\x07")}):
+                assert (await client.ask(**frame))["error"]["code"] == "INVALID_ARGUMENT"
+        assert "joined" in await client.ask(join={"room_id": "one"})
+
+
+async def test_a_refused_message_puts_nobody_into_its_room(connect: Connect) -> None:
+    client, other = await connect(), await connect()
+    refused = await client.ask(chat_message=message("lobby", content=""))
+    assert refused["error"]["code"] == "INVALID_ARGUMENT"
+    await other.ask(chat_message=message("lobby", "for members"))
+    assert await client.barrier() == []
+
+
+async def test_a_message_behind_a_refused_one_puts_its_sender_into_the_room(
+    connect: Connect,
+) -> None:
+    client, other = await connect(), await connect()
+    await client.send(chat_message=message("lobby", content=""))
+    await client.send(chat_message=message("lobby", "in order"))
+    refused, mine = await client.take(2)
+    assert "error" in refused
+    assert contents([mine]) == ["in order"]
+    await other.ask(chat_message=message("lobby", "for members"))
+    assert contents(await client.take(1)) == ["for members"]
+
+
+async def test_of_many_messages_one_is_enough_to_be_in_the_room(connect: Connect) -> None:
+    client, other = await connect(), await connect()
+    texts = ["", "", "first", "", "second", ""]
+    for text in texts:
+        await client.send(chat_message=message("lobby", text))
+        await other.send(chat_message=message("attic", ""))
+    answers = await client.take(len(texts))
+    assert len([answer for answer in answers if "error" in answer]) == 4
+    await other.take(len(texts))
+    await other.ask(chat_message=message("lobby", "for members"))
+    assert contents(await client.take(1)) == ["for members"]
+    await client.ask(chat_message=message("attic", "not refused"))
+    assert await other.barrier() == []
+
+
+async def test_a_refused_message_puts_no_member_out(connect: Connect) -> None:
+    client, other = await connect(), await connect()
+    await client.send(chat_message=message("lobby", content=""))
+    await client.send(join={"room_id": "lobby"})
+    await client.take(2)
+    assert "error" in await client.ask(chat_message=message("lobby", content=""))
+    await other.ask(chat_message=message("lobby", "for members"))
+    assert contents(await client.take(1)) == ["for members"]
+
+
+async def test_who_sends_much_at_once_lets_others_have_their_turn(
+    http: Http, connect: Connect
+) -> None:
+    """All of it is read from its socket in one go."""
+    quick = await connect()
+    with closing(await RawClient.connect(http)) as flooding:
+        frame = json.dumps({"chat_message": message("lobby", "!", "eve")}).encode()
+        await flooding.send_bytes(masked(WSMsgType.TEXT, frame) * 2000)
+        await quick.send(chat_message=message("lobby", "me too"), request_id="mine")
+        answer = (await quick.take_until_answer("mine"))[-1]
+        assert answer["chat_message"]["seq"] < 400
+        await flooding.send(request_id="last")
+        while "error" not in await flooding.read_json():
+            pass
+
+
+async def test_compression_is_not_negotiated(http: Http) -> None:
+    socket = await http.ws_connect("/", compress=15)
+    assert socket.compress == 0
+
+
+async def test_many_calls_at_once_are_all_answered(connect: Connect) -> None:
+    # More than the streams that one gRPC connection may have open.
+    clients = [await connect() for _ in range(150)]
+    await clients[0].ask(chat_message=message("lobby"))
+    answers = await asyncio.gather(
+        *(client.ask(get_user={"user_id": "ada"}) for client in clients for _ in range(1))
+    )
+    assert all(answer["user"]["user"]["id"] == "ada" for answer in answers)

@@ -1,0 +1,214 @@
+"""A client that does not read is cut off alone, and its memory comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+import chat
+import proxy
+from proxy.connection import Connection
+from tests.proxy.raw import RawClient
+from tests.proxy.web_client import (
+    Client,
+    Connect,
+    Http,
+    connect,
+    contents,
+    joined,
+    message,
+    seqs,
+    serve_http,
+)
+from tests.support import ANY_NUMBER, NO_RATES, eventually
+
+TEXT = "x" * 16_000
+# More than the buffers of the system and of the proxy take.
+AT_MOST = 2_000
+# From so many bytes on, who writes waits.
+_FULL = 64 * 1024
+
+
+@pytest.fixture
+def chat_config() -> chat.Config:
+    """A server in memory: much is sent, and the disk is not the point."""
+    return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
+
+
+@pytest.fixture
+def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
+    """A proxy that keeps little for a client that does not read."""
+    return proxy.Config(
+        upstream=chat_server.address,
+        mailbox_bytes=100_000,
+        rates=NO_RATES,
+        admittance=ANY_NUMBER,
+    )
+
+
+@pytest.fixture
+async def stuck(http: Http) -> AsyncIterator[RawClient]:
+    """A client that is in "lobby", has spoken as "stuck", and reads no more."""
+    with closing(await RawClient.connect(http)) as stuck:
+        await stuck.send(chat_message=message("lobby", "hello", "stuck"))
+        assert seqs([await stuck.read_json()]) == [1]
+        yield stuck
+
+
+async def flood(sender: Client, user_id: str) -> int:
+    """Sends to "lobby" until a user is active no more; returns how often."""
+    for number in range(1, AT_MOST):
+        await sender.ask(chat_message=message("lobby", TEXT))
+        answer = await sender.ask(get_user={"user_id": user_id})
+        if answer["user"]["user"]["status"] == "INACTIVE":
+            return number
+    raise AssertionError("not cut off")
+
+
+def connections() -> int:
+    """How many WebSocket connections the proxies of this process remember."""
+    gc.collect()
+    return sum(isinstance(each, Connection) for each in gc.get_objects())
+
+
+def waiting() -> list[int]:
+    """How much waits in the socket of each connection."""
+    found = [each for each in gc.get_objects() if isinstance(each, Connection)]
+    return [each.waiting_bytes for each in found]
+
+
+def transports(http: Http) -> int:
+    """How many TCP connections the proxy has."""
+    runner = http.server.runner
+    assert runner is not None
+    assert runner.server is not None
+    return len(runner.server.connections)
+
+
+async def test_it_is_told_once_it_reads(http: Http, stuck: RawClient) -> None:
+    sender = await joined(http, "lobby")
+    sent = await flood(sender, "stuck")
+    *frames, close = await stuck.read_to_close()
+    assert close.close_code == 4008
+    # What it got has no gap; then comes the end.
+    got = seqs([frame.json() for frame in frames])
+    assert got == list(range(2, 2 + len(got)))
+    assert len(got) <= sent
+
+
+async def test_the_others_get_everything(http: Http, stuck: RawClient) -> None:
+    del stuck
+    sender, reader = [await joined(http, "lobby") for _ in range(2)]
+    reading = asyncio.create_task(reader.take_until_content("end"))
+    sent = await flood(sender, "stuck")
+    await sender.say("lobby", "end")
+    assert seqs(await reading) == list(range(2, sent + 3))
+
+
+async def test_what_it_sends_afterwards_is_not_handled(http: Http, stuck: RawClient) -> None:
+    sender = await joined(http, "lobby")
+    await flood(sender, "stuck")
+    await stuck.send(chat_message=message("attic", "too late", "stuck"))
+    await sender.barrier()
+    assert (await stuck.read_to_close())[-1].close_code == 4008
+    history = (await sender.ask(get_chat_history={"room_id": "attic"}))["chat_history"]
+    assert history["messages"] == []
+
+
+async def test_it_may_come_back_and_resume(http: Http, stuck: RawClient) -> None:
+    sender = await joined(http, "lobby")
+    sent = await flood(sender, "stuck")
+    *frames, _ = await stuck.read_to_close()
+    cursor = frames[-1].json()["chat_message"]["seq"]
+    again = await joined(http, "lobby", after_seq=cursor)
+    assert seqs(await again.take(sent + 1 - cursor)) == list(range(cursor + 1, sent + 2))
+
+
+async def test_their_memory_comes_back_if_they_never_read(
+    http: Http, proxy_config: proxy.Config, stuck: RawClient
+) -> None:
+    """One that more waits for than may, one that answers no ping, one in a replay."""
+    del stuck
+    sender = await joined(http, "lobby")
+    sent = await flood(sender, "stuck")
+    config = replace(proxy_config, mailbox_bytes=1 << 30, heartbeat_seconds=1.0)
+    async with serve_http(config) as lenient:
+        with (
+            closing(await RawClient.connect(lenient)) as waiting,
+            closing(await RawClient.connect(lenient)) as replaying,
+        ):
+            await waiting.send(join={"room_id": "lobby"})
+            for _ in range(600):
+                await sender.say("lobby", TEXT)
+            await sender.take(600)
+            await replaying.send(join={"room_id": "lobby", "after_seq": 0})
+            await eventually(lambda: transports(http) == 1 and transports(lenient) == 0)
+            assert connections() == 1
+        late = await joined(lenient, "lobby", after_seq=sent)
+        assert len(await late.take(601)) == 601
+
+
+async def test_a_slow_replay_is_waited_for(http: Http) -> None:
+    sender = await joined(http, "lobby")
+    for _ in range(600):
+        await sender.ask(chat_message=message("lobby", TEXT))
+    with closing(await RawClient.connect(http)) as slow:
+        await slow.send(join={"room_id": "lobby", "after_seq": 0})
+        await sender.barrier()
+        # The replay is far more than may wait for a client, and yet it may take its time.
+        for seq in range(601):
+            frame = await slow.read_json()
+            assert frame.get("chat_message", {}).get("seq", 0) == seq
+
+
+async def test_who_asks_for_much_may_take_its_time(http: Http) -> None:
+    """The next page is not fetched before there is room for it."""
+    sender = await joined(http, "lobby")
+    for _ in range(30):
+        await sender.ask(chat_message=message("lobby", TEXT))
+    with closing(await RawClient.connect(http)) as slow:
+        for number in range(30):
+            await slow.send(get_chat_history={"room_id": "lobby"}, request_id=str(number))
+        await sender.barrier()
+        for number in range(30):
+            frame = await slow.read_json()
+            assert frame["request_id"] == str(number)
+            assert len(frame["chat_history"]["messages"]) == 30
+
+
+async def test_two_cut_off_in_one_room(http: Http, stuck: RawClient) -> None:
+    del stuck
+    sender = await connect(http)
+    with closing(await RawClient.connect(http)) as another:
+        await another.send(chat_message=message("lobby", "hello", "another"))
+        assert "chat_message" in await another.read_json()
+        await sender.ask(join={"room_id": "lobby"})
+        await flood(sender, "stuck")
+        await flood(sender, "another")
+        live = await sender.ask(chat_message=message("lobby", "end"))
+        assert contents([live]) == ["end"]
+
+
+async def test_who_is_reset_in_the_middle_of_a_replay_is_no_failure(
+    connect: Connect, proxy_config: proxy.Config
+) -> None:
+    sender = await connect()
+    for _ in range(1_000):
+        await sender.say("lobby", TEXT)
+    await sender.take_until_seq(1_000)
+    # Not aiohttp's test server: that cancels a handler whose client is gone.
+    async with proxy.serve(replace(proxy_config, host="127.0.0.1", port=0)) as running:
+        with capture_logs() as logs:
+            with closing(await RawClient.open("127.0.0.1", running.port)) as client:
+                await client.send(join={"room_id": "lobby", "after_seq": 0})
+                # It is in the middle: more is to come than the buffers take.
+                await eventually(lambda: max(waiting()) > _FULL)
+                # To close with something unread is a reset.
+            await eventually(lambda: "connection closed" in {log["event"] for log in logs})
+    assert [log for log in logs if log["log_level"] in {"error", "critical"}] == []

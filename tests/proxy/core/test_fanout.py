@@ -1,0 +1,155 @@
+"""Frames, and who gets which of a batch, against a plain model."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import pytest
+from aiohttp import WSMsgType
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen.chat import ChatMessage, Error, ErrorCode
+from proxy import frames
+from proxy.delivery import Client, Delivery
+from proxy.outstanding import Unconfirmed
+from proxy.rooms import Room
+from tests.proxy.raw import RawFrame, split_frames
+from tests.proxy.web_client import Frame
+
+ROOMS = ("lobby", "attic")
+
+
+class Recorder(Client):
+    """A client that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.rooms: set[str] = set()
+        self.users: set[str] = set()
+        self.writes: list[bytes] = []
+
+    def write(self, frame: bytes) -> None:
+        self.writes.append(frame)
+
+    def told_to_wait(self) -> None:
+        raise AssertionError("nobody was")
+
+    def dismiss(self, error: Error) -> None:
+        raise AssertionError(error)
+
+    def received(self) -> list[Frame]:
+        return [frame.json() for data in self.writes for frame in split_frames(data)]
+
+
+class Arrival(NamedTuple):
+    """A message of a batch: its room, and who sent it with which request id."""
+
+    room: int
+    sender: int | None
+    request_id: str | None
+
+
+arrivals = st.builds(
+    Arrival,
+    st.integers(0, len(ROOMS) - 1),
+    st.none() | st.integers(0, 3),
+    st.none() | st.sampled_from(["", "mine"]),
+)
+# Of four clients: who is in which room, and who is about to enter it.
+memberships = st.lists(st.sets(st.integers(0, 3)), min_size=2, max_size=2)
+
+
+async def test_each_member_gets_all_of_its_rooms_and_its_own_answers() -> None:
+    @given(memberships, memberships, st.lists(st.lists(arrivals, max_size=8), max_size=3))
+    def check(
+        members: list[set[int]], replaying: list[set[int]], batches: list[list[Arrival]]
+    ) -> None:
+        clients = [Recorder() for _ in range(4)]
+        rooms: list[Room[Client]] = [Room(room_id) for room_id in ROOMS]
+        for room, inside, entering in zip(rooms, members, replaying, strict=True):
+            room.members = {clients[index]: None for index in sorted(inside - entering)}
+            room.replaying = {clients[index]: {} for index in entering}
+        expected: list[list[list[Frame]]] = [[[], []] for _ in clients]
+        delivery = Delivery()
+        for batch in batches:
+            for arrival in batch:
+                model(arrival, rooms[arrival.room], clients, delivery, expected)
+            delivery.write()
+        for client, by_room in zip(clients, expected, strict=True):
+            received = client.received()
+            for room_id, frames_of_room in zip(ROOMS, by_room, strict=True):
+                assert [
+                    frame for frame in received if frame["chat_message"]["room_id"] == room_id
+                ] == frames_of_room
+            # One write for each room of a batch.
+            assert len(client.writes) <= len(ROOMS) * len(batches)
+
+    check()
+
+
+def model(
+    arrival: Arrival,
+    room: Room[Client],
+    clients: list[Recorder],
+    delivery: Delivery,
+    expected: list[list[list[Frame]]],
+) -> None:
+    """Lets a message arrive, and notes who must get what."""
+    room.last_seq += 1
+    message = ChatMessage(id="1", room_id=room.room_id, sender_id="a", seq=room.last_seq)
+    send: Unconfirmed[Client] | None = None
+    if arrival.sender is not None:
+        sender = clients[arrival.sender]
+        send = Unconfirmed(1, message, sender, arrival.request_id, 0)
+    answered = delivery.add(room, message, send)
+    if send is not None:
+        assert answered is (send.client in room.members or send.client in room.replaying)
+        if send.client in room.replaying:
+            assert room.replaying[send.client][message.seq] == (message, arrival.request_id)
+    shared = split_frames(frames.message(message))[0].json()
+    for index, client in enumerate(clients):
+        if client in room.members:
+            own = index == arrival.sender and arrival.request_id is not None
+            answer = {"request_id": arrival.request_id} if own else {}
+            expected[index][arrival.room].append(shared | answer)
+
+
+async def test_a_batch_is_written_once() -> None:
+    client, room = Recorder(), Room[Client]("lobby")
+    room.members[client] = None
+    delivery = Delivery()
+    for seq in (1, 2):
+        delivery.add(room, ChatMessage(room_id="lobby", seq=seq), None)
+    delivery.write()
+    delivery.write()
+    assert len(client.writes) == 1
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.text("aé\n\x00💬"))
+def test_a_message_in_a_frame(content: str, request_id: str | None) -> None:
+    [frame] = split_frames(frames.message(ChatMessage(content=content, seq=7), request_id))
+    told = frame.json()
+    assert told["chat_message"]["content"] == content
+    assert told["chat_message"]["seq"] == 7
+    assert told.get("request_id") == request_id
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 100_000])
+def test_the_sizes_of_a_frame(size: int) -> None:
+    assert split_frames(frames.text_frame(b"x" * size)) == [RawFrame(WSMsgType.TEXT, b"x" * size)]
+
+
+def test_an_error_in_a_frame() -> None:
+    error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
+    [frame] = split_frames(frames.error(error, "mine"))
+    assert json.loads(frame.payload) == {
+        "request_id": "mine",
+        "error": {"code": "UNAVAILABLE", "message": "later", "retryable": True},
+    }
+
+
+def test_a_close_frame() -> None:
+    [frame] = split_frames(frames.close_frame(4008, "slow consumer"))
+    assert frame.close_code == 4008
+    assert frame.payload[2:] == b"slow consumer"

@@ -1,0 +1,128 @@
+"""What the proxy serves beside the chat."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+import proxy
+from proxy import headers
+from tests.proxy.web_client import (
+    Client,
+    Connect,
+    Http,
+    message,
+    seqs,
+    serve_http,
+)
+from tests.support import PATIENCE_SECONDS
+
+
+async def test_the_page(http: Http) -> None:
+    async with http.get("/") as response:
+        assert response.status == 200
+        assert response.content_type == "text/html"
+        assert response.headers["Cache-Control"] == "no-cache"
+        assert "<html" in await response.text()
+
+
+async def test_the_parts_of_the_page(http: Http) -> None:
+    async with http.get("/static/style.css") as response:
+        assert response.status == 200
+        assert response.content_type == "text/css"
+    async with http.get("/static/../config.py") as response:
+        assert response.status == 404
+
+
+async def test_alive_and_ready(http: Http, connect: Connect) -> None:
+    await (await connect()).ask(list_users={})
+    for path, status in (("/healthz", "alive"), ("/readyz", "ready")):
+        async with http.get(path) as response:
+            assert response.status == 200
+            assert await response.json() == {"status": status}
+
+
+async def test_alive_but_not_ready_without_a_server(unused_tcp_port: int) -> None:
+    async with serve_http(proxy.Config(upstream=f"127.0.0.1:{unused_tcp_port}")) as http:
+        async with http.get("/healthz") as response:
+            assert response.status == 200
+        async with http.get("/readyz") as response:
+            assert response.status == 503
+        async with http.get("/") as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/static/nothing"])
+async def test_what_is_not_there(http: Http, path: str) -> None:
+    async with http.get(path) as response:
+        assert response.status == 404
+
+
+async def test_a_proxy_serves_on_a_port_of_its_own(chat_proxy: proxy.RunningProxy) -> None:
+    async with ClientSession(connector=TCPConnector(limit=0)) as session:
+        async with session.ws_connect(chat_proxy.url) as socket:
+            answer = await Client(socket).ask(chat_message=message("lobby"))
+            assert seqs([answer]) == [1]
+        async with session.get(f"{chat_proxy.url}healthz") as response:
+            assert response.status == 200
+
+
+async def test_each_address_of_a_host_has_the_same_port(proxy_config: proxy.Config) -> None:
+    config = proxy.Config(host="localhost", port=0, upstream=proxy_config.upstream)
+    found = await asyncio.get_running_loop().getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
+    async with proxy.serve(config) as running, ClientSession() as session:
+        assert running.url == f"http://localhost:{running.port}/"
+        for family, _, _, _, (address, *_) in found:
+            host = f"[{address}]" if family == socket.AF_INET6 else address
+            async with session.get(f"http://{host}:{running.port}/healthz") as response:
+                assert response.status == 200
+
+
+async def test_the_address_of_an_ipv6_host() -> None:
+    assert proxy.RunningProxy("::1", 8080).url == "http://[::1]:8080/"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        (b"what is this\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 400),
+    ],
+)
+async def test_each_answer_has_a_policy(
+    chat_proxy: proxy.RunningProxy, request_: bytes, status: int
+) -> None:
+    head = await answer_of(chat_proxy, request_)
+    assert head.split()[1] == str(status)
+    for name, value in headers.ALWAYS.items():
+        assert f"\r\n{name}: {value}\r\n" in head
+
+
+async def test_so_has_the_answer_that_there_is_no_room(proxy_config: proxy.Config) -> None:
+    async with (
+        proxy.serve(replace(proxy_config, connections=1)) as running,
+        ClientSession() as session,
+        session.ws_connect(running.url),
+    ):
+        head = await answer_of(running, b"")
+        assert head.startswith("HTTP/1.1 503 ")
+        for name, value in headers.ALWAYS.items():
+            assert f"\r\n{name}: {value}\r\n" in head
+
+
+async def answer_of(running: proxy.RunningProxy, request: bytes) -> str:
+    """The head of the answer to any bytes."""
+    reader, writer = await asyncio.open_connection(running.host, running.port)
+    writer.write(request)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    return head.decode()

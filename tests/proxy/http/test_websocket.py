@@ -1,0 +1,225 @@
+"""The frames of the contract, through a real proxy and a real chat server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from proxy.calls import calls_of_schema
+from tests.proxy.web_client import (
+    Connect,
+    Frame,
+    message,
+    seqs,
+)
+
+
+async def test_a_message_comes_back_with_its_position_and_time(connect: Connect) -> None:
+    client = await connect()
+    before = datetime.now(UTC)
+    sent = message("lobby", id="one")
+    await client.send(chat_message=sent)
+    [(kind, answer)] = (await client.receive()).items()
+    sent_at = datetime.fromisoformat(answer.pop("sent_at"))
+    assert kind == "chat_message"
+    assert answer == {**sent, "seq": 1}
+    assert before - timedelta(seconds=1) <= sent_at <= datetime.now(UTC)
+
+
+async def test_every_member_of_the_room_gets_the_same_message(connect: Connect) -> None:
+    sender, reader, elsewhere = await connect(), await connect(), await connect()
+    await reader.ask(join={"room_id": "lobby"})
+    await elsewhere.ask(join={"room_id": "attic"})
+    await sender.say("lobby", "hello")
+    assert await reader.receive() == await sender.receive()
+    assert await elsewhere.barrier() == []
+
+
+async def test_join_of_a_new_room(connect: Connect) -> None:
+    answer = await (await connect()).ask(join={"room_id": "lobby"})
+    epoch = answer["joined"].pop("epoch")
+    assert epoch
+    assert answer == {"joined": {"room_id": "lobby", "last_seq": 0, "recovered": False}}
+
+
+async def test_join_says_how_far_the_room_is(connect: Connect) -> None:
+    client, late = await connect(), await connect()
+    for _ in range(3):
+        await client.ask(chat_message=message("lobby"))
+    answer = await late.ask(join={"room_id": "lobby"})
+    assert answer["joined"]["last_seq"] == 3
+
+
+async def test_who_left_gets_nothing_more(connect: Connect) -> None:
+    leaver, sender = await connect(), await connect()
+    await leaver.ask(join={"room_id": "lobby"})
+    assert await leaver.ask(leave={"room_id": "lobby"}) == {"left": {"room_id": "lobby"}}
+    await sender.ask(chat_message=message("lobby"))
+    assert await leaver.barrier() == []
+
+
+async def test_leaving_takes_nobody_else_out(connect: Connect) -> None:
+    leaver, stayer = await connect(), await connect()
+    for client in (leaver, stayer):
+        await client.ask(join={"room_id": "lobby"})
+    await leaver.ask(leave={"room_id": "lobby"})
+    await stayer.ask(chat_message=message("lobby"))
+
+
+async def test_leaving_a_room_one_is_not_in_is_answered(connect: Connect) -> None:
+    answer = await (await connect()).ask(leave={"room_id": "attic"})
+    assert answer == {"left": {"room_id": "attic"}}
+
+
+async def test_history_pages(connect: Connect) -> None:
+    client = await connect()
+    for number in range(1, 8):
+        await client.ask(chat_message=message("lobby", str(number)))
+    epoch = (await client.ask(join={"room_id": "lobby"}))["joined"]["epoch"]
+
+    async def page(**asked: int) -> tuple[list[str], bool]:
+        history = (await client.ask(get_chat_history={"room_id": "lobby", **asked}))["chat_history"]
+        assert history["epoch"] == epoch
+        return [each["content"] for each in history["messages"]], history["has_more"]
+
+    assert await page() == (list("1234567"), False)
+    assert await page(limit=3) == (list("567"), True)
+    assert await page(limit=3, before_seq=5) == (list("234"), True)
+    assert await page(limit=3, before_seq=4) == (list("123"), False)
+    assert await page(limit=3, after_seq=2) == (list("345"), True)
+    assert await page(limit=3, after_seq=4) == (list("567"), False)
+    assert await page(after_seq=2, before_seq=5) == (list("34"), False)
+    assert await page(after_seq=7) == ([], False)
+
+
+async def test_history_of_an_unknown_room_is_empty(connect: Connect) -> None:
+    answer = await (await connect()).ask(get_chat_history={"room_id": "attic"})
+    assert answer["chat_history"]["messages"] == []
+    assert answer["chat_history"]["has_more"] is False
+
+
+async def test_a_sender_is_a_user(connect: Connect) -> None:
+    client = await connect()
+    await client.ask(chat_message=message("lobby", sender_id="ada"))
+    user = {"id": "ada", "name": "ada", "email": "", "status": "ACTIVE"}
+    assert await client.ask(get_user={"user_id": "ada"}) == {"user": {"user": user}}
+
+
+async def test_users_are_written_and_listed(connect: Connect) -> None:
+    client = await connect()
+    stored = []
+    for user_id in ("ada", "bob", "eve"):
+        asked = {"user_id": user_id, "name": user_id.title(), "email": f"{user_id}@example.com"}
+        user = (await client.ask(upsert_user=asked))["upserted_user"]["user"]
+        assert user == {
+            "id": user_id,
+            "name": asked["name"],
+            "email": asked["email"],
+            "status": "INACTIVE",
+        }
+        stored.append(user)
+    first = (await client.ask(list_users={"page_size": 2}))["users"]
+    token = first["next_page_token"]
+    rest = (await client.ask(list_users={"page_size": 2, "page_token": token}))["users"]
+    assert first["users"] + rest["users"] == stored
+    assert rest["next_page_token"] == ""
+
+
+async def test_an_unknown_user_is_not_found(connect: Connect) -> None:
+    error = (await (await connect()).ask(get_user={"user_id": "nobody"}))["error"]
+    assert error["code"] == "NOT_FOUND"
+    assert error["message"].startswith("user_id: ")
+    assert error["retryable"] is False
+
+
+@pytest.mark.parametrize("call", calls_of_schema().values(), ids=lambda call: call.field)
+async def test_each_call_of_the_schema_is_answered(connect: Connect, call: Any) -> None:
+    answer = await (await connect()).ask(**{call.field: {}})
+    if "error" in answer:
+        assert answer["error"]["code"] == "INVALID_ARGUMENT"
+        assert answer["error"]["message"].startswith(f"{call.field}.")
+    else:
+        assert list(answer) == [call.answer]
+
+
+# Names and request ids.
+
+
+@pytest.mark.parametrize(
+    ("snake", "camel"),
+    [
+        (
+            {"chat_message": {"id": "1", "room_id": "r", "sender_id": "a", "content": "c"}},
+            {"chatMessage": {"id": "1", "roomId": "r", "senderId": "a", "content": "c"}},
+        ),
+        (
+            {"join": {"room_id": "r", "after_seq": 0}},
+            {"join": {"roomId": "r", "afterSeq": 0}},
+        ),
+        ({"leave": {"room_id": "r"}}, {"leave": {"roomId": "r"}}),
+        (
+            {"get_chat_history": {"room_id": "r", "after_seq": 0, "before_seq": 9}},
+            {"getChatHistory": {"roomId": "r", "afterSeq": 0, "beforeSeq": 9}},
+        ),
+        ({"get_user": {"user_id": "a"}}, {"getUser": {"userId": "a"}}),
+        (
+            {"upsert_user": {"user_id": "a", "name": "A"}},
+            {"upsertUser": {"userId": "a", "name": "A"}},
+        ),
+        (
+            {"list_users": {"page_size": 1, "page_token": "a"}},
+            {"listUsers": {"pageSize": 1, "pageToken": "a"}},
+        ),
+    ],
+    ids=lambda frame: next(iter(frame)),
+)
+async def test_both_styles_of_names_mean_the_same(
+    connect: Connect, snake: Frame, camel: Frame
+) -> None:
+    client = await connect()
+    await client.send(**snake, request_id="same")
+    answer = await client.receive()
+    await client.send(**camel, requestId="same")
+    assert await client.receive() == answer
+    assert answer["request_id"] == "same"
+
+
+@pytest.mark.parametrize("request_id", ["", "7", 'say "hi"\n\t\x00', "💬", "x" * 1000])
+async def test_a_request_id_is_any_text(connect: Connect, request_id: str) -> None:
+    client = await connect()
+    for frame in ({"leave": {"room_id": "r"}}, {"chat_message": message("r")}, {"nonsense": 1}):
+        await client.send(**frame, request_id=request_id)
+        assert (await client.receive())["request_id"] == request_id
+
+
+async def test_without_a_request_id_none_comes_back(connect: Connect) -> None:
+    client = await connect()
+    for frame in ({"leave": {"room_id": "r"}}, {"chat_message": message("r")}, {"nonsense": 1}):
+        await client.send(**frame)
+        assert "request_id" not in await client.receive()
+
+
+async def test_a_request_id_is_the_senders_own(connect: Connect) -> None:
+    sender, reader = await connect(), await connect()
+    await reader.ask(join={"room_id": "lobby"})
+    answer = await sender.ask(chat_message=message("lobby"))
+    assert await reader.receive() == answer
+
+
+async def test_request_ids_in_a_burst_stay_with_their_messages(connect: Connect) -> None:
+    clients = [await connect() for _ in range(3)]
+    for client in clients:
+        await client.ask(join={"room_id": "lobby"})
+    for number in range(50):
+        for index, client in enumerate(clients):
+            own = {"request_id": f"{index}-{number}"} if number % 3 else {}
+            await client.send(chat_message=message("lobby", f"{index}-{number}"), **own)
+    for index, client in enumerate(clients):
+        frames = await client.take(150)
+        assert seqs(frames) == list(range(1, 151))
+        for frame in frames:
+            content = frame["chat_message"]["content"]
+            mine = content.startswith(f"{index}-") and int(content[2:]) % 3 > 0
+            assert frame.get("request_id") == (content if mine else None)

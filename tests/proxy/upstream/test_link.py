@@ -1,0 +1,178 @@
+"""A broken link to a chat server that goes on is a pause for WebSocket clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import closing
+
+from aiohttp import WSMsgType
+
+import chat
+import proxy
+from gen.chat import (
+    ChatMessage,
+    ChatServiceStub,
+    ChatStream,
+)
+from tests.faults.link import Link
+from tests.proxy.pauses import (
+    HOLD_SECONDS,
+    check_all_once,
+    check_unavailable,
+    linked,
+    members,
+    talk,
+    unready,
+)
+from tests.proxy.raw import RawClient, masked
+from tests.proxy.web_client import (
+    Client,
+    Frame,
+    Http,
+    connect,
+    contents,
+    joined,
+    message,
+    seqs,
+    serve_http,
+)
+from tests.support import NO_RATES
+
+
+async def write(stub: ChatServiceStub, text: str) -> None:
+    """Sends a message past the proxy, and waits until it is stored."""
+    sent = ChatMessage(room_id="lobby", sender_id="direct", content=text)
+    async for _ in stub.chat([ChatStream(chat_message=sent)]):
+        return
+
+
+async def in_a_long_room(http: Http) -> Client:
+    """A member of a room with far more in it than fits into the buffers to a client."""
+    [sender] = await members(http, 1)
+    for _ in range(600):
+        await sender.say("lobby", "x" * 16_000)
+    await sender.take(600)
+    return sender
+
+
+async def test_what_others_send_while_the_link_is_cut_is_made_up_for(
+    chat_server: chat.RunningServer, stub: ChatServiceStub
+) -> None:
+    async with (
+        Link.to(chat_server.address) as link,
+        serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
+    ):
+        clients, sent = await members(http, 2), set()
+        for cut in range(3):
+            link.cut()
+            await unready(http)
+            for number in range(5):
+                sent |= {f"{cut}-{number}", f"{cut}-{number} held"}
+                await clients[0].say("lobby", f"{cut}-{number} held")
+                await write(stub, f"{cut}-{number}")
+            link.restore()
+            await linked(await connect(http))
+        for client in clients:
+            check_all_once(await client.take(30), sent)
+            assert await client.barrier() == []
+
+
+async def test_a_link_that_breaks_again_and_again(
+    chat_server: chat.RunningServer, stub: ChatServiceStub
+) -> None:
+    async with (
+        Link.to(chat_server.address) as link,
+        serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
+    ):
+        [reader], stop = await members(http, 1), asyncio.Event()
+        talkers = [
+            asyncio.create_task(talk(await connect(http), name, stop)) for name in ("ada", "bob")
+        ]
+        frames: list[Frame] = []
+        for number in range(10):
+            link.cut()
+            await write(stub, f"direct {number}")
+            link.restore()
+            frames += await reader.take(number + 1)
+        stop.set()
+        sent = {text for texts in await asyncio.gather(*talkers) for text in texts}
+        sent |= {f"direct {number}" for number in range(10)}
+        frames += await reader.take(len(sent) - len(frames))
+        check_all_once(frames, sent)
+        assert await reader.barrier() == []
+
+
+async def test_a_replay_that_cannot_be_finished_is_said(
+    chat_server: chat.RunningServer, stub: ChatServiceStub
+) -> None:
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(
+            upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS, rates=NO_RATES
+        )
+        async with serve_http(config) as http:
+            sender = await in_a_long_room(http)
+            with closing(await RawClient.connect(http)) as client:
+                await client.send(join={"room_id": "lobby", "after_seq": 0})
+                told = await client.read_json()
+                assert told["joined"]["recovered"] is True
+                # There is far more to replay than fits into the buffers in between.
+                link.cut()
+                await unready(http)
+                frames = [await client.read_json()]
+                while "chat_message" in frames[-1]:
+                    frames.append(await client.read_json())
+                assert seqs(frames[:-1]) == list(range(1, len(frames)))
+                assert frames[-1]["joined"]["recovered"] is False
+                link.restore()
+                await linked(sender)
+                await write(stub, "live")
+                assert contents([await client.read_json()]) == ["live"]
+
+
+async def test_what_a_given_up_replay_did_not_come_to_is_answered_all_the_same(
+    chat_server: chat.RunningServer,
+) -> None:
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(
+            upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS, rates=NO_RATES
+        )
+        async with serve_http(config) as http:
+            sender = await in_a_long_room(http)
+            with closing(await RawClient.connect(http)) as client:
+                # Its answer is to be found at the end of the replay that it asks for next.
+                said = {"chat_message": message("lobby", "mine"), "request_id": "mine"}
+                asked = {"join": {"room_id": "lobby", "after_seq": 0}}
+                await client.send_bytes(
+                    b"".join(
+                        masked(WSMsgType.TEXT, json.dumps(each).encode()) for each in (said, asked)
+                    )
+                )
+                assert contents(await sender.take(1)) == ["mine"]
+                link.cut()
+                await unready(http)
+                frames = [await client.read_json()]
+                while frames[-1].get("joined", {}).get("recovered") is not False:
+                    frames.append(await client.read_json())
+                answers = [frame for frame in frames if frame.get("request_id") == "mine"]
+                assert seqs(answers) == [601]
+                link.restore()
+
+
+async def test_a_link_that_falls_silent_is_given_up(chat_server: chat.RunningServer) -> None:
+    async with Link.to(chat_server.address) as link:
+        config = proxy.Config(
+            upstream=link.address, upstream_heartbeat_seconds=0.5, hold_seconds=0.5
+        )
+        async with serve_http(config) as http:
+            client = await joined(http, "lobby")
+            link.drop()
+            await client.send(chat_message=message("lobby", id="held"), request_id="held")
+            answer = await client.receive()
+            assert answer["request_id"] == "held"
+            check_unavailable(answer)
+            link.restore()
+            while "error" in (answer := await client.ask(chat_message=message("lobby", id="held"))):
+                pass
+            assert seqs([answer]) == [1]
+            assert await client.barrier() == []

@@ -1,0 +1,104 @@
+"""A link to the server that has died without a word: noticed, replaced, and nothing lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import chat
+import proxy
+from chat.config import ConnectionLimits
+from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
+from tests.faults.link import Link, Way
+from tests.proxy.pauses import HOLD_SECONDS
+from tests.proxy.web_client import connect, joined, message, seqs, serve_http
+from tests.support import eventually
+
+HEARTBEAT_SECONDS = 0.6
+
+
+@pytest.fixture
+def chat_config(chat_config: chat.Config) -> chat.Config:
+    limits = ConnectionLimits(heartbeat_seconds=HEARTBEAT_SECONDS)
+    return replace(chat_config, connection_limits=limits)
+
+
+def over(link: Link) -> proxy.Config:
+    """A proxy that takes this link, and notices soon when it is silent."""
+    return proxy.Config(
+        upstream=link.address,
+        upstream_heartbeat_seconds=HEARTBEAT_SECONDS,
+        hold_seconds=HOLD_SECONDS,
+    )
+
+
+def test_thirty_seconds_of_silence_are_bridged_by_default() -> None:
+    """Noticed before they are over, and then the server is waited for beyond them."""
+    config = proxy.Config()
+    noticed_after = config.upstream_heartbeat_seconds * 1.5
+    assert noticed_after < 30 < noticed_after + config.hold_seconds
+
+
+async def test_a_link_that_stays_silent_is_replaced(chat_server: chat.RunningServer) -> None:
+    async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
+        client = await joined(http, "lobby")
+        for number in range(1, 4):
+            before = link.accepted
+            link.strand()
+            # Nobody but the proxy itself can find out.
+            answer = await client.ask(chat_message=message("lobby"))
+            assert seqs([answer]) == [number]
+            assert link.accepted > before
+
+
+@pytest.mark.parametrize("way", Way)
+async def test_a_half_of_a_link_is_not_enough(chat_server: chat.RunningServer, way: Way) -> None:
+    async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
+        client, reader = [await joined(http, "lobby") for _ in range(2)]
+        link.halve(way)
+        await client.send(chat_message=message("lobby"), request_id="mine")
+        await eventually(lambda: link.accepted > 1)
+        link.restore()
+        answer = await client.receive()
+        assert (answer["request_id"], *seqs([answer])) == ("mine", 1)
+        assert seqs([await reader.receive()]) == [1]
+        for each in (client, reader):
+            assert await each.barrier() == []
+
+
+async def test_a_connection_that_never_says_a_word_is_not_waited_for(
+    chat_server: chat.RunningServer,
+) -> None:
+    """Each attempt is made on a connection of its own: the last one may be dead."""
+    async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
+        client = await joined(http, "lobby")
+        link.drop()
+        await eventually(lambda: link.accepted > 3)
+        link.restore()
+        assert "chat_message" in await client.ask(chat_message=message("lobby"))
+
+
+async def test_users_of_a_proxy_that_is_not_heard_of_are_inactive(
+    chat_server: chat.RunningServer, stub: ChatServiceStub
+) -> None:
+    async def inactive() -> bool:
+        user = (await stub.get_user(GetUserRequest("ada"))).user
+        return user.status == UserStatus.INACTIVE
+
+    async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
+        client = await connect(http)
+        await client.say("lobby", "hello")
+        await client.receive()
+        assert not await inactive()
+        link.sever()
+        await eventually(inactive)
+        link.restore()
+        answer = await client.ask(chat_message=message("lobby"))
+        assert seqs([answer]) == [2]
+        assert not await inactive()
+        # The server had to find out by itself about the stranded one.
+        link.strand()
+        await eventually(lambda: link.accepted > 2)
+        await client.socket.close()
+        await eventually(inactive)
