@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 import codec
 from bench.report import Table
-from chat.columns import Columns
+from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatStream, Error, RelayEvent, RelayRequest, RelayResponse
 from gen.chat_codec import make_chat_message
 from proxy.delivery import Client

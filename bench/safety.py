@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import trustme
 
-from chat.token import load_key, mint
+from chat.commands.token import load_key, mint
 
 _HOUR: Final = 3600
 

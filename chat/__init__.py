@@ -8,7 +8,7 @@ To run one inside another program or a test::
 
 from chat.access.tokens import TokenRules
 from chat.config import IN_MEMORY, Config, ConnectionLimits, Trust
-from chat.rules import Limits
+from chat.core.rules import Limits
 from chat.server import RunningServer, serve
 from hosting.rate_limits import Rates
 

@@ -6,9 +6,9 @@ import click
 
 from chat.access.keys import UnusableKeys
 from chat.access.tokens import TokenRules
+from chat.api.handlers import NotHandled
 from chat.config import RATES, Config, ConnectionLimits, Trust
-from chat.handlers import NotHandled
-from chat.rules import Limits
+from chat.core.rules import Limits
 from chat.server import serve
 from chat.storage.base import StoreUnusable
 from hosting.command import (

@@ -14,7 +14,7 @@ taken from that of its address, which a client that connects again finds as it l
 So whoever asks now and then is served, whatever others at the same address do.
 
 A call is given back when its caller is believed: what it may do is counted by its name
-(`chat.quotas`). No I/O.
+(`chat.api.quotas`). No I/O.
 """
 
 from __future__ import annotations

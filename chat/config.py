@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Final
 
 from chat.access.tokens import TokenRules
-from chat.rules import Limits
+from chat.core.rules import Limits
 from hosting.addresses import can_be_host
 from hosting.rate_limits import Rates, check_rate
 from hosting.telemetry.endpoint import check_metrics_address

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from prometheus_client.core import Metric
 
-from chat.hub import Hub
+from chat.core.hub import Hub
 from gen.chat import ChatServiceBase, ErrorCode, RelayServiceBase
 from hosting.telemetry.families import counter, counters, gauge, histogram
 from hosting.telemetry.status import Chart, Line, Source, mean_and_most, quantiles, rate

@@ -16,17 +16,17 @@ from grpclib.health.service import Health
 from grpclib.health.v1 import health_pb2
 from grpclib.reflection.service import ServerReflection
 
-from chat import relay
-from chat.access.gate import Gate
+from chat.access.authenticator import Gate
 from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenVerifier
+from chat.api import relay
+from chat.api.conversation import Conversation
+from chat.api.service import ChatService
 from chat.config import IN_MEMORY, Config
+from chat.core.hub import Hub
+from chat.core.rules import Rules
 from chat.errors import Unavailable
-from chat.hub import Hub
-from chat.live import Conversation
 from chat.report import Report
-from chat.rules import Rules
-from chat.service import ChatService
 from chat.storage.base import Store
 from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore

@@ -33,12 +33,12 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 import codec
+from chat.api.quotas import CALLS
 from chat.calls import observed
 from chat.config import ConnectionLimits
 from chat.connection import Connections, GuardedConnection, KnownConnection
 from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument, RateLimited
 from chat.guards import MessageBuffer, checked_timeout, is_malformed, too_late
-from chat.quotas import CALLS
 from hosting.logs import get_logger
 
 if TYPE_CHECKING:

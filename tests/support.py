@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, settings
 import chat
 import codec
 import proxy
-from chat.columns import Columns
+from chat.api.batches import Columns
 from gen.chat import (
     ChatMessage,
     ChatMessages,

@@ -26,8 +26,8 @@ from jwt import PyJWTError
 from chat.access.identity import NO_ROOMS, Identity, Rooms
 from chat.access.keyfile import KeyFile
 from chat.access.keys import ALGORITHMS, Key
+from chat.core.rules import Rules
 from chat.errors import InvalidArgument, Unauthenticated
-from chat.rules import Rules
 from hosting.text import is_text
 
 # RFC 7515, section 7.1. Decoders pass over what is not base64, and a token is passed on.

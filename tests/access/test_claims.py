@@ -26,9 +26,9 @@ import proxy
 from chat.access.identity import Identity
 from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenRules, TokenVerifier
+from chat.api.conversation import authenticated
+from chat.core.rules import Limits, Rules
 from chat.errors import Unauthenticated
-from chat.live import authenticated
-from chat.rules import Limits, Rules
 from gen.chat import Authenticated, ChatMessage, GetUserRequest, Join
 from tests.access.doors import Doors, opened
 from tests.access.signing import SECRET, Signer, hs256

@@ -15,14 +15,14 @@ from grpclib.server import Stream
 
 import chat
 import codec
-from chat.access.gate import Gate
+from chat.access.authenticator import Gate
 from chat.access.identity import ALL_ROOMS, Identity, Rooms
-from chat.hub import Hub
-from chat.relay import RelayConnection, RelayService
-from chat.service import ChatService
+from chat.api.relay import RelayConnection, RelayService
+from chat.api.service import ChatService
+from chat.core.hub import Hub
+from chat.core.stream import LiveStream
 from chat.storage.base import Page, Range
 from chat.storage.sqlite import SqliteStore
-from chat.stream import LiveStream
 from chat.transport import GrpcServer
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
 

@@ -11,7 +11,7 @@ import betterproto
 import pytest
 from structlog.testing import capture_logs
 
-from chat.stream import Delivery, LiveStream
+from chat.core.stream import Delivery, LiveStream
 from codec.columns import lengths_of
 from gen.chat import (
     Admit,

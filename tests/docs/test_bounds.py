@@ -9,19 +9,19 @@ import pytest
 
 import chat
 import proxy
-from chat.hub import _REPLAY_PAGE
-from chat.mailbox import ITEM_BYTES
-from chat.relay import _STORE_CHARACTERS, MOST_COMMANDS
+from chat.api.relay import _STORE_CHARACTERS, MOST_COMMANDS
+from chat.api.service import _MOST_REQUEST_IDS
+from chat.core.hub import _REPLAY_PAGE
+from chat.core.mailbox import ITEM_BYTES
+from chat.core.stream import _CHUNK_BYTES
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH
 from chat.server import _ENVELOPE_BYTES
-from chat.service import _MOST_REQUEST_IDS
 from chat.storage.base import PAGE_BYTES
 from chat.storage.sqlite.journal import _FULL, FOLD_BYTES
 from chat.storage.sqlite.reader import _THREADS
 from chat.storage.sqlite.schema import _CACHE_KIB
 from chat.storage.sqlite.writer import _AHEAD_BYTES, _COMMIT_BYTES
 from chat.storage.sqlite.writer import _MESSAGE_OVERHEAD as _STORED_OVERHEAD
-from chat.stream import _CHUNK_BYTES
 from chat.transport import WINDOWS
 from proxy.line import _LINGER_SECONDS
 from proxy.outbox import _BATCH_BYTES, _BATCH_COMMANDS

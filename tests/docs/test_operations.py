@@ -182,7 +182,7 @@ def test_the_files_of_nginx_are_installed(root: Path) -> None:
     ("folder", "backups", "commands"),
     [
         ("var/lib/chat", "var/backups/chat", ("chat-backup", "chat-restore")),
-        ("data", "backups", ("chat.backup", "chat.restore")),
+        ("data", "backups", ("chat.commands.backup", "chat.commands.restore")),
     ],
     ids=["systemd", "containers"],
 )

@@ -17,7 +17,7 @@ from grpclib.client import Channel
 from grpclib.config import Configuration
 
 import codec
-from chat.columns import Columns
+from chat.api.batches import Columns
 from chat.storage.sqlite.journal import Journal
 from chat.storage.sqlite.schema import open_writer
 from gen.chat import (

@@ -14,13 +14,13 @@ from grpclib.server import Stream
 
 import chat
 import codec
-from chat.access.gate import Gate
+from chat.access.authenticator import Gate
 from chat.access.identity import GUEST
-from chat.columns import Columns
-from chat.hub import Hub
-from chat.live import Conversation
-from chat.relay import RelayConnection
-from chat.service import ChatConnection
+from chat.api.batches import Columns
+from chat.api.conversation import Conversation
+from chat.api.relay import RelayConnection
+from chat.api.service import ChatConnection
+from chat.core.hub import Hub
 from chat.storage.memory import MemoryStore
 from codec.columns import lengths_of
 from gen.chat import (

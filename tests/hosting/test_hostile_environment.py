@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import chat
-from chat.rules import LARGEST_CONTENT
+from chat.core.rules import LARGEST_CONTENT
 from hosting.text import is_text
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
 from tests.hosting.processes import ROOT, ended, ready_line, running

@@ -45,7 +45,7 @@ async def test_a_database_its_copies_and_their_folders(tmp_path: Path) -> None:
 async def test_keys_and_tokens(tmp_path: Path) -> None:
     key, token = tmp_path / "a" / "b" / "key.pem", tmp_path / "c" / "d" / "token"
     options = ("--subject", "ada", "--key", str(key), "--output", str(token))
-    assert (await run("chat.token", *options)).status == 0
+    assert (await run("chat.commands.token", *options)).status == 0
     assert {each.name for each in key.parent.iterdir()} == {"key.pem", "key.pem.jwks"}
     assert token.exists()
     assert open_to_others(tmp_path) == []

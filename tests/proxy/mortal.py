@@ -10,11 +10,11 @@ from typing import Any
 from grpclib.server import Stream
 
 import chat
-from chat.access.gate import Gate
+from chat.access.authenticator import Gate
+from chat.api.relay import RelayConnection, RelayService
+from chat.api.service import ChatService
+from chat.core.hub import Hub
 from chat.errors import Unavailable
-from chat.hub import Hub
-from chat.relay import RelayConnection, RelayService
-from chat.service import ChatService
 from chat.storage.memory import MemoryStore
 from chat.transport import GrpcServer
 from gen.chat import RelayCommand, RelayRequest, RelayResponse

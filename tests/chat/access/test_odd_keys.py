@@ -20,8 +20,8 @@ from chat.access import keyfile
 from chat.access.keyfile import KeyFile
 from chat.access.keys import NoKeyLeft, UnusableKeys, parse_keys
 from chat.access.tokens import TokenRules, TokenVerifier
+from chat.core.rules import Limits, Rules
 from chat.errors import Unauthenticated
-from chat.rules import Limits, Rules
 from gen.chat import ChatMessage, Join
 from tests.access.doors import Doors
 from tests.access.signing import Signer, eddsa, es256, hs256, jwks, rs256

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenRules, TokenVerifier
+from chat.core.rules import Limits, Rules
 from chat.errors import Unauthenticated
-from chat.rules import Limits, Rules
 from tests.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
 from tests.support import SHARING
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 import chat
 import codec
-from chat.access.gate import Gate
+from chat.access.authenticator import Gate
 from chat.access.identity import GUEST
-from chat.columns import Columns
+from chat.api.batches import Columns
+from chat.api.relay import MOST_COMMANDS, RelayConnection
+from chat.core.hub import Hub
+from chat.core.rules import Limits, Rules
 from chat.errors import InvalidArgument
-from chat.hub import Hub
-from chat.relay import MOST_COMMANDS, RelayConnection
-from chat.rules import Limits, Rules
 from chat.storage.memory import MemoryStore
 from codec.columns import lengths_of, split
 from gen.chat import (

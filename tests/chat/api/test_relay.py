@@ -10,7 +10,7 @@ from grpclib import Status
 from grpclib.client import Channel
 
 import chat
-from chat.relay import MOST_COMMANDS
+from chat.api.relay import MOST_COMMANDS
 from gen.chat import (
     ChatMessage,
     ChatServiceStub,

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 import chat
 import codec
 from chat.config import ConnectionLimits
-from chat.mailbox import Mailbox
+from chat.core.mailbox import Mailbox
 from gen.chat import (
     ChatServiceStub,
     ChatStream,

@@ -1,4 +1,4 @@
-"""``python -m chat.token``: tokens for development."""
+"""``python -m chat.commands.token``: tokens for development."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import chat
 import proxy
 from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenRules, TokenVerifier
-from chat.rules import Limits, Rules
+from chat.core.rules import Limits, Rules
 from gen.chat import ChatMessage
 from tests.access.doors import DOORS, opened
 from tests.docs.markdown import ROOT, blocks
@@ -23,7 +23,7 @@ from tests.hosting.processes import run
 
 async def minted(folder: Path, *options: str) -> str:
     """Mints a token with the key of a folder."""
-    command = await run("chat.token", "--key", str(folder / "key.pem"), *options)
+    command = await run("chat.commands.token", "--key", str(folder / "key.pem"), *options)
     assert command.status == 0, command.errors
     return command.output.strip()
 
@@ -54,10 +54,11 @@ async def test_the_key_is_made_once_and_is_private(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["nothing", "-----BEGIN PRIVATE KEY-----\nAA==\n"])
 async def test_a_key_that_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "key.pem").write_text(content)
-    command = await run("chat.token", "--key", str(tmp_path / "key.pem"), "--subject", "ada")
+    key = tmp_path / "key.pem"
+    command = await run("chat.commands.token", "--key", str(key), "--subject", "ada")
     assert command.status == 1
     assert command.output == ""
-    assert command.errors.startswith(f"python -m chat.token: {tmp_path / 'key.pem'}: cannot be")
+    assert command.errors.startswith(f"python -m chat.commands.token: {key}: cannot be")
     assert command.errors.count("\n") == 1
 
 
@@ -87,9 +88,9 @@ async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (tmp_path / "key.pem" / "token", pipe):
-        command = await run("chat.token", *options, "--output", str(path))
+        command = await run("chat.commands.token", *options, "--output", str(path))
         assert (command.status, command.output) == (1, "")
-        assert command.errors.splitlines()[-1].startswith("python -m chat.token: ")
+        assert command.errors.splitlines()[-1].startswith("python -m chat.commands.token: ")
         assert "Traceback" not in command.errors
 
 
@@ -109,7 +110,7 @@ async def test_what_no_server_would_take_is_not_minted(
     tmp_path: Path, option: str, value: str
 ) -> None:
     options = {"--subject": "ada", "--key": str(tmp_path / "key.pem"), option: value}
-    command = await run("chat.token", *[each for pair in options.items() for each in pair])
+    command = await run("chat.commands.token", *[each for pair in options.items() for each in pair])
     assert (command.status, command.output) == (2, "")
     assert f"'{option}'" in command.errors
     assert command.errors.count("\n") == 1
@@ -120,7 +121,7 @@ def described_commands() -> list[list[str]]:
     """The commands of docs/security.md that mint tokens."""
     lines = [line for block in blocks(ROOT / "docs/security.md", "sh")
              for line in block.text.replace("\\\n", "").splitlines()]  # fmt: skip
-    return [line.split() for line in lines if "chat.token" in line]
+    return [line.split() for line in lines if "chat.commands.token" in line]
 
 
 async def test_the_commands_in_the_documentation(tmp_path: Path, chat_config: chat.Config) -> None:

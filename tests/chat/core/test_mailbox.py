@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chat.mailbox import ITEM_BYTES, Mailbox
+from chat.core.mailbox import ITEM_BYTES, Mailbox
 from tests.support import MODEL
 
 # Three items of ten bytes.

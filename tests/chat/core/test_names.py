@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from chat.core.names import id_fault, name_fault
+from chat.core.rules import Limits, Rules
 from chat.errors import InvalidArgument
-from chat.names import id_fault, name_fault
-from chat.rules import Limits, Rules
 from tests.support import message
 
 RULES = Rules(Limits())

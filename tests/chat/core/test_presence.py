@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from chat.users import Presence
+from chat.core.presence import Presence
 from tests.support import MODEL
 
 # To make a failure small takes a while.

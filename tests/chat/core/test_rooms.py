@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from chat.rooms import Room, Rooms
+from chat.core.rooms import Room, Rooms
 from tests.support import MODEL
 
 ROOM = "room"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat.core.rules import Limits, Rules
 from chat.errors import InvalidArgument
-from chat.rules import Limits, Rules
 from tests.support import message
 
 RULES = Rules(Limits())

@@ -222,10 +222,10 @@ async def test_what_is_no_database_of_a_server_is_refused(path: Path, target: Pa
 
 async def test_the_commands(copy: Path, target: Path) -> None:
     new = copy.with_name("new.db")
-    assert await run("chat.backup", str(copy), str(target)) == Ended(
+    assert await run("chat.commands.backup", str(copy), str(target)) == Ended(
         0, f"backup written: {target}\n", ""
     )
-    assert await run("chat.restore", str(target), str(new)) == Ended(
+    assert await run("chat.commands.restore", str(target), str(new)) == Ended(
         0, f"database restored: {new}\n", ""
     )
     assert ids(new) == ids(target) == beginning(500)

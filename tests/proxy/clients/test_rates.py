@@ -14,7 +14,7 @@ import pytest
 from aiohttp import WSMsgType
 
 import proxy
-from chat.rules import Limits
+from chat.core.rules import Limits
 from gen.chat import Error, ErrorCode
 from hosting.rate_limits import Allowance, Rates
 from proxy.routes import CONNECTIONS

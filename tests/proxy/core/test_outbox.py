@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import codec
-from chat.columns import Columns
+from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatMessages, Error, Leave, RelayCommand, RelayRequest
 from proxy.callers import Caller
 from proxy.delivery import Client

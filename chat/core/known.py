@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import codec
+from chat.core.names import id_fault, name_fault
+from chat.core.reading import read
 from chat.errors import InvalidArgument
-from chat.names import id_fault, name_fault
-from chat.reading import read
 from chat.storage.base import Store
 from gen.chat import ChatMessage
 

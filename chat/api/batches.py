@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import repeat
 
 import codec
-from chat.rules import Rules
+from chat.core.rules import Rules
 from codec.columns import split
 from gen.chat import ChatMessage, ChatMessages, Texts
 from gen.chat_codec import make_chat_message, make_texts

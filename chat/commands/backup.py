@@ -1,4 +1,4 @@
-"""The command ``python -m chat.backup``."""
+"""The command ``python -m chat.commands.backup``."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(command, "python -m chat.backup")
+    run_command(command, "python -m chat.commands.backup")

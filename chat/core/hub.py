@@ -12,17 +12,17 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 
 import codec
+from chat.api.quotas import Quotas
 from chat.config import Config
+from chat.core.known import Known
+from chat.core.names import id_fault
+from chat.core.presence import Presence
+from chat.core.rooms import Room, Rooms
+from chat.core.rules import Rules
+from chat.core.stream import Delivery, LiveStream
 from chat.errors import InvalidArgument, Unavailable
-from chat.known import Known
 from chat.metrics import ServerMetrics
-from chat.names import id_fault
-from chat.quotas import Quotas
-from chat.rooms import Room, Rooms
-from chat.rules import Rules
 from chat.storage.base import Range, Store, StoreError
-from chat.stream import Delivery, LiveStream
-from chat.users import Presence
 from gen.chat import ChatMessage, Join, Joined
 from gen.chat_codec import make_joined
 from hosting.faults import Faults

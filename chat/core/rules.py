@@ -9,8 +9,8 @@ from typing import Final
 from email_validator import EmailNotValidError, validate_email
 
 import codec
+from chat.core.names import CONTROL, are_plain, id_fault, is_spaced, text_fault
 from chat.errors import InvalidArgument
-from chat.names import CONTROL, are_plain, id_fault, is_spaced, text_fault
 from codec.columns import split
 from gen.chat import ChatMessage
 

@@ -1,4 +1,4 @@
-"""The command ``python -m chat.restore``."""
+"""The command ``python -m chat.commands.restore``."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(command, "python -m chat.restore")
+    run_command(command, "python -m chat.commands.restore")

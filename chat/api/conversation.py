@@ -13,11 +13,11 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
 from h2.exceptions import ProtocolError
 
-from chat.access.gate import Gate
+from chat.access.authenticator import Gate
 from chat.access.identity import Identity
+from chat.core.hub import Hub
+from chat.core.stream import LiveStream
 from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
-from chat.hub import Hub
-from chat.stream import LiveStream
 from gen.chat import Authenticated, ChatMessage
 from hosting.logs import get_logger
 from hosting.telemetry.histogram import Tally

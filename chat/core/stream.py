@@ -15,8 +15,8 @@ from grpclib.server import Stream
 from structlog.contextvars import get_contextvars
 
 import codec
+from chat.core.mailbox import Mailbox
 from chat.errors import SlowConsumer
-from chat.mailbox import Mailbox
 from gen.chat import ChatMessage
 from gen.chat_codec import make_chat_stream, make_relay_event, make_relay_response
 from hosting.logs import get_logger

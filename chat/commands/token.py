@@ -1,4 +1,4 @@
-"""The command ``python -m chat.token``: mints tokens for development.
+"""The command ``python -m chat.commands.token``: mints tokens for development.
 
 In production an identity provider signs tokens, and the server has its public keys. Here
 the signing key is made on the spot and kept in two files: the private part, with which
@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import OKPAlgorithm
 
+from chat.core.rules import Limits, Rules
 from chat.errors import InvalidArgument
-from chat.rules import Limits, Rules
 from hosting import private
 from hosting.command import StartError, run_command
 from hosting.options import TEXT, TextPath
@@ -180,4 +180,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(command, "python -m chat.token")
+    run_command(command, "python -m chat.commands.token")

@@ -13,9 +13,15 @@ from grpclib.const import Handler
 from grpclib.server import Stream
 
 import codec
-from chat.access.gate import Gate
+from chat.access.authenticator import Gate
 from chat.access.identity import Identity
+from chat.api.conversation import Bounds, Conversation, authenticated
+from chat.api.handlers import Handle, handlers
+from chat.api.quotas import CALLS, JOINS, MESSAGES, charge
 from chat.connection import expel
+from chat.core.hub import Hub
+from chat.core.reading import read
+from chat.core.stream import Delivery
 from chat.errors import (
     ChatError,
     Internal,
@@ -24,13 +30,7 @@ from chat.errors import (
     RateLimited,
     not_stored,
 )
-from chat.handlers import Handle, handlers
-from chat.hub import Hub
-from chat.live import Bounds, Conversation, authenticated
-from chat.quotas import CALLS, JOINS, MESSAGES, charge
-from chat.reading import read
 from chat.storage.base import Range, StoreError
-from chat.stream import Delivery
 from gen.chat import (
     Authenticate,
     ChatMessage,

@@ -12,10 +12,15 @@ from grpclib.const import Handler
 from grpclib.server import Stream
 
 import codec
-from chat.access.gate import Gate
+from chat.access.authenticator import Gate
 from chat.access.identity import GUEST, Identity
-from chat.columns import Columns
+from chat.api.batches import Columns
+from chat.api.conversation import Bounds, Conversation, authenticated
+from chat.api.handlers import handlers
+from chat.api.quotas import JOINS, MESSAGES, charge
 from chat.connection import exempt
+from chat.core.hub import Hub
+from chat.core.stream import Delivery
 from chat.errors import (
     ChatError,
     Internal,
@@ -26,12 +31,7 @@ from chat.errors import (
     not_stored,
 )
 from chat.guards import at_most
-from chat.handlers import handlers
-from chat.hub import Hub
-from chat.live import Bounds, Conversation, authenticated
-from chat.quotas import JOINS, MESSAGES, charge
 from chat.storage.base import PartlyStored, StoreError
-from chat.stream import Delivery
 from gen.chat import (
     Admit,
     Authenticate,
