@@ -21,9 +21,9 @@ from bench.report import Table
 from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatStream, Error, RelayEvent, RelayRequest, RelayResponse
 from gen.chat_codec import make_chat_message
-from proxy.delivery import Client
-from proxy.outbox import Outbox, as_command, as_request
-from proxy.outstanding import Unconfirmed
+from proxy.core.fanout import Client
+from proxy.core.outbox import Outbox, as_command, as_request
+from proxy.core.outstanding import Unconfirmed
 
 DESCRIPTORS = Path(__file__).parents[1] / "gen" / "descriptor.binpb"
 ROUND_SECONDS = 0.02

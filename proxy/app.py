@@ -15,14 +15,14 @@ from aiohttp import web
 from hosting.logs import get_logger
 from hosting.telemetry.endpoint import serve_metrics
 from hosting.tls import Tls, kept_fresh
-from proxy.calls import calls_of_schema
 from proxy.config import Config
-from proxy.door import Door
+from proxy.core.call_table import calls_of_schema
+from proxy.http.listener import Door
+from proxy.http.routes import CONNECTIONS, STATUS_URL, UPSTREAM, add_routes
+from proxy.http.websocket import Connections
 from proxy.metrics import ProxyMetrics
 from proxy.report import Report
-from proxy.routes import CONNECTIONS, STATUS_URL, UPSTREAM, add_routes
-from proxy.upstream import Upstream
-from proxy.websocket import Connections
+from proxy.upstream.link import Upstream
 
 log = get_logger(__name__)
 
@@ -37,7 +37,7 @@ def create_app(config: Config | None = None) -> web.Application:
     """Makes the proxy as an aiohttp application, for a runner or a test client.
 
     It connects to the chat server when it starts, and keeps trying while the
-    server is away. The bounds of `proxy.door` are not the application's: `serve`
+    server is away. The bounds of `proxy.http.listener` are not the application's: `serve`
     has them.
 
     Args:

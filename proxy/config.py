@@ -12,8 +12,8 @@ from hosting.rate_limits import Rates, check_rate
 from hosting.telemetry.endpoint import check_metrics_address
 from hosting.text import check_setting
 from hosting.tls import TlsFiles
-from proxy.forwarded import TrustedProxies
-from proxy.origins import Origins
+from proxy.access.forwarded import TrustedProxies
+from proxy.access.origins import Origins
 
 _ADDRESS: Final = re.compile(
     r"(?:\[(?P<ipv6>[^][/\s]+)\]|(?P<host>[^][:/\s]+)):(?P<port>[0-9]{1,5})"

@@ -13,8 +13,8 @@ from gen.chat import ErrorCode
 from hosting.telemetry.families import counter, counters, gauge, histogram
 from hosting.telemetry.status import Chart, Line, Source, mean_and_most, quantiles, rate
 from proxy.errors import CloseCode
+from proxy.http.websocket import Connections
 from proxy.metrics import TURNED_AWAY, ProxyMetrics
-from proxy.websocket import Connections
 
 # 1005: the client closed without a code (RFC 6455, section 7.1.5).
 _KNOWN_CODES: Final = frozenset((*map(int, CloseCode), *map(int, WSCloseCode), 1005))

@@ -26,7 +26,7 @@ from gen.chat import (
     RelayServiceStub,
 )
 from proxy.errors import CloseCode
-from proxy.routes import STATIC
+from proxy.http.routes import STATIC
 from tests.deploy.nginx import Front, has_ipv6, running
 from tests.ports import free_ports
 from tests.proxy.web_client import Client

@@ -23,10 +23,10 @@ from chat.storage.sqlite.schema import _CACHE_KIB
 from chat.storage.sqlite.writer import _AHEAD_BYTES, _COMMIT_BYTES
 from chat.storage.sqlite.writer import _MESSAGE_OVERHEAD as _STORED_OVERHEAD
 from chat.transport import WINDOWS
-from proxy.line import _LINGER_SECONDS
-from proxy.outbox import _BATCH_BYTES, _BATCH_COMMANDS
-from proxy.switchboard import _OVERHEAD
-from proxy.turns import TURN_WORK
+from proxy.clients.socket import _LINGER_SECONDS
+from proxy.clients.turns import TURN_WORK
+from proxy.core.outbox import _BATCH_BYTES, _BATCH_COMMANDS
+from proxy.core.switchboard import _OVERHEAD
 from tests.docs.markdown import ROOT, Section, section, sections
 from tests.docs.memory import MIB, stated
 from tests.docs.test_docs import COMMANDS, number, options

@@ -304,5 +304,5 @@ async def test_nothing_that_is_sent_reaches_the_log_as_it_is(
         await others.part()
         logged = await process.stop()
     [told] = [line for line in logged if 'event="upstream connected"' not in line]
-    assert "level=warning logger=proxy.connection" in told
+    assert "level=warning logger=proxy.clients.connection" in told
     assert r'room_id="a\" level=critical event=\"\\ =é"' in told

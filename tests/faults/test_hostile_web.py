@@ -18,10 +18,10 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from proxy.connection import Connection
-from proxy.door import HEADERS, REQUEST_BYTES, Visitor
-from proxy.rooms import Room
-from proxy.turns import FREE_WORK, TURN_WORK
+from proxy.clients.connection import Connection
+from proxy.clients.turns import FREE_WORK, TURN_WORK
+from proxy.core.rooms import Room
+from proxy.http.listener import HEADERS, REQUEST_BYTES, Visitor
 from tests.faults.bystanders import Bystanders
 from tests.faults.remains import open_files
 from tests.faults.web import Wire, answer_to, get, handshake, post, request, status

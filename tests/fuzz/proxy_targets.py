@@ -23,13 +23,13 @@ from gen.chat import (
     RelayResponse,
     Stored,
 )
-from proxy import frames
-from proxy.calls import calls_of_schema
-from proxy.delivery import Client
-from proxy.outbox import Item, as_command
-from proxy.rooms import GapError
-from proxy.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
-from proxy.switchboard import Switchboard
+from proxy.clients.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.core import frames
+from proxy.core.call_table import calls_of_schema
+from proxy.core.fanout import Client
+from proxy.core.outbox import Item, as_command
+from proxy.core.rooms import GapError
+from proxy.core.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices, pieced
 from tests.proxy.raw import split_frames

@@ -9,10 +9,10 @@ from typing import Any
 
 import proxy
 from gen.chat import ErrorCode, Left, ServerFrame
-from proxy import frames
+from proxy.clients.session import EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.core import frames
+from proxy.core.switchboard import Switchboard
 from proxy.errors import Refused
-from proxy.session import EnterRoom, LeaveRoom, Refuse, Send, Session
-from proxy.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices
 from tests.proxy.core.test_switchboard import ROOMS, USERS, Chatting

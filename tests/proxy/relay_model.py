@@ -24,7 +24,7 @@ from gen.chat import (
     RelayEvent,
     Stored,
 )
-from proxy.delivery import Client
+from proxy.core.fanout import Client
 from tests.proxy.raw import split_frames
 
 Key = tuple[str, str, str]

@@ -9,7 +9,7 @@ import aiohttp
 
 import chat
 import proxy
-from proxy.upstream import Upstream
+from proxy.upstream.link import Upstream
 
 
 def can_listen(address: str) -> bool:

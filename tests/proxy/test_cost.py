@@ -17,9 +17,9 @@ from gen.chat import (
     RelayEvent,
     RelayResponse,
 )
-from proxy.delivery import Client
-from proxy.outbox import Item, as_command
-from proxy.switchboard import Switchboard
+from proxy.core.fanout import Client
+from proxy.core.outbox import Item, as_command
+from proxy.core.switchboard import Switchboard
 from tests.cost import Cost, cost
 
 FEW, MANY = 10, 3000

@@ -24,10 +24,10 @@ from gen.chat import (
     RelayResponse,
     Stored,
 )
-from proxy import frames
-from proxy.suspects import LINKS
-from proxy.switchboard import Switchboard
-from proxy.upstream import Upstream
+from proxy.core import frames
+from proxy.core.suspects import LINKS
+from proxy.core.switchboard import Switchboard
+from proxy.upstream.link import Upstream
 from tests.chat.broken import BrokenGate
 from tests.proxy.mortal import MortalServer, anything, carries, mortal_server, nothing, says
 from tests.proxy.pauses import HOLD_SECONDS, check_all_once, check_unavailable

@@ -12,7 +12,7 @@ import pytest
 
 import chat
 import proxy
-from proxy.routes import STATUS_URL
+from proxy.http.routes import STATUS_URL
 from tests.proxy.raw import RawClient
 from tests.proxy.web_client import (
     Connect,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from hosting.addresses import client_key, parse
-from proxy.forwarded import TrustedProxies
+from proxy.access.forwarded import TrustedProxies
 
 NEAR = TrustedProxies(["10.0.0.0/8", "2001:db8:1::/48", "127.0.0.1"])
 

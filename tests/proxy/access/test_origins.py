@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.origins import Origins
+from proxy.access.origins import Origins
 
 LABELS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)
 HOSTS = st.lists(LABELS, min_size=1, max_size=3).map(".".join) | st.ip_addresses().map(

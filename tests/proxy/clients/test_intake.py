@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hosting.rate_limits import Allowance, Rates
-from proxy.intake import BROKEN_FRAME, PIECES, Intake
-from proxy.turns import FREE_WORK, TURN_WORK, Turns
+from proxy.clients.intake import BROKEN_FRAME, PIECES, Intake
+from proxy.clients.turns import FREE_WORK, TURN_WORK, Turns
 from tests.proxy.raw import masked
 from tests.support import PATIENT, eventually
 

@@ -17,8 +17,8 @@ import proxy
 from chat.core.rules import Limits
 from gen.chat import Error, ErrorCode
 from hosting.rate_limits import Allowance, Rates
-from proxy.routes import CONNECTIONS
-from proxy.session import Action, Ask, Expel, Refuse, Send, Session
+from proxy.clients.session import Action, Ask, Expel, Refuse, Send, Session
+from proxy.http.routes import CONNECTIONS
 from tests.proxy.raw import RawClient, masked
 from tests.proxy.web_client import Client, connect, contents, message, seqs, serve_http
 from tests.support import ANY_NUMBER, eventually

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gen.chat import ErrorCode
-from proxy.calls import calls_of_schema
-from proxy.session import Action, Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.clients.session import Action, Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.core.call_table import calls_of_schema
 from tests.proxy.web_client import message
 from tests.support import MODEL
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from proxy.connection import Connection
+from proxy.clients.connection import Connection
 from tests.proxy.raw import RawClient
 from tests.proxy.web_client import (
     Client,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.turns import FREE_WORK, TURN_WORK, Turns, Work
+from proxy.clients.turns import FREE_WORK, TURN_WORK, Turns, Work
 
 
 async def test_one_in_a_turn_and_in_order() -> None:

@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
-from proxy.calls import Call, calls_of_schema
+from proxy.core.call_table import Call, calls_of_schema
 
 
 @pytest.fixture(scope="module")

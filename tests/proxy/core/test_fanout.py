@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gen.chat import ChatMessage, Error, ErrorCode
-from proxy import frames
-from proxy.delivery import Client, Delivery
-from proxy.outstanding import Unconfirmed
-from proxy.rooms import Room
+from proxy.core import frames
+from proxy.core.fanout import Client, Delivery
+from proxy.core.outstanding import Unconfirmed
+from proxy.core.rooms import Room
 from tests.proxy.raw import RawFrame, split_frames
 from tests.proxy.web_client import Frame
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import codec
 from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatMessages, Error, Leave, RelayCommand, RelayRequest
-from proxy.callers import Caller
-from proxy.delivery import Client
-from proxy.outbox import Item, Outbox, as_request
-from proxy.outstanding import Unconfirmed
+from proxy.core.callers import Caller
+from proxy.core.fanout import Client
+from proxy.core.outbox import Item, Outbox, as_request
+from proxy.core.outstanding import Unconfirmed
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5)
 messages = st.builds(ChatMessage, id=texts, room_id=texts, sender_id=texts, content=texts)

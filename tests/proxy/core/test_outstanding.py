@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gen.chat import ChatMessage
-from proxy.outstanding import Outstanding, Unconfirmed
+from proxy.core.outstanding import Outstanding, Unconfirmed
 from tests.support import MODEL
 
 Key = tuple[str, str, str]

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from gen.chat import Join, Joined
 from proxy import errors
-from proxy.rooms import GapError, Room, Rooms
+from proxy.core.rooms import GapError, Room, Rooms
 from tests.support import MODEL
 
 

@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import proxy
 from gen.chat import ChatMessage
-from proxy.delivery import Client
+from proxy.core.fanout import Client
+from proxy.core.outstanding import Unconfirmed
+from proxy.core.sends import Sends
 from proxy.errors import Refused
-from proxy.outstanding import Unconfirmed
-from proxy.sends import Sends
 from tests.clock import ClockLoop
 from tests.proxy.relay_model import Follower
 from tests.support import MODEL

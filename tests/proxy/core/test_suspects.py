@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gen.chat import Join, Presence, RelayCommand
-from proxy.outbox import Item, Outbox
-from proxy.suspects import LINKS, Key, Suspects, key_of
+from proxy.core.outbox import Item, Outbox
+from proxy.core.suspects import LINKS, Key, Suspects, key_of
 
 numbers = st.integers(1, 300)
 

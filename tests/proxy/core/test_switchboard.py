@@ -32,10 +32,10 @@ from gen.chat import (
     RelayResponse,
     Stored,
 )
-from proxy.delivery import Client
-from proxy.outbox import Item, as_command
-from proxy.rooms import GapError, Room
-from proxy.switchboard import Switchboard
+from proxy.core.fanout import Client
+from proxy.core.outbox import Item, as_command
+from proxy.core.rooms import GapError, Room
+from proxy.core.switchboard import Switchboard
 from tests.proxy.relay_model import Follower, Server, Stream
 from tests.support import MODEL, PATIENCE_SECONDS
 

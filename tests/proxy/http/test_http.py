@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 
 import proxy
-from proxy import headers
+from proxy.http import security_headers
 from tests.proxy.web_client import (
     Client,
     Connect,
@@ -102,7 +102,7 @@ async def test_each_answer_has_a_policy(
 ) -> None:
     head = await answer_of(chat_proxy, request_)
     assert head.split()[1] == str(status)
-    for name, value in headers.ALWAYS.items():
+    for name, value in security_headers.ALWAYS.items():
         assert f"\r\n{name}: {value}\r\n" in head
 
 
@@ -114,7 +114,7 @@ async def test_so_has_the_answer_that_there_is_no_room(proxy_config: proxy.Confi
     ):
         head = await answer_of(running, b"")
         assert head.startswith("HTTP/1.1 503 ")
-        for name, value in headers.ALWAYS.items():
+        for name, value in security_headers.ALWAYS.items():
             assert f"\r\n{name}: {value}\r\n" in head
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.calls import calls_of_schema
+from proxy.core.call_table import calls_of_schema
 from tests.proxy.web_client import (
     Connect,
     Frame,

@@ -11,8 +11,8 @@ import pytest
 import chat
 from gen.chat import ListUsersRequest, ListUsersResponse
 from proxy import Config
-from proxy.calls import calls_of_schema
-from proxy.upstream import Upstream
+from proxy.core.call_table import calls_of_schema
+from proxy.upstream.link import Upstream
 from tests.faults.link import Link
 from tests.support import eventually
 

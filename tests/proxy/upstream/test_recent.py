@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.recent import Recent
+from proxy.upstream.recent import Recent
 from tests.clock import ClockLoop, turns
 
 SECONDS = 0.5

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from gen.chat import ChatMessage, Error
-from proxy import frames
-from proxy.callers import Caller
+from proxy.core import frames
+from proxy.core.callers import Caller
+from proxy.core.outstanding import Unconfirmed
+from proxy.core.rooms import Room
 from proxy.metrics import ProxyMetrics
-from proxy.outstanding import Unconfirmed
-from proxy.rooms import Room
 
 
 class Client(ABC):

@@ -16,7 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
-from proxy.forwarded import Headers
+from proxy.access.forwarded import Headers
 
 PROTOCOL: Final = "chat"
 _SCHEME: Final = "bearer"

@@ -22,10 +22,10 @@ from gen.chat import (
     RelayCommand,
 )
 from proxy import errors
+from proxy.access.bearer import can_be_token
 from proxy.config import Config
+from proxy.core.suspects import Key, key_of
 from proxy.errors import Refused
-from proxy.suspects import Key, key_of
-from proxy.tokens import can_be_token
 
 # A command beside the token in it.
 _SMALL: Final = 1024

@@ -17,9 +17,9 @@ from aiohttp.http import WebSocketReader
 
 from hosting.logs import get_logger
 from hosting.places import Strangers
-from proxy import headers
+from proxy.clients.intake import Intake, Reader
 from proxy.config import Config
-from proxy.intake import Intake, Reader
+from proxy.http import security_headers
 from proxy.metrics import ProxyMetrics
 
 log = get_logger(__name__)
@@ -33,7 +33,7 @@ _LINGER_SECONDS: Final = 2.0
 # What a process opens beside its connections.
 _OTHER_FILES: Final = 64
 _FULL_HEADERS: Final = {
-    **headers.ALWAYS,
+    **security_headers.ALWAYS,
     "Retry-After": "10",
     "Connection": "close",
     "Content-Length": "0",
@@ -207,7 +207,7 @@ class Visitor(web.RequestHandler):
             return super().handle_error(request, status, exc, message)
         response = web.Response(status=status, text="the request is malformed\n")
         # The application, which adds them to all others, never sees this one.
-        headers.add(response.headers, encrypted=False)
+        security_headers.add(response.headers, encrypted=False)
         response.force_close()
         return response
 

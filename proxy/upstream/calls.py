@@ -21,10 +21,10 @@ import codec
 from hosting.metadata import to_metadata
 from hosting.tracing import spans
 from proxy import errors
-from proxy.callers import Caller
-from proxy.calls import Call
 from proxy.channel import Channel, ended
 from proxy.config import Config
+from proxy.core.call_table import Call
+from proxy.core.callers import Caller
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
 
@@ -34,7 +34,7 @@ _ATTEMPTS: Final = 3
 _CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, H2Error)
 
 
-def bearer(token: str) -> dict[str, str]:
+def authorization(token: str) -> dict[str, str]:
     """The metadata that say who calls (RFC 6750, section 2.1)."""
     return {"authorization": f"Bearer {token}"}
 
@@ -145,7 +145,7 @@ class UnaryCalls:
             raise Refused(errors.unauthenticated())
         metadata = spans.inject(to_metadata())
         if caller is not None:
-            metadata |= bearer(caller.token)
+            metadata |= authorization(caller.token)
         rest = max(deadline - asyncio.get_running_loop().time(), 0.001)
         method = UnaryUnaryMethod(self._channel, call.path, call.request_type, call.response_type)
         stream = method.open(timeout=rest, metadata=metadata)

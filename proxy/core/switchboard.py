@@ -38,17 +38,18 @@ from gen.chat_codec import (
 from hosting.faults import Faults
 from hosting.logs import get_logger
 from hosting.metadata import of_request
-from proxy import errors, frames
-from proxy.callers import Callers
+from proxy import errors
 from proxy.config import Config
-from proxy.delivery import Client, Delivery
+from proxy.core import frames
+from proxy.core.callers import Callers
+from proxy.core.fanout import Client, Delivery
+from proxy.core.outbox import Item
+from proxy.core.outstanding import Unconfirmed
+from proxy.core.rooms import GapError, Room, Rooms
+from proxy.core.sends import Sends
+from proxy.core.suspects import Key
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
-from proxy.outbox import Item
-from proxy.outstanding import Unconfirmed
-from proxy.rooms import GapError, Room, Rooms
-from proxy.sends import Sends
-from proxy.suspects import Key
 
 log = get_logger(__name__)
 

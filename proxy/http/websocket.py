@@ -9,17 +9,18 @@ from aiohttp import web
 
 from hosting.logs import get_logger
 from hosting.rate_limits import AnyAllowance
-from proxy import handshake, tokens
-from proxy.admission import Admission
-from proxy.calls import Call
+from proxy.access import bearer
+from proxy.access.admission import Admission
+from proxy.clients.connection import Connection, Shared
+from proxy.clients.intake import Intake
+from proxy.clients.record import Observed
 from proxy.config import Config
-from proxy.connection import Connection, Shared
-from proxy.door import Visitor
+from proxy.core.call_table import Call
 from proxy.errors import CloseCode
-from proxy.intake import Intake
+from proxy.http import handshake
+from proxy.http.listener import Visitor
 from proxy.metrics import ProxyMetrics
-from proxy.observe import Observed
-from proxy.upstream import Upstream
+from proxy.upstream.link import Upstream
 
 log = get_logger(__name__)
 
@@ -98,7 +99,7 @@ class Connections:
             return socket
 
     def _intake(self, request: web.Request, charges: AnyAllowance) -> Intake | None:
-        """What the bytes of a WebSocket are to come by, if `proxy.door` lets it in."""
+        """What the bytes of a WebSocket are to come by, if `proxy.http.listener` lets it in."""
         visitor = request.protocol
         if not isinstance(visitor, Visitor):
             return None
@@ -117,10 +118,10 @@ class Connections:
             # See `Connection.end`.
             autoclose=False,
             max_msg_size=self.config.frame_bytes * _READ_FACTOR,
-            protocols=(tokens.PROTOCOL,),
+            protocols=(bearer.PROTOCOL,),
         )
         required = self.upstream.switchboard.tokens_required
-        token = tokens.of_request(request.headers, required=required)
+        token = bearer.of_request(request.headers, required=required)
         await _shake_hands(socket, request)
         # They are sent, and would be kept for as long as the connection lasts.
         socket.headers.clear()

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from gen.chat import ChatMessage
 from proxy import errors
 from proxy.config import Config
-from proxy.delivery import Client
+from proxy.core.fanout import Client
+from proxy.core.outstanding import Outstanding, Unconfirmed
 from proxy.errors import Refused
-from proxy.outstanding import Outstanding, Unconfirmed
 
 
 class Sends:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import codec
 from gen.chat import Admit, Authenticate, Join, RelayCommand
-from proxy.outstanding import Unconfirmed
+from proxy.core.outstanding import Unconfirmed
 
 LINKS: Final = 4
 """After so many links in a row that died with it a command is given up."""

@@ -11,14 +11,14 @@ from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 import codec
 from gen.chat import Error, ServerFrame
 from hosting.logs import get_logger
-from proxy import frames
+from proxy.clients.intake import Intake
+from proxy.clients.record import Story
 from proxy.config import Config
-from proxy.delivery import Client
+from proxy.core import frames
+from proxy.core.fanout import Client
+from proxy.core.switchboard import Switchboard
 from proxy.errors import CloseCode
-from proxy.intake import Intake
 from proxy.metrics import ProxyMetrics
-from proxy.observe import Story
-from proxy.switchboard import Switchboard
 
 log = get_logger(__name__)
 

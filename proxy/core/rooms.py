@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 import codec
 from gen.chat import ChatMessage, Error, Join, Joined
 from gen.chat_codec import make_join
-from proxy.milestones import Milestones
+from proxy.core.milestones import Milestones
 
 Client = TypeVar("Client")
 

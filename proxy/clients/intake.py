@@ -13,10 +13,10 @@ a message within another             likewise (section 5.4)
 a close code that nobody may send    likewise (section 7.4)
 pieces of messages, pings, pongs     `PIECES` of them are charged as one call; who
                                      has none left is read when it has one again.
-                                     More than a few take turns: see `proxy.turns`
+                                     More than a few take turns: see `proxy.clients.turns`
 ===================================  ==========================================
 
-Whole messages are charged by what is in them: see `proxy.session`.
+Whole messages are charged by what is in them: see `proxy.clients.session`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from time import monotonic
 from typing import Final, Protocol, Self
 
 from hosting.rate_limits import AnyBucket
-from proxy.turns import FREE_WORK, TURN_WORK, Turns
+from proxy.clients.turns import FREE_WORK, TURN_WORK, Turns
 
 PIECES: Final = 64
 """So many frames that are no whole message count as one call."""

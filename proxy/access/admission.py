@@ -22,10 +22,10 @@ from hosting.rate_limits import (
     Ledger,
     Rates,
 )
+from proxy.access.forwarded import Headers, TrustedProxies
+from proxy.access.origins import Origins
 from proxy.config import Admittance
-from proxy.forwarded import Headers, TrustedProxies
 from proxy.metrics import ProxyMetrics
-from proxy.origins import Origins
 
 log = get_logger(__name__)
 

@@ -16,17 +16,17 @@ from typing import Final
 
 from aiohttp import web
 
-from proxy import headers
-from proxy.door import Visitor
-from proxy.upstream import Upstream
-from proxy.websocket import Connections
+from proxy.http import security_headers
+from proxy.http.listener import Visitor
+from proxy.http.websocket import Connections
+from proxy.upstream.link import Upstream
 
 CONNECTIONS: Final = web.AppKey("connections", Connections)
 UPSTREAM: Final = web.AppKey("upstream", Upstream)
 # The address of the status page; empty if there is none.
 STATUS_URL: Final = web.AppKey("status_url", str)
 
-STATIC: Final = Path(__file__).parent / "static"
+STATIC: Final = Path(__file__).parents[1] / "static"
 
 # By their names, so that no other name reaches the file system.
 _FILES: Final = {
@@ -71,7 +71,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     encrypted = request.secure or proxies.scheme(peer, request.headers) == "https"
     # What else runs on a developer's machine need not speak TLS.
     is_local = request.host.partition(":")[0] == "localhost"
-    headers.add(response.headers, encrypted=encrypted and not is_local)
+    security_headers.add(response.headers, encrypted=encrypted and not is_local)
 
 
 async def _alive(_: web.Request) -> web.Response:

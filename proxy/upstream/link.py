@@ -27,16 +27,17 @@ from gen.chat import RelayRequest, RelayResponse
 from hosting.addresses import is_loopback
 from hosting.logs import get_logger
 from hosting.tls import Tls
-from proxy import errors, tokens
+from proxy import errors
+from proxy.access import bearer
 from proxy.channel import Channel, ended, status_of
 from proxy.config import Config, split_address
+from proxy.core.outbox import Item, Outbox, as_request
+from proxy.core.rooms import GapError
+from proxy.core.suspects import LINKS, Suspects, key_of
+from proxy.core.switchboard import Switchboard
 from proxy.metrics import ProxyMetrics
-from proxy.outbox import Item, Outbox, as_request
-from proxy.recent import Recent
-from proxy.rooms import GapError
-from proxy.suspects import LINKS, Suspects, key_of
-from proxy.switchboard import Switchboard
-from proxy.unary import UnaryCalls, bearer
+from proxy.upstream.calls import UnaryCalls, authorization
+from proxy.upstream.recent import Recent
 from proxy.wire import Wire
 
 log = get_logger(__name__)
@@ -377,7 +378,7 @@ class Upstream:
             OSError: the file cannot be read, or holds no token.
         """
         path = self._config.upstream_token_file
-        return bearer(tokens.of_file(path)) if path else None
+        return authorization(bearer.of_file(path)) if path else None
 
     def _log_attempt(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

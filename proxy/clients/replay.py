@@ -7,11 +7,11 @@ from typing import Final
 
 from gen.chat import ChatMessage, GetChatHistoryRequest
 from gen.chat_codec import make_server_frame
-from proxy import frames
-from proxy.delivery import Client
-from proxy.line import Line
-from proxy.rooms import Room
-from proxy.turns import Work
+from proxy.clients.socket import Line
+from proxy.clients.turns import Work
+from proxy.core import frames
+from proxy.core.fanout import Client
+from proxy.core.rooms import Room
 
 # As much as is read and written without a break for others.
 _PAGE: Final = 100

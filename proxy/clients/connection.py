@@ -28,17 +28,10 @@ from hosting.logs import get_logger
 from hosting.metadata import of_request, shortened
 from hosting.rate_limits import AnyAllowance
 from hosting.tracing import spans
-from proxy import errors, frames
-from proxy.calls import Call
-from proxy.config import Config
-from proxy.delivery import Client
-from proxy.errors import Refused
-from proxy.intake import Intake
-from proxy.line import Line
-from proxy.metrics import ProxyMetrics
-from proxy.replay import Replay
-from proxy.rooms import Room
-from proxy.session import (
+from proxy import errors
+from proxy.clients.intake import Intake
+from proxy.clients.replay import Replay
+from proxy.clients.session import (
     Action,
     Ask,
     EnterRoom,
@@ -50,8 +43,16 @@ from proxy.session import (
     Session,
     price_of_wrong,
 )
-from proxy.turns import Turns, Work
-from proxy.upstream import Upstream
+from proxy.clients.socket import Line
+from proxy.clients.turns import Turns, Work
+from proxy.config import Config
+from proxy.core import frames
+from proxy.core.call_table import Call
+from proxy.core.fanout import Client
+from proxy.core.rooms import Room
+from proxy.errors import Refused
+from proxy.metrics import ProxyMetrics
+from proxy.upstream.link import Upstream
 
 log = get_logger(__name__)
 

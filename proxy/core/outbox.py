@@ -18,8 +18,8 @@ from gen.chat_codec import (
     make_relay_request,
     make_texts,
 )
-from proxy.delivery import Client
-from proxy.outstanding import Unconfirmed
+from proxy.core.fanout import Client
+from proxy.core.outstanding import Unconfirmed
 
 # What goes into one message at most. With fewer commands, both ends are busy with the
 # frame around them; with more, one waits for the other to come to the end of a batch.
