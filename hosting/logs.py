@@ -28,7 +28,7 @@ from hosting.signals import handling, named_signals
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("readable", "json")
 
-OWN: Final = ("chat", "codec", "daemon", "proxy")
+OWN: Final = ("chat", "codec", "hosting", "proxy")
 """Whose events are logged at any level."""
 
 # What comes first in a line: what it is, and of whom.
