@@ -13,7 +13,7 @@ from chat.config import ConnectionLimits
 from chat.errors import NotFound
 from chat.transport import GrpcServer
 from gen.chat import ChatMessage
-from tests.chat.http2 import Http2Client, prefixed
+from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import message
 
 LIMIT = 1000

@@ -11,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from chat.config import ConnectionLimits
-from tests.chat.http2 import Http2Client
 from tests.chat.probe import ObservedServer, check_others_are_served
 from tests.faults.remains import nothing_stays
+from tests.hosting.grpc.frames import Http2Client
 from tests.support import eventually, told
 
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from chat.allowances import BURST
 from chat.http2 import HEADER_BYTES
-from tests.chat.http2 import Http2Client, prefixed
 from tests.chat.probe import (
     ECHO,
     ECHO_MANY,
@@ -49,6 +48,7 @@ from tests.faults.frames import (
     opening,
     reset,
 )
+from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import SHARING, eventually, told
 
 MANY = 2 * BURST

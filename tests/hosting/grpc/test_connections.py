@@ -20,7 +20,6 @@ from h2.settings import SettingCodes
 import codec
 from chat.config import ConnectionLimits
 from gen.chat import ChatMessage
-from tests.chat.http2 import Http2Client, prefixed
 from tests.chat.probe import (
     ECHO,
     ECHO_MANY,
@@ -47,6 +46,7 @@ from tests.faults.frames import (
     reset,
 )
 from tests.faults.remains import nothing_stays
+from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import eventually, message
 
 REFUSED = struct.pack(">I", ErrorCodes.REFUSED_STREAM)

@@ -15,7 +15,6 @@ from h2.errors import ErrorCodes
 
 import codec
 from gen.chat import ChatMessage
-from tests.chat.http2 import Http2Client, prefixed
 from tests.chat.probe import (
     ECHO,
     ECHO_MANY,
@@ -41,6 +40,7 @@ from tests.faults.frames import (
     headers,
     opening,
 )
+from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import eventually, message, told
 
 MALFORMED = struct.pack(">I", ErrorCodes.PROTOCOL_ERROR)
