@@ -9,6 +9,7 @@ import click
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from .compiler.classes import plain_classes
 from .compiler.module import render
 from .compiler.schema import Module, SchemaError, read_modules
 
@@ -26,13 +27,25 @@ def generate(proto: Path) -> dict[str, bytes]:
         SchemaError: protoc refuses the schema, or the codec does not support it.
     """
     sources = sorted(path.relative_to(proto).as_posix() for path in proto.rglob("*.proto"))
+    files = run_protoc(proto, sources)
+    for module in _modules(files[DESCRIPTORS], sources):
+        path = module.package.replace(".", "/")
+        classes = f"{path}/__init__.py"
+        files[classes] = plain_classes(files[classes].decode(), module).encode()
+        files[f"{path}_codec.py"] = render(module).encode()
+    return {**files, "py.typed": b""}
+
+
+def run_protoc(proto: Path, sources: list[str]) -> dict[str, bytes]:
+    """Returns what betterproto's compiler makes of a schema, and the schema's descriptors.
+
+    Raises:
+        SchemaError: protoc refuses the schema.
+    """
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory)
         _protoc(proto, sources, out)
-        files = _read(out)
-    for module in _modules(files[DESCRIPTORS], sources):
-        files[f"{module.package.replace('.', '/')}_codec.py"] = render(module).encode()
-    return {**files, "py.typed": b""}
+        return _read(out)
 
 
 def _protoc(proto: Path, sources: list[str], out: Path) -> None:

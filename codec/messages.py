@@ -13,8 +13,7 @@ def encode(message: betterproto.Message) -> bytes:
     """Returns a message's encoding in protobuf's wire format.
 
     Fields are written in the order of their numbers, then those that are not known, which only a
-    message can have that betterproto itself parsed. A field that holds a message is written if it
-    was set; a Timestamp or Duration, if it was set or read.
+    message can have that betterproto itself parsed. To read a field never makes it be written.
 
     Raises:
         TypeError: A value is of another type than its field.

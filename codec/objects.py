@@ -1,24 +1,50 @@
-"""How generated code reaches the inside of a betterproto dataclass.
+"""Plain messages: betterproto's classes, with attributes as plain as those of any Python object.
 
-A betterproto message keeps its field values in its ``__dict__`` (``PLACEHOLDER`` stands for a value
-that is made at the first read), beside three entries of bookkeeping. Its constructor, and each
-access to an attribute, run Python code; what is here does not.
+betterproto runs Python code at each access to an attribute, and keeps a placeholder for each value
+that was not given. The classes in `gen/` derive from `Message`, which does neither:
 
-What the codec makes differs in one way from what betterproto's own parser makes: a field that
-always has a value, such as a plain string, holds its default rather than ``PLACEHOLDER`` when it
-was not in the input. That is what reads of it would make it.
+- A field is an entry of the object's own `__dict__`, from the beginning, with its default in it:
+  a scalar, a list, a map; `None` for a field that is `optional`. To read or to set it is what
+  Python does for any attribute.
+- A field that holds a message has no entry until it is set. `_Unset` then makes an empty message at
+  the first read, and keeps it, so that what is put into it is not lost. It is not written as long
+  as it is empty. One that somebody made and set is written even if it is empty; betterproto leaves
+  out one that was made without arguments.
+- A Timestamp or Duration that is not set holds `NO_TIMESTAMP` or `NO_DURATION`: the epoch and a
+  duration of 0, known by their identity. Another datetime of the same value counts as set.
+- A oneof is one attribute of its own name, which holds the member's value, or `None`:
+  ``match frame.payload: case Join(): ...``. It is for reading. The members are `_Member`s: to read
+  one that is not set raises AttributeError, to set one unsets the others, to set one to `None`
+  unsets it. Which of them is set `betterproto.which_one_of` tells, where types do not.
+
+So to read a field never changes what is written, compared, shown or copied. All else is
+betterproto's: it takes its values by a method of one name, which `Message` overrides, and sees a
+placeholder in each field that would not be written.
+
+The constructors are generated. The codec makes messages without them, by `new`, and sets the same
+attributes; what is the same in all new objects stands in the class.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar, cast
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import betterproto
+from betterproto import PLACEHOLDER
+
+from .writing import is_nonzero
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 M = TypeVar("M", bound=betterproto.Message)
 
-PLACEHOLDER: Final = betterproto.PLACEHOLDER
+NO_TIMESTAMP: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""A Timestamp that is not set."""
 
-_DICT: Final = betterproto.Message.__dict__["__dict__"]
+NO_DURATION: Final = timedelta(0)
+"""A Duration that is not set."""
 
 
 class _New(Protocol):
@@ -26,38 +52,108 @@ class _New(Protocol):
 
 
 new: Final = cast("_New", object.__new__)
-"""Makes a message without running its constructor. Its fields are to be set with `set_fields`."""
-
-fields_of: Final = cast("Callable[[betterproto.Message], dict[str, Any]]", _DICT.__get__)
-"""Returns a message's own ``__dict__``: its fields by name.
-
-For hot paths: reading an attribute of a betterproto message runs Python code, which costs more than
-decoding the field did. An unset field that holds a message is `PLACEHOLDER` in it.
-"""
-
-set_fields: Final = cast("Callable[[betterproto.Message, dict[str, Any]], None]", _DICT.__set__)
-"""Replaces a message's ``__dict__``."""
-
-NO_GROUPS: Final[dict[str, str | None]] = {}
-"""``_group_current`` of a message without a oneof. Nothing is ever written to it."""
+"""Makes a message without running its constructor. Its attributes are yet to be set."""
 
 
-def member_of(message: betterproto.Message, oneof: str) -> Any:
-    """Returns the value of the member of a oneof that is set; `None` if none is.
+class Message(betterproto.Message):
+    """The base of the generated classes."""
 
-    It is what `betterproto.which_one_of` returns, at a fraction of its cost.
-    """
-    fields = fields_of(message)
-    name = fields["_group_current"].get(oneof)
-    return None if name is None else fields[name]
+    _unknown_fields = b""
+    _group_current: Any = MappingProxyType({})  # replaced, never written to
+    _is_unset = False
+
+    __getattribute__ = object.__getattribute__
+    __setattr__ = object.__setattr__  # type: ignore[assignment] # another parameter's name
+
+    def __post_init__(self) -> None:
+        """Does nothing: betterproto would look for placeholders."""
+
+    @property
+    def _serialized_on_wire(self) -> bool:
+        """Whether the message is written in the field that holds it."""
+        return not self._is_unset or _has_content(self)
+
+    @_serialized_on_wire.setter
+    def _serialized_on_wire(self, value: bool) -> None:
+        self._is_unset = not value
+
+    def _Message__raw_get(self, name: str) -> Any:  # noqa: N802 - what betterproto calls
+        """Returns a field's value; `PLACEHOLDER` if it is not set or would not be written."""
+        return _given(self, name)
+
+    def _get_field_default(self, field_name: str) -> Any:
+        """Returns what a field that is not set is read as, by betterproto too."""
+        value = cast("Any", self)._betterproto.default_gen[field_name]()
+        if isinstance(value, Message):
+            value._is_unset = True
+        return value
 
 
-def is_present(message: betterproto.Message) -> bool:
-    """Tells whether a message in a field is set.
+def _has_content(message: Any) -> bool:
+    names = message._betterproto.meta_by_field_name
+    values = (_given(message, name) for name in names)
+    return any(value is not PLACEHOLDER and value is not None for value in values)
 
-    It is not when betterproto made it because an unset field was read.
-    """
-    return fields_of(message)["_serialized_on_wire"] or bool(message)
+
+def _given(message: Any, name: str) -> Any:
+    meta = message._betterproto.meta_by_field_name[name]
+    if meta.group:
+        is_chosen = message._group_current[meta.group] == name
+        return getattr(message, meta.group) if is_chosen else PLACEHOLDER
+    value = vars(message).get(name, PLACEHOLDER)
+    return value if meta.optional or _is_given(value) else PLACEHOLDER
+
+
+def _is_given(value: Any) -> bool:
+    match value:
+        case betterproto.Message():
+            return value._serialized_on_wire
+        case datetime() | timedelta():
+            return value is not NO_TIMESTAMP and value is not NO_DURATION
+        case float():
+            return is_nonzero(value)
+        case _:
+            return bool(value)
+
+
+class _Unset:
+    """A field that holds a message and is not set. Once it is, the object's own entry hides it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, message: Any, owner: type) -> Any:
+        if message is None:
+            return self
+        value = message._get_field_default(self._name)
+        setattr(message, self._name, value)
+        return value
+
+
+class _Member:
+    """A member of a oneof."""
+
+    def __init__(self, name: str, oneof: str) -> None:
+        self._name = name
+        self._oneof = oneof
+
+    def __get__(self, message: Any, owner: type) -> Any:
+        if message is None:
+            return self
+        chosen = message._group_current[self._oneof]
+        if chosen != self._name:
+            text = f"{self._oneof!r} is set to {chosen!r}, not {self._name!r}"
+            raise AttributeError(text, name=self._name, obj=message)
+        return getattr(message, self._oneof)
+
+    def __set__(self, message: Any, value: Any) -> None:
+        choose(message, self._oneof, None if value is None else self._name, value)
+
+
+def choose(message: Any, oneof: str, name: str | None, value: Any) -> None:
+    """Sets a member of a oneof, and so unsets the others."""
+    setattr(message, oneof, value)
+    message._group_current = {**message._group_current, oneof: name}
 
 
 def only_one(given: str | None, another: str) -> str:
@@ -69,3 +165,30 @@ def only_one(given: str | None, another: str) -> str:
     if given is not None:
         raise ValueError(f"more than one of {given}, {another}")
     return another
+
+
+def plain(cls: type[M]) -> type[M]:
+    """Puts into a generated class what its objects do not hold from the beginning."""
+    oneofs: dict[str, None] = {}
+    for field in fields(cast("type[DataclassInstance]", cls)):
+        meta = betterproto.FieldMetadata.get(field)
+        if meta.group:
+            oneofs[meta.group] = None
+            setattr(cls, field.name, _Member(field.name, meta.group))
+        # betterproto writes the name of a class as a string, and all other types as they are.
+        elif meta.proto_type == betterproto.TYPE_MESSAGE and isinstance(field.type, str):
+            setattr(cls, field.name, _Unset(field.name))
+    for oneof in oneofs:
+        setattr(cls, oneof, None)
+    cls._group_current = cast("dict[str, str]", MappingProxyType(oneofs))
+    return cls
+
+
+def fields_of(message: betterproto.Message) -> dict[str, Any]:
+    """Returns a message's attributes."""
+    return vars(message)
+
+
+def member_of(message: betterproto.Message, oneof: str) -> Any:
+    """Returns the value of a oneof."""
+    return getattr(message, oneof)

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from .errors import DecodeError
+from .objects import choose
 
 Spans = list[tuple[int, int]]
 """Where the occurrences of one sub-message begin and end: protobuf merges them into one."""
@@ -149,14 +150,14 @@ def _skip_group(data: bytes, pos: int, end: int, start: int, depth: int) -> int:
     raise truncated()
 
 
-def set_member(fields: dict[str, Any], oneof: str, data: bytes, seen: Seen, depth: int) -> None:
+def set_member(message: Any, oneof: str, data: bytes, seen: Seen, depth: int) -> None:
     """Sets the member of a oneof that occurred last.
 
     Consecutive occurrences of one sub-message are merged; what another member replaced is only
     checked.
 
     Args:
-        fields: The fields of the message.
+        message: The message.
         oneof: The name of the oneof.
         data: The whole input.
         seen: What occurred, in order; at least one.
@@ -170,8 +171,7 @@ def set_member(fields: dict[str, Any], oneof: str, data: bytes, seen: Seen, dept
         value = _merged(data, seen, depth)
     elif decoder is not None:
         value = decoder(data, [value], depth)
-    fields[name] = value
-    fields["_group_current"][oneof] = name
+    choose(message, oneof, name, value)
 
 
 def _merged(data: bytes, seen: Seen, depth: int) -> Any:

@@ -6,8 +6,6 @@ A tag, before each field on the wire, is the field's number times 8, plus the wi
 varint, 1 for 8 bytes, 2 for what has its length before it, 5 for 4 bytes.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from codec.enums import EnumTable
@@ -24,7 +22,7 @@ from codec.jsonvalues import (
     parse_uint64,
 )
 from codec.lookup import Compiled
-from codec.objects import NO_GROUPS, PLACEHOLDER, fields_of, is_present, new, only_one, set_fields
+from codec.objects import NO_TIMESTAMP, choose, new
 from codec.reading import (
     Seen,
     Spans,
@@ -88,10 +86,6 @@ from .chat import (
     UserStatus,
 )
 
-_new = new
-_only_one = only_one
-_set_fields = set_fields
-
 _USER_STATUS_ENUM = EnumTable(
     UserStatus,
     {
@@ -142,27 +136,6 @@ _TAG_82 = tag_table(82)
 _TAG_90 = tag_table(90)
 
 
-def make_user(
-    id: str = "",
-    name: str = "",
-    email: str = "",
-    status: UserStatus = _USER_STATUS_ENUM[0],
-) -> User:
-    """Returns a User, much faster than its constructor does."""
-    _message = _new(User)
-    _fields = {
-        "id": id,
-        "name": name,
-        "email": email,
-        "status": status,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
-
-
 def decode_user(data: bytes, spans: Spans, depth: int) -> User:
     id_ = ""
     name = ""
@@ -206,44 +179,38 @@ def decode_user(data: bytes, spans: Spans, depth: int) -> User:
         if pos != end:
             raise truncated()
     message = new(User)
-    fields: dict[str, Any] = {
-        "id": id_,
-        "name": name,
-        "email": email,
-        "status": status,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.id = id_
+    message.name = name
+    message.email = email
+    message.status = status
     return message
 
 
 def encode_user(message: User, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["id"]
-    if value and value is not PLACEHOLDER:
+    value = message.id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["name"]
-    if value and value is not PLACEHOLDER:
+    value = message.name
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    value = fields["email"]
-    if value and value is not PLACEHOLDER:
+    value = message.email
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    value = fields["status"]
-    if value and value is not PLACEHOLDER:
+    value = message.status
+    if value:
         out += _TAG_32[value] if 0 <= value < 128 else tagged(32, int32(value))
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -286,48 +253,25 @@ def user_from_json(members: Any, depth: int) -> User:
     except DecodeError as error:
         raise error.within(_USER_KEYS.get(key) or quoted(key)) from None
     message = new(User)
-    fields: dict[str, Any] = {
-        "id": id_,
-        "name": name,
-        "email": email,
-        "status": status,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.id = id_
+    message.name = name
+    message.email = email
+    message.status = status
     return message
 
 
 def user_to_json(message: User, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["id"]
-    out["id"] = "" if value is PLACEHOLDER else value
-    value = fields["name"]
-    out["name"] = "" if value is PLACEHOLDER else value
-    value = fields["email"]
-    out["email"] = "" if value is PLACEHOLDER else value
-    value = fields["status"]
-    out["status"] = (
-        _USER_STATUS_ENUM.format(0) if value is PLACEHOLDER else _USER_STATUS_ENUM.format(value)
-    )
+    value = message.id
+    out["id"] = value
+    value = message.name
+    out["name"] = value
+    value = message.email
+    out["email"] = value
+    value = message.status
+    out["status"] = _USER_STATUS_ENUM.format(value)
     return out
-
-
-def make_get_user_request(
-    user_id: str = "",
-) -> GetUserRequest:
-    """Returns a GetUserRequest, much faster than its constructor does."""
-    _message = _new(GetUserRequest)
-    _fields = {
-        "user_id": user_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_get_user_request(data: bytes, spans: Spans, depth: int) -> GetUserRequest:
@@ -357,26 +301,20 @@ def decode_get_user_request(data: bytes, spans: Spans, depth: int) -> GetUserReq
         if pos != end:
             raise truncated()
     message = new(GetUserRequest)
-    fields: dict[str, Any] = {
-        "user_id": user_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.user_id = user_id
     return message
 
 
 def encode_get_user_request(message: GetUserRequest, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["user_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.user_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -404,37 +342,16 @@ def get_user_request_from_json(members: Any, depth: int) -> GetUserRequest:
     except DecodeError as error:
         raise error.within(_GET_USER_REQUEST_KEYS.get(key) or quoted(key)) from None
     message = new(GetUserRequest)
-    fields: dict[str, Any] = {
-        "user_id": user_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.user_id = user_id
     return message
 
 
 def get_user_request_to_json(message: GetUserRequest, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["user_id"]
-    out["user_id"] = "" if value is PLACEHOLDER else value
+    value = message.user_id
+    out["user_id"] = value
     return out
-
-
-def make_get_user_response(
-    user: User | None = None,
-) -> GetUserResponse:
-    """Returns a GetUserResponse, much faster than its constructor does."""
-    _message = _new(GetUserResponse)
-    _fields = {
-        "user": PLACEHOLDER if user is None else user,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_get_user_response(data: bytes, spans: Spans, depth: int) -> GetUserResponse:
@@ -464,27 +381,22 @@ def decode_get_user_response(data: bytes, spans: Spans, depth: int) -> GetUserRe
         if pos != end:
             raise truncated()
     message = new(GetUserResponse)
-    fields: dict[str, Any] = {
-        "user": decode_user(data, user_spans, depth - 1) if user_spans else PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    if user_spans:
+        message.user = decode_user(data, user_spans, depth - 1)
     return message
 
 
 def encode_get_user_response(message: GetUserResponse, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["user"]
-    if value is not None and value is not PLACEHOLDER:
+    value = vars(message).get("user")
+    if value is not None:
         raw = encode_user(value, depth - 1)
-        if raw or fields_of(value)["_serialized_on_wire"]:
+        if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_10[size] if size < 128 else tagged(10, size)
             out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -496,7 +408,7 @@ _GET_USER_RESPONSE_KEYS: dict[str, str] = {
 def get_user_response_from_json(members: Any, depth: int) -> GetUserResponse:
     if type(members) is not dict:
         raise expected("an object")
-    user: Any = PLACEHOLDER
+    user: User | None = None
     key = ""
     try:
         for key, item in members.items():
@@ -509,42 +421,18 @@ def get_user_response_from_json(members: Any, depth: int) -> GetUserResponse:
     except DecodeError as error:
         raise error.within(_GET_USER_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(GetUserResponse)
-    fields: dict[str, Any] = {
-        "user": user,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    if user is not None:
+        message.user = user
     return message
 
 
 def get_user_response_to_json(message: GetUserResponse, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["user"]
-    if value is not None and value is not PLACEHOLDER and is_present(value):
+    value = vars(message).get("user")
+    if value is not None and value._serialized_on_wire:
         out["user"] = user_to_json(value, depth - 1)
     return out
-
-
-def make_upsert_user_request(
-    user_id: str = "",
-    name: str = "",
-    email: str = "",
-) -> UpsertUserRequest:
-    """Returns a UpsertUserRequest, much faster than its constructor does."""
-    _message = _new(UpsertUserRequest)
-    _fields = {
-        "user_id": user_id,
-        "name": name,
-        "email": email,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_upsert_user_request(data: bytes, spans: Spans, depth: int) -> UpsertUserRequest:
@@ -580,40 +468,34 @@ def decode_upsert_user_request(data: bytes, spans: Spans, depth: int) -> UpsertU
         if pos != end:
             raise truncated()
     message = new(UpsertUserRequest)
-    fields: dict[str, Any] = {
-        "user_id": user_id,
-        "name": name,
-        "email": email,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.user_id = user_id
+    message.name = name
+    message.email = email
     return message
 
 
 def encode_upsert_user_request(message: UpsertUserRequest, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["user_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.user_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["name"]
-    if value and value is not PLACEHOLDER:
+    value = message.name
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    value = fields["email"]
-    if value and value is not PLACEHOLDER:
+    value = message.email
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -653,43 +535,22 @@ def upsert_user_request_from_json(members: Any, depth: int) -> UpsertUserRequest
     except DecodeError as error:
         raise error.within(_UPSERT_USER_REQUEST_KEYS.get(key) or quoted(key)) from None
     message = new(UpsertUserRequest)
-    fields: dict[str, Any] = {
-        "user_id": user_id,
-        "name": name,
-        "email": email,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.user_id = user_id
+    message.name = name
+    message.email = email
     return message
 
 
 def upsert_user_request_to_json(message: UpsertUserRequest, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["user_id"]
-    out["user_id"] = "" if value is PLACEHOLDER else value
-    value = fields["name"]
-    out["name"] = "" if value is PLACEHOLDER else value
-    value = fields["email"]
-    out["email"] = "" if value is PLACEHOLDER else value
+    value = message.user_id
+    out["user_id"] = value
+    value = message.name
+    out["name"] = value
+    value = message.email
+    out["email"] = value
     return out
-
-
-def make_upsert_user_response(
-    user: User | None = None,
-) -> UpsertUserResponse:
-    """Returns a UpsertUserResponse, much faster than its constructor does."""
-    _message = _new(UpsertUserResponse)
-    _fields = {
-        "user": PLACEHOLDER if user is None else user,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_upsert_user_response(data: bytes, spans: Spans, depth: int) -> UpsertUserResponse:
@@ -719,27 +580,22 @@ def decode_upsert_user_response(data: bytes, spans: Spans, depth: int) -> Upsert
         if pos != end:
             raise truncated()
     message = new(UpsertUserResponse)
-    fields: dict[str, Any] = {
-        "user": decode_user(data, user_spans, depth - 1) if user_spans else PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    if user_spans:
+        message.user = decode_user(data, user_spans, depth - 1)
     return message
 
 
 def encode_upsert_user_response(message: UpsertUserResponse, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["user"]
-    if value is not None and value is not PLACEHOLDER:
+    value = vars(message).get("user")
+    if value is not None:
         raw = encode_user(value, depth - 1)
-        if raw or fields_of(value)["_serialized_on_wire"]:
+        if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_10[size] if size < 128 else tagged(10, size)
             out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -751,7 +607,7 @@ _UPSERT_USER_RESPONSE_KEYS: dict[str, str] = {
 def upsert_user_response_from_json(members: Any, depth: int) -> UpsertUserResponse:
     if type(members) is not dict:
         raise expected("an object")
-    user: Any = PLACEHOLDER
+    user: User | None = None
     key = ""
     try:
         for key, item in members.items():
@@ -764,40 +620,18 @@ def upsert_user_response_from_json(members: Any, depth: int) -> UpsertUserRespon
     except DecodeError as error:
         raise error.within(_UPSERT_USER_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(UpsertUserResponse)
-    fields: dict[str, Any] = {
-        "user": user,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    if user is not None:
+        message.user = user
     return message
 
 
 def upsert_user_response_to_json(message: UpsertUserResponse, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["user"]
-    if value is not None and value is not PLACEHOLDER and is_present(value):
+    value = vars(message).get("user")
+    if value is not None and value._serialized_on_wire:
         out["user"] = user_to_json(value, depth - 1)
     return out
-
-
-def make_list_users_request(
-    page_size: int = 0,
-    page_token: str = "",
-) -> ListUsersRequest:
-    """Returns a ListUsersRequest, much faster than its constructor does."""
-    _message = _new(ListUsersRequest)
-    _fields = {
-        "page_size": page_size,
-        "page_token": page_token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUsersRequest:
@@ -837,30 +671,24 @@ def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUser
         if pos != end:
             raise truncated()
     message = new(ListUsersRequest)
-    fields: dict[str, Any] = {
-        "page_size": page_size,
-        "page_token": page_token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.page_size = page_size
+    message.page_token = page_token
     return message
 
 
 def encode_list_users_request(message: ListUsersRequest, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["page_size"]
-    if value and value is not PLACEHOLDER:
+    value = message.page_size
+    if value:
         out += _TAG_8[value] if 0 <= value < 128 else tagged(8, int32(value))
-    value = fields["page_token"]
-    if value and value is not PLACEHOLDER:
+    value = message.page_token
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -893,42 +721,19 @@ def list_users_request_from_json(members: Any, depth: int) -> ListUsersRequest:
     except DecodeError as error:
         raise error.within(_LIST_USERS_REQUEST_KEYS.get(key) or quoted(key)) from None
     message = new(ListUsersRequest)
-    fields: dict[str, Any] = {
-        "page_size": page_size,
-        "page_token": page_token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.page_size = page_size
+    message.page_token = page_token
     return message
 
 
 def list_users_request_to_json(message: ListUsersRequest, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["page_size"]
-    out["page_size"] = 0 if value is PLACEHOLDER else value
-    value = fields["page_token"]
-    out["page_token"] = "" if value is PLACEHOLDER else value
+    value = message.page_size
+    out["page_size"] = value
+    value = message.page_token
+    out["page_token"] = value
     return out
-
-
-def make_list_users_response(
-    users: Iterable[User] = (),
-    next_page_token: str = "",
-) -> ListUsersResponse:
-    """Returns a ListUsersResponse, much faster than its constructor does."""
-    _message = _new(ListUsersResponse)
-    _fields = {
-        "users": [*users],
-        "next_page_token": next_page_token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_list_users_response(data: bytes, spans: Spans, depth: int) -> ListUsersResponse:
@@ -961,34 +766,29 @@ def decode_list_users_response(data: bytes, spans: Spans, depth: int) -> ListUse
         if pos != end:
             raise truncated()
     message = new(ListUsersResponse)
-    fields: dict[str, Any] = {
-        "users": users,
-        "next_page_token": next_page_token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.users = users
+    message.next_page_token = next_page_token
     return message
 
 
 def encode_list_users_response(message: ListUsersResponse, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out = bytearray()
-    values = fields["users"]
-    if values and values is not PLACEHOLDER:
+    values = message.users
+    if values:
         for value in values:
             raw = encode_user(value, depth - 1)
             size = len(raw)
             out += _TAG_10[size] if size < 128 else tagged(10, size)
             out += raw
-    value = fields["next_page_token"]
-    if value and value is not PLACEHOLDER:
+    value = message.next_page_token
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -1022,52 +822,20 @@ def list_users_response_from_json(members: Any, depth: int) -> ListUsersResponse
     except DecodeError as error:
         raise error.within(_LIST_USERS_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(ListUsersResponse)
-    fields: dict[str, Any] = {
-        "users": users,
-        "next_page_token": next_page_token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.users = users
+    message.next_page_token = next_page_token
     return message
 
 
 def list_users_response_to_json(message: ListUsersResponse, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out: dict[str, Any] = {}
-    values = fields["users"]
-    out["users"] = (
-        [] if values is PLACEHOLDER else [user_to_json(value, depth - 1) for value in values]
-    )
-    value = fields["next_page_token"]
-    out["next_page_token"] = "" if value is PLACEHOLDER else value
+    values = message.users
+    out["users"] = [user_to_json(value, depth - 1) for value in values]
+    value = message.next_page_token
+    out["next_page_token"] = value
     return out
-
-
-def make_chat_message(
-    id: str = "",
-    room_id: str = "",
-    sender_id: str = "",
-    content: str = "",
-    seq: int = 0,
-    sent_at: datetime | None = None,
-) -> ChatMessage:
-    """Returns a ChatMessage, much faster than its constructor does."""
-    _message = _new(ChatMessage)
-    _fields = {
-        "id": id,
-        "room_id": room_id,
-        "sender_id": sender_id,
-        "content": content,
-        "seq": seq,
-        "sent_at": PLACEHOLDER if sent_at is None else sent_at,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
@@ -1119,58 +887,54 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
         if pos != end:
             raise truncated()
     message = new(ChatMessage)
-    fields: dict[str, Any] = {
-        "id": id_,
-        "room_id": room_id,
-        "sender_id": sender_id,
-        "content": content,
-        "seq": seq,
-        "sent_at": read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.id = id_
+    message.room_id = room_id
+    message.sender_id = sender_id
+    message.content = content
+    message.seq = seq
+    message.sent_at = (
+        read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else NO_TIMESTAMP
+    )
     return message
 
 
 def encode_chat_message(message: ChatMessage, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["id"]
-    if value and value is not PLACEHOLDER:
+    value = message.id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["room_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.room_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    value = fields["sender_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.sender_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    value = fields["content"]
-    if value and value is not PLACEHOLDER:
+    value = message.content
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_34[size] if size < 128 else tagged(34, size)
         out += raw
-    value = fields["seq"]
-    if value and value is not PLACEHOLDER:
+    value = message.seq
+    if value:
         out += _TAG_40[value] if 0 <= value < 128 else tagged(40, uint32(value))
-    value = fields["sent_at"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.sent_at
+    if value is not NO_TIMESTAMP:
         raw = write_timestamp(value)
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -1195,7 +959,7 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
     sender_id = ""
     content = ""
     seq = 0
-    sent_at: Any = PLACEHOLDER
+    sent_at = NO_TIMESTAMP
     key = ""
     try:
         for key, item in members.items():
@@ -1226,86 +990,32 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
     except DecodeError as error:
         raise error.within(_CHAT_MESSAGE_KEYS.get(key) or quoted(key)) from None
     message = new(ChatMessage)
-    fields: dict[str, Any] = {
-        "id": id_,
-        "room_id": room_id,
-        "sender_id": sender_id,
-        "content": content,
-        "seq": seq,
-        "sent_at": sent_at,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.id = id_
+    message.room_id = room_id
+    message.sender_id = sender_id
+    message.content = content
+    message.seq = seq
+    message.sent_at = sent_at
     return message
 
 
 def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["id"]
-    out["id"] = "" if value is PLACEHOLDER else value
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
-    value = fields["sender_id"]
-    out["sender_id"] = "" if value is PLACEHOLDER else value
-    value = fields["content"]
-    out["content"] = "" if value is PLACEHOLDER else value
-    value = fields["seq"]
-    out["seq"] = 0 if value is PLACEHOLDER else value
-    value = fields["sent_at"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.id
+    out["id"] = value
+    value = message.room_id
+    out["room_id"] = value
+    value = message.sender_id
+    out["sender_id"] = value
+    value = message.content
+    out["content"] = value
+    value = message.seq
+    out["seq"] = value
+    value = message.sent_at
+    if value is not NO_TIMESTAMP:
         out["sent_at"] = format_timestamp(value)
     return out
-
-
-def make_chat_stream(
-    chat_message: ChatMessage | None = None,
-    join: Join | None = None,
-    leave: Leave | None = None,
-    joined: Joined | None = None,
-    left: Left | None = None,
-    error: Error | None = None,
-    request_id: str | None = None,
-    authenticate: Authenticate | None = None,
-    authenticated: Authenticated | None = None,
-) -> ChatStream:
-    """Returns a ChatStream, much faster than its constructor does."""
-    _payload: str | None = None
-    if chat_message is not None:
-        _payload = _only_one(_payload, "chat_message")
-    if join is not None:
-        _payload = _only_one(_payload, "join")
-    if leave is not None:
-        _payload = _only_one(_payload, "leave")
-    if joined is not None:
-        _payload = _only_one(_payload, "joined")
-    if left is not None:
-        _payload = _only_one(_payload, "left")
-    if error is not None:
-        _payload = _only_one(_payload, "error")
-    if authenticate is not None:
-        _payload = _only_one(_payload, "authenticate")
-    if authenticated is not None:
-        _payload = _only_one(_payload, "authenticated")
-    _message = _new(ChatStream)
-    _fields = {
-        "chat_message": PLACEHOLDER if chat_message is None else chat_message,
-        "join": PLACEHOLDER if join is None else join,
-        "leave": PLACEHOLDER if leave is None else leave,
-        "joined": PLACEHOLDER if joined is None else joined,
-        "left": PLACEHOLDER if left is None else left,
-        "error": PLACEHOLDER if error is None else error,
-        "request_id": request_id,
-        "authenticate": PLACEHOLDER if authenticate is None else authenticate,
-        "authenticated": PLACEHOLDER if authenticated is None else authenticated,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": _payload},
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
@@ -1352,77 +1062,65 @@ def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
         if pos != end:
             raise truncated()
     message = new(ChatStream)
-    fields: dict[str, Any] = {
-        "chat_message": PLACEHOLDER,
-        "join": PLACEHOLDER,
-        "leave": PLACEHOLDER,
-        "joined": PLACEHOLDER,
-        "left": PLACEHOLDER,
-        "error": PLACEHOLDER,
-        "request_id": request_id,
-        "authenticate": PLACEHOLDER,
-        "authenticated": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": None},
-    }
+    message.request_id = request_id
     if payload_members:
-        set_member(fields, "payload", data, payload_members, depth - 1)
-    set_fields(message, fields)
+        set_member(message, "payload", data, payload_members, depth - 1)
     return message
 
 
 def encode_chat_stream(message: ChatStream, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    payload = fields["_group_current"]["payload"]
-    if payload == "chat_message" and (value := fields["chat_message"]) is not None:
+    payload = message._group_current["payload"]
+    value = message.payload
+    if payload == "chat_message":
         raw = encode_chat_message(value, depth - 1)
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    elif payload == "join" and (value := fields["join"]) is not None:
+    elif payload == "join":
         raw = encode_join(value, depth - 1)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    elif payload == "leave" and (value := fields["leave"]) is not None:
+    elif payload == "leave":
         raw = encode_leave(value, depth - 1)
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    elif payload == "joined" and (value := fields["joined"]) is not None:
+    elif payload == "joined":
         raw = encode_joined(value, depth - 1)
         size = len(raw)
         out += _TAG_34[size] if size < 128 else tagged(34, size)
         out += raw
-    elif payload == "left" and (value := fields["left"]) is not None:
+    elif payload == "left":
         raw = encode_left(value, depth - 1)
         size = len(raw)
         out += _TAG_42[size] if size < 128 else tagged(42, size)
         out += raw
-    elif payload == "error" and (value := fields["error"]) is not None:
+    elif payload == "error":
         raw = encode_error(value, depth - 1)
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
-    value = fields["request_id"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.request_id
+    if value is not None:
         raw = value.encode()
         size = len(raw)
         out += _TAG_58[size] if size < 128 else tagged(58, size)
         out += raw
-    if payload == "authenticate" and (value := fields["authenticate"]) is not None:
+    value = message.payload
+    if payload == "authenticate":
         raw = encode_authenticate(value, depth - 1)
         size = len(raw)
         out += _TAG_66[size] if size < 128 else tagged(66, size)
         out += raw
-    elif payload == "authenticated" and (value := fields["authenticated"]) is not None:
+    elif payload == "authenticated":
         raw = encode_authenticated(value, depth - 1)
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -1477,71 +1175,39 @@ def chat_stream_from_json(members: Any, depth: int) -> ChatStream:
         raise error.within(_CHAT_STREAM_KEYS.get(key) or quoted(key)) from None
     if len(payload_members) > 1:
         raise more_than_one(payload_members)
-    payload_member = next(iter(payload_members), None)
     message = new(ChatStream)
-    fields: dict[str, Any] = {
-        "chat_message": PLACEHOLDER,
-        "join": PLACEHOLDER,
-        "leave": PLACEHOLDER,
-        "joined": PLACEHOLDER,
-        "left": PLACEHOLDER,
-        "error": PLACEHOLDER,
-        "request_id": request_id,
-        "authenticate": PLACEHOLDER,
-        "authenticated": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": payload_member},
-    }
-    if payload_member is not None:
-        fields[payload_member] = payload_members[payload_member]
-    set_fields(message, fields)
+    message.request_id = request_id
+    if payload_members:
+        choose(message, "payload", *payload_members.popitem())
     return message
 
 
 def chat_stream_to_json(message: ChatStream, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    payload = fields["_group_current"]["payload"]
-    if payload == "chat_message" and (value := fields["chat_message"]) is not None:
+    payload = message._group_current["payload"]
+    value = message.payload
+    if payload == "chat_message":
         out["chat_message"] = chat_message_to_json(value, depth - 1)
-    elif payload == "join" and (value := fields["join"]) is not None:
+    elif payload == "join":
         out["join"] = join_to_json(value, depth - 1)
-    elif payload == "leave" and (value := fields["leave"]) is not None:
+    elif payload == "leave":
         out["leave"] = leave_to_json(value, depth - 1)
-    elif payload == "joined" and (value := fields["joined"]) is not None:
+    elif payload == "joined":
         out["joined"] = joined_to_json(value, depth - 1)
-    elif payload == "left" and (value := fields["left"]) is not None:
+    elif payload == "left":
         out["left"] = left_to_json(value, depth - 1)
-    elif payload == "error" and (value := fields["error"]) is not None:
+    elif payload == "error":
         out["error"] = error_to_json(value, depth - 1)
-    value = fields["request_id"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.request_id
+    if value is not None:
         out["request_id"] = value
-    if payload == "authenticate" and (value := fields["authenticate"]) is not None:
+    value = message.payload
+    if payload == "authenticate":
         out["authenticate"] = authenticate_to_json(value, depth - 1)
-    elif payload == "authenticated" and (value := fields["authenticated"]) is not None:
+    elif payload == "authenticated":
         out["authenticated"] = authenticated_to_json(value, depth - 1)
     return out
-
-
-def make_join(
-    room_id: str = "",
-    after_seq: int | None = None,
-    epoch: str | None = None,
-) -> Join:
-    """Returns a Join, much faster than its constructor does."""
-    _message = _new(Join)
-    _fields = {
-        "room_id": room_id,
-        "after_seq": after_seq,
-        "epoch": epoch,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
@@ -1584,37 +1250,31 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
         if pos != end:
             raise truncated()
     message = new(Join)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "after_seq": after_seq,
-        "epoch": epoch,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
+    message.after_seq = after_seq
+    message.epoch = epoch
     return message
 
 
 def encode_join(message: Join, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["room_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.room_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["after_seq"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.after_seq
+    if value is not None:
         out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
-    value = fields["epoch"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.epoch
+    if value is not None:
         raw = value.encode()
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -1653,51 +1313,24 @@ def join_from_json(members: Any, depth: int) -> Join:
     except DecodeError as error:
         raise error.within(_JOIN_KEYS.get(key) or quoted(key)) from None
     message = new(Join)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "after_seq": after_seq,
-        "epoch": epoch,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
+    message.after_seq = after_seq
+    message.epoch = epoch
     return message
 
 
 def join_to_json(message: Join, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
-    value = fields["after_seq"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.room_id
+    out["room_id"] = value
+    value = message.after_seq
+    if value is not None:
         out["after_seq"] = value
-    value = fields["epoch"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.epoch
+    if value is not None:
         out["epoch"] = value
     return out
-
-
-def make_joined(
-    room_id: str = "",
-    epoch: str = "",
-    last_seq: int = 0,
-    recovered: bool = False,
-) -> Joined:
-    """Returns a Joined, much faster than its constructor does."""
-    _message = _new(Joined)
-    _fields = {
-        "room_id": room_id,
-        "epoch": epoch,
-        "last_seq": last_seq,
-        "recovered": recovered,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
@@ -1743,41 +1376,35 @@ def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
         if pos != end:
             raise truncated()
     message = new(Joined)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "epoch": epoch,
-        "last_seq": last_seq,
-        "recovered": recovered,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
+    message.epoch = epoch
+    message.last_seq = last_seq
+    message.recovered = recovered
     return message
 
 
 def encode_joined(message: Joined, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["room_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.room_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["epoch"]
-    if value and value is not PLACEHOLDER:
+    value = message.epoch
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    value = fields["last_seq"]
-    if value and value is not PLACEHOLDER:
+    value = message.last_seq
+    if value:
         out += _TAG_24[value] if 0 <= value < 128 else tagged(24, uint32(value))
-    value = fields["recovered"]
-    if value and value is not PLACEHOLDER:
+    value = message.recovered
+    if value:
         out += _TAG_32[1 if value else 0]
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -1820,46 +1447,25 @@ def joined_from_json(members: Any, depth: int) -> Joined:
     except DecodeError as error:
         raise error.within(_JOINED_KEYS.get(key) or quoted(key)) from None
     message = new(Joined)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "epoch": epoch,
-        "last_seq": last_seq,
-        "recovered": recovered,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
+    message.epoch = epoch
+    message.last_seq = last_seq
+    message.recovered = recovered
     return message
 
 
 def joined_to_json(message: Joined, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
-    value = fields["epoch"]
-    out["epoch"] = "" if value is PLACEHOLDER else value
-    value = fields["last_seq"]
-    out["last_seq"] = 0 if value is PLACEHOLDER else value
-    value = fields["recovered"]
-    out["recovered"] = False if value is PLACEHOLDER else value
+    value = message.room_id
+    out["room_id"] = value
+    value = message.epoch
+    out["epoch"] = value
+    value = message.last_seq
+    out["last_seq"] = value
+    value = message.recovered
+    out["recovered"] = value
     return out
-
-
-def make_leave(
-    room_id: str = "",
-) -> Leave:
-    """Returns a Leave, much faster than its constructor does."""
-    _message = _new(Leave)
-    _fields = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_leave(data: bytes, spans: Spans, depth: int) -> Leave:
@@ -1889,26 +1495,20 @@ def decode_leave(data: bytes, spans: Spans, depth: int) -> Leave:
         if pos != end:
             raise truncated()
     message = new(Leave)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
     return message
 
 
 def encode_leave(message: Leave, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["room_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.room_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -1936,37 +1536,16 @@ def leave_from_json(members: Any, depth: int) -> Leave:
     except DecodeError as error:
         raise error.within(_LEAVE_KEYS.get(key) or quoted(key)) from None
     message = new(Leave)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
     return message
 
 
 def leave_to_json(message: Leave, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
+    value = message.room_id
+    out["room_id"] = value
     return out
-
-
-def make_left(
-    room_id: str = "",
-) -> Left:
-    """Returns a Left, much faster than its constructor does."""
-    _message = _new(Left)
-    _fields = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_left(data: bytes, spans: Spans, depth: int) -> Left:
@@ -1996,26 +1575,20 @@ def decode_left(data: bytes, spans: Spans, depth: int) -> Left:
         if pos != end:
             raise truncated()
     message = new(Left)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
     return message
 
 
 def encode_left(message: Left, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["room_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.room_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -2043,37 +1616,16 @@ def left_from_json(members: Any, depth: int) -> Left:
     except DecodeError as error:
         raise error.within(_LEFT_KEYS.get(key) or quoted(key)) from None
     message = new(Left)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
     return message
 
 
 def left_to_json(message: Left, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
+    value = message.room_id
+    out["room_id"] = value
     return out
-
-
-def make_authenticate(
-    token: str = "",
-) -> Authenticate:
-    """Returns a Authenticate, much faster than its constructor does."""
-    _message = _new(Authenticate)
-    _fields = {
-        "token": token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_authenticate(data: bytes, spans: Spans, depth: int) -> Authenticate:
@@ -2103,26 +1655,20 @@ def decode_authenticate(data: bytes, spans: Spans, depth: int) -> Authenticate:
         if pos != end:
             raise truncated()
     message = new(Authenticate)
-    fields: dict[str, Any] = {
-        "token": token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.token = token
     return message
 
 
 def encode_authenticate(message: Authenticate, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["token"]
-    if value and value is not PLACEHOLDER:
+    value = message.token
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -2149,39 +1695,16 @@ def authenticate_from_json(members: Any, depth: int) -> Authenticate:
     except DecodeError as error:
         raise error.within(_AUTHENTICATE_KEYS.get(key) or quoted(key)) from None
     message = new(Authenticate)
-    fields: dict[str, Any] = {
-        "token": token,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.token = token
     return message
 
 
 def authenticate_to_json(message: Authenticate, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["token"]
-    out["token"] = "" if value is PLACEHOLDER else value
+    value = message.token
+    out["token"] = value
     return out
-
-
-def make_authenticated(
-    user_id: str = "",
-    expires_at: datetime | None = None,
-) -> Authenticated:
-    """Returns a Authenticated, much faster than its constructor does."""
-    _message = _new(Authenticated)
-    _fields = {
-        "user_id": user_id,
-        "expires_at": PLACEHOLDER if expires_at is None else expires_at,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_authenticated(data: bytes, spans: Spans, depth: int) -> Authenticated:
@@ -2214,35 +1737,29 @@ def decode_authenticated(data: bytes, spans: Spans, depth: int) -> Authenticated
         if pos != end:
             raise truncated()
     message = new(Authenticated)
-    fields: dict[str, Any] = {
-        "user_id": user_id,
-        "expires_at": (
-            read_timestamp(data, expires_at_spans, depth - 1) if expires_at_spans else PLACEHOLDER
-        ),
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.user_id = user_id
+    message.expires_at = (
+        read_timestamp(data, expires_at_spans, depth - 1) if expires_at_spans else NO_TIMESTAMP
+    )
     return message
 
 
 def encode_authenticated(message: Authenticated, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["user_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.user_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["expires_at"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.expires_at
+    if value is not NO_TIMESTAMP:
         raw = write_timestamp(value)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -2258,7 +1775,7 @@ def authenticated_from_json(members: Any, depth: int) -> Authenticated:
     if type(members) is not dict:
         raise expected("an object")
     user_id = ""
-    expires_at: Any = PLACEHOLDER
+    expires_at = NO_TIMESTAMP
     key = ""
     try:
         for key, item in members.items():
@@ -2275,47 +1792,20 @@ def authenticated_from_json(members: Any, depth: int) -> Authenticated:
     except DecodeError as error:
         raise error.within(_AUTHENTICATED_KEYS.get(key) or quoted(key)) from None
     message = new(Authenticated)
-    fields: dict[str, Any] = {
-        "user_id": user_id,
-        "expires_at": expires_at,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.user_id = user_id
+    message.expires_at = expires_at
     return message
 
 
 def authenticated_to_json(message: Authenticated, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["user_id"]
-    out["user_id"] = "" if value is PLACEHOLDER else value
-    value = fields["expires_at"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.user_id
+    out["user_id"] = value
+    value = message.expires_at
+    if value is not NO_TIMESTAMP:
         out["expires_at"] = format_timestamp(value)
     return out
-
-
-def make_get_chat_history_request(
-    room_id: str = "",
-    limit: int = 0,
-    before_seq: int | None = None,
-    after_seq: int | None = None,
-) -> GetChatHistoryRequest:
-    """Returns a GetChatHistoryRequest, much faster than its constructor does."""
-    _message = _new(GetChatHistoryRequest)
-    _fields = {
-        "room_id": room_id,
-        "limit": limit,
-        "before_seq": before_seq,
-        "after_seq": after_seq,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_get_chat_history_request(data: bytes, spans: Spans, depth: int) -> GetChatHistoryRequest:
@@ -2361,38 +1851,32 @@ def decode_get_chat_history_request(data: bytes, spans: Spans, depth: int) -> Ge
         if pos != end:
             raise truncated()
     message = new(GetChatHistoryRequest)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "limit": limit,
-        "before_seq": before_seq,
-        "after_seq": after_seq,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
+    message.limit = limit
+    message.before_seq = before_seq
+    message.after_seq = after_seq
     return message
 
 
 def encode_get_chat_history_request(message: GetChatHistoryRequest, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["room_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.room_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["limit"]
-    if value and value is not PLACEHOLDER:
+    value = message.limit
+    if value:
         out += _TAG_16[value] if 0 <= value < 128 else tagged(16, int32(value))
-    value = fields["before_seq"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.before_seq
+    if value is not None:
         out += _TAG_24[value] if 0 <= value < 128 else tagged(24, uint32(value))
-    value = fields["after_seq"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.after_seq
+    if value is not None:
         out += _TAG_32[value] if 0 <= value < 128 else tagged(32, uint32(value))
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -2434,52 +1918,27 @@ def get_chat_history_request_from_json(members: Any, depth: int) -> GetChatHisto
     except DecodeError as error:
         raise error.within(_GET_CHAT_HISTORY_REQUEST_KEYS.get(key) or quoted(key)) from None
     message = new(GetChatHistoryRequest)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "limit": limit,
-        "before_seq": before_seq,
-        "after_seq": after_seq,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
+    message.limit = limit
+    message.before_seq = before_seq
+    message.after_seq = after_seq
     return message
 
 
 def get_chat_history_request_to_json(message: GetChatHistoryRequest, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
-    value = fields["limit"]
-    out["limit"] = 0 if value is PLACEHOLDER else value
-    value = fields["before_seq"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.room_id
+    out["room_id"] = value
+    value = message.limit
+    out["limit"] = value
+    value = message.before_seq
+    if value is not None:
         out["before_seq"] = value
-    value = fields["after_seq"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.after_seq
+    if value is not None:
         out["after_seq"] = value
     return out
-
-
-def make_get_chat_history_response(
-    messages: Iterable[ChatMessage] = (),
-    has_more: bool = False,
-    epoch: str = "",
-) -> GetChatHistoryResponse:
-    """Returns a GetChatHistoryResponse, much faster than its constructor does."""
-    _message = _new(GetChatHistoryResponse)
-    _fields = {
-        "messages": [*messages],
-        "has_more": has_more,
-        "epoch": epoch,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_get_chat_history_response(
@@ -2524,38 +1983,33 @@ def decode_get_chat_history_response(
         if pos != end:
             raise truncated()
     message = new(GetChatHistoryResponse)
-    fields: dict[str, Any] = {
-        "messages": messages,
-        "has_more": has_more,
-        "epoch": epoch,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.messages = messages
+    message.has_more = has_more
+    message.epoch = epoch
     return message
 
 
 def encode_get_chat_history_response(message: GetChatHistoryResponse, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out = bytearray()
-    values = fields["messages"]
-    if values and values is not PLACEHOLDER:
+    values = message.messages
+    if values:
         for value in values:
             raw = encode_chat_message(value, depth - 1)
             size = len(raw)
             out += _TAG_10[size] if size < 128 else tagged(10, size)
             out += raw
-    value = fields["has_more"]
-    if value and value is not PLACEHOLDER:
+    value = message.has_more
+    if value:
         out += _TAG_16[1 if value else 0]
-    value = fields["epoch"]
-    if value and value is not PLACEHOLDER:
+    value = message.epoch
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -2591,55 +2045,25 @@ def get_chat_history_response_from_json(members: Any, depth: int) -> GetChatHist
     except DecodeError as error:
         raise error.within(_GET_CHAT_HISTORY_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(GetChatHistoryResponse)
-    fields: dict[str, Any] = {
-        "messages": messages,
-        "has_more": has_more,
-        "epoch": epoch,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.messages = messages
+    message.has_more = has_more
+    message.epoch = epoch
     return message
 
 
 def get_chat_history_response_to_json(
     message: GetChatHistoryResponse, depth: int
 ) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out: dict[str, Any] = {}
-    values = fields["messages"]
-    out["messages"] = (
-        []
-        if values is PLACEHOLDER
-        else [chat_message_to_json(value, depth - 1) for value in values]
-    )
-    value = fields["has_more"]
-    out["has_more"] = False if value is PLACEHOLDER else value
-    value = fields["epoch"]
-    out["epoch"] = "" if value is PLACEHOLDER else value
+    values = message.messages
+    out["messages"] = [chat_message_to_json(value, depth - 1) for value in values]
+    value = message.has_more
+    out["has_more"] = value
+    value = message.epoch
+    out["epoch"] = value
     return out
-
-
-def make_error(
-    code: ErrorCode = _ERROR_CODE_ENUM[0],
-    message: str = "",
-    retryable: bool = False,
-    retry_after_ms: int | None = None,
-) -> Error:
-    """Returns a Error, much faster than its constructor does."""
-    _message = _new(Error)
-    _fields = {
-        "code": code,
-        "message": message,
-        "retryable": retryable,
-        "retry_after_ms": retry_after_ms,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
@@ -2685,38 +2109,32 @@ def decode_error(data: bytes, spans: Spans, depth: int) -> Error:
         if pos != end:
             raise truncated()
     message = new(Error)
-    fields: dict[str, Any] = {
-        "code": code,
-        "message": message_,
-        "retryable": retryable,
-        "retry_after_ms": retry_after_ms,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.code = code
+    message.message = message_
+    message.retryable = retryable
+    message.retry_after_ms = retry_after_ms
     return message
 
 
 def encode_error(message: Error, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["code"]
-    if value and value is not PLACEHOLDER:
+    value = message.code
+    if value:
         out += _TAG_8[value] if 0 <= value < 128 else tagged(8, int32(value))
-    value = fields["message"]
-    if value and value is not PLACEHOLDER:
+    value = message.message
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    value = fields["retryable"]
-    if value and value is not PLACEHOLDER:
+    value = message.retryable
+    if value:
         out += _TAG_24[1 if value else 0]
-    value = fields["retry_after_ms"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.retry_after_ms
+    if value is not None:
         out += _TAG_32[value] if 0 <= value < 128 else tagged(32, uint32(value))
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -2758,82 +2176,26 @@ def error_from_json(members: Any, depth: int) -> Error:
     except DecodeError as error:
         raise error.within(_ERROR_KEYS.get(key) or quoted(key)) from None
     message = new(Error)
-    fields: dict[str, Any] = {
-        "code": code,
-        "message": message_,
-        "retryable": retryable,
-        "retry_after_ms": retry_after_ms,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.code = code
+    message.message = message_
+    message.retryable = retryable
+    message.retry_after_ms = retry_after_ms
     return message
 
 
 def error_to_json(message: Error, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["code"]
-    out["code"] = (
-        _ERROR_CODE_ENUM.format(0) if value is PLACEHOLDER else _ERROR_CODE_ENUM.format(value)
-    )
-    value = fields["message"]
-    out["message"] = "" if value is PLACEHOLDER else value
-    value = fields["retryable"]
-    out["retryable"] = False if value is PLACEHOLDER else value
-    value = fields["retry_after_ms"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.code
+    out["code"] = _ERROR_CODE_ENUM.format(value)
+    value = message.message
+    out["message"] = value
+    value = message.retryable
+    out["retryable"] = value
+    value = message.retry_after_ms
+    if value is not None:
         out["retry_after_ms"] = value
     return out
-
-
-def make_client_frame(
-    request_id: str | None = None,
-    chat_message: ChatMessage | None = None,
-    join: Join | None = None,
-    leave: Leave | None = None,
-    get_chat_history: GetChatHistoryRequest | None = None,
-    get_user: GetUserRequest | None = None,
-    upsert_user: UpsertUserRequest | None = None,
-    list_users: ListUsersRequest | None = None,
-    authenticate: Authenticate | None = None,
-) -> ClientFrame:
-    """Returns a ClientFrame, much faster than its constructor does."""
-    _payload: str | None = None
-    if chat_message is not None:
-        _payload = _only_one(_payload, "chat_message")
-    if join is not None:
-        _payload = _only_one(_payload, "join")
-    if leave is not None:
-        _payload = _only_one(_payload, "leave")
-    if get_chat_history is not None:
-        _payload = _only_one(_payload, "get_chat_history")
-    if get_user is not None:
-        _payload = _only_one(_payload, "get_user")
-    if upsert_user is not None:
-        _payload = _only_one(_payload, "upsert_user")
-    if list_users is not None:
-        _payload = _only_one(_payload, "list_users")
-    if authenticate is not None:
-        _payload = _only_one(_payload, "authenticate")
-    _message = _new(ClientFrame)
-    _fields = {
-        "request_id": request_id,
-        "chat_message": PLACEHOLDER if chat_message is None else chat_message,
-        "join": PLACEHOLDER if join is None else join,
-        "leave": PLACEHOLDER if leave is None else leave,
-        "get_chat_history": PLACEHOLDER if get_chat_history is None else get_chat_history,
-        "get_user": PLACEHOLDER if get_user is None else get_user,
-        "upsert_user": PLACEHOLDER if upsert_user is None else upsert_user,
-        "list_users": PLACEHOLDER if list_users is None else list_users,
-        "authenticate": PLACEHOLDER if authenticate is None else authenticate,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": _payload},
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
@@ -2882,77 +2244,64 @@ def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
         if pos != end:
             raise truncated()
     message = new(ClientFrame)
-    fields: dict[str, Any] = {
-        "request_id": request_id,
-        "chat_message": PLACEHOLDER,
-        "join": PLACEHOLDER,
-        "leave": PLACEHOLDER,
-        "get_chat_history": PLACEHOLDER,
-        "get_user": PLACEHOLDER,
-        "upsert_user": PLACEHOLDER,
-        "list_users": PLACEHOLDER,
-        "authenticate": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": None},
-    }
+    message.request_id = request_id
     if payload_members:
-        set_member(fields, "payload", data, payload_members, depth - 1)
-    set_fields(message, fields)
+        set_member(message, "payload", data, payload_members, depth - 1)
     return message
 
 
 def encode_client_frame(message: ClientFrame, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    payload = fields["_group_current"]["payload"]
-    value = fields["request_id"]
-    if value is not None and value is not PLACEHOLDER:
+    payload = message._group_current["payload"]
+    value = message.request_id
+    if value is not None:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    if payload == "chat_message" and (value := fields["chat_message"]) is not None:
+    value = message.payload
+    if payload == "chat_message":
         raw = encode_chat_message(value, depth - 1)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    elif payload == "join" and (value := fields["join"]) is not None:
+    elif payload == "join":
         raw = encode_join(value, depth - 1)
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    elif payload == "leave" and (value := fields["leave"]) is not None:
+    elif payload == "leave":
         raw = encode_leave(value, depth - 1)
         size = len(raw)
         out += _TAG_34[size] if size < 128 else tagged(34, size)
         out += raw
-    elif payload == "get_chat_history" and (value := fields["get_chat_history"]) is not None:
+    elif payload == "get_chat_history":
         raw = encode_get_chat_history_request(value, depth - 1)
         size = len(raw)
         out += _TAG_42[size] if size < 128 else tagged(42, size)
         out += raw
-    elif payload == "get_user" and (value := fields["get_user"]) is not None:
+    elif payload == "get_user":
         raw = encode_get_user_request(value, depth - 1)
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
-    elif payload == "upsert_user" and (value := fields["upsert_user"]) is not None:
+    elif payload == "upsert_user":
         raw = encode_upsert_user_request(value, depth - 1)
         size = len(raw)
         out += _TAG_58[size] if size < 128 else tagged(58, size)
         out += raw
-    elif payload == "list_users" and (value := fields["list_users"]) is not None:
+    elif payload == "list_users":
         raw = encode_list_users_request(value, depth - 1)
         size = len(raw)
         out += _TAG_66[size] if size < 128 else tagged(66, size)
         out += raw
-    elif payload == "authenticate" and (value := fields["authenticate"]) is not None:
+    elif payload == "authenticate":
         raw = encode_authenticate(value, depth - 1)
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -3015,104 +2364,38 @@ def client_frame_from_json(members: Any, depth: int) -> ClientFrame:
         raise error.within(_CLIENT_FRAME_KEYS.get(key) or quoted(key)) from None
     if len(payload_members) > 1:
         raise more_than_one(payload_members)
-    payload_member = next(iter(payload_members), None)
     message = new(ClientFrame)
-    fields: dict[str, Any] = {
-        "request_id": request_id,
-        "chat_message": PLACEHOLDER,
-        "join": PLACEHOLDER,
-        "leave": PLACEHOLDER,
-        "get_chat_history": PLACEHOLDER,
-        "get_user": PLACEHOLDER,
-        "upsert_user": PLACEHOLDER,
-        "list_users": PLACEHOLDER,
-        "authenticate": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": payload_member},
-    }
-    if payload_member is not None:
-        fields[payload_member] = payload_members[payload_member]
-    set_fields(message, fields)
+    message.request_id = request_id
+    if payload_members:
+        choose(message, "payload", *payload_members.popitem())
     return message
 
 
 def client_frame_to_json(message: ClientFrame, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    payload = fields["_group_current"]["payload"]
-    value = fields["request_id"]
-    if value is not None and value is not PLACEHOLDER:
+    payload = message._group_current["payload"]
+    value = message.request_id
+    if value is not None:
         out["request_id"] = value
-    if payload == "chat_message" and (value := fields["chat_message"]) is not None:
+    value = message.payload
+    if payload == "chat_message":
         out["chat_message"] = chat_message_to_json(value, depth - 1)
-    elif payload == "join" and (value := fields["join"]) is not None:
+    elif payload == "join":
         out["join"] = join_to_json(value, depth - 1)
-    elif payload == "leave" and (value := fields["leave"]) is not None:
+    elif payload == "leave":
         out["leave"] = leave_to_json(value, depth - 1)
-    elif payload == "get_chat_history" and (value := fields["get_chat_history"]) is not None:
+    elif payload == "get_chat_history":
         out["get_chat_history"] = get_chat_history_request_to_json(value, depth - 1)
-    elif payload == "get_user" and (value := fields["get_user"]) is not None:
+    elif payload == "get_user":
         out["get_user"] = get_user_request_to_json(value, depth - 1)
-    elif payload == "upsert_user" and (value := fields["upsert_user"]) is not None:
+    elif payload == "upsert_user":
         out["upsert_user"] = upsert_user_request_to_json(value, depth - 1)
-    elif payload == "list_users" and (value := fields["list_users"]) is not None:
+    elif payload == "list_users":
         out["list_users"] = list_users_request_to_json(value, depth - 1)
-    elif payload == "authenticate" and (value := fields["authenticate"]) is not None:
+    elif payload == "authenticate":
         out["authenticate"] = authenticate_to_json(value, depth - 1)
     return out
-
-
-def make_server_frame(
-    request_id: str | None = None,
-    chat_message: ChatMessage | None = None,
-    joined: Joined | None = None,
-    left: Left | None = None,
-    chat_history: GetChatHistoryResponse | None = None,
-    user: GetUserResponse | None = None,
-    upserted_user: UpsertUserResponse | None = None,
-    users: ListUsersResponse | None = None,
-    error: Error | None = None,
-    authenticated: Authenticated | None = None,
-) -> ServerFrame:
-    """Returns a ServerFrame, much faster than its constructor does."""
-    _payload: str | None = None
-    if chat_message is not None:
-        _payload = _only_one(_payload, "chat_message")
-    if joined is not None:
-        _payload = _only_one(_payload, "joined")
-    if left is not None:
-        _payload = _only_one(_payload, "left")
-    if chat_history is not None:
-        _payload = _only_one(_payload, "chat_history")
-    if user is not None:
-        _payload = _only_one(_payload, "user")
-    if upserted_user is not None:
-        _payload = _only_one(_payload, "upserted_user")
-    if users is not None:
-        _payload = _only_one(_payload, "users")
-    if error is not None:
-        _payload = _only_one(_payload, "error")
-    if authenticated is not None:
-        _payload = _only_one(_payload, "authenticated")
-    _message = _new(ServerFrame)
-    _fields = {
-        "request_id": request_id,
-        "chat_message": PLACEHOLDER if chat_message is None else chat_message,
-        "joined": PLACEHOLDER if joined is None else joined,
-        "left": PLACEHOLDER if left is None else left,
-        "chat_history": PLACEHOLDER if chat_history is None else chat_history,
-        "user": PLACEHOLDER if user is None else user,
-        "upserted_user": PLACEHOLDER if upserted_user is None else upserted_user,
-        "users": PLACEHOLDER if users is None else users,
-        "error": PLACEHOLDER if error is None else error,
-        "authenticated": PLACEHOLDER if authenticated is None else authenticated,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": _payload},
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
@@ -3165,83 +2448,69 @@ def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
         if pos != end:
             raise truncated()
     message = new(ServerFrame)
-    fields: dict[str, Any] = {
-        "request_id": request_id,
-        "chat_message": PLACEHOLDER,
-        "joined": PLACEHOLDER,
-        "left": PLACEHOLDER,
-        "chat_history": PLACEHOLDER,
-        "user": PLACEHOLDER,
-        "upserted_user": PLACEHOLDER,
-        "users": PLACEHOLDER,
-        "error": PLACEHOLDER,
-        "authenticated": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": None},
-    }
+    message.request_id = request_id
     if payload_members:
-        set_member(fields, "payload", data, payload_members, depth - 1)
-    set_fields(message, fields)
+        set_member(message, "payload", data, payload_members, depth - 1)
     return message
 
 
 def encode_server_frame(message: ServerFrame, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    payload = fields["_group_current"]["payload"]
-    value = fields["request_id"]
-    if value is not None and value is not PLACEHOLDER:
+    payload = message._group_current["payload"]
+    value = message.request_id
+    if value is not None:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    if payload == "chat_message" and (value := fields["chat_message"]) is not None:
+    value = message.payload
+    if payload == "chat_message":
         raw = encode_chat_message(value, depth - 1)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    elif payload == "joined" and (value := fields["joined"]) is not None:
+    elif payload == "joined":
         raw = encode_joined(value, depth - 1)
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    elif payload == "left" and (value := fields["left"]) is not None:
+    elif payload == "left":
         raw = encode_left(value, depth - 1)
         size = len(raw)
         out += _TAG_34[size] if size < 128 else tagged(34, size)
         out += raw
-    elif payload == "chat_history" and (value := fields["chat_history"]) is not None:
+    elif payload == "chat_history":
         raw = encode_get_chat_history_response(value, depth - 1)
         size = len(raw)
         out += _TAG_42[size] if size < 128 else tagged(42, size)
         out += raw
-    elif payload == "user" and (value := fields["user"]) is not None:
+    elif payload == "user":
         raw = encode_get_user_response(value, depth - 1)
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
-    elif payload == "upserted_user" and (value := fields["upserted_user"]) is not None:
+    elif payload == "upserted_user":
         raw = encode_upsert_user_response(value, depth - 1)
         size = len(raw)
         out += _TAG_58[size] if size < 128 else tagged(58, size)
         out += raw
-    elif payload == "users" and (value := fields["users"]) is not None:
+    elif payload == "users":
         raw = encode_list_users_response(value, depth - 1)
         size = len(raw)
         out += _TAG_66[size] if size < 128 else tagged(66, size)
         out += raw
-    elif payload == "error" and (value := fields["error"]) is not None:
+    elif payload == "error":
         raw = encode_error(value, depth - 1)
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
-    elif payload == "authenticated" and (value := fields["authenticated"]) is not None:
+    elif payload == "authenticated":
         raw = encode_authenticated(value, depth - 1)
         size = len(raw)
         out += _TAG_82[size] if size < 128 else tagged(82, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -3305,72 +2574,40 @@ def server_frame_from_json(members: Any, depth: int) -> ServerFrame:
         raise error.within(_SERVER_FRAME_KEYS.get(key) or quoted(key)) from None
     if len(payload_members) > 1:
         raise more_than_one(payload_members)
-    payload_member = next(iter(payload_members), None)
     message = new(ServerFrame)
-    fields: dict[str, Any] = {
-        "request_id": request_id,
-        "chat_message": PLACEHOLDER,
-        "joined": PLACEHOLDER,
-        "left": PLACEHOLDER,
-        "chat_history": PLACEHOLDER,
-        "user": PLACEHOLDER,
-        "upserted_user": PLACEHOLDER,
-        "users": PLACEHOLDER,
-        "error": PLACEHOLDER,
-        "authenticated": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"payload": payload_member},
-    }
-    if payload_member is not None:
-        fields[payload_member] = payload_members[payload_member]
-    set_fields(message, fields)
+    message.request_id = request_id
+    if payload_members:
+        choose(message, "payload", *payload_members.popitem())
     return message
 
 
 def server_frame_to_json(message: ServerFrame, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    payload = fields["_group_current"]["payload"]
-    value = fields["request_id"]
-    if value is not None and value is not PLACEHOLDER:
+    payload = message._group_current["payload"]
+    value = message.request_id
+    if value is not None:
         out["request_id"] = value
-    if payload == "chat_message" and (value := fields["chat_message"]) is not None:
+    value = message.payload
+    if payload == "chat_message":
         out["chat_message"] = chat_message_to_json(value, depth - 1)
-    elif payload == "joined" and (value := fields["joined"]) is not None:
+    elif payload == "joined":
         out["joined"] = joined_to_json(value, depth - 1)
-    elif payload == "left" and (value := fields["left"]) is not None:
+    elif payload == "left":
         out["left"] = left_to_json(value, depth - 1)
-    elif payload == "chat_history" and (value := fields["chat_history"]) is not None:
+    elif payload == "chat_history":
         out["chat_history"] = get_chat_history_response_to_json(value, depth - 1)
-    elif payload == "user" and (value := fields["user"]) is not None:
+    elif payload == "user":
         out["user"] = get_user_response_to_json(value, depth - 1)
-    elif payload == "upserted_user" and (value := fields["upserted_user"]) is not None:
+    elif payload == "upserted_user":
         out["upserted_user"] = upsert_user_response_to_json(value, depth - 1)
-    elif payload == "users" and (value := fields["users"]) is not None:
+    elif payload == "users":
         out["users"] = list_users_response_to_json(value, depth - 1)
-    elif payload == "error" and (value := fields["error"]) is not None:
+    elif payload == "error":
         out["error"] = error_to_json(value, depth - 1)
-    elif payload == "authenticated" and (value := fields["authenticated"]) is not None:
+    elif payload == "authenticated":
         out["authenticated"] = authenticated_to_json(value, depth - 1)
     return out
-
-
-def make_presence(
-    user_id: str = "",
-    active: bool = False,
-) -> Presence:
-    """Returns a Presence, much faster than its constructor does."""
-    _message = _new(Presence)
-    _fields = {
-        "user_id": user_id,
-        "active": active,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_presence(data: bytes, spans: Spans, depth: int) -> Presence:
@@ -3410,30 +2647,24 @@ def decode_presence(data: bytes, spans: Spans, depth: int) -> Presence:
         if pos != end:
             raise truncated()
     message = new(Presence)
-    fields: dict[str, Any] = {
-        "user_id": user_id,
-        "active": active,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.user_id = user_id
+    message.active = active
     return message
 
 
 def encode_presence(message: Presence, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["user_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.user_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["active"]
-    if value and value is not PLACEHOLDER:
+    value = message.active
+    if value:
         out += _TAG_16[1 if value else 0]
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -3465,40 +2696,19 @@ def presence_from_json(members: Any, depth: int) -> Presence:
     except DecodeError as error:
         raise error.within(_PRESENCE_KEYS.get(key) or quoted(key)) from None
     message = new(Presence)
-    fields: dict[str, Any] = {
-        "user_id": user_id,
-        "active": active,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.user_id = user_id
+    message.active = active
     return message
 
 
 def presence_to_json(message: Presence, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["user_id"]
-    out["user_id"] = "" if value is PLACEHOLDER else value
-    value = fields["active"]
-    out["active"] = False if value is PLACEHOLDER else value
+    value = message.user_id
+    out["user_id"] = value
+    value = message.active
+    out["active"] = value
     return out
-
-
-def make_relay_request(
-    commands: Iterable[RelayCommand] = (),
-) -> RelayRequest:
-    """Returns a RelayRequest, much faster than its constructor does."""
-    _message = _new(RelayRequest)
-    _fields = {
-        "commands": [*commands],
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_relay_request(data: bytes, spans: Spans, depth: int) -> RelayRequest:
@@ -3528,27 +2738,21 @@ def decode_relay_request(data: bytes, spans: Spans, depth: int) -> RelayRequest:
         if pos != end:
             raise truncated()
     message = new(RelayRequest)
-    fields: dict[str, Any] = {
-        "commands": commands,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.commands = commands
     return message
 
 
 def encode_relay_request(message: RelayRequest, depth: int) -> bytes:
-    fields = fields_of(message)
+    values: Any
     out = bytearray()
-    values = fields["commands"]
-    if values and values is not PLACEHOLDER:
+    values = message.commands
+    if values:
         for value in values:
             raw = encode_relay_command(value, depth - 1)
             size = len(raw)
             out += _TAG_10[size] if size < 128 else tagged(10, size)
             out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -3573,78 +2777,16 @@ def relay_request_from_json(members: Any, depth: int) -> RelayRequest:
     except DecodeError as error:
         raise error.within(_RELAY_REQUEST_KEYS.get(key) or quoted(key)) from None
     message = new(RelayRequest)
-    fields: dict[str, Any] = {
-        "commands": commands,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.commands = commands
     return message
 
 
 def relay_request_to_json(message: RelayRequest, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    values: Any
     out: dict[str, Any] = {}
-    values = fields["commands"]
-    out["commands"] = (
-        []
-        if values is PLACEHOLDER
-        else [relay_command_to_json(value, depth - 1) for value in values]
-    )
+    values = message.commands
+    out["commands"] = [relay_command_to_json(value, depth - 1) for value in values]
     return out
-
-
-def make_relay_command(
-    ref: int = 0,
-    chat_message: ChatMessage | None = None,
-    join: Join | None = None,
-    leave: Leave | None = None,
-    presence: Presence | None = None,
-    client: int = 0,
-    authenticate: Authenticate | None = None,
-    client_gone: ClientGone | None = None,
-    admit: Admit | None = None,
-    traceparent: str | None = None,
-    chat_messages: ChatMessages | None = None,
-) -> RelayCommand:
-    """Returns a RelayCommand, much faster than its constructor does."""
-    _command: str | None = None
-    if chat_message is not None:
-        _command = _only_one(_command, "chat_message")
-    if join is not None:
-        _command = _only_one(_command, "join")
-    if leave is not None:
-        _command = _only_one(_command, "leave")
-    if presence is not None:
-        _command = _only_one(_command, "presence")
-    if authenticate is not None:
-        _command = _only_one(_command, "authenticate")
-    if client_gone is not None:
-        _command = _only_one(_command, "client_gone")
-    if admit is not None:
-        _command = _only_one(_command, "admit")
-    if chat_messages is not None:
-        _command = _only_one(_command, "chat_messages")
-    _message = _new(RelayCommand)
-    _fields = {
-        "ref": ref,
-        "chat_message": PLACEHOLDER if chat_message is None else chat_message,
-        "join": PLACEHOLDER if join is None else join,
-        "leave": PLACEHOLDER if leave is None else leave,
-        "presence": PLACEHOLDER if presence is None else presence,
-        "client": client,
-        "authenticate": PLACEHOLDER if authenticate is None else authenticate,
-        "client_gone": PLACEHOLDER if client_gone is None else client_gone,
-        "admit": PLACEHOLDER if admit is None else admit,
-        "traceparent": traceparent,
-        "chat_messages": PLACEHOLDER if chat_messages is None else chat_messages,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"command": _command},
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
@@ -3704,85 +2846,74 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
         if pos != end:
             raise truncated()
     message = new(RelayCommand)
-    fields: dict[str, Any] = {
-        "ref": ref,
-        "chat_message": PLACEHOLDER,
-        "join": PLACEHOLDER,
-        "leave": PLACEHOLDER,
-        "presence": PLACEHOLDER,
-        "client": client,
-        "authenticate": PLACEHOLDER,
-        "client_gone": PLACEHOLDER,
-        "admit": PLACEHOLDER,
-        "traceparent": traceparent,
-        "chat_messages": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"command": None},
-    }
+    message.ref = ref
+    message.client = client
+    message.traceparent = traceparent
     if command_members:
-        set_member(fields, "command", data, command_members, depth - 1)
-    set_fields(message, fields)
+        set_member(message, "command", data, command_members, depth - 1)
     return message
 
 
 def encode_relay_command(message: RelayCommand, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    command = fields["_group_current"]["command"]
-    value = fields["ref"]
-    if value and value is not PLACEHOLDER:
+    command = message._group_current["command"]
+    value = message.ref
+    if value:
         out += _TAG_8[value] if 0 <= value < 128 else tagged(8, uint64(value))
-    if command == "chat_message" and (value := fields["chat_message"]) is not None:
+    value = message.command
+    if command == "chat_message":
         raw = encode_chat_message(value, depth - 1)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    elif command == "join" and (value := fields["join"]) is not None:
+    elif command == "join":
         raw = encode_join(value, depth - 1)
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    elif command == "leave" and (value := fields["leave"]) is not None:
+    elif command == "leave":
         raw = encode_leave(value, depth - 1)
         size = len(raw)
         out += _TAG_34[size] if size < 128 else tagged(34, size)
         out += raw
-    elif command == "presence" and (value := fields["presence"]) is not None:
+    elif command == "presence":
         raw = encode_presence(value, depth - 1)
         size = len(raw)
         out += _TAG_42[size] if size < 128 else tagged(42, size)
         out += raw
-    value = fields["client"]
-    if value and value is not PLACEHOLDER:
+    value = message.client
+    if value:
         out += _TAG_48[value] if 0 <= value < 128 else tagged(48, uint64(value))
-    if command == "authenticate" and (value := fields["authenticate"]) is not None:
+    value = message.command
+    if command == "authenticate":
         raw = encode_authenticate(value, depth - 1)
         size = len(raw)
         out += _TAG_58[size] if size < 128 else tagged(58, size)
         out += raw
-    elif command == "client_gone" and (value := fields["client_gone"]) is not None:
+    elif command == "client_gone":
         raw = encode_client_gone(value, depth - 1)
         size = len(raw)
         out += _TAG_66[size] if size < 128 else tagged(66, size)
         out += raw
-    elif command == "admit" and (value := fields["admit"]) is not None:
+    elif command == "admit":
         raw = encode_admit(value, depth - 1)
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
-    value = fields["traceparent"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.traceparent
+    if value is not None:
         raw = value.encode()
         size = len(raw)
         out += _TAG_82[size] if size < 128 else tagged(82, size)
         out += raw
-    if command == "chat_messages" and (value := fields["chat_messages"]) is not None:
+    value = message.command
+    if command == "chat_messages":
         raw = encode_chat_messages(value, depth - 1)
         size = len(raw)
         out += _TAG_90[size] if size < 128 else tagged(90, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -3848,83 +2979,46 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
         raise error.within(_RELAY_COMMAND_KEYS.get(key) or quoted(key)) from None
     if len(command_members) > 1:
         raise more_than_one(command_members)
-    command_member = next(iter(command_members), None)
     message = new(RelayCommand)
-    fields: dict[str, Any] = {
-        "ref": ref,
-        "chat_message": PLACEHOLDER,
-        "join": PLACEHOLDER,
-        "leave": PLACEHOLDER,
-        "presence": PLACEHOLDER,
-        "client": client,
-        "authenticate": PLACEHOLDER,
-        "client_gone": PLACEHOLDER,
-        "admit": PLACEHOLDER,
-        "traceparent": traceparent,
-        "chat_messages": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"command": command_member},
-    }
-    if command_member is not None:
-        fields[command_member] = command_members[command_member]
-    set_fields(message, fields)
+    message.ref = ref
+    message.client = client
+    message.traceparent = traceparent
+    if command_members:
+        choose(message, "command", *command_members.popitem())
     return message
 
 
 def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    command = fields["_group_current"]["command"]
-    value = fields["ref"]
-    out["ref"] = "0" if value is PLACEHOLDER else str(value)
-    if command == "chat_message" and (value := fields["chat_message"]) is not None:
+    command = message._group_current["command"]
+    value = message.ref
+    out["ref"] = str(value)
+    value = message.command
+    if command == "chat_message":
         out["chat_message"] = chat_message_to_json(value, depth - 1)
-    elif command == "join" and (value := fields["join"]) is not None:
+    elif command == "join":
         out["join"] = join_to_json(value, depth - 1)
-    elif command == "leave" and (value := fields["leave"]) is not None:
+    elif command == "leave":
         out["leave"] = leave_to_json(value, depth - 1)
-    elif command == "presence" and (value := fields["presence"]) is not None:
+    elif command == "presence":
         out["presence"] = presence_to_json(value, depth - 1)
-    value = fields["client"]
-    out["client"] = "0" if value is PLACEHOLDER else str(value)
-    if command == "authenticate" and (value := fields["authenticate"]) is not None:
+    value = message.client
+    out["client"] = str(value)
+    value = message.command
+    if command == "authenticate":
         out["authenticate"] = authenticate_to_json(value, depth - 1)
-    elif command == "client_gone" and (value := fields["client_gone"]) is not None:
+    elif command == "client_gone":
         out["client_gone"] = client_gone_to_json(value, depth - 1)
-    elif command == "admit" and (value := fields["admit"]) is not None:
+    elif command == "admit":
         out["admit"] = admit_to_json(value, depth - 1)
-    value = fields["traceparent"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.traceparent
+    if value is not None:
         out["traceparent"] = value
-    if command == "chat_messages" and (value := fields["chat_messages"]) is not None:
+    value = message.command
+    if command == "chat_messages":
         out["chat_messages"] = chat_messages_to_json(value, depth - 1)
     return out
-
-
-def make_chat_messages(
-    refs: Iterable[int] = (),
-    ids: Texts | None = None,
-    room_ids: Texts | None = None,
-    sender_ids: Texts | None = None,
-    contents: Texts | None = None,
-    clients: Iterable[int] = (),
-) -> ChatMessages:
-    """Returns a ChatMessages, much faster than its constructor does."""
-    _message = _new(ChatMessages)
-    _fields = {
-        "refs": [*refs],
-        "ids": PLACEHOLDER if ids is None else ids,
-        "room_ids": PLACEHOLDER if room_ids is None else room_ids,
-        "sender_ids": PLACEHOLDER if sender_ids is None else sender_ids,
-        "contents": PLACEHOLDER if contents is None else contents,
-        "clients": [*clients],
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_chat_messages(data: bytes, spans: Spans, depth: int) -> ChatMessages:
@@ -3980,71 +3074,64 @@ def decode_chat_messages(data: bytes, spans: Spans, depth: int) -> ChatMessages:
         if pos != end:
             raise truncated()
     message = new(ChatMessages)
-    fields: dict[str, Any] = {
-        "refs": refs,
-        "ids": decode_texts(data, ids_spans, depth - 1) if ids_spans else PLACEHOLDER,
-        "room_ids": (
-            decode_texts(data, room_ids_spans, depth - 1) if room_ids_spans else PLACEHOLDER
-        ),
-        "sender_ids": (
-            decode_texts(data, sender_ids_spans, depth - 1) if sender_ids_spans else PLACEHOLDER
-        ),
-        "contents": (
-            decode_texts(data, contents_spans, depth - 1) if contents_spans else PLACEHOLDER
-        ),
-        "clients": clients,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.refs = refs
+    if ids_spans:
+        message.ids = decode_texts(data, ids_spans, depth - 1)
+    if room_ids_spans:
+        message.room_ids = decode_texts(data, room_ids_spans, depth - 1)
+    if sender_ids_spans:
+        message.sender_ids = decode_texts(data, sender_ids_spans, depth - 1)
+    if contents_spans:
+        message.contents = decode_texts(data, contents_spans, depth - 1)
+    message.clients = clients
     return message
 
 
 def encode_chat_messages(message: ChatMessages, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out = bytearray()
-    values = fields["refs"]
-    if values and values is not PLACEHOLDER:
+    values = message.refs
+    if values:
         raw = pack_fixed("Q", values, pack_fixed64)
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = fields["ids"]
-    if value is not None and value is not PLACEHOLDER:
+    value = vars(message).get("ids")
+    if value is not None:
         raw = encode_texts(value, depth - 1)
-        if raw or fields_of(value)["_serialized_on_wire"]:
+        if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_18[size] if size < 128 else tagged(18, size)
             out += raw
-    value = fields["room_ids"]
-    if value is not None and value is not PLACEHOLDER:
+    value = vars(message).get("room_ids")
+    if value is not None:
         raw = encode_texts(value, depth - 1)
-        if raw or fields_of(value)["_serialized_on_wire"]:
+        if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_26[size] if size < 128 else tagged(26, size)
             out += raw
-    value = fields["sender_ids"]
-    if value is not None and value is not PLACEHOLDER:
+    value = vars(message).get("sender_ids")
+    if value is not None:
         raw = encode_texts(value, depth - 1)
-        if raw or fields_of(value)["_serialized_on_wire"]:
+        if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_34[size] if size < 128 else tagged(34, size)
             out += raw
-    value = fields["contents"]
-    if value is not None and value is not PLACEHOLDER:
+    value = vars(message).get("contents")
+    if value is not None:
         raw = encode_texts(value, depth - 1)
-        if raw or fields_of(value)["_serialized_on_wire"]:
+        if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_42[size] if size < 128 else tagged(42, size)
             out += raw
-    values = fields["clients"]
-    if values and values is not PLACEHOLDER:
+    values = message.clients
+    if values:
         raw = pack_fixed("Q", values, pack_fixed64)
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -4064,10 +3151,10 @@ def chat_messages_from_json(members: Any, depth: int) -> ChatMessages:
     if type(members) is not dict:
         raise expected("an object")
     refs: list[int] = []
-    ids: Any = PLACEHOLDER
-    room_ids: Any = PLACEHOLDER
-    sender_ids: Any = PLACEHOLDER
-    contents: Any = PLACEHOLDER
+    ids: Texts | None = None
+    room_ids: Texts | None = None
+    sender_ids: Texts | None = None
+    contents: Texts | None = None
     clients: list[int] = []
     key = ""
     try:
@@ -4091,58 +3178,40 @@ def chat_messages_from_json(members: Any, depth: int) -> ChatMessages:
     except DecodeError as error:
         raise error.within(_CHAT_MESSAGES_KEYS.get(key) or quoted(key)) from None
     message = new(ChatMessages)
-    fields: dict[str, Any] = {
-        "refs": refs,
-        "ids": ids,
-        "room_ids": room_ids,
-        "sender_ids": sender_ids,
-        "contents": contents,
-        "clients": clients,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.refs = refs
+    if ids is not None:
+        message.ids = ids
+    if room_ids is not None:
+        message.room_ids = room_ids
+    if sender_ids is not None:
+        message.sender_ids = sender_ids
+    if contents is not None:
+        message.contents = contents
+    message.clients = clients
     return message
 
 
 def chat_messages_to_json(message: ChatMessages, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out: dict[str, Any] = {}
-    values = fields["refs"]
-    out["refs"] = [] if values is PLACEHOLDER else [str(value) for value in values]
-    value = fields["ids"]
-    if value is not None and value is not PLACEHOLDER and is_present(value):
+    values = message.refs
+    out["refs"] = [str(value) for value in values]
+    value = vars(message).get("ids")
+    if value is not None and value._serialized_on_wire:
         out["ids"] = texts_to_json(value, depth - 1)
-    value = fields["room_ids"]
-    if value is not None and value is not PLACEHOLDER and is_present(value):
+    value = vars(message).get("room_ids")
+    if value is not None and value._serialized_on_wire:
         out["room_ids"] = texts_to_json(value, depth - 1)
-    value = fields["sender_ids"]
-    if value is not None and value is not PLACEHOLDER and is_present(value):
+    value = vars(message).get("sender_ids")
+    if value is not None and value._serialized_on_wire:
         out["sender_ids"] = texts_to_json(value, depth - 1)
-    value = fields["contents"]
-    if value is not None and value is not PLACEHOLDER and is_present(value):
+    value = vars(message).get("contents")
+    if value is not None and value._serialized_on_wire:
         out["contents"] = texts_to_json(value, depth - 1)
-    values = fields["clients"]
-    out["clients"] = [] if values is PLACEHOLDER else [str(value) for value in values]
+    values = message.clients
+    out["clients"] = [str(value) for value in values]
     return out
-
-
-def make_texts(
-    joined: str = "",
-    lengths: Iterable[int] = (),
-) -> Texts:
-    """Returns a Texts, much faster than its constructor does."""
-    _message = _new(Texts)
-    _fields = {
-        "joined": joined,
-        "lengths": [*lengths],
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_texts(data: bytes, spans: Spans, depth: int) -> Texts:
@@ -4184,33 +3253,28 @@ def decode_texts(data: bytes, spans: Spans, depth: int) -> Texts:
         if pos != end:
             raise truncated()
     message = new(Texts)
-    fields: dict[str, Any] = {
-        "joined": joined,
-        "lengths": lengths,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.joined = joined
+    message.lengths = lengths
     return message
 
 
 def encode_texts(message: Texts, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out = bytearray()
-    value = fields["joined"]
-    if value and value is not PLACEHOLDER:
+    value = message.joined
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    values = fields["lengths"]
-    if values and values is not PLACEHOLDER:
+    values = message.lengths
+    if values:
         raw = pack_fixed("I", values, pack_fixed32)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -4241,37 +3305,20 @@ def texts_from_json(members: Any, depth: int) -> Texts:
     except DecodeError as error:
         raise error.within(_TEXTS_KEYS.get(key) or quoted(key)) from None
     message = new(Texts)
-    fields: dict[str, Any] = {
-        "joined": joined,
-        "lengths": lengths,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.joined = joined
+    message.lengths = lengths
     return message
 
 
 def texts_to_json(message: Texts, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out: dict[str, Any] = {}
-    value = fields["joined"]
-    out["joined"] = "" if value is PLACEHOLDER else value
-    values = fields["lengths"]
-    out["lengths"] = [] if values is PLACEHOLDER else values
+    value = message.joined
+    out["joined"] = value
+    values = message.lengths
+    out["lengths"] = values
     return out
-
-
-def make_client_gone() -> ClientGone:
-    """Returns a ClientGone, much faster than its constructor does."""
-    _message = _new(ClientGone)
-    _fields = {
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_client_gone(data: bytes, spans: Spans, depth: int) -> ClientGone:
@@ -4286,19 +3333,12 @@ def decode_client_gone(data: bytes, spans: Spans, depth: int) -> ClientGone:
         if pos != end:
             raise truncated()
     message = new(ClientGone)
-    fields: dict[str, Any] = {
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
     return message
 
 
 def encode_client_gone(message: ClientGone, depth: int) -> bytes:
-    fields = fields_of(message)
     out = bytearray()
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -4318,34 +3358,12 @@ def client_gone_from_json(members: Any, depth: int) -> ClientGone:
     except DecodeError as error:
         raise error.within(_CLIENT_GONE_KEYS.get(key) or quoted(key)) from None
     message = new(ClientGone)
-    fields: dict[str, Any] = {
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
     return message
 
 
 def client_gone_to_json(message: ClientGone, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
     out: dict[str, Any] = {}
     return out
-
-
-def make_admit(
-    room_id: str = "",
-) -> Admit:
-    """Returns a Admit, much faster than its constructor does."""
-    _message = _new(Admit)
-    _fields = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_admit(data: bytes, spans: Spans, depth: int) -> Admit:
@@ -4375,26 +3393,20 @@ def decode_admit(data: bytes, spans: Spans, depth: int) -> Admit:
         if pos != end:
             raise truncated()
     message = new(Admit)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
     return message
 
 
 def encode_admit(message: Admit, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["room_id"]
-    if value and value is not PLACEHOLDER:
+    value = message.room_id
+    if value:
         raw = value.encode()
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -4422,39 +3434,16 @@ def admit_from_json(members: Any, depth: int) -> Admit:
     except DecodeError as error:
         raise error.within(_ADMIT_KEYS.get(key) or quoted(key)) from None
     message = new(Admit)
-    fields: dict[str, Any] = {
-        "room_id": room_id,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.room_id = room_id
     return message
 
 
 def admit_to_json(message: Admit, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["room_id"]
-    out["room_id"] = "" if value is PLACEHOLDER else value
+    value = message.room_id
+    out["room_id"] = value
     return out
-
-
-def make_admitted(
-    may_read: bool = False,
-    may_write: bool = False,
-) -> Admitted:
-    """Returns a Admitted, much faster than its constructor does."""
-    _message = _new(Admitted)
-    _fields = {
-        "may_read": may_read,
-        "may_write": may_write,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_admitted(data: bytes, spans: Spans, depth: int) -> Admitted:
@@ -4483,27 +3472,21 @@ def decode_admitted(data: bytes, spans: Spans, depth: int) -> Admitted:
         if pos != end:
             raise truncated()
     message = new(Admitted)
-    fields: dict[str, Any] = {
-        "may_read": may_read,
-        "may_write": may_write,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.may_read = may_read
+    message.may_write = may_write
     return message
 
 
 def encode_admitted(message: Admitted, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    value = fields["may_read"]
-    if value and value is not PLACEHOLDER:
+    value = message.may_read
+    if value:
         out += _TAG_8[1 if value else 0]
-    value = fields["may_write"]
-    if value and value is not PLACEHOLDER:
+    value = message.may_write
+    if value:
         out += _TAG_16[1 if value else 0]
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -4534,40 +3517,19 @@ def admitted_from_json(members: Any, depth: int) -> Admitted:
     except DecodeError as error:
         raise error.within(_ADMITTED_KEYS.get(key) or quoted(key)) from None
     message = new(Admitted)
-    fields: dict[str, Any] = {
-        "may_read": may_read,
-        "may_write": may_write,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.may_read = may_read
+    message.may_write = may_write
     return message
 
 
 def admitted_to_json(message: Admitted, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    value = fields["may_read"]
-    out["may_read"] = False if value is PLACEHOLDER else value
-    value = fields["may_write"]
-    out["may_write"] = False if value is PLACEHOLDER else value
+    value = message.may_read
+    out["may_read"] = value
+    value = message.may_write
+    out["may_write"] = value
     return out
-
-
-def make_relay_response(
-    events: Iterable[RelayEvent] = (),
-) -> RelayResponse:
-    """Returns a RelayResponse, much faster than its constructor does."""
-    _message = _new(RelayResponse)
-    _fields = {
-        "events": [*events],
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_relay_response(data: bytes, spans: Spans, depth: int) -> RelayResponse:
@@ -4597,27 +3559,21 @@ def decode_relay_response(data: bytes, spans: Spans, depth: int) -> RelayRespons
         if pos != end:
             raise truncated()
     message = new(RelayResponse)
-    fields: dict[str, Any] = {
-        "events": events,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.events = events
     return message
 
 
 def encode_relay_response(message: RelayResponse, depth: int) -> bytes:
-    fields = fields_of(message)
+    values: Any
     out = bytearray()
-    values = fields["events"]
-    if values and values is not PLACEHOLDER:
+    values = message.events
+    if values:
         for value in values:
             raw = encode_relay_event(value, depth - 1)
             size = len(raw)
             out += _TAG_10[size] if size < 128 else tagged(10, size)
             out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -4642,68 +3598,16 @@ def relay_response_from_json(members: Any, depth: int) -> RelayResponse:
     except DecodeError as error:
         raise error.within(_RELAY_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(RelayResponse)
-    fields: dict[str, Any] = {
-        "events": events,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.events = events
     return message
 
 
 def relay_response_to_json(message: RelayResponse, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    values: Any
     out: dict[str, Any] = {}
-    values = fields["events"]
-    out["events"] = (
-        [] if values is PLACEHOLDER else [relay_event_to_json(value, depth - 1) for value in values]
-    )
+    values = message.events
+    out["events"] = [relay_event_to_json(value, depth - 1) for value in values]
     return out
-
-
-def make_relay_event(
-    ref: int = 0,
-    chat_message: ChatMessage | None = None,
-    joined: Joined | None = None,
-    left: Left | None = None,
-    error: Error | None = None,
-    stored: Stored | None = None,
-    authenticated: Authenticated | None = None,
-    admitted: Admitted | None = None,
-) -> RelayEvent:
-    """Returns a RelayEvent, much faster than its constructor does."""
-    _event: str | None = None
-    if chat_message is not None:
-        _event = _only_one(_event, "chat_message")
-    if joined is not None:
-        _event = _only_one(_event, "joined")
-    if left is not None:
-        _event = _only_one(_event, "left")
-    if error is not None:
-        _event = _only_one(_event, "error")
-    if stored is not None:
-        _event = _only_one(_event, "stored")
-    if authenticated is not None:
-        _event = _only_one(_event, "authenticated")
-    if admitted is not None:
-        _event = _only_one(_event, "admitted")
-    _message = _new(RelayEvent)
-    _fields = {
-        "ref": ref,
-        "chat_message": PLACEHOLDER if chat_message is None else chat_message,
-        "joined": PLACEHOLDER if joined is None else joined,
-        "left": PLACEHOLDER if left is None else left,
-        "error": PLACEHOLDER if error is None else error,
-        "stored": PLACEHOLDER if stored is None else stored,
-        "authenticated": PLACEHOLDER if authenticated is None else authenticated,
-        "admitted": PLACEHOLDER if admitted is None else admitted,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"event": _event},
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
@@ -4755,68 +3659,56 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
         if pos != end:
             raise truncated()
     message = new(RelayEvent)
-    fields: dict[str, Any] = {
-        "ref": ref,
-        "chat_message": PLACEHOLDER,
-        "joined": PLACEHOLDER,
-        "left": PLACEHOLDER,
-        "error": PLACEHOLDER,
-        "stored": PLACEHOLDER,
-        "authenticated": PLACEHOLDER,
-        "admitted": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"event": None},
-    }
+    message.ref = ref
     if event_members:
-        set_member(fields, "event", data, event_members, depth - 1)
-    set_fields(message, fields)
+        set_member(message, "event", data, event_members, depth - 1)
     return message
 
 
 def encode_relay_event(message: RelayEvent, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
     out = bytearray()
-    event = fields["_group_current"]["event"]
-    value = fields["ref"]
-    if value and value is not PLACEHOLDER:
+    event = message._group_current["event"]
+    value = message.ref
+    if value:
         out += _TAG_8[value] if 0 <= value < 128 else tagged(8, uint64(value))
-    if event == "chat_message" and (value := fields["chat_message"]) is not None:
+    value = message.event
+    if event == "chat_message":
         raw = encode_chat_message(value, depth - 1)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    elif event == "joined" and (value := fields["joined"]) is not None:
+    elif event == "joined":
         raw = encode_joined(value, depth - 1)
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    elif event == "left" and (value := fields["left"]) is not None:
+    elif event == "left":
         raw = encode_left(value, depth - 1)
         size = len(raw)
         out += _TAG_34[size] if size < 128 else tagged(34, size)
         out += raw
-    elif event == "error" and (value := fields["error"]) is not None:
+    elif event == "error":
         raw = encode_error(value, depth - 1)
         size = len(raw)
         out += _TAG_42[size] if size < 128 else tagged(42, size)
         out += raw
-    elif event == "stored" and (value := fields["stored"]) is not None:
+    elif event == "stored":
         raw = encode_stored(value, depth - 1)
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
-    elif event == "authenticated" and (value := fields["authenticated"]) is not None:
+    elif event == "authenticated":
         raw = encode_authenticated(value, depth - 1)
         size = len(raw)
         out += _TAG_58[size] if size < 128 else tagged(58, size)
         out += raw
-    elif event == "admitted" and (value := fields["admitted"]) is not None:
+    elif event == "admitted":
         raw = encode_admitted(value, depth - 1)
         size = len(raw)
         out += _TAG_66[size] if size < 128 else tagged(66, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -4865,67 +3757,35 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
         raise error.within(_RELAY_EVENT_KEYS.get(key) or quoted(key)) from None
     if len(event_members) > 1:
         raise more_than_one(event_members)
-    event_member = next(iter(event_members), None)
     message = new(RelayEvent)
-    fields: dict[str, Any] = {
-        "ref": ref,
-        "chat_message": PLACEHOLDER,
-        "joined": PLACEHOLDER,
-        "left": PLACEHOLDER,
-        "error": PLACEHOLDER,
-        "stored": PLACEHOLDER,
-        "authenticated": PLACEHOLDER,
-        "admitted": PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": {"event": event_member},
-    }
-    if event_member is not None:
-        fields[event_member] = event_members[event_member]
-    set_fields(message, fields)
+    message.ref = ref
+    if event_members:
+        choose(message, "event", *event_members.popitem())
     return message
 
 
 def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
     out: dict[str, Any] = {}
-    event = fields["_group_current"]["event"]
-    value = fields["ref"]
-    out["ref"] = "0" if value is PLACEHOLDER else str(value)
-    if event == "chat_message" and (value := fields["chat_message"]) is not None:
+    event = message._group_current["event"]
+    value = message.ref
+    out["ref"] = str(value)
+    value = message.event
+    if event == "chat_message":
         out["chat_message"] = chat_message_to_json(value, depth - 1)
-    elif event == "joined" and (value := fields["joined"]) is not None:
+    elif event == "joined":
         out["joined"] = joined_to_json(value, depth - 1)
-    elif event == "left" and (value := fields["left"]) is not None:
+    elif event == "left":
         out["left"] = left_to_json(value, depth - 1)
-    elif event == "error" and (value := fields["error"]) is not None:
+    elif event == "error":
         out["error"] = error_to_json(value, depth - 1)
-    elif event == "stored" and (value := fields["stored"]) is not None:
+    elif event == "stored":
         out["stored"] = stored_to_json(value, depth - 1)
-    elif event == "authenticated" and (value := fields["authenticated"]) is not None:
+    elif event == "authenticated":
         out["authenticated"] = authenticated_to_json(value, depth - 1)
-    elif event == "admitted" and (value := fields["admitted"]) is not None:
+    elif event == "admitted":
         out["admitted"] = admitted_to_json(value, depth - 1)
     return out
-
-
-def make_stored(
-    refs: Iterable[int] = (),
-    seqs: Iterable[int] = (),
-    sent_at: datetime | None = None,
-) -> Stored:
-    """Returns a Stored, much faster than its constructor does."""
-    _message = _new(Stored)
-    _fields = {
-        "refs": [*refs],
-        "seqs": [*seqs],
-        "sent_at": PLACEHOLDER if sent_at is None else sent_at,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    _set_fields(_message, _fields)
-    return _message
 
 
 def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
@@ -4979,40 +3839,37 @@ def decode_stored(data: bytes, spans: Spans, depth: int) -> Stored:
         if pos != end:
             raise truncated()
     message = new(Stored)
-    fields: dict[str, Any] = {
-        "refs": refs,
-        "seqs": seqs,
-        "sent_at": read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else PLACEHOLDER,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.refs = refs
+    message.seqs = seqs
+    message.sent_at = (
+        read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else NO_TIMESTAMP
+    )
     return message
 
 
 def encode_stored(message: Stored, depth: int) -> bytes:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out = bytearray()
-    values = fields["refs"]
-    if values and values is not PLACEHOLDER:
+    values = message.refs
+    if values:
         raw = pack_fixed("Q", values, pack_fixed64)
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    values = fields["seqs"]
-    if values and values is not PLACEHOLDER:
+    values = message.seqs
+    if values:
         raw = pack_fixed("I", values, pack_fixed32)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    value = fields["sent_at"]
-    if value is not None and value is not PLACEHOLDER:
+    value = message.sent_at
+    if value is not NO_TIMESTAMP:
         raw = write_timestamp(value)
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
-    out += fields["_unknown_fields"]
+    out += message._unknown_fields
     return bytes(out)
 
 
@@ -5029,7 +3886,7 @@ def stored_from_json(members: Any, depth: int) -> Stored:
         raise expected("an object")
     refs: list[int] = []
     seqs: list[int] = []
-    sent_at: Any = PLACEHOLDER
+    sent_at = NO_TIMESTAMP
     key = ""
     try:
         for key, item in members.items():
@@ -5046,29 +3903,57 @@ def stored_from_json(members: Any, depth: int) -> Stored:
     except DecodeError as error:
         raise error.within(_STORED_KEYS.get(key) or quoted(key)) from None
     message = new(Stored)
-    fields: dict[str, Any] = {
-        "refs": refs,
-        "seqs": seqs,
-        "sent_at": sent_at,
-        "_serialized_on_wire": True,
-        "_unknown_fields": b"",
-        "_group_current": NO_GROUPS,
-    }
-    set_fields(message, fields)
+    message.refs = refs
+    message.seqs = seqs
+    message.sent_at = sent_at
     return message
 
 
 def stored_to_json(message: Stored, depth: int) -> dict[str, Any]:
-    fields = fields_of(message)
+    value: Any
+    values: Any
     out: dict[str, Any] = {}
-    values = fields["refs"]
-    out["refs"] = [] if values is PLACEHOLDER else [str(value) for value in values]
-    values = fields["seqs"]
-    out["seqs"] = [] if values is PLACEHOLDER else values
-    value = fields["sent_at"]
-    if value is not None and value is not PLACEHOLDER:
+    values = message.refs
+    out["refs"] = [str(value) for value in values]
+    values = message.seqs
+    out["seqs"] = values
+    value = message.sent_at
+    if value is not NO_TIMESTAMP:
         out["sent_at"] = format_timestamp(value)
     return out
+
+
+make_user = User
+make_get_user_request = GetUserRequest
+make_get_user_response = GetUserResponse
+make_upsert_user_request = UpsertUserRequest
+make_upsert_user_response = UpsertUserResponse
+make_list_users_request = ListUsersRequest
+make_list_users_response = ListUsersResponse
+make_chat_message = ChatMessage
+make_chat_stream = ChatStream
+make_join = Join
+make_joined = Joined
+make_leave = Leave
+make_left = Left
+make_authenticate = Authenticate
+make_authenticated = Authenticated
+make_get_chat_history_request = GetChatHistoryRequest
+make_get_chat_history_response = GetChatHistoryResponse
+make_error = Error
+make_client_frame = ClientFrame
+make_server_frame = ServerFrame
+make_presence = Presence
+make_relay_request = RelayRequest
+make_relay_command = RelayCommand
+make_chat_messages = ChatMessages
+make_texts = Texts
+make_client_gone = ClientGone
+make_admit = Admit
+make_admitted = Admitted
+make_relay_response = RelayResponse
+make_relay_event = RelayEvent
+make_stored = Stored
 
 
 COMPILED: dict[type, Compiled] = {

@@ -6,12 +6,11 @@ as it is in google's implementations. What is unknown is checked and dropped. Su
 occur again are only noted, and read at the end, when all that has to be merged is known.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from .kinds import FIXED_32, FIXED_64, SIZED, VARINT
 from .schema import Field, Message, local_name
-from .text import Lines, assign, block, chain, quote
+from .text import Lines, block, chain, quote
 
 _NUMBER: Final = "check_number(tag)"
 
@@ -29,9 +28,8 @@ def decoder(message: Message) -> Lines:
             *(f"{local_name(oneof)}_members: Seen = []" for oneof in message.oneofs),
             *_loop(message.fields, message, [_NUMBER]),
             f"message = new({message.name})",
-            *assign("fields: dict[str, Any]", fields_dict(message, _result)),
+            *(line for field in message.fields for line in _set_field(field)),
             *(line for oneof in message.oneofs for line in _set_member(oneof)),
-            "set_fields(message, fields)",
             "return message",
         ],
     )
@@ -41,29 +39,6 @@ def decoder(message: Message) -> Lines:
 def depth_check(message: Message) -> Lines:
     """Returns what refuses too much nesting, which only a guarded message can have."""
     return block("if depth < 0:", ["raise too_deep()"]) if message.guarded else []
-
-
-def fields_dict(
-    message: Message,
-    value: Callable[[Field], str],
-    member: Callable[[str], str] = lambda _: "None",
-) -> Lines:
-    """Returns a message's future ``__dict__``.
-
-    Args:
-        message: The message.
-        value: Gives the value of a field.
-        member: Gives the name of the member of a oneof that is set.
-    """
-    groups = "{" + ", ".join(f"{quote(oneof)}: {member(oneof)}" for oneof in message.oneofs) + "}"
-    return [
-        "{",
-        *(f"    {quote(field.name)}: {value(field)}," for field in message.fields),
-        '    "_serialized_on_wire": True,',
-        '    "_unknown_fields": b"",',
-        f'    "_group_current": {groups if message.oneofs else "NO_GROUPS"},',
-        "}",
-    ]
 
 
 def _entry_decoder(message: Message, field: Field) -> Lines:
@@ -203,18 +178,29 @@ def _store(field: Field, value: str) -> Lines:
 
 
 def _result(field: Field) -> str:
-    if field.shape == "oneof":
-        return "PLACEHOLDER"
     if not field.kind.reader or field.shape in ("list", "map"):
         return field.local
     spans = f"{field.local}_spans"
     read = field.kind.read_spans(spans)
-    if field.shape == "plain":
+    if field.shape in ("plain", "message"):
         return read
-    return f"{read} if {spans} else {'None' if field.shape == 'optional' else 'PLACEHOLDER'}"
+    return f"{read} if {spans} else {field.kind.unset if field.shape == 'time' else None}"
+
+
+def _set_field(field: Field) -> Lines:
+    if field.shape == "oneof":
+        return []
+    if field.shape == "message":
+        return block(f"if {field.local}_spans:", [set_attribute(field, _result(field))])
+    return [set_attribute(field, _result(field))]
+
+
+def set_attribute(field: Field, value: str) -> str:
+    """Returns what sets the attribute of a new message."""
+    return f"message.{field.name} = {value}"
 
 
 def _set_member(oneof: str) -> Lines:
     members = f"{local_name(oneof)}_members"
-    call = f"set_member(fields, {quote(oneof)}, data, {members}, depth - 1)"
+    call = f"set_member(message, {quote(oneof)}, data, {members}, depth - 1)"
     return block(f"if {members}:", [call])

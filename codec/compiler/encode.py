@@ -22,11 +22,11 @@ def encoder(message: Message) -> Lines:
         f"def encode_{message.snake}(message: {message.name}, depth: int) -> bytes:",
         [
             *depth_check(message),
-            "fields = fields_of(message)",
+            *declarations(message),
             "out = bytearray()",
             *selected_members(message),
             *(line for oneof, run in runs for line in _run(oneof, list(run))),
-            'out += fields["_unknown_fields"]',
+            "out += message._unknown_fields",
             "return bytes(out)",
         ],
     )
@@ -34,14 +34,25 @@ def encoder(message: Message) -> Lines:
 
 def selected_members(message: Message) -> Lines:
     """Returns what assigns the name of each oneof's member to a variable of the oneof's name."""
-    return [f'{local_name(o)} = fields["_group_current"][{quote(o)}]' for o in message.oneofs]
+    return [f"{local_name(o)} = message._group_current[{quote(o)}]" for o in message.oneofs]
+
+
+def declarations(message: Message) -> Lines:
+    """Returns the declarations of the variables that hold one field's value after the other's."""
+    many = ["list" if field.shape in ("list", "map") else "one" for field in message.fields]
+    return [*["value: Any"] * ("one" in many), *["values: Any"] * ("list" in many)]
 
 
 def selection(field: Field) -> str:
-    """Returns the condition under which a member of a oneof is set; it assigns to `value`."""
-    value = f"fields[{quote(field.name)}]"
-    name = f"{local_name(field.oneof)} == {quote(field.name)}"
-    return f"{name} and (value := {value}) is not None"
+    """Returns the condition under which a member of a oneof is set."""
+    return f"{local_name(field.oneof)} == {quote(field.name)}"
+
+
+def get(field: Field) -> str:
+    """Returns what assigns a field's value to `value`; `None` to it if the field is not set."""
+    if field.shape == "message":  # of which reading the attribute would make one
+        return f"value = vars(message).get({quote(field.name)})"
+    return f"value = message.{field.oneof or field.name}"
 
 
 def tags(message: Message) -> set[int]:
@@ -66,29 +77,33 @@ def _needs_table(field: Field) -> bool:
 def _run(oneof: str, run: list[Field]) -> Lines:
     if not oneof:
         return [line for field in run for line in _field(field)]
-    return chain([(selection(field), write(field)) for field in run], [])
+    return [get(run[0]), *chain([(selection(field), write(field)) for field in run], [])]
 
 
 def _field(field: Field) -> Lines:
     if field.shape in ("list", "map"):
-        get = f"values = fields[{quote(field.name)}]"
-        return [get, *block("if values and values is not PLACEHOLDER:", _write_all(field))]
-    get = f"value = fields[{quote(field.name)}]"
-    return [get, *block(f"if {_presence(field)}:", _write_present(field))]
+        return [
+            f"values = message.{field.name}",
+            *block("if values:", _write_all(field)),
+        ]
+    return [get(field), *block(f"if {presence(field)}:", _write_present(field))]
 
 
-def _presence(field: Field) -> str:
-    if field.shape != "plain":
-        return "value is not None and value is not PLACEHOLDER"
-    if field.kind.python == "float":
-        return "value is not PLACEHOLDER and is_nonzero(value)"
-    return "value and value is not PLACEHOLDER"
+def presence(field: Field) -> str:
+    """Returns the condition under which a field whose value is `value` is written."""
+    match field.shape:
+        case "time":
+            return f"value is not {field.kind.unset}"
+        case "plain":
+            return "is_nonzero(value)" if field.kind.python == "float" else "value"
+        case _:
+            return "value is not None"
 
 
 def _write_present(field: Field) -> Lines:
-    if field.shape != "message" or not field.is_message:
+    if field.shape != "message":
         return write(field)
-    present = 'if raw or fields_of(value)["_serialized_on_wire"]:'
+    present = "if raw or value._serialized_on_wire:"
     return [f"raw = {field.kind.write}", *block(present, _write_raw(field.tag, "out"))]
 
 

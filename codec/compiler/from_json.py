@@ -4,9 +4,9 @@ A generated function takes what orjson made of a JSON object and goes through it
 is faulty, the variable `key` tells which: that is how an error gets its path.
 """
 
-from .decode import depth_check, fields_dict
+from .decode import depth_check, set_attribute
 from .schema import Field, Message, local_name
-from .text import Lines, assign, block, chain, quote
+from .text import Lines, block, chain, quote
 
 
 def from_json(message: Message) -> Lines:
@@ -21,11 +21,10 @@ def from_json(message: Message) -> Lines:
             'key = ""',
             *block("try:", block("for key, item in members.items():", _members(message))),
             *block("except DecodeError as error:", [f"raise {_located(message)} from None"]),
-            *(line for oneof in message.oneofs for line in _find_member(oneof)),
+            *(line for oneof in message.oneofs for line in _check_member(oneof)),
             f"message = new({message.name})",
-            *assign("fields: dict[str, Any]", fields_dict(message, _result, member=_member)),
+            *(line for field in message.fields for line in _set_field(field)),
             *(line for oneof in message.oneofs for line in _set_member(oneof)),
-            "set_fields(message, fields)",
             "return message",
         ],
     )
@@ -57,9 +56,9 @@ def _variable(field: Field) -> str:
             return f"{field.local}: {field.type} = {{}}"
         case "oneof":
             return ""
-        case "message":
-            return f"{field.local}: Any = PLACEHOLDER"
-        case "optional":
+        case "time":
+            return f"{field.local} = {field.kind.unset}"
+        case "optional" | "message":
             return f"{field.local}: {field.type} | None = None"
         case _:
             return f"{field.local} = {field.kind.zero}"
@@ -101,21 +100,19 @@ def _function(field: Field) -> str:
     return f"lambda item: {name}" if name == field.kind.parse else name
 
 
-def _result(field: Field) -> str:
-    return "PLACEHOLDER" if field.shape == "oneof" else field.local
+def _set_field(field: Field) -> Lines:
+    if field.shape == "oneof":
+        return []
+    store = [set_attribute(field, field.local)]
+    return block(f"if {field.local} is not None:", store) if field.shape == "message" else store
 
 
-def _find_member(oneof: str) -> Lines:
+def _check_member(oneof: str) -> Lines:
     members = f"{local_name(oneof)}_members"
-    check = block(f"if len({members}) > 1:", [f"raise more_than_one({members})"])
-    return [*check, f"{_member(oneof)} = next(iter({members}), None)"]
-
-
-def _member(oneof: str) -> str:
-    return f"{local_name(oneof)}_member"
+    return block(f"if len({members}) > 1:", [f"raise more_than_one({members})"])
 
 
 def _set_member(oneof: str) -> Lines:
-    member = _member(oneof)
-    value = f"{local_name(oneof)}_members[{member}]"
-    return block(f"if {member} is not None:", [f"fields[{member}] = {value}"])
+    members = f"{local_name(oneof)}_members"
+    chosen = f"choose(message, {quote(oneof)}, *{members}.popitem())"
+    return block(f"if {members}:", [chosen])

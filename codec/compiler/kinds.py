@@ -31,6 +31,8 @@ class Kind:
         code: The letter of the `struct` module, for a kind of fixed size.
         reader: The function that reads a sub-message.
         is_small: Whether a number below 128 is written as the byte that it is.
+        is_enum: Whether it is an enum.
+        unset: The constant that an unset field holds, for a time.
     """
 
     wire: int
@@ -45,6 +47,8 @@ class Kind:
     code: str = ""
     reader: str = ""
     is_small: bool = False
+    is_enum: bool = False
+    unset: str = ""
 
     @property
     def is_packable(self) -> bool:
@@ -156,6 +160,7 @@ def enum_kind(name: str, table: str) -> Kind:
         parse=f"{table}.parse(item)",
         format=f"{table}.format(value)",
         is_small=True,
+        is_enum=True,
     )
 
 
@@ -177,7 +182,7 @@ def time_kind(name: str, python: str) -> Kind:
     kind = _sized(
         python, "", "", f"write_{name}(value)", f"parse_{name}(item)", f"format_{name}(value)"
     )
-    return _submessage(kind, f"read_{name}")
+    return replace(_submessage(kind, f"read_{name}"), unset=f"NO_{name.upper()}")
 
 
 def _submessage(kind: Kind, reader: str) -> Kind:

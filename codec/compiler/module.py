@@ -8,7 +8,6 @@ import black
 from .decode import decoder
 from .encode import encoder, table, tags
 from .from_json import from_json
-from .make import maker
 from .runtime import IMPORTS
 from .schema import Enum, Module
 from .text import Lines, call, quote
@@ -34,14 +33,15 @@ def render(module: Module) -> str:
 
 
 def _body(module: Module) -> Lines:
-    out = ["_new = new", "_only_one = only_one", "_set_fields = set_fields", ""]
+    out: Lines = []
     for enum in module.enums:
         out += _enum(enum)
     all_tags = sorted(set().union(*(tags(message) for message in module.messages)))
     out += ["", *(f"{table(tag)} = tag_table({tag})" for tag in all_tags)]
     for message in module.messages:
-        for emit in (maker, decoder, encoder, from_json, to_json):
+        for emit in (decoder, encoder, from_json, to_json):
             out += ["", "", *emit(message)]
+    out += ["", *(f"make_{message.snake} = {message.name}" for message in module.messages)]
     return [*out, "", "", *_compiled(module)]
 
 

@@ -35,13 +35,10 @@ IMPORTS: Final = {
     ],
     "codec.lookup": ["Compiled"],
     "codec.objects": [
-        "NO_GROUPS",
-        "PLACEHOLDER",
-        "fields_of",
-        "is_present",
+        "NO_DURATION",
+        "NO_TIMESTAMP",
+        "choose",
         "new",
-        "only_one",
-        "set_fields",
     ],
     "codec.reading": [
         "Seen",

@@ -5,8 +5,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from keyword import kwlist
 from typing import Final, Literal
 
+import betterproto
 from betterproto.compile.naming import pythonize_class_name, pythonize_field_name
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto
@@ -19,13 +21,16 @@ _TIMES: Final = {
     "google.protobuf.Duration": time_kind("duration", "timedelta"),
 }
 _INTERNAL: Final = (
-    *("data", "depth", "end", "entry", "error", "fields", "item", "key", "known", "members"),
-    *("message", "out", "pos", "raw", "size", "spans", "stop", "tag", "value", "values"),
+    *("data", "depth", "end", "entry", "error", "item", "key", "known", "members", "message"),
+    *("out", "pos", "raw", "size", "spans", "stop", "tag", "value", "values"),
 )
 _TAKEN: Final = frozenset((*_INTERNAL, *dir(builtins), *HELPERS))
 """Names that generated functions use for other things than fields."""
 
-_GENERATED: Final = re.compile(r"(decode|encode|make)_.*|.*_(from|to)_json|.*_(spans|members?)")
+_GENERATED: Final = re.compile(r"(decode|encode)_.*|.*_(from|to)_json|.*_(spans|members?)")
+
+
+Shape = Literal["plain", "optional", "message", "time", "oneof", "list", "map"]
 
 
 class SchemaError(Exception):
@@ -56,9 +61,8 @@ class Field:
         local: The variable that stands for it in generated functions.
         number: Its number.
         kind: What it holds; for a map, an entry.
-        shape: Whether it always has a value, or may be unset (by `optional`, by being a message, as
-            a member of a oneof), or holds a list or a map.
-        is_message: Whether it holds messages of the schema.
+        shape: Whether it always has a value, or may be unset (by `optional`, by being a message or
+            a time, as a member of a oneof), or holds a list or a map.
         oneof: The oneof that it is a member of, or empty.
         packed: Whether it is written as one field for the whole list.
         entry: The fields of an entry, for a map.
@@ -70,8 +74,7 @@ class Field:
     local: str
     number: int
     kind: Kind
-    shape: Literal["plain", "optional", "message", "oneof", "list", "map"]
-    is_message: bool = False
+    shape: Shape
     oneof: str = ""
     packed: bool = False
     entry: "tuple[Field, Field] | None" = None
@@ -170,6 +173,8 @@ def _module(package: str, files: list[FileDescriptor]) -> Module:
         tuple(_enum(e) for e in enums),
     )
     _check_names(module)
+    for message in module.messages:
+        _check_oneofs(message)
     return module
 
 
@@ -181,6 +186,14 @@ def _check_names(module: Module) -> None:
     twice = sorted(name for name, times in names.items() if times > 1)
     if twice:
         raise SchemaError(f"package {module.package}: names clash in Python: {', '.join(twice)}")
+
+
+def _check_oneofs(message: Message) -> None:
+    """Checks that each oneof can be an attribute of its own name."""
+    taken = {*(field.name for field in message.fields), *dir(betterproto.Message), *kwlist}
+    for oneof in message.oneofs:
+        if oneof in taken:
+            raise SchemaError(f"{message.name}.{oneof}: a oneof cannot have this name in Python")
 
 
 def _nested(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
@@ -236,7 +249,7 @@ def _reaches(start: Descriptor, goal: Descriptor, seen: set[str]) -> bool:
 
 def _field(field: FieldDescriptor, optional: bool = False) -> Field:
     name = pythonize_field_name(field.name)
-    is_message, kind, entry = _content(field)
+    kind, entry = _content(field)
     oneof = "" if field.containing_oneof is None or optional else field.containing_oneof.name
     options = field.GetOptions()
     unpacked = options.HasField("packed") and not options.packed
@@ -247,43 +260,42 @@ def _field(field: FieldDescriptor, optional: bool = False) -> Field:
         local_name(name),
         field.number,
         kind,
-        "map" if entry else _shape(field, optional, bool(oneof)),
-        is_message,
+        "map" if entry else _shape(field, kind, optional, bool(oneof)),
         oneof,
         field.is_repeated and kind.is_packable and not unpacked,
         entry,
     )
 
 
-def _shape(
-    field: FieldDescriptor, optional: bool, member: bool
-) -> Literal["plain", "optional", "message", "oneof", "list"]:
+def _shape(field: FieldDescriptor, kind: Kind, optional: bool, member: bool) -> Shape:
     if field.is_repeated:
         return "list"
     if member:
         return "oneof"
     if optional:
         return "optional"
+    if kind.unset:
+        return "time"
     return "message" if field.message_type is not None else "plain"
 
 
-def _content(field: FieldDescriptor) -> tuple[bool, Kind, tuple[Field, Field] | None]:
-    """Returns whether a field holds messages, the kind of what it holds, and a map's entry."""
+def _content(field: FieldDescriptor) -> tuple[Kind, tuple[Field, Field] | None]:
+    """Returns the kind of what a field holds, and a map's entry."""
     held = field.message_type or field.enum_type
     if held is None:
-        return False, KINDS[_type_name(field)], None
+        return KINDS[_type_name(field)], None
     if held.full_name in _TIMES:
-        return False, _TIMES[held.full_name], None
+        return _TIMES[held.full_name], None
     if held.file.package != _package(field):
         raise SchemaError(f"{field.full_name}: type {held.full_name} is not supported")
     name = _class_name(held)
     if isinstance(held, EnumDescriptor):
-        return False, enum_kind(name, Enum(name, ()).table), None
+        return enum_kind(name, Enum(name, ()).table), None
     if held.GetOptions().map_entry:
         # The value of an entry always has a value, even if that is a message.
         key, value = (replace(_field(field), shape="plain") for field in held.fields)
-        return False, KINDS["bytes"], (key, value)
-    return True, message_kind(name, snake_case(name)), None
+        return KINDS["bytes"], (key, value)
+    return message_kind(name, snake_case(name)), None
 
 
 def _package(field: FieldDescriptor) -> str | None:

@@ -34,8 +34,3 @@ def chain(branches: Iterable[tuple[str, Lines]], otherwise: Lines) -> Lines:
 def call(function: str, arguments: Iterable[str]) -> Lines:
     """Returns a call, or another bracketed expression, with one argument on each line."""
     return [f"{function}(", *indent(f"{argument}," for argument in arguments), ")"]
-
-
-def assign(target: str, value: Lines) -> Lines:
-    """Returns the assignment of an expression of more than one line."""
-    return [f"{target} = {value[0]}", *value[1:]]

@@ -7,7 +7,7 @@ written even where that is its default.
 from itertools import groupby
 
 from .decode import depth_check
-from .encode import selected_members, selection
+from .encode import declarations, get, presence, selected_members, selection
 from .schema import Field, Message
 from .text import Lines, block, chain, quote
 
@@ -19,7 +19,7 @@ def to_json(message: Message) -> Lines:
         f"def {message.snake}_to_json(message: {message.name}, depth: int) -> dict[str, Any]:",
         [
             *depth_check(message),
-            "fields = fields_of(message)",
+            *declarations(message),
             "out: dict[str, Any] = {}",
             *selected_members(message),
             *(line for oneof, run in runs for line in _run(oneof, list(run))),
@@ -31,7 +31,8 @@ def to_json(message: Message) -> Lines:
 def _run(oneof: str, run: list[Field]) -> Lines:
     if not oneof:
         return [line for field in run for line in _field(field)]
-    return chain([(selection(field), [_put(field, field.kind.format)]) for field in run], [])
+    branches = [(selection(field), [_put(field, field.kind.format)]) for field in run]
+    return [get(run[0]), *chain(branches, [])]
 
 
 def _put(field: Field, value: str) -> str:
@@ -39,33 +40,15 @@ def _put(field: Field, value: str) -> str:
 
 
 def _field(field: Field) -> Lines:
-    get = f"fields[{quote(field.name)}]"
     if field.shape in ("list", "map"):
-        empty = "[]" if field.shape == "list" else "{}"
-        values = f"{empty} if values is PLACEHOLDER else {_all(field)}"
-        return [f"values = {get}", _put(field, values)]
+        return [f"values = message.{field.name}", _put(field, _all(field))]
+    put = [_put(field, field.kind.format)]
     if field.shape == "plain":
-        return [f"value = {get}", _put(field, _with_default(field))]
-    present = "value is not None and value is not PLACEHOLDER"
-    if field.shape == "message" and field.is_message:
-        present += " and is_present(value)"
-    return [f"value = {get}", *block(f"if {present}:", [_put(field, field.kind.format)])]
-
-
-def _with_default(field: Field) -> str:
-    if field.kind.format == "value":
-        return f"{field.kind.zero} if value is PLACEHOLDER else value"
-    return f"{_default(field)} if value is PLACEHOLDER else {field.kind.format}"
-
-
-def _default(field: Field) -> str:
-    if field.kind.python == "int":
-        return '"0"'
-    if field.kind.python == "bytes":
-        return '""'
-    return (
-        field.kind.zero if field.kind.python == "float" else field.kind.format.replace("value", "0")
-    )
+        return [get(field), *put]
+    present = presence(field)
+    if field.shape == "message":
+        present += " and value._serialized_on_wire"
+    return [get(field), *block(f"if {present}:", put)]
 
 
 def _all(field: Field) -> str:

@@ -10,6 +10,7 @@ from typing import (
     AsyncIterable,
     AsyncIterator,
     Dict,
+    Final,
     Iterable,
     List,
     Optional,
@@ -19,6 +20,8 @@ from typing import (
 import betterproto
 import grpclib
 from betterproto.grpc.grpclib_server import ServiceBase
+
+from codec import objects as _objects
 
 if TYPE_CHECKING:
     import grpclib.server
@@ -96,8 +99,9 @@ class ErrorCode(betterproto.Enum):
     """The caller did not say who it is."""
 
 
-@dataclass(eq=False, repr=False)
-class User(betterproto.Message):
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class User(_objects.Message):
     """Contract. A person or program that takes part."""
 
     id: str = betterproto.string_field(1)
@@ -112,25 +116,53 @@ class User(betterproto.Message):
     status: "UserStatus" = betterproto.enum_field(4)
     """Contract. Whether the user is connected now."""
 
+    def __init__(
+        self,
+        id: str = "",
+        name: str = "",
+        email: str = "",
+        status: UserStatus = UserStatus.try_value(0),
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.email = email
+        self.status = status
 
-@dataclass(eq=False, repr=False)
-class GetUserRequest(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class GetUserRequest(_objects.Message):
     """Contract."""
 
     user_id: str = betterproto.string_field(1)
     """Contract. The id of the user to return."""
 
+    def __init__(
+        self,
+        user_id: str = "",
+    ) -> None:
+        self.user_id = user_id
 
-@dataclass(eq=False, repr=False)
-class GetUserResponse(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class GetUserResponse(_objects.Message):
     """Contract."""
 
     user: "User" = betterproto.message_field(1)
     """Contract. The user."""
 
+    def __init__(
+        self,
+        user: "User | None" = None,
+    ) -> None:
+        if user is not None:
+            self.user = user
 
-@dataclass(eq=False, repr=False)
-class UpsertUserRequest(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class UpsertUserRequest(_objects.Message):
     """Asks to create a user or to replace its name and e-mail address."""
 
     user_id: str = betterproto.string_field(1)
@@ -142,17 +174,36 @@ class UpsertUserRequest(betterproto.Message):
     email: str = betterproto.string_field(3)
     """An e-mail address (RFC 5321), or empty for none."""
 
+    def __init__(
+        self,
+        user_id: str = "",
+        name: str = "",
+        email: str = "",
+    ) -> None:
+        self.user_id = user_id
+        self.name = name
+        self.email = email
 
-@dataclass(eq=False, repr=False)
-class UpsertUserResponse(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class UpsertUserResponse(_objects.Message):
     """The answer to UpsertUserRequest."""
 
     user: "User" = betterproto.message_field(1)
     """The user as it is stored now."""
 
+    def __init__(
+        self,
+        user: "User | None" = None,
+    ) -> None:
+        if user is not None:
+            self.user = user
 
-@dataclass(eq=False, repr=False)
-class ListUsersRequest(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ListUsersRequest(_objects.Message):
     """Asks for a page of users."""
 
     page_size: int = betterproto.int32_field(1)
@@ -163,9 +214,18 @@ class ListUsersRequest(betterproto.Message):
     page_token: str = betterproto.string_field(2)
     """`next_page_token` of the page before, or empty for the first page."""
 
+    def __init__(
+        self,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> None:
+        self.page_size = page_size
+        self.page_token = page_token
 
-@dataclass(eq=False, repr=False)
-class ListUsersResponse(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ListUsersResponse(_objects.Message):
     """The answer to ListUsersRequest."""
 
     users: List["User"] = betterproto.message_field(1)
@@ -176,9 +236,18 @@ class ListUsersResponse(betterproto.Message):
     Pass it as `page_token` to get the next page. Empty on the last page.
     """
 
+    def __init__(
+        self,
+        users: "List[User] | None" = None,
+        next_page_token: str = "",
+    ) -> None:
+        self.users = [*users] if users is not None else []
+        self.next_page_token = next_page_token
 
-@dataclass(eq=False, repr=False)
-class ChatMessage(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ChatMessage(_objects.Message):
     """Contract. One message of a room."""
 
     id: str = betterproto.string_field(1)
@@ -205,9 +274,26 @@ class ChatMessage(betterproto.Message):
     sent_at: datetime = betterproto.message_field(6)
     """When the server stored it. Set by the server."""
 
+    def __init__(
+        self,
+        id: str = "",
+        room_id: str = "",
+        sender_id: str = "",
+        content: str = "",
+        seq: int = 0,
+        sent_at: "datetime | None" = None,
+    ) -> None:
+        self.id = id
+        self.room_id = room_id
+        self.sender_id = sender_id
+        self.content = content
+        self.seq = seq
+        self.sent_at = sent_at if sent_at is not None else _objects.NO_TIMESTAMP
 
-@dataclass(eq=False, repr=False)
-class ChatStream(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ChatStream(_objects.Message):
     """Contract. What travels on Chat, in both directions."""
 
     chat_message: "ChatMessage" = betterproto.message_field(1, group="payload")
@@ -240,9 +326,53 @@ class ChatStream(betterproto.Message):
     request_id: Optional[str] = betterproto.string_field(7, optional=True)
     """From the client: any text; it comes back on the answer."""
 
+    def __init__(
+        self,
+        chat_message: "ChatMessage | None" = None,
+        join: "Join | None" = None,
+        leave: "Leave | None" = None,
+        joined: "Joined | None" = None,
+        left: "Left | None" = None,
+        error: "Error | None" = None,
+        authenticate: "Authenticate | None" = None,
+        authenticated: "Authenticated | None" = None,
+        request_id: "Optional[str]" = None,
+    ) -> None:
+        self.request_id = request_id
+        _payload = _payload_name = None
+        if chat_message is not None:
+            _payload_name = _objects.only_one(_payload_name, "chat_message")
+            _payload = chat_message
+        if join is not None:
+            _payload_name = _objects.only_one(_payload_name, "join")
+            _payload = join
+        if leave is not None:
+            _payload_name = _objects.only_one(_payload_name, "leave")
+            _payload = leave
+        if joined is not None:
+            _payload_name = _objects.only_one(_payload_name, "joined")
+            _payload = joined
+        if left is not None:
+            _payload_name = _objects.only_one(_payload_name, "left")
+            _payload = left
+        if error is not None:
+            _payload_name = _objects.only_one(_payload_name, "error")
+            _payload = error
+        if authenticate is not None:
+            _payload_name = _objects.only_one(_payload_name, "authenticate")
+            _payload = authenticate
+        if authenticated is not None:
+            _payload_name = _objects.only_one(_payload_name, "authenticated")
+            _payload = authenticated
+        self.payload: Final[
+            ChatMessage | Join | Leave | Joined | Left | Error | Authenticate | Authenticated | None
+        ] = _payload
+        self._group_current = {"payload": _payload_name}
 
-@dataclass(eq=False, repr=False)
-class Join(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Join(_objects.Message):
     """
     Asks to receive a room's messages from now on, or from a position on.
     """
@@ -261,9 +391,20 @@ class Join(betterproto.Message):
     The epoch under which `after_seq` was read. Left out, it is not checked.
     """
 
+    def __init__(
+        self,
+        room_id: str = "",
+        after_seq: "Optional[int]" = None,
+        epoch: "Optional[str]" = None,
+    ) -> None:
+        self.room_id = room_id
+        self.after_seq = after_seq
+        self.epoch = epoch
 
-@dataclass(eq=False, repr=False)
-class Joined(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Joined(_objects.Message):
     """
     The answer to Join. A member that did not ask gets one too when the history
      it was following was lost or replaced: `recovered` is false then.
@@ -284,25 +425,52 @@ class Joined(betterproto.Message):
      is replayed, and history paging fills in.
     """
 
+    def __init__(
+        self,
+        room_id: str = "",
+        epoch: str = "",
+        last_seq: int = 0,
+        recovered: bool = False,
+    ) -> None:
+        self.room_id = room_id
+        self.epoch = epoch
+        self.last_seq = last_seq
+        self.recovered = recovered
 
-@dataclass(eq=False, repr=False)
-class Leave(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Leave(_objects.Message):
     """Asks to receive no more of a room's messages."""
 
     room_id: str = betterproto.string_field(1)
     """The room."""
 
+    def __init__(
+        self,
+        room_id: str = "",
+    ) -> None:
+        self.room_id = room_id
 
-@dataclass(eq=False, repr=False)
-class Left(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Left(_objects.Message):
     """The answer to Leave."""
 
     room_id: str = betterproto.string_field(1)
     """The room."""
 
+    def __init__(
+        self,
+        room_id: str = "",
+    ) -> None:
+        self.room_id = room_id
 
-@dataclass(eq=False, repr=False)
-class Authenticate(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Authenticate(_objects.Message):
     """
     Presents a token on an open connection, before the one that it was opened
      with expires. It must be of the same subject. Rooms that it does not allow to
@@ -312,9 +480,16 @@ class Authenticate(betterproto.Message):
     token: str = betterproto.string_field(1)
     """A JWT (RFC 7519)."""
 
+    def __init__(
+        self,
+        token: str = "",
+    ) -> None:
+        self.token = token
 
-@dataclass(eq=False, repr=False)
-class Authenticated(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Authenticated(_objects.Message):
     """The answer to Authenticate."""
 
     user_id: str = betterproto.string_field(1)
@@ -323,9 +498,18 @@ class Authenticated(betterproto.Message):
     expires_at: datetime = betterproto.message_field(2)
     """When the connection ends, unless another token is presented before."""
 
+    def __init__(
+        self,
+        user_id: str = "",
+        expires_at: "datetime | None" = None,
+    ) -> None:
+        self.user_id = user_id
+        self.expires_at = expires_at if expires_at is not None else _objects.NO_TIMESTAMP
 
-@dataclass(eq=False, repr=False)
-class GetChatHistoryRequest(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class GetChatHistoryRequest(_objects.Message):
     """Contract. Asks for a page of a room's messages."""
 
     room_id: str = betterproto.string_field(1)
@@ -343,9 +527,22 @@ class GetChatHistoryRequest(betterproto.Message):
     after_seq: Optional[int] = betterproto.uint32_field(4, optional=True)
     """Only messages after this position: the oldest of them."""
 
+    def __init__(
+        self,
+        room_id: str = "",
+        limit: int = 0,
+        before_seq: "Optional[int]" = None,
+        after_seq: "Optional[int]" = None,
+    ) -> None:
+        self.room_id = room_id
+        self.limit = limit
+        self.before_seq = before_seq
+        self.after_seq = after_seq
 
-@dataclass(eq=False, repr=False)
-class GetChatHistoryResponse(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class GetChatHistoryResponse(_objects.Message):
     """Contract. The answer to GetChatHistoryRequest."""
 
     messages: List["ChatMessage"] = betterproto.message_field(1)
@@ -357,9 +554,20 @@ class GetChatHistoryResponse(betterproto.Message):
     epoch: str = betterproto.string_field(3)
     """The epoch of the room's history."""
 
+    def __init__(
+        self,
+        messages: "List[ChatMessage] | None" = None,
+        has_more: bool = False,
+        epoch: str = "",
+    ) -> None:
+        self.messages = [*messages] if messages is not None else []
+        self.has_more = has_more
+        self.epoch = epoch
 
-@dataclass(eq=False, repr=False)
-class Error(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Error(_objects.Message):
     """Why a request was refused."""
 
     code: "ErrorCode" = betterproto.enum_field(1)
@@ -377,9 +585,22 @@ class Error(betterproto.Message):
     retry_after_ms: Optional[int] = betterproto.uint32_field(4, optional=True)
     """How long to wait before that, where the server knows it."""
 
+    def __init__(
+        self,
+        code: ErrorCode = ErrorCode.try_value(0),
+        message: str = "",
+        retryable: bool = False,
+        retry_after_ms: "Optional[int]" = None,
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.retry_after_ms = retry_after_ms
 
-@dataclass(eq=False, repr=False)
-class ClientFrame(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ClientFrame(_objects.Message):
     """
     A JSON frame from a WebSocket client. A unary call of ChatService reaches
      WebSocket clients by a field of its request type here and a field of its
@@ -400,9 +621,7 @@ class ClientFrame(betterproto.Message):
     leave: "Leave" = betterproto.message_field(4, group="payload")
     """Leave a room. Answer: `left`."""
 
-    get_chat_history: "GetChatHistoryRequest" = betterproto.message_field(
-        5, group="payload"
-    )
+    get_chat_history: "GetChatHistoryRequest" = betterproto.message_field(5, group="payload")
     """Answer: `chat_history`."""
 
     get_user: "GetUserRequest" = betterproto.message_field(6, group="payload")
@@ -417,9 +636,61 @@ class ClientFrame(betterproto.Message):
     authenticate: "Authenticate" = betterproto.message_field(9, group="payload")
     """Go on with another token. Answer: `authenticated`."""
 
+    def __init__(
+        self,
+        request_id: "Optional[str]" = None,
+        chat_message: "ChatMessage | None" = None,
+        join: "Join | None" = None,
+        leave: "Leave | None" = None,
+        get_chat_history: "GetChatHistoryRequest | None" = None,
+        get_user: "GetUserRequest | None" = None,
+        upsert_user: "UpsertUserRequest | None" = None,
+        list_users: "ListUsersRequest | None" = None,
+        authenticate: "Authenticate | None" = None,
+    ) -> None:
+        self.request_id = request_id
+        _payload = _payload_name = None
+        if chat_message is not None:
+            _payload_name = _objects.only_one(_payload_name, "chat_message")
+            _payload = chat_message
+        if join is not None:
+            _payload_name = _objects.only_one(_payload_name, "join")
+            _payload = join
+        if leave is not None:
+            _payload_name = _objects.only_one(_payload_name, "leave")
+            _payload = leave
+        if get_chat_history is not None:
+            _payload_name = _objects.only_one(_payload_name, "get_chat_history")
+            _payload = get_chat_history
+        if get_user is not None:
+            _payload_name = _objects.only_one(_payload_name, "get_user")
+            _payload = get_user
+        if upsert_user is not None:
+            _payload_name = _objects.only_one(_payload_name, "upsert_user")
+            _payload = upsert_user
+        if list_users is not None:
+            _payload_name = _objects.only_one(_payload_name, "list_users")
+            _payload = list_users
+        if authenticate is not None:
+            _payload_name = _objects.only_one(_payload_name, "authenticate")
+            _payload = authenticate
+        self.payload: Final[
+            ChatMessage
+            | Join
+            | Leave
+            | GetChatHistoryRequest
+            | GetUserRequest
+            | UpsertUserRequest
+            | ListUsersRequest
+            | Authenticate
+            | None
+        ] = _payload
+        self._group_current = {"payload": _payload_name}
 
-@dataclass(eq=False, repr=False)
-class ServerFrame(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ServerFrame(_objects.Message):
     """A JSON frame to a WebSocket client."""
 
     request_id: Optional[str] = betterproto.string_field(1, optional=True)
@@ -434,9 +705,7 @@ class ServerFrame(betterproto.Message):
     left: "Left" = betterproto.message_field(4, group="payload")
     """The answer to `leave`."""
 
-    chat_history: "GetChatHistoryResponse" = betterproto.message_field(
-        5, group="payload"
-    )
+    chat_history: "GetChatHistoryResponse" = betterproto.message_field(5, group="payload")
     """The answer to `get_chat_history`."""
 
     user: "GetUserResponse" = betterproto.message_field(6, group="payload")
@@ -454,9 +723,66 @@ class ServerFrame(betterproto.Message):
     authenticated: "Authenticated" = betterproto.message_field(10, group="payload")
     """The answer to `authenticate`."""
 
+    def __init__(
+        self,
+        request_id: "Optional[str]" = None,
+        chat_message: "ChatMessage | None" = None,
+        joined: "Joined | None" = None,
+        left: "Left | None" = None,
+        chat_history: "GetChatHistoryResponse | None" = None,
+        user: "GetUserResponse | None" = None,
+        upserted_user: "UpsertUserResponse | None" = None,
+        users: "ListUsersResponse | None" = None,
+        error: "Error | None" = None,
+        authenticated: "Authenticated | None" = None,
+    ) -> None:
+        self.request_id = request_id
+        _payload = _payload_name = None
+        if chat_message is not None:
+            _payload_name = _objects.only_one(_payload_name, "chat_message")
+            _payload = chat_message
+        if joined is not None:
+            _payload_name = _objects.only_one(_payload_name, "joined")
+            _payload = joined
+        if left is not None:
+            _payload_name = _objects.only_one(_payload_name, "left")
+            _payload = left
+        if chat_history is not None:
+            _payload_name = _objects.only_one(_payload_name, "chat_history")
+            _payload = chat_history
+        if user is not None:
+            _payload_name = _objects.only_one(_payload_name, "user")
+            _payload = user
+        if upserted_user is not None:
+            _payload_name = _objects.only_one(_payload_name, "upserted_user")
+            _payload = upserted_user
+        if users is not None:
+            _payload_name = _objects.only_one(_payload_name, "users")
+            _payload = users
+        if error is not None:
+            _payload_name = _objects.only_one(_payload_name, "error")
+            _payload = error
+        if authenticated is not None:
+            _payload_name = _objects.only_one(_payload_name, "authenticated")
+            _payload = authenticated
+        self.payload: Final[
+            ChatMessage
+            | Joined
+            | Left
+            | GetChatHistoryResponse
+            | GetUserResponse
+            | UpsertUserResponse
+            | ListUsersResponse
+            | Error
+            | Authenticated
+            | None
+        ] = _payload
+        self._group_current = {"payload": _payload_name}
 
-@dataclass(eq=False, repr=False)
-class Presence(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Presence(_objects.Message):
     """
     Tells which users have an open connection at a proxy. Sending a message tells
      it as well; this is for the rest.
@@ -468,17 +794,33 @@ class Presence(betterproto.Message):
     active: bool = betterproto.bool_field(2)
     """Whether one of the user's connections at this proxy is open."""
 
+    def __init__(
+        self,
+        user_id: str = "",
+        active: bool = False,
+    ) -> None:
+        self.user_id = user_id
+        self.active = active
 
-@dataclass(eq=False, repr=False)
-class RelayRequest(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class RelayRequest(_objects.Message):
     """A batch from a proxy."""
 
     commands: List["RelayCommand"] = betterproto.message_field(1)
     """What the proxy asks, in order."""
 
+    def __init__(
+        self,
+        commands: "List[RelayCommand] | None" = None,
+    ) -> None:
+        self.commands = [*commands] if commands is not None else []
 
-@dataclass(eq=False, repr=False)
-class RelayCommand(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class RelayCommand(_objects.Message):
     """One thing that a proxy asks."""
 
     ref: int = betterproto.uint64_field(1)
@@ -524,9 +866,65 @@ class RelayCommand(betterproto.Message):
      and only if the trace is sampled.
     """
 
+    def __init__(
+        self,
+        ref: int = 0,
+        chat_message: "ChatMessage | None" = None,
+        join: "Join | None" = None,
+        leave: "Leave | None" = None,
+        presence: "Presence | None" = None,
+        authenticate: "Authenticate | None" = None,
+        client_gone: "ClientGone | None" = None,
+        admit: "Admit | None" = None,
+        chat_messages: "ChatMessages | None" = None,
+        client: int = 0,
+        traceparent: "Optional[str]" = None,
+    ) -> None:
+        self.ref = ref
+        self.client = client
+        self.traceparent = traceparent
+        _command = _command_name = None
+        if chat_message is not None:
+            _command_name = _objects.only_one(_command_name, "chat_message")
+            _command = chat_message
+        if join is not None:
+            _command_name = _objects.only_one(_command_name, "join")
+            _command = join
+        if leave is not None:
+            _command_name = _objects.only_one(_command_name, "leave")
+            _command = leave
+        if presence is not None:
+            _command_name = _objects.only_one(_command_name, "presence")
+            _command = presence
+        if authenticate is not None:
+            _command_name = _objects.only_one(_command_name, "authenticate")
+            _command = authenticate
+        if client_gone is not None:
+            _command_name = _objects.only_one(_command_name, "client_gone")
+            _command = client_gone
+        if admit is not None:
+            _command_name = _objects.only_one(_command_name, "admit")
+            _command = admit
+        if chat_messages is not None:
+            _command_name = _objects.only_one(_command_name, "chat_messages")
+            _command = chat_messages
+        self.command: Final[
+            ChatMessage
+            | Join
+            | Leave
+            | Presence
+            | Authenticate
+            | ClientGone
+            | Admit
+            | ChatMessages
+            | None
+        ] = _command
+        self._group_current = {"command": _command_name}
 
-@dataclass(eq=False, repr=False)
-class ChatMessages(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ChatMessages(_objects.Message):
     """
     Messages one behind the other, as columns: what there is to do for each of
      many values alike is done for all of them at once.
@@ -550,9 +948,30 @@ class ChatMessages(betterproto.Message):
     clients: List[int] = betterproto.fixed64_field(6)
     """`RelayCommand.client` of each; empty if it is 0 for all of them."""
 
+    def __init__(
+        self,
+        refs: "List[int] | None" = None,
+        ids: "Texts | None" = None,
+        room_ids: "Texts | None" = None,
+        sender_ids: "Texts | None" = None,
+        contents: "Texts | None" = None,
+        clients: "List[int] | None" = None,
+    ) -> None:
+        self.refs = [*refs] if refs is not None else []
+        if ids is not None:
+            self.ids = ids
+        if room_ids is not None:
+            self.room_ids = room_ids
+        if sender_ids is not None:
+            self.sender_ids = sender_ids
+        if contents is not None:
+            self.contents = contents
+        self.clients = [*clients] if clients is not None else []
 
-@dataclass(eq=False, repr=False)
-class Texts(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Texts(_objects.Message):
     """A column of texts."""
 
     joined: str = betterproto.string_field(1)
@@ -561,24 +980,46 @@ class Texts(betterproto.Message):
     lengths: List[int] = betterproto.fixed32_field(2)
     """How long each is, in Unicode code points."""
 
+    def __init__(
+        self,
+        joined: str = "",
+        lengths: "List[int] | None" = None,
+    ) -> None:
+        self.joined = joined
+        self.lengths = [*lengths] if lengths is not None else []
 
-@dataclass(eq=False, repr=False)
-class ClientGone(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ClientGone(_objects.Message):
     """A client of a proxy has gone: its name means nobody from now on."""
 
     pass
 
+    def __init__(
+        self,
+    ) -> None:
+        pass
 
-@dataclass(eq=False, repr=False)
-class Admit(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Admit(_objects.Message):
     """Asks what a client may do in a room."""
 
     room_id: str = betterproto.string_field(1)
     """The room."""
 
+    def __init__(
+        self,
+        room_id: str = "",
+    ) -> None:
+        self.room_id = room_id
 
-@dataclass(eq=False, repr=False)
-class Admitted(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Admitted(_objects.Message):
     """The answer to Admit."""
 
     may_read: bool = betterproto.bool_field(1)
@@ -587,17 +1028,33 @@ class Admitted(betterproto.Message):
     may_write: bool = betterproto.bool_field(2)
     """Whether it may send to it."""
 
+    def __init__(
+        self,
+        may_read: bool = False,
+        may_write: bool = False,
+    ) -> None:
+        self.may_read = may_read
+        self.may_write = may_write
 
-@dataclass(eq=False, repr=False)
-class RelayResponse(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class RelayResponse(_objects.Message):
     """A batch to a proxy."""
 
     events: List["RelayEvent"] = betterproto.message_field(1)
     """What happened, in order."""
 
+    def __init__(
+        self,
+        events: "List[RelayEvent] | None" = None,
+    ) -> None:
+        self.events = [*events] if events is not None else []
 
-@dataclass(eq=False, repr=False)
-class RelayEvent(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class RelayEvent(_objects.Message):
     """One thing that happened."""
 
     ref: int = betterproto.uint64_field(1)
@@ -633,9 +1090,49 @@ class RelayEvent(betterproto.Message):
     admitted: "Admitted" = betterproto.message_field(8, group="event")
     """The answer to `admit`."""
 
+    def __init__(
+        self,
+        ref: int = 0,
+        chat_message: "ChatMessage | None" = None,
+        joined: "Joined | None" = None,
+        left: "Left | None" = None,
+        error: "Error | None" = None,
+        stored: "Stored | None" = None,
+        authenticated: "Authenticated | None" = None,
+        admitted: "Admitted | None" = None,
+    ) -> None:
+        self.ref = ref
+        _event = _event_name = None
+        if chat_message is not None:
+            _event_name = _objects.only_one(_event_name, "chat_message")
+            _event = chat_message
+        if joined is not None:
+            _event_name = _objects.only_one(_event_name, "joined")
+            _event = joined
+        if left is not None:
+            _event_name = _objects.only_one(_event_name, "left")
+            _event = left
+        if error is not None:
+            _event_name = _objects.only_one(_event_name, "error")
+            _event = error
+        if stored is not None:
+            _event_name = _objects.only_one(_event_name, "stored")
+            _event = stored
+        if authenticated is not None:
+            _event_name = _objects.only_one(_event_name, "authenticated")
+            _event = authenticated
+        if admitted is not None:
+            _event_name = _objects.only_one(_event_name, "admitted")
+            _event = admitted
+        self.event: Final[
+            ChatMessage | Joined | Left | Error | Stored | Authenticated | Admitted | None
+        ] = _event
+        self._group_current = {"event": _event_name}
 
-@dataclass(eq=False, repr=False)
-class Stored(betterproto.Message):
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Stored(_objects.Message):
     """
     What became of messages that the proxy knows, for it sent them: the rest of
      each does not travel back.
@@ -649,6 +1146,16 @@ class Stored(betterproto.Message):
 
     sent_at: datetime = betterproto.message_field(3)
     """When all of them were stored."""
+
+    def __init__(
+        self,
+        refs: "List[int] | None" = None,
+        seqs: "List[int] | None" = None,
+        sent_at: "datetime | None" = None,
+    ) -> None:
+        self.refs = [*refs] if refs is not None else []
+        self.seqs = [*seqs] if seqs is not None else []
+        self.sent_at = sent_at if sent_at is not None else _objects.NO_TIMESTAMP
 
 
 class ChatServiceStub(betterproto.ServiceStub):
@@ -743,9 +1250,7 @@ class ChatServiceStub(betterproto.ServiceStub):
 class RelayServiceStub(betterproto.ServiceStub):
     async def relay(
         self,
-        relay_request_iterator: Union[
-            AsyncIterable[RelayRequest], Iterable[RelayRequest]
-        ],
+        relay_request_iterator: Union[AsyncIterable[RelayRequest], Iterable[RelayRequest]],
         *,
         timeout: Optional[float] = None,
         deadline: Optional["Deadline"] = None,
@@ -779,14 +1284,10 @@ class ChatServiceBase(ServiceBase):
     ) -> "GetChatHistoryResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def upsert_user(
-        self, upsert_user_request: "UpsertUserRequest"
-    ) -> "UpsertUserResponse":
+    async def upsert_user(self, upsert_user_request: "UpsertUserRequest") -> "UpsertUserResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def list_users(
-        self, list_users_request: "ListUsersRequest"
-    ) -> "ListUsersResponse":
+    async def list_users(self, list_users_request: "ListUsersRequest") -> "ListUsersResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def __rpc_get_user(
@@ -796,9 +1297,7 @@ class ChatServiceBase(ServiceBase):
         response = await self.get_user(request)
         await stream.send_message(response)
 
-    async def __rpc_chat(
-        self, stream: "grpclib.server.Stream[ChatStream, ChatStream]"
-    ) -> None:
+    async def __rpc_chat(self, stream: "grpclib.server.Stream[ChatStream, ChatStream]") -> None:
         request = stream.__aiter__()
         await self._call_rpc_handler_server_stream(
             self.chat,

@@ -25,9 +25,10 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
 import codec
-from codec.generate import generate
+from codec.generate import generate, run_protoc
 
 ROOT = Path(__file__).parents[2]
+KITCHEN = Path(__file__).parent
 STRICTER = ("field number 0", "a timestamp is out of range", "a duration is out of range")
 TIMES = ("google.protobuf.Timestamp", "google.protobuf.Duration")
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
@@ -67,13 +68,12 @@ class Schema:
 
     def __init__(self, module: ModuleType, compiled: ModuleType, descriptors: bytes) -> None:
         self.module = module
-        self.compiled = compiled
         self.names: list[str] = sorted(cls.__name__ for cls in compiled.COMPILED)
         self._pool = DescriptorPool()
         files = FileDescriptorSet.FromString(descriptors).file
         for file in files:
             self._pool.Add(file)
-        package = files[-1].package
+        self.package = package = files[-1].package
         self._google = {
             "".join(name.split(".")): f"{package}.{name}"
             for message in files[-1].message_type
@@ -181,7 +181,7 @@ def compare(schema: Schema, name: str, data: bytes) -> None:
         if error.reason in STRICTER:
             return
         raise
-    assert not any(codec.fields_of(each)["_unknown_fields"] for each in all_messages(ours))
+    assert not any("_unknown_fields" in vars(each) for each in all_messages(ours))
     again = type(theirs).FromString(codec.encode(ours))
     theirs.DiscardUnknownFields()
     forget(theirs)
@@ -221,7 +221,7 @@ def forget_items(values: Any, field: FieldDescriptor, keys: Iterable[Any]) -> No
 def all_messages(value: Any) -> list[betterproto.Message]:
     """A dataclass, and all that it holds."""
     if isinstance(value, betterproto.Message):
-        fields = codec.fields_of(value).values()
+        fields = vars(value).values()
         return [value, *(found for each in fields for found in all_messages(each))]
     if isinstance(value, dict):
         value = list(value.values())
@@ -258,15 +258,25 @@ def chat_schema() -> Schema:
 
 def kitchen_schema(root: Path) -> Schema:
     """The schema of kitchen.proto, generated into a directory."""
-    files = generate(Path(__file__).parent)
+    files = generate(KITCHEN)
+    module, compiled = _imported(root, files, "kitchen_gen", "kitchen", "kitchen_codec")
+    return Schema(module, compiled, files["descriptor.binpb"])
+
+
+def betterproto_module(package: str, root: Path) -> ModuleType:
+    """What betterproto's own compiler makes of one of the two schemas, in a directory."""
+    proto = {"chat": ROOT / "proto", "kitchen": KITCHEN}[package]
+    [module] = _imported(root, run_protoc(proto, [f"{package}.proto"]), f"own_{package}", package)
+    return module
+
+
+def _imported(root: Path, files: dict[str, bytes], package: str, *modules: str) -> list[ModuleType]:
     for name, content in files.items():
-        path = root / "kitchen_gen" / name
+        path = root / package / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     sys.path.insert(0, str(root))
     try:
-        module = import_module("kitchen_gen.kitchen")
-        compiled = import_module("kitchen_gen.kitchen_codec")
+        return [import_module(f"{package}.{module}") for module in modules]
     finally:
         sys.path.remove(str(root))
-    return Schema(module, compiled, files["descriptor.binpb"])

@@ -1,8 +1,6 @@
 """What the codec makes are betterproto's messages, and it takes all that betterproto makes."""
 
-import copy
 import dataclasses
-import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -17,8 +15,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import codec
-from codec.compiler.schema import snake_case
-from codec.objects import PLACEHOLDER, fields_of
 from gen.chat import (
     ChatMessage,
     ChatStream,
@@ -27,64 +23,14 @@ from gen.chat import (
     GetChatHistoryRequest,
     GetUserResponse,
     Join,
+    ListUsersResponse,
     RelayEvent,
     User,
-    UserStatus,
 )
-from gen.chat_codec import make_chat_message, make_chat_stream, make_get_user_response, make_user
 
 THOROUGH = settings(max_examples=150)
 
-ACTIVE = UserStatus.try_value(1)  # mypy takes the members of betterproto's enums for int
-NEGATIVE = b"\xff\xff\xff\x01"
-
-
-def test_a_decoded_message_is_what_betterproto_would_have_made(chat_schema: Any) -> None:
-    @THOROUGH
-    @given(chat_schema.either())
-    def check(drawn: tuple[str, Message]) -> None:
-        name, message = drawn
-        data = message.SerializeToString()
-        assume(NEGATIVE not in data)  # betterproto takes negative numbers of enums for large ones
-        ours = codec.decode(chat_schema.ours(name), data)
-        theirs = chat_schema.ours(name)().parse(data)
-        assert ours == theirs
-        assert bool(ours) == bool(theirs)
-        for field in dataclasses.fields(theirs):
-            meta = betterproto.FieldMetadata.get(field)
-            if meta.group:
-                chosen = betterproto.which_one_of(ours, meta.group)
-                assert chosen == betterproto.which_one_of(theirs, meta.group)
-            if meta.group or meta.optional or meta.proto_type == "message":
-                repeated = isinstance(fields_of(ours)[field.name], list)
-                assert repeated or ours.is_set(field.name) == theirs.is_set(field.name)
-        assert bytes(ours) == bytes(theirs)
-        assert dict_of(ours) == dict_of(theirs)
-        assert copy.deepcopy(ours) == copy.copy(ours) == ours
-
-    check()
-
-
-def dict_of(message: betterproto.Message) -> dict[str, Any] | None:
-    try:
-        return message.to_dict()
-    except ValueError:  # betterproto does not write numbers of enums that have no name
-        return None
-
-
-def test_a_decoded_message_can_be_pickled_and_printed() -> None:
-    message = make_user(id="a", status=ACTIVE)
-    assert pickle.loads(pickle.dumps(message)) == message  # noqa: S301 - our own bytes
-    assert repr(message) == "User(id='a', name='', email='', status=UserStatus.ACTIVE)"
-
-
-def given_fields(message: betterproto.Message) -> dict[str, Any]:
-    """The fields of a message that were set, by name."""
-    return {
-        name: value
-        for name, value in fields_of(message).items()
-        if not name.startswith("_") and value is not PLACEHOLDER
-    }
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def test_all_ways_to_construct_a_message_are_the_same(schema: Any) -> None:
@@ -94,13 +40,20 @@ def test_all_ways_to_construct_a_message_are_the_same(schema: Any) -> None:
         name, message = drawn
         data = message.SerializeToString()
         decoded = codec.decode(schema.ours(name), data)
-        make = getattr(schema.compiled, f"make_{snake_case(name)}")
-        made = make(**given_fields(decoded))
-        constructed = schema.ours(name)(**given_fields(decoded))
-        for each in (made, constructed):
-            assert repr(each) == repr(decoded)
-            assert codec.encode(each) == data
-            assert codec.to_json(each) == codec.to_json(decoded)
+        names = [field.name for field in dataclasses.fields(decoded)]
+        given_fields = {each: getattr(decoded, each) for each in names if decoded.is_set(each)}
+        constructed = schema.ours(name)(**given_fields)
+        assigned = schema.ours(name)()
+        for each, value in given_fields.items():
+            setattr(assigned, each, value)
+        for message in (
+            constructed,
+            assigned,
+            codec.from_json(schema.ours(name), codec.to_json(decoded)),
+        ):
+            assert repr(message) == repr(decoded)
+            assert codec.encode(message) == data
+            assert codec.to_json(message) == codec.to_json(decoded)
 
     check()
 
@@ -108,30 +61,38 @@ def test_all_ways_to_construct_a_message_are_the_same(schema: Any) -> None:
 def test_fields_that_were_not_given_are_unset(schema: Any) -> None:
     for name in schema.names:
         constructed = schema.ours(name)()
-        made = getattr(schema.compiled, f"make_{snake_case(name)}")()
-        assert made == constructed == codec.from_json(schema.ours(name), "{}")
-        assert codec.encode(made) == codec.encode(constructed) == b""
-        empty = codec.to_json(codec.decode(schema.ours(name), b""))
-        assert codec.to_json(made) == codec.to_json(constructed) == empty
+        assert constructed == codec.from_json(schema.ours(name), "{}")
+        assert codec.encode(constructed) == b""
+        assert codec.to_json(constructed) == codec.to_json(codec.decode(schema.ours(name), b""))
 
 
-def test_a_made_message_holds_its_own_lists() -> None:
-    users = [make_user(id="a")]
-    response = codec.decode(ChatStream, b"")
-    assert betterproto.which_one_of(response, "payload") == ("", None)
-    made = sys.modules["gen.chat_codec"].make_list_users_response(users=users)
+def test_a_message_holds_its_own_lists_and_maps(kitchen: Any) -> None:
+    users = [User(id="a")]
+    response = ListUsersResponse(users=users)
     users.clear()
-    assert [user.id for user in made.users] == ["a"]
+    assert [user.id for user in response.users] == ["a"]
+    strings = {"a": "b"}
+    maps = kitchen.ours("Maps")(strings=strings)
+    strings.clear()
+    assert maps.strings == {"a": "b"}
+    assert ListUsersResponse().users is not ListUsersResponse().users
 
 
 def test_a_oneof_takes_one_member() -> None:
     with pytest.raises(ValueError, match="more than one of chat_message, join"):
-        make_chat_stream(chat_message=make_chat_message(), join=Join())
-    message = make_chat_stream(join=Join(room_id="r"))
-    message.chat_message = ChatMessage(id="1")
-    assert betterproto.which_one_of(message, "payload")[0] == "chat_message"
+        ChatStream(chat_message=ChatMessage(), join=Join())
+    join, sent = Join(room_id="r"), ChatMessage(id="1")
+    message: Any = ChatStream(join=join)
+    assert [message.payload, message.join] == [join, join]
+    message.chat_message = sent
+    assert [message.payload, message.chat_message] == [sent, sent]
+    assert betterproto.which_one_of(message, "payload") == ("chat_message", sent)
+    with pytest.raises(AttributeError, match="'payload' is set to 'chat_message', not 'join'"):
+        _ = message.join
     assert codec.encode(message) == b"\x0a\x03\x0a\x011"
-    assert codec.encode(ChatStream(join=None)) == b""  # type: ignore[arg-type] # betterproto can
+    message.chat_message = None
+    assert message.payload is None
+    assert codec.encode(message) == codec.encode(ChatStream(join=None)) == b""
 
 
 def test_a_oneof_member_is_sent_even_when_it_is_empty() -> None:
@@ -140,15 +101,39 @@ def test_a_oneof_member_is_sent_even_when_it_is_empty() -> None:
     assert orjson.loads(codec.to_json(message)) == {"join": {"room_id": ""}}
 
 
-def test_reading_an_unset_message_does_not_set_it() -> None:
-    for response in (GetUserResponse(), make_get_user_response()):
-        assert response.user.name == ""
-        assert codec.encode(response) == b""
-        assert codec.to_json(response) == b"{}"
-        response.user.name = "x"
-        assert codec.encode(response) == b"\x0a\x03\x12\x01x"
-    assert codec.encode(make_get_user_response(user=make_user())) == b"\x0a\x00"
-    assert codec.encode(codec.decode(GetUserResponse, b"\x0a\x00")) == b"\x0a\x00"
+def test_what_is_put_into_an_unset_message_sets_it() -> None:
+    response = GetUserResponse()
+    assert response.user.name == ""
+    assert not betterproto.serialized_on_wire(response.user)
+    assert codec.encode(response) == b""
+    response.user.name = "x"
+    assert betterproto.serialized_on_wire(response.user)
+    assert codec.encode(response) == bytes(response) == b"\x0a\x03\x12\x01x"
+    assert response.to_dict() == {"user": {"name": "x"}}
+
+
+def test_an_empty_message_that_was_set_is_sent() -> None:
+    assigned = GetUserResponse()
+    assigned.user = User()
+    for response in (
+        GetUserResponse(user=User()),
+        assigned,
+        codec.decode(GetUserResponse, b"\x0a\x00"),
+    ):
+        assert response.is_set("user")
+        assert codec.encode(response) == bytes(response) == b"\x0a\x00"
+        assert codec.from_json(GetUserResponse, codec.to_json(response)).is_set("user")
+
+
+def test_the_epoch_that_was_read_is_not_the_epoch_that_was_set() -> None:
+    message = ChatMessage(id="1")
+    assert message.sent_at == EPOCH
+    assert not message.is_set("sent_at")
+    again = dataclasses.replace(message, sent_at=message.sent_at)
+    assert codec.encode(again) == b"\x0a\x011"
+    again.sent_at = datetime(1970, 1, 1, tzinfo=UTC)
+    assert codec.encode(again) == b"\x0a\x011\x32\x00"
+    assert codec.decode(ChatMessage, codec.encode(again)).is_set("sent_at")
 
 
 NOT_KNOWN = b"\x98\x06\x01" + b"\xa2\x06\x01x" + b"\x9d\x06abcd"
