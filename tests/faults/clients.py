@@ -265,9 +265,7 @@ class Participant:
         self._journal.ring()
 
     def _got(self, link: _Link, got: Frame, request_id: str | None) -> None:
-        stored = self._journal.kept(
-            Message(got["room_id"], got["seq"], got["sender_id"], got["id"], got["content"])
-        )
+        stored = self._journal.kept(Message.of(got))
         again = self._confirmed(link, stored, request_id)
         self._journal.history.seen.append(Delivered(link.name, stored, again))
         place = self.places[stored.room]

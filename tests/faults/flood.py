@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import aiohttp
 import orjson
+import psutil
 from aiohttp import WSMsgType
 
 from tests.faults.history import Delivered, Message, Outcome, Spoke
 from tests.faults.journal import Journal, Sending
-from tests.proxy.web_client import Client, Frame, message
+from tests.proxy.web_client import Frame, message
 from tests.support import PATIENCE_SECONDS
 
 # What an event loop, an allocator and a burst of garbage take at most, at any load.
 SLACK: Final = 24 * 1024 * 1024
 MEASURABLE: Final = Path("/proc/self/smaps_rollup").exists()
-_PAGE: Final = 500
 # Little waits in the kernel.
 _SOCKET_BYTES: Final = 16 * 1024
 _LOOKS: Final = 100
@@ -103,7 +102,7 @@ class Flooder:
                 self._journal.history.strays.append(f"{self.name}: did not expect {frame}")
 
     def _got(self, got: Frame, request_id: str | None) -> None:
-        stored = self._journal.kept(_message(got))
+        stored = self._journal.kept(Message.of(got))
         self._journal.history.seen.append(Delivered(f"{self.name}/1", stored))
         if request_id is not None:
             sending = self._unanswered.pop(request_id)
@@ -131,40 +130,9 @@ async def stalled(flooders: Sequence[Sender]) -> None:
             before = sent
 
 
-async def stored(client: Client, rooms: Iterable[str]) -> list[Message]:
-    """Reads the whole history of rooms."""
-    messages: list[Message] = []
-    for room in rooms:
-        more, after = True, 0
-        while more:
-            page = {"room_id": room, "limit": _PAGE, "after_seq": after}
-            history = (await client.ask(get_chat_history=page))["chat_history"]
-            messages += map(_message, history["messages"])
-            more, after = history["has_more"], messages[-1].seq
-    return messages
-
-
-def process_of(module: str) -> int:
-    """Returns the id of the process that runs ``python -m module`` for this one."""
-    threads = Path(f"/proc/{os.getpid()}/task").iterdir()
-    ids = [id_ for thread in threads for id_ in (thread / "children").read_text().split()]
-    [found] = [
-        int(id_)
-        for id_ in ids
-        if f"-m\0{module}\0".encode() in Path(f"/proc/{id_}/cmdline").read_bytes()
-    ]
-    return found
-
-
 def memory_bytes(pid: int) -> int:
     """Returns what memory a process has for itself."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-
-
-def open_files(pid: int) -> int:
-    """Returns how many files and sockets a process has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return int(psutil.Process(pid).memory_full_info().uss)
 
 
 def _small_socket(address: Any) -> socket.socket:
@@ -172,9 +140,3 @@ def _small_socket(address: Any) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
     return sock
-
-
-def _message(frame: Frame) -> Message:
-    return Message(
-        frame["room_id"], frame["seq"], frame["sender_id"], frame["id"], frame["content"]
-    )

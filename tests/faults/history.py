@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Under which a message is stored once: room, sender, id.
 Key = tuple[str, str, str]
@@ -26,6 +26,13 @@ class Message(NamedTuple):
     sender: str
     id: str
     content: str
+
+    @classmethod
+    def of(cls, frame: dict[str, Any]) -> Message:
+        """Reads the payload of a `chat_message` frame."""
+        return cls(
+            frame["room_id"], frame["seq"], frame["sender_id"], frame["id"], frame["content"]
+        )
 
     @property
     def key(self) -> Key:

@@ -6,19 +6,20 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import aiohttp
 
 from tests.faults.clients import Participant
-from tests.faults.history import History, Message, Outcome, Send
+from tests.faults.history import Message, Outcome, Send, check
 from tests.faults.journal import Journal
-from tests.faults.world import Daemon, World, branch
+from tests.faults.world import Daemon, World, branch, seeded
 from tests.proxy.web_client import Client, message
 
 ROOMS: Final = ("attic", "kitchen", "lobby")
-TIMES: Final = 5
+TIMES: Final = 3
 _PAGE: Final = 500
 _CHUNK: Final = 100
 _AGAIN_SECONDS: Final = 0.1
@@ -76,36 +77,91 @@ class Crowd:
 Fault = Callable[[], Awaitable[None]]
 
 
-def killing(victim: Daemon, chance: Random) -> Fault:
-    """A daemon is killed, and started again."""
+class Stage:
+    """A world, and a crowd that works in it while things break.
 
-    async def kill() -> None:
-        await victim.kill()
-        await victim.start()
-        if chance.random() < 0.3:
-            # While all the others are still on their way back.
-            await victim.kill()
-            await victim.start()
-
-    return kill
-
-
-async def storm(
-    world: World,
-    faults: Iterable[Fault],
-    crowd: Crowd,
-    journal: Journal,
-    chance: Random,
-) -> None:
-    """Lets one fault after the other happen while the crowd works; waits until all is settled.
-
-    Afterwards the journal's history is complete.
+    Attributes:
+        history: all that the crowd saw; complete after `storm` and `outlive`.
     """
-    async with working(world.url, crowd, journal, chance):
-        for fault in faults:
-            await journal.confirmed_more(chance.randrange(20, 300))
-            await fault()
-        await journal.confirmed_more(100)
+
+    def __init__(self, world: World, crowd: Crowd, journal: Journal, chance: Random) -> None:
+        self.world = world
+        self.crowd = crowd
+        self.journal = journal
+        self.chance = chance
+        self.history = journal.history
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls,
+        folder: Path,
+        *proxy_options: str,
+        everywhere: bool = False,
+        pause_seconds: float = 0.0,
+        **options: Any,
+    ) -> AsyncIterator[Stage]:
+        """A stage, as chance has it.
+
+        Args:
+            folder: see `World.running`, as for the others.
+            proxy_options: options of the proxies.
+            everywhere: whether the crowd connects to all proxies, not to the first alone.
+            pause_seconds: see `Crowd`.
+            options: of the world.
+        """
+        with seeded() as chance:
+            async with World.running(folder, *proxy_options, **options) as world:
+                journal = Journal()
+                urls = world.urls if everywhere else world.url
+                crowd = Crowd(urls, journal, chance, pause_seconds=pause_seconds)
+                yield cls(world, crowd, journal, chance)
+
+    def killing(self, victim: Daemon) -> Fault:
+        """A daemon is killed, and started again."""
+
+        async def kill() -> None:
+            # By chance once more, while all the others are still on their way back.
+            for _ in range(2 if self.chance.random() < 0.3 else 1):
+                await victim.kill()
+                await victim.start()
+
+        return kill
+
+    async def storm(self, faults: Iterable[Fault]) -> None:
+        """Lets one fault after the other happen; waits until all is settled."""
+        async with working(self.world.url, self.crowd, self.journal, self.chance):
+            for fault in faults:
+                await self.journal.confirmed_more(self.chance.randrange(20, 300))
+                await fault()
+            await self.journal.confirmed_more(100)
+
+    async def outlive(self, faults: Iterable[Fault]) -> None:
+        """Goes through a storm, sends everything again, and stops the world in order.
+
+        What is sent again must add nothing.
+        """
+        await self.storm(faults)
+        self.history.sends += await send_all_again(self.world.url, self.history.stored)
+        assert await stored(self.world.url) == self.history.stored
+        await self.world.stop()
+
+    def check(self, *, cut_off: bool) -> None:
+        """Nothing was wrong with what anybody saw; who stayed in a room was told of no loss.
+
+        Args:
+            cut_off: whether everybody was, or nobody.
+        """
+        assert check(self.history) == []
+        assert [each.lost for each in self.crowd.settled] == [0] * len(self.crowd.settled)
+        assert {each.connections > 1 for each in self.crowd.everyone} == {cut_off}
+
+    def check_complete(self) -> None:
+        """Who stayed in a room got each message of it once."""
+        last = heads(self.history.stored)
+        for each in self.crowd.settled:
+            for room in each.places:
+                assert self.history.got(each.name, room) == list(range(1, last[room] + 1))
 
 
 @asynccontextmanager
@@ -169,7 +225,7 @@ async def send_all_again(url: str, messages: list[Message]) -> list[Send]:
                 payload = message(each.room, "again", each.sender, id=each.id)
                 await client.send(chat_message=payload, request_id=str(index))
             answers = {
-                answer["request_id"]: _message(answer["chat_message"])
+                answer["request_id"]: Message.of(answer["chat_message"])
                 for answer in await client.take(len(chunk))
             }
             assert answers == {str(index): each for index, each in enumerate(chunk)}
@@ -198,31 +254,6 @@ async def _room(client: Client, room: str) -> list[Message]:
             await asyncio.sleep(_AGAIN_SECONDS)
             continue
         history = answer["chat_history"]
-        messages += map(_message, history["messages"])
+        messages += map(Message.of, history["messages"])
         more = history["has_more"]
     return messages
-
-
-def _message(frame: dict[str, Any]) -> Message:
-    return Message(
-        frame["room_id"], frame["seq"], frame["sender_id"], frame["id"], frame["content"]
-    )
-
-
-async def outlive(
-    world: World,
-    faults: Iterable[Fault],
-    crowd: Crowd,
-    journal: Journal,
-    chance: Random,
-) -> History:
-    """Goes through a storm, sends everything again, and stops the world in order.
-
-    What is sent again must add nothing.
-    """
-    await storm(world, faults, crowd, journal, chance)
-    history = journal.history
-    history.sends += await send_all_again(world.url, history.stored)
-    assert await stored(world.url) == history.stored
-    await world.stop()
-    return history

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import pytest
@@ -16,11 +15,10 @@ from grpclib.client import Channel
 import codec
 from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
 from proxy.config import split_address
-from tests.faults.history import Outcome, check
-from tests.faults.journal import Journal
+from tests.faults.history import Outcome
 from tests.faults.link import Link, Way
-from tests.faults.storm import Crowd, Fault, outlive, visitor
-from tests.faults.world import World, seeded
+from tests.faults.storm import Fault, Stage, visitor
+from tests.faults.world import World
 from tests.support import eventually
 
 # Many processes start here, one after the other: a busy machine is no failure.
@@ -35,23 +33,23 @@ _OF_CLIENTS: Final = ("--heartbeat-seconds", _HEARTBEAT)
 Wait = Callable[[], Awaitable[None]]
 
 
-def silences(link: Link, chance: Random, noticed: Wait) -> list[Fault]:
-    """Each way in which a link falls silent, in any order; one is over at once.
+def breaks(stage: Stage, link: Link, noticed: Wait) -> list[Fault]:
+    """Each way in which a link falls silent, in any order, one over at once; and a slow link.
 
     Args:
+        stage: where.
         link: the link.
-        chance: decides on the order.
         noticed: waits until somebody has found out.
     """
-    breaks = [
+    silences = [
         link.drop,
         lambda: link.halve(Way.THERE),
         lambda: link.halve(Way.BACK),
         link.sever,
         link.strand,
     ]
-    chance.shuffle(breaks)
-    short = chance.choice(breaks)
+    stage.chance.shuffle(silences)
+    short = stage.chance.choice(silences)
 
     def fault(silence: Callable[[], None], until: Wait | None) -> Fault:
         async def break_and_restore() -> None:
@@ -62,59 +60,44 @@ def silences(link: Link, chance: Random, noticed: Wait) -> list[Fault]:
 
         return break_and_restore
 
-    return [fault(short, None), *(fault(each, noticed) for each in breaks)]
+    async def slow() -> None:
+        await stage.journal.confirmed_more(50)
 
-
-def slowness(link: Link, journal: Journal) -> Fault:
-    """A link takes its time."""
-
-    async def delay() -> None:
-        link.delay(0.05)
-        await journal.confirmed_more(50)
-        link.restore()
-
-    return delay
+    return [
+        fault(short, None),
+        *(fault(each, noticed) for each in silences),
+        fault(lambda: link.delay(0.05), slow),
+    ]
 
 
 async def test_a_silent_server_link_is_a_pause(tmp_path: Path) -> None:
-    with seeded() as chance:
-        async with World.running(
-            tmp_path, *_OF_THE_SERVER, chat_options=_CHAT_OPTIONS, server_link=True
-        ) as world:
-            journal, link = Journal(), world.server_link
-            crowd = Crowd(world.url, journal, chance)
+    async with Stage.running(
+        tmp_path, *_OF_THE_SERVER, chat_options=_CHAT_OPTIONS, server_link=True
+    ) as stage:
+        link = stage.world.server_link
 
-            async def noticed() -> None:
-                before = link.accepted
-                await eventually(lambda: link.accepted > before)
+        async def noticed() -> None:
+            before = link.accepted
+            await eventually(lambda: link.accepted > before)
 
-            faults = [*silences(link, chance, noticed), slowness(link, journal)]
-            history = await outlive(world, faults, crowd, journal, chance)
-        assert check(history) == []
-        assert [each.connections for each in crowd.everyone] == [1] * len(crowd.everyone)
-        assert [each.lost for each in crowd.settled] == [0] * len(crowd.settled)
-        assert all(send.outcome is not Outcome.UNKNOWN for send in history.sends)
-        assert world.tracebacks == ""
+        await stage.outlive(breaks(stage, link, noticed))
+        stage.check(cut_off=False)
+        assert all(send.outcome is not Outcome.UNKNOWN for send in stage.history.sends)
+        assert stage.world.tracebacks == ""
 
 
 async def test_silent_clients_are_inactive_and_come_back(tmp_path: Path) -> None:
-    with seeded() as chance:
-        async with World.running(
-            tmp_path, *_OF_CLIENTS, chat_options=_CHAT_OPTIONS, client_link=True
-        ) as world:
-            journal, link = Journal(), world.client_link
-            crowd = Crowd(world.url, journal, chance)
+    async with Stage.running(
+        tmp_path, *_OF_CLIENTS, chat_options=_CHAT_OPTIONS, client_link=True
+    ) as stage:
 
-            async def noticed() -> None:
-                for each in crowd.talkers:
-                    await _inactive(world, each.name)
+        async def noticed() -> None:
+            for each in stage.crowd.talkers:
+                await _inactive(stage.world, each.name)
 
-            faults = [*silences(link, chance, noticed), slowness(link, journal)]
-            history = await outlive(world, faults, crowd, journal, chance)
-        assert check(history) == []
-        assert all(each.connections > 1 for each in crowd.everyone)
-        assert [each.lost for each in crowd.settled] == [0] * len(crowd.settled)
-        assert world.tracebacks == ""
+        await stage.outlive(breaks(stage, stage.world.client_link, noticed))
+        stage.check(cut_off=True)
+        assert stage.world.tracebacks == ""
 
 
 async def _inactive(world: World, user_id: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import pytest
@@ -16,10 +15,9 @@ from h2.events import ConnectionTerminated
 import codec
 from gen.chat import ChatStream
 from proxy.config import split_address
-from tests.faults.history import History, Outcome, check
-from tests.faults.journal import Journal
-from tests.faults.storm import ROOMS, Crowd, Fault, heads, stored, storm
-from tests.faults.world import Daemon, World, seeded
+from tests.faults.history import Outcome
+from tests.faults.storm import ROOMS, Fault, Stage, stored
+from tests.faults.world import Daemon, World
 from tests.hosting.grpc.frames import Http2Client, payloads, prefixed
 from tests.support import message
 
@@ -29,7 +27,7 @@ pytestmark = pytest.mark.timeout(240)
 _ROUNDS: Final = 3
 _TURNS: Final = 2  # of each proxy
 # While one proxy starts, what the other one is given needs not take all of the machine.
-_PAUSE_SECONDS: Final = 0.05
+_PAUSE_SECONDS: Final = 0.02
 _DRAIN_SECONDS: Final = 5
 # What docs/options.md states.
 _PAST_DRAIN_SECONDS: Final = 5
@@ -42,83 +40,68 @@ async def stop(daemon: Daemon) -> None:
         await daemon.stop()
 
 
-def check_all(crowd: Crowd, history: History) -> None:
-    """Who stayed in a room got each message of it once."""
-    assert check(history) == []
-    last = heads(history.stored)
-    for each in crowd.settled:
-        assert each.lost == 0
-        for room in each.places:
-            assert history.got(each.name, room) == list(range(1, last[room] + 1))
-
-
 async def test_a_stop_of_the_server_is_a_pause(tmp_path: Path) -> None:
-    with seeded() as chance:
-        async with World.running(tmp_path, chat_options=_OPTIONS) as world:
-            journal = Journal()
-            crowd = Crowd(world.url, journal, chance, pause_seconds=_PAUSE_SECONDS)
+    async with Stage.running(
+        tmp_path, chat_options=_OPTIONS, pause_seconds=_PAUSE_SECONDS
+    ) as stage:
+        world = stage.world
 
-            async def stop_and_start() -> None:
-                await stop(world.chat)
-                await world.chat.start()
+        async def stop_and_start() -> None:
+            await stop(world.chat)
+            await world.chat.start()
 
-            await storm(world, [stop_and_start] * _ROUNDS, crowd, journal, chance)
-            await world.stop()
-        check_all(crowd, journal.history)
-        assert [each.connections for each in crowd.everyone] == [1] * len(crowd.everyone)
-        assert all(send.outcome is Outcome.CONFIRMED for send in journal.history.sends)
+        await stage.storm([stop_and_start] * _ROUNDS)
+        await world.stop()
+        stage.check(cut_off=False)
+        stage.check_complete()
+        assert all(send.outcome is Outcome.CONFIRMED for send in stage.history.sends)
         assert world.tracebacks == ""
 
 
 async def test_what_the_proxy_took_is_answered_before_1001(tmp_path: Path) -> None:
-    with seeded() as chance:
-        async with World.running(tmp_path, *_OPTIONS, proxies=2) as world:
-            journal = Journal()
-            crowd = Crowd(world.urls[0], journal, chance, pause_seconds=_PAUSE_SECONDS)
+    async with Stage.running(tmp_path, *_OPTIONS, proxies=2, pause_seconds=_PAUSE_SECONDS) as stage:
+        world, everyone = stage.world, stage.crowd.everyone
 
-            async def stop_and_start() -> None:
-                await stop(world.proxy)
-                await journal.until(lambda: not any(each.connected for each in crowd.everyone))
-                taken = {each.key for each in await stored(world.urls[1])}
-                assert taken == _confirmed(journal.history)
-                await world.proxy.start()
+        async def stop_and_start() -> None:
+            await stop(world.proxy)
+            await stage.journal.until(lambda: not any(each.connected for each in everyone))
+            sends = stage.history.sends
+            confirmed = {send.key for send in sends if send.outcome is Outcome.CONFIRMED}
+            assert {each.key for each in await stored(world.urls[1])} == confirmed
+            await world.proxy.start()
 
-            await storm(world, [stop_and_start] * _ROUNDS, crowd, journal, chance)
-            await world.stop()
-        check_all(crowd, journal.history)
-        assert [each.closes for each in crowd.everyone] == [[1001] * _ROUNDS] * len(crowd.everyone)
+        await stage.storm([stop_and_start] * _ROUNDS)
+        await world.stop()
+        stage.check(cut_off=True)
+        stage.check_complete()
+        assert [each.closes for each in everyone] == [[1001] * _ROUNDS] * len(everyone)
         assert world.tracebacks == ""
-
-
-def _confirmed(history: History) -> set[tuple[str, str, str]]:
-    return {send.key for send in history.sends if send.outcome is Outcome.CONFIRMED}
 
 
 async def test_a_rolling_restart_of_the_proxies_loses_nothing(tmp_path: Path) -> None:
-    with seeded() as chance:
-        async with World.running(tmp_path, *_OPTIONS, proxies=2) as world:
-            journal = Journal()
-            crowd = Crowd(world.urls, journal, chance, pause_seconds=_PAUSE_SECONDS)
-            restarts = [restart(world, door, chance) for door in world.proxies * _TURNS]
-            await storm(world, restarts, crowd, journal, chance)
-            await world.stop()
-        check_all(crowd, journal.history)
+    async with Stage.running(
+        tmp_path, *_OPTIONS, proxies=2, everywhere=True, pause_seconds=_PAUSE_SECONDS
+    ) as stage:
+        world = stage.world
+
+        def restart(door: Daemon) -> Fault:
+            async def stop_and_start() -> None:
+                await stop(door)
+                # By chance, its clients have settled before it starts again.
+                if stage.chance.random() < 0.5:
+                    await stored(world.urls[1 - world.proxies.index(door)])
+                await door.start()
+
+            return stop_and_start
+
+        await stage.storm(map(restart, world.proxies * _TURNS))
+        await world.stop()
+        stage.check(cut_off=True)
+        stage.check_complete()
         # Half of them begin at each proxy, and are sent to the other one in each turn.
-        assert all(each.closes == [1001] * len(each.closes) for each in crowd.everyone)
-        assert all(each.connections > _TURNS for each in crowd.everyone)
+        assert all(each.closes == [1001] * len(each.closes) for each in stage.crowd.everyone)
+        assert all(each.connections > _TURNS for each in stage.crowd.everyone)
         assert world.tracebacks == ""
-
-
-def restart(world: World, door: Daemon, chance: Random) -> Fault:
-    """A proxy is stopped and started again; by chance, its clients have settled before."""
-
-    async def stop_and_start() -> None:
-        await stop(door)
-        if chance.random() < 0.5:
-            await stored(world.urls[1 - world.proxies.index(door)])
-        await door.start()
-
-    return stop_and_start
 
 
 async def test_a_grpc_client_is_answered_and_told_goodbye(tmp_path: Path) -> None:

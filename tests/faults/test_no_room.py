@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.flood import MEASURABLE
-from tests.faults.held_disk import read_only
-from tests.faults.history import Outcome, check
+from tests.faults.held_disk import MODULE, read_only
+from tests.faults.history import Outcome
 from tests.faults.journal import Journal
-from tests.faults.storm import ROOMS, Crowd, outlive, visitor
-from tests.faults.test_overload import HeldWorld
-from tests.faults.world import World, seeded
+from tests.faults.storm import ROOMS, Stage, visitor
+from tests.faults.world import World
 from tests.proxy.web_client import message, seqs
 
 pytestmark = [
@@ -90,20 +89,17 @@ async def suffer(
         await world.chat.start()
 
 
-@pytest.mark.parametrize(("place", "trouble"), [(World, full), (HeldWorld, sealed)])
+@pytest.mark.parametrize(("module", "trouble"), [("chat", full), (MODULE, sealed)])
 async def test_senders_are_refused_until_there_is_room(
-    tmp_path: Path, place: type[World], trouble: Trouble
+    tmp_path: Path, module: str, trouble: Trouble
 ) -> None:
-    with seeded() as chance:
-        journal = Journal()
-        async with place.running(tmp_path) as world:
-            crowd = Crowd(world.url, journal, chance)
-            faults = [
-                partial(suffer, world, tmp_path, trouble, journal, kill=kill)
-                for kill in (False, True, False)
-            ]
-            history = await outlive(world, faults, crowd, journal, chance)
-        assert check(history) == []
-        assert journal.refused >= len(faults) * REFUSED
-        assert {send.outcome for send in history.sends} == {Outcome.CONFIRMED, Outcome.REFUSED}
-        assert [each.connections for each in crowd.everyone] == [1] * len(crowd.everyone)
+    async with Stage.running(tmp_path, chat_module=module) as stage:
+        faults = [
+            partial(suffer, stage.world, tmp_path, trouble, stage.journal, kill=kill)
+            for kill in (False, True, False)
+        ]
+        await stage.outlive(faults)
+        stage.check(cut_off=False)
+        assert stage.journal.refused >= len(faults) * REFUSED
+        outcomes = {send.outcome for send in stage.history.sends}
+        assert outcomes == {Outcome.CONFIRMED, Outcome.REFUSED}

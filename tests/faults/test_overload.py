@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import aiohttp
 import pytest
 from grpclib.client import Channel
 
@@ -18,21 +17,14 @@ import proxy
 from gen.chat import ChatMessage, ChatServiceStub, ChatStream, GetChatHistoryRequest
 from proxy.config import split_address
 from tests.docs.memory import MIB, stated
-from tests.faults.flood import (
-    MEASURABLE,
-    SLACK,
-    Flooder,
-    memory_bytes,
-    process_of,
-    stalled,
-    stored,
-)
+from tests.faults.flood import MEASURABLE, SLACK, Flooder, memory_bytes, stalled
 from tests.faults.held_disk import MODULE, held, mounted
 from tests.faults.history import Outcome, check
 from tests.faults.journal import Journal
-from tests.faults.world import Daemon, World
+from tests.faults.storm import stored, visitor
+from tests.faults.world import World
 from tests.proxy.raw import RawClient
-from tests.proxy.web_client import Client, message
+from tests.proxy.web_client import message
 from tests.support import ChatCall, eventually
 
 pytestmark = [
@@ -58,29 +50,16 @@ LOOK_SECONDS = 1.0
 FLOODS = [Flood(10, "x" * 12_000), Flood(2, "")]
 
 
-class HeldWorld(World):
-    """A world whose disk can be held.
-
-    Attributes:
-        chat_port: where the server listens.
-    """
-
-    def __init__(self, folder: Path, *proxy_options: str, **more: Any) -> None:
-        super().__init__(folder, *proxy_options, **more)
-        options = self.chat._options  # noqa: SLF001 - the same ones
-        self.chat = Daemon(folder / "chat.log", MODULE, *options)
-        self.chat_port = int(options[options.index("--port") + 1])
+def held_world(folder: Path) -> AbstractAsyncContextManager[World]:
+    """A world whose disk can be held."""
+    return World.running(folder, chat_module=MODULE)
 
 
 class Memory:
-    """How much more memory than at first both processes have.
+    """How much more memory than at first both processes have."""
 
-    Args:
-        server: the module of the server.
-    """
-
-    def __init__(self, server: str) -> None:
-        self._pids = process_of(server), process_of("proxy")
+    def __init__(self, world: World) -> None:
+        self._pids = world.chat.pid, world.proxy.pid
         self._before = [memory_bytes(pid) for pid in self._pids]
 
     def check(self, clients: int, journal: int = 0) -> None:
@@ -108,19 +87,13 @@ def flooders(flood: Flood, journal: Journal) -> list[Flooder]:
     ]
 
 
-@asynccontextmanager
-async def visitor(url: str) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
-        yield Client(socket)
-
-
-async def finish(crowd: list[Flooder], journal: Journal, client: Client) -> None:
+async def finish(crowd: list[Flooder], journal: Journal, url: str) -> None:
     """Waits until all is answered, and checks what everyone saw."""
     for each in crowd:
         each.stop()
     await journal.until(lambda: all(each.is_answered for each in crowd))
     rooms = sorted({f"room {n // 2}" for n in range(len(crowd))})
-    journal.history.stored = await stored(client, rooms)
+    journal.history.stored = await stored(url, rooms)
     assert check(journal.history) == []
     assert len(journal.history.sends) == sum(each.sent for each in crowd)
 
@@ -128,9 +101,9 @@ async def finish(crowd: list[Flooder], journal: Journal, client: Client) -> None
 @pytest.mark.parametrize("flood", FLOODS, ids=["long", "short"])
 async def test_senders_wait_for_a_slow_disk(tmp_path: Path, flood: Flood) -> None:
     journal = Journal()
-    async with HeldWorld.running(tmp_path) as world, visitor(world.url) as client:
+    async with held_world(tmp_path) as world, visitor(world.url) as client:
         await client.ask(chat_message=message("other", "hello", "visitor"))
-        memory = Memory(MODULE)
+        memory = Memory(world)
         crowd = flooders(flood, journal)
         async with asyncio.TaskGroup() as group:
             with held(tmp_path):
@@ -145,7 +118,7 @@ async def test_senders_wait_for_a_slow_disk(tmp_path: Path, flood: Flood) -> Non
                 assert "joined" in await client.ask(join={"room_id": "elsewhere"})
                 assert journal.confirmed == 0
             await journal.confirmed_more(100)
-            await finish(crowd, journal, client)
+            await finish(crowd, journal, world.url)
         outcomes = {send.outcome for send in journal.history.sends}
         assert outcomes == {Outcome.CONFIRMED}
         memory.check(flood.clients, JOURNAL)
@@ -178,10 +151,9 @@ class Streamer:
 
 async def test_grpc_senders_wait_for_a_slow_disk(tmp_path: Path) -> None:
     crowd = [Streamer(f"user {n}") for n in range(20)]
-    async with HeldWorld.running(tmp_path) as world:
-        assert isinstance(world, HeldWorld)
-        memory = Memory(MODULE)
-        channel = Channel("127.0.0.1", world.chat_port, codec=codec.GrpcCodec())
+    async with held_world(tmp_path) as world:
+        memory = Memory(world)
+        channel = Channel(*split_address(world.chat_address), codec=codec.GrpcCodec())
         stub = ChatServiceStub(channel)
         async with asyncio.TaskGroup() as group:
             with held(tmp_path):
@@ -208,9 +180,9 @@ async def test_so_much_is_held_for_a_server_that_is_away(tmp_path: Path) -> None
     """Past the bound sends are refused, as retryable; what was not refused is stored."""
     journal = Journal()
     flood = Flood(5, "x" * 12_000)
-    async with HeldWorld.running(tmp_path) as world, visitor(world.url) as client:
+    async with held_world(tmp_path) as world, visitor(world.url) as client:
         await client.ask(chat_message=message("other", "hello", "visitor"))
-        memory = Memory(MODULE)
+        memory = Memory(world)
         crowd = flooders(flood, journal)
         async with asyncio.TaskGroup() as group:
             with held(tmp_path):
@@ -225,7 +197,7 @@ async def test_so_much_is_held_for_a_server_that_is_away(tmp_path: Path) -> None
                 each.stop()
             await world.chat.start()
             await journal.confirmed_more(100)
-            await finish(crowd, journal, client)
+            await finish(crowd, journal, world.url)
         outcomes = {send.outcome for send in journal.history.sends}
         assert outcomes == {Outcome.CONFIRMED, Outcome.REFUSED}
         assert not world.tracebacks
@@ -262,10 +234,9 @@ def served() -> int:
 async def test_request_ids_that_wait_for_a_slow_disk(tmp_path: Path) -> None:
     """They may be long, and are not counted with the messages: so few of them wait."""
     request_id = "x" * 40_000
-    async with HeldWorld.running(tmp_path) as world:
-        host, port = split_address(world.chat_address)
-        channel = Channel(host, port, codec=codec.GrpcCodec())
-        memory = Memory(MODULE)
+    async with held_world(tmp_path) as world:
+        channel = Channel(*split_address(world.chat_address), codec=codec.GrpcCodec())
+        memory = Memory(world)
         sent = 0
 
         async def requests() -> AsyncIterator[ChatStream]:

@@ -129,13 +129,14 @@ class World:
         self,
         folder: Path,
         *proxy_options: str,
+        chat_module: str = "chat",
         chat_options: Sequence[str] = (),
         proxies: int = 1,
     ) -> None:
         chat_port, *ports = free_ports(1 + proxies)
         database = ("--database", str(folder / "chat.db"))
         self.chat = Daemon(
-            folder / "chat.log", "chat", *_at(chat_port), *database, *_ANY_RATE, *chat_options
+            folder / "chat.log", chat_module, *_at(chat_port), *database, *_ANY_RATE, *chat_options
         )
         self.chat_address = f"127.0.0.1:{chat_port}"
         self.doors = [f"http://127.0.0.1:{port}/" for port in ports]
@@ -178,6 +179,7 @@ class World:
         cls,
         folder: Path,
         *proxy_options: str,
+        chat_module: str = "chat",
         chat_options: Sequence[str] = (),
         proxies: int = 1,
         server_link: bool = False,
@@ -188,12 +190,19 @@ class World:
         Args:
             folder: where the database is.
             proxy_options: options of the proxies, beside their addresses.
+            chat_module: what runs as the server.
             chat_options: options of the server, beside its address and its database.
             proxies: how many proxies there are.
             server_link: whether the proxies reach the server over a link.
             client_link: whether clients reach the first proxy over a link.
         """
-        world = cls(folder, *proxy_options, chat_options=chat_options, proxies=proxies)
+        world = cls(
+            folder,
+            *proxy_options,
+            chat_module=chat_module,
+            chat_options=chat_options,
+            proxies=proxies,
+        )
         async with AsyncExitStack() as stack:
             try:
                 await world._start(stack, server_link=server_link, client_link=client_link)
