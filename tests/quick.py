@@ -12,7 +12,6 @@ SLOW: Final = frozenset(
     {
         "chat/storage",  # contract/ has what every engine promises
         "chat/api/test_node_client.py",
-        "chat/test_process.py",
         "chat/api/test_batches.py",
         "chat/api/test_seam.py",
         "chat/api/test_slow_streams.py",

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.docs.markdown import ROOT, section
-from tests.hosting.logged import logged
+from tests.hosting.logged import both_logged
 
 KINDS: Final = {"readable": "text", "json": "ndjson"}
 # What differs each time, by its name: what it looks like.
@@ -39,11 +39,8 @@ def read(line: str, form: str) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("form", KINDS)
 async def test_the_lines_of_a_connection(tmp_path: Path, form: str) -> None:
-    log = tmp_path / "both.log"
-    options = ("--port", "0", "--log-level", "debug", "--log-format", form)
     async with (
-        logged("chat", log, *options, CHAT_DATABASE=":memory:") as server,
-        logged("proxy", log, *options, PROXY_UPSTREAM=server.address) as door,
+        both_logged(tmp_path, "--log-level", "debug", "--log-format", form) as (_, door),
         aiohttp.ClientSession() as session,
         session.ws_connect(door.address) as client,
     ):
@@ -51,6 +48,7 @@ async def test_the_lines_of_a_connection(tmp_path: Path, form: str) -> None:
         assert "error" in await client.receive_json()
     logs = section(ROOT / "docs/operations.md", "Logs and traces")
     [shown] = [block.text for block in logs.blocks if block.info == KINDS[form]]
-    happened = [read(line, form) for line in log.read_text(encoding="utf-8").splitlines()]
+    log = "".join((tmp_path / name).read_text("utf-8") for name in ("chat.log", "proxy.log"))
+    happened = [read(line, form) for line in log.splitlines()]
     for line in shown.splitlines():
         assert read(line, form) in happened

@@ -65,3 +65,18 @@ async def logged(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@asynccontextmanager
+async def both_logged(
+    folder: Path, *options: str, **environment: str
+) -> AsyncIterator[tuple[Logged, Logged]]:
+    """Runs a server and a proxy before it, each with a log in a folder; yields both.
+
+    The database is in memory if the environment names none.
+    """
+    options, settings = ("--port", "0", *options), {"CHAT_DATABASE": ":memory:", **environment}
+    async with logged("chat", folder / "chat.log", *options, **settings) as server:
+        settings = {"PROXY_UPSTREAM": server.address, **settings}
+        async with logged("proxy", folder / "proxy.log", *options, **settings) as door:
+            yield server, door

@@ -1,4 +1,4 @@
-"""`python -m chat` and `python -m proxy`, as processes of their own."""
+"""`python -m chat` and `python -m proxy` as processes: start, stop, options, errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ from grpclib.const import Cardinality
 import chat
 import codec
 import proxy
-from gen.chat import ChatServiceStub, GetUserRequest, GetUserResponse, ListUsersRequest
+from gen.chat import (
+    ChatServiceStub,
+    ChatStream,
+    GetUserRequest,
+    GetUserResponse,
+    ListUsersRequest,
+)
+from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.hosting.processes import Ended, ended, not_listening, ready_line, run, running
+from tests.support import message
 
 LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
 MODULES = ("chat", "proxy")
@@ -47,7 +55,8 @@ def database(folder: Path) -> tuple[str, str]:
 # Starting and stopping.
 
 
-async def test_both_serve(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_commands_serve_and_stop(tmp_path: Path, number: signal.Signals) -> None:
     async with running("chat", *LOOPBACK, *database(tmp_path)) as server:
         line = await ready_line(server)
         assert re.fullmatch(r"chat server ready: gRPC on 127\.0\.0\.1:\d+\n", line)
@@ -63,7 +72,7 @@ async def test_both_serve(tmp_path: Path) -> None:
                 await client.send_json({"chat_message": sent})
                 assert (await client.receive_json())["chat_message"]["seq"] == 1
                 for process in (door, server):
-                    process.send_signal(signal.SIGTERM)
+                    process.send_signal(number)
                 assert (await client.receive()).data == 1001
             for process in (door, server):
                 command = await ended(process)
@@ -72,19 +81,19 @@ async def test_both_serve(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "chat.db").is_file()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", MODULES)
-async def test_a_signal_stops_it(tmp_path: Path, module: str, number: signal.Signals) -> None:
-    options = database(tmp_path) if module == "chat" else ()
-    async with running(module, *LOOPBACK, *options) as process:
-        await ready_line(process)
-        process.send_signal(number)
-        command = await ended(process)
-    assert (command.status, command.output) == (0, "")
-    assert "Traceback" not in command.errors
+async def test_stop_is_told_to_a_stream(tmp_path: Path) -> None:
+    async with running("chat", *LOOPBACK, *database(tmp_path)) as server:
+        port = port_in(await ready_line(server))
+        async with Http2Client.connect("127.0.0.1", port) as client:
+            request = codec.encode(ChatStream(chat_message=message()))
+            stream = client.request("/chat.ChatService/Chat", prefixed(request))
+            await client.data(stream)
+            server.terminate()
+            assert await client.status(stream) == (14, "the server is shutting down")
+            assert await ended(server) == Ended(0, "", "")
 
 
-async def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
+async def test_second_signal_ends_the_server(tmp_path: Path) -> None:
     async with running("chat", *LOOPBACK, *database(tmp_path), "--drain-seconds", "1000") as server:
         port = port_in(await ready_line(server))
         async with Channel("127.0.0.1", port, codec=codec.GrpcCodec()) as channel:
@@ -105,7 +114,7 @@ async def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
                 assert (await ended(server)).status == 128 + signal.SIGTERM
 
 
-async def test_a_second_signal_ends_the_proxy_at_once(unused_tcp_port: int) -> None:
+async def test_second_signal_ends_the_proxy(unused_tcp_port: int) -> None:
     upstream = ("--upstream", f"127.0.0.1:{unused_tcp_port}")
     patience = ("--drain-seconds", "1000", "--hold-seconds", "1000")
     async with running("proxy", *LOOPBACK, *upstream, *patience) as door:
@@ -136,7 +145,7 @@ RATES = {
 
 
 @pytest.mark.parametrize("module", MODULES)
-async def test_help_shows_each_setting_and_its_variable(module: str) -> None:
+async def test_help_shows_each_setting(module: str) -> None:
     settings = [each.name for each in fields({"chat": chat.Config, "proxy": proxy.Config}[module])]
     groups: dict[str, list[str]] = {
         "limits": [each.name for each in fields(chat.Limits)],
@@ -164,7 +173,7 @@ async def test_help_shows_each_setting_and_its_variable(module: str) -> None:
         assert re.search(rf"\[env var: {module.upper()}_{name.upper()}(; default: |\])", text), name
 
 
-async def test_variables_are_taken_and_options_win(tmp_path: Path) -> None:
+async def test_option_wins_over_variable(tmp_path: Path) -> None:
     variables = {
         "CHAT_HOST": "127.0.0.1",
         "CHAT_PORT": "1",
@@ -199,18 +208,19 @@ WRONG_OPTIONS = [
     (["--mailbox-bytes", "0"], "mailbox-bytes"),
     (["--host", ""], "host"),
     (["--log-level", "loud"], "loud"),
+    *[(["--metrics-port", port], "--metrics-port") for port in ("-1", "65536", "on", "")],
 ]
 
 
 @pytest.mark.parametrize("module", MODULES)
-async def test_a_wrong_option_is_named(module: str) -> None:
+async def test_wrong_option_is_named(module: str) -> None:
     # All at once: most of the time of a short command is its start.
     commands = await asyncio.gather(*(run(module, *options) for options, _ in WRONG_OPTIONS))
     for command, (_, part) in zip(commands, WRONG_OPTIONS, strict=True):
         check_one_line(command, module, part)
 
 
-async def test_a_wrong_variable_is_named() -> None:
+async def test_wrong_variable_is_named() -> None:
     commands = await asyncio.gather(
         run("chat", CHAT_PORT="x"), run("proxy", PROXY_FRAME_BYTES="1.5")
     )
@@ -218,7 +228,7 @@ async def test_a_wrong_variable_is_named() -> None:
     check_one_line(commands[1], "proxy", "PROXY_FRAME_BYTES", "'1.5'")
 
 
-async def test_a_wrong_upstream_is_named() -> None:
+async def test_wrong_upstream_is_named() -> None:
     wrong = ["", "nowhere", "127.0.0.1:0", "http://127.0.0.1:50051"]
     commands = await asyncio.gather(
         *(run("proxy", *LOOPBACK, "--upstream", upstream) for upstream in wrong)
@@ -230,18 +240,24 @@ async def test_a_wrong_upstream_is_named() -> None:
 # What cannot be had.
 
 
+@pytest.mark.parametrize(("option", "purpose"), [("port", ""), ("metrics-port", " for metrics")])
 @pytest.mark.parametrize("module", MODULES)
-async def test_a_port_in_use_is_named(tmp_path: Path, module: str) -> None:
+async def test_port_in_use_is_named(tmp_path: Path, module: str, option: str, purpose: str) -> None:
     options = database(tmp_path) if module == "chat" else ()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = await run(module, "--host", "127.0.0.1", "--port", port, *options)
-    expected = f"cannot listen on 127.0.0.1:{port}: another process is using this port"
-    check_one_line(command, module, expected, f"--port or {module.upper()}_PORT")
+        command = await run(module, *LOOPBACK, *options, f"--{option}", port)
+    variable = f"{module}_{option}".upper().replace("-", "_")
+    assert (command.status, command.output) == (1, "")
+    assert command.errors == (
+        f"python -m {module}: cannot listen on 127.0.0.1:{port}{purpose}: another process is "
+        f"using this port; to change it: --{option} or {variable}, "
+        f"with nox -s serve -- --{module}-{option}\n"
+    )
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "not a host"])
-async def test_a_host_that_cannot_be_had_is_named(tmp_path: Path, host: str) -> None:
+async def test_unusable_host_is_named(tmp_path: Path, host: str) -> None:
     options = ("--host", host, "--port", "0")
     commands = await asyncio.gather(
         run("chat", *options, *database(tmp_path)), run("proxy", *options)
@@ -251,20 +267,7 @@ async def test_a_host_that_cannot_be_had_is_named(tmp_path: Path, host: str) -> 
         assert "Unknown error" not in command.errors
 
 
-async def test_an_unusable_database_is_named(tmp_path: Path) -> None:
-    folder, text = tmp_path / "folder", tmp_path / "text"
-    folder.mkdir()
-    text.write_text("not a database, and long enough to look like one" * 100)
-    paths = (folder, text, text / "chat.db", Path("/proc/none/chat.db"))
-    commands = await asyncio.gather(
-        *(run("chat", *LOOPBACK, "--database", str(path)) for path in paths)
-    )
-    for command, path in zip(commands, paths, strict=True):
-        check_one_line(command, "chat", f"cannot open the database {path}: ")
-    assert text.read_text().startswith("not a database")
-
-
-async def test_a_database_in_use_is_named(tmp_path: Path) -> None:
+async def test_database_in_use_is_named(tmp_path: Path) -> None:
     async with running("chat", *LOOPBACK, *database(tmp_path)) as server:
         await ready_line(server)
         command = await run("chat", *LOOPBACK, *database(tmp_path))

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 import codec
 from gen.chat import ChatServiceStub, GetUserRequest
 from hosting.metadata import from_metadata, of_request, to_metadata
-from tests.hosting.logged import Logged, logged
+from tests.hosting.logged import Logged, both_logged, logged
 from tests.hosting.processes import ROOT, ready_line, running
 
+JSON_DEBUG = ("--log-format", "json", "--log-level", "debug")
 PROGRAM = """
 import asyncio, logging, sys
 import structlog
@@ -133,11 +134,7 @@ def test_what_any_caller_says_is_bounded(value: str) -> None:
 
 
 async def test_the_lines_of_both_processes_have_the_same_ids(tmp_path: Path) -> None:
-    form = ("--port", "0", "--log-format", "json", "--log-level", "debug")
-    async with (
-        logged("chat", tmp_path / "chat.log", *form, CHAT_DATABASE=":memory:") as server,
-        logged("proxy", tmp_path / "proxy.log", *form, PROXY_UPSTREAM=server.address) as door,
-    ):
+    async with both_logged(tmp_path, *JSON_DEBUG) as (server, door):
         await door.event("upstream connected")
         async with (
             aiohttp.ClientSession() as session,
@@ -169,10 +166,8 @@ async def check_both(server: Logged, door: Logged) -> None:
 
 
 async def test_a_send_that_the_server_refuses_has_one_number_in_both_logs(tmp_path: Path) -> None:
-    form = ("--port", "0", "--log-format", "json", "--log-level", "debug")
     async with (
-        logged("chat", tmp_path / "chat.log", *form, CHAT_DATABASE=":memory:") as server,
-        logged("proxy", tmp_path / "proxy.log", *form, PROXY_UPSTREAM=server.address) as door,
+        both_logged(tmp_path, *JSON_DEBUG) as (server, door),
         aiohttp.ClientSession() as session,
         session.ws_connect(door.address) as client,
         session.ws_connect(door.address) as other,
@@ -197,17 +192,12 @@ async def test_a_client_behind_a_trusted_proxy_has_its_own_address(
     tmp_path: Path, trusted: str, peer: str
 ) -> None:
     """And claims no other one: what stands before it is not believed."""
-    form = ("--port", "0", "--log-format", "json", "--log-level", "debug")
     forwarded = {"X-Forwarded-For": "203.0.113.1, 198.51.100.7"}
     async with (
-        logged("chat", tmp_path / "chat.log", *form, CHAT_DATABASE=":memory:") as server,
-        logged(
-            "proxy", tmp_path / "proxy.log", *form,
-            PROXY_UPSTREAM=server.address, PROXY_TRUSTED_PROXIES=trusted,
-        ) as door,
+        both_logged(tmp_path, *JSON_DEBUG, PROXY_TRUSTED_PROXIES=trusted) as (_, door),
         aiohttp.ClientSession() as session,
         session.ws_connect(door.address, headers=forwarded),
-    ):  # fmt: skip
+    ):
         assert (await door.event("connection opened"))["peer"] == peer
 
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from hosting.signals import handling, stop_event
-from tests.hosting.logged import logged
+from tests.hosting.logged import both_logged
 from tests.hosting.processes import run
 from tests.hosting.test_run_both import pair, ready_lines
 
@@ -31,16 +31,12 @@ def without_uvloop(tmp_path: Path) -> dict[str, str]:
 
 
 async def test_both_serve_and_stop_in_order(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
-    server_options = ("--port", "0", "--database", str(tmp_path / "chat.db"))
+    settings = {"CHAT_DATABASE": str(tmp_path / "chat.db"), **without_uvloop}
     async with (
-        logged("chat", tmp_path / "chat.log", *server_options, **without_uvloop) as server,
-        logged(
-            "proxy", tmp_path / "proxy.log", "--port", "0", "--upstream", server.address,
-            "--log-format", "json", **without_uvloop,
-        ) as door,
+        both_logged(tmp_path, "--log-format", "json", **settings) as (_, door),
         aiohttp.ClientSession() as session,
         session.ws_connect(door.address) as client,
-    ):  # fmt: skip
+    ):
         texts = [f"{number}" * 1000 for number in range(200)]
         for content in texts:
             message = {"room_id": "lobby", "sender_id": "ada", "content": content}
@@ -66,16 +62,11 @@ async def test_the_pair_serves(tmp_path: Path, without_uvloop: dict[str, str]) -
 
 async def test_without_posix_only_a_file_is_refused(tmp_path: Path) -> None:
     environment = without(tmp_path / "without", "uvloop", "fcntl", "resource")
-    in_memory = ("--port", "0", "--database", ":memory:")
     async with (
-        logged("chat", tmp_path / "chat.log", *in_memory, **environment) as server,
-        logged(
-            "proxy", tmp_path / "proxy.log", "--port", "0", "--upstream", server.address,
-            **environment,
-        ) as door,
+        both_logged(tmp_path, **environment) as (_, door),
         aiohttp.ClientSession() as session,
         session.ws_connect(door.address) as client,
-    ):  # fmt: skip
+    ):
         hello = {"room_id": "lobby", "sender_id": "ada", "content": "hello"}
         await client.send_json({"chat_message": hello})
         assert (await client.receive_json())["chat_message"]["seq"] == 1

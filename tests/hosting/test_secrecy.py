@@ -22,7 +22,7 @@ from grpclib.encoding.base import CodecBase
 import codec
 from gen.chat import Authenticate, ChatMessage, ChatServiceStub, ChatStream, GetChatHistoryRequest
 from tests.access.signing import Signer, eddsa, hs256, jwks
-from tests.hosting.logged import Logged, logged
+from tests.hosting.logged import Logged, both_logged
 from tests.proxy.web_client import Client
 from tests.support import ChatCall
 
@@ -97,13 +97,8 @@ async def world(
     keys.write_text(jwks(signer.named("one")))
     own.write_text(proxy_token)
     trust = {"CHAT_TOKEN_KEYS": str(keys), "PROXY_UPSTREAM_TOKEN_FILE": str(own)}
-    options = ("--port", "0", "--log-format", form, *DEBUG)
-    async with (
-        logged("chat", folder / "chat.log", *options, **database, **trust) as server,
-        logged(
-            "proxy", folder / "proxy.log", *options, **trust, PROXY_UPSTREAM=server.address
-        ) as door,
-    ):
+    options = ("--log-format", form, *DEBUG)
+    async with both_logged(folder, *options, **database, **trust) as (server, door):
         yield World(server, door, token)
 
 

@@ -31,7 +31,7 @@ from gen.chat import (
 )
 from hosting.tracing.otel import OtelTracer
 from hosting.tracing.spans import tracer_of_environment, using
-from tests.hosting.logged import logged
+from tests.hosting.logged import both_logged
 from tests.hosting.processes import ROOT
 from tests.hosting.test_secrecy import BREAKING, broken
 from tests.proxy.web_client import Client, message
@@ -254,14 +254,8 @@ async def test_from_a_handshake_to_a_collector(
 ) -> None:
     endpoint, taken = collector
     otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
-    form = ("--port", "0", "--log-level", "debug", "--log-format", "json")
-    memory = {"CHAT_DATABASE": ":memory:"}
-    async with (
-        logged("chat", tmp_path / "chat.log", *form, **memory, **otel) as server,
-        logged(
-            "proxy", tmp_path / "proxy.log", *form, PROXY_UPSTREAM=server.address, **otel
-        ) as door,
-    ):
+    form = ("--log-level", "debug", "--log-format", "json")
+    async with both_logged(tmp_path, *form, **otel) as (server, door):
         await talk(door.address, traceparent=SAMPLED)
         await server.event("call ended", trace_id=TRACE)
         await door.event("connection closed", trace_id=TRACE)
@@ -286,13 +280,7 @@ async def test_from_a_handshake_to_a_collector(
 
 async def test_a_collector_that_is_away_keeps_nobody(tmp_path: Path, unused_tcp_port: int) -> None:
     otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{unused_tcp_port}"}
-    memory = {"CHAT_DATABASE": ":memory:", "CHAT_PORT": "0", "PROXY_PORT": "0"}
-    async with (
-        logged("chat", tmp_path / "chat.log", **memory, **otel) as server,
-        logged(
-            "proxy", tmp_path / "proxy.log", **memory, PROXY_UPSTREAM=server.address, **otel
-        ) as door,
-    ):
+    async with both_logged(tmp_path, **otel) as (_, door):
         await talk(door.address, traceparent=SAMPLED)
         async with asyncio.timeout(20):
             door.process.terminate()

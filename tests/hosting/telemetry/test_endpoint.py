@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import replace
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,7 +12,7 @@ import pytest
 import chat
 import proxy
 from hosting.telemetry.endpoint import UnusableMetricsPort
-from tests.hosting.processes import ready_line, run, running
+from tests.hosting.processes import ready_line, running
 from tests.support import PATIENCE_SECONDS
 
 LOOPBACK = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": "0", "CHAT_DATABASE": ":memory:"}
@@ -139,31 +138,6 @@ def test_a_port_that_is_none(port: int) -> None:
         chat.Config(metrics_port=port)
     with pytest.raises(ValueError, match="metrics-port must be from 0 to 65535, or off"):
         proxy.Config(metrics_port=port)
-
-
-@pytest.mark.parametrize(("module", "prefix"), [("chat", "CHAT"), ("proxy", "PROXY")])
-async def test_a_command_says_in_one_line_that_the_port_is_taken(
-    module: str, prefix: str, taken: socket.socket, tmp_path: Path
-) -> None:
-    with taken:
-        port = str(taken.getsockname()[1])
-        own = {f"{prefix}_HOST": "127.0.0.1", f"{prefix}_PORT": "0"}
-        database = {"CHAT_DATABASE": str(tmp_path / "chat.db")}
-        end = await run(module, **{**own, **database, f"{prefix}_METRICS_PORT": port})
-    assert (end.status, end.output) == (1, "")
-    assert end.errors == (
-        f"python -m {module}: cannot listen on 127.0.0.1:{port} for metrics: "
-        "another process is using this port; to change it: --metrics-port or "
-        f"{prefix}_METRICS_PORT, with nox -s serve -- --{module}-metrics-port\n"
-    )
-
-
-@pytest.mark.parametrize("value", ["-1", "65536", "on", ""])
-async def test_a_wrong_port_is_refused_by_the_command(value: str) -> None:
-    end = await run("chat", "--metrics-port", value, **LOOPBACK)
-    assert end.status == 2
-    assert end.errors.startswith("python -m chat: ")
-    assert "--metrics-port" in end.errors
 
 
 async def test_a_command_tells_where_its_port_is() -> None:
