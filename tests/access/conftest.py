@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 import chat
@@ -54,3 +55,9 @@ def door(request: pytest.FixtureRequest) -> str:
     """Each door in turn."""
     name: str = request.param
     return name
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session

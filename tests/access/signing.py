@@ -8,12 +8,17 @@ import hmac
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from chat.access.keyfile import KeyFile
+from chat.access.tokens import TokenRules, TokenVerifier
+from chat.core.rules import Limits, Rules
 
 SECRET: Final = b"a secret that is long enough for HS256"
 
@@ -57,14 +62,28 @@ class Signer:
 def confused(signer: Signer, secret: bytes) -> str:
     """A token for ada signed by HS256 with what everybody knows, under the name of a key."""
     claims = jwt.decode(signer.token(), options={"verify_signature": False})
-    parts = ({"alg": "HS256", "typ": "JWT", "kid": "one"}, claims)
+    return forged(claims, {"alg": "HS256", "typ": "JWT", "kid": "one"}, secret)
+
+
+def forged(
+    claims: dict[str, Any], header: dict[str, Any] | None = None, secret: bytes | None = SECRET
+) -> str:
+    """A token of any content, signed by HS256 or not at all: PyJWT would not make some of them."""
+    parts = ({"alg": "HS256"} if header is None else header, claims)
     body = b".".join(_base64url(json.dumps(part).encode()) for part in parts)
-    digest = hmac.new(secret, body, hashlib.sha256).digest()
-    return b".".join((body, _base64url(digest))).decode()
+    signature = b"" if secret is None else hmac.new(secret, body, hashlib.sha256).digest()
+    return b".".join((body, _base64url(signature))).decode()
 
 
 def _base64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def verifier(path: Path, keys: str | bytes | None = None, **rules: Any) -> TokenVerifier:
+    """Verifies tokens with the keys of a file, which are written first if they are given."""
+    if keys is not None:
+        path.write_bytes(keys if isinstance(keys, bytes) else keys.encode())
+    return TokenVerifier(KeyFile(path), TokenRules(**rules), Rules(Limits()))
 
 
 def hs256(secret: bytes = SECRET) -> Signer:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from gen.chat import (
 )
 from tests.access.doors import Doors, Refused, Visitor
 from tests.access.signing import Signer, confused, eddsa, jwks
+from tests.chat.access.test_odd_keys import NO_ANSWER, NO_KEYS
 from tests.support import SMALL_WINDOWS, ChatCall, RelayCall, channel_to, eventually
 
 LOBBY_ONLY = {"read": ["lobby", "team-*"], "write": ["lobby"]}
@@ -229,6 +231,22 @@ class TestRooms:
             assert (await ada.ask(said("box"))).seq == 3
 
 
+@asynccontextmanager
+async def slow_reader(
+    config: chat.Config, signer: Signer, end: float
+) -> AsyncIterator[tuple[ChatCall, ChatCall, ChatServiceStub]]:
+    """A call of ada, one of bob that is soon full and whose token ends, and ada's stub."""
+    async with (
+        chat.serve(replace(config, rates=chat.Rates())) as server,
+        channel_to(server, SMALL_WINDOWS) as slow,
+        channel_to(server) as fast,
+        ChatCall(stub_of(slow, signer.token(sub="bob", exp=int(end)))) as bob,
+    ):
+        stub = stub_of(fast, signer.token())
+        async with ChatCall(stub) as ada:
+            yield ada, bob, stub
+
+
 class TestTime:
     """Tokens end, and are renewed."""
 
@@ -251,13 +269,7 @@ class TestTime:
         end = int(time.time()) + 4
         long = ChatMessage(room_id="vault", content="x" * 12_000)
         heard: list[float] = []
-        async with (
-            chat.serve(replace(guarded_config, rates=chat.Rates())) as server,
-            channel_to(server, SMALL_WINDOWS) as slow,
-            channel_to(server) as fast,
-            ChatCall(stub_of(slow, signer.token(sub="bob", exp=end))) as bob,
-            ChatCall(stub_of(fast, signer.token())) as ada,
-        ):
+        async with slow_reader(guarded_config, signer, end) as (ada, bob, _):
             await bob.enter("vault")
             for _ in range(12):  # he never comes to the end of what waits for him
                 await ada.post(long)
@@ -275,21 +287,14 @@ class TestTime:
     async def test_one_who_does_not_read_is_cut_off(
         self, guarded_config: chat.Config, signer: Signer
     ) -> None:
-        token = signer.token(sub="bob", exp=int(time.time()) + 4)
-        async with (
-            chat.serve(replace(guarded_config, rates=chat.Rates())) as server,
-            channel_to(server, SMALL_WINDOWS) as slow,
-            channel_to(server) as fast,
-            ChatCall(stub_of(slow, token)) as bob,
-            ChatCall(stub_of(fast, signer.token())) as ada,
-        ):
+        async with slow_reader(guarded_config, signer, time.time() + 4) as (ada, bob, stub):
             await bob.post(said("vault"))
             await ada.enter("vault")
             for _ in range(12):
                 await ada.post(ChatMessage(room_id="vault", content="x" * 12_000))
 
             async def gone() -> bool:
-                answer = await stub_of(fast, signer.token()).get_user(GetUserRequest("bob"))
+                answer = await stub.get_user(GetUserRequest("bob"))
                 return answer.user.status is UserStatus.INACTIVE
 
             await eventually(gone)
@@ -344,48 +349,61 @@ class TestProxy:
             assert raised.value.status is expected
 
 
-async def test_a_new_key_is_taken_without_a_restart(
+async def test_keys_follow_their_file(
     doors: Doors, door: str, signer: Signer, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
-    following = eddsa()
-    async with doors.visit(door, following.token(kid="two")) as visitor:
-        assert await visitor.dismissed() == "UNAUTHENTICATED"
-    both = jwks(signer.named("one"), following.named("two"))
-    await asyncio.to_thread(keys.write_text, both)
-    for each, kid in ((signer, "one"), (following, "two")):
-        async with doors.visit(door, each.token(kid=kid)) as visitor:
-            assert (await visitor.ask(said("lobby"))).sender_id == "ada"
-
-
-async def test_a_key_that_is_removed_is_good_for_nothing(
-    doors: Doors, door: str, keys: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
-    following = eddsa()
-    both = jwks(signer.named("one"), following.named("two"))
-    await asyncio.to_thread(keys.write_text, both)
-    async with doors.visit(door, following.token(kid="two")) as visitor:
-        assert (await visitor.ask(said("lobby"))).sender_id == "ada"
-    await asyncio.to_thread(keys.write_text, jwks(signer.named("one")))
-    async with doors.visit(door, following.token(kid="two")) as visitor:
-        assert await visitor.dismissed() == "UNAUTHENTICATED"
-
-
-async def test_who_came_by_a_key_that_is_removed_is_dismissed(
-    doors: Doors, door: str, signer: Signer, keys: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """A new key is taken without a restart; who came by a removed one is dismissed."""
     monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
     leaked = eddsa()
+    async with doors.visit(door, leaked.token(kid="two")) as thief:
+        assert await thief.dismissed() == "UNAUTHENTICATED"
     both = jwks(signer.named("one"), leaked.named("two"))
     await asyncio.to_thread(keys.write_text, both)
     async with (
         doors.visit(door, leaked.token(kid="two")) as thief,
         doors.visit(door, signer.token(sub="bob", kid="one")) as bob,
     ):
-        await thief.ask(Join("lobby"))
-        await bob.ask(Join("lobby"))
+        assert (await thief.ask(said("lobby"))).sender_id == "ada"
+        assert (await bob.ask(said("lobby"))).seq == 2
         await asyncio.to_thread(keys.write_text, jwks(signer.named("one")))
         assert await thief.dismissed() == "UNAUTHENTICATED"
         # He is still there.
-        assert (await bob.ask(said("lobby"))).seq == 1
+        assert (await bob.ask(said("lobby"))).seq == 3
+    async with doors.visit(door, leaked.token(kid="two")) as thief:
+        assert await thief.dismissed() == "UNAUTHENTICATED"
+
+
+async def test_removed_key_ends_streams_after_any_trouble(
+    doors: Doors, door: str, keys: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch goes on, whatever the file was meanwhile."""
+    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("chat.server._LOOK_AT_KEYS_SECONDS", 0.01)
+    leaked = eddsa()
+    own = signer.named("one")
+    await asyncio.to_thread(keys.write_text, jwks(own, leaked.named("two")))
+    async with doors.visit(door, leaked.token(kid="two")) as ada:
+        await ada.ask(Join("lobby"))
+        for trouble in ("half", "deep", "another answer", "gone"):
+            await asyncio.to_thread(NO_ANSWER[trouble], keys)
+            # So long that it was looked at.
+            for number in range(5):
+                sent = ChatMessage(id=f"{trouble}{number}", room_id="lobby", content="x")
+                await ada.ask(sent)
+        following = keys.with_name("following")
+        text = jwks({**leaked.jwk, "crv": []}, own)
+        await asyncio.to_thread(following.write_text, text)
+        await asyncio.to_thread(following.replace, keys)
+        assert await ada.dismissed() == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("nothing", NO_KEYS.values(), ids=NO_KEYS.keys())
+async def test_set_without_keys_ends_streams(
+    doors: Doors, keys: Path, signer: Signer, nothing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("chat.server._LOOK_AT_KEYS_SECONDS", 0.01)
+    async with doors.visit("grpc", signer.token(kid="one")) as ada:
+        await ada.ask(Join("lobby"))
+        await asyncio.to_thread(keys.write_text, nothing)
+        assert await ada.dismissed() == "UNAUTHENTICATED"

@@ -32,12 +32,6 @@ async def url(server: RestartableServer, trusted_config: proxy.Config) -> AsyncI
         yield running.url
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 async def connected(session: aiohttp.ClientSession, url: str, token: str | None) -> Client:
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     return Client(await session.ws_connect(url, headers=headers))

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm
 from structlog.testing import capture_logs
 
-from chat.access import keyfile
 from chat.access.keyfile import KeyFile
 from chat.access.keys import UnusableKeys, parse_keys
 from tests.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
@@ -144,35 +143,3 @@ def test_a_key_without_a_name_is_meant_by_any(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_bytes(SECRET)
     assert KeyFile(path).find("HS256", "whatever")
-
-
-class TestRotation:
-    """A file that is replaced while it is in use."""
-
-    @pytest.fixture(autouse=True)
-    def _look_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(keyfile, "_LOOK_AGAIN_SECONDS", 0)
-
-    def test_a_replaced_file_is_read_again(self, tmp_path: Path) -> None:
-        path, next_path = tmp_path / "keys", tmp_path / "next"
-        path.write_text(jwks(es256().named("one")))
-        file = KeyFile(path)
-        next_path.write_text(jwks(es256().named("one"), es256().named("two")))
-        next_path.replace(path)
-        assert file.find("ES256", "two")
-        next_path.write_text(jwks(es256().named("two")))
-        next_path.replace(path)
-        assert not file.find("ES256", "one")
-
-    @pytest.mark.parametrize("damage", ["{", None])
-    def test_a_damaged_file_locks_nobody_out(self, tmp_path: Path, damage: str | None) -> None:
-        path = tmp_path / "keys"
-        path.write_text(jwks(es256().named("one")))
-        file = KeyFile(path)
-        if damage is None:
-            path.unlink()
-        else:
-            path.write_text(damage)
-        assert file.find("ES256", "one")
-        path.write_text(jwks(es256().named("two")))
-        assert file.find("ES256", "two")

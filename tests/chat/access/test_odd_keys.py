@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -19,12 +18,9 @@ from structlog.testing import capture_logs
 from chat.access import keyfile
 from chat.access.keyfile import KeyFile
 from chat.access.keys import NoKeyLeft, UnusableKeys, parse_keys
-from chat.access.tokens import TokenRules, TokenVerifier
-from chat.core.rules import Limits, Rules
+from chat.access.tokens import TokenVerifier
 from chat.errors import Unauthenticated
-from gen.chat import ChatMessage, Join
-from tests.access.doors import Doors
-from tests.access.signing import Signer, eddsa, es256, hs256, jwks, rs256
+from tests.access.signing import eddsa, es256, hs256, jwks, rs256, verifier
 from tests.support import SHARING
 
 GOOD = rs256()
@@ -104,7 +100,7 @@ def test_a_good_key_serves_beside_any_other(tmp_path: Path, name: str, first: bo
     other = {**ODD, **ALSO_GOOD}[name]
     good = GOOD.named("good")
     with capture_logs() as lines:
-        believes = verifier(tmp_path, [other, good] if first else [good, other])
+        believes = verifying(tmp_path, [other, good] if first else [good, other])
     assert believes.verify(GOOD.token(kid="good")).subject == "ada"
     warnings = [line for line in lines if line["log_level"] == "warning"]
     if name in ODD:
@@ -121,10 +117,8 @@ def test_an_odd_key_alone_is_none(name: str) -> None:
         parse_keys(json.dumps({"keys": [ODD[name]]}).encode())
 
 
-def verifier(folder: Path, keys: list[Any]) -> TokenVerifier:
-    path = folder / "keys"
-    path.write_text(json.dumps({"keys": keys}))
-    return TokenVerifier(KeyFile(path), TokenRules(), Rules(Limits()))
+def verifying(folder: Path, keys: list[Any]) -> TokenVerifier:
+    return verifier(folder / "keys", json.dumps({"keys": keys}))
 
 
 def test_each_key_of_a_name_is_tried(tmp_path: Path) -> None:
@@ -132,7 +126,7 @@ def test_each_key_of_a_name_is_tried(tmp_path: Path) -> None:
     first, second, other = rs256(), rs256(), rs256()
     for name in ("one", None):
         keys = [key if name is None else {**key, "kid": name} for key in (first.jwk, second.jwk)]
-        believes = verifier(tmp_path, keys)
+        believes = verifying(tmp_path, keys)
         for signer in (first, second):
             assert believes.verify(signer.token(kid="one")).subject == "ada"
         with pytest.raises(Unauthenticated, match=r"^the token is not valid$"):
@@ -179,7 +173,7 @@ KEYS = (
 @SHARING
 @given(before=st.lists(KEYS, max_size=3), after=st.lists(KEYS, max_size=3))
 def test_any_set_around_a_good_key(tmp_path: Path, before: list[Any], after: list[Any]) -> None:
-    believes = verifier(tmp_path, [*before, GOOD.named("good"), *after])
+    believes = verifying(tmp_path, [*before, GOOD.named("good"), *after])
     assert believes.verify(GOOD.token(kid="good")).subject == "ada"
 
 
@@ -313,44 +307,3 @@ class TestWatching:
         if path.is_dir():
             path.rmdir()
         following.replace(path)
-
-
-@pytest.fixture(params=list(NO_KEYS))
-def nothing(request: pytest.FixtureRequest) -> str:
-    """A set of keys of which none can be used."""
-    return NO_KEYS[request.param]
-
-
-async def test_a_key_that_is_taken_back_ends_streams_after_any_trouble(
-    doors: Doors, door: str, keys: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The watch goes on, whatever the file was meanwhile."""
-    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
-    monkeypatch.setattr("chat.server._LOOK_AT_KEYS_SECONDS", 0.01)
-    leaked = eddsa()
-    own = signer.named("one")
-    await asyncio.to_thread(keys.write_text, jwks(own, leaked.named("two")))
-    async with doors.visit(door, leaked.token(kid="two")) as ada:
-        await ada.ask(Join("lobby"))
-        for trouble in ("half", "deep", "another answer", "gone"):
-            await asyncio.to_thread(NO_ANSWER[trouble], keys)
-            # So long that it was looked at.
-            for number in range(5):
-                sent = ChatMessage(id=f"{trouble}{number}", room_id="lobby", content="x")
-                await ada.ask(sent)
-        following = keys.with_name("following")
-        text = jwks({**leaked.jwk, "crv": []}, own)
-        await asyncio.to_thread(following.write_text, text)
-        await asyncio.to_thread(following.replace, keys)
-        assert await ada.dismissed() == "UNAUTHENTICATED"
-
-
-async def test_a_set_without_keys_ends_streams(
-    doors: Doors, keys: Path, signer: Signer, nothing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
-    monkeypatch.setattr("chat.server._LOOK_AT_KEYS_SECONDS", 0.01)
-    async with doors.visit("grpc", signer.token(kid="one")) as ada:
-        await ada.ask(Join("lobby"))
-        await asyncio.to_thread(keys.write_text, nothing)
-        assert await ada.dismissed() == "UNAUTHENTICATED"

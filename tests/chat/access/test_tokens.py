@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.access.keyfile import KeyFile
-from chat.access.tokens import TokenRules, TokenVerifier
-from chat.core.rules import Limits, Rules
+from chat.access.tokens import TokenVerifier
 from chat.errors import Unauthenticated
-from tests.access.signing import SECRET, Signer, eddsa, es256, hs256, jwks, rs256
+from tests.access.signing import SECRET, Signer, eddsa, es256, forged, hs256, jwks, rs256, verifier
 from tests.support import SHARING
 
 # Tokens of these tests last long: a whole run of them may take minutes.
@@ -27,22 +21,16 @@ NOW = int(time.time())
 HOUR = 3600
 
 
-def verifier(folder: Path, keys: str | bytes, **rules: Any) -> TokenVerifier:
-    path = folder / "keys"
-    path.write_bytes(keys if isinstance(keys, bytes) else keys.encode())
-    return TokenVerifier(KeyFile(path), TokenRules(**rules), Rules(Limits()))
-
-
 @pytest.fixture
 def hs(tmp_path: Path) -> TokenVerifier:
     """One with a secret and no other demand, and no leeway."""
-    return verifier(tmp_path, SECRET, leeway_seconds=0)
+    return verifier(tmp_path / "keys", SECRET, leeway_seconds=0)
 
 
 @pytest.mark.parametrize("make", [hs256, rs256, es256, eddsa])
 def test_each_algorithm(make: Callable[[], Signer], tmp_path: Path) -> None:
     signer, other = make(), make() if make is not hs256 else hs256(b"x" * 32)
-    believes = verifier(tmp_path, jwks(signer.named("one"))).verify
+    believes = verifier(tmp_path / "keys", jwks(signer.named("one"))).verify
     identity = believes(signer.token(kid="one", exp=NOW + HOUR))
     assert identity.subject == "ada"
     assert identity.expires_at == NOW + HOUR + 10
@@ -56,30 +44,22 @@ def test_each_algorithm(make: Callable[[], Signer], tmp_path: Path) -> None:
         believes(signer.token(kid="two"))
 
 
-def unsigned(header: dict[str, Any], claims: dict[str, Any], signature: bytes = b"") -> str:
-    parts = [json.dumps(header).encode(), json.dumps(claims).encode(), signature]
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
-
-
 CLAIMS = {"sub": "ada", "exp": NOW + HOUR}
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "", "HS512", "RS512", None, 1, ["HS256"]])
 def test_no_other_algorithm(hs: TokenVerifier, algorithm: object) -> None:
     with pytest.raises(Unauthenticated):
-        hs.verify(unsigned({"alg": algorithm, "typ": "JWT"}, CLAIMS))
+        hs.verify(forged(CLAIMS, {"alg": algorithm, "typ": "JWT"}, None))
 
 
 def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
     """Algorithm confusion: what everyone may read must not sign (RFC 8725, section 2.1)."""
     signer = rs256()
-    believes = verifier(tmp_path, signer.pem).verify
+    believes = verifier(tmp_path / "keys", signer.pem).verify
     for text in (signer.pem, signer.pem.strip()):
-        body = unsigned({"alg": "HS256"}, CLAIMS).rpartition(".")[0]
-        digest = hmac.new(text, body.encode(), hashlib.sha256).digest()
-        signature = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         with pytest.raises(Unauthenticated, match="not known"):
-            believes(f"{body}.{signature}")
+            believes(forged(CLAIMS, secret=text))
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -110,7 +90,7 @@ def test_what_is_refused_and_why(hs: TokenVerifier, name: str) -> None:
 
 
 def test_issuer_and_audience(tmp_path: Path) -> None:
-    believes = verifier(tmp_path, SECRET, issuer="idp", audience="chat").verify
+    believes = verifier(tmp_path / "keys", SECRET, issuer="idp", audience="chat").verify
     assert believes(hs256().token(iss="idp", aud=["web", "chat"])).subject == "ada"
     for claims, told in (
         ({"aud": "chat"}, "has no iss|another issuer"),
@@ -123,7 +103,7 @@ def test_issuer_and_audience(tmp_path: Path) -> None:
 
 
 def test_clocks_may_be_apart_a_little(tmp_path: Path) -> None:
-    believes = verifier(tmp_path, SECRET, leeway_seconds=HOUR).verify
+    believes = verifier(tmp_path / "keys", SECRET, leeway_seconds=HOUR).verify
     token = hs256().token(exp=NOW - 5, nbf=NOW + HOUR - 5)
     assert believes(token).expires_at == NOW - 5 + HOUR
     with pytest.raises(Unauthenticated):
@@ -171,9 +151,8 @@ class TestGarbage:
     @SHARING
     @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk"]), JSON))
     def test_headers(self, hs: TokenVerifier, header: dict[str, Any]) -> None:
-        token = unsigned(header, CLAIMS)
         with pytest.raises(Unauthenticated):
-            hs.verify(token)
+            hs.verify(forged(CLAIMS, header, None))
 
     @given(st.data())
     @SHARING

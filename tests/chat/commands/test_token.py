@@ -12,11 +12,9 @@ import pytest
 
 import chat
 import proxy
-from chat.access.keyfile import KeyFile
-from chat.access.tokens import TokenRules, TokenVerifier
-from chat.core.rules import Limits, Rules
 from gen.chat import ChatMessage
 from tests.access.doors import DOORS, opened
+from tests.access.signing import verifier
 from tests.docs.markdown import ROOT, blocks
 from tests.hosting.processes import run
 
@@ -33,9 +31,8 @@ async def test_what_it_mints_is_believed(tmp_path: Path) -> None:
         tmp_path, "--subject", "ada", "--read", "lobby", "--read", "team-*", "--write", "lobby",
         "--role", "admin", "--issuer", "me", "--audience", "chat",
     )  # fmt: skip
-    keys = KeyFile(tmp_path / "key.pem.jwks")
-    rules = TokenRules("me", "chat")
-    identity = TokenVerifier(keys, rules, Rules(Limits())).verify(token)
+    believes = verifier(tmp_path / "key.pem.jwks", issuer="me", audience="chat")
+    identity = believes.verify(token)
     assert (identity.subject, identity.is_admin) == ("ada", True)
     assert [room in identity.reads for room in ("lobby", "team-red", "vault")] == [1, 1, 0]
     assert [room in identity.writes for room in ("lobby", "team-red")] == [1, 0]
@@ -67,8 +64,7 @@ async def test_the_public_part_is_made_again(tmp_path: Path) -> None:
     public = tmp_path / "key.pem.jwks"
     public.unlink()
     await minted(tmp_path, "--subject", "bob")
-    identity = TokenVerifier(KeyFile(public), TokenRules(), Rules(Limits())).verify(first)
-    assert identity.subject == "ada"
+    assert verifier(public).verify(first).subject == "ada"
 
 
 async def test_a_file_with_a_token_is_for_its_owner(tmp_path: Path) -> None:
@@ -78,8 +74,7 @@ async def test_a_file_with_a_token_is_for_its_owner(tmp_path: Path) -> None:
         assert await minted(tmp_path, "--subject", subject, "--output", str(path)) == ""
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         token = path.read_text().strip()
-        verifier = TokenVerifier(KeyFile(tmp_path / "key.pem.jwks"), TokenRules(), Rules(Limits()))
-        assert verifier.verify(token).subject == subject
+        assert verifier(tmp_path / "key.pem.jwks").verify(token).subject == subject
         assert list(path.parent.iterdir()) == [path]
 
 
