@@ -20,7 +20,6 @@ import codec
 from bench.report import Table
 from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatStream, Error, RelayEvent, RelayRequest, RelayResponse
-from gen.chat_codec import make_chat_message
 from proxy.core.fanout import Client
 from proxy.core.outbox import Outbox, as_command, as_request
 from proxy.core.outstanding import Unconfirmed
@@ -48,7 +47,7 @@ def _time(work: Work, times: int) -> float:
 
 def message(number: int) -> ChatMessage:
     """Returns a message such as people write."""
-    return make_chat_message(
+    return ChatMessage(
         id=f"0192f3c4-5d6e-7f80-9a1b-{number:012d}",
         room_id="lobby",
         sender_id=f"user-{number}",
@@ -73,7 +72,7 @@ def against_betterproto() -> list[tuple[str, Work, Work]]:
         ("to JSON", lambda: codec.to_json(stream), stream.to_json),
         (
             "construct",
-            lambda: make_chat_message(id="1", room_id="lobby", sender_id="me", content="Hello"),
+            lambda: ChatMessage(id="1", room_id="lobby", sender_id="me", content="Hello"),
             lambda: ChatMessage(id="1", room_id="lobby", sender_id="me", content="Hello"),
         ),
     ]

@@ -18,7 +18,6 @@ from bench.report import Section, Table, progress
 from bench.targets import data_folder
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
-from gen.chat_codec import make_chat_message
 
 _WRITERS: Final = (1, 16, 256, 4096)
 _ROOMS: Final = 50
@@ -63,7 +62,7 @@ class _Writers:
     async def _write(self, store: SqliteStore, room_id: str, deadline: float) -> None:
         while time.perf_counter() < deadline:
             self._number += 1
-            message = make_chat_message(
+            message = ChatMessage(
                 id=str(self._number), room_id=room_id, sender_id="ada", content=_CONTENT
             )
             await store.append([message])

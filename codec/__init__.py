@@ -8,15 +8,12 @@ The functions here find and call them.
 from .errors import DecodeError
 from .grpc import GrpcCodec
 from .messages import decode, encode, from_json, to_json
-from .objects import fields_of, member_of
 
 __all__ = [
     "DecodeError",
     "GrpcCodec",
     "decode",
     "encode",
-    "fields_of",
     "from_json",
-    "member_of",
     "to_json",
 ]

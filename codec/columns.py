@@ -1,4 +1,4 @@
-"""Lists of texts as columns: all of them joined, and the length of each.
+"""Texts: lists of them as columns, all joined and the length of each; and their size encoded.
 
 To join and to split is done by few calls of Python's own, however many texts there are.
 """
@@ -21,3 +21,8 @@ def split(joined: str, lengths: list[int]) -> list[str]:
         raise DecodeError("", "a column has another length than its texts have together")
     end = 0
     return [joined[end : (end := end + length)] for length in lengths]
+
+
+def utf8_length(text: str) -> int:
+    """Returns how many bytes a text takes in UTF-8; half of a surrogate pair counts as three."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

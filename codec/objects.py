@@ -182,13 +182,3 @@ def plain(cls: type[M]) -> type[M]:
         setattr(cls, oneof, None)
     cls._group_current = cast("dict[str, str]", MappingProxyType(oneofs))
     return cls
-
-
-def fields_of(message: betterproto.Message) -> dict[str, Any]:
-    """Returns a message's attributes."""
-    return vars(message)
-
-
-def member_of(message: betterproto.Message, oneof: str) -> Any:
-    """Returns the value of a oneof."""
-    return getattr(message, oneof)

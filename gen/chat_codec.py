@@ -3923,39 +3923,6 @@ def stored_to_json(message: Stored, depth: int) -> dict[str, Any]:
     return out
 
 
-make_user = User
-make_get_user_request = GetUserRequest
-make_get_user_response = GetUserResponse
-make_upsert_user_request = UpsertUserRequest
-make_upsert_user_response = UpsertUserResponse
-make_list_users_request = ListUsersRequest
-make_list_users_response = ListUsersResponse
-make_chat_message = ChatMessage
-make_chat_stream = ChatStream
-make_join = Join
-make_joined = Joined
-make_leave = Leave
-make_left = Left
-make_authenticate = Authenticate
-make_authenticated = Authenticated
-make_get_chat_history_request = GetChatHistoryRequest
-make_get_chat_history_response = GetChatHistoryResponse
-make_error = Error
-make_client_frame = ClientFrame
-make_server_frame = ServerFrame
-make_presence = Presence
-make_relay_request = RelayRequest
-make_relay_command = RelayCommand
-make_chat_messages = ChatMessages
-make_texts = Texts
-make_client_gone = ClientGone
-make_admit = Admit
-make_admitted = Admitted
-make_relay_response = RelayResponse
-make_relay_event = RelayEvent
-make_stored = Stored
-
-
 COMPILED: dict[type, Compiled] = {
     User: Compiled(decode_user, encode_user, user_from_json, user_to_json),
     GetUserRequest: Compiled(

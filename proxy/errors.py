@@ -14,7 +14,6 @@ from typing import Final
 from grpclib import GRPCError, Status
 
 from gen.chat import Error, ErrorCode
-from gen.chat_codec import make_error
 from hosting.rate_limits import milliseconds
 
 # A retry of the same request may succeed. All requests may be repeated safely.
@@ -78,12 +77,12 @@ class Refused(Exception):
 
 def invalid(text: str) -> Error:
     """A frame breaks a rule; the text names the field."""
-    return make_error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message=text)
+    return Error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message=text)
 
 
 def exhausted(text: str) -> Error:
     """A limit was reached that a retry does not lift."""
-    return make_error(code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED), message=text)
+    return Error(code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED), message=text)
 
 
 def limited(text: str, wait: float) -> Error:
@@ -113,7 +112,7 @@ def unauthenticated(text: str = "a token is required") -> Error:
 
 def unavailable(text: str = "the chat server cannot be reached") -> Error:
     """Not now; the same request may succeed later."""
-    return make_error(code=ErrorCode(ErrorCode.UNAVAILABLE), message=text, retryable=True)
+    return Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message=text, retryable=True)
 
 
 def internal() -> Error:

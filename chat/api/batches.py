@@ -8,8 +8,7 @@ from itertools import repeat
 import codec
 from chat.core.rules import Rules
 from codec.columns import split
-from gen.chat import ChatMessage, ChatMessages, Texts
-from gen.chat_codec import make_chat_message, make_texts
+from gen.chat import ChatMessage, ChatMessages
 
 
 class Columns:
@@ -30,13 +29,11 @@ class Columns:
     """
 
     def __init__(self, batch: ChatMessages) -> None:
-        fields = codec.fields_of(batch)
-        self.refs: list[int] = fields["refs"]
-        self._clients: list[int] = fields["clients"]
+        self.refs = batch.refs
+        self._clients = batch.clients
         self.of_nobody = not self._clients
-        self._columns = [
-            _Column(fields[name]) for name in ("ids", "room_ids", "sender_ids", "contents")
-        ]
+        # One that is not there has no texts.
+        self._columns = [batch.ids, batch.room_ids, batch.sender_ids, batch.contents]
         numbers = {len(column.lengths) for column in self._columns}
         if self._clients:
             numbers.add(len(self._clients))
@@ -62,7 +59,7 @@ class Columns:
         """
         texts = [split(column.joined, column.lengths) for column in self._columns]
         # The columns are in the order of the fields.
-        return list(map(make_chat_message, *texts))
+        return list(map(ChatMessage, *texts))
 
     def obeys(self, rules: Rules) -> bool:
         """Whether all of them are in order, which is seen without a look at each.
@@ -78,13 +75,3 @@ class Columns:
             and rules.are_ids(sender_ids.joined, sender_ids.lengths)
             and rules.are_short_contents(contents.joined, contents.lengths)
         )
-
-
-class _Column:
-    __slots__ = ("joined", "lengths")
-
-    def __init__(self, texts: object) -> None:
-        # One that is not there has no texts.
-        fields = codec.fields_of(texts if isinstance(texts, Texts) else make_texts())
-        self.joined: str = fields["joined"]
-        self.lengths: list[int] = fields["lengths"]

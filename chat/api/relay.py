@@ -34,6 +34,7 @@ from chat.guards import at_most
 from chat.storage.base import PartlyStored, StoreError
 from gen.chat import (
     Admit,
+    Admitted,
     Authenticate,
     ChatMessage,
     ChatMessages,
@@ -41,20 +42,14 @@ from gen.chat import (
     Join,
     Joined,
     Leave,
+    Left,
     Presence,
     RelayCommand,
     RelayEvent,
     RelayRequest,
     RelayResponse,
     RelayServiceBase,
-)
-from gen.chat_codec import (
-    make_admitted,
-    make_joined,
-    make_left,
-    make_relay_event,
-    make_relay_response,
-    make_stored,
+    Stored,
 )
 from hosting.logs import get_logger
 from hosting.tracing import spans
@@ -140,7 +135,7 @@ class _Run:
 
     def add(self, ref: int, message: ChatMessage, place: object | None) -> None:
         """Adds a message."""
-        self.size += len(codec.fields_of(message)["content"])
+        self.size += len(message.content)
         self.refs.append(ref)
         self.messages.append(message)
         self.places.append(place)
@@ -150,7 +145,7 @@ class _Run:
         messages = batch.messages()
         self.refs += batch.refs
         self.messages += messages
-        self.places += [rooms.get(codec.fields_of(message)["room_id"]) for message in messages]
+        self.places += [rooms.get(message.room_id) for message in messages]
         self.size += batch.size
 
     def each(self) -> Iterator[_Run]:
@@ -219,7 +214,7 @@ class RelayConnection(Conversation):
         run = _Run()
         commands = 0
         for command in request.commands:
-            payload = codec.member_of(command, "command")
+            payload = command.command
             if type(payload) is ChatMessages:
                 batch = Columns(payload)
                 commands += len(batch)
@@ -242,12 +237,11 @@ class RelayConnection(Conversation):
         await self._store(run)
 
     async def _take_one(self, run: _Run, command: RelayCommand, message: ChatMessage) -> _Run:
-        about = codec.fields_of(command)
-        if not self._check(about["client"], message):
+        if not self._check(command.client, message):
             await self.hub.known.check_message(message)
-        trace = about["traceparent"]
+        trace = command.traceparent
         span = None if trace is None else spans.begin("message", trace, {})
-        run.add(about["ref"], message, self.rooms.get(codec.fields_of(message)["room_id"]))
+        run.add(command.ref, message, self.rooms.get(message.room_id))
         if span is not None:
             run.spans.append((message, span))
         return await self._store(run) if run.size > _STORE_CHARACTERS else run
@@ -267,7 +261,7 @@ class RelayConnection(Conversation):
             try:
                 if not in_order and not self._check(client, message):
                     await self.hub.known.check_message(message)
-                run.add(ref, message, self.rooms.get(codec.fields_of(message)["room_id"]))
+                run.add(ref, message, self.rooms.get(message.room_id))
             except ChatError as error:
                 self._refuse(ref, client, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
@@ -314,15 +308,14 @@ class RelayConnection(Conversation):
 
     def _check(self, number: int, message: ChatMessage) -> bool:
         """Checks a message; returns whether its room and its sender may be new."""
-        fields = codec.fields_of(message)
         client = self._client(number)
         if client is not GUEST:
             charge(self.hub.quotas.user(client.subject or "").sends, MESSAGES)
             client.check_time(time.time())
-            fields["sender_id"] = client.sender(fields["sender_id"], "chat_message.sender_id")
-            client.check_write(fields["room_id"], "chat_message.room_id")
+            message.sender_id = client.sender(message.sender_id, "chat_message.sender_id")
+            client.check_write(message.room_id, "chat_message.room_id")
         may_be_new = self.hub.rules.message(message)
-        self.check_user(fields["sender_id"], "chat_message.sender_id")
+        self.check_user(message.sender_id, "chat_message.sender_id")
         return may_be_new
 
     def _client(self, number: int) -> Identity:
@@ -367,11 +360,11 @@ class RelayConnection(Conversation):
         error = refusal.to_message()
         self.hub.metrics.errors[refusal.status.name] += len(run.refs)
         for ref in run.refs:
-            self._answer(make_relay_event(ref=ref, error=error))
+            self._answer(RelayEvent(ref=ref, error=error))
         run.end_spans([refusal] * len(run.refs))
 
     async def _dispatch(self, command: RelayCommand, payload: object) -> None:
-        ref: int = codec.fields_of(command)["ref"]
+        ref = command.ref
         match payload:
             case Join():
                 await self._join(payload, ref)
@@ -380,7 +373,7 @@ class RelayConnection(Conversation):
                 self.hub.rules.identifier(room_id, "leave.room_id")
                 self.hub.leave(self, room_id)
                 self._joins.pop(room_id, None)
-                self._answer(make_relay_event(ref=ref, left=make_left(room_id)))
+                self._answer(RelayEvent(ref=ref, left=Left(room_id)))
             case Presence():
                 self.hub.rules.identifier(payload.user_id, "presence.user_id")
                 if payload.active:
@@ -402,21 +395,21 @@ class RelayConnection(Conversation):
         self._clients.get(client, caller).check_same(caller, "authenticate.token")
         answer = authenticated(caller)
         self._clients[client] = caller
-        self._answer(make_relay_event(ref=ref, authenticated=answer))
+        self._answer(RelayEvent(ref=ref, authenticated=answer))
 
     def _admit(self, client: Identity, room_id: str, ref: int) -> None:
         client.check_time(time.time())
         if client is not GUEST:
             charge(self.hub.quotas.user(client.subject or "").joins, JOINS)
-        admitted = make_admitted(room_id in client.reads, room_id in client.writes)
-        self._answer(make_relay_event(ref=ref, admitted=admitted))
+        admitted = Admitted(room_id in client.reads, room_id in client.writes)
+        self._answer(RelayEvent(ref=ref, admitted=admitted))
 
     async def _join(self, join: Join, ref: int) -> None:
         self.hub.rules.identifier(join.room_id, "join.room_id")
         self.check_room(join.room_id, "join.room_id")
 
         def answer(joined: Joined) -> None:
-            self._answer(make_relay_event(ref=ref, joined=joined))
+            self._answer(RelayEvent(ref=ref, joined=joined))
 
         self._joins.pop(join.room_id, None)
         # A proxy is behind by what came while it was cut off: that is replayed
@@ -443,7 +436,7 @@ class RelayConnection(Conversation):
         self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
         columns = zip(run.refs, run.places, run.messages, results, strict=True)
         for ref, place, sent, stored in columns:
-            room_id = codec.fields_of(sent)["room_id"]
+            room_id = sent.room_id
             if stored is not sent or place is None or self.rooms.get(room_id) is not place:
                 try:
                     self._answer_stored(ref, stored)
@@ -455,38 +448,37 @@ class RelayConnection(Conversation):
         if isinstance(result, ChatError):
             self._refuse(ref, 0, result)
         else:
-            self._answer(make_relay_event(ref=ref, chat_message=result))
+            self._answer(RelayEvent(ref=ref, chat_message=result))
 
     def _refuse(self, ref: int, client: int, error: ChatError) -> None:
         self.hub.metrics.errors[error.status.name] += 1
         if self.refused.add(error.status.name):
             log.debug("command refused", client=client, ref=ref, code=error.status.name)
-        self._answer(make_relay_event(ref=ref, error=error.to_message()))
+        self._answer(RelayEvent(ref=ref, error=error.to_message()))
 
     def _fail(self, ref: int, error: Exception) -> None:
         """Answers a command with a fixed text; the log gets the whole story."""
         self.hub.metrics.errors[Internal.status.name] += 1
         self.hub.faults.log("command failed", error)
-        self._answer(make_relay_event(ref=ref, error=Internal().to_message()))
+        self._answer(RelayEvent(ref=ref, error=Internal().to_message()))
 
     def tell_missed(self, message: ChatMessage) -> None:
         """Answers the proxy's own message, and says from where on the room goes on."""
         ref = self._own.pop(id(message), None)
         if ref is not None:
-            self._answer(make_relay_event(ref=ref, error=Internal().to_message()))
+            self._answer(RelayEvent(ref=ref, error=Internal().to_message()))
         room_id = message.room_id
-        joined = make_joined(room_id, self.hub.store.epoch, message.seq, False)
-        self._answer(make_relay_event(ref=self._joins[room_id], joined=joined))
+        joined = Joined(room_id, self.hub.store.epoch, message.seq, False)
+        self._answer(RelayEvent(ref=self._joins[room_id], joined=joined))
 
     def _confirm(self, ref: int, message: ChatMessage) -> None:
-        fields = codec.fields_of(message)
-        if fields["sent_at"] is not self._sent_at or len(self._refs) >= _MOST_CONFIRMED:
+        if message.sent_at is not self._sent_at or len(self._refs) >= _MOST_CONFIRMED:
             self._put_confirmed()
-            self._sent_at = fields["sent_at"]
+            self._sent_at = message.sent_at
         if not self._refs:
             self.wake()
         self._refs.append(ref)
-        self._seqs.append(fields["seq"])
+        self._seqs.append(message.seq)
 
     def _put_confirmed(self) -> None:
         if not self._refs:
@@ -511,8 +503,8 @@ class RelayConnection(Conversation):
                 super().put(item)
 
     def _confirmation(self, refs: list[int], seqs: list[int]) -> bytes:
-        stored = make_stored(refs=refs, seqs=seqs, sent_at=self._sent_at)
-        return codec.encode(make_relay_response(events=[make_relay_event(stored=stored)]))
+        stored = Stored(refs=refs, seqs=seqs, sent_at=self._sent_at)
+        return codec.encode(RelayResponse(events=[RelayEvent(stored=stored)]))
 
     def _take(self) -> list[bytes]:
         self._put_confirmed()
@@ -523,7 +515,7 @@ class RelayConnection(Conversation):
         return (b"".join(items),)
 
     def _answer(self, event: RelayEvent) -> None:
-        self.put(codec.encode(make_relay_response(events=[event])))
+        self.put(codec.encode(RelayResponse(events=[event])))
 
 
 def _result_of(outcome: ChatMessage | StoreError) -> ChatMessage | ChatError:

@@ -241,7 +241,7 @@ class ChatConnection(Conversation):
                 charge(self._allowance.calls, CALLS)
 
     async def _dispatch(self, request: ChatStream) -> None:
-        payload = codec.member_of(request, "payload")
+        payload = request.payload
         self._charge(payload)
         match payload:
             case ChatMessage():
@@ -359,5 +359,4 @@ def _seen_by(caller: Identity, user: User) -> User:
 
 
 def _key(message: ChatMessage) -> _Key:
-    fields = codec.fields_of(message)
-    return fields["room_id"], fields["sender_id"], fields["id"]
+    return message.room_id, message.sender_id, message.id

@@ -11,7 +11,6 @@ import asyncio
 import uuid
 from collections.abc import Callable, Collection, Sequence
 
-import codec
 from chat.api.quotas import Quotas
 from chat.config import Config
 from chat.core.known import Known
@@ -24,7 +23,6 @@ from chat.errors import InvalidArgument, Unavailable
 from chat.metrics import ServerMetrics
 from chat.storage.base import Range, Store, StoreError
 from gen.chat import ChatMessage, Join, Joined
-from gen.chat_codec import make_joined
 from hosting.faults import Faults
 from hosting.logs import get_logger
 
@@ -76,11 +74,10 @@ class Hub:
         metrics.stored += len(messages)
         busy, deliveries = metrics.busy, 0
         for message in messages:
-            fields = codec.fields_of(message)
-            room_id = fields["room_id"]
+            room_id = message.room_id
             if busy is not None:
                 busy[room_id] = busy.get(room_id, 0) + 1
-            members = self._rooms.advance(room_id, fields["seq"])
+            members = self._rooms.advance(room_id, message.seq)
             if members:
                 deliveries += len(members)
                 delivery = Delivery(message)
@@ -103,10 +100,9 @@ class Hub:
         """
         senders = set()
         for message in messages:
-            fields = codec.fields_of(message)
-            if not fields["id"]:
+            if not message.id:
                 message.id = uuid.uuid4().hex
-            senders.add(fields["sender_id"])
+            senders.add(message.sender_id)
         for user_id in senders:
             self.set_active(stream, user_id, True)
         stored = self.store.append(messages)
@@ -145,7 +141,7 @@ class Hub:
             if not head and (fault := id_fault(room_id)):
                 raise InvalidArgument("join.room_id", fault)
             recovered = self._can_replay(join, head, limit)
-            answer(make_joined(room_id, self.store.epoch, head, recovered))
+            answer(Joined(room_id, self.store.epoch, head, recovered))
             self.metrics.joined(asked=join.after_seq is not None, recovered=recovered)
             if recovered:
                 await self._replay(stream, join, room, replay)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import codec
 from chat.core.names import id_fault, name_fault
 from chat.core.reading import read
 from chat.errors import InvalidArgument
@@ -36,9 +35,8 @@ class Known:
 
     async def check_message(self, message: ChatMessage) -> None:
         """Checks the room and the sender of a message."""
-        fields = codec.fields_of(message)
-        await self.check_room(fields["room_id"], "chat_message.room_id")
-        await self.check_user(fields["sender_id"], "chat_message.sender_id")
+        await self.check_room(message.room_id, "chat_message.room_id")
+        await self.check_user(message.sender_id, "chat_message.sender_id")
 
     async def check_room(self, room_id: str, path: str) -> None:
         """Checks a room: one without messages is new."""

@@ -8,7 +8,6 @@ from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 
-import codec
 from chat.core.names import CONTROL, are_plain, id_fault, is_spaced, text_fault
 from chat.errors import InvalidArgument
 from codec.columns import split
@@ -71,14 +70,10 @@ class Rules:
     def message(self, message: ChatMessage) -> bool:
         """Checks a message that a client sends. An empty id is allowed: one is made up.
 
-        Args:
-            message: one that the codec made, or in which all four fields were given.
-
         Returns:
             Whether its room and its sender may be new; if not, they have to be known.
         """
-        fields = codec.fields_of(message)
-        message_id, room_id, sender_id = fields["id"], fields["room_id"], fields["sender_id"]
+        message_id, room_id, sender_id = message.id, message.room_id, message.sender_id
         longest = max(len(message_id), len(room_id), len(sender_id))
         # Most are in order, which one look at all three shows.
         joined = f"{message_id}{room_id}{sender_id}"
@@ -92,7 +87,7 @@ class Rules:
                 self.identifier(message_id, "chat_message.id")
             self.identifier(room_id, "chat_message.room_id")
             self.identifier(sender_id, "chat_message.sender_id")
-        self._content(fields["content"])
+        self._content(message.content)
         return is_plain or not (self._id_fault(room_id) or self._id_fault(sender_id))
 
     def are_keys(self, joined: str, lengths: list[int]) -> bool:

@@ -17,8 +17,7 @@ from structlog.contextvars import get_contextvars
 import codec
 from chat.core.mailbox import Mailbox
 from chat.errors import SlowConsumer
-from gen.chat import ChatMessage
-from gen.chat_codec import make_chat_stream, make_relay_event, make_relay_response
+from gen.chat import ChatMessage, ChatStream, RelayEvent, RelayResponse
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -41,14 +40,14 @@ class Delivery:
     def for_client(self) -> bytes:
         """As a message of `Chat`."""
         if self._for_client is None:
-            self._for_client = codec.encode(make_chat_stream(chat_message=self.message))
+            self._for_client = codec.encode(ChatStream(chat_message=self.message))
         return self._for_client
 
     def for_proxy(self) -> bytes:
         """As a batch of one for `Relay`; batches may be concatenated."""
         if self._for_proxy is None:
-            event = make_relay_event(chat_message=self.message)
-            self._for_proxy = codec.encode(make_relay_response(events=[event]))
+            event = RelayEvent(chat_message=self.message)
+            self._for_proxy = codec.encode(RelayResponse(events=[event]))
         return self._for_proxy
 
 

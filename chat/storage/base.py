@@ -44,7 +44,7 @@ from itertools import accumulate, islice
 from typing import NamedTuple
 
 from chat.storage.health import StoreHealth
-from codec.sizes import utf8_length
+from codec.columns import utf8_length
 from gen.chat import ChatMessage, User, UserStatus
 
 Listener = Callable[[Sequence[ChatMessage]], None]

@@ -41,7 +41,6 @@ def _body(module: Module) -> Lines:
     for message in module.messages:
         for emit in (decoder, encoder, from_json, to_json):
             out += ["", "", *emit(message)]
-    out += ["", *(f"make_{message.snake} = {message.name}" for message in module.messages)]
     return [*out, "", "", *_compiled(module)]
 
 

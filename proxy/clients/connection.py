@@ -14,16 +14,16 @@ from typing import Final
 import betterproto
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
-import codec
 from gen.chat import (
     ChatMessage,
     Error,
     GetChatHistoryRequest,
     GetChatHistoryResponse,
     Join,
+    Joined,
+    Left,
     ServerFrame,
 )
-from gen.chat_codec import make_joined, make_left, make_server_frame
 from hosting.logs import get_logger
 from hosting.metadata import of_request, shortened
 from hosting.rate_limits import AnyAllowance
@@ -169,10 +169,10 @@ class Connection(Line):
 
     def _may_send_at_once(self, action: Send) -> bool:
         if self.caller is not None:
-            fields = codec.fields_of(action.message)
+            message = action.message
             # Known by this name to the server, so that the answer is recognised.
-            fields["sender_id"] = fields["sender_id"] or self.caller.user_id
-            if fields["room_id"] not in self.rooms:
+            message.sender_id = message.sender_id or self.caller.user_id
+            if message.room_id not in self.rooms:
                 return False
         return self._switchboard.sends.is_calm
 
@@ -238,7 +238,7 @@ class Connection(Line):
                 await self._renew(token, request_id)
             case LeaveRoom(room_id, request_id):
                 self._switchboard.leave(self, room_id)
-                self._answer(make_server_frame(left=make_left(room_id), request_id=request_id))
+                self._answer(ServerFrame(left=Left(room_id), request_id=request_id))
             case Ask(field, request, request_id):
                 await self._ask(field, request, request_id)
             case Refuse(error, request_id):
@@ -274,7 +274,7 @@ class Connection(Line):
         answer = await self._switchboard.callers.renew(self.caller, token)
         self._expire_at(answer.expires_at)
         await self._leave_forbidden_rooms()
-        self._answer(make_server_frame(authenticated=answer, request_id=request_id))
+        self._answer(ServerFrame(authenticated=answer, request_id=request_id))
 
     async def _leave_forbidden_rooms(self) -> None:
         """Leaves what the token does not allow to read, and what nobody could be asked about.
@@ -290,7 +290,7 @@ class Connection(Line):
         finally:
             for room_id in unsure & self.rooms:
                 self._switchboard.leave(self, room_id)
-                self._answer(make_server_frame(left=make_left(room_id)))
+                self._answer(ServerFrame(left=Left(room_id)))
 
     async def _still_admitted(self, room_id: str) -> bool:
         """Whether the client may stay; it did not ask, and is not put out for asking too often."""
@@ -330,15 +330,15 @@ class Connection(Line):
                 # Or dismissed: it came before it was known that the server asks for tokens.
                 return
             replay = room.can_replay(join, self._config.replay_messages)
-            joined = make_joined(room.room_id, room.epoch, room.last_seq, replay)
-            self._answer(make_server_frame(joined=joined, request_id=request_id))
+            joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
+            self._answer(ServerFrame(joined=joined, request_id=request_id))
             whole = replay and await Replay(self, room, self._page, self._work).run(
                 join.after_seq or 0
             )
             self._metrics.joined(asked=join.after_seq is not None, recovered=whole)
             if replay and not whole:
-                joined = make_joined(room.room_id, room.epoch, room.last_seq, recovered=False)
-                self._answer(make_server_frame(joined=joined))
+                joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
+                self._answer(ServerFrame(joined=joined))
             if not self.gone:
                 self._switchboard.admit(self, room)
 

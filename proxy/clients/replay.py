@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from gen.chat import ChatMessage, GetChatHistoryRequest
-from gen.chat_codec import make_server_frame
+from gen.chat import ChatMessage, GetChatHistoryRequest, ServerFrame
 from proxy.clients.socket import Line
 from proxy.clients.turns import Work
 from proxy.core import frames
@@ -85,5 +84,5 @@ class Replay:
             request_id = None
         if self._work.add(_WORK):
             await self._work.rest()
-        frame = make_server_frame(chat_message=message, request_id=request_id)
+        frame = ServerFrame(chat_message=message, request_id=request_id)
         await self._line.write_out(frame)

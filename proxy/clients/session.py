@@ -174,8 +174,8 @@ class Session:
         return self._allowance.history.spend(self._clock(), messages)
 
     def _decide(self, frame: ClientFrame, extra: int) -> Action:
-        payload = codec.member_of(frame, "payload")
-        request_id: str | None = codec.fields_of(frame)["request_id"]
+        payload = frame.payload
+        request_id: str | None = frame.request_id
         if type(payload) is ChatMessage:
             wait = self._take(self._allowance.sends, extra)
             if wait:
@@ -192,7 +192,7 @@ class Session:
     def _decide_other(self, frame: ClientFrame, payload: object, request_id: str | None) -> Action:
         match payload:
             case Join():
-                if self._too_many(codec.fields_of(payload)["room_id"]):
+                if self._too_many(payload.room_id):
                     return self._refuse_room("join", request_id)
                 return EnterRoom(payload, request_id)
             case Leave() if not payload.room_id:
@@ -210,15 +210,14 @@ class Session:
         return Refuse(errors.invalid(f"frame: {_ENVELOPE}"), request_id)
 
     def _send(self, message: ChatMessage, request_id: str | None) -> Action:
-        fields = codec.fields_of(message)
-        if self._too_many(fields["room_id"]):
+        if self._too_many(message.room_id):
             return self._refuse_room("chat_message", request_id)
-        if len(self.users) >= self._max_users and fields["sender_id"] not in self.users:
+        if len(self.users) >= self._max_users and message.sender_id not in self.users:
             return self._refuse_user(request_id)
-        if not fields["id"]:
+        if not message.id:
             # Given here and not by the server, so that sending it again
             # after the link was lost is recognised.
-            fields["id"] = uuid.uuid4().hex
+            message.id = uuid.uuid4().hex
         return Send(message, request_id)
 
     def _take(self, bucket: AnyBucket, extra: int) -> float:

@@ -9,7 +9,6 @@ import struct
 
 import codec
 from gen.chat import ChatMessage, Error, ServerFrame
-from gen.chat_codec import make_server_frame
 
 _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
@@ -33,14 +32,14 @@ def encode(frame: ServerFrame) -> bytes:
 def error(error: Error, request_id: str | None) -> bytes:
     """The frame that answers what was refused."""
     # Made as messages are: what is wrong should cost no more than what is right.
-    return encode(make_server_frame(error=error, request_id=request_id))
+    return encode(ServerFrame(error=error, request_id=request_id))
 
 
 def message(message: ChatMessage, request_id: str | None = None) -> bytes:
     """The frame of a message."""
     if request_id is None:
         return text_frame(_BEFORE_MESSAGE + codec.to_json(message) + _BEHIND_MESSAGE)
-    return encode(make_server_frame(chat_message=message, request_id=request_id))
+    return encode(ServerFrame(chat_message=message, request_id=request_id))
 
 
 def text_frame(payload: bytes) -> bytes:

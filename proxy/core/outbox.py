@@ -9,15 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import codec
 from codec.columns import lengths_of
-from gen.chat import RelayCommand, RelayRequest, Texts
-from gen.chat_codec import (
-    make_chat_messages,
-    make_relay_command,
-    make_relay_request,
-    make_texts,
-)
+from gen.chat import ChatMessages, RelayCommand, RelayRequest, Texts
 from proxy.core.fanout import Client
 from proxy.core.outstanding import Unconfirmed
 
@@ -89,14 +82,14 @@ class Outbox:
 
 def as_request(items: list[Item]) -> RelayRequest:
     """Returns the batch in which items go to the server together."""
-    return make_relay_request(commands=_commands(items))
+    return RelayRequest(commands=_commands(items))
 
 
 def as_command(item: Item) -> RelayCommand:
     """Returns the command that something goes to the server by, if it goes alone."""
     if isinstance(item, RelayCommand):
         return item
-    return make_relay_command(
+    return RelayCommand(
         ref=item.ref,
         chat_message=item.message,
         client=_number(item),
@@ -128,22 +121,22 @@ def _end_run(commands: list[RelayCommand], run: list[Send]) -> None:
 
 
 def _as_columns(run: list[Send]) -> RelayCommand:
-    fields = [codec.fields_of(send.message) for send in run]
+    messages = [send.message for send in run]
     clients = [_number(send) for send in run]
-    return make_relay_command(
-        chat_messages=make_chat_messages(
+    return RelayCommand(
+        chat_messages=ChatMessages(
             refs=[send.ref for send in run],
-            ids=_column([each["id"] for each in fields]),
-            room_ids=_column([each["room_id"] for each in fields]),
-            sender_ids=_column([each["sender_id"] for each in fields]),
-            contents=_column([each["content"] for each in fields]),
+            ids=_column([each.id for each in messages]),
+            room_ids=_column([each.room_id for each in messages]),
+            sender_ids=_column([each.sender_id for each in messages]),
+            contents=_column([each.content for each in messages]),
             clients=clients if any(clients) else [],
         )
     )
 
 
 def _column(texts: list[str]) -> Texts:
-    return make_texts(joined="".join(texts), lengths=lengths_of(texts))
+    return Texts(joined="".join(texts), lengths=lengths_of(texts))
 
 
 def _number(send: Send) -> int:

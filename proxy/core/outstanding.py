@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Generic, TypeVar
 
-import codec
 from gen.chat import ChatMessage
 
 Client = TypeVar("Client")
@@ -41,13 +40,12 @@ class Unconfirmed(Generic[Client]):
     def __init__(
         self, ref: int, message: ChatMessage, client: Client, request_id: str | None, size: int
     ) -> None:
-        fields = codec.fields_of(message)
         self.ref = ref
         self.message = message
         self.client = client
         self.request_id = request_id
         self.size = size
-        self.key: _Key = (fields["room_id"], fields["sender_id"], fields["id"])
+        self.key: _Key = (message.room_id, message.sender_id, message.id)
         self.came = monotonic()
         self.held_since: float | None = None
 
@@ -92,8 +90,7 @@ class Outstanding(Generic[Client]):
         """
         if not self._by_ref:
             return None
-        fields = codec.fields_of(message)
-        found = self._by_key.get((fields["room_id"], fields["sender_id"], fields["id"]))
+        found = self._by_key.get((message.room_id, message.sender_id, message.id))
         return None if found is None else self.settle_ref(found.ref)
 
     def settle_ref(self, ref: int) -> Unconfirmed[Client] | None:

@@ -14,9 +14,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-import codec
 from gen.chat import ChatMessage, Error, Join, Joined
-from gen.chat_codec import make_join
 from proxy.core.milestones import Milestones
 
 Client = TypeVar("Client")
@@ -126,8 +124,8 @@ class Room(Generic[Client]):
         if self.ready.done():
             self.ready = asyncio.get_running_loop().create_future()
         if not self.epoch:
-            return make_join(self.room_id)
-        return make_join(self.room_id, self.last_seq, self.epoch)
+            return Join(self.room_id)
+        return Join(self.room_id, self.last_seq, self.epoch)
 
     def joined(self, joined: Joined) -> bool:
         """Notes the server's answer.
@@ -157,11 +155,9 @@ class Room(Generic[Client]):
 
         It may: another proxy may be ahead of this one.
         """
-        fields = codec.fields_of(join)
-        after_seq: int | None = fields["after_seq"]
-        if after_seq is None or after_seq <= self.last_seq:
+        if join.after_seq is None or join.after_seq <= self.last_seq:
             return False
-        return fields["epoch"] in (None, self.epoch)
+        return join.epoch in (None, self.epoch)
 
     def milestone(self, seq: int) -> asyncio.Future[None]:
         """Returns what ends once a position was delivered, or never will be.
@@ -188,9 +184,7 @@ class Room(Generic[Client]):
             join: what the client has.
             limit: how many messages may be replayed.
         """
-        fields = codec.fields_of(join)
-        after_seq: int | None = fields["after_seq"]
-        epoch: str | None = fields["epoch"]
+        after_seq, epoch = join.after_seq, join.epoch
         if after_seq is None or after_seq > self.last_seq:
             return False
         if epoch is not None and epoch != self.epoch:

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-import codec
 from gen.chat import Admit, Authenticate, Join, RelayCommand
 from proxy.core.outstanding import Unconfirmed
 
@@ -40,7 +39,7 @@ def key_of(item: _Item) -> Key | None:
     """Returns what a command is known by; `None` if it is not answered, or not repeated."""
     if isinstance(item, Unconfirmed):
         return "chat_message", item.ref
-    match codec.member_of(item, "command"):
+    match item.command:
         case Join(room_id=room_id):
             return "join", room_id
         case Authenticate():

@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import codec
-from codec.sizes import utf8_length
+from codec.columns import utf8_length
 from gen.chat import (
     Admitted,
     Authenticated,
@@ -23,17 +22,14 @@ from gen.chat import (
     Error,
     Join,
     Joined,
+    Leave,
+    Left,
+    Presence,
+    RelayCommand,
     RelayEvent,
     RelayResponse,
+    ServerFrame,
     Stored,
-)
-from gen.chat_codec import (
-    make_joined,
-    make_leave,
-    make_left,
-    make_presence,
-    make_relay_command,
-    make_server_frame,
 )
 from hosting.faults import Faults
 from hosting.logs import get_logger
@@ -120,8 +116,7 @@ class Switchboard:
             Refused: the server is away, and no more is held for it.
         """
         self.sends.check()
-        fields = codec.fields_of(message)
-        room_id, sender_id = fields["room_id"], fields["sender_id"]
+        room_id, sender_id = message.room_id, message.sender_id
         if sender_id not in client.users and client.may_be(sender_id):
             self._speak_for(client, sender_id)
         ref = next(self._refs)
@@ -135,7 +130,7 @@ class Switchboard:
             room = self._room(room_id)
             self.admit(client, room)
             room.sent(client, ref, entered=True)
-        size = _size(fields) + len(request_id or "") * _LARGEST_CHARACTER
+        size = _size(message) + len(request_id or "") * _LARGEST_CHARACTER
         send = Unconfirmed(ref, message, client, request_id, size)
         self.sends.add(send)
         self._put(send, size)
@@ -269,7 +264,7 @@ class Switchboard:
         """Whether the server has not answered a command."""
         if isinstance(item, Unconfirmed):
             return self.sends.find(item.ref) is not None
-        payload = codec.member_of(item, "command")
+        payload = item.command
         if isinstance(payload, Join):
             room = self._rooms.get(payload.room_id)
             return room is not None and not room.live and room.join_ref == item.ref
@@ -313,8 +308,8 @@ class Switchboard:
             self.sends.note_settled()
 
     def _handle(self, event: RelayEvent, delivery: Delivery) -> None:
-        payload = codec.member_of(event, "event")
-        ref: int = codec.fields_of(event)["ref"]
+        payload = event.event
+        ref = event.ref
         if type(payload) is ChatMessage:
             if ref:
                 # It must not overtake what came before it.
@@ -346,11 +341,10 @@ class Switchboard:
 
     def _stored(self, stored: Stored, delivery: Delivery) -> None:
         """Completes own messages, which did not have to come back whole."""
-        found = codec.fields_of(stored)
-        sent_at = found["sent_at"]
-        if len(found["refs"]) != len(found["seqs"]):
+        sent_at = stored.sent_at
+        if len(stored.refs) != len(stored.seqs):
             raise GapError("a confirmation has another number of commands than of positions")
-        for ref, seq in zip(found["refs"], found["seqs"], strict=True):
+        for ref, seq in zip(stored.refs, stored.seqs, strict=True):
             send = self.sends.find(ref)
             if send is None:
                 raise GapError(f"the message of command {ref} is not known")
@@ -359,15 +353,13 @@ class Switchboard:
             # Before it is settled: past a gap nothing counts as answered.
             is_new = room is not None and room.advance(seq)
             self.sends.settle_ref(ref)
-            fields = codec.fields_of(message)
-            fields["seq"] = seq
-            fields["sent_at"] = sent_at
+            message.seq = seq
+            message.sent_at = sent_at
             self._settled(room, message, send, delivery if is_new else None)
 
     def _arrived(self, message: ChatMessage, delivery: Delivery) -> None:
-        fields = codec.fields_of(message)
-        room = self._rooms.get(fields["room_id"])
-        is_new = room is not None and room.advance(fields["seq"])
+        room = self._rooms.get(message.room_id)
+        is_new = room is not None and room.advance(message.seq)
         self._settled(room, message, self.sends.settle(message), delivery if is_new else None)
 
     def _settled(
@@ -403,8 +395,8 @@ class Switchboard:
         """Tells the members that what comes next does not follow what they have."""
         delivery.write()
         self._metrics.rooms_lost += 1
-        joined = make_joined(room.room_id, room.epoch, room.last_seq, recovered=False)
-        frame = frames.encode(make_server_frame(joined=joined))
+        joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
+        frame = frames.encode(ServerFrame(joined=joined))
         for client in room.members:
             client.write(frame)
         room.note_delivered()
@@ -418,7 +410,7 @@ class Switchboard:
         self._metrics.rooms_lost += lost
         self._metrics.rooms_recovered += resumed and not lost
         if lost:
-            frame = frames.encode(make_server_frame(joined=joined))
+            frame = frames.encode(ServerFrame(joined=joined))
             for client in room.members:
                 client.write(frame)
 
@@ -462,7 +454,7 @@ class Switchboard:
             loop.call_later(_RETRY_JOIN_SECONDS, self._subscribe_again, room, room.join_ref)
             return
         # Who was in it before is told; the others have asked, and get an answer.
-        told = room.epoch and frames.encode(make_server_frame(left=make_left(room.room_id)))
+        told = room.epoch and frames.encode(ServerFrame(left=Left(room.room_id)))
         for client in room.members:
             client.rooms.discard(room.room_id)
             if told and client not in room.tentative:
@@ -486,7 +478,7 @@ class Switchboard:
 
     def _subscribe(self, room: Room[Client]) -> None:
         ref = next(self._refs)
-        self._put(make_relay_command(ref=ref, join=self._rooms.joining(room, ref)), _SMALL)
+        self._put(RelayCommand(ref=ref, join=self._rooms.joining(room, ref)), _SMALL)
 
     def _subscribe_again(self, room: Room[Client], ref: int) -> None:
         if room.join_ref == ref and self._rooms.get(room.room_id) is room:
@@ -495,8 +487,8 @@ class Switchboard:
     def _give_up_if_unused(self, room: Room[Client]) -> None:
         if self._rooms.unused(room):
             self._rooms.remove(room)
-            leave = make_leave(room.room_id)
-            self._put(make_relay_command(ref=next(self._refs), leave=leave), _SMALL)
+            leave = Leave(room.room_id)
+            self._put(RelayCommand(ref=next(self._refs), leave=leave), _SMALL)
 
     def _speak_for(self, client: Client, user_id: str) -> None:
         # The server takes a message as a sign of presence; only the end is told.
@@ -512,8 +504,8 @@ class Switchboard:
             self._tell_presence(user_id, active=False)
 
     def _tell_presence(self, user_id: str, *, active: bool) -> None:
-        presence = make_presence(user_id, active)
-        self._put(make_relay_command(ref=next(self._refs), presence=presence), _SMALL)
+        presence = Presence(user_id, active)
+        self._put(RelayCommand(ref=next(self._refs), presence=presence), _SMALL)
 
     def _answer(self, send: Unconfirmed[Client] | None, message: ChatMessage) -> None:
         if send is not None:
@@ -533,10 +525,10 @@ class Switchboard:
         send.client.write(frame)
 
 
-def _size(fields: dict[str, Any]) -> int:
+def _size(message: ChatMessage) -> int:
     """Returns how many bytes a message takes while it is kept; in a batch it takes less."""
-    names = len(fields["id"]) + len(fields["room_id"]) + len(fields["sender_id"])
-    return utf8_length(fields["content"]) + names * _LARGEST_CHARACTER + _OVERHEAD
+    names = len(message.id) + len(message.room_id) + len(message.sender_id)
+    return utf8_length(message.content) + names * _LARGEST_CHARACTER + _OVERHEAD
 
 
 def _can_be_framed(message: ChatMessage) -> bool:

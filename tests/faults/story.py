@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeVar
 
 import uvloop
 
-import codec
 from chat.storage.base import Range
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
@@ -47,8 +46,7 @@ class Stored(NamedTuple):
 
 def stored(message: ChatMessage) -> Stored:
     """Returns what there is to compare: quickly, because there are many."""
-    fields = codec.fields_of(message)
-    return Stored(**{name: fields[name] for name in Stored._fields})
+    return Stored(**{name: getattr(message, name) for name in Stored._fields})
 
 
 @dataclass

@@ -253,7 +253,7 @@ async def send_short(world: World, batches: int, size: int) -> None:
     async with channel(world) as own:
         async for response in RelayServiceStub(own).relay(requests()):
             for event in response.events:
-                news = codec.member_of(event, "event")
+                news = event.event
                 assert isinstance(news, Joined | Stored)
                 stored += len(news.refs) if isinstance(news, Stored) else 0
             if stored == batches * size:

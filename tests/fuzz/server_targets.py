@@ -153,18 +153,21 @@ async def _talk(data: bytes) -> None:
 
 
 def _check_answer(request: ChatStream, answer: ChatStream) -> None:
-    wanted, _ = betterproto.which_one_of(request, "payload")
-    sent, got = codec.member_of(request, "payload"), codec.member_of(answer, "payload")
-    match got:
-        case Error():
-            _check_error(got)
-        case ChatMessage():
+    wanted, sent = betterproto.which_one_of(request, "payload")
+    match answer.payload:
+        case Error() as error:
+            _check_error(error)
+        case ChatMessage() as got:
+            assert isinstance(sent, ChatMessage)
             assert (got.room_id, got.sender_id) == (sent.room_id, sent.sender_id)
             assert not sent.id or got.id == sent.id
             assert got.seq >= 1
-        case _:
-            assert wanted == {"Joined": "join", "Left": "leave"}[type(got).__name__]
+        case Joined() | Left() as got:
+            assert isinstance(sent, Join | Leave)
+            assert wanted == ("join" if isinstance(got, Joined) else "leave")
             assert got.room_id == sent.room_id
+        case _:
+            raise AssertionError(answer)
 
 
 def relay(data: bytes) -> None:

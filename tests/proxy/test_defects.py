@@ -247,7 +247,7 @@ def batch(*events: RelayEvent) -> RelayResponse:
     """What the codec makes of events; afterwards one text cannot be told any more."""
     made = codec.decode(RelayResponse, codec.encode(RelayResponse(events=list(events))))
     for event in made.events:
-        message = codec.member_of(event, "event")
+        message = event.event
         if isinstance(message, ChatMessage) and message.content == "spoilt":
             message.content = "\ud800"
     return made

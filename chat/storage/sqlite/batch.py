@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import codec
 from chat.storage.sqlite.schema import SEQ_MASK
 from chat.storage.stamps import from_micros
 from gen.chat import ChatMessage
-from gen.chat_codec import make_chat_message
 
 Row = tuple[int, str, str, int, str]
 """A row of `messages`: position, sender_id, id, sent_at, content."""
@@ -52,8 +50,7 @@ class Batch:
         )  # fmt: skip
         results = []
         for message in messages:
-            fields = codec.fields_of(message)
-            room_id, sender_id, message_id = fields["room_id"], fields["sender_id"], fields["id"]
+            room_id, sender_id, message_id = message.room_id, message.sender_id, message.id
             key = room_id, sender_id, message_id
             for each in known:
                 if key in each:
@@ -61,24 +58,23 @@ class Batch:
                     break
             else:
                 position = heads[room_id] = heads[room_id] + 1
-                rows.append((position, sender_id, message_id, sent_at, fields["content"]))
+                rows.append((position, sender_id, message_id, sent_at, message.content))
                 fresh[key] = message
-                fields["seq"] = position & SEQ_MASK
-                fields["sent_at"] = self._time
+                message.seq = position & SEQ_MASK
+                message.sent_at = self._time
                 results.append(message)
         return results
 
 
 def key_of(message: ChatMessage) -> Key:
     """Returns the idempotency key of a message."""
-    fields = codec.fields_of(message)
-    return fields["room_id"], fields["sender_id"], fields["id"]
+    return message.room_id, message.sender_id, message.id
 
 
 def stored_message(key: Key, seq: int, sent_at: int, content: str) -> ChatMessage:
     """Makes a message out of what the database has of it."""
     room_id, sender_id, message_id = key
-    return make_chat_message(
+    return ChatMessage(
         id=message_id,
         room_id=room_id,
         sender_id=sender_id,

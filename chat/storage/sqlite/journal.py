@@ -18,7 +18,6 @@ from typing import Final
 import apsw
 import orjson
 
-import codec
 from chat.storage.sqlite.batch import Batch, Key, key_of, stored_message
 from chat.storage.sqlite.fold import Fold, HistoryConflict
 from chat.storage.sqlite.schema import read_last_sent_at
@@ -257,7 +256,6 @@ def _names(appends: Sequence[Sequence[ChatMessage]]) -> tuple[set[str], set[str]
     senders: set[str] = set()
     for messages in appends:
         for message in messages:
-            fields = codec.fields_of(message)
-            rooms.add(fields["room_id"])
-            senders.add(fields["sender_id"])
+            rooms.add(message.room_id)
+            senders.add(message.sender_id)
     return rooms, senders

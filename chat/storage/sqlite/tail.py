@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import codec
 from chat.storage.base import Range
 from gen.chat import ChatMessage
 
@@ -31,7 +30,7 @@ class Tail:
         """Adds messages that were stored, in each room in the order of `seq`."""
         rooms = self._generations.setdefault(generation, {})
         for message in messages:
-            room_id = codec.fields_of(message)["room_id"]
+            room_id = message.room_id
             if room_id in rooms:
                 rooms[room_id].append(message)
             else:
@@ -70,7 +69,7 @@ class Tail:
         """Returns the `seq` of the newest message of a room, or 0 if it has no tail."""
         for rooms in reversed(self._generations.values()):
             if room_id in rooms:
-                return _seq(rooms[room_id][-1])
+                return rooms[room_id][-1].seq
         return 0
 
     def find(self, room_id: str, span: Range) -> tuple[list[ChatMessage], Range | None]:
@@ -84,8 +83,8 @@ class Tail:
         runs = [rooms[room_id] for rooms in self._generations.values() if room_id in rooms]
         if not runs:
             return [], span
-        first = _seq(runs[0][0])
-        behind = _seq(runs[-1][-1]) + 1
+        first = runs[0][0].seq
+        behind = runs[-1][-1].seq + 1
         after = span.after_seq or 0
         start = max(first, after + 1)
         end = behind if span.before_seq is None else min(behind, span.before_seq)
@@ -104,11 +103,6 @@ def _slice(runs: Sequence[list[ChatMessage]], start: int, end: int) -> list[Chat
     """Returns the messages from one position up to before another out of runs that follow on."""
     found: list[ChatMessage] = []
     for run in runs:
-        first = _seq(run[0])
+        first = run[0].seq
         found += run[max(0, start - first) : max(0, end - first)]
     return found
-
-
-def _seq(message: ChatMessage) -> int:
-    seq: int = codec.fields_of(message)["seq"]
-    return seq

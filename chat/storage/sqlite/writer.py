@@ -23,7 +23,6 @@ from typing import Any, Final, TypeVar, cast
 
 import apsw
 
-import codec
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError, Unstorable, settle
 from chat.storage.health import State, StoreHealth
@@ -33,7 +32,7 @@ from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.lead import Lead
 from chat.storage.sqlite.place import Place
 from chat.storage.sqlite.salvage import Item, Outcome, Salvage, is_of_a_value
-from codec.sizes import utf8_length
+from codec.columns import utf8_length
 from gen.chat import ChatMessage
 from hosting.logs import get_logger
 
@@ -75,7 +74,7 @@ class Append:
         self.future = future
         self.size = len(messages) * _MESSAGE_OVERHEAD
         for message in messages:
-            self.size += utf8_length(codec.fields_of(message)["content"])
+            self.size += utf8_length(message.content)
 
 
 class Upsert:

@@ -55,7 +55,7 @@ def told(request: RelayRequest) -> list[Told]:
     """Reads a batch as the server does."""
     result = []
     for command in codec.decode(RelayRequest, codec.encode(request)).commands:
-        payload = codec.member_of(command, "command")
+        payload = command.command
         if isinstance(payload, ChatMessages):
             result += [Told(ref, client, None, each) for ref, client, each in Columns(payload)]
         else:
