@@ -146,7 +146,7 @@ def of(title: str) -> str:
 
 
 def test_the_promises_have_the_defaults() -> None:
-    promises, limits = of("Promises"), of("Limits")
+    promises, limits = of("Guarantees"), of("Limits")
     server = _PROXY.upstream_heartbeat_seconds * _PATIENCE
     client = _PROXY.heartbeat_seconds * _PATIENCE
     assert client == _CHAT.connection_limits.heartbeat_seconds * _PATIENCE
