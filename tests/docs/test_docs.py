@@ -103,15 +103,15 @@ def payloads(frame: str) -> set[str]:
 
 
 def test_each_payload_of_a_client_is_described_and_no_other() -> None:
-    rows = {code(row[0])[0] for row in section(WEBSOCKET, "What a client sends").rows()}
+    rows = {code(row[0])[0] for row in section(WEBSOCKET, "Client frames").rows()}
     titles = [each.title for each in sections(WEBSOCKET)]
-    start = titles.index("What a client sends") + 1
+    start = titles.index("Client frames") + 1
     assert rows == payloads("ClientFrame")
     assert set(titles[start : start + len(rows)]) == rows
 
 
 def test_each_payload_of_the_server_is_described_and_no_other() -> None:
-    rows = {code(row[0])[0] for row in section(WEBSOCKET, "What a client receives").rows()}
+    rows = {code(row[0])[0] for row in section(WEBSOCKET, "Server frames").rows()}
     assert rows == payloads("ServerFrame")
 
 
