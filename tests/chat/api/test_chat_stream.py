@@ -8,9 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from grpclib import Status
 
-import chat
 from gen.chat import (
-    ChatMessage,
     ChatServiceStub,
     ChatStream,
     ErrorCode,
@@ -18,7 +16,7 @@ from gen.chat import (
     Joined,
     Left,
 )
-from tests.support import ChatCall, channel_to, message, seqs
+from tests.support import ChatCall, message, seqs
 
 
 @pytest.fixture
@@ -243,21 +241,3 @@ async def test_ending_ones_side_ends_the_stream_after_all_answers(ada: ChatCall)
 async def test_a_stream_that_asks_nothing_ends_well(ada: ChatCall) -> None:
     ada.end()
     assert await ada.rest() == ([], Status.OK)
-
-
-async def test_the_history_survives_a_restart(chat_config: chat.Config) -> None:
-    async def talk(key: str) -> tuple[ChatMessage, ChatMessage, str]:
-        async with chat.serve(chat_config) as server, channel_to(server) as channel:
-            stub = ChatServiceStub(channel)
-            async with ChatCall(stub) as call:
-                sent = await call.post(message(key=key))
-                repeated = await call.post(message(content="again", key="1"))
-            page = await stub.get_chat_history(GetChatHistoryRequest("room"))
-            assert page.messages[-1] == sent
-            return sent, repeated, page.epoch
-
-    first, _, epoch = await talk("1")
-    second, repeated, epoch_after = await talk("2")
-    assert seqs([first, second]) == [1, 2]
-    assert repeated == first
-    assert epoch_after == epoch

@@ -33,14 +33,6 @@ async def refusal(stub: ChatServiceStub, request: GetChatHistoryRequest) -> str 
     return refused.value.message
 
 
-async def test_the_newest_come_oldest_first(stub: ChatServiceStub) -> None:
-    await fill(stub, 5)
-    history = await page(stub, limit=3)
-    assert seqs(history.messages) == [3, 4, 5]
-    assert history.has_more
-    assert {m.content for m in history.messages} == {"hello"}
-
-
 async def test_limits(stub: ChatServiceStub) -> None:
     """0 stands for 50; more than 500 is taken as 500."""
     await fill(stub, 501)
@@ -67,23 +59,25 @@ async def test_paging_back_and_forth_sees_each_message_once(stub: ChatServiceStu
     assert back == forth == list(range(1, 24))
 
 
-async def test_a_page_between_two_positions(stub: ChatServiceStub) -> None:
-    await fill(stub, 10)
-    history = await page(stub, limit=3, after_seq=4, before_seq=9)
-    assert (seqs(history.messages), history.has_more) == ([5, 6, 7], True)
-    history = await page(stub, limit=3, after_seq=7, before_seq=9)
-    assert (seqs(history.messages), history.has_more) == ([8], False)
-
-
-async def test_a_position_of_zero_is_a_position(stub: ChatServiceStub) -> None:
-    await fill(stub, 3)
-    assert seqs((await page(stub, limit=2, after_seq=0)).messages) == [1, 2]
-    assert seqs((await page(stub, limit=2, before_seq=0)).messages) == []
-
-
-async def test_a_room_that_nobody_wrote_to(stub: ChatServiceStub) -> None:
-    history = await page(stub)
-    assert (history.messages, history.has_more) == ([], False)
+@pytest.mark.parametrize(
+    ("asked", "expected", "has_more"),
+    [
+        ({"limit": 3}, [3, 4, 5], True),
+        ({"limit": 2, "after_seq": 0}, [1, 2], True),
+        ({"limit": 2, "before_seq": 0}, [], False),
+        ({"limit": 2, "after_seq": 1, "before_seq": 5}, [2, 3], True),
+        ({"limit": 2, "after_seq": 3, "before_seq": 5}, [4], False),
+    ],
+)
+async def test_page_is_that_of_its_positions(
+    stub: ChatServiceStub, asked: dict[str, int], expected: list[int], has_more: bool
+) -> None:
+    empty = await page(stub)
+    assert (empty.messages, empty.has_more) == ([], False)
+    await fill(stub, 5)
+    history = await page(stub, **asked)
+    assert (seqs(history.messages), history.has_more) == (expected, has_more)
+    assert {m.content for m in history.messages} <= {"hello"}
 
 
 async def test_the_epoch_is_that_of_join(stub: ChatServiceStub) -> None:

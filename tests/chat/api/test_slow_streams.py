@@ -95,7 +95,7 @@ async def _value(result: object) -> object:
     return await result if asyncio.iscoroutine(result) else result
 
 
-async def test_ten_streams_that_are_not_read(
+async def test_unread_streams_are_cut_off(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     """They are told why, the others get everything, and nothing of them is left."""
@@ -112,7 +112,10 @@ async def test_ten_streams_that_are_not_read(
                 assert seqs(await hearing) == list(range(1, STUCK + 1))
                 reading = asyncio.create_task(read_to(quick, "end"))
                 sent = await post_until(stub, lambda: len(told(logs)) == STUCK, 400)
-                async with ChatCall(stub) as call:
+                # Nothing waits until they read again.
+                await eventually(inactive(stub, "stuck 0"))
+                async with ChatCall(ChatServiceStub(other)) as good, ChatCall(stub) as call:
+                    assert (await good.post(message("another room"))).seq == 1
                     await call.post(message("room", "end"))
                 assert await reading == list(range(STUCK + 1, STUCK + sent + 2))
                 for number, call in enumerate(calls):
@@ -136,7 +139,7 @@ async def read_to(call: ChatCall, content: str) -> list[int]:
 
 
 @pytest.mark.parametrize("path", [CHAT, RELAY])
-async def test_a_connection_that_takes_nothing(
+async def test_unread_connection_is_dropped(
     chat_server: chat.RunningServer, stub: ChatServiceStub, path: str
 ) -> None:
     """The windows are open, but nothing is read from the socket: it cannot even be told."""
@@ -160,7 +163,7 @@ async def test_a_connection_that_takes_nothing(
         await eventually(left.is_nothing)
 
 
-async def test_a_proxy_that_does_not_read_is_bounded_and_may_resume(
+async def test_unread_relay_is_cut_off_and_resumes(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     with capture_logs() as logs:

@@ -14,22 +14,6 @@ from tests.support import MODEL
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_active_from_the_first_connection_to_the_last() -> None:
-    presence = Presence()
-    assert presence.attach("phone", "ada")
-    assert not presence.attach("laptop", "ada")
-    assert presence.close("phone") == []
-    assert presence.close("laptop") == ["ada"]
-
-
-def test_a_connection_counts_once_however_often_it_sends() -> None:
-    presence = Presence()
-    assert presence.attach("phone", "ada")
-    assert not presence.attach("phone", "ada")
-    assert presence.detach("phone", "ada")
-    assert not presence.detach("phone", "ada")
-
-
 connections = st.sampled_from(["c1", "c2", "c3"])
 users = st.sampled_from(["ada", "bob", "eve"])
 

@@ -85,19 +85,18 @@ def test_a_message_needs_no_id() -> None:
     RULES.message(message(key=""))
 
 
-@pytest.mark.parametrize("field", ["id", "room_id", "sender_id"])
-def test_a_wrong_field_of_a_message_is_named(field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        *[(each, "a" * 65, "must have at most 64 characters") for each in ("id", "room_id")],
+        ("sender_id", "a" * 65, "must have at most 64 characters"),
+        *[(each, "", "must not be empty") for each in ("room_id", "sender_id")],
+    ],
+)
+def test_wrong_field_of_a_message_is_named(field: str, value: str, rule: str) -> None:
     wrong = message(key="1")
-    setattr(wrong, field, "a" * 65)
-    refused = refusal(RULES.message, wrong)
-    assert refused == f"chat_message.{field}: must have at most 64 characters"
-
-
-@pytest.mark.parametrize("field", ["room_id", "sender_id"])
-def test_an_empty_field_of_a_message_is_named(field: str) -> None:
-    wrong = message(key="1")
-    setattr(wrong, field, "")
-    assert refusal(RULES.message, wrong) == f"chat_message.{field}: must not be empty"
+    setattr(wrong, field, value)
+    assert refusal(RULES.message, wrong) == f"chat_message.{field}: {rule}"
 
 
 @pytest.mark.parametrize("email", ["", "ada@example.com", "a.b+c@sub.example.org", "ü@exämple.com"])

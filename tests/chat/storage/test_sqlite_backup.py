@@ -27,11 +27,6 @@ async def open_store(path: Path) -> SqliteStore:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chat.db"
-
-
-@pytest.fixture
 def target(tmp_path: Path) -> Path:
     """Where nothing is yet."""
     return tmp_path / "target.db"
@@ -230,9 +225,10 @@ async def test_the_commands(copy: Path, target: Path) -> None:
     )
     assert ids(new) == ids(target) == beginning(500)
     for module, source, taken in (("backup", copy, target), ("restore", target, new)):
-        refused = await run(f"chat.{module}", str(source), str(taken))
+        command = f"chat.commands.{module}"
+        refused = await run(command, str(source), str(taken))
         assert (refused.status, refused.output) == (1, "")
-        assert re.fullmatch(f"python -m chat.{module}: .*{taken} exists.*\n", refused.errors)
+        assert re.fullmatch(f"python -m {command}: .*{taken} exists.*\n", refused.errors)
 
 
 async def test_a_target_that_cannot_be_written_is_named(copy: Path) -> None:

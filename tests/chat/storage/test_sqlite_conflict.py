@@ -25,11 +25,6 @@ async def open_store(path: Path, idle_seconds: float | None = None) -> SqliteSto
     return await SqliteStore.open(str(path), unheard, 1 << 20, idle_seconds=idle_seconds)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chat.db"
-
-
 def put(other: apsw.Connection, seq: int, key: str, content: str = "theirs") -> None:
     """Writes a message of the first room into the table."""
     other.execute("INSERT INTO messages VALUES (?, 'ada', ?, 1, ?)", (FIRST + seq, key, content))

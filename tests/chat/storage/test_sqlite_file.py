@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
 import pytest
 
-from chat.storage.base import Range, StoreUnusable
+from chat.storage.base import StoreUnusable
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, open_writer
-from gen.chat import ChatMessage
+from tests.chat.storage.filler import unheard
 from tests.support import message
 
 FULL = 2  # of PRAGMA synchronous
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chat.db"
-
-
-def unheard(_: Sequence[ChatMessage]) -> None:
-    """Listens to nothing."""
 
 
 async def open_store(path: Path) -> SqliteStore:
@@ -151,16 +141,6 @@ async def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
     await refusal(tmp_path / "file" / "chat.db")
 
 
-async def test_a_second_server_is_refused_until_the_first_is_gone(path: Path) -> None:
-    first = await open_store(path)
-    assert "another server has it open" in await refusal(path)
-    await first.append([message(key="1")])
-    await first.close()
-    second = await open_store(path)
-    assert len((await second.history("room", Range(5))).messages) == 1
-    await second.close()
-
-
 async def test_a_refused_file_can_be_opened_once_it_is_mended(path: Path) -> None:
     put(path, b"not a database" * 100)
     await refusal(path)
@@ -195,11 +175,6 @@ async def test_a_store_whose_threads_cannot_be_started_is_not_opened(path: Path)
         threading.stack_size(0)
     assert readers() == []
     assert open_files() == before
-    await make_again(path)
-
-
-async def make_again(path: Path) -> None:
-    """Opens a database that has one message, and closes it."""
     store = await open_store(path)
     assert await store.head("room") == 1
     await store.close()

@@ -15,17 +15,13 @@ from hypothesis import strategies as st
 from chat.storage.base import PAGE_BYTES, Page, Range, Store
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
-from gen.chat import ChatMessage
+from tests.chat.storage.filler import unheard
 from tests.support import message, seqs
-
-
-def nobody(messages: Sequence[ChatMessage]) -> None:
-    """Hears of what is stored."""
 
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(str(path), nobody, 1024)
+    store = await SqliteStore.open(str(path), unheard, 1024)
     try:
         yield store
     finally:
@@ -82,7 +78,7 @@ def test_pages_are_those_of_a_store_in_memory(
 ) -> None:
     async def compare() -> None:
         texts = [long.get(index, "short") for index in range(number)]
-        memory = MemoryStore(nobody)
+        memory = MemoryStore(unheard)
         await fill(memory, texts)
         with TemporaryDirectory() as folder:
             async with folded(Path(folder) / "chat.db", texts) as store:

@@ -28,11 +28,6 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def announced() -> list[ChatMessage]:
-    return []
-
-
-@pytest.fixture
 async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[SqliteStore]:
     store = await SqliteStore.open(str(named(path)), announced.extend, 1 << 20)
     await store.append([message(key=str(n)) for n in range(1, 51)])

@@ -53,14 +53,6 @@ def test_the_head_is_the_newest_of_all_generations() -> None:
     assert tail.head("room") == 6
 
 
-def test_a_range_goes_over_generations_in_order() -> None:
-    found, rest = two_generations().find("room", Range(10))
-    assert seqs(found) == [3, 4, 5]
-    assert rest == Range(10, before_seq=3)
-    found, rest = two_generations().find("room", Range(10, before_seq=5, after_seq=3))
-    assert (seqs(found), rest) == ([4], None)
-
-
 def test_only_older_generations_are_dropped() -> None:
     tail = two_generations()
     assert tail.head("old") == 7  # sorted before it is dropped

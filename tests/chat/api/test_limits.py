@@ -1,13 +1,11 @@
-"""What is limited, with small limits; and who pays for a slow client."""
+"""Limits of sizes, and of the rooms and users of a connection."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import betterproto
 import pytest
-from grpclib import Status
 from grpclib.client import Channel
 
 import chat
@@ -25,13 +23,9 @@ from gen.chat import (
     UserStatus,
 )
 from tests.support import (
-    SMALL_WINDOWS,
     ChatCall,
     RelayCall,
-    channel_to,
-    eventually,
     message,
-    seqs,
 )
 
 
@@ -48,7 +42,7 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
     return replace(chat_config, limits=limits, mailbox_bytes=64 * 1024)
 
 
-async def test_sizes_are_those_of_the_settings(stub: ChatServiceStub) -> None:
+async def test_sizes_are_limited(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         await call.post(message("roo", "x" * 2000, sender_id="ada", key="123"))
         call.say(message("roo", "x" * 2001))
@@ -59,7 +53,7 @@ async def test_sizes_are_those_of_the_settings(stub: ChatServiceStub) -> None:
         assert text == "chat_message.room_id: must have at most 3 characters"
 
 
-async def test_rooms_of_a_stream(stub: ChatServiceStub) -> None:
+async def test_stream_rooms_are_limited(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         await call.enter("a")
         await call.post(message("b"))
@@ -79,7 +73,7 @@ async def test_rooms_of_a_stream(stub: ChatServiceStub) -> None:
         await call.post(message("c"))
 
 
-async def test_users_of_a_stream(stub: ChatServiceStub) -> None:
+async def test_stream_users_are_limited(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         for user_id in ("ada", "bob", "ada"):
             await call.post(message("roo", sender_id=user_id))
@@ -114,7 +108,7 @@ def sent(ref: int, user_id: str) -> RelayCommand:
     return RelayCommand(ref, chat_message=message("roo", sender_id=user_id))
 
 
-async def test_users_of_a_proxy(channel: Channel, stub: ChatServiceStub) -> None:
+async def test_proxy_users_are_limited(channel: Channel, stub: ChatServiceStub) -> None:
     text = "a connection may send as at most 3 users"
     async with RelayCall(RelayServiceStub(channel)) as relay:
         active = [RelayCommand(n, presence=Presence(f"u{n}", True)) for n in (1, 2)]
@@ -142,63 +136,10 @@ async def test_users_of_a_proxy(channel: Channel, stub: ChatServiceStub) -> None
         assert (await stub.get_user(GetUserRequest("u4"))).user.status == UserStatus.ACTIVE
 
 
-async def test_rooms_of_a_proxy(channel: Channel) -> None:
+async def test_proxy_rooms_are_limited(channel: Channel) -> None:
     async with RelayCall(RelayServiceStub(channel)) as relay:
         joins = [RelayCommand(n, join=Join(f"r{n}")) for n in (1, 2, 3, 4)]
         text = "join.room_id: a connection may be in at most 3 rooms"
         assert await told(relay, *joins) == [text]
         again = RelayCommand(5, join=Join("r1"))
         assert await told(relay, again, RelayCommand(6, leave=Leave("r1")), joins[3]) == []
-
-
-async def send_much(stub: ChatServiceStub, number: int) -> None:
-    async with ChatCall(stub) as call:
-        for _ in range(number):
-            assert (await call.post(message("roo", "x" * 2000))).content
-
-
-async def test_who_does_not_read_is_cut_off_alone(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
-    async with channel_to(chat_server, SMALL_WINDOWS) as other:
-        slow_stub = ChatServiceStub(other)
-        async with ChatCall(slow_stub) as slow, ChatCall(stub) as quick:
-            await slow.enter("roo")
-            await quick.enter("roo")
-            hearing = asyncio.create_task(quick.hear_many(200))
-            await send_much(stub, 200)
-            assert seqs(await hearing) == list(range(1, 201))
-            heard, status = await slow.rest()
-            assert status is Status.RESOURCE_EXHAUSTED
-            # What it did get is a beginning without gaps.
-            assert seqs(r.chat_message for r in heard) == list(range(1, len(heard) + 1))
-            assert len(heard) < 200
-
-
-async def test_who_never_reads_again_is_cut_off_too(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
-    """Nothing waits for a reader that will not come."""
-
-    async def eve_is_inactive() -> bool:
-        user = (await stub.get_user(GetUserRequest("eve"))).user
-        return user.status == UserStatus.INACTIVE
-
-    async with (
-        channel_to(chat_server, SMALL_WINDOWS) as other,
-        ChatCall(ChatServiceStub(other)) as slow,
-    ):
-        await slow.post(message("roo", sender_id="eve"))
-        await send_much(stub, 200)
-        await eventually(eve_is_inactive)
-
-
-async def test_other_calls_of_the_same_client_go_on(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
-    async with channel_to(chat_server, SMALL_WINDOWS) as other:
-        slow_stub = ChatServiceStub(other)
-        async with ChatCall(slow_stub) as slow, ChatCall(slow_stub) as good:
-            await slow.enter("roo")
-            await send_much(stub, 200)
-            assert (await good.post(message("boo"))).seq == 1

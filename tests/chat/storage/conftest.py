@@ -1,0 +1,19 @@
+"""Where a database of these tests is, and what its store announces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gen.chat import ChatMessage
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "chat.db"
+
+
+@pytest.fixture
+def announced() -> list[ChatMessage]:
+    return []
