@@ -20,7 +20,7 @@ import codec
 from bench.report import Table
 from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatStream, Error, RelayEvent, RelayRequest, RelayResponse
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.outbox import Outbox, as_command, as_request
 from proxy.core.outstanding import Unconfirmed
 
@@ -98,6 +98,7 @@ def against_google() -> list[tuple[str, Work, Work]]:
 def columns_against_google() -> list[tuple[str, Work, Work]]:
     """Returns what is done with the same messages as a proxy sends them: as columns."""
     outbox = Outbox()
+    outbox.open()
     sends = [Unconfirmed[Client](n, message(n), _Nobody(), None, 0) for n in range(64)]
     for send in sends:
         outbox.put(send, 0)

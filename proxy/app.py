@@ -15,14 +15,17 @@ from aiohttp import web
 from hosting.logs import get_logger
 from hosting.telemetry.endpoint import serve_metrics
 from hosting.tls import Tls, kept_fresh
+from proxy.clients.connection import Shared
 from proxy.config import Config
 from proxy.core.call_table import calls_of_schema
-from proxy.http.listener import Door
-from proxy.http.routes import CONNECTIONS, STATUS_URL, UPSTREAM, add_routes
-from proxy.http.websocket import Connections
+from proxy.core.outbox import Outbox
+from proxy.core.switchboard import Switchboard
+from proxy.http.listener import Listener
+from proxy.http.routes import IS_READY, STATUS_URL, WEBSOCKETS, add_routes
+from proxy.http.websocket import WebSockets
 from proxy.metrics import ProxyMetrics
 from proxy.report import Report
-from proxy.upstream.link import Upstream
+from proxy.upstream.link import Link
 
 log = get_logger(__name__)
 
@@ -44,24 +47,31 @@ def create_app(config: Config | None = None) -> web.Application:
         config: the settings; `host`, `port`, `connections` and `handshake_seconds`
             are the runner's to use.
     """
-    config = config or Config()
+    return _application(config or Config(), ProxyMetrics())
+
+
+def _application(config: Config, counted: ProxyMetrics) -> web.Application:
     app = web.Application()
 
     async def running(app: web.Application) -> AsyncIterator[None]:
         wanted = config.upstream_tls
         tls = None if wanted is None else Tls.client(wanted).for_http2()
-        counted = ProxyMetrics()
-        upstream = Upstream(config, tls, counted)
-        connections = Connections(config, upstream, calls_of_schema(), counted)
-        app[UPSTREAM], app[CONNECTIONS] = upstream, connections
+        switchboard = Switchboard(config, Outbox(), counted)
+        link = Link(config, switchboard, tls, counted)
+        websockets = WebSockets(
+            Shared(config, switchboard, link.calls.make, calls_of_schema(), counted)
+        )
+        app[IS_READY], app[WEBSOCKETS] = link.is_ready, websockets
         metrics = serve_metrics(
-            config.metrics_host, config.metrics_port, lambda: Report(counted, connections)
+            config.metrics_host,
+            config.metrics_port,
+            lambda: Report(counted, websockets, switchboard, config.hold_bytes),
         )
         async with metrics as status_url, kept_fresh(tls):
             app[STATUS_URL] = status_url
             tasks = (
-                asyncio.create_task(upstream.run(), name="upstream"),
-                asyncio.create_task(connections.keep_alive(), name="keep-alive"),
+                asyncio.create_task(link.run(), name="upstream"),
+                asyncio.create_task(websockets.keep_alive(), name="keep-alive"),
             )
             for task in tasks:
                 task.add_done_callback(_report)
@@ -71,7 +81,7 @@ def create_app(config: Config | None = None) -> web.Application:
             await asyncio.wait(tasks)
 
     async def drain(app: web.Application) -> None:
-        await app[CONNECTIONS].drain()
+        await app[WEBSOCKETS].drain()
 
     app.cleanup_ctx.append(running)
     app.on_shutdown.append(drain)
@@ -122,31 +132,32 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
     tls = Tls.server(config.tls) if config.tls else None
     # First of all, so that what cannot listen has not begun to do anything.
     sockets = await _bind(config.host, config.port)
-    app = create_app(config)
+    counted = ProxyMetrics()
+    app = _application(config, counted)
     runner = web.AppRunner(app, shutdown_timeout=_REQUEST_SECONDS)
-    listeners: list[asyncio.Server] = []
+    servers: list[asyncio.Server] = []
     try:
         await runner.setup()
-        door = Door(cast(web.Server, runner.server), config, app[CONNECTIONS].metrics)
-        listeners += await _listen(door, sockets, tls)
+        listener = Listener(cast(web.Server, runner.server), config, counted)
+        servers += await _listen(listener, sockets, tls)
         scheme = "https" if tls else "http"
         async with kept_fresh(tls):
             port = sockets[0].getsockname()[1]
             yield RunningProxy(config.host, port, scheme, app[STATUS_URL])
     finally:
-        for listener in listeners:
-            listener.close()
+        for server in servers:
+            server.close()
         await runner.cleanup()
         for each in sockets:
             each.close()
 
 
 async def _listen(
-    door: Door, sockets: list[socket.socket], tls: Tls | None
+    listener: Listener, sockets: list[socket.socket], tls: Tls | None
 ) -> list[asyncio.Server]:
-    create = partial(asyncio.get_running_loop().create_server, door, backlog=_BACKLOG)
+    create = partial(asyncio.get_running_loop().create_server, listener, backlog=_BACKLOG)
     if tls is not None:
-        patience = door.config.handshake_seconds
+        patience = listener.config.handshake_seconds
         create = partial(create, ssl=tls.context, ssl_handshake_timeout=patience)
     return [await create(sock=each) for each in sockets]
 

@@ -12,8 +12,9 @@ from prometheus_client.core import Metric
 from gen.chat import ErrorCode
 from hosting.telemetry.families import counter, counters, gauge, histogram
 from hosting.telemetry.status import Chart, Line, Source, mean_and_most, quantiles, rate
+from proxy.core.switchboard import Switchboard
 from proxy.errors import CloseCode
-from proxy.http.websocket import Connections
+from proxy.http.websocket import WebSockets
 from proxy.metrics import TURNED_AWAY, ProxyMetrics
 
 # 1005: the client closed without a code (RFC 6455, section 7.1.5).
@@ -25,16 +26,24 @@ class Report(Source):
 
     Args:
         metrics: what was counted.
-        connections: its clients.
+        websockets: its clients.
+        switchboard: its rooms, and what is between them and the server.
+        hold_bytes: the bound of unconfirmed messages.
     """
 
     title = "Proxy"
 
-    def __init__(self, metrics: ProxyMetrics, connections: Connections) -> None:
+    def __init__(
+        self,
+        metrics: ProxyMetrics,
+        websockets: WebSockets,
+        switchboard: Switchboard,
+        hold_bytes: int,
+    ) -> None:
         self._metrics = metrics
-        self._connections = connections
-        self._upstream = connections.upstream
-        self._switchboard = connections.upstream.switchboard
+        self._websockets = websockets
+        self._switchboard = switchboard
+        self._hold_bytes = hold_bytes
         # From now on somebody empties it.
         metrics.busy = {}
         self.charts = self._charts()
@@ -54,7 +63,7 @@ class Report(Source):
     def _charts(self) -> tuple[Chart, ...]:
         metrics, rooms = self._metrics, self._switchboard.rooms
         connected = (
-            Line("clients", lambda: len(self._connections)),
+            Line("clients", lambda: len(self._websockets)),
             Line("rooms", lambda: len(rooms)),
         )
         messages = (
@@ -63,7 +72,7 @@ class Report(Source):
         )
         waiting = (
             Line("server", lambda: self._switchboard.sends.waiting_bytes),
-            Line("clients", lambda: self._connections.waiting_bytes),
+            Line("clients", lambda: self._websockets.waiting_bytes),
         )
         troubles = (
             Line("errors", rate(metrics.errors.total)),
@@ -80,8 +89,8 @@ class Report(Source):
         )
 
     def _connection_metrics(self) -> Iterator[Metric]:
-        metrics, connections = self._metrics, self._connections
-        yield gauge("proxy_connections", "Open WebSocket connections.", len(connections))
+        metrics, websockets = self._metrics, self._websockets
+        yield gauge("proxy_connections", "Open WebSocket connections.", len(websockets))
         limit = metrics.connections_limit
         yield gauge("proxy_connections_limit", "How many connections there may be.", limit)
         yield counter(
@@ -119,7 +128,7 @@ class Report(Source):
         yield gauge(
             "proxy_client_queue_bytes",
             "How many bytes wait in the sockets of all clients.",
-            connections.waiting_bytes,
+            websockets.waiting_bytes,
         )
 
     def _message_metrics(self) -> Iterator[Metric]:
@@ -171,11 +180,11 @@ class Report(Source):
         )
 
     def _upstream_metrics(self) -> Iterator[Metric]:
-        metrics, upstream, sends = self._metrics, self._upstream, self._switchboard.sends
+        metrics, outbox, sends = self._metrics, self._switchboard.outbox, self._switchboard.sends
         yield gauge(
             "proxy_upstream_connected",
             "1 while there is a link to the chat server, else 0.",
-            upstream.linked,
+            outbox.is_open,
         )
         yield counter(
             "proxy_upstream_reconnects_total",
@@ -206,7 +215,7 @@ class Report(Source):
         yield gauge(
             "proxy_upstream_queue_bytes",
             "How many bytes wait to be put on the link to the chat server.",
-            upstream.queued_bytes,
+            outbox.size,
         )
         yield gauge(
             "proxy_unconfirmed_messages",
@@ -221,7 +230,7 @@ class Report(Source):
         yield gauge(
             "proxy_unconfirmed_limit_bytes",
             "How many bytes of messages may be unconfirmed.",
-            self._connections.config.hold_bytes,
+            self._hold_bytes,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
 import betterproto
 from aiohttp import ClientConnectionResetError, WSMsgType, web
@@ -48,11 +48,11 @@ from proxy.clients.turns import Turns, Work
 from proxy.config import Config
 from proxy.core import frames
 from proxy.core.call_table import Call
-from proxy.core.fanout import Client
+from proxy.core.client import Caller, Client
 from proxy.core.rooms import Room
+from proxy.core.switchboard import Switchboard
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
-from proxy.upstream.link import Upstream
 
 log = get_logger(__name__)
 
@@ -61,20 +61,38 @@ _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.
 _PAY_SECONDS: Final = 1.0
 
 
+class MakeCall(Protocol):
+    """Makes a unary call."""
+
+    async def __call__(self, call: Call, request: Any, caller: Caller | None = None) -> Any:
+        """Returns the response message.
+
+        Args:
+            call: the call.
+            request: its request message.
+            caller: the client on whose behalf, if it has a token.
+
+        Raises:
+            Refused: the server refused, or did not answer before the deadline.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all connections of a proxy share.
 
     Attributes:
         config: the settings.
-        upstream: the link to the server.
+        switchboard: the clients, and what is between them and the server.
+        make_call: makes a unary call.
         calls: the unary calls, by the fields that ask for them.
         metrics: counts what happens.
         turns: gives turns to clients that ask for much.
     """
 
     config: Config
-    upstream: Upstream
+    switchboard: Switchboard
+    make_call: MakeCall
     calls: dict[str, Call]
     metrics: ProxyMetrics
     turns: Turns = field(default_factory=Turns)
@@ -99,10 +117,10 @@ class Connection(Line):
         charges: AnyAllowance,
         intake: Intake | None,
     ) -> None:
-        config, switchboard = shared.config, shared.upstream.switchboard
-        super().__init__(socket, request, config, switchboard, shared.metrics, intake)
+        config = shared.config
+        super().__init__(socket, request, config, shared.switchboard, shared.metrics, intake)
         self._work = Work(shared.turns)
-        self._upstream = shared.upstream
+        self._make_call = shared.make_call
         self._calls = shared.calls
         self._session = Session(
             config.frame_bytes,
@@ -249,7 +267,7 @@ class Connection(Line):
 
     async def _ask(self, field: str, request: betterproto.Message, request_id: str | None) -> None:
         call = self._calls[field]
-        response = await self._upstream.calls.make(call, request, self.caller)
+        response = await self._make_call(call, request, self.caller)
         if isinstance(response, GetChatHistoryResponse):
             self._session.read_history(len(response.messages))
         frame = ServerFrame(request_id=request_id)
@@ -352,7 +370,7 @@ class Connection(Line):
         """
         call = self._calls["get_chat_history"]
         request = GetChatHistoryRequest(room.room_id, 1, after_seq=seq - 1)
-        page = await self._upstream.calls.make(call, request, self.caller)
+        page = await self._make_call(call, request, self.caller)
         if page.epoch == room.epoch and [message.seq for message in page.messages] == [seq]:
             await self._switchboard.reached(room, seq)
 
@@ -360,7 +378,7 @@ class Connection(Line):
         call = self._calls["get_chat_history"]
         await self._pay(self._session.read_history(0))
         try:
-            response = await self._upstream.calls.make(call, request, self.caller)
+            response = await self._make_call(call, request, self.caller)
         except Refused as refused:
             # The client was told that it is in the room, so it will be; what it
             # misses, it can page through later.

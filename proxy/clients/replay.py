@@ -9,7 +9,7 @@ from gen.chat import ChatMessage, GetChatHistoryRequest, ServerFrame
 from proxy.clients.socket import Line
 from proxy.clients.turns import Work
 from proxy.core import frames
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.rooms import Room
 
 # As much as is read and written without a break for others.

@@ -15,7 +15,7 @@ from proxy.clients.intake import Intake
 from proxy.clients.record import Story
 from proxy.config import Config
 from proxy.core import frames
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.switchboard import Switchboard
 from proxy.errors import CloseCode
 from proxy.metrics import ProxyMetrics

@@ -24,6 +24,8 @@ from gen.chat import (
 from proxy import errors
 from proxy.access.bearer import can_be_token
 from proxy.config import Config
+from proxy.core.client import Caller
+from proxy.core.outbox import Outbox
 from proxy.core.suspects import Key, key_of
 from proxy.errors import Refused
 
@@ -33,25 +35,6 @@ _SMALL: Final = 1024
 _LARGEST_CHARACTER: Final = 4
 
 Answer = TypeVar("Answer")
-_Put = Callable[[RelayCommand, int], None]
-
-
-class Caller:
-    """A client with a token.
-
-    Args:
-        number: its name on the stream to the server.
-        token: what it presented last.
-        dismiss: is called when the server no longer believes it.
-    """
-
-    __slots__ = ("dismiss", "number", "token", "user_id")
-
-    def __init__(self, number: int, token: str, dismiss: Callable[[Error], None]) -> None:
-        self.number = number
-        self.token = token
-        self.user_id = ""
-        self.dismiss = dismiss
 
 
 class Callers:
@@ -60,13 +43,13 @@ class Callers:
     Args:
         config: the settings.
         refs: gives references for commands.
-        put: queues a command for the server; while there is no link, it is dropped.
+        outbox: takes commands for the server.
     """
 
-    def __init__(self, config: Config, refs: Iterator[int], put: _Put) -> None:
+    def __init__(self, config: Config, refs: Iterator[int], outbox: Outbox) -> None:
         self._patience = config.hold_seconds + config.call_seconds
         self._refs = refs
-        self._put = put
+        self._outbox = outbox
         self._numbers = count(1)
         # Whom the server knows, or will once there is a link.
         self._known: dict[int, Caller] = {}
@@ -111,7 +94,7 @@ class Callers:
     def gone(self, caller: Caller) -> None:
         """Forgets a client."""
         self._known.pop(caller.number, None)
-        self._put(_command(next(self._refs), caller, client_gone=ClientGone()), _SMALL)
+        self._outbox.put(_command(next(self._refs), caller, client_gone=ClientGone()), _SMALL)
 
     def connected(self, leaving: Iterable[Caller]) -> None:
         """A new stream: presents everyone again, and asks again what was not answered.
@@ -125,9 +108,9 @@ class Callers:
             ref = next(self._refs)
             self._again[ref] = caller
             authenticate = Authenticate(caller.token)
-            self._put(_command(ref, caller, authenticate=authenticate), _size(caller.token))
+            self._outbox.put(_command(ref, caller, authenticate=authenticate), _size(caller.token))
         for command, size, _ in self._asked.values():
-            self._put(command, size)
+            self._outbox.put(command, size)
 
     def unanswered(self) -> Iterator[tuple[Key, int]]:
         """Yields what the server was asked and has not answered, with its reference."""
@@ -176,7 +159,7 @@ class Callers:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         command = _command(ref, caller, **payload)
         self._asked[ref] = command, size, future
-        self._put(command, size)
+        self._outbox.put(command, size)
         try:
             async with asyncio.timeout(self._patience):
                 answer = await future

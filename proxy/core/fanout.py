@@ -6,53 +6,14 @@ batch are one write for each member.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from gen.chat import ChatMessage, Error
+from gen.chat import ChatMessage
 from proxy.core import frames
-from proxy.core.callers import Caller
+from proxy.core.client import Client
 from proxy.core.outstanding import Unconfirmed
 from proxy.core.rooms import Room
 from proxy.metrics import ProxyMetrics
-
-
-class Client(ABC):
-    """A connection, as the switchboard sees it.
-
-    Attributes:
-        connection: its name in the log.
-        rooms: the rooms that it is in or about to enter.
-        users: the users that it has sent as.
-        caller: who it is, if it presented a token.
-        traceparent: its trace (W3C), if it is sampled.
-    """
-
-    connection: str = ""
-    rooms: set[str]
-    users: set[str]
-    caller: Caller | None = None
-    traceparent: str | None = None
-
-    def may_be(self, user_id: str) -> bool:
-        """Whether the server may take it for a user: one with a token is who that says."""
-        return self.caller is None or self.caller.user_id == user_id
-
-    def may_tell(self, error: Error) -> bool:  # noqa: ARG002 - of which it is
-        """Notes that it was refused something; returns whether the log is to say so."""
-        return True
-
-    @abstractmethod
-    def write(self, frame: bytes) -> None:
-        """Queues a frame. Never fails, and never calls the switchboard back."""
-
-    @abstractmethod
-    def told_to_wait(self) -> None:
-        """Notes that the server refused it for asking too often. Calls nobody back."""
-
-    @abstractmethod
-    def dismiss(self, error: Error) -> None:
-        """Closes the connection: who it is, is not believed. Calls nobody back."""
 
 
 class Delivery:

@@ -1,17 +1,19 @@
-"""What waits to be put on the stream to the server: no I/O.
+"""Commands on their way to the server: no I/O.
 
+The switchboard puts them in, the link drains it in batches (`proxy.upstream.writer`).
 Messages that stand together travel as columns (`ChatMessages`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from codec.columns import lengths_of
 from gen.chat import ChatMessages, RelayCommand, RelayRequest, Texts
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.outstanding import Unconfirmed
 
 # What goes into one message at most. With fewer commands, both ends are busy with the
@@ -25,10 +27,21 @@ Item = RelayCommand | Send
 
 
 class Outbox:
-    """A queue of commands and messages, which leave it in batches."""
+    """A queue of commands and messages, which leave it in batches.
+
+    It is closed while there is no link: what is put into it then is dropped, and the
+    switchboard asks for all of it again on the next link.
+
+    Attributes:
+        is_open: whether there is a link.
+        when_full: called when a batch cannot become larger; `None` while its reader is busy.
+    """
 
     def __init__(self) -> None:
+        self.is_open = False
+        self.when_full: Callable[[], None] | None = None
         self._items: deque[tuple[Item, int]] = deque()
+        self._filled = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -37,22 +50,40 @@ class Outbox:
         return (item for item, _ in self._items)
 
     @property
-    def is_full(self) -> bool:
-        """Whether a batch cannot become larger."""
-        return len(self._items) >= _BATCH_COMMANDS
-
-    @property
     def size(self) -> int:
-        """How many bytes wait, at most."""
+        """The bytes that wait, at most."""
         return sum(size for _, size in self._items)
 
-    def put(self, item: Item, size: int) -> None:
-        """Adds something, which takes so many bytes at most."""
-        self._items.append((item, size))
+    def open(self) -> None:
+        """Starts to take items: there is a link."""
+        self.is_open = True
 
-    def clear(self) -> None:
-        """Drops all that waits."""
+    def close(self) -> None:
+        """Drops all items, and those to come: the link is lost."""
+        self.is_open = False
+        self.when_full = None
         self._items.clear()
+
+    def put(self, item: Item, size: int) -> None:
+        """Adds an item, unless the outbox is closed.
+
+        Args:
+            item: the item.
+            size: the bytes that it takes in a batch, at most.
+        """
+        if not self.is_open:
+            return
+        self._items.append((item, size))
+        self._filled.set()
+        if self.when_full is not None and len(self._items) >= _BATCH_COMMANDS:
+            self.when_full()
+
+    async def wait(self) -> None:
+        """Waits until something was put in since this returned last."""
+        await self._filled.wait()
+        # One more turn of the loop brings what arrived together with the first.
+        await asyncio.sleep(0)
+        self._filled.clear()
 
     def take(self) -> list[Item]:
         """Removes what makes up the next batch and returns it; nothing if nothing waits."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from gen.chat import ChatMessage
 from proxy import errors
 from proxy.config import Config
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.outstanding import Outstanding, Unconfirmed
 from proxy.errors import Refused
 

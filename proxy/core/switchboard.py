@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Final, TypeVar
@@ -38,8 +38,9 @@ from proxy import errors
 from proxy.config import Config
 from proxy.core import frames
 from proxy.core.callers import Callers
-from proxy.core.fanout import Client, Delivery
-from proxy.core.outbox import Item
+from proxy.core.client import Client
+from proxy.core.fanout import Delivery
+from proxy.core.outbox import Item, Outbox
 from proxy.core.outstanding import Unconfirmed
 from proxy.core.rooms import GapError, Room, Rooms
 from proxy.core.sends import Sends
@@ -66,11 +67,12 @@ class Switchboard:
 
     Args:
         config: the settings.
-        put: queues a command or a message for the server; it is told how many bytes that
-            takes at most. While there is no link, it may be dropped: `connected` asks again.
+        outbox: takes commands for the server. What it drops while there is no link,
+            `connected` asks again.
         metrics: counts what happens.
 
     Attributes:
+        outbox: what goes to the server next.
         sends: what is not confirmed yet.
         callers: the clients that presented a token.
         guests: the clients that presented none, while the server asks for none.
@@ -79,15 +81,11 @@ class Switchboard:
             taken not to, and refuses by itself.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        put: Callable[[Item, int], None],
-        metrics: ProxyMetrics | None = None,
-    ) -> None:
+    def __init__(self, config: Config, outbox: Outbox, metrics: ProxyMetrics | None = None) -> None:
         self._metrics = metrics or ProxyMetrics()
         self._config = config
-        self._put = put
+        self.outbox = outbox
+        self._put = outbox.put
         self._refs = count(1)
         self._rooms: Rooms[Client] = Rooms()
         self._users: Counter[str] = Counter()
@@ -95,7 +93,7 @@ class Switchboard:
         self._untold: set[str] | None = None
         self.faults = Faults()
         self.sends = Sends(config, self._give_up)
-        self.callers = Callers(config, self._refs, put)
+        self.callers = Callers(config, self._refs, outbox)
         self.guests: set[Client] = set()
         self.tokens_required = False
 

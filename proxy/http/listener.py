@@ -42,7 +42,7 @@ _FULL_HEAD: Final = "".join(f"{name}: {value}\r\n" for name, value in _FULL_HEAD
 _FULL: Final = f"HTTP/1.1 503 Service Unavailable\r\n{_FULL_HEAD}\r\n".encode()
 
 
-class Door:
+class Listener:
     """Lets connections in, as many as there may be: a protocol factory.
 
     Args:
@@ -57,14 +57,14 @@ class Door:
         self._limit = _affordable(config.connections)
         self._metrics = metrics
         metrics.connections_limit = self._limit
-        self._open: set[Visitor] = set()
-        self._strangers: Strangers[Visitor] = Strangers()  # no WebSockets
+        self._open: set[HttpConnection] = set()
+        self._strangers: Strangers[HttpConnection] = Strangers()  # no WebSockets
 
-    def __call__(self) -> Visitor:
+    def __call__(self) -> HttpConnection:
         """Makes the protocol of a connection."""
-        return Visitor(self, self._server)
+        return HttpConnection(self, self._server)
 
-    def admit(self, visitor: Visitor) -> bool:
+    def admit(self, connection: HttpConnection) -> bool:
         """Lets a connection in, if need be in the place of one that is no WebSocket."""
         if len(self._open) >= self._limit:
             oldest = self._strangers.oldest()
@@ -73,46 +73,55 @@ class Door:
                 return False
             self.forget(oldest)
             oldest.abort()
-        self._open.add(visitor)
-        self._strangers.add(visitor)
+        self._open.add(connection)
+        self._strangers.add(connection)
         return True
 
-    def settle(self, visitor: Visitor) -> None:
+    def settle(self, connection: HttpConnection) -> None:
         """A connection has become a WebSocket."""
-        self._strangers.discard(visitor)
+        self._strangers.discard(connection)
 
-    def forget(self, visitor: Visitor) -> None:
+    def forget(self, connection: HttpConnection) -> None:
         """A connection has ended."""
-        self._open.discard(visitor)
-        self._strangers.discard(visitor)
+        self._open.discard(connection)
+        self._strangers.discard(connection)
 
 
-class Visitor(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """One connection.
 
     It is dropped unless a whole request has come `handshake_seconds` after it was
     opened or after the answer before, and the answer was taken after as long again.
 
     Args:
-        door: where it comes in.
+        listener: where it comes in.
         server: aiohttp's server.
     """
 
-    __slots__ = ("_door", "_full", "_held", "_intake", "_received", "_timer", "_waiting", "_wire")
+    __slots__ = (
+        "_full",
+        "_held",
+        "_intake",
+        "_listener",
+        "_received",
+        "_timer",
+        "_waiting",
+        "_wire",
+    )
 
-    def __init__(self, door: Door, server: web.Server) -> None:
+    def __init__(self, listener: Listener, server: web.Server) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             # aiohttp counts it from the start on, until the head of a request is whole.
-            keepalive_timeout=door.config.handshake_seconds,
+            keepalive_timeout=listener.config.handshake_seconds,
             lingering_time=_LINGER_SECONDS,
             max_headers=HEADERS,
             access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to have none
             # A body is not read, so it need not be inflated either.
             auto_decompress=False,
         )
-        self._door = door
+        self._listener = listener
         self._received = 0
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -124,7 +133,7 @@ class Visitor(web.RequestHandler):
         """See asyncio."""
         # aiohttp's own reference ends before the connection does.
         self._wire = cast(asyncio.Transport, transport)
-        if self._door.admit(self):
+        if self._listener.admit(self):
             self._watch()
             super().connection_made(transport)
         else:
@@ -143,7 +152,7 @@ class Visitor(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio."""
         self._stop_watching()
-        self._door.forget(self)
+        self._listener.forget(self)
         super().connection_lost(exc)
 
     def pause_reading(self) -> None:
@@ -186,7 +195,7 @@ class Visitor(web.RequestHandler):
     def settle(self) -> None:
         """The connection has become a WebSocket, which has bounds of its own."""
         self._stop_watching()
-        self._door.settle(self)
+        self._listener.settle(self)
 
     def abort(self) -> None:
         """Ends the connection without a word."""
@@ -213,7 +222,7 @@ class Visitor(web.RequestHandler):
 
     def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._door.config.handshake_seconds, self._check)
+        self._timer = loop.call_later(self._listener.config.handshake_seconds, self._check)
 
     def _stop_watching(self) -> None:
         if self._timer is not None:

@@ -11,18 +11,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 from proxy.http import security_headers
-from proxy.http.listener import Visitor
-from proxy.http.websocket import Connections
-from proxy.upstream.link import Upstream
+from proxy.http.listener import HttpConnection
+from proxy.http.websocket import WebSockets
 
-CONNECTIONS: Final = web.AppKey("connections", Connections)
-UPSTREAM: Final = web.AppKey("upstream", Upstream)
+WEBSOCKETS: Final = web.AppKey("websockets", WebSockets)
+# Whether the chat server answers.
+IS_READY: Final = web.AppKey[Callable[[], Awaitable[bool]]]("is_ready")
 # The address of the status page; empty if there is none.
 STATUS_URL: Final = web.AppKey("status_url", str)
 
@@ -46,7 +47,7 @@ def add_routes(app: web.Application) -> None:
 
 async def _root(request: web.Request) -> web.StreamResponse:
     if request.headers.get("Upgrade", "").lower() == "websocket":
-        return await request.app[CONNECTIONS].handle(request)
+        return await request.app[WEBSOCKETS].handle(request)
     return web.FileResponse(STATIC / "index.html")
 
 
@@ -58,7 +59,7 @@ async def _static(request: web.Request) -> web.FileResponse:
 
 
 async def _answering(request: web.Request, response: web.StreamResponse) -> None:
-    if isinstance(request.protocol, Visitor):
+    if isinstance(request.protocol, HttpConnection):
         request.protocol.answered()
     # A browser asks each time whether its copy is still good: after an upgrade no
     # part of the page is older than the others.
@@ -66,7 +67,7 @@ async def _answering(request: web.Request, response: web.StreamResponse) -> None
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    proxies = request.app[CONNECTIONS].admission.proxies
+    proxies = request.app[WEBSOCKETS].admission.proxies
     peer = request.remote or ""
     encrypted = request.secure or proxies.scheme(peer, request.headers) == "https"
     # What else runs on a developer's machine need not speak TLS.
@@ -79,6 +80,6 @@ async def _alive(_: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    if await request.app[UPSTREAM].healthy():
+    if await request.app[IS_READY]():
         return web.json_response({"status": "ready"})
     return web.json_response({"status": "upstream unavailable"}, status=503)

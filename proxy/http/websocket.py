@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from aiohttp import web
 
@@ -14,13 +14,8 @@ from proxy.access.admission import Admission
 from proxy.clients.connection import Connection, Shared
 from proxy.clients.intake import Intake
 from proxy.clients.record import Observed
-from proxy.config import Config
-from proxy.core.call_table import Call
 from proxy.errors import CloseCode
 from proxy.http import handshake
-from proxy.http.listener import Visitor
-from proxy.metrics import ProxyMetrics
-from proxy.upstream.link import Upstream
 
 log = get_logger(__name__)
 
@@ -31,31 +26,37 @@ _READ_FACTOR: Final = 4
 _LAST_WORDS_SECONDS: Final = 2.0
 
 
-class Connections:
+@runtime_checkable
+class Upgradable(Protocol):
+    """The connection of a handshake, as `proxy.http.listener` makes it."""
+
+    def hold(self, held: bool) -> None:
+        """Stops reading from the socket, or goes on."""
+
+    def receive_by(self, intake: Intake) -> None:
+        """Lets the bytes of the WebSocket to come pass through an intake."""
+
+    def settle(self) -> None:
+        """Ends the bounds of requests: the connection is a WebSocket now."""
+
+
+class WebSockets:
     """All open connections of a proxy.
 
     Args:
-        config: the settings.
-        upstream: the link to the server.
-        calls: the unary calls, by the fields that ask for them.
-        metrics: counts what happens.
+        shared: what all of them share.
 
     Attributes:
-        admission: who may open one.
+        admission: decides which handshakes are let in.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        upstream: Upstream,
-        calls: dict[str, Call],
-        metrics: ProxyMetrics | None = None,
-    ) -> None:
-        self.metrics = metrics or ProxyMetrics()
-        self.config = config
-        self.admission = Admission(config.admittance, self.metrics, config.rates)
-        self.upstream = upstream
-        self._shared = Shared(config, upstream, calls, self.metrics)
+    def __init__(self, shared: Shared) -> None:
+        config = shared.config
+        self.admission = Admission(config.admittance, shared.metrics, config.rates)
+        self._shared = shared
+        self._config = config
+        self._switchboard = shared.switchboard
+        self._metrics = shared.metrics
         self._open: set[Connection] = set()
         self._draining = False
 
@@ -84,7 +85,7 @@ class Connections:
                 return socket
             connection = Connection(self._shared, socket, request, charges, intake)
             self._open.add(connection)
-            self.metrics.opened += 1
+            self._metrics.opened += 1
             peer = self.admission.proxies.client(request.remote or "", request.headers)
             with Observed(request, socket, connection.story, peer):
                 connection.traceparent = connection.story.traceparent
@@ -93,18 +94,18 @@ class Connections:
                     await connection.serve()
                 finally:
                     self._open.discard(connection)
-                    self.metrics.closed[connection.close_code] += 1
-                    self.upstream.switchboard.close(connection)
+                    self._metrics.closed[connection.close_code] += 1
+                    self._switchboard.close(connection)
                     connection.end()
             return socket
 
     def _intake(self, request: web.Request, charges: AnyAllowance) -> Intake | None:
-        """What the bytes of a WebSocket are to come by, if `proxy.http.listener` lets it in."""
-        visitor = request.protocol
-        if not isinstance(visitor, Visitor):
+        """Makes the way of a WebSocket's bytes; there is none behind aiohttp's test server."""
+        protocol = request.protocol
+        if not isinstance(protocol, Upgradable):
             return None
-        intake = Intake(charges.calls, self._shared.turns, visitor.hold)
-        visitor.receive_by(intake)
+        intake = Intake(charges.calls, self._shared.turns, protocol.hold)
+        protocol.receive_by(intake)
         return intake
 
     async def _open_socket(self, request: web.Request) -> tuple[web.WebSocketResponse, str | None]:
@@ -117,10 +118,10 @@ class Connections:
             autoping=False,
             # See `Connection.end`.
             autoclose=False,
-            max_msg_size=self.config.frame_bytes * _READ_FACTOR,
+            max_msg_size=self._config.frame_bytes * _READ_FACTOR,
             protocols=(bearer.PROTOCOL,),
         )
-        required = self.upstream.switchboard.tokens_required
+        required = self._switchboard.tokens_required
         token = bearer.of_request(request.headers, required=required)
         await _shake_hands(socket, request)
         # They are sent, and would be kept for as long as the connection lasts.
@@ -134,7 +135,7 @@ class Connections:
         when nothing has come for another half.
         """
         while True:
-            await asyncio.sleep(self.config.heartbeat_seconds / 2)
+            await asyncio.sleep(self._config.heartbeat_seconds / 2)
             self._check_pulses()
 
     def _check_pulses(self) -> None:
@@ -150,9 +151,9 @@ class Connections:
         self._draining = True
         for connection in self._open:
             connection.stop_reading()
-        patience = self.config.drain_seconds
+        patience = self._config.drain_seconds
         deadline = asyncio.get_running_loop().time() + patience
-        if not await self.upstream.switchboard.sends.all_settled(patience):
+        if not await self._switchboard.sends.all_settled(patience):
             log.warning("unconfirmed sends given up", after_seconds=patience)
         rest = deadline - asyncio.get_running_loop().time()
         closing = max(rest, min(patience, _LAST_WORDS_SECONDS))
@@ -171,5 +172,5 @@ async def _shake_hands(socket: web.WebSocketResponse, request: web.Request) -> N
     except (web.HTTPBadRequest, ValueError):
         # aiohttp fails at a key that is not ASCII, and would repeat what it was sent.
         raise handshake.refusal() from None
-    if isinstance(request.protocol, Visitor):
+    if isinstance(request.protocol, Upgradable):
         request.protocol.settle()

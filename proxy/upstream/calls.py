@@ -13,8 +13,6 @@ from typing import Any, Final
 
 from grpclib import GRPCError
 from grpclib.client import UnaryUnaryMethod
-from grpclib.exceptions import ProtocolError, StreamTerminatedError
-from h2.exceptions import ProtocolError as H2Error
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 import codec
@@ -24,14 +22,13 @@ from proxy import errors
 from proxy.channel import Channel, ended
 from proxy.config import Config
 from proxy.core.call_table import Call
-from proxy.core.callers import Caller
+from proxy.core.client import Caller
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
+from proxy.upstream.lost import CUT_OFF
 
 # A call that itself ends each connection that it is made on may not do so for long.
 _ATTEMPTS: Final = 3
-# How a call ends that the server did not end.
-_CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, H2Error)
 
 
 def authorization(token: str) -> dict[str, str]:
@@ -39,7 +36,7 @@ def authorization(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-class UnaryCalls:
+class Calls:
     """Makes them, on the channel of the link.
 
     Args:
@@ -107,7 +104,7 @@ class UnaryCalls:
         try:
             async with asyncio.timeout_at(deadline):
                 return await retrying(self._attempt, call, request, caller, deadline)
-        except (GRPCError, *_CUT_OFF, codec.DecodeError, _LinkLostError) as error:
+        except (GRPCError, *CUT_OFF, codec.DecodeError, _LinkLostError) as error:
             self._metrics.calls[call.field, "UNAVAILABLE"] += 1
             raise Refused(errors.unavailable()) from error
 
@@ -133,7 +130,7 @@ class UnaryCalls:
             await ended(asking)
         # Also of a server that goes and has not begun the call: the link ends with it.
         if connection.is_leaving and (
-            asking.cancelled() or isinstance(asking.exception(), _CUT_OFF)
+            asking.cancelled() or isinstance(asking.exception(), CUT_OFF)
         ):
             await asyncio.wait({parted})
             raise _LinkLostError

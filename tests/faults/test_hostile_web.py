@@ -21,7 +21,7 @@ import proxy
 from proxy.clients.connection import Connection
 from proxy.clients.turns import FREE_WORK, TURN_WORK
 from proxy.core.rooms import Room
-from proxy.http.listener import HEADERS, REQUEST_BYTES, Visitor
+from proxy.http.listener import HEADERS, REQUEST_BYTES, HttpConnection
 from tests.faults.bystanders import Bystanders
 from tests.faults.remains import open_files
 from tests.faults.web import Wire, answer_to, get, handshake, post, request, status
@@ -30,7 +30,7 @@ from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, eventually
 
 # What each connection, and each room, is made of.
-KINDS = (Visitor, web.Request, web.WebSocketResponse, Connection, Room)
+KINDS = (HttpConnection, web.Request, web.WebSocketResponse, Connection, Room)
 CONTINUATION = int(WSMsgType.CONTINUATION)
 HOST = "Host: localhost"
 CLOSE = "Connection: close"
@@ -44,7 +44,7 @@ def objects() -> int:
 
 def visitors() -> int:
     """The same of open connections."""
-    return sum(isinstance(each, Visitor) and each.connected for each in gc.get_objects())
+    return sum(isinstance(each, HttpConnection) and each.connected for each in gc.get_objects())
 
 
 @pytest.fixture

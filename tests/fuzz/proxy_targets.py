@@ -26,13 +26,14 @@ from gen.chat import (
 from proxy.clients.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
 from proxy.core import frames
 from proxy.core.call_table import calls_of_schema
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.outbox import Item, as_command
 from proxy.core.rooms import GapError
 from proxy.core.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices, pieced
 from tests.proxy.raw import split_frames
+from tests.proxy.relay_model import DirectOutbox
 
 _LIMIT = 1000
 _CALLS = calls_of_schema()
@@ -125,7 +126,7 @@ def batches(data: bytes) -> None:
 
 
 async def _batches(data: bytes) -> None:
-    switchboard = Switchboard(proxy.Config(hold_seconds=5.0), _check_command)
+    switchboard = Switchboard(proxy.Config(hold_seconds=5.0), DirectOutbox(_check_command))
     client, other = _Listener(), _Listener()
     switchboard.connected()
     # References 1 to 6: presence is not told, joins and sends alternate.

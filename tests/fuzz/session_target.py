@@ -16,7 +16,7 @@ from proxy.errors import Refused
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices
 from tests.proxy.core.test_switchboard import ROOMS, USERS, Chatting
-from tests.proxy.relay_model import Follower
+from tests.proxy.relay_model import DirectOutbox, Follower
 
 _HOLD_SECONDS = 20.0
 _MOST_ROOMS = 2
@@ -34,7 +34,7 @@ class _Conversing(Chatting):
     def __init__(self) -> None:
         super().__init__()
         config = proxy.Config(hold_seconds=_HOLD_SECONDS, call_seconds=10.0)
-        self.switchboard = Switchboard(config, self.put)
+        self.switchboard = Switchboard(config, DirectOutbox(self.put))
         self.sessions = [self._session(client) for client in self.followers]
         self.away = 0.0
 

@@ -7,6 +7,7 @@ that links break and histories vanish between any two of them.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import betterproto
@@ -24,7 +25,8 @@ from gen.chat import (
     RelayEvent,
     Stored,
 )
-from proxy.core.fanout import Client
+from proxy.core.client import Client
+from proxy.core.outbox import Item, Outbox
 from tests.proxy.raw import split_frames
 
 Key = tuple[str, str, str]
@@ -124,6 +126,21 @@ class Server:
     def _refuse(self, stream: Stream, ref: int) -> None:
         error = Error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message="wrong")
         stream.outbox.append(RelayEvent(ref=ref, error=error))
+
+
+class DirectOutbox(Outbox):
+    """Hands each item on as it is put in, with a link or without.
+
+    Args:
+        put: takes an item and its size.
+    """
+
+    def __init__(self, put: Callable[[Item, int], object]) -> None:
+        super().__init__()
+        self._hand_on = put
+
+    def put(self, item: Item, size: int) -> None:
+        self._hand_on(item, size)
 
 
 class Follower(Client):

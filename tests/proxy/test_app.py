@@ -9,7 +9,9 @@ import aiohttp
 
 import chat
 import proxy
-from proxy.upstream.link import Upstream
+from proxy.core.outbox import Outbox
+from proxy.core.switchboard import Switchboard
+from proxy.upstream.link import Link
 
 
 def can_listen(address: str) -> bool:
@@ -34,12 +36,13 @@ async def test_each_address_of_a_host_has_the_same_port(chat_server: chat.Runnin
 
 
 async def test_a_stop_is_not_lost_with_the_link(chat_server: chat.RunningServer) -> None:
-    upstream = Upstream(proxy.Config(upstream=chat_server.address))
-    running = asyncio.create_task(upstream.run())
-    while not await upstream.healthy():
+    config = proxy.Config(upstream=chat_server.address)
+    link = Link(config, Switchboard(config, Outbox()))
+    running = asyncio.create_task(link.run())
+    while not await link.is_ready():
         assert not running.done()
         await asyncio.sleep(0)
-    protocol = upstream._channel._protocol  # noqa: SLF001 - both must happen in one turn
+    protocol = link._channel._protocol  # noqa: SLF001 - both must happen in one turn
     assert protocol is not None
     protocol.processor.close("the link is lost")
     running.cancel()

@@ -17,10 +17,11 @@ from gen.chat import (
     RelayEvent,
     RelayResponse,
 )
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.outbox import Item, as_command
 from proxy.core.switchboard import Switchboard
 from tests.cost import Cost, cost
+from tests.proxy.relay_model import DirectOutbox
 
 FEW, MANY = 10, 3000
 # What one table of so many is, is far more.
@@ -49,7 +50,7 @@ class Crowd:
 
     def __init__(self, others: int) -> None:
         self.asked: list[RelayCommand] = []
-        self.switchboard = Switchboard(proxy.Config(), self._put)
+        self.switchboard = Switchboard(proxy.Config(), DirectOutbox(self._put))
         self.switchboard.connected()
         for number in range(others):
             self.send(Deaf(), f"room {number}", f"user {number}", number)

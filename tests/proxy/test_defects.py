@@ -25,14 +25,15 @@ from gen.chat import (
     Stored,
 )
 from proxy.core import frames
+from proxy.core.outbox import Outbox
 from proxy.core.suspects import LINKS
 from proxy.core.switchboard import Switchboard
-from proxy.upstream.link import Upstream
+from proxy.upstream.link import Link
 from tests.chat.broken import BrokenGate
 from tests.proxy.mortal import MortalServer, anything, carries, mortal_server, nothing, says
 from tests.proxy.pauses import HOLD_SECONDS, check_all_once, check_unavailable
 from tests.proxy.raw import split_frames
-from tests.proxy.relay_model import Follower
+from tests.proxy.relay_model import DirectOutbox, Follower
 from tests.proxy.web_client import Client, Frame, Http, message, seqs, serve_http
 from tests.support import ANY_NUMBER, NO_RATES, eventually, told
 
@@ -202,9 +203,11 @@ async def test_links_that_end_soon_are_made_with_growing_waits() -> None:
 
 async def test_what_cannot_be_encoded_takes_no_other_with_it() -> None:
     async with mortal_server() as server:
-        upstream = Upstream(proxy.Config(upstream=server.address))
-        running = asyncio.create_task(upstream.run())
-        await eventually(lambda: upstream.linked)
+        config = proxy.Config(upstream=server.address)
+        switchboard = Switchboard(config, Outbox())
+        link = Link(config, switchboard)
+        running = asyncio.create_task(link.run())
+        await eventually(lambda: link.linked)
         client = Follower()
         with capture_logs() as lines:
             for number in range(100):
@@ -212,7 +215,7 @@ async def test_what_cannot_be_encoded_takes_no_other_with_it() -> None:
                 sent = ChatMessage(
                     id=str(number), room_id="lobby", sender_id=sender_id, content="hello"
                 )
-                upstream.switchboard.send(client, sent, str(number))
+                switchboard.send(client, sent, str(number))
             await eventually(lambda: len(client.answers) == 100)
         assert set(client.answers.values()) == {1}
         assert client.got.keys() == {str(number) for number in range(100) if number != 30}
@@ -254,7 +257,7 @@ def batch(*events: RelayEvent) -> RelayResponse:
 
 
 async def test_an_event_that_cannot_be_told_costs_its_room_that_place() -> None:
-    switchboard = Switchboard(proxy.Config(), lambda _, __: None)
+    switchboard = Switchboard(proxy.Config(), Outbox())
     sender, member, other = Listener(), Listener(), Listener()
     switchboard.connected()
     refs = {}
@@ -308,7 +311,8 @@ async def test_an_event_that_cannot_be_told_costs_its_room_that_place() -> None:
 
 async def test_a_join_may_be_answered_more_than_once() -> None:
     asked: list[Any] = []
-    switchboard = Switchboard(proxy.Config(), lambda item, _: asked.append(item))
+    outbox = DirectOutbox(lambda item, _: asked.append(item))
+    switchboard = Switchboard(proxy.Config(), outbox)
     member = Listener()
     switchboard.connected()
     with switchboard.entering("lobby") as room:
@@ -324,7 +328,7 @@ async def test_a_join_may_be_answered_more_than_once() -> None:
 
 
 async def test_a_client_that_cannot_be_dismissed_stops_nobody_else() -> None:
-    switchboard = Switchboard(proxy.Config(), lambda _, __: None)
+    switchboard = Switchboard(proxy.Config(), Outbox())
     guests = [Deaf(), Listener()]
     dismissed: list[Client] = []
     guests[1].dismiss = dismissed.append  # type: ignore[method-assign, assignment]

@@ -18,7 +18,7 @@ from chat.core.rules import Limits
 from gen.chat import Error, ErrorCode
 from hosting.rate_limits import Allowance, Rates
 from proxy.clients.session import Action, Ask, Expel, Refuse, Send, Session
-from proxy.http.routes import CONNECTIONS
+from proxy.http.routes import WEBSOCKETS
 from tests.proxy.raw import RawClient, masked
 from tests.proxy.web_client import Client, connect, contents, message, seqs, serve_http
 from tests.support import ANY_NUMBER, eventually
@@ -141,7 +141,7 @@ class TestAddresses:
                 client = await connect(http)
                 answered += await asked(client, 3)
                 await client.socket.close()
-                await eventually(lambda: len(http.app[CONNECTIONS]) == 0)
+                await eventually(lambda: len(http.app[WEBSOCKETS]) == 0)
             assert answered.count(True) == 1
 
     async def test_connections_at_once_share_what_some_may(
@@ -201,7 +201,7 @@ class TestAddresses:
                     pass  # closed meanwhile
                 refused.append(len(await client.take_until_closed()))
                 assert client.close_code == 4029
-                await eventually(lambda: len(http.app[CONNECTIONS]) == 0)
+                await eventually(lambda: len(http.app[WEBSOCKETS]) == 0)
             assert refused[0] > 1000
             assert max(refused[1:]) < 500
 

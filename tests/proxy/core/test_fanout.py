@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gen.chat import ChatMessage, Error, ErrorCode
 from proxy.core import frames
-from proxy.core.fanout import Client, Delivery
+from proxy.core.client import Client
+from proxy.core.fanout import Delivery
 from proxy.core.outstanding import Unconfirmed
 from proxy.core.rooms import Room
 from tests.proxy.raw import RawFrame, split_frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from hypothesis import given
@@ -10,9 +11,8 @@ from hypothesis import strategies as st
 import codec
 from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatMessages, Error, Leave, RelayCommand, RelayRequest
-from proxy.core.callers import Caller
-from proxy.core.fanout import Client
-from proxy.core.outbox import Item, Outbox, as_request
+from proxy.core.client import Caller, Client
+from proxy.core.outbox import Outbox, as_request
 from proxy.core.outstanding import Unconfirmed
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5)
@@ -69,6 +69,7 @@ def test_the_server_is_told_all_of_it_in_order(
     entries: list[tuple[Someone, ChatMessage] | None],
 ) -> None:
     outbox = Outbox()
+    outbox.open()
     expected = []
     for ref, entry in enumerate(entries, 1):
         if entry is None:
@@ -87,13 +88,52 @@ def test_the_server_is_told_all_of_it_in_order(
     assert [each for batch in batches for each in batch] == expected
 
 
+def leave(ref: int) -> RelayCommand:
+    return RelayCommand(ref=ref, leave=Leave("lobby"))
+
+
 def test_a_batch_is_bounded_in_bytes() -> None:
     outbox = Outbox()
+    outbox.open()
     for ref in range(1, 11):
-        item: Item = RelayCommand(ref=ref, leave=Leave("lobby"))
-        outbox.put(item, 400 * 1024)
+        outbox.put(leave(ref), 400 * 1024)
     assert outbox.size == 10 * 400 * 1024
     assert len(as_request(outbox.take()).commands) == 3
-    outbox.clear()
+    outbox.close()
     assert not outbox
     assert outbox.size == 0
+
+
+def test_a_closed_outbox_drops_items() -> None:
+    outbox = Outbox()
+    outbox.put(leave(1), 1)
+    outbox.open()
+    outbox.put(leave(2), 1)
+    assert [item.ref for item in outbox] == [2]
+
+
+def test_a_full_batch_is_announced() -> None:
+    outbox, taken = Outbox(), list[int]()
+    outbox.open()
+    outbox.when_full = lambda: taken.append(len(outbox.take()))
+    for ref in range(130):
+        outbox.put(leave(ref), 1)
+    assert taken == [64, 64]
+    assert len(outbox) == 2
+
+
+async def test_a_reader_is_woken_with_all_of_a_turn() -> None:
+    outbox = Outbox()
+    outbox.open()
+    waiting = asyncio.create_task(outbox.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outbox.put(leave(1), 1)
+    asyncio.get_running_loop().call_soon(outbox.put, leave(2), 1)
+    await waiting
+    assert len(outbox) == 2
+    waiting = asyncio.create_task(outbox.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outbox.put(leave(3), 1)
+    await waiting

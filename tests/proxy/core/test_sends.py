@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import proxy
 from gen.chat import ChatMessage
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.outstanding import Unconfirmed
 from proxy.core.sends import Sends
 from proxy.errors import Refused

@@ -33,7 +33,8 @@ def test_the_one_that_ends_the_links_is_given_up_alone(
     suspects.died(keys(item for item in items if item.ref in before), [])
     deaths = 0
     while items:
-        outbox.clear()
+        outbox.close()
+        outbox.open()
         for item in items:
             outbox.put(item, 1)
         while True:

@@ -32,11 +32,11 @@ from gen.chat import (
     RelayResponse,
     Stored,
 )
-from proxy.core.fanout import Client
+from proxy.core.client import Client
 from proxy.core.outbox import Item, as_command
 from proxy.core.rooms import GapError, Room
 from proxy.core.switchboard import Switchboard
-from tests.proxy.relay_model import Follower, Server, Stream
+from tests.proxy.relay_model import DirectOutbox, Follower, Server, Stream
 from tests.support import MODEL, PATIENCE_SECONDS
 
 ROOMS = ("lobby", "attic", "refused")
@@ -61,7 +61,7 @@ class Chatting(RuleBasedStateMachine):
         self.followers = [Follower() for _ in range(3)]
         self.entering: list[Entry] = []
         self.requests = 0
-        self.switchboard = Switchboard(CONFIG, self.put)
+        self.switchboard = Switchboard(CONFIG, DirectOutbox(self.put))
 
     def put(self, item: Item, size: int) -> None:
         data = codec.encode(RelayRequest(commands=[as_command(item)]))
@@ -265,7 +265,7 @@ def asked() -> Asked:
 async def switchboard(asked: Asked) -> Switchboard:
     """A switchboard with a link, which holds no more than 200 bytes."""
     config = proxy.Config(hold_seconds=LONG, hold_bytes=200)
-    switchboard = Switchboard(config, asked.put)
+    switchboard = Switchboard(config, DirectOutbox(asked.put))
     switchboard.connected()
     return switchboard
 

@@ -12,7 +12,9 @@ import chat
 from gen.chat import ListUsersRequest, ListUsersResponse
 from proxy import Config
 from proxy.core.call_table import calls_of_schema
-from proxy.upstream.link import Upstream
+from proxy.core.outbox import Outbox
+from proxy.core.switchboard import Switchboard
+from proxy.upstream.link import Link as Upstream
 from tests.faults.link import Link
 from tests.support import eventually
 
@@ -36,7 +38,8 @@ async def link(chat_server: chat.RunningServer) -> AsyncIterator[Link]:
 
 @pytest.fixture
 async def upstream(link: Link) -> AsyncIterator[Upstream]:
-    upstream = Upstream(Config(upstream=link.address))
+    config = Config(upstream=link.address)
+    upstream = Upstream(config, Switchboard(config, Outbox()))
     running = asyncio.create_task(upstream.run())
     await eventually(lambda: upstream.linked)
     yield upstream

@@ -1,0 +1,18 @@
+"""How a link is lost, or cannot be had: the exceptions of all layers below."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grpclib import GRPCError
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
+from h2.exceptions import ProtocolError as H2Error
+
+import codec
+from proxy.core.rooms import GapError
+
+CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, H2Error)
+"""A call ended, and not by the server."""
+
+LOST: Final = (*CUT_OFF, TimeoutError, GRPCError, codec.DecodeError, GapError)
+"""The link ended, whoever ended it."""
