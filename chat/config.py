@@ -36,7 +36,7 @@ class ConnectionLimits:
             answer within half of it is dropped.
         idle_seconds: how long a connection may be without a call.
         calls_per_address: how many calls a second there may be from one address whose
-            callers are not known; 0 for no limit. See `chat.allowances`.
+            callers are not known; 0 for no limit. See `hosting.grpc.allowances`.
     """
 
     connections: int = 1000

@@ -31,8 +31,8 @@ from chat.storage.base import Store
 from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
-from chat.transport import GrpcServer, Limit
 from hosting.addresses import is_loopback
+from hosting.grpc.server import GrpcServer, Limit
 from hosting.logs import get_logger
 from hosting.telemetry.endpoint import serve_metrics
 from hosting.tls import Tls, kept_fresh

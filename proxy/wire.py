@@ -22,7 +22,7 @@ class Wire:
     """The outgoing side of an open stream.
 
     Args:
-        stream: the stream, of a `proxy.channel.Channel`; its request was sent.
+        stream: the stream, of a `hosting.grpc.channel.Channel`; its request was sent.
     """
 
     def __init__(self, stream: Stream[Any, Any]) -> None:

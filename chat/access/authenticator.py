@@ -23,8 +23,8 @@ from grpclib.server import Stream
 
 from chat.access.identity import GUEST, Identity
 from chat.access.tokens import TokenVerifier
-from chat.connection import believe
 from chat.errors import InvalidArgument, Unauthenticated
+from hosting.grpc.connection import believe
 
 _HEADER: Final = "authorization"
 _NOBODY: Final = "a token is required"

@@ -18,7 +18,6 @@ from chat.api.batches import Columns
 from chat.api.conversation import Bounds, Conversation, authenticated
 from chat.api.handlers import handlers
 from chat.api.quotas import JOINS, MESSAGES, charge
-from chat.connection import exempt
 from chat.core.hub import Hub
 from chat.core.stream import Delivery
 from chat.errors import (
@@ -30,7 +29,6 @@ from chat.errors import (
     Unavailable,
     not_stored,
 )
-from chat.guards import at_most
 from chat.storage.base import PartlyStored, StoreError
 from gen.chat import (
     Admit,
@@ -51,6 +49,8 @@ from gen.chat import (
     RelayServiceBase,
     Stored,
 )
+from hosting.grpc.connection import exempt
+from hosting.grpc.messages import at_most
 from hosting.logs import get_logger
 from hosting.tracing import spans
 

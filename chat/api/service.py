@@ -18,7 +18,6 @@ from chat.access.identity import Identity
 from chat.api.conversation import Bounds, Conversation, authenticated
 from chat.api.handlers import Handle, handlers
 from chat.api.quotas import CALLS, JOINS, MESSAGES, charge
-from chat.connection import expel
 from chat.core.hub import Hub
 from chat.core.reading import read
 from chat.core.stream import Delivery
@@ -50,6 +49,7 @@ from gen.chat import (
     UpsertUserResponse,
     User,
 )
+from hosting.grpc.connection import expel
 from hosting.logs import get_logger
 from hosting.metadata import shortened
 from hosting.rate_limits import Allowance

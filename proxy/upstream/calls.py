@@ -16,10 +16,10 @@ from grpclib.client import UnaryUnaryMethod
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 import codec
+from hosting.grpc.channel import Channel, ended
 from hosting.metadata import to_metadata
 from hosting.tracing import spans
 from proxy import errors
-from proxy.channel import Channel, ended
 from proxy.config import Config
 from proxy.core.call_table import Call
 from proxy.core.client import Caller

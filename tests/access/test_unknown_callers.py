@@ -18,9 +18,9 @@ from h2.events import ConnectionTerminated, StreamEnded, TrailersReceived
 import chat
 import codec
 import proxy
-from chat.allowances import BURST as BURST_OF_WORK
-from chat.allowances import CALLS_PER_SECOND, FIRST_CALLS
 from gen.chat import ChatServiceStub, GetChatHistoryRequest, ListUsersRequest
+from hosting.grpc.allowances import BURST as BURST_OF_WORK
+from hosting.grpc.allowances import CALLS_PER_SECOND, FIRST_CALLS
 from tests.access.signing import Signer, es256
 from tests.faults.frames import END_HEADERS, END_STREAM, PREFACE, RawClient, headers, opening
 from tests.hosting.grpc.frames import Http2Client, prefixed

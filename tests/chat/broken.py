@@ -23,8 +23,8 @@ from chat.core.hub import Hub
 from chat.core.stream import LiveStream
 from chat.storage.base import Page, Range
 from chat.storage.sqlite import SqliteStore
-from chat.transport import GrpcServer
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
+from hosting.grpc.server import GrpcServer
 
 POISON: Final = "poison"
 """Where it is a name or a text, what handles it fails."""

@@ -11,8 +11,8 @@ from grpclib.server import Stream
 
 from chat.config import ConnectionLimits
 from chat.errors import NotFound
-from chat.transport import GrpcServer
 from gen.chat import ChatMessage
+from hosting.grpc.server import GrpcServer
 from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import message
 

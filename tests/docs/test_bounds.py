@@ -22,7 +22,7 @@ from chat.storage.sqlite.reader import _THREADS
 from chat.storage.sqlite.schema import _CACHE_KIB
 from chat.storage.sqlite.writer import _AHEAD_BYTES, _COMMIT_BYTES
 from chat.storage.sqlite.writer import _MESSAGE_OVERHEAD as _STORED_OVERHEAD
-from chat.transport import WINDOWS
+from hosting.grpc.server import WINDOWS
 from proxy.clients.socket import _LINGER_SECONDS
 from proxy.clients.turns import TURN_WORK
 from proxy.core.outbox import _BATCH_BYTES, _BATCH_COMMANDS

@@ -16,8 +16,8 @@ from chat.api.service import ChatService
 from chat.core.hub import Hub
 from chat.errors import Unavailable
 from chat.storage.memory import MemoryStore
-from chat.transport import GrpcServer
 from gen.chat import RelayCommand, RelayRequest, RelayResponse
+from hosting.grpc.server import GrpcServer
 from tests.support import sent_by
 
 Is = Callable[[RelayCommand], bool]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.allowances import (
+from hosting.grpc.allowances import (
     BURST,
     BURST_PER_SECOND,
     CALLS_PER_SECOND,

@@ -14,8 +14,8 @@ from h2.errors import ErrorCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.allowances import BURST
-from chat.http2 import HEADER_BYTES
+from hosting.grpc.allowances import BURST
+from hosting.grpc.http2_limits import HEADER_BYTES
 from tests.chat.probe import (
     ECHO,
     ECHO_MANY,

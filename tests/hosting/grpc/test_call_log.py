@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat.calls import address
+from hosting.grpc.call_log import address
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from grpclib.exceptions import ProtocolError, StreamTerminatedError
 import chat
 import codec
 from gen.chat import ChatMessage, Join, RelayCommand, RelayEvent, RelayRequest, RelayResponse
-from proxy.channel import Channel
+from hosting.grpc.channel import Channel
 from proxy.wire import Wire
 
 Relay = Stream[RelayRequest, RelayResponse]

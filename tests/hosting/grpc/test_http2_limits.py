@@ -12,7 +12,7 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, PingReceived, RequestReceived
 from h2.exceptions import ProtocolError
 
-from chat.http2 import TURN, GuardedH2
+from hosting.grpc.http2_limits import TURN, GuardedH2
 from tests.faults.frames import (
     ACK,
     ALTSVC,

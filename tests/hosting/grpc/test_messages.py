@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.guards import at_most
+from hosting.grpc.messages import at_most
 
 
 def varint(value: int) -> bytes:

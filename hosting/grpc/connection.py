@@ -1,7 +1,7 @@
 """A connection of grpclib's that ends in time, whatever its client does or leaves undone.
 
-`chat.http2` bounds what the client sends, and for how long others wait while it is
-received; `chat.allowances` what is done for it. Here are bounded how long it may take
+`hosting.grpc.http2_limits` bounds what the client sends, and for how long others wait while it is
+received; `hosting.grpc.allowances` what is done for it. Here are bounded how long it may take
 to begin, how long it may read nothing, say nothing and ask nothing, and how many
 connections there are.
 """
@@ -23,11 +23,11 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, StreamReset, TrailersReceived
 from h2.exceptions import ProtocolError
 
-from chat.allowances import REFUSAL_WORK, Allowances, ConnectionAllowance
-from chat.calls import address
 from chat.config import ConnectionLimits
-from chat.http2 import GuardedH2
 from hosting.addresses import client_key
+from hosting.grpc.allowances import REFUSAL_WORK, Allowances, ConnectionAllowance
+from hosting.grpc.call_log import address
+from hosting.grpc.http2_limits import GuardedH2
 from hosting.grpc.streams import DataStreams
 from hosting.heartbeat import Pulse
 from hosting.logs import get_logger
@@ -234,7 +234,7 @@ class Connections:
         limit: how many there may be.
         per_address: how many from one address; 0 for no limit.
         greeting_suffices: whether callers need not say who they are.
-        calls_per_address: see `chat.allowances`.
+        calls_per_address: see `hosting.grpc.allowances`.
 
     Attributes:
         admitted: how many there have been.

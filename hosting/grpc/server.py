@@ -7,7 +7,7 @@
   malformed message as INVALID_ARGUMENT, anything else as INTERNAL with a fixed
   text, and the whole story in the log.
 - A stop that says GOAWAY (RFC 9113, section 6.8) and closes the connections.
-- Connections within bounds, whatever a client sends: see `chat.connection`.
+- Connections within bounds, whatever a client sends: see `hosting.grpc.connection`.
 - Windows (RFC 9113, section 5.2) in which one unread stream stalls no other.
 """
 
@@ -34,11 +34,11 @@ from h2.exceptions import ProtocolError
 
 import codec
 from chat.api.quotas import CALLS
-from chat.calls import observed
 from chat.config import ConnectionLimits
-from chat.connection import Connections, GuardedConnection, KnownConnection
 from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument, RateLimited
-from chat.guards import MessageBuffer, checked_timeout, is_malformed, too_late
+from hosting.grpc.call_log import observed
+from hosting.grpc.connection import Connections, GuardedConnection, KnownConnection
+from hosting.grpc.messages import MessageBuffer, checked_timeout, is_malformed, too_late
 from hosting.logs import get_logger
 
 if TYPE_CHECKING:

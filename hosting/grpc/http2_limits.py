@@ -19,7 +19,7 @@ DATA that is padded, or for a stream  2: it is read by nobody, or acknowledged a
 that is closed or answered            once
 other DATA                            1; out of the allowance only if it is small
 HEADERS of a new stream               8, not out of the allowance: calls are
-                                      counted (`chat.allowances`)
+                                      counted (`hosting.grpc.allowances`)
 HEADERS, other                        3
 of both, a large block                as much as its size
 CONTINUATION, PRIORITY, GOAWAY, of an 1
@@ -61,8 +61,8 @@ from hyperframe.frame import (
 )
 
 from chat.errors import RETRY_AFTER
-from chat.guards import has_malformed_field
 from hosting.grpc.http2 import DataConnection
+from hosting.grpc.messages import has_malformed_field
 
 HEADER_BYTES: Final = 16 * 1024
 """The largest header block, encoded and decoded."""
