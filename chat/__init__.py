@@ -7,9 +7,10 @@ To run one inside another program or a test::
 """
 
 from chat.access.tokens import TokenRules
-from chat.config import IN_MEMORY, Config, ConnectionLimits, Trust
+from chat.config import IN_MEMORY, Config, Trust
 from chat.core.rules import Limits
 from chat.server import RunningServer, serve
+from hosting.grpc.limits import ConnectionLimits
 from hosting.rate_limits import Rates
 
 __all__ = [

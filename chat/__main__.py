@@ -7,7 +7,7 @@ import click
 from chat.access.keys import UnusableKeys
 from chat.access.tokens import TokenRules
 from chat.api.handlers import NotHandled
-from chat.config import RATES, Config, ConnectionLimits, Trust
+from chat.config import RATES, Config, Trust
 from chat.core.rules import Limits
 from chat.server import serve
 from chat.storage.base import StoreUnusable
@@ -20,6 +20,7 @@ from hosting.command import (
     run_command,
     run_service,
 )
+from hosting.grpc.limits import ConnectionLimits
 from hosting.options import Options
 from hosting.rate_limits import Rates
 from hosting.signals import first_of, stop_event

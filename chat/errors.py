@@ -21,18 +21,15 @@ Anything else that a handler raises is a defect: the client gets the fixed text 
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from grpclib import GRPCError, Status
 
+import codec
 from chat.storage.base import Unstorable
 from gen.chat import Error, ErrorCode
+from hosting.grpc.errors import INTERNAL_TEXT, invalid_argument, retry_later
 from hosting.rate_limits import milliseconds
-
-INTERNAL_TEXT = "internal error"
-
-RETRY_AFTER: Final = "retry-after-ms"
-"""The trailing metadata that says when to try again."""
 
 
 class ChatError(Exception):
@@ -108,16 +105,16 @@ class RateLimited(ResourceExhausted):
 
     def __init__(self, what: str, wait: float) -> None:
         super().__init__(what)
-        self.retry_after_ms = milliseconds(wait)
+        self._wait = wait
 
     def to_grpc(self) -> GRPCError:
         """The error that ends a gRPC call; its details are trailing metadata."""
-        return GRPCError(self.status, str(self), {RETRY_AFTER: str(self.retry_after_ms)})
+        return retry_later(str(self), self._wait)
 
     def to_message(self) -> Error:
         """The error as a message on a stream that goes on."""
         error = super().to_message()
-        error.retry_after_ms = self.retry_after_ms
+        error.retry_after_ms = milliseconds(self._wait)
         return error
 
 
@@ -165,3 +162,13 @@ def not_stored(failure: BaseException) -> ChatError:
     reason to send it again.
     """
     return Internal() if isinstance(failure, Unstorable) else StorageFailed()
+
+
+def status_of(error: Exception) -> GRPCError | None:
+    """Returns the error that ends a call; `None` for a defect."""
+    match error:
+        case ChatError():
+            return error.to_grpc()
+        case codec.DecodeError():
+            return invalid_argument("message", str(error))
+    return None

@@ -25,12 +25,12 @@ class CountedConnections(Sized, Protocol):
     """The connections to the server.
 
     Attributes:
-        admitted: how many there have been.
+        opened: how many there have been.
         refused: for how many there was no room.
         calls_refused: how many calls were, before anybody knew who makes them.
     """
 
-    admitted: int
+    opened: int
     refused: int
     calls_refused: int
 
@@ -99,7 +99,7 @@ class Report(Source):
         errors = [((code,), metrics.errors[code]) for code in _CODES]
         yield gauge("chat_connections", "Open connections.", len(connections))
         yield counter(
-            "chat_connections_opened_total", "Connections that were accepted.", connections.admitted
+            "chat_connections_opened_total", "Connections that were accepted.", connections.opened
         )
         yield counter(
             "chat_connections_refused_total",

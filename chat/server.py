@@ -16,6 +16,7 @@ from grpclib.health.service import Health
 from grpclib.health.v1 import health_pb2
 from grpclib.reflection.service import ServerReflection
 
+import codec
 from chat.access.authenticator import Gate
 from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenVerifier
@@ -25,14 +26,15 @@ from chat.api.service import ChatService
 from chat.config import IN_MEMORY, Config
 from chat.core.hub import Hub
 from chat.core.rules import Rules
-from chat.errors import Unavailable
+from chat.errors import Unavailable, status_of
 from chat.report import Report
 from chat.storage.base import Store
 from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from hosting.addresses import is_loopback
-from hosting.grpc.server import GrpcServer, Limit
+from hosting.grpc.handler import MessageLimit
+from hosting.grpc.server import GrpcServer
 from hosting.logs import get_logger
 from hosting.telemetry.endpoint import serve_metrics
 from hosting.tls import Tls, kept_fresh
@@ -139,10 +141,14 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         services = _services(hub, gate, health)
         grpc = GrpcServer(
             services,
+            codec.GrpcCodec(),
             _message_limit(config),
             config.connection_limits,
-            hub.metrics.calls,
-            asks_who=not gate.is_open,
+            status_of=status_of,
+            calls=hub.metrics.calls,
+            authenticates=not gate.is_open,
+            # The stream of a proxy lasts for days: its messages are traced one by one.
+            traced=("/chat.ChatService/",),
         )
         metrics = serve_metrics(
             config.metrics_host, config.metrics_port, lambda: Report(hub, grpc.connections)
@@ -245,6 +251,6 @@ def _descriptors() -> DescriptorPool:
     return pool
 
 
-def _message_limit(config: Config) -> Limit:
+def _message_limit(config: Config) -> MessageLimit:
     largest = config.limits.content_bytes + _ENVELOPE_BYTES
     return lambda path: _BATCH_BYTES if path == relay.PATH else largest

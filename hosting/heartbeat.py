@@ -1,29 +1,60 @@
-"""Whether a client that says nothing is still there: no I/O of its own."""
+"""Asking a silent peer for a sign of life, and dropping one that gives none.
+
+Nobody tells when a link has died, and a side that has nothing to write would never notice.
+Time is counted in beats, halves of a heartbeat: after two without a word the peer is asked,
+after a third it is dead. So it has at least half a heartbeat to answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Final
 
-# After so many halves of a heartbeat without a word.
 _ASK_AT: Final = 2
 _DEAD_AT: Final = 3
 
 
-class Pulse:
-    """Asks a silent client for a sign of life, and ends it if none comes.
+class Beat(Enum):
+    """The verdict of a beat."""
 
-    Nobody tells when a link has died, and a server that has nothing to write would
-    never notice.
+    ALIVE = auto()
+    ASK = auto()
+    DEAD = auto()
+
+
+class Heartbeat:
+    """The silence of one peer, in beats: no I/O and no timer of its own."""
+
+    __slots__ = ("_silent",)
+
+    def __init__(self) -> None:
+        self._silent = 0
+
+    def heard(self) -> None:
+        """Notes that something came from the peer."""
+        self._silent = 0
+
+    def beat(self) -> Beat:
+        """Notes that half a heartbeat has passed; returns what to do about it."""
+        self._silent += 1
+        if self._silent == _ASK_AT:
+            return Beat.ASK
+        return Beat.DEAD if self._silent >= _DEAD_AT else Beat.ALIVE
+
+
+class HeartbeatTimer(Heartbeat):
+    """The heartbeat of one peer, with a timer.
 
     Args:
-        seconds: the heartbeat. Who has been silent for that long, at most, is asked,
-            and ended after another half.
-        ask: asks the client.
-        end: ends it.
-        deaf: tells whether nothing is read from it now: then it may well have spoken.
+        seconds: the heartbeat.
+        ask: asks the peer for a sign of life.
+        end: ends the connection.
+        is_deaf: tells whether nothing is read from the peer now, so that it may have spoken.
     """
+
+    __slots__ = ("_ask", "_end", "_is_deaf", "_seconds", "_timer")
 
     def __init__(
         self,
@@ -31,31 +62,32 @@ class Pulse:
         *,
         ask: Callable[[], None],
         end: Callable[[], None],
-        deaf: Callable[[], bool],
+        is_deaf: Callable[[], bool],
     ) -> None:
+        super().__init__()
         self._seconds = seconds
         self._ask = ask
         self._end = end
-        self._deaf = deaf
-        self._silent = 0
-        self._beat()
-
-    def heard(self) -> None:
-        """Something came from the client."""
-        self._silent = 0
+        self._is_deaf = is_deaf
+        self._schedule()
 
     def stop(self) -> None:
-        """The connection has ended."""
+        """Stops the timer."""
         self._timer.cancel()
 
-    def _beat(self) -> None:
+    def _schedule(self) -> None:
         # One timer, not one restarted by each piece of data.
         self._timer = asyncio.get_running_loop().call_later(self._seconds / 2, self._check)
 
     def _check(self) -> None:
-        self._beat()
-        self._silent = 0 if self._deaf() else self._silent + 1
-        if self._silent == _ASK_AT:
-            self._ask()
-        elif self._silent >= _DEAD_AT:
-            self._end()
+        self._schedule()
+        if self._is_deaf():
+            self.heard()
+            return
+        match self.beat():
+            case Beat.ASK:
+                self._ask()
+            case Beat.DEAD:
+                self._end()
+            case Beat.ALIVE:
+                pass

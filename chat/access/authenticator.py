@@ -24,7 +24,7 @@ from grpclib.server import Stream
 from chat.access.identity import GUEST, Identity
 from chat.access.tokens import TokenVerifier
 from chat.errors import InvalidArgument, Unauthenticated
-from hosting.grpc.connection import believe
+from hosting.grpc.connections import mark_authenticated
 
 _HEADER: Final = "authorization"
 _NOBODY: Final = "a token is required"
@@ -94,7 +94,7 @@ class Gate:
     def _believe(self, stream: Stream[Any, Any]) -> None:
         # Where all are guests, nobody has said anything to be believed.
         if not self.is_open:
-            believe(stream)
+            mark_authenticated(stream)
 
     def _by_token(self, stream: Stream[Any, Any]) -> Identity | None:
         if self._verifier is None:

@@ -9,9 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
-from h2.exceptions import ProtocolError
 
 from chat.access.authenticator import Gate
 from chat.access.identity import Identity
@@ -19,6 +17,7 @@ from chat.core.hub import Hub
 from chat.core.stream import LiveStream
 from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
 from gen.chat import Authenticated, ChatMessage
+from hosting.grpc.errors import StreamClosed
 from hosting.logs import get_logger
 from hosting.telemetry.histogram import Tally
 
@@ -195,15 +194,15 @@ class Conversation(LiveStream):
 
     async def _end(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
         if writing.done():
-            await _unless_gone(writing)
+            await writing
         if reading.done() and not reading.cancelled():
-            await _unless_gone(reading)
+            await reading
         else:
             reading.cancel()
         if self._pending:
             await asyncio.wait(self._pending)
         self.finish()
-        await _unless_gone(writing)
+        await writing
         if self.hub.draining.is_set():
             raise Draining
 
@@ -233,17 +232,9 @@ def authenticated(caller: Identity) -> Authenticated:
     return Authenticated(caller.subject or "", datetime.fromtimestamp(caller.expires_at or 0, UTC))
 
 
-async def _unless_gone(task: asyncio.Task[None]) -> None:
-    """Waits for a task; a stream that is no longer there is no failure."""
-    try:
-        await task
-    except ProtocolError as error:
-        raise StreamTerminatedError(str(error)) from error
-
-
 def _see_failures(tasks: set[asyncio.Task[Any]]) -> None:
     """Retrieves what tasks ended with beside the failure that is being raised."""
     for task in tasks:
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, ChatError | ProtocolError):
+        if error is not None and not isinstance(error, ChatError | StreamClosed):
             log.debug("stream ended", error=repr(error))

@@ -21,11 +21,12 @@ from grpclib.server import Stream
 
 from chat.access.identity import Identity
 from chat.errors import RateLimited
+from hosting.grpc.errors import TOO_MANY_CALLS
 from hosting.rate_limits import Allowance, Bucket, Ledger, Rates
 
 MESSAGES: Final = "too many messages"
 JOINS: Final = "too many rooms at once"
-CALLS: Final = "too many requests"
+CALLS: Final = TOO_MANY_CALLS
 
 
 class Quotas:

@@ -49,7 +49,7 @@ from gen.chat import (
     RelayServiceBase,
     Stored,
 )
-from hosting.grpc.connection import exempt
+from hosting.grpc.connections import exempt
 from hosting.grpc.messages import at_most
 from hosting.logs import get_logger
 from hosting.tracing import spans

@@ -49,7 +49,7 @@ from gen.chat import (
     UpsertUserResponse,
     User,
 )
-from hosting.grpc.connection import expel
+from hosting.grpc.connections import expel
 from hosting.logs import get_logger
 from hosting.metadata import shortened
 from hosting.rate_limits import Allowance

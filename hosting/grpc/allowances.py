@@ -13,8 +13,8 @@ A connection's own allowance flows steadily, and holds little. What comes in a b
 taken from that of its address, which a client that connects again finds as it left it.
 So whoever asks now and then is served, whatever others at the same address do.
 
-A call is given back when its caller is believed: what it may do is counted by its name
-(`chat.api.quotas`). No I/O.
+A call is given back when its caller is authenticated: it is counted by the caller's name
+instead, by the application. No I/O.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ CALLS_PER_SECOND: Final = 25
 FIRST_CALLS: Final = 5
 WORK_PER_SECOND: Final = 100
 FIRST_WORK: Final = 20
-# Likewise, once a caller on it is believed. There may be as many calls under way.
-_BELIEVED_CALLS_PER_SECOND: Final = 100
+# Likewise, once a caller on it is authenticated. There may be as many calls under way.
+_AUTHENTICATED_CALLS_PER_SECOND: Final = 100
 
 
 class _AddressAllowance:
@@ -103,7 +103,7 @@ class ConnectionAllowance:
         clock: tells the time in seconds.
     """
 
-    __slots__ = ("_address", "_addresses", "_calls", "_clock", "_is_believed", "_work")
+    __slots__ = ("_address", "_addresses", "_calls", "_clock", "_is_authenticated", "_work")
 
     def __init__(
         self, address: str, addresses: _Addresses | None, clock: Callable[[], float]
@@ -111,7 +111,7 @@ class ConnectionAllowance:
         self._clock = clock
         self._address = address
         self._addresses = addresses
-        self._is_believed = False
+        self._is_authenticated = False
         if addresses is None:
             self.exempt()
         else:
@@ -145,21 +145,21 @@ class ConnectionAllowance:
             return True
         return not self._addresses.of(self._address).connections.take(self._clock())
 
-    def believe(self) -> None:
-        """The caller of a call is believed: the call is not this connection's any more."""
-        if self._is_believed:
+    def authenticated(self) -> None:
+        """Gives a call back: it is counted by the name of its authenticated caller."""
+        if self._is_authenticated:
             self._calls.give_back()
         else:
-            self._is_believed = True
-            holds = _BELIEVED_CALLS_PER_SECOND * BURST_SECONDS
-            self._calls = Bucket(_BELIEVED_CALLS_PER_SECOND, holds)
+            self._is_authenticated = True
+            holds = _AUTHENTICATED_CALLS_PER_SECOND * BURST_SECONDS
+            self._calls = Bucket(_AUTHENTICATED_CALLS_PER_SECOND, holds)
 
     def exempt(self) -> None:
         """Has no bound on calls, and a wide one on work.
 
         As a proxy has, whose calls and frames are those of many clients.
         """
-        self._is_believed = True
+        self._is_authenticated = True
         self._calls, self._work = Bucket(0, 1), Bucket(BURST_PER_SECOND, BURST)
 
 

@@ -1,4 +1,4 @@
-"""What is told of a call, in logs and in traces; never what is in it."""
+"""Log lines and traces of calls; never their contents."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ from hosting.tracing import spans
 
 log = get_logger(__name__)
 
-# The services whose calls are traced are applications' business; the stream of a proxy
-# lasts for days, and its messages are traced one by one.
-_TRACED: Final = "/chat.ChatService/"
-# Those that are the server's failures and not the caller's.
+# The server's failures, not the caller's.
 _FAILURES: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
@@ -32,12 +29,13 @@ _numbers = count(1)
 
 
 @contextmanager
-def observed(method: str, stream: Stream[Any, Any]) -> Iterator[None]:
+def observed(method: str, stream: Stream[Any, Any], *, is_traced: bool) -> Iterator[None]:
     """Binds the ids of a call to its task, traces it, and tells of its end.
 
     Args:
-        method: the path.
+        method: its path.
         stream: the call.
+        is_traced: whether it gets a span.
     """
     bind_contextvars(
         call=next(_numbers),
@@ -47,7 +45,7 @@ def observed(method: str, stream: Stream[Any, Any]) -> Iterator[None]:
     )
     began = monotonic()
     status = "OK"
-    with _span(method, stream) as span:
+    with _span(method, stream) if is_traced else nullcontext(spans.NO_SPAN) as span:
         try:
             yield
         except BaseException as error:
@@ -69,8 +67,6 @@ def address(peer: Any) -> str:
 
 
 def _span(method: str, stream: Stream[Any, Any]) -> AbstractContextManager[spans.Span]:
-    if not method.startswith(_TRACED):
-        return nullcontext(spans.NO_SPAN)
     name = method.strip("/")
     metadata: Any = stream.metadata or {}
     return spans.span(name, "server", metadata, {"rpc.system.name": "grpc", "rpc.method": name})

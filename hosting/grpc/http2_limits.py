@@ -60,9 +60,9 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from chat.errors import RETRY_AFTER
+from hosting.grpc.errors import RETRY_AFTER
+from hosting.grpc.headers import has_malformed_field
 from hosting.grpc.http2 import DataConnection
-from hosting.grpc.messages import has_malformed_field
 
 HEADER_BYTES: Final = 16 * 1024
 """The largest header block, encoded and decoded."""

@@ -3,12 +3,13 @@
 - A bound on the size of a message, before it is buffered; and a message that is
   cut short is the client's mistake, not a defect.
 - A stream that is reset before its handler has begun is released.
-- What a handler raises becomes a gRPC status: `chat.errors` as they say, a
-  malformed message as INVALID_ARGUMENT, anything else as INTERNAL with a fixed
-  text, and the whole story in the log.
+- An exception of a handler becomes a gRPC status: as the application maps it, or INTERNAL
+  with a fixed text, and the whole story in the log.
 - A stop that says GOAWAY (RFC 9113, section 6.8) and closes the connections.
 - Connections within bounds, whatever a client sends: see `hosting.grpc.connection`.
 - Windows (RFC 9113, section 5.2) in which one unread stream stalls no other.
+
+To stop in order: `stop_listening`, `wait_idle`, `go_away`.
 """
 
 from __future__ import annotations
@@ -17,45 +18,28 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from grpclib import GRPCError, Status
 from grpclib.config import Configuration
+from grpclib.encoding.base import CodecBase
 from grpclib.events import RecvRequest, SendTrailingMetadata, listen
-from grpclib.exceptions import StreamTerminatedError
-from grpclib.metadata import encode_grpc_message
 from grpclib.protocol import H2Protocol
-from grpclib.server import Handler, Server, Stream
-from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from grpclib.server import Server
 
-import codec
-from chat.api.quotas import CALLS
-from chat.config import ConnectionLimits
-from chat.errors import INTERNAL_TEXT, ChatError, InvalidArgument, RateLimited
-from hosting.grpc.call_log import observed
-from hosting.grpc.connection import Connections, GuardedConnection, KnownConnection
-from hosting.grpc.messages import MessageBuffer, checked_timeout, is_malformed, too_late
-from hosting.logs import get_logger
+from hosting.grpc.connection import GuardedConnection
+from hosting.grpc.connections import Connections
+from hosting.grpc.errors import StatusOf, no_status
+from hosting.grpc.handler import CallGuard, CallHandler, MessageLimit, add_details
+from hosting.grpc.limits import ConnectionLimits
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
-    from grpclib.protocol import Stream as ProtocolStream
-
-log = get_logger(__name__)
 
 WINDOWS: Final = Configuration(
     http2_connection_window_size=2**30, http2_stream_window_size=256 * 1024
 )
-
-# Health and reflection: a client may watch them for as long as it likes.
-_ENDLESS: Final = "/grpc."
-
-Limit = Callable[[str], int]
-_Method = Callable[[Stream[Any, Any]], Any]
 
 
 class GrpcServer(Server):
@@ -63,35 +47,38 @@ class GrpcServer(Server):
 
     Args:
         services: the handlers.
+        codec: encodes and decodes their messages.
         message_limit: gives the largest message in bytes for a method's path.
-        limits: what connections may do.
+        limits: the bounds of connections.
+        status_of: maps exceptions of handlers to errors; see `hosting.grpc.errors`.
         calls: counts the calls that have ended, by method and status.
-        asks_who: whether callers have to say who they are; see `Connections`.
+        authenticates: whether a connection is proven by an authenticated caller only,
+            see `Connections`.
+        traced: the prefixes of the paths of methods whose calls are traced.
     """
 
     def __init__(
         self,
         services: Collection[IServable],
-        message_limit: Limit,
+        codec: CodecBase,
+        message_limit: MessageLimit,
         limits: ConnectionLimits | None = None,
-        calls: Counter[tuple[str, str]] | None = None,
         *,
-        asks_who: bool = False,
+        status_of: StatusOf = no_status,
+        calls: Counter[tuple[str, str]] | None = None,
+        authenticates: bool = False,
+        traced: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(services, codec=codec.GrpcCodec(), config=WINDOWS)
+        super().__init__(services, codec=codec, config=WINDOWS)
         self._message_limit = message_limit
         self._limits = limits or ConnectionLimits()
-        self._connections = Connections(
-            self._limits.connections,
-            self._limits.connections_per_address,
-            greeting_suffices=not asks_who,
-            calls_per_address=self._limits.calls_per_address,
-        )
+        self._connections = Connections(self._limits, authenticates=authenticates)
         # A header that is not ASCII is a mistake to be told, not an end to the connection.
         self._h2_config.header_encoding = "latin-1"
-        self._handlers: set[_Handler] = set()  # type: ignore[assignment]  # narrower; with calls
-        listen(self, RecvRequest, partial(_guard, Counter() if calls is None else calls))
-        listen(self, SendTrailingMetadata, _add_details)
+        self._handlers: set[CallHandler] = set()  # type: ignore[assignment]  # narrower; with calls
+        guard = CallGuard(status_of, Counter() if calls is None else calls, traced)
+        listen(self, RecvRequest, guard.on_request)
+        listen(self, SendTrailingMetadata, add_details)
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Starts to accept connections.
@@ -99,7 +86,7 @@ class GrpcServer(Server):
         Args:
             host: the address.
             port: the TCP port; 0 takes a free one.
-            tls: how they are encrypted, if they are.
+            tls: encrypts them; `None` for plain text.
 
         Returns:
             The port.
@@ -121,7 +108,7 @@ class GrpcServer(Server):
 
     @property
     def connections(self) -> Connections:
-        """Those that are open."""
+        """The open connections."""
         return self._connections
 
     def stop_listening(self) -> None:
@@ -133,10 +120,10 @@ class GrpcServer(Server):
         """Waits until no call is open, but for those that have no end of their own.
 
         Args:
-            timeout: how long at most, in seconds.
+            timeout: the longest wait, in seconds.
 
         Returns:
-            Whether that was long enough.
+            False if calls are still open.
         """
         tasks = {task for handler in self._handlers for task in handler.ending_calls()}
         if not tasks:
@@ -156,7 +143,7 @@ class GrpcServer(Server):
             await asyncio.wait(tasks)
 
     def _protocol_factory(self) -> H2Protocol:
-        handler = _Handler(
+        handler = CallHandler(
             self._mapping,
             self._codec,
             self._status_details_codec,
@@ -164,212 +151,4 @@ class GrpcServer(Server):
             message_limit=self._message_limit,
             busy=self._handlers,
         )
-        return GuardedConnection(
-            handler, self._config, self._h2_config, self._limits, self._connections
-        )
-
-
-class _Handler(Handler):
-    """Begins and cancels the calls of a connection.
-
-    Args:
-        args: see grpclib.
-        message_limit: see `GrpcServer`.
-        busy: where it is listed while it has calls. grpclib lists each from before its
-            connection is made, which a TLS handshake may never let come to pass, until
-            some connections after its end.
-    """
-
-    def __init__(self, *args: Any, message_limit: Limit, busy: set[_Handler]) -> None:
-        super().__init__(*args)
-        self._message_limit = message_limit
-        self._busy = busy
-        self._endless: set[asyncio.Task[None]] = set()
-
-    def accept(
-        self,
-        stream: ProtocolStream,
-        headers: list[tuple[str, str]],
-        release_stream: Callable[[], Any],
-    ) -> None:
-        release = _Once(release_stream)
-        # Before anything else is done: nobody has said yet who calls.
-        wait = _take_call(stream)
-        if is_malformed(headers):
-            _reset(stream, ErrorCodes.PROTOCOL_ERROR)
-            release()
-            return
-        if wait:
-            # What is still being sent is not reset: then some clients do not see when to
-            # come back.
-            _answer(stream, RateLimited(CALLS, wait).to_grpc())
-            release()
-            return
-        try:
-            seconds = checked_timeout(headers)
-            if seconds == 0:
-                raise too_late()
-        except GRPCError as error:
-            _refuse(stream, error)
-            release()
-            return
-        self._begin(stream, headers, release, seconds)
-
-    def _begin(
-        self,
-        stream: ProtocolStream,
-        headers: list[tuple[str, str]],
-        release: _Once,
-        seconds: float | None,
-    ) -> None:
-        said = dict(headers)
-        path = said[":path"]
-        method = self.mapping.get(path)
-        if method is None and _is_grpc(said):
-            # As grpclib does, but with a type, without which its clients take it for UNKNOWN.
-            _refuse(stream, GRPCError(Status.UNIMPLEMENTED, "Method not found"))
-            release()
-            return
-        stream.buffer = MessageBuffer(
-            partial(stream.connection.ack, stream.id),  # type: ignore[arg-type]  # an accepted stream has an id
-            self._message_limit(path),
-            may_be_empty=method is None or method.cardinality.client_streaming,
-        )
-        # A deadline that passes before grpclib has begun to watch it, it takes for a defect.
-        rest = [header for header in headers if header[0] != "grpc-timeout"]
-        super().accept(stream, rest, release)
-        self._busy.add(self)
-        # A task that is cancelled before its first step never runs its `finally`.
-        task = self._tasks[stream]
-        task.add_done_callback(lambda _: release())
-        task.add_done_callback(partial(self._forget, stream))
-        if path.startswith(_ENDLESS):
-            self._endless.add(task)
-            task.add_done_callback(self._endless.discard)
-        if seconds is not None:
-            timer = self.loop.call_later(seconds, _expire, stream, task)
-            task.add_done_callback(lambda _: timer.cancel())
-
-    def _forget(self, stream: ProtocolStream, task: asyncio.Task[None]) -> None:
-        """Lets a call go at its end, which grpclib does some calls later.
-
-        With a call that failed go the frames of its traceback, and what is in them.
-        """
-        self._tasks.pop(stream, None)
-        self._cancelled.discard(task)
-        if not self._tasks and not self._cancelled:
-            self._busy.discard(self)
-
-    def calls(self) -> set[asyncio.Task[None]]:
-        """The calls of this connection that have not ended."""
-        return {task for task in (*self._tasks.values(), *self._cancelled) if not task.done()}
-
-    def ending_calls(self) -> set[asyncio.Task[None]]:
-        """The calls that have not ended and will, when the server drains."""
-        return self.calls() - self._endless
-
-    def cancel(self, stream: ProtocolStream) -> None:
-        # A task that ended by itself may have been collected already.
-        if stream in self._tasks:
-            super().cancel(stream)
-
-
-def _expire(stream: ProtocolStream, task: asyncio.Task[None]) -> None:
-    if stream.wrapper is not None:
-        stream.wrapper.cancel(TimeoutError("the deadline has passed"))
-    else:  # it has not begun
-        task.cancel()
-        _reset(stream, ErrorCodes.CANCEL)
-
-
-class _Once:
-    """Calls a function the first time only."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function: Callable[[], Any] | None = function
-
-    def __call__(self) -> None:
-        function, self._function = self._function, None
-        if function is not None:
-            function()
-
-
-def _is_grpc(headers: dict[str, str]) -> bool:
-    is_post = headers[":method"] == "POST"
-    return is_post and headers.get("content-type", "").startswith("application/grpc")
-
-
-def _take_call(stream: ProtocolStream) -> float:
-    connection = stream.connection
-    return connection.take_call() if isinstance(connection, KnownConnection) else 0.0
-
-
-def _refuse(stream: ProtocolStream, error: GRPCError) -> None:
-    """Answers a call for which no handler is begun, and takes nothing more of it."""
-    _answer(stream, error)
-    # The client may have reset the stream in the same breath.
-    with suppress(ProtocolError):
-        if stream.closable:
-            stream.reset_nowait()
-
-
-def _answer(stream: ProtocolStream, error: GRPCError) -> None:
-    """Answers a call for which no handler is begun."""
-    h2 = stream.connection._connection  # noqa: SLF001 - grpclib offers no other way
-    headers = [(":status", "200"), ("content-type", "application/grpc")]
-    headers.append(("grpc-status", str(error.status.value)))
-    headers.append(("grpc-message", encode_grpc_message(error.message or "")))
-    if isinstance(error.details, dict):
-        headers += error.details.items()
-    with suppress(ProtocolError):  # as above
-        h2.send_headers(stream.id or 0, headers, end_stream=True)
-
-
-def _reset(stream: ProtocolStream, code: ErrorCodes) -> None:
-    with suppress(ProtocolError):
-        stream.reset_nowait(code)
-
-
-async def _guard(calls: Counter[tuple[str, str]], event: RecvRequest) -> None:
-    event.method_func = partial(_count, calls, event.method_func, event.method_name)
-
-
-async def _count(
-    calls: Counter[tuple[str, str]], method: _Method, name: str, stream: Stream[Any, Any]
-) -> None:
-    status = "CANCELLED"  # by the client, or because it is gone
-    try:
-        with observed(name, stream):
-            await _call(method, name, stream)
-        status = "OK"
-    except GRPCError as error:
-        status = error.status.name
-        raise
-    except TimeoutError:
-        status = "DEADLINE_EXCEEDED"
-        raise
-    finally:
-        calls[name, status] += 1
-
-
-async def _add_details(event: SendTrailingMetadata) -> None:
-    """Sends what an error says beside its text: see `chat.errors.RateLimited`."""
-    if isinstance(event.status_details, dict):
-        event.metadata.update(event.status_details)
-
-
-async def _call(method: _Method, name: str, stream: Stream[Any, Any]) -> None:
-    try:
-        await method(stream)
-    except ChatError as error:
-        raise error.to_grpc() from error
-    except codec.DecodeError as error:
-        raise InvalidArgument("message", str(error)).to_grpc() from error
-    except NotImplementedError as error:  # how grpclib says it: a compressed message
-        raise GRPCError(Status.UNIMPLEMENTED, "compression is not supported") from error
-    except (GRPCError, StreamTerminatedError, TimeoutError):
-        raise
-    except Exception as error:
-        # The client gets a fixed text whatever this is.
-        log.exception("call failed", method=name)
-        raise GRPCError(Status.INTERNAL, INTERNAL_TEXT) from error
+        return GuardedConnection(handler, self._config, self._h2_config, self._connections)

@@ -9,7 +9,7 @@ from grpclib import GRPCError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from proxy.channel import Channel
+from hosting.grpc.channel import Channel
 from proxy.upstream.lost import LOST
 from proxy.upstream.recent import Recent
 

@@ -6,12 +6,12 @@ from typing import Final
 
 from grpclib import GRPCError
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
-from h2.exceptions import ProtocolError as H2Error
 
 import codec
+from hosting.grpc.errors import StreamClosed
 from proxy.core.rooms import GapError
 
-CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, H2Error)
+CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, StreamClosed)
 """A call ended, and not by the server."""
 
 LOST: Final = (*CUT_OFF, TimeoutError, GRPCError, codec.DecodeError, GapError)

@@ -18,12 +18,12 @@ from grpclib.client import Stream
 
 import codec
 from gen.chat import RelayRequest, RelayResponse
+from hosting.grpc.channel import StreamWriter
 from proxy import errors
 from proxy.core.outbox import Item, as_request
 from proxy.core.suspects import Suspects
 from proxy.core.switchboard import Switchboard
 from proxy.metrics import ProxyMetrics
-from proxy.wire import Wire
 
 Relay = Stream[RelayRequest, RelayResponse]
 
@@ -42,7 +42,7 @@ class Writer:
         self, stream: Relay, switchboard: Switchboard, suspects: Suspects, metrics: ProxyMetrics
     ) -> None:
         self._stream = stream
-        self._wire = Wire(stream)
+        self._wire = StreamWriter(stream)
         self._switchboard = switchboard
         self._outbox = switchboard.outbox
         self._suspects = suspects

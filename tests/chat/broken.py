@@ -21,6 +21,7 @@ from chat.api.relay import RelayConnection, RelayService
 from chat.api.service import ChatService
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
+from chat.errors import status_of
 from chat.storage.base import Page, Range
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
@@ -160,7 +161,12 @@ async def broken_server(
     config = chat.Config(database=str(folder / "chat.db"))
     hub, gate = BrokenHub(config), gate or Gate()
     hub.store = await BrokenStore.open(config.database, hub.announce, config.write_queue_bytes)
-    server = GrpcServer([ChatService(hub, gate), BrokenRelay(hub, gate)], lambda _: 1 << 22)
+    server = GrpcServer(
+        [ChatService(hub, gate), BrokenRelay(hub, gate)],
+        codec.GrpcCodec(),
+        lambda _: 1 << 22,
+        status_of=status_of,
+    )
     port = await server.listen("127.0.0.1", 0)
     channel = Channel("127.0.0.1", port, codec=codec.GrpcCodec())
     try:

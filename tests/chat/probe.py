@@ -9,9 +9,10 @@ from grpclib.const import Cardinality, Handler
 from grpclib.protocol import H2Protocol
 from grpclib.server import Stream
 
-from chat.config import ConnectionLimits
-from chat.errors import NotFound
+import codec
+from chat.errors import NotFound, status_of
 from gen.chat import ChatMessage
+from hosting.grpc.limits import ConnectionLimits
 from hosting.grpc.server import GrpcServer
 from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import message
@@ -67,7 +68,7 @@ class ObservedServer(GrpcServer):
     """
 
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
-        super().__init__([Probe()], lambda _: LIMIT, limits)
+        super().__init__([Probe()], codec.GrpcCodec(), lambda _: LIMIT, limits, status_of=status_of)
         self.protocols: WeakSet[H2Protocol] = WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:

@@ -9,7 +9,7 @@ import pytest
 
 import chat
 from chat.access.tokens import TokenRules
-from chat.config import ConnectionLimits
+from hosting.grpc.limits import ConnectionLimits
 from hosting.tls import TlsFiles
 
 

@@ -1,4 +1,4 @@
-"""A pulse, by a clock that stands still between its steps."""
+"""A heartbeat, by a clock that stands still between its steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosting.heartbeat import Pulse
+from hosting.heartbeat import HeartbeatTimer
 from tests.clock import ClockLoop
 
 HEARTBEAT: Final = 8.0
@@ -18,22 +18,22 @@ PERIODS: Final = st.lists(st.integers(1, 8 * 3), max_size=6)
 
 
 class Watched:
-    """A pulse, and when what was asked of it came."""
+    """A heartbeat, and when what was asked of it came."""
 
     def __init__(self, loop: ClockLoop, *, deaf: bool = False) -> None:
         self.deaf = deaf
         self.asked: list[float] = []
         self.ended: float | None = None
         self._loop = loop
-        self.pulse = Pulse(
+        self.heartbeat = HeartbeatTimer(
             HEARTBEAT,
             ask=lambda: self.asked.append(loop.time()),
             end=self._end,
-            deaf=lambda: self.deaf,
+            is_deaf=lambda: self.deaf,
         )
 
     def _end(self) -> None:
-        self.pulse.stop()
+        self.heartbeat.stop()
         self.ended = self._loop.time()
 
     async def pass_time(self, steps: int) -> None:
@@ -52,7 +52,7 @@ def test_who_falls_silent_is_asked_and_ended_in_time(periods: list[int]) -> None
             await watched.pass_time(period)
             if watched.ended is not None:
                 break
-            watched.pulse.heard()
+            watched.heartbeat.heard()
             heard = loop.time()
             watched.asked.clear()
         else:
@@ -73,9 +73,9 @@ def test_who_is_heard_of_within_each_heartbeat_stays(periods: list[int]) -> None
         watched = Watched(loop)
         for period in periods:
             await watched.pass_time(period)
-            watched.pulse.heard()
+            watched.heartbeat.heard()
         assert watched.ended is None
-        watched.pulse.stop()
+        watched.heartbeat.stop()
 
     loop = ClockLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:

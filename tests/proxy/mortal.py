@@ -10,11 +10,12 @@ from typing import Any
 from grpclib.server import Stream
 
 import chat
+import codec
 from chat.access.authenticator import Gate
 from chat.api.relay import RelayConnection, RelayService
 from chat.api.service import ChatService
 from chat.core.hub import Hub
-from chat.errors import Unavailable
+from chat.errors import Unavailable, status_of
 from chat.storage.memory import MemoryStore
 from gen.chat import RelayCommand, RelayRequest, RelayResponse
 from hosting.grpc.server import GrpcServer
@@ -117,7 +118,9 @@ async def mortal_server(gate: Gate | None = None) -> AsyncIterator[MortalServer]
     relay = _Relay(hub, gate)
     relay.server = MortalServer(hub)
     relay.server.asks_for_tokens = not gate.is_open
-    server = GrpcServer([ChatService(hub, gate), relay], lambda _: 1 << 22)
+    server = GrpcServer(
+        [ChatService(hub, gate), relay], codec.GrpcCodec(), lambda _: 1 << 22, status_of=status_of
+    )
     port = await server.listen("127.0.0.1", 0)
     relay.server.address = f"127.0.0.1:{port}"
     try:

@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 
 import chat
 import codec
-from chat.config import ConnectionLimits
 from chat.core.mailbox import Mailbox
 from gen.chat import (
     ChatServiceStub,
@@ -26,6 +25,7 @@ from gen.chat import (
     RelayServiceStub,
     UserStatus,
 )
+from hosting.grpc.limits import ConnectionLimits
 from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import (
     SMALL_WINDOWS,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from chat.config import ConnectionLimits
+from hosting.grpc.limits import ConnectionLimits
 from tests.chat.probe import ObservedServer, check_others_are_served
 from tests.faults.remains import nothing_stays
 from tests.hosting.grpc.frames import Http2Client

@@ -102,7 +102,7 @@ def test_calls_of_callers_who_are_believed_are_not_counted() -> None:
     connection = Allowances(CALLS, Clock()).of("a")
     for _ in range(MANY):
         assert connection.take_call() == 0
-        connection.believe()
+        connection.authenticated()
 
 
 def test_one_who_is_believed_does_not_open_the_door_for_those_who_are_not() -> None:
@@ -111,7 +111,7 @@ def test_one_who_is_believed_does_not_open_the_door_for_those_who_are_not() -> N
     for _ in range(MANY):
         taken += connection.take_call() == 0  # and is not believed
         if connection.take_call() == 0:
-            connection.believe()
+            connection.authenticated()
     assert taken < 2000
 
 

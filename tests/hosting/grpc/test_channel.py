@@ -13,8 +13,7 @@ from grpclib.exceptions import ProtocolError, StreamTerminatedError
 import chat
 import codec
 from gen.chat import ChatMessage, Join, RelayCommand, RelayEvent, RelayRequest, RelayResponse
-from hosting.grpc.channel import Channel
-from proxy.wire import Wire
+from hosting.grpc.channel import Channel, StreamWriter
 
 Relay = Stream[RelayRequest, RelayResponse]
 
@@ -65,7 +64,7 @@ async def answers(relay: Relay, number: int) -> list[RelayEvent]:
 async def test_what_is_written_at_once_and_what_grpclib_writes_keep_their_order(
     relay: Relay,
 ) -> None:
-    wire = Wire(relay)
+    wire = StreamWriter(relay)
     for ref in range(1, 21, 2):
         assert wire.write_now(join(ref))
         await relay.send_message(join(ref + 1))  # type: ignore[arg-type]  # encoded already
@@ -73,7 +72,7 @@ async def test_what_is_written_at_once_and_what_grpclib_writes_keep_their_order(
 
 
 async def test_a_message_of_more_than_a_frame_is_left_to_grpclib(relay: Relay) -> None:
-    wire = Wire(relay)
+    wire = StreamWriter(relay)
     large = say("x" * 16_384)
     assert not wire.write_now(large)
     await relay.send_message(large)  # type: ignore[arg-type]  # encoded already
@@ -85,7 +84,7 @@ async def test_a_message_of_more_than_a_frame_is_left_to_grpclib(relay: Relay) -
 
 async def test_a_closed_window_is_left_to_grpclib(relay: Relay) -> None:
     """Many messages in one turn of the loop, in which no window is opened again."""
-    wire = Wire(relay)
+    wire = StreamWriter(relay)
     message, written = say("x" * 16_000), 0
     while wire.write_now(message):
         written += 1
@@ -97,7 +96,7 @@ async def test_a_closed_window_is_left_to_grpclib(relay: Relay) -> None:
 
 
 async def test_nothing_is_written_to_a_stream_that_has_ended(relay: Relay) -> None:
-    wire = Wire(relay)
+    wire = StreamWriter(relay)
     await relay.cancel()
     assert not wire.write_now(join(1))
 
@@ -105,6 +104,6 @@ async def test_nothing_is_written_to_a_stream_that_has_ended(relay: Relay) -> No
 async def test_nothing_is_written_to_a_connection_that_is_closed(
     relay: Relay, channel: Channel
 ) -> None:
-    wire = Wire(relay)
+    wire = StreamWriter(relay)
     channel.close()
     assert not wire.write_now(join(1))

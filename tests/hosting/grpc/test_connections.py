@@ -18,8 +18,8 @@ from h2.events import ConnectionTerminated, StreamReset
 from h2.settings import SettingCodes
 
 import codec
-from chat.config import ConnectionLimits
 from gen.chat import ChatMessage
+from hosting.grpc.limits import ConnectionLimits
 from tests.chat.probe import (
     ECHO,
     ECHO_MANY,

@@ -10,8 +10,8 @@ from h2.events import DataReceived, PingReceived
 
 import chat
 import codec
-from chat.config import ConnectionLimits
 from gen.chat import ChatServiceStub, ChatStream, GetUserRequest, ListUsersRequest, UserStatus
+from hosting.grpc.limits import ConnectionLimits
 from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import ChatCall, channel_to, eventually, message
 

@@ -8,8 +8,8 @@ import pytest
 
 import chat
 import proxy
-from chat.config import ConnectionLimits
 from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
+from hosting.grpc.limits import ConnectionLimits
 from tests.faults.link import Link, Way
 from tests.proxy.pauses import HOLD_SECONDS
 from tests.proxy.web_client import connect, joined, message, seqs, serve_http
