@@ -39,9 +39,9 @@ from gen.chat import (
     RelayResponse,
     RelayServiceStub,
 )
+from tests import kit
 
-# Long enough for a busy machine: no test waits for it unless it fails.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = kit.PATIENCE_SECONDS
 
 # A client whose unread calls fill up soon, and stall no other.
 SMALL_WINDOWS = Configuration(

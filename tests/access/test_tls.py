@@ -23,7 +23,7 @@ import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from hosting.tls import Tls, TlsFiles, UnusableCertificate
 from tests.access.signing import Signer
-from tests.hosting.processes import run
+from tests.kit.processes import run
 from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, eventually
 

@@ -20,9 +20,9 @@ from h2.errors import ErrorCodes
 import chat
 import proxy
 from hosting.tls import TlsFiles
-from tests.faults.frames import GOAWAY, PING, PREFACE, frame
-from tests.hosting.processes import ended, ready_line, running
-from tests.proxy.raw import masked, split_frames
+from tests.kit.http2 import GOAWAY, PING, PREFACE, frame
+from tests.kit.processes import ended, ready_line, running
+from tests.kit.web import masked, split_frames
 from tests.support import PATIENCE_SECONDS
 
 SECONDS = 0.5

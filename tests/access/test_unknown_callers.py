@@ -22,8 +22,16 @@ from gen.chat import ChatServiceStub, GetChatHistoryRequest, ListUsersRequest
 from hosting.grpc.allowances import BURST as BURST_OF_WORK
 from hosting.grpc.allowances import CALLS_PER_SECOND, FIRST_CALLS
 from tests.access.signing import Signer, es256
-from tests.faults.frames import END_HEADERS, END_STREAM, PREFACE, RawClient, headers, opening
-from tests.hosting.grpc.frames import Http2Client, prefixed
+from tests.kit.http2 import (
+    END_HEADERS,
+    END_STREAM,
+    PREFACE,
+    Http2Client,
+    RawClient,
+    headers,
+    opening,
+    prefixed,
+)
 from tests.proxy.web_client import Client, serve_http
 from tests.scraping import scrape
 from tests.support import PATIENCE_SECONDS

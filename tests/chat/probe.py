@@ -14,7 +14,7 @@ from chat.errors import NotFound, status_of
 from gen.chat import ChatMessage
 from hosting.grpc.limits import ConnectionLimits
 from hosting.grpc.server import GrpcServer
-from tests.hosting.grpc.frames import Http2Client, prefixed
+from tests.kit.http2 import Http2Client, prefixed
 from tests.support import message
 
 LIMIT = 1000

@@ -28,7 +28,7 @@ from gen.chat import (
     RelayRequest,
     RelayResponse,
 )
-from tests.hosting.grpc.frames import Http2Client, payloads, prefixed
+from tests.kit.http2 import Http2Client, payloads, prefixed
 from tests.support import PATIENCE_SECONDS, ChatCall, channel_to, message, seqs
 
 CHAT = "/chat.ChatService/Chat"

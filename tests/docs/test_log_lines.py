@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.docs.markdown import ROOT, section
-from tests.hosting.logged import both_logged
+from tests.kit.processes import both_logged
 
 KINDS: Final = {"readable": "text", "json": "ndjson"}
 # What differs each time, by its name: what it looks like.

@@ -15,7 +15,7 @@ import yaml
 
 from gen.chat import ChatServiceBase, RelayServiceBase
 from tests.docs.markdown import ROOT, code, section
-from tests.hosting.processes import ready_line, running
+from tests.kit.processes import ready_line, running
 from tests.proxy.web_client import Client, message
 from tests.scraping import Scrape, scrape, scrape_until
 

@@ -15,7 +15,8 @@ import aiohttp
 from tests.faults.clients import Participant
 from tests.faults.history import Message, Outcome, Send, check
 from tests.faults.journal import Journal
-from tests.faults.world import Daemon, World, branch, seeded
+from tests.faults.world import World, branch, seeded
+from tests.kit.processes import Daemon
 from tests.proxy.web_client import Client, message
 
 ROOMS: Final = ("attic", "kitchen", "lobby")

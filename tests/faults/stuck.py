@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from proxy.config import split_address
 from tests.faults.storm import visitor
-from tests.proxy.raw import RawClient
+from tests.kit.web import RawClient
 
 UNREAD_BYTES: Final = 64 * 1024 * 1024
 """What a client must be allowed to leave unread, not to be cut off."""

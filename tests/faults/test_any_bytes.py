@@ -16,8 +16,7 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from tests.faults.web import get, handshake, post
-from tests.proxy.raw import masked
+from tests.kit.web import get, handshake, masked, post
 from tests.support import ANY_NUMBER, MODEL, NO_RATES, PATIENCE_SECONDS, eventually
 
 Change = Callable[[bytes], bytes]

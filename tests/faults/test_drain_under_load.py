@@ -17,8 +17,9 @@ from gen.chat import ChatStream
 from proxy.config import split_address
 from tests.faults.history import Outcome
 from tests.faults.storm import ROOMS, Fault, Stage, stored
-from tests.faults.world import Daemon, World
-from tests.hosting.grpc.frames import Http2Client, payloads, prefixed
+from tests.faults.world import World
+from tests.kit.http2 import Http2Client, payloads, prefixed
+from tests.kit.processes import Daemon
 from tests.support import message
 
 # Many processes start here, one after the other: a busy machine is no failure.

@@ -26,7 +26,8 @@ from gen.chat import (
     RelayRequest,
     UpsertUserRequest,
 )
-from tests.faults.frames import (
+from tests.faults.remains import nothing_stays
+from tests.kit.http2 import (
     DATA,
     END_STREAM,
     GOAWAY,
@@ -37,9 +38,8 @@ from tests.faults.frames import (
     frame,
     headers,
     opening,
+    prefixed,
 )
-from tests.faults.remains import nothing_stays
-from tests.hosting.grpc.frames import prefixed
 from tests.support import SHARING
 
 # What a client may have done wrong, and what it may be told if it has done nothing wrong.

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import resource
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import WSMsgType
 
 import chat
 import proxy
 from tests.faults.bystanders import Bystanders
-from tests.faults.web import ProxyProcess, Wire, answer_to, get, handshake, request, status
+from tests.faults.flood import memory_bytes
+from tests.faults.world import UNLIMITED
+from tests.kit.processes import Daemon, logged
+from tests.kit.web import Wire, answer_to, get, handshake, masked, request, status
 from tests.support import eventually
 
 # One of so many attacks, after the first, must add less than so many bytes of memory.
@@ -34,6 +42,7 @@ MORE_ROOMS: Final = 200
 ROOMS_BOUND: Final = proxy.Config().rooms_per_connection
 
 _OBJECT: Final = b'":{"'
+_LOG_LINE: Final = re.compile(r"timestamp=\S+ level=[a-z]+ logger=\S+ event=.+")
 
 Attack = Callable[[], Awaitable[None]]
 
@@ -42,34 +51,24 @@ class Victim:
     """A proxy under attack, and the bystanders.
 
     Args:
-        process: the proxy.
-        bystanders: its other clients.
+        daemon: the proxy.
+        others: its other clients.
 
     Attributes:
         port: where to attack.
-        others: the bystanders.
+        others: likewise.
     """
 
-    def __init__(self, process: ProxyProcess, bystanders: Bystanders) -> None:
-        self.port = process.port
-        self.others = bystanders
-        self._process = process
-        self._files = process.files
-
-    @classmethod
-    @asynccontextmanager
-    async def running(cls, upstream: str, *options: str) -> AsyncIterator[Victim]:
-        """A proxy, which must log that it is connected and nothing else."""
-        async with running(upstream, *options) as (process, others):
-            yield cls(process, others)
-            await others.part()
-            [connected] = await process.stop()
-            assert 'event="upstream connected"' in connected
+    def __init__(self, daemon: Daemon, others: Bystanders) -> None:
+        self.port = port_of(daemon)
+        self.others = others
+        self._process = psutil.Process(daemon.pid)
+        self._files = self._process.num_fds()
 
     @property
     def taken(self) -> int:
         """How many connections it has, beside those of the bystanders."""
-        return self._process.files - self._files
+        return self._process.num_fds() - self._files
 
     async def outlives(self, attack: Attack) -> None:
         """Attacks again and again, until it leaves nothing behind: a leak would every time.
@@ -78,18 +77,19 @@ class Victim:
         of chance, so that a second one may need some more.
         """
         await self._attacked(attack)
-        weighed = [self._process.memory]
+        weighed = [memory_bytes(self._process.pid)]
         while len(weighed) < ATTACKS:
             await self._attacked(attack)
-            weighed.append(self._process.memory)
+            weighed.append(memory_bytes(self._process.pid))
             if weighed[-1] - weighed[-2] < TOLERANCE:
                 return
         raise AssertionError(f"its memory grows: {weighed}")
 
     async def _attacked(self, attack: Attack) -> None:
         await attack()
-        await eventually(lambda: self._process.files <= self._files)
-        self._process.collect_garbage()
+        await eventually(lambda: self.taken <= 0)
+        # It does so as soon as it is woken by something else.
+        self._process.send_signal(signal.SIGRTMIN)
         await self.others.check()
         await self.others.check()
 
@@ -102,14 +102,34 @@ class Victim:
             yield wire
 
 
+def port_of(daemon: Daemon) -> int:
+    """Where a proxy listens."""
+    return urlsplit(daemon.address).port or 0
+
+
 @asynccontextmanager
-async def running(upstream: str, *options: str) -> AsyncIterator[tuple[ProxyProcess, Bystanders]]:
-    """A proxy as a process, and two of its clients."""
+async def running(
+    log: Path, upstream: str, *options: str
+) -> AsyncIterator[tuple[Daemon, Bystanders]]:
+    """A proxy as a process, and clients of it, who part at the end."""
+    fixed = ("--port", "0", "--metrics-port", "off", "--upstream", upstream, *UNLIMITED)
     async with (
-        ProxyProcess.running(upstream, *options) as process,
+        logged("tests.faults.tidy_proxy", log, *fixed, *options) as daemon,
         aiohttp.ClientSession() as session,
     ):
-        yield process, await Bystanders.meet(session, process.port)
+        others = await Bystanders.meet(session, port_of(daemon))
+        yield daemon, others
+        await others.part()
+
+
+def lines(log: Path) -> list[str]:
+    """The lines of a log, each of which must be one event."""
+    found = log.read_text(encoding="utf-8").splitlines()
+    for line in found:
+        assert _LOG_LINE.fullmatch(line), line
+        assert line.isprintable(), line
+        assert "Traceback" not in line, line
+    return found
 
 
 @contextmanager
@@ -138,29 +158,26 @@ def chat_config() -> chat.Config:
 
 
 @pytest.fixture
-async def victim(chat_server: chat.RunningServer) -> AsyncIterator[Victim]:
-    """A proxy to attack."""
+async def victim(chat_server: chat.RunningServer, tmp_path: Path) -> AsyncIterator[Victim]:
+    """A proxy to attack, which must log that it is connected and nothing else."""
     options = {"connections": HALF_OPEN + 1000, "handshake-seconds": HANDSHAKE_SECONDS}
     options["heartbeat-seconds"] = 600
     told = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    async with Victim.running(chat_server.address, *told) as found:
-        yield found
-
-
-def text(payload: bytes) -> bytes:
-    """A short text frame, with a mask that changes nothing."""
-    assert len(payload) < 126
-    return bytes((0x80 | WSMsgType.TEXT, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+    log = tmp_path / "proxy.log"
+    async with running(log, chat_server.address, *told) as (daemon, others):
+        yield Victim(daemon, others)
+    [connected] = lines(log)
+    assert 'event="upstream connected"' in connected
 
 
 def join(room: str) -> bytes:
     """A frame."""
-    return text(json.dumps({"join": {"room_id": room}}).encode())
+    return masked(WSMsgType.TEXT, json.dumps({"join": {"room_id": room}}).encode())
 
 
 def leave(room: str) -> bytes:
     """Another."""
-    return text(json.dumps({"leave": {"room_id": room}}).encode())
+    return masked(WSMsgType.TEXT, json.dumps({"leave": {"room_id": room}}).encode())
 
 
 async def exchange(wire: Wire, frames: Iterable[bytes], answers: int) -> bytes:
@@ -208,7 +225,9 @@ async def test_a_thousand_clients_that_vanish(victim: Victim) -> None:
                 wire = await stack.enter_async_context(await Wire.open(victim.port))
                 await wire.send(handshake())
                 await wire.head()
-                await wire.send(join(f"room {number}") + text(b"half a frame")[:9])
+                await wire.send(
+                    join(f"room {number}") + masked(WSMsgType.TEXT, b"half a frame")[:9]
+                )
             await victim.others.check()
 
     await victim.outlives(attack)
@@ -217,15 +236,15 @@ async def test_a_thousand_clients_that_vanish(victim: Victim) -> None:
 @pytest.mark.timeout(150)
 async def test_floods(victim: Victim) -> None:
     """All of them are answered, and others are served meanwhile."""
-    ping = bytes((0x89, 0x80, 0, 0, 0, 0))
+    ping, nothing = masked(WSMsgType.PING, b""), masked(WSMsgType.TEXT, b"{}")
 
     async def attack() -> None:
         async with victim.flooded() as wire:
-            await wire.send(ping * PINGS + text(b"{}"))
+            await wire.send(ping * PINGS + nothing)
             await victim.others.check()
             answer = await exchange(wire, [], 1)
             assert answer.count(b"\x8a\x00") == PINGS
-            refused = await exchange(wire, [text(b"{}")] * PINGS, PINGS)
+            refused = await exchange(wire, [nothing] * PINGS, PINGS)
             assert refused.count(b'"code":"INVALID_ARGUMENT"') == PINGS
             await victim.others.check()
 
@@ -253,29 +272,31 @@ async def test_a_hundred_thousand_rooms(victim: Victim) -> None:
     await victim.outlives(attack)
 
 
-async def test_some_files_can_always_be_opened(chat_server: chat.RunningServer) -> None:
+async def test_some_files_can_always_be_opened(
+    chat_server: chat.RunningServer, tmp_path: Path
+) -> None:
     """Where there may be fewer files than connections, there are fewer connections."""
     limit = len(os.listdir("/dev/fd")) + 100  # noqa: PTH208 - the names are all that is wanted
+    log = tmp_path / "proxy.log"
     async with AsyncExitStack() as stack:
         with open_files_limit(limit):
-            process, others = await stack.enter_async_context(running(chat_server.address))
+            daemon, others = await stack.enter_async_context(running(log, chat_server.address))
         for _ in range(limit + 100):
-            await stack.enter_async_context(await Wire.open(process.port))
+            await stack.enter_async_context(await Wire.open(port_of(daemon)))
         await others.check()
-        assert status(await answer_to(process.port, get("/static/style.css"))) == 200
-        assert process.files < limit
-        await others.part()
-        logged = await process.stop()
-        assert any(f"connections={limit - 64}" in line for line in logged)
+        assert status(await answer_to(port_of(daemon), get("/static/style.css"))) == 200
+        assert psutil.Process(daemon.pid).num_fds() < limit
+    assert any(f"connections={limit - 64}" in line for line in lines(log))
 
 
 async def test_nothing_that_is_sent_reaches_the_log_as_it_is(
-    chat_server: chat.RunningServer,
+    chat_server: chat.RunningServer, tmp_path: Path
 ) -> None:
     """Calls that take no time at all make a replay fail, which is told with the room's name."""
     room = 'a" level=critical event="\\ =é'
     escape = "a\r\nb\x1b[31m\x9b\u2028"
-    async with running(chat_server.address, "--call-seconds", "0.0001") as (process, others):
+    log = tmp_path / "proxy.log"
+    async with running(log, chat_server.address, "--call-seconds", "0.0001") as (daemon, others):
         client = others.eve
         for _ in range(2):
             await client.ask(chat_message={"room_id": room, "sender_id": "ada", "content": escape})
@@ -300,9 +321,7 @@ async def test_nothing_that_is_sent_reaches_the_log_as_it_is(
             handshake(Sec_WebSocket_Key="\x1b[31m", Sec_WebSocket_Protocol="\x9b31m"),
             request("\x1b[31m", "Host: localhost"),
         ):
-            await answer_to(process.port, data)
-        await others.part()
-        logged = await process.stop()
-    [told] = [line for line in logged if 'event="upstream connected"' not in line]
+            await answer_to(port_of(daemon), data)
+    [told] = [line for line in lines(log) if 'event="upstream connected"' not in line]
     assert "level=warning logger=proxy.clients.connection" in told
     assert r'room_id="a\" level=critical event=\"\\ =é"' in told

@@ -24,8 +24,7 @@ from proxy.core.rooms import Room
 from proxy.http.listener import HEADERS, REQUEST_BYTES, HttpConnection
 from tests.faults.bystanders import Bystanders
 from tests.faults.remains import open_files
-from tests.faults.web import Wire, answer_to, get, handshake, post, request, status
-from tests.proxy.raw import RawClient, masked
+from tests.kit.web import RawClient, Wire, answer_to, get, handshake, masked, post, request, status
 from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, eventually
 

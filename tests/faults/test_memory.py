@@ -37,8 +37,9 @@ from gen.chat import (
 from proxy.config import split_address
 from tests.docs.memory import MIB, stated
 from tests.faults.flood import MEASURABLE, SLACK, memory_bytes
-from tests.faults.world import Daemon, World
-from tests.proxy.raw import RawClient
+from tests.faults.world import World
+from tests.kit.processes import Daemon
+from tests.kit.web import RawClient
 from tests.proxy.web_client import Client
 from tests.support import SMALL_WINDOWS, ChatCall, RelayCall, eventually
 

@@ -21,9 +21,8 @@ import chat
 import proxy
 from tests.clock import ClockLoop, turns
 from tests.faults.link import Link
-from tests.faults.web import Wire, get
-from tests.hosting.grpc.frames import Http2Client
-from tests.proxy.raw import RawClient
+from tests.kit.http2 import Http2Client
+from tests.kit.web import RawClient, Wire, get
 from tests.support import PATIENCE_SECONDS
 
 SERVER_BOUND: Final = 15.0

@@ -23,7 +23,7 @@ from tests.faults.history import Outcome, check
 from tests.faults.journal import Journal
 from tests.faults.storm import stored, visitor
 from tests.faults.world import World
-from tests.proxy.raw import RawClient
+from tests.kit.web import RawClient
 from tests.proxy.web_client import message
 from tests.support import ChatCall, eventually
 

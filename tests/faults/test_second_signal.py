@@ -11,8 +11,8 @@ from gen.chat import ChatStream, Join
 from proxy.config import split_address
 from tests.faults.stuck import UNREAD_BYTES, fill, stuck_reader
 from tests.faults.world import World
-from tests.hosting.grpc.frames import Http2Client, prefixed
-from tests.hosting.processes import not_listening
+from tests.kit.http2 import Http2Client, prefixed
+from tests.kit.processes import not_listening
 
 _PATIENT = ("--drain-seconds", "1000", "--mailbox-bytes", str(UNREAD_BYTES))
 _AT_ONCE = 128 + signal.SIGTERM

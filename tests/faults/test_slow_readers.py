@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.faults.world import World
-from tests.proxy.raw import RawClient
+from tests.kit.web import RawClient
 from tests.proxy.web_client import Client, message, seqs
 from tests.support import eventually
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.faults.link import Link
-from tests.hosting.processes import ended, ready_line, start
+from tests.kit.processes import Daemon
 from tests.ports import free_ports
 
 SEED_VARIABLE: Final = "FAULTS_SEED"
-# How much of a log is shown with a failure.
-_LAST_CHARACTERS: Final = 20_000
 
 # What the clients do is more than people do.
 _ANY_RATE: Final = (
@@ -31,84 +27,6 @@ UNLIMITED: Final = (
     *("--handshakes-per-second", "0", "--connections-per-address", "0"),
     *("--history-per-second", "0", "--clients-per-address", "0"),
 )
-
-
-class Daemon:
-    """One of the two commands, always with the same options.
-
-    Args:
-        log: the file that its standard error goes to.
-        module: what ``python -m`` runs.
-        options: its options.
-
-    Attributes:
-        starts: how often it was started.
-    """
-
-    def __init__(self, log: Path, module: str, *options: str) -> None:
-        self.starts = 0
-        self._log = log
-        self._module = module
-        self._options = options
-        self._process: Process | None = None
-
-    @property
-    def errors(self) -> str:
-        """What it wrote to standard error, over all its lives."""
-        return self._log.read_text(errors="replace") if self.starts else ""
-
-    @property
-    def story(self) -> str:
-        """The end of what it wrote, for a person."""
-        return f"{self._module}:\n{self.errors[-_LAST_CHARACTERS:]}"
-
-    @property
-    def pid(self) -> int:
-        """The process that it is now."""
-        assert self._process is not None
-        return self._process.pid
-
-    async def start(self) -> None:
-        """Starts it, and waits until it is ready."""
-        assert self._process is None
-        with self._log.open("ab") as errors:
-            self._process = await start(self._module, *self._options, errors=errors)
-        self.starts += 1
-        await ready_line(self._process)
-
-    async def kill(self) -> None:
-        """Ends it at once, whatever it is doing, as ``kill -9`` does."""
-        assert await self._signal(signal.SIGKILL) == -signal.SIGKILL
-
-    async def stop(self) -> None:
-        """Asks it to stop, and waits until it has."""
-        assert await self._signal(signal.SIGTERM) == 0, self.errors
-
-    def send(self, number: signal.Signals) -> None:
-        """Sends a signal, and waits for nothing."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    async def ended(self) -> int:
-        """Waits until it has ended; returns its status, which is negative for a signal."""
-        return await self._signal(None)
-
-    async def clean_up(self) -> None:
-        """Ends it, if it is there."""
-        if self._process is not None:
-            await self._signal(signal.SIGKILL)
-
-    async def _signal(self, number: signal.Signals | None) -> int:
-        assert self._process is not None
-        process, self._process = self._process, None
-        try:
-            if process.returncode is None and number is not None:
-                process.send_signal(number)
-            status, _, _ = await ended(process)
-        finally:
-            if process.returncode is None:
-                process.kill()
-        return status
 
 
 class World:

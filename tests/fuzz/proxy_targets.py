@@ -32,7 +32,7 @@ from proxy.core.rooms import GapError
 from proxy.core.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices, pieced
-from tests.proxy.raw import split_frames
+from tests.kit.web import split_frames
 from tests.proxy.relay_model import DirectOutbox
 
 _LIMIT = 1000

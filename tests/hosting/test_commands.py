@@ -24,8 +24,8 @@ from gen.chat import (
     GetUserResponse,
     ListUsersRequest,
 )
-from tests.hosting.grpc.frames import Http2Client, prefixed
-from tests.hosting.processes import Ended, ended, not_listening, ready_line, run, running
+from tests.kit.http2 import Http2Client, prefixed
+from tests.kit.processes import Ended, ended, not_listening, ready_line, run, running
 from tests.support import message
 
 LOOPBACK = ("--host", "127.0.0.1", "--port", "0")

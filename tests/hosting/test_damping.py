@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from hosting.damping import AT_ONCE, Damper
-from tests.hosting.processes import ROOT
+from tests.kit.processes import ROOT
 
 PROGRAM = """
 import logging

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.hosting.processes import ROOT
+from tests.kit.processes import ROOT
 
 # A life with warnings in it: frames, requests and a preface that are none, a server that goes
 # away while it is needed, and an error of the store.

@@ -11,7 +11,7 @@ import pytest
 import chat
 import proxy
 from hosting.health import Unhealthy, check
-from tests.hosting.processes import Ended, ended, run, running
+from tests.kit.processes import Ended, ended, run, running
 
 SECONDS = 5.0
 

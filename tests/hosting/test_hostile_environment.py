@@ -21,7 +21,7 @@ import chat
 from chat.core.rules import LARGEST_CONTENT
 from hosting.text import is_text
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
-from tests.hosting.processes import ROOT, ended, ready_line, running
+from tests.kit.processes import ROOT, ended, ready_line, running
 from tests.support import SHARING
 
 # Nothing of it can be served: the database cannot be opened, nor this address listened on.

@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 import codec
 from gen.chat import ChatServiceStub, GetUserRequest
 from hosting.metadata import from_metadata, of_request, to_metadata
-from tests.hosting.logged import Logged, both_logged, logged
-from tests.hosting.processes import ROOT, ready_line, running
+from tests.kit.processes import ROOT, Daemon, both_logged, logged, ready_line, running
 
 JSON_DEBUG = ("--log-format", "json", "--log-level", "debug")
 PROGRAM = """
@@ -147,7 +146,7 @@ async def test_the_lines_of_both_processes_have_the_same_ids(tmp_path: Path) -> 
         await check_both(server, door)
 
 
-async def check_both(server: Logged, door: Logged) -> None:
+async def check_both(server: Daemon, door: Daemon) -> None:
     names = []
     for request_id in ("what? \N{SNOWMAN}", "x" * 63 + "\N{HORIZONTAL ELLIPSIS}"):
         refused = await door.event("frame refused", request_id=request_id)

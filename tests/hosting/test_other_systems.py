@@ -11,9 +11,8 @@ import aiohttp
 import pytest
 
 from hosting.signals import handling, stop_event
-from tests.hosting.logged import both_logged
-from tests.hosting.processes import run
 from tests.hosting.test_run_both import pair, ready_lines
+from tests.kit.processes import both_logged, run
 
 
 def without(folder: Path, *modules: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up, restore
 from hosting.private import make_folder
-from tests.hosting.processes import run
+from tests.kit.processes import run
 from tests.support import message
 
 

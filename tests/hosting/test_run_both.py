@@ -22,7 +22,7 @@ import chat.__main__
 import proxy.__main__
 from hosting.run_both import METRICS_PORTS
 from tests.faults.stuck import UNREAD_BYTES, stuck_reader
-from tests.hosting.processes import not_listening
+from tests.kit.processes import not_listening
 
 ROOT = Path(__file__).parents[2]
 PORTS = {

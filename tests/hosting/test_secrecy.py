@@ -22,7 +22,7 @@ from grpclib.encoding.base import CodecBase
 import codec
 from gen.chat import Authenticate, ChatMessage, ChatServiceStub, ChatStream, GetChatHistoryRequest
 from tests.access.signing import Signer, eddsa, hs256, jwks
-from tests.hosting.logged import Logged, both_logged
+from tests.kit.processes import Daemon, both_logged
 from tests.proxy.web_client import Client
 from tests.support import ChatCall
 
@@ -52,7 +52,7 @@ class World:
         token: one that is good.
     """
 
-    def __init__(self, server: Logged, door: Logged, token: str) -> None:
+    def __init__(self, server: Daemon, door: Daemon, token: str) -> None:
         self.server = server
         self.door = door
         self.token = token

@@ -31,9 +31,8 @@ from gen.chat import (
 )
 from hosting.tracing.otel import OtelTracer
 from hosting.tracing.spans import tracer_of_environment, using
-from tests.hosting.logged import both_logged
-from tests.hosting.processes import ROOT
 from tests.hosting.test_secrecy import BREAKING, broken
+from tests.kit.processes import ROOT, both_logged
 from tests.proxy.web_client import Client, message
 from tests.support import ChatCall, RelayCall, channel_to, eventually
 from tests.support import message as chat_message

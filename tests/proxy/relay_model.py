@@ -27,7 +27,7 @@ from gen.chat import (
 )
 from proxy.core.client import Client
 from proxy.core.outbox import Item, Outbox
-from tests.proxy.raw import split_frames
+from tests.kit.web import split_frames
 
 Key = tuple[str, str, str]
 # A reference, a message, and what the stream was in the room by when it came.

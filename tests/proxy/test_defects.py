@@ -30,9 +30,9 @@ from proxy.core.suspects import LINKS
 from proxy.core.switchboard import Switchboard
 from proxy.upstream.link import Link
 from tests.chat.broken import BrokenGate
+from tests.kit.web import split_frames
 from tests.proxy.mortal import MortalServer, anything, carries, mortal_server, nothing, says
 from tests.proxy.pauses import HOLD_SECONDS, check_all_once, check_unavailable
-from tests.proxy.raw import split_frames
 from tests.proxy.relay_model import DirectOutbox, Follower
 from tests.proxy.web_client import Client, Frame, Http, message, seqs, serve_http
 from tests.support import ANY_NUMBER, NO_RATES, eventually, told

@@ -13,7 +13,7 @@ import chat
 import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from tests.faults.link import Link
-from tests.proxy.raw import RawClient
+from tests.kit.web import RawClient
 from tests.proxy.web_client import Client, contents, message, seqs
 
 DRAIN_SECONDS = 2.0

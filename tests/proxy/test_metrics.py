@@ -13,7 +13,7 @@ import pytest
 import chat
 import proxy
 from proxy.http.routes import STATUS_URL
-from tests.proxy.raw import RawClient
+from tests.kit.web import RawClient
 from tests.proxy.web_client import (
     Connect,
     Http,

@@ -26,7 +26,7 @@ from gen.chat import (
     UserStatus,
 )
 from hosting.grpc.limits import ConnectionLimits
-from tests.hosting.grpc.frames import Http2Client, prefixed
+from tests.kit.http2 import Http2Client, prefixed
 from tests.support import (
     SMALL_WINDOWS,
     ChatCall,

@@ -16,7 +16,7 @@ from gen.chat import ChatMessage
 from tests.access.doors import DOORS, opened
 from tests.access.signing import verifier
 from tests.docs.markdown import ROOT, blocks
-from tests.hosting.processes import run
+from tests.kit.processes import run
 
 
 async def minted(folder: Path, *options: str) -> str:

@@ -15,7 +15,7 @@ from chat.storage.base import StoreUnusable
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up, restore
 from tests.chat.storage.filler import COMMIT, ROOMS, fill, unheard
-from tests.hosting.processes import Ended, run
+from tests.kit.processes import Ended, run
 from tests.support import message
 
 # Little enough that journal and table both have something at all times.

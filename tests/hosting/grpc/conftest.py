@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from hosting.grpc.limits import ConnectionLimits
 from tests.chat.probe import ObservedServer, check_others_are_served
 from tests.faults.remains import nothing_stays
-from tests.hosting.grpc.frames import Http2Client
+from tests.kit.http2 import Http2Client
 from tests.support import eventually, told
 
 

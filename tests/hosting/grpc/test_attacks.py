@@ -25,7 +25,7 @@ from tests.chat.probe import (
     check_others_are_served,
     check_served,
 )
-from tests.faults.frames import (
+from tests.kit.http2 import (
     ACK,
     ALTSVC,
     CONTINUATION,
@@ -41,14 +41,15 @@ from tests.faults.frames import (
     PRIORITY,
     SETTINGS,
     WINDOW_UPDATE,
+    Http2Client,
     RawClient,
     block,
     frame,
     headers,
     opening,
+    prefixed,
     reset,
 )
-from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import SHARING, eventually, told
 
 MANY = 2 * BURST

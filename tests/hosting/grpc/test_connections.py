@@ -28,7 +28,8 @@ from tests.chat.probe import (
     check_others_are_served,
     check_served,
 )
-from tests.faults.frames import (
+from tests.faults.remains import nothing_stays
+from tests.kit.http2 import (
     ACK,
     DATA,
     END_STREAM,
@@ -39,14 +40,14 @@ from tests.faults.frames import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
+    Http2Client,
     RawClient,
     frame,
     headers,
     opening,
+    prefixed,
     reset,
 )
-from tests.faults.remains import nothing_stays
-from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import eventually, message
 
 REFUSED = struct.pack(">I", ErrorCodes.REFUSED_STREAM)

@@ -11,7 +11,7 @@ from h2.errors import ErrorCodes
 import chat
 import codec
 from gen.chat import ChatMessage, ChatStream, GetChatHistoryRequest
-from tests.faults.frames import (
+from tests.kit.http2 import (
     DATA,
     END_STREAM,
     GOAWAY,
@@ -21,8 +21,9 @@ from tests.faults.frames import (
     frame,
     headers,
     opening,
+    payloads,
+    prefixed,
 )
-from tests.hosting.grpc.frames import payloads, prefixed
 
 HISTORY = "/chat.ChatService/GetChatHistory"
 CHAT = "/chat.ChatService/Chat"

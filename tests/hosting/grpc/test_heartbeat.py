@@ -12,7 +12,7 @@ import chat
 import codec
 from gen.chat import ChatServiceStub, ChatStream, GetUserRequest, ListUsersRequest, UserStatus
 from hosting.grpc.limits import ConnectionLimits
-from tests.hosting.grpc.frames import Http2Client, prefixed
+from tests.kit.http2 import Http2Client, prefixed
 from tests.support import ChatCall, channel_to, eventually, message
 
 CHAT = "/chat.ChatService/Chat"

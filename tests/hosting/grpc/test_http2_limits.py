@@ -13,7 +13,7 @@ from h2.events import DataReceived, Event, PingReceived, RequestReceived
 from h2.exceptions import ProtocolError
 
 from hosting.grpc.http2_limits import TURN, GuardedH2
-from tests.faults.frames import (
+from tests.kit.http2 import (
     ACK,
     ALTSVC,
     CONTINUATION,

@@ -25,7 +25,7 @@ from tests.chat.probe import (
     ObservedServer,
     check_served,
 )
-from tests.faults.frames import (
+from tests.kit.http2 import (
     ALTSVC,
     DATA,
     END_HEADERS,
@@ -35,12 +35,13 @@ from tests.faults.frames import (
     PREFACE,
     RST_STREAM,
     Headers,
+    Http2Client,
     RawClient,
     frame,
     headers,
     opening,
+    prefixed,
 )
-from tests.hosting.grpc.frames import Http2Client, prefixed
 from tests.support import eventually, message, told
 
 MALFORMED = struct.pack(">I", ErrorCodes.PROTOCOL_ERROR)

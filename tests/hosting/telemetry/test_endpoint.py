@@ -12,7 +12,7 @@ import pytest
 import chat
 import proxy
 from hosting.telemetry.endpoint import UnusableMetricsPort
-from tests.hosting.processes import ready_line, running
+from tests.kit.processes import ready_line, running
 from tests.support import PATIENCE_SECONDS
 
 LOOPBACK = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": "0", "CHAT_DATABASE": ":memory:"}

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from tests.proxy.raw import RawClient, masked
+from tests.kit.web import RawClient, masked
 from tests.proxy.web_client import Client, Connect, Frame, Http, contents, message, seqs
 from tests.support import told
 

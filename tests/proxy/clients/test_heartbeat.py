@@ -13,7 +13,7 @@ from aiohttp import WSMsgType
 
 import chat
 import proxy
-from tests.proxy.raw import RawClient, masked
+from tests.kit.web import RawClient, masked
 from tests.proxy.web_client import Http, connect, message, serve_http
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hosting.rate_limits import Allowance, Rates
 from proxy.clients.intake import BROKEN_FRAME, PIECES, Intake
 from proxy.clients.turns import FREE_WORK, TURN_WORK, Turns
-from tests.proxy.raw import masked
+from tests.kit.web import masked
 from tests.support import PATIENT, eventually
 
 FREE = Allowance(Rates()).calls

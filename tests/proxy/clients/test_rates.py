@@ -19,7 +19,7 @@ from gen.chat import Error, ErrorCode
 from hosting.rate_limits import Allowance, Rates
 from proxy.clients.session import Action, Ask, Expel, Refuse, Send, Session
 from proxy.http.routes import WEBSOCKETS
-from tests.proxy.raw import RawClient, masked
+from tests.kit.web import RawClient, masked
 from tests.proxy.web_client import Client, connect, contents, message, seqs, serve_http
 from tests.support import ANY_NUMBER, eventually
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import WSMsgType
 
 import proxy
-from tests.proxy.raw import RawClient, masked
+from tests.kit.web import RawClient, masked
 from tests.proxy.web_client import (
     Connect,
     Frame,

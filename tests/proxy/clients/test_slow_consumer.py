@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 import chat
 import proxy
 from proxy.clients.connection import Connection
-from tests.proxy.raw import RawClient
+from tests.kit.web import RawClient
 from tests.proxy.web_client import (
     Client,
     Connect,

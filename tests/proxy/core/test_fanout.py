@@ -16,7 +16,7 @@ from proxy.core.client import Client
 from proxy.core.fanout import Delivery
 from proxy.core.outstanding import Unconfirmed
 from proxy.core.rooms import Room
-from tests.proxy.raw import RawFrame, split_frames
+from tests.kit.web import RawFrame, split_frames
 from tests.proxy.web_client import Frame
 
 ROOMS = ("lobby", "attic")

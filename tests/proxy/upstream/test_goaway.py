@@ -20,7 +20,7 @@ from hyperframe.frame import GoAwayFrame
 import codec
 import proxy
 from gen.chat import ListUsersResponse, User
-from tests.hosting.grpc.frames import prefixed
+from tests.kit.http2 import prefixed
 from tests.proxy.web_client import Client, serve_http
 from tests.support import PATIENCE_SECONDS
 

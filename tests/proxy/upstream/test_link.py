@@ -16,6 +16,7 @@ from gen.chat import (
     ChatStream,
 )
 from tests.faults.link import Link
+from tests.kit.web import RawClient, masked
 from tests.proxy.pauses import (
     HOLD_SECONDS,
     check_all_once,
@@ -25,7 +26,6 @@ from tests.proxy.pauses import (
     talk,
     unready,
 )
-from tests.proxy.raw import RawClient, masked
 from tests.proxy.web_client import (
     Client,
     Frame,

@@ -1,0 +1,16 @@
+"""A proxy that looks for unreachable cycles when it is told to.
+
+What it has when nobody looks for them is a matter of chance. ``python -m tests.faults.tidy_proxy``
+takes the options of ``python -m proxy``.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+
+from proxy.__main__ import main
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGRTMIN, lambda *_: gc.collect())
+    main()

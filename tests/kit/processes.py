@@ -1,0 +1,239 @@
+"""The commands as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+from tests.kit import PATIENCE_SECONDS
+
+ROOT = Path(__file__).parents[2]
+
+Line = dict[str, Any]
+# How much of a log is shown with a failure.
+_LAST_CHARACTERS: Final = 20_000
+
+# Many run at the same time; those whose metrics are wanted say so.
+NO_METRICS: Final = {"CHAT_METRICS_PORT": "off", "PROXY_METRICS_PORT": "off"}
+
+
+class Ended(NamedTuple):
+    """How a process ended, and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+
+async def start(
+    module: str, *options: str, errors: int | IO[bytes] = PIPE, **environment: str
+) -> Process:
+    """Starts ``python -m module``; its settings come from here alone.
+
+    Args:
+        module: what to start.
+        options: its options.
+        errors: where standard error goes. A pipe that nobody reads holds 64 KiB.
+        environment: its settings.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CHAT_", "PROXY_"))
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *options, cwd=ROOT, stdout=PIPE, stderr=errors,
+        env={**inherited, **NO_METRICS, **environment},
+    )  # fmt: skip
+
+
+async def ended(process: Process) -> Ended:
+    """Waits for the end of a process."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        output, errors = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, output.decode(), (errors or b"").decode())
+
+
+@asynccontextmanager
+async def running(module: str, *options: str, **environment: str) -> AsyncIterator[Process]:
+    """Runs a command, and kills it if it is still there."""
+    process = await start(module, *options, errors=PIPE, **environment)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ready_line(process: Process) -> str:
+    """Waits for the line that says that a process is ready."""
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        line = (await process.stdout.readline()).decode()
+    if not line:
+        raise AssertionError((await ended(process)).errors)
+    return line
+
+
+async def run(module: str, *options: str, **environment: str) -> Ended:
+    """Runs a command that ends by itself."""
+    async with running(module, *options, **environment) as process:
+        return await ended(process)
+
+
+async def not_listening(port: int) -> None:
+    """Waits until a process accepts no more connections: its stop has begun."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:
+            continue  # it came as the socket was closed
+        writer.close()
+        await asyncio.sleep(0.01)
+
+
+class Daemon:
+    """A command whose log is kept; it can be stopped and started again with the same options.
+
+    Args:
+        log: the file that its standard error is appended to.
+        module: what ``python -m`` runs.
+        options: its options.
+        environment: its settings.
+
+    Attributes:
+        starts: how often it was started.
+        address: what its ready line says last.
+    """
+
+    def __init__(self, log: Path, module: str, *options: str, **environment: str) -> None:
+        self.starts = 0
+        self.address = ""
+        self._log = log
+        self._module = module
+        self._options = options
+        self._environment = environment
+        self._process: Process | None = None
+
+    @property
+    def errors(self) -> str:
+        """What it wrote to standard error, over all its lives."""
+        return self._log.read_text(encoding="utf-8", errors="replace") if self.starts else ""
+
+    @property
+    def story(self) -> str:
+        """The end of what it wrote, for a person."""
+        return f"{self._module}:\n{self.errors[-_LAST_CHARACTERS:]}"
+
+    @property
+    def process(self) -> Process:
+        """The process that it is now."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """The id of that."""
+        return self.process.pid
+
+    def lines(self) -> list[Line]:
+        """What it has logged, if it does so as JSON."""
+        # The last one may be on its way.
+        whole = self.errors.rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+
+    async def line(self, found: Callable[[Line], bool]) -> Line:
+        """Waits for a line."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (lines := [line for line in self.lines() if found(line)]):  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.02)
+        return lines[0]
+
+    async def event(self, name: str, **more: Any) -> Line:
+        """Waits for an event."""
+        return await self.line(lambda line: line.items() >= {"event": name, **more}.items())
+
+    async def start(self) -> None:
+        """Starts it, and waits until it is ready."""
+        assert self._process is None
+        with self._log.open("ab") as errors:
+            self._process = await start(
+                self._module, *self._options, errors=errors, **self._environment
+            )
+        self.starts += 1
+        self.address = (await ready_line(self._process)).split()[-1]
+
+    async def kill(self) -> None:
+        """Ends it at once, whatever it is doing, as ``kill -9`` does."""
+        assert await self._signal(signal.SIGKILL) == -signal.SIGKILL
+
+    async def stop(self) -> None:
+        """Asks it to stop, and waits until it has."""
+        assert await self._signal(signal.SIGTERM) == 0, self.errors
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal, and waits for nothing."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Waits until it has ended; returns its status, which is negative for a signal."""
+        return await self._signal(None)
+
+    async def clean_up(self) -> None:
+        """Ends it, if it is there."""
+        if self._process is not None:
+            await self._signal(signal.SIGKILL)
+
+    async def _signal(self, number: signal.Signals | None) -> int:
+        assert self._process is not None
+        process, self._process = self._process, None
+        try:
+            if process.returncode is None and number is not None:
+                process.send_signal(number)
+            status, _, _ = await ended(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        return status
+
+
+@asynccontextmanager
+async def logged(
+    module: str, log: Path, *options: str, **environment: str
+) -> AsyncIterator[Daemon]:
+    """Runs a command on loopback; stops it in order."""
+    daemon = Daemon(log, module, "--host", "127.0.0.1", *options, **environment)
+    try:
+        await daemon.start()
+        yield daemon
+        await daemon.stop()
+    finally:
+        await daemon.clean_up()
+
+
+@asynccontextmanager
+async def both_logged(
+    folder: Path, *options: str, **environment: str
+) -> AsyncIterator[tuple[Daemon, Daemon]]:
+    """Runs a server and a proxy before it, each with a log in a folder; yields both.
+
+    The database is in memory if the environment names none.
+    """
+    options, settings = ("--port", "0", *options), {"CHAT_DATABASE": ":memory:", **environment}
+    async with logged("chat", folder / "chat.log", *options, **settings) as server:
+        settings = {"PROXY_UPSTREAM": server.address, **settings}
+        async with logged("proxy", folder / "proxy.log", *options, **settings) as door:
+            yield server, door
