@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class ClockLoop(asyncio.SelectorEventLoop):
@@ -26,3 +30,10 @@ async def turns(number: int) -> None:
     """Lets the event loop turn."""
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+def run(test: Callable[[ClockLoop], Coroutine[Any, Any, T]]) -> T:
+    """Runs something on such a loop, which it is given."""
+    loop = ClockLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(test(loop))

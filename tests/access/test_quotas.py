@@ -52,6 +52,30 @@ async def doors(
         yield doors
 
 
+@pytest.fixture
+async def server(
+    guarded_config: chat.Config, rates: chat.Rates
+) -> AsyncIterator[chat.RunningServer]:
+    async with chat.serve(replace(guarded_config, rates=rates)) as server:
+        yield server
+
+
+@pytest.fixture
+def metadata(signer: Signer) -> dict[str, str]:
+    """The headers of ada."""
+    return {"authorization": f"Bearer {signer.token()}"}
+
+
+@pytest.fixture
+async def ada(
+    server: chat.RunningServer, trusted_config: proxy.Config, metadata: dict[str, str]
+) -> AsyncIterator[Client]:
+    """A client of a proxy before `server`."""
+    config = replace(trusted_config, upstream=server.address)
+    async with serve_http(config) as http, http.ws_connect("/", headers=metadata) as socket:
+        yield Client(socket)
+
+
 def said(number: int, room_id: str = "lobby") -> ChatMessage:
     return ChatMessage(id=str(number), room_id=room_id, content="hello")
 
@@ -88,48 +112,36 @@ async def test_a_user_has_one_allowance_at_both_doors(
 
 
 @pytest.mark.parametrize("rates", [chat.Rates(sends=SLOW)], ids=["sends"])
-async def test_a_refusal_passes_through_the_proxy_whole(
-    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates, signer: Signer
-) -> None:
-    async with chat.serve(replace(guarded_config, rates=rates)) as server:
-        config = replace(trusted_config, upstream=server.address)
-        token = {"authorization": f"Bearer {signer.token()}"}
-        async with serve_http(config) as http, http.ws_connect("/", headers=token) as socket:
-            client = Client(socket)
-            answers = [await client.ask(chat_message=message("lobby")) for _ in range(3)]
-            assert [*answers[0], *answers[1]] == ["chat_message"] * 2
-            refused = answers[2]["error"]
-            assert (refused["code"], refused["retryable"]) == ("RESOURCE_EXHAUSTED", True)
-            assert 0 < refused["retry_after_ms"] <= 5000
-            # It is still in the room, and may ask for something else.
-            assert "joined" in await client.ask(join={"room_id": "attic"})
+async def test_refusal_passes_through_the_proxy(ada: Client) -> None:
+    answers = [await ada.ask(chat_message=message("lobby")) for _ in range(3)]
+    assert [*answers[0], *answers[1]] == ["chat_message"] * 2
+    refused = answers[2]["error"]
+    assert (refused["code"], refused["retryable"]) == ("RESOURCE_EXHAUSTED", True)
+    assert 0 < refused["retry_after_ms"] <= 5000
+    # It is still in the room, and may ask for something else.
+    assert "joined" in await ada.ask(join={"room_id": "attic"})
 
 
 @pytest.mark.parametrize("rates", [chat.Rates(calls=SLOW)], ids=["calls"])
-async def test_a_refused_call_says_when_to_come_back(
-    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates, signer: Signer
+async def test_refused_call_says_when_to_come_back(
+    server: chat.RunningServer, ada: Client, metadata: dict[str, str]
 ) -> None:
-    async with chat.serve(replace(guarded_config, rates=rates)) as server:
-        token = {"authorization": f"Bearer {signer.token()}"}
-        async with Channel(server.host, server.port, codec=codec.GrpcCodec()) as channel:
-            stub = ChatServiceStub(channel, metadata=token)
-            for _ in range(2):
-                await stub.list_users(ListUsersRequest())
-            method = UnaryUnaryMethod[ListUsersRequest, ListUsersResponse](
-                channel, "/chat.ChatService/ListUsers", ListUsersRequest, ListUsersResponse
-            )
-            call = method.open(metadata=token)
-            with pytest.raises(GRPCError) as refused:
-                await finish(call)
-            assert refused.value.status is Status.RESOURCE_EXHAUSTED
-            assert call.trailing_metadata is not None
-            assert 0 < int(str(call.trailing_metadata["retry-after-ms"])) <= 5000
-        config = replace(trusted_config, upstream=server.address)
-        async with serve_http(config) as http, http.ws_connect("/", headers=token) as socket:
-            client = Client(socket)
-            error = (await client.ask(list_users={}))["error"]
-            assert (error["code"], error["retryable"]) == ("RESOURCE_EXHAUSTED", True)
-            assert 0 < error["retry_after_ms"] <= 10_000
+    async with Channel(server.host, server.port, codec=codec.GrpcCodec()) as channel:
+        stub = ChatServiceStub(channel, metadata=metadata)
+        for _ in range(2):
+            await stub.list_users(ListUsersRequest())
+        method = UnaryUnaryMethod[ListUsersRequest, ListUsersResponse](
+            channel, "/chat.ChatService/ListUsers", ListUsersRequest, ListUsersResponse
+        )
+        call = method.open(metadata=metadata)
+        with pytest.raises(GRPCError) as refused:
+            await finish(call)
+        assert refused.value.status is Status.RESOURCE_EXHAUSTED
+        assert call.trailing_metadata is not None
+        assert 0 < int(str(call.trailing_metadata["retry-after-ms"])) <= 5000
+    error = (await ada.ask(list_users={}))["error"]
+    assert (error["code"], error["retryable"]) == ("RESOURCE_EXHAUSTED", True)
+    assert 0 < error["retry_after_ms"] <= 10_000
 
 
 async def finish(call: Stream[ListUsersRequest, ListUsersResponse]) -> None:
@@ -221,40 +233,32 @@ class TestGuests:
 
 
 @pytest.mark.parametrize("rates", [chat.Rates(calls=SLOW)], ids=["calls"])
-async def test_a_proxy_is_not_cut_off_for_its_client(
-    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates, signer: Signer
+async def test_proxy_is_not_cut_off_for_its_client(
+    server: chat.RunningServer, trusted_config: proxy.Config, signer: Signer
 ) -> None:
-    async with chat.serve(replace(guarded_config, rates=rates)) as server:
-        config = replace(trusted_config, upstream=server.address, rates=proxy.Rates())
-        with capture_logs() as lines:
-            async with serve_http(config) as http:
-                for subject in ("ada", "bob"):
-                    token = {"authorization": f"Bearer {signer.token(sub=subject)}"}
-                    async with http.ws_connect("/", headers=token) as socket:
-                        client = Client(socket)
-                        assert "users" in await client.ask(list_users={})
-                        with suppress(ConnectionError):  # closed meanwhile
-                            for _ in range(3000):
-                                await client.send(list_users={})
-                        assert await client.closed() == 4029
-        assert [line["event"] for line in lines].count("upstream connected") == 1
+    config = replace(trusted_config, upstream=server.address, rates=proxy.Rates())
+    with capture_logs() as lines:
+        async with serve_http(config) as http:
+            for subject in ("ada", "bob"):
+                token = {"authorization": f"Bearer {signer.token(sub=subject)}"}
+                async with http.ws_connect("/", headers=token) as socket:
+                    client = Client(socket)
+                    assert "users" in await client.ask(list_users={})
+                    with suppress(ConnectionError):  # closed meanwhile
+                        for _ in range(3000):
+                            await client.send(list_users={})
+                    assert await client.closed() == 4029
+    assert [line["event"] for line in lines].count("upstream connected") == 1
 
 
 @pytest.mark.parametrize("rates", [chat.Rates(PLENTY, 2.0, PLENTY)], ids=["joins"])
-async def test_a_fresh_token_costs_no_room(
-    guarded_config: chat.Config, trusted_config: proxy.Config, rates: chat.Rates, signer: Signer
-) -> None:
+async def test_fresh_token_costs_no_room(ada: Client, signer: Signer) -> None:
     """The server is asked about each room again, which is more than may be asked at once."""
-    async with chat.serve(replace(guarded_config, rates=rates)) as server:
-        config = replace(trusted_config, upstream=server.address)
-        token = {"authorization": f"Bearer {signer.token()}"}
-        async with serve_http(config) as http, http.ws_connect("/", headers=token) as socket:
-            client = Client(socket)
-            rooms = [str(number) for number in range(11)]
-            for room_id in rooms:
-                assert "joined" in await client.ask(join={"room_id": room_id})
-            fresh = signer.token(rooms={"read": rooms[1:]})
-            await client.send(authenticate={"token": fresh}, request_id="fresh")
-            left, answer = await client.take(2)
-            assert left == {"left": {"room_id": "0"}}
-            assert "authenticated" in answer
+    rooms = [str(number) for number in range(11)]
+    for room_id in rooms:
+        assert "joined" in await ada.ask(join={"room_id": room_id})
+    fresh = signer.token(rooms={"read": rooms[1:]})
+    await ada.send(authenticate={"token": fresh}, request_id="fresh")
+    left, answer = await ada.take(2)
+    assert left == {"left": {"room_id": "0"}}
+    assert "authenticated" in answer

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import trustme
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
 from grpclib.exceptions import StreamTerminatedError
@@ -22,42 +21,13 @@ import codec
 import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from hosting.tls import Tls, TlsFiles, UnusableCertificate
+from tests.access.certificates import Authority
 from tests.access.signing import Signer
 from tests.kit.processes import run
 from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, eventually
 
 HISTORY = GetChatHistoryRequest("lobby")
-
-
-class Authority:
-    """A certificate authority, and the files of those whom it certifies.
-
-    Args:
-        folder: where the files are.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._ca = trustme.CA()
-        self.root = str(folder / "root.pem")
-        self._ca.cert_pem.write_to_path(self.root)
-
-    def files(self, name: str, *, believes: bool = False) -> TlsFiles:
-        """Certifies a name, anew each time."""
-        issued = self._ca.issue_cert(name, "127.0.0.1")
-        chain, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        key.write_bytes(issued.private_key_pem.bytes())
-        chain.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-        return TlsFiles(str(chain), str(key), self.root if believes else "")
-
-    def believing(self) -> ssl.SSLContext:
-        """The context of a client without a certificate."""
-        return Tls.client(TlsFiles(authorities=self.root)).for_http2().context
-
-    def shown(self, name: str) -> ssl.SSLContext:
-        """The context of a client with a certificate."""
-        return Tls.client(self.files(name, believes=True)).for_http2().context
 
 
 @pytest.fixture
@@ -109,7 +79,6 @@ class TestServer:
         self, chat_config: chat.Config, authority: Authority, tmp_path: Path
     ) -> None:
         trust = chat.Trust(tls=authority.files("server", believes=True))
-        (tmp_path / "other").mkdir()
         stranger = Authority(tmp_path / "other").files("edge")
         context = Tls.client(replace(stranger, authorities=authority.root)).for_http2().context
         async with chat.serve(replace(chat_config, trust=trust)) as server:
@@ -161,16 +130,29 @@ async def shown(port: int, context: ssl.SSLContext) -> bytes | None:
     return found
 
 
+async def readiness(config: proxy.Config) -> int:
+    """The status of a proxy's readiness."""
+    async with (
+        proxy.serve(config) as running,
+        aiohttp.ClientSession() as session,
+        session.get(f"{running.url}readyz") as response,
+    ):
+        return response.status
+
+
 class TestProxy:
     """The WebSocket door, and the link behind it."""
 
     @pytest.fixture
+    def trust(self, authority: Authority, keys: Path) -> chat.Trust:
+        tls = authority.files("server", believes=True)
+        return chat.Trust(str(keys), proxy_names=frozenset({"edge"}), tls=tls)
+
+    @pytest.fixture
     async def server(
-        self, chat_config: chat.Config, authority: Authority, keys: Path
+        self, chat_config: chat.Config, trust: chat.Trust
     ) -> AsyncIterator[chat.RunningServer]:
         """A server that knows users by tokens, and the proxy "edge" by its certificate."""
-        tls = authority.files("server", believes=True)
-        trust = chat.Trust(str(keys), proxy_names=frozenset({"edge"}), tls=tls)
         async with chat.serve(replace(chat_config, trust=trust)) as server:
             yield server
 
@@ -194,11 +176,13 @@ class TestProxy:
             assert (await client.receive())["chat_message"]["sender_id"] == "ada"
 
     async def test_a_guest_does_not_borrow_the_certificate(
-        self, chat_config: chat.Config, authority: Authority, keys: Path, unused_tcp_port: int
+        self,
+        chat_config: chat.Config,
+        authority: Authority,
+        trust: chat.Trust,
+        unused_tcp_port: int,
     ) -> None:
         """It was there before the first link, and its calls go over the proxy's connection."""
-        tls = authority.files("server", believes=True)
-        trust = chat.Trust(str(keys), proxy_names=frozenset({"edge"}), tls=tls)
         config = proxy.Config(
             host="127.0.0.1", port=0, upstream=f"127.0.0.1:{unused_tcp_port}",
             upstream_tls=authority.files("edge", believes=True),
@@ -216,11 +200,13 @@ class TestProxy:
                     assert await client.take_until_closed() == []
                     assert client.close_code == 4501
 
-    async def test_a_call_for_nobody_is_not_the_proxys_own(
-        self, server: chat.RunningServer, authority: Authority
+    @pytest.mark.parametrize("name", ["edge", "another"])
+    async def test_certificate_alone_makes_no_call(
+        self, server: chat.RunningServer, authority: Authority, name: str
     ) -> None:
+        """Neither the proxy's, whose calls are for somebody, nor one of another name."""
         with pytest.raises(GRPCError) as raised:
-            await history(server, authority.shown("edge"))
+            await history(server, authority.shown(name))
         assert raised.value.status is Status.UNAUTHENTICATED
 
     @pytest.mark.parametrize("name", ["another", None])
@@ -230,18 +216,12 @@ class TestProxy:
         shown = authority.files(name, believes=True) if name else None
         files = shown or TlsFiles(authorities=authority.root)
         config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address, upstream_tls=files)
-        async with (
-            proxy.serve(config) as running,
-            aiohttp.ClientSession() as session,
-            session.get(f"{running.url}readyz") as response,
-        ):
-            assert response.status == 503
+        assert await readiness(config) == 503
 
     async def test_a_server_that_is_not_certified_gets_no_tokens(
         self, chat_config: chat.Config, authority: Authority, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        (tmp_path / "other").mkdir()
         other = Authority(tmp_path / "other")
         # Whom the system trusts is not asked where an authority is named.
         monkeypatch.setenv("SSL_CERT_FILE", other.root)
@@ -253,19 +233,7 @@ class TestProxy:
                 host="127.0.0.1", port=0, upstream=server.address, upstream_token_file=str(token),
                 upstream_tls=TlsFiles(authorities=authority.root),
             )  # fmt: skip
-            async with (
-                proxy.serve(config) as running,
-                aiohttp.ClientSession() as session,
-                session.get(f"{running.url}readyz") as response,
-            ):
-                assert response.status == 503
-
-    async def test_another_name_in_a_certificate_is_not_a_proxy(
-        self, server: chat.RunningServer, authority: Authority
-    ) -> None:
-        with pytest.raises(GRPCError) as raised:
-            await history(server, authority.shown("another"))
-        assert raised.value.status is Status.UNAUTHENTICATED
+            assert await readiness(config) == 503
 
 
 class TestFiles:
@@ -351,11 +319,7 @@ class TestFiles:
         assert handshake(tls, client) != first
 
     def test_an_authority_that_was_replaced_is_not_believed(self, tmp_path: Path) -> None:
-        authorities = []
-        for name in ("one", "two"):
-            (tmp_path / name).mkdir()
-            authorities.append(Authority(tmp_path / name))
-        one, two = authorities
+        authorities = one, two = [Authority(tmp_path / name) for name in ("one", "two")]
         believed = tmp_path / "believed.pem"
         believed.write_bytes(Path(one.root).read_bytes())
         server = Tls.server(replace(one.files("server"), authorities=str(believed)))

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 import uvloop
 from aiohttp import WSMsgType
 from h2.errors import ErrorCodes
 
 import chat
 import proxy
-from hosting.tls import TlsFiles
+from hosting.tls import Tls, TlsFiles
+from tests.access.certificates import Authority
 from tests.kit.http2 import GOAWAY, PING, PREFACE, frame
 from tests.kit.processes import ended, ready_line, running
 from tests.kit.web import masked, split_frames
@@ -37,23 +37,19 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 
 
-class Certified:
-    """A certificate for loopback, and who believes it."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
-        issued = authority.issue_cert("127.0.0.1")
-        self.certificate, self.key = str(folder / "chain.pem"), str(folder / "key.pem")
-        Path(self.key).write_bytes(issued.private_key_pem.bytes())
-        Path(self.certificate).write_bytes(b"".join(p.bytes() for p in issued.cert_chain_pems))
-        self.files = TlsFiles(self.certificate, self.key)
-        self.believing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        authority.configure_trust(self.believing)
-
-
 @pytest.fixture(scope="module")
-def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
-    return Certified(tmp_path_factory.mktemp("certified"))
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certified"))
+
+
+@pytest.fixture
+def files(authority: Authority) -> TlsFiles:
+    return authority.files("127.0.0.1")
+
+
+@pytest.fixture
+def believing(authority: Authority) -> ssl.SSLContext:
+    return Tls.client(TlsFiles(authorities=authority.root)).context
 
 
 class Door:
@@ -129,9 +125,9 @@ DOORS = {"websocket": WebSocketDoor, "grpc": GrpcDoor}
 
 
 @pytest.fixture(params=DOORS)
-def door(request: pytest.FixtureRequest, certified: Certified, tmp_path: Path) -> Door:
+def door(request: pytest.FixtureRequest, files: TlsFiles, tmp_path: Path) -> Door:
     kind: type[Door] = DOORS[request.param]
-    return kind(certified.files, tmp_path)
+    return kind(files, tmp_path)
 
 
 @pytest.fixture(params=LOOPS)
@@ -209,31 +205,34 @@ async def check_ends(door: Door, believing: ssl.SSLContext) -> None:
 
 @pytest.mark.parametrize("sends", [False, True], ids=["is silent", "sends"])
 def test_who_reads_is_told(
-    run: Callable[[Coroutine[Any, Any, None]], None], door: Door, certified: Certified, sends: bool
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    door: Door,
+    believing: ssl.SSLContext,
+    sends: bool,
 ) -> None:
-    run(check_told(door, certified.believing, sends=sends))
+    run(check_told(door, believing, sends=sends))
 
 
 def test_who_does_not_read_is_not_waited_for(
-    run: Callable[[Coroutine[Any, Any, None]], None], door: Door, certified: Certified
+    run: Callable[[Coroutine[Any, Any, None]], None], door: Door, believing: ssl.SSLContext
 ) -> None:
-    run(check_ends(door, certified.believing))
+    run(check_ends(door, believing))
 
 
 @pytest.mark.parametrize("module", ["proxy", "chat"])
 async def test_the_process_ends_with_status_0(
-    module: str, certified: Certified, tmp_path: Path
+    module: str, files: TlsFiles, believing: ssl.SSLContext, tmp_path: Path
 ) -> None:
-    door = (WebSocketDoor if module == "proxy" else GrpcDoor)(certified.files, tmp_path)
+    door = (WebSocketDoor if module == "proxy" else GrpcDoor)(files, tmp_path)
     own = (
         ["--upstream", "127.0.0.1:1", "--drain-seconds", "0.5"]
         if module == "proxy"
         else ["--database", ":memory:"]
     )
-    tls = ["--tls-certificate", certified.certificate, "--tls-key", certified.key]
+    tls = ["--tls-certificate", files.certificate, "--tls-key", files.key]
     async with running(module, "--host", "127.0.0.1", "--port", "0", *own, *tls) as process:
         port = int((await ready_line(process)).rstrip("/\n").rpartition(":")[2])
-        async with connected(door, port, certified.believing) as (reader, _, received):
+        async with connected(door, port, believing) as (reader, _, received):
             process.send_signal(signal.SIGTERM)
             assert door.was_told(received + await rest(reader))
         assert (await ended(process)).status == 0

@@ -69,10 +69,6 @@ def commands(text: str) -> list[list[str]]:
     return [command for command in found if command and not re.match(r"\w+=", command[0])]
 
 
-def programs(text: str) -> list[str]:
-    return [command[0] for command in commands(text)]
-
-
 def run(script: str, root: Path) -> None:
     """Runs a script whose system is a folder."""
     script = re.sub(rf"{PREFIX}(\S+)", rf"{Path(sys.executable).parent}/\1", script)
@@ -101,38 +97,28 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("script", scripts())
-def test_each_command_is_one_that_is_there(script: str) -> None:
+def test_command_and_its_files_are_there(script: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
-    for program in programs(script):
+    for program, *words in commands(script):
         if program.startswith("/"):
             name = program.rpartition("/")[2]
             assert re.match(r"/opt/chat(-\$version|-build)?/bin/", program)
             assert name in project or name in {"pip", "python"}
+        elif program == "python3":
+            # The system's has neither the project nor, on Debian, a pip that installs.
+            assert words[:2] == ["-m", "venv"]
         else:
-            assert program in PROGRAMS | CONTAINERS | {"python3"}, program
-
-
-@pytest.mark.parametrize("script", scripts())
-def test_nothing_is_asked_of_the_system_s_python_but_a_venv(script: str) -> None:
-    """It has neither the project nor, on Debian, a pip that installs."""
-    for command in commands(script):
-        if command[0] == "python3":
-            assert command[1:3] == ["-m", "venv"]
+            assert program in PROGRAMS | CONTAINERS, program
+        for word in words:
+            # Keys are the operator's own.
+            if re.match(r"deploy/(?!keys/)|.*\.lock$", word):
+                assert list(ROOT.glob(word)), word
 
 
 def test_a_venv_can_be_made_where_one_is_made() -> None:
     for script in scripts():
         if "-m venv" in script:
             assert script.index("apt-get install --yes python3-venv") < script.index("-m venv")
-
-
-@pytest.mark.parametrize("script", scripts())
-def test_each_file_of_the_project_that_is_named_is_there(script: str) -> None:
-    for command in commands(script):
-        for word in command:
-            # Keys are the operator's own.
-            if re.match(r"deploy/(?!keys/)|.*\.lock$", word):
-                assert list(ROOT.glob(word)), word
 
 
 @pytest.mark.parametrize("block", [*blocks(PAGE, "ini"), *blocks(PAGE, "sh")])

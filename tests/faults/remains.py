@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import pytest
 
 from tests.support import eventually
 
@@ -51,3 +55,19 @@ async def nothing_stays() -> AsyncIterator[None]:
         assert not held, str(held)
     finally:
         gc.unfreeze()
+
+
+@contextmanager
+def no_complaints(
+    caplog: pytest.LogCaptureFixture,
+    logs: list[MutableMapping[str, Any]],
+    *,
+    quiet: tuple[str, ...] = ("debug",),
+) -> Iterator[None]:
+    """Fails if the event loop, a library or the project had something to say meanwhile."""
+    unhandled: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    yield
+    assert unhandled == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [entry for entry in logs if entry["log_level"] not in quiet] == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import struct
 from collections.abc import AsyncIterator, Sequence
 
@@ -26,7 +24,7 @@ from gen.chat import (
     RelayRequest,
     UpsertUserRequest,
 )
-from tests.faults.remains import nothing_stays
+from tests.faults.remains import no_complaints, nothing_stays
 from tests.kit.http2 import (
     DATA,
     END_STREAM,
@@ -74,18 +72,12 @@ async def port(
     chat_server: chat.RunningServer, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[int]:
     """The port of a server that must have had nothing to say, and hold nothing, at the end."""
-    unhandled: list[dict[str, object]] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: unhandled.append(context))
-    with capture_logs() as logs:
+    with capture_logs() as logs, no_complaints(caplog, logs):
         # What is made once, for the first connection, may stay.
         await check_served(chat_server.port)
         async with nothing_stays():
             yield chat_server.port
             await check_served(chat_server.port)
-    assert unhandled == []
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-    assert [entry for entry in logs if entry["log_level"] != "debug"] == []
 
 
 async def check_served(port: int) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from tests.clock import ClockLoop, turns
+from tests.clock import ClockLoop, run, turns
 from tests.faults.link import Link
 from tests.kit.http2 import Http2Client
 from tests.kit.web import RawClient, Wire, get
@@ -30,14 +30,6 @@ CLIENT_BOUND: Final = 45.0
 OPERATOR_BOUND: Final = 60.0
 _STEP: Final = 0.5
 _TURNS: Final = 20
-
-T = TypeVar("T")
-
-
-def run(test: Callable[[ClockLoop], Coroutine[Any, Any, T]]) -> T:
-    loop = ClockLoop()
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(test(loop))
 
 
 async def pass_time(loop: ClockLoop, seconds: float) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 
 import pytest
 
 from hosting.damping import AT_ONCE, Damper
-from tests.kit.processes import ROOT
+from tests.kit.processes import run_program
 
 PROGRAM = """
 import logging
@@ -68,10 +66,7 @@ def test_who_asks_for_all_gets_it() -> None:
 
 
 def test_a_process_damps_all_that_it_logs() -> None:
-    done = subprocess.run(  # noqa: S603 - the program above
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    lines = done.stderr.splitlines()
+    lines = run_program(PROGRAM)[1].splitlines()
     for event in ("event=told number", "event=failed", "of a library"):
         assert AT_ONCE <= sum(event in line for line in lines) <= 2 * AT_ONCE
     assert sum('"asked for"' in line for line in lines) == 1000

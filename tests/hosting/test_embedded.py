@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.kit.processes import ROOT
+from tests.kit.processes import run_program
 
 # A life with warnings in it: frames, requests and a preface that are none, a server that goes
 # away while it is needed, and an error of the store.
@@ -53,12 +51,7 @@ asyncio.run(main())
 
 def printed(folder: Path, asking: str = "") -> tuple[str, str]:
     """What a program prints that runs both servers, on standard output and error."""
-    done = subprocess.run(  # noqa: S603 - the program above
-        [sys.executable, "-c", PROGRAM.format(asking=asking), str(folder)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+    return run_program(PROGRAM.format(asking=asking), str(folder))
 
 
 def test_nothing_is_printed_unless_it_is_asked_for(tmp_path: Path) -> None:

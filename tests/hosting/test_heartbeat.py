@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hosting.heartbeat import HeartbeatTimer
-from tests.clock import ClockLoop
+from tests.clock import ClockLoop, run
 
 HEARTBEAT: Final = 8.0
 # Parts of it that floats add up without an error.
@@ -45,7 +44,7 @@ class Watched:
 def test_who_falls_silent_is_asked_and_ended_in_time(periods: list[int]) -> None:
     """Whenever it was heard of, and however long before it was silent."""
 
-    async def test() -> None:
+    async def test(loop: ClockLoop) -> None:
         watched = Watched(loop)
         heard = loop.time()
         for period in periods:
@@ -62,14 +61,12 @@ def test_who_falls_silent_is_asked_and_ended_in_time(periods: list[int]) -> None
         # It has half a heartbeat to answer.
         assert watched.asked == [watched.ended - HEARTBEAT / 2]
 
-    loop = ClockLoop()
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(test())
+    run(test)
 
 
 @given(st.lists(st.integers(1, 7), max_size=20))
 def test_who_is_heard_of_within_each_heartbeat_stays(periods: list[int]) -> None:
-    async def test() -> None:
+    async def test(loop: ClockLoop) -> None:
         watched = Watched(loop)
         for period in periods:
             await watched.pass_time(period)
@@ -77,13 +74,11 @@ def test_who_is_heard_of_within_each_heartbeat_stays(periods: list[int]) -> None
         assert watched.ended is None
         watched.heartbeat.stop()
 
-    loop = ClockLoop()
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(test())
+    run(test)
 
 
 def test_who_is_not_read_from_counts_as_heard_of() -> None:
-    async def test() -> None:
+    async def test(loop: ClockLoop) -> None:
         watched = Watched(loop, deaf=True)
         await watched.pass_time(80)
         assert watched.ended is None
@@ -91,6 +86,4 @@ def test_who_is_not_read_from_counts_as_heard_of() -> None:
         await watched.pass_time(12)
         assert watched.ended is not None
 
-    loop = ClockLoop()
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(test())
+    run(test)

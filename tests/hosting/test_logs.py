@@ -6,8 +6,6 @@ import asyncio
 import json
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +18,7 @@ from hypothesis import strategies as st
 import codec
 from gen.chat import ChatServiceStub, GetUserRequest
 from hosting.metadata import from_metadata, of_request, to_metadata
-from tests.kit.processes import ROOT, Daemon, both_logged, logged, ready_line, running
+from tests.kit.processes import Daemon, both_logged, logged, ready_line, run_program, running
 
 JSON_DEBUG = ("--log-format", "json", "--log-level", "debug")
 PROGRAM = """
@@ -53,13 +51,10 @@ asyncio.run(main())
 
 def printed(*arguments: str) -> list[str]:
     """The lines of the program above."""
-    done = subprocess.run(  # noqa: S603 - the program above
-        [sys.executable, "-c", PROGRAM, *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout == ""
-    assert done.stderr.endswith("\n")
-    return done.stderr[:-1].split("\n")
+    output, errors = run_program(PROGRAM, *arguments)
+    assert output == ""
+    assert errors.endswith("\n")
+    return errors[:-1].split("\n")
 
 
 def test_each_event_is_one_readable_line() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,7 +30,7 @@ from gen.chat import (
 from hosting.tracing.otel import OtelTracer
 from hosting.tracing.spans import tracer_of_environment, using
 from tests.hosting.test_secrecy import BREAKING, broken
-from tests.kit.processes import ROOT, both_logged
+from tests.kit.processes import ROOT, both_logged, run_program
 from tests.proxy.web_client import Client, message
 from tests.support import ChatCall, RelayCall, channel_to, eventually
 from tests.support import message as chat_message
@@ -309,27 +307,19 @@ def test_the_environment_decides(
         tracer.close()
 
 
-def program(text: str, **environment: str) -> str:
-    """What a program prints on both its outputs."""
-    done = subprocess.run(  # noqa: S603 - a program of this file
-        [sys.executable, "-c", text],
-        cwd=ROOT, env={**environment, "PATH": ""}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout + done.stderr
-
-
 def test_while_they_are_off_nothing_is_imported() -> None:
     text = "import sys, chat.__main__, proxy.__main__; from hosting.tracing import spans\n"
     text += "assert spans.tracer_of_environment('x') is None\n"
     text += "print([name for name in sys.modules if name.startswith('opentelemetry')])"
-    assert program(text) == "[]\n"
+    assert run_program(text) == ("[]\n", "")
 
 
 def test_without_the_extra_a_line_says_so() -> None:
     text = "import sys; sys.modules['opentelemetry'] = None\n"
     text += "from hosting.tracing import spans; from hosting.logs import configure_logs\n"
     text += "configure_logs('info'); assert spans.tracer_of_environment('x') is None"
-    [line] = program(text, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1").splitlines()
+    _, errors = run_program(text, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+    [line] = errors.splitlines()
     assert "level=warning" in line
     assert "extra 'tracing' is not installed" in line
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
@@ -237,3 +238,13 @@ async def both_logged(
         settings = {"PROXY_UPSTREAM": server.address, **settings}
         async with logged("proxy", folder / "proxy.log", *options, **settings) as door:
             yield server, door
+
+
+def run_program(text: str, *arguments: str, **environment: str) -> tuple[str, str]:
+    """Runs a program, which must succeed; returns what it prints on both its outputs."""
+    done = subprocess.run(  # noqa: S603 - a program of the tests
+        [sys.executable, "-c", text, *arguments],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Any
 
@@ -12,9 +10,9 @@ from structlog.testing import capture_logs
 
 from hosting.grpc.limits import ConnectionLimits
 from tests.chat.probe import ObservedServer, check_others_are_served
-from tests.faults.remains import nothing_stays
+from tests.faults.remains import no_complaints, nothing_stays
 from tests.kit.http2 import Http2Client
-from tests.support import eventually, told
+from tests.support import eventually
 
 
 @pytest.fixture
@@ -36,16 +34,11 @@ async def server(
     caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[ObservedServer]:
     """A server that must have had nothing to say at the end."""
-    unhandled: list[dict[str, object]] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: unhandled.append(context))
     server = ObservedServer(limits)
-    yield server
-    server.stop_listening()
-    await server.go_away()
-    assert unhandled == []
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-    assert told(logs) == []
+    with no_complaints(caplog, logs):
+        yield server
+        server.stop_listening()
+        await server.go_away()
 
 
 @pytest.fixture

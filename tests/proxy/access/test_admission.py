@@ -9,13 +9,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import trustme
 from aiohttp import WSServerHandshakeError
 from structlog.testing import capture_logs
 
 import chat
 import proxy
-from hosting.tls import TlsFiles
+from tests.access.certificates import Authority
 from tests.proxy.web_client import Client, Http, message, serve_http
 from tests.support import eventually
 
@@ -200,16 +199,11 @@ class TestHeaders:
     async def test_tls_for_ever_over_tls(
         self, chat_server: chat.RunningServer, tmp_path: Path
     ) -> None:
-        authority = trustme.CA()
-        issued = authority.issue_cert("127.0.0.1")
-        certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-        issued.cert_chain_pems[0].write_to_path(str(certificate))
-        issued.private_key_pem.write_to_path(str(key))
         config = proxy.Config(
             host="127.0.0.1",
             port=0,
             upstream=chat_server.address,
-            tls=TlsFiles(str(certificate), str(key)),
+            tls=Authority(tmp_path).files("front"),
         )
         async with (
             proxy.serve(config) as running,
