@@ -1,28 +1,29 @@
-"""Plain messages: betterproto's classes, with attributes as plain as those of any Python object.
+"""Plain messages: betterproto's classes with ordinary attributes.
 
-betterproto runs Python code at each access to an attribute, and keeps a placeholder for each value
-that was not given. The classes in `gen/` derive from `Message`, which does neither:
+betterproto runs Python code at each access to an attribute, and keeps a placeholder for each field
+that was not given. The generated classes derive from `Message` here, which does neither.
 
-- A field is an entry of the object's own `__dict__`, from the beginning, with its default in it:
-  a scalar, a list, a map; `None` for a field that is `optional`. To read or to set it is what
-  Python does for any attribute.
-- A field that holds a message has no entry until it is set. `_Unset` then makes an empty message at
-  the first read, and keeps it, so that what is put into it is not lost. It is not written as long
-  as it is empty. One that somebody made and set is written even if it is empty; betterproto leaves
-  out one that was made without arguments.
+Fields, by how they can be unset:
+
+- A scalar, a list or a map always has a value. The object holds its default from the start.
+- A field that is `optional` holds `None` until it is set.
 - A Timestamp or Duration that is not set holds `NO_TIMESTAMP` or `NO_DURATION`: the epoch and a
-  duration of 0, known by their identity. Another datetime of the same value counts as set.
-- A oneof is one attribute of its own name, which holds the member's value, or `None`:
-  ``match frame.payload: case Join(): ...``. It is for reading. The members are `_Member`s: to read
-  one that is not set raises AttributeError, to set one unsets the others, to set one to `None`
-  unsets it. Which of them is set `betterproto.which_one_of` tells, where types do not.
+  duration of 0, told apart by identity. Any other datetime counts as set, also one of the epoch.
+- A field that holds a message has no entry in the object until it is set. The first read makes an
+  empty message and keeps it, so that a change to it is not lost; it is written once it has content.
+  A message that was assigned, or given to a constructor, is written even if it is empty;
+  betterproto leaves out one that was made without arguments.
+- A oneof is an attribute of its own name that holds the value of the member that is set, or `None`:
+  ``match frame.payload: case Join(): ...``. It is read-only. Each member is an attribute as well:
+  reading one that is not set raises AttributeError, setting one unsets the others, and setting it
+  to `None` unsets it. `betterproto.which_one_of` gives the member's name, for members of one type.
 
-So to read a field never changes what is written, compared, shown or copied. All else is
-betterproto's: it takes its values by a method of one name, which `Message` overrides, and sees a
-placeholder in each field that would not be written.
+So reading a field never changes how the message is written, compared, shown or copied. All methods
+remain betterproto's. They get at the fields through `_Message__raw_get`, which `Message` overrides
+to return the placeholder for each field that would not be written.
 
-The constructors are generated. The codec makes messages without them, by `new`, and sets the same
-attributes; what is the same in all new objects stands in the class.
+The constructors are generated; the codec makes messages by `new`, and sets the same attributes.
+State that all new objects share is in the class.
 """
 
 from dataclasses import fields
@@ -66,7 +67,7 @@ class Message(betterproto.Message):
     __setattr__ = object.__setattr__  # type: ignore[assignment] # another parameter's name
 
     def __post_init__(self) -> None:
-        """Does nothing: betterproto would look for placeholders."""
+        """Does nothing; betterproto's looks for placeholders."""
 
     @property
     def _serialized_on_wire(self) -> bool:
@@ -82,8 +83,8 @@ class Message(betterproto.Message):
         return _given(self, name)
 
     def _get_field_default(self, field_name: str) -> Any:
-        """Returns what a field that is not set is read as, by betterproto too."""
-        value = cast("Any", self)._betterproto.default_gen[field_name]()
+        """Returns the value that an unset field is read as."""
+        value = super()._get_field_default(field_name)
         if isinstance(value, Message):
             value._is_unset = True
         return value
@@ -168,7 +169,7 @@ def only_one(given: str | None, another: str) -> str:
 
 
 def plain(cls: type[M]) -> type[M]:
-    """Puts into a generated class what its objects do not hold from the beginning."""
+    """Adds the descriptors of oneofs' members and of fields that hold a message."""
     oneofs: dict[str, None] = {}
     for field in fields(cast("type[DataclassInstance]", cls)):
         meta = betterproto.FieldMetadata.get(field)

@@ -929,7 +929,7 @@ def encode_chat_message(message: ChatMessage, depth: int) -> bytes:
     if value:
         out += _TAG_40[value] if 0 <= value < 128 else tagged(40, uint32(value))
     value = message.sent_at
-    if value is not NO_TIMESTAMP:
+    if value is not None and value is not NO_TIMESTAMP:
         raw = write_timestamp(value)
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
@@ -1013,7 +1013,7 @@ def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
     value = message.seq
     out["seq"] = value
     value = message.sent_at
-    if value is not NO_TIMESTAMP:
+    if value is not None and value is not NO_TIMESTAMP:
         out["sent_at"] = format_timestamp(value)
     return out
 
@@ -1754,7 +1754,7 @@ def encode_authenticated(message: Authenticated, depth: int) -> bytes:
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
     value = message.expires_at
-    if value is not NO_TIMESTAMP:
+    if value is not None and value is not NO_TIMESTAMP:
         raw = write_timestamp(value)
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
@@ -1803,7 +1803,7 @@ def authenticated_to_json(message: Authenticated, depth: int) -> dict[str, Any]:
     value = message.user_id
     out["user_id"] = value
     value = message.expires_at
-    if value is not NO_TIMESTAMP:
+    if value is not None and value is not NO_TIMESTAMP:
         out["expires_at"] = format_timestamp(value)
     return out
 
@@ -3864,7 +3864,7 @@ def encode_stored(message: Stored, depth: int) -> bytes:
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
     value = message.sent_at
-    if value is not NO_TIMESTAMP:
+    if value is not None and value is not NO_TIMESTAMP:
         raw = write_timestamp(value)
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
@@ -3918,7 +3918,7 @@ def stored_to_json(message: Stored, depth: int) -> dict[str, Any]:
     values = message.seqs
     out["seqs"] = values
     value = message.sent_at
-    if value is not NO_TIMESTAMP:
+    if value is not None and value is not NO_TIMESTAMP:
         out["sent_at"] = format_timestamp(value)
     return out
 

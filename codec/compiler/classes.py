@@ -1,7 +1,7 @@
-"""Makes plain messages of the dataclasses that betterproto's compiler writes.
+"""Turns the dataclasses that betterproto's compiler writes into plain messages (`codec.objects`).
 
-Each class gets another base and a constructor; all else stays as it is. A parameter has the name
-and the order of its field. What else a constructor uses begins with an underscore.
+Each class gets another base and a constructor; all else stays. Parameters have the names and the
+order of the fields. All other names in a constructor begin with an underscore.
 """
 
 import ast
@@ -63,7 +63,7 @@ def _body(node: ast.ClassDef, message: Message) -> Lines:
 
 
 def _post_init(this: str, node: ast.ClassDef) -> Lines:
-    """Returns the call of what betterproto's compiler writes to warn of what is deprecated."""
+    """Returns the call of the method by which betterproto's classes warn of deprecated fields."""
     methods = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
     return [f"{this}.__post_init__()"] if "__post_init__" in methods else []
 

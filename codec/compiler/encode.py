@@ -93,7 +93,7 @@ def presence(field: Field) -> str:
     """Returns the condition under which a field whose value is `value` is written."""
     match field.shape:
         case "time":
-            return f"value is not {field.kind.unset}"
+            return f"value is not None and value is not {field.kind.unset}"
         case "plain":
             return "is_nonzero(value)" if field.kind.python == "float" else "value"
         case _:

@@ -1,6 +1,7 @@
 """The generator: what it writes, and what it refuses."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,22 @@ def test_files_of_one_package_and_packages_of_many_parts(tmp_path: Path) -> None
     compile(source, "a/b_codec.py", "exec")
 
 
+def test_fields_that_are_deprecated_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proto = tmp_path / "proto"
+    proto.mkdir()
+    (proto / "old.proto").write_text(
+        'syntax = "proto3"; package fading; message M { string id = 1 [deprecated = true]; }'
+    )
+    for name, content in generate(proto).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    message = import_module("fading").M
+    with pytest.warns(DeprecationWarning, match="M.id is deprecated"):
+        assert message(id="x").id == "x"
+    assert message().id == ""
+
+
 @pytest.mark.parametrize(
     ("body", "head", "message"),
     [
@@ -89,6 +106,11 @@ def test_files_of_one_package_and_packages_of_many_parts(tmp_path: Path) -> None
             "message A { message B {} } message AB {}",
             'syntax = "proto3"; package a;',
             "package a: names clash in Python: decode_ab",
+        ),
+        (
+            "message M { oneof parse { string id = 1; } }",
+            'syntax = "proto3"; package a;',
+            "M.parse: a oneof cannot have this name in Python",
         ),
         ("message Any {}", 'syntax = "proto3"; package a;', "names clash in Python: Any"),
     ],
