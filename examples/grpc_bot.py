@@ -15,7 +15,7 @@ async def run(host: str, port: int, room_id: str) -> None:
     requests: asyncio.Queue[ChatStream] = asyncio.Queue()
     requests.put_nowait(ChatStream(join=Join(room_id)))
 
-    async def outgoing() -> AsyncIterator[ChatStream]:  # what the bot says, as it comes
+    async def outgoing() -> AsyncIterator[ChatStream]:  # the frames that the bot sends
         while True:
             yield await requests.get()
 

@@ -1,4 +1,4 @@
-"""A test suite for something that talks to the chat: real servers, no ports to choose."""
+"""A test suite of a chat client: real servers, on free ports."""
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
