@@ -71,7 +71,7 @@ def test_the_units_see_what_the_metrics_of_a_process_come_from() -> None:
 
 
 def test_the_exposure_in_the_documentation(units: list[str]) -> None:
-    documented = re.findall(r"gives them\s(\d\.\d) of 10", OPERATIONS.read_text("utf-8"))
+    documented = re.findall(r"rates them\s(\d\.\d) of 10", OPERATIONS.read_text("utf-8"))
     for unit in units:
         found = run(tool("systemd-analyze"), "security", "--offline=true", unit)
         assert re.findall(r"exposure level for \S+: (\d\.\d)", found) == documented
