@@ -1,6 +1,6 @@
-"""The project's tasks. Each session installs what it needs, once.
+"""The project's tasks. Each session installs its dependencies once.
 
-``nox -s serve`` runs the chat, ``nox -s tests`` proves that it works.
+``nox -s serve`` runs the chat, ``nox -s tests`` tests it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.sessions = ["tests", "lint"]
-# An environment that works stays; what it needs is installed again when that changes.
+# Environments are reused; dependencies are reinstalled only when they change.
 nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = True
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CI = bool(os.environ.get("CI"))
 
-# What the tests need of the system, by the Debian package that has it.
+# System programs that the tests need, by Debian package.
 SYSTEM = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "nodejs": ("node", "nodejs"),
@@ -34,46 +34,46 @@ SYSTEM = {
     "systemd": ("systemd-analyze",),
     "prometheus": ("promtool",),
 }
-# Debian keeps some of it where not everybody's path leads.
+# Debian installs some of them outside of an ordinary user's path.
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 LOCK = "requirements.lock"
-# Each lock file, and of what it is.
+# Each lock file, and the requirements that it pins.
 LOCKS = {
     LOCK: ["pyproject.toml"],
-    # The same and OpenTelemetry, so with the same versions of the rest.
+    # OpenTelemetry as well; the constraint keeps all other versions the same.
     "deploy/tracing.lock": ["--extra", "tracing", "--constraint", LOCK, "pyproject.toml"],
-    # What makes a wheel of the project.
+    # The tools that build the project's wheel.
     "deploy/build.lock": ["--group", "build"],
 }
 
 
 def install(session: nox.Session, *groups: str, project: bool = True) -> None:
-    """Installs the project and some of its dependency groups, unless that has been done."""
+    """Installs the project and some of its dependency groups, unless they are up to date."""
     names = [name for group in groups for name in nox.project.dependency_groups(PROJECT, group)]
     wanted = [*(["-e", "."] if project else []), *names]
     made = Path(session.virtualenv.location) / "installed"
-    # What decides about it: where the project is, what it needs, what is asked for.
+    # A change of any of these reinstalls: location, requirements, groups.
     of_what = [str(ROOT), (ROOT / "pyproject.toml").read_text(encoding="utf-8"), *wanted]
     once(session, made, of_what, lambda: session.install(*wanted))
 
 
 def once(session: nox.Session, made: Path, of_what: list[str], step: Callable[[], None]) -> None:
-    """Installs something unless it is there already.
+    """Runs an installation step unless its inputs are unchanged.
 
-    Without a network, what was installed before is better than nothing; but not in CI.
+    If the step fails, as without a network, the previous installation is kept; except in CI.
 
     Args:
         session: the session that needs it.
-        made: a file to remember by what was installed; it has to vanish with that.
-        of_what: what decides about what is installed.
-        step: installs it.
+        made: a file that records the inputs; it must be deleted with the installation.
+        of_what: the inputs of the step.
+        step: performs the installation.
     """
     key = hashlib.sha256("\0".join(of_what).encode()).hexdigest()
     if made.is_file() and made.read_text(encoding="utf-8") == key:
         return
     if session.run_install("python", "-c", "", silent=True, log=False) is None:
-        return  # by `nox -R` nothing is to be installed
+        return  # `nox -R` installs nothing
     try:
         step()
     except nox.command.CommandFailed:
@@ -88,7 +88,7 @@ def once(session: nox.Session, made: Path, of_what: list[str], step: Callable[[]
 def serve(session: nox.Session) -> None:
     """Run the chat server and the proxy in this terminal, until Ctrl-C; ``-- --help`` for more."""
     install(session)
-    # Ctrl-C reaches both processes; they are given the time to stop in order.
+    # Ctrl-C reaches both processes; the timeouts let them shut down gracefully.
     command = ("python", "-m", "hosting.run_both", *session.posargs)
     session.run(*command, interrupt_timeout=30, terminate_timeout=30)
 
@@ -98,10 +98,10 @@ def tests(session: nox.Session) -> None:
     """Run the tests, with a real browser and all; with ``-- -m quick``, in under two minutes."""
     install(session, "tests")
     require_system(session)
-    # Most of them wait for something most of the time.
+    # Most tests wait most of the time, so run more of them than there are processors.
     workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
     if session.posargs:
-        # Of some tests coverage says little, and costs a third of the time.
+        # Coverage of a selection says little, and costs a third of the time.
         session.run("pytest", *workers, *session.posargs)
         return
     session.run("pytest", "--cov", "--cov-report=", *workers)
@@ -128,7 +128,7 @@ def gen(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Let libFuzzer look for inputs that break something; with ``-- --seconds N``, for longer."""
+    """Run the fuzz targets under libFuzzer; with ``-- --seconds N``, for longer."""
     try:
         install(session, "fuzz")
     except nox.command.CommandFailed:
@@ -141,12 +141,12 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Pin what runs, with hashes; with ``-- --check``, fail if that is stale."""
+    """Pin the dependencies, with hashes; with ``-- --check``, fail if the pins are stale."""
     install(session, "lock", project=False)
     options = [option for option in session.posargs if option != "--check"]
     for name, of_what in LOCKS.items():
         target = Path(session.create_tmp()) / Path(name).name
-        # Pins that still fit stay as they are. `-- --upgrade` moves them.
+        # Pins that still satisfy the requirements are kept. `-- --upgrade` moves them.
         shutil.copy(ROOT / name, target)
         session.run(
             "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
@@ -160,16 +160,16 @@ def lock(session: nox.Session) -> None:
 
 
 def pins(path: Path) -> list[str]:
-    """The versions in a lock file. Of an old one further files, and so hashes, may come."""
+    """The versions in a lock file, without hashes: a release may get further files later."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return sorted(line.rstrip("\\ ") for line in lines if line[:1].isalnum())
 
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Look what is pinned up in a database of known vulnerabilities; it needs the internet."""
+    """Check the pinned versions for known vulnerabilities; needs the internet."""
     install(session, "audit", project=False)
-    # Strict: what could not be looked up is a failure as well.
+    # Strict: a failed look-up is an error too.
     for name in LOCKS:
         session.run(
             "pip-audit", "--strict", "--require-hashes", "--disable-pip", "--requirement", name
@@ -178,7 +178,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the project beside its peers; with ``-- --quick``, in under two minutes."""
+    """Compare the project with its peers; with ``-- --quick``, in under two minutes."""
     install(session, "bench")
     if shutil.which("npm"):
         install_peers(session)
@@ -189,13 +189,13 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Break everything for a while (``-- --minutes N``), and check that nothing was lost."""
+    """Inject faults for a while (``-- --minutes N``), and check that nothing was lost."""
     install(session, "tests")
     session.run("python", "-m", "tests.soak", *session.posargs)
 
 
 def install_peers(session: nox.Session) -> None:
-    """Installs what the Node stack needs; without a network, it is left out as without npm."""
+    """Installs the dependencies of the Node stack; it is left out if that fails."""
     folder = ROOT / "bench/peers/node"
     lock = (folder / "package-lock.json").read_text(encoding="utf-8")
 
@@ -212,7 +212,7 @@ def install_peers(session: nox.Session) -> None:
 
 
 def require_system(session: nox.Session) -> None:
-    """Installs what the tests need of the system, or says what is missing."""
+    """Installs the system programs of the tests in CI; elsewhere warns about missing ones."""
     missing = [
         package
         for package, commands in SYSTEM.items()
