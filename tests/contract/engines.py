@@ -1,4 +1,4 @@
-"""The storage engines that the contract is checked on."""
+"""The storage engines under the contract."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _QUEUE_BYTES = 16 * 1024 * 1024
 
 
 class Engine:
-    """One engine, and all that its stores announce.
+    """One engine, and the messages that its stores announce.
 
     Args:
-        opener: opens a store; a durable one is the same each time.
+        opener: opens a store; each time the same one, if it is durable.
 
     Attributes:
-        announced: in the order of announcement.
-        listen: is called with each message as it is announced.
+        announced: the messages, in the order of announcement.
+        listen: called with each message as it is announced.
     """
 
     def __init__(self, opener: Callable[[Listener], Awaitable[Store]]) -> None:
@@ -46,19 +46,19 @@ class Engine:
 
 
 def sqlite(folder: Path) -> Engine:
-    """SQLite, on a file of its own."""
+    """SQLite, on its own file."""
     path = str(folder / "chat.db")
     return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES))
 
 
 def folding(folder: Path) -> Engine:
-    """SQLite, moving what is stored from its journal to the table all the time."""
+    """SQLite, continuously folding its journal into the table."""
     path = str(folder / "chat.db")
     return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES, fold_bytes=200))
 
 
 def memory(_: Path) -> Engine:
-    """The plain twin of the others."""
+    """The engine in memory."""
 
     async def opener(listener: Listener) -> Store:
         return MemoryStore(listener)

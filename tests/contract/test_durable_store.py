@@ -1,4 +1,4 @@
-"""What the engines that outlive the process promise beside the rest."""
+"""Further guarantees of durable engines."""
 
 from __future__ import annotations
 

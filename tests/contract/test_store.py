@@ -1,4 +1,4 @@
-"""What `chat.storage.base` promises, on every engine."""
+"""The guarantees of `chat.storage.base`, on every engine."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ async def test_many_tasks_append_at_once(engine: Engine, store: Store) -> None:
 
 
 async def test_one_call_stores_many(store: Store) -> None:
-    """More than fit into one statement of a database."""
+    """More than one database statement can take."""
     for start, number in ((0, 1000), (1000, 129), (1129, 127), (1256, 1)):
         await store.append([message(key=str(start + nth)) for nth in range(number)])
     assert await store.head("room") == 1257
@@ -221,7 +221,7 @@ async def test_pages(store: Store, span: Range, expected: list[int], has_more: b
     assert {m.room_id for m in page.messages} <= {"room"}
 
 
-async def test_a_room_that_nobody_wrote_to(store: Store) -> None:
+async def test_an_unused_room_is_empty(store: Store) -> None:
     await fill(store, 3, "other")
     for span in (Range(5), Range(5, before_seq=3), Range(5, after_seq=0)):
         assert await store.history("room", span) == ([], False)
@@ -267,8 +267,8 @@ async def test_the_epoch_is_a_name(store: Store) -> None:
     assert store.epoch == epoch
 
 
-async def test_close_stores_what_is_queued(engine: Engine) -> None:
-    """However much it is."""
+async def test_close_stores_queued_messages(engine: Engine) -> None:
+    """However many bytes."""
     async with engine.open() as store:
         calls = [[message(key=f"{n}-{m}") for m in range(1000)] for n in range(11)]
         futures = [store.append(call) for call in calls]

@@ -19,7 +19,7 @@ from gen.chat import ChatMessage
 from tests.contract.engines import Engine, folding, memory, sqlite
 from tests.support import MODEL, message, seqs
 
-# Names may be anything, also what SQL would obey.
+# Any text is a name, even SQL.
 ROOMS = ["a", "b", "'; DELETE FROM message; --"]
 rooms = st.sampled_from(ROOMS)
 positions = st.none() | st.integers(0, 12)
@@ -31,12 +31,12 @@ sends = st.builds(
     key=st.sampled_from("123456"),
 )
 
-# To make a failure small takes a while.
+# Shrinking a failure takes a while.
 pytestmark = pytest.mark.timeout(300)
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A store against lists and dictionaries."""
+    """Compares a store with lists and dictionaries."""
 
     durable: ClassVar[bool]
 
@@ -117,20 +117,20 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 class SqliteMachine(StoreMachine):
-    """Closed and opened again now and then."""
+    """Also closes and reopens the store."""
 
     build = staticmethod(sqlite)
     durable = True
 
 
 class FoldingMachine(SqliteMachine):
-    """With messages on their way from the journal to the table all the time."""
+    """With messages continuously folded from the journal into the table."""
 
     build = staticmethod(folding)
 
 
 class MemoryMachine(StoreMachine):
-    """Open all the time."""
+    """Never reopens the store: it would be empty."""
 
     build = staticmethod(memory)
     durable = False

@@ -1,4 +1,4 @@
-"""`sent_at`, by a clock that is set: on every engine, and over a restart."""
+"""`sent_at` under a clock that is set back and forth: on every engine, and over a restart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Clock:
         self.now = START
 
     def read(self) -> int:
-        """As `time.time_ns`."""
+        """Like `time.time_ns`."""
         return round(self.now * 1_000_000_000)
 
 
@@ -46,7 +46,7 @@ async def memory(_: Path, clock: Clock) -> Store:
 
 
 class Sender:
-    """Sends to a store, each time another message."""
+    """Sends distinct messages to a store."""
 
     def __init__(self, store: Store, life: str = "") -> None:
         self._store = store
@@ -54,7 +54,7 @@ class Sender:
         self._number = 0
 
     async def send(self) -> float:
-        """Returns when it was sent, in seconds since `START`."""
+        """Sends a message; returns its `sent_at`, in seconds since `START`."""
         self._number += 1
         [sent] = await self._store.append([message(key=f"{self._life}{self._number}")])
         return sent.sent_at.timestamp() - START

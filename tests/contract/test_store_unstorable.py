@@ -1,4 +1,4 @@
-"""What cannot be stored for what it is fails alone, on every engine."""
+"""A message that cannot be stored fails alone, on every engine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FIELDS = ["room_id", "sender_id", "id", "content"]
 
 
 def bad(field: str = "content", key: str = "bad") -> ChatMessage:
-    """A message that has no encoding."""
+    """A message that cannot be encoded."""
     made = message(key=key)
     setattr(made, field, f"x{HALF_A_PAIR}")
     return made
 
 
 async def ids(store: Store) -> list[str]:
-    """The stored messages, which must have their positions without gaps."""
+    """The ids of the stored messages, whose positions must have no gaps."""
     page = await store.history("room", Range(5000, after_seq=0))
     assert seqs(page.messages) == list(range(1, len(page.messages) + 1))
     assert await store.head("room") == len(page.messages)
@@ -96,7 +96,7 @@ async def test_a_user_that_cannot_be_stored_fails_alone(store: Store) -> None:
     assert [user.id for user in await store.list_users("", 9)] == ["ada", "cy"]
 
 
-async def test_who_gave_up_is_not_told(store: Store) -> None:
+async def test_a_cancelled_caller_is_skipped(store: Store) -> None:
     futures = [store.append([bad()]), store.append([bad(), message(key="1")])]
     for future in futures:
         future.cancel()
@@ -105,6 +105,6 @@ async def test_who_gave_up_is_not_told(store: Store) -> None:
     assert await ids(store) == ["1", "2"]
 
 
-def test_what_was_partly_stored_says_how_many_were_not() -> None:
+def test_a_partial_failure_counts_its_messages() -> None:
     failure = PartlyStored([message(key="1"), Unstorable("why"), StoreError("full")])
     assert str(failure) == "2 of 3 messages not stored: why"

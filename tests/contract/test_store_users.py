@@ -1,4 +1,4 @@
-"""What `chat.storage.base` promises of users, on every engine."""
+"""The guarantees of `chat.storage.base` about users, on every engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gen.chat import UserStatus
 from tests.support import message
 
 
-async def test_who_sends_is_a_known_user(store: Store) -> None:
+async def test_a_sender_is_a_known_user(store: Store) -> None:
     assert await store.get_user("ada") is None
     await store.append([message(sender_id="ada", key="1")])
     user = await store.get_user("ada")
@@ -41,7 +41,7 @@ async def test_users_are_listed_in_the_order_of_ids(store: Store) -> None:
     assert [user.id for user in await store.list_users("", 50)] == in_order
     assert [user.id for user in await store.list_users("", 3)] == in_order[:3]
     assert [user.id for user in await store.list_users(in_order[2], 3)] == in_order[3:6]
-    # The place in the list is the id's, whether there is such a user or not.
+    # The cursor is an id, whether such a user exists or not.
     assert [user.id for user in await store.list_users("C", 1)] == ["b"]
     assert await store.list_users(in_order[-1], 3) == []
 
@@ -59,6 +59,6 @@ async def test_activity_shows_wherever_a_user_is_read(store: Store) -> None:
     assert found.status == UserStatus.INACTIVE
 
 
-async def test_activity_alone_makes_nobody_known(store: Store) -> None:
+async def test_activity_alone_creates_no_user(store: Store) -> None:
     store.set_active("ada", True)
     assert await store.get_user("ada") is None

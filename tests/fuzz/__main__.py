@@ -1,9 +1,9 @@
 """Runs the fuzz targets: ``python -m tests.fuzz [--seconds N] [TARGET ...]``.
 
-Each target runs in a process of its own, as libFuzzer ends the process that it runs
-in. What it finds to be worth keeping goes to ``.fuzz/``, where the next run begins.
-What made a target fail is written beside it, and belongs into ``tests/fuzz/corpus``
-once the defect is mended: ``TARGET --keep FILE ...``.
+Each target runs in its own process, as libFuzzer exits the process that it runs
+in. Interesting inputs are saved in ``.fuzz/``, where the next run starts. Inputs that make a
+target fail are written beside them; add them to ``tests/fuzz/corpus`` once the defect is
+fixed: ``TARGET --keep FILE ...``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LARGEST_KEPT = 1024
 
 
 class Result(NamedTuple):
-    """What came of one target."""
+    """The outcome of one target."""
 
     target: str
     seconds: float
@@ -74,13 +74,13 @@ def main() -> None:
 
 
 def _fuzz_in_process(target: str, arguments: list[str]) -> None:
-    """Becomes libFuzzer; never returns."""
-    # Only fuzzing needs it, and it is not to be had for every platform.
+    """Runs libFuzzer in this process; never returns."""
+    # Needed only for fuzzing, and not available for every platform.
     atheris = import_module("atheris")
     with atheris.instrument_imports(include=INSTRUMENTED):
         from tests.fuzz.targets import TARGETS
     run: Callable[[bytes], Any] = TARGETS[target].run
-    run(b"")  # the first run generates code, which takes its time
+    run(b"")  # the first run also generates code
     atheris.Setup([sys.argv[0], *arguments], run)
     atheris.Fuzz()
 
@@ -90,7 +90,7 @@ def _command(target: str, *arguments: str) -> list[str]:
 
 
 def _run(target: str, seconds: float) -> Result:
-    """Fuzzes one target for some time."""
+    """Fuzzes one target for a given time."""
     print(f"{target}: {seconds:.0f} seconds", flush=True)
     folder = WORK / target
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def _run(target: str, seconds: float) -> Result:
 
 
 def _result(target: str, seconds: float, process: subprocess.CompletedProcess[str]) -> Result:
-    """Reads what libFuzzer printed."""
+    """Parses the output of libFuzzer."""
     executions = re.findall(
         r"^stat::number_of_executed_units:\s*(\d+)", process.stdout, re.MULTILINE
     )
@@ -156,7 +156,7 @@ def _write_seeds(target: str, folder: Path) -> None:
 
 
 def _minimise(target: str) -> None:
-    """Adds to a corpus what reaches code that nothing in it does."""
+    """Adds those inputs to a corpus that reach code which no input of it reaches."""
     from tests.fuzz.reach import worth_keeping
     from tests.fuzz.targets import TARGETS, corpus
 
@@ -168,7 +168,7 @@ def _minimise(target: str) -> None:
 
 
 def _keep(target: str, inputs: list[bytes]) -> None:
-    """Adds inputs to those that the tests go through."""
+    """Adds inputs to the corpus that the tests replay."""
     from tests.fuzz.targets import corpus
 
     path = CORPUS / f"{target}.txt"

@@ -23,13 +23,13 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="kitchen-")
 
 @cache
 def _types() -> list[tuple[Schema, str]]:
-    """The types of messages: a byte of the input says which."""
+    """All message types; a byte of the input selects one."""
     schemas = (chat_schema(), kitchen_schema(Path(_FOLDER.name)))
     return [(schema, name) for schema in schemas for name in schema.names]
 
 
 def decode(data: bytes) -> None:
-    """Bytes as a message: read as google's library does, or refused; then written and read."""
+    """Decodes bytes as google's library does, or rejects them; then round-trips the message."""
     choices = Choices(data)
     schema, name = choices.of(_types())
     raw = choices.rest()
@@ -44,7 +44,7 @@ def decode(data: bytes) -> None:
 
 
 def json(data: bytes) -> None:
-    """Bytes as JSON: refused, or read as google's library does; then written and read."""
+    """Decodes JSON as google's library does, or rejects it; then round-trips the message."""
     choices = Choices(data)
     schema, name = choices.of(_types())
     raw = choices.rest()
@@ -53,7 +53,7 @@ def json(data: bytes) -> None:
     except codec.DecodeError as error:
         _check_refusal(error)
         return
-    # In a member that is given twice the last counts, and google's library refuses that.
+    # Of a repeated member the last one counts here; google's library rejects it.
     text = dumps(orjson.loads(raw))
     assert repr(codec.from_json(type(message), text)) == repr(message)
     compare_json(schema, name, text)
@@ -71,7 +71,7 @@ def _check_encoding(message: Any) -> None:
     written = codec.encode(message)
     again = codec.decode(type(message), written)
     assert codec.encode(again) == written
-    assert repr(again) == repr(message)  # ==, but for NaN
+    assert repr(again) == repr(message)  # ==, except for NaN
 
 
 def _check_json(message: Any) -> None:
@@ -81,7 +81,7 @@ def _check_json(message: Any) -> None:
 
 
 def seeds() -> tuple[list[bytes], list[bytes]]:
-    """Makes up messages of each type, for `decode` and for `json`; these may have odd values."""
+    """Random messages of each type, for `decode` and `json`; the JSON may have odd values."""
     random = Random(1)  # noqa: S311 - made up, not secret
     encoded, jsons = [], []
     for number, (schema, name) in enumerate(_types()):
@@ -96,7 +96,7 @@ def seeds() -> tuple[list[bytes], list[bytes]]:
 
 
 def _odd(random: Random, cls: type[Message]) -> list[str]:
-    """Objects with one member each, whose value may not be one of the field."""
+    """Objects with one member each, whose value may be invalid for the field."""
     return [
         dumps({random.choice([field.name, field.json_name]): value})
         for field in cls.DESCRIPTOR.fields
@@ -105,7 +105,7 @@ def _odd(random: Random, cls: type[Message]) -> list[str]:
 
 
 def _fill(random: Random, message: Message, depth: int) -> None:
-    """Sets some of a message's fields to something."""
+    """Sets some of a message's fields to random values."""
     if message.DESCRIPTOR.full_name in TIMES:
         message.MergeFromString(b"\x08\x05\x10\xc0\x84\x3d")  # 5.001 s
         return
@@ -125,7 +125,7 @@ def _fill(random: Random, message: Message, depth: int) -> None:
             _fill(random, inner, depth - 1)
 
 
-# What may be no value of a field, or one in disguise.
+# Values that are invalid for some fields, or valid in an unusual form.
 _ODD: list[Any] = [True, "true", 1, 1.0, 1.5, "1", -1, 2**64, "", "x", None, [], [True], {}, [{}]]
 
 # By `FieldDescriptor.cpp_type`.

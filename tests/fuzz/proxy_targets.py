@@ -1,4 +1,4 @@
-"""Fuzz targets for what the proxy decides: about a client's frame, and about a server's batch."""
+"""Fuzz targets for the proxy's decisions on client frames and on server batches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CALLS = calls_of_schema()
 
 
 def frame(data: bytes) -> None:
-    """A text frame: one decision, and what is to be told of it is fit to be told."""
+    """A text frame leads to exactly one decision, whose reply can be encoded."""
     session = Session(_LIMIT, 1, _CALLS)
     session.rooms.add("lobby")
     action = session.receive(data)
@@ -51,7 +51,7 @@ def frame(data: bytes) -> None:
         case Send(message, request_id):
             assert message.id
             assert message.room_id == "lobby"
-            # It goes upstream, and comes back.
+            # It can be encoded for the server, and decoded again.
             command = RelayCommand(ref=1, chat_message=message)
             again = codec.decode(RelayCommand, codec.encode(command)).chat_message
             [told] = split_frames(frames.message(again, request_id))
@@ -70,7 +70,7 @@ def frame(data: bytes) -> None:
 def _request_id(data: bytes) -> str | None:
     """The request id of a frame, as the standard library finds it."""
     with suppress(ValueError, RecursionError):
-        orjson.loads(data)  # of what is JSON at all, they are of different opinions
+        orjson.loads(data)  # the two disagree on which texts are JSON
         found = json.loads(data)
         if isinstance(found, dict):
             request_id = found.get("request_id", found.get("requestId"))
@@ -93,7 +93,7 @@ def _check_error(error: Error, request_id: str | None) -> None:
 
 
 class _Listener(Client):
-    """A client that counts the answers it gets."""
+    """A client that counts the replies it receives."""
 
     def __init__(self) -> None:
         self.rooms: set[str] = set()
@@ -104,7 +104,7 @@ class _Listener(Client):
         raise AssertionError(error)
 
     def told_to_wait(self) -> None:
-        """What it was told stands in what was written."""
+        """Nothing to do: the error frame has the time to wait."""
 
     def write(self, frame: bytes) -> None:
         for each in split_frames(frame):
@@ -121,7 +121,7 @@ def _loop() -> ClockLoop:
 
 
 def batches(data: bytes) -> None:
-    """Any batches of a server: taken, or the link is given up; each send has one answer."""
+    """Any server batches are accepted, or the link is dropped; each send gets one reply."""
     _loop().run_until_complete(_batches(data))
 
 
@@ -129,7 +129,7 @@ async def _batches(data: bytes) -> None:
     switchboard = Switchboard(proxy.Config(hold_seconds=5.0), DirectOutbox(_check_command))
     client, other = _Listener(), _Listener()
     switchboard.connected()
-    # References 1 to 6: presence is not told, joins and sends alternate.
+    # References 1 to 6: presence is not sent, joins and sends alternate.
     for number, room_id in enumerate(("lobby", "attic", "lobby", "attic")):
         message = ChatMessage(id=str(number), room_id=room_id, sender_id="ada", content="hello")
         switchboard.send(client, message, f"request {number}")
@@ -139,7 +139,7 @@ async def _batches(data: bytes) -> None:
         try:
             switchboard.receive(codec.decode(RelayResponse, piece))
         except (codec.DecodeError, GapError):
-            # The link is given up: what is not confirmed is sent again.
+            # The link is dropped: unconfirmed sends are resent.
             switchboard.disconnected()
             switchboard.connected()
     switchboard.disconnected()
@@ -158,7 +158,7 @@ def _check_command(item: Item, size: int) -> None:
 
 
 def frame_seeds() -> list[bytes]:
-    """Valid frames of each kind, and some that are not."""
+    """Valid frames of each kind, and some invalid ones."""
     message = {"id": "1", "room_id": "lobby", "sender_id": "ada", "content": "hello"}
     payloads: list[dict[str, Any]] = [
         {"chat_message": message},

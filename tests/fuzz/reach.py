@@ -1,4 +1,4 @@
-"""What code an input reaches: by which of them are worth keeping."""
+"""Finds the code that an input reaches, to choose which inputs to keep."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
-# From one line to another, in one function of a file.
+# A step from one line to another, in one function of a file.
 Step = tuple[str, int, int]
 
 
 class _Tracer:
-    """Notes which steps are taken in the code under test.
+    """Records the steps taken in the code under test.
 
     Args:
-        packages: the names of the packages that it consists of.
+        packages: the names of the packages under test.
     """
 
     def __init__(self, packages: Iterable[str]) -> None:
@@ -52,7 +52,7 @@ def reached(run: Callable[[bytes], None], data: bytes, packages: Iterable[str]) 
 def worth_keeping(
     run: Callable[[bytes], None], inputs: Iterable[bytes], packages: Iterable[str]
 ) -> list[bytes]:
-    """Chooses inputs that together reach what all of them do, the smallest first."""
+    """Chooses inputs that together reach the same code as all of them, smallest first."""
     seen: set[Step] = set()
     kept = []
     for data in sorted(inputs, key=lambda each: (len(each), each)):

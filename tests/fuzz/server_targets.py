@@ -1,4 +1,4 @@
-"""Fuzz targets for what the server does with the messages of a live stream."""
+"""Fuzz targets for the server's handling of live streams."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _loop() -> ClockLoop:
 
 
 class _Wire:
-    """What stands for the connection of a call."""
+    """A stand-in for the connection of a call."""
 
     def __init__(self) -> None:
         self.connection = self
@@ -62,12 +62,12 @@ class _Wire:
 
 
 def _call() -> Stream[ChatStream, ChatStream]:
-    """A call, of which nothing but its connection is looked at."""
+    """A call, of which only the connection is used."""
     return cast("Stream[ChatStream, ChatStream]", _Wire())
 
 
 class _Sink:
-    """Where a stream writes to."""
+    """The output of a stream."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -77,10 +77,10 @@ class _Sink:
 
 
 class _Open:
-    """A stream that is open at a hub.
+    """An open stream of a hub.
 
     Args:
-        conversation: what handles its messages.
+        conversation: the handler of its messages.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -91,7 +91,7 @@ class _Open:
         )
 
     async def close(self) -> list[bytes]:
-        """Lets all be answered and closes; returns what was written."""
+        """Waits for all replies and closes; returns the written messages."""
         await turns(5)
         self.conversation.finish()
         await self._writing
@@ -108,7 +108,7 @@ def _hub() -> Hub:
 
 
 async def _witness(hub: Hub) -> _Open:
-    """Another client, in a room from the start: it misses nothing."""
+    """Another client, in a room from the start: it must miss nothing."""
     witness = _Open(ChatConnection(hub, Gate(), GUEST, _call()))
     await witness.conversation.receive(ChatStream(join=Join(_ROOM)))
     return witness
@@ -128,7 +128,7 @@ def _check_error(error: Error) -> None:
 
 
 def talk(data: bytes) -> None:
-    """What a client may say on `Chat`: each message has one answer."""
+    """Client messages on `Chat`: each gets one reply."""
     _loop().run_until_complete(_talk(data))
 
 
@@ -171,7 +171,7 @@ def _check_answer(request: ChatStream, answer: ChatStream) -> None:
 
 
 def relay(data: bytes) -> None:
-    """What a proxy may say on `Relay`: each command is answered, each room has no gap."""
+    """Proxy commands on `Relay`: each gets a reply, and rooms have no gaps."""
     _loop().run_until_complete(_relay(data))
 
 
@@ -195,7 +195,7 @@ async def _relay(data: bytes) -> None:
 
 
 def _number(command: RelayCommand, asked: dict[int, RelayCommand]) -> bool:
-    """Gives a command its reference, or references; returns whether it is well made."""
+    """Numbers a command, or each of its messages; returns whether it is well-formed."""
     kind, _ = betterproto.which_one_of(command, "command")
     if kind != "chat_messages":
         command.ref = len(asked) + 1
@@ -229,7 +229,7 @@ def _columns(messages: list[ChatMessage]) -> ChatMessages:
 
 
 class _Proxy:
-    """What a proxy makes of the answers.
+    """A proxy's view of the replies.
 
     Args:
         asked: its commands, by their references.
@@ -245,7 +245,7 @@ class _Proxy:
             self._hear(event)
         for ref, command in self._asked.items():
             kind, _ = betterproto.which_one_of(command, "command")
-            # A message may be told to be stored, and be answered as well.
+            # A message may be confirmed as stored, and also be answered.
             least, most = {"presence": (0, 1), "chat_message": (1, 2)}.get(kind, (1, 1))
             assert least <= self._answers[ref] <= most, command
 
@@ -288,7 +288,7 @@ def _made_up(random: Random) -> list[Any]:
 
 
 def seeds() -> tuple[list[bytes], list[bytes]]:
-    """What clients and proxies may well say, for `talk` and for `relay`."""
+    """Plausible messages of clients and proxies, for `talk` and `relay`."""
     random = Random(3)  # noqa: S311 - made up, not secret
     talks, relays = [], []
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""A fuzz target for sessions behind a switchboard, whose link breaks and whose time passes."""
+"""A fuzz target for sessions behind a switchboard, with broken links and passing time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _loop() -> ClockLoop:
 
 
 class _Conversing(Chatting):
-    """The model of the switchboard's tests, with a session for each client, and a clock."""
+    """The model of the switchboard's tests, plus a session for each client, and a clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Conversing(Chatting):
         return session
 
     def frame(self, index: int, payload: dict[str, Any]) -> None:
-        """A client sends a frame; what is decided is done as its connection would."""
+        """A client sends a frame; the decision is carried out as its connection would."""
         client = self.followers[index]
         if any(client is entering for entering, _, _ in self.entering):
             return
@@ -78,12 +78,12 @@ class _Conversing(Chatting):
                 assert error.code == ErrorCode.RESOURCE_EXHAUSTED
 
     async def pass_time(self, seconds: float) -> None:
-        """Nothing happens for a while."""
+        """Time passes without events."""
         if self.stream is None:
             self.away += seconds
         await _loop().pass_time(seconds)
         if self.away >= _HOLD_SECONDS:
-            # Everybody was told; nothing is kept.
+            # Every client got its reply; nothing is kept.
             assert not [*self.switchboard.sends]
             for client in self.followers:
                 assert set(client.answers) == set(client.sent)
@@ -97,7 +97,7 @@ class _Conversing(Chatting):
         self.sessions[index] = self._session(self.followers[index])
 
     async def step(self, choices: Choices) -> None:
-        """Does what the next bytes choose."""
+        """Performs the event that the next bytes choose."""
         chosen, index = choices.below(11), choices.below(3)
         room_id = choices.of(ROOMS)
         match chosen:
@@ -122,7 +122,7 @@ class _Conversing(Chatting):
                 self.upstream(choices, index)
 
     def upstream(self, choices: Choices, number: int) -> None:
-        """The server or the link does something."""
+        """An event of the server or the link."""
         if self.stream is None:
             self.connect()
             return
@@ -138,7 +138,7 @@ class _Conversing(Chatting):
 
 
 def session(data: bytes) -> None:
-    """Any order of events: each send has one answer, and nothing stays behind."""
+    """In any order of events each send gets one reply, and nothing is left behind."""
     _loop().run_until_complete(_session(data))
 
 
@@ -152,6 +152,6 @@ async def _session(data: bytes) -> None:
 
 
 def seeds() -> list[bytes]:
-    """Choices made at random."""
+    """Random choices."""
     random = Random(4)  # noqa: S311 - made up, not secret
     return [random.randbytes(size) for size in (20, 40, 80, 160, 300) for _ in range(8)]

@@ -1,4 +1,4 @@
-"""Turning a fuzzer's bytes into choices."""
+"""Turns a fuzzer's bytes into choices."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Choices:
-    """Bytes, used up from the front; at the end there is nothing but zeros.
+    """Bytes, consumed from the front; past the end they are zeros.
 
     Args:
-        data: what the fuzzer made up.
+        data: the fuzzer's input.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -28,7 +28,7 @@ class Choices:
         return self._data[self._at - 1] if self._at <= len(self._data) else 0
 
     def below(self, end: int) -> int:
-        """Returns a number from 0 on, below `end`, which is at most 256."""
+        """Returns a number from 0 to below `end`, which is at most 256."""
         return self.byte() % end
 
     def of(self, values: Sequence[T]) -> T:
@@ -36,23 +36,23 @@ class Choices:
         return values[self.below(len(values))]
 
     def piece(self) -> bytes:
-        """Returns some bytes whose number, of 16 bits, stands before them."""
+        """Returns bytes that are preceded by their 16-bit length."""
         size = self.byte() << 8 | self.byte()
         start = self._at
         self._at += size
         return self._data[start : self._at]
 
     def rest(self) -> bytes:
-        """Returns all that is left."""
+        """Returns the remaining bytes."""
         start, self._at = self._at, len(self._data)
         return self._data[start:]
 
     def pieces(self) -> Iterator[bytes]:
-        """Goes through the pieces until nothing is left."""
+        """Yields the pieces until no bytes are left."""
         while self:
             yield self.piece()
 
 
 def pieced(pieces: Sequence[bytes]) -> bytes:
-    """Puts pieces together, as `Choices.pieces` takes them apart."""
+    """Joins pieces for `Choices.pieces`."""
     return b"".join(len(piece).to_bytes(2, "big") + piece for piece in pieces)

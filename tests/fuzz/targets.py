@@ -1,4 +1,4 @@
-"""The fuzz targets: functions of bytes that fail when something is not as it must be."""
+"""The fuzz targets: functions of bytes that raise if an invariant is violated."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Target(NamedTuple):
     """One target.
 
     Attributes:
-        run: fails by an exception.
-        seeds: makes the inputs to begin with.
+        run: raises on a failure.
+        seeds: returns the initial inputs.
     """
 
     run: Callable[[bytes], None]
@@ -36,6 +36,6 @@ TARGETS = {
 
 
 def corpus(name: str) -> list[bytes]:
-    """The inputs that are kept for a target, one a line of its file, in base64."""
+    """The stored inputs of a target, one per line of its file, in base64."""
     lines = (CORPUS / f"{name}.txt").read_text(encoding="ascii").splitlines()
     return [b64decode(line) for line in lines]
