@@ -1,4 +1,4 @@
-"""``python -m bench``: measures and prints; asserts nothing."""
+"""``python -m bench``: runs benchmarks and prints the results; asserts nothing."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def main(
     targets: tuple[str, ...],
     names: tuple[str, ...],
 ) -> None:
-    """Measure what is named, or everything."""
+    """Run the named benchmarks, or all."""
     if quick and full:
         raise click.UsageError("either --quick or --full")
     _allow_open_files()
     effort = Effort.QUICK if quick else Effort.FULL if full else Effort.NORMAL
     options = Options(effort, chosen, targets)
-    # What takes too long for a quick look.
+    # Too slow for a quick run.
     everything = tuple(name for name in MEASURES if not (quick and name in _LONG))
     sections = _measure(options, names or everything)
     if save:
@@ -90,7 +90,7 @@ def _measure(options: Options, names: tuple[str, ...]) -> dict[str, Section]:
 
 
 def _allow_open_files() -> None:
-    """The processes started from here inherit it: thousands of clients are thousands of files."""
+    """Raises the limit of open files, which child processes inherit: one file per client."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < _OPEN_FILES:
         allowed = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)

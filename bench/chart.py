@@ -1,4 +1,4 @@
-"""The comparison as a picture: an SVG that suits light and dark pages."""
+"""Draws the comparison as an SVG for light and dark pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD: Final = 76
 _TITLE: Final = 26
 _AFTER: Final = 16
 
-# Tinted text and bars on no background, for either theme.
+# Tinted text and bars without a background, for both themes.
 _STYLE: Final = """
   text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #3d444d }
   .title { font-size: 16px; font-weight: 600; fill: #1f2328 }
@@ -34,20 +34,19 @@ _STYLE: Final = """
 
 Row = Mapping[str, Any]
 
-# What the two columns show of a row, and of one in which nobody sends.
+# The two columns of a row, and of a row without senders.
 _DRIVEN: Final = ("deliveries_per_second", "deliveries_per_cpu_second")
 _SILENT: Final = ("kib_per_client",)
 
 
 def draw(rows: Sequence[Row], caption: str) -> str:
-    """Draws the rows of a comparison, as they stand in the results file.
+    """Draws the rows of a comparison.
 
-    Each workload has a scale of its own: a bar is to be compared with those of the
-    same workload only.
+    Each workload has its own scale: compare only bars of the same workload.
 
     Args:
-        rows: the rows.
-        caption: where and how it was measured, in one line.
+        rows: the rows of the results file.
+        caption: the conditions of the measurement, in one line.
     """
     canvas = _Canvas()
     canvas.text(_MARGIN, 28, "Deliveries, and what they cost", "title")
@@ -108,7 +107,7 @@ class _Canvas:
         self.text(left + width + 6, top + 12, value, "value")
 
     def finish(self, height: int) -> str:
-        """The whole file."""
+        """Returns the whole file."""
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}"'
             f' width="{_WIDTH}" height="{height}" role="img">\n'

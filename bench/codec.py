@@ -1,7 +1,7 @@
 """Measures the compiled codec: `python -m bench.codec`. It asserts nothing.
 
-Against betterproto's own methods of the same classes, on one message; and against google's protobuf
-library, which is written in C, on a batch of a hundred.
+Compared with betterproto's own methods of the same classes, on one message; and with google's
+protobuf library, written in C, on a batch of a hundred.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Work = Callable[[], object]
 
 
 def micros(work: Work, rounds: int) -> float:
-    """Returns how long some work takes, in microseconds: the best of a few rounds."""
+    """Returns the time of some work, in microseconds: the best of a few rounds."""
     times = 1
     while (took := _time(work, times)) < ROUND_SECONDS:
         times = max(times * 2, int(times * ROUND_SECONDS / max(took, 1e-9)))
@@ -46,7 +46,7 @@ def _time(work: Work, times: int) -> float:
 
 
 def message(number: int) -> ChatMessage:
-    """Returns a message such as people write."""
+    """Returns a typical message."""
     return ChatMessage(
         id=f"0192f3c4-5d6e-7f80-9a1b-{number:012d}",
         room_id="lobby",
@@ -58,7 +58,7 @@ def message(number: int) -> ChatMessage:
 
 
 def against_betterproto() -> list[tuple[str, Work, Work]]:
-    """Returns the four conversions of a ChatStream that holds a ChatMessage."""
+    """Returns the four conversions of a ChatStream with a ChatMessage."""
     stream = ChatStream(chat_message=message(1))
     data, text = codec.encode(stream), codec.to_json(stream)
     return [
@@ -74,7 +74,7 @@ def against_betterproto() -> list[tuple[str, Work, Work]]:
 
 
 def against_google() -> list[tuple[str, Work, Work]]:
-    """Returns what is done with a RelayResponse of a hundred messages."""
+    """Returns the conversions of a RelayResponse with a hundred messages."""
     batch = RelayResponse(events=[RelayEvent(chat_message=message(n)) for n in range(100)])
     data = codec.encode(batch)
     google = _google_class("chat.RelayResponse")
@@ -91,7 +91,7 @@ def against_google() -> list[tuple[str, Work, Work]]:
 
 
 def columns_against_google() -> list[tuple[str, Work, Work]]:
-    """Returns what is done with the same messages as a proxy sends them: as columns."""
+    """Returns the conversions of the same messages as columns, as a proxy sends them."""
     outbox = Outbox()
     outbox.open()
     sends = [Unconfirmed[Client](n, message(n), _Nobody(), None, 0) for n in range(64)]
@@ -115,7 +115,7 @@ def columns_against_google() -> list[tuple[str, Work, Work]]:
 
 
 class _Nobody(Client):
-    """A client without a token, to which nothing is written."""
+    """A client without a token, which discards its frames."""
 
     def write(self, frame: bytes) -> None:
         """Does nothing."""
@@ -128,7 +128,7 @@ class _Nobody(Client):
 
 
 def _read(batch: Any) -> None:
-    """Reads the fields: google's library makes Python objects of them only then."""
+    """Reads the fields: only then google's library creates Python objects."""
     for event in batch.events:
         each = event.chat_message
         _ = (each.id, each.room_id, each.sender_id, each.content, each.seq)
@@ -143,7 +143,7 @@ def _google_class(name: str) -> Any:
 
 
 def main(*, quick: bool = False) -> None:
-    """Prints a table against each."""
+    """Prints a table for each library."""
     for title, other, rows in (
         ("Codec: one ChatStream with a message", "betterproto", against_betterproto()),
         ("Codec: a RelayResponse of 100 messages", "google upb", against_google()),

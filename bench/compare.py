@@ -1,4 +1,4 @@
-"""The project beside its peers, under the same load."""
+"""Compares the project with its peers under the same load."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from bench.workloads import BUSY_ROOM, IDLE, Workload
 class Row:
     """One workload on one target: medians of all rounds.
 
-    A ratio is the median of the ratios of the rounds, each to Node in that round, or to
-    the first target where there is no Node.
+    A ratio is the median over the rounds of the ratio to Node, or to the first target
+    where there is no Node.
     """
 
     workload: Workload
@@ -48,22 +48,22 @@ class Row:
 
     @property
     def efficiency(self) -> float:
-        """Deliveries for each second of processor time of the target's processes."""
+        """Deliveries per second of processor time of the target's processes."""
         return median(each.efficiency for each in self.rounds)
 
     @property
     def client_kib(self) -> float:
-        """Memory of the target's processes for each client, in KiB."""
+        """Memory of the target's processes per client, in KiB."""
         return median(each.client_bytes for each in self.rounds) / 1024
 
     @property
     def load_share(self) -> float:
-        """The share of one core that the load client took."""
+        """The share of one core that the load client used."""
         return median(each.load_share for each in self.rounds)
 
 
 def present(options: Options) -> tuple[list[Target], list[str]]:
-    """Returns the targets that were asked for and are installed, and what is missing."""
+    """Returns the requested targets that are installed, and notes about missing ones."""
     asked = [
         each
         for each in (*TARGETS, *GUARDED)
@@ -78,7 +78,7 @@ def present(options: Options) -> tuple[list[Target], list[str]]:
 
 
 async def measure(options: Options) -> Section:
-    """Measures all that was asked for.
+    """Measures the requested workloads and targets.
 
     Raises:
         bench.targets.TargetError: a target failed.
@@ -103,13 +103,13 @@ async def measure(options: Options) -> Section:
 
 
 def base_of(targets: Iterable[Target]) -> str:
-    """The label of the target that the others are divided by."""
+    """The label of the target that is the base of the ratios."""
     labels = [target.label for target in targets]
     return NODE.label if NODE.label in labels else next(iter(labels), "")
 
 
 def make_rows(workload: Workload, results: Results) -> list[Row]:
-    """Sums up the rounds of one workload."""
+    """Summarizes the rounds of one workload."""
     base = results.get(NODE) or next(iter(results.values()), [])
     return [
         Row(
@@ -126,7 +126,7 @@ def make_rows(workload: Workload, results: Results) -> list[Row]:
 
 
 def load_notes(rows: Sequence[Row]) -> list[str]:
-    """Says where the load client was, or may have been, what limited a result."""
+    """Notes the results that the load client limited, or may have limited."""
     bound = [
         f"{row.workload.name} on {row.target.label}"
         for row in rows
@@ -143,12 +143,12 @@ def _kind(workload: Workload) -> Kind:
 
 
 def _targets(workload: Workload, chosen: Sequence[Target], options: Options) -> list[Target]:
-    """All, but for some who say little when time is short."""
+    """All targets; fewer for a quick run."""
     left_out = {BROADCAST} if workload is IDLE else set()
     if options.quick and workload.rooms > 1:
         left_out.add(BROADCAST)
     if options.quick and workload is BUSY_ROOM:
-        left_out.add(GRPCIO)  # it takes ten seconds to answer all that is under way
+        left_out.add(GRPCIO)  # it needs ten seconds to answer all messages in flight
     return [target for target in chosen if target not in left_out]
 
 
@@ -186,7 +186,7 @@ def _figures(row: Row) -> tuple[str, ...]:
 
 
 def times(ratio: float | None) -> str:
-    """Writes a ratio."""
+    """Formats a ratio."""
     return "" if ratio is None else f"{ratio:.2f}"
 
 
@@ -200,7 +200,7 @@ def _data(rows: Sequence[Row], base: str, plan: Plan) -> dict[str, object]:
 
 
 def row_data(row: Row) -> dict[str, object]:
-    """What the results file says of a row."""
+    """A row for the results file."""
     common = {
         "workload": row.workload.name,
         "description": str(row.workload),

@@ -1,4 +1,4 @@
-"""Connections a second: clients that connect, join a room and leave again."""
+"""Measures connections per second: clients that connect, join a room and leave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.targets import BROADCAST
 
 
 async def measure(options: Options) -> Section:
-    """Measures how many clients a second can connect, join a room and leave again."""
+    """Measures the number of clients per second that connect, join a room and leave."""
     chosen, notes = present(options)
     chosen = [target for target in chosen if target is not BROADCAST]
     workload = replace(workloads.ECHO_1, name="connects", senders=0, in_flight=0)
@@ -36,7 +36,7 @@ async def measure(options: Options) -> Section:
 
 
 def _connect_data(row: Row) -> dict[str, object]:
-    """A row's data, with connections for deliveries."""
+    """A row for the results file, with connections instead of deliveries."""
     data = row_data(row)
     del data["description"]
     return {key.replace("deliveries", "connections"): value for key, value in data.items()}

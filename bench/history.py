@@ -1,7 +1,7 @@
-"""What a page of history costs, in rooms of different sizes.
+"""Measures the time to read a page of history, in rooms of different sizes.
 
-For each size a database is filled, then pages of 50 are read from random places in
-both directions. The sizes take turns, so that a slow moment of the machine falls on
+For each size a database is filled, then pages of 50 are read from random positions in
+both directions. The sizes alternate, so that a slow moment of the machine affects
 all of them alike.
 """
 
@@ -37,7 +37,7 @@ _SIZES: Final = {
 _STEP: Final = 250_000
 _ROOM: Final = "room"
 
-# Straight into the tables: through the store, ten million take many minutes.
+# Insert into the tables directly: ten million messages through the store take many minutes.
 _FILL: Final = """
 WITH RECURSIVE numbers (seq) AS (
     SELECT ?1 UNION ALL SELECT seq + 1 FROM numbers WHERE seq < ?2
@@ -100,7 +100,7 @@ async def _time_pages(size: _Size, *, forward: bool) -> list[float]:
 
 
 def main(options: Options) -> Section:
-    """Measures; the ratios are to the smallest size."""
+    """Runs the benchmark; ratios are to the smallest size."""
     sizes = uvloop.run(measure(_SIZES[options.effort]))
     table = Table(
         f"A page of {PAGE} messages, by the size of the room",

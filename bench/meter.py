@@ -1,4 +1,4 @@
-"""What processes take: processor time and memory."""
+"""Measures processor time and memory of processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUIET_LOOKS = 3
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns the processor time that a process has taken, in user and kernel mode."""
+    """Returns the processor time of a process, in user and kernel mode."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 
@@ -22,19 +22,19 @@ def cpu_seconds(pid: int) -> float:
 def memory_bytes(pid: int) -> int:
     """Returns the memory of a process.
 
-    On Linux its proportional set size, where a page that processes share is divided
-    among them; elsewhere its resident set size.
+    On Linux the proportional set size, which divides shared pages among processes;
+    elsewhere the resident set size.
     """
     memory = psutil.Process(pid).memory_full_info()
     return int(getattr(memory, "pss", memory.rss))
 
 
 async def quiet(pids: Iterable[int], timeout: float = 10.0) -> None:
-    """Waits until processes have nothing left to do, such as clearing up.
+    """Waits until processes are idle, with their clean-up done.
 
     Args:
         pids: their ids.
-        timeout: how long to wait at most, in seconds.
+        timeout: the longest wait, in seconds.
     """
     pids = tuple(pids)
     deadline = time.monotonic() + timeout

@@ -1,4 +1,4 @@
-"""How thoroughly to measure."""
+"""The effort of a run, and the rounds and times it implies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Effort(Enum):
-    """How long a bench may take."""
+    """The time that a run may take."""
 
     QUICK = "quick"
     NORMAL = "normal"
@@ -16,19 +16,19 @@ class Effort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How each pair of a workload and a target is measured.
+    """The rounds and times for each pair of a workload and a target.
 
     Attributes:
-        rounds: how often, in turns with the other targets.
-        peer_rounds: how often the peers that nothing is divided by, and all that is beside
+        rounds: the number of rounds, alternating with the other targets.
+        peer_rounds: rounds of peers that are not the base of ratios, and of everything beside
             the comparison.
-        idle_rounds: how often silent clients are weighed.
-        cold_warm_up: how long load is applied before the window of a target that was just
-            started, in seconds: Node compiles what it runs often.
+        idle_rounds: rounds of silent clients.
+        cold_warm_up: the time under load before the window of a target that was just
+            started, in seconds: Node compiles its hot code.
         warm_up: the same for a target that was measured before.
-        seconds: how long the window is.
-        keep: whether targets go on from one workload to the next, which spares time, or
-            each workload finds them freshly started.
+        seconds: the length of the window.
+        keep: whether targets keep running from one workload to the next, which saves time,
+            or are restarted for each.
     """
 
     rounds: int
@@ -73,12 +73,12 @@ _PLANS = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for on the command line.
+    """The options of the command line.
 
     Attributes:
-        effort: how thoroughly to measure.
-        workloads: the names of those to compare; all if empty.
-        targets: the names of those to run; all if empty.
+        effort: the effort of the run.
+        workloads: the names of the workloads to compare; all if empty.
+        targets: the names of the targets to run; all if empty.
     """
 
     effort: Effort = Effort.NORMAL
@@ -87,15 +87,15 @@ class Options:
 
     @property
     def plan(self) -> Plan:
-        """How each pair of a workload and a target is measured."""
+        """The plan of the comparison."""
         return _PLANS[self.effort]
 
     @property
     def side_plan(self) -> Plan:
-        """The same for what is beside the comparison."""
+        """The plan of everything beside the comparison."""
         return replace(self.plan, rounds=self.plan.peer_rounds)
 
     @property
     def quick(self) -> bool:
-        """Whether it has to be over soon."""
+        """Whether this is a quick run."""
         return self.effort is Effort.QUICK

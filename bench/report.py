@@ -1,4 +1,4 @@
-"""Tables and progress on a terminal."""
+"""Prints tables and progress to a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-# How often progress is told where a line cannot be overwritten, in seconds.
+# The interval of progress lines where a line cannot be overwritten, in seconds.
 _LINE_SECONDS = 5.0
 _last_line = 0.0
 
@@ -16,9 +16,9 @@ class Table:
     """A table of results.
 
     Args:
-        title: what was measured.
-        columns: the headings; the first `words` columns are text, the others are figures.
-        words: how many columns are text.
+        title: the name of the benchmark.
+        columns: the headings; the first `words` columns are text, the others figures.
+        words: the number of text columns.
     """
 
     def __init__(self, title: str, columns: Sequence[str], words: int = 1) -> None:
@@ -34,7 +34,7 @@ class Table:
         self.rows.append(list(cells))
 
     def print(self) -> None:
-        """Prints it as aligned Markdown."""
+        """Prints the table as aligned Markdown."""
         clear_progress()
         print(f"\n### {self.title}\n")
         print(self)
@@ -59,12 +59,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one bench brings.
+    """The results of one benchmark.
 
     Attributes:
-        table: for people.
-        data: the same and more, for programs; it can be written as JSON.
-        notes: sentences that belong below the table.
+        table: the table for people.
+        data: the same and more for programs, as JSON values.
+        notes: sentences to print below the table.
     """
 
     table: Table
@@ -79,9 +79,9 @@ class Section:
 
 
 def progress(text: str) -> None:
-    """Shows what is being done, on standard error.
+    """Shows progress on standard error.
 
-    On a terminal it is one line that is overwritten; elsewhere, a line now and then.
+    On a terminal one line is overwritten; elsewhere, lines are printed occasionally.
     """
     global _last_line
     if sys.stderr.isatty():
@@ -92,6 +92,6 @@ def progress(text: str) -> None:
 
 
 def clear_progress() -> None:
-    """Takes the line of `progress` away."""
+    """Clears the line of `progress`."""
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What `--save` writes: a results file, and a chart of the comparison in it."""
+"""Writes the files of `--save`: the results, and a chart of the comparison."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIBRARIES: Final = ("aiohttp", "apsw", "grpcio", "grpclib", "orjson", "uvloop")
 
 
 def save(sections: Mapping[str, Section]) -> list[Path]:
-    """Writes what was measured; what was not stays as it was measured before.
+    """Writes new results; results of other benchmarks are kept.
 
     Returns:
         The files written.
@@ -54,7 +54,7 @@ def draw(comparison: Mapping[str, Any]) -> str:
 
 
 def machine() -> dict[str, object]:
-    """What the figures depend on."""
+    """The machine and software that the figures depend on."""
     return {
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",

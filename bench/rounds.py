@@ -1,4 +1,4 @@
-"""Rounds in which targets take turns under the same load."""
+"""Runs rounds in which targets alternate under the same load."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Results = dict[Target, list[Result]]
 class Rounds:
     """Measures workloads, one after the other.
 
-    The targets of a workload run side by side, and all but one are idle. They take
-    turns, in the opposite order in every other round, so that a slow moment of the
-    machine, or one that gets slower, falls on all alike.
+    The targets of a workload run side by side, and all but one are idle. They
+    alternate, in the opposite order in every other round, so that a slow moment of the
+    machine, or a gradual slowdown, affects all alike.
 
-    It is a context: what runs when it is left is stopped.
+    As a context manager, it stops the running targets on exit.
 
     Args:
-        plan: how often and how long.
-        runs: how many runs there will be, to tell how far it is.
+        plan: the rounds and times.
+        runs: the total number of runs, for the progress line.
     """
 
     def __init__(self, plan: Plan, runs: int) -> None:
@@ -57,7 +57,7 @@ class Rounds:
         """Measures one workload.
 
         Raises:
-            TargetError: a target did not start, or did not do what it should.
+            TargetError: a target did not start, or failed.
         """
         results: Results = {target: [] for target in chosen}
         for number in range(_rounds(kind, self._plan)):
@@ -95,7 +95,7 @@ class Rounds:
             self._done += 1
 
     def _job(self, kind: Kind, workload: Workload, running: Running) -> Job:
-        # The first time, nothing is compiled or cached yet.
+        # In the first run nothing is compiled or cached yet.
         cold = running not in self._warm
         self._warm.add(running)
         warm_up = self._plan.cold_warm_up if cold else self._plan.warm_up
@@ -109,7 +109,7 @@ class Rounds:
 
 
 def count_runs(kind: Kind, workloads: int, chosen: Iterable[Target], plan: Plan) -> int:
-    """How many runs a number of workloads of a kind makes."""
+    """The number of runs for a number of workloads of a kind."""
     return workloads * sum(_rounds_of(kind, target, plan) for target in chosen)
 
 
@@ -126,7 +126,7 @@ def _rounds(kind: Kind, plan: Plan) -> int:
 def make_job(
     kind: Kind, workload: Workload, running: Running, warm_up: float, seconds: float
 ) -> Job:
-    """Makes a job for a target that runs, in rooms of its own."""
+    """Creates a job for a running target, with its own rooms."""
     return Job(
         kind=kind,
         workload=workload,
@@ -142,10 +142,10 @@ def make_job(
 
 
 async def drive(job: Job, target: Target) -> Result:
-    """Carries out a job in a load process of its own.
+    """Runs a job in its own load process.
 
     Raises:
-        TargetError: the target did not do what it should.
+        TargetError: the target failed.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.load"), cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE

@@ -1,4 +1,4 @@
-"""Keys, tokens and certificates of a target that asks for them."""
+"""Keys, tokens and certificates for a target that requires them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ _HOUR: Final = 3600
 
 
 class Safety(NamedTuple):
-    """Options of server and proxy, and what their clients need.
+    """Options of server and proxy, and the credentials of their clients.
 
     Attributes:
         server: options of the server.
         proxy: options of the proxy.
-        token: what each client presents; empty for none.
-        authority: the file with the certificate that the proxy's is signed by, in PEM;
-            empty without TLS.
+        token: the token of all clients; empty for none.
+        authority: the file with the proxy's CA, in PEM; empty without TLS.
     """
 
     server: tuple[str, ...] = ()
@@ -31,12 +30,12 @@ class Safety(NamedTuple):
 
 
 def none(_: Path) -> Safety:
-    """Anyone may be anyone."""
+    """No authentication."""
     return Safety()
 
 
 def tokens(folder: Path) -> Safety:
-    """Makes a key in a folder, and tokens of ada and of the proxy."""
+    """Creates a key in a folder, and tokens for ada and for the proxy."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "key.pem"
     key = load_key(path)

@@ -1,7 +1,7 @@
-"""What clients that stop reading cost the others in their room, and when they are cut off.
+"""Measures how clients that stop reading affect others in their room, and when they are closed.
 
-In turns, the same load is driven through one room with ten stuck clients in it and
-without. They have joined, and read nothing from then on.
+The same load is driven through one room with and without ten stuck clients, in alternation.
+Stuck clients join and then read nothing.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ _SECONDS: Final = {Effort.QUICK: 8.0, Effort.NORMAL: 12.0, Effort.FULL: 20.0}
 _WARM_UP: Final = 1.0
 _LOOK_SECONDS: Final = 0.05
 _WEIGH_SECONDS: Final = 0.5
-# How long a socket that was cut off stays open for its client to read why, and a little.
+# The time that a closed client has to read the close code, plus a margin.
 _LINGER_SECONDS: Final = 6.0
 _CUT_OFF: Final = re.compile(r'event="slow consumer[^\n]*waiting=(\d+)')
 _MIB: Final = 1024 * 1024
 
-# Opens a client that reads nothing once it is in a room.
+# Opens a client that reads nothing after it has joined a room.
 _Stuck = Callable[[Running, str], AbstractAsyncContextManager[None]]
 
 
 @dataclass(slots=True)
 class _Watch:
-    """What was seen beside the load.
+    """Observations during the load.
 
     Attributes:
-        cut_off: when each stuck client was, in seconds since the load began to connect.
-        waiting: how many bytes waited for it then.
-        memory: of the server and the proxy, in bytes, again and again.
+        cut_off: when each stuck client was closed, in seconds since the load began to connect.
+        waiting: the number of bytes waiting for it then.
+        memory: samples of the memory of the server and the proxy, in bytes.
     """
 
     cut_off: list[float] = field(default_factory=list)
@@ -63,11 +63,11 @@ class _Kind:
     """All rounds with one kind of stuck client.
 
     Attributes:
-        alone: what was measured without them.
-        beside: the same with them.
-        watches: what was seen in the rounds with them.
-        before: the memory of server and proxy when they had joined, in bytes.
-        after: the same when they had been cut off, and all was done.
+        alone: results without them.
+        beside: results with them.
+        watches: observations of the rounds with them.
+        before: the memory of server and proxy after they joined, in bytes.
+        after: the same after they were closed and the load ended.
     """
 
     name: str
@@ -79,7 +79,7 @@ class _Kind:
     after: list[list[int]] = field(default_factory=list)
 
     async def round(self, running: Running, seconds: float, number: int) -> None:
-        """Measures both, in the opposite order in every other round."""
+        """Measures with and without them, in the opposite order in every other round."""
         steps = self._measure_alone, self._measure_beside
         for step in steps if number % 2 == 0 else steps[::-1]:
             job = make_job("drive", workloads.HEALTHY, running, _WARM_UP, seconds)
@@ -141,7 +141,7 @@ def _weigh(running: Running) -> list[int]:
 
 
 async def measure(options: Options) -> list[_Kind]:
-    """Measures each kind, in turns."""
+    """Measures the kinds in alternation."""
     kinds = [_Kind("WebSocket", websocket_client), _Kind("gRPC", grpc_client)]
     rounds, seconds = _ROUNDS[options.effort], _SECONDS[options.effort]
     with tempfile.TemporaryDirectory(dir=targets.data_folder()) as folder:
@@ -154,7 +154,7 @@ async def measure(options: Options) -> list[_Kind]:
 
 
 def main(options: Options) -> Section:
-    """Measures and sums up."""
+    """Runs the benchmark and summarizes it."""
     kinds = uvloop.run(measure(options))
     table = Table(
         f"A room of {workloads.HEALTHY.clients + _STUCK}, {_STUCK} of whom stop reading",

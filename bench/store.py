@@ -1,4 +1,4 @@
-"""The SQLite store alone: messages and commits a second, by how many wait at a time."""
+"""Measures the SQLite store alone: messages and commits per second, by waiting messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gen.chat import ChatMessage
 _WRITERS: Final = (1, 16, 256, 4096)
 _ROOMS: Final = 50
 _CONTENT: Final = "x" * 64
-# How many rounds, and how many seconds each number of writers gets in one.
+# The number of rounds, and the seconds for each number of writers in one.
 _EFFORT: Final = {Effort.QUICK: (2, 0.5), Effort.NORMAL: (5, 2.0), Effort.FULL: (9, 5.0)}
 
 
@@ -69,7 +69,7 @@ class _Writers:
 
 
 async def measure(options: Options) -> dict[int, list[_Run]]:
-    """Measures, the numbers of writers taking turns."""
+    """Measures the numbers of writers in alternation."""
     rounds, seconds = _EFFORT[options.effort]
     found: dict[int, list[_Run]] = {writers: [] for writers in _WRITERS}
     clients = _Writers()
@@ -86,7 +86,7 @@ async def measure(options: Options) -> dict[int, list[_Run]]:
 
 
 def main(options: Options) -> Section:
-    """Measures and sums up."""
+    """Runs the benchmark and summarizes it."""
     found = uvloop.run(measure(options))
     table = Table(
         "The store alone, each message on disk before it counts",

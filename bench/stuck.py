@@ -1,4 +1,4 @@
-"""Clients that join a room and read nothing from then on."""
+"""Clients that join a room and then read nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gen.chat import ChatStream, Join
 
 _CHAT: Final = "/chat.ChatService/Chat"
 _SECONDS: Final = 10.0
-# Little fits into what the system keeps for it, and into its window.
+# Small socket buffers, and a small window.
 _SOCKET_BYTES: Final = 4096
 _WINDOWS: Final = Configuration(
     http2_connection_window_size=64 * 1024, http2_stream_window_size=64 * 1024
@@ -28,7 +28,7 @@ _WINDOWS: Final = Configuration(
 
 @asynccontextmanager
 async def websocket_client(running: Running, room_id: str) -> AsyncIterator[None]:
-    """A WebSocket, through the proxy."""
+    """A WebSocket client of the proxy."""
     with socket.socket() as sock:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
@@ -48,7 +48,7 @@ async def websocket_client(running: Running, room_id: str) -> AsyncIterator[None
 
 @asynccontextmanager
 async def grpc_client(running: Running, room_id: str) -> AsyncIterator[None]:
-    """A `Chat` stream, at the server."""
+    """A `Chat` stream of the server."""
     host, _, port = running.upstream.rpartition(":")
     channel = Channel(host, int(port), codec=codec.GrpcCodec(), config=_WINDOWS)
     try:

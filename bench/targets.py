@@ -1,4 +1,4 @@
-"""What is measured: the project and its peers, each as processes on loopback."""
+"""The targets: the project and its peers, each as processes on loopback."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _STOP_SECONDS: Final = 15.0
 
 
 class TargetError(Exception):
-    """A target could not be started; the text says why."""
+    """A target could not be started, or failed; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that speaks the contract.
+    """An implementation of the contract.
 
     Attributes:
-        name: what it is called on the command line and in the results.
-        label: what it is called in the table.
-        server: gives the command of its gRPC server, for a folder of its own; `None` if
-            the proxy is all there is.
-        proxy: gives the command of its proxy, for the ``host:port`` of its server.
-        safety: makes what it asks for, in a folder of its own.
+        name: its name on the command line and in the results.
+        label: its name in the table.
+        server: returns the command of its gRPC server, given its data folder; `None` if
+            it has only a proxy.
+        proxy: returns the command of its proxy, given the ``host:port`` of its server.
+        safety: creates its keys and certificates in a folder.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Target:
     safety: Callable[[Path], Safety] = safety.none
 
     def missing(self) -> str | None:
-        """What has to be installed for it; `None` if nothing."""
+        """The software that must be installed for it; `None` if nothing."""
         if self is NODE and shutil.which("node") is None:
             return "node"
         if self is NODE and not (_NODE / "node_modules").is_dir():
@@ -63,12 +63,12 @@ class Running:
     """A target that is ready.
 
     Attributes:
-        target: which.
-        port: the TCP port of its WebSocket.
+        target: the target.
+        port: its WebSocket port.
         pids: its processes.
         upstream: ``host:port`` of its gRPC server, empty if it has none.
-        log: what its processes write to standard error.
-        safety: what its clients need.
+        log: the file with the standard error of its processes.
+        safety: the credentials of its clients.
     """
 
     target: Target
@@ -80,7 +80,7 @@ class Running:
 
 
 def data_folder() -> Path:
-    """Where databases are made: on the disk that the project is on, never in memory."""
+    """The folder of databases: on the disk of the project, never in memory."""
     folder = ROOT / "data"
     folder.mkdir(exist_ok=True)
     return folder
@@ -90,8 +90,8 @@ def _python(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
-# All clients come from one address, with one token if they have any, and send as fast as
-# they are answered. Both processes ask each time whether they may, as they do with limits.
+# All clients share one address, and one token if any, and send as fast as they get replies.
+# Both processes still call the checks, as they do with limits.
 _UNLIMITED: Final = (
     *("--sends-per-second", "0", "--joins-per-second", "0"),
     *("--calls-per-second", "0"),
@@ -109,7 +109,7 @@ def project(
     proxy: Sequence[str],
     safety: Callable[[Path], Safety] = safety.none,
 ) -> Target:
-    """The project with further options of its two processes."""
+    """The project, with further options for its two processes."""
     return Target(
         name,
         label,
@@ -146,7 +146,7 @@ BROADCAST: Final = Target(
 
 TARGETS: Final = (PROJECT, NODE, GRPCIO, BROADCAST)
 
-# The project beside itself, to tell what safety costs; only if they are asked for.
+# The project with tokens and TLS, to measure their cost; only on request.
 GUARDED: Final = (
     project("tokens", "with tokens", *_OPTIONS, safety.tokens),
     project("tls", "with tokens and TLS", *_OPTIONS, safety.tokens_and_tls),
@@ -158,8 +158,8 @@ async def running(target: Target, folder: Path) -> AsyncIterator[Running]:
     """Runs a target while the context is open.
 
     Args:
-        target: which.
-        folder: where it may write, and where its log goes.
+        target: the target.
+        folder: the folder for its data and its log.
 
     Raises:
         TargetError: it did not start.
@@ -191,7 +191,7 @@ def _last_words(log: IO[bytes]) -> str:
 
 @asynccontextmanager
 async def _process(command: list[str], log: IO[bytes]) -> AsyncIterator[tuple[Process, int]]:
-    # A session of its own, so that it and what it starts can be ended by its id.
+    # A new session, so that it and its children can be terminated by its id.
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdout=PIPE, stderr=log, start_new_session=True
     )
@@ -202,7 +202,7 @@ async def _process(command: list[str], log: IO[bytes]) -> AsyncIterator[tuple[Pr
 
 
 async def _port(process: Process, command: list[str], log: IO[bytes]) -> int:
-    """Reads the line that says a process is ready."""
+    """Reads the port from the ready line of a process."""
     if process.stdout is None:
         raise AssertionError("started without a pipe")
     line = b""

@@ -1,4 +1,4 @@
-"""What is measured, as data."""
+"""The workloads, as data."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Clients in rooms, some of whom send as fast as they are answered.
+    """Clients in rooms, some of which send as fast as they get replies.
 
-    It is a closed loop: a sender keeps a number of messages under way, and sends the
-    next one when one comes back to it.
+    It is a closed loop: a sender keeps a number of messages in flight, and sends the
+    next one when one returns to it.
 
     Attributes:
-        name: what it is called on the command line and in the results.
-        rooms: how many rooms.
-        members: how many clients are in each of them, the senders included. The senders
-            are the last to enter, so that what comes back to them went to the others.
-        senders: how many of them send; at most 24.
-        in_flight: how many messages each sender keeps under way.
+        name: its name on the command line and in the results.
+        rooms: the number of rooms.
+        members: the number of clients in each room, including senders. The senders
+            join last, so that their own messages reach them after the others.
+        senders: the number of senders in each room; at most 24.
+        in_flight: the number of messages that each sender keeps in flight.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Workload:
 
     @property
     def clients(self) -> int:
-        """How many clients there are in all rooms."""
+        """The number of clients in all rooms."""
         return self.rooms * self.members
 
     def __str__(self) -> str:
-        """What it is, in a few words."""
+        """A short description."""
         if self.members == 1:
             where = f"{self.clients:,} clients, a room each"
         elif self.rooms == 1:
@@ -53,16 +53,16 @@ FAN_OUT: Final = Workload("fan-out", rooms=1, members=1000, senders=1, in_flight
 BUSY_ROOM: Final = Workload("busy-room", rooms=1, members=1000, senders=20, in_flight=2)
 ROOMS: Final = Workload("rooms", rooms=200, members=5, senders=1, in_flight=1)
 
-# Beside these, ten more that do not read.
+# Ten more clients that do not read are added to these.
 HEALTHY: Final = Workload("slow", rooms=1, members=190, senders=20, in_flight=2)
 
-# Nobody sends: what a client takes that has joined and is silent.
+# No senders: the memory of a silent client in a room.
 IDLE: Final = Workload("idle", rooms=600, members=5, senders=0, in_flight=0)
 
 DRIVEN: Final = (ECHO_1, ECHO_16, FAN_OUT, BUSY_ROOM, ROOMS)
 COMPARED: Final = (*DRIVEN, IDLE)
 
-# The thousand clients of the busy room, in more and more rooms; only if they are asked for.
+# The thousand clients of the busy room, in more and more rooms; only on request.
 SPREAD: Final = (
     Workload("10-rooms", rooms=10, members=100, senders=2, in_flight=2),
     Workload("100-rooms", rooms=100, members=10, senders=1, in_flight=1),

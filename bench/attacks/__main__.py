@@ -1,4 +1,4 @@
-"""Carries out one attack, in a process of its own, until it is ended.
+"""Runs one attack in its own process, until terminated.
 
 ``python -m bench.attacks NAME GRPC-PORT WEBSOCKET-PORT TOKEN``
 """
@@ -17,7 +17,7 @@ from bench.attacks.kinds import ATTACKS, Attack
 from bench.load import frames
 from bench.targets import HOST
 
-# Not the address of those who are innocent.
+# A different address from the innocent client's.
 _FROM: Final = ("127.0.0.2", 0)
 _PAUSE_SECONDS: Final = 0.01
 _READ_BYTES: Final = 256 * 1024
@@ -30,7 +30,7 @@ async def _attack(attack: Attack, grpc: int, websocket: int, token: str) -> None
                 await asyncio.sleep(0)
         port = grpc if attack.door == "grpc" else websocket
         greeting = wire.PREFACE if attack.door == "grpc" else frames.handshake(HOST, port)
-        # Closed, it comes again, as whoever means it would.
+        # Reconnect when closed, as an attacker would.
         with suppress(OSError):
             await _flood(attack, port, greeting, token)
         await asyncio.sleep(_PAUSE_SECONDS)

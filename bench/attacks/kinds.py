@@ -1,4 +1,4 @@
-"""The attacks: each what one stranger writes, again and again, to one of the two doors."""
+"""The attacks: bytes that a client writes repeatedly to the proxy or to the server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REPLAYED: Final = 10_000
 _NO_MESSAGE: Final = bytes(5)  # the prefix of an empty gRPC message
 _CALLS: Final = 90  # fewer than may be open at a time
 _FRAMES: Final = 2000
-# What a browser would not send in one frame, and the proxy still reads.
+# Larger than a browser would send in one frame, but still read by the proxy.
 _OVERSIZED: Final = 200_000
 
 Chunks = Iterator[bytes]
@@ -25,14 +25,14 @@ Chunks = Iterator[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One kind.
+    """One kind of attack.
 
     Attributes:
-        name: what it is called in the table.
-        door: where it comes in.
-        chunks: what a connection writes, without end; the token is a forged one.
-        connections: how many there are at a time.
-        keyed: whether the server asks for tokens.
+        name: its name in the table.
+        door: the process that it attacks.
+        chunks: the endless bytes of a connection, given a forged token.
+        connections: the number of concurrent connections.
+        keyed: whether the server requires tokens.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Attack:
 
 
 def _busy(_: str) -> Chunks:
-    """Nothing but work for a processor: what any process beside the service costs."""
+    """Only uses a processor: the control for the cost of any other process."""
     while True:
         sum(range(100_000))
         yield b""

@@ -1,9 +1,9 @@
-"""What strangers who do their worst cost somebody who chats beside them.
+"""Measures how much an attacker slows down another client.
 
-An innocent client sends a message every 50 ms and waits for its confirmation. In turns
-it is alone and beside an attacker, with all limits at their defaults. The attacker is a
-process of its own, at another address; what such a process costs by being there at all,
-on a machine with few processors, the control shows.
+An innocent client sends a message every 50 ms and waits for its confirmation, alternately
+alone and beside an attacker, with all limits at their defaults. The attacker is a separate
+process at another address; the control shows the cost of just running such a process on a
+machine with few processors.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from bench.targets import HOST, ROOT, Running
 _ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 3, Effort.FULL: 7}
 _SECONDS: Final = {Effort.QUICK: 2.0, Effort.NORMAL: 4.0, Effort.FULL: 8.0}
 _EVERY_SECONDS: Final = 0.05
-# The first moments of an attack are those before anything was noticed.
+# Skip the start of an attack, before any limit takes effect.
 _BEGIN_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 10.0
 _AT_ONCE: Final = 500
 
-# As it comes, but for the room that is to be filled from one address.
+# Defaults, except to fill the room from one address.
 _OFF: Final = ("--metrics-port", "off")
 _PROXY: Final = (*_OFF, "--sends-per-second", "0")
 _OPEN: Final = targets.project("attacked", "attacked", _OFF, _PROXY)
@@ -46,12 +46,12 @@ _KEYED: Final = targets.project("keyed", "attacked with keys", _OFF, _PROXY, saf
 
 @dataclass(slots=True)
 class _Found:
-    """What was measured of one attack.
+    """The measurements of one attack.
 
     Attributes:
-        alone: latencies of the innocent without it, in seconds, a list a round.
+        alone: latencies of the innocent client without it, in seconds, a list per round.
         beside: the same beside it.
-        lines: how many lines the logs of both processes grew by, in each round.
+        lines: the number of lines that both processes logged, per round.
     """
 
     alone: list[list[float]] = field(default_factory=list)
@@ -60,12 +60,12 @@ class _Found:
 
 
 async def measure(options: Options) -> dict[Attack, _Found]:
-    """Measures each attack, in turns with nothing."""
+    """Measures each attack, alternating with none."""
     found = {attack: _Found() for attack in ATTACKS}
     for keyed in (False, True):
         attacks = [attack for attack in ATTACKS if attack.keyed is keyed]
         with tempfile.TemporaryDirectory(dir=targets.data_folder()) as name:
-            # Another key of the same name has signed it.
+            # Signed by another key of the same id.
             forged = safety.tokens(Path(name) / "other").token if keyed else ""
             async with targets.running(_KEYED if keyed else _OPEN, Path(name)) as running:
                 if not keyed:
@@ -91,9 +91,9 @@ async def _round(
 
 
 async def _innocent(running: Running, seconds: float) -> list[float]:
-    """Sends messages for a while; returns how long each confirmation took, in seconds.
+    """Sends messages for a while; returns the latency of each confirmation, in seconds.
 
-    One that does not come counts as `_PATIENCE_SECONDS`, and ends it.
+    A missing confirmation counts as `_PATIENCE_SECONDS`, and ends the measurement.
     """
     latencies = []
     end = time.perf_counter() + seconds
@@ -121,7 +121,7 @@ async def _opened(running: Running) -> AsyncIterator[aiohttp.ClientWebSocketResp
 
 
 async def _say(socket: aiohttp.ClientWebSocketResponse, room: str, content: str) -> None:
-    """Sends a message and waits until it is confirmed, however often it is told to wait."""
+    """Sends a message until it is confirmed, waiting whenever it is rate limited."""
     name = uuid.uuid4().hex
     message = {"id": name, "room_id": room, "sender_id": "ada", "content": content}
     while True:
@@ -134,7 +134,7 @@ async def _say(socket: aiohttp.ClientWebSocketResponse, room: str, content: str)
 
 
 async def _fill(running: Running) -> None:
-    """Fills a room, as many clients as it takes do without being told to wait."""
+    """Fills a room, with enough clients to stay within the rate limits."""
     progress("attacks: filling a room")
     for _ in range(MESSAGES // _AT_ONCE):
         async with _opened(running) as socket:
@@ -170,7 +170,7 @@ def _p99(times: Sequence[float]) -> float:
 
 
 def main(options: Options) -> Section:
-    """Measures and sums up: medians of the rounds, and of their ratios."""
+    """Runs the benchmark; returns medians of the rounds, and of their ratios."""
     found = uvloop.run(measure(options))
     columns = ["attack", "p50 alone, ms", "beside it", "ratio", "p99 beside it", "lines in the log"]
     table = Table("Somebody who sends a message every 50 ms, beside an attacker", columns)

@@ -1,4 +1,4 @@
-"""What attackers write: frames of HTTP/2 and WebSocket, ready for the socket."""
+"""Encodes HTTP/2 and WebSocket frames for attackers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + http2(SETTINGS, 0, 0)
 
 
 def request(path: str, more: Iterable[tuple[str, str]] = ()) -> bytes:
-    """Returns the header block of a gRPC request, that refers to none before it."""
+    """Returns the header block of a gRPC request, independent of earlier ones."""
     fields = [
         (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x"),
         ("content-type", "application/grpc"), ("te", "trailers"), *more,
@@ -48,7 +48,7 @@ def request(path: str, more: Iterable[tuple[str, str]] = ()) -> bytes:
 
 
 def websocket(payload: bytes, opcode: int = TEXT, *, last: bool = True) -> bytes:
-    """Returns a frame of a client (RFC 6455, section 5.2), masked by zeros."""
+    """Returns a client frame (RFC 6455, section 5.2), masked with zeros."""
     size = len(payload)
     first = bytes([(_FIN if last else 0) | opcode])
     if size < 126:
@@ -61,7 +61,7 @@ def websocket(payload: bytes, opcode: int = TEXT, *, last: bool = True) -> bytes
 
 
 def fragments(payload: bytes) -> bytes:
-    """Returns a text, a byte to a frame."""
+    """Returns a text message in frames of one byte."""
     frames = [websocket(payload[:1], TEXT, last=False)]
     frames += [
         websocket(payload[at : at + 1], _CONTINUATION, last=False)
@@ -71,5 +71,5 @@ def fragments(payload: bytes) -> bytes:
 
 
 def text(frame: object) -> bytes:
-    """Returns a JSON frame of a client."""
+    """Returns a text frame with JSON."""
     return websocket(json.dumps(frame).encode())

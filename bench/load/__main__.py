@@ -1,4 +1,4 @@
-"""The load client, in a process of its own: a job on standard input, its result on output."""
+"""The load client process: reads a job from standard input, writes its result to output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.load.run import run
 
 
 def main() -> None:
-    """Carries out the job."""
+    """Runs the job."""
     job = Job.from_json(sys.stdin.read())
     try:
         result = uvloop.run(run(job))

@@ -1,4 +1,4 @@
-"""The load client's connections: as little Python as can be for each message."""
+"""The load client's connections, with minimal Python per message."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _JSON_END = ord("}")
 
 
 class LoadError(Exception):
-    """The measurement is void; the text says why, in one line."""
+    """The measurement is invalid; the text gives the reason in one line."""
 
 
 class Tally:
-    """What all clients of a job share.
+    """State shared by all clients of a job.
 
     Attributes:
-        latencies: of the messages that came back to their senders, in seconds.
-        running: whether a message that came back is followed by another one.
-        closing: whether connections may end.
-        lost: how many ended before that.
+        latencies: of the messages that returned to their senders, in seconds.
+        running: whether senders send another message when one returns.
+        closing: whether connections may be closed.
+        lost: the number of connections closed before that.
     """
 
     __slots__ = ("closing", "latencies", "lost", "running")
@@ -37,7 +37,7 @@ class Tally:
 
 
 class Room:
-    """A room, and how many messages its members have received altogether."""
+    """A room, with the number of messages that its members have received."""
 
     __slots__ = ("received", "senders")
 
@@ -58,12 +58,12 @@ class Opening(asyncio.Protocol):
         self._read = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asks for a WebSocket."""
+        """Starts the WebSocket handshake."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.write(self._handshake)
 
     def data_received(self, data: bytes) -> None:
-        """Reads the answer, joins, and reads the answer to that."""
+        """Reads the handshake response, joins, and reads the reply."""
         self._read += data
         if not self._open and b"\r\n\r\n" in self._read:
             if b" 101 " not in self._read.split(b"\r\n", 1)[0]:
@@ -74,7 +74,7 @@ class Opening(asyncio.Protocol):
             self.joined.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tells whoever waits."""
+        """Fails the waiting future."""
         self._fail(f"the target closed a connection that was about to join ({exc})")
         if not self.closed.done():
             self.closed.set_result(None)
@@ -101,18 +101,18 @@ class Receiver(asyncio.Protocol):
             self._other(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface
-        """Notes that the target gave the client up."""
+        """Records that the target closed the connection."""
         if not self._tally.closing:
             self._tally.lost += 1
 
     def _other(self, data: bytes) -> None:
-        """Answers a ping (it has no payload here); the rest are messages cut in two."""
+        """Answers a ping (without payload here); other data are split messages."""
         if b"\x89\x00" in data:
             self.transport.write(frames.PONG)
 
 
 class Sender(Receiver):
-    """A client that keeps messages under way."""
+    """A client that keeps messages in flight."""
 
     __slots__ = ("_letter", "_messages", "_times", "confirmed")
 
@@ -133,11 +133,11 @@ class Sender(Receiver):
 
     @property
     def sent(self) -> int:
-        """How many messages were sent."""
+        """The number of messages sent."""
         return self._messages.sent
 
     def data_received(self, data: bytes) -> None:
-        """Counts the messages; sends another one for each that was its own."""
+        """Counts the messages; sends another one for each of its own."""
         self._room.received += data.count(MARK)
         own = data.count(self._letter)
         if own:
@@ -153,7 +153,7 @@ class Sender(Receiver):
         self.transport.write(self._messages.take(count))
 
     def _confirm(self, own: int) -> None:
-        # A room keeps the order of one sender's messages.
+        # A room preserves the order of one sender's messages.
         now = perf_counter()
         tally = self._tally
         times = self._times

@@ -1,8 +1,8 @@
-"""What a load client writes, ready for the socket, and what it counts in what it reads.
+"""Precomputed frames of a load client, and the bytes by which it counts received messages.
 
-Nothing is parsed. A text of 64 bytes begins with a letter that stands for its sender
-and ends in `MARK`; neither occurs anywhere else in a frame of up to 255 bytes, so that
-counting a byte in whatever a read brings counts messages, wherever it is cut.
+Nothing is parsed. A text of 64 bytes begins with a letter that identifies its sender
+and ends in `MARK`; neither occurs anywhere else in a frame of up to 255 bytes, so
+counting that byte in received data counts messages, even split ones.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 from bench.workloads import Workload
 
 MARK: Final = b"!"
-# T and Z stand in a timestamp.
+# T and Z occur in timestamps.
 LETTERS: Final = [letter.encode() for letter in string.ascii_uppercase if letter not in "TZ"]
 CONTENT_BYTES: Final = 64
 
-# Any key does (RFC 6455, section 5.3), except for 0, which some servers need not undo.
+# Any key (RFC 6455, section 5.3) except 0, which some servers need not unmask.
 _KEY: Final = 0x37
 _MASKED: Final = bytes(byte ^ _KEY for byte in range(256))
-# Where the number of a message goes.
+# The placeholder of a message's number.
 _COUNTER: Final = "########"
 
 PONG: Final = bytes((0x8A, 0x80)) + bytes([_KEY] * 4)
@@ -45,14 +45,14 @@ def join(room_id: str) -> bytes:
 
 
 class Messages:
-    """Makes the messages of one sender, each with an id of its own.
+    """Creates the messages of one sender, with distinct ids.
 
     Args:
-        tag: begins its ids.
-        room_id: where it sends.
+        tag: the prefix of its ids.
+        room_id: the room that it sends to.
         number: its number among all clients.
-        letter: what its texts begin with.
-        sender: in whose name it sends; left out, in one of its own.
+        letter: the first letter of its texts.
+        sender: the sender id; by default one of its own.
     """
 
     __slots__ = ("_head", "_tail", "sent")

@@ -1,4 +1,4 @@
-"""What a load process is asked to do, and what it answers."""
+"""The job of a load process, and its result."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from bench.workloads import Workload
 
 Kind = Literal["drive", "connect", "idle"]
 
-# From this share of one core on, the load client is what limits the result, or
-# may be.
+# From this share of one core up, the load client limits the result, or may limit it.
 BOUND_SHARE: Final = 0.9
 
 
@@ -20,18 +19,17 @@ class Job:
     """One measurement.
 
     Attributes:
-        kind: whether messages are driven through, connections are opened and closed,
-            or silent clients are weighed.
-        workload: who is where. To connect, each room has a client that comes and goes.
-        host: where the target listens.
+        kind: whether to send messages, to open and close connections, or to measure
+            the memory of silent clients.
+        workload: the clients and rooms. To connect, each room has one client.
+        host: the address of the target.
         port: its TCP port.
         pids: the target's processes.
-        tag: sets the rooms and ids of this job apart from those of all others.
-        warm_up: how long to drive before the window, in seconds.
-        seconds: how long the window is.
-        token: what each client presents, if anything; it sends in that name.
-        authority: the file with the certificate that the target's is signed by, in PEM;
-            empty for a target without TLS.
+        tag: distinguishes the rooms and ids of this job from those of all others.
+        warm_up: the time under load before the window, in seconds.
+        seconds: the length of the window.
+        token: the token of all clients, or empty; they send in its subject's name.
+        authority: the file with the target's CA, in PEM; empty without TLS.
     """
 
     kind: Kind
@@ -60,19 +58,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was measured in the window.
+    """The measurements of the window.
 
     Attributes:
-        seconds: how long it was.
-        done: how many messages were delivered, each to one client; or how many
-            connections were opened, joined a room and were closed.
+        seconds: its length.
+        done: the number of deliveries, or of connections that were opened, joined a
+            room and were closed.
         latencies: from sending to receiving at the sender: the median and the 99th
             percentile, in seconds. For connections, from opening to having joined.
         cpu: the processor time of each of the target's processes, in seconds.
         load_cpu: that of the load process.
-        load_lag: the 99th percentile of how late the load process's event loop was, in
+        load_lag: the 99th percentile of the delay of the load process's event loop, in
             seconds.
-        client_bytes: the memory of the target's processes for each client.
+        client_bytes: the memory of the target's processes per client.
     """
 
     seconds: float = 0.0
@@ -85,17 +83,17 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """What was done in a second."""
+        """Deliveries or connections per second."""
         return self.done / self.seconds if self.seconds else 0.0
 
     @property
     def efficiency(self) -> float:
-        """What was done in a second of the target's processor time."""
+        """Deliveries or connections per second of the target's processor time."""
         return self.done / max(sum(self.cpu), 0.01)
 
     @property
     def load_share(self) -> float:
-        """The share of one core that the load process took."""
+        """The share of one core that the load process used."""
         return self.load_cpu / self.seconds if self.seconds else 0.0
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""Carries out one job."""
+"""Runs one job."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _TRIAL_CLIENTS = 20
 
 
 async def run(job: Job) -> Result:
-    """Carries out a job.
+    """Runs a job.
 
     Raises:
-        LoadError: the target did not do what it should: it closed a connection, or did
-            not deliver each message to each member of its room.
+        LoadError: the target closed a connection, or did not deliver each message to
+            each member of its room.
     """
-    # Nothing here makes cycles worth looking for.
+    # No significant cycles are created here.
     gc.disable()
     match job.kind:
         case "drive":
@@ -43,7 +43,7 @@ async def run(job: Job) -> Result:
 
 
 class _Window:
-    """The measured time: starts when it is made."""
+    """The measurement window: starts when created."""
 
     def __init__(self, job: Job) -> None:
         self._pids = job.pids
@@ -76,7 +76,7 @@ class _Window:
 
 
 class _Drive:
-    """Clients in rooms, some of whom send."""
+    """Clients in rooms, some of which send."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -108,7 +108,7 @@ class _Drive:
         transports = await open_all(job, ids * workload.senders)
         for number, transport in enumerate(transports):
             nth, at = divmod(number, workload.rooms)
-            # A token says who sends: the name is left out.
+            # The token names the sender.
             name = "" if job.token else None
             messages = Messages(job.tag, ids[at], number, LETTERS[nth], name)
             sender = Sender(transport, self._rooms[at], self._tally, messages, LETTERS[nth])
@@ -138,7 +138,7 @@ class _Drive:
         return window.result(self._received() - before, latencies)
 
     async def _drain(self) -> None:
-        """Waits for what is under way: each member must have got each message."""
+        """Waits for messages in flight: each member must receive each message."""
         self._tally.running = False
         members = self._job.workload.members
         expected = sum(sender.sent for sender in self._senders()) * members
@@ -157,7 +157,7 @@ class _Drive:
 
 
 class _Connect:
-    """Clients that open a connection, join a room, close, and begin again."""
+    """Clients that open a connection, join a room, close, and start over."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -187,9 +187,9 @@ class _Connect:
 
 
 async def _weigh(job: Job) -> Result:
-    """Weighs silent clients: the target's memory with them, less that without."""
+    """Measures silent clients: the target's memory with them, minus that without."""
     ids = frames.room_ids(job.tag, job.workload) * job.workload.members
-    # What the first clients bring about is no client's own.
+    # The first clients cause allocations that are not per client.
     await _leave(await open_all(job, ids[:_TRIAL_CLIENTS]))
     await meter.quiet(job.pids)
     before = sum(map(meter.memory_bytes, job.pids))
@@ -208,7 +208,7 @@ async def _leave(transports: Sequence[asyncio.Transport]) -> None:
 
 
 async def open_all(job: Job, room_ids: Sequence[str]) -> list[asyncio.Transport]:
-    """Opens a connection for each of the rooms given, in about this order, and joins it."""
+    """Opens a connection for each given room, in about this order, and joins the room."""
     slots = asyncio.Semaphore(_OPENING_AT_ONCE)
 
     async def open_in_turn(room_id: str) -> asyncio.Transport:

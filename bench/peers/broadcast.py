@@ -1,7 +1,7 @@
 """A bare aiohttp broadcast: no gRPC, no history, no order, no checks.
 
-What `send_str` to each member of a room can do at best, to tell what the rest of
-a chat costs.
+The upper bound of `send_str` to each member of a room, to show the cost of the rest of
+a chat.
 """
 
 from __future__ import annotations
