@@ -51,7 +51,7 @@ async def drained(client: Http2Client, server: chat.RunningServer, stream: int) 
     return data
 
 
-async def test_a_live_stream_gets_what_was_accepted_then_unavailable(
+async def test_drain_answers_a_stream_and_says_goodbye(
     chat_config: chat.Config,
 ) -> None:
     async with (
@@ -63,13 +63,18 @@ async def test_a_live_stream_gets_what_was_accepted_then_unavailable(
         client.accept_everything()
         first = await client.data(stream)
         later = await drained(client, server, stream)
+        events = []
+        while (event := await client.event()) is not None:
+            events.append(event)
+    [goodbye] = [event for event in events if isinstance(event, ConnectionTerminated)]
+    assert (goodbye.error_code, goodbye.last_stream_id) == (ErrorCodes.NO_ERROR, stream)
     heard = [codec.decode(ChatStream, payload).chat_message for payload in payloads(first + later)]
     assert seqs(heard) == list(range(1, len(heard) + 1))
     # Delivered is stored, and stored is delivered.
     assert await history(chat_config) == heard
 
 
-async def test_a_relay_gets_what_was_accepted_then_unavailable(chat_config: chat.Config) -> None:
+async def test_drain_answers_a_relay(chat_config: chat.Config) -> None:
     async with (
         chat.serve(chat_config) as server,
         Http2Client.connect(server.host, server.port) as client,
@@ -88,7 +93,7 @@ async def test_a_relay_gets_what_was_accepted_then_unavailable(chat_config: chat
     assert await history(chat_config) == [event.chat_message for event in answers]
 
 
-async def test_an_idle_stream_is_told_why_it_ends(chat_config: chat.Config) -> None:
+async def test_drain_tells_an_idle_stream_why(chat_config: chat.Config) -> None:
     async with chat.serve(chat_config) as server, channel_to(server) as channel:
         call = ChatCall(ChatServiceStub(channel))
         await call.enter("room")
@@ -98,30 +103,14 @@ async def test_an_idle_stream_is_told_why_it_ends(chat_config: chat.Config) -> N
         await draining
 
 
-async def test_the_connection_ends_with_a_goodbye(chat_config: chat.Config) -> None:
-    async with (
-        chat.serve(chat_config) as server,
-        Http2Client.connect(server.host, server.port) as client,
-    ):
-        stream = client.request(CHAT, prefixed(codec.encode(ChatStream(join=Join("room")))))
-        await client.data(stream)
-        await drained(client, server, stream)
-        events = []
-        while (event := await client.event()) is not None:
-            events.append(event)
-    [goodbye] = [event for event in events if isinstance(event, ConnectionTerminated)]
-    assert goodbye.error_code == ErrorCodes.NO_ERROR
-    assert goodbye.last_stream_id == stream
-
-
-async def test_no_new_connection_is_accepted(chat_config: chat.Config) -> None:
+async def test_drain_accepts_no_connection(chat_config: chat.Config) -> None:
     async with chat.serve(chat_config) as server, channel_to(server) as channel:
         await server.drain()
         with pytest.raises(ConnectionRefusedError):
             await ChatServiceStub(channel).get_user(GetUserRequest("ada"))
 
 
-async def test_the_port_can_be_listened_on_again(chat_config: chat.Config) -> None:
+async def test_port_can_be_used_again(chat_config: chat.Config) -> None:
     port = 0
     for seq in (1, 2):
         async with (
@@ -145,7 +134,7 @@ async def health(channel: Channel) -> str:
     return HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
-async def test_a_reader_that_takes_its_time_is_waited_for(chat_config: chat.Config) -> None:
+async def test_drain_waits_for_a_slow_reader(chat_config: chat.Config) -> None:
     """Meanwhile others are told to go elsewhere, and what is asked is answered."""
     async with (
         chat.serve(chat_config) as server,
@@ -176,7 +165,7 @@ async def test_a_reader_that_takes_its_time_is_waited_for(chat_config: chat.Conf
     assert headers["grpc-status"] == str(Status.UNAVAILABLE.value)
 
 
-async def test_a_reader_that_reads_nothing_is_not_waited_for(chat_config: chat.Config) -> None:
+async def test_drain_ends_without_a_deaf_reader(chat_config: chat.Config) -> None:
     """Its socket is full, so that it cannot even be told."""
     config = replace(chat_config, drain_seconds=0.1)
     async with (

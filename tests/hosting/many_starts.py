@@ -1,7 +1,8 @@
-"""Runs a command again and again in one process, each time in another environment.
+"""Runs a command again and again in one process, each time with other settings.
 
-Run as ``python many_starts.py MODULE``. Each line on standard input is a JSON object, the
-environment; for each, a line on standard output holds the status and what was printed.
+Run as ``python many_starts.py MODULE``. Each line on standard input is a JSON array of the
+environment and the arguments; for each, a line on standard output holds the status and what
+was printed.
 Whatever the settings are, the command must not begin to serve. No name server is asked:
 the only name that is known is "localhost".
 """
@@ -20,18 +21,18 @@ from typing import Any, Final
 from hosting.command import run_command
 
 
-def start(module: str, environment: dict[str, str]) -> tuple[object, str, str]:
+def start(environment: dict[str, str], arguments: list[str]) -> tuple[object, str, str]:
     """Runs the command; returns its status, its output and its errors."""
     kept = dict(os.environ)
     os.environ.update(environment)
     # As strict as the ones of a process that are no terminal.
     output, errors = io.StringIO(), io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
     status: object = None
-    sys.argv[1:] = []
+    sys.argv[1:] = arguments
     try:
         with redirect_stdout(output), redirect_stderr(errors):
-            main = import_module(f"{module}.__main__")
-            run_command(main.command, f"python -m {module}")
+            main = import_module(f"{MODULE}.__main__")
+            run_command(main.command, f"python -m {MODULE}")
     except SystemExit as end:
         status = end.code
     finally:
@@ -55,5 +56,5 @@ def look_up(host: Any, port: Any, family: int, kind: int, protocol: int, flags: 
 if __name__ == "__main__":
     vars(socket)["getaddrinfo"] = look_up
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(start(MODULE, json.loads(line))) + "\n")
+        sys.stdout.write(json.dumps(start(*json.loads(line))) + "\n")
         sys.stdout.flush()

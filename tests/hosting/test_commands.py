@@ -199,44 +199,6 @@ async def test_option_wins_over_variable(tmp_path: Path) -> None:
     assert (tmp_path / "from variable.db").is_file()
 
 
-WRONG_OPTIONS = [
-    (["--nonsense"], "--nonsense"),
-    (["nonsense"], "nonsense"),
-    (["--port", "many"], "many"),
-    (["--port", "65536"], "65536"),
-    (["--drain-seconds", "nan"], "--drain-seconds"),
-    (["--mailbox-bytes", "0"], "mailbox-bytes"),
-    (["--host", ""], "host"),
-    (["--log-level", "loud"], "loud"),
-    *[(["--metrics-port", port], "--metrics-port") for port in ("-1", "65536", "on", "")],
-]
-
-
-@pytest.mark.parametrize("module", MODULES)
-async def test_wrong_option_is_named(module: str) -> None:
-    # All at once: most of the time of a short command is its start.
-    commands = await asyncio.gather(*(run(module, *options) for options, _ in WRONG_OPTIONS))
-    for command, (_, part) in zip(commands, WRONG_OPTIONS, strict=True):
-        check_one_line(command, module, part)
-
-
-async def test_wrong_variable_is_named() -> None:
-    commands = await asyncio.gather(
-        run("chat", CHAT_PORT="x"), run("proxy", PROXY_FRAME_BYTES="1.5")
-    )
-    check_one_line(commands[0], "chat", "CHAT_PORT", "'x'")
-    check_one_line(commands[1], "proxy", "PROXY_FRAME_BYTES", "'1.5'")
-
-
-async def test_wrong_upstream_is_named() -> None:
-    wrong = ["", "nowhere", "127.0.0.1:0", "http://127.0.0.1:50051"]
-    commands = await asyncio.gather(
-        *(run("proxy", *LOOPBACK, "--upstream", upstream) for upstream in wrong)
-    )
-    for command, upstream in zip(commands, wrong, strict=True):
-        check_one_line(command, "proxy", "upstream must be HOST:PORT", repr(upstream))
-
-
 # What cannot be had.
 
 

@@ -36,7 +36,7 @@ GARBAGE: st.SearchStrategy[str] = (
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 )
 
-Start = Callable[[dict[str, str]], tuple[int | None, str, str]]
+Start = Callable[..., tuple[int | None, str, str]]
 
 
 def variables(module: str) -> list[str]:
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(module: str, folder: Path) -> Iterator[Start]:
-    """Runs a command in an environment, in a process that has run it before."""
+    """Runs a command with an environment and arguments, in a process that has run it before."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "PROXY_"))}
     process = subprocess.Popen(  # noqa: S603 - a program of the tests
         [sys.executable, str(ROOT / "tests/hosting/many_starts.py"), module],
@@ -83,8 +83,9 @@ def start(module: str, folder: Path) -> Iterator[Start]:
     assert process.stdout is not None
     requests, answers = process.stdin, process.stdout
 
-    def start(environment: dict[str, str]) -> tuple[int | None, str, str]:
-        requests.write(json.dumps({**NOWHERE[module], **environment}) + "\n")
+    def start(environment: dict[str, str], *arguments: str) -> tuple[int | None, str, str]:
+        settings = {**NOWHERE[module], **environment}
+        requests.write(json.dumps([settings, arguments]) + "\n")
         requests.flush()
         status, output, errors = json.loads(answers.readline())
         return status, output, errors
@@ -95,7 +96,42 @@ def start(module: str, folder: Path) -> Iterator[Start]:
     answers.close()
 
 
-def test_any_value_of_any_variable_is_taken_or_named(module: str, start: Start) -> None:
+WRONG = [
+    (["--nonsense"], "--nonsense"),
+    (["nonsense"], "nonsense"),
+    (["--port", "many"], "many"),
+    (["--port", "65536"], "65536"),
+    (["--drain-seconds", "nan"], "--drain-seconds"),
+    (["--mailbox-bytes", "0"], "mailbox-bytes"),
+    (["--host", ""], "host"),
+    (["--log-level", "loud"], "loud"),
+    *[(["--metrics-port", port], "--metrics-port") for port in ("-1", "65536", "on", "")],
+]
+NO_ADDRESSES = ["", "nowhere", "127.0.0.1:0", "http://127.0.0.1:50051"]
+WRONG_OF: dict[str, list[tuple[dict[str, str], list[str], tuple[str, ...]]]] = {
+    "chat": [({"CHAT_PORT": "x"}, [], ("CHAT_PORT", "'x'"))],
+    "proxy": [
+        ({"PROXY_FRAME_BYTES": "1.5"}, [], ("PROXY_FRAME_BYTES", "'1.5'")),
+        *[
+            ({}, ["--upstream", each], ("upstream must be HOST:PORT", repr(each)))
+            for each in NO_ADDRESSES
+        ],
+    ],
+}
+
+
+def test_wrong_setting_is_named(module: str, start: Start) -> None:
+    wrong = [*WRONG_OF[module], *(({}, options, (part,)) for options, part in WRONG)]
+    for environment, options, parts in wrong:
+        status, output, errors = start(environment, *options)
+        assert status not in {0, None}
+        assert output == ""
+        assert re.fullmatch(f"python -m {module}: .+\n", errors), errors
+        for part in parts:
+            assert part in errors
+
+
+def test_any_variable_is_taken_or_named(module: str, start: Start) -> None:
     names = variables(module)
     assert len(names) >= 13
     # What these come to is told below.
@@ -138,7 +174,7 @@ ADDRESSES: st.SearchStrategy[str] = (
 
 
 @pytest.mark.parametrize("variable", ["HOST", "METRICS_HOST"])
-def test_any_host_is_listened_on_or_named(
+def test_any_host_is_used_or_named(
     module: str, start: Start, taken_port: str, variable: str
 ) -> None:
     """Where it can be listened on, it is seen by the port, which is taken."""
@@ -184,7 +220,7 @@ TEXTS = {
 }  # fmt: skip
 
 
-def test_bytes_that_are_no_text_are_named(module: str, start: Start) -> None:
+def test_undecodable_bytes_are_named(module: str, start: Start) -> None:
     """By the option and by the variable, as Python gives such bytes: as surrogates."""
     for name in (*TEXTS[module], "HOST", "METRICS_HOST"):
         variable, option = f"{module.upper()}_{name}", f"--{name.lower().replace('_', '-')}"
@@ -199,7 +235,7 @@ HOSTS = ["x" * 64, "a..b", "\N{SNOWMAN}" * 60, "\udcff", "a\nb" * 40]
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_host_that_cannot_be_is_named(module: str, start: Start, host: str) -> None:
+def test_impossible_host_is_named(module: str, start: Start, host: str) -> None:
     names = [f"{module.upper()}_HOST", f"{module.upper()}_METRICS_HOST"]
     names += ["PROXY_UPSTREAM"] * (module == "proxy")
     for name in names:
@@ -230,22 +266,14 @@ def not_databases(tmp_path: Path) -> list[Path]:
     return [*(tmp_path / name for name in names), *devices]
 
 
-def test_what_cannot_be_a_database_is_named(tmp_path: Path, not_databases: list[Path]) -> None:
+@pytest.mark.parametrize("module", ["chat"], indirect=True, scope="module")
+def test_unusable_database_is_named(
+    tmp_path: Path, start: Start, not_databases: list[Path]
+) -> None:
     before = {path.name for path in tmp_path.rglob("*")}
     devices = {*Path("/dev").glob("*.lock")}
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "PROXY_"))}
-    process = subprocess.run(
-        [sys.executable, "tests/hosting/many_starts.py", "chat"],
-        cwd=ROOT,
-        env={**inherited, "PYTHONPATH": str(ROOT)},
-        input="".join(json.dumps({"CHAT_DATABASE": str(each)}) + "\n" for each in not_databases),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert process.stderr == ""
-    answers = [json.loads(line) for line in process.stdout.splitlines()]
-    for path, (status, output, errors) in zip(not_databases, answers, strict=True):
+    for path in not_databases:
+        status, output, errors = start({"CHAT_DATABASE": str(path)})
         assert (status, output) == (1, ""), path
         assert re.fullmatch(r"python -m chat: cannot open the database .+: .+\n", errors), errors
         assert errors[:-1].isprintable()
@@ -299,7 +327,7 @@ def test_any_database_is_opened_or_named(start: Start, folder: Path) -> None:
 NAMES = ["file:x?mode=memory", "?a=1&b=2.db", "%00.db", "a'b;--.db", " ", "new\nline\x1b[31m.db"]
 
 
-async def test_strange_names_are_names(tmp_path: Path) -> None:
+async def test_strange_file_names_are_kept(tmp_path: Path) -> None:
     async def check(name: str) -> None:
         path = tmp_path / "folder" / name
         options = ("--host", "127.0.0.1", "--port", "0")
@@ -331,7 +359,7 @@ def as_large_as_may_be(module: str) -> dict[str, str]:
     return much | {name: value for name, value in largest.items() if name in much}
 
 
-async def test_settings_as_large_as_they_may_be_work() -> None:
+async def test_largest_settings_work() -> None:
     loopback = ("--host", "127.0.0.1", "--port", "0")
     memory = {"CHAT_DATABASE": ":memory:"}
     async with running("chat", *loopback, **memory, **as_large_as_may_be("chat")) as server:
