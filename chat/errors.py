@@ -26,7 +26,6 @@ from typing import ClassVar
 from grpclib import GRPCError, Status
 
 import codec
-from chat.storage.base import Unstorable
 from gen.chat import Error, ErrorCode
 from hosting.grpc.errors import INTERNAL_TEXT, invalid_argument, retry_later
 from hosting.rate_limits import milliseconds
@@ -153,15 +152,6 @@ class Internal(ChatError):
 
     def __init__(self) -> None:
         super().__init__(INTERNAL_TEXT)
-
-
-def not_stored(failure: BaseException) -> ChatError:
-    """What a client is told of something that the store did not store.
-
-    What is unstorable passed the rules and should not have: that is a defect, and no
-    reason to send it again.
-    """
-    return Internal() if isinstance(failure, Unstorable) else StorageFailed()
 
 
 def status_of(error: Exception) -> GRPCError | None:

@@ -41,14 +41,16 @@ class Report(Source):
     Args:
         hub: its hub.
         connections: its connections.
+        write_queue_bytes: how much may wait for the disk.
     """
 
     title = "Chat server"
 
-    def __init__(self, hub: Hub, connections: CountedConnections) -> None:
+    def __init__(self, hub: Hub, connections: CountedConnections, write_queue_bytes: int) -> None:
         self._hub = hub
         self._metrics = hub.metrics
         self._connections = connections
+        self._write_queue_bytes = write_queue_bytes
         # From now on somebody empties it.
         self._metrics.busy = {}
         self.charts = self._charts()
@@ -181,7 +183,7 @@ class Report(Source):
         )
 
     def _store_metrics(self) -> Iterator[Metric]:
-        store, limit = self._metrics.store, self._hub.config.write_queue_bytes
+        store, limit = self._metrics.store, self._write_queue_bytes
         yield histogram(
             "chat_commit_seconds",
             "How long a commit took, the wait for the disk included.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,18 +18,20 @@ from grpclib.health.v1 import health_pb2
 from grpclib.reflection.service import ServerReflection
 
 import codec
-from chat.access.authenticator import Gate
+from chat.access.authenticator import Authenticator
 from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenVerifier
-from chat.api import relay
+from chat.api.context import Context
 from chat.api.conversation import Conversation
+from chat.api.relay_service import PATH, RelayService
 from chat.api.service import ChatService
 from chat.config import IN_MEMORY, Config
 from chat.core.hub import Hub
 from chat.core.rules import Rules
 from chat.errors import Unavailable, status_of
+from chat.metrics import ServerMetrics, StoreMetrics
 from chat.report import Report
-from chat.storage.base import Store
+from chat.storage.base import Listener, Store
 from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
@@ -65,7 +68,7 @@ class RunningServer:
         self,
         host: str,
         port: int,
-        hub: Hub,
+        context: Context,
         grpc: GrpcServer,
         health: ServiceStatus,
         status_url: str = "",
@@ -75,7 +78,7 @@ class RunningServer:
         self.host = host
         self.port = port
         self.status_url = status_url
-        self._hub = hub
+        self._context = context
         self._grpc = grpc
         self._health = health
 
@@ -92,19 +95,19 @@ class RunningServer:
         they were promised and UNAVAILABLE; says GOAWAY. What is not done within
         `Config.drain_seconds` is cut off.
         """
-        self._hub.draining.set()
+        self._context.draining.set()
         self._health.set(False)
         self._grpc.stop_listening()
-        done = await self._grpc.wait_idle(self._hub.config.drain_seconds)
+        done = await self._grpc.wait_idle(self._context.config.drain_seconds)
         if not done:
-            log.warning("calls cut off", after_seconds=self._hub.config.drain_seconds)
+            log.warning("calls cut off", after_seconds=self._context.config.drain_seconds)
         await self._grpc.go_away()
 
     def follow(self, store: StoreHealth) -> None:
         """Says NOT_SERVING while the store does not take writes, and fails when it never will."""
 
         def look() -> None:
-            self._health.set(store.is_serving and not self._hub.draining.is_set())
+            self._health.set(store.is_serving and not self._context.draining.is_set())
             if store.state is State.FATAL:
                 self.failure = store.reason
                 self.failed.set()
@@ -132,31 +135,33 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         OSError: the address cannot be listened on.
     """
     config = config or Config()
-    gate, tls = _gate(config), _tls(config)
-    hub = Hub(config)
-    hub.store = await _open_store(config, hub)
+    authenticator, tls = _authenticator(config), _tls(config)
+    metrics = ServerMetrics()
+    hub = await Hub.open(partial(_open_store, config, metrics.store), metrics)
+    context = Context.of(config, authenticator, hub)
     try:
         health = ServiceStatus()
         health.set(True)
-        services = _services(hub, gate, health)
         grpc = GrpcServer(
-            services,
+            _services(context, health),
             codec.GrpcCodec(),
             _message_limit(config),
             config.connection_limits,
             status_of=status_of,
-            calls=hub.metrics.calls,
-            authenticates=not gate.is_open,
+            calls=metrics.calls,
+            authenticates=not authenticator.is_open,
             # The stream of a proxy lasts for days: its messages are traced one by one.
             traced=("/chat.ChatService/",),
         )
-        metrics = serve_metrics(
-            config.metrics_host, config.metrics_port, lambda: Report(hub, grpc.connections)
+        metrics_port = serve_metrics(
+            config.metrics_host,
+            config.metrics_port,
+            lambda: Report(hub, grpc.connections, config.write_queue_bytes),
         )
-        async with kept_fresh(tls), _keys_watched(gate, hub), metrics as status_url:
+        async with kept_fresh(tls), _keys_watched(context), metrics_port as status_url:
             port = await grpc.listen(config.host, config.port, tls.context if tls else None)
             _warn(config)
-            server = RunningServer(config.host, port, hub, grpc, health, status_url)
+            server = RunningServer(config.host, port, context, grpc, health, status_url)
             server.follow(hub.store.health)
             try:
                 yield server
@@ -166,18 +171,18 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         await hub.store.close()
 
 
-async def _open_store(config: Config, hub: Hub) -> Store:
+async def _open_store(config: Config, metrics: StoreMetrics, listener: Listener) -> Store:
     if config.database == IN_MEMORY:
-        return MemoryStore(hub.announce)
+        return MemoryStore(listener)
     return await SqliteStore.open(
-        config.database, hub.announce, config.write_queue_bytes, metrics=hub.metrics.store
+        config.database, listener, config.write_queue_bytes, metrics=metrics
     )
 
 
 @asynccontextmanager
-async def _keys_watched(gate: Gate, hub: Hub) -> AsyncIterator[None]:
+async def _keys_watched(context: Context) -> AsyncIterator[None]:
     """Ends the streams of those whose key is gone, while the context is open."""
-    task = asyncio.create_task(_watch_keys(gate, hub))
+    task = asyncio.create_task(_watch_keys(context))
     try:
         yield
     finally:
@@ -185,15 +190,16 @@ async def _keys_watched(gate: Gate, hub: Hub) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def _watch_keys(gate: Gate, hub: Hub) -> None:
-    seen = gate.refresh()
+async def _watch_keys(context: Context) -> None:
+    authenticator = context.authenticator
+    seen = authenticator.refresh()
     # Calls that come look at the file, too; but perhaps none comes.
-    while not gate.is_open:
+    while not authenticator.is_open:
         await asyncio.sleep(_LOOK_AT_KEYS_SECONDS)
-        read = gate.refresh()
+        read = authenticator.refresh()
         if read != seen:
             seen = read
-            for stream in tuple(hub.streams):
+            for stream in tuple(context.hub.streams):
                 if isinstance(stream, Conversation):
                     _judge(stream)
 
@@ -218,12 +224,13 @@ def _warn(config: Config) -> None:
         log.warning("tokens reach this server unencrypted: it has no tls-certificate")
 
 
-def _gate(config: Config) -> Gate:
+def _authenticator(config: Config) -> Authenticator:
     trust = config.trust
     if not trust.token_keys:
-        return Gate()
+        return Authenticator()
     keys = KeyFile(Path(trust.token_keys))
-    return Gate(TokenVerifier(keys, trust.tokens, Rules(config.limits)), trust.proxy_names)
+    verifier = TokenVerifier(keys, trust.tokens, Rules(config.limits))
+    return Authenticator(verifier, trust.proxy_names)
 
 
 def _tls(config: Config) -> Tls | None:
@@ -235,8 +242,8 @@ def _tls(config: Config) -> Tls | None:
     return Tls.server(trust.tls, certificate_required=required).for_http2()
 
 
-def _services(hub: Hub, gate: Gate, health: ServiceStatus) -> list[IServable]:
-    chat: list[IServable] = [ChatService(hub, gate), relay.RelayService(hub, gate)]
+def _services(context: Context, health: ServiceStatus) -> list[IServable]:
+    chat: list[IServable] = [ChatService(context), RelayService(context)]
     checks = Health({service: [health] for service in chat})
     return ServerReflection.extend([*chat, checks], pool=_descriptors())
 
@@ -253,4 +260,4 @@ def _descriptors() -> DescriptorPool:
 
 def _message_limit(config: Config) -> MessageLimit:
     largest = config.limits.content_bytes + _ENVELOPE_BYTES
-    return lambda path: _BATCH_BYTES if path == relay.PATH else largest
+    return lambda path: _BATCH_BYTES if path == PATH else largest

@@ -1,4 +1,4 @@
-"""The gate: who calls, by a token or a certificate.
+"""Authentication of callers, by a token or a certificate: no I/O of its own.
 
 ====================  ============================  =========================
 the server has keys   the call has                  the caller is
@@ -16,29 +16,29 @@ nobody's, and not the proxy's own because it comes over its connection.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
-
-from grpclib.server import Stream
 
 from chat.access.identity import GUEST, Identity
 from chat.access.tokens import TokenVerifier
 from chat.errors import InvalidArgument, Unauthenticated
-from hosting.grpc.connections import mark_authenticated
 
-_HEADER: Final = "authorization"
 _NOBODY: Final = "a token is required"
 
 
-class Gate:
+Certificate = Mapping[str, Any]
+"""A certificate that was verified in the handshake, as `ssl.SSLSocket.getpeercert` gives it."""
+
+
+class Authenticator:
     """Decides who calls.
 
     Args:
-        verifier: believes tokens; without one, all are guests.
-        proxies: the DNS names in certificates (RFC 9525) of those who may speak for others.
+        verifier: verifies tokens; without one, all callers are guests.
+        proxies: the DNS names in certificates (RFC 9525) of proxies.
 
     Attributes:
-        is_open: whether all are guests.
+        is_open: whether all callers are guests.
     """
 
     def __init__(
@@ -48,35 +48,42 @@ class Gate:
         self._verifier = verifier
         self._proxies = proxies
 
-    def caller(self, stream: Stream[Any, Any]) -> Identity:
-        """Says who makes a call, by its token.
+    def caller(self, authorization: Sequence[str]) -> Identity:
+        """Returns who makes a call, by its token.
+
+        Args:
+            authorization: the values of that header.
 
         Raises:
-            Unauthenticated: nobody who is believed.
+            Unauthenticated: there is no token, or it is not good.
         """
-        caller = self._by_token(stream)
+        caller = self._by_token(authorization)
         if caller is None:
             raise Unauthenticated(_NOBODY)
-        self._believe(stream)
         return caller
 
-    def proxy(self, stream: Stream[Any, Any]) -> Identity:
-        """Says which proxy opens a batch stream, by its token or its certificate.
+    def proxy(
+        self, authorization: Sequence[str], certificate: Callable[[], Certificate | None]
+    ) -> Identity:
+        """Returns which proxy opens a batch stream, by its token or its certificate.
+
+        Args:
+            authorization: the values of that header.
+            certificate: returns the caller's certificate.
 
         Raises:
-            Unauthenticated: nobody who is believed.
-            PermissionDenied: somebody who is no proxy.
+            Unauthenticated: it has neither, or they are not good.
+            PermissionDenied: the caller is no proxy.
         """
-        caller = self._by_token(stream) or self._certified(stream)
+        caller = self._by_token(authorization) or self._by_certificate(certificate())
         caller.check_proxy()
-        self._believe(stream)
         return caller
 
     def verify(self, token: str) -> Identity:
-        """Believes a token that came in a message.
+        """Returns the identity of a token that came in a message.
 
         Raises:
-            InvalidArgument: all are guests here.
+            InvalidArgument: all callers are guests.
             Unauthenticated: it is not good.
         """
         if self._verifier is None:
@@ -87,25 +94,18 @@ class Gate:
         """Reads the keys again if they were replaced; returns how often they have been read."""
         return 0 if self._verifier is None else self._verifier.refresh()
 
-    def believes(self, caller: Identity) -> bool:
-        """Whether the key of a caller's token is still among the keys."""
+    def knows_key_of(self, caller: Identity) -> bool:
+        """Returns whether the key of a caller's token is still among the keys."""
         return self._verifier is None or caller.key is None or self._verifier.knows(caller.key)
 
-    def _believe(self, stream: Stream[Any, Any]) -> None:
-        # Where all are guests, nobody has said anything to be believed.
-        if not self.is_open:
-            mark_authenticated(stream)
-
-    def _by_token(self, stream: Stream[Any, Any]) -> Identity | None:
+    def _by_token(self, authorization: Sequence[str]) -> Identity | None:
         if self._verifier is None:
             return GUEST
-        headers = stream.metadata.getall(_HEADER, []) if stream.metadata else []
-        if len(headers) > 1:
+        if len(authorization) > 1:
             raise Unauthenticated("authorization must be given once")
-        return self._verifier.bearer(str(headers[0])) if headers else None
+        return self._verifier.bearer(authorization[0]) if authorization else None
 
-    def _certified(self, stream: Stream[Any, Any]) -> Identity:
-        certificate = stream.peer.cert()
+    def _by_certificate(self, certificate: Certificate | None) -> Identity:
         for kind, name in (certificate or {}).get("subjectAltName", ()):
             if kind == "DNS" and name in self._proxies:
                 return Identity(name, is_proxy=True)

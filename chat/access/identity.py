@@ -26,7 +26,7 @@ from chat.errors import PermissionDenied, Unauthenticated
 _ANY: Final = "*"
 
 
-class Rooms:
+class RoomPatterns:
     """A set of rooms.
 
     Args:
@@ -50,8 +50,8 @@ class Rooms:
         return room_id in self._names or room_id.startswith(self._prefixes)
 
 
-ALL_ROOMS: Final = Rooms([_ANY])
-NO_ROOMS: Final = Rooms([])
+ALL_ROOMS: Final = RoomPatterns([_ANY])
+NO_ROOMS: Final = RoomPatterns([])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Identity:
     """
 
     subject: str | None = None
-    reads: Rooms = NO_ROOMS
-    writes: Rooms = NO_ROOMS
+    reads: RoomPatterns = NO_ROOMS
+    writes: RoomPatterns = NO_ROOMS
     is_admin: bool = False
     is_proxy: bool = False
     expires_at: float | None = None

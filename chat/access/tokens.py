@@ -23,7 +23,7 @@ from typing import Any, Final
 import jwt
 from jwt import PyJWTError
 
-from chat.access.identity import NO_ROOMS, Identity, Rooms
+from chat.access.identity import NO_ROOMS, Identity, RoomPatterns
 from chat.access.keyfile import KeyFile
 from chat.access.keys import ALGORITHMS, Key
 from chat.core.rules import Rules
@@ -186,7 +186,7 @@ def _seconds(claim: object, name: str) -> float:
     return float(min(max(claim, 0), _LATEST))
 
 
-def _rooms(claim: dict[str, Any], name: str) -> Rooms:
+def _rooms(claim: dict[str, Any], name: str) -> RoomPatterns:
     patterns = claim.get(name)
     if patterns is None:
         return NO_ROOMS
@@ -198,6 +198,6 @@ def _rooms(claim: dict[str, Any], name: str) -> Rooms:
     if len(patterns) > _MOST_PATTERNS:
         raise Unauthenticated(f"{path} must have at most {_MOST_PATTERNS} patterns")
     try:
-        return Rooms(patterns)
+        return RoomPatterns(patterns)
     except ValueError as error:
         raise Unauthenticated(f"{path}: {error}") from None

@@ -1,14 +1,16 @@
-"""Messages that a proxy sent as columns: no I/O."""
+"""Messages that a proxy sent together, as columns, and those that are stored together: no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 
 import codec
 from chat.core.rules import Rules
+from chat.errors import ChatError
 from codec.columns import split
 from gen.chat import ChatMessage, ChatMessages
+from hosting.tracing import spans
 
 
 class Columns:
@@ -75,3 +77,63 @@ class Columns:
             and rules.are_ids(sender_ids.joined, sender_ids.lengths)
             and rules.are_short_contents(contents.joined, contents.lengths)
         )
+
+
+class Run:
+    """Messages of a batch that are stored together, checked.
+
+    Attributes:
+        refs: the proxy's names for them.
+        messages: the messages.
+        places: what the stream was in the room of each by when it came; `None` if it
+            was not in it.
+        spans: from now until they are delivered, of those that are traced.
+        size: how many characters of text they have.
+    """
+
+    __slots__ = ("messages", "places", "refs", "size", "spans")
+
+    def __init__(self) -> None:
+        self.refs: list[int] = []
+        self.messages: list[ChatMessage] = []
+        self.places: list[object | None] = []
+        self.spans: list[tuple[ChatMessage, spans.Span]] = []
+        self.size = 0
+
+    def add(self, ref: int, message: ChatMessage, place: object | None) -> None:
+        """Adds a message."""
+        self.size += len(message.content)
+        self.refs.append(ref)
+        self.messages.append(message)
+        self.places.append(place)
+
+    def add_all(self, batch: Columns, rooms: Mapping[str, object]) -> None:
+        """Adds all messages of a batch; `rooms` tells the place in each."""
+        messages = batch.messages()
+        self.refs += batch.refs
+        self.messages += messages
+        self.places += [rooms.get(message.room_id) for message in messages]
+        self.size += batch.size
+
+    def each(self) -> Iterator[Run]:
+        """Yields the messages one by one, for each to fail alone."""
+        spans = {id(message): (message, span) for message, span in self.spans}
+        for ref, message, place in zip(self.refs, self.messages, self.places, strict=True):
+            alone = Run()
+            alone.add(ref, message, place)
+            if id(message) in spans:
+                alone.spans.append(spans[id(message)])
+            yield alone
+
+    def end_spans(self, results: Sequence[ChatMessage | ChatError]) -> None:
+        """Ends the spans, each with what became of its message: itself, or the refusal."""
+        if not self.spans:
+            return
+        outcomes = dict(zip(map(id, self.messages), results, strict=True))
+        for message, span in self.spans:
+            outcome = outcomes[id(message)]
+            if isinstance(outcome, ChatError):
+                span.fail(outcome.status.name)
+            else:
+                span.note({"chat.seq": outcome.seq})
+            span.end()

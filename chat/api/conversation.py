@@ -11,9 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from grpclib.server import Stream
 
-from chat.access.authenticator import Gate
 from chat.access.identity import Identity
-from chat.core.hub import Hub
+from chat.api.context import Context
 from chat.core.stream import LiveStream
 from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
 from gen.chat import Authenticated, ChatMessage
@@ -46,26 +45,26 @@ class Conversation(LiveStream):
     """A live stream that handles what the client asks on it.
 
     Args:
-        hub: the hub.
-        gate: believes tokens.
+        context: what handlers share.
         bounds: how much it may be.
         caller: whose it is.
 
     Attributes:
         lines_of_refusals: of each kind of error, so many are told of in the log.
         refused: how many requests were refused.
-        gate: likewise.
+        context: likewise.
+        hub: the context's.
         bounds: likewise.
         caller: whose it is, by the token that was presented last.
     """
 
     lines_of_refusals = 1
 
-    def __init__(self, hub: Hub, gate: Gate, bounds: Bounds, caller: Identity) -> None:
+    def __init__(self, context: Context, bounds: Bounds, caller: Identity) -> None:
         super().__init__(bounds.mailbox_bytes)
         self.bounds = bounds
-        self.hub = hub
-        self.gate = gate
+        self.context = context
+        self.hub = context.hub
         self.caller = caller
         # Why the stream has to end, if it was decided elsewhere.
         self._verdict: ChatError | None = None
@@ -99,7 +98,7 @@ class Conversation(LiveStream):
             event: what failed.
             error: why.
         """
-        self.hub.faults.log(event, error)
+        self.context.faults.log(event, error)
         self.end_with(Internal())
 
     def expired(self) -> None:
@@ -107,7 +106,7 @@ class Conversation(LiveStream):
 
     def check_keys(self) -> None:
         """Ends the stream if the key of the caller's token is gone."""
-        if not self.gate.believes(self.caller):
+        if not self.context.authenticator.knows_key_of(self.caller):
             self.end_with(Unauthenticated("the token is signed with a key that is not known"))
 
     def end_with(self, error: ChatError) -> None:
@@ -162,7 +161,7 @@ class Conversation(LiveStream):
         await stream.send_initial_metadata(metadata=self.initial_metadata)
         reading = asyncio.create_task(self._read(stream))
         writing = asyncio.create_task(self.write_to(stream))
-        draining = asyncio.create_task(self.hub.draining.wait())
+        draining = asyncio.create_task(self.context.draining.wait())
         expiring = asyncio.create_task(self._expire(reading))
         tasks = {reading, writing, draining, expiring}
         try:
@@ -184,7 +183,7 @@ class Conversation(LiveStream):
             # Nothing here awaits before the hub has forgotten the stream: a call
             # with a deadline may be cancelled a second time while it cleans up.
             self.hub.close(self)
-            self.hub.metrics.slow_consumers += self.overflowed
+            self.context.metrics.slow_consumers += self.overflowed
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -203,7 +202,7 @@ class Conversation(LiveStream):
             await asyncio.wait(self._pending)
         self.finish()
         await writing
-        if self.hub.draining.is_set():
+        if self.context.draining.is_set():
             raise Draining
 
     async def _expire(self, reading: asyncio.Task[None]) -> None:

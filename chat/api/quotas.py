@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from weakref import WeakKeyDictionary, WeakSet
-
-from grpclib.server import Stream
 
 from chat.access.identity import Identity
 from chat.errors import RateLimited
@@ -47,11 +45,15 @@ class Quotas:
         """The allowance of a user, to be used at once."""
         return self._users.of(user_id)
 
-    def of(self, caller: Identity, stream: Stream[Any, Any]) -> Allowance:
-        """The allowance of whoever makes a call, to be used at once."""
+    def of(self, caller: Identity, connection: object) -> Allowance:
+        """Returns a caller's allowance, to be used at once.
+
+        Args:
+            caller: the caller.
+            connection: the connection of its call.
+        """
         if caller.subject is not None:
             return self._free if caller.is_proxy else self.user(caller.subject)
-        connection = _connection(stream)
         if connection in self._proxies:
             return self._free
         found = self._guests.get(connection)
@@ -59,13 +61,13 @@ class Quotas:
             found = self._guests[connection] = Allowance(self._rates)
         return found
 
-    def exempt(self, stream: Stream[Any, Any]) -> None:
-        """Notes that a connection is a proxy's, whose calls are those of its clients."""
-        self._proxies.add(_connection(stream))
+    def exempt(self, connection: object) -> None:
+        """Marks a connection as a proxy's, whose calls are those of its clients."""
+        self._proxies.add(connection)
 
-    def is_exempt(self, stream: Stream[Any, Any]) -> bool:
-        """Whether a call comes over the connection of a proxy."""
-        return _connection(stream) in self._proxies
+    def is_exempt(self, connection: object) -> bool:
+        """Returns whether a connection is a proxy's."""
+        return connection in self._proxies
 
 
 def charge(bucket: Bucket, what: str) -> None:
@@ -81,7 +83,3 @@ def charge(bucket: Bucket, what: str) -> None:
     wait = bucket.take(time.monotonic())
     if wait:
         raise RateLimited(what, wait)
-
-
-def _connection(stream: Stream[Any, Any]) -> object:
-    return stream._stream.connection  # noqa: SLF001 - grpclib tells no other name of it

@@ -1,34 +1,23 @@
-"""The handler of `RelayService`: the traffic of a proxy's clients on one stream."""
+"""One `Relay` stream: the traffic of a proxy's clients."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Final
 
-from grpclib.const import Handler
-from grpclib.server import Stream
-
 import codec
-from chat.access.authenticator import Gate
 from chat.access.identity import GUEST, Identity
-from chat.api.batches import Columns
-from chat.api.conversation import Bounds, Conversation, authenticated
-from chat.api.handlers import handlers
+from chat.api.batches import Columns, Run
+from chat.api.confirmations import Confirmations
+from chat.api.context import Context
+from chat.api.conversation import Bounds, Conversation
 from chat.api.quotas import JOINS, MESSAGES, charge
-from chat.core.hub import Hub
-from chat.core.stream import Delivery
-from chat.errors import (
-    ChatError,
-    Internal,
-    InvalidArgument,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-    not_stored,
-)
+from chat.api.relay_clients import RelayClients
+from chat.core.store_errors import not_stored
+from chat.core.stream import EncodedMessage
+from chat.errors import ChatError, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from chat.storage.base import PartlyStored, StoreError
 from gen.chat import (
     Admit,
@@ -46,17 +35,11 @@ from gen.chat import (
     RelayEvent,
     RelayRequest,
     RelayResponse,
-    RelayServiceBase,
-    Stored,
 )
-from hosting.grpc.connections import exempt
-from hosting.grpc.messages import at_most
 from hosting.logs import get_logger
 from hosting.tracing import spans
 
 log = get_logger(__name__)
-
-PATH: Final = "/chat.RelayService/Relay"
 
 # How much text is stored together: all of it may be for one room, whose readers get it
 # at once and are cut off if it is more than may wait for them.
@@ -64,140 +47,33 @@ _STORE_CHARACTERS: Final = 64 * 1024
 MOST_COMMANDS: Final = 16_384
 """The largest batch. An empty command takes hundreds of times its two bytes in memory."""
 
-# How many confirmations are one event at most: what waits beside the mailbox.
-_MOST_CONFIRMED: Final = 1000
 
-
-class RelayService:
-    """`chat.RelayService`.
-
-    Args:
-        hub: the hub.
-        gate: says who calls.
-    """
-
-    def __init__(self, hub: Hub, gate: Gate) -> None:
-        self._hub = hub
-        self._gate = gate
-
-    def __mapping__(self) -> dict[str, Handler]:
-        """The one method, by a handler that reads and writes at once."""
-        methods = handlers(RelayServiceBase(), {"Relay": self._relay})
-        return {path: each._replace(request_type=_Request) for path, each in methods.items()}
-
-    async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
-        caller = self._gate.proxy(stream)
-        self._hub.quotas.exempt(stream)
-        exempt(stream)
-        await RelayConnection(self._hub, self._gate, caller).run(stream)
-
-
-class _Request:
-    """What grpclib reads of the stream: batches, of which none has too many commands."""
-
-    @staticmethod
-    def FromString(data: bytes) -> RelayRequest:  # noqa: N802 - as google's messages have it
-        """Decodes a batch.
-
-        Raises:
-            ResourceExhausted: it has too many commands.
-            codec.DecodeError: it is none.
-        """
-        if not at_most(MOST_COMMANDS, data):
-            raise _too_many()
-        return codec.decode(RelayRequest, data)
-
-
-def _too_many() -> ResourceExhausted:
+def too_many() -> ResourceExhausted:
+    """The error of a batch with more commands than that."""
     return ResourceExhausted(f"a batch may have at most {MOST_COMMANDS} commands")
-
-
-class _Run:
-    """Messages of a batch that are stored together, checked.
-
-    Attributes:
-        refs: the proxy's names for them.
-        messages: the messages.
-        places: what the stream was in the room of each by when it came; `None` if it
-            was not in it.
-        spans: from now until they are delivered, of those that are traced.
-        size: how many characters of text they have.
-    """
-
-    __slots__ = ("messages", "places", "refs", "size", "spans")
-
-    def __init__(self) -> None:
-        self.refs: list[int] = []
-        self.messages: list[ChatMessage] = []
-        self.places: list[object | None] = []
-        self.spans: list[tuple[ChatMessage, spans.Span]] = []
-        self.size = 0
-
-    def add(self, ref: int, message: ChatMessage, place: object | None) -> None:
-        """Adds a message."""
-        self.size += len(message.content)
-        self.refs.append(ref)
-        self.messages.append(message)
-        self.places.append(place)
-
-    def add_all(self, batch: Columns, rooms: Mapping[str, object]) -> None:
-        """Adds all messages of a batch; `rooms` tells the place in each."""
-        messages = batch.messages()
-        self.refs += batch.refs
-        self.messages += messages
-        self.places += [rooms.get(message.room_id) for message in messages]
-        self.size += batch.size
-
-    def each(self) -> Iterator[_Run]:
-        """Yields the messages one by one, for each to fail alone."""
-        spans = {id(message): (message, span) for message, span in self.spans}
-        for ref, message, place in zip(self.refs, self.messages, self.places, strict=True):
-            alone = _Run()
-            alone.add(ref, message, place)
-            if id(message) in spans:
-                alone.spans.append(spans[id(message)])
-            yield alone
-
-    def end_spans(self, results: Sequence[ChatMessage | ChatError]) -> None:
-        """Ends the spans, each with what became of its message: itself, or the refusal."""
-        if not self.spans:
-            return
-        outcomes = dict(zip(map(id, self.messages), results, strict=True))
-        for message, span in self.spans:
-            outcome = outcomes[id(message)]
-            if isinstance(outcome, ChatError):
-                span.fail(outcome.status.name)
-            else:
-                span.note({"chat.seq": outcome.seq})
-            span.end()
 
 
 class RelayConnection(Conversation):
     """One `Relay` stream.
 
     Args:
-        hub: the hub.
-        gate: believes the tokens of the proxy's clients.
+        context: what handlers share.
         caller: the proxy.
     """
 
     # It has many clients, each of which may be worth a line.
     lines_of_refusals = 32
 
-    def __init__(self, hub: Hub, gate: Gate, caller: Identity) -> None:
-        config = hub.config
+    def __init__(self, context: Context, caller: Identity) -> None:
+        config = context.config
         most = config.limits
         bounds = Bounds(config.relay_mailbox_bytes, most.rooms_per_proxy, most.users_per_proxy)
-        super().__init__(hub, gate, bounds, caller)
-        # The clients on whose behalf the proxy asks, by its names for them.
-        self._clients: dict[int, Identity] = {0: GUEST} if gate.is_open else {}
+        super().__init__(context, bounds, caller)
+        self._clients = RelayClients(context.authenticator)
         # The messages of this stream that are on their way to the disk: their refs,
         # by the id() of the message.
         self._own: dict[int, int] = {}
-        # Those that were stored since, all in one commit.
-        self._refs: list[int] = []
-        self._seqs: list[int] = []
-        self._sent_at: datetime | None = None
+        self._confirmations = Confirmations(super().put, self._fail, self.wake)
         self._batch_came = 0.0
         # The joins by which the stream is in its rooms.
         self._joins: dict[str, int] = {}
@@ -211,7 +87,7 @@ class RelayConnection(Conversation):
             request: as the codec decoded it.
         """
         self._batch_came = time.monotonic()
-        run = _Run()
+        run = Run()
         commands = 0
         for command in request.commands:
             payload = command.command
@@ -219,7 +95,7 @@ class RelayConnection(Conversation):
                 batch = Columns(payload)
                 commands += len(batch)
                 if commands > MOST_COMMANDS:
-                    raise _too_many()
+                    raise too_many()
                 run = await self._take_in(run, batch)
                 continue
             commands += 1
@@ -233,12 +109,12 @@ class RelayConnection(Conversation):
                 self._refuse(command.ref, command.client, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
                 self._fail(command.ref, error)
-        self.hub.metrics.batches.observe(commands)
+        self.context.metrics.batches.observe(commands)
         await self._store(run)
 
-    async def _take_one(self, run: _Run, command: RelayCommand, message: ChatMessage) -> _Run:
+    async def _take_one(self, run: Run, command: RelayCommand, message: ChatMessage) -> Run:
         if not self._check(command.client, message):
-            await self.hub.known.check_message(message)
+            await self.context.known.check_message(message)
         trace = command.traceparent
         span = None if trace is None else spans.begin("message", trace, {})
         run.add(command.ref, message, self.rooms.get(message.room_id))
@@ -246,7 +122,7 @@ class RelayConnection(Conversation):
             run.spans.append((message, span))
         return await self._store(run) if run.size > _STORE_CHARACTERS else run
 
-    async def _take_in(self, run: _Run, batch: Columns) -> _Run:
+    async def _take_in(self, run: Run, batch: Columns) -> Run:
         """Takes messages that came as columns, each as if it had come alone."""
         in_order = (
             batch.of_nobody
@@ -260,7 +136,7 @@ class RelayConnection(Conversation):
         for ref, client, message in batch:
             try:
                 if not in_order and not self._check(client, message):
-                    await self.hub.known.check_message(message)
+                    await self.context.known.check_message(message)
                 run.add(ref, message, self.rooms.get(message.room_id))
             except ChatError as error:
                 self._refuse(ref, client, error)
@@ -273,9 +149,9 @@ class RelayConnection(Conversation):
     def _obeys(self, batch: Columns) -> bool:
         """Whether all messages are in order; if that cannot be told, each is looked at."""
         try:
-            return batch.obeys(self.hub.rules)
+            return batch.obeys(self.context.rules)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-            self.hub.faults.log("columns not checked", error)
+            self.context.faults.log("columns not checked", error)
             return False
 
     def check_keys(self) -> None:
@@ -285,46 +161,40 @@ class RelayConnection(Conversation):
         are not believed. To the others that is a pause.
         """
         super().check_keys()
-        if not all(map(self.gate.believes, self._clients.values())):
+        if not self._clients.has_known_keys():
             self.end_with(Unavailable("the keys of tokens were replaced"))
 
     @property
     def initial_metadata(self) -> dict[str, str]:
         """Tells the proxy whether its clients need tokens."""
-        return {} if self.gate.is_open else {"chat-tokens": "required"}
+        return {} if self.context.authenticator.is_open else {"chat-tokens": "required"}
 
-    def deliver(self, delivery: Delivery) -> None:
+    def deliver(self, message: EncodedMessage) -> None:
         """Puts a message of a room into the mailbox; of an own one, what is new of it."""
-        ref = self._own.get(id(delivery.message))
+        ref = self._own.get(id(message.message))
         if ref is None:
-            self.put(delivery.for_proxy())
+            self.put(message.for_proxy())
         else:
-            self._confirm(ref, delivery.message)
+            self._confirmations.add(ref, message.message)
 
     def put(self, item: bytes) -> None:
         """Puts an encoded message into the mailbox, behind what was confirmed."""
-        self._put_confirmed()
+        self._confirmations.flush()
         super().put(item)
 
     def _check(self, number: int, message: ChatMessage) -> bool:
         """Checks a message; returns whether its room and its sender may be new."""
-        client = self._client(number)
+        client = self._clients.of(number)
         if client is not GUEST:
-            charge(self.hub.quotas.user(client.subject or "").sends, MESSAGES)
+            charge(self.context.quotas.user(client.subject or "").sends, MESSAGES)
             client.check_time(time.time())
             message.sender_id = client.sender(message.sender_id, "chat_message.sender_id")
             client.check_write(message.room_id, "chat_message.room_id")
-        may_be_new = self.hub.rules.message(message)
+        may_be_new = self.context.rules.message(message)
         self.check_user(message.sender_id, "chat_message.sender_id")
         return may_be_new
 
-    def _client(self, number: int) -> Identity:
-        client = self._clients.get(number)
-        if client is None:
-            raise Unauthenticated("a token is required")
-        return client
-
-    async def _store(self, run: _Run) -> _Run:
+    async def _store(self, run: Run) -> Run:
         """Hands messages to the store; returns the run for those that follow."""
         if not run.messages:
             return run
@@ -333,16 +203,16 @@ class RelayConnection(Conversation):
             self._hand_over(run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._not_stored(run, error)
-        return _Run()
+        return Run()
 
-    def _hand_over(self, run: _Run) -> None:
+    def _hand_over(self, run: Run) -> None:
         future = self.hub.send(self, run.messages)
         self._own.update(zip(map(id, run.messages), run.refs, strict=True))
         came = self._batch_came
         future.add_done_callback(lambda done: self._stored(run, done, came))
         self.expect(future)
 
-    def _not_stored(self, run: _Run, error: Exception) -> None:
+    def _not_stored(self, run: Run, error: Exception) -> None:
         """Finds out whose fault it was that messages could not be handed over together."""
         if isinstance(error, StoreError):
             self._refuse_all(run, not_stored(error))
@@ -356,9 +226,9 @@ class RelayConnection(Conversation):
                 except Exception as why:  # noqa: BLE001 - whatever it is, it costs this one alone
                     self._not_stored(alone, why)
 
-    def _refuse_all(self, run: _Run, refusal: ChatError) -> None:
+    def _refuse_all(self, run: Run, refusal: ChatError) -> None:
         error = refusal.to_message()
-        self.hub.metrics.errors[refusal.status.name] += len(run.refs)
+        self.context.metrics.errors[refusal.status.name] += len(run.refs)
         for ref in run.refs:
             self._answer(RelayEvent(ref=ref, error=error))
         run.end_spans([refusal] * len(run.refs))
@@ -370,42 +240,34 @@ class RelayConnection(Conversation):
                 await self._join(payload, ref)
             case Leave():
                 room_id = payload.room_id
-                self.hub.rules.identifier(room_id, "leave.room_id")
+                self.context.rules.identifier(room_id, "leave.room_id")
                 self.hub.leave(self, room_id)
                 self._joins.pop(room_id, None)
                 self._answer(RelayEvent(ref=ref, left=Left(room_id)))
             case Presence():
-                self.hub.rules.identifier(payload.user_id, "presence.user_id")
+                self.context.rules.identifier(payload.user_id, "presence.user_id")
                 if payload.active:
                     self.check_user(payload.user_id, "presence.user_id")
                 self.hub.set_active(self, payload.user_id, payload.active)
             case Authenticate():
-                self._authenticate(command.client, payload, ref)
+                answer = self._clients.authenticate(command.client, payload.token)
+                self._answer(RelayEvent(ref=ref, authenticated=answer))
             case ClientGone():
-                self._clients.pop(command.client, None)
+                self._clients.discard(command.client)
             case Admit():
-                self._admit(self._client(command.client), payload.room_id, ref)
+                self._answer_permissions(self._clients.of(command.client), payload.room_id, ref)
             case _:
                 raise InvalidArgument("command", "is missing")
 
-    def _authenticate(self, client: int, request: Authenticate, ref: int) -> None:
-        if not client:
-            raise InvalidArgument("client", "must be at least 1")
-        caller = self.gate.verify(request.token)
-        self._clients.get(client, caller).check_same(caller, "authenticate.token")
-        answer = authenticated(caller)
-        self._clients[client] = caller
-        self._answer(RelayEvent(ref=ref, authenticated=answer))
-
-    def _admit(self, client: Identity, room_id: str, ref: int) -> None:
+    def _answer_permissions(self, client: Identity, room_id: str, ref: int) -> None:
         client.check_time(time.time())
         if client is not GUEST:
-            charge(self.hub.quotas.user(client.subject or "").joins, JOINS)
+            charge(self.context.quotas.user(client.subject or "").joins, JOINS)
         admitted = Admitted(room_id in client.reads, room_id in client.writes)
         self._answer(RelayEvent(ref=ref, admitted=admitted))
 
     async def _join(self, join: Join, ref: int) -> None:
-        self.hub.rules.identifier(join.room_id, "join.room_id")
+        self.context.rules.identifier(join.room_id, "join.room_id")
         self.check_room(join.room_id, "join.room_id")
 
         def answer(joined: Joined) -> None:
@@ -418,9 +280,9 @@ class RelayConnection(Conversation):
         self._joins[join.room_id] = ref
 
     def _replay(self, message: ChatMessage) -> None:
-        self.deliver(Delivery(message))
+        self.deliver(EncodedMessage(message))
 
-    def _stored(self, run: _Run, done: asyncio.Future[list[ChatMessage]], came: float) -> None:
+    def _stored(self, run: Run, done: asyncio.Future[list[ChatMessage]], came: float) -> None:
         """Answers the messages that are not delivered to this stream as a member."""
         for sent in run.messages:
             self._own.pop(id(sent), None)
@@ -433,7 +295,7 @@ class RelayConnection(Conversation):
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._not_stored(run, error)
             return
-        self.hub.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
+        self.context.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
         columns = zip(run.refs, run.places, run.messages, results, strict=True)
         for ref, place, sent, stored in columns:
             room_id = sent.room_id
@@ -451,15 +313,15 @@ class RelayConnection(Conversation):
             self._answer(RelayEvent(ref=ref, chat_message=result))
 
     def _refuse(self, ref: int, client: int, error: ChatError) -> None:
-        self.hub.metrics.errors[error.status.name] += 1
+        self.context.metrics.errors[error.status.name] += 1
         if self.refused.add(error.status.name):
             log.debug("command refused", client=client, ref=ref, code=error.status.name)
         self._answer(RelayEvent(ref=ref, error=error.to_message()))
 
     def _fail(self, ref: int, error: Exception) -> None:
         """Answers a command with a fixed text; the log gets the whole story."""
-        self.hub.metrics.errors[Internal.status.name] += 1
-        self.hub.faults.log("command failed", error)
+        self.context.metrics.errors[Internal.status.name] += 1
+        self.context.faults.log("command failed", error)
         self._answer(RelayEvent(ref=ref, error=Internal().to_message()))
 
     def tell_missed(self, message: ChatMessage) -> None:
@@ -471,43 +333,8 @@ class RelayConnection(Conversation):
         joined = Joined(room_id, self.hub.store.epoch, message.seq, False)
         self._answer(RelayEvent(ref=self._joins[room_id], joined=joined))
 
-    def _confirm(self, ref: int, message: ChatMessage) -> None:
-        if message.sent_at is not self._sent_at or len(self._refs) >= _MOST_CONFIRMED:
-            self._put_confirmed()
-            self._sent_at = message.sent_at
-        if not self._refs:
-            self.wake()
-        self._refs.append(ref)
-        self._seqs.append(message.seq)
-
-    def _put_confirmed(self) -> None:
-        if not self._refs:
-            return
-        refs, seqs = self._refs, self._seqs
-        self._refs, self._seqs = [], []
-        try:
-            item = self._confirmation(refs, seqs)
-        except Exception:  # noqa: BLE001 - whatever it is, it costs this one alone
-            # Each is answered alone, and the fault is found at the one that has it.
-            self._put_one_by_one(refs, seqs)
-        else:
-            super().put(item)
-
-    def _put_one_by_one(self, refs: Sequence[int], seqs: Sequence[int]) -> None:
-        for ref, seq in zip(refs, seqs, strict=True):
-            try:
-                item = self._confirmation([ref], [seq])
-            except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-                self._fail(ref, error)
-            else:
-                super().put(item)
-
-    def _confirmation(self, refs: list[int], seqs: list[int]) -> bytes:
-        stored = Stored(refs=refs, seqs=seqs, sent_at=self._sent_at)
-        return codec.encode(RelayResponse(events=[RelayEvent(stored=stored)]))
-
     def _take(self) -> list[bytes]:
-        self._put_confirmed()
+        self._confirmations.flush()
         return super()._take()
 
     def _join_items(self, items: list[bytes]) -> Sequence[bytes]:

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Self
 
-from chat.api.quotas import Quotas
-from chat.config import Config
-from chat.core.known import Known
 from chat.core.names import id_fault
 from chat.core.presence import Presence
 from chat.core.rooms import Room, Rooms
-from chat.core.rules import Rules
-from chat.core.stream import Delivery, LiveStream
+from chat.core.stream import EncodedMessage, LiveStream
 from chat.errors import InvalidArgument, Unavailable
 from chat.metrics import ServerMetrics
-from chat.storage.base import Range, Store, StoreError
+from chat.storage.base import Listener, Range, Store, StoreError
 from gen.chat import ChatMessage, Join, Joined
 from hosting.faults import Faults
 from hosting.logs import get_logger
@@ -30,40 +27,54 @@ log = get_logger(__name__)
 
 _REPLAY_PAGE = 500
 
+OpenStore = Callable[[Listener], Awaitable[Store]]
 _Answer = Callable[[Joined], None]
 _Replay = Callable[[ChatMessage], None]
 
 
 class Hub:
-    """What the handlers of all streams share.
+    """Streams, rooms, users and the store brought together. Made by `open`.
 
     Args:
-        config: the settings.
+        metrics: what is counted.
+        faults: logs defects.
 
     Attributes:
-        store: set by the server before the first call: the store needs
-            `announce` to open, and the hub needs the store.
-        draining: set when the server is about to stop.
-        metrics: what is counted.
+        store: keeps messages and users.
+        metrics: likewise.
         streams: the live streams that are open.
-        quotas: how often callers may ask.
-        known: asks the store about ids that no new user or room may have.
-        faults: logs defects.
+        faults: likewise.
     """
 
     store: Store
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.rules = Rules(config.limits)
-        self.draining = asyncio.Event()
-        self.metrics = ServerMetrics()
+    def __init__(self, metrics: ServerMetrics, faults: Faults) -> None:
+        self.metrics = metrics
         self.streams: set[LiveStream] = set()
-        self.quotas = Quotas(config.rates)
-        self.faults = Faults()
-        self.known = Known(lambda: self.store)
+        self.faults = faults
         self._rooms: Rooms[LiveStream] = Rooms()
         self._presence = Presence()
+
+    @classmethod
+    async def open(
+        cls,
+        open_store: OpenStore,
+        metrics: ServerMetrics | None = None,
+        faults: Faults | None = None,
+    ) -> Self:
+        """Makes a hub over a store.
+
+        Args:
+            open_store: opens the store, which announces what it has stored to the hub.
+            metrics: what is counted.
+            faults: logs defects.
+
+        Raises:
+            StoreUnusable: see the engine.
+        """
+        hub = cls(metrics or ServerMetrics(), faults or Faults())
+        hub.store = await open_store(hub.announce)
+        return hub
 
     def announce(self, messages: Sequence[ChatMessage]) -> None:
         """Delivers messages that were stored. The store's listener.
@@ -80,10 +91,10 @@ class Hub:
             members = self._rooms.advance(room_id, message.seq)
             if members:
                 deliveries += len(members)
-                delivery = Delivery(message)
+                encoded = EncodedMessage(message)
                 for member in members:
                     try:
-                        member.deliver(delivery)
+                        member.deliver(encoded)
                     except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
                         self.faults.log("delivery failed", error, room_id=room_id)
                         member.missed(message)
@@ -114,7 +125,7 @@ class Hub:
         if room_id not in stream.rooms:
             with self._rooms.pinned(room_id) as room:
                 await self._head(room_id, room)
-                self._admit(stream, room_id, room)
+                self._add_member(stream, room_id, room)
 
     async def join(
         self, stream: LiveStream, join: Join, *, answer: _Answer, replay: _Replay, limit: int | None
@@ -145,7 +156,7 @@ class Hub:
             self.metrics.joined(asked=join.after_seq is not None, recovered=recovered)
             if recovered:
                 await self._replay(stream, join, room, replay)
-            self._admit(stream, room_id, room)
+            self._add_member(stream, room_id, room)
 
     def leave(self, stream: LiveStream, room_id: str) -> None:
         """Takes a stream out of a room. Nothing happens if it is not in it."""
@@ -207,7 +218,7 @@ class Hub:
             if not page.messages:
                 raise AssertionError("the store announced a message that it cannot find")
             for message in page.messages:
-                await stream.calm()
+                await stream.wait_writable()
                 replay(message)
             self.metrics.replayed += len(page.messages)
             cursor = page.messages[-1].seq
@@ -221,6 +232,6 @@ class Hub:
             log.exception("head unreadable", room_id=room_id)
             raise Unavailable("the history could not be read") from error
 
-    def _admit(self, stream: LiveStream, room_id: str, room: Room[LiveStream]) -> None:
+    def _add_member(self, stream: LiveStream, room_id: str, room: Room[LiveStream]) -> None:
         room.members[stream] = None
         stream.rooms[room_id] = object()

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from chat.core.names import id_fault, name_fault
-from chat.core.reading import read
+from chat.core.store_errors import read
 from chat.errors import InvalidArgument
 from chat.storage.base import Store
 from gen.chat import ChatMessage
@@ -25,10 +25,10 @@ class Known:
     `Unavailable` where the store cannot be read.
 
     Args:
-        store: gives the store, once there is one.
+        store: the store.
     """
 
-    def __init__(self, store: Callable[[], Store]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         # Nobody is ever forgotten by the store. The oldest first.
         self._remembered: dict[tuple[str, str], None] = {}
@@ -40,18 +40,18 @@ class Known:
 
     async def check_room(self, room_id: str, path: str) -> None:
         """Checks a room: one without messages is new."""
-        await self._check(room_id, path, "room", lambda: self._store().head(room_id))
+        await self._check(room_id, path, "room", lambda: self._store.head(room_id))
 
     async def check_user(self, user_id: str, path: str) -> None:
         """Checks a user."""
-        await self._check(user_id, path, "user", lambda: self._store().get_user(user_id))
+        await self._check(user_id, path, "user", lambda: self._store.get_user(user_id))
 
     async def check_name(self, user_id: str, name: str, path: str) -> None:
         """Checks the name that a user is given: it may be the one that it has."""
         fault = name_fault(name)
         if not fault:
             return
-        user = await read(self._store().get_user(user_id))
+        user = await read(self._store.get_user(user_id))
         if user is None or user.name != name:
             raise InvalidArgument(path, fault)
 

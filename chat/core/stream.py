@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from grpclib.server import Stream
 from structlog.contextvars import get_contextvars
 
 import codec
@@ -27,7 +26,14 @@ log = get_logger(__name__)
 _CHUNK_BYTES: Final = 256 * 1024
 
 
-class Delivery:
+class Sender(Protocol):
+    """The outgoing side of a call."""
+
+    async def send_message(self, message: Any) -> None:
+        """Sends an encoded message; waits while the client's window is closed."""
+
+
+class EncodedMessage:
     """A stored message on its way to streams: encoded once for each kind of them."""
 
     __slots__ = ("_for_client", "_for_proxy", "message")
@@ -65,15 +71,15 @@ class LiveStream(ABC):
         self.rooms: dict[str, object] = {}
         self._mailbox = Mailbox(mailbox_bytes)
         self._changed = asyncio.Event()
-        self._calm = asyncio.Event()
-        self._calm.set()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._finishing = False
         self._writer: asyncio.Task[None] | None = None
         # What is put into the mailbox is put there by anybody's task.
         self._ids = get_contextvars()
 
     @abstractmethod
-    def deliver(self, delivery: Delivery) -> None:
+    def deliver(self, message: EncodedMessage) -> None:
         """Puts a message of a room into the mailbox."""
 
     @abstractmethod
@@ -104,19 +110,19 @@ class LiveStream(ABC):
         if self._mailbox.overflowed:
             self._interrupt_writer(waiting)
         if self._mailbox.size > self._mailbox.limit // 2:
-            self._calm.clear()
+            self._writable.clear()
         self._changed.set()
 
-    async def calm(self) -> None:
+    async def wait_writable(self) -> None:
         """Waits until the mailbox is at most half full: backpressure for replays."""
-        await self._calm.wait()
+        await self._writable.wait()
 
     def finish(self) -> None:
         """Lets `write_to` return once the mailbox is empty."""
         self._finishing = True
         self._changed.set()
 
-    async def write_to(self, stream: Stream[Any, Any]) -> None:
+    async def write_to(self, sender: Sender) -> None:
         """Writes what comes into the mailbox, until `finish`.
 
         Raises:
@@ -124,19 +130,19 @@ class LiveStream(ABC):
         """
         self._writer = asyncio.current_task()
         try:
-            await self._write(stream)
+            await self._write(sender)
         except asyncio.CancelledError:
             if self._mailbox.overflowed:
                 raise SlowConsumer from None
             raise
 
-    async def _write(self, stream: Stream[Any, Any]) -> None:
+    async def _write(self, sender: Sender) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
             while items := self._take():
                 for item in self._join_items(items):
-                    await stream.send_message(item)
+                    await sender.send_message(item)
                 # send_message does not yield while the window has room.
                 await asyncio.sleep(0)
             if self._finishing:
@@ -154,7 +160,7 @@ class LiveStream(ABC):
             raise SlowConsumer
         items = self._mailbox.take(_CHUNK_BYTES)
         if self._mailbox.size <= self._mailbox.limit // 2:
-            self._calm.set()
+            self._writable.set()
         return items
 
     def _join_items(self, items: list[bytes]) -> Sequence[bytes]:

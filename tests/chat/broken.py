@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import betterproto
 from grpclib.client import Channel
@@ -15,17 +15,22 @@ from grpclib.server import Stream
 
 import chat
 import codec
-from chat.access.authenticator import Gate
-from chat.access.identity import ALL_ROOMS, Identity, Rooms
-from chat.api.relay import RelayConnection, RelayService
+from chat.access.authenticator import Authenticator
+from chat.access.identity import ALL_ROOMS, Identity, RoomPatterns
+from chat.api.context import Context
+from chat.api.relay import RelayConnection
+from chat.api.relay_service import RelayService
 from chat.api.service import ChatService
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
 from chat.errors import status_of
-from chat.storage.base import Page, Range
+from chat.storage.base import Listener, Page, Range
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
 from hosting.grpc.server import GrpcServer
+
+if TYPE_CHECKING:
+    from grpclib._typing import IServable
 
 POISON: Final = "poison"
 """Where it is a name or a text, what handles it fails."""
@@ -62,15 +67,15 @@ def _fail_at(name: str) -> None:
         raise Defect
 
 
-class BrokenRooms(Rooms):
-    """Rooms of which one cannot be decided."""
+class BrokenRooms(RoomPatterns):
+    """RoomPatterns of which one cannot be decided."""
 
     def __contains__(self, room_id: str) -> bool:
         _fail_at(room_id)
         return super().__contains__(room_id)
 
 
-class BrokenGate(Gate):
+class BrokenAuthenticator(Authenticator):
     """Believes each token, and takes it for the name of its bearer; all may do all."""
 
     def __init__(self) -> None:
@@ -83,10 +88,10 @@ class BrokenGate(Gate):
         return Identity(token, BrokenRooms("*"), ALL_ROOMS, expires_at=end)
 
 
-class AdaGate(BrokenGate):
+class AdaAuthenticator(BrokenAuthenticator):
     """Takes everybody for ada, by whatever token or none."""
 
-    def caller(self, stream: Stream[Any, Any]) -> Identity:  # noqa: ARG002 - as the other has it
+    def caller(self, authorization: Sequence[str]) -> Identity:  # noqa: ARG002 - as the other has it
         return self.verify("ada")
 
     def verify(self, token: str) -> Identity:
@@ -136,8 +141,9 @@ class BrokenRelay(RelayService):
     """Real, but for one client."""
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
-        caller = self._gate.proxy(stream) if self._gate.is_open else Identity("proxy")
-        await _BrokenConnection(self._hub, self._gate, caller).run(stream)
+        context = self._context
+        caller = context.proxy(stream) if context.authenticator.is_open else Identity("proxy")
+        await _BrokenConnection(context, caller).run(stream)
 
 
 class _BrokenConnection(RelayConnection):
@@ -155,25 +161,25 @@ def kinds(message: type[betterproto.Message], group: str) -> set[str]:
 
 @asynccontextmanager
 async def broken_server(
-    folder: Path, gate: Gate | None = None
+    folder: Path, authenticator: Authenticator | None = None
 ) -> AsyncIterator[tuple[Hub, Channel]]:
     """Runs the server; yields its hub and a channel to it."""
     config = chat.Config(database=str(folder / "chat.db"))
-    hub, gate = BrokenHub(config), gate or Gate()
-    hub.store = await BrokenStore.open(config.database, hub.announce, config.write_queue_bytes)
-    server = GrpcServer(
-        [ChatService(hub, gate), BrokenRelay(hub, gate)],
-        codec.GrpcCodec(),
-        lambda _: 1 << 22,
-        status_of=status_of,
-    )
+
+    async def open_store(listener: Listener) -> SqliteStore:
+        return await BrokenStore.open(config.database, listener, config.write_queue_bytes)
+
+    hub = await BrokenHub.open(open_store)
+    context = Context.of(config, authenticator or Authenticator(), hub)
+    services: list[IServable] = [ChatService(context), BrokenRelay(context)]
+    server = GrpcServer(services, codec.GrpcCodec(), lambda _: 1 << 22, status_of=status_of)
     port = await server.listen("127.0.0.1", 0)
     channel = Channel("127.0.0.1", port, codec=codec.GrpcCodec())
     try:
         yield hub, channel
     finally:
         channel.close()
-        hub.draining.set()
+        context.draining.set()
         server.stop_listening()
         await server.wait_idle(10.0)
         await server.go_away()

@@ -11,7 +11,7 @@ import betterproto
 import pytest
 from structlog.testing import capture_logs
 
-from chat.core.stream import Delivery, LiveStream
+from chat.core.stream import EncodedMessage, LiveStream
 from codec.columns import lengths_of
 from gen.chat import (
     Admit,
@@ -38,8 +38,8 @@ from tests.chat.broken import (
     UNPLACED,
     UNSAYABLE,
     UNTIMELY,
-    AdaGate,
-    BrokenGate,
+    AdaAuthenticator,
+    BrokenAuthenticator,
     Defect,
     broken_server,
     kinds,
@@ -155,7 +155,7 @@ async def confirmed(relay: RelayCall, number: int) -> list[RelayEvent]:
 )
 async def test_a_defect_in_the_middle_of_a_batch(tmp_path: Path, poisoned: RelayCommand) -> None:
     async with AsyncExitStack() as stack:
-        _, channel = await stack.enter_async_context(broken_server(tmp_path, BrokenGate()))
+        _, channel = await stack.enter_async_context(broken_server(tmp_path, BrokenAuthenticator()))
         stub = RelayServiceStub(channel)
         relay, other = [await stack.enter_async_context(RelayCall(stub)) for _ in range(2)]
         for call in (relay, other):
@@ -217,7 +217,7 @@ async def answer(call: ChatCall, request_id: str) -> tuple[ChatStream, list[Chat
 )
 async def test_a_defect_in_the_middle_of_a_stream(tmp_path: Path, poisoned: ChatStream) -> None:
     async with AsyncExitStack() as stack:
-        _, channel = await stack.enter_async_context(broken_server(tmp_path, AdaGate()))
+        _, channel = await stack.enter_async_context(broken_server(tmp_path, AdaAuthenticator()))
         stub = ChatServiceStub(channel)
         call, other = [await stack.enter_async_context(ChatCall(stub)) for _ in range(2)]
         for each in (call, other):
@@ -330,7 +330,7 @@ class Deaf(LiveStream):
         super().__init__(1000)
         self.lost: list[int] = []
 
-    def deliver(self, delivery: Delivery) -> None:  # noqa: ARG002 - as the others have it
+    def deliver(self, message: EncodedMessage) -> None:  # noqa: ARG002 - as the others have it
         raise Defect
 
     def missed(self, message: ChatMessage) -> None:

@@ -14,14 +14,12 @@ from grpclib.server import Stream
 
 import chat
 import codec
-from chat.access.authenticator import Gate
 from chat.access.identity import GUEST
 from chat.api.batches import Columns
+from chat.api.chat_stream import ChatConnection
+from chat.api.context import Context
 from chat.api.conversation import Conversation
 from chat.api.relay import RelayConnection
-from chat.api.service import ChatConnection
-from chat.core.hub import Hub
-from chat.storage.memory import MemoryStore
 from codec.columns import lengths_of
 from gen.chat import (
     ChatMessage,
@@ -41,6 +39,7 @@ from gen.chat import (
     Texts,
 )
 from hosting.rate_limits import Rates
+from tests.chat.in_memory import in_memory
 from tests.clock import ClockLoop, turns
 from tests.fuzz.steps import Choices, pieced
 
@@ -86,9 +85,7 @@ class _Open:
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self._sink = _Sink()
-        self._writing = asyncio.create_task(
-            conversation.write_to(cast("Stream[Any, Any]", self._sink))
-        )
+        self._writing = asyncio.create_task(conversation.write_to(self._sink))
 
     async def close(self) -> list[bytes]:
         """Waits for all replies and closes; returns the written messages."""
@@ -100,25 +97,24 @@ class _Open:
         return self._sink.written
 
 
-def _hub() -> Hub:
+async def _context() -> Context:
     limits = chat.Limits(content_bytes=1000, rooms_per_stream=3)
-    hub = Hub(chat.Config(database=chat.IN_MEMORY, limits=limits, rates=Rates()))
-    hub.store = MemoryStore(hub.announce)
-    return hub
+    return await in_memory(chat.Config(database=chat.IN_MEMORY, limits=limits, rates=Rates()))
 
 
-async def _witness(hub: Hub) -> _Open:
+async def _witness(context: Context) -> _Open:
     """Another client, in a room from the start: it must miss nothing."""
-    witness = _Open(ChatConnection(hub, Gate(), GUEST, _call()))
+    witness = _Open(ChatConnection(context, GUEST, _call()))
     await witness.conversation.receive(ChatStream(join=Join(_ROOM)))
     return witness
 
 
-async def _check_witness(witness: _Open, hub: Hub) -> None:
+async def _check_witness(witness: _Open) -> None:
+    store = witness.conversation.hub.store
     told = [codec.decode(ChatStream, each) for each in await witness.close()]
-    assert told[0].joined == Joined(_ROOM, hub.store.epoch, 0, recovered=False)
+    assert told[0].joined == Joined(_ROOM, store.epoch, 0, recovered=False)
     seen = [each.chat_message.seq for each in told[1:]]
-    assert seen == list(range(1, await hub.store.head(_ROOM) + 1))
+    assert seen == list(range(1, await store.head(_ROOM) + 1))
 
 
 def _check_error(error: Error) -> None:
@@ -133,8 +129,8 @@ def talk(data: bytes) -> None:
 
 
 async def _talk(data: bytes) -> None:
-    hub = _hub()
-    witness, stream = await _witness(hub), _Open(ChatConnection(hub, Gate(), GUEST, _call()))
+    context = await _context()
+    witness, stream = await _witness(context), _Open(ChatConnection(context, GUEST, _call()))
     asked: list[ChatStream] = []
     for piece in Choices(data).pieces():
         try:
@@ -149,7 +145,7 @@ async def _talk(data: bytes) -> None:
     assert sum(each.request_id is not None for each in told) == len(answers) == len(asked)
     for request in asked:
         _check_answer(request, answers[request.request_id or ""])
-    await _check_witness(witness, hub)
+    await _check_witness(witness)
 
 
 def _check_answer(request: ChatStream, answer: ChatStream) -> None:
@@ -176,8 +172,8 @@ def relay(data: bytes) -> None:
 
 
 async def _relay(data: bytes) -> None:
-    hub = _hub()
-    witness, stream = await _witness(hub), _Open(RelayConnection(hub, Gate(), GUEST))
+    context = await _context()
+    witness, stream = await _witness(context), _Open(RelayConnection(context, GUEST))
     asked: dict[int, RelayCommand] = {}
     for piece in Choices(data).pieces():
         try:
@@ -191,7 +187,7 @@ async def _relay(data: bytes) -> None:
         await stream.conversation.receive(batch)
     told = [codec.decode(RelayResponse, each).events for each in await stream.close()]
     _Proxy(asked).hear(event for events in told for event in events)
-    await _check_witness(witness, hub)
+    await _check_witness(witness)
 
 
 def _number(command: RelayCommand, asked: dict[int, RelayCommand]) -> bool:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpclib.server import Stream
 
-import chat
 import codec
-from chat.access.authenticator import Gate
-from chat.api.relay import RelayConnection, RelayService
+from chat.access.authenticator import Authenticator
+from chat.api.relay import RelayConnection
+from chat.api.relay_service import RelayService
 from chat.api.service import ChatService
 from chat.core.hub import Hub
 from chat.errors import Unavailable, status_of
-from chat.storage.memory import MemoryStore
 from gen.chat import RelayCommand, RelayRequest, RelayResponse
 from hosting.grpc.server import GrpcServer
+from tests.chat.in_memory import in_memory
 from tests.support import sent_by
+
+if TYPE_CHECKING:
+    from grpclib._typing import IServable
 
 Is = Callable[[RelayCommand], bool]
 
@@ -91,7 +94,7 @@ class _Relay(RelayService):
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         self.server.links += 1
         self.server.linked.set()
-        connection = _Mortal(self._hub, self._gate, self._gate.proxy(stream))
+        connection = _Mortal(self._context, self._context.proxy(stream))
         connection.server, connection.call = self.server, stream
         await connection.run(stream)
 
@@ -111,22 +114,20 @@ def carries(payload: Any) -> Is:
 
 
 @asynccontextmanager
-async def mortal_server(gate: Gate | None = None) -> AsyncIterator[MortalServer]:
+async def mortal_server(authenticator: Authenticator | None = None) -> AsyncIterator[MortalServer]:
     """Runs one, on loopback, on a free port."""
-    hub, gate = Hub(chat.Config(database=chat.IN_MEMORY)), gate or Gate()
-    hub.store = MemoryStore(hub.announce)
-    relay = _Relay(hub, gate)
-    relay.server = MortalServer(hub)
-    relay.server.asks_for_tokens = not gate.is_open
-    server = GrpcServer(
-        [ChatService(hub, gate), relay], codec.GrpcCodec(), lambda _: 1 << 22, status_of=status_of
-    )
+    context = await in_memory(authenticator=authenticator)
+    relay = _Relay(context)
+    relay.server = MortalServer(context.hub)
+    relay.server.asks_for_tokens = not context.authenticator.is_open
+    services: list[IServable] = [ChatService(context), relay]
+    server = GrpcServer(services, codec.GrpcCodec(), lambda _: 1 << 22, status_of=status_of)
     port = await server.listen("127.0.0.1", 0)
     relay.server.address = f"127.0.0.1:{port}"
     try:
         yield relay.server
     finally:
-        hub.draining.set()
+        context.draining.set()
         server.stop_listening()
         await server.wait_idle(10.0)
         await server.go_away()

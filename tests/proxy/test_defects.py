@@ -29,7 +29,7 @@ from proxy.core.outbox import Outbox
 from proxy.core.suspects import LINKS
 from proxy.core.switchboard import Switchboard
 from proxy.upstream.link import Link
-from tests.chat.broken import BrokenGate
+from tests.chat.broken import BrokenAuthenticator
 from tests.kit.web import split_frames
 from tests.proxy.mortal import MortalServer, anything, carries, mortal_server, nothing, says
 from tests.proxy.pauses import HOLD_SECONDS, check_all_once, check_unavailable
@@ -50,7 +50,7 @@ async def pair(
     *, tokens: bool = False, **settings: Any
 ) -> AsyncIterator[tuple[MortalServer, Http]]:
     """A server that can die, and a proxy in front of it."""
-    async with mortal_server(BrokenGate() if tokens else None) as server:
+    async with mortal_server(BrokenAuthenticator() if tokens else None) as server:
         config = proxy.Config(
             upstream=server.address,
             rates=NO_RATES,

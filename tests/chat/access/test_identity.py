@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.access.identity import ALL_ROOMS, GUEST, NO_ROOMS, Identity, Rooms
+from chat.access.identity import ALL_ROOMS, GUEST, NO_ROOMS, Identity, RoomPatterns
 from chat.errors import PermissionDenied, Unauthenticated
 
-ADA = Identity("ada", reads=Rooms(["lobby", "team-*"]), writes=Rooms(["lobby"]), expires_at=100)
+ADA = Identity(
+    "ada", reads=RoomPatterns(["lobby", "team-*"]), writes=RoomPatterns(["lobby"]), expires_at=100
+)
 NAMES = st.text("ab-", max_size=4)
 
 
@@ -22,12 +24,12 @@ class TestRooms:
         st.lists(st.builds(lambda name, end: name + end, NAMES, st.sampled_from(["", "*"]))), NAMES
     )
     def test_a_star_at_the_end_stands_for_the_rest(self, patterns: list[str], room: str) -> None:
-        assert (room in Rooms(patterns)) is any(fnmatchcase(room, each) for each in patterns)
+        assert (room in RoomPatterns(patterns)) is any(fnmatchcase(room, each) for each in patterns)
 
     @pytest.mark.parametrize("pattern", ["*-team", "te*am", "**"])
     def test_a_star_elsewhere_is_refused(self, pattern: str) -> None:
         with pytest.raises(ValueError, match="may only end"):
-            Rooms(["lobby", pattern])
+            RoomPatterns(["lobby", pattern])
 
     @given(st.text())
     def test_all_and_none(self, room: str) -> None:

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 import chat
 import codec
-from chat.access.authenticator import Gate
+from chat.access.authenticator import Authenticator
 from chat.access.identity import GUEST
 from chat.api.batches import Columns
+from chat.api.context import Context
 from chat.api.relay import MOST_COMMANDS, RelayConnection
 from chat.core.hub import Hub
 from chat.core.rules import Limits, Rules
 from chat.errors import InvalidArgument
+from chat.storage.base import Listener
 from chat.storage.memory import MemoryStore
 from codec.columns import lengths_of, split
 from gen.chat import (
@@ -163,10 +165,14 @@ async def test_large_messages_are_all_stored(relay: RelayCall) -> None:
 
 async def test_much_text_is_stored_in_parts() -> None:
     """All of it may be for one room, whose readers get at once what is stored at once."""
-    hub = Hub(chat.Config(database=chat.IN_MEMORY))
     parts: list[Sequence[ChatMessage]] = []
-    hub.store = MemoryStore(parts.append)
-    connection = RelayConnection(hub, Gate(), GUEST)
+
+    async def open_store(_: Listener) -> MemoryStore:
+        return MemoryStore(parts.append)
+
+    config = chat.Config(database=chat.IN_MEMORY)
+    context = Context.of(config, Authenticator(), await Hub.open(open_store))
+    connection = RelayConnection(context, GUEST)
     for start in (0, 10):  # behind others, and alone
         sent = [message(content="x" * 4000, key=f"{start} {number}") for number in range(16)]
         few = [message(content="x" * 4000, key=f"{start} few {number}") for number in range(4)]

@@ -1,0 +1,53 @@
+"""The handler of `RelayService`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grpclib.const import Handler
+from grpclib.server import Stream
+
+import codec
+from chat.api.context import Context
+from chat.api.handlers import handlers
+from chat.api.relay import MOST_COMMANDS, RelayConnection, too_many
+from gen.chat import RelayRequest, RelayResponse, RelayServiceBase
+from hosting.grpc.messages import at_most
+
+PATH: Final = "/chat.RelayService/Relay"
+
+
+class RelayService:
+    """`chat.RelayService`.
+
+    Args:
+        context: what handlers share.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """The one method, by a handler that reads and writes at once."""
+        methods = handlers(RelayServiceBase(), {"Relay": self._relay})
+        return {path: each._replace(request_type=_Request) for path, each in methods.items()}
+
+    async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
+        caller = self._context.proxy(stream)
+        await RelayConnection(self._context, caller).run(stream)
+
+
+class _Request:
+    """What grpclib reads of the stream: batches, of which none has too many commands."""
+
+    @staticmethod
+    def FromString(data: bytes) -> RelayRequest:  # noqa: N802 - as google's messages have it
+        """Decodes a batch.
+
+        Raises:
+            ResourceExhausted: it has too many commands.
+            codec.DecodeError: it is none.
+        """
+        if not at_most(MOST_COMMANDS, data):
+            raise too_many()
+        return codec.decode(RelayRequest, data)

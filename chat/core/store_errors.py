@@ -1,0 +1,36 @@
+"""Failures of the store, as a caller is told of them: no more than that it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from chat.errors import ChatError, Internal, StorageFailed, Unavailable
+from chat.storage.base import StoreError, Unstorable
+from hosting.logs import get_logger
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+
+async def read(reading: Awaitable[T]) -> T:
+    """Waits for what the store reads.
+
+    Raises:
+        Unavailable: it could not; the log says why.
+    """
+    try:
+        return await reading
+    except StoreError as error:
+        log.exception("store unreadable")
+        raise Unavailable("the store could not be read") from error
+
+
+def not_stored(failure: BaseException) -> ChatError:
+    """Returns the error of something that the store did not store.
+
+    What is unstorable passed the rules and should not have: that is a defect, and no
+    reason to send it again.
+    """
+    return Internal() if isinstance(failure, Unstorable) else StorageFailed()

@@ -1,0 +1,23 @@
+"""The context of a server whose history ends with it."""
+
+from __future__ import annotations
+
+import chat
+from chat.access.authenticator import Authenticator
+from chat.api.context import Context
+from chat.core.hub import Hub
+from chat.storage.base import Listener
+from chat.storage.memory import MemoryStore
+
+
+async def in_memory(
+    config: chat.Config | None = None, authenticator: Authenticator | None = None
+) -> Context:
+    """Makes one, whose store announces to its hub."""
+    hub = await Hub.open(_open_store)
+    config = config or chat.Config(database=chat.IN_MEMORY)
+    return Context.of(config, authenticator or Authenticator(), hub)
+
+
+async def _open_store(listener: Listener) -> MemoryStore:
+    return MemoryStore(listener)
