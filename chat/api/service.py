@@ -41,6 +41,7 @@ log = get_logger(__name__)
 
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 500
+
 _Method = Callable[[Identity, Any], Awaitable[Any]]
 
 
