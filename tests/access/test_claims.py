@@ -69,37 +69,37 @@ class TestTimes:
         "exp",
         [253_402_300_799, 253_402_300_800, 2**63, 2**64, 10**400, 1e300, 1e11 + 0.5, math.inf],
     )
-    def test_an_end_that_is_as_good_as_never(self, keys: Path, exp: float, leeway: float) -> None:
+    def test_exp_may_be_very_late(self, keys: Path, exp: float, leeway: float) -> None:
         identity = verifier(keys, leeway_seconds=leeway).verify(forged(claims(exp=exp)))
         identity.check_time(time.time())
         assert comes_back(identity).expires_at <= END_OF_TIME
 
     @pytest.mark.parametrize("exp", ["4102444800", True, [4102444800], {}, math.nan])
-    def test_an_end_that_is_no_number(self, keys: Path, exp: object) -> None:
+    def test_exp_must_be_a_number(self, keys: Path, exp: object) -> None:
         with pytest.raises(Unauthenticated, match=r"^the token's exp must be a number$"):
             verifier(keys).verify(forged(claims(exp=exp)))
 
     @pytest.mark.parametrize("exp", [0, -1, -(2**70), -1e300, -math.inf, 0.5])
-    def test_an_end_long_ago(self, keys: Path, exp: float) -> None:
+    def test_exp_in_the_past_is_refused(self, keys: Path, exp: float) -> None:
         with pytest.raises(Unauthenticated, match=r"^the token has expired$"):
             verifier(keys).verify(forged(claims(exp=exp)))
 
-    def test_a_fraction_of_a_second_counts(self, keys: Path) -> None:
+    def test_exp_may_have_a_fraction(self, keys: Path) -> None:
         end = int(time.time()) + HOUR + 0.25
         assert verifier(keys, leeway_seconds=0.0).verify(forged(claims(exp=end))).expires_at == end
 
     @pytest.mark.parametrize("nbf", ["0", False, [], {}, math.nan])
-    def test_a_beginning_that_is_no_number(self, keys: Path, nbf: object) -> None:
+    def test_nbf_must_be_a_number(self, keys: Path, nbf: object) -> None:
         with pytest.raises(Unauthenticated, match=r"^the token's nbf must be a number$"):
             verifier(keys).verify(forged(claims(nbf=nbf)))
 
     @pytest.mark.parametrize("nbf", [2**63, 1e300, 10**400, math.inf])
-    def test_a_beginning_that_never_comes(self, keys: Path, nbf: float) -> None:
+    def test_nbf_in_the_future_is_refused(self, keys: Path, nbf: float) -> None:
         with pytest.raises(Unauthenticated, match=r"^the token is not valid yet$"):
             verifier(keys).verify(forged(claims(nbf=nbf)))
 
     @pytest.mark.parametrize("nbf", [None, 0, -(2**70), -1e300, -math.inf])
-    def test_a_beginning_long_ago(self, keys: Path, nbf: float | None) -> None:
+    def test_nbf_in_the_past_is_accepted(self, keys: Path, nbf: float | None) -> None:
         assert verifier(keys).verify(forged(claims(nbf=nbf))).subject == "ada"
 
     @SHARING
@@ -108,7 +108,9 @@ class TestTimes:
         value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([]),
         leeway=st.floats(0, 1.7e308),
     )
-    def test_whatever_they_are(self, keys: Path, claim: str, value: object, leeway: float) -> None:
+    def test_any_times_are_refused_or_bounded(
+        self, keys: Path, claim: str, value: object, leeway: float
+    ) -> None:
         try:
             identity = verifier(keys, leeway_seconds=leeway).verify(
                 forged(claims(**{claim: value}))
@@ -130,19 +132,19 @@ class TestText:
             ({"rooms": {"write": ["\udc80"]}}, "the token's rooms.write must be Unicode text"),
         ],
     )
-    def test_is_refused(self, keys: Path, changed: dict[str, Any], told: str) -> None:
+    def test_surrogates_are_refused(self, keys: Path, changed: dict[str, Any], told: str) -> None:
         with pytest.raises(Unauthenticated, match=told):
             verifier(keys).verify(forged(claims(**changed)))
 
     @pytest.mark.parametrize("tail", ["\n", "é", "\ud83d", "=", " ", "\0", "."])
-    def test_nothing_stands_behind_a_signature(self, keys: Path, tail: str) -> None:
+    def test_signature_has_no_tail(self, keys: Path, tail: str) -> None:
         """Decoders of base64 pass over what is none; but the token is passed on as it is."""
         with pytest.raises(Unauthenticated, match=r"^the token is not valid$"):
             verifier(keys).verify(forged(claims()) + tail)
 
     @SHARING
     @given(name=st.text(st.characters(exclude_categories=[])), where=st.sampled_from("hnia"))
-    def test_whatever_it_is(self, keys: Path, name: str, where: str) -> None:
+    def test_any_text_is_refused_or_kept(self, keys: Path, name: str, where: str) -> None:
         header = {"alg": "HS256", **({"kid": name} if where == "h" else {})}
         changes: dict[str, dict[str, Any]] = {
             "h": {},
@@ -164,9 +166,7 @@ STRANGE = ["emoji\ud83d", "\udc80\udcff"]
 
 
 @pytest.mark.parametrize("subject", STRANGE)
-async def test_such_a_token_costs_nobody_else_anything(
-    doors: Doors, door: str, subject: str
-) -> None:
+async def test_odd_token_disturbs_nobody(doors: Doors, door: str, subject: str) -> None:
     """Not even while it is tried again and again, and others send."""
     async with doors.visit(door, forged(claims())) as ada:
         await ada.ask(Join("lobby"))
@@ -179,7 +179,7 @@ async def test_such_a_token_costs_nobody_else_anything(
         assert {line["log_level"] for line in lines} <= {"debug", "info"}
 
 
-async def test_a_token_that_never_ends_is_good_at_both_doors(doors: Doors, door: str) -> None:
+async def test_endless_token_opens_both_doors(doors: Doors, door: str) -> None:
     for exp in (253_402_300_799, 2**63, 1e300):
         async with doors.visit(door, forged(claims(exp=exp))) as ada:
             assert (await ada.ask(ChatMessage(room_id="lobby", content="x"))).sender_id == "ada"
@@ -188,7 +188,7 @@ async def test_a_token_that_never_ends_is_good_at_both_doors(doors: Doors, door:
 
 @pytest.mark.parametrize("offer", ["Authorization", "Sec-WebSocket-Protocol"])
 @pytest.mark.parametrize("token", [b"\xff\xfe", "é.a.b".encode(), b"a b", b"a.b.c\xff"])
-async def test_bytes_that_are_no_token(doors: Doors, offer: str, token: bytes) -> None:
+async def test_offered_bytes_are_no_token(doors: Doors, offer: str, token: bytes) -> None:
     """They come as surrogates, and the client is told not to come again with them."""
     value = {
         "Authorization": b"Bearer " + token,
@@ -217,9 +217,7 @@ async def closed_with(url: str, header: str, value: bytes) -> int:
     return int.from_bytes(payload[:2], "big")
 
 
-async def test_a_token_presented_later_is_no_text_either(
-    doors: Doors, session: aiohttp.ClientSession
-) -> None:
+async def test_later_token_is_checked_too(doors: Doors, session: aiohttp.ClientSession) -> None:
     headers = {"authorization": f"Bearer {forged(claims())}"}
     ada = Client(await session.ws_connect(doors.url, headers=headers))
     for token in ("é", "a b", "\x00", forged(claims(sub="\ud83d")), forged(claims()) + "é"):
@@ -230,7 +228,7 @@ async def test_a_token_presented_later_is_no_text_either(
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"not a token", b"a\nb", "é".encode()])
-async def test_a_file_without_a_token_is_waited_for(
+async def test_token_file_is_waited_for(
     guarded_config: chat.Config, trusted_config: proxy.Config, content: bytes
 ) -> None:
     """One line says what is wrong with it; a good one is taken as soon as it is there."""

@@ -1,4 +1,4 @@
-"""Who may do what: the same at the gRPC door and at the WebSocket door."""
+"""Permissions and tokens: the same at the gRPC door and at the WebSocket door."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def stub_of(channel: Channel, token: str) -> ChatServiceStub:
 class TestTokens:
     """Who is let in."""
 
-    async def test_a_good_one(self, doors: Doors, door: str, signer: Signer) -> None:
+    async def test_valid_token_is_let_in(self, doors: Doors, door: str, signer: Signer) -> None:
         async with doors.visit(door, signer.token(kid="one")) as ada:
             assert (await ada.ask(said("lobby"))).sender_id == "ada"
             assert (await ada.ask(Join("lobby"))).last_seq == 1
@@ -78,7 +78,9 @@ class TestTokens:
             "signed with the set of keys",
         ],
     )
-    async def test_others(self, doors: Doors, door: str, signer: Signer, token: str | None) -> None:
+    async def test_invalid_token_is_dismissed(
+        self, doors: Doors, door: str, signer: Signer, token: str | None
+    ) -> None:
         now = int(time.time())
         published = jwks(signer.named("one"))
         made = {
@@ -105,7 +107,7 @@ class TestTokens:
         ],
         ids=lambda request: type(request).__name__,
     )
-    async def test_no_call_without_one(self, doors: Doors, request_: Any) -> None:
+    async def test_call_needs_a_token(self, doors: Doors, request_: Any) -> None:
         async with doors.visit("grpc", None) as visitor:
             assert await refused(visitor.ask(request_)) == (
                 "UNAUTHENTICATED",
@@ -126,7 +128,7 @@ class TestIssuers:
         Path(trusted_config.upstream_token_file).write_text(token)
         return trusted_config
 
-    async def test_its_own(self, doors: Doors, door: str, signer: Signer) -> None:
+    async def test_issued_token_is_let_in(self, doors: Doors, door: str, signer: Signer) -> None:
         async with doors.visit(door, signer.token(iss="me", aud=["shop", "chat"])) as ada:
             assert (await ada.ask(said("lobby"))).sender_id == "ada"
 
@@ -139,7 +141,7 @@ class TestIssuers:
             {"iss": "me", "aud": "shop"},
         ],
     )
-    async def test_others(
+    async def test_foreign_token_is_dismissed(
         self, doors: Doors, door: str, signer: Signer, claims: dict[str, Any]
     ) -> None:
         async with doors.visit(door, signer.token(**claims)) as visitor:
@@ -149,13 +151,15 @@ class TestIssuers:
 class TestNames:
     """In whose name."""
 
-    async def test_nobody_sends_as_another(self, doors: Doors, door: str, signer: Signer) -> None:
+    async def test_sender_is_the_subject(self, doors: Doors, door: str, signer: Signer) -> None:
         async with doors.visit(door, signer.token()) as ada:
             code, text = await refused(ada.ask(said("lobby", "bob")))
             assert (code, text.partition(":")[0]) == ("PERMISSION_DENIED", "chat_message.sender_id")
             assert (await ada.ask(said("lobby", "ada"))).seq == 1
 
-    async def test_users_are_their_own(self, doors: Doors, door: str, signer: Signer) -> None:
+    async def test_user_is_written_by_its_owner(
+        self, doors: Doors, door: str, signer: Signer
+    ) -> None:
         async with doors.visit(door, signer.token()) as ada:
             saved = (await ada.ask(UpsertUserRequest("ada", "Ada", "ada@example.org"))).user
             assert saved.email == "ada@example.org"
@@ -163,7 +167,7 @@ class TestNames:
             assert code == "PERMISSION_DENIED"
             assert "user_id: " in text
 
-    async def test_addresses_are_shown_to_their_owner_and_to_an_admin(
+    async def test_email_is_shown_to_owner_and_admin(
         self, doors: Doors, door: str, signer: Signer
     ) -> None:
         async with doors.visit(door, signer.token()) as ada:
@@ -191,13 +195,13 @@ class TestRooms:
         """One for few rooms."""
         return signer.token(rooms=LOBBY_ONLY)
 
-    async def test_what_is_allowed(self, doors: Doors, door: str, token: str) -> None:
+    async def test_allowed_rooms_are_open(self, doors: Doors, door: str, token: str) -> None:
         async with doors.visit(door, token) as ada:
             assert (await ada.ask(said("lobby"))).seq == 1
             assert (await ada.ask(Join("team-red"))).last_seq == 0
             assert len((await ada.ask(GetChatHistoryRequest("lobby"))).messages) == 1
 
-    async def test_what_is_not(self, doors: Doors, door: str, token: str) -> None:
+    async def test_other_rooms_are_closed(self, doors: Doors, door: str, token: str) -> None:
         requests = [said("team-red"), said("vault"), Join("vault"), GetChatHistoryRequest("vault")]
         async with doors.visit(door, token) as ada:
             for request in requests:
@@ -205,7 +209,7 @@ class TestRooms:
                 assert code == "PERMISSION_DENIED"
                 assert "room_id: the token does not allow" in text
 
-    async def test_a_frame_names_the_field_from_its_own_top(self, doors: Doors, token: str) -> None:
+    async def test_frame_error_names_the_whole_path(self, doors: Doors, token: str) -> None:
         async with doors.visit("websocket", token) as ada:
             for request, path in (
                 (Join("vault"), "join.room_id"),
@@ -215,7 +219,7 @@ class TestRooms:
                 code, text = await refused(ada.ask(request))
                 assert (code, text.partition(":")[0]) == ("PERMISSION_DENIED", path)
 
-    async def test_who_may_only_write_hears_nothing(
+    async def test_write_only_sender_hears_nothing(
         self, doors: Doors, door: str, signer: Signer
     ) -> None:
         async with (
@@ -256,14 +260,14 @@ class TestTime:
         rules = chat.TokenRules(leeway_seconds=0)
         return replace(chat_config, trust=chat.Trust(str(keys), rules))
 
-    async def test_the_connection_ends_with_it(
+    async def test_connection_ends_with_its_token(
         self, doors: Doors, door: str, signer: Signer
     ) -> None:
         async with doors.visit(door, signer.token(exp=int(time.time()) + 4)) as ada:
             await ada.ask(Join("lobby"))
             assert await ada.dismissed() == "UNAUTHENTICATED"
 
-    async def test_one_who_is_slow_to_read_hears_no_more_either(
+    async def test_slow_reader_hears_nothing_after_expiry(
         self, guarded_config: chat.Config, signer: Signer
     ) -> None:
         end = int(time.time()) + 4
@@ -284,7 +288,7 @@ class TestTime:
         assert raised.value.status is Status.UNAUTHENTICATED
         assert heard[-1] < end + 1
 
-    async def test_one_who_does_not_read_is_cut_off(
+    async def test_deaf_reader_is_cut_off_at_expiry(
         self, guarded_config: chat.Config, signer: Signer
     ) -> None:
         async with slow_reader(guarded_config, signer, time.time() + 4) as (ada, bob, stub):
@@ -300,7 +304,9 @@ class TestTime:
             await eventually(gone)
             assert (await bob.rest())[1] is Status.UNAUTHENTICATED
 
-    async def test_a_fresh_one_keeps_it_open(self, doors: Doors, door: str, signer: Signer) -> None:
+    async def test_fresh_token_keeps_the_connection(
+        self, doors: Doors, door: str, signer: Signer
+    ) -> None:
         end = int(time.time()) + 4
         async with doors.visit(door, signer.token(exp=end)) as ada:
             await ada.ask(Join("lobby"))
@@ -310,14 +316,16 @@ class TestTime:
             assert await ada.dismissed() == "UNAUTHENTICATED"
             assert time.time() >= end + 2
 
-    async def test_only_of_the_same_user(self, doors: Doors, door: str, signer: Signer) -> None:
+    async def test_fresh_token_is_of_the_same_user(
+        self, doors: Doors, door: str, signer: Signer
+    ) -> None:
         async with doors.visit(door, signer.token()) as ada:
             code, text = await refused(ada.ask(Authenticate(signer.token(sub="bob"))))
             assert (code, text.partition(":")[0]) == ("PERMISSION_DENIED", "authenticate.token")
             assert (await refused(ada.ask(Authenticate("garbage"))))[0] == "UNAUTHENTICATED"
             assert (await ada.ask(said("lobby"))).sender_id == "ada"
 
-    async def test_rooms_that_it_does_not_allow_are_left(
+    async def test_fresh_token_leaves_closed_rooms(
         self, doors: Doors, door: str, signer: Signer
     ) -> None:
         async with doors.visit(door, signer.token()) as ada:
@@ -334,9 +342,7 @@ class TestTime:
 class TestProxy:
     """Who may speak for others."""
 
-    async def test_a_plain_client_may_not(
-        self, guarded_config: chat.Config, signer: Signer
-    ) -> None:
+    async def test_relay_is_for_proxies(self, guarded_config: chat.Config, signer: Signer) -> None:
         for token in (None, signer.token(), signer.token(role="admin")):
             async with chat.serve(guarded_config) as server:
                 channel = Channel(server.host, server.port, codec=codec.GrpcCodec())

@@ -1,4 +1,4 @@
-"""How often a user may ask, by either door and over all connections."""
+"""Quotas of a user: the same at both doors and over all connections."""
 
 from __future__ import annotations
 
@@ -88,9 +88,7 @@ ASKED: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("kind", ASKED)
-async def test_a_user_has_one_allowance_at_both_doors(
-    doors: Doors, signer: Signer, kind: str
-) -> None:
+async def test_user_has_one_quota_at_both_doors(doors: Doors, signer: Signer, kind: str) -> None:
     first, second, third = ASKED[kind]
     async with AsyncExitStack() as stack:
         visitors = [
@@ -150,7 +148,7 @@ async def finish(call: Stream[ListUsersRequest, ListUsersResponse]) -> None:
         await call.recv_message()
 
 
-async def test_a_client_that_knows_pushback_comes_back_when_told(
+async def test_grpcio_honours_the_pushback(
     chat_config: chat.Config,
 ) -> None:
     """Google's own client does by itself, where it may retry at all."""
@@ -180,7 +178,7 @@ class TestGuests:
     def chat_config(self, chat_config: chat.Config) -> chat.Config:
         return replace(chat_config, rates=chat.Rates(SLOW, SLOW, SLOW))
 
-    async def test_a_stream(self, stub: ChatServiceStub) -> None:
+    async def test_stream_is_refused_and_goes_on(self, stub: ChatServiceStub) -> None:
         async with ChatCall(stub) as call:
             for number in range(3):
                 call.say(replace(said(number), sender_id="ada"), request_id=str(number))
@@ -194,14 +192,14 @@ class TestGuests:
             call.join("attic", request_id="next")
             assert (await call.receive()).request_id == "next"
 
-    async def test_a_stream_that_goes_on_regardless_ends(self, stub: ChatServiceStub) -> None:
+    async def test_flooding_stream_ends(self, stub: ChatServiceStub) -> None:
         async with ChatCall(stub) as call:
             for _ in range(1500):
                 call.put(ChatStream(chat_message=said(1)))
             _, status = await call.rest()
             assert status is Status.RESOURCE_EXHAUSTED
 
-    async def test_calls_of_a_connection(
+    async def test_connection_has_its_own_quota(
         self, chat_server: chat.RunningServer, stub: ChatServiceStub
     ) -> None:
         for _ in range(2):
@@ -212,7 +210,7 @@ class TestGuests:
         async with Channel(chat_server.host, chat_server.port, codec=codec.GrpcCodec()) as other:
             await ChatServiceStub(other).list_users(ListUsersRequest())
 
-    async def test_who_goes_on_calling_regardless_is_cut_off(self, stub: ChatServiceStub) -> None:
+    async def test_flooding_caller_is_cut_off(self, stub: ChatServiceStub) -> None:
         async def go_on() -> None:
             for _ in range(1500):
                 with suppress(GRPCError):
@@ -221,9 +219,7 @@ class TestGuests:
         with pytest.raises((StreamTerminatedError, ConnectionError)):
             await go_on()
 
-    async def test_the_calls_of_a_proxy_are_not_its_own(
-        self, chat_server: chat.RunningServer
-    ) -> None:
+    async def test_proxy_calls_are_not_its_own(self, chat_server: chat.RunningServer) -> None:
         config = proxy.Config(upstream=chat_server.address)
         async with serve_http(config) as http:
             client = Client(await http.ws_connect("/"))

@@ -1,4 +1,4 @@
-"""Clients with tokens over a restart of the server."""
+"""Tokens over a restart of the server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def connected(session: aiohttp.ClientSession, url: str, token: str | None)
     return Client(await session.ws_connect(url, headers=headers))
 
 
-async def test_it_is_only_a_pause(
+async def test_restart_is_only_a_pause(
     server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
 ) -> None:
     ada = await connected(session, url, signer.token())
@@ -54,7 +54,7 @@ async def test_it_is_only_a_pause(
     assert (await ada.receive())["chat_message"]["sender_id"] == "bob"
 
 
-async def test_what_was_sent_by_one_who_is_gone_is_stored(
+async def test_held_message_outlives_its_sender(
     server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
 ) -> None:
     ada = await connected(session, url, signer.token())
@@ -71,7 +71,7 @@ async def test_what_was_sent_by_one_who_is_gone_is_stored(
     assert user["status"] == "INACTIVE"
 
 
-async def test_nobody_makes_another_active(
+async def test_restart_makes_nobody_else_active(
     server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
 ) -> None:
     """Not by a refused message, either: after a restart the proxy says who is there."""
@@ -88,7 +88,7 @@ async def test_nobody_makes_another_active(
     assert user["status"] == "INACTIVE"
 
 
-async def test_who_is_no_longer_believed_is_dismissed(
+async def test_restart_dismisses_unknown_tokens(
     server: RestartableServer, url: str, session: aiohttp.ClientSession,
     signer: Signer, keys: Path, trusted_config: proxy.Config,
 ) -> None:  # fmt: skip
@@ -105,7 +105,7 @@ async def test_who_is_no_longer_believed_is_dismissed(
     assert "joined" in await bob.ask(join={"room_id": "lobby"})
 
 
-async def test_guests_of_a_server_that_begins_to_ask_are_dismissed(
+async def test_restart_with_keys_dismisses_guests(
     chat_config: chat.Config, guarded_config: chat.Config, trusted_config: proxy.Config,
     session: aiohttp.ClientSession, signer: Signer,
 ) -> None:  # fmt: skip
@@ -122,7 +122,7 @@ async def test_guests_of_a_server_that_begins_to_ask_are_dismissed(
     await server.stop()
 
 
-async def test_a_guest_that_waited_for_such_a_server_hears_nothing(
+async def test_waiting_guest_hears_nothing(
     guarded_config: chat.Config, trusted_config: proxy.Config, signer: Signer,
     session: aiohttp.ClientSession, unused_tcp_port: int,
 ) -> None:  # fmt: skip
@@ -139,7 +139,7 @@ async def test_a_guest_that_waited_for_such_a_server_hears_nothing(
             assert (await ada.ask(join={"room_id": "a"}))["joined"]["last_seq"] == 0
 
 
-async def test_a_guest_that_was_there_before_such_a_server_may_not_stay(
+async def test_early_guest_may_not_stay(
     guarded_config: chat.Config, trusted_config: proxy.Config,
     session: aiohttp.ClientSession, unused_tcp_port: int,
 ) -> None:  # fmt: skip
@@ -155,7 +155,7 @@ async def test_a_guest_that_was_there_before_such_a_server_may_not_stay(
                 assert guest.close_code == 4501
 
 
-async def test_a_server_that_stays_away_cannot_be_asked(
+async def test_token_needs_a_server(
     trusted_config: proxy.Config, session: aiohttp.ClientSession, unused_tcp_port: int
 ) -> None:
     config = replace(trusted_config, hold_seconds=0.1, call_seconds=0.1)
@@ -164,7 +164,7 @@ async def test_a_server_that_stays_away_cannot_be_asked(
         assert await ada.closed() == 4014
 
 
-async def test_a_proxy_that_is_not_known_is_not_ready(
+async def test_unknown_proxy_is_not_ready(
     server: RestartableServer, session: aiohttp.ClientSession
 ) -> None:
     config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address)
@@ -172,7 +172,7 @@ async def test_a_proxy_that_is_not_known_is_not_ready(
         assert response.status == 503
 
 
-async def test_a_refused_proxy_stops_at_any_moment(server: RestartableServer) -> None:
+async def test_refused_proxy_stops_at_any_moment(server: RestartableServer) -> None:
     config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address)
     for turns in range(150):
         async with proxy.serve(config):

@@ -52,7 +52,7 @@ async def history(server: chat.RunningServer, tls: ssl.SSLContext | None, **meta
 class TestServer:
     """The gRPC door."""
 
-    async def test_encrypts(self, secure_config: chat.Config, authority: Authority) -> None:
+    async def test_server_encrypts(self, secure_config: chat.Config, authority: Authority) -> None:
         async with chat.serve(secure_config) as server:
             await history(server, authority.believing())
 
@@ -62,7 +62,7 @@ class TestServer:
                 await history(server, None)
 
     @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
-    async def test_nothing_older_than_1_2(
+    async def test_tls_1_2_is_the_oldest(
         self, secure_config: chat.Config, authority: Authority
     ) -> None:
         contexts = [ssl.create_default_context(cafile=authority.root) for _ in range(2)]
@@ -75,7 +75,7 @@ class TestServer:
             with pytest.raises((ssl.SSLError, ConnectionError)):
                 await history(server, contexts[1])
 
-    async def test_who_is_not_certified_is_refused(
+    async def test_uncertified_client_is_refused(
         self, chat_config: chat.Config, authority: Authority, tmp_path: Path
     ) -> None:
         trust = chat.Trust(tls=authority.files("server", believes=True))
@@ -87,7 +87,7 @@ class TestServer:
                 with pytest.raises((ssl.SSLError, OSError, StreamTerminatedError)):
                     await history(server, refused)
 
-    async def test_who_does_not_shake_hands_is_dropped(
+    async def test_silent_handshake_is_dropped(
         self, secure_config: chat.Config, authority: Authority
     ) -> None:
         limits = chat.ConnectionLimits(handshake_seconds=0.2)
@@ -105,7 +105,7 @@ class TestServer:
                     assert await reader.read() == b""
                 writer.close()
 
-    async def test_a_replaced_certificate_is_taken_without_a_restart(
+    async def test_replaced_certificate_is_taken(
         self, secure_config: chat.Config, authority: Authority, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("hosting.tls._LOOK_AGAIN_SECONDS", 0.01)
@@ -156,7 +156,7 @@ class TestProxy:
         async with chat.serve(replace(chat_config, trust=trust)) as server:
             yield server
 
-    async def test_wss_in_front_and_a_certificate_behind(
+    async def test_proxy_uses_tls_on_both_sides(
         self, server: chat.RunningServer, authority: Authority, signer: Signer
     ) -> None:
         config = proxy.Config(
@@ -175,7 +175,7 @@ class TestProxy:
             await client.send(chat_message={"room_id": "lobby", "content": "x" * 16_000})
             assert (await client.receive())["chat_message"]["sender_id"] == "ada"
 
-    async def test_a_guest_does_not_borrow_the_certificate(
+    async def test_guest_cannot_use_the_certificate(
         self,
         chat_config: chat.Config,
         authority: Authority,
@@ -210,7 +210,7 @@ class TestProxy:
         assert raised.value.status is Status.UNAUTHENTICATED
 
     @pytest.mark.parametrize("name", ["another", None])
-    async def test_who_is_no_proxy_gets_no_link(
+    async def test_uncertified_proxy_gets_no_link(
         self, server: chat.RunningServer, authority: Authority, name: str | None
     ) -> None:
         shown = authority.files(name, believes=True) if name else None
@@ -218,7 +218,7 @@ class TestProxy:
         config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address, upstream_tls=files)
         assert await readiness(config) == 503
 
-    async def test_a_server_that_is_not_certified_gets_no_tokens(
+    async def test_uncertified_server_gets_no_token(
         self, chat_config: chat.Config, authority: Authority, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
@@ -240,13 +240,11 @@ class TestFiles:
     """Files that cannot be used."""
 
     @pytest.mark.parametrize("given", [("cert", ""), ("", "key")])
-    def test_both_or_neither(self, given: tuple[str, str]) -> None:
+    def test_certificate_needs_its_key(self, given: tuple[str, str]) -> None:
         with pytest.raises(ValueError, match="must be given together"):
             TlsFiles(*given)
 
-    def test_what_is_missing_or_damaged_is_named(
-        self, authority: Authority, tmp_path: Path
-    ) -> None:
+    def test_unusable_file_is_named(self, authority: Authority, tmp_path: Path) -> None:
         files = authority.files("server")
         damaged = tmp_path / "damaged.pem"
         damaged.write_text("nothing")
@@ -261,9 +259,7 @@ class TestFiles:
             assert "\n" not in str(raised.value)
 
     @pytest.mark.parametrize("damaged", ["certificate", "key", "authorities"])
-    def test_a_damaged_replacement_changes_nothing(
-        self, authority: Authority, damaged: str
-    ) -> None:
+    def test_damaged_replacement_changes_nothing(self, authority: Authority, damaged: str) -> None:
         files = authority.files("server", believes=True)
         tls, client = Tls.server(files), authority.shown("edge")
         first = handshake(tls, client)
@@ -277,7 +273,7 @@ class TestFiles:
         tls.refresh()
         assert handshake(tls, client) != first
 
-    def test_what_is_wrong_is_told_once_and_read_again(self, authority: Authority) -> None:
+    def test_trouble_is_logged_once_and_read_again(self, authority: Authority) -> None:
         files = authority.files("server")
         tls = Tls.server(files)
         certificate, key = Path(files.certificate), Path(files.key)
@@ -305,7 +301,7 @@ class TestFiles:
         tls.refresh()
         assert tls.context.current is not before
 
-    def test_a_certificate_waits_for_its_key(self, authority: Authority) -> None:
+    def test_certificate_waits_for_its_key(self, authority: Authority) -> None:
         files = authority.files("server")
         tls, client = Tls.server(files), authority.believing()
         first, old_key = handshake(tls, client), Path(files.key).read_bytes()
@@ -318,7 +314,7 @@ class TestFiles:
         tls.refresh()
         assert handshake(tls, client) != first
 
-    def test_an_authority_that_was_replaced_is_not_believed(self, tmp_path: Path) -> None:
+    def test_replaced_authority_is_not_trusted(self, tmp_path: Path) -> None:
         authorities = one, two = [Authority(tmp_path / name) for name in ("one", "two")]
         believed = tmp_path / "believed.pem"
         believed.write_bytes(Path(one.root).read_bytes())
@@ -336,7 +332,7 @@ class TestFiles:
             handshake(server, clients[0])
         handshake(server, clients[1])
 
-    def test_the_systems_authorities_are_believed_where_none_is_named(
+    def test_system_authorities_are_the_default(
         self, authority: Authority, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", authority.root)
@@ -364,7 +360,9 @@ def handshake(server: Tls, client: ssl.SSLContext) -> bytes | None:
 class TestHealth:
     """``python -m hosting.health`` over TLS."""
 
-    async def test_of_both(self, chat_config: chat.Config, authority: Authority) -> None:
+    async def test_health_check_over_tls(
+        self, chat_config: chat.Config, authority: Authority
+    ) -> None:
         tls = authority.files("server", believes=True)
         shown = authority.files("edge", believes=True)
         options = ("--ca", authority.root, "--timeout", "20")

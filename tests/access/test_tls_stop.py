@@ -204,7 +204,7 @@ async def check_ends(door: Door, believing: ssl.SSLContext) -> None:
 
 
 @pytest.mark.parametrize("sends", [False, True], ids=["is silent", "sends"])
-def test_who_reads_is_told(
+def test_stop_tells_a_reader(
     run: Callable[[Coroutine[Any, Any, None]], None],
     door: Door,
     believing: ssl.SSLContext,
@@ -213,14 +213,14 @@ def test_who_reads_is_told(
     run(check_told(door, believing, sends=sends))
 
 
-def test_who_does_not_read_is_not_waited_for(
+def test_stop_waits_for_no_deaf_reader(
     run: Callable[[Coroutine[Any, Any, None]], None], door: Door, believing: ssl.SSLContext
 ) -> None:
     run(check_ends(door, believing))
 
 
 @pytest.mark.parametrize("module", ["proxy", "chat"])
-async def test_the_process_ends_with_status_0(
+async def test_stopped_process_ends_with_0(
     module: str, files: TlsFiles, believing: ssl.SSLContext, tmp_path: Path
 ) -> None:
     door = (WebSocketDoor if module == "proxy" else GrpcDoor)(files, tmp_path)

@@ -115,14 +115,14 @@ def test_command_and_its_files_are_there(script: str) -> None:
                 assert list(ROOT.glob(word)), word
 
 
-def test_a_venv_can_be_made_where_one_is_made() -> None:
+def test_venv_package_is_installed_first() -> None:
     for script in scripts():
         if "-m venv" in script:
             assert script.index("apt-get install --yes python3-venv") < script.index("-m venv")
 
 
 @pytest.mark.parametrize("block", [*blocks(PAGE, "ini"), *blocks(PAGE, "sh")])
-def test_each_variable_that_is_set_is_an_option(block: Block) -> None:
+def test_set_variables_are_options(block: Block) -> None:
     known = {
         option.envvar
         for command in (chat.__main__.command, proxy.__main__.command, health)
@@ -133,14 +133,14 @@ def test_each_variable_that_is_set_is_an_option(block: Block) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_whoever_runs_a_command_of_the_server_s_files_is_their_owner(page: Path) -> None:
+def test_database_commands_run_as_owner(page: Path) -> None:
     for script in scripts(page):
         for command in commands(script):
             if "/var/lib/chat/chat.db" in command:
                 assert command[:3] == ["runuser", "-u", "chat"]
 
 
-def test_the_files_are_installed(root: Path) -> None:
+def test_systemd_files_are_installed(root: Path) -> None:
     run(holding("Install with systemd", "systemd-sysusers"), root)
     assert (root / "etc/sysusers.d/chat.conf").is_file()
     assert (root / "etc/chat").is_dir()
@@ -150,7 +150,7 @@ def test_the_files_are_installed(root: Path) -> None:
         assert installed.stat().st_mode & 0o777 == 0o644
 
 
-def test_each_variable_of_the_health_check_is_described() -> None:
+def test_health_variables_are_described() -> None:
     """A unit with TLS that does not have them never counts as started."""
     text = PAGE.read_text("utf-8")
     for variable in ("HEALTH_URL", "HEALTH_CA", "HEALTH_CERTIFICATE", "HEALTH_KEY"):
@@ -158,7 +158,7 @@ def test_each_variable_of_the_health_check_is_described() -> None:
         assert f"`{variable}`" in text
 
 
-def test_the_files_of_nginx_are_installed(root: Path) -> None:
+def test_nginx_files_are_installed(root: Path) -> None:
     run(holding("Behind nginx", "snippets"), root)
     for folder, number in (("conf.d", 1), ("snippets", 4)):
         assert len(list((root / "etc/nginx" / folder).iterdir())) == number
@@ -172,7 +172,7 @@ def test_the_files_of_nginx_are_installed(root: Path) -> None:
     ],
     ids=["systemd", "containers"],
 )
-async def test_backup_and_restore_again_and_again(
+async def test_backup_and_restore_repeatedly(
     root: Path, folder: str, backups: str, commands: tuple[str, str]
 ) -> None:
     config = chat.Config(host="127.0.0.1", port=0, database=str(root / folder / "chat.db"))

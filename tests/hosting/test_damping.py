@@ -41,7 +41,7 @@ def line(message: object, level: int = logging.INFO, name: str = "proxy") -> log
 
 
 @pytest.mark.parametrize("message", ["same", {"event": "same", "number": 1}], ids=type)
-def test_the_next_line_tells_how_many_were_left_out(message: object) -> None:
+def test_damper_counts_left_out_lines(message: object) -> None:
     clock = Clock()
     damper = Damper(clock)
 
@@ -60,12 +60,12 @@ def test_the_next_line_tells_how_many_were_left_out(message: object) -> None:
     assert told in (400, "same (left out: 400)")
 
 
-def test_who_asks_for_all_gets_it() -> None:
+def test_damper_passes_debug_lines() -> None:
     damper = Damper(Clock())
     assert all(damper.filter(line("same", logging.DEBUG)) for _ in range(500))
 
 
-def test_a_process_damps_all_that_it_logs() -> None:
+def test_process_damps_its_log() -> None:
     lines = run_program(PROGRAM)[1].splitlines()
     for event in ("event=told number", "event=failed", "of a library"):
         assert AT_ONCE <= sum(event in line for line in lines) <= 2 * AT_ONCE

@@ -54,11 +54,11 @@ def printed(folder: Path, asking: str = "") -> tuple[str, str]:
     return run_program(PROGRAM.format(asking=asking), str(folder))
 
 
-def test_nothing_is_printed_unless_it_is_asked_for(tmp_path: Path) -> None:
+def test_embedded_servers_print_nothing(tmp_path: Path) -> None:
     assert printed(tmp_path) == ("", "")
 
 
-def test_nor_by_a_program_that_prints_its_own_events_with_structlog(tmp_path: Path) -> None:
+def test_embedded_servers_leave_structlog_alone(tmp_path: Path) -> None:
     own = "import structlog; structlog.configure(processors=[structlog.processors.JSONRenderer()])"
     assert printed(tmp_path, f"{own}\nstructlog.get_logger().warning('own')") == (
         '{"event": "own"}\n',
@@ -66,7 +66,7 @@ def test_nor_by_a_program_that_prints_its_own_events_with_structlog(tmp_path: Pa
     )
 
 
-def test_a_handler_of_logging_gets_each_event_as_a_line(tmp_path: Path) -> None:
+def test_logging_handler_gets_each_event(tmp_path: Path) -> None:
     asking = "import logging; logging.basicConfig(format='%(levelname)s %(name)s %(message)s')"
     output, errors = printed(tmp_path, asking)
     assert output == ""

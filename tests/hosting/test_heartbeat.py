@@ -41,7 +41,7 @@ class Watched:
 
 
 @given(PERIODS)
-def test_who_falls_silent_is_asked_and_ended_in_time(periods: list[int]) -> None:
+def test_silent_peer_is_asked_then_ended(periods: list[int]) -> None:
     """Whenever it was heard of, and however long before it was silent."""
 
     async def test(loop: ClockLoop) -> None:
@@ -65,7 +65,7 @@ def test_who_falls_silent_is_asked_and_ended_in_time(periods: list[int]) -> None
 
 
 @given(st.lists(st.integers(1, 7), max_size=20))
-def test_who_is_heard_of_within_each_heartbeat_stays(periods: list[int]) -> None:
+def test_heard_peer_stays(periods: list[int]) -> None:
     async def test(loop: ClockLoop) -> None:
         watched = Watched(loop)
         for period in periods:
@@ -77,7 +77,7 @@ def test_who_is_heard_of_within_each_heartbeat_stays(periods: list[int]) -> None
     run(test)
 
 
-def test_who_is_not_read_from_counts_as_heard_of() -> None:
+def test_unread_peer_counts_as_heard() -> None:
     async def test(loop: ClockLoop) -> None:
         watched = Watched(loop, deaf=True)
         await watched.pass_time(80)

@@ -57,7 +57,7 @@ def printed(*arguments: str) -> list[str]:
     return errors[:-1].split("\n")
 
 
-def test_each_event_is_one_readable_line() -> None:
+def test_readable_event_is_one_line() -> None:
     lines = printed("info", "readable")
     assert len(lines) == 4
     for line in lines:
@@ -72,7 +72,7 @@ def test_each_event_is_one_readable_line() -> None:
     assert "an argument" not in lines[3]
 
 
-def test_each_event_is_one_object() -> None:
+def test_json_event_is_one_object() -> None:
     lines = printed("info", "json")
     assert all(line.isascii() and line.isprintable() for line in lines)
     told, failed, library, loop = map(json.loads, lines)
@@ -93,7 +93,7 @@ def test_each_event_is_one_object() -> None:
     assert "an argument" not in lines[3]
 
 
-def test_more_is_told_at_debug_but_of_libraries() -> None:
+def test_debug_level_excludes_libraries() -> None:
     lines = [json.loads(line)["event"] for line in printed("debug", "json")]
     assert lines[1] == "not told"
     assert len(lines) == 5
@@ -105,7 +105,7 @@ def test_more_is_told_at_debug_but_of_libraries() -> None:
 
 @given(st.text())
 @example("")
-def test_a_request_id_survives_metadata(request_id: str) -> None:
+def test_request_id_survives_metadata(request_id: str) -> None:
     with of_request(request_id):
         metadata = to_metadata()
     encode_metadata(metadata)  # else no call could be made
@@ -121,13 +121,13 @@ def test_a_request_id_survives_metadata(request_id: str) -> None:
 
 
 @given(st.text(max_size=2000))
-def test_what_any_caller_says_is_bounded(value: str) -> None:
+def test_correlation_ids_are_bounded(value: str) -> None:
     found = from_metadata({"chat-connection": value, "chat-request": value})
     assert all(len(each) <= 64 for each in found.values())
     assert from_metadata(None) == {}
 
 
-async def test_the_lines_of_both_processes_have_the_same_ids(tmp_path: Path) -> None:
+async def test_both_logs_have_the_same_ids(tmp_path: Path) -> None:
     async with both_logged(tmp_path, *JSON_DEBUG) as (server, door):
         await door.event("upstream connected")
         async with (
@@ -159,7 +159,7 @@ async def check_both(server: Daemon, door: Daemon) -> None:
     assert len(set(names)) == 2
 
 
-async def test_a_send_that_the_server_refuses_has_one_number_in_both_logs(tmp_path: Path) -> None:
+async def test_refused_send_has_one_ref_in_both_logs(tmp_path: Path) -> None:
     async with (
         both_logged(tmp_path, *JSON_DEBUG) as (server, door),
         aiohttp.ClientSession() as session,
@@ -182,7 +182,7 @@ async def test_a_send_that_the_server_refuses_has_one_number_in_both_logs(tmp_pa
 
 
 @pytest.mark.parametrize(("trusted", "peer"), [("127.0.0.1", "198.51.100.7"), ("", "127.0.0.1")])
-async def test_a_client_behind_a_trusted_proxy_has_its_own_address(
+async def test_forwarded_address_is_logged_if_trusted(
     tmp_path: Path, trusted: str, peer: str
 ) -> None:
     """And claims no other one: what stands before it is not believed."""
@@ -222,7 +222,7 @@ async def test_signals_change_the_level(tmp_path: Path) -> None:
     assert calls == [2]
 
 
-async def test_both_together_are_told() -> None:
+async def test_signals_change_the_level_of_both() -> None:
     environment = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": "0", "CHAT_DATABASE": ":memory:"}
     environment |= {"PROXY_HOST": "127.0.0.1", "PROXY_PORT": "0"}
     environment |= {"CHAT_LOG_FORMAT": "json", "PROXY_LOG_FORMAT": "json"}

@@ -29,7 +29,9 @@ def without_uvloop(tmp_path: Path) -> dict[str, str]:
     return without(tmp_path / "without", "uvloop")
 
 
-async def test_both_serve_and_stop_in_order(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
+async def test_commands_serve_without_uvloop(
+    tmp_path: Path, without_uvloop: dict[str, str]
+) -> None:
     settings = {"CHAT_DATABASE": str(tmp_path / "chat.db"), **without_uvloop}
     async with (
         both_logged(tmp_path, "--log-format", "json", **settings) as (_, door),
@@ -49,7 +51,7 @@ async def test_both_serve_and_stop_in_order(tmp_path: Path, without_uvloop: dict
         assert await door.process.wait() == 0
 
 
-async def test_the_pair_serves(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
+async def test_pair_serves_without_uvloop(tmp_path: Path, without_uvloop: dict[str, str]) -> None:
     path = f"{without_uvloop['PYTHONPATH']}:{Path(__file__).parents[2]}"
     async with pair(tmp_path, PYTHONPATH=path) as process:
         url = (await ready_lines(process))[1].split()[-1]
@@ -59,7 +61,7 @@ async def test_the_pair_serves(tmp_path: Path, without_uvloop: dict[str, str]) -
         assert await process.wait() == 0
 
 
-async def test_without_posix_only_a_file_is_refused(tmp_path: Path) -> None:
+async def test_database_file_needs_posix_locks(tmp_path: Path) -> None:
     environment = without(tmp_path / "without", "uvloop", "fcntl", "resource")
     async with (
         both_logged(tmp_path, **environment) as (_, door),
@@ -84,7 +86,7 @@ class WindowsLoop(asyncio.SelectorEventLoop):
         raise NotImplementedError
 
 
-def test_signals_reach_a_loop_that_has_no_handlers() -> None:
+def test_signals_reach_a_windows_loop() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     async def main() -> list[int]:

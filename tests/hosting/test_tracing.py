@@ -108,9 +108,7 @@ async def talk(url: str, *, traceparent: str | None) -> None:
         assert "error" in await client.ask(get_user={"user_id": "nobody"})
 
 
-async def test_a_handshake_is_the_parent_of_all(
-    chat_proxy: proxy.RunningProxy, spans: Spans
-) -> None:
+async def test_handshake_span_is_the_parent(chat_proxy: proxy.RunningProxy, spans: Spans) -> None:
     await talk(chat_proxy.url, traceparent=SAMPLED)
     [connection] = await spans.named("connection")
     assert parent_of(connection) == "b7ad6b7169203331"
@@ -130,7 +128,7 @@ async def test_a_handshake_is_the_parent_of_all(
     assert all(CONTENTS not in span.to_json() for span in spans.ended)
 
 
-async def test_without_a_parent_a_connection_begins_a_trace(
+async def test_connection_without_parent_begins_a_trace(
     chat_proxy: proxy.RunningProxy, spans: Spans
 ) -> None:
     for traceparent in (None, "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01"):
@@ -148,7 +146,7 @@ async def test_without_a_parent_a_connection_begins_a_trace(
     assert len({trace_of(span) for span in connections}) == 3
 
 
-async def test_a_trace_that_is_not_sampled_is_not_recorded(
+async def test_unsampled_trace_is_not_recorded(
     chat_proxy: proxy.RunningProxy, spans: Spans
 ) -> None:
     await talk(chat_proxy.url, traceparent=UNSAMPLED)
@@ -168,7 +166,7 @@ async def talk_sampled(chat_proxy: proxy.RunningProxy, spans: Spans) -> None:
     assert trace_of(connection) != TRACE
 
 
-async def test_calls_of_applications(chat_server: Any, spans: Spans) -> None:
+async def test_application_calls_are_traced(chat_server: Any, spans: Spans) -> None:
     async with channel_to(chat_server) as channel:
         stub = ChatServiceStub(channel, metadata={"traceparent": SAMPLED})
         with pytest.raises(GRPCError):
@@ -187,7 +185,7 @@ async def test_calls_of_applications(chat_server: Any, spans: Spans) -> None:
     assert all(CONTENTS not in span.to_json() for span in spans.ended)
 
 
-async def test_a_relay_may_be_told_nonsense(chat_server: Any, spans: Spans) -> None:
+async def test_relay_ignores_a_wrong_traceparent(chat_server: Any, spans: Spans) -> None:
     async with channel_to(chat_server) as channel, RelayCall(RelayServiceStub(channel)) as call:
         for ref, traceparent in enumerate(("", "nonsense", "x" * 100_000, SAMPLED), 1):
             text = chat_message(content=str(ref))
@@ -199,7 +197,7 @@ async def test_a_relay_may_be_told_nonsense(chat_server: Any, spans: Spans) -> N
 
 
 @pytest.mark.parametrize("code", BREAKING)
-async def test_a_message_that_could_not_be_stored(
+async def test_failed_message_is_traced(
     chat_config: chat.Config, chat_proxy: proxy.RunningProxy, spans: Spans, code: str
 ) -> None:
     broken(Path(chat_config.database), code)
@@ -246,7 +244,7 @@ def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
         thread.join()
 
 
-async def test_from_a_handshake_to_a_collector(
+async def test_spans_reach_a_collector(
     tmp_path: Path, collector: tuple[str, list[ExportTraceServiceRequest]]
 ) -> None:
     endpoint, taken = collector
@@ -275,7 +273,7 @@ async def test_from_a_handshake_to_a_collector(
     assert all(CONTENTS not in str(batch) for batch in taken)
 
 
-async def test_a_collector_that_is_away_keeps_nobody(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_absent_collector_delays_nobody(tmp_path: Path, unused_tcp_port: int) -> None:
     otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{unused_tcp_port}"}
     async with both_logged(tmp_path, **otel) as (_, door):
         await talk(door.address, traceparent=SAMPLED)
@@ -296,7 +294,7 @@ async def test_a_collector_that_is_away_keeps_nobody(tmp_path: Path, unused_tcp_
         ({"OTEL_SDK_DISABLED": "True", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, False),
     ],
 )
-def test_the_environment_decides(
+def test_environment_switches_tracing_on(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], wanted: bool
 ) -> None:
     for name, value in environment.items():
@@ -307,14 +305,14 @@ def test_the_environment_decides(
         tracer.close()
 
 
-def test_while_they_are_off_nothing_is_imported() -> None:
+def test_tracing_off_imports_nothing() -> None:
     text = "import sys, chat.__main__, proxy.__main__; from hosting.tracing import spans\n"
     text += "assert spans.tracer_of_environment('x') is None\n"
     text += "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     assert run_program(text) == ("[]\n", "")
 
 
-def test_without_the_extra_a_line_says_so() -> None:
+def test_tracing_without_the_extra_warns() -> None:
     text = "import sys; sys.modules['opentelemetry'] = None\n"
     text += "from hosting.tracing import spans; from hosting.logs import configure_logs\n"
     text += "configure_logs('info'); assert spans.tracer_of_environment('x') is None"
@@ -324,7 +322,7 @@ def test_without_the_extra_a_line_says_so() -> None:
     assert "extra 'tracing' is not installed" in line
 
 
-def test_the_tests_have_what_the_extra_has() -> None:
+def test_tests_have_the_tracing_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extra = project["project"]["optional-dependencies"]["tracing"]
     assert extra

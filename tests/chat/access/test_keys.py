@@ -23,7 +23,7 @@ KINDS = pytest.mark.parametrize("make", [hs256, rs256, es256, eddsa])
 
 
 @KINDS
-def test_a_set_a_single_key_and_pem(make: Callable[[], Signer]) -> None:
+def test_set_jwk_and_pem_are_parsed(make: Callable[[], Signer]) -> None:
     signer = make()
     for text in (jwks(signer.named("one")), json.dumps(signer.named("one"))):
         [key] = parse_keys(text.encode())
@@ -33,13 +33,13 @@ def test_a_set_a_single_key_and_pem(make: Callable[[], Signer]) -> None:
 
 
 @KINDS
-def test_a_byte_order_mark_is_nothing(make: Callable[[], Signer]) -> None:
+def test_byte_order_mark_is_ignored(make: Callable[[], Signer]) -> None:
     signer = make()
     for text in (jwks(signer.named("one")).encode(), signer.pem):
         assert parse_keys(b"\xef\xbb\xbf" + text) == parse_keys(text)
 
 
-def test_what_is_for_others_in_a_set_is_passed_over() -> None:
+def test_foreign_keys_are_passed_over() -> None:
     """As identity providers publish it."""
     own = rs256().named("sig")
     others = [
@@ -111,7 +111,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_cannot_be_used_is_told(name: str, tmp_path: Path) -> None:
+def test_unusable_keys_are_named(name: str, tmp_path: Path) -> None:
     content, told = WRONG[name]
     path = tmp_path / "keys"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
@@ -121,12 +121,12 @@ def test_what_cannot_be_used_is_told(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_key_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnusableKeys, match="No such file"):
         KeyFile(tmp_path / "keys")
 
 
-def test_a_key_is_found_by_its_name_and_algorithm(tmp_path: Path) -> None:
+def test_key_is_found_by_kid_and_algorithm(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text(jwks(es256().named("one"), es256().named("two"), eddsa().named("three")))
     file = KeyFile(path)
@@ -139,7 +139,7 @@ def test_a_key_is_found_by_its_name_and_algorithm(tmp_path: Path) -> None:
     assert not file.find("HS256", "one")
 
 
-def test_a_key_without_a_name_is_meant_by_any(tmp_path: Path) -> None:
+def test_unnamed_key_matches_any_kid(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_bytes(SECRET)
     assert KeyFile(path).find("HS256", "whatever")

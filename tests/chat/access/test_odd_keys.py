@@ -96,7 +96,7 @@ ALSO_GOOD: dict[str, Any] = {
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("name", [*ODD, *ALSO_GOOD])
-def test_a_good_key_serves_beside_any_other(tmp_path: Path, name: str, first: bool) -> None:
+def test_good_key_serves_beside_odd_ones(tmp_path: Path, name: str, first: bool) -> None:
     other = {**ODD, **ALSO_GOOD}[name]
     good = GOOD.named("good")
     with capture_logs() as lines:
@@ -112,7 +112,7 @@ def test_a_good_key_serves_beside_any_other(tmp_path: Path, name: str, first: bo
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_key_alone_is_none(name: str) -> None:
+def test_odd_key_alone_is_refused(name: str) -> None:
     with pytest.raises(NoKeyLeft):
         parse_keys(json.dumps({"keys": [ODD[name]]}).encode())
 
@@ -121,7 +121,7 @@ def verifying(folder: Path, keys: list[Any]) -> TokenVerifier:
     return verifier(folder / "keys", json.dumps({"keys": keys}))
 
 
-def test_each_key_of_a_name_is_tried(tmp_path: Path) -> None:
+def test_keys_of_one_name_are_all_tried(tmp_path: Path) -> None:
     """RFC 7517, section 4.5: a name is that of one key only if its issuer is careful."""
     first, second, other = rs256(), rs256(), rs256()
     for name in ("one", None):
@@ -135,7 +135,7 @@ def test_each_key_of_a_name_is_tried(tmp_path: Path) -> None:
             believes.verify(second.token(kid="one", exp=1))
 
 
-def test_a_warning_is_bounded_and_holds_no_secret() -> None:
+def test_key_warning_is_bounded() -> None:
     short = "c2hvcnQ"
     odd = [{"kty": "oct", "k": short, "kid": "name"}] * 5000
     with capture_logs() as lines:
@@ -172,7 +172,7 @@ KEYS = (
 
 @SHARING
 @given(before=st.lists(KEYS, max_size=3), after=st.lists(KEYS, max_size=3))
-def test_any_set_around_a_good_key(tmp_path: Path, before: list[Any], after: list[Any]) -> None:
+def test_any_set_keeps_its_good_key(tmp_path: Path, before: list[Any], after: list[Any]) -> None:
     believes = verifying(tmp_path, [*before, GOOD.named("good"), *after])
     assert believes.verify(GOOD.token(kid="good")).subject == "ada"
 
@@ -244,7 +244,7 @@ class TestWatching:
         return path
 
     @pytest.mark.parametrize("name", NO_ANSWER)
-    def test_keys_stay_and_it_is_told_once(self, path: Path, name: str) -> None:
+    def test_unreadable_file_keeps_the_keys(self, path: Path, name: str) -> None:
         file = KeyFile(path)
         generation = file.generation
         NO_ANSWER[name](path)
@@ -259,7 +259,7 @@ class TestWatching:
         assert not file.find("RS256", "one")
 
     @pytest.mark.parametrize("name", NO_KEYS)
-    def test_a_set_without_a_usable_key_takes_all_back(self, path: Path, name: str) -> None:
+    def test_set_without_keys_revokes_all(self, path: Path, name: str) -> None:
         file = KeyFile(path)
         [old] = file.find("RS256", "one")
         generation = file.generation
@@ -275,13 +275,13 @@ class TestWatching:
         assert file.find("RS256", "one") == (old,)
 
     @pytest.mark.parametrize("name", NO_KEYS)
-    def test_it_is_refused_at_the_start(self, path: Path, name: str) -> None:
+    def test_set_without_keys_is_refused_at_start(self, path: Path, name: str) -> None:
         path.write_text(NO_KEYS[name])
         with pytest.raises(UnusableKeys, match=r"^cannot use the keys "):
             KeyFile(path)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-    def test_a_file_that_may_not_be_read_is_read_when_it_may(self, path: Path) -> None:
+    def test_forbidden_file_is_read_later(self, path: Path) -> None:
         file = KeyFile(path)
         path.write_text(jwks(EC.named("two")))
         path.chmod(0)
@@ -289,7 +289,7 @@ class TestWatching:
         path.chmod(0o600)
         assert file.find("ES256", "two")
 
-    def test_each_change_is_told(self, path: Path) -> None:
+    def test_key_file_changes_are_logged(self, path: Path) -> None:
         file = KeyFile(path)
         with capture_logs() as lines:
             for text in ("{", "{ ", "{  "):

@@ -28,7 +28,7 @@ def hs(tmp_path: Path) -> TokenVerifier:
 
 
 @pytest.mark.parametrize("make", [hs256, rs256, es256, eddsa])
-def test_each_algorithm(make: Callable[[], Signer], tmp_path: Path) -> None:
+def test_algorithms_are_verified(make: Callable[[], Signer], tmp_path: Path) -> None:
     signer, other = make(), make() if make is not hs256 else hs256(b"x" * 32)
     believes = verifier(tmp_path / "keys", jwks(signer.named("one"))).verify
     identity = believes(signer.token(kid="one", exp=NOW + HOUR))
@@ -48,12 +48,12 @@ CLAIMS = {"sub": "ada", "exp": NOW + HOUR}
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "", "HS512", "RS512", None, 1, ["HS256"]])
-def test_no_other_algorithm(hs: TokenVerifier, algorithm: object) -> None:
+def test_other_algorithms_are_refused(hs: TokenVerifier, algorithm: object) -> None:
     with pytest.raises(Unauthenticated):
         hs.verify(forged(CLAIMS, {"alg": algorithm, "typ": "JWT"}, None))
 
 
-def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
+def test_public_key_is_no_secret(tmp_path: Path) -> None:
     """Algorithm confusion: what everyone may read must not sign (RFC 8725, section 2.1)."""
     signer = rs256()
     believes = verifier(tmp_path / "keys", signer.pem).verify
@@ -83,13 +83,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_and_why(hs: TokenVerifier, name: str) -> None:
+def test_refusal_says_why(hs: TokenVerifier, name: str) -> None:
     claims, told = REFUSED[name]
     with pytest.raises(Unauthenticated, match=told):
         hs.verify(hs256().token(**claims))
 
 
-def test_issuer_and_audience(tmp_path: Path) -> None:
+def test_issuer_and_audience_are_required(tmp_path: Path) -> None:
     believes = verifier(tmp_path / "keys", SECRET, issuer="idp", audience="chat").verify
     assert believes(hs256().token(iss="idp", aud=["web", "chat"])).subject == "ada"
     for claims, told in (
@@ -102,7 +102,7 @@ def test_issuer_and_audience(tmp_path: Path) -> None:
             believes(hs256().token(**claims))
 
 
-def test_clocks_may_be_apart_a_little(tmp_path: Path) -> None:
+def test_leeway_covers_clock_skew(tmp_path: Path) -> None:
     believes = verifier(tmp_path / "keys", SECRET, leeway_seconds=HOUR).verify
     token = hs256().token(exp=NOW - 5, nbf=NOW + HOUR - 5)
     assert believes(token).expires_at == NOW - 5 + HOUR
@@ -110,7 +110,7 @@ def test_clocks_may_be_apart_a_little(tmp_path: Path) -> None:
         believes(hs256().token(exp=NOW - HOUR - 5))
 
 
-def test_a_token_without_rooms_opens_none(hs: TokenVerifier) -> None:
+def test_token_without_rooms_opens_none(hs: TokenVerifier) -> None:
     identity = hs.verify(hs256().token(rooms=None))
     assert "lobby" not in identity.reads
     identity = hs.verify(hs256().token(rooms={"read": ["lobby"]}))
@@ -119,12 +119,12 @@ def test_a_token_without_rooms_opens_none(hs: TokenVerifier) -> None:
 
 
 @pytest.mark.parametrize(("role", "rights"), [("admin", (True, False)), ("proxy", (False, True))])
-def test_roles(hs: TokenVerifier, role: str, rights: tuple[bool, bool]) -> None:
+def test_role_gives_its_rights(hs: TokenVerifier, role: str, rights: tuple[bool, bool]) -> None:
     identity = hs.verify(hs256().token(role=role))
     assert (identity.is_admin, identity.is_proxy) == rights
 
 
-def test_the_header(hs: TokenVerifier) -> None:
+def test_bearer_header_is_parsed(hs: TokenVerifier) -> None:
     token = hs256().token()
     for header in (f"Bearer {token}", f"bearer  {token} "):
         assert hs.bearer(header).subject == "ada"
@@ -144,19 +144,19 @@ class TestGarbage:
 
     @SHARING
     @given(st.text() | st.lists(st.text("abcXYZ019-_="), min_size=3, max_size=3).map(".".join))
-    def test_is_refused(self, hs: TokenVerifier, token: str) -> None:
+    def test_garbage_is_refused(self, hs: TokenVerifier, token: str) -> None:
         with pytest.raises(Unauthenticated):
             hs.verify(token)
 
     @SHARING
     @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk"]), JSON))
-    def test_headers(self, hs: TokenVerifier, header: dict[str, Any]) -> None:
+    def test_any_header_is_refused(self, hs: TokenVerifier, header: dict[str, Any]) -> None:
         with pytest.raises(Unauthenticated):
             hs.verify(forged(CLAIMS, header, None))
 
     @given(st.data())
     @SHARING
-    def test_a_changed_token_is_not_believed(self, hs: TokenVerifier, data: st.DataObject) -> None:
+    def test_changed_token_is_refused(self, hs: TokenVerifier, data: st.DataObject) -> None:
         token = hs256().token()
         # The last character of a part may hold bits that stand for nothing.
         place = data.draw(st.integers(0, len(token) - 2))

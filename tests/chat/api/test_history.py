@@ -33,7 +33,7 @@ async def refusal(stub: ChatServiceStub, request: GetChatHistoryRequest) -> str 
     return refused.value.message
 
 
-async def test_limits(stub: ChatServiceStub) -> None:
+async def test_page_limits(stub: ChatServiceStub) -> None:
     """0 stands for 50; more than 500 is taken as 500."""
     await fill(stub, 501)
     for asked, given in ((0, 50), (1, 1), (500, 500), (501, 500), (2**31 - 1, 500)):
@@ -42,7 +42,7 @@ async def test_limits(stub: ChatServiceStub) -> None:
         assert history.has_more
 
 
-async def test_paging_back_and_forth_sees_each_message_once(stub: ChatServiceStub) -> None:
+async def test_paging_sees_each_message_once(stub: ChatServiceStub) -> None:
     await fill(stub, 23)
     back: list[int] = []
     history = await page(stub, limit=5)
@@ -80,13 +80,13 @@ async def test_page_is_that_of_its_positions(
     assert {m.content for m in history.messages} <= {"hello"}
 
 
-async def test_the_epoch_is_that_of_join(stub: ChatServiceStub) -> None:
+async def test_page_epoch_is_that_of_join(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         call.join("room")
         assert (await call.receive()).joined.epoch == (await page(stub)).epoch
 
 
-async def test_a_page_of_large_messages_stays_small(stub: ChatServiceStub) -> None:
+async def test_page_of_large_messages_is_small(stub: ChatServiceStub) -> None:
     """Under what gRPC clients accept by default, 4 MiB, even as JSON that escapes most of it."""
     await fill(stub, 300, "😀" * 4096)
     history = await page(stub, limit=500)
@@ -105,7 +105,7 @@ async def test_a_page_of_large_messages_stays_small(stub: ChatServiceStub) -> No
         (GetChatHistoryRequest("\x85"), "room_id: must not contain control characters"),
     ],
 )
-async def test_a_refusal_names_the_field(
+async def test_history_refusal_names_the_field(
     stub: ChatServiceStub, request_: GetChatHistoryRequest, text: str
 ) -> None:
     assert await refusal(stub, request_) == text

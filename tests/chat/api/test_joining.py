@@ -64,7 +64,7 @@ async def test_position_is_replayed_before_what_is_live(
     assert seqs(await call.hear_many(len(heard))) == heard
 
 
-async def test_a_position_holds_for_its_epoch(sender: ChatCall, call: ChatCall) -> None:
+async def test_position_holds_for_its_epoch(sender: ChatCall, call: ChatCall) -> None:
     await fill(sender, 3)
     epoch = (await join(call)).epoch
     assert (await join(call, after_seq=1, epoch=epoch)).recovered
@@ -74,14 +74,12 @@ async def test_a_position_holds_for_its_epoch(sender: ChatCall, call: ChatCall) 
         assert (joined.recovered, joined.epoch, joined.last_seq) == (False, epoch, 3)
 
 
-async def test_an_empty_room_is_recovered_from_its_start(call: ChatCall) -> None:
+async def test_empty_room_is_recovered(call: ChatCall) -> None:
     joined = await join(call, after_seq=0)
     assert (joined.last_seq, joined.recovered) == (0, True)
 
 
-async def test_what_is_too_much_to_replay_is_left_to_the_history(
-    sender: ChatCall, call: ChatCall
-) -> None:
+async def test_replay_is_bounded(sender: ChatCall, call: ChatCall) -> None:
     await fill(sender, REPLAY + 1)
     assert not (await join(call, after_seq=0)).recovered
     assert (await join(call, after_seq=1)).recovered
@@ -90,9 +88,7 @@ async def test_what_is_too_much_to_replay_is_left_to_the_history(
     assert (await call.hear()).seq == REPLAY + 2
 
 
-async def test_joining_again_replays_again_and_doubles_nothing(
-    sender: ChatCall, call: ChatCall
-) -> None:
+async def test_joining_again_replays_again(sender: ChatCall, call: ChatCall) -> None:
     await fill(sender, 3)
     for _ in range(3):
         assert (await join(call, after_seq=1)).recovered
@@ -101,7 +97,7 @@ async def test_joining_again_replays_again_and_doubles_nothing(
     assert seqs(await call.hear_many(2)) == [4, 5]
 
 
-async def test_a_replay_waits_for_a_reader_that_is_only_slow(chat_config: chat.Config) -> None:
+async def test_replay_waits_for_a_slow_reader(chat_config: chat.Config) -> None:
     """However much more it is than may wait for the client."""
     text = "字" * 5461
     config = replace(chat_config, mailbox_bytes=64 * 1024, replay_messages=1000)

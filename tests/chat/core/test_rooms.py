@@ -35,7 +35,7 @@ def admit(rooms: Rooms[str], member: str, head: int) -> None:
         room.members[member] = None
 
 
-def test_members_come_in_the_order_of_entering() -> None:
+def test_members_keep_their_order() -> None:
     rooms: Rooms[str] = Rooms()
     for name in ("eve", "ada", "bob"):
         admit(rooms, name, head=0)
@@ -43,7 +43,7 @@ def test_members_come_in_the_order_of_entering() -> None:
     assert list(rooms.advance("another room", 1)) == []
 
 
-def test_a_room_without_members_takes_no_memory() -> None:
+def test_empty_room_is_forgotten() -> None:
     rooms: Rooms[str] = Rooms()
     with rooms.pinned(ROOM):
         assert len(rooms) == 1
@@ -56,7 +56,7 @@ def test_a_room_without_members_takes_no_memory() -> None:
     assert len(rooms) == 0
 
 
-def test_a_look_up_does_not_pass_what_a_member_still_waits_for() -> None:
+def test_late_look_up_skips_no_message() -> None:
     """Two look up at once; the later answer already sees a message not yet announced."""
     rooms: Rooms[str] = Rooms()
     with rooms.pinned(ROOM) as early, rooms.pinned(ROOM) as late:

@@ -38,7 +38,7 @@ STEPS = st.lists(st.tuples(st.sampled_from([0.0, 0.01, 0.2, 3.0]), st.booleans()
 
 
 @given(STEPS)
-def test_who_connects_again_may_not_ask_more(steps: list[tuple[float, bool]]) -> None:
+def test_reconnecting_adds_no_allowance(steps: list[tuple[float, bool]]) -> None:
     clock = Clock()
     allowances = Allowances(CALLS, clock)
     connection, connections, calls, work = allowances.of("a"), 1, 0, 0.0
@@ -57,7 +57,7 @@ def test_who_connects_again_may_not_ask_more(steps: list[tuple[float, bool]]) ->
     assert work <= ONE_MORE * (own + BURST + passed * BURST_PER_SECOND)
 
 
-def test_connections_of_an_address_are_counted() -> None:
+def test_address_connections_are_counted() -> None:
     clock = Clock()
     allowances = Allowances(CALLS, clock)
     made = sum(allowances.of("a").take_connection() for _ in range(MANY))
@@ -67,7 +67,7 @@ def test_connections_of_an_address_are_counted() -> None:
     assert sum(allowances.of("a").take_connection() for _ in range(MANY)) == CONNECTIONS_PER_SECOND
 
 
-def test_who_asks_now_and_then_is_served_whatever_others_at_the_address_do() -> None:
+def test_modest_connection_survives_greedy_neighbour() -> None:
     clock = Clock()
     allowances = Allowances(CALLS, clock)
     greedy, modest = allowances.of("a"), allowances.of("a")
@@ -81,7 +81,7 @@ def test_who_asks_now_and_then_is_served_whatever_others_at_the_address_do() -> 
         clock.now += 0.05
 
 
-def test_another_address_has_an_allowance_of_its_own() -> None:
+def test_address_has_its_own_allowance() -> None:
     allowances = Allowances(CALLS, Clock())
     greedy, other = allowances.of("a"), allowances.of("b")
     while greedy.take_call() == 0:
@@ -89,7 +89,7 @@ def test_another_address_has_an_allowance_of_its_own() -> None:
     assert sum(other.take_call() == 0 for _ in range(MANY)) == FIRST_CALLS + CALLS * BURST_SECONDS
 
 
-def test_who_is_refused_may_come_back_when_told() -> None:
+def test_refused_call_is_granted_after_its_wait() -> None:
     clock = Clock()
     connection = Allowances(CALLS, clock).of("a")
     while not (wait := connection.take_call()):
@@ -98,14 +98,14 @@ def test_who_is_refused_may_come_back_when_told() -> None:
     assert connection.take_call() == 0
 
 
-def test_calls_of_callers_who_are_believed_are_not_counted() -> None:
+def test_authenticated_calls_are_not_counted() -> None:
     connection = Allowances(CALLS, Clock()).of("a")
     for _ in range(MANY):
         assert connection.take_call() == 0
         connection.authenticated()
 
 
-def test_one_who_is_believed_does_not_open_the_door_for_those_who_are_not() -> None:
+def test_authenticated_call_frees_no_other() -> None:
     connection = Allowances(CALLS, Clock()).of("a")
     taken = 0
     for _ in range(MANY):
@@ -115,7 +115,7 @@ def test_one_who_is_believed_does_not_open_the_door_for_those_who_are_not() -> N
     assert taken < 2000
 
 
-def test_a_proxy_has_no_bound_on_calls_and_a_wide_one_on_work() -> None:
+def test_exempt_connection_has_bounded_work() -> None:
     allowances = Allowances(CALLS, Clock())
     proxy = allowances.of("a")
     proxy.exempt()
@@ -126,7 +126,7 @@ def test_a_proxy_has_no_bound_on_calls_and_a_wide_one_on_work() -> None:
     assert sum(proxy.take_work(1) for _ in range(MANY)) == BURST
 
 
-def test_addresses_may_be_left_out() -> None:
+def test_address_allowances_can_be_off() -> None:
     """As behind a proxy in front, which is one address: each connection is for itself."""
     allowances = Allowances(0, Clock())
     for _ in range(3):

@@ -175,7 +175,9 @@ UNHURRIED = {
 
 
 @pytest.mark.parametrize("received", UNHURRIED.values(), ids=UNHURRIED.keys())
-async def test_turn_of_others_comes(server: ObservedServer, port: int, received: bytes) -> None:
+async def test_others_are_served_meanwhile(
+    server: ObservedServer, port: int, received: bytes
+) -> None:
     """Many are served while what came in one piece is received."""
     async with RawClient.connect(port) as attacker, Http2Client.connect("127.0.0.1", port) as other:
         await check_served(other)

@@ -1,4 +1,4 @@
-"""What lines call the other end of a connection."""
+"""The text by which the log names a peer."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ from hosting.grpc.call_log import address
         ("/run/chat.socket", "/run/chat.socket"),
     ],
 )
-def test_an_address_is_one_text(peer: object, text: str) -> None:
+def test_peer_address_is_one_text(peer: object, text: str) -> None:
     assert address(peer) == text

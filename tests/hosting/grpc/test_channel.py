@@ -61,7 +61,7 @@ async def answers(relay: Relay, number: int) -> list[RelayEvent]:
     return events
 
 
-async def test_what_is_written_at_once_and_what_grpclib_writes_keep_their_order(
+async def test_writes_keep_their_order(
     relay: Relay,
 ) -> None:
     wire = StreamWriter(relay)
@@ -71,7 +71,7 @@ async def test_what_is_written_at_once_and_what_grpclib_writes_keep_their_order(
     assert [event.ref for event in await answers(relay, 20)] == list(range(1, 21))
 
 
-async def test_a_message_of_more_than_a_frame_is_left_to_grpclib(relay: Relay) -> None:
+async def test_large_message_is_left_to_grpclib(relay: Relay) -> None:
     wire = StreamWriter(relay)
     large = say("x" * 16_384)
     assert not wire.write_now(large)
@@ -82,7 +82,7 @@ async def test_a_message_of_more_than_a_frame_is_left_to_grpclib(relay: Relay) -
     assert by_ref[2].joined.room_id == "attic"
 
 
-async def test_a_closed_window_is_left_to_grpclib(relay: Relay) -> None:
+async def test_closed_window_is_left_to_grpclib(relay: Relay) -> None:
     """Many messages in one turn of the loop, in which no window is opened again."""
     wire = StreamWriter(relay)
     message, written = say("x" * 16_000), 0
@@ -95,15 +95,13 @@ async def test_a_closed_window_is_left_to_grpclib(relay: Relay) -> None:
     assert sorted(refs) == [1] * written + [2]
 
 
-async def test_nothing_is_written_to_a_stream_that_has_ended(relay: Relay) -> None:
+async def test_ended_stream_is_not_written_to(relay: Relay) -> None:
     wire = StreamWriter(relay)
     await relay.cancel()
     assert not wire.write_now(join(1))
 
 
-async def test_nothing_is_written_to_a_connection_that_is_closed(
-    relay: Relay, channel: Channel
-) -> None:
+async def test_closed_connection_is_not_written_to(relay: Relay, channel: Channel) -> None:
     wire = StreamWriter(relay)
     channel.close()
     assert not wire.write_now(join(1))

@@ -44,7 +44,7 @@ def said(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("code", [ErrorCodes.NO_ERROR, ErrorCodes.CANCEL])
-async def test_calls_under_way_are_answered_and_then_the_connection_ends(
+async def test_goaway_lets_calls_be_answered(
     chat_server: chat.RunningServer, code: ErrorCodes
 ) -> None:
     async with RawClient.connect(chat_server.port) as client:
@@ -54,7 +54,7 @@ async def test_calls_under_way_are_answered_and_then_the_connection_ends(
         assert await client.end() == ErrorCodes.NO_ERROR
 
 
-async def test_a_stream_goes_on_until_its_client_ends_it(chat_server: chat.RunningServer) -> None:
+async def test_goaway_lets_a_stream_go_on(chat_server: chat.RunningServer) -> None:
     async with RawClient.connect(chat_server.port) as client:
         client.send(PREFACE + opening(1, headers(CHAT)) + said(1) + goodbye() + said(2))
         for number in (1, 2):
@@ -67,7 +67,7 @@ async def test_a_stream_goes_on_until_its_client_ends_it(chat_server: chat.Runni
         assert await client.end() == ErrorCodes.NO_ERROR
 
 
-async def test_a_client_that_asks_nothing_is_let_go_at_once(
+async def test_goaway_without_calls_ends_at_once(
     chat_server: chat.RunningServer,
 ) -> None:
     async with RawClient.connect(chat_server.port) as client:
@@ -75,7 +75,7 @@ async def test_a_client_that_asks_nothing_is_let_go_at_once(
         assert await client.end() == ErrorCodes.NO_ERROR
 
 
-async def test_a_server_that_stops_does_not_wait_for_it(chat_config: chat.Config) -> None:
+async def test_drain_ends_a_stream_after_goaway(chat_config: chat.Config) -> None:
     async with chat.serve(chat_config) as server, RawClient.connect(server.port) as client:
         client.send(PREFACE + opening(1, headers(CHAT)) + said(1) + goodbye())
         await client.until(DATA)

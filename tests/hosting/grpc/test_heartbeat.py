@@ -1,4 +1,4 @@
-"""Clients that are silent: asked whether they are there, and dropped if they are not."""
+"""Heartbeats of the gRPC server: silent clients are asked, then dropped."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ async def status(stub: ChatServiceStub, user_id: str) -> UserStatus:
     return (await stub.get_user(GetUserRequest(user_id))).user.status
 
 
-async def test_who_answers_no_ping_is_dropped_and_inactive(
-    client: Http2Client, stub: ChatServiceStub
-) -> None:
+async def test_silent_client_is_dropped(client: Http2Client, stub: ChatServiceStub) -> None:
     said = ChatStream(chat_message=message(sender_id="dead"))
     stream = client.request(CHAT, prefixed(codec.encode(said)))
     await client.data(stream)
@@ -55,7 +53,7 @@ async def test_who_answers_no_ping_is_dropped_and_inactive(
     assert any(isinstance(event, PingReceived) for event in events)
 
 
-async def test_who_answers_stays(client: Http2Client, chat_server: chat.RunningServer) -> None:
+async def test_answering_client_stays(client: Http2Client, chat_server: chat.RunningServer) -> None:
     said = ChatStream(chat_message=message("room", sender_id="alive"))
     stream = client.request(CHAT, prefixed(codec.encode(said)))
     await client.data(stream)
@@ -69,9 +67,7 @@ async def test_who_answers_stays(client: Http2Client, chat_server: chat.RunningS
     assert event.stream_id == stream
 
 
-async def test_a_channel_without_a_call_stays(
-    chat_server: chat.RunningServer, client: Http2Client
-) -> None:
+async def test_idle_channel_stays(chat_server: chat.RunningServer, client: Http2Client) -> None:
     """Libraries answer by themselves."""
     async with channel_to(chat_server) as channel:
         stub = ChatServiceStub(channel)

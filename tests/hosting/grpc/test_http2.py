@@ -167,7 +167,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 @example(
     client_side=False, wide=False, frames=[(LARGE, 2), (ANOTHER, 3)], cuts=[], acknowledge=False
 )
-def test_whatever_comes_is_received_as_h2_does(
+def test_connection_receives_as_h2_does(
     client_side: bool,
     wide: bool,
     frames: list[tuple[Frame, int]],
@@ -201,7 +201,7 @@ DEEDS = ONE_OF.flatmap(lambda number: SENDS if number else OTHER_DEEDS)
 
 @settings(max_examples=500)
 @given(st.booleans(), st.booleans(), st.lists(st.tuples(DEEDS, TIMES), max_size=6))
-def test_whatever_is_sent_is_sent_as_h2_does(
+def test_connection_sends_as_h2_does(
     client_side: bool, wide: bool, deeds: list[tuple[Callable[[H2Connection], None], int]]
 ) -> None:
     pair = opened(client_side=client_side, wide=wide)
@@ -222,7 +222,7 @@ class Watched(DataConnection):
         return super()._receive_frame(frame)
 
 
-def test_a_frame_of_data_takes_the_short_way() -> None:
+def test_data_frame_takes_the_short_way() -> None:
     """Otherwise the tests above would compare h2 with itself."""
     client, server = H2Connection(), Watched()
     client.initiate_connection()

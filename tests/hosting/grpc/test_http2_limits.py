@@ -1,4 +1,4 @@
-"""What frames cost, and how many are received in a turn."""
+"""Costs of HTTP/2 frames, and how many are received in a turn."""
 
 from __future__ import annotations
 
@@ -125,27 +125,27 @@ COSTS = {
 
 
 @pytest.mark.parametrize("received", FREE.values(), ids=FREE.keys())
-def test_what_carries_something_costs_nothing(received: bytes) -> None:
+def test_useful_frame_is_free(received: bytes) -> None:
     side = Side()
     side.receive_all(received)
     assert side.spent == 0
 
 
 @pytest.mark.parametrize(("received", "cost"), COSTS.values(), ids=COSTS.keys())
-def test_each_frame_costs_what_it_makes_the_server_do(received: bytes, cost: float) -> None:
+def test_frame_costs_its_work(received: bytes, cost: float) -> None:
     side = Side()
     side.receive_all(received)
     assert side.spent == pytest.approx(cost)
 
 
-def test_settings_cost_more_where_many_streams_are_open() -> None:
+def test_settings_cost_grows_with_streams() -> None:
     side = Side()
     side.receive_all(b"".join(opening(n) for n in range(9, 9 + 2 * 90, 2)))
     side.receive_all(frame(SETTINGS))
     assert side.spent == 2 + 4
 
 
-def test_who_gets_data_may_open_the_windows_for_it() -> None:
+def test_window_updates_for_data_are_free() -> None:
     side = Side()
     side.h2.send_headers(OPEN, [(":status", "200")])
     for _ in range(10):
@@ -157,7 +157,7 @@ def test_who_gets_data_may_open_the_windows_for_it() -> None:
     assert side.spent == 2
 
 
-def test_who_gets_data_may_measure_how_fast_it_comes() -> None:
+def test_bandwidth_pings_are_free() -> None:
     """As gRPC's clients in Go and Java do, by one PING at a time, for data alone."""
     side = Side()
     side.h2.send_headers(OPEN, [(":status", "200")])
@@ -185,21 +185,21 @@ TURNS = {
 
 
 @pytest.mark.parametrize(("received", "most"), TURNS.values(), ids=TURNS.keys())
-def test_a_turn_takes_so_many_frames(received: bytes, most: int) -> None:
+def test_turn_has_bounded_frames(received: bytes, most: int) -> None:
     side = Side()
     number = 200_000 // len(received)
     turns = len(side.receive_all(received * number))
     assert number / most <= turns <= number
 
 
-def test_calls_have_turns_too() -> None:
+def test_turn_has_bounded_calls() -> None:
     turns = Side().receive_all(b"".join(opening(n) for n in range(9, 9 + 2 * 60, 2)))
     begun = [[type(event) for event in turn].count(RequestReceived) for turn in turns]
     assert sum(begun) == 60
     assert max(begun) <= TURN // 8 + 1
 
 
-def test_nothing_is_lost_between_turns_nor_out_of_order() -> None:
+def test_turns_keep_all_in_order() -> None:
     """However what comes is cut into pieces."""
     pieces = [
         frame(PING, n.to_bytes(8, "big")) + data(OPEN, 5 + n % 300) + data(OPEN, n % 7)
@@ -219,7 +219,7 @@ def test_nothing_is_lost_between_turns_nor_out_of_order() -> None:
         assert sum(isinstance(event, PingReceived) for event in events) == 400
 
 
-def test_what_was_received_is_not_kept() -> None:
+def test_received_bytes_are_not_kept() -> None:
     """Of a connection that is silent from then on nothing but what is not whole waits."""
     side = Side()
     received = b"".join(data(OPEN, 10_000) for _ in range(3)) + frame(PING, b"12345678")
@@ -232,7 +232,7 @@ def test_what_was_received_is_not_kept() -> None:
     assert sys.getrefcount(received) == before
 
 
-def test_who_overdraws_is_told_to_calm_down() -> None:
+def test_overdraft_is_told_to_calm_down() -> None:
     h2 = GuardedH2(H2Configuration(client_side=False), STREAMS, lambda _: False)
     h2.greet(Configuration())
     h2.data_to_send()

@@ -33,10 +33,10 @@ fields = st.one_of(
 
 
 @given(st.lists(fields, max_size=50), st.integers(0, 50))
-def test_it_counts_fields(message: list[bytes], most: int) -> None:
+def test_at_most_counts_fields(message: list[bytes], most: int) -> None:
     assert at_most(most, b"".join(message)) is (len(message) <= most)
 
 
 @given(st.binary(max_size=300), st.integers(0, 20))
-def test_it_comes_to_an_end_with_anything(data: bytes, most: int) -> None:
+def test_at_most_ends_with_any_bytes(data: bytes, most: int) -> None:
     assert at_most(most, data) in (True, False)

@@ -55,7 +55,7 @@ class Peer:
 
 
 @given(SIZES, st.lists(st.sampled_from([1000, 3001, 16_384]), min_size=1, max_size=3))
-def test_messages_of_any_size_come_through_any_window(sizes: list[int], pieces: list[int]) -> None:
+def test_buffer_passes_messages_of_any_size(sizes: list[int], pieces: list[int]) -> None:
     async def converse() -> None:
         peer = Peer(pieces)
         prefixes = [b"%05d" % nth for nth in range(len(sizes))]
@@ -74,7 +74,7 @@ def test_messages_of_any_size_come_through_any_window(sizes: list[int], pieces: 
 
 
 @pytest.mark.parametrize("data", [b"1234", b"12345", b"12345678"])
-async def test_a_message_that_ends_too_early_is_an_error(data: bytes) -> None:
+async def test_buffer_refuses_a_cut_message(data: bytes) -> None:
     peer = Peer([len(data)])
     await peer.send(data)
 
@@ -86,7 +86,7 @@ async def test_a_message_that_ends_too_early_is_an_error(data: bytes) -> None:
         await read()
 
 
-async def test_padding_opens_the_window_at_once() -> None:
+async def test_padding_is_acknowledged_at_once() -> None:
     acknowledged: list[int] = []
     buffer = ByteBuffer(acknowledged.append)
     buffer.add(b"12345", 105)
