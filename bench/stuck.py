@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Final
 
 from grpclib.client import Channel
@@ -13,14 +12,13 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality
 
 import codec
-from bench.load import frames
 from bench.targets import HOST, Running
 from gen.chat import ChatStream, Join
+from tests.kit.web import RawClient
 
 _CHAT: Final = "/chat.ChatService/Chat"
 _SECONDS: Final = 10.0
-# Small socket buffers, and a small window.
-_SOCKET_BYTES: Final = 4096
+# A small window.
 _WINDOWS: Final = Configuration(
     http2_connection_window_size=64 * 1024, http2_stream_window_size=64 * 1024
 )
@@ -29,20 +27,9 @@ _WINDOWS: Final = Configuration(
 @asynccontextmanager
 async def websocket_client(running: Running, room_id: str) -> AsyncIterator[None]:
     """A WebSocket client of the proxy."""
-    with socket.socket() as sock:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(_SECONDS):
-            await loop.sock_connect(sock, (HOST, running.port))
-            for request, answer in (
-                (frames.handshake(HOST, running.port), b"\r\n\r\n"),
-                (frames.join(room_id), b'"joined"'),
-            ):
-                await loop.sock_sendall(sock, request)
-                read = b""
-                while answer not in read:
-                    read += await loop.sock_recv(sock, _SOCKET_BYTES)
+    with closing(await RawClient.open(HOST, running.port)) as client:
+        await client.send(join={"room_id": room_id})
+        await client.read_json()
         yield
 
 

@@ -12,10 +12,10 @@ from typing import Final
 
 import uvloop
 
-from bench.attacks import wire
 from bench.attacks.kinds import ATTACKS, Attack
-from bench.load import frames
 from bench.targets import HOST
+from tests.kit.http2 import PREFACE
+from tests.kit.web import handshake
 
 # A different address from the innocent client's.
 _FROM: Final = ("127.0.0.2", 0)
@@ -29,7 +29,7 @@ async def _attack(attack: Attack, grpc: int, websocket: int, token: str) -> None
             for _ in attack.chunks(token):
                 await asyncio.sleep(0)
         port = grpc if attack.door == "grpc" else websocket
-        greeting = wire.PREFACE if attack.door == "grpc" else frames.handshake(HOST, port)
+        greeting = PREFACE if attack.door == "grpc" else handshake()
         # Reconnect when closed, as an attacker would.
         with suppress(OSError):
             await _flood(attack, port, greeting, token)

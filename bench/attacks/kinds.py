@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Final, Literal
 
-from bench.attacks import wire
+from aiohttp import WSMsgType
+
+from tests.kit.http2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PADDED,
+    PING,
+    RST_STREAM,
+    block,
+    frame,
+    headers,
+    opening,
+)
+from tests.kit.web import masked
 
 ROOM: Final = "filled"
 """A room with many messages, the newest of which are not in their table yet."""
@@ -18,7 +34,7 @@ _NO_MESSAGE: Final = bytes(5)  # the prefix of an empty gRPC message
 _CALLS: Final = 90  # fewer than may be open at a time
 _FRAMES: Final = 2000
 # Larger than a browser would send in one frame, but still read by the proxy.
-_OVERSIZED: Final = 200_000
+_OVERSIZED: Final = b'{"x":"' + b"a" * 200_000
 
 Chunks = Iterator[bytes]
 
@@ -59,12 +75,13 @@ def _again(chunk: bytes) -> Callable[[str], Chunks]:
 
 def _calls(path: str, message: bytes = _NO_MESSAGE) -> Callable[[str], Chunks]:
     def chunks(token: str) -> Chunks:
-        headers = wire.request(path, [("authorization", f"Bearer {token}")] if token else [])
+        bearer = [("authorization", f"Bearer {token}")] if token else []
+        asked = block(headers(path, *bearer))
         streams = count(1, 2)
         while True:
             yield b"".join(
-                wire.http2(wire.HEADERS, wire.END_HEADERS, stream, headers)
-                + wire.http2(wire.DATA, wire.END_STREAM, stream, message)
+                frame(HEADERS, asked, flags=END_HEADERS, stream=stream)
+                + frame(DATA, message, flags=END_STREAM, stream=stream)
                 for stream in islice(streams, _CALLS)
             )
 
@@ -72,39 +89,52 @@ def _calls(path: str, message: bytes = _NO_MESSAGE) -> Callable[[str], Chunks]:
 
 
 def _resets(_: str) -> Chunks:
-    headers = wire.request("/chat.ChatService/GetUser")
+    asked = block(headers("/chat.ChatService/GetUser"))
     streams = count(1, 2)
     while True:
         yield b"".join(
-            wire.http2(wire.HEADERS, wire.END_HEADERS, stream, headers)
-            + wire.http2(wire.RST_STREAM, 0, stream, bytes([0, 0, 0, 8]))
+            frame(HEADERS, asked, flags=END_HEADERS, stream=stream)
+            + frame(RST_STREAM, bytes([0, 0, 0, 8]), stream=stream)
             for stream in islice(streams, _CALLS)
         )
 
 
 def _padded(_: str) -> Chunks:
-    yield wire.http2(wire.HEADERS, wire.END_HEADERS, 1, wire.request("/chat.ChatService/Chat"))
-    piece = wire.http2(wire.DATA, wire.PADDED, 1, b"\1\0\0\0\xff\xff\0")
+    yield opening(1, headers("/chat.ChatService/Chat"))
+    piece = frame(DATA, b"\1\0\0\0\xff\xff\0", flags=PADDED, stream=1)
     while True:
         yield piece * _FRAMES
 
 
 def _closed(_: str) -> Chunks:
-    flags = wire.END_HEADERS | wire.END_STREAM
-    yield wire.http2(wire.HEADERS, flags, 1, wire.request("/chat.Nothing/Nothing"))
+    yield opening(1, headers("/chat.Nothing/Nothing"), flags=END_HEADERS | END_STREAM)
     while True:
-        yield wire.http2(wire.DATA, 0, 1, b"12345") * _FRAMES
+        yield frame(DATA, b"12345", stream=1) * _FRAMES
+
+
+def _text(asked: object) -> bytes:
+    return masked(WSMsgType.TEXT, json.dumps(asked).encode())
+
+
+def _fragments(payload: bytes) -> bytes:
+    """A text, a byte to a frame."""
+    opcodes = [WSMsgType.TEXT, *[WSMsgType.CONTINUATION] * (len(payload) - 1)]
+    ends = [0] * (len(payload) - 1) + [0x80]
+    return b"".join(
+        masked(opcode, bytes([byte]), first_bits=end)
+        for opcode, byte, end in zip(opcodes, payload, ends, strict=True)
+    )
 
 
 def _replays(_: str) -> Chunks:
     join = {"room_id": ROOM, "after_seq": MESSAGES - _REPLAYED}
-    frame = wire.text({"join": join}) + wire.text({"leave": {"room_id": ROOM}})
+    frames = _text({"join": join}) + _text({"leave": {"room_id": ROOM}})
     while True:
-        yield frame
+        yield frames
 
 
 def _pages(_: str) -> Chunks:
-    page = wire.text({"get_chat_history": {"room_id": ROOM, "limit": 1, "before_seq": 4 * 10**9}})
+    page = _text({"get_chat_history": {"room_id": ROOM, "limit": 1, "before_seq": 4 * 10**9}})
     while True:
         yield page
 
@@ -117,17 +147,21 @@ ATTACKS: Final = (
     CONTROL,
     Attack("pages out of unfolded messages", "websocket", _pages, connections=20),
     Attack("replays of 10,000 messages", "websocket", _replays),
-    Attack("oversized frames", "websocket", _again(wire.websocket(b'{"x":"' + b"a" * _OVERSIZED))),
-    Attack("one-byte fragments", "websocket", _again(wire.fragments(b'{"leave":' * 50))),
-    Attack("frames of 6,000 keys", "websocket", _again(wire.websocket(_KEYS.encode()))),
-    Attack("pongs", "websocket", _again(wire.websocket(b"", wire.PONG) * _FRAMES)),
-    Attack("frames that are no JSON", "websocket", _again(wire.websocket(b"{") * _FRAMES)),
+    Attack(
+        "oversized frames",
+        "websocket",
+        _again(masked(WSMsgType.TEXT, _OVERSIZED)),
+    ),
+    Attack("one-byte fragments", "websocket", _again(_fragments(b'{"leave":' * 50))),
+    Attack("frames of 6,000 keys", "websocket", _again(masked(WSMsgType.TEXT, _KEYS.encode()))),
+    Attack("pongs", "websocket", _again(masked(WSMsgType.PONG, b"") * _FRAMES)),
+    Attack("frames that are no JSON", "websocket", _again(masked(WSMsgType.TEXT, b"{") * _FRAMES)),
     Attack("unknown methods", "grpc", _calls("/chat.Nothing/Nothing")),
     Attack("health checks", "grpc", _calls("/grpc.health.v1.Health/Check")),
     Attack("streams reset at once", "grpc", _resets),
     Attack("padded DATA of 5 bytes", "grpc", _padded),
     Attack("DATA on a closed stream", "grpc", _closed),
-    Attack("HTTP/2 pings", "grpc", _again(wire.http2(wire.PING, 0, 0, bytes(8)) * _FRAMES)),
+    Attack("HTTP/2 pings", "grpc", _again(frame(PING, bytes(8)) * _FRAMES)),
     Attack("forged tokens", "grpc", _calls("/chat.ChatService/GetUser"), keyed=True),
     Attack(
         "forged tokens, 4 connections", "grpc", _calls("/chat.ChatService/GetUser"), 4, keyed=True

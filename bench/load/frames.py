@@ -10,7 +10,10 @@ from __future__ import annotations
 import string
 from typing import Final
 
+from aiohttp import WSMsgType
+
 from bench.workloads import Workload
+from tests.kit.web import masked
 
 MARK: Final = b"!"
 # T and Z occur in timestamps.
@@ -23,25 +26,13 @@ _MASKED: Final = bytes(byte ^ _KEY for byte in range(256))
 # The placeholder of a message's number.
 _COUNTER: Final = "########"
 
-PONG: Final = bytes((0x8A, 0x80)) + bytes([_KEY] * 4)
-CLOSE: Final = (
-    bytes((0x88, 0x82)) + bytes([_KEY] * 4) + (1000).to_bytes(2, "big").translate(_MASKED)
-)
-
-
-def handshake(host: str, port: int, token: str = "") -> bytes:
-    """Returns the request that opens a WebSocket (RFC 6455, section 4.1)."""
-    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-    return (
-        f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Key: bG9hZC1jbGllbnQtMDAwMA==\r\n"
-        f"Sec-WebSocket-Version: 13\r\n{authorization}\r\n"
-    ).encode()
+PONG: Final = masked(WSMsgType.PONG, b"")
+CLOSE: Final = masked(WSMsgType.CLOSE, (1000).to_bytes(2))
 
 
 def join(room_id: str) -> bytes:
     """Returns the frame that joins a room."""
-    return _text_frame(f'{{"join":{{"room_id":"{room_id}"}}}}'.encode())
+    return masked(WSMsgType.TEXT, f'{{"join":{{"room_id":"{room_id}"}}}}'.encode())
 
 
 class Messages:
@@ -63,10 +54,11 @@ class Messages:
         self.sent = 0
         content = letter.decode().ljust(CONTENT_BYTES - 1, "x") + MARK.decode()
         sender = f"u{number:05d}" if sender is None else sender
-        whole = _text_frame(
+        text = (
             f'{{"chat_message":{{"id":"{tag}{number:05d}{_COUNTER}","room_id":"{room_id}",'
-            f'"sender_id":"{sender}","content":"{content}"}}}}'.encode()
+            f'"sender_id":"{sender}","content":"{content}"}}}}'
         )
+        whole = masked(WSMsgType.TEXT, text.encode(), mask=bytes([_KEY] * 4))
         before, after = whole.split(_COUNTER.encode().translate(_MASKED))
         self._head, self._tail = before, after
 
@@ -85,14 +77,3 @@ class Messages:
 def room_ids(tag: str, workload: Workload) -> list[str]:
     """Names the rooms of a job."""
     return [f"{tag}-{number:04d}" for number in range(workload.rooms)]
-
-
-def _text_frame(payload: bytes) -> bytes:
-    """Frames and masks a text of up to 65,535 bytes (RFC 6455, section 5.2)."""
-    size = len(payload)
-    head = (
-        bytes((0x81, 0x80 | size))
-        if size < 126
-        else bytes((0x81, 0x80 | 126)) + size.to_bytes(2, "big")
-    )
-    return head + bytes([_KEY] * 4) + payload.translate(_MASKED)

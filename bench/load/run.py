@@ -14,6 +14,7 @@ from bench.load import frames
 from bench.load.clients import LoadError, Opening, Receiver, Room, Sender, Tally
 from bench.load.frames import LETTERS, Messages
 from bench.load.job import Job, Result
+from tests.kit.web import handshake
 
 _OPENING_AT_ONCE = 64
 _CONNECT_SECONDS = 60.0
@@ -220,7 +221,8 @@ async def open_all(job: Job, room_ids: Sequence[str]) -> list[asyncio.Transport]
 
 
 async def _open_one(job: Job, room_id: str) -> Opening:
-    hello = frames.handshake(job.host, job.port, job.token)
+    bearer = f"Bearer {job.token}" if job.token else None
+    hello = handshake(Host=f"{job.host}:{job.port}", Authorization=bearer)
     tls = ssl.create_default_context(cafile=job.authority) if job.authority else None
     _, opening = await asyncio.get_running_loop().create_connection(
         lambda: Opening(hello, room_id), job.host, job.port, ssl=tls

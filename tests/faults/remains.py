@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from tests.support import eventually
 
 # Whatever these define, a connection, a stream or a call is made of.
-PACKAGES = {"chat", "grpclib", "h2", "hpack", "hyperframe"}
+PACKAGES = {"chat", "grpclib", "h2", "hosting", "hpack", "hyperframe"}
 # So are these of the event loop, which has others of its own.
 TRANSPORTS = {"TCPTransport", "SSLProtocol"}
 
@@ -40,8 +40,12 @@ def objects() -> Counter[str]:
 
 
 @asynccontextmanager
-async def nothing_stays() -> AsyncIterator[None]:
-    """Waits in the end until all is gone that was opened, begun or made meanwhile."""
+async def nothing_stays(held: Callable[[], object] = objects) -> AsyncIterator[None]:
+    """Waits in the end until all is gone that was opened, begun or made meanwhile.
+
+    Args:
+        held: what is still held of what was made since `gc.freeze()`.
+    """
     files, tasks = open_files(), len(asyncio.all_tasks())
     gc.collect()
     gc.freeze()  # what there is now is not counted
@@ -50,9 +54,9 @@ async def nothing_stays() -> AsyncIterator[None]:
         await eventually(lambda: open_files() <= files)
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
         with suppress(TimeoutError):
-            await eventually(lambda: not objects())
-        held = objects()
-        assert not held, str(held)
+            await eventually(lambda: not held())
+        found = held()
+        assert not found, str(found)
     finally:
         gc.unfreeze()
 

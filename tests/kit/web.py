@@ -23,7 +23,6 @@ HANDSHAKE: Final = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
-_MASK: Final = b"\x1f\xa3\x00\x5c"
 
 
 class _Http(Protocol):
@@ -84,23 +83,26 @@ def split_frames(data: bytes) -> list[RawFrame]:
     return found
 
 
-def masked(opcode: int, payload: bytes, *, first_bits: int = 0x80) -> bytes:
+def masked(
+    opcode: int, payload: bytes, *, first_bits: int = 0x80, mask: bytes = b"\x1f\xa3\x00\x5c"
+) -> bytes:
     """A frame of a client (RFC 6455, section 5.2).
 
     Args:
         opcode: what it is.
         payload: what it carries.
         first_bits: FIN and the reserved bits.
+        mask: its four bytes.
     """
-    if len(payload) < 126:
-        head = struct.pack("!BB", first_bits | opcode, 0x80 | len(payload))
-    elif len(payload) < 1 << 16:
-        head = struct.pack("!BBH", first_bits | opcode, 0x80 | 126, len(payload))
+    size = len(payload)
+    if size < 126:
+        head = struct.pack("!BB", first_bits | opcode, 0x80 | size)
+    elif size < 1 << 16:
+        head = struct.pack("!BBH", first_bits | opcode, 0x80 | 126, size)
     else:
-        head = struct.pack("!BBQ", first_bits | opcode, 0x80 | 127, len(payload))
-    repeated = _MASK * (len(payload) // 4 + 1)
-    number = int.from_bytes(payload) ^ int.from_bytes(repeated[: len(payload)])
-    return head + _MASK + number.to_bytes(len(payload))
+        head = struct.pack("!BBQ", first_bits | opcode, 0x80 | 127, size)
+    repeated = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload) ^ int.from_bytes(repeated)).to_bytes(size)
 
 
 class RawFrame(NamedTuple):

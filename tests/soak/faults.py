@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from tests.faults.clients import Participant
 from tests.faults.link import Link, Way
 from tests.faults.world import World
+from tests.kit.processes import Daemon
 
 
 class Scene(NamedTuple):
@@ -26,37 +27,37 @@ class Scene(NamedTuple):
     chance: Random
 
 
+Strike = Callable[[Scene], Awaitable[None]]
+
+
 class Fault(NamedTuple):
     """Something that breaks, and is whole again when `strike` returns."""
 
     name: str
-    strike: Callable[[Scene], Awaitable[None]]
+    strike: Strike
 
 
-async def _kill_the_server(scene: Scene) -> None:
-    await scene.world.chat.kill()
-    await scene.world.chat.start()
+def _daemons(scene: Scene, which: str) -> list[Daemon]:
+    server, proxy = [scene.world.chat], [scene.world.proxy]
+    return {"server": server, "proxy": proxy, "both": server + proxy}[which]
 
 
-async def _kill_the_proxy(scene: Scene) -> None:
-    await scene.world.proxy.kill()
-    await scene.world.proxy.start()
+def _kill(which: str) -> Strike:
+    async def strike(scene: Scene) -> None:
+        daemons = _daemons(scene, which)
+        await asyncio.gather(*(each.kill() for each in daemons))
+        await asyncio.gather(*(each.start() for each in daemons))
+
+    return strike
 
 
-async def _kill_both(scene: Scene) -> None:
-    world = scene.world
-    await asyncio.gather(world.chat.kill(), world.proxy.kill())
-    await asyncio.gather(world.chat.start(), world.proxy.start())
+def _restart(which: str) -> Strike:
+    async def strike(scene: Scene) -> None:
+        for each in _daemons(scene, which):
+            await each.stop()
+            await each.start()
 
-
-async def _restart_the_server(scene: Scene) -> None:
-    await scene.world.chat.stop()
-    await scene.world.chat.start()
-
-
-async def _restart_the_proxy(scene: Scene) -> None:
-    await scene.world.proxy.stop()
-    await scene.world.proxy.start()
+    return strike
 
 
 async def _drop_clients(scene: Scene) -> None:
@@ -64,60 +65,36 @@ async def _drop_clients(scene: Scene) -> None:
         client.drop()
 
 
-def _link(scene: Scene) -> Link:
-    return scene.chance.choice((scene.world.server_link, scene.world.client_link))
+def _break(how: Callable[[Link, Random], None]) -> Strike:
+    """Breaks one of the links for a while: from too short to be noticed to much longer."""
 
+    async def strike(scene: Scene) -> None:
+        link = scene.chance.choice((scene.world.server_link, scene.world.client_link))
+        how(link, scene.chance)
+        # The longest is much longer than a heartbeat.
+        await asyncio.sleep(scene.chance.choice((0.1, 1, 12)))
+        link.restore()
 
-async def _for_a_while(scene: Scene, link: Link) -> None:
-    # From too short to be noticed to much longer than a heartbeat.
-    await asyncio.sleep(scene.chance.choice((0.1, 1, 12)))
-    link.restore()
-
-
-async def _silence(scene: Scene) -> None:
-    link = _link(scene)
-    link.drop()
-    await _for_a_while(scene, link)
-
-
-async def _silence_one_way(scene: Scene) -> None:
-    link = _link(scene)
-    link.halve(scene.chance.choice(list(Way)))
-    await _for_a_while(scene, link)
-
-
-async def _lose_what_is_under_way(scene: Scene) -> None:
-    link = _link(scene)
-    link.sever()
-    await _for_a_while(scene, link)
-
-
-async def _reset_connections(scene: Scene) -> None:
-    link = _link(scene)
-    link.cut()
-    await _for_a_while(scene, link)
-
-
-async def _slow_link(scene: Scene) -> None:
-    link = _link(scene)
-    link.delay(scene.chance.uniform(0.01, 0.3))
-    await _for_a_while(scene, link)
+    return strike
 
 
 # To processes that live as long as the run, so that what they keep can be seen.
 GENTLE: Final = (
     Fault("clients dropped", _drop_clients),
-    Fault("link silent", _silence),
-    Fault("link silent in one direction", _silence_one_way),
-    Fault("link lost what was under way", _lose_what_is_under_way),
-    Fault("link reset", _reset_connections),
-    Fault("link slow", _slow_link),
+    Fault("link silent", _break(lambda link, _: link.drop())),
+    Fault(
+        "link silent in one direction",
+        _break(lambda link, chance: link.halve(chance.choice(list(Way)))),
+    ),
+    Fault("link lost what was under way", _break(lambda link, _: link.sever())),
+    Fault("link reset", _break(lambda link, _: link.cut())),
+    Fault("link slow", _break(lambda link, chance: link.delay(chance.uniform(0.01, 0.3)))),
 )
 ROUGH: Final = (
     *GENTLE,
-    Fault("server killed", _kill_the_server),
-    Fault("proxy killed", _kill_the_proxy),
-    Fault("both killed", _kill_both),
-    Fault("server stopped and started", _restart_the_server),
-    Fault("proxy stopped and started", _restart_the_proxy),
+    Fault("server killed", _kill("server")),
+    Fault("proxy killed", _kill("proxy")),
+    Fault("both killed", _kill("both")),
+    Fault("server stopped and started", _restart("server")),
+    Fault("proxy stopped and started", _restart("proxy")),
 )

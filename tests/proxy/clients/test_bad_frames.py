@@ -319,35 +319,6 @@ async def test_a_much_larger_frame_closes_the_connection(client: Client, connect
     assert await client.barrier() == []
 
 
-async def test_an_announced_giant_is_not_waited_for(client: Client, http: Http) -> None:
-    with closing(await RawClient.connect(http)) as giant:
-        await giant.send_bytes(b"\x81\xff" + (2**40).to_bytes(8) + b"mask")
-        assert (await giant.read_to_close())[-1].close_code == 1009
-    assert await client.barrier() == []
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(masked(WSMsgType.TEXT, b"{}", first_bits=0xC0), id="RSV1"),
-        pytest.param(masked(WSMsgType.TEXT, b"{}", first_bits=0xA0), id="RSV2"),
-        pytest.param(masked(0x3, b""), id="reserved data opcode"),
-        pytest.param(masked(0xB, b""), id="reserved control opcode"),
-        pytest.param(masked(WSMsgType.CONTINUATION, b"{}"), id="nothing to continue"),
-        pytest.param(masked(WSMsgType.PING, b"x" * 126), id="long ping"),
-        pytest.param(masked(WSMsgType.PING, b"", first_bits=0), id="ping in fragments"),
-        pytest.param(masked(WSMsgType.CLOSE, b"\x03"), id="half a close code"),
-    ],
-)
-async def test_a_broken_protocol_closes_the_connection(
-    client: Client, http: Http, data: bytes
-) -> None:
-    with closing(await RawClient.connect(http)) as broken:
-        await broken.send_bytes(data)
-        assert (await broken.read_to_close())[-1].close_code == 1002
-    assert await client.barrier() == []
-
-
 async def test_a_message_in_fragments_is_one_message(client: Client, http: Http) -> None:
     with closing(await RawClient.connect(http)) as raw:
         await raw.send_bytes(masked(WSMsgType.TEXT, b'{"leave": {"ro', first_bits=0))
