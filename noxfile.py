@@ -121,9 +121,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def gen(session: nox.Session) -> None:
-    """Generate gen/ from the schema; with ``-- --check``, fail if it is stale."""
+    """Generate gen/ and the tables of docs/; with ``-- --check``, fail if they are stale."""
     install(session, "gen")
     session.run("python", "-m", "codec.generate", *session.posargs)
+    session.run("python", "-m", "docs.reference", *session.posargs)
 
 
 @nox.session

@@ -1,56 +1,106 @@
-"""The settings of the server, checked where they are built."""
+"""The settings of the server: declared here, and checked where they are built."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import isfinite
-from typing import Final
+from dataclasses import dataclass
 
 from chat.access.tokens import TokenRules
 from chat.core.rules import Limits
-from hosting.addresses import can_be_host
 from hosting.grpc.limits import ConnectionLimits
 from hosting.rate_limits import Rates
-from hosting.telemetry.endpoint import check_metrics_address
-from hosting.text import check_setting
+from hosting.settings import (
+    FILE,
+    HOST,
+    NAME_SET,
+    OPERATION,
+    PORT,
+    PORT_OR_OFF,
+    RATE,
+    SECONDS,
+    TEXT,
+    Settings,
+    part,
+    setting,
+    whole,
+)
 from hosting.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
 
-RATES: Final = Rates(sends=100.0, joins=100.0, calls=100.0)
-"""What people with several devices, and small bots, do not come near."""
+
+@dataclass(frozen=True, slots=True)
+class UserRates(Rates):
+    """Rates of a user, over all connections; of a guest, on each.
+
+    People with several devices, and small bots, do not come near the defaults.
+    """
+
+    sends: float = setting(
+        100.0,
+        RATE,
+        "How many messages a user may send, over all connections and proxies; ten seconds' worth "
+        "at once. A guest of the gRPC door is counted by its connection. 0 for no limit, here and "
+        "in the next two.",
+        name="sends-per-second",
+        group="Rates",
+    )
+    joins: float = setting(
+        100.0, RATE, "How many rooms a user may enter, likewise.", name="joins-per-second"
+    )
+    calls: float = setting(
+        100.0, RATE, "How many other requests a user may make, likewise.", name="calls-per-second"
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """Whom the server believes.
+class ServerTls(TlsFiles):
+    """Files for TLS with clients."""
 
-    Attributes:
-        token_keys: the file with the keys of tokens, see `chat.access.keys`; empty
-            for a server whose callers are all guests.
-        tokens: what tokens must say.
-        proxy_names: the DNS names in certificates of proxies.
-        tls: what it shows, and whose certificates it believes of clients.
-    """
+    certificate: str = setting(
+        "",
+        TEXT,
+        "The certificate that the server shows, with its chain, in PEM. It is read again when it "
+        "changes. Without it, there is no TLS.",
+        name="tls-certificate",
+    )
+    key: str = setting("", TEXT, "The private key of the certificate, in PEM.", name="tls-key")
+    authorities: str = setting(
+        "",
+        TEXT,
+        "The authorities whose certificates clients may show, in PEM. It is read again when it "
+        "changes. Without `--token-keys` each must show one.",
+        name="tls-client-ca",
+    )
 
-    token_keys: str = ""
-    tokens: TokenRules = field(default_factory=TokenRules)
-    proxy_names: frozenset[str] = frozenset()
-    tls: TlsFiles = field(default_factory=TlsFiles)
+
+@dataclass(frozen=True, slots=True)
+class Trust(Settings):
+    """Authentication of clients."""
+
+    token_keys: str = setting(
+        "",
+        TEXT,
+        "The file with the keys that tokens are signed with. It is a JWK Set, of which keys for "
+        "other algorithms and uses are passed over, a public key in PEM, or a secret of at least "
+        "32 bytes. It is read again when it changes. Without it, callers are guests.",
+        group="Tokens and TLS",
+    )
+    tokens: TokenRules = part(TokenRules)
+    proxy_names: frozenset[str] = setting(
+        frozenset(),
+        NAME_SET,
+        "The DNS names in certificates that make a client a proxy, with commas between them. They "
+        "need `--tls-client-ca`, and `--token-keys`: without keys, each client may be a proxy.",
+    )
+    tls: TlsFiles = part(ServerTls)
 
     def __post_init__(self) -> None:
-        """Checks that the settings go together.
+        """Checks each setting, and that they go together.
 
         Raises:
-            ValueError: they do not; the text names one.
+            ValueError: one is wrong; the text names it.
         """
-        check_setting("token-keys", self.token_keys)
-        check_setting("token-issuer", self.tokens.issuer)
-        check_setting("token-audience", self.tokens.audience)
-        check_setting("proxy-names", *self.proxy_names)
-        leeway = self.tokens.leeway_seconds
-        if not (isfinite(leeway) and leeway >= 0):
-            raise ValueError("token-leeway-seconds must be a finite number, not negative")
+        Settings.__post_init__(self)
         if self.tls.authorities and not self.tls.certificate:
             raise ValueError("tls-client-ca needs a tls-certificate")
         if self.proxy_names and not self.tls.authorities:
@@ -60,64 +110,61 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """How a server runs.
+class Config(Settings):
+    """The settings of a server. ``:memory:`` as its database is `IN_MEMORY`."""
 
-    Attributes:
-        host: the address to listen on.
-        port: the TCP port, 0 to 65535; 0 takes a free one.
-        database: the path of the SQLite file, made if it is not there, or
-            ``:memory:`` for a history that ends with the process.
-        limits: how large requests may be.
-        connection_limits: what connections may do.
-        rates: how often a user may ask, over all connections; a guest, on each.
-        trust: whom it believes.
-        mailbox_bytes: how much may wait for a client before it is cut off.
-        relay_mailbox_bytes: the same for a proxy, which serves many clients.
-        replay_messages: how many missed messages `join` replays at most; a
-            client that missed more is told to page through the history.
-        write_queue_bytes: how much may wait for the disk before the server
-            stops reading from those who send.
-        drain_seconds: how long a stop waits for calls to end.
-        metrics_host: the address of the port for metrics and the status page.
-        metrics_port: that port; 0 takes a free one, `None` has none.
-    """
-
-    host: str = "0.0.0.0"  # noqa: S104 - the contract's address
-    port: int = 50051
-    database: str = "data/chat.db"
-    limits: Limits = field(default_factory=Limits)
-    connection_limits: ConnectionLimits = field(default_factory=ConnectionLimits)
-    rates: Rates = RATES
-    trust: Trust = field(default_factory=Trust)
-    mailbox_bytes: int = 1024 * 1024
-    relay_mailbox_bytes: int = 64 * 1024 * 1024
-    replay_messages: int = 10_000
-    write_queue_bytes: int = 16 * 1024 * 1024
-    drain_seconds: float = 10.0
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int | None = None
-
-    def __post_init__(self) -> None:
-        """Checks each setting.
-
-        Raises:
-            ValueError: a setting is out of range; the text names it.
-        """
-        if not self.host:
-            raise ValueError("host must not be empty")
-        if not can_be_host(self.host):
-            raise ValueError(f"host must be an address or a name, not {self.host!r}")
-        if not 0 <= self.port <= 65535:
-            raise ValueError("port must be from 0 to 65535")
-        if not self.database:
-            raise ValueError("database must not be empty")
-        check_setting("database", self.database)
-        for name in ("mailbox_bytes", "relay_mailbox_bytes", "write_queue_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name.replace('_', '-')} must be at least 1")
-        if self.replay_messages < 0:
-            raise ValueError("replay-messages must not be negative")
-        if not (isfinite(self.drain_seconds) and self.drain_seconds >= 0):
-            raise ValueError("drain-seconds must be a finite number, not negative")
-        check_metrics_address(self.metrics_host, self.metrics_port)
+    host: str = setting(
+        "0.0.0.0",  # noqa: S104 - the contract's address
+        HOST,
+        "The address to listen on. The default is every IPv4 address of the machine: use "
+        "`127.0.0.1` where others can reach the port and there are no `--token-keys`.",
+        group="Address and database",
+    )
+    port: int = setting(50051, PORT, "The TCP port. 0 takes a free one; the ready line says which.")
+    database: str = setting(
+        "data/chat.db",
+        FILE,
+        "The SQLite file, made with its folder if it is not there. `:memory:` keeps the history "
+        "in memory, and loses it at the end.",
+    )
+    limits: Limits = part(Limits)
+    connection_limits: ConnectionLimits = part(ConnectionLimits)
+    rates: Rates = part(UserRates)
+    trust: Trust = part(Trust)
+    mailbox_bytes: int = setting(
+        1024 * 1024,
+        whole(1),
+        "How much may wait for a gRPC client that does not read before its stream is ended.",
+        group="Queues and stopping",
+    )
+    relay_mailbox_bytes: int = setting(
+        64 * 1024 * 1024,
+        whole(1),
+        "How much may wait for a proxy, likewise; it stands for many clients.",
+    )
+    replay_messages: int = setting(
+        10_000,
+        whole(),
+        "How many missed messages a `join` on `Chat` replays at most. A client that missed more "
+        "is told to page through the history.",
+    )
+    write_queue_bytes: int = setting(
+        16 * 1024 * 1024,
+        whole(1),
+        "How much may wait for the disk before the server stops reading from those who send.",
+    )
+    drain_seconds: float = setting(10.0, SECONDS, "How long a stop waits for calls to end.")
+    metrics_host: str = setting(
+        "127.0.0.1",
+        HOST,
+        "The address of the port for metrics and status page. It asks nobody who they are: leave "
+        "it on loopback, or let nobody but your Prometheus reach it. See [metrics](metrics.md).",
+        group=OPERATION,
+    )
+    metrics_port: int | None = setting(
+        None,
+        PORT_OR_OFF,
+        "The TCP port of metrics and status page; `off` has none. 0 takes a free one, which the "
+        "log names. A second server on the same machine needs another.",
+        command_default=9464,
+    )

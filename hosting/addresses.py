@@ -1,8 +1,11 @@
-"""Names and addresses of hosts."""
+"""Names and addresses of hosts, and why one cannot be listened on."""
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -10,6 +13,10 @@ Address = IPv4Address | IPv6Address
 
 # Some write the client's port, too.
 _WITH_PORT: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?")
+# RFC 3986, section 3.2.2: an IPv6 address stands in brackets.
+_ADDRESS: Final = re.compile(
+    r"(?:\[(?P<ipv6>[^][/\s]+)\]|(?P<host>[^][:/\s]+)):(?P<port>[0-9]{1,5})"
+)
 # Whoever has an IPv6 address has as many as there are in such a network.
 _IPV6_CLIENT_BITS: Final = 64
 
@@ -23,6 +30,28 @@ def can_be_host(host: str) -> bool:
         return bool(host) and b"\0" not in host.encode("idna")
     except UnicodeError:
         return False
+
+
+def split_address(address: str, name: str = "address") -> tuple[str, int]:
+    """Splits ``host:port``; an IPv6 address stands in brackets (RFC 3986, section 3.2.2).
+
+    Args:
+        address: the text.
+        name: what an error calls it.
+
+    Raises:
+        ValueError: it is not such an address.
+    """
+    found = _ADDRESS.fullmatch(address)
+    host = found and (found["ipv6"] or found["host"])
+    if not found or not host or not can_be_host(host) or not 0 < int(found["port"]) <= 65535:
+        raise ValueError(f"{name} must be HOST:PORT, such as 127.0.0.1:50051, not {address!r}")
+    return host, int(found["port"])
+
+
+def address_text(host: str, port: int) -> str:
+    """Joins a host and a port, the reverse of `split_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
@@ -53,3 +82,19 @@ def client_key(address: str) -> str:
     if isinstance(found, IPv6Address):
         return str(ip_network((int(found), _IPV6_CLIENT_BITS), strict=False))
     return address if found is None else str(found)
+
+
+def reason(error: OSError) -> str:
+    """Says for a person what kept a process from listening."""
+    if isinstance(error, socket.gaierror):
+        # Its numbers are not those of other errors.
+        return error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        return "another process is using this port"
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def to_change(error: OSError) -> str:
+    """Says which option keeps a process from listening: "host" or "port"."""
+    is_of_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    return "host" if is_of_host else "port"

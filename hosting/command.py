@@ -11,9 +11,7 @@ from typing import NoReturn
 
 import click
 
-from hosting.listening import reason, to_change
 from hosting.logs import changing_level, configure_logs, log_failure
-from hosting.options import Options
 from hosting.tracing import spans
 
 
@@ -101,12 +99,6 @@ def _collect_less() -> None:
     gc.collect()
     gc.freeze()  # what is imported by now stays
     gc.set_threshold(100_000, 20, 50)
-
-
-def cannot_listen(host: str, port: int, error: OSError, options: Options) -> StartError:
-    """Says which address could not be listened on, why, and which option changes it."""
-    advice = options.advice(to_change(error))
-    return StartError(f"cannot listen on {host}:{port}: {reason(error)}; {advice}")
 
 
 def ready(line: str) -> None:

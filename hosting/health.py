@@ -10,7 +10,7 @@ import asyncio
 import http.client
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import click
@@ -21,39 +21,65 @@ from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from hosting.command import StartError, checking_options, run_command
-from hosting.options import Options
+from hosting.settings import (
+    SECONDS,
+    TEXT,
+    Settings,
+    SettingsCommand,
+    build,
+    option_of,
+    part,
+    setting,
+    settings_of,
+)
 from hosting.tls import Tls, TlsFiles, UnusableCertificate
 
 _AGAIN_SECONDS: Final = 0.2
 _SECURE: Final = ("grpcs", "https")
 _SCHEMES: Final = ("grpc", "http", *_SECURE)
-_options = Options("HEALTH")
 
 
 class Unhealthy(Exception):
     """The answer was no, or none came; the text says which, for a person."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShownFiles(TlsFiles):
+    """Files for TLS with the process."""
+
+    certificate: str = setting("", TEXT, "What to show to it over TLS, in PEM.")
+    key: str = setting("", TEXT, "The private key of that, in PEM.")
+    authorities: str = setting(
+        "", TEXT, "Whose certificates it may show over TLS, in PEM.", name="ca"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings(Settings):
+    """How a process is asked."""
+
+    timeout: float = setting(3.0, SECONDS, "How long the answer may take.")
+    wait: float = setting(0.0, SECONDS, "How long to ask again until it is well.")
+    tls: TlsFiles = part(ShownFiles)
+
+
 @click.command(
+    cls=SettingsCommand,
+    params=[option_of(each, "HEALTH") for each in settings_of(HealthSettings)],
     help="Check that a process serves, and end with status 0 if it does, else with 1. URL is"
     " grpc://HOST:PORT for the chat server, http://HOST:PORT/healthz for the proxy, or"
     " http://HOST:PORT/readyz for the proxy and the chat server behind it; over TLS, grpcs"
-    " and https."
+    " and https.",
 )
 @click.argument("url", envvar="HEALTH_URL")
-@_options.seconds("timeout", 3.0, "How long the answer may take.")
-@_options.seconds("wait", 0.0, "How long to ask again until it is well.")
-@_options.text("ca", "", "Whose certificates it may show over TLS, in PEM.")
-@_options.text("certificate", "", "What to show to it over TLS, in PEM.")
-@_options.text("key", "", "The private key of that, in PEM.")
-def command(url: str, timeout: float, wait: float, ca: str, certificate: str, key: str) -> None:
+def command(url: str, **values: Any) -> None:
     """Asks until the answer is yes, or the time is over."""
     with checking_options():
-        address, files = split(url), TlsFiles(certificate, key, ca)
-    over = monotonic() + wait
+        address, settings = split(url), build(HealthSettings, values)
+    over = monotonic() + settings.wait
     try:
-        tls = Tls.client(files) if address.scheme in _SECURE else None
-        asyncio.run(_ask_until(Question(address, timeout, tls), over))
+        tls = Tls.client(settings.tls) if address.scheme in _SECURE else None
+        asyncio.run(_ask_until(Question(address, settings.timeout, tls), over))
     except UnusableCertificate as error:
         raise StartError(str(error)) from error
     except Unhealthy as error:

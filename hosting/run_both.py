@@ -3,8 +3,9 @@
 Both print their ready lines here. The first SIGINT or SIGTERM stops both; if one
 ends by itself, the other is stopped and this process fails. What it is told for one of
 them reaches that one: ``--chat-port 50052`` as ``--port 50052`` of ``python -m chat``.
-Environment variables reach both. Without either, the chat server listens on loopback,
-since the proxy is all that needs it, and is where the proxy is pointed.
+Environment variables reach both, and so does ``--config FILE``. Unless one of these says
+otherwise, the chat server listens on loopback, since the proxy is all that needs it, and is
+where the proxy is pointed.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
-from hosting.command import run_command
+from hosting.command import checking_options, run_command
+from hosting.settings_file import TABLES, read_tables
 from hosting.signals import handling, named_signals, stop_event
 
-CHILDREN: Final = ("chat", "proxy")
+CHILDREN: Final = TABLES
 
 METRICS_PORTS: Final = {"chat": 9464, "proxy": 9465}
 """Where each has its metrics unless it is told otherwise, or something else is there."""
@@ -49,24 +52,28 @@ def split_arguments(arguments: Sequence[str]) -> dict[str, list[str]]:
         click.UsageError: one of them is for neither.
     """
     split: dict[str, list[str]] = {name: [] for name in CHILDREN}
-    of: str | None = None  # whose option has just been read, and may have a value
+    of: Sequence[str] = ()  # whose option has just been read, and may have a value
     for argument in arguments:
         if argument.startswith("-") and not _is_number(argument):
             of = _whose(argument)
-            split[of].append("--" + argument.removeprefix(f"--{of}-"))
-        elif of is not None:
-            split[of].append(argument)
-            of = None
+            for name in of:
+                split[name].append(re.sub(f"^--{name}-", "--", argument))
+        elif of:
+            for name in of:
+                split[name].append(argument)
+            of = ()
         else:
             raise click.UsageError(f"Got unexpected extra argument ({argument})")
     return split
 
 
-def _whose(argument: str) -> str:
+def _whose(argument: str) -> Sequence[str]:
     for name in CHILDREN:
         if argument.startswith(f"--{name}-"):
-            return name
+            return (name,)
     option = argument.partition("=")[0].lstrip("-")
+    if option == "config":
+        return CHILDREN
     variable = option.replace("-", "_").upper()
     raise click.UsageError(
         f"No such option: {argument.partition('=')[0]}. For python -m chat it is --chat-{option}, "
@@ -115,9 +122,12 @@ async def _run(
     arguments: Arguments, children: dict[str, Process], stopping: asyncio.Task[bool]
 ) -> int:
     environment = dict(os.environ)
-    environment.setdefault("CHAT_HOST", "127.0.0.1")
+    files = {name: _table(name, arguments[name]) for name in CHILDREN}
+    if "host" not in files["chat"]:
+        environment.setdefault("CHAT_HOST", "127.0.0.1")
     for name in CHILDREN:
-        if not _is_set(name, "metrics-port", arguments) and _is_taken(METRICS_PORTS[name]):
+        is_set = "metrics-port" in files[name] or _is_set(name, "metrics-port", arguments)
+        if not is_set and _is_taken(METRICS_PORTS[name]):
             environment[f"{name.upper()}_METRICS_PORT"] = "0"
         child = children[name] = await _start(name, arguments[name], environment)
         ready = asyncio.create_task(_pass_ready_line_on(child))
@@ -128,7 +138,7 @@ async def _run(
         line = ready.result()
         if not line:
             return await _not_started(name, child)
-        if name == "chat":
+        if name == "chat" and "upstream" not in files["proxy"]:
             environment.setdefault("PROXY_UPSTREAM", _address(line))
     return await _watch(children, stopping)
 
@@ -153,6 +163,23 @@ async def _not_started(name: str, child: Process) -> int:
         # Else it has said why itself, in one line.
         click.echo(f"the {name} process was ended at its start by signal {-status}", err=True)
     return 1
+
+
+def _table(name: str, arguments: Sequence[str]) -> Mapping[str, object]:
+    """What the settings file of a process says, if it has one.
+
+    Raises:
+        click.UsageError: the file cannot be used.
+    """
+    path = os.environ.get(f"{name.upper()}_CONFIG")
+    for number, each in enumerate(arguments):
+        option, _, value = each.partition("=")
+        if option == "--config":
+            path = value or (arguments[number + 1] if len(arguments) > number + 1 else None)
+    if not path:
+        return {}
+    with checking_options():
+        return read_tables(Path(path))[name]
 
 
 def _is_set(name: str, option: str, arguments: Arguments) -> bool:
@@ -215,8 +242,8 @@ async def _stop(children: Mapping[str, Process]) -> None:
 
 @click.command(
     help="Run the chat server and the proxy, until Ctrl-C. Each option of either can be given "
-    "with its name in front, as --proxy-port or --chat-database; python -m chat --help and "
-    "python -m proxy --help have them all, with their environment variables.",
+    "with its name in front, as --proxy-port or --chat-database, and --config for both; "
+    "python -m chat --help and python -m proxy --help have them all, with their variables.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     options_metavar="[--chat-OPTION VALUE | --proxy-OPTION VALUE]...",
 )

@@ -34,3 +34,16 @@ def check_setting(name: str, *values: str) -> None:
             raise ValueError(f"{name} must be Unicode text, in UTF-8")
         if "\0" in value:
             raise ValueError(f"{name} must not contain NUL")
+
+
+def brief(text: str, *ends: str) -> str:
+    """The beginning of a text in Markdown, without backquotes and with a full stop.
+
+    Args:
+        text: the text.
+        ends: what ends the beginning, such as ``". "``.
+    """
+    plain = text.replace("`", "")
+    for end in ends:
+        plain = plain.partition(end)[0]
+    return plain.rstrip(".:;") + "."

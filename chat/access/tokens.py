@@ -28,6 +28,7 @@ from chat.access.keyfile import KeyFile
 from chat.access.keys import ALGORITHMS, Key
 from chat.core.rules import Rules
 from chat.errors import InvalidArgument, Unauthenticated
+from hosting.settings import SECONDS, TEXT, Settings, setting
 from hosting.text import is_text
 
 # RFC 7515, section 7.1. Decoders pass over what is not base64, and a token is passed on.
@@ -42,18 +43,27 @@ _ROLES: Final = (None, "user", "admin", "proxy")
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRules:
-    """What a token must say.
+class TokenRules(Settings):
+    """Required claims of a token."""
 
-    Attributes:
-        issuer: who must have issued it; empty for anyone with the key.
-        audience: whom it must be meant for; empty for a token without an audience.
-        leeway_seconds: how far clocks may be apart.
-    """
-
-    issuer: str = ""
-    audience: str = ""
-    leeway_seconds: float = 10.0
+    issuer: str = setting(
+        "",
+        TEXT,
+        "Who must have issued a token (`iss`). Without it, anyone with the key.",
+        name="token-issuer",
+    )
+    audience: str = setting(
+        "",
+        TEXT,
+        "Whom a token must be meant for (`aud`). Without it, a token must have no audience.",
+        name="token-audience",
+    )
+    leeway_seconds: float = setting(
+        10.0,
+        SECONDS,
+        "How far the clocks of the issuer and the server may be apart.",
+        name="token-leeway-seconds",
+    )
 
 
 class TokenVerifier:

@@ -12,6 +12,7 @@ from chat.core.names import CONTROL, are_plain, id_fault, is_spaced, text_fault
 from chat.errors import InvalidArgument
 from codec.columns import split
 from gen.chat import ChatMessage
+from hosting.settings import Settings, setting, whole
 
 # RFC 5321, section 4.5.3.1.3, without the brackets.
 _LONGEST_EMAIL: Final = 254
@@ -20,31 +21,23 @@ LARGEST_CONTENT: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How large things may be. Each is at least 1.
+class Limits(Settings):
+    """Bounds of what requests may hold."""
 
-    Attributes:
-        content_bytes: the text of a message, in bytes of UTF-8; at most 1 MiB.
-        id_length: an id of a message, room or user, and a name, in characters.
-        rooms_per_stream: how many rooms one `Chat` stream may be in.
-        users_per_stream: as how many users one `Chat` stream may send.
-        rooms_per_proxy: how many rooms a proxy may be in.
-        users_per_proxy: for how many users a proxy may speak.
-    """
-
-    content_bytes: int = 16 * 1024
-    id_length: int = 64
-    rooms_per_stream: int = 1000
-    users_per_stream: int = 1000
-    rooms_per_proxy: int = 1_000_000
-    users_per_proxy: int = 1_000_000
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name.replace('_', '-')} must be at least 1")
-        if self.content_bytes > LARGEST_CONTENT:
-            raise ValueError(f"content-bytes must be at most {LARGEST_CONTENT}")
+    content_bytes: int = setting(
+        16 * 1024,
+        whole(1, LARGEST_CONTENT),
+        "The longest text of a message, in bytes of UTF-8, at most 1 MiB. The largest request of "
+        "a gRPC client is this and 48 KiB.",
+        group="Requests",
+    )
+    id_length: int = setting(64, whole(1), "The longest id or name, in characters.")
+    rooms_per_stream: int = setting(1000, whole(1), "How many rooms one `Chat` stream may be in.")
+    users_per_stream: int = setting(1000, whole(1), "As how many users one `Chat` stream may send.")
+    rooms_per_proxy: int = setting(
+        1_000_000, whole(1), "How many rooms one proxy may be in, for all its clients."
+    )
+    users_per_proxy: int = setting(1_000_000, whole(1), "For how many users one proxy may speak.")
 
 
 class Rules:

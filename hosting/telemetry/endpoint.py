@@ -15,9 +15,8 @@ no page of another origin reads it by a name of its own that leads here (DNS reb
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +25,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from hosting.addresses import can_be_host
-from hosting.listening import reason
+from hosting.addresses import address_text, is_loopback, reason
 from hosting.logs import get_logger
 from hosting.telemetry.status import PERIOD_SECONDS, Source, Status
 
@@ -56,18 +54,6 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 class UnusableMetricsPort(Exception):
     """The port cannot be listened on; the text is one line for an operator."""
-
-
-def check_metrics_address(host: str, port: int | None) -> None:
-    """Checks two settings.
-
-    Raises:
-        ValueError: one of them cannot be; the text names it.
-    """
-    if not can_be_host(host):
-        raise ValueError(f"metrics-host must be an address or a name, not {host!r}")
-    if port is not None and not 0 <= port <= 65535:
-        raise ValueError("metrics-port must be from 0 to 65535, or off")
 
 
 @asynccontextmanager
@@ -119,7 +105,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
         text = f"cannot listen on {host}:{port} for metrics: {reason(error)}"
         raise UnusableMetricsPort(text) from error
     address, bound, *_ = runner.addresses[0]
-    return f"http://{f'[{address}]' if ':' in address else address}:{bound}/"
+    return f"http://{address_text(address, bound)}/"
 
 
 async def _tick(status: Status) -> None:
@@ -144,7 +130,7 @@ def _app(source: Source, status: Status, host: str) -> web.Application:
     async def report(_: web.Request) -> web.Response:
         return web.Response(body=orjson.dumps(status.report()), content_type="application/json")
 
-    middlewares = [_of_this_machine] if _is_loopback(host) else []
+    middlewares = [_of_this_machine] if is_loopback(host) else []
     app = web.Application(middlewares=middlewares)
     app.router.add_get("/", _page)
     app.router.add_get("/metrics", metrics)
@@ -161,15 +147,9 @@ async def _of_this_machine(request: web.Request, handler: _Handler) -> web.Strea
         name = request.url.host
     except ValueError:  # no name at all
         name = None
-    if name is None or not _is_loopback(name):
+    if name is None or not is_loopback(name):
         raise web.HTTPMisdirectedRequest(text="this port answers to names of this machine only")
     return await handler(request)
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 async def _page(_: web.Request) -> web.FileResponse:

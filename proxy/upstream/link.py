@@ -36,13 +36,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 import codec
 from gen.chat import RelayRequest, RelayResponse
-from hosting.addresses import is_loopback
+from hosting.addresses import is_loopback, split_address
 from hosting.grpc.channel import Channel, ended, status_of
 from hosting.logs import get_logger
 from hosting.tls import Tls
 from proxy import errors
 from proxy.access import bearer
-from proxy.config import Config, split_address
+from proxy.config import Config
 from proxy.core.suspects import LINKS, Suspects, key_of
 from proxy.core.switchboard import Switchboard
 from proxy.metrics import ProxyMetrics

@@ -92,8 +92,6 @@ TLS = TlsFiles("certificate", "key", "authorities")
     [
         ({"token_keys": "\udcff"}, "token-keys must be Unicode text, in UTF-8"),
         ({"token_keys": "a\0"}, "token-keys must not contain NUL"),
-        ({"tokens": TokenRules(issuer="\ud83d")}, "token-issuer must be Unicode text, in UTF-8"),
-        ({"tokens": TokenRules(audience="\ud83d")}, "token-audience must be Unicode .*"),
         ({"proxy_names": frozenset({"\ud83d"})}, "proxy-names must be Unicode text, in UTF-8"),
         ({"tls": TlsFiles(authorities="x")}, "tls-client-ca needs a tls-certificate"),
         (
@@ -106,3 +104,16 @@ TLS = TlsFiles("certificate", "key", "authorities")
 def test_trust_that_does_not_go_together_is_named(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         chat.Trust(**settings)
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ({"issuer": "\ud83d"}, "token-issuer must be Unicode text, in UTF-8"),
+        ({"audience": "\ud83d"}, "token-audience must be Unicode text, in UTF-8"),
+        ({"leeway_seconds": -1}, "token-leeway-seconds must be a finite number, not negative"),
+    ],
+)
+def test_wrong_rules_for_tokens_are_named(rules: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        TokenRules(**rules)

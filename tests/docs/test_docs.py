@@ -35,7 +35,6 @@ from tests.docs.markdown import (
     sections,
 )
 
-OPTIONS: Final = ROOT / "docs/options.md"
 WEBSOCKET: Final = ROOT / "docs/websocket-api.md"
 GRPC: Final = ROOT / "docs/grpc-api.md"
 COMMANDS: Final = {"chat": chat.__main__.command, "proxy": proxy.__main__.command}
@@ -68,15 +67,6 @@ def options(command: click.Command) -> dict[str, tuple[object, str]]:
         for option in command.params
         if isinstance(option, click.Option)
     }
-
-
-@pytest.mark.parametrize("module", COMMANDS)
-def test_each_option_is_described_and_no_other(module: str) -> None:
-    described = {
-        code(option)[0]: (code(variable)[0], "" if default == "none" else code(default)[0])
-        for option, variable, default, _ in section(OPTIONS, f"python -m {module}").rows()
-    }
-    assert described == options(COMMANDS[module])
 
 
 def number(bound: str) -> float:

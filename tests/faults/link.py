@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from typing import Final
 
-from proxy.config import split_address
+from hosting.addresses import split_address
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 # How much is under way at a time: a link with a delay is long, not narrow.

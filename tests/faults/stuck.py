@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Final
 from urllib.parse import urlsplit
 
-from proxy.config import split_address
+from hosting.addresses import split_address
 from tests.faults.storm import visitor
 from tests.kit.web import RawClient
 

@@ -14,7 +14,7 @@ from grpclib.client import Channel
 
 import codec
 from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
-from proxy.config import split_address
+from hosting.addresses import split_address
 from tests.faults.history import Outcome
 from tests.faults.link import Link, Way
 from tests.faults.storm import Fault, Stage, visitor

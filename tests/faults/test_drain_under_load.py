@@ -14,7 +14,7 @@ from h2.events import ConnectionTerminated
 
 import codec
 from gen.chat import ChatStream
-from proxy.config import split_address
+from hosting.addresses import split_address
 from tests.faults.history import Outcome
 from tests.faults.storm import ROOMS, Fault, Stage, stored
 from tests.faults.world import World

@@ -34,7 +34,7 @@ from gen.chat import (
     Stored,
     Texts,
 )
-from proxy.config import split_address
+from hosting.addresses import split_address
 from tests.docs.memory import MIB, stated
 from tests.faults.flood import MEASURABLE, SLACK, memory_bytes
 from tests.faults.world import World

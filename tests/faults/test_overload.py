@@ -15,7 +15,7 @@ import chat
 import codec
 import proxy
 from gen.chat import ChatMessage, ChatServiceStub, ChatStream, GetChatHistoryRequest
-from proxy.config import split_address
+from hosting.addresses import split_address
 from tests.docs.memory import MIB, stated
 from tests.faults.flood import MEASURABLE, SLACK, Flooder, memory_bytes, stalled
 from tests.faults.held_disk import MODULE, held, mounted

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import codec
 from gen.chat import ChatStream, Join
-from proxy.config import split_address
+from hosting.addresses import split_address
 from tests.faults.stuck import UNREAD_BYTES, fill, stuck_reader
 from tests.faults.world import World
 from tests.kit.http2 import Http2Client, prefixed

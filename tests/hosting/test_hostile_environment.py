@@ -352,7 +352,7 @@ def as_large_as_may_be(module: str) -> dict[str, str]:
     texts = (
         *("_HOST", "_PORT", "_DATABASE", "_UPSTREAM", "_LOG_LEVEL", "_LOG_FORMAT", "_NAMES"),
         *("_KEYS", "_KEY", "_CERTIFICATE", "_CA", "_ISSUER", "_AUDIENCE", "_FILE", "_TLS"),
-        *("_ORIGINS", "_PROXIES"),
+        *("_ORIGINS", "_PROXIES", "_CONFIG"),
     )
     names = [name for name in variables(module) if not name.endswith(texts)]
     much = {name: "1.7e308" if name.endswith("_SECONDS") else "9" * 30 for name in names}

@@ -110,6 +110,34 @@ async def test_both_serve_and_stop_together(tmp_path: Path, number: signal.Signa
     assert (tmp_path / "data" / "chat.db").is_file()
 
 
+async def test_settings_file_is_for_both(tmp_path: Path) -> None:
+    """What it says is not chosen otherwise: neither the address nor where the proxy is pointed."""
+    (tmp_path / "both.toml").write_text(
+        '[chat]\nhost = "localhost"\nport = 0\nmetrics-port = "off"\ndatabase = "other.db"\n'
+        '[proxy]\nhost = "127.0.0.1"\nport = 0\nmetrics-port = "off"\nupstream = "127.0.0.1:1"\n'
+    )
+    async with pair(tmp_path, "--config", "both.toml", **dict.fromkeys(PORTS, "")) as process:
+        chat_line, proxy_line = await ready_lines(process)
+        assert "gRPC on localhost:" in chat_line
+        found = re.search(r"http://127\.0\.0\.1:\d+/", proxy_line)
+        assert found is not None
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{found[0]}readyz") as response,
+        ):
+            assert response.status == 503
+    assert (tmp_path / "other.db").is_file()
+
+
+async def test_settings_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    async with pair(tmp_path, "--config=none.toml") as process:
+        output, errors = await process.communicate()
+    assert output == b""
+    assert process.returncode == 2
+    told = b"python -m hosting.run_both: cannot read none.toml: No such file or directory\n"
+    assert errors == told
+
+
 @pytest.mark.parametrize(("killed", "other"), [("chat", "proxy"), ("proxy", "chat")])
 async def test_if_one_dies_the_other_is_stopped(tmp_path: Path, killed: str, other: str) -> None:
     async with pair(tmp_path) as process:

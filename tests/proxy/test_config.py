@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import proxy
-from proxy.config import LARGEST_FRAME, LONGEST_CALL, split_address
+from hosting.addresses import split_address
+from proxy.config import LARGEST_FRAME, LONGEST_CALL
 
 # The least value of each number, and what is below it.
 LEAST: dict[str, tuple[float, float]] = {

@@ -22,7 +22,7 @@ from gen.chat import (
     GetUserResponse,
     ListUsersRequest,
 )
-from proxy.config import split_address
+from hosting.addresses import split_address
 from tests.faults.link import Link
 from tests.proxy.pauses import (
     HOLD_SECONDS,

@@ -1,0 +1,31 @@
+"""The tables of the documentation that come from the code are those of the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from docs import reference
+
+
+def test_no_table_is_stale() -> None:
+    result = CliRunner().invoke(reference.main, ["--check"])
+    assert (result.output, result.exit_code) == ("", 0)
+
+
+def test_stale_table_is_named_then_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "DOCS", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("Above.\n\n<!-- table: chat options -->\nold\n<!-- end -->\n\nBelow.\n")
+    result = CliRunner().invoke(reference.main, ["--check"])
+    assert result.exit_code == 1
+    assert "page.md: a table is stale" in result.output
+    assert CliRunner().invoke(reference.main).exit_code == 0
+    text = page.read_text()
+    assert text.startswith("Above.")
+    assert text.endswith("Below.\n")
+    assert "| `--id-length` | `CHAT_ID_LENGTH` | `64` | The longest id or name" in text
+    assert "old" not in text.split()
+    assert CliRunner().invoke(reference.main, ["--check"]).exit_code == 0
