@@ -37,3 +37,13 @@ def run(test: Callable[[ClockLoop], Coroutine[Any, Any, T]]) -> T:
     loop = ClockLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(test(loop))
+
+
+class Clock:
+    """A clock that stands still until it is set; call it for its time, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

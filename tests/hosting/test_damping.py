@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from hosting.damping import AT_ONCE, Damper
+from tests.clock import Clock
 from tests.kit.processes import run_program
 
 PROGRAM = """
@@ -26,16 +27,6 @@ log.info("told once")
 """
 
 
-class Clock:
-    """A time that is set."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def line(message: object, level: int = logging.INFO, name: str = "proxy") -> logging.LogRecord:
     return logging.LogRecord(name, level, __file__, 1, message, (), None)
 
@@ -52,7 +43,7 @@ def test_damper_counts_left_out_lines(message: object) -> None:
     # Others are not meant: by what they say, who says it, and how bad it is.
     others = [line("other"), line("same", logging.ERROR), line("same", name="chat")]
     assert all(damper.filter(other) for other in others)
-    clock.now = 1.0
+    clock.now += 1.0
     later = said()
     assert damper.filter(later)
     assert not damper.filter(said())

@@ -16,21 +16,12 @@ from hosting.grpc.allowances import (
     Allowances,
 )
 from hosting.rate_limits import BURST_SECONDS
+from tests.clock import Clock
 
 CALLS = 8.0
 MANY = 100_000
 # Of a float that is a sum of many.
 ONE_MORE = 1.001
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 # How long each waits, and whether it connects again first.

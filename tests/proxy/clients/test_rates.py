@@ -19,6 +19,7 @@ from gen.chat import Error, ErrorCode
 from hosting.rate_limits import Allowance, Rates
 from proxy.clients.session import Action, Ask, Expel, Refuse, Send, Session
 from proxy.http.routes import WEBSOCKETS
+from tests.clock import Clock
 from tests.kit.web import RawClient, masked
 from tests.proxy.web_client import Client, connect, contents, message, seqs, serve_http
 from tests.support import ANY_NUMBER, eventually
@@ -275,7 +276,7 @@ class TestCost:
         assert refused.request_id == "7"
         assert refused.error.message == "too much history at once"
         assert refused.error.retry_after_ms == 5000
-        clock.now = 5.0
+        clock.now += 5.0
         assert isinstance(session.receive(page), Ask)
 
 
@@ -296,16 +297,6 @@ async def test_a_replay_waits_until_it_is_paid_for(proxy_config: proxy.Config) -
         assert contents(await late.take(1)) == [answer["chat_message"]["content"]]
 
 
-class Clock:
-    """A time that is set."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_the_session_decides() -> None:
     clock = Clock()
     session = Session(1000, 10, (), allowance=Allowance(Rates(sends=1.0)), clock=clock)
@@ -314,12 +305,12 @@ def test_the_session_decides() -> None:
     refused = session.receive(frame)
     assert isinstance(refused, Refuse)
     assert refused.error.retry_after_ms == 1000
-    clock.now = 1.0
+    clock.now += 1.0
     assert isinstance(session.receive(frame), Send)
     assert isinstance(session.receive(frame), Refuse)
     # Binary frames and nonsense are not counted with the messages.
     assert isinstance(session.receive_binary(), Refuse)
-    clock.now = 1.5
+    clock.now += 0.5
     actions = [type(session.receive(frame)) for _ in range(1100)]
     assert set(actions[:900]) == {Refuse}
     assert actions[-1] is Expel
