@@ -38,17 +38,17 @@ class UserRates(Rates):
     sends: float = setting(
         100.0,
         RATE,
-        "How many messages a user may send, over all connections and proxies; ten seconds' worth "
-        "at once. A guest of the gRPC door is counted by its connection. 0 for no limit, here and "
-        "in the next two.",
+        "The messages a second that a user may send, over all connections and proxies, in bursts "
+        "of ten seconds' worth. A gRPC guest is limited per connection. 0 means no limit, here "
+        "and in the next two.",
         name="sends-per-second",
         group="Rates",
     )
     joins: float = setting(
-        100.0, RATE, "How many rooms a user may enter, likewise.", name="joins-per-second"
+        100.0, RATE, "The joins a second of a user, likewise.", name="joins-per-second"
     )
     calls: float = setting(
-        100.0, RATE, "How many other requests a user may make, likewise.", name="calls-per-second"
+        100.0, RATE, "The other requests a second of a user, likewise.", name="calls-per-second"
     )
 
 
@@ -59,16 +59,16 @@ class ServerTls(TlsFiles):
     certificate: str = setting(
         "",
         TEXT,
-        "The certificate that the server shows, with its chain, in PEM. It is read again when it "
-        "changes. Without it, there is no TLS.",
+        "The server's certificate with its chain, in PEM. It is reloaded when it changes. Without "
+        "it, TLS is off.",
         name="tls-certificate",
     )
     key: str = setting("", TEXT, "The private key of the certificate, in PEM.", name="tls-key")
     authorities: str = setting(
         "",
         TEXT,
-        "The authorities whose certificates clients may show, in PEM. It is read again when it "
-        "changes. Without `--token-keys` each must show one.",
+        "The CAs of client certificates, in PEM. The file is reloaded when it changes. Without "
+        "`--token-keys` every client must present a certificate.",
         name="tls-client-ca",
     )
 
@@ -80,17 +80,18 @@ class Trust(Settings):
     token_keys: str = setting(
         "",
         TEXT,
-        "The file with the keys that tokens are signed with. It is a JWK Set, of which keys for "
-        "other algorithms and uses are passed over, a public key in PEM, or a secret of at least "
-        "32 bytes. It is read again when it changes. Without it, callers are guests.",
+        "The file with the keys that verify tokens. It is a JWK Set, whose keys for other "
+        "algorithms and uses are skipped, a public key in PEM, or a secret of at least 32 bytes. "
+        "It is reloaded when it changes. Without it, callers are guests.",
         group="Tokens and TLS",
     )
     tokens: TokenRules = part(TokenRules)
     proxy_names: frozenset[str] = setting(
         frozenset(),
         NAME_SET,
-        "The DNS names in certificates that make a client a proxy, with commas between them. They "
-        "need `--tls-client-ca`, and `--token-keys`: without keys, each client may be a proxy.",
+        "The DNS names in client certificates that identify proxies, separated by commas. They "
+        "require `--tls-client-ca`, and `--token-keys`: without keys, any client may act as a "
+        "proxy.",
     )
     tls: TlsFiles = part(ServerTls)
 
@@ -117,15 +118,17 @@ class Config(Settings):
         "0.0.0.0",  # noqa: S104 - the contract's address
         HOST,
         "The address to listen on. The default is every IPv4 address of the machine: use "
-        "`127.0.0.1` where others can reach the port and there are no `--token-keys`.",
+        "`127.0.0.1` if others can reach the port and there are no `--token-keys`.",
         group="Address and database",
     )
-    port: int = setting(50051, PORT, "The TCP port. 0 takes a free one; the ready line says which.")
+    port: int = setting(
+        50051, PORT, "The TCP port. 0 selects a free one, which the ready line shows."
+    )
     database: str = setting(
         "data/chat.db",
         FILE,
-        "The SQLite file, made with its folder if it is not there. `:memory:` keeps the history "
-        "in memory, and loses it at the end.",
+        "The SQLite file, created with its folder if missing. `:memory:` keeps the history in "
+        "memory, and loses it at exit.",
     )
     limits: Limits = part(Limits)
     connection_limits: ConnectionLimits = part(ConnectionLimits)
@@ -134,37 +137,37 @@ class Config(Settings):
     mailbox_bytes: int = setting(
         1024 * 1024,
         whole(1),
-        "How much may wait for a gRPC client that does not read before its stream is ended.",
+        "The bytes that may wait for a gRPC client that does not read before its stream is ended.",
         group="Queues and stopping",
     )
     relay_mailbox_bytes: int = setting(
         64 * 1024 * 1024,
         whole(1),
-        "How much may wait for a proxy, likewise; it stands for many clients.",
+        "The bytes that may wait for a proxy, likewise; it serves many clients.",
     )
     replay_messages: int = setting(
         10_000,
         whole(),
-        "How many missed messages a `join` on `Chat` replays at most. A client that missed more "
-        "is told to page through the history.",
+        "The maximum number of missed messages that a `join` on `Chat` replays. A client that "
+        "missed more has to page through the history.",
     )
     write_queue_bytes: int = setting(
         16 * 1024 * 1024,
         whole(1),
-        "How much may wait for the disk before the server stops reading from those who send.",
+        "The bytes that may wait for the disk before the server stops reading from senders.",
     )
-    drain_seconds: float = setting(10.0, SECONDS, "How long a stop waits for calls to end.")
+    drain_seconds: float = setting(10.0, SECONDS, "The time that a stop waits for calls to end.")
     metrics_host: str = setting(
         "127.0.0.1",
         HOST,
-        "The address of the port for metrics and status page. It asks nobody who they are: leave "
-        "it on loopback, or let nobody but your Prometheus reach it. See [metrics](metrics.md).",
+        "The address of the port for metrics and status page. It requires no authentication: "
+        "leave it on loopback, or let only your Prometheus reach it. See [metrics](metrics.md).",
         group=OPERATION,
     )
     metrics_port: int | None = setting(
         None,
         PORT_OR_OFF,
-        "The TCP port of metrics and status page; `off` has none. 0 takes a free one, which the "
-        "log names. A second server on the same machine needs another.",
+        "The TCP port of metrics and status page; `off` disables it. 0 selects a free one, which "
+        "the log shows. A second server on the same machine needs another port.",
         command_default=9464,
     )

@@ -47,26 +47,24 @@ class Unhealthy(Exception):
 class ShownFiles(TlsFiles):
     """Files for TLS with the process."""
 
-    certificate: str = setting("", TEXT, "What to show to it over TLS, in PEM.")
-    key: str = setting("", TEXT, "The private key of that, in PEM.")
-    authorities: str = setting(
-        "", TEXT, "Whose certificates it may show over TLS, in PEM.", name="ca"
-    )
+    certificate: str = setting("", TEXT, "The client certificate for TLS, in PEM.")
+    key: str = setting("", TEXT, "The private key of that certificate, in PEM.")
+    authorities: str = setting("", TEXT, "The CA of the process for TLS, in PEM.", name="ca")
 
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings(Settings):
     """How a process is asked."""
 
-    timeout: float = setting(3.0, SECONDS, "How long the answer may take.")
-    wait: float = setting(0.0, SECONDS, "How long to ask again until it is well.")
+    timeout: float = setting(3.0, SECONDS, "The time limit of one request.")
+    wait: float = setting(0.0, SECONDS, "The time to retry until the process is healthy.")
     tls: TlsFiles = part(ShownFiles)
 
 
 @click.command(
     cls=SettingsCommand,
     params=[option_of(each, "HEALTH") for each in settings_of(HealthSettings)],
-    help="Check that a process serves, and end with status 0 if it does, else with 1. URL is"
+    help="Check that a process is healthy, and exit with status 0 if so, else with 1. URL is"
     " grpc://HOST:PORT for the chat server, http://HOST:PORT/healthz for the proxy, or"
     " http://HOST:PORT/readyz for the proxy and the chat server behind it; over TLS, grpcs"
     " and https.",

@@ -51,15 +51,15 @@ class LogSettings(Settings):
     level: str = setting(
         "info",
         choice(*LEVELS),
-        "The least severe events to log: `debug`, `info`, `warning` or `error`. SIGUSR1 changes it "
-        "to `debug` while the process runs, SIGUSR2 back.",
+        "The minimum level of events to log: `debug`, `info`, `warning` or `error`. SIGUSR1 sets "
+        "it to `debug` while the process runs, SIGUSR2 back.",
         name="log-level",
         group=OPERATION,
     )
     format: str = setting(
         "readable",
         choice(*FORMATS),
-        "How an event is written: `readable`, as `key=value`, or `json`, one object a line.",
+        "The format of an event: `readable`, as `key=value`, or `json`, one object per line.",
         name="log-format",
     )
 

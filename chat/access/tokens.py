@@ -49,19 +49,19 @@ class TokenRules(Settings):
     issuer: str = setting(
         "",
         TEXT,
-        "Who must have issued a token (`iss`). Without it, anyone with the key.",
+        "The required issuer of tokens (`iss`). Without it, any issuer with a key is accepted.",
         name="token-issuer",
     )
     audience: str = setting(
         "",
         TEXT,
-        "Whom a token must be meant for (`aud`). Without it, a token must have no audience.",
+        "The required audience of tokens (`aud`). Without it, a token must have no audience.",
         name="token-audience",
     )
     leeway_seconds: float = setting(
         10.0,
         SECONDS,
-        "How far the clocks of the issuer and the server may be apart.",
+        "The tolerated difference between the clocks of issuer and server.",
         name="token-leeway-seconds",
     )
 

@@ -28,16 +28,22 @@ class Limits(Settings):
         16 * 1024,
         whole(1, LARGEST_CONTENT),
         "The longest text of a message, in bytes of UTF-8, at most 1 MiB. The largest request of "
-        "a gRPC client is this and 48 KiB.",
+        "a gRPC client is this plus 48 KiB.",
         group="Requests",
     )
     id_length: int = setting(64, whole(1), "The longest id or name, in characters.")
-    rooms_per_stream: int = setting(1000, whole(1), "How many rooms one `Chat` stream may be in.")
-    users_per_stream: int = setting(1000, whole(1), "As how many users one `Chat` stream may send.")
-    rooms_per_proxy: int = setting(
-        1_000_000, whole(1), "How many rooms one proxy may be in, for all its clients."
+    rooms_per_stream: int = setting(
+        1000, whole(1), "The maximum number of rooms of one `Chat` stream."
     )
-    users_per_proxy: int = setting(1_000_000, whole(1), "For how many users one proxy may speak.")
+    users_per_stream: int = setting(
+        1000, whole(1), "The maximum number of users as whom one `Chat` stream may send."
+    )
+    rooms_per_proxy: int = setting(
+        1_000_000, whole(1), "The maximum number of rooms of one proxy, for all its clients."
+    )
+    users_per_proxy: int = setting(
+        1_000_000, whole(1), "The maximum number of users for whom one proxy may act."
+    )
 
 
 class Rules:

@@ -14,56 +14,55 @@ class ConnectionLimits(Settings):
     connections: int = setting(
         1000,
         whole(1, 2**31 - 1),
-        "How many connections there may be; the process must be allowed as many open files, and "
-        "some more. When there are as many, one that has said nothing yet makes room for the "
-        "next, and where tokens are asked for, one on which nobody has presented a token that "
-        "is believed; if there is none, the next is refused.",
+        "The maximum number of connections; the process needs as many open files, plus a few. At "
+        "the limit, a connection that has sent nothing yet is closed for a new one, or, where "
+        "tokens are required, one without a valid token; if there is none, the new one is refused.",
         group="Connections",
     )
     streams_per_connection: int = setting(
         100,
         whole(1, 2**31 - 1),
-        "How many calls may be open on one connection. One more is refused with "
+        "The maximum number of open calls on one connection. A further call gets "
         "`REFUSED_STREAM`; the others go on.",
     )
     handshake_seconds: float = setting(
         10.0,
         duration(),
-        "How long a client may take to say that it speaks HTTP/2 before it is dropped.",
+        "The time for a client to send the HTTP/2 preface before it is dropped.",
     )
     stall_seconds: float = setting(
         60.0,
         duration(),
-        "How long a client's socket may be full without taking anything before it is dropped.",
+        "The time that a client's socket may be full, with nothing read, before it is dropped.",
     )
     heartbeat_seconds: float = setting(
         30.0,
         duration(),
-        "After how long, at most, a silent client is pinged over HTTP/2. One that does not answer "
-        "within half of it is dropped, and its users are inactive. While its socket is full, "
-        "`--stall-seconds` counts instead.",
+        "The longest silence before a client gets an HTTP/2 PING. If it does not reply within "
+        "half of it, it is dropped, and its users are inactive. While its socket is full, "
+        "`--stall-seconds` applies instead.",
     )
     idle_seconds: float = setting(
         300.0,
         duration(),
-        "How long a connection may be without a call before it is told to go away and closed. A "
-        "gRPC client makes another one with its next call.",
+        "The time without a call after which a connection gets GOAWAY and is closed. A gRPC "
+        "client opens another one with its next call.",
     )
     connections_per_address: int = setting(
         0,
         whole(),
-        "How many of the connections may be from one address; of IPv6, from one /64 network. 0 "
-        "for no limit, as behind a proxy in front, which is one address. Set it where clients "
-        "reach the port themselves.",
+        "The maximum number of connections from one address, or from one IPv6 /64 network. 0 "
+        "means no limit, as needed behind a front proxy, which is one address. Set it where "
+        "clients connect directly.",
     )
     calls_per_address: float = setting(
         200.0,
         RATE,
-        "How many calls a second may come from one address, of IPv6 from one /64 network, before "
-        "it is known who makes them. These are calls of guests, with tokens that are not "
-        "believed, health checks, reflection, methods that are not there; ten seconds' worth at "
-        "once. Beside it each connection may make 25 a second, and one on which a token was "
-        "believed 100. Calls whose token is believed do not count, nor do those of a proxy, once "
-        "it has opened its batch stream. 0 for no limit, as behind a proxy in front, which is one "
-        "address: then frames and new connections are not counted by address either.",
+        "The unauthenticated calls a second from one address, or from one IPv6 /64 network, in "
+        "bursts of ten seconds' worth. These are calls of guests, with invalid tokens, health "
+        "checks, reflection, and unknown methods. Each connection is also limited to 25 a second, "
+        "or to 100 once a token was accepted on it. Calls with a valid token do not count, nor do "
+        "those of a proxy once it has opened its batch stream. 0 means no limit, as needed behind "
+        "a front proxy, which is one address: then frames and new connections are not counted by "
+        "address either.",
     )
