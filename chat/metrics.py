@@ -1,87 +1,111 @@
-"""What the chat server counts. Plain attributes; `chat.report` gives them names."""
+"""What the chat server counts, with the names by which Prometheus gets it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
+from gen.chat import ChatServiceBase, ErrorCode, RelayServiceBase
+from hosting.telemetry.families import counter, counters, histogram, part
 from hosting.telemetry.histogram import SECONDS, SIZES, Histogram
 
-
-def _seconds() -> Histogram:
-    return Histogram(SECONDS)
-
-
-def _sizes() -> Histogram:
-    return Histogram(SIZES)
+# A defect in each method of the schema.
+_DEFECTS: Final = tuple(
+    (path, "INTERNAL")
+    for service in (ChatServiceBase(), RelayServiceBase())
+    for path in service.__mapping__()
+)
 
 
 @dataclass(slots=True)
 class StoreMetrics:
-    """What a storage engine counts, in a thread of its own perhaps.
+    """Figures of a storage engine, which may count in a thread of its own."""
 
-    Attributes:
-        commit_seconds: how long each commit took.
-        commit_messages: how many messages were in each commit.
-        failures: how many commits failed.
-    """
-
-    commit_seconds: Histogram = field(default_factory=_seconds)
-    commit_messages: Histogram = field(default_factory=_sizes)
-    failures: int = 0
+    commit_seconds: Histogram = histogram(
+        "chat_commit_seconds",
+        "How long a commit took, the wait for the disk included.",
+        SECONDS,
+    )
+    commit_messages: Histogram = histogram(
+        "chat_commit_messages", "How many messages there were in a commit.", SIZES
+    )
+    failures: int = counter(
+        "chat_commit_failures_total",
+        "Commits that failed; those who sent were told `UNAVAILABLE`.",
+    )
 
     def committed(self, seconds: float, messages: int) -> None:
-        """A commit is on disk."""
+        """Counts a commit that is on disk."""
         self.commit_seconds.observe(seconds)
         self.commit_messages.observe(messages)
 
 
 @dataclass(slots=True)
 class ServerMetrics:
-    """What the rest of the server counts.
+    """Figures of the rest of the server.
 
     Attributes:
-        received: messages that were accepted, repeated ones too.
-        stored: messages that were newly stored.
-        deliveries: messages put into mailboxes, once for each stream that got one.
-        joins: joins that were answered.
-        recovered: joins with a position that got all that came after it.
-        lost: joins with a position that could not be given that.
-        replayed: messages read from the history for joins.
-        slow_consumers: streams that were cut off.
-        errors: errors told on streams that go on, by code.
-        calls: calls that have ended, by method and status.
-        batches: how many commands there were in each batch of a proxy.
-        delivery_seconds: how long each message took from its arrival until it was
-            stored and in the mailboxes.
         busy: messages by room since it was last read; `None` while nobody reads it.
-        store: what the storage engine counts.
     """
 
-    received: int = 0
-    stored: int = 0
-    deliveries: int = 0
-    joins: int = 0
-    recovered: int = 0
-    lost: int = 0
-    replayed: int = 0
-    slow_consumers: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    batches: Histogram = field(default_factory=_sizes)
-    delivery_seconds: Histogram = field(default_factory=_seconds)
+    received: int = counter(
+        "chat_messages_received_total",
+        "Messages that were accepted, also those that had been stored before.",
+    )
+    stored: int = counter("chat_messages_stored_total", "Messages that were newly stored.")
+    deliveries: int = counter(
+        "chat_deliveries_total",
+        "Messages put into the mailboxes of streams, once for each stream.",
+    )
+    joins: int = counter(
+        "chat_joins_total", "Joins that were answered. A proxy joins a room for all its clients."
+    )
+    resumes: Counter[str] = counters(
+        "chat_resumes_total",
+        "Joins with a position, by `outcome`: `recovered` if all that came after it is replayed, "
+        "else `lost`.",
+        ("outcome",),
+        ("recovered", "lost"),
+    )
+    replayed: int = counter(
+        "chat_replayed_messages_total", "Messages read from the history for joins."
+    )
+    slow_consumers: int = counter(
+        "chat_slow_consumers_total",
+        "Streams that were ended because more waited for them than may.",
+    )
+    errors: Counter[str] = counters(
+        "chat_errors_total",
+        "Errors told on live streams that go on, by `code`.",
+        ("code",),
+        (code.name or "" for code in ErrorCode if code),
+    )
+    calls: Counter[tuple[str, str]] = counters(
+        "chat_calls_total",
+        "Calls that have ended, by `method` and `status`; live streams too. `CANCELLED` is also a "
+        "client that has gone. `INTERNAL`, a defect, is there from the start.",
+        ("method", "status"),
+        _DEFECTS,
+    )
+    batches: Histogram = histogram(
+        "chat_batch_commands", "How many commands there were in a batch of a proxy.", SIZES
+    )
+    delivery_seconds: Histogram = histogram(
+        "chat_delivery_seconds",
+        "From the arrival of a message until it was stored and in the mailboxes.",
+        SECONDS,
+    )
     busy: dict[str, int] | None = None
-    store: StoreMetrics = field(default_factory=StoreMetrics)
+    store: StoreMetrics = part(StoreMetrics)
 
     def joined(self, *, asked: bool, recovered: bool) -> None:
-        """A join is answered.
+        """Counts a join that is answered.
 
         Args:
             asked: whether it came with a position.
             recovered: whether all that came after it is replayed.
         """
         self.joins += 1
-        if recovered:
-            self.recovered += 1
-        elif asked:
-            self.lost += 1
+        if asked or recovered:
+            self.resumes["recovered" if recovered else "lost"] += 1

@@ -1,24 +1,15 @@
-"""What the chat server tells of itself: names for what is counted, and the status page."""
+"""What the chat server tells of itself: its metrics, and the status page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Final, Protocol
 
 from prometheus_client.core import Metric
 
 from chat.core.hub import Hub
-from gen.chat import ChatServiceBase, ErrorCode, RelayServiceBase
-from hosting.telemetry.families import counter, counters, gauge, histogram
-from hosting.telemetry.status import Chart, Line, Source, mean_and_most, quantiles, rate
-
-_CODES: Final = tuple(code.name or "" for code in ErrorCode if code)
-# A defect in each method of the schema.
-_DEFECTS: Final = {
-    (path, "INTERNAL"): 0
-    for service in (ChatServiceBase(), RelayServiceBase())
-    for path in service.__mapping__()
-}
+from hosting.telemetry.families import Family, collect
+from hosting.telemetry.status import Chart, Series, Source, mean_and_most, quantiles, rate
 
 
 class CountedConnections(Sized, Protocol):
@@ -39,18 +30,18 @@ class Report(Source):
     """The figures of a server.
 
     Args:
-        hub: its hub.
-        connections: its connections.
-        write_queue_bytes: how much may wait for the disk.
+        hub: the rooms, users and streams.
+        connections: the connections.
+        write_queue_bytes: the bound of what waits for the disk.
     """
 
     title = "Chat server"
 
     def __init__(self, hub: Hub, connections: CountedConnections, write_queue_bytes: int) -> None:
-        self._hub = hub
+        self.hub = hub
         self._metrics = hub.metrics
-        self._connections = connections
-        self._write_queue_bytes = write_queue_bytes
+        self.connections = connections
+        self.write_queue_bytes = write_queue_bytes
         # From now on somebody empties it.
         self._metrics.busy = {}
         self.charts = self._charts()
@@ -62,25 +53,24 @@ class Report(Source):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, as Prometheus asks for them."""
-        yield from self._connection_metrics()
-        yield from self._message_metrics()
-        yield from self._join_metrics()
-        yield from self._store_metrics()
+        yield from collect(self.hub.metrics)
+        for family, read in FIGURES:
+            yield family.metric(read(self))
 
     def _charts(self) -> tuple[Chart, ...]:
-        hub, metrics = self._hub, self._metrics
+        hub, metrics = self.hub, self._metrics
         connected = (
-            Line("connections", lambda: len(self._connections)),
-            Line("streams", lambda: len(hub.streams)),
-            Line("users", lambda: hub.active_users),
+            Series("connections", lambda: len(self.connections)),
+            Series("streams", lambda: len(hub.streams)),
+            Series("users", lambda: hub.active_users),
         )
         messages = (
-            Line("in", rate(lambda: metrics.received)),
-            Line("out", rate(lambda: metrics.deliveries)),
+            Series("in", rate(lambda: metrics.received)),
+            Series("out", rate(lambda: metrics.deliveries)),
         )
         waiting = (
-            Line("disk", lambda: hub.store.queued_bytes),
-            Line("streams", self._mailbox_bytes),
+            Series("disk", lambda: hub.store.queued_bytes),
+            Series("streams", self.mailbox_bytes),
         )
         return (
             Chart("Connected", "", connected),
@@ -91,119 +81,91 @@ class Report(Source):
             Chart("Waiting for", "B", waiting),
         )
 
-    def _mailbox_bytes(self) -> int:
-        return sum(stream.waiting_bytes for stream in self._hub.streams)
+    def mailbox_bytes(self) -> int:
+        """How much waits for all live streams."""
+        return sum(stream.waiting_bytes for stream in self.hub.streams)
 
-    def _connection_metrics(self) -> Iterator[Metric]:
-        metrics, hub, connections = self._metrics, self._hub, self._connections
-        # Also those that were not met yet, as with the calls: an alert sees the first one
-        # only as a rise.
-        errors = [((code,), metrics.errors[code]) for code in _CODES]
-        yield gauge("chat_connections", "Open connections.", len(connections))
-        yield counter(
-            "chat_connections_opened_total", "Connections that were accepted.", connections.opened
-        )
-        yield counter(
+
+FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
+    (
+        Family("chat_connections", "gauge", "Open connections. A proxy has one."),
+        lambda it: len(it.connections),
+    ),
+    (
+        Family("chat_connections_opened_total", "counter", "Connections that were accepted."),
+        lambda it: it.connections.opened,
+    ),
+    (
+        Family(
             "chat_connections_refused_total",
-            "Connections that were refused because there were too many.",
-            connections.refused,
-        )
-        yield counter(
+            "counter",
+            "Connections that were refused because there were too many: `--connections` in all, "
+            "`--connections-per-address`, or more than 100 a second made from one address.",
+        ),
+        lambda it: it.connections.refused,
+    ),
+    (
+        Family(
             "chat_calls_refused_total",
-            "Calls that were refused because an address made too many.",
-            connections.calls_refused,
-        )
-        yield gauge("chat_streams", "Open live streams.", len(hub.streams))
-        yield gauge("chat_active_users", "Users for whom a connection is open.", hub.active_users)
-        yield counters(
-            "chat_calls_total",
-            "Calls that have ended, by method and status.",
-            ("method", "status"),
-            (_DEFECTS | metrics.calls).items(),
-        )
-        yield counters(
-            "chat_errors_total",
-            "Errors told on live streams that go on, by code.",
-            ("code",),
-            errors,
-        )
-        yield counter(
-            "chat_slow_consumers_total",
-            "Streams that were ended because more waited for them than may.",
-            metrics.slow_consumers,
-        )
-        yield gauge(
+            "counter",
+            "Calls that were refused because an address made too many: more than "
+            "`--calls-per-address`, before it was known who makes them.",
+        ),
+        lambda it: it.connections.calls_refused,
+    ),
+    (
+        Family(
+            "chat_streams", "gauge", "Open live streams: `Chat` of clients, and `Relay` of proxies."
+        ),
+        lambda it: len(it.hub.streams),
+    ),
+    (
+        Family("chat_active_users", "gauge", "Users for whom a connection is open."),
+        lambda it: it.hub.active_users,
+    ),
+    (
+        Family(
             "chat_mailbox_bytes",
+            "gauge",
             "How many bytes wait in the mailboxes of all live streams.",
-            self._mailbox_bytes(),
-        )
-
-    def _message_metrics(self) -> Iterator[Metric]:
-        metrics, rooms = self._metrics, self._hub.rooms
-        yield gauge("chat_rooms", "Rooms that a stream is in.", len(rooms))
-        yield gauge("chat_room_members", "Streams in rooms.", rooms.count_members())
-        yield counter(
-            "chat_messages_received_total",
-            "Messages that were accepted, also those that had been stored before.",
-            metrics.received,
-        )
-        yield counter(
-            "chat_messages_stored_total", "Messages that were newly stored.", metrics.stored
-        )
-        yield counter(
-            "chat_deliveries_total",
-            "Messages put into the mailboxes of streams, once for each stream.",
-            metrics.deliveries,
-        )
-        yield histogram(
-            "chat_batch_commands",
-            "How many commands there were in a batch of a proxy.",
-            metrics.batches,
-        )
-        yield histogram(
-            "chat_delivery_seconds",
-            "From the arrival of a message until it was stored and in the mailboxes.",
-            metrics.delivery_seconds,
-        )
-
-    def _join_metrics(self) -> Iterator[Metric]:
-        metrics = self._metrics
-        outcomes = [(("recovered",), metrics.recovered), (("lost",), metrics.lost)]
-        yield counter("chat_joins_total", "Joins that were answered.", metrics.joins)
-        yield counters(
-            "chat_resumes_total",
-            "Joins with a position, by outcome.",
-            ("outcome",),
-            outcomes,
-        )
-        yield counter(
-            "chat_replayed_messages_total",
-            "Messages read from the history for joins.",
-            metrics.replayed,
-        )
-
-    def _store_metrics(self) -> Iterator[Metric]:
-        store, limit = self._metrics.store, self._write_queue_bytes
-        yield histogram(
-            "chat_commit_seconds",
-            "How long a commit took, the wait for the disk included.",
-            store.commit_seconds,
-        )
-        yield histogram(
-            "chat_commit_messages",
-            "How many messages there were in a commit.",
-            store.commit_messages,
-        )
-        yield counter("chat_commit_failures_total", "Commits that failed.", store.failures)
-        yield gauge(
+        ),
+        Report.mailbox_bytes,
+    ),
+    (
+        Family(
+            "chat_rooms",
+            "gauge",
+            "Rooms that a stream is in. A proxy's stream is in each room of its clients.",
+        ),
+        lambda it: len(it.hub.rooms),
+    ),
+    (
+        Family(
+            "chat_room_members", "gauge", "Streams in rooms: one in three rooms counts three times."
+        ),
+        lambda it: it.hub.rooms.count_members(),
+    ),
+    (
+        Family(
             "chat_store_serving",
-            "1 while what is sent can be stored, else 0.",
-            int(self._hub.store.health.is_serving),
-        )
-        queued = self._hub.store.queued_bytes
-        yield gauge("chat_write_queue_bytes", "How many bytes wait for the disk.", queued)
-        yield gauge(
+            "gauge",
+            "1 while what is sent can be stored, else 0: then senders are told `UNAVAILABLE`, and "
+            "the health service says NOT_SERVING.",
+        ),
+        lambda it: it.hub.store.health.is_serving,
+    ),
+    (
+        Family("chat_write_queue_bytes", "gauge", "How many bytes wait for the disk."),
+        lambda it: it.hub.store.queued_bytes,
+    ),
+    (
+        Family(
             "chat_write_queue_limit_bytes",
-            "How many bytes may wait for the disk before senders are held back.",
-            limit,
-        )
+            "gauge",
+            "How many bytes may wait for the disk before senders are held back: "
+            "`--write-queue-bytes`.",
+        ),
+        lambda it: it.write_queue_bytes,
+    ),
+)
+"""Figures that are read when somebody asks."""

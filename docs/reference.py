@@ -7,17 +7,22 @@ stale. Each table stands between two comments: ``<!-- table: NAME -->`` and ``<!
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 import chat.config
+import chat.report
 import proxy.config
+import proxy.report
+from chat.metrics import ServerMetrics
 from hosting.service import LogSettings
 from hosting.settings import Setting, settings_of
 from hosting.settings_file import config_option
+from hosting.telemetry.families import Family, families
+from proxy.metrics import ProxyMetrics
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -56,9 +61,18 @@ def _heading(group: str) -> list[str]:
     ]
 
 
+def metrics(declared: Iterable[Family], read: Iterable[tuple[Family, object]]) -> str:
+    """The metrics of a process: those that are counted, and those that are read."""
+    found = sorted([*declared, *(family for family, _ in read)], key=lambda each: each.name)
+    rows = (f"| `{each.name}` | {each.kind} | {each.text} |" for each in found)
+    return "\n".join(["", "| name | type | meaning |", "|---|---|---|", *rows])
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "chat options": lambda: options("chat", chat.config.Config),
     "proxy options": lambda: options("proxy", proxy.config.Config),
+    "chat metrics": lambda: metrics(families(ServerMetrics), chat.report.FIGURES),
+    "proxy metrics": lambda: metrics(families(ProxyMetrics), proxy.report.FIGURES),
 }
 
 

@@ -63,6 +63,15 @@ class CloseCode(IntEnum):
     """There was no token, or it is not believed. Do not connect again with the same."""
 
 
+# The registry of RFC 6455, section 7.4.1, without 1004, which is reserved.
+_KNOWN_CODES: Final = frozenset((*map(int, CloseCode), *range(1000, 1004), *range(1005, 1015)))
+
+
+def close_label(code: int) -> str:
+    """A close code as a label of metrics; "other" for those without a meaning: clients send any."""
+    return str(code) if code in _KNOWN_CODES else "other"
+
+
 class Refused(Exception):
     """A request was refused.
 

@@ -1,83 +1,121 @@
-"""What the proxy counts. Plain attributes; `proxy.report` gives them names."""
+"""What the proxy counts, with the names by which Prometheus gets it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import Final
 
-from gen.chat import Error
+from gen.chat import Error, ErrorCode
+from hosting.telemetry.families import counter, counters, gauge, histogram
 from hosting.telemetry.histogram import SECONDS, SIZES, Histogram
 
-TURNED_AWAY: Final = ("origin", "rate", "address", "full")
-"""A page of another origin; too many at once from one address, or open; the proxy is full."""
-
-
-def _seconds() -> Histogram:
-    return Histogram(SECONDS)
-
-
-def _sizes() -> Histogram:
-    return Histogram(SIZES)
+_CODES: Final = {int(code): code.name or "" for code in ErrorCode}
 
 
 @dataclass(slots=True)
 class ProxyMetrics:
-    """What is counted.
+    """Figures of the proxy.
 
     Attributes:
-        connections_limit: how many connections there may be.
-        opened: WebSocket connections that were accepted.
-        closed: connections that have ended, by close code; 1006 where there was none.
-        turned_away: clients that were refused before they had a WebSocket, by why; see
-            `TURNED_AWAY`.
-        slow_consumers: clients that were closed because they did not read.
-        dead_clients: clients that did not answer a ping.
-        received: messages of clients that were taken on.
-        arrived: messages that came from the server, own ones too.
-        deliveries: messages written to clients as members of a room.
-        replayed: messages read from the history for joins.
-        joins: joins of clients that were answered.
-        recovered: joins with a position that got all that came after it.
-        lost: joins with a position that could not be given that.
-        rooms_recovered: rooms that went on without a gap after the link was lost.
-        rooms_lost: rooms that did not.
-        links: how often the link to the server was made.
-        link_failures: how often it could not be made, or ended.
-        errors: error frames, by the number of the code.
-        calls: unary calls, by the field that asked for them and how they ended.
-        sent_batches: how many commands there were in each batch to the server.
-        received_batches: how many events there were in each batch from the server.
-        delivery_seconds: how long each message of a client of this proxy took from
-            its arrival until it was written to the members of its room.
         busy: messages by room since it was last read; `None` while nobody reads it.
     """
 
-    connections_limit: float = inf
-    opened: int = 0
-    closed: Counter[int] = field(default_factory=Counter)
-    turned_away: Counter[str] = field(default_factory=Counter)
-    slow_consumers: int = 0
-    dead_clients: int = 0
-    received: int = 0
-    arrived: int = 0
-    deliveries: int = 0
-    replayed: int = 0
-    joins: int = 0
-    recovered: int = 0
-    lost: int = 0
-    rooms_recovered: int = 0
-    rooms_lost: int = 0
+    connections_limit: float = gauge(
+        "proxy_connections_limit",
+        "How many connections there may be: `--connections`, or fewer for want of open files; "
+        "`+Inf` inside a program that runs the proxy without its own port.",
+        inf,
+    )
+    opened: int = counter(
+        "proxy_connections_opened_total", "WebSocket connections that were accepted."
+    )
+    closed: Counter[str] = counters(
+        "proxy_connections_closed_total",
+        "Connections that have ended, by close `code`: 1006 if the client went without a word, "
+        "`other` for codes without a meaning.",
+        ("code",),
+    )
+    turned_away: Counter[str] = counters(
+        "proxy_handshakes_refused_total",
+        "Clients that got no WebSocket, by `reason`: `origin`, a page of another origin; `rate`, "
+        "more than `--handshakes-per-second` of an address; `address`, more than "
+        "`--connections-per-address`; `full`, more than there may be in all.",
+        ("reason",),
+        ("origin", "rate", "address", "full"),
+    )
+    slow_consumers: int = counter(
+        "proxy_slow_consumers_total", "Clients that were closed with 4008."
+    )
+    dead_clients: int = counter(
+        "proxy_dead_clients_total",
+        "Clients that were dropped because they did not answer a ping.",
+    )
+    received: int = counter(
+        "proxy_messages_received_total", "Messages of clients that were taken on."
+    )
+    arrived: int = counter(
+        "proxy_messages_arrived_total",
+        "Messages of rooms that the chat server brought, own ones too.",
+    )
+    deliveries: int = counter(
+        "proxy_deliveries_total",
+        "Messages written to clients, once for each member of the room.",
+    )
+    replayed: int = counter(
+        "proxy_replayed_messages_total", "Messages read from the history for joins."
+    )
+    joins: int = counter("proxy_joins_total", "Joins of clients that were answered.")
+    resumes: Counter[str] = counters(
+        "proxy_resumes_total",
+        "Joins with a position, by `outcome`: `recovered` if the client got all that came after "
+        "it, else `lost`.",
+        ("outcome",),
+        ("recovered", "lost"),
+    )
+    room_resumes: Counter[str] = counters(
+        "proxy_room_resumes_total",
+        "Rooms after the link to the chat server was made again, by `outcome`: `recovered` if "
+        "they went on without a gap, else `lost`.",
+        ("outcome",),
+        ("recovered", "lost"),
+    )
     links: int = 0
-    link_failures: int = 0
-    errors: Counter[int] = field(default_factory=Counter)
-    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    sent_batches: Histogram = field(default_factory=_sizes)
-    received_batches: Histogram = field(default_factory=_sizes)
-    delivery_seconds: Histogram = field(default_factory=_seconds)
+    link_failures: int = counter(
+        "proxy_upstream_failures_total",
+        "How often the link to the chat server was lost, or could not be made.",
+    )
+    errors: Counter[str] = counters(
+        "proxy_errors_total",
+        "Error frames to clients, by `code`.",
+        ("code",),
+        (name for code, name in _CODES.items() if code),
+    )
+    calls: Counter[tuple[str, str]] = counters(
+        "proxy_calls_total",
+        "Unary calls for clients and for replays, by `call` and `status`.",
+        ("call", "status"),
+    )
+    sent_batches: Histogram = histogram(
+        "proxy_sent_batch_commands",
+        "How many commands there were in a batch to the chat server.",
+        SIZES,
+    )
+    received_batches: Histogram = histogram(
+        "proxy_received_batch_events",
+        "How many events there were in a batch from the chat server. One event may confirm many "
+        "messages.",
+        SIZES,
+    )
+    delivery_seconds: Histogram = histogram(
+        "proxy_delivery_seconds",
+        "From the arrival of a client's message until the members of its room here got it. "
+        "Messages from elsewhere are not in it.",
+        SECONDS,
+    )
     busy: dict[str, int] | None = None
 
     def delivered(self, messages: int, deliveries: int, came: Sequence[float]) -> None:
@@ -100,12 +138,10 @@ class ProxyMetrics:
             recovered: whether the client got all that came after it.
         """
         self.joins += 1
-        if recovered:
-            self.recovered += 1
-        elif asked:
-            self.lost += 1
+        if asked or recovered:
+            self.resumes["recovered" if recovered else "lost"] += 1
 
     def refused(self, error: Error) -> Error:
         """Counts an error that a client is told; returns it."""
-        self.errors[int(error.code)] += 1
+        self.errors[_CODES.get(int(error.code), "UNKNOWN")] += 1
         return error

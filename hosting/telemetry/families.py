@@ -1,38 +1,136 @@
-"""Shorthands for what a process tells Prometheus.
+"""Metrics, each declared once: a name, a kind, labels, and a text.
 
-Names follow its conventions: what is counted ends in ``_total``, and the unit, where there
-is one, stands in the name: ``_seconds``, ``_bytes``.
+What is counted is a field of a dataclass, a plain attribute that is added to::
+
+    @dataclass(slots=True)
+    class Metrics:
+        received: int = counter("chat_messages_received_total", "Messages that were accepted.")
+
+What is only read when somebody asks is a `Family` with a function beside it. From the
+declarations come what Prometheus gets, and the tables in ``docs/metrics.md``.
+
+Names follow the conventions of Prometheus: what is counted ends in ``_total``, and the unit,
+where there is one, stands in the name: ``_seconds``, ``_bytes``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
 from hosting.telemetry.histogram import Histogram
+from hosting.text import brief
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Kind = Literal["counter", "gauge", "histogram"]
+Key = TypeVar("Key")
+Part = TypeVar("Part", bound="DataclassInstance")
+
+_FAMILY: Final = "family"
+_PART: Final = "part"
 
 
-def counter(name: str, text: str, value: float) -> CounterMetricFamily:
-    """What only rises."""
-    return CounterMetricFamily(name, text, value)
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The declaration of a metric.
+
+    Attributes:
+        name: its name.
+        kind: "counter", "gauge" or "histogram".
+        text: its documentation in Markdown; a scrape has it up to the first colon,
+            semicolon or full stop, so that must mean something alone.
+        labels: the names of its labels; the values of each must be few.
+    """
+
+    name: str
+    kind: Kind
+    text: str
+    labels: tuple[str, ...] = ()
+
+    def metric(self, value: float | Counter[Any] | Histogram) -> Metric:
+        """What Prometheus is told.
+
+        Args:
+            value: the value, or the values by those of the labels, or how they are spread.
+        """
+        text = brief(self.text, ": ", "; ", ". ")
+        if isinstance(value, Histogram):
+            return HistogramMetricFamily(self.name, text, value.buckets(), value.sum)
+        if not isinstance(value, Counter):
+            make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
+            return make(self.name, text, value)
+        family = CounterMetricFamily(self.name, text, labels=self.labels)
+        for key, count in sorted(value.items()):
+            family.add_metric(key if isinstance(key, tuple) else (key,), count)
+        return family
+
+
+def counter(name: str, text: str) -> int:
+    """Declares a field for what only rises."""
+    return field(default=0, metadata={_FAMILY: Family(name, "counter", text)})
 
 
 def counters(
-    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]
-) -> CounterMetricFamily:
-    """What only rises, by labels. The values of a label must be few."""
-    family = CounterMetricFamily(name, text, labels=labels)
-    for label_values, value in sorted(values):
-        family.add_metric(label_values, value)
-    return family
+    name: str, text: str, labels: tuple[str, ...], start: Iterable[Key] = ()
+) -> Counter[Key]:
+    """Declares a field for what only rises, by labels.
+
+    Args:
+        name: of the metric.
+        text: its documentation.
+        labels: the names of the labels.
+        start: values of them that are there from the start: Prometheus sees the first one
+            only as a rise.
+    """
+    known = tuple(start)
+    return field(
+        default_factory=lambda: Counter(dict.fromkeys(known, 0)),
+        metadata={_FAMILY: Family(name, "counter", text, labels)},
+    )
 
 
-def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    """What rises and falls."""
-    return GaugeMetricFamily(name, text, value)
+def gauge(name: str, text: str, default: float) -> float:
+    """Declares a field for what rises and falls."""
+    return field(default=default, metadata={_FAMILY: Family(name, "gauge", text)})
 
 
-def histogram(name: str, text: str, values: Histogram) -> HistogramMetricFamily:
-    """How values are spread."""
-    return HistogramMetricFamily(name, text, values.buckets(), values.sum)
+def histogram(name: str, text: str, bounds: Sequence[float]) -> Histogram:
+    """Declares a field for how values are spread."""
+    return field(
+        default_factory=lambda: Histogram(bounds),
+        metadata={_FAMILY: Family(name, "histogram", text)},
+    )
+
+
+def part(metrics: type[Part]) -> Part:
+    """Declares a field that is an object with metrics of its own."""
+    return field(default_factory=metrics, metadata={_PART: metrics})
+
+
+def collect(metrics: DataclassInstance) -> Iterator[Metric]:
+    """What Prometheus is told of the fields of an object, those of its parts included."""
+    for each in fields(metrics):
+        if family := each.metadata.get(_FAMILY):
+            yield family.metric(getattr(metrics, each.name))
+        elif _PART in each.metadata:
+            yield from collect(getattr(metrics, each.name))
+
+
+def families(metrics: type[DataclassInstance]) -> Iterator[Family]:
+    """The metrics that a class declares, those of its parts included."""
+    for each in fields(metrics):
+        if family := each.metadata.get(_FAMILY):
+            yield family
+        elif _PART in each.metadata:
+            yield from families(each.metadata[_PART])

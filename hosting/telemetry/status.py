@@ -26,7 +26,7 @@ Read = Callable[[], float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Series:
     """One line of a chart.
 
     Attributes:
@@ -50,7 +50,7 @@ class Chart:
 
     title: str
     unit: str
-    lines: Sequence[Line]
+    lines: Sequence[Series]
 
 
 class Source(Collector):
@@ -139,14 +139,14 @@ def rate(read: Callable[[], float]) -> Read:
     return risen
 
 
-def quantiles(histogram: Histogram) -> list[Line]:
+def quantiles(histogram: Histogram) -> list[Series]:
     """The median and the 99th percentile of what came in each period."""
-    return [Line("p50", _quantile(histogram, 0.5)), Line("p99", _quantile(histogram, 0.99))]
+    return [Series("p50", _quantile(histogram, 0.5)), Series("p99", _quantile(histogram, 0.99))]
 
 
-def mean_and_most(histogram: Histogram) -> list[Line]:
+def mean_and_most(histogram: Histogram) -> list[Series]:
     """The mean and the 99th percentile of what came in each period."""
-    return [Line("mean", _mean(histogram)), Line("p99", _quantile(histogram, 0.99))]
+    return [Series("mean", _mean(histogram)), Series("p99", _quantile(histogram, 0.99))]
 
 
 def _mean(histogram: Histogram) -> Read:

@@ -392,7 +392,7 @@ class Switchboard:
     def _lose_place(self, room: Room[Client], delivery: Delivery) -> None:
         """Tells the members that what comes next does not follow what they have."""
         delivery.write()
-        self._metrics.rooms_lost += 1
+        self._metrics.room_resumes["lost"] += 1
         joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
         frame = frames.encode(ServerFrame(joined=joined))
         for client in room.members:
@@ -405,8 +405,8 @@ class Switchboard:
             return
         resumed = bool(room.epoch)
         lost = room.joined(joined)
-        self._metrics.rooms_lost += lost
-        self._metrics.rooms_recovered += resumed and not lost
+        if lost or resumed:
+            self._metrics.room_resumes["lost" if lost else "recovered"] += 1
         if lost:
             frame = frames.encode(ServerFrame(joined=joined))
             for client in room.members:

@@ -14,7 +14,7 @@ from proxy.access.admission import Admission
 from proxy.clients.connection import Connection, Shared
 from proxy.clients.intake import Intake
 from proxy.clients.record import Observed
-from proxy.errors import CloseCode
+from proxy.errors import CloseCode, close_label
 from proxy.http import handshake
 
 log = get_logger(__name__)
@@ -94,7 +94,7 @@ class WebSockets:
                     await connection.serve()
                 finally:
                     self._open.discard(connection)
-                    self._metrics.closed[connection.close_code] += 1
+                    self._metrics.closed[close_label(connection.close_code)] += 1
                     self._switchboard.close(connection)
                     connection.end()
             return socket

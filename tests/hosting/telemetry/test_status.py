@@ -8,7 +8,7 @@ import orjson
 from prometheus_client.core import Metric
 
 from hosting.telemetry.histogram import SECONDS, SIZES, Histogram
-from hosting.telemetry.status import Chart, Line, Source, Status, mean_and_most, quantiles, rate
+from hosting.telemetry.status import Chart, Series, Source, Status, mean_and_most, quantiles, rate
 
 
 class Shop(Source):
@@ -23,8 +23,8 @@ class Shop(Source):
         self.baskets = Histogram(SIZES)
         self.rooms: dict[str, int] = {}
         self.charts = (
-            Chart("Guests", "", [Line("guests", lambda: self.guests)]),
-            Chart("Sold", "/s", [Line("sold", rate(lambda: self.sold))]),
+            Chart("Guests", "", [Series("guests", lambda: self.guests)]),
+            Chart("Sold", "/s", [Series("sold", rate(lambda: self.sold))]),
             Chart("Waits", "s", quantiles(self.waits)),
             Chart("Baskets", "", mean_and_most(self.baskets)),
         )
