@@ -96,9 +96,7 @@ class Victim:
     @asynccontextmanager
     async def flooded(self) -> AsyncIterator[Wire]:
         """A WebSocket to do harm with; meanwhile, messages of others pass."""
-        async with await Wire.open(self.port) as wire:
-            await wire.send(handshake())
-            await wire.head()
+        async with await Wire.websocket(self.port) as wire:
             yield wire
 
 
@@ -222,9 +220,7 @@ async def test_a_thousand_clients_that_vanish(victim: Victim) -> None:
     async def attack() -> None:
         async with AsyncExitStack() as stack:
             for number in range(1000):
-                wire = await stack.enter_async_context(await Wire.open(victim.port))
-                await wire.send(handshake())
-                await wire.head()
+                wire = await stack.enter_async_context(await Wire.websocket(victim.port))
                 await wire.send(
                     join(f"room {number}") + masked(WSMsgType.TEXT, b"half a frame")[:9]
                 )

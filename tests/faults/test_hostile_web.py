@@ -366,9 +366,7 @@ class TestSlow:
             await eventually(lambda: visitors() == 0)
 
     async def test_a_websocket_may_be_silent(self, port: int) -> None:
-        async with await Wire.open(port) as silent, await Wire.open(port) as late:
-            await silent.send(handshake())
-            assert status(await silent.head()) == 101
+        async with await Wire.websocket(port) as silent, await Wire.open(port) as late:
             assert await late.rest() == b""
             await silent.send(masked(WSMsgType.PING, b"here"))
             assert await silent.receive() == b"\x8a\x04here"
@@ -395,9 +393,7 @@ class TestFull:
     ) -> None:
         async with AsyncExitStack() as stack:
             for _ in range(10):
-                wire = await stack.enter_async_context(await Wire.open(port))
-                await wire.send(handshake())
-                assert status(await wire.head()) == 101
+                await stack.enter_async_context(await Wire.websocket(port))
             assert status(await answer_to(port, b"")) == 503
             await bystanders.check()
         await eventually(lambda: visitors() == 0)
@@ -513,9 +509,7 @@ class TestLog:
         join = masked(1, b'{"join":{"room_id":"attic","after_seq":0}}')
         flood = FLOODS.get(name, join) * 4000
         for _ in range(3):
-            async with await Wire.open(port) as wire:
-                await wire.send(handshake())
-                await wire.head()
+            async with await Wire.websocket(port) as wire:
                 sending = asyncio.create_task(wire.send(flood))
                 await asyncio.wait([sending], timeout=1)
                 if ending == "reset":
@@ -572,9 +566,7 @@ class TestUnread:
 
 async def test_a_flood_leaves_turns_to_others(port: int) -> None:
     """In one turn of the event loop, a bounded part of it is handled."""
-    async with await Wire.open(port) as flooding:
-        await flooding.send(handshake())
-        await flooding.head()
+    async with await Wire.websocket(port) as flooding:
         for name, frame in FLOODS.items():
             await flooding.send(frame)
             one = len(await flooding.receive())
@@ -613,10 +605,7 @@ async def test_floods_of_many_share_the_turns(port: int, bystanders: Bystanders)
     """In one turn, as much of all of them together as of one."""
     answer = {"long pings": b"\x8a\x7d", "frames that are refused": b'{"error"'}
     async with AsyncExitStack() as stack:
-        wires = [await stack.enter_async_context(await Wire.open(port)) for _ in range(8)]
-        for wire in wires:
-            await wire.send(handshake())
-            await wire.head()
+        wires = [await stack.enter_async_context(await Wire.websocket(port)) for _ in range(8)]
         most = len(wires) * FREE_WORK + 2 * TURN_WORK
         for name, begin in answer.items():
             flood = FLOODS[name] * 1000
@@ -634,10 +623,7 @@ async def test_replays_of_many_share_the_turns(port: int, bystanders: Bystanders
     await bystanders.eve.ask(leave={"room_id": "attic"})
     join = masked(1, json.dumps({"join": {"room_id": "attic", "after_seq": 0}}).encode())
     async with AsyncExitStack() as stack:
-        wires = [await stack.enter_async_context(await Wire.open(port)) for _ in range(4)]
-        for wire in wires:
-            await wire.send(handshake())
-            await wire.head()
+        wires = [await stack.enter_async_context(await Wire.websocket(port)) for _ in range(4)]
         for wire in wires:
             await wire.send(join * 3)
         most = len(wires) * FREE_WORK + 2 * TURN_WORK
@@ -652,9 +638,7 @@ async def test_pieces_without_number_are_read_a_turn_at_a_time(
     """The message that comes of them is read like any other, and others' beside it."""
     opcode, end = (CONTINUATION, masked(CONTINUATION, b"{}")) if first else (10, masked(1, b"{}"))
     piece = masked(opcode, b"", first_bits=0 if first else 0x80)
-    async with await Wire.open(port) as wire:
-        await wire.send(handshake())
-        await wire.head()
+    async with await Wire.websocket(port) as wire:
         sending = asyncio.create_task(wire.send(first + piece * 20_000 + end))
         checks = 0
         while not wire.received():

@@ -29,7 +29,6 @@ INSTRUMENTED = ["codec", "gen", "kitchen_gen", "proxy", "chat"]
 
 _LARGEST = 4096
 _SLOWEST_SECONDS = 20
-_LARGEST_KEPT = 1024
 
 
 class Result(NamedTuple):
@@ -48,9 +47,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Run fuzz targets.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--seconds", type=float, default=60.0, help="for all targets together")
-    parser.add_argument(
-        "--minimise", action="store_true", help="keep what reaches more than what is kept"
-    )
     parser.add_argument("--keep", nargs="+", metavar="FILE", help="add inputs to a target's corpus")
     parser.add_argument("--in-process", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -62,9 +58,6 @@ def main() -> None:
     targets = options.targets or NAMES
     if options.keep:
         _keep(targets[0], [Path(each).read_bytes() for each in options.keep])
-    elif options.minimise:
-        for target in targets:
-            _minimise(target)
     elif find_spec("atheris") is None:
         sys.exit("atheris is not installed: see PyPI for the platforms that it has a wheel for")
     else:
@@ -153,18 +146,6 @@ def _write_seeds(target: str, folder: Path) -> None:
 
     for number, data in enumerate([*TARGETS[target].seeds(), *corpus(target)]):
         (folder / str(number)).write_bytes(data)
-
-
-def _minimise(target: str) -> None:
-    """Adds those inputs to a corpus that reach code which no input of it reaches."""
-    from tests.fuzz.reach import worth_keeping
-    from tests.fuzz.targets import TARGETS, corpus
-
-    found = [path.read_bytes() for path in (WORK / target).glob("*")]
-    small = [data for data in found if len(data) <= _LARGEST_KEPT]
-    kept = worth_keeping(TARGETS[target].run, [*corpus(target), *small], INSTRUMENTED)
-    _keep(target, kept)
-    print(f"{target}: {len(corpus(target))} inputs are kept, of {len(found)}")
 
 
 def _keep(target: str, inputs: list[bytes]) -> None:

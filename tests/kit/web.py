@@ -141,6 +141,14 @@ class Wire:
         await asyncio.get_running_loop().sock_connect(sock, (host, port))
         return cls(sock)
 
+    @classmethod
+    async def websocket(cls, port: int) -> Self:
+        """Opens a WebSocket."""
+        wire = await cls.open(port)
+        await wire.send(handshake())
+        assert status(await wire.head()) == 101
+        return wire
+
     async def __aenter__(self) -> Self:
         return self
 
