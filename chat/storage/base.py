@@ -214,14 +214,14 @@ def is_full(messages: Sequence[ChatMessage]) -> bool:
     return any(size > PAGE_BYTES for size in islice(sizes, 1, None))
 
 
-def settle(
+def finish(
     future: asyncio.Future[list[ChatMessage]], results: Sequence[ChatMessage | StoreError]
 ) -> None:
-    """Ends a future of `append`, unless who waited has given up.
+    """Ends a future of `append`, unless it was cancelled.
 
     Args:
         future: of one call.
-        results: what became of each of its messages.
+        results: of each of its messages, itself or its error.
     """
     if future.done():
         return

@@ -19,9 +19,9 @@ from chat.storage.base import (
     Store,
     StoreError,
     Unstorable,
+    finish,
     fit_page,
     make_user,
-    settle,
 )
 from chat.storage.health import StoreHealth
 from chat.storage.stamps import Clock, Stamps, from_micros
@@ -129,7 +129,7 @@ class MemoryStore(Store):
         fresh = [sent for sent, each in zip(messages, results, strict=True) if each is sent]
         if fresh:
             self._listener(fresh)
-        settle(future, results)
+        finish(future, results)
 
     def _user(self, user_id: str) -> User:
         name, email = self._users[user_id]

@@ -17,11 +17,11 @@ from chat.core.stream import _CHUNK_BYTES
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH
 from chat.server import _ENVELOPE_BYTES
 from chat.storage.base import PAGE_BYTES
+from chat.storage.sqlite.jobs import _MESSAGE_OVERHEAD as _STORED_OVERHEAD
 from chat.storage.sqlite.journal import _FULL, FOLD_BYTES
 from chat.storage.sqlite.reader import _THREADS
 from chat.storage.sqlite.schema import _CACHE_KIB
 from chat.storage.sqlite.writer import _AHEAD_BYTES, _COMMIT_BYTES
-from chat.storage.sqlite.writer import _MESSAGE_OVERHEAD as _STORED_OVERHEAD
 from hosting.grpc.server import WINDOWS
 from proxy.clients.socket import _LINGER_SECONDS
 from proxy.clients.turns import TURN_WORK

@@ -25,12 +25,13 @@ from chat.storage.base import (
 from chat.storage.health import StoreHealth
 from chat.storage.sqlite.claim import Claim
 from chat.storage.sqlite.fold import fold_leftovers
+from chat.storage.sqlite.jobs import Append, Job, Upsert
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow
 from chat.storage.sqlite.place import Place
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.tail import Tail
-from chat.storage.sqlite.writer import IDLE_SECONDS, Append, Events, Job, Upsert, Writer
+from chat.storage.sqlite.writer import IDLE_SECONDS, Events, Writer
 from chat.storage.stamps import Clock
 from gen.chat import ChatMessage, User
 from hosting import private
@@ -67,7 +68,7 @@ class SqliteStore(Store):
         self._readers = readers
         self._listener = listener
         self._tail = Tail()
-        events = Events(self._stored, self._folded, self._settled)
+        events = Events(self._stored, self._folded, self._done)
         self._writer = Writer(
             connection, journal, place, events, metrics, self.health, idle_seconds
         )
@@ -218,7 +219,7 @@ class SqliteStore(Store):
         if self._tail.release(_RELEASED):
             asyncio.get_running_loop().call_soon(self._release)
 
-    def _settled(self, size: int) -> None:
+    def _done(self, size: int) -> None:
         self._queued -= size
         if self._queued <= self._queue_bytes:
             self._room.set()

@@ -1,13 +1,27 @@
 """The writer thread: group commit on the only connection that writes.
 
-All that was queued while one commit ran goes into the next. A commit costs one
-flush of the disk, however many messages are in it. What was committed is moved to
-its place in the table when nothing else is to be done (see `journal`): at once if it is
-enough, and however little it is when nothing has come for a while.
+How it works. There is one thread, one queue and one connection::
 
-The thread also sets the health of the store. After a commit that failed nothing is well
-until one succeeds: its own, if nobody sends. Where the files are not in their place any
-more (see `place`), nothing is confirmed.
+    event loop                        writer thread
+    ----------                        -------------
+    put(job) ----> queue ---------->  take what is queued, up to 256 KiB
+                                      wait until the loop has heard of enough (Backlog)
+                                      journal.store: one commit, one flush of the disk
+    stored, done, futures  <--------  call_soon_threadsafe
+    folded                 <--------  journal.fold: a slice, while nothing is queued
+
+- All that was queued while one commit ran goes into the next. So a commit costs one flush,
+  however many messages are in it, and nobody waits for a timer.
+- Messages are announced (`stored`) before their futures end, in the order of `seq`.
+- The event loop may be held up, and hear of many commits in one turn. The thread waits when
+  it is too far ahead, so that they fit into the mailbox of a reader.
+- What was committed is moved to its place in the table (see `journal`) when nothing else is
+  to be done: at once if it is enough, and however little it is when nothing has come for
+  a while.
+- A commit that fails for a value in it is made again in parts (see `salvage`). One that
+  fails otherwise fails all its jobs, and the health of the store says so until one succeeds.
+- Where the files are not in their place any more (see `watch`), nothing is confirmed.
+- Whatever else goes wrong, each job ends with an error: nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -19,80 +33,34 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Final, cast
 
 import apsw
 
 from chat.metrics import StoreMetrics
-from chat.storage.base import StoreError, Unstorable, settle
-from chat.storage.health import State, StoreHealth
-from chat.storage.sqlite.claim import ClaimLost
+from chat.storage.base import StoreError, Unstorable, finish
+from chat.storage.health import StoreHealth
 from chat.storage.sqlite.fold import HistoryConflict
+from chat.storage.sqlite.jobs import Append, Backlog, Job, Upsert, end, fail
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
-from chat.storage.sqlite.lead import Lead
 from chat.storage.sqlite.place import Place
 from chat.storage.sqlite.salvage import Item, Outcome, Salvage, is_of_a_value
-from codec.columns import utf8_length
+from chat.storage.sqlite.watch import LOOK_SECONDS, NotInPlace, PlaceWatch
 from gen.chat import ChatMessage
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
-
-T = TypeVar("T")
 
 # How many bytes one commit takes, if it is not a single job: a bound on its time, and
 # on what the readers of one room are brought at once.
 _COMMIT_BYTES: Final = 256 * 1024
 # How much of that the event loop may not have heard of; less than may wait for a reader.
 _AHEAD_BYTES: Final = 3 * _COMMIT_BYTES
-# What a message takes beside its text, with all that is kept about it on its way.
-_MESSAGE_OVERHEAD: Final = 1024
 IDLE_SECONDS: Final = 5.0
 """After how long without a job all that is in the journal is folded."""
-# How often the files are looked for, and a commit is tried while commits fail.
-_LOOK_SECONDS: Final = 1.0
 _COMMITS_FAIL: Final = (
     'commits fail: look for "commit failed" in the log; a full disk is the usual reason'
 )
-# A commit that changes nothing, but is written and synced as any other.
-_PROBE: Final = "UPDATE meta SET value = value WHERE key = 'epoch'"
-
-
-class Append:
-    """Messages to store, and who waits for it.
-
-    Attributes:
-        size: the bytes that they take in the queue, roughly.
-    """
-
-    __slots__ = ("future", "messages", "size")
-
-    def __init__(
-        self, messages: Sequence[ChatMessage], future: asyncio.Future[list[ChatMessage]]
-    ) -> None:
-        self.messages = messages
-        self.future = future
-        self.size = len(messages) * _MESSAGE_OVERHEAD
-        for message in messages:
-            self.size += utf8_length(message.content)
-
-
-class Upsert:
-    """A user to store, and who waits for it.
-
-    Attributes:
-        size: the bytes that it takes in the queue, roughly.
-    """
-
-    __slots__ = ("future", "size", "user")
-
-    def __init__(self, user: UserRow, future: asyncio.Future[None]) -> None:
-        self.user = user
-        self.future = future
-        self.size = _MESSAGE_OVERHEAD
-
-
-Job = Append | Upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +71,13 @@ class Events:
         stored: messages were stored, in this generation of the journal. In each room
             they come in the order of `seq`.
         folded: all generations before this one are in the table.
-        settled: jobs of so many bytes were done or failed; their futures end behind this
+        done: jobs of so many bytes were done or failed; their futures end behind this
             call.
     """
 
     stored: Callable[[int, Sequence[ChatMessage]], None]
     folded: Callable[[int], None]
-    settled: Callable[[int], None]
+    done: Callable[[int], None]
 
 
 class Writer:
@@ -140,11 +108,7 @@ class Writer:
         self._health = health
         self._connection = connection
         self._journal = journal
-        self._place = place
-        self._looked = time.monotonic()
-        self._displaced = False
-        # What a commit has brought that went to files which nobody finds.
-        self._withheld: list[ChatMessage] = []
+        self._watch = PlaceWatch(place, connection, health, self._announce)
         # Those who have come, and were told nothing yet.
         self._owed: list[Job] = []
         self._events = events
@@ -152,7 +116,7 @@ class Writer:
         self._idle_since = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._lead = Lead(_AHEAD_BYTES)
+        self._backlog = Backlog(_AHEAD_BYTES)
         self._fold_failed = False
         # Until there is more to fold.
         self._fold_gave_up = False
@@ -190,7 +154,7 @@ class Writer:
             self._health.fail(f"{failure}; nothing is stored any more: start the server again")
 
     def _work(self, jobs: list[Job]) -> None:
-        self._look_now_and_then()
+        self._watch.look_now_and_then()
         if jobs:
             self._commit(jobs)
             self._idle_since, self._fold_gave_up = time.monotonic(), False
@@ -210,8 +174,8 @@ class Writer:
 
     def _wait_seconds(self) -> float:
         if self._awaits_idle_fold():
-            return min(_LOOK_SECONDS, self._idle_seconds)
-        return _LOOK_SECONDS
+            return min(LOOK_SECONDS, self._idle_seconds)
+        return LOOK_SECONDS
 
     def _next_jobs(self) -> list[Job] | None:
         """Waits for jobs, though not for long: none may come; `None` after the last ones."""
@@ -239,7 +203,7 @@ class Writer:
         appends = [job.messages for job in jobs if isinstance(job, Append)]
         users = [job.user for job in jobs if isinstance(job, Upsert)]
         size = sum(job.size for job in jobs)
-        self._lead.gain(size)
+        self._backlog.add(size)
         try:
             commit = self._store(appends, users)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, those who wait learn of it
@@ -255,9 +219,9 @@ class Writer:
         """Stores all of it, or nothing; notes what that says about the store."""
         began = time.perf_counter()
         try:
-            self._refuse_displaced()
+            self._watch.check()
             commit = self._journal.store(appends, users)
-            self._confirm_place(commit)
+            self._watch.confirm(commit.fresh)
         except HistoryConflict as conflict:
             self._metrics.failures += 1
             self._health.fail(str(conflict))
@@ -285,12 +249,12 @@ class Writer:
     ) -> Commit:
         commit = self._store(appends, users)
         if commit.fresh:
-            self._tell(self._events.stored, self._journal.generation, commit.fresh)
+            self._announce(commit.fresh)
         return commit
 
     def _fold(self) -> bool:
         """Folds a slice; returns whether it could."""
-        if not self._is_in_place():
+        if not self._watch.is_in_place():
             return False
         try:
             if self._journal.fold():
@@ -310,119 +274,46 @@ class Writer:
     def _note_failure(self, error: Exception) -> None:
         """A commit failed, as the next ones may: that is logged once."""
         self._metrics.failures += 1
-        if not isinstance(error, _NotInPlace):
+        if not isinstance(error, NotInPlace):
             level = log.error if self._health.is_serving else log.debug
             level("commit failed", exc_info=error)
             self._health.refuse(_COMMITS_FAIL)
 
-    def _is_in_place(self) -> bool:
-        return not self._displaced and self._health.state is not State.FATAL
-
-    def _look_now_and_then(self) -> None:
-        if time.monotonic() - self._looked >= _LOOK_SECONDS:
-            self._look()
-            if self._is_in_place() and not self._health.is_serving:
-                self._probe()
-
-    def _look(self) -> None:
-        """Looks for the files, and at the claim on them."""
-        self._looked = time.monotonic()
-        try:
-            trouble = self._place.trouble()
-        except ClaimLost as error:
-            self._health.fail(f"{error}: nothing is stored any more")
-            return
-        if trouble:
-            if not self._displaced:
-                self._displaced = True
-                self._rescue()
-            self._health.refuse(trouble)
-        elif self._displaced:
-            self._displaced = False
-            if self._withheld:
-                self._tell(self._events.stored, self._journal.generation, self._withheld)
-            self._withheld = []
-
-    def _rescue(self) -> None:
-        try:
-            self._place.rescue()
-        except apsw.Error:
-            log.exception("the log's content could not be moved into the database")
-
-    def _probe(self) -> None:
-        """Looks whether a commit succeeds, if nobody else makes one."""
-        try:
-            self._connection.execute(_PROBE)
-        except apsw.Error as error:
-            log.debug("commit failed", exc_info=error)
-        else:
-            self._health.serve()
-
-    def _refuse_displaced(self) -> None:
-        if self._displaced:
-            self._look()
-        if not self._is_in_place():
-            raise _NotInPlace(self._health.reason)
-
-    def _confirm_place(self, commit: Commit) -> None:
-        """Makes sure that what was committed is found after a restart.
-
-        Once the files are back, so is what was committed; then it is announced.
-        """
-        if self._place.has_moved():
-            self._look()
-            if not self._is_in_place():
-                self._withheld = commit.fresh
-                raise _NotInPlace(self._health.reason)
+    def _announce(self, fresh: Sequence[ChatMessage]) -> None:
+        self._tell(self._events.stored, self._journal.generation, fresh)
 
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         self._loop.call_soon_threadsafe(callback, *args)
 
     def _finish(self, jobs: list[Job], size: int, commit: Commit, generation: int) -> None:
-        self._lead.lose(size)
+        self._backlog.remove(size)
         if commit.fresh:
             self._events.stored(generation, commit.fresh)
-        self._events.settled(size)
+        self._events.done(size)
         stored = iter(commit.stored)
         for job in jobs:
             if isinstance(job, Append):
-                _end(job.future, next(stored))
+                end(job.future, next(stored))
             else:
-                _end(job.future, None)
+                end(job.future, None)
 
     def _finish_each(self, jobs: list[Job], size: int, outcomes: Sequence[Outcome]) -> None:
-        self._lead.lose(size)
-        self._events.settled(size)
+        self._backlog.remove(size)
+        self._events.done(size)
         rest = iter(outcomes)
         for job in jobs:
             if isinstance(job, Append):
-                settle(
+                finish(
                     job.future,
                     cast("list[ChatMessage | StoreError]", [next(rest) for _ in job.messages]),
                 )
             elif isinstance(outcome := next(rest), StoreError):
-                _fail(job.future, outcome)
+                fail(job.future, outcome)
             else:
-                _end(job.future, None)
+                end(job.future, None)
 
     def _fail(self, jobs: list[Job], size: int, failure: StoreError) -> None:
-        self._lead.lose(size)
-        self._events.settled(size)
+        self._backlog.remove(size)
+        self._events.done(size)
         for job in jobs:
-            _fail(job.future, failure)
-
-
-class _NotInPlace(StoreError):
-    """The files are not where they were; the log says so already."""
-
-
-def _end(future: asyncio.Future[T], result: T) -> None:
-    """Ends a future, unless who waited has given up."""
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[Any], failure: StoreError) -> None:
-    """Likewise."""
-    if not future.done():
-        future.set_exception(failure)
+            fail(job.future, failure)

@@ -1,0 +1,97 @@
+"""The jobs of the writer thread, their futures, and how many of them the event loop lags behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from chat.storage.base import StoreError
+from chat.storage.sqlite.journal import UserRow
+from codec.columns import utf8_length
+from gen.chat import ChatMessage
+
+T = TypeVar("T")
+
+# What a message takes beside its text, with all that is kept about it on its way.
+_MESSAGE_OVERHEAD: Final = 1024
+
+
+class Append:
+    """Messages to store, and the future of their result.
+
+    Attributes:
+        size: the bytes that they take in the queue, roughly.
+    """
+
+    __slots__ = ("future", "messages", "size")
+
+    def __init__(
+        self, messages: Sequence[ChatMessage], future: asyncio.Future[list[ChatMessage]]
+    ) -> None:
+        self.messages = messages
+        self.future = future
+        self.size = len(messages) * _MESSAGE_OVERHEAD
+        for message in messages:
+            self.size += utf8_length(message.content)
+
+
+class Upsert:
+    """A user to store, and the future of its result.
+
+    Attributes:
+        size: the bytes that it takes in the queue, roughly.
+    """
+
+    __slots__ = ("future", "size", "user")
+
+    def __init__(self, user: UserRow, future: asyncio.Future[None]) -> None:
+        self.user = user
+        self.future = future
+        self.size = _MESSAGE_OVERHEAD
+
+
+Job = Append | Upsert
+
+
+def end(future: asyncio.Future[T], result: T) -> None:
+    """Ends a future with a result, unless it was cancelled."""
+    if not future.done():
+        future.set_result(result)
+
+
+def fail(future: asyncio.Future[Any], failure: StoreError) -> None:
+    """Ends a future with an error, unless it was cancelled."""
+    if not future.done():
+        future.set_exception(failure)
+
+
+class Backlog:
+    """The bytes of commits that the event loop has not heard of.
+
+    An event loop that was held up hears of all of them in one turn, and the readers of a
+    room get all that is theirs at once: more than may wait for a reader must not come
+    together meanwhile.
+
+    Args:
+        limit: how many bytes they may be; a commit larger than that is alone.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._shrunk = threading.Condition()
+
+    def add(self, size: int) -> None:
+        """Waits until there is room for a commit; the writer calls it before each."""
+        with self._shrunk:
+            while self._bytes and self._bytes + size > self._limit:
+                self._shrunk.wait()
+            self._bytes += size
+
+    def remove(self, size: int) -> None:
+        """Removes a commit; the event loop calls it when it has heard of it."""
+        with self._shrunk:
+            self._bytes -= size
+            self._shrunk.notify()
