@@ -1,15 +1,15 @@
-"""What can be wrong, and what a client is told of it.
+"""The errors that a client may see.
 
 ::
 
     ChatError                 an answer that a client may see
     ├── InvalidArgument       the request breaks a rule; names the field
-    ├── NotFound              what was asked for does not exist
-    ├── Unauthenticated       the caller did not say who it is, or is not believed
+    ├── NotFound              no such user
+    ├── Unauthenticated       the caller has no valid token
     ├── PermissionDenied      the caller may not do this; names the field
     ├── ResourceExhausted     a limit was reached
     │   ├── RateLimited       too often; says when to try again
-    │   └── SlowConsumer      the client does not read what it asked for
+    │   └── SlowConsumer      the client does not read
     ├── Unavailable           not now; the same request may succeed later
     │   ├── Draining          the server is about to stop
     │   └── StorageFailed     the message could not be stored
@@ -51,7 +51,7 @@ class InvalidArgument(ChatError):
 
     Args:
         path: the field, as the client would write it: ``chat_message.room_id``.
-        rule: what is expected of it.
+        rule: the rule that it breaks.
     """
 
     status = Status.INVALID_ARGUMENT
@@ -61,13 +61,13 @@ class InvalidArgument(ChatError):
 
 
 class NotFound(ChatError):
-    """What was asked for does not exist."""
+    """The thing asked for does not exist."""
 
     status = Status.NOT_FOUND
 
 
 class Unauthenticated(ChatError):
-    """The caller did not say who it is, or is not believed."""
+    """The caller has no valid token or certificate."""
 
     status = Status.UNAUTHENTICATED
 
@@ -77,7 +77,7 @@ class PermissionDenied(ChatError):
 
     Args:
         path: the field, as the client would write it.
-        reason: what is not allowed.
+        reason: the permission that is missing.
     """
 
     status = Status.PERMISSION_DENIED
@@ -96,14 +96,14 @@ class RateLimited(ResourceExhausted):
     """The caller asks too often.
 
     Args:
-        what: what there were too many of.
-        wait: after how many seconds to try again.
+        text: the text.
+        wait: the seconds after which to try again.
     """
 
     retryable = True
 
-    def __init__(self, what: str, wait: float) -> None:
-        super().__init__(what)
+    def __init__(self, text: str, wait: float) -> None:
+        super().__init__(text)
         self._wait = wait
 
     def to_grpc(self) -> GRPCError:
@@ -118,7 +118,7 @@ class RateLimited(ResourceExhausted):
 
 
 class SlowConsumer(ResourceExhausted):
-    """The client does not read what it asked for, and was cut off."""
+    """The client does not read, and was cut off."""
 
     def __init__(self) -> None:
         super().__init__("slow consumer: too much was waiting to be read")

@@ -49,7 +49,7 @@ log = get_logger(__name__)
 
 _LOOK_AT_KEYS_SECONDS: Final = 1.0
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-# What stands around the text of a message: ids, and room for extensions.
+# The rest of a message beside its text: ids, and room for extensions.
 _ENVELOPE_BYTES: Final = 48 * 1024
 
 
@@ -60,7 +60,7 @@ class RunningServer:
         host: the address it listens on.
         port: the TCP port it listens on.
         status_url: the address of the status page; empty if it has none.
-        failed: set when the server cannot go on: who runs it has to stop it.
+        failed: set when the server cannot go on and has to be stopped.
         failure: why, for a person; empty until then.
     """
 
@@ -92,8 +92,8 @@ class RunningServer:
         """Stops in order.
 
         Accepts no more connections; lets calls end, and live streams with what
-        they were promised and UNAVAILABLE; says GOAWAY. What is not done within
-        `Config.drain_seconds` is cut off.
+        the answers they are owed and UNAVAILABLE; says GOAWAY. After
+        `Config.drain_seconds` the rest is cut off.
         """
         self._context.draining.set()
         self._health.set(False)
@@ -215,7 +215,7 @@ def _judge(stream: Conversation) -> None:
 
 
 def _warn(config: Config) -> None:
-    """Tells an operator what a server that others can reach is short of."""
+    """Warns an operator whose server others can reach, and that lacks keys or TLS."""
     if is_loopback(config.host):
         return
     if not config.trust.token_keys:
@@ -237,7 +237,7 @@ def _tls(config: Config) -> Tls | None:
     trust = config.trust
     if not trust.tls:
         return None
-    # Who has no certificate may have a token.
+    # A client without a certificate may have a token.
     required = not trust.token_keys
     return Tls.server(trust.tls, certificate_required=required).for_http2()
 

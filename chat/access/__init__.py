@@ -1,4 +1,4 @@
-"""Who calls, and what they may do: tokens, identities and the rights they carry.
+"""Authentication and rights of callers: tokens, identities, permissions.
 
 Keys and tokens are checked here; what a right allows is asked for in `chat.api`. It knows no
 transport and no database. Begin with `identity`, then `tokens`.

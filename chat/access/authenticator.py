@@ -31,7 +31,7 @@ Certificate = Mapping[str, Any]
 
 
 class Authenticator:
-    """Decides who calls.
+    """Authenticates callers.
 
     Args:
         verifier: verifies tokens; without one, all callers are guests.
@@ -49,7 +49,7 @@ class Authenticator:
         self._proxies = proxies
 
     def caller(self, authorization: Sequence[str]) -> Identity:
-        """Returns who makes a call, by its token.
+        """Returns the identity of a caller, by its token.
 
         Args:
             authorization: the values of that header.
@@ -65,7 +65,7 @@ class Authenticator:
     def proxy(
         self, authorization: Sequence[str], certificate: Callable[[], Certificate | None]
     ) -> Identity:
-        """Returns which proxy opens a batch stream, by its token or its certificate.
+        """Returns the identity of a proxy that opens a batch stream, by token or certificate.
 
         Args:
             authorization: the values of that header.

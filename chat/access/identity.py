@@ -1,10 +1,10 @@
-"""Who a caller is, and what it may do: pure decisions.
+"""The identity of a caller and its permissions: pure decisions.
 
 ======================  =========================================================
-what is asked           who may
+request                 is allowed to
 ======================  =========================================================
-send to a room          who may write it, in their own name
-join a room, read its   who may read it
+send to a room          callers with write access, in their own name
+join a room, read its   callers with read access
 history
 change a user           that user, and an admin
 see an e-mail address   its owner, and an admin
@@ -59,13 +59,13 @@ class Identity:
     """A caller.
 
     Attributes:
-        subject: the user that it is; `None` for a guest, who may be anyone.
+        subject: its user; `None` for a guest, who may be anyone.
         reads: the rooms that it may read.
         writes: the rooms that it may send to.
         is_admin: whether it sees and changes all users.
         is_proxy: whether it speaks for others on the batch stream.
-        expires_at: when it is no longer believed, in seconds since 1970; `None` for never.
-        key: what its token is signed with; `None` without a token.
+        expires_at: the end of its token, in seconds since 1970; `None` for never.
+        key: the key that signed its token; `None` without a token.
     """
 
     subject: str | None = None
@@ -77,10 +77,10 @@ class Identity:
     key: Key | None = field(default=None, repr=False)
 
     def check_time(self, now: float) -> None:
-        """Checks that it is still believed.
+        """Checks that its token has not expired.
 
         Raises:
-            Unauthenticated: it is not.
+            Unauthenticated: it has.
         """
         if self.expires_at is not None and now >= self.expires_at:
             raise Unauthenticated("the token has expired")
@@ -113,10 +113,10 @@ class Identity:
             raise PermissionDenied(path, "the token does not allow to send to this room")
 
     def sender(self, sender_id: str, path: str) -> str:
-        """Decides in whose name a message is sent.
+        """Returns the sender of a message.
 
         Args:
-            sender_id: what the message says; empty stands for the caller.
+            sender_id: the sender that the message names; empty stands for the caller.
             path: the field.
 
         Raises:

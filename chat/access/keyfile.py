@@ -1,7 +1,7 @@
 """The file with the keys of tokens, which may be replaced while they are in use.
 
 =========================================  ===========================================
-what the file has become                   what is believed from then on
+the file has become                        valid tokens from then on
 =========================================  ===========================================
 other keys                                 tokens of those
 a JWK Set of which no key can be used,     no token: whoever replaced it took the keys
@@ -62,7 +62,7 @@ class KeyFile:
         """Finds the keys that a token may have been signed with.
 
         Args:
-            algorithm: what the token says.
+            algorithm: the `alg` of the token.
             key_id: likewise; a token that names no key may be of one without a name, or
                 of the only one for the algorithm.
         """

@@ -1,4 +1,4 @@
-"""Tokens: who presents one that is good, is believed to be its subject.
+"""Verifies JWTs and maps them to identities.
 
 A token is a JWT (RFC 7519) signed as a JWS (RFC 7515). Its claims:
 
@@ -6,7 +6,7 @@ A token is a JWT (RFC 7519) signed as a JWS (RFC 7515). Its claims:
 ``sub``         the user: 1 to 64 characters, no control characters
 ``exp``         when it ends; ``nbf``, if there, when it begins: numbers of
                 seconds since 1970; what is beyond the year 9999 is its end
-``iss, aud``    who issued it, and for whom: checked if configured
+``iss, aud``    issuer and audience: checked if configured
 ``rooms``       ``{"read": [patterns], "write": [patterns]}``; without it, none
 ``role``        ``admin`` or ``proxy``; without it, a user
 ==============  ===========================================================
@@ -70,9 +70,9 @@ class TokenVerifier:
     """Turns tokens into identities.
 
     Args:
-        keys: what they are signed with.
-        required: what they must say.
-        rules: what names look like.
+        keys: the keys that sign them.
+        required: the required claims.
+        rules: checks subjects.
     """
 
     def __init__(self, keys: KeyFile, required: TokenRules, rules: Rules) -> None:
@@ -81,7 +81,7 @@ class TokenVerifier:
         self._rules = rules
 
     def bearer(self, authorization: str) -> Identity:
-        """Believes an ``authorization`` header (RFC 6750, section 2.1).
+        """Verifies an ``authorization`` header (RFC 6750, section 2.1).
 
         Raises:
             Unauthenticated: it holds no good token.
@@ -91,7 +91,7 @@ class TokenVerifier:
         return self.verify(authorization[len(_SCHEME) :].strip())
 
     def verify(self, token: str) -> Identity:
-        """Believes a token.
+        """Verifies a token.
 
         Raises:
             Unauthenticated: it is not good; the text says why, and nothing of the token.
@@ -118,7 +118,7 @@ class TokenVerifier:
         return self._keys.generation
 
     def knows(self, key: Key) -> bool:
-        """Whether tokens of a key are believed."""
+        """Returns whether a key is among the keys."""
         return key in self._keys
 
     def _read(self, token: str) -> tuple[dict[str, Any], Key]:

@@ -64,9 +64,9 @@ class Columns:
         return list(map(ChatMessage, *texts))
 
     def obeys(self, rules: Rules) -> bool:
-        """Whether all of them are in order, which is seen without a look at each.
+        """Returns whether all messages pass; a fast bulk check.
 
-        If not, a look at each tells which are.
+        If not, a check of each tells which do.
         """
         if not self.refs:
             return True
@@ -80,13 +80,13 @@ class Columns:
 
 
 class Run:
-    """Messages of a batch that are stored together, checked.
+    """Messages of a batch that have passed the checks and are stored together.
 
     Attributes:
         refs: the proxy's names for them.
         messages: the messages.
-        places: what the stream was in the room of each by when it came; `None` if it
-            was not in it.
+        places: for each, the stream's membership of its room at arrival (see
+            `LiveStream.rooms`); `None` if it was not a member.
         spans: from now until they are delivered, of those that are traced.
         size: how many characters of text they have.
     """
@@ -126,7 +126,7 @@ class Run:
             yield alone
 
     def end_spans(self, results: Sequence[ChatMessage | ChatError]) -> None:
-        """Ends the spans, each with what became of its message: itself, or the refusal."""
+        """Ends the spans, each with the result of its message: itself, or the refusal."""
         if not self.spans:
             return
         outcomes = dict(zip(map(id, self.messages), results, strict=True))

@@ -37,8 +37,8 @@ class ChatConnection(Conversation):
     """One `Chat` stream.
 
     Args:
-        context: what handlers share.
-        caller: whose it is.
+        context: shared by all handlers.
+        caller: the caller.
         call: the call.
     """
 
@@ -136,7 +136,7 @@ class ChatConnection(Conversation):
             self.check_room(message.room_id, "chat_message.room_id")
             await self.hub.enter(self, message.room_id)
         while self._unanswered_size > _MOST_REQUEST_IDS and self._pending:
-            # What waits for the disk is counted without them.
+            # The write queue is counted without them.
             await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
         await self.hub.store.writable()
         came = time.monotonic()
@@ -179,7 +179,7 @@ class ChatConnection(Conversation):
         self.deliver(EncodedMessage(message))
 
     def _stored(self, key: _Key, done: asyncio.Future[list[ChatMessage]], came: float) -> None:
-        """Answers what no delivery answered: a repeated, a failed or an unseen message."""
+        """Answers a message that no delivery answered: it is repeated, failed or unseen."""
         if not done.cancelled() and done.exception() is None:
             self.context.metrics.delivery_seconds.observe(time.monotonic() - came)
         if key not in self._unanswered or done.cancelled():

@@ -1,4 +1,4 @@
-"""The context of handlers: what all of them share, and who makes a call."""
+"""The context of handlers: all that they share, and the authentication of their callers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _HEADER = "authorization"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What handlers share. Made by `of`.
+    """All that handlers share. Made by `of`.
 
     Attributes:
         config: the settings.
-        authenticator: decides who calls.
+        authenticator: authenticates callers.
         hub: rooms, presence and the store.
         rules: checks of ids, names and texts.
-        quotas: how often callers may ask.
+        quotas: rate limits of callers.
         known: asks the store about ids that no new user or room may have.
-        metrics: what is counted.
+        metrics: counters.
         faults: logs defects.
         draining: set when the server is about to stop.
     """

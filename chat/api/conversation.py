@@ -23,17 +23,17 @@ from hosting.telemetry.histogram import Tally
 log = get_logger(__name__)
 
 _LONGEST_SLEEP_SECONDS: Final = 60.0
-# How long a caller whose token has expired may take to read what it was promised before.
+# How long a caller may take to read the answers it is owed when its token has expired.
 _LAST_WORDS_SECONDS: Final = 2.0
 
 
 class Bounds(NamedTuple):
-    """How much a live stream may be.
+    """Bounds of a live stream.
 
     Attributes:
-        mailbox_bytes: how much may wait for it.
-        rooms: how many rooms it may be in.
-        users: for how many users it may speak.
+        mailbox_bytes: the size of its mailbox.
+        rooms: the most rooms that it may be in.
+        users: the most users that it may speak for.
     """
 
     mailbox_bytes: int
@@ -42,20 +42,20 @@ class Bounds(NamedTuple):
 
 
 class Conversation(LiveStream):
-    """A live stream that handles what the client asks on it.
+    """A live stream that handles the requests of its client.
 
     Args:
-        context: what handlers share.
-        bounds: how much it may be.
-        caller: whose it is.
+        context: shared by all handlers.
+        bounds: its bounds.
+        caller: the caller.
 
     Attributes:
-        lines_of_refusals: of each kind of error, so many are told of in the log.
-        refused: how many requests were refused.
+        lines_of_refusals: the number of log lines for each kind of error.
+        refused: counts refused requests.
         context: likewise.
         hub: the context's.
         bounds: likewise.
-        caller: whose it is, by the token that was presented last.
+        caller: the caller, by the token that was presented last.
     """
 
     lines_of_refusals = 1
@@ -95,14 +95,14 @@ class Conversation(LiveStream):
         """Ends the stream with INTERNAL; the log gets the whole story.
 
         Args:
-            event: what failed.
-            error: why.
+            event: the line of the log.
+            error: the failure.
         """
         self.context.faults.log(event, error)
         self.end_with(Internal())
 
     def expired(self) -> None:
-        """The caller's token has: what is put into the mailbox from now on is not for it."""
+        """Reacts to the end of the caller's token: the caller must hear of nothing new."""
 
     def check_keys(self) -> None:
         """Ends the stream if the key of the caller's token is gone."""
@@ -137,7 +137,7 @@ class Conversation(LiveStream):
 
     @property
     def initial_metadata(self) -> dict[str, str]:
-        """What the client is told as the stream is opened."""
+        """The metadata with which the stream is opened."""
         return {}
 
     def expect(self, future: asyncio.Future[Any]) -> None:
@@ -148,7 +148,7 @@ class Conversation(LiveStream):
     async def run(self, stream: Stream[Any, Any]) -> None:
         """Serves the stream until the client ends it, it fails, or the server drains.
 
-        When the client ends its side, or the server drains, what was accepted is
+        When the client ends its side, or the server drains, accepted requests are
         answered first.
 
         Raises:
@@ -172,7 +172,7 @@ class Conversation(LiveStream):
             ending = asyncio.create_task(self._end(reading, writing))
             tasks.add(ending)
             await asyncio.wait({ending, expiring}, return_when=asyncio.FIRST_COMPLETED)
-            # Who is not believed any more may not take long to read its last words.
+            # A caller whose token has expired may not take long to read the rest.
             await asyncio.wait({ending}, timeout=_LAST_WORDS_SECONDS)
             if ending.done():
                 ending.result()
@@ -206,7 +206,7 @@ class Conversation(LiveStream):
             raise Draining
 
     async def _expire(self, reading: asyncio.Task[None]) -> None:
-        """Returns when the caller is no longer believed, and is not listened to."""
+        """Returns when the caller's token has expired; then nothing more is read from it."""
         while not self._judged.is_set():
             end = self.caller.expires_at
             rest = None if end is None else end - time.time()
@@ -227,12 +227,12 @@ class Conversation(LiveStream):
 
 
 def authenticated(caller: Identity) -> Authenticated:
-    """Tells a client with a token whom it speaks for, and how long."""
+    """Returns the answer to a token: its user, and its end."""
     return Authenticated(caller.subject or "", datetime.fromtimestamp(caller.expires_at or 0, UTC))
 
 
 def _see_failures(tasks: set[asyncio.Task[Any]]) -> None:
-    """Retrieves what tasks ended with beside the failure that is being raised."""
+    """Retrieves the exceptions of tasks beside the one that is being raised."""
     for task in tasks:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ChatError | StreamClosed):

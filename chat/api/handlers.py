@@ -1,4 +1,4 @@
-"""The methods of a service and what handles them: a method of the schema must not be left out."""
+"""Finds the handler of each method of the schema; none may be left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def handlers(schema: IServable, served: Mapping[str, Handle]) -> dict[str, Handl
 
     Args:
         schema: the generated base of the service.
-        served: what handles each method, by its name in the schema.
+        served: the handler of each method, by its name in the schema.
 
     Raises:
         NotHandled: there is none for a method.

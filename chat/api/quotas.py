@@ -1,7 +1,7 @@
-"""How often callers may ask: whose allowance a request is charged to.
+"""Rate limits of callers, and the allowance that a request is charged to.
 
 ===========================  ==============================================
-who asks                     is charged to
+caller                       is charged to
 ===========================  ==============================================
 a user, by either door       the user, over all connections and proxies
 a guest at the gRPC door     the connection
@@ -31,7 +31,7 @@ class Quotas:
     """The allowances of all callers.
 
     Args:
-        rates: how often a caller may do what.
+        rates: requests a second of each kind.
     """
 
     def __init__(self, rates: Rates) -> None:
@@ -70,16 +70,16 @@ class Quotas:
         return connection in self._proxies
 
 
-def charge(bucket: Bucket, what: str) -> None:
+def charge(bucket: Bucket, text: str) -> None:
     """Takes one request out of an allowance.
 
     Args:
         bucket: the part of the allowance.
-        what: what there were too many of.
+        text: the text of the refusal.
 
     Raises:
         RateLimited: nothing is left; it says when to try again.
     """
     wait = bucket.take(time.monotonic())
     if wait:
-        raise RateLimited(what, wait)
+        raise RateLimited(text, wait)

@@ -57,7 +57,7 @@ class RelayConnection(Conversation):
     """One `Relay` stream.
 
     Args:
-        context: what handlers share.
+        context: shared by all handlers.
         caller: the proxy.
     """
 
@@ -147,7 +147,7 @@ class RelayConnection(Conversation):
         return run
 
     def _obeys(self, batch: Columns) -> bool:
-        """Whether all messages are in order; if that cannot be told, each is looked at."""
+        """Returns whether all messages pass; False too if the check itself fails."""
         try:
             return batch.obeys(self.context.rules)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
@@ -157,8 +157,8 @@ class RelayConnection(Conversation):
     def check_keys(self) -> None:
         """Ends the stream also if a key is gone of one of the proxy's clients.
 
-        The proxy opens another one, presents all clients again, and dismisses those who
-        are not believed. To the others that is a pause.
+        The proxy opens another one, presents all clients again, and dismisses those whose
+        tokens are refused. To the others that is a pause.
         """
         super().check_keys()
         if not self._clients.has_known_keys():
@@ -170,7 +170,7 @@ class RelayConnection(Conversation):
         return {} if self.context.authenticator.is_open else {"chat-tokens": "required"}
 
     def deliver(self, message: EncodedMessage) -> None:
-        """Puts a message of a room into the mailbox; of an own one, what is new of it."""
+        """Puts a message of a room into the mailbox; an own one is only confirmed."""
         ref = self._own.get(id(message.message))
         if ref is None:
             self.put(message.for_proxy())
@@ -178,7 +178,7 @@ class RelayConnection(Conversation):
             self._confirmations.add(ref, message.message)
 
     def put(self, item: bytes) -> None:
-        """Puts an encoded message into the mailbox, behind what was confirmed."""
+        """Puts an encoded message into the mailbox, behind the confirmations."""
         self._confirmations.flush()
         super().put(item)
 
@@ -213,7 +213,7 @@ class RelayConnection(Conversation):
         self.expect(future)
 
     def _not_stored(self, run: Run, error: Exception) -> None:
-        """Finds out whose fault it was that messages could not be handed over together."""
+        """Hands messages over one by one, to find the one that is at fault."""
         if isinstance(error, StoreError):
             self._refuse_all(run, not_stored(error))
         elif len(run.refs) == 1:
@@ -274,8 +274,8 @@ class RelayConnection(Conversation):
             self._answer(RelayEvent(ref=ref, joined=joined))
 
         self._joins.pop(join.room_id, None)
-        # A proxy is behind by what came while it was cut off: that is replayed
-        # however much it is, so that its clients notice nothing.
+        # However much a proxy has missed while it was cut off is replayed, so that its
+        # clients notice nothing.
         await self.hub.join(self, join, answer=answer, replay=self._replay, limit=None)
         self._joins[join.room_id] = ref
 

@@ -1,4 +1,4 @@
-"""The clients on whose behalf a proxy asks."""
+"""The clients of a proxy, as the server knows them."""
 
 from __future__ import annotations
 

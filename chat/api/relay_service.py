@@ -21,7 +21,7 @@ class RelayService:
     """`chat.RelayService`.
 
     Args:
-        context: what handlers share.
+        context: shared by all handlers.
     """
 
     def __init__(self, context: Context) -> None:
@@ -38,7 +38,7 @@ class RelayService:
 
 
 class _Request:
-    """What grpclib reads of the stream: batches, of which none has too many commands."""
+    """The request type as grpclib decodes it: a batch, with a bound on its commands."""
 
     @staticmethod
     def FromString(data: bytes) -> RelayRequest:  # noqa: N802 - as google's messages have it

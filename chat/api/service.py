@@ -49,7 +49,7 @@ class ChatService:
     """`chat.ChatService`.
 
     Args:
-        context: what handlers share.
+        context: shared by all handlers.
     """
 
     def __init__(self, context: Context) -> None:
@@ -70,8 +70,8 @@ class ChatService:
     def _unary(self, method: _Method) -> Handle:
         async def handle(stream: Stream[Any, Any]) -> None:
             caller = self._context.caller(stream)
-            # Read all the same: what refuses a call that is still being sent also resets
-            # it, and then some clients do not see when to come back.
+            # Read before it may be refused: to refuse a call that is still being sent also
+            # resets it, and then some clients do not see when to come back.
             request = await stream.recv_message()
             self._charge(caller, stream)
             await stream.send_message(await method(caller, request))
@@ -79,7 +79,7 @@ class ChatService:
         return handle
 
     def _charge(self, caller: Identity, stream: Stream[Any, Any]) -> None:
-        """Charges a call; who was refused too often, and goes on regardless, is cut off."""
+        """Charges a call; cuts off a client that goes on after many refusals."""
         quotas = self._context.quotas
         connection = connection_of(stream)
         allowance = quotas.of(caller, connection)

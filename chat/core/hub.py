@@ -36,7 +36,7 @@ class Hub:
     """Streams, rooms, users and the store brought together. Made by `open`.
 
     Args:
-        metrics: what is counted.
+        metrics: counters.
         faults: logs defects.
 
     Attributes:
@@ -65,8 +65,8 @@ class Hub:
         """Makes a hub over a store.
 
         Args:
-            open_store: opens the store, which announces what it has stored to the hub.
-            metrics: what is counted.
+            open_store: opens the store, given the hub's `announce`.
+            metrics: counters.
             faults: logs defects.
 
         Raises:
@@ -79,7 +79,7 @@ class Hub:
     def announce(self, messages: Sequence[ChatMessage]) -> None:
         """Delivers messages that were stored. The store's listener.
 
-        What fails for one member costs it that message, and the others nothing.
+        A failure at one member costs it that message, and the others nothing.
         """
         metrics = self.metrics
         metrics.stored += len(messages)
@@ -130,12 +130,12 @@ class Hub:
     async def join(
         self, stream: LiveStream, join: Join, *, answer: _Answer, replay: _Replay, limit: int | None
     ) -> None:
-        """Puts a stream into a room, and first replays what it missed.
+        """Puts a stream into a room, and first replays the messages it missed.
 
-        The order on the stream is: the answer, what was missed, what is live.
+        The order on the stream is: the answer, missed messages, live messages.
 
         Args:
-            stream: who joins. If it is in the room already, it leaves first.
+            stream: the stream. If it is in the room already, it leaves first.
             join: a checked request.
             answer: sends the answer.
             replay: puts a stored message into the stream's mailbox.

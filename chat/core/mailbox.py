@@ -6,16 +6,15 @@ from collections import deque
 from typing import Final
 
 ITEM_BYTES: Final = 64
-"""What Python takes for an item beside its bytes: short ones would take twice what they are
-counted with."""
+"""The memory of an item beside its bytes: short ones would take twice their size."""
 
 
 class Mailbox:
-    """What waits to be written to one stream, counted in bytes of memory.
+    """Messages that wait to be written to one stream, counted in bytes of memory.
 
     A reader that falls behind by more than the limit overflows its mailbox:
-    what waited is dropped at once, so that the memory returns, and all that
-    comes later is ignored. Whoever owns the stream then ends it.
+    all items are dropped at once, so that the memory returns, and later ones
+    are ignored. The owner of the stream then ends it.
 
     Args:
         limit: how many bytes may wait, at least 1, each item with `ITEM_BYTES` more.

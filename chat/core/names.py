@@ -1,4 +1,4 @@
-"""What ids and names look like: pure decisions about texts.
+"""Rules of ids and names: pure decisions about texts.
 
 Two texts that people cannot tell apart must not be two users or two rooms. So an id of a
 new one
@@ -11,11 +11,11 @@ new one
   between letters that would join (RFC 5892, appendices A.1 and A.2), a joiner between two
   emoji, a variation selector after one.
 
-What was stored under an older rule stays in use: of a user or room that is known, an id
+An id that was stored under an older rule stays in use: of a user or room that is known, an id
 has no more than characters which are text and not control characters. Letters of different
 scripts that look alike are let through; to find them takes tables (UTS #39).
 
-Each function returns what is wrong, or nothing.
+Each function returns the fault, or an empty text.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _EDGE: Final = re.compile(
 
 
 def text_fault(text: str) -> str:
-    """What is wrong with the id of anything, also of what is known for long."""
+    """Returns the fault of any id, also of one that is known for long."""
     if not CONTROL.search(text):
         return ""
     if not is_text(text):
@@ -78,7 +78,7 @@ def text_fault(text: str) -> str:
 
 
 def id_fault(text: str) -> str:
-    """What is wrong with the id of a new user or room."""
+    """Returns the fault of the id of a new user or room."""
     if text.isascii() and text.isprintable() and " " not in text:
         return ""
     if fault := text_fault(text):
@@ -93,7 +93,7 @@ def id_fault(text: str) -> str:
 
 
 def name_fault(text: str) -> str:
-    """What is wrong with a name that is shown; nobody is told by it from another."""
+    """Returns the fault of a name that is shown, which need not be unique."""
     if fault := text_fault(text):
         return fault
     if _EDGE.search(text):

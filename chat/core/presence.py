@@ -1,4 +1,4 @@
-"""Who is connected: a user is active while one of its connections is open. No I/O."""
+"""Presence: a user is active while one of its connections is open. No I/O."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Presence:
         """Forgets a connection.
 
         Returns:
-            The users who have just become inactive.
+            The users that have just become inactive.
         """
         users = self._users.pop(connection, set())
         return [user_id for user_id in users if self._drop(connection, user_id)]

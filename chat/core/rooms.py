@@ -1,4 +1,4 @@
-"""Who is in which room, and how far each room has been delivered: no I/O."""
+"""The members of rooms, and how far each room has been delivered: no I/O."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Room(Generic[Member]):
     """One room that somebody is in, or is about to enter.
 
     Attributes:
-        head: the `seq` of the last message that was delivered, or that whoever
-            entered knew to be in the history. `None` until it was looked up.
-        members: who gets the next message, in the order of entering.
+        head: the `seq` of the last message that was delivered, or that was in the
+            history when a member entered. `None` until it was looked up.
+        members: the receivers of the next message, in the order of entering.
     """
 
     __slots__ = ("head", "members", "pins")
@@ -26,7 +26,7 @@ class Room(Generic[Member]):
         self.pins = 0
 
     def found_head(self, seq: int) -> int:
-        """Notes what a look-up found, if nothing is known yet; returns the head.
+        """Takes the result of a look-up, if nothing is known yet; returns the head.
 
         A look-up may see a message before it is announced. Once there are
         members, they still wait for that one: the head must not pass it.
@@ -54,7 +54,7 @@ class Rooms(Generic[Member]):
         """Follows a room while somebody is about to enter it.
 
         Inside, `head` goes up with each message, with or without members, so
-        that one who has read the history up to `head` may enter in the same
+        that a member that has read the history up to `head` may enter in the same
         turn of the event loop without a gap or a duplicate at the seam.
         """
         room = self._rooms.setdefault(room_id, Room())
@@ -80,7 +80,7 @@ class Rooms(Generic[Member]):
             seq: its position.
 
         Returns:
-            Who gets it: nobody, when those in the room have it already.
+            Its receivers: none, when those in the room have it already.
         """
         room = self._rooms.get(room_id)
         if room is None:

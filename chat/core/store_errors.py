@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def read(reading: Awaitable[T]) -> T:
-    """Waits for what the store reads.
+    """Waits for a read of the store.
 
     Raises:
         Unavailable: it could not; the log says why.
@@ -28,9 +28,9 @@ async def read(reading: Awaitable[T]) -> T:
 
 
 def not_stored(failure: BaseException) -> ChatError:
-    """Returns the error of something that the store did not store.
+    """Returns the error of a message or user that was not stored.
 
-    What is unstorable passed the rules and should not have: that is a defect, and no
+    An unstorable one passed the rules and should not have: that is a defect, and no
     reason to send it again.
     """
     return Internal() if isinstance(failure, Unstorable) else StorageFailed()

@@ -1,7 +1,7 @@
 """One open stream of a client or a proxy, seen from the server's core.
 
-A stream has a mailbox, and one task that writes what is in it. What is put into
-the mailbox is encoded already, once for all the streams that get it.
+A stream has a mailbox, and one task that writes from it. Items of the mailbox
+are encoded already, once for all the streams that get them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
-# How much is taken out of a mailbox at a time: it bounds what is neither in the
-# mailbox nor on the wire, and the size of a batch.
+# The most that is taken out of a mailbox at a time, and so the size of a batch, and of
+# all that is neither in the mailbox nor on the wire.
 _CHUNK_BYTES: Final = 256 * 1024
 
 
@@ -75,7 +75,7 @@ class LiveStream(ABC):
         self._writable.set()
         self._finishing = False
         self._writer: asyncio.Task[None] | None = None
-        # What is put into the mailbox is put there by anybody's task.
+        # Any task may put something into the mailbox.
         self._ids = get_contextvars()
 
     @abstractmethod
@@ -86,7 +86,7 @@ class LiveStream(ABC):
     def missed(self, message: ChatMessage) -> None:
         """Tells the client that a message of a room could not be delivered to it.
 
-        What it gets next does not follow what it has. Never fails.
+        The next message does not follow the one before. Never fails.
         """
 
     @property
@@ -123,7 +123,7 @@ class LiveStream(ABC):
         self._changed.set()
 
     async def write_to(self, sender: Sender) -> None:
-        """Writes what comes into the mailbox, until `finish`.
+        """Writes all that comes into the mailbox, until `finish`.
 
         Raises:
             SlowConsumer: more waited than may.
