@@ -3,6 +3,26 @@
 The life of a message here: `send` hands it to the store; the store's writer
 gives it its place in the room and puts it on disk; `announce` hears of it and
 delivers it to each stream in the room.
+
+The seam between replay and live. A stream that joins after position 40 must get 41, 42, …
+each once, first from the history, then live, while new ones are announced at any time. It
+gets no lock and no copy of them; it relies on the turns of the event loop:
+
+1. `Rooms.pinned` keeps the room while the stream is not yet a member. Its `head` goes up
+   with each announced message, whether anybody is in the room or not.
+2. The head is looked up, if nobody has done so. A look-up may see a message that is not
+   announced yet; for an empty room that is its head, and the later announcement of it
+   reaches nobody. If members came meanwhile, their head holds (`found_head`).
+3. The answer tells that head, and whether the missed messages are replayed.
+4. Pages of the history are put into the mailbox until the cursor is at `head`, which may
+   rise with every await.
+5. In the turn in which the loop finds nothing missing, without an await in between, the
+   stream becomes a member (`_add_member`). Each message up to `head` was replayed; each one
+   behind it is announced in a later turn, to members.
+
+A replay waits while the mailbox is half full (`wait_writable`), so it may be longer than the
+mailbox. Messages are announced after the history can be read (see `storage.base`), so a
+page that lacks an announced message is a defect.
 """
 
 from __future__ import annotations

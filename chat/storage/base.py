@@ -1,11 +1,11 @@
-"""The storage interface, with what an engine guarantees.
+"""The storage interface, with the guarantees of an engine.
 
 An engine serves one node, or several nodes that share a database: nothing above
 this interface knows which.
 
 **Atomicity.** Each message passed to `Store.append` is stored whole or not at
 all. Messages of one call that are stored keep their order. One that cannot be
-stored for what it is fails alone: neither the others of its call nor those that
+stored, because of its content, fails alone: neither the others of its call nor those that
 other calls brought at the same time are refused with it.
 
 **Order.** In a room, `seq` starts at 1 and goes up by 1 with each message
@@ -57,13 +57,13 @@ PAGE_BYTES = 512 * 1024
 class StoreError(Exception):
     """The store could not do it; the text is for the log.
 
-    Nothing was stored, but what `PartlyStored` tells of. The same may succeed later, but
-    what is `Unstorable`.
+    Nothing was stored, except as `PartlyStored` says. The same may succeed later, unless
+    it is `Unstorable`.
     """
 
 
 class Unstorable(StoreError):
-    """This cannot be stored, now or later: not for what the store is, but for what this is."""
+    """The content of a message or user cannot be stored, now or later."""
 
 
 class PartlyStored(StoreError):
@@ -73,7 +73,7 @@ class PartlyStored(StoreError):
         results: see below.
 
     Attributes:
-        results: for each message what `append` would have returned, or why it was not stored.
+        results: for each message, itself as `append` returns it, or its error.
     """
 
     def __init__(self, results: Sequence[ChatMessage | StoreError]) -> None:
@@ -88,7 +88,7 @@ class StoreUnusable(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Which messages of a room: those strictly between two positions.
+    """The messages of a room strictly between two positions.
 
     With `after_seq`, the oldest of them come first into a page; otherwise the
     newest. `limit` is at least 1.
@@ -116,7 +116,7 @@ class Store(ABC):
     """One engine, open.
 
     Attributes:
-        health: whether it takes what is to be stored.
+        health: whether it takes writes.
     """
 
     health: StoreHealth
@@ -137,7 +137,7 @@ class Store(ABC):
 
         Returns:
             A future with one message for each, or `StoreError`: `Unstorable` if no message
-            can be stored for what it is, `PartlyStored` if that is so of some, or if the
+            can be stored because of its content, `PartlyStored` if some cannot, or if the
             store failed in between. Where it is the very object that was passed, this call
             stored it; else it is the one that was stored first, which that one repeats.
         """
@@ -151,8 +151,8 @@ class Store(ABC):
     async def writable(self) -> None:
         """Waits until the queue of `append` has room: backpressure for senders.
 
-        Who appends in the same turn of the event loop finds it so: all of them
-        together go over the bound by one call at most.
+        It stays so for the rest of the turn of the event loop: all callers that append in
+        it go over the bound by one call at most.
         """
 
     @abstractmethod
@@ -184,7 +184,7 @@ class Store(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Stores what is queued, then closes. No method may be called later."""
+        """Stores all that is queued, then closes. No method may be called later."""
 
 
 def fit_page(messages: list[ChatMessage], span: Range) -> Page:
@@ -193,7 +193,7 @@ def fit_page(messages: list[ChatMessage], span: Range) -> Page:
     Args:
         messages: in the order of paging (newest first without `after_seq`), at
             most `span.limit` + 1 of them, so that it shows if there are more.
-        span: what was asked for.
+        span: the requested range.
     """
     size = 0
     kept: list[ChatMessage] = []

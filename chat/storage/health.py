@@ -1,8 +1,8 @@
-"""Whether a store takes what is to be stored, and who is told when that changes.
+"""Whether a store takes writes, and listeners to changes of that.
 
 ::
 
-    SERVING ──refuse──▶ REFUSING        what is appended fails with `StoreError`, for now
+    SERVING ──refuse──▶ REFUSING        writes fail with `StoreError`, for now
        ▲                   │
        └──────serve────────┘
     any ──fail──▶ FATAL                 nothing is stored any more: the process has to stop
@@ -20,12 +20,12 @@ log = get_logger(__name__)
 
 
 class State(Enum):
-    """What a store does with what is to be stored.
+    """The state of a store.
 
     Attributes:
-        SERVING: stores it.
-        REFUSING: cannot at the moment; the same may succeed later.
-        FATAL: never will again in this process, since to go on would do harm.
+        SERVING: takes writes.
+        REFUSING: refuses writes; the same may succeed later.
+        FATAL: takes none any more in this process, since to go on would do harm.
     """
 
     SERVING = "serving"
@@ -34,10 +34,10 @@ class State(Enum):
 
 
 class StoreHealth:
-    """The state of a store, set by whatever thread notices that it changed.
+    """The state of a store; any thread may set it.
 
     The server's health service and the metrics follow it. Each change is one line in the
-    log; of what is set again, with the same reason, nobody is told.
+    log; to set the same state again, with the same reason, is no change.
     """
 
     def __init__(self) -> None:
@@ -47,40 +47,40 @@ class StoreHealth:
 
     @property
     def state(self) -> State:
-        """What it does."""
+        """The state."""
         return self._now[0]
 
     @property
     def reason(self) -> str:
-        """Why it does not serve, for an operator; empty while it does."""
+        """The reason for not serving, for an operator; else empty."""
         return self._now[1]
 
     @property
     def is_serving(self) -> bool:
-        """Whether it stores what it is given."""
+        """Whether it takes writes."""
         return self.state is State.SERVING
 
     def serve(self) -> None:
-        """It stores again; after `fail` it never does."""
+        """Sets SERVING, unless the state is FATAL."""
         if self.state is State.REFUSING:
             self._change(State.SERVING, "")
             log.info("store takes writes again")
 
     def refuse(self, reason: str) -> None:
-        """It cannot store anything for now.
+        """Sets REFUSING, unless the state is FATAL.
 
         Args:
-            reason: what happened and what helps, for the log.
+            reason: the cause and the remedy, for the log.
         """
         if self.state is not State.FATAL and self.reason != reason:
             self._change(State.REFUSING, reason)
             log.error("store refuses writes", reason=reason)
 
     def fail(self, reason: str) -> None:
-        """It will store nothing any more: the server stops, and its process ends with status 1.
+        """Sets FATAL: the server stops, and its process ends with status 1.
 
         Args:
-            reason: what happened and what helps, for the log.
+            reason: the cause and the remedy, for the log.
         """
         if self.state is not State.FATAL:
             self._change(State.FATAL, reason)

@@ -96,7 +96,7 @@ class MemoryStore(Store):
         (self._active.add if active else self._active.discard)(user_id)
 
     async def close(self) -> None:
-        await asyncio.sleep(0)  # what was stored in this turn is announced in the next
+        await asyncio.sleep(0)  # messages of this turn are announced in the next
 
     def _append(self, message: ChatMessage) -> ChatMessage | Unstorable:
         try:

@@ -18,7 +18,7 @@ LEAD_SECONDS: Final = 10
 
 _LEAD: Final = LEAD_SECONDS * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# The end of what a `google.protobuf.Timestamp` can say.
+# The largest `google.protobuf.Timestamp`.
 _END: Final = 253_402_300_800_000_000
 
 

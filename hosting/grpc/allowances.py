@@ -1,17 +1,17 @@
-"""What a connection may make the server do before anybody on it has said who it is.
+"""The work that a connection may cause before a caller on it has been authenticated.
 
 ============  =======================================  =========================
-what          is taken from                            who overdraws it
+what          is taken from                            a client that overdraws
 ============  =======================================  =========================
 a call        the connection's own, then its           is refused, and told when
               address's                                to come back
-work          likewise                                 is told to calm down
+work          likewise                                 is told ENHANCE_YOUR_CALM
 a connection  its address's                            is not let in
 ============  =======================================  =========================
 
-A connection's own allowance flows steadily, and holds little. What comes in a burst is
-taken from that of its address, which a client that connects again finds as it left it.
-So whoever asks now and then is served, whatever others at the same address do.
+A connection's own allowance flows steadily, and holds little. A burst is taken from that
+of its address, which a client that connects again finds as it left it. So a client that
+asks now and then is served, whatever others at the same address do.
 
 A call is given back when its caller is authenticated: it is counted by the caller's name
 instead, by the application. No I/O.
@@ -27,18 +27,18 @@ from typing import Final
 from hosting.rate_limits import BURST_SECONDS, Bucket, Ledger
 
 BURST: Final = 10_000
-"""How much work may be done at once for an address. To answer a PING is 1."""
+"""The work that an address may cause at once. To answer a PING is 1."""
 
 BURST_PER_SECOND: Final = 1000
-"""How fast that grows again."""
+"""How much of it grows again each second."""
 
 CONNECTIONS_PER_SECOND: Final = 100
-"""How many connections an address may make; ten seconds' worth at once."""
+"""The connections that an address may make; ten seconds' worth at once."""
 
 REFUSAL_WORK: Final = 5
-"""What it is to refuse a call."""
+"""The price of refusing a call."""
 
-# What flows to a connection alone; a second's worth is kept, and so much there at first.
+# The flow to a connection alone: a second's worth is kept, and so much there at first.
 CALLS_PER_SECOND: Final = 25
 FIRST_CALLS: Final = 5
 WORK_PER_SECOND: Final = 100
@@ -48,10 +48,10 @@ _AUTHENTICATED_CALLS_PER_SECOND: Final = 100
 
 
 class _AddressAllowance:
-    """What the connections of an address have in common.
+    """The allowance that the connections of an address share.
 
     Args:
-        calls_per_second: how many calls flow to it.
+        calls_per_second: the calls that flow to it.
     """
 
     __slots__ = ("calls", "connections", "work")
@@ -63,7 +63,7 @@ class _AddressAllowance:
         self.work = Bucket(BURST_PER_SECOND, BURST)
 
     def is_whole(self, now: float) -> bool:
-        """Whether it is as good as new."""
+        """Returns whether it is as good as new."""
         buckets = (self.calls, self.connections, self.work)
         return all(bucket.is_whole(now) for bucket in buckets)
 
@@ -90,16 +90,16 @@ class Allowances:
         self._clock = clock
 
     def of(self, address: str) -> ConnectionAllowance:
-        """The allowance of a new connection."""
+        """Returns the allowance of a new connection."""
         return ConnectionAllowance(address, self._addresses, self._clock)
 
 
 class ConnectionAllowance:
-    """What one connection may still do.
+    """The allowance of one connection.
 
     Args:
-        address: what its client is counted by.
-        addresses: what addresses have, if they are told apart.
+        address: the key under which its client is counted.
+        addresses: the allowances of addresses, if they are told apart.
         clock: tells the time in seconds.
     """
 
@@ -155,9 +155,9 @@ class ConnectionAllowance:
             self._calls = Bucket(_AUTHENTICATED_CALLS_PER_SECOND, holds)
 
     def exempt(self) -> None:
-        """Has no bound on calls, and a wide one on work.
+        """Lifts the bound on calls, and widens that on work.
 
-        As a proxy has, whose calls and frames are those of many clients.
+        For a proxy: its calls and frames are those of many clients.
         """
         self._is_authenticated = True
         self._calls, self._work = Bucket(0, 1), Bucket(BURST_PER_SECOND, BURST)

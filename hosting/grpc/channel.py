@@ -29,14 +29,14 @@ _STATUSES: Final = frozenset(str(status.value) for status in Status)
 async def ended(task: asyncio.Task[Any]) -> None:
     """Cancels a task that calls, and waits until it has ended.
 
-    grpclib may raise what the server said in the place of a cancellation: one more call
+    grpclib may raise the server's error in the place of a cancellation: one more call
     has failed then, and the next cancellation ends the task.
     """
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
     if not task.cancelled():
-        task.exception()  # who waits for it asks for that, too, or does not care
+        task.exception()  # retrieved, for nobody else may ask for it
 
 
 def status_of(stream: client.Stream[Any, Any]) -> Status | None:
@@ -125,7 +125,7 @@ class _Protocol(H2Protocol):
 
 
 class Watch:
-    """What has become of a connection.
+    """The state of a connection.
 
     Args:
         protocol: the connection, if there was one.
@@ -171,7 +171,7 @@ class Channel(client.Channel):
     async def __connect__(self) -> H2Protocol:
         """See grpclib, which takes one for good that was lost as it was made.
 
-        It does if the loss was noticed before whoever waits for the connection has gone
+        It does if the loss was noticed before the task that waits for the connection has gone
         on; a call on it would end with an AttributeError.
         """
         protocol = cast(_Protocol, await super().__connect__())
@@ -180,7 +180,7 @@ class Channel(client.Channel):
         return protocol
 
     def watch(self) -> Watch:
-        """Returns what tells of the connection that there is now."""
+        """Returns a watch of the connection that there is now."""
         return Watch(self._protocol)
 
     async def goodbye(self) -> None:
@@ -200,7 +200,7 @@ class Channel(client.Channel):
             protocol.end()
 
     def abort(self) -> None:
-        """Gives up the connection, and what waits to be written on it.
+        """Gives up the connection, and all that waits to be written on it.
 
         To close it would wait until that is written: on a dead link, for many minutes.
         """

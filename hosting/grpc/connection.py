@@ -1,6 +1,6 @@
 """One client's connection: grpclib's, that ends in time and takes turns with others.
 
-What may go wrong on an open port, and where it is bounded:
+The dangers of an open port, and their bounds:
 
 - the client does not begin: here, by `handshake_seconds`;
 - it sends more than others should wait for: `hosting.grpc.http2_limits` gives each connection
@@ -119,7 +119,7 @@ class GuardedConnection(H2Protocol):
         return self._h2.has_more
 
     def data_received(self, data: bytes) -> None:
-        """In place of grpclib's, which keeps the reason of an end to itself."""
+        """In place of grpclib's, which does not log the reason of an end."""
         self._heartbeat.heard()
         if self.connection.is_closing():
             self._wire.throw_away(len(data))
@@ -127,7 +127,7 @@ class GuardedConnection(H2Protocol):
             self._receive(data)
 
     def _receive(self, data: bytes = b"") -> None:
-        """Receives frames for one turn; what is left over has the next one."""
+        """Receives frames for one turn; the rest has the next one."""
         try:
             events = self._h2.receive_data(data)
         except ProtocolError as error:
@@ -149,7 +149,7 @@ class GuardedConnection(H2Protocol):
             self._read_on()
 
     def _read_on(self) -> None:
-        """Receives what has come already, in turns, and then reads."""
+        """Receives the frames that have come already, in turns, and then reads on."""
         if not self._h2.has_more:
             self._transport.resume_reading()
         elif self._next_turn is None:
@@ -157,7 +157,7 @@ class GuardedConnection(H2Protocol):
 
     def _take_turn(self) -> None:
         self._next_turn = None
-        # Every answer is kept until it is read: who reads none has no turn.
+        # Every answer is kept until it is read: a client that reads none has no turn.
         if self.connection.is_closing() or self._stall.is_on:
             return
         self._heartbeat.heard()
@@ -234,7 +234,7 @@ class GuardedConnection(H2Protocol):
     async def go_away(self) -> None:
         """Says GOAWAY and closes; a client that does not read that is cut off."""
         self._say_goodbye()
-        # At once: who is told in time does not send any more.
+        # At once: a client that is told in time does not send any more.
         self._transport.close()
         self.processor.close("the server is shutting down")
         try:

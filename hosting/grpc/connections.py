@@ -1,4 +1,4 @@
-"""The connections of a server, and what a call may say about its own.
+"""The connections of a server, and the marks that a call may set on its own.
 
 A connection is proven (see `hosting.places`) when its client has shown that it speaks HTTP/2;
 on a server that authenticates, when a caller on it has been authenticated. So clients without
@@ -50,8 +50,8 @@ class Connections:
         limits: likewise.
         allowances: limit the work that clients may cause.
         opened: the number of connections that were given a place.
-        refused: of those that were not, for want of a place or too little allowance.
-        calls_refused: of calls that were, before it was known who makes them.
+        refused: the number that were not, for want of a place or of allowance.
+        calls_refused: the number of calls refused before their caller was authenticated.
     """
 
     def __init__(self, limits: ConnectionLimits, *, authenticates: bool = False) -> None:
@@ -126,12 +126,12 @@ def mark_authenticated(call: Stream[Any, Any]) -> None:
 
 
 def exempt(call: Stream[Any, Any]) -> None:
-    """Marks the connection of a call as a proxy's: what comes on it is of many clients."""
+    """Marks the connection of a call as a proxy's: its calls are those of many clients."""
     if isinstance(connection := connection_of(call), ServerConnection):
         connection.exempt()
 
 
 def expel(call: Stream[Any, Any]) -> None:
-    """Ends the connection of a call whose client asks too much, once the call is answered."""
+    """Ends the connection of a call, whose client asks too much, once the call is answered."""
     if isinstance(connection := connection_of(call), ServerConnection):
         asyncio.get_running_loop().call_soon(connection.expel)

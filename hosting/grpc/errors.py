@@ -46,6 +46,6 @@ def retry_later(text: str, seconds: float) -> GRPCError:
 def deadline_exceeded() -> GRPCError:
     """Returns DEADLINE_EXCEEDED.
 
-    A new error each time: it keeps the frames of every `raise` of it, and what is in them.
+    A new error each time: it keeps the frames of every `raise` of it, and the objects in them.
     """
     return GRPCError(Status.DEADLINE_EXCEEDED, "the deadline has passed")

@@ -72,15 +72,15 @@ class CallHandler(Handler):
     ) -> None:
         """See grpclib; refuses what need not reach a handler."""
         release = _Once(release_stream)
-        # Before anything else is done: nobody has said yet who calls.
+        # Before anything else is done: the caller is not authenticated yet.
         wait = _take_call(stream)
         if is_malformed(headers):
             _reset(stream, ErrorCodes.PROTOCOL_ERROR)
             release()
             return
         if wait:
-            # What is still being sent is not reset: then some clients do not see when to
-            # come back.
+            # A call that is still being sent is not reset: then some clients do not see
+            # when to come back.
             _answer(stream, retry_later(TOO_MANY_CALLS, wait))
             release()
             return
@@ -132,7 +132,7 @@ class CallHandler(Handler):
     def _forget(self, stream: ProtocolStream, task: asyncio.Task[None]) -> None:
         """Lets a call go at its end, which grpclib does some calls later.
 
-        With a call that failed go the frames of its traceback, and what is in them.
+        With a failed call go the frames of its traceback, and the objects in them.
         """
         self._tasks.pop(stream, None)
         self._cancelled.discard(task)
@@ -258,7 +258,7 @@ class CallGuard:
         except Exception as error:
             answer = self._status_of(error)
             if answer is None:
-                # The client gets a fixed text whatever this is.
+                # The client gets a fixed text.
                 log.exception("call failed", method=name)
                 answer = GRPCError(Status.INTERNAL, INTERNAL_TEXT)
             raise answer from error

@@ -27,10 +27,10 @@ _FORBIDDEN: Final = frozenset(
 
 
 def is_malformed(headers: Headers) -> bool:
-    """Whether the headers of a request are not as they must be (RFC 9113, section 8.3.1).
+    """Returns whether the headers of a request are malformed (RFC 9113, section 8.3.1).
 
-    It has one method, one scheme and one path that is not empty, perhaps an authority, no
-    other pseudo-header, and all of them first.
+    A request has one method, one scheme and one path that is not empty, perhaps an
+    authority, no other pseudo-header, and all of them first.
     """
     pseudo = [name for name, _ in headers if name.startswith(":")]
     first = [name for name, _ in headers[: len(pseudo)]]
@@ -40,10 +40,10 @@ def is_malformed(headers: Headers) -> bool:
 
 
 def has_malformed_field(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a client's header block has a field that must not be (RFC 9113, section 8.2).
+    """Returns whether a header block has a field that is not allowed (RFC 9113, section 8.2).
 
     Such are pseudo-headers that no request has, names in upper case or with characters
-    that names have not, values with NUL, CR or LF, what concerns HTTP/1.1's connections,
+    that names have not, values with NUL, CR or LF, fields of HTTP/1.1's connections,
     and a length that is no number.
     """
     for name, value in headers:
@@ -59,13 +59,13 @@ def has_malformed_field(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def checked_timeout(headers: Headers) -> float | None:
-    """Checks what grpclib reads of a request's headers.
+    """Checks the headers that grpclib would parse, and returns the timeout.
 
     Args:
         headers: the headers of a request.
 
     Returns:
-        How long the call may take, in seconds, or nothing if it has no deadline.
+        The timeout of the call in seconds; `None` if it has no deadline.
 
     Raises:
         GRPCError: INVALID_ARGUMENT, with a text that names the header.

@@ -1,8 +1,8 @@
-"""HTTP/2 with a short way for what long streams are made of: frames of nothing but data.
+"""HTTP/2 with a short way for frames of nothing but data, of which long streams are made.
 
 h2 takes a frame through two state machines and a dozen objects. One that can change no
 state, because it brings data to an open stream and both windows have room for it, is told
-by a few comparisons; it is done here what h2 would do. All others go h2's way.
+by a few comparisons, and handled here as h2 would. All others go h2's way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hyperframe.frame import Frame, GoAwayFrame
 # type 0, and a frame of data alone has no flags (section 6.1).
 _HEADER: Final = struct.Struct(">HBBBL")
 LEAST_DATA: Final = 5
-"""What is smaller is at most the end of a message (whose prefix has as much), or one of a flood."""
+"""A smaller frame is at most the end of a message (whose prefix has as much), or one of a flood."""
 
 _CONNECTED: Final = frozenset({ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN})
 _MAY_SEND: Final = frozenset({StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE})
@@ -42,7 +42,7 @@ class DataConnection(H2Connection):
 
     def __init__(self, config: H2Configuration) -> None:
         super().__init__(config)
-        # What has come, and how much of it is received: whole frames only.
+        # The bytes that have come, and how many of them are received: whole frames only.
         self._received = b""
         self._at = 0
 
@@ -76,7 +76,7 @@ class DataConnection(H2Connection):
         return super().data_to_send(amount) if self._data_to_send else b""
 
     def receive_data(self, data: Any) -> list[Event]:
-        """See h2. What a turn leaves over is kept: see `has_more`."""
+        """See h2. Frames that a turn leaves over are kept: see `has_more`."""
         # Nothing is copied while there is no more than the rest of it to go through.
         self._received = self._received[self._at :] + data if self._has_rest else data
         self._at = 0
@@ -101,7 +101,7 @@ class DataConnection(H2Connection):
         return bool(self._next_piece())
 
     def discard(self) -> None:
-        """Forgets what has come, also what nothing was done about yet."""
+        """Drops all bytes that have come, also frames that had no turn yet."""
         self._received, self._at = b"", 0
 
     @property
@@ -123,11 +123,11 @@ class DataConnection(H2Connection):
         return [], [event]
 
     def _receive_piece(self, piece: bytes) -> list[Event]:
-        """Receives what is not received in the short way."""
+        """Receives a frame that is not received in the short way."""
         return super().receive_data(piece)
 
     def _next_piece(self) -> bytes:
-        """What h2 is given next: a frame that is whole, or what is no frame; perhaps nothing."""
+        """Returns the next bytes for h2: a whole frame, or bytes that are no frame, or nothing."""
         received, at = self._received, self._at
         waiting = self.incoming_buffer
         if waiting._preamble_len:  # noqa: SLF001 - h2 tells nobody

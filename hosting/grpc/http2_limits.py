@@ -1,7 +1,8 @@
 """The server's side of HTTP/2, within bounds.
 
 - Each frame has a price, by what it makes the server do. One that carries nothing comes
-  out of an allowance; who overdraws it is told ENHANCE_YOUR_CALM (RFC 9113, section 10.5).
+  out of an allowance; overdrawn, it ends the connection with ENHANCE_YOUR_CALM
+  (RFC 9113, section 10.5).
 - Frames are received for so much in a turn of the event loop; others have the next one.
 - A header block is bounded as it arrives, and so is a frame.
 - A stream too many is refused alone (RFC 9113, sections 5.1.2 and 8.7), and so is one
@@ -94,7 +95,7 @@ _PUSHBACK: Final = "grpc-retry-pushback-ms"
 # In the place of a block in which a field is malformed, for which h2 would end the connection.
 _MALFORMED: Final = HeaderTuple(b":malformed", b"")
 
-# What a server says of itself with its first headers (gRPC, "Compression").
+# Sent with a server's first headers (gRPC, "Compression").
 _ACCEPTED: Final = ("grpc-accept-encoding", "identity")
 
 Spend = Callable[[float], bool]
@@ -107,7 +108,7 @@ class _CompressionError(ProtocolError):
 
 
 class _Decoder(Decoder):
-    """hpack's, whose errors are told apart, and that passes on nothing malformed."""
+    """hpack's decoder, with distinct errors, that passes on nothing malformed."""
 
     def decode(self, data: bytes, raw: bool = False) -> Any:
         """See hpack.
@@ -139,7 +140,7 @@ class GuardedH2(DataConnection):
 
     DEFAULT_MAX_HEADER_LIST_SIZE = HEADER_BYTES
     MAX_CLOSED_STREAMS = 4096
-    MAY_RECEIVE = frozenset({StreamState.OPEN})  # what is behind the answer is for nobody
+    MAY_RECEIVE = frozenset({StreamState.OPEN})  # nobody reads data behind the answer
 
     def __init__(self, config: H2Configuration, streams: int, spend: Spend) -> None:
         super().__init__(config)
@@ -165,9 +166,9 @@ class GuardedH2(DataConnection):
     def send_data(
         self, stream_id: int, data: Any, end_stream: bool = False, pad_length: Any = None
     ) -> None:
-        """See h2; who gets data may open windows for it.
+        """See h2; a client may open windows for data without a charge.
 
-        And measure, by one PING at a time, how fast it comes: so gRPC's clients in Go and
+        And measure, by one PING at a time, how fast they come: so gRPC's clients in Go and
         Java find out how large their windows should be, as often as data come.
         """
         super().send_data(stream_id, data, end_stream, pad_length)
@@ -194,7 +195,7 @@ class GuardedH2(DataConnection):
         super().send_headers(stream_id, sent, end_stream, *priority, **more)
 
     def receive_data(self, data: Any) -> list[Event]:
-        """See h2. It begins a turn; what comes beyond that is kept for the next one."""
+        """See h2. It begins a turn; frames beyond that are kept for the next one."""
         self._turn = TURN
         return super().receive_data(data)
 
@@ -314,7 +315,7 @@ def _too_much() -> ProtocolError:
 
 
 def _bound_header_table(frame: SettingsFrame) -> None:
-    """Lets a client not say how much this side remembers of what it was sent."""
+    """Caps the HPACK table size that a client asks for."""
     asked = frame.settings.get(SettingsFrame.HEADER_TABLE_SIZE)
     if asked is not None:
         frame.settings[SettingsFrame.HEADER_TABLE_SIZE] = min(asked, _HEADER_TABLE_BYTES)

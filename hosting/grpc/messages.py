@@ -10,7 +10,7 @@ from grpclib import GRPCError, Status
 from hosting.grpc.errors import invalid_argument
 from hosting.grpc.streams import ByteBuffer
 
-# Wire types (Protocol Buffers, Encoding): what stands behind a field's number.
+# Wire types (Protocol Buffers, Encoding): the form of a value behind its field number.
 _VARINT: Final = 0
 _LEN: Final = 2
 _FIXED: Final = {1: 8, 5: 4}
@@ -19,9 +19,9 @@ _SHORTEST: Final = 2  # a number and a size of 0
 
 
 def at_most(number: int, message: bytes) -> bool:
-    """Whether an encoded message has at most so many fields, one for each occurrence.
+    """Returns whether an encoded message has at most so many fields, one for each occurrence.
 
-    It looks at no more than that many. What is not a message counts as one with few.
+    It looks at no more than that many. Malformed bytes count as a message with few.
     """
     if len(message) <= number * _SHORTEST:
         return True

@@ -11,13 +11,13 @@ from grpclib.exceptions import ProtocolError
 from grpclib.protocol import Buffer, Connection, Stream
 from grpclib.utils import Wrapper
 
-# What was read is acknowledged when it is so much. h2 tells the peer of it only when half a
-# window can be opened, so both together have to be less than the smallest window, of 64 KiB.
+# So many bytes are acknowledged together. h2 tells the peer only when half a window can be
+# opened, so both together have to be less than the smallest window, of 64 KiB.
 _ACK_BYTES: Final = 16 * 1024
 
 
 class ByteBuffer(Buffer):
-    """What came on a stream and is not read yet, as its bytes.
+    """The bytes of a stream that are not read yet.
 
     grpclib reads the prefix of a message, then the message (Length-Prefixed-Message
     in gRPC's description of its protocol). Its own buffer keeps an object for each
@@ -32,8 +32,7 @@ class ByteBuffer(Buffer):
         self._ack = ack
         self._in_message = False
         self._received = bytearray()
-        # Of what was received, for so much the window is open again; of what was read,
-        # for so much it is not.
+        # Received bytes for which the window is open again; read bytes for which it is not.
         self._allowed = 0
         self._owed = 0
         self._news = asyncio.Event()
@@ -46,12 +45,12 @@ class ByteBuffer(Buffer):
         self._news.set()
 
     def eof(self) -> None:
-        """Nothing more will come."""
+        """Notes that nothing more will come."""
         self._eof = True
         self._news.set()
 
     def unacked_size(self) -> int:
-        """How many bytes the window is still closed for."""
+        """Returns the bytes for which the window is still closed."""
         return len(self._received) - self._allowed + self._owed
 
     async def read(self, size: int) -> bytes:
@@ -107,12 +106,12 @@ class DataStream(Stream):
             await super().send_data(data, end_stream)
 
     def send_now(self, data: bytes) -> bool:
-        """Sends what fits into a frame and both windows, unless the socket is full.
+        """Sends data that fit into a frame and both windows, unless the socket is full.
 
         Nobody else may be in the middle of sending on the stream.
 
         Returns:
-            Whether it did.
+            False if it did not.
         """
         connection, h2 = self.connection, self._h2_connection
         if not (self.id and connection.write_ready.is_set() and self.closable):

@@ -2,9 +2,9 @@
 
 - `schema`: the tables, their versions and migrations.
 - `writer`: the thread with the only connection that writes and checkpoints.
-- `journal`: what a commit writes, and how that gets into the table of messages.
+- `journal`: the writes of a commit, and their way into the table of messages.
 - `batch`: the messages of one commit, as they get their positions.
-- `tail`: what is in the journal, for those who read.
+- `tail`: the content of the journal, for readers.
 - `reader`: pages and look-ups.
 - `store`: the engine, which puts them together.
 - `backup`: copies, and databases out of copies.

@@ -5,7 +5,7 @@ in the journal is in its journal. It is one file, without a log beside it.
 
 A database that is made out of a copy has an epoch of its own. Clients may have seen
 messages that came after the copy, and their positions will be given to others: by the
-epoch they learn that what they have is not the beginning of what they will get.
+epoch they learn that their history is not the beginning of the new one.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _refuse_foreign(connection: apsw.Connection, path: Path) -> None:
 
 
 def _refuse_other_names(path: Path) -> None:
-    """Refuses what may have its log, and in it what was confirmed last, beside another name."""
+    """Refuses a file with other names: its log, with the newest commits, may lie beside one."""
     real = os.path.realpath(path)
     if path.is_file() and path.stat().st_nlink > 1 and not Path(f"{real}-wal").exists():
         raise StoreUnusable(
@@ -145,7 +145,7 @@ def _refuse_existing(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file, or what a folder names, is on disk."""
+    """Waits until a file, or the entries of a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -16,7 +16,7 @@ Key = tuple[str, str, str]
 
 
 class Batch:
-    """What one commit stores.
+    """The messages that one commit stores.
 
     Args:
         heads: the newest position of each room that occurs; goes up with each message.
@@ -44,7 +44,7 @@ class Batch:
         Returns:
             For each itself, or the earlier one.
         """
-        # Whatever is looked up here is looked up for each message.
+        # Each look-up here is one for each message.
         heads, rows, fresh, sent_at, known = (
             self.heads, self.rows, self.fresh, self.sent_at, self._known,
         )  # fmt: skip
@@ -72,7 +72,7 @@ def key_of(message: ChatMessage) -> Key:
 
 
 def stored_message(key: Key, seq: int, sent_at: int, content: str) -> ChatMessage:
-    """Makes a message out of what the database has of it."""
+    """Makes a message out of its columns in the database."""
     room_id, sender_id, message_id = key
     return ChatMessage(
         id=message_id,

@@ -61,7 +61,7 @@ class NameLock:
         self._descriptor = _lock_name(self._path)
 
     def check(self, *, make: bool) -> None:
-        """Looks whether it is still that of everybody who comes.
+        """Checks that every other process would meet this lock.
 
         Args:
             make: whether to make the file again if it was removed.
@@ -85,7 +85,7 @@ class NameLock:
         log.warning("the lock file was removed under a running server: made again", path=self._path)
 
     def close(self) -> None:
-        """Lets it go."""
+        """Releases it."""
         os.close(self._descriptor)
 
     def _lost(self) -> str:
@@ -119,7 +119,7 @@ class Claim:
         private.make_folder(Path(path).parent)
         self.real = os.path.realpath(path)
         with ExitStack() as undo:
-            # What is there first: who is refused by the file does not touch the other lock.
+            # The file first: a process that is refused by it does not touch the other lock.
             there = identity_of(self.real) is not None
             if there:
                 self._descriptor = _lock_file(path, self.real)
@@ -139,7 +139,7 @@ class Claim:
         return _of_open(self._descriptor)
 
     def check(self, *, in_place: bool) -> None:
-        """Looks whether the claim still keeps others out.
+        """Checks that the claim still keeps others out.
 
         Args:
             in_place: whether the database is where it was. Else a place that others took
@@ -155,7 +155,7 @@ class Claim:
             log.debug("the lock file cannot be made again", reason=str(error))
 
     def close(self) -> None:
-        """Gives it up. SQLite must have closed the file."""
+        """Releases it. SQLite must have closed the file."""
         os.close(self._descriptor)
         self._name.close()
 

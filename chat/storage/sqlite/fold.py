@@ -1,4 +1,4 @@
-"""Moving what is in the journal to its place in the table of messages.
+"""Moving the journal to its place in the table of messages.
 
 A slice may be folded twice, so a crash in between is no harm: each message is then at
 its position already. Another message at its position, or itself at another one, means
@@ -22,7 +22,7 @@ from chat.storage.sqlite.batch import Key, Row
 from chat.storage.sqlite.schema import keep_last_sent_at
 from gen.chat import ChatMessage
 
-# How many messages are folded in one transaction: what comes meanwhile has to wait.
+# How many messages are folded in one transaction: jobs that come meanwhile have to wait.
 _SLICE: Final = 512
 
 _position: Final = itemgetter(0)
@@ -60,7 +60,7 @@ _HELP: Final = (
 
 
 class HistoryConflict(StoreUnusable):
-    """Two writers gave positions in one history; the text says where, and what helps.
+    """Two writers gave positions in one history; the text says where, and the remedy.
 
     Args:
         where: what was found.
@@ -121,7 +121,7 @@ class Fold:
 
 
 def fold_leftovers(connection: apsw.Connection) -> None:
-    """Folds what a server that did not close has left in the journal.
+    """Folds the journal that a server left which did not close.
 
     Raises:
         HistoryConflict: the table, or the journal itself, has another message at a position.

@@ -14,7 +14,7 @@ from gen.chat import ChatMessage
 
 T = TypeVar("T")
 
-# What a message takes beside its text, with all that is kept about it on its way.
+# The memory of a message beside its text, with all that is kept about it on its way.
 _MESSAGE_OVERHEAD: Final = 1024
 
 

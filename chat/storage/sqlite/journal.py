@@ -1,8 +1,25 @@
-"""What one commit writes, and how the journal gets into the table of messages.
+"""The journal: the writes of a commit, and their way into the table of messages.
 
-A commit appends one row to `journal`, and makes sure, in the same statement, that
-none of its messages was stored before. What is in the journal is also kept in memory
-until it is folded (see `fold`): sorted by position, a slice at a time, between commits.
+Why there is one. To insert a message into its table changes a page of its room and one of
+the index by ids, and SQLite writes each changed page to its log as a whole. With many active
+rooms that is most of the work. So a commit appends all its messages as one row of `journal`,
+a few kilobytes at the end of one table, and they are moved later, many at a time.
+
+Two generations of messages are in the journal at a time, in memory too::
+
+    current     commits append to it, until it has 2 MiB
+    folding     sorted by position, moved into `messages` a slice at a time, between commits;
+                with the last slice its rows are deleted from `journal`
+
+- A slice is a transaction of its own. While commits are waiting, slices are made as fast as
+  the current generation grows (`is_due`); with four times 2 MiB, commits wait for slices.
+- A fold may be repeated. A message that is in the table already is left as it is, so a
+  crash at any point leaves rows that are folded again at the next start.
+- Another message at a position, or a journal with rows that this writer did not append, is
+  the work of a second writer: `HistoryConflict`, and nothing is stored any more.
+- Once: a commit's statement also looks whether one of its messages is in the table; those in
+  the journal are known in memory. Only if one is, the whole commit is made anew without it.
+- Positions are given here: the head of a room is looked up once, then counted in memory.
 
 SQLite gives Python's lock up around each statement, and taking it back may mean to
 wait for a busy event loop. So a commit is one statement wherever it can be.
@@ -58,11 +75,11 @@ UserRow = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What became of the messages of a commit.
+    """The result of a commit.
 
     Attributes:
         stored: as `Store.append` returns them, for each call of it.
-        fresh: those that were not stored before, in order.
+        fresh: the messages that were not stored before, in order.
     """
 
     stored: list[list[ChatMessage]]
@@ -82,8 +99,8 @@ class Journal:
         clock: the wall clock.
 
     Attributes:
-        generation: goes up when a fold begins; what is stored from then on is for a
-            later one.
+        generation: goes up when a fold begins; messages stored from then on belong to
+            a later one.
     """
 
     def __init__(
@@ -135,7 +152,7 @@ class Journal:
         return not self._size()
 
     def fold(self) -> bool:
-        """Begins to fold what is in the journal, or goes on with it, by one slice.
+        """Begins to fold the journal, or goes on with it, by one slice.
 
         Returns:
             Whether the whole generation is in the table now.

@@ -1,7 +1,7 @@
 """Whether the files of an open database are still where they were opened.
 
-SQLite goes on writing to files that were deleted or replaced, and what it confirms is
-found by nobody after a restart.
+SQLite goes on writing to files that were deleted or replaced, and nobody finds the
+messages it confirms after a restart.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Place:
         """Looks at all of the files and at the claim.
 
         Returns:
-            What happened to them and what helps, for the log; empty if all is well.
+            The trouble and the remedy, for the log; empty if all is well.
 
         Raises:
             ClaimLost: another process has their place.
@@ -66,7 +66,7 @@ class Place:
         return f"{found}: {_HELP}" if found else ""
 
     def rescue(self) -> None:
-        """Moves what only a deleted log holds into the database.
+        """Moves the content of a deleted log into the database.
 
         Raises:
             apsw.Error: it could not.

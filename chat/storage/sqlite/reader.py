@@ -48,7 +48,7 @@ _SIZE: Final = {"element": "octets", "columns": "octet_length(content) AS octets
 
 
 class _Statements(NamedTuple):
-    """What reads a page in one direction.
+    """The queries of a page in one direction.
 
     Attributes:
         rows: the rows.

@@ -1,7 +1,7 @@
-"""A commit that failed for what is in it, tried again without that: no I/O of its own.
+"""A commit that failed because of a value in it, tried again without it: no I/O of its own.
 
-What fails for its own sake, a text that cannot be encoded for instance, must not take
-along what merely waited beside it. No message is looked at for that before a commit has
+A message that cannot be stored, as its text cannot be encoded for instance, must not take
+along those that merely waited beside it. No message is checked for that before a commit has
 failed; then halves are stored apart, and halves of those that fail, down to single ones.
 """
 
@@ -17,14 +17,14 @@ from chat.storage.sqlite.journal import Commit, UserRow
 from gen.chat import ChatMessage
 
 Item = ChatMessage | UserRow
-"""What is stored as a whole or not at all."""
+"""The unit of storage, stored as a whole or not at all."""
 
 Outcome = ChatMessage | UserRow | StoreError
-"""What became of an item: the stored message, or the user, or why it was not stored."""
+"""The result for an item: the stored message, or the user, or its error."""
 
 Store = Callable[[Sequence[Sequence[ChatMessage]], Sequence[UserRow]], Commit]
 
-# Of SQLite's errors those of a value. All others are of the disk, the file or the engine:
+# SQLite's errors of a value. All others are of the disk, the file or the engine:
 # they would meet every other message too.
 _OF_A_VALUE: Final = (
     apsw.ConstraintError,
@@ -35,14 +35,14 @@ _OF_A_VALUE: Final = (
 
 
 def is_of_a_value(error: Exception) -> bool:
-    """Whether a commit failed for what was in it, and not because the store cannot store."""
+    """Returns whether a commit failed because of a value in it, not because of the store."""
     if isinstance(error, apsw.Error):
         return isinstance(error, _OF_A_VALUE)
     return not isinstance(error, OSError | MemoryError | StoreError)
 
 
 class Salvage:
-    """Stores what can be stored of a commit that failed, in order.
+    """Stores the items of a failed commit, except those that cannot be stored, in order.
 
     Of `n` items of which `k` cannot be stored, it makes about `2 k log2(n)` further
     attempts. Once the store itself fails, it makes no more.
@@ -59,11 +59,11 @@ class Salvage:
         """Stores each half of them, if there is more than one.
 
         Args:
-            items: what was in the commit.
-            error: why it failed: `is_of_a_value`.
+            items: the items of the commit.
+            error: its error, which `is_of_a_value`.
 
         Returns:
-            What became of each.
+            The result for each.
         """
         if len(items) <= 1:
             return [Unstorable(str(error)) for _ in items]

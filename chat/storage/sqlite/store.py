@@ -154,7 +154,7 @@ class SqliteStore(Store):
         return self._queued
 
     async def writable(self) -> None:
-        # Of all who were waked, those before this one may have filled the queue again.
+        # Another waiter may have refilled the queue; check again.
         while not self._room.is_set():
             await self._room.wait()
 
@@ -240,7 +240,7 @@ def _open(path: str) -> apsw.Connection:
 
 
 def _check_path(path: str) -> None:
-    """Refuses what is no file, before anything is written beside it."""
+    """Refuses anything but a file, before anything is written beside it."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -250,7 +250,7 @@ def _check_path(path: str) -> None:
 
 
 def _warn(path: str) -> None:
-    """Tells an operator what may do harm to a database, though it can be opened."""
+    """Warns an operator of harm that may come to a database, though it can be opened."""
     if Path(path).stat().st_nlink > 1:
         log.warning(
             "the database has other names (hard links): its log is only found beside the name"

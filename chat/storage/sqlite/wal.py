@@ -61,7 +61,7 @@ def is_damaged(path: str) -> bool:
     commits = int(broken.known and broken.commits)
     for frame in frames:
         if not frame.follows:
-            # What an earlier commit left here that failed: another beginning, not a rest.
+            # Left by an earlier commit that failed: another beginning, not a rest.
             commits = 0
         commits += frame.known and frame.commits
         if commits > 1:

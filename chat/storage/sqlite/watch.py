@@ -1,8 +1,8 @@
 """Whether the files are where they were, looked for by the writer thread now and then.
 
-While they are not, nothing is confirmed, and what a commit has brought to files that nobody
-finds is withheld; once they are back, it is announced. The watch also sets the health of the
-store: while nobody sends, it tries a commit of its own to see whether all is well again.
+While they are not, nothing is confirmed, and messages of a commit that went to files which
+nobody finds are withheld; once the files are back, they are announced. The watch also sets
+the health of the store: while nobody sends, it tries a commit of its own.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PlaceWatch:
         self._announce = announce
         self._looked = time.monotonic()
         self._displaced = False
-        # What a commit has brought that went to files which nobody finds.
+        # Messages of a commit that went to files which nobody finds.
         self._withheld: Sequence[ChatMessage] = ()
 
     def is_in_place(self) -> bool:
