@@ -1,14 +1,19 @@
 """The server's side of HTTP/2, within bounds.
 
-- Each frame has a price, by what it makes the server do. One that carries nothing comes
-  out of an allowance; overdrawn, it ends the connection with ENHANCE_YOUR_CALM
-  (RFC 9113, section 10.5).
-- Frames are received for so much in a turn of the event loop; others have the next one.
-- A header block is bounded as it arrives, and so is a frame.
-- A stream too many is refused alone (RFC 9113, sections 5.1.2 and 8.7), and so is one
-  whose headers are malformed or whose data are not as long as they say (section 8.1.1).
-- A block that cannot be decompressed is COMPRESSION_ERROR (section 4.3).
-- Frames of unknown types are ignored (RFC 9113, section 5.5).
+A client may open a connection and send any number of frames that cost it a few bytes and the
+server a state machine. So each frame has a price, by the work that it causes, and is paid for
+twice:
+
+- Out of the *turn*: frames of one connection are received for `TURN` in a turn of the event
+  loop, then others have the next one. No price is waived here.
+- Out of the *allowance* (`hosting.grpc.allowances`), if the frame carries nothing. Messages
+  carry something, so a client that talks pays nothing; one that overdraws ends its connection
+  with ENHANCE_YOUR_CALM (RFC 9113, section 10.5).
+
+Further bounds: a header block is bounded as it arrives, and so is a frame, since h2 keeps both
+until they are whole. A stream too many is refused alone (sections 5.1.2 and 8.7), and so is one
+whose headers are malformed or whose data are not as long as they say (section 8.1.1). Frames of
+unknown types are ignored (section 5.5).
 
 ====================================  ============================================
 a frame                               has a price of (to answer a PING is 1)
@@ -51,7 +56,6 @@ from h2.exceptions import (
 )
 from h2.settings import SettingCodes
 from h2.stream import StreamState
-from hpack import Decoder, HeaderTuple, HPACKError, OversizedHeaderListError
 from hyperframe.frame import (
     AltSvcFrame,
     DataFrame,
@@ -62,11 +66,8 @@ from hyperframe.frame import (
 )
 
 from hosting.grpc.errors import RETRY_AFTER
-from hosting.grpc.headers import has_malformed_field
+from hosting.grpc.hpack_limits import HEADER_BYTES, BoundedDecoder, cap_header_table
 from hosting.grpc.http2 import DataConnection
-
-HEADER_BYTES: Final = 16 * 1024
-"""The largest header block, encoded and decoded."""
 
 TURN: Final = 50
 """For how much frames of one connection are received in a turn: about 2 ms."""
@@ -89,41 +90,12 @@ _RESET: Final = 5
 _SETTINGS_BYTES: Final = 60
 _SETTINGS_STREAMS: Final = 20  # whose windows change with them
 _WINDOWS_FOR_DATA: Final = 2  # who reads a frame opens two windows: the stream's, the connection's
-_HEADER_TABLE_BYTES: Final = 4096
 _PUSHBACK: Final = "grpc-retry-pushback-ms"
-
-# In the place of a block in which a field is malformed, for which h2 would end the connection.
-_MALFORMED: Final = HeaderTuple(b":malformed", b"")
 
 # Sent with a server's first headers (gRPC, "Compression").
 _ACCEPTED: Final = ("grpc-accept-encoding", "identity")
 
 Spend = Callable[[float], bool]
-
-
-class _CompressionError(ProtocolError):
-    """A header block cannot be decompressed: later ones could not be either."""
-
-    error_code = ErrorCodes.COMPRESSION_ERROR
-
-
-class _Decoder(Decoder):
-    """hpack's decoder, with distinct errors, that passes on nothing malformed."""
-
-    def decode(self, data: bytes, raw: bool = False) -> Any:
-        """See hpack.
-
-        Raises:
-            _CompressionError: the block cannot be decompressed.
-            OversizedHeaderListError: it is too large.
-        """
-        try:
-            headers = super().decode(data, raw)
-        except OversizedHeaderListError:
-            raise
-        except HPACKError as error:
-            raise _CompressionError(f"the header block is malformed: {error}") from error
-        return [_MALFORMED] if has_malformed_field(headers) else headers
 
 
 class GuardedH2(DataConnection):
@@ -145,8 +117,7 @@ class GuardedH2(DataConnection):
     def __init__(self, config: H2Configuration, streams: int, spend: Spend) -> None:
         super().__init__(config)
         self._spend = spend
-        self.decoder = _Decoder()
-        self.decoder.max_header_list_size = HEADER_BYTES
+        self.decoder = BoundedDecoder()
         self._turn: float = TURN
         self._most_streams = streams
         self._limit_streams(streams)
@@ -271,7 +242,7 @@ class GuardedH2(DataConnection):
         if isinstance(frame, ExtensionFrame | AltSvcFrame):
             return []
         if isinstance(frame, SettingsFrame):
-            _bound_header_table(frame)
+            cap_header_table(frame)
         if isinstance(frame, HeadersFrame) and self._is_too_many(frame.stream_id):
             return self._refuse(frame)
         try:
@@ -312,10 +283,3 @@ class GuardedH2(DataConnection):
 
 def _too_much() -> ProtocolError:
     return DenialOfServiceError("too many frames that carry nothing")
-
-
-def _bound_header_table(frame: SettingsFrame) -> None:
-    """Caps the HPACK table size that a client asks for."""
-    asked = frame.settings.get(SettingsFrame.HEADER_TABLE_SIZE)
-    if asked is not None:
-        frame.settings[SettingsFrame.HEADER_TABLE_SIZE] = min(asked, _HEADER_TABLE_BYTES)

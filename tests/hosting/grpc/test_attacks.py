@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hosting.grpc.allowances import BURST
-from hosting.grpc.http2_limits import HEADER_BYTES
+from hosting.grpc.hpack_limits import HEADER_BYTES
 from tests.chat.probe import (
     ECHO,
     ECHO_MANY,
