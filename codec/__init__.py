@@ -1,9 +1,8 @@
-"""Protobuf messages to and from bytes and JSON, by code that is generated from the schema.
+"""Converts protobuf messages to and from bytes and JSON, by code generated from the schema.
 
-The messages are betterproto's dataclasses, with ordinary attributes: `codec.objects` says how they
-behave. `python -m codec.generate` writes them, and beside each of their modules `m` a module
-`m_codec` with a straight-line function for each message and direction. The functions here find and
-call those.
+The messages are betterproto's dataclasses with ordinary attributes, as `codec.objects` describes.
+`python -m codec.generate` writes them, and beside each of their modules `m` a module `m_codec` with
+a straight-line function per message and direction. The functions here look up and call those.
 """
 
 from .errors import DecodeError

@@ -1,13 +1,13 @@
-"""Texts: lists of them as columns, all joined and the length of each; and their size encoded.
+"""Columns: a list of texts as one joined text and the length of each; and the UTF-8 size of a text.
 
-To join and to split is done by few calls of Python's own, however many texts there are.
+Joining and splitting take few calls into C, however many texts there are.
 """
 
 from .errors import DecodeError
 
 
 def lengths_of(texts: list[str]) -> list[int]:
-    """Returns how long each text is, in code points."""
+    """Returns the length of each text, in code points."""
     return list(map(len, texts))
 
 
@@ -15,7 +15,7 @@ def split(joined: str, lengths: list[int]) -> list[str]:
     """Returns the texts of a column.
 
     Raises:
-        DecodeError: The lengths are not those of texts that were joined to this.
+        DecodeError: The lengths do not add up to the joined text.
     """
     if sum(lengths) != len(joined):
         raise DecodeError("", "a column has another length than its texts have together")
@@ -24,5 +24,5 @@ def split(joined: str, lengths: list[int]) -> list[str]:
 
 
 def utf8_length(text: str) -> int:
-    """Returns how many bytes a text takes in UTF-8; half of a surrogate pair counts as three."""
+    """Returns the size of a text in UTF-8, in bytes; a lone surrogate counts as three."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Enums between numbers, betterproto's enum classes and names of the schema."""
+"""Maps enums between numbers, betterproto's enum classes and names of the schema."""
 
 from typing import Any, Generic, TypeVar
 
@@ -14,15 +14,15 @@ E = TypeVar("E", bound=betterproto.Enum)
 class EnumTable(dict[int, E], Generic[E]):
     """The values of an enum, by number.
 
-    A number that the schema does not name gives a value without a name, as proto3 wants it.
+    A number without a name in the schema is kept as an unnamed value, since proto3 enums are open.
     """
 
     def __init__(self, enum: type[E], numbers: dict[str, int]) -> None:
-        """Makes the table.
+        """Builds the table.
 
         Args:
             enum: betterproto's class.
-            numbers: The numbers by name. Of names for one number, the first is written in JSON.
+            numbers: The numbers by name. JSON uses the first of several names of a number.
         """
         super().__init__({number: enum.try_value(number) for number in numbers.values()})
         self._enum = enum
@@ -36,7 +36,7 @@ class EnumTable(dict[int, E], Generic[E]):
         """Reads a JSON value: a name of the schema, or a number.
 
         Raises:
-            DecodeError: It is something else.
+            DecodeError: It is neither.
         """
         if type(item) is not str:
             return self[parse_int32(item)]
@@ -45,6 +45,6 @@ class EnumTable(dict[int, E], Generic[E]):
         return self[self._numbers[item]]
 
     def format(self, value: int) -> str | int:
-        """Returns the JSON value: a name of the schema, or a number that it does not name."""
+        """Returns the JSON value: a name of the schema, or an unnamed number."""
         name = self._names.get(value)
         return int(value) if name is None else name

@@ -1,4 +1,4 @@
-"""The one exception of the codec's readers."""
+"""The exception of all decoders."""
 
 from typing import Final
 
@@ -9,9 +9,9 @@ class DecodeError(ValueError):
     """Input that is not a message of the expected type.
 
     Attributes:
-        path: Where the fault is, as the schema names it (``users[3].name``); empty for the whole
+        path: The invalid field, in names of the schema (``users[3].name``); empty for the whole
             input.
-        reason: What is wrong there, short, without control characters.
+        reason: The broken rule: short, without control characters.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -23,10 +23,10 @@ class DecodeError(ValueError):
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
     def within(self, parent: str) -> "DecodeError":
-        """Returns the same fault as seen from one level further out.
+        """Returns the same error with the path seen from one level up.
 
         Args:
-            parent: The name of the field that holds the faulty value, with its index if it is
+            parent: The name of the containing field, with the index if it is
                 repeated.
         """
         if not parent or len(self.path) > _MAX_PATH:
@@ -36,7 +36,7 @@ class DecodeError(ValueError):
 
 
 def quoted(text: str) -> str:
-    """Returns a piece of the input that is fit to be shown: short and printable."""
+    """Returns a piece of the input for an error text: short and printable."""
     shown = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
 

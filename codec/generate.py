@@ -21,10 +21,10 @@ def generate(proto: Path) -> dict[str, bytes]:
     """Returns the content of each file of `gen/`, by its path in there.
 
     Args:
-        proto: The directory that holds the schema's files.
+        proto: The directory of the schema's files.
 
     Raises:
-        SchemaError: protoc refuses the schema, or the codec does not support it.
+        SchemaError: protoc rejects the schema, or the codec does not support it.
     """
     sources = sorted(path.relative_to(proto).as_posix() for path in proto.rglob("*.proto"))
     files = run_protoc(proto, sources)
@@ -37,10 +37,10 @@ def generate(proto: Path) -> dict[str, bytes]:
 
 
 def run_protoc(proto: Path, sources: list[str]) -> dict[str, bytes]:
-    """Returns what betterproto's compiler makes of a schema, and the schema's descriptors.
+    """Returns the output of betterproto's compiler, and the schema's descriptors.
 
     Raises:
-        SchemaError: protoc refuses the schema.
+        SchemaError: protoc rejects the schema.
     """
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory)
@@ -59,7 +59,7 @@ def _protoc(proto: Path, sources: list[str], out: Path) -> None:
         "--include_imports",
         *sources,
     ]
-    # The plugin looks at the current directory: it leaves out an __init__.py that is there.
+    # The plugin omits an __init__.py that exists in the current directory.
     done = subprocess.run(command, cwd=out, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         raise SchemaError(done.stderr.strip())
@@ -83,7 +83,7 @@ def _read(directory: Path) -> dict[str, bytes]:
 
 
 def stale(directory: Path, files: dict[str, bytes]) -> list[str]:
-    """Returns the files of a directory that are missing, differ, or should not be there."""
+    """Returns the files of a directory that are missing, different or superfluous."""
     present = _read(directory)
     return sorted(name for name in {*present, *files} if present.get(name) != files.get(name))
 

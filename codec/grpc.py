@@ -1,4 +1,4 @@
-"""The codec as grpclib's: give it to a `grpclib.server.Server` or a `grpclib.client.Channel`."""
+"""The codec for grpclib: pass it to a `grpclib.server.Server` or a `grpclib.client.Channel`."""
 
 from typing import Any, Protocol, cast
 
@@ -19,18 +19,18 @@ class _GoogleMessage(Protocol):
 class GrpcCodec(CodecBase):
     """Encodes and decodes the messages of a gRPC call.
 
-    Messages of google's own protobuf library pass through, for the health and the reflection
-    service of grpclib.
+    Messages of google's protobuf library are supported for the health and reflection
+    services of grpclib.
     """
 
     __content_subtype__ = "proto"
 
     def encode(self, message: Any, message_type: Any) -> bytes:
-        """Returns a message's encoding; a message that is `bytes` was encoded before.
+        """Returns the encoding of a message; `bytes` are already encoded.
 
         Raises:
-            TypeError: The message is of another type than the method's.
-            ValueError: The message holds a value that its field cannot.
+            TypeError: The message has another type than the method's.
+            ValueError: A value is invalid for its field.
         """
         if isinstance(message, bytes):
             return message
@@ -42,14 +42,14 @@ class GrpcCodec(CodecBase):
         return cast("_GoogleMessage", message).SerializeToString()
 
     def decode(self, data: bytes, message_type: Any) -> Any:
-        """Returns the message that `data` is the encoding of.
+        """Returns the message decoded from `data`.
 
         Raises:
-            DecodeError: It is none of a `message_type`.
+            DecodeError: `data` is not the encoding of a `message_type`.
         """
         if issubclass(message_type, betterproto.Message):
             return messages.decode(message_type, data)
-        # Here, because what runs without such messages does not need that library.
+        # Imported here: only these messages need that library.
         from google.protobuf.message import DecodeError as GoogleDecodeError
 
         try:

@@ -1,7 +1,7 @@
-"""Checks of single JSON values, called by generated code.
+"""Parses and formats single JSON values, for generated code.
 
-Readers take a value as orjson returns it and return the value of a field, or raise a DecodeError
-whose path is empty: the caller knows the field's name. Null gets here only inside of lists and
+Parsers take a value from orjson and return the value of a field, or raise a DecodeError
+with an empty path: the caller knows the field's name. Null occurs here only inside lists and
 maps, where it is not allowed.
 
 Source: https://protobuf.dev/programming-guides/json/
@@ -33,18 +33,18 @@ def expected(what: str) -> DecodeError:
 
 
 def more_than_one(members: Iterable[str]) -> DecodeError:
-    """Returns the error for members of a oneof that were given together."""
+    """Returns the error for several members of one oneof."""
     return DecodeError("", f"more than one of {', '.join(members)}")
 
 
 def once(members: dict[str, Any], name: str) -> bool:
-    """Tells that a field, given by its camelCase name, was not given by its schema name as well.
+    """Checks that a field given by its camelCase name is not given by its schema name as well.
 
     Returns:
         True.
 
     Raises:
-        DecodeError: It was given by both.
+        DecodeError: It is given by both.
     """
     if name in members:
         raise DecodeError("", "given twice")
@@ -57,10 +57,10 @@ def check_null(members: dict[str, Any], key: str, keys: Mapping[str, str]) -> No
     Args:
         members: The object.
         key: The member's name.
-        keys: The schema's name of each field, by each of its names.
+        keys: The schema's name of each field, by each of its JSON names.
 
     Raises:
-        DecodeError: The name is not known, or the field was given by its other name as well.
+        DecodeError: The name is unknown, or the field is given by its other name as well.
     """
     if key not in keys:
         raise DecodeError("", "unknown field")
@@ -73,10 +73,10 @@ def parse_list(item: Any, parse: Callable[[Any], V]) -> list[V]:
 
     Args:
         item: The JSON value.
-        parse: Reads one element.
+        parse: Parses one element.
 
     Raises:
-        DecodeError: It is no array, or an element is faulty; its path then begins with the index.
+        DecodeError: It is not an array, or an element is invalid; the path begins with its index.
     """
     if type(item) is not list:
         raise expected("an array")
@@ -90,15 +90,15 @@ def parse_list(item: Any, parse: Callable[[Any], V]) -> list[V]:
 
 
 def parse_map(item: Any, parse_key: Callable[[str], K], parse: Callable[[Any], V]) -> dict[K, V]:
-    """Reads a JSON object that is a map.
+    """Reads a JSON object as a map.
 
     Args:
         item: The JSON value.
-        parse_key: Reads a key from the name of a member.
-        parse: Reads the value of a member.
+        parse_key: Parses a key from a member name.
+        parse: Parses the value of a member.
 
     Raises:
-        DecodeError: It is no object, or an entry is faulty; its path then begins with the key.
+        DecodeError: It is not an object, or an entry is invalid; the path begins with its key.
     """
     if type(item) is not dict:
         raise expected("an object")
@@ -106,7 +106,7 @@ def parse_map(item: Any, parse_key: Callable[[str], K], parse: Callable[[Any], V
     for name, each in item.items():
         try:
             key = parse_key(name)
-            if key in values:  # as 1 and 01 are one key
+            if key in values:  # 1 and 01 are the same key
                 raise DecodeError("", "given twice")  # noqa: TRY301 - it gets its path below
             values[key] = parse(each)
         except DecodeError as error:
@@ -122,7 +122,7 @@ def parse_string(item: Any) -> str:
 
 
 def parse_bytes(item: Any) -> bytes:
-    """Reads base64, with the standard or the URL-safe alphabet, with or without padding."""
+    """Reads base64, in the standard or the URL-safe alphabet, with or without padding."""
     if type(item) is not str:
         raise expected("a string")
     digits = item.translate(_URL_SAFE).rstrip("=")
@@ -133,7 +133,7 @@ def parse_bytes(item: Any) -> bytes:
 
 
 def format_bytes(value: bytes) -> str:
-    """Returns base64 with the standard alphabet and padding."""
+    """Returns base64 in the standard alphabet, with padding."""
     return b64encode(value).decode()
 
 
@@ -145,29 +145,29 @@ def parse_bool(item: Any) -> bool:
 
 
 def parse_bool_key(name: str) -> bool:
-    """Reads the key of a map."""
+    """Reads a bool as a map key."""
     if name not in ("true", "false"):
         raise expected("true or false")
     return name == "true"
 
 
 def parse_int32(item: Any) -> int:
-    """Reads an int32, sint32 or sfixed32: a whole number, or a string of one."""
+    """Reads an int32, sint32 or sfixed32: an integer, or a string with one."""
     return _bounded(item, -(1 << 31), (1 << 31) - 1)
 
 
 def parse_int64(item: Any) -> int:
-    """Reads an int64, sint64 or sfixed64: a whole number, or a string of one."""
+    """Reads an int64, sint64 or sfixed64: an integer, or a string with one."""
     return _bounded(item, -(1 << 63), (1 << 63) - 1)
 
 
 def parse_uint32(item: Any) -> int:
-    """Reads a uint32 or fixed32: a whole number, or a string of one."""
+    """Reads a uint32 or fixed32: an integer, or a string with one."""
     return _bounded(item, 0, (1 << 32) - 1)
 
 
 def parse_uint64(item: Any) -> int:
-    """Reads a uint64 or fixed64: a whole number, or a string of one."""
+    """Reads a uint64 or fixed64: an integer, or a string with one."""
     return _bounded(item, 0, (1 << 64) - 1)
 
 
@@ -185,7 +185,7 @@ def _bounded(item: Any, low: int, high: int) -> int:
 
 
 def _whole(item: Any) -> int:
-    """Reads a whole number that JSON wrote as a string or with a fraction or an exponent."""
+    """Reads an integer written as a string, or with a fraction or an exponent."""
     if type(item) is str and _NUMBER.fullmatch(item):
         digits = item.lstrip("-").lstrip("0") or "0"
         if len(digits) <= _LONGEST_INTEGER and digits.isdigit():
@@ -193,7 +193,7 @@ def _whole(item: Any) -> int:
         item = float(item)
     if type(item) is not float:
         raise expected("an integer")
-    # orjson rounds integers of more than 64 bits to floats: some round into the range.
+    # orjson rounds integers of more than 64 bits to floats, some of them into the range.
     if not -(2.0**63) < item < 2.0**64:
         raise DecodeError("", "out of range")
     if not item.is_integer():
@@ -202,7 +202,7 @@ def _whole(item: Any) -> int:
 
 
 def parse_double(item: Any) -> float:
-    """Reads a number, a string of one, or one of the strings NaN, Infinity and -Infinity."""
+    """Reads a number, a string with one, or one of the strings NaN, Infinity and -Infinity."""
     if type(item) is str:
         if item in _SPECIAL:
             return _SPECIAL[item]
@@ -216,7 +216,7 @@ def parse_double(item: Any) -> float:
 
 
 def parse_float(item: Any) -> float:
-    """Reads what `parse_double` reads, rounded to 32 bits."""
+    """Reads a number as `parse_double` does, rounded to 32 bits."""
     value = parse_double(item)
     try:
         rounded: float = _FLOAT.unpack(_FLOAT.pack(value))[0]
@@ -226,7 +226,7 @@ def parse_float(item: Any) -> float:
 
 
 def format_double(value: float) -> float | str:
-    """Returns a number, or a string for what JSON has no number for."""
+    """Returns a number, or a string for NaN and the infinities."""
     if math.isfinite(value):
         return value
     if math.isnan(value):
@@ -235,7 +235,7 @@ def format_double(value: float) -> float | str:
 
 
 def format_float(value: float) -> float | str:
-    """Returns the shortest number that has the same 32 bits, or a string as `format_double`."""
+    """Returns the shortest number with the same 32 bits, or a string like `format_double`."""
     if not math.isfinite(value):
         return format_double(value)
     bits = _FLOAT.pack(value)

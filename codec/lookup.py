@@ -1,4 +1,4 @@
-"""Finds the compiled functions of a message class."""
+"""Looks up the generated functions of a message class."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -10,9 +10,9 @@ from .reading import Decoder
 
 
 class Compiled(NamedTuple):
-    """The functions that were generated for one message class.
+    """The generated functions of one message class.
 
-    The last argument of each is how many messages may be nested in the message.
+    The last argument of each is the nesting depth that the message may have.
     """
 
     decode: Decoder

@@ -1,4 +1,4 @@
-"""What applications call: messages to and from bytes and JSON."""
+"""The public functions: messages to and from bytes and JSON."""
 
 import betterproto
 import orjson
@@ -10,13 +10,13 @@ from .reading import MAX_DEPTH, truncated
 
 
 def encode(message: betterproto.Message) -> bytes:
-    """Returns a message's encoding in protobuf's wire format.
+    """Returns the encoding of a message in protobuf's wire format.
 
-    Fields are written in the order of their numbers, then those that are not known, which only a
-    message can have that betterproto itself parsed. To read a field never makes it be written.
+    Fields are written in the order of their numbers, then unknown fields, which only messages
+    parsed by betterproto itself have. Reading a field never causes it to be written.
 
     Raises:
-        TypeError: A value is of another type than its field.
+        TypeError: A value has another type than its field.
         ValueError: A value is outside its field's range, or messages are nested too deeply.
     """
     try:
@@ -26,14 +26,14 @@ def encode(message: betterproto.Message) -> bytes:
 
 
 def decode(cls: type[M], data: bytes) -> M:
-    """Returns the message of type `cls` that `data` is the encoding of.
+    """Decodes a message of type `cls`.
 
-    Fields that the schema does not know are checked and dropped, at any depth. Protobuf lets a
-    parser do so (https://protobuf.dev/programming-guides/proto3/#unknowns); kept, they would be
-    passed on and held in memory without anybody having looked at them or counted them.
+    Unknown fields are checked and dropped, at any depth. Protobuf allows
+    this (https://protobuf.dev/programming-guides/proto3/#unknowns); kept, they would be
+    passed on and held in memory without being validated or counted.
 
     Raises:
-        DecodeError: `data` is not the encoding of one.
+        DecodeError: `data` is not the encoding of such a message.
     """
     try:
         message: M = compiled[cls].decode(data, [(0, len(data))], MAX_DEPTH)
@@ -45,13 +45,13 @@ def decode(cls: type[M], data: bytes) -> M:
 
 
 def to_json(message: betterproto.Message) -> bytes:
-    """Returns a message as a JSON object, by protobuf's JSON mapping.
+    """Returns a message as a JSON object, in protobuf's JSON mapping.
 
-    Fields go by the schema's own names. A field that cannot be unset is written even where it holds
+    Fields have the names of the schema. A field without presence is written even if it has
     its default.
 
     Raises:
-        TypeError: A value is of another type than its field.
+        TypeError: A value has another type than its field.
         ValueError: A value is outside its field's range, or messages are nested too deeply.
     """
     try:
@@ -61,13 +61,13 @@ def to_json(message: betterproto.Message) -> bytes:
 
 
 def from_json(cls: type[M], data: bytes | str) -> M:
-    """Returns the message of type `cls` that `data` is the JSON object of.
+    """Parses a message of type `cls` from a JSON object.
 
-    Fields go by the schema's own names or by their camelCase names. Where one and the same name
-    occurs twice in an object, the last counts.
+    Fields have the names of the schema or their camelCase names. If the same name occurs twice
+    in an object, the last one counts.
 
     Raises:
-        DecodeError: `data` is not the JSON object of one.
+        DecodeError: `data` is not the JSON of such a message.
     """
     try:
         members = orjson.loads(data)

@@ -60,7 +60,7 @@ class Message(betterproto.Message):
     """The base of the generated classes."""
 
     _unknown_fields = b""
-    _group_current: Any = MappingProxyType({})  # replaced, never written to
+    _group_current: Any = MappingProxyType({})  # replaced, never mutated
     _is_unset = False
 
     __getattribute__ = object.__getattribute__
@@ -71,7 +71,7 @@ class Message(betterproto.Message):
 
     @property
     def _serialized_on_wire(self) -> bool:
-        """Whether the message is written in the field that holds it."""
+        """Whether the message is written as the value of a field."""
         return not self._is_unset or _has_content(self)
 
     @_serialized_on_wire.setter
@@ -79,7 +79,7 @@ class Message(betterproto.Message):
         self._is_unset = not value
 
     def _Message__raw_get(self, name: str) -> Any:  # noqa: N802 - what betterproto calls
-        """Returns a field's value; `PLACEHOLDER` if it is not set or would not be written."""
+        """Returns a field's value; `PLACEHOLDER` if it is unset or would not be written."""
         return _given(self, name)
 
     def _get_field_default(self, field_name: str) -> Any:
@@ -118,7 +118,7 @@ def _is_given(value: Any) -> bool:
 
 
 class _Unset:
-    """A field that holds a message and is not set. Once it is, the object's own entry hides it."""
+    """An unset message field. Once set, the object's own entry hides this descriptor."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -152,16 +152,16 @@ class _Member:
 
 
 def choose(message: Any, oneof: str, name: str | None, value: Any) -> None:
-    """Sets a member of a oneof, and so unsets the others."""
+    """Sets a member of a oneof, which unsets the others."""
     setattr(message, oneof, value)
     message._group_current = {**message._group_current, oneof: name}
 
 
 def only_one(given: str | None, another: str) -> str:
-    """Returns `another`, the member of a oneof that was given.
+    """Returns `another`, a given member of a oneof.
 
     Raises:
-        ValueError: One was given before.
+        ValueError: Another member was given before.
     """
     if given is not None:
         raise ValueError(f"more than one of {given}, {another}")
@@ -176,7 +176,7 @@ def plain(cls: type[M]) -> type[M]:
         if meta.group:
             oneofs[meta.group] = None
             setattr(cls, field.name, _Member(field.name, meta.group))
-        # betterproto writes the name of a class as a string, and all other types as they are.
+        # betterproto annotates with class names as strings, and with other types as they are.
         elif meta.proto_type == betterproto.TYPE_MESSAGE and isinstance(field.type, str):
             setattr(cls, field.name, _Unset(field.name))
     for oneof in oneofs:

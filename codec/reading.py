@@ -1,8 +1,8 @@
-"""Reads the wire format: primitives that generated code calls.
+"""Decodes the wire format: primitives for generated code.
 
 They take the whole input and a position, and return a value and the position after it. Reading
-past the input raises IndexError, which `codec.decode` turns into a DecodeError; reading past the
-end of a sub-message is noticed by the caller, whose position is then beyond its end.
+past the input raises IndexError, which `codec.decode` turns into a DecodeError; the caller
+detects reading past the end of a sub-message, since its position is then beyond the end.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -34,7 +34,7 @@ _SIGN_64: Final = 0x8000_0000_0000_0000
 
 
 def truncated() -> DecodeError:
-    """Returns the error for input that ends too early, or before the end that it announced."""
+    """Returns the error for truncated input."""
     return DecodeError("", "truncated")
 
 
@@ -44,11 +44,11 @@ def too_deep() -> DecodeError:
 
 
 def read_varint(data: bytes, pos: int) -> tuple[int, int]:
-    """Reads a varint of up to ten bytes as an unsigned number of 64 bits."""
+    """Reads a varint of up to ten bytes as an unsigned 64-bit number."""
     value = data[pos]
     if value < 0x80:
         return value, pos + 1
-    # Up to five bytes step by step: that is faster than a loop.
+    # Up to five bytes unrolled, which is faster than a loop.
     byte = data[pos + 1]
     value = value & 0x7F | (byte & 0x7F) << 7
     if byte < 0x80:
@@ -87,7 +87,7 @@ def read_tag(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def read_size(data: bytes, pos: int) -> tuple[int, int]:
-    """Reads the length of what follows, in up to five bytes."""
+    """Reads a length prefix, in up to five bytes."""
     value, after = read_varint(data, pos)
     if value > 0x7FFF_FFFF or after - pos > 5:
         raise DecodeError("", "a length is out of range")
@@ -95,24 +95,24 @@ def read_size(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def check_number(tag: int) -> None:
-    """Checks the number of a field that is not known.
+    """Checks the number of an unknown field.
 
     Raises:
-        DecodeError: There is no such field number.
+        DecodeError: The field number is invalid.
     """
     if tag < 8:
         raise DecodeError("", "field number 0")
 
 
 def skip(data: bytes, pos: int, end: int, tag: int, depth: int) -> int:
-    """Returns the position after a field that is not known.
+    """Returns the position after an unknown field.
 
     Args:
         data: The whole input.
         pos: The position after the field's tag.
-        end: Where the message that holds the field ends.
+        end: The end of the message that contains the field.
         tag: The field's tag.
-        depth: How many groups may be nested in each other.
+        depth: The depth to which groups may be nested.
 
     Raises:
         DecodeError: The field is malformed.
@@ -153,18 +153,18 @@ def _skip_group(data: bytes, pos: int, end: int, start: int, depth: int) -> int:
 def set_member(message: Any, oneof: str, data: bytes, seen: Seen, depth: int) -> None:
     """Sets the member of a oneof that occurred last.
 
-    Consecutive occurrences of one sub-message are merged; what another member replaced is only
+    Consecutive occurrences of one sub-message are merged; replaced members are only
     checked.
 
     Args:
         message: The message.
         oneof: The name of the oneof.
         data: The whole input.
-        seen: What occurred, in order; at least one.
-        depth: How many messages may be nested in a member.
+        seen: The occurrences, in order; at least one.
+        depth: The nesting depth that a member may have.
 
     Raises:
-        DecodeError: A member is malformed, also one that was replaced.
+        DecodeError: A member is malformed, even a replaced one.
     """
     name, decoder, value = seen[-1]
     if len(seen) > 1:
@@ -188,18 +188,18 @@ def signed32(value: int) -> int:
 
 
 def signed64(value: int) -> int:
-    """Returns a number of 64 bits as a signed number."""
+    """Returns an unsigned 64-bit number as a signed one."""
     return (value ^ _SIGN_64) - _SIGN_64
 
 
 def unzigzag(value: int) -> int:
-    """Returns the number that a sint32 or sint64 stands for."""
+    """Decodes the ZigZag encoding of a sint32 or sint64."""
     return (value >> 1) ^ -(value & 1)
 
 
 def unpack_varints(raw: bytes) -> list[int]:
-    """Returns the numbers of a packed list."""
-    if raw.isascii():  # none is longer than a byte
+    """Decodes a packed list of varints."""
+    if raw.isascii():  # each is a single byte
         return list(raw)
     numbers = []
     pos, end = 0, len(raw)
@@ -210,7 +210,7 @@ def unpack_varints(raw: bytes) -> list[int]:
 
 
 def unpack_fixed(code: str, raw: bytes) -> list[Any]:
-    """Returns the numbers of a packed list, of a type named as in the `struct` module."""
+    """Decodes a packed list of fixed-size numbers, whose type is a `struct` format."""
     count, rest = divmod(len(raw), struct.calcsize(f"<{code}"))
     if rest:
         raise truncated()

@@ -1,6 +1,6 @@
 """Timestamp and Duration: betterproto's datetime and timedelta on the wire and in JSON.
 
-Python's types hold microseconds: what is finer is cut off.
+Python's types have microseconds: finer fractions are truncated.
 
 Source: google/protobuf/timestamp.proto and google/protobuf/duration.proto
 """
@@ -46,7 +46,7 @@ _SECONDS: Final = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
 
 
 def _read_pair(data: bytes, spans: Spans, depth: int) -> tuple[int, int]:
-    """Reads `seconds` (1) and `nanos` (2), which both types have, as unsigned numbers."""
+    """Reads `seconds` (1) and `nanos` (2) of either type, as unsigned numbers."""
     if depth < 0:
         raise too_deep()
     seconds = nanos = 0
@@ -84,7 +84,7 @@ def read_timestamp(data: bytes, spans: Spans, depth: int) -> datetime:
 @lru_cache(_REMEMBERED)
 def _read_short_timestamp(data: bytes) -> datetime:
     try:
-        # What is so short cannot hold more groups in each other than this.
+        # Input this short cannot nest groups any deeper.
         return _read_timestamp(data, [(0, len(data))], _LONGEST)
     except IndexError:
         raise truncated() from None
@@ -107,7 +107,7 @@ def read_duration(data: bytes, spans: Spans, depth: int) -> timedelta:
     """Reads a Duration.
 
     Raises:
-        DecodeError: It is malformed, beyond 10,000 years, or its seconds and nanoseconds are of
+        DecodeError: It is malformed, beyond 10,000 years, or its seconds and nanoseconds have
             different signs.
     """
     seconds, nanos = _read_pair(data, spans, depth)
@@ -124,7 +124,7 @@ def write_timestamp(value: datetime) -> bytes:
     Raises:
         ValueError: The datetime has no time zone.
     """
-    # Of two equal times with another zone, one may be before the clock was set back.
+    # Of two equal times in another zone, one may be before the clock change (fold).
     if value.tzinfo is UTC:
         return _write_utc(value)
     if value.tzinfo is None:
@@ -175,7 +175,7 @@ def parse_timestamp(item: Any) -> datetime:
     """Reads RFC 3339 text, with any offset, as a datetime in UTC.
 
     Raises:
-        DecodeError: It is no such text, or not in the years 1 to 9999.
+        DecodeError: It is not such a text, or not in the years 1 to 9999.
     """
     if type(item) is not str:
         raise DecodeError("", "expected a string")
@@ -188,7 +188,7 @@ def parse_timestamp(item: Any) -> datetime:
 
 
 def format_timestamp(value: datetime) -> str:
-    """Returns RFC 3339 text in UTC with 0, 3 or 6 digits of a second's fraction.
+    """Returns RFC 3339 text in UTC with 0, 3 or 6 fractional digits.
 
     Raises:
         ValueError: The datetime has no time zone.
@@ -213,10 +213,10 @@ def _digits(micros: int) -> str:
 
 
 def parse_duration(item: Any) -> timedelta:
-    """Reads a number of seconds with the letter s behind it.
+    """Reads a number of seconds followed by the letter s.
 
     Raises:
-        DecodeError: It is no such text, or beyond 10,000 years.
+        DecodeError: It is not such a text, or beyond 10,000 years.
     """
     if type(item) is not str:
         raise DecodeError("", "expected a string")
@@ -231,7 +231,7 @@ def parse_duration(item: Any) -> timedelta:
 
 
 def format_duration(value: timedelta) -> str:
-    """Returns a number of seconds with 0, 3 or 6 digits of a fraction, and the letter s.
+    """Returns a number of seconds with 0, 3 or 6 fractional digits, and the letter s.
 
     Raises:
         ValueError: It is beyond 10,000 years.

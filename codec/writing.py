@@ -1,4 +1,4 @@
-"""Writes the wire format: primitives that generated code calls.
+"""Encodes the wire format: primitives for generated code.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -15,8 +15,8 @@ _SIGN_64: Final = 0x8000_0000_0000_0000
 
 
 def varint(value: int) -> bytes:
-    """Returns the varint of a number that is not negative."""
-    # Up to three bytes without a loop: that is faster.
+    """Encodes a non-negative number as a varint."""
+    # Up to three bytes unrolled, which is faster than a loop.
     if value < 0x80:
         return bytes((value,))
     if value < 0x4000:
@@ -32,19 +32,19 @@ def varint(value: int) -> bytes:
 
 
 def tag_table(tag: int) -> tuple[bytes, ...]:
-    """Returns, for each number below 128, a tag and the number: most lengths and numbers are."""
+    """Returns a tag and a number, for each number below 128, as most lengths and numbers are."""
     return tuple(tagged(tag, value) for value in range(128))
 
 
 def tagged(tag: int, value: int) -> bytes:
-    """Returns a tag, and a number or length."""
-    if tag < 0x80 <= value < 0x4000:  # most of what no table holds
+    """Encodes a tag, and a number or length."""
+    if tag < 0x80 <= value < 0x4000:  # most values beyond the table
         return bytes((tag, value & 0x7F | 0x80, value >> 7))
     return varint(tag) + varint(value)
 
 
 def pack_varints(numbers: list[int]) -> bytes:
-    """Returns the numbers of a packed list, none negative."""
+    """Encodes a packed list of non-negative varints."""
     return bytes(numbers) if max(numbers) < 0x80 else b"".join(map(varint, numbers))
 
 
@@ -53,7 +53,7 @@ def _out_of_range(kind: str) -> ValueError:
 
 
 def uint32(value: int) -> int:
-    """Returns the number that is written for a uint32.
+    """Checks a uint32, and returns the number to encode.
 
     Raises:
         ValueError: The value is out of range.
@@ -64,7 +64,7 @@ def uint32(value: int) -> int:
 
 
 def uint64(value: int) -> int:
-    """Returns the number that is written for a uint64.
+    """Checks a uint64, and returns the number to encode.
 
     Raises:
         ValueError: The value is out of range.
@@ -75,7 +75,7 @@ def uint64(value: int) -> int:
 
 
 def int32(value: int) -> int:
-    """Returns the number that is written for an int32, or for an enum.
+    """Checks an int32 or an enum, and returns the number to encode.
 
     Raises:
         ValueError: The value is out of range.
@@ -86,7 +86,7 @@ def int32(value: int) -> int:
 
 
 def int64(value: int) -> int:
-    """Returns the number that is written for an int64.
+    """Checks an int64, and returns the number to encode.
 
     Raises:
         ValueError: The value is out of range.
@@ -97,7 +97,7 @@ def int64(value: int) -> int:
 
 
 def sint32(value: int) -> int:
-    """Returns the number that is written for a sint32.
+    """Checks a sint32, and returns the number to encode.
 
     Raises:
         ValueError: The value is out of range.
@@ -108,7 +108,7 @@ def sint32(value: int) -> int:
 
 
 def sint64(value: int) -> int:
-    """Returns the number that is written for a sint64.
+    """Checks a sint64, and returns the number to encode.
 
     Raises:
         ValueError: The value is out of range.
@@ -135,12 +135,12 @@ def _packer(kind: str, code: str) -> Callable[[float], bytes]:
 
 
 def pack_fixed(code: str, values: list[Any], pack: Callable[[Any], bytes]) -> bytes:
-    """Returns the numbers of a packed list.
+    """Encodes a packed list of fixed-size numbers.
 
     Args:
-        code: Their type, as in the `struct` module.
+        code: Their type, as a `struct` format.
         values: The numbers.
-        pack: Writes one of them, or says what is wrong with it.
+        pack: Encodes one of them, or raises the error for it.
     """
     try:
         return struct.pack(f"<{len(values)}{code}", *values)
@@ -157,5 +157,5 @@ pack_double: Final = _packer("double", "d")
 
 
 def is_nonzero(value: float) -> bool:
-    """Tells whether a floating-point number is anything but 0.0, the default: -0.0 is."""
+    """Returns whether a float differs from the default 0.0; -0.0 does."""
     return value != 0 or copysign(1.0, value) < 0

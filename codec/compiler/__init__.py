@@ -1,4 +1,4 @@
-"""The compiler: reads a schema and writes the modules that `codec` calls.
+"""The compiler: reads a schema and generates the modules that `codec` calls.
 
-Nothing here is imported at run time, and nothing else imports google's protobuf library.
+It is not imported at run time, and only it imports google's protobuf library.
 """

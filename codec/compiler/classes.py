@@ -19,10 +19,10 @@ _BASE: Final = "(betterproto.Message):"
 
 
 def plain_classes(source: str, module: Module) -> str:
-    """Returns the source of a module of betterproto's dataclasses with plain messages in it."""
+    """Returns the source of a module of betterproto's dataclasses, with its classes made plain."""
     messages = {message.name: message for message in module.messages}
     lines = source.splitlines()
-    # From the end, so that what was found by its line is still there.
+    # From the end, so that the line numbers found before stay valid.
     for node in reversed(ast.parse(source).body):
         if isinstance(node, ast.ClassDef) and node.name in messages:
             lines[node.end_lineno : node.end_lineno] = indent(_body(node, messages[node.name]))
@@ -48,7 +48,7 @@ def _body(node: ast.ClassDef, message: Message) -> Lines:
         for each in node.body
         if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
     }
-    # A field may be named self.
+    # A field may be called self.
     this = "_self" if "self" in fields else "self"
     members = [field for field in message.fields if field.oneof]
     body = [line for f in message.fields if not f.oneof for line in _store(this, f)]

@@ -1,9 +1,9 @@
-"""Writes the functions that turn bytes into dataclasses.
+"""Generates the functions that decode bytes to dataclasses.
 
-A generated function reads each occurrence of a message field by field. It tells fields apart by
-their tags, first by the wire type in them; a field whose wire type is not the schema's is unknown,
-as it is in google's implementations. What is unknown is checked and dropped. Sub-messages that may
-occur again are only noted, and read at the end, when all that has to be merged is known.
+A generated function reads each occurrence of a message field by field. It dispatches on the tag,
+first on its wire type; a field whose wire type differs from the schema's is unknown,
+as in google's implementations. Unknown fields are checked and dropped. Sub-messages that may
+occur again are only recorded, and decoded at the end, when all parts to be merged are known.
 """
 
 from typing import Final
@@ -16,7 +16,7 @@ _NUMBER: Final = "check_number(tag)"
 
 
 def decoder(message: Message) -> Lines:
-    """Returns the source of `decode_<message>`, and of what reads entries of its maps."""
+    """Returns the source of `decode_<message>`, and of the functions for its map entries."""
     entries = [
         line for f in message.fields if f.shape == "map" for line in _entry_decoder(message, f)
     ]
@@ -37,15 +37,15 @@ def decoder(message: Message) -> Lines:
 
 
 def depth_check(message: Message) -> Lines:
-    """Returns what refuses too much nesting, which only a guarded message can have."""
+    """Returns the check of the nesting depth, which only guarded messages need."""
     return block("if depth < 0:", ["raise too_deep()"]) if message.guarded else []
 
 
 def _entry_decoder(message: Message, field: Field) -> Lines:
-    """Returns the source of what reads an entry of a map into the map.
+    """Returns the source of the function that decodes an entry into a map.
 
-    As in google's implementation for Python, an entry with unknown fields is itself one of the
-    message's unknown fields, and so is dropped as a whole.
+    As in google's Python implementation, an entry with unknown fields is itself an unknown
+    field of the message, and is dropped as a whole.
     """
     key, value = field.key_and_value
     name = _entry_function(message, field)
@@ -196,7 +196,7 @@ def _set_field(field: Field) -> Lines:
 
 
 def set_attribute(field: Field, value: str) -> str:
-    """Returns what sets the attribute of a new message."""
+    """Returns the statement that sets an attribute of a new message."""
     return f"message.{field.name} = {value}"
 
 

@@ -1,8 +1,8 @@
-"""Writes the functions that turn dataclasses into bytes.
+"""Generates the functions that encode dataclasses to bytes.
 
-A generated function writes fields in the order of their numbers, then those that are not known.
-What stands before a value comes from a table, made when the module is imported, of all short
-lengths and small numbers with the field's tag before them.
+A generated function writes fields in the order of their numbers, then unknown fields.
+The tag of a field, with a short length or a small number after it, comes from a table that is
+built when the module is imported.
 """
 
 from itertools import groupby
@@ -33,12 +33,12 @@ def encoder(message: Message) -> Lines:
 
 
 def selected_members(message: Message) -> Lines:
-    """Returns what assigns the name of each oneof's member to a variable of the oneof's name."""
+    """Returns the statements that assign the name of each oneof's set member to a variable."""
     return [f"{local_name(o)} = message._group_current[{quote(o)}]" for o in message.oneofs]
 
 
 def declarations(message: Message) -> Lines:
-    """Returns the declarations of the variables that hold one field's value after the other's."""
+    """Returns the declarations of the variables that hold each field's value in turn."""
     many = ["list" if field.shape in ("list", "map") else "one" for field in message.fields]
     return [*["value: Any"] * ("one" in many), *["values: Any"] * ("list" in many)]
 
@@ -49,20 +49,20 @@ def selection(field: Field) -> str:
 
 
 def get(field: Field) -> str:
-    """Returns what assigns a field's value to `value`; `None` to it if the field is not set."""
-    if field.shape == "message":  # of which reading the attribute would make one
+    """Returns the statement that assigns a field's value to `value`, or `None` if it is unset."""
+    if field.shape == "message":  # reading the attribute would create a message
         return f"value = vars(message).get({quote(field.name)})"
     return f"value = message.{field.oneof or field.name}"
 
 
 def tags(message: Message) -> set[int]:
-    """Returns the tags of which `encode_<message>` needs a table."""
+    """Returns the tags that need a table in `encode_<message>`."""
     entries = [f for field in message.fields for f in field.entry or ()]
     return {_table_tag(f) for f in (*message.fields, *entries) if _needs_table(f)}
 
 
 def table(tag: int) -> str:
-    """Returns the name of a tag's table."""
+    """Returns the name of the table of a tag."""
     return f"_TAG_{tag}"
 
 
@@ -124,7 +124,7 @@ def _write_all(field: Field) -> Lines:
 
 
 def write(field: Field, out: str = "out") -> Lines:
-    """Returns what appends `value`, with its tag, to the variable `out`."""
+    """Returns the statements that append `value`, with its tag, to the variable `out`."""
     kind = field.kind
     head = table(field.tag)
     if kind.wire == SIZED:

@@ -1,7 +1,7 @@
-"""Writes the functions that turn JSON into dataclasses.
+"""Generates the functions that convert JSON to dataclasses.
 
-A generated function takes what orjson made of a JSON object and goes through its members. When one
-is faulty, the variable `key` tells which: that is how an error gets its path.
+A generated function takes an object parsed by orjson and iterates over its members. If a member
+is invalid, the variable `key` has its name, from which the error gets its path.
 """
 
 from .decode import depth_check, set_attribute
@@ -10,7 +10,7 @@ from .text import Lines, block, chain, quote
 
 
 def from_json(message: Message) -> Lines:
-    """Returns the source of `<message>_from_json`, and of the names that it knows."""
+    """Returns the source of `<message>_from_json`, and of its table of names."""
     function = block(
         f"def {message.snake}_from_json(members: Any, depth: int) -> {message.name}:",
         [

@@ -1,7 +1,7 @@
-"""The kinds of values that a field can hold: one table, which all emitters share.
+"""The kinds of field values: one table, shared by all emitters.
 
-Each kind holds pieces of Python source. They stand in generated functions, where `value` or `item`
-is the value at hand, and `data[pos:stop]` what is on the wire.
+Each kind has pieces of Python source for generated functions, in which `value` or `item`
+is the current value, and `data[pos:stop]` its encoding.
 """
 
 from dataclasses import dataclass, replace
@@ -15,24 +15,24 @@ FIXED_32: Final = 5
 
 @dataclass(frozen=True)
 class Kind:
-    """What the emitters write for one kind of value.
+    """The generated source for one kind of value.
 
     Attributes:
         wire: The wire type.
         python: The Python type.
         zero: The default of a field without presence; empty for a message.
-        read: Gives the value: for a varint from `value`, otherwise from `data`, `pos` and `stop`.
-        write: Gives what goes on the wire: for a varint a number that is not negative, otherwise
-            bytes. From `value`.
-        parse: Gives the value from JSON's `item`.
-        format: Gives JSON's value from `value`.
-        format_key: Gives the name of an object's member from `value`, for a kind of map keys.
-        parse_key: The function that gives the value from such a name.
+        read: Decodes the value: a varint from `value`, otherwise from `data`, `pos` and `stop`.
+        write: Encodes `value`: a varint as a non-negative number, otherwise as
+            bytes.
+        parse: Converts JSON's `item` to the value.
+        format: Converts `value` to JSON.
+        format_key: Converts `value` to a member name, for map keys.
+        parse_key: The function that converts a member name back.
         code: The letter of the `struct` module, for a kind of fixed size.
-        reader: The function that reads a sub-message.
-        is_small: Whether a number below 128 is written as the byte that it is.
+        reader: The function that decodes a sub-message.
+        is_small: Whether a number below 128 is encoded as that byte.
         is_enum: Whether it is an enum.
-        unset: The constant that an unset field holds, for a time.
+        unset: The constant of an unset field, for times.
     """
 
     wire: int
@@ -52,11 +52,11 @@ class Kind:
 
     @property
     def is_packable(self) -> bool:
-        """Whether a list of such values is one field on the wire."""
+        """Whether a list of such values can be packed into one field."""
         return self.wire != SIZED
 
     def read_spans(self, spans: str) -> str:
-        """Returns what gives the value of a sub-message from all its occurrences."""
+        """Returns the expression that decodes a sub-message from all its occurrences."""
         return f"{self.reader}(data, {spans}, depth - 1)"
 
 
@@ -76,7 +76,7 @@ def _varint(name: str, read: str) -> Kind:
 
 
 def _range(name: str) -> str:
-    """Returns the name of the JSON reader: it knows only how many bits there are, and the sign."""
+    """Returns the name of the JSON parser, which depends only on the bits and the sign."""
     bits = name[-2:]
     return f"{'uint' if name in {f'uint{bits}', f'fixed{bits}'} else 'int'}{bits}"
 
@@ -150,7 +150,7 @@ KINDS: Final = {
 
 
 def enum_kind(name: str, table: str) -> Kind:
-    """Returns the kind of an enum, of which `table` is the generated `EnumTable`."""
+    """Returns the kind of an enum, given the name of its generated `EnumTable`."""
     return Kind(
         VARINT,
         name,

@@ -1,4 +1,4 @@
-"""Puts a generated module together."""
+"""Assembles a generated module."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""What the emitters need to know of a schema, read from protoc's descriptors."""
+"""The schema as the emitters use it, read from protoc's descriptors."""
 
 import builtins
 import re
@@ -34,12 +34,12 @@ Shape = Literal["plain", "optional", "message", "time", "oneof", "list", "map"]
 
 
 class SchemaError(Exception):
-    """The schema is wrong, or uses something that the codec does not support."""
+    """The schema is invalid, or uses an unsupported feature."""
 
 
 @dataclass(frozen=True)
 class Enum:
-    """An enum of the schema: `name` is that of its class."""
+    """An enum of the schema; `name` is the name of its class."""
 
     name: str
     values: tuple[tuple[str, int], ...]
@@ -56,15 +56,15 @@ class Field:
 
     Attributes:
         proto: Its name in the schema.
-        camel: Its other name in JSON.
+        camel: Its camelCase name in JSON.
         name: Its name in the dataclass.
-        local: The variable that stands for it in generated functions.
+        local: Its variable in generated functions.
         number: Its number.
-        kind: What it holds; for a map, an entry.
-        shape: Whether it always has a value, or may be unset (by `optional`, by being a message or
-            a time, as a member of a oneof), or holds a list or a map.
-        oneof: The oneof that it is a member of, or empty.
-        packed: Whether it is written as one field for the whole list.
+        kind: The kind of its values; for a map, of an entry.
+        shape: Whether it always has a value, or may be unset (`optional`, a message or
+            a time, a member of a oneof), or is a list or a map.
+        oneof: Its oneof, or empty.
+        packed: Whether a list is encoded as one field.
         entry: The fields of an entry, for a map.
     """
 
@@ -81,17 +81,17 @@ class Field:
 
     @property
     def tag(self) -> int:
-        """What stands before the field on the wire, if it is not packed."""
+        """The encoded tag of the field, if it is not packed."""
         return self.number << 3 | self.kind.wire
 
     @property
     def packed_tag(self) -> int:
-        """What stands before the field on the wire, if it is packed."""
+        """The encoded tag of the field, if it is packed."""
         return self.number << 3 | SIZED
 
     @property
     def key_and_value(self) -> "tuple[Field, Field]":
-        """The fields of a map's entry."""
+        """The fields of a map entry."""
         if self.entry is None:
             raise SchemaError(f"{self.proto}: not a map")
         return self.entry
@@ -113,7 +113,7 @@ class Message:
         name: The name of its dataclass.
         fields: Its fields, in the order of their numbers.
         oneofs: The names of its oneofs.
-        guarded: Whether it can be at any depth: in a message that can hold its own type.
+        guarded: Whether it can nest to any depth: within a message that can contain its own type.
     """
 
     name: str
@@ -123,13 +123,13 @@ class Message:
 
     @property
     def snake(self) -> str:
-        """The part of function names that stands for the message."""
+        """The name of the message in function names."""
         return snake_case(self.name)
 
 
 @dataclass(frozen=True)
 class Module:
-    """All that is generated for one package of the schema."""
+    """The contents of one package of the schema."""
 
     package: str
     sources: tuple[str, ...]
@@ -138,13 +138,13 @@ class Module:
 
 
 def local_name(name: str) -> str:
-    """Returns the variable that stands for a field or a oneof in generated functions."""
+    """Returns the variable of a field or a oneof in generated functions."""
     name = pythonize_field_name(name)
     return f"{name}_" if name in _TAKEN or _GENERATED.fullmatch(name) else name
 
 
 def snake_case(name: str) -> str:
-    """Returns a class's name as a part of a function's name."""
+    """Returns a class name in snake case, for function names."""
     return pythonize_field_name(name).strip("_")
 
 
@@ -152,7 +152,7 @@ def read_modules(files: Iterable[FileDescriptor]) -> list[Module]:
     """Reads the schema's own files: a module for each package.
 
     Raises:
-        SchemaError: The schema uses something that is not supported.
+        SchemaError: The schema uses an unsupported feature.
     """
     packages: dict[str, list[FileDescriptor]] = {}
     for file in files:
@@ -189,7 +189,7 @@ def _check_names(module: Module) -> None:
 
 
 def _check_oneofs(message: Message) -> None:
-    """Checks that each oneof can be an attribute of its own name."""
+    """Checks that each oneof can be an attribute of that name."""
     taken = {*(field.name for field in message.fields), *dir(betterproto.Message), *kwlist}
     for oneof in message.oneofs:
         if oneof in taken:
@@ -204,7 +204,7 @@ def _nested(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
 
 
 def _class_name(descriptor: Descriptor | EnumDescriptor) -> str:
-    """Returns the name that betterproto gives to a message's or an enum's class."""
+    """Returns betterproto's name for the class of a message or an enum."""
     name = descriptor.name
     outer = descriptor.containing_type
     while outer is not None:
@@ -236,7 +236,7 @@ def _is_guarded(descriptor: Descriptor, messages: list[Descriptor]) -> bool:
 
 
 def _reaches(start: Descriptor, goal: Descriptor, seen: set[str]) -> bool:
-    """Tells whether a message can hold another, at any depth."""
+    """Returns whether a message can contain another, at any depth."""
     for field in start.fields:
         held = field.message_type
         if held is None or held.full_name in seen:
@@ -280,7 +280,7 @@ def _shape(field: FieldDescriptor, kind: Kind, optional: bool, member: bool) -> 
 
 
 def _content(field: FieldDescriptor) -> tuple[Kind, tuple[Field, Field] | None]:
-    """Returns the kind of what a field holds, and a map's entry."""
+    """Returns the kind of a field's values, and the fields of a map entry."""
     held = field.message_type or field.enum_type
     if held is None:
         return KINDS[_type_name(field)], None
@@ -292,7 +292,7 @@ def _content(field: FieldDescriptor) -> tuple[Kind, tuple[Field, Field] | None]:
     if isinstance(held, EnumDescriptor):
         return enum_kind(name, Enum(name, ()).table), None
     if held.GetOptions().map_entry:
-        # The value of an entry always has a value, even if that is a message.
+        # The value of a map entry is always set, even if it is a message.
         key, value = (replace(_field(field), shape="plain") for field in held.fields)
         return KINDS["bytes"], (key, value)
     return message_kind(name, snake_case(name)), None

@@ -1,4 +1,4 @@
-"""Small helpers for writing Python source."""
+"""Helpers to generate Python source."""
 
 import json
 from collections.abc import Iterable
@@ -12,17 +12,17 @@ def quote(text: str) -> str:
 
 
 def block(head: str, body: Iterable[str]) -> Lines:
-    """Returns a compound statement: its head, and its body one level further in."""
+    """Returns a compound statement: its head, and its indented body."""
     return [head, *indent(body)]
 
 
 def indent(lines: Iterable[str]) -> Lines:
-    """Returns lines one level further in."""
+    """Returns lines indented by one level."""
     return [f"    {line}" if line else "" for line in lines]
 
 
 def chain(branches: Iterable[tuple[str, Lines]], otherwise: Lines) -> Lines:
-    """Returns an `if` with its `elif`s and its `else`; without branches, what is in the `else`."""
+    """Returns an `if` with its `elif`s and its `else`; without branches, the body of the `else`."""
     out: Lines = []
     for condition, body in branches:
         out += block(f"{'elif' if out else 'if'} {condition}:", body)

@@ -1,7 +1,7 @@
-"""Writes the functions that turn dataclasses into JSON.
+"""Generates the functions that convert dataclasses to JSON.
 
-A generated function makes what orjson writes as a JSON object. A field that always has a value is
-written even where that is its default.
+A generated function returns a dict that orjson serializes. A field without presence is
+written even if it has its default.
 """
 
 from itertools import groupby
