@@ -22,7 +22,7 @@ from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatStream, Error, RelayEvent, RelayRequest, RelayResponse
 from proxy.core.client import Client
 from proxy.core.outbox import Outbox, as_command, as_request
-from proxy.core.outstanding import Unconfirmed
+from proxy.core.unconfirmed import UnconfirmedSend
 
 DESCRIPTORS = Path(__file__).parents[1] / "gen" / "descriptor.binpb"
 ROUND_SECONDS = 0.02
@@ -94,7 +94,7 @@ def columns_against_google() -> list[tuple[str, Work, Work]]:
     """Returns the conversions of the same messages as columns, as a proxy sends them."""
     outbox = Outbox()
     outbox.open()
-    sends = [Unconfirmed[Client](n, message(n), _Nobody(), None, 0) for n in range(64)]
+    sends = [UnconfirmedSend(n, message(n), _Nobody(), None, 0) for n in range(64)]
     for send in sends:
         outbox.put(send, 0)
     data = codec.encode(as_request(outbox.take()))
@@ -120,7 +120,7 @@ class _Nobody(Client):
     def write(self, frame: bytes) -> None:
         """Does nothing."""
 
-    def told_to_wait(self) -> None:
+    def note_rate_limited(self) -> None:
         """Does nothing."""
 
     def dismiss(self, error: Error) -> None:

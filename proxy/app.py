@@ -15,7 +15,7 @@ from aiohttp import web
 from hosting.logs import get_logger
 from hosting.telemetry.endpoint import serve_metrics
 from hosting.tls import Tls, kept_fresh
-from proxy.clients.connection import Shared
+from proxy.clients.shared import Shared
 from proxy.config import Config
 from proxy.core.call_table import calls_of_schema
 from proxy.core.outbox import Outbox

@@ -63,7 +63,7 @@ class Report(Source):
             Series("out", rate(lambda: metrics.deliveries)),
         )
         waiting = (
-            Series("server", lambda: self.switchboard.sends.waiting_bytes),
+            Series("server", lambda: self.switchboard.sends.size),
             Series("clients", lambda: self.websockets.waiting_bytes),
         )
         troubles = (
@@ -134,7 +134,7 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         Family(
             "proxy_unconfirmed_messages", "gauge", "Messages of clients that are not confirmed yet."
         ),
-        lambda it: it.switchboard.sends.waiting_messages,
+        lambda it: len(it.switchboard.sends),
     ),
     (
         Family(
@@ -142,7 +142,7 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
             "gauge",
             "Bytes of the messages of clients that are not confirmed yet.",
         ),
-        lambda it: it.switchboard.sends.waiting_bytes,
+        lambda it: it.switchboard.sends.size,
     ),
     (
         Family(

@@ -66,7 +66,7 @@ class Admission:
         )
         self._addresses: Ledger[str, Address] = Ledger(make)
 
-    def admit(self, peer: str, headers: Headers) -> Admitted:
+    def check_in(self, peer: str, headers: Headers) -> Admitted:
         """Counts a connection while the context is open.
 
         Args:

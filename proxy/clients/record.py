@@ -28,7 +28,7 @@ def _next_id() -> str:
 
 
 @dataclass(slots=True)
-class Story:
+class ConnectionRecord:
     """What is told of a connection when it has ended.
 
     Attributes:
@@ -46,7 +46,7 @@ class Story:
     code: int | None = None
 
 
-class Observed:
+class Recording:
     """A connection that is named in its task's log lines, traced, and told of at both ends.
 
     A context. As thousands of connections have one each for as long as they live, it
@@ -55,27 +55,31 @@ class Observed:
     Args:
         request: its handshake, in whose headers a trace may be named.
         socket: the connection.
-        story: is completed meanwhile.
+        record: is completed meanwhile.
         peer: the address of the client.
     """
 
-    __slots__ = ("_began", "_peer", "_socket", "_span", "_story", "_tracing")
+    __slots__ = ("_began", "_peer", "_record", "_socket", "_span", "_tracing")
 
     def __init__(
-        self, request: web.Request, socket: web.WebSocketResponse, story: Story, peer: str
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        record: ConnectionRecord,
+        peer: str,
     ) -> None:
-        attributes = {"chat.connection": story.connection}
+        attributes = {"chat.connection": record.connection}
         self._began = monotonic()
         self._peer = peer
         self._socket = socket
-        self._story = story
+        self._record = record
         self._tracing = spans.span("connection", "server", request.headers, attributes)
 
     def __enter__(self) -> spans.Span:
         # For good: with the connection ends the task that aiohttp has for it.
-        bind_contextvars(connection=self._story.connection)
+        bind_contextvars(connection=self._record.connection)
         self._span = self._tracing.__enter__()
-        self._story.traceparent = self._span.traceparent
+        self._record.traceparent = self._span.traceparent
         log.debug("connection opened", peer=self._peer)
         return self._span
 
@@ -85,10 +89,10 @@ class Observed:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        story = self._story
-        code = story.code or self._socket.close_code or 0
-        self._span.note({"chat.close_code": code, "chat.frames": story.frames})
+        record = self._record
+        code = record.code or self._socket.close_code or 0
+        self._span.note({"chat.close_code": code, "chat.frames": record.frames})
         seconds = round(monotonic() - self._began, 3)
-        refused = {"refused": told} if (told := str(story.refused)) else {}
-        log.debug("connection closed", code=code, frames=story.frames, **refused, seconds=seconds)
+        refused = {"refused": told} if (told := str(record.refused)) else {}
+        log.debug("connection closed", code=code, frames=record.frames, **refused, seconds=seconds)
         self._tracing.__exit__(kind, error, traceback)

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gen.chat import ChatMessage, GetChatHistoryRequest, ServerFrame
-from proxy.clients.socket import Line
+from proxy.clients.socket import ClientSocket
 from proxy.clients.turns import Work
 from proxy.core import frames
 from proxy.core.client import Client
-from proxy.core.rooms import Room
+from proxy.core.room import Room
 
 # As much as is read and written without a break for others.
 _PAGE: Final = 100
@@ -26,15 +26,19 @@ class Replay:
     """One replay, to one client.
 
     Args:
-        line: the client.
-        room: which it is about to enter.
+        client: the client.
+        socket: its socket.
+        room: the room that it is about to enter.
         fetch: reads the pages.
-        work: what the client has had done.
+        work: counts what was done for the client.
     """
 
-    def __init__(self, line: Line, room: Room[Client], fetch: Fetch, work: Work) -> None:
+    def __init__(
+        self, client: Client, socket: ClientSocket, room: Room, fetch: Fetch, work: Work
+    ) -> None:
         self._work = work
-        self._line = line
+        self._client = client
+        self._socket = socket
         self._room = room
         self._fetch = fetch
         # What the client sent meanwhile and is to find in the replay.
@@ -49,20 +53,20 @@ class Replay:
         Returns:
             Whether all of it was there and could be read.
         """
-        self._room.replaying[self._line] = self._own
+        self._room.replaying[self._client] = self._own
         try:
             whole = await self._pages(after_seq)
         finally:
-            del self._room.replaying[self._line]
+            del self._room.replaying[self._client]
         # What it sent meanwhile and the replay did not come to is answered all the same.
         for message, request_id in self._own.values():
-            self._line.write(frames.message(message, request_id))
+            self._socket.write(frames.message(message, request_id))
         return whole
 
     async def _pages(self, cursor: int) -> bool:
         room = self._room
         epoch = room.epoch
-        while cursor < room.last_seq and not self._line.gone:
+        while cursor < room.last_seq and not self._socket.is_gone:
             page = await self._fetch(
                 GetChatHistoryRequest(
                     room.room_id, _PAGE, before_seq=room.last_seq + 1, after_seq=cursor
@@ -85,4 +89,4 @@ class Replay:
         if self._work.add(_WORK):
             await self._work.rest()
         frame = ServerFrame(chat_message=message, request_id=request_id)
-        await self._line.write_out(frame)
+        await self._socket.send(frame)

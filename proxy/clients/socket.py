@@ -1,22 +1,47 @@
-"""One client's line: what is written to its socket, and every way in which it ends."""
+"""A client's socket: what is written to it, and every way in which it ends.
+
+=========  ====================  =======================  ==============================
+state      frames of the client  frames for the client    left by
+=========  ====================  =======================  ==============================
+OPEN       are handled           are written              `drain`, `close`, `go_away`,
+                                                          `end`
+DRAINING   are dropped           are written, such as     `close`, `go_away`, `end`
+                                 confirmations
+CLOSING    are dropped           are dropped: the close   `end`
+                                 frame was the last
+CLOSED     do not come           are dropped
+=========  ====================  =======================  ==============================
+
+A state is never gone back to. Besides, the client may be gone in each of them: aiohttp has
+read its close frame, or asyncio knows that the connection is lost. `is_gone` is all of that.
+
+A connection ends in one of these ways:
+
+* The client closes it, or vanishes. aiohttp answers; reading ends; `end`.
+* `close`: it does not read (4008), was told to wait and did not (4029), its token is not
+  believed (4501) or has expired (4010). The close frame goes behind what waits for it; whoever
+  has not read that after `_LINGER_SECONDS` is aborted. The switchboard forgets it at once.
+* `go_away`: the proxy stops (1001). It has as long as the stop takes to read and to answer.
+* `beat`: it does not answer a ping, or sends a message that comes to no end: it is aborted.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import Final
 
-from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
+from aiohttp import ClientConnectionResetError, WSCloseCode, WSMessage, WSMsgType, web
 
 import codec
-from gen.chat import Error, ServerFrame
+from gen.chat import ServerFrame
+from hosting.faults import Faults
 from hosting.logs import get_logger
 from proxy.clients.intake import Intake
-from proxy.clients.record import Story
+from proxy.clients.record import ConnectionRecord
 from proxy.config import Config
 from proxy.core import frames
-from proxy.core.client import Client
-from proxy.core.switchboard import Switchboard
 from proxy.errors import CloseCode
 from proxy.metrics import ProxyMetrics
 
@@ -24,88 +49,141 @@ log = get_logger(__name__)
 
 # How long a client that does not read is given to read why it was closed.
 _LINGER_SECONDS: Final = 5.0
-_LONGEST_TIMER_SECONDS: Final = 3600.0
 # After so many halves of a heartbeat without a frame.
 _PING_AT: Final = 2
 _DEAD_AT: Final = 3
 
 
-class Line(Client):
+class State(Enum):
+    """How far the end of a socket has come; see above."""
+
+    OPEN = auto()
+    DRAINING = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+
+
+# Members of an enum are slow to look up.
+_OPEN: Final = State.OPEN
+_DRAINING: Final = State.DRAINING
+
+
+class ClientSocket:
     """The socket of one client.
 
     Args:
-        socket: the WebSocket.
+        socket: aiohttp's WebSocket.
         request: its handshake.
         config: the settings.
-        switchboard: forgets the client when it is cut off.
-        metrics: counts what happens.
-        intake: what its bytes come by, if that is known.
+        metrics: counts clients that are slow or dead.
+        faults: logs defects.
+        intake: the way of its bytes, if there is one.
+        on_close: called soon after `close`: the client is to be forgotten.
 
     Attributes:
-        story: what is told of it in the end.
+        state: how far its end has come.
+        record: what is logged of it.
+        receive: waits for the next frame; see aiohttp.
+
+    Raises:
+        ClientConnectionResetError: the client is gone already.
     """
+
+    __slots__ = (
+        "_closed",
+        "_config",
+        "_faults",
+        "_frames_before",
+        "_intake",
+        "_metrics",
+        "_most_bytes",
+        "_on_close",
+        "_silent",
+        "_socket",
+        "_transport",
+        "receive",
+        "record",
+        "state",
+    )
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
         request: web.Request,
         config: Config,
-        switchboard: Switchboard,
         metrics: ProxyMetrics,
-        intake: Intake | None = None,
+        faults: Faults,
+        intake: Intake | None,
+        on_close: Callable[[], None],
     ) -> None:
         if request.transport is None:
             raise ClientConnectionResetError("the client is gone")
-        self.story = Story()
-        self.connection = self.story.connection
+        self.state = State.OPEN
+        self.record = ConnectionRecord()
+        self.receive: Callable[[], Awaitable[WSMessage]] = socket.receive
         self._socket = socket
         self._transport = request.transport
         self._config = config
-        self._switchboard = switchboard
+        self._most_bytes = config.mailbox_bytes
         self._metrics = metrics
+        self._faults = faults
         self._intake = intake
-        self._cut_off = False
-        self._reading = True
-        # Whether a frame is being handled.
-        self._busy = False
+        self._on_close: Callable[[], None] | None = on_close
         self._silent = 0
-        # The proxy stops, and has said so.
-        self._leaving = False
-        self._over = False
-        # There while somebody waits until it is over.
-        self._ended: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._end_of_token: asyncio.TimerHandle | None = None
+        self._frames_before = 0
+        # Exists while somebody waits for the end.
+        self._closed: asyncio.Future[None] | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing can be written any more: it was closed, or the client is gone."""
+        return (
+            (self.state is not _OPEN and self.state is not _DRAINING)
+            or self._socket.closed
+            or self._transport.is_closing()
+        )
 
     @property
     def close_code(self) -> int:
-        """Why the connection has ended; 1006 if nobody said so (RFC 6455, section 7.1.5)."""
-        return self.story.code or self._socket.close_code or WSCloseCode.ABNORMAL_CLOSURE
+        """The code that it was closed with; 1006 if there was none (RFC 6455, section 7.1.5)."""
+        return self.record.code or self._socket.close_code or WSCloseCode.ABNORMAL_CLOSURE
 
     @property
     def waiting_bytes(self) -> int:
-        """How much waits in the socket."""
+        """The bytes that wait to be sent."""
         return self._transport.get_write_buffer_size()
 
-    def write(self, frame: bytes) -> None:
-        """Queues a frame on the socket; cuts the client off if too much waits.
+    # Writing.
 
-        It goes past aiohttp's writer, which would frame the same message anew
-        for each receiver: there is no compression and no fragment that a frame
-        could fall into the middle of.
+    def write(self, frame: bytes) -> None:
+        """Queues a frame; closes the socket if too much waits. Never fails.
+
+        It goes past aiohttp's writer, which would frame the same message anew for each
+        receiver: there is no compression and no fragment that a frame could fall into the
+        middle of.
         """
-        if self._cut_off or self._socket.closed or self._transport.is_closing():
+        transport = self._transport
+        # `is_gone`, without the call: this is done for each delivery.
+        if (
+            (self.state is not _OPEN and self.state is not _DRAINING)
+            or self._socket.closed
+            or transport.is_closing()
+        ):
             return
-        if self._transport.get_write_buffer_size() > self._config.mailbox_bytes:
+        if transport.get_write_buffer_size() > self._most_bytes:
             self._overflow()
             return
         try:
-            self._transport.write(frame)
+            transport.write(frame)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-            self._switchboard.faults.log("socket not written to", error)
-            self._transport.abort()
+            self._faults.log("socket not written to", error)
+            transport.abort()
 
-    async def write_out(self, frame: ServerFrame) -> None:
+    def answer(self, frame: ServerFrame) -> None:
+        """Queues a frame."""
+        self.write(frames.encode(frame))
+
+    async def send(self, frame: ServerFrame) -> None:
         """Writes what a client asked for, and waits while the socket is full.
 
         Raises:
@@ -121,131 +199,92 @@ class Line(Client):
             self._overflow()
             raise ClientConnectionResetError("the client does not read") from None
 
-    def may_tell(self, error: Error) -> bool:
-        """See `Client`: each kind of error is told of once, and counted."""
-        return self.story.refused.add(error.code.name or str(int(error.code)))
+    # Ending.
 
-    def _answer(self, frame: ServerFrame) -> None:
-        self.write(frames.encode(frame))
+    def beat(self, *, busy: bool) -> None:
+        """Notes that half a heartbeat has passed: pings a silent client, drops a dead one.
 
-    @property
-    def gone(self) -> bool:
-        """Whether the client is, for all that is known."""
-        return self._cut_off or self._socket.closed or self._transport.is_closing()
-
-    # How it ends.
-
-    def check_pulse(self) -> None:
-        """Notes that half a heartbeat has passed."""
-        # While a frame is handled the next one is not read, be it an answer to a ping.
-        intake = self._intake
-        heard = self._busy or (intake is not None and intake.heard())
+        Args:
+            busy: whether a frame is being handled. The next one is not read meanwhile, be
+                it the answer to a ping.
+        """
+        record, intake = self.record, self._intake
+        heard = busy or record.frames != self._frames_before
+        heard |= intake is not None and intake.heard()
+        self._frames_before = record.frames
         self._silent = 0 if heard else self._silent + 1
         if self._silent == _PING_AT:
             self.write(frames.PING)
         if self._silent >= _DEAD_AT or (intake is not None and intake.endless()):
             self._metrics.dead_clients += 1
-            log.info("dead client dropped", connection=self.story.connection)
+            log.info("dead client dropped", connection=record.connection)
             self._transport.abort()
 
-    def stop_reading(self) -> None:
-        """Handles no further frame."""
-        self._reading = False
+    def drain(self) -> None:
+        """Lets no further frame be handled: the proxy is about to stop."""
+        if self.state is State.OPEN:
+            self.state = State.DRAINING
 
-    def dismiss(self, error: Error) -> None:
-        """Closes the connection: who it is, is not believed."""
-        code = CloseCode.UNAVAILABLE if error.retryable else CloseCode.BAD_TOKEN
-        self._cut(code, error.message)
-
-    async def go_away(self, seconds: float) -> None:
-        """Closes the connection because the proxy is about to stop.
-
-        Args:
-            seconds: how long the client may take to read and answer that.
-        """
-        if self.story.code is None:
-            self.story.code = CloseCode.GOING_AWAY
-        self.write(frames.close_frame(CloseCode.GOING_AWAY, "going away"))
-        # Not the end of the socket: while the client still sends, that would be a
-        # reset, by which it loses what it has not read yet. TLS has no other end.
-        can_end = not (self._cut_off or self._transport.is_closing())
-        if can_end and self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._cut_off = self._leaving = True
-        if self._busy and self._task is not None:
-            # It may wait for the server, longer than a stop may take.
-            self._task.cancel()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wait_until_over()
-        except TimeoutError:
-            self._transport.abort()
-
-    def _note_end(self) -> None:
-        self._over = True
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
-
-    async def _wait_until_over(self) -> None:
-        if not self._over:
-            self._ended = asyncio.get_running_loop().create_future()
-            await self._ended
-
-    def end(self) -> None:
-        """Gives up what a client does not read; it would wait for ever to be flushed.
-
-        No frame is handled any more.
-        """
-        self._note_end()
-        if self._end_of_token is not None:
-            self._end_of_token.cancel()
-        if self._cut_off:
-            # It was told why. aiohttp would say goodbye once more, which browsers take for
-            # a lost connection, without a code.
-            self._transport.close()
-        if self._transport.get_write_buffer_size():
-            self._abort_later()
-
-    def _expire_at(self, end: datetime) -> None:
-        if self._end_of_token is not None:
-            self._end_of_token.cancel()
-        loop = asyncio.get_running_loop()
-        rest = min((end - datetime.now(UTC)).total_seconds(), _LONGEST_TIMER_SECONDS)
-        self._end_of_token = loop.call_later(max(rest, 0), self._expire, end)
-
-    def _expire(self, end: datetime) -> None:
-        if datetime.now(UTC) < end:
-            self._expire_at(end)
-        else:
-            self._cut(CloseCode.TOKEN_EXPIRED, "the token has expired")
-
-    def _expel(self) -> None:
-        if not self.gone:
-            name = self.story.connection
-            log.info("client closed that goes on although it was told to wait", connection=name)
-        self._cut(CloseCode.TOO_MANY_REQUESTS, "too many requests")
-
-    def _overflow(self) -> None:
-        """Cuts off a client that does not read."""
-        if not self.gone:
-            self._metrics.slow_consumers += 1
-            waiting = self._transport.get_write_buffer_size()
-            log.info("slow consumer closed", connection=self.story.connection, waiting=waiting)
-        self._cut(CloseCode.SLOW_CONSUMER, "slow consumer")
-
-    def _cut(self, code: CloseCode, reason: str) -> None:
-        """Closes the connection at once, behind what waits for it."""
-        self.stop_reading()
-        if self.gone:
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Closes the socket, behind what waits for it. Calls nobody back at once."""
+        if self.is_gone:
+            self.drain()
             return
-        self._cut_off = True
-        self.story.code = code
+        self.state = State.CLOSING
+        self.record.code = code
         if self._intake is not None:
             self._intake.slow_down()
         self._transport.write(frames.close_frame(code, reason))
         self._abort_later()
-        # Later, because whoever writes may be going through the rooms.
-        asyncio.get_running_loop().call_soon(self._switchboard.close, self)
+        if self._on_close is not None:
+            # Later: the writer may be in the middle of the rooms.
+            asyncio.get_running_loop().call_soon(self._on_close)
+
+    def go_away(self) -> None:
+        """Closes the socket because the proxy stops."""
+        if self.record.code is None:
+            self.record.code = CloseCode.GOING_AWAY
+        self.write(frames.close_frame(CloseCode.GOING_AWAY, "going away"))
+        # Not the end of the socket: while the client still sends, that would be a
+        # reset, by which it loses what it has not read yet. TLS has no other end.
+        if not self.is_gone and self._transport.can_write_eof():
+            self._transport.write_eof()
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSING
+
+    async def wait_closed(self, seconds: float) -> None:
+        """Waits until nothing is read any more; aborts the connection if that takes longer."""
+        if self.state is State.CLOSED:
+            return
+        self._closed = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed
+        except TimeoutError:
+            self._transport.abort()
+
+    def end(self) -> None:
+        """Notes that nothing is read any more, and gives up what the client does not read."""
+        if self.state is State.CLOSING:
+            # It was told why. aiohttp would say goodbye once more, which browsers take for
+            # a lost connection, without a code.
+            self._transport.close()
+        self.state = State.CLOSED
+        # It refers to the connection, which refers to this: nobody has to look for a circle.
+        self._on_close = None
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+        if self._transport.get_write_buffer_size():
+            # It would wait for ever to be flushed.
+            self._abort_later()
+
+    def _overflow(self) -> None:
+        """Closes a client that does not read."""
+        if not self.is_gone:
+            self._metrics.slow_consumers += 1
+            waiting = self.waiting_bytes
+            log.info("slow consumer closed", connection=self.record.connection, waiting=waiting)
+        self.close(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def _abort_later(self) -> None:
         asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)

@@ -17,7 +17,7 @@ from gen.chat import ChatServiceBase, ClientFrame, ServerFrame
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallType:
     """One unary call.
 
     Attributes:
@@ -35,7 +35,7 @@ class Call:
     answer: str
 
 
-def calls_of_schema() -> dict[str, Call]:
+def calls_of_schema() -> dict[str, CallType]:
     """Finds the calls, by the field that asks for them."""
     asked = _fields_by_type(ClientFrame)
     answered = _fields_by_type(ServerFrame)
@@ -45,7 +45,7 @@ def calls_of_schema() -> dict[str, Call]:
             continue
         field, answer = asked.get(method.request_type), answered.get(method.reply_type)
         if field is not None and answer is not None:
-            calls[field] = Call(field, path, method.request_type, method.reply_type, answer)
+            calls[field] = CallType(field, path, method.request_type, method.reply_type, answer)
     return calls
 
 

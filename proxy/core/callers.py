@@ -25,12 +25,10 @@ from proxy import errors
 from proxy.access.bearer import can_be_token
 from proxy.config import Config
 from proxy.core.client import Caller
-from proxy.core.outbox import Outbox
+from proxy.core.outbox import COMMAND_BYTES, Outbox
 from proxy.core.suspects import Key, key_of
 from proxy.errors import Refused
 
-# A command beside the token in it.
-_SMALL: Final = 1024
 # In UTF-8.
 _LARGEST_CHARACTER: Final = 4
 
@@ -42,13 +40,12 @@ class Callers:
 
     Args:
         config: the settings.
-        refs: gives references for commands.
         outbox: takes commands for the server.
     """
 
-    def __init__(self, config: Config, refs: Iterator[int], outbox: Outbox) -> None:
+    def __init__(self, config: Config, outbox: Outbox) -> None:
         self._patience = config.hold_seconds + config.call_seconds
-        self._refs = refs
+        self._refs = outbox.refs
         self._outbox = outbox
         self._numbers = count(1)
         # Whom the server knows, or will once there is a link.
@@ -83,18 +80,20 @@ class Callers:
         _check(token)
         return await self._present(caller, token)
 
-    async def admit(self, caller: Caller, room_id: str) -> Admitted:
+    async def ask_permissions(self, caller: Caller, room_id: str) -> Admitted:
         """Asks what a client may do in a room.
 
         Raises:
             Refused: the server no longer believes the client, or stays away.
         """
-        return await self._ask(Admitted, caller, _SMALL, admit=Admit(room_id))
+        return await self._ask(Admitted, caller, COMMAND_BYTES, admit=Admit(room_id))
 
     def gone(self, caller: Caller) -> None:
         """Forgets a client."""
         self._known.pop(caller.number, None)
-        self._outbox.put(_command(next(self._refs), caller, client_gone=ClientGone()), _SMALL)
+        self._outbox.put(
+            _command(next(self._refs), caller, client_gone=ClientGone()), COMMAND_BYTES
+        )
 
     def connected(self, leaving: Iterable[Caller]) -> None:
         """A new stream: presents everyone again, and asks again what was not answered.
@@ -183,4 +182,4 @@ def _check(token: str) -> None:
 
 def _size(token: str) -> int:
     # At most. Not by its encoding: what is no text is found out as it is written.
-    return len(token) * _LARGEST_CHARACTER + _SMALL
+    return len(token) * _LARGEST_CHARACTER + COMMAND_BYTES

@@ -35,7 +35,10 @@ class Client(ABC):
         users: the users that it has sent as.
         caller: who it is, if it presented a token.
         traceparent: its trace (W3C), if it is sampled.
+        write: queues a frame. Never fails, and never calls the switchboard back.
     """
+
+    write: Callable[[bytes], None]
 
     connection: str = ""
     rooms: set[str]
@@ -52,11 +55,7 @@ class Client(ABC):
         return True
 
     @abstractmethod
-    def write(self, frame: bytes) -> None:
-        """Queues a frame. Never fails, and never calls the switchboard back."""
-
-    @abstractmethod
-    def told_to_wait(self) -> None:
+    def note_rate_limited(self) -> None:
         """Notes that the server refused it for asking too often. Calls nobody back."""
 
     @abstractmethod

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from gen.chat import ChatMessage
 from proxy.core import frames
 from proxy.core.client import Client
-from proxy.core.outstanding import Unconfirmed
-from proxy.core.rooms import Room
+from proxy.core.room import Room
+from proxy.core.unconfirmed import UnconfirmedSend
 from proxy.metrics import ProxyMetrics
 
 
-class Delivery:
+class Fanout:
     """What one batch brings to each room, written to each member at once.
 
     Args:
@@ -27,13 +27,11 @@ class Delivery:
         self._metrics = metrics or ProxyMetrics()
         # When the sends that are answered came.
         self._came: list[float] = []
-        self._rooms: dict[Room[Client], list[bytes]] = {}
+        self._rooms: dict[Room, list[bytes]] = {}
         # The frames of those who get one of their own, with a request id.
-        self._personal: dict[tuple[Room[Client], Client], dict[int, bytes]] = {}
+        self._personal: dict[tuple[Room, Client], dict[int, bytes]] = {}
 
-    def add(
-        self, room: Room[Client], message: ChatMessage, send: Unconfirmed[Client] | None
-    ) -> bool:
+    def add(self, room: Room, message: ChatMessage, send: UnconfirmedSend | None) -> bool:
         """Adds a message; returns whether it will answer the send.
 
         Raises:

@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Final
 
 from codec.columns import lengths_of
 from gen.chat import ChatMessages, RelayCommand, RelayRequest, Texts
-from proxy.core.client import Client
-from proxy.core.outstanding import Unconfirmed
+from proxy.core.unconfirmed import UnconfirmedSend
 
 # What goes into one message at most. With fewer commands, both ends are busy with the
 # frame around them; with more, one waits for the other to come to the end of a batch.
 _BATCH_COMMANDS: Final = 64
 _BATCH_BYTES: Final = 1024 * 1024
 
-Send = Unconfirmed[Client]
-Item = RelayCommand | Send
+COMMAND_BYTES: Final = 1024
+"""The most that a command takes that is no message: names, which are short, and numbers."""
+
+Item = RelayCommand | UnconfirmedSend
 """A command, or a message to be sent."""
 
 
@@ -33,11 +35,13 @@ class Outbox:
     switchboard asks for all of it again on the next link.
 
     Attributes:
+        refs: numbers the commands, rising: the server answers by their numbers.
         is_open: whether there is a link.
         when_full: called when a batch cannot become larger; `None` while its reader is busy.
     """
 
     def __init__(self) -> None:
+        self.refs = count(1)
         self.is_open = False
         self.when_full: Callable[[], None] | None = None
         self._items: deque[tuple[Item, int]] = deque()
@@ -130,10 +134,10 @@ def as_command(item: Item) -> RelayCommand:
 
 def _commands(items: list[Item]) -> list[RelayCommand]:
     commands: list[RelayCommand] = []
-    run: list[Send] = []
+    run: list[UnconfirmedSend] = []
     for item in items:
         # A trace is one message's own.
-        if type(item) is Unconfirmed and item.client.traceparent is None:
+        if type(item) is UnconfirmedSend and item.client.traceparent is None:
             run.append(item)
             continue
         _end_run(commands, run)
@@ -142,7 +146,7 @@ def _commands(items: list[Item]) -> list[RelayCommand]:
     return commands
 
 
-def _end_run(commands: list[RelayCommand], run: list[Send]) -> None:
+def _end_run(commands: list[RelayCommand], run: list[UnconfirmedSend]) -> None:
     """Adds the messages that stand together so far, as one command."""
     if len(run) == 1:
         commands.append(as_command(run[0]))
@@ -151,7 +155,7 @@ def _end_run(commands: list[RelayCommand], run: list[Send]) -> None:
     run.clear()
 
 
-def _as_columns(run: list[Send]) -> RelayCommand:
+def _as_columns(run: list[UnconfirmedSend]) -> RelayCommand:
     messages = [send.message for send in run]
     clients = [_number(send) for send in run]
     return RelayCommand(
@@ -170,7 +174,7 @@ def _column(texts: list[str]) -> Texts:
     return Texts(joined="".join(texts), lengths=lengths_of(texts))
 
 
-def _number(send: Send) -> int:
+def _number(send: UnconfirmedSend) -> int:
     """The client's name at the server."""
     caller = send.client.caller
     return 0 if caller is None else caller.number

@@ -18,10 +18,10 @@ for some seconds clears everybody.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from gen.chat import Admit, Authenticate, Join, RelayCommand
-from proxy.core.outstanding import Unconfirmed
+from proxy.core.unconfirmed import UnconfirmedSend
 
 LINKS: Final = 4
 """After so many links in a row that died with it a command is given up."""
@@ -32,12 +32,12 @@ _ALONE: Final = 2
 Key = tuple[str, str | int]
 """What a command is known by from link to link, on each of which its reference may be new."""
 
-_Item = RelayCommand | Unconfirmed[Any]
+_Item = RelayCommand | UnconfirmedSend
 
 
 def key_of(item: _Item) -> Key | None:
     """Returns what a command is known by; `None` if it is not answered, or not repeated."""
-    if isinstance(item, Unconfirmed):
+    if isinstance(item, UnconfirmedSend):
         return "chat_message", item.ref
     match item.command:
         case Join(room_id=room_id):

@@ -64,7 +64,7 @@ class Listener:
         """Makes the protocol of a connection."""
         return HttpConnection(self, self._server)
 
-    def admit(self, connection: HttpConnection) -> bool:
+    def try_add(self, connection: HttpConnection) -> bool:
         """Lets a connection in, if need be in the place of one that is no WebSocket."""
         if len(self._open) >= self._limit:
             oldest = self._strangers.oldest()
@@ -133,7 +133,7 @@ class HttpConnection(web.RequestHandler):
         """See asyncio."""
         # aiohttp's own reference ends before the connection does.
         self._wire = cast(asyncio.Transport, transport)
-        if self._listener.admit(self):
+        if self._listener.try_add(self):
             self._watch()
             super().connection_made(transport)
         else:

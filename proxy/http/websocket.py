@@ -11,9 +11,10 @@ from hosting.logs import get_logger
 from hosting.rate_limits import AnyAllowance
 from proxy.access import bearer
 from proxy.access.admission import Admission
-from proxy.clients.connection import Connection, Shared
+from proxy.clients.connection import Connection
 from proxy.clients.intake import Intake
-from proxy.clients.record import Observed
+from proxy.clients.record import Recording
+from proxy.clients.shared import Shared
 from proxy.errors import CloseCode, close_label
 from proxy.http import handshake
 
@@ -66,18 +67,18 @@ class WebSockets:
     @property
     def waiting_bytes(self) -> int:
         """How much waits in the sockets of all clients."""
-        return sum(connection.waiting_bytes for connection in self._open)
+        return sum(connection.socket.waiting_bytes for connection in self._open)
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """Serves one WebSocket until it is closed.
 
         Raises:
             aiohttp.web.HTTPException: it is not opened; see `handshake.checked` and
-                `Admission.admit`.
+                `Admission.check_in`.
         """
         request = handshake.checked(request)
         # This is there for as long as each connection: what it has is kept small.
-        with self.admission.admit(request.remote or "", request.headers) as charges:
+        with self.admission.check_in(request.remote or "", request.headers) as charges:
             intake = self._intake(request, charges)
             socket, token = await self._open_socket(request)
             if self._draining:
@@ -87,14 +88,15 @@ class WebSockets:
             self._open.add(connection)
             self._metrics.opened += 1
             peer = self.admission.proxies.client(request.remote or "", request.headers)
-            with Observed(request, socket, connection.story, peer):
-                connection.traceparent = connection.story.traceparent
+            record = connection.socket.record
+            with Recording(request, socket, record, peer):
+                connection.traceparent = record.traceparent
                 try:
                     await connection.introduce(token)
                     await connection.serve()
                 finally:
                     self._open.discard(connection)
-                    self._metrics.closed[close_label(connection.close_code)] += 1
+                    self._metrics.closed[close_label(connection.socket.close_code)] += 1
                     self._switchboard.close(connection)
                     connection.end()
             return socket
@@ -136,11 +138,11 @@ class WebSockets:
         """
         while True:
             await asyncio.sleep(self._config.heartbeat_seconds / 2)
-            self._check_pulses()
+            self._beat_all()
 
-    def _check_pulses(self) -> None:
+    def _beat_all(self) -> None:
         for connection in tuple(self._open):
-            connection.check_pulse()
+            connection.beat()
 
     async def drain(self) -> None:
         """Lets what was sent be confirmed, then closes each connection with 1001.
@@ -150,10 +152,10 @@ class WebSockets:
         """
         self._draining = True
         for connection in self._open:
-            connection.stop_reading()
+            connection.socket.drain()
         patience = self._config.drain_seconds
         deadline = asyncio.get_running_loop().time() + patience
-        if not await self._switchboard.sends.all_settled(patience):
+        if not await self._switchboard.sends.wait_all_confirmed(patience):
             log.warning("unconfirmed sends given up", after_seconds=patience)
         rest = deadline - asyncio.get_running_loop().time()
         closing = max(rest, min(patience, _LAST_WORDS_SECONDS))

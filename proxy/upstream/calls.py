@@ -21,7 +21,7 @@ from hosting.metadata import to_metadata
 from hosting.tracing import spans
 from proxy import errors
 from proxy.config import Config
-from proxy.core.call_table import Call
+from proxy.core.call_table import CallType
 from proxy.core.client import Caller
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
@@ -71,7 +71,7 @@ class Calls:
             self._parted.set_result(None)
             self._parted = None
 
-    async def make(self, call: Call, request: Any, caller: Caller | None = None) -> Any:
+    async def make(self, call: CallType, request: Any, caller: Caller | None = None) -> Any:
         """Makes a call.
 
         Args:
@@ -94,7 +94,7 @@ class Calls:
         self._metrics.calls[call.field, "OK"] += 1
         return answer
 
-    async def _make(self, call: Call, request: Any, caller: Caller | None) -> Any:
+    async def _make(self, call: CallType, request: Any, caller: Caller | None) -> Any:
         deadline = asyncio.get_running_loop().time() + self._seconds
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_LinkLostError),
@@ -109,7 +109,7 @@ class Calls:
             raise Refused(errors.unavailable()) from error
 
     async def _attempt(
-        self, call: Call, request: Any, caller: Caller | None, deadline: float
+        self, call: CallType, request: Any, caller: Caller | None, deadline: float
     ) -> Any:
         """Makes a call on the link that there is, or on the next one.
 
@@ -136,7 +136,9 @@ class Calls:
             raise _LinkLostError
         return asking.result()
 
-    async def _ask(self, call: Call, request: Any, caller: Caller | None, deadline: float) -> Any:
+    async def _ask(
+        self, call: CallType, request: Any, caller: Caller | None, deadline: float
+    ) -> Any:
         if caller is None and self._tokens_required:
             # Without a token it would be the proxy's own.
             raise Refused(errors.unauthenticated())

@@ -9,7 +9,7 @@ from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 import codec
 from hosting.grpc.errors import StreamClosed
-from proxy.core.rooms import GapError
+from proxy.core.room import GapError
 
 CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, StreamClosed)
 """A call ended, and not by the server."""

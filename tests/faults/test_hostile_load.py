@@ -319,5 +319,5 @@ async def test_nothing_that_is_sent_reaches_the_log_as_it_is(
         ):
             await answer_to(port_of(daemon), data)
     [told] = [line for line in lines(log) if 'event="upstream connected"' not in line]
-    assert "level=warning logger=proxy.clients.connection" in told
+    assert "level=warning logger=proxy.clients.joining" in told
     assert r'room_id="a\" level=critical event=\"\\ =é"' in told

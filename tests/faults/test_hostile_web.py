@@ -19,7 +19,7 @@ import chat
 import proxy
 from proxy.clients.connection import Connection
 from proxy.clients.turns import FREE_WORK, TURN_WORK
-from proxy.core.rooms import Room
+from proxy.core.room import Room
 from proxy.http.listener import HEADERS, REQUEST_BYTES, HttpConnection
 from tests.faults.bystanders import Bystanders
 from tests.faults.remains import no_complaints, nothing_stays

@@ -28,7 +28,7 @@ from proxy.core import frames
 from proxy.core.call_table import calls_of_schema
 from proxy.core.client import Client
 from proxy.core.outbox import Item, as_command
-from proxy.core.rooms import GapError
+from proxy.core.room import GapError
 from proxy.core.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices, pieced
@@ -103,7 +103,7 @@ class _Listener(Client):
     def dismiss(self, error: Error) -> None:
         raise AssertionError(error)
 
-    def told_to_wait(self) -> None:
+    def note_rate_limited(self) -> None:
         """Nothing to do: the error frame has the time to wait."""
 
     def write(self, frame: bytes) -> None:
@@ -133,8 +133,8 @@ async def _batches(data: bytes) -> None:
     for number, room_id in enumerate(("lobby", "attic", "lobby", "attic")):
         message = ChatMessage(id=str(number), room_id=room_id, sender_id="ada", content="hello")
         switchboard.send(client, message, f"request {number}")
-    with switchboard.entering("lobby") as room:
-        switchboard.admit(other, room)
+    with switchboard.rooms.entering("lobby") as room:
+        switchboard.rooms.add_member(other, room)
     for piece in Choices(data).pieces():
         try:
             switchboard.receive(codec.decode(RelayResponse, piece))

@@ -159,7 +159,7 @@ class Follower(Client):
         self.answers: Counter[str] = Counter()
         self.got: dict[str, int] = {}
 
-    def told_to_wait(self) -> None:
+    def note_rate_limited(self) -> None:
         raise AssertionError("nobody was")
 
     def dismiss(self, error: Error) -> None:

@@ -38,7 +38,7 @@ class Deaf(Client):
     def write(self, frame: bytes) -> None:
         pass
 
-    def told_to_wait(self) -> None:
+    def note_rate_limited(self) -> None:
         pass
 
     def dismiss(self, error: Error) -> None:
@@ -71,18 +71,18 @@ class Crowd:
         self.switchboard.receive(RelayResponse([RelayEvent(ref, **event)]))  # type: ignore[arg-type]  # the fields of one
 
     def enter(self, room_id: str) -> None:
-        with self.switchboard.entering(room_id) as room:
+        with self.switchboard.rooms.entering(room_id) as room:
             self.answer(joined=Joined(room_id, "epoch"))
-            self.switchboard.admit(self.client, room)
+            self.switchboard.rooms.add_member(self.client, room)
 
     # What is measured.
 
     def a_join_is_refused(self) -> None:
-        with self.switchboard.entering("refused"):
+        with self.switchboard.rooms.entering("refused"):
             self.answer(error=Error(ErrorCode(ErrorCode.INVALID_ARGUMENT)))
 
     def a_join_is_put_off(self) -> None:
-        with self.switchboard.entering("put off"):
+        with self.switchboard.rooms.entering("put off"):
             self.answer(error=Error(ErrorCode(ErrorCode.UNAVAILABLE), retryable=True))
 
     def anything_else_is_refused(self) -> None:
@@ -90,7 +90,7 @@ class Crowd:
 
     def it_joins_and_leaves(self) -> None:
         self.enter("another")
-        self.switchboard.leave(self.client, "another")
+        self.switchboard.rooms.leave(self.client, "another")
 
     def a_send_is_stored(self) -> None:
         self.send(self.client, "own", "ada", next(self.numbers))

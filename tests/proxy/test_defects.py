@@ -262,8 +262,8 @@ async def test_an_event_that_cannot_be_told_costs_its_room_that_place() -> None:
     switchboard.connected()
     refs = {}
     for room_id, client in (("spoiled", sender), ("spoiled", member), ("lobby", other)):
-        with switchboard.entering(room_id) as room:
-            switchboard.admit(client, room)
+        with switchboard.rooms.entering(room_id) as room:
+            switchboard.rooms.add_member(client, room)
             refs[room_id] = room.join_ref
     switchboard.receive(
         batch(*(RelayEvent(ref, joined=Joined(room, "e", 0)) for room, ref in refs.items()))
@@ -315,8 +315,8 @@ async def test_a_join_may_be_answered_more_than_once() -> None:
     switchboard = Switchboard(proxy.Config(), outbox)
     member = Listener()
     switchboard.connected()
-    with switchboard.entering("lobby") as room:
-        switchboard.admit(member, room)
+    with switchboard.rooms.entering("lobby") as room:
+        switchboard.rooms.add_member(member, room)
         ref = room.join_ref
     for last_seq, recovered in ((1, True), (5, False)):
         joined = Joined("lobby", "e", last_seq, recovered)

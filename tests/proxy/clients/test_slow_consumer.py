@@ -80,7 +80,7 @@ def connections() -> int:
 def waiting() -> list[int]:
     """How much waits in the socket of each connection."""
     found = [each for each in gc.get_objects() if isinstance(each, Connection)]
-    return [each.waiting_bytes for each in found]
+    return [each.socket.waiting_bytes for each in found]
 
 
 def transports(http: Http) -> int:

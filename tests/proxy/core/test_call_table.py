@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
-from proxy.core.call_table import Call, calls_of_schema
+from proxy.core.call_table import CallType, calls_of_schema
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,6 @@ def test_the_calls_are_those_of_the_schema(schema: FileDescriptorProto) -> None:
 
 
 @pytest.mark.parametrize("call", calls_of_schema().values(), ids=lambda call: call.field)
-def test_the_answer_to_get_x_is_x(call: Call) -> None:
+def test_the_answer_to_get_x_is_x(call: CallType) -> None:
     if call.field.startswith("get_"):
         assert call.answer == call.field.removeprefix("get_")

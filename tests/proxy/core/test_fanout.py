@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from gen.chat import ChatMessage, Error, ErrorCode
 from proxy.core import frames
 from proxy.core.client import Client
-from proxy.core.fanout import Delivery
-from proxy.core.outstanding import Unconfirmed
-from proxy.core.rooms import Room
+from proxy.core.fanout import Fanout
+from proxy.core.room import Room
+from proxy.core.unconfirmed import UnconfirmedSend
 from tests.kit.web import RawFrame, split_frames
 from tests.proxy.web_client import Frame
 
@@ -33,7 +33,7 @@ class Recorder(Client):
     def write(self, frame: bytes) -> None:
         self.writes.append(frame)
 
-    def told_to_wait(self) -> None:
+    def note_rate_limited(self) -> None:
         raise AssertionError("nobody was")
 
     def dismiss(self, error: Error) -> None:
@@ -67,16 +67,16 @@ async def test_each_member_gets_all_of_its_rooms_and_its_own_answers() -> None:
         members: list[set[int]], replaying: list[set[int]], batches: list[list[Arrival]]
     ) -> None:
         clients = [Recorder() for _ in range(4)]
-        rooms: list[Room[Client]] = [Room(room_id) for room_id in ROOMS]
+        rooms: list[Room] = [Room(room_id) for room_id in ROOMS]
         for room, inside, entering in zip(rooms, members, replaying, strict=True):
             room.members = {clients[index]: None for index in sorted(inside - entering)}
             room.replaying = {clients[index]: {} for index in entering}
         expected: list[list[list[Frame]]] = [[[], []] for _ in clients]
-        delivery = Delivery()
+        fanout = Fanout()
         for batch in batches:
             for arrival in batch:
-                model(arrival, rooms[arrival.room], clients, delivery, expected)
-            delivery.write()
+                model(arrival, rooms[arrival.room], clients, fanout, expected)
+            fanout.write()
         for client, by_room in zip(clients, expected, strict=True):
             received = client.received()
             for room_id, frames_of_room in zip(ROOMS, by_room, strict=True):
@@ -91,19 +91,19 @@ async def test_each_member_gets_all_of_its_rooms_and_its_own_answers() -> None:
 
 def model(
     arrival: Arrival,
-    room: Room[Client],
+    room: Room,
     clients: list[Recorder],
-    delivery: Delivery,
+    fanout: Fanout,
     expected: list[list[list[Frame]]],
 ) -> None:
     """Lets a message arrive, and notes who must get what."""
     room.last_seq += 1
     message = ChatMessage(id="1", room_id=room.room_id, sender_id="a", seq=room.last_seq)
-    send: Unconfirmed[Client] | None = None
+    send: UnconfirmedSend | None = None
     if arrival.sender is not None:
         sender = clients[arrival.sender]
-        send = Unconfirmed(1, message, sender, arrival.request_id, 0)
-    answered = delivery.add(room, message, send)
+        send = UnconfirmedSend(1, message, sender, arrival.request_id, 0)
+    answered = fanout.add(room, message, send)
     if send is not None:
         assert answered is (send.client in room.members or send.client in room.replaying)
         if send.client in room.replaying:
@@ -117,13 +117,13 @@ def model(
 
 
 async def test_a_batch_is_written_once() -> None:
-    client, room = Recorder(), Room[Client]("lobby")
+    client, room = Recorder(), Room("lobby")
     room.members[client] = None
-    delivery = Delivery()
+    fanout = Fanout()
     for seq in (1, 2):
-        delivery.add(room, ChatMessage(room_id="lobby", seq=seq), None)
-    delivery.write()
-    delivery.write()
+        fanout.add(room, ChatMessage(room_id="lobby", seq=seq), None)
+    fanout.write()
+    fanout.write()
     assert len(client.writes) == 1
 
 

@@ -13,7 +13,7 @@ from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatMessages, Error, Leave, RelayCommand, RelayRequest
 from proxy.core.client import Caller, Client
 from proxy.core.outbox import Outbox, as_request
-from proxy.core.outstanding import Unconfirmed
+from proxy.core.unconfirmed import UnconfirmedSend
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5)
 messages = st.builds(ChatMessage, id=texts, room_id=texts, sender_id=texts, content=texts)
@@ -30,7 +30,7 @@ class Someone(Client):
     def write(self, frame: bytes) -> None:
         raise AssertionError(frame)
 
-    def told_to_wait(self) -> None:
+    def note_rate_limited(self) -> None:
         raise AssertionError("nobody was")
 
     def dismiss(self, error: Error) -> None:
@@ -77,7 +77,7 @@ def test_the_server_is_told_all_of_it_in_order(
             expected.append(Told(ref, 0, None, None))
         else:
             client, message = entry
-            outbox.put(Unconfirmed[Client](ref, message, client, None, 1), 1)
+            outbox.put(UnconfirmedSend(ref, message, client, None, 1), 1)
             number = client.caller.number if client.caller else 0
             expected.append(Told(ref, number, client.traceparent, message))
     batches = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +16,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gen.chat import Join, Joined
+import proxy
+from gen.chat import Join, Joined, Leave, RelayCommand
 from proxy import errors
-from proxy.core.rooms import GapError, Room, Rooms
+from proxy.core.outbox import Outbox
+from proxy.core.room import GapError, Room
+from proxy.core.rooms import Rooms
+from tests.proxy.relay_model import Follower
 from tests.support import MODEL
 
 
@@ -26,7 +31,7 @@ class Following(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.room: Room[str] = Room("lobby")
+        self.room: Room = Room("lobby")
         self.ref = 0
         self.asked: Join | None = None
         # The server's history: its name and how long it is.
@@ -157,7 +162,7 @@ async def test_whether_a_client_can_be_brought_up_to_date() -> None:
         limit=st.integers(0, 9),
     )
     def check(last_seq: int, after_seq: int | None, epoch: str | None, limit: int) -> None:
-        room: Room[str] = Room("lobby")
+        room: Room = Room("lobby")
         room.joined(Joined("lobby", "this", last_seq, recovered=False))
         history = list(range(1, last_seq + 1))
         known = after_seq is not None and (after_seq == 0 or after_seq in history)
@@ -169,41 +174,71 @@ async def test_whether_a_client_can_be_brought_up_to_date() -> None:
 
 
 class Needing(RuleBasedStateMachine):
-    """Rooms that come and go with their members and pins."""
+    """Rooms that come and go with their members and pins, and what the server hears of it."""
 
     room_ids = st.sampled_from(["a", "b"])
+    clients = st.integers(0, 1)
 
     def __init__(self) -> None:
         super().__init__()
-        self.rooms: Rooms[str] = Rooms()
-        self.model: dict[str, Room[str]] = {}
+        self.outbox = Outbox()
+        self.outbox.open()
+        self.rooms = Rooms(proxy.Config(), self.outbox)
+        self.followers = [Follower(), Follower()]
+        self.pins: list[tuple[Room, AbstractContextManager[Room]]] = []
+        # The model: the rooms that the server was asked for, and has not refused.
+        self.subscribed: dict[str, Room] = {}
+
+    @rule(room_id=room_ids, index=clients)
+    def enter(self, room_id: str, index: int) -> None:
+        room = self.subscribed[room_id] = self.rooms.need(room_id)
+        self.rooms.add_member(self.followers[index], room)
+
+    @rule(room_id=room_ids, index=clients)
+    def leave(self, room_id: str, index: int) -> None:
+        self.rooms.leave(self.followers[index], room_id)
+        self.forget_unneeded()
 
     @rule(room_id=room_ids)
-    def add(self, room_id: str) -> None:
-        if self.rooms.get(room_id) is None:
-            self.model[room_id] = self.rooms.add(room_id)
+    def pin(self, room_id: str) -> None:
+        context = self.rooms.entering(room_id)
+        room = self.subscribed[room_id] = context.__enter__()
+        self.pins.append((room, context))
 
-    @rule(room_id=room_ids, pins=st.integers(0, 1), members=st.sets(st.sampled_from("xy")))
-    def need(self, room_id: str, pins: int, members: set[str]) -> None:
-        if (room := self.model.get(room_id)) is not None:
-            room.pins, room.members = pins, dict.fromkeys(members)
-            assert self.rooms.unused(room) is not (pins or members)
+    @precondition(lambda self: self.pins)
+    @rule()
+    def unpin(self) -> None:
+        _, context = self.pins.pop(0)
+        context.__exit__(None, None, None)
+        self.forget_unneeded()
 
     @rule(room_id=room_ids)
-    def remove(self, room_id: str) -> None:
-        if (room := self.model.pop(room_id, None)) is not None:
-            self.rooms.remove(room)
-            assert not self.rooms.unused(room)
-            # One of the same name that comes later is another room.
-            self.model[room_id] = self.rooms.add(room_id)
-            self.rooms.remove(room)
+    def refuse(self, room_id: str) -> None:
+        """One of the same name that is needed later is another room."""
+        if (room := self.rooms.get(room_id)) is not None:
+            self.rooms.refused(room, errors.invalid("room_id: wrong"))
+            del self.subscribed[room_id]
+            assert not any(room_id in follower.rooms for follower in self.followers)
+
+    def forget_unneeded(self) -> None:
+        pinned = [room for room, _ in self.pins]
+        self.subscribed = {
+            room_id: room
+            for room_id, room in self.subscribed.items()
+            if room in pinned or any(room_id in each.rooms for each in self.followers)
+        }
 
     @invariant()
     def agrees(self) -> None:
-        assert {room.room_id: room for room in self.rooms} == self.model
-        assert len(self.rooms) == len(self.model)
-        for room_id in ("a", "b"):
-            assert self.rooms.get(room_id) is self.model.get(room_id)
+        assert {room.room_id: room for room in self.rooms} == self.subscribed
+        assert len(self.rooms) == len(self.subscribed)
+        for item in self.outbox.take():
+            assert isinstance(item, RelayCommand)
+            match item.command:
+                case Join(room_id=room_id):
+                    assert self.rooms.asked(item.ref) is self.subscribed.get(room_id)
+                case Leave(room_id=room_id):
+                    assert room_id not in self.subscribed
 
 
 async def test_rooms_come_and_go() -> None:
@@ -211,16 +246,16 @@ async def test_rooms_come_and_go() -> None:
 
 
 async def test_going_through_the_rooms_while_they_go() -> None:
-    rooms: Rooms[str] = Rooms()
+    rooms, client = Rooms(proxy.Config(), Outbox()), Follower()
     for room_id in ("a", "b", "c"):
-        rooms.add(room_id)
+        rooms.add_member(client, rooms.need(room_id))
     for room in rooms:
-        rooms.remove(room)
+        rooms.leave(client, room.room_id)
     assert len(rooms) == 0
 
 
 async def test_waiting_for_a_room_again() -> None:
-    room: Room[str] = Room("lobby")
+    room: Room = Room("lobby")
     room.joined(Joined("lobby", "this", 0, recovered=False))
     room.joining(1)
     with pytest.raises(TimeoutError):

@@ -32,9 +32,8 @@ from gen.chat import (
     RelayResponse,
     Stored,
 )
-from proxy.core.client import Client
 from proxy.core.outbox import Item, as_command
-from proxy.core.rooms import GapError, Room
+from proxy.core.room import GapError, Room
 from proxy.core.switchboard import Switchboard
 from tests.proxy.relay_model import DirectOutbox, Follower, Server, Stream
 from tests.support import MODEL, PATIENCE_SECONDS
@@ -45,7 +44,7 @@ LONG = 10_000.0
 CONFIG = proxy.Config(hold_seconds=LONG, call_seconds=LONG)
 
 # A client that is about to enter a room.
-Entry = tuple["Follower", AbstractContextManager[Room[Client]], Room[Client]]
+Entry = tuple["Follower", AbstractContextManager[Room], Room]
 
 
 class Chatting(RuleBasedStateMachine):
@@ -94,7 +93,7 @@ class Chatting(RuleBasedStateMachine):
 
     @rule(index=clients, room_id=room_ids)
     def leave(self, index: int, room_id: str) -> None:
-        self.switchboard.leave(self.followers[index], room_id)
+        self.switchboard.rooms.leave(self.followers[index], room_id)
         self.followers[index].last.pop(room_id, None)
 
     @rule(index=clients)
@@ -111,9 +110,9 @@ class Chatting(RuleBasedStateMachine):
         client = self.followers[index]
         if any(client is entering for entering, _, _ in self.entering):
             return
-        self.switchboard.leave(client, room_id)
+        self.switchboard.rooms.leave(client, room_id)
         client.last.pop(room_id, None)
-        context = self.switchboard.entering(room_id)
+        context = self.switchboard.rooms.entering(room_id)
         self.entering.append((client, context, context.__enter__()))
 
     @precondition(lambda self: self.entering)
@@ -121,7 +120,7 @@ class Chatting(RuleBasedStateMachine):
     def enter(self) -> None:
         client, _, room = entry = self.entering.pop(0)
         if room.ready.done() and room.ready.result() is None:
-            self.switchboard.admit(client, room)
+            self.switchboard.rooms.add_member(client, room)
             client.last[room.room_id] = room.last_seq
         self.exit(entry)
 
@@ -279,11 +278,11 @@ async def test_a_message_that_is_left_out_is_noticed(
     switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()
-    with switchboard.entering("lobby") as room:
+    with switchboard.rooms.entering("lobby") as room:
         join = await asked.next("join")
         joined = Joined("lobby", "this", 0, recovered=False)
         tell(switchboard, RelayEvent(ref=join.ref, joined=joined))
-        switchboard.admit(client, room)
+        switchboard.rooms.add_member(client, room)
     with pytest.raises(GapError, match="3 came after 1"):
         tell(switchboard, stored(1), stored(3), stored(4))
     # What came before counts, and the room is asked for from there.
@@ -329,10 +328,10 @@ async def test_senders_wait_while_the_server_is_slow(
     switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()
-    await switchboard.sends.calm()
+    await switchboard.sends.wait_writable()
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
     switchboard.send(client, message, "mine")
-    waiting = asyncio.create_task(switchboard.sends.calm())
+    waiting = asyncio.create_task(switchboard.sends.wait_writable())
     await asyncio.sleep(0)
     assert not waiting.done()
     sent = await asked.next("chat_message")
@@ -349,7 +348,7 @@ async def test_of_those_who_wait_each_sends_when_there_is_room(
     client = Follower()
 
     async def send_when_calm(number: int) -> None:
-        await switchboard.sends.calm()
+        await switchboard.sends.wait_writable()
         switchboard.send(client, post(str(number)), str(number))
 
     async with asyncio.TaskGroup() as group:
@@ -369,13 +368,13 @@ async def test_senders_wait_when_the_server_is_back_and_much_was_held(
     client = Follower()
     switchboard.disconnected()
     switchboard.send(client, post("held"), "held")
-    await switchboard.sends.calm()
+    await switchboard.sends.wait_writable()
     switchboard.connected()
-    assert not switchboard.sends.is_calm
+    assert not switchboard.sends.is_writable
     sent = [await asked.next("chat_message") for _ in range(2)][-1]
     answer = replace(sent.chat_message, seq=1)
     tell(switchboard, RelayEvent(ref=sent.ref, chat_message=answer))
-    assert switchboard.sends.is_calm
+    assert switchboard.sends.is_writable
 
 
 def post(key: str) -> ChatMessage:
@@ -385,7 +384,7 @@ def post(key: str) -> ChatMessage:
 async def test_nobody_waits_for_a_server_that_is_away(switchboard: Switchboard) -> None:
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
     switchboard.send(Follower(), message, None)
-    waiting = asyncio.create_task(switchboard.sends.calm())
+    waiting = asyncio.create_task(switchboard.sends.wait_writable())
     await asyncio.sleep(0)
     switchboard.disconnected()
     await waiting
@@ -395,7 +394,7 @@ async def test_a_room_that_cannot_be_had_now_is_kept_for_who_reads_its_history(
     switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()
-    with switchboard.entering("lobby") as room:
+    with switchboard.rooms.entering("lobby") as room:
         first = await asked.next("join")
         joined = Joined("lobby", "this", 0, recovered=False)
         tell(switchboard, RelayEvent(ref=first.ref, joined=joined))
@@ -405,7 +404,7 @@ async def test_a_room_that_cannot_be_had_now_is_kept_for_who_reads_its_history(
         again = await asked.next("join")
         error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
         tell(switchboard, RelayEvent(ref=again.ref, error=error))
-        switchboard.admit(client, room)
+        switchboard.rooms.add_member(client, room)
     third = await asked.next("join")
     joined = Joined("lobby", "this", 0, recovered=True)
     tell(switchboard, RelayEvent(ref=third.ref, joined=joined), stored(1))

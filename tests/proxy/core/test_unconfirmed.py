@@ -1,4 +1,4 @@
-"""The sends that are held, against a plain list and a clock."""
+"""The sends that are not confirmed, against a plain list and a clock."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import proxy
 from gen.chat import ChatMessage
-from proxy.core.client import Client
-from proxy.core.outstanding import Unconfirmed
-from proxy.core.sends import Sends
+from proxy.core.unconfirmed import UnconfirmedSend, UnconfirmedSends
 from proxy.errors import Refused
 from tests.clock import ClockLoop
 from tests.proxy.relay_model import Follower
@@ -24,6 +22,7 @@ HOLD_SECONDS = 10.0
 HOLD_BYTES = 20
 
 T = TypeVar("T")
+Key = tuple[str, str, str]
 
 # To make a failure small takes a while.
 pytestmark = pytest.mark.timeout(300)
@@ -33,19 +32,22 @@ class Sent(NamedTuple):
     """A send, as the model keeps it."""
 
     ref: int
-    key: str
+    key: Key
     size: int
     held: float | None  # since when
+    send: UnconfirmedSend
 
 
-def message(key: str) -> ChatMessage:
-    return ChatMessage(id=key, room_id="lobby", sender_id="ada", content="hello")
+def message(key: Key) -> ChatMessage:
+    room_id, sender_id, id_ = key
+    return ChatMessage(id=id_, room_id=room_id, sender_id=sender_id, content="hello")
 
 
 class Holding(RuleBasedStateMachine):
     """Any order of sends, answers, lost links and times to wait."""
 
-    keys = st.sampled_from("ab")
+    letters = st.sampled_from("ab")
+    keys = st.just(("a", "a", "a")) | st.tuples(letters, letters, letters)
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +55,7 @@ class Holding(RuleBasedStateMachine):
         self.client = Follower()
         self.given_up: list[int] = []
         config = proxy.Config(hold_seconds=HOLD_SECONDS, hold_bytes=HOLD_BYTES)
-        self.sends = self.do(lambda: Sends(config, self.give_up))
+        self.sends = self.do(lambda: UnconfirmedSends(config, self.give_up))
         # The model.
         self.waiting: list[Sent] = []
         self.last_ref = 0
@@ -70,14 +72,14 @@ class Holding(RuleBasedStateMachine):
 
         return self.loop.run_until_complete(call())
 
-    def give_up(self, send: Unconfirmed[Client]) -> None:
+    def give_up(self, send: UnconfirmedSend) -> None:
         self.given_up.append(send.ref)
 
     def size(self) -> int:
         return sum(send.size for send in self.waiting)
 
     @rule(key=keys, size=st.integers(0, 8) | st.integers(18, 22))
-    def send(self, key: str, size: int) -> None:
+    def send(self, key: Key, size: int) -> None:
         if self.away is None or self.size() > HOLD_BYTES:
             with pytest.raises(Refused) as refused:
                 self.sends.check()
@@ -85,17 +87,17 @@ class Holding(RuleBasedStateMachine):
             return
         self.sends.check()
         self.last_ref += 1
-        send: Unconfirmed[Client] = Unconfirmed(
-            self.last_ref, message(key), self.client, None, size
-        )
+        send = UnconfirmedSend(self.last_ref, message(key), self.client, None, size)
+        assert send.key == key
         self.do(lambda: self.sends.add(send))
-        self.waiting.append(Sent(self.last_ref, key, size, None if self.linked else self.now))
+        held = None if self.linked else self.now
+        self.waiting.append(Sent(self.last_ref, key, size, held, send))
         self.slow |= self.linked and self.size() > HOLD_BYTES // 2
 
     @rule(key=keys)
-    def a_message_arrives(self, key: str) -> None:
-        found = self.sends.settle(message(key))
-        self.sends.note_settled()
+    def a_message_arrives(self, key: Key) -> None:
+        found = self.sends.confirm_message(message(key))
+        self.sends.wake_waiters()
         self.settled(found, next((send for send in self.waiting if send.key == key), None))
 
     @precondition(lambda self: self.last_ref > 0)
@@ -105,12 +107,21 @@ class Holding(RuleBasedStateMachine):
         expected = next((send for send in self.waiting if send.ref == ref), None)
         known = self.sends.find(ref)
         assert (known and known.ref) == (expected and expected.ref)
-        found = self.sends.settle_ref(ref)
-        self.sends.note_settled()
+        found = self.sends.confirm(ref)
+        self.sends.wake_waiters()
         self.settled(found, expected)
 
-    def settled(self, found: Unconfirmed[Client] | None, expected: Sent | None) -> None:
-        assert (found and found.ref) == (expected and expected.ref)
+    @rule()
+    def all_are_answered(self) -> None:
+        """What is confirmed while one goes through them does not disturb the going."""
+        for send in self.sends:
+            assert self.sends.confirm(send.ref) is send
+        self.sends.wake_waiters()
+        self.waiting.clear()
+        self.slow = False
+
+    def settled(self, found: UnconfirmedSend | None, expected: Sent | None) -> None:
+        assert found is (expected and expected.send)
         if expected is not None:
             self.waiting.remove(expected)
         self.slow &= self.size() > HOLD_BYTES // 2
@@ -161,9 +172,11 @@ class Holding(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         assert [send.ref for send in self.sends] == [send.ref for send in self.waiting]
+        assert len(self.sends) == len(self.waiting)
+        assert self.sends.size == self.size()
         assert self.sends.linked is self.linked
-        assert self.sends.is_calm is not self.slow
-        confirmed = self.sends.all_settled(0)
+        assert self.sends.is_writable is not self.slow
+        confirmed = self.sends.wait_all_confirmed(0)
         assert self.loop.run_until_complete(confirmed) is not bool(self.waiting)
 
     def teardown(self) -> None:

@@ -1,0 +1,141 @@
+"""How a client enters a room: the seam between replay and live.
+
+A `join` with a position must give what was missed and then what is live, with no gap and no
+duplicate. Reading the history takes time, and messages keep coming::
+
+    room.last_seq   5          6     7                8 ...
+    client          pinned  ---------------------->   member
+    is written      joined  3 4 5      6     7        8 ...
+                            from the history          live
+
+1. The room is *pinned*: it stays subscribed to, and `last_seq` rises with each message that
+   is delivered to its members. The client is none yet.
+2. The replay reads pages of the history, never beyond `last_seq`: what the server has stored
+   and not delivered here yet will come live.
+3. When nothing is missing up to `last_seq`, the client is made a member in the same turn of
+   the event loop: nothing is awaited in between, so no message can come in between.
+
+What the client itself sends meanwhile is stored, and found in the replay: `Room.replaying`
+keeps the request id for it, so that it is answered there, and once.
+
+A client may be ahead: it comes from another proxy, which was brought more of the room. If the
+server has the message at its position, that is on its way here too, and is waited for; then
+all goes on as above. If not, the client has another history: `recovered` is false.
+
+If the link is lost meanwhile, the room may go on with another epoch. Then the rest of the
+replay is worth nothing: the client is told `recovered: false`, and enters where the room is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from gen.chat import ChatMessage, GetChatHistoryRequest, Join, Joined, ServerFrame
+from hosting.logs import get_logger
+from proxy.clients.replay import Replay
+from proxy.clients.session import Session
+from proxy.clients.shared import Shared
+from proxy.clients.socket import ClientSocket
+from proxy.clients.turns import Work
+from proxy.core.client import Client
+from proxy.core.room import Room
+from proxy.errors import Refused
+
+log = get_logger(__name__)
+
+# How soon it is noticed that a client is gone for whom nothing is read for a while.
+_PAY_SECONDS: Final = 1.0
+_HISTORY: Final = "get_chat_history"
+
+
+class Joining:
+    """One client on its way into a room.
+
+    Args:
+        shared: what all connections share.
+        client: the client.
+        socket: its socket.
+        session: says how much history it may read.
+        work: counts what was done for it.
+    """
+
+    __slots__ = ("_client", "_session", "_shared", "_socket", "_work")
+
+    def __init__(
+        self, shared: Shared, client: Client, socket: ClientSocket, session: Session, work: Work
+    ) -> None:
+        self._shared = shared
+        self._client = client
+        self._socket = socket
+        self._session = session
+        self._work = work
+
+    async def run(self, join: Join, request_id: str | None) -> None:
+        """Brings the client into the room, and answers.
+
+        Raises:
+            Refused: the room cannot be had.
+        """
+        rooms = self._shared.switchboard.rooms
+        # Joining again starts over.
+        rooms.leave(self._client, join.room_id)
+        with rooms.entering(join.room_id) as room:
+            await rooms.wait_live(room)
+            if room.is_behind(join):
+                await self._catch_up(room, join.after_seq or 0)
+            if self._socket.is_gone:
+                # Or dismissed: it came before it was known that the server asks for tokens.
+                return
+            await self._answer(room, join, request_id)
+            if not self._socket.is_gone:
+                rooms.add_member(self._client, room)
+
+    async def _answer(self, room: Room, join: Join, request_id: str | None) -> None:
+        """Writes the answer, and what the client missed; awaits nothing after that."""
+        replay = room.can_replay(join, self._shared.config.replay_messages)
+        joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
+        self._socket.answer(ServerFrame(joined=joined, request_id=request_id))
+        whole = replay and await Replay(
+            self._client, self._socket, room, self._page, self._work
+        ).run(join.after_seq or 0)
+        self._shared.metrics.joined(asked=join.after_seq is not None, recovered=whole)
+        if replay and not whole:
+            joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
+            self._socket.answer(ServerFrame(joined=joined))
+
+    async def _catch_up(self, room: Room, seq: int) -> None:
+        """Waits for a position that the client has had from another proxy.
+
+        Nothing is waited for that the server does not have either.
+
+        Raises:
+            Refused: the server could not be asked, or this proxy stays behind.
+        """
+        request = GetChatHistoryRequest(room.room_id, 1, after_seq=seq - 1)
+        call = self._shared.calls[_HISTORY]
+        page = await self._shared.make_call(call, request, self._client.caller)
+        if page.epoch == room.epoch and [message.seq for message in page.messages] == [seq]:
+            await self._shared.switchboard.rooms.wait_delivered(room, seq)
+
+    async def _page(self, request: GetChatHistoryRequest) -> list[ChatMessage]:
+        """Reads a page of the history; an empty one if it cannot be read."""
+        await self._pay(self._session.read_history(0))
+        call = self._shared.calls[_HISTORY]
+        try:
+            response = await self._shared.make_call(call, request, self._client.caller)
+        except Refused as refused:
+            # The client was told that it is in the room, so it will be; what it
+            # misses, it can page through later.
+            log.warning("replay given up", room_id=request.room_id, reason=str(refused))
+            return []
+        messages: list[ChatMessage] = response.messages
+        self._shared.metrics.replayed += len(messages)
+        self._session.read_history(len(messages))
+        return messages
+
+    async def _pay(self, seconds: float) -> None:
+        """Waits until the client has paid for what was read for it, as long as it is there."""
+        while seconds > 0 and not self._socket.is_gone:
+            await asyncio.sleep(min(seconds, _PAY_SECONDS))
+            seconds -= _PAY_SECONDS

@@ -1,0 +1,132 @@
+"""A client's token: presented, renewed, expired; and the rooms that it may read.
+
+The server decides (`proxy.core.callers` asks it); this is what its decisions mean for the
+connection. A client that came without a token is a guest, and may read each room: the server
+takes guests only while it asks nobody for a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+from gen.chat import Authenticated, Left, ServerFrame
+from hosting.logs import get_logger
+from proxy import errors
+from proxy.clients.socket import ClientSocket
+from proxy.core.client import Client
+from proxy.core.switchboard import Switchboard
+from proxy.errors import CloseCode, Refused
+
+log = get_logger(__name__)
+
+_LONGEST_TIMER_SECONDS: Final = 3600.0
+
+
+class Permissions:
+    """What one client may read, and for how long.
+
+    Args:
+        client: the client.
+        socket: its socket.
+        switchboard: knows its rooms, and asks the server.
+    """
+
+    __slots__ = ("_client", "_expiry", "_socket", "_switchboard")
+
+    def __init__(self, client: Client, socket: ClientSocket, switchboard: Switchboard) -> None:
+        self._client = client
+        self._socket = socket
+        self._switchboard = switchboard
+        self._expiry: asyncio.TimerHandle | None = None
+
+    async def introduce(self, token: str | None) -> None:
+        """Presents the client to the server; closes it if it may not stay."""
+        client = self._client
+        if token is None:
+            if self._switchboard.tokens_required:
+                client.dismiss(errors.unauthenticated())
+            else:
+                self._switchboard.guests.add(client)
+            return
+        try:
+            client.caller, answer = await self._switchboard.callers.introduce(token, client.dismiss)
+        except Refused as refused:
+            client.dismiss(refused.error)
+        else:
+            log.debug("client introduced", client=client.caller.number)
+            self._expire_at(answer.expires_at)
+
+    async def may_read(self, room_id: str, path: str) -> bool:
+        """Returns whether the client may get a room's messages.
+
+        Args:
+            room_id: the room.
+            path: the field that names it, for an error.
+
+        Raises:
+            Refused: the server could not be asked, or does not believe the client.
+        """
+        caller = self._client.caller
+        if caller is None:
+            return True
+        if not room_id:
+            raise Refused(errors.invalid(f"{path}: must not be empty"))
+        return (await self._switchboard.callers.ask_permissions(caller, room_id)).may_read
+
+    async def renew(self, token: str) -> Authenticated:
+        """Presents another token, and leaves the rooms that it does not allow.
+
+        Raises:
+            Refused: the server does not believe it, or could not be asked about a room.
+        """
+        caller = self._client.caller
+        if caller is None:
+            raise Refused(errors.invalid("authenticate: this connection began without a token"))
+        answer = await self._switchboard.callers.renew(caller, token)
+        self._expire_at(answer.expires_at)
+        await self._leave_forbidden_rooms()
+        return answer
+
+    def end(self) -> None:
+        """Waits for the end of the token no longer: the connection has ended."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+    async def _leave_forbidden_rooms(self) -> None:
+        """Leaves the rooms that may not be read, and those that nobody could be asked about."""
+        rooms = self._client.rooms
+        unsure = set(rooms)
+        try:
+            for room_id in tuple(unsure):
+                if await self._still_may_read(room_id):
+                    unsure.discard(room_id)
+        finally:
+            for room_id in unsure & rooms:
+                self._switchboard.rooms.leave(self._client, room_id)
+                self._socket.answer(ServerFrame(left=Left(room_id)))
+
+    async def _still_may_read(self, room_id: str) -> bool:
+        """Likewise, but waits if it has to: it is not the client who asks that often."""
+        while not self._socket.is_gone:
+            try:
+                return await self.may_read(room_id, "room_id")
+            except Refused as refused:
+                if refused.error.retry_after_ms is None:
+                    raise
+                await asyncio.sleep(refused.error.retry_after_ms / 1000)
+        return False
+
+    def _expire_at(self, end: datetime) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        loop = asyncio.get_running_loop()
+        rest = min((end - datetime.now(UTC)).total_seconds(), _LONGEST_TIMER_SECONDS)
+        self._expiry = loop.call_later(max(rest, 0), self._expire, end)
+
+    def _expire(self, end: datetime) -> None:
+        if datetime.now(UTC) < end:
+            self._expire_at(end)
+        else:
+            self._socket.close(CloseCode.TOKEN_EXPIRED, "the token has expired")

@@ -1,0 +1,50 @@
+"""What all connections of a proxy share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from proxy.clients.turns import Turns
+from proxy.config import Config
+from proxy.core.call_table import CallType
+from proxy.core.client import Caller
+from proxy.core.switchboard import Switchboard
+from proxy.metrics import ProxyMetrics
+
+
+class MakeCall(Protocol):
+    """Makes a unary call."""
+
+    async def __call__(self, call: CallType, request: Any, caller: Caller | None = None) -> Any:
+        """Returns the response message.
+
+        Args:
+            call: the call.
+            request: its request message.
+            caller: the client on whose behalf, if it has a token.
+
+        Raises:
+            Refused: the server refused, or did not answer before the deadline.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all connections share.
+
+    Attributes:
+        config: the settings.
+        switchboard: the clients, and all that is between them and the server.
+        make_call: makes a unary call.
+        calls: the unary calls, by the fields that ask for them.
+        metrics: counts what happens.
+        turns: gives turns to clients that ask for much.
+    """
+
+    config: Config
+    switchboard: Switchboard
+    make_call: MakeCall
+    calls: dict[str, CallType]
+    metrics: ProxyMetrics
+    turns: Turns = field(default_factory=Turns)
