@@ -1,37 +1,16 @@
 """What a client of the proxy is told when something is wrong.
 
-Two tables, and no others: `from_grpc` turns the status of a call into an error
-frame, which says whether a retry helps; `CloseCode` lists why a connection is
-closed, which says whether to connect again.
+Two tables, and no others: `proxy.upstream.status` turns the status of a call into an
+error frame, which says whether a retry helps; `CloseCode` lists the reasons to close a
+connection, and says whether to connect again.
 """
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
-from typing import Final
-
-from grpclib import GRPCError, Status
 
 from gen.chat import Error, ErrorCode
 from hosting.rate_limits import milliseconds
-
-# A retry of the same request may succeed. All requests may be repeated safely.
-_RETRYABLE: Final = frozenset(
-    {
-        Status.UNAVAILABLE,
-        Status.DEADLINE_EXCEEDED,
-        Status.ABORTED,
-        Status.CANCELLED,
-    }
-)
-
-_NAMING_A_FIELD: Final = frozenset({Status.INVALID_ARGUMENT, Status.PERMISSION_DENIED})
-
-RETRY_AFTER: Final = "retry-after-ms"
-"""The trailing metadata in which the server says when to try again."""
-
-_MILLISECONDS: Final = re.compile("[0-9]{1,9}")
 
 
 class CloseCode(IntEnum):
@@ -127,23 +106,3 @@ def unavailable(text: str = "the chat server cannot be reached") -> Error:
 def internal() -> Error:
     """A defect; the details are in the log."""
     return Error(code=ErrorCode(ErrorCode.INTERNAL), message="internal error")
-
-
-def from_grpc(error: GRPCError, field: str, retry_after: str | None = None) -> Error:
-    """Turns the status of a unary call into an error.
-
-    Args:
-        error: the status; if it is of `_NAMING_A_FIELD`, the text begins with a path in
-            the request.
-        field: the field of the frame that holds the request.
-        retry_after: after how many milliseconds to try again, if the server says so.
-    """
-    text = error.message or error.status.name
-    if error.status in _NAMING_A_FIELD:
-        text = f"{field}.{text}"
-    told = Error(
-        code=ErrorCode(error.status.value), message=text, retryable=error.status in _RETRYABLE
-    )
-    if retry_after is not None and _MILLISECONDS.fullmatch(retry_after):
-        told.retryable, told.retry_after_ms = True, int(retry_after)
-    return told

@@ -1,14 +1,14 @@
-"""Who may open a WebSocket: which pages, and how many from one address; what they share."""
+"""Admission of WebSockets: which pages may open one, and how many one address may.
+
+All clients of an address share an allowance, and one that comes again finds what it left.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from functools import partial
-from math import ceil
 from typing import Final
-
-from aiohttp import web
 
 from hosting.addresses import client_key
 from hosting.logs import get_logger
@@ -29,21 +29,41 @@ from proxy.metrics import ProxyMetrics
 
 log = get_logger(__name__)
 
-# So many allowances that are not whole are kept for the next clients of an address.
+# Allowances that are not whole, kept for the next clients of an address.
 _KEPT: Final = 64
-# Of so many origins the log says that they were refused.
+# The most origins whose refusal is logged.
 _TOLD: Final = 100
 # When there is room again for an address, nobody knows.
-_FULL_SECONDS: Final = 10
+_FULL_SECONDS: Final = 10.0
+
+
+class NotAdmitted(Exception):
+    """A handshake is refused. The text is written for the client."""
+
+
+class OriginNotAllowed(NotAdmitted):
+    """A page of another origin opens it."""
+
+
+class TooManyFromAddress(NotAdmitted):
+    """Too many come from its address.
+
+    Attributes:
+        retry_after: the seconds after which to try again.
+    """
+
+    def __init__(self, text: str, retry_after: float) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class Admission:
-    """Lets handshakes in.
+    """Decides on handshakes.
 
     Args:
-        config: the settings.
-        metrics: counts who is refused.
-        rates: how often a client may ask.
+        config: the rules.
+        metrics: counts refusals.
+        rates: the rates of one client.
 
     Attributes:
         proxies: the proxies in front that are believed.
@@ -67,33 +87,32 @@ class Admission:
         self._addresses: Ledger[str, Address] = Ledger(make)
 
     def check_in(self, peer: str, headers: Headers) -> Admitted:
-        """Counts a connection while the context is open.
+        """Returns a context in which a connection is counted.
 
         Args:
             peer: the address that it comes from.
             headers: those of its handshake.
 
         Raises:
-            aiohttp.web.HTTPForbidden: a page of another origin opens it.
-            aiohttp.web.HTTPTooManyRequests: the address opens too many; it says when to
-                try again.
+            OriginNotAllowed: a page of another origin opens it.
+            TooManyFromAddress: its address opens too many.
         """
         if not self._origins.allow(headers.getall("Origin", []), self.proxies.host(peer, headers)):
             self._metrics.turned_away["origin"] += 1
             self._tell(headers.getall("Origin", []))
-            raise web.HTTPForbidden(text="pages of this origin may not connect\n")
+            raise OriginNotAllowed("pages of this origin may not connect")
         address = self._addresses.of(client_key(self.proxies.client(peer, headers)))
         wait = address.handshakes.take(time.monotonic())
         if wait:
             self._metrics.turned_away["rate"] += 1
-            raise _too_many("too many connections at once", ceil(wait))
+            raise TooManyFromAddress("too many connections at once", wait)
         if self._most and address.open >= self._most:
             self._metrics.turned_away["address"] += 1
-            raise _too_many("too many connections from this address", _FULL_SECONDS)
+            raise TooManyFromAddress("too many connections from this address", _FULL_SECONDS)
         return Admitted(address)
 
     def _tell(self, origins: Sequence[str]) -> None:
-        """Says once of each origin how it would be let in, to whoever runs the proxy."""
+        """Tells an operator, once for each origin, how to let it in."""
         origin = shortened(", ".join(origins))
         if origin not in self._told and len(self._told) < _TOLD:
             self._told.add(origin)
@@ -101,16 +120,16 @@ class Admission:
 
 
 class Address:
-    """One address, or network, and what its clients may still do.
+    """One address, or network, and what is left for its clients.
 
     Args:
-        handshakes: how many connections may be opened in a second; 0 for no limit.
-        rates: how often one client may ask.
-        clients: as how many all of them may ask together; 0 for no limit.
+        handshakes: the connections that may be opened in a second; 0 for no limit.
+        rates: the rates of one client.
+        clients: all of them together may ask as often as so many; 0 for no limit.
 
     Attributes:
-        handshakes: for each connection that is opened.
-        open: how many there are.
+        handshakes: charged for each connection that is opened.
+        open: the number of connections that are open.
     """
 
     __slots__ = ("_common", "_left", "_rates", "handshakes", "open")
@@ -120,19 +139,19 @@ class Address:
         self.open = 0
         self._rates = rates
         self._common = Allowance(rates, clients) if clients else None
-        # Of clients that are gone.
+        # Allowances of clients that are gone.
         self._left: list[Allowance] = []
 
     def enter(self) -> Allowance:
-        """Counts a connection; returns what it may do.
+        """Counts a connection; returns its allowance.
 
-        Who comes again finds what it left, and so nobody begins anew by going.
+        It is one that a client left behind, if there is any: nobody begins anew by going.
         """
         self.open += 1
         return self._left.pop() if self._left else Allowance(self._rates)
 
     def leave(self, own: Allowance) -> None:
-        """A connection has ended; takes what it may do back."""
+        """Counts a connection no more, and keeps its allowance."""
         self.open -= 1
         if self._common is None:
             return
@@ -142,11 +161,11 @@ class Address:
             self._left.append(own)
 
     def charges(self, own: Allowance) -> AnyAllowance:
-        """What a connection may do, as long as the address may."""
+        """Returns what a connection's requests are charged to: it, and its address."""
         return own if self._common is None else JointAllowance(own, self._common)
 
     def is_whole(self, now: float) -> bool:
-        """Whether it is as good as new."""
+        """Whether nothing is missing from it: it need not be remembered."""
         if self.open or not self.handshakes.is_whole(now):
             return False
         if self._common is not None and not self._common.is_whole(now):
@@ -155,12 +174,12 @@ class Address:
 
 
 class Admitted:
-    """A connection is counted while this context is open.
+    """A context in which a connection is counted.
 
-    As thousands of connections have one each for as long as they live, it is no generator.
+    Thousands of connections have one each for as long as they live: it is no generator.
 
     Args:
-        address: where it comes from.
+        address: its address.
     """
 
     __slots__ = ("_address", "_own")
@@ -174,7 +193,3 @@ class Admitted:
 
     def __exit__(self, *_: object) -> None:
         self._address.leave(self._own)
-
-
-def _too_many(text: str, seconds: int) -> web.HTTPTooManyRequests:
-    return web.HTTPTooManyRequests(text=f"{text}\n", headers={"Retry-After": str(seconds)})

@@ -1,4 +1,4 @@
-"""Where a client of the proxy puts its token.
+"""Where a client puts its token.
 
 In the `Authorization` header (RFC 6750, section 2.1); or, from a browser, which cannot set
 one, as a subprotocol beside the one of this service (RFC 6455, section 1.9)::
@@ -14,22 +14,24 @@ import re
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
-
 from proxy.access.forwarded import Headers
 
 PROTOCOL: Final = "chat"
 _SCHEME: Final = "bearer"
 _OFFER: Final = "bearer."
-# RFC 6750, section 2.1. What is none cannot be passed on in metadata.
+# RFC 6750, section 2.1. Nothing else can be passed on in metadata.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+
+class BadCredentials(Exception):
+    """The token of a handshake is not where or what it should be; the text is for the client."""
 
 
 def of_request(headers: Headers, *, required: bool) -> str | None:
     """Finds the token of a handshake.
 
     Args:
-        headers: those of the request.
+        headers: the headers of the request.
         required: whether there has to be one. If not, credentials of another scheme are
             for somebody else: a proxy in front asks for a password, and passes it on.
 
@@ -37,7 +39,7 @@ def of_request(headers: Headers, *, required: bool) -> str | None:
         The token; `None` if there is none.
 
     Raises:
-        aiohttp.web.HTTPBadRequest: it is not where or what it should be.
+        BadCredentials: it is not where or what it should be.
     """
     credentials = headers.getall("Authorization", [])
     scheme, _, token = ", ".join(credentials).strip().partition(" ")
@@ -46,23 +48,23 @@ def of_request(headers: Headers, *, required: bool) -> str | None:
     offers = [each.strip() for each in ",".join(lines).split(",")]
     offered = [each[len(_OFFER) :] for each in offers if each.startswith(_OFFER)]
     if offered and PROTOCOL not in offers:
-        raise web.HTTPBadRequest(text=f"offer the subprotocol {PROTOCOL} beside the token\n")
+        raise BadCredentials(f"offer the subprotocol {PROTOCOL} beside the token")
     is_bearer = scheme.lower() == _SCHEME
     if scheme and required and not is_bearer:
-        raise web.HTTPBadRequest(text="Authorization must be a bearer token\n")
+        raise BadCredentials("Authorization must be a bearer token")
     found = [*([token.strip()] if is_bearer else []), *offered]
     if len(found) > 1 or (is_bearer and len(credentials) > 1):
-        raise web.HTTPBadRequest(text="present one token\n")
+        raise BadCredentials("present one token")
     return found[0] if found else None
 
 
 def can_be_token(text: str) -> bool:
-    """Whether a text has the form of a token, whatever it says."""
+    """Whether a text has the form of a token."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def of_file(path: str) -> str:
-    """Reads a token from a file, in which nothing else stands.
+    """Reads a token from a file that holds nothing else.
 
     Raises:
         OSError: it cannot be read, or holds no token.

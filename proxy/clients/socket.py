@@ -37,6 +37,7 @@ from aiohttp import ClientConnectionResetError, WSCloseCode, WSMessage, WSMsgTyp
 import codec
 from gen.chat import ServerFrame
 from hosting.faults import Faults
+from hosting.heartbeat import Beat, Heartbeat
 from hosting.logs import get_logger
 from proxy.clients.intake import Intake
 from proxy.clients.record import ConnectionRecord
@@ -49,9 +50,6 @@ log = get_logger(__name__)
 
 # How long a client that does not read is given to read why it was closed.
 _LINGER_SECONDS: Final = 5.0
-# After so many halves of a heartbeat without a frame.
-_PING_AT: Final = 2
-_DEAD_AT: Final = 3
 
 
 class State(Enum):
@@ -94,11 +92,11 @@ class ClientSocket:
         "_config",
         "_faults",
         "_frames_before",
+        "_heartbeat",
         "_intake",
         "_metrics",
         "_most_bytes",
         "_on_close",
-        "_silent",
         "_socket",
         "_transport",
         "receive",
@@ -129,7 +127,7 @@ class ClientSocket:
         self._faults = faults
         self._intake = intake
         self._on_close: Callable[[], None] | None = on_close
-        self._silent = 0
+        self._heartbeat = Heartbeat()
         self._frames_before = 0
         # Exists while somebody waits for the end.
         self._closed: asyncio.Future[None] | None = None
@@ -212,10 +210,12 @@ class ClientSocket:
         heard = busy or record.frames != self._frames_before
         heard |= intake is not None and intake.heard()
         self._frames_before = record.frames
-        self._silent = 0 if heard else self._silent + 1
-        if self._silent == _PING_AT:
+        if heard:
+            self._heartbeat.heard()
+        verdict = Beat.ALIVE if heard else self._heartbeat.beat()
+        if verdict is Beat.ASK:
             self.write(frames.PING)
-        if self._silent >= _DEAD_AT or (intake is not None and intake.endless()):
+        if verdict is Beat.DEAD or (intake is not None and intake.endless()):
             self._metrics.dead_clients += 1
             log.info("dead client dropped", connection=record.connection)
             self._transport.abort()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import betterproto
-from grpclib.const import Cardinality
 
 import gen.chat
 from gen.chat import ChatServiceBase, ClientFrame, ServerFrame
@@ -41,7 +40,7 @@ def calls_of_schema() -> dict[str, CallType]:
     answered = _fields_by_type(ServerFrame)
     calls = {}
     for path, method in ChatServiceBase().__mapping__().items():
-        if method.cardinality is not Cardinality.UNARY_UNARY:
+        if method.cardinality.client_streaming or method.cardinality.server_streaming:
             continue
         field, answer = asked.get(method.request_type), answered.get(method.reply_type)
         if field is not None and answer is not None:

@@ -1,4 +1,4 @@
-"""The door of the proxy: what a connection may do before it is a WebSocket.
+"""The bounds of a connection before it is a WebSocket.
 
 aiohttp bounds a line of a request, and this module what it leaves open: how many
 connections there are, how long each may take to ask and to take its answer, and how
@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.http import WebSocketReader
 
 from hosting.logs import get_logger
-from hosting.places import Strangers
+from hosting.places import Places
 from proxy.clients.intake import Intake, Reader
 from proxy.config import Config
 from proxy.http import security_headers
@@ -54,11 +54,9 @@ class Listener:
     def __init__(self, server: web.Server, config: Config, metrics: ProxyMetrics) -> None:
         self.config = config
         self._server = server
-        self._limit = _affordable(config.connections)
         self._metrics = metrics
-        metrics.connections_limit = self._limit
-        self._open: set[HttpConnection] = set()
-        self._strangers: Strangers[HttpConnection] = Strangers()  # no WebSockets
+        metrics.connections_limit = limit = _affordable(config.connections)
+        self._places: Places[HttpConnection] = Places(limit)
 
     def __call__(self) -> HttpConnection:
         """Makes the protocol of a connection."""
@@ -66,25 +64,18 @@ class Listener:
 
     def try_add(self, connection: HttpConnection) -> bool:
         """Lets a connection in, if need be in the place of one that is no WebSocket."""
-        if len(self._open) >= self._limit:
-            oldest = self._strangers.oldest()
-            if oldest is None:
-                self._metrics.turned_away["full"] += 1
-                return False
-            self.forget(oldest)
-            oldest.abort()
-        self._open.add(connection)
-        self._strangers.add(connection)
-        return True
+        has_place = self._places.try_add(connection)
+        if not has_place:
+            self._metrics.turned_away["full"] += 1
+        return has_place
 
-    def settle(self, connection: HttpConnection) -> None:
-        """A connection has become a WebSocket."""
-        self._strangers.discard(connection)
+    def prove(self, connection: HttpConnection) -> None:
+        """Lets a connection that has become a WebSocket keep its place."""
+        self._places.prove(connection)
 
-    def forget(self, connection: HttpConnection) -> None:
-        """A connection has ended."""
-        self._open.discard(connection)
-        self._strangers.discard(connection)
+    def discard(self, connection: HttpConnection) -> None:
+        """Forgets a connection that has ended."""
+        self._places.discard(connection)
 
 
 class HttpConnection(web.RequestHandler):
@@ -152,7 +143,7 @@ class HttpConnection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio."""
         self._stop_watching()
-        self._listener.forget(self)
+        self._listener.discard(self)
         super().connection_lost(exc)
 
     def pause_reading(self) -> None:
@@ -192,10 +183,10 @@ class HttpConnection(web.RequestHandler):
         """A request is about to be answered; the next one may come."""
         self._received = 0
 
-    def settle(self) -> None:
-        """The connection has become a WebSocket, which has bounds of its own."""
+    def upgraded(self) -> None:
+        """Notes that the connection is a WebSocket, which has bounds of its own."""
         self._stop_watching()
-        self._listener.settle(self)
+        self._listener.prove(self)
 
     def abort(self) -> None:
         """Ends the connection without a word."""

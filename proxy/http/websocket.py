@@ -1,4 +1,4 @@
-"""The WebSocket door: who comes in, who is still there, and the end of all of them."""
+"""All open WebSockets: their opening, their heartbeat, and their end when the proxy stops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 from hosting.logs import get_logger
 from hosting.rate_limits import AnyAllowance
 from proxy.access import bearer
-from proxy.access.admission import Admission
+from proxy.access.admission import Admission, NotAdmitted
 from proxy.clients.connection import Connection
 from proxy.clients.intake import Intake
 from proxy.clients.record import Recording
@@ -37,7 +37,7 @@ class Upgradable(Protocol):
     def receive_by(self, intake: Intake) -> None:
         """Lets the bytes of the WebSocket to come pass through an intake."""
 
-    def settle(self) -> None:
+    def upgraded(self) -> None:
         """Ends the bounds of requests: the connection is a WebSocket now."""
 
 
@@ -66,19 +66,23 @@ class WebSockets:
 
     @property
     def waiting_bytes(self) -> int:
-        """How much waits in the sockets of all clients."""
+        """The bytes that wait in the sockets of all clients."""
         return sum(connection.socket.waiting_bytes for connection in self._open)
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """Serves one WebSocket until it is closed.
 
         Raises:
-            aiohttp.web.HTTPException: it is not opened; see `handshake.checked` and
-                `Admission.check_in`.
+            aiohttp.web.HTTPException: it is not opened; see `proxy.http.handshake`.
         """
         request = handshake.checked(request)
-        # This is there for as long as each connection: what it has is kept small.
-        with self.admission.check_in(request.remote or "", request.headers) as charges:
+        peer, headers = request.remote or "", request.headers
+        try:
+            admitted = self.admission.check_in(peer, headers)
+        except NotAdmitted as refused:
+            raise handshake.answer_to(refused) from None
+        # This frame lives as long as the connection: it is kept small.
+        with admitted as charges:
             intake = self._intake(request, charges)
             socket, token = await self._open_socket(request)
             if self._draining:
@@ -87,9 +91,9 @@ class WebSockets:
             connection = Connection(self._shared, socket, request, charges, intake)
             self._open.add(connection)
             self._metrics.opened += 1
-            peer = self.admission.proxies.client(request.remote or "", request.headers)
             record = connection.socket.record
-            with Recording(request, socket, record, peer):
+            client = self.admission.proxies.client(peer, headers)
+            with Recording(request, socket, record, client):
                 connection.traceparent = record.traceparent
                 try:
                     await connection.introduce(token)
@@ -123,9 +127,10 @@ class WebSockets:
             max_msg_size=self._config.frame_bytes * _READ_FACTOR,
             protocols=(bearer.PROTOCOL,),
         )
-        required = self._switchboard.tokens_required
-        token = bearer.of_request(request.headers, required=required)
-        await _shake_hands(socket, request)
+        token = handshake.token_of(request, required=self._switchboard.tokens_required)
+        await handshake.shake_hands(socket, request)
+        if isinstance(request.protocol, Upgradable):
+            request.protocol.upgraded()
         # They are sent, and would be kept for as long as the connection lasts.
         socket.headers.clear()
         return socket, token
@@ -160,19 +165,3 @@ class WebSockets:
         rest = deadline - asyncio.get_running_loop().time()
         closing = max(rest, min(patience, _LAST_WORDS_SECONDS))
         await asyncio.gather(*(connection.go_away(closing) for connection in tuple(self._open)))
-
-
-async def _shake_hands(socket: web.WebSocketResponse, request: web.Request) -> None:
-    """Opens a WebSocket.
-
-    Raises:
-        web.HTTPBadRequest: the request does not ask for one as RFC 6455, section 4.1,
-            says; the answer names the version that is spoken (section 4.4).
-    """
-    try:
-        await socket.prepare(request)
-    except (web.HTTPBadRequest, ValueError):
-        # aiohttp fails at a key that is not ASCII, and would repeat what it was sent.
-        raise handshake.refusal() from None
-    if isinstance(request.protocol, Upgradable):
-        request.protocol.settle()

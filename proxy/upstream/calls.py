@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 import codec
 from hosting.grpc.channel import Channel, ended
+from hosting.grpc.errors import RETRY_AFTER
 from hosting.metadata import to_metadata
 from hosting.tracing import spans
 from proxy import errors
@@ -26,6 +27,7 @@ from proxy.core.client import Caller
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
 from proxy.upstream.lost import CUT_OFF
+from proxy.upstream.status import from_grpc
 
 # A call that itself ends each connection that it is made on may not do so for long.
 _ATTEMPTS: Final = 3
@@ -155,9 +157,9 @@ class Calls:
         except GRPCError as error:
             self._metrics.calls[call.field, error.status.name] += 1
             said = stream.trailing_metadata
-            after = None if said is None else said.get(errors.RETRY_AFTER)
+            after = None if said is None else said.get(RETRY_AFTER)
             retry_after = None if after is None else str(after)
-            raise Refused(errors.from_grpc(error, call.field, retry_after)) from error
+            raise Refused(from_grpc(error, call.field, retry_after)) from error
         if answer is None:
             raise ConnectionError("the server ended the call without an answer")
         return answer

@@ -22,7 +22,8 @@ import chat.__main__
 import codec
 import proxy.__main__
 from gen.chat import ClientFrame, ErrorCode, ServerFrame
-from proxy.errors import CloseCode, from_grpc
+from proxy.errors import CloseCode
+from proxy.upstream.status import from_grpc
 from tests.docs.markdown import (
     PAGES,
     ROOT,
