@@ -1,4 +1,4 @@
-"""What a client of the proxy is told when something is wrong.
+"""Error frames and close codes.
 
 Two tables, and no others: `proxy.upstream.status` turns the status of a call into an
 error frame, which says whether a retry helps; `CloseCode` lists the reasons to close a
@@ -55,7 +55,7 @@ class Refused(Exception):
     """A request was refused.
 
     Attributes:
-        error: what the client is told.
+        error: the error for the client.
     """
 
     def __init__(self, error: Error) -> None:
@@ -74,11 +74,11 @@ def exhausted(text: str) -> Error:
 
 
 def limited(text: str, wait: float) -> Error:
-    """The client asks too often.
+    """The client makes requests too often.
 
     Args:
-        text: what there were too many of.
-        wait: after how many seconds to try again.
+        text: the limit that was passed.
+        wait: the seconds after which to try again.
     """
     return Error(
         code=ErrorCode(ErrorCode.RESOURCE_EXHAUSTED),
@@ -94,7 +94,7 @@ def denied(text: str) -> Error:
 
 
 def unauthenticated(text: str = "a token is required") -> Error:
-    """The client did not say who it is, or is not believed."""
+    """The client has no token, or one that is not believed."""
     return Error(code=ErrorCode(ErrorCode.UNAUTHENTICATED), message=text)
 
 

@@ -1,5 +1,5 @@
-"""Who may open a connection: origins, limits for each address, tokens, trusted proxies.
+"""Decisions on handshakes: origins, limits of each address, tokens, trusted proxies.
 
-Decisions only: it writes nothing to a socket. What a user may do is the server's to decide.
+No I/O, and no answers: `proxy.http` gives them. The server decides what a user may do.
 Begin with `admission`.
 """

@@ -1,9 +1,9 @@
-"""Who a client is, if there are other proxies in front: no I/O.
+"""The address of a client behind other proxies: no I/O.
 
-`X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` are believed of those alone
-whose addresses are trusted. Each of them writes what it saw at the end of
-`X-Forwarded-For`. So the client is the last address of the list that is not trusted:
-what stands before that, the client may have written itself.
+`X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` are believed if they come from
+a trusted address. Each proxy appends the address of its peer to `X-Forwarded-For`. So the
+client is the last address of the list that is not trusted: the client may have written
+itself all that stands before.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TrustedProxies:
         self._networks = tuple(map(_network, networks))
 
     def trusts(self, peer: str) -> bool:
-        """Whether what comes from an address is believed."""
+        """Whether the headers of a peer are believed."""
         address = parse(peer)
         return address is not None and self._has(address)
 
@@ -52,8 +52,8 @@ class TrustedProxies:
         """The address of the client.
 
         Args:
-            peer: where the connection comes from.
-            headers: those of its request.
+            peer: the address that the connection comes from.
+            headers: the headers of its request.
         """
         address = parse(peer)
         if address is None:
@@ -71,7 +71,7 @@ class TrustedProxies:
         return self._told(peer, headers, _HOST) or headers.get("Host", "")
 
     def scheme(self, peer: str, headers: Headers) -> str:
-        """What the client speaks, such as ``https``; empty if nobody tells."""
+        """The scheme that the client speaks, such as ``https``; empty if that is not known."""
         return self._told(peer, headers, _PROTO).lower()
 
     def _told(self, peer: str, headers: Headers, name: str) -> str:

@@ -1,8 +1,8 @@
-"""Which web pages may open a connection: no I/O.
+"""The web pages that may open a connection: no I/O.
 
-A browser lets every page open a WebSocket to every server, and says in `Origin` (RFC 6454)
-which page it is. Whoever is no browser can leave it out, or write what it likes: this
-protects people from pages, not the service from programs.
+A browser lets every page open a WebSocket to every server, and names the page in `Origin`
+(RFC 6454). Other programs can leave it out, or write anything: this protects people from
+pages, not the service from programs.
 
 ============================  ===============================================
 the handshake says            it is allowed
@@ -16,9 +16,9 @@ or with ``self`` in it        the page that this proxy served
                               sandbox, or from a file
 ============================  ===============================================
 
-There the scheme does not count: where TLS ends in front of the proxy, the page is ``https``
-and the request is not. Names of hosts may be written in any script and case: browsers send
-what is looked up in the DNS.
+In the third row the scheme does not count: where TLS ends in front of the proxy, the page is
+``https`` and the request is not. Names of hosts may be written in any script and case:
+browsers send the form that is looked up in the DNS.
 """
 
 from __future__ import annotations

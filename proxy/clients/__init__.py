@@ -1,5 +1,5 @@
 """One WebSocket each: frames in, answers out.
 
-It never imports `proxy.upstream`: what goes to the server goes through the switchboard
+It never imports `proxy.upstream`: all that goes to the server goes through the switchboard
 (`proxy.core`). Begin with `session`, which decides and does no I/O, then `connection`.
 """

@@ -52,10 +52,10 @@ class Connection(Client):
     """One client: its frames are read, and its requests carried out.
 
     Args:
-        shared: what all connections share.
+        shared: the parts that all connections share.
         websocket: aiohttp's WebSocket.
         request: its handshake.
-        charges: what is left of its allowances.
+        charges: its allowances.
         intake: the way of its bytes, if there is one.
 
     Attributes:
@@ -88,7 +88,7 @@ class Connection(Client):
         self._metrics = shared.metrics
         self._permissions = Permissions(self, self.socket, switchboard)
         self._work = Work(shared.turns)
-        # Exists while something is done for the client, and ends that if need be.
+        # Exists while a request is carried out, and can interrupt it.
         self._busy: asyncio.Timeout | None = None
         self._session = Session(
             config.frame_bytes,
@@ -141,7 +141,7 @@ class Connection(Client):
                     self._send(action)
                 else:
                     if type(action) is Refuse:
-                        # What is wrong may have taken long to read.
+                        # A wrong frame may have taken long to read.
                         work.add(price_of_wrong(frame.data))
                     await self._handle(action)
             elif kind is WSMsgType.PING:
@@ -161,7 +161,7 @@ class Connection(Client):
         """
         self.socket.go_away()
         if self._busy is not None:
-            # It may wait for the server, longer than a stop may take.
+            # It may be waiting for the server, longer than a stop may take.
             self._busy.reschedule(asyncio.get_running_loop().time())
         await self.socket.wait_closed(seconds)
 
@@ -175,7 +175,7 @@ class Connection(Client):
     def _may_send_at_once(self, action: Send) -> bool:
         if self.caller is not None:
             message = action.message
-            # Known by this name to the server, so that the answer is recognised.
+            # The server would fill it in; the answer is found by it.
             message.sender_id = message.sender_id or self.caller.user_id
             if message.room_id not in self.rooms:
                 return False
@@ -207,7 +207,7 @@ class Connection(Client):
                 self._fail(action)
 
     async def _do(self, work: Awaitable[None]) -> None:
-        """Awaits something that is done for the client, until the proxy stops."""
+        """Carries something out for the client, unless the proxy stops meanwhile."""
         self._busy = busy = asyncio.timeout(None)
         try:
             async with busy:
@@ -219,7 +219,7 @@ class Connection(Client):
             self._busy = None
 
     def _fail(self, action: Action) -> None:
-        """Answers with a fixed text, whatever went wrong; the connection goes on."""
+        """Answers with a fixed text after a defect; the connection goes on."""
         self._refuse(errors.internal(), action.request_id)
 
     def _refuse(self, error: Error, request_id: str | None) -> None:
@@ -274,7 +274,7 @@ class Connection(Client):
         """
         sends = self._switchboard.sends
         while not sends.is_writable:
-            # aiohttp tells nobody who waits for something else that a client is gone.
+            # aiohttp does not wake a task that waits for something else when a client goes.
             if self.socket.is_gone:
                 raise ClientConnectionResetError("the client is gone")
             with suppress(TimeoutError):

@@ -1,22 +1,22 @@
-"""What comes in on a WebSocket, before aiohttp reads it.
+"""The bytes of a WebSocket on their way to aiohttp's reader.
 
-aiohttp puts frames together, and takes some that RFC 6455 forbids. It neither says that half
-a frame has come nor how many it made a message of. So its reader gets the bytes from here,
-where only the heads of frames are looked at:
+aiohttp's reader puts frames together, and takes some that RFC 6455 forbids. It tells neither
+that a part of a frame has come nor how many frames made a message. So it gets the bytes from
+here, where only the heads of frames are looked at:
 
 ===================================  ==========================================
-what comes                           what becomes of it
+bytes                                effect
 ===================================  ==========================================
 any byte                             a sign of life
 a frame without a mask               the connection ends with 1002 (section 5.1)
-a message within another             likewise (section 5.4)
-a close code that nobody may send    likewise (section 7.4)
-pieces of messages, pings, pongs     `PIECES` of them are charged as one call; who
-                                     has none left is read when it has one again.
+a message within another             the same (section 5.4)
+a close code that nobody may send    the same (section 7.4)
+pieces of messages, pings, pongs     `PIECES` of them are charged as one call. A client
+                                     that has none left is read when it has one again.
                                      More than a few take turns: see `proxy.clients.turns`
 ===================================  ==========================================
 
-Whole messages are charged by what is in them: see `proxy.clients.session`.
+Whole messages are charged by their contents: see `proxy.clients.session`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _CODE_BYTES: Final = 2
 _LONGEST_CONTROL: Final = 125
 # A message that comes to no end within so many halves of a heartbeat never will.
 _ENDLESS_AT: Final = 20
-# How long a client that was closed is not read, whenever something has come.
+# A client that was closed is not read for so long, whenever something has come.
 _SLOW_SECONDS: Final = 0.05
 # RFC 6455, section 7.4, and what IANA has added to it.
 _CLOSE_CODES: Final = frozenset({*range(1000, 1015), *range(3000, 5000)} - {1004, 1005, 1006})
@@ -69,10 +69,10 @@ class Reader(Protocol):
 
 
 class Intake:
-    """The way of one connection's bytes to its reader.
+    """Passes the bytes of one connection to its reader.
 
     Args:
-        calls: what is left for pieces.
+        calls: pays for pieces.
         turns: gives turns to all clients.
         hold: stops reading from the socket, or goes on.
     """
@@ -103,20 +103,20 @@ class Intake:
         self._turns = turns
         self._hold = hold
         self._reader: Reader | None = None
-        # How much is to come of the payload of a frame.
+        # The bytes to come of the payload of a frame.
         self._rest = 0
-        # What came of a frame whose head is not whole.
+        # The head of a frame, as far as it has come.
         self._head = b""
         self._in_message = False
-        # Whether nothing has begun that has not ended.
+        # At the beginning of a message: nothing is left of any before.
         self._between = True
         self._pieces = 0
         self._over = self._slow = False
-        # What waits for a turn, from where on, and what came after it.
+        # The bytes that wait for a turn, the offset of the next one, and the bytes behind.
         self._held = False
         self._data, self._at = b"", 0
         self._more: list[bytes] = []
-        # Since the pulse was felt.
+        # Since the last beat.
         self._heard = self._ended = False
         self._unfinished = 0
 
@@ -129,7 +129,7 @@ class Intake:
         """Takes bytes from the socket, as aiohttp's reader does."""
         self._heard = True
         if self._between and _is_one_text(data):
-            # As most are: nothing is left to be seen to.
+            # As most are: there is nothing else to check.
             self._ended = True
             self._pass(data)
         elif self._held:
@@ -143,7 +143,7 @@ class Intake:
         return False, b""
 
     def feed_eof(self) -> None:
-        """The connection is lost; as aiohttp's reader is told."""
+        """Notes that the connection is lost, as aiohttp's reader does."""
         self._over, self._between = True, False
         self._data = b""
         self._more.clear()
@@ -151,9 +151,9 @@ class Intake:
             self._reader.feed_eof()
 
     def slow_down(self) -> None:
-        """From now on reads little, of a client that was told that it is closed.
+        """Reads little from now on: the client was sent a close frame.
 
-        It is read at all so that it gets to read that, and can answer.
+        It is still read, so that it can take that frame and answer it.
         """
         self._slow, self._between = True, False
 
@@ -171,7 +171,7 @@ class Intake:
         return self._unfinished >= _ENDLESS_AT
 
     def _take(self, data: bytes, begin: int, most: int = FREE_WORK) -> None:
-        """Passes on what is there of frames, up to so many pieces."""
+        """Passes on the frames in some bytes, up to so many pieces."""
         end = len(data)
         at = begin + self._rest
         while at < end:
@@ -226,13 +226,13 @@ class Intake:
             self._reader.feed_data(data)
 
     def _pause(self, data: bytes, at: int) -> None:
-        """Charges what was passed on, and waits for the next turn."""
+        """Charges the pieces that were passed on, and waits for the next turn."""
         wait = self._calls.spend(monotonic(), self._pieces / PIECES)
         self._pieces = 0
         self._wait(wait, data, at)
 
     def _wait(self, seconds: float, data: bytes = b"", at: int = 0) -> None:
-        """Reads nothing until then, and then what is left here first."""
+        """Reads nothing for some time, and then the bytes that were left first."""
         self._data, self._at = data, at
         self._held, self._between = True, False
         self._hold(True)

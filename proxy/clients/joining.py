@@ -44,7 +44,7 @@ from proxy.errors import Refused
 
 log = get_logger(__name__)
 
-# How soon it is noticed that a client is gone for whom nothing is read for a while.
+# While the client is made to wait, it is noticed so soon that it is gone.
 _PAY_SECONDS: Final = 1.0
 _HISTORY: Final = "get_chat_history"
 
@@ -53,11 +53,11 @@ class Joining:
     """One client on its way into a room.
 
     Args:
-        shared: what all connections share.
+        shared: the parts that all connections share.
         client: the client.
         socket: its socket.
-        session: says how much history it may read.
-        work: counts what was done for it.
+        session: charges the history that is read.
+        work: counts the work that was done for it.
     """
 
     __slots__ = ("_client", "_session", "_shared", "_socket", "_work")
@@ -92,7 +92,7 @@ class Joining:
                 rooms.add_member(self._client, room)
 
     async def _answer(self, room: Room, join: Join, request_id: str | None) -> None:
-        """Writes the answer, and what the client missed; awaits nothing after that."""
+        """Writes the answer and the replay; awaits nothing after that."""
         replay = room.can_replay(join, self._shared.config.replay_messages)
         joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
         self._socket.answer(ServerFrame(joined=joined, request_id=request_id))
@@ -125,8 +125,8 @@ class Joining:
         try:
             response = await self._shared.make_call(call, request, self._client.caller)
         except Refused as refused:
-            # The client was told that it is in the room, so it will be; what it
-            # misses, it can page through later.
+            # The client was told that it is in the room, so it will be; it can page
+            # through the missing messages later.
             log.warning("replay given up", room_id=request.room_id, reason=str(refused))
             return []
         messages: list[ChatMessage] = response.messages
@@ -135,7 +135,7 @@ class Joining:
         return messages
 
     async def _pay(self, seconds: float) -> None:
-        """Waits until the client has paid for what was read for it, as long as it is there."""
+        """Waits until the client has paid for the pages before, as long as it is there."""
         while seconds > 0 and not self._socket.is_gone:
             await asyncio.sleep(min(seconds, _PAY_SECONDS))
             seconds -= _PAY_SECONDS

@@ -1,6 +1,6 @@
 """A client's token: presented, renewed, expired; and the rooms that it may read.
 
-The server decides (`proxy.core.callers` asks it); this is what its decisions mean for the
+The server decides (`proxy.core.callers` asks it), and this carries it out for one
 connection. A client that came without a token is a guest, and may read each room: the server
 takes guests only while it asks nobody for a token.
 """
@@ -25,7 +25,7 @@ _LONGEST_TIMER_SECONDS: Final = 3600.0
 
 
 class Permissions:
-    """What one client may read, and for how long.
+    """The permissions of one client.
 
     Args:
         client: the client.
@@ -90,7 +90,7 @@ class Permissions:
         return answer
 
     def end(self) -> None:
-        """Waits for the end of the token no longer: the connection has ended."""
+        """Stops the timer of the token: the connection has ended."""
         if self._expiry is not None:
             self._expiry.cancel()
 
@@ -108,7 +108,7 @@ class Permissions:
                 self._socket.answer(ServerFrame(left=Left(room_id)))
 
     async def _still_may_read(self, room_id: str) -> bool:
-        """Likewise, but waits if it has to: it is not the client who asks that often."""
+        """As `may_read`, but waits if it asks too often: the client did not ask at all."""
         while not self._socket.is_gone:
             try:
                 return await self.may_read(room_id, "room_id")

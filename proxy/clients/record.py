@@ -1,4 +1,4 @@
-"""What is told of a connection, in logs and in traces; never what is said on it."""
+"""One connection in logs and traces, which never hold its messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hosting.tracing import spans
 
 log = get_logger(__name__)
 
-# Other proxies, and this one after a restart, call theirs otherwise.
+# Unlike that of other proxies, and of this one after a restart.
 _PREFIX: Final = secrets.token_hex(3)
 _numbers = count(1)
 
@@ -29,14 +29,14 @@ def _next_id() -> str:
 
 @dataclass(slots=True)
 class ConnectionRecord:
-    """What is told of a connection when it has ended.
+    """The figures of a connection that are logged at its end.
 
     Attributes:
-        connection: its name, unlike that of any other.
+        connection: its unique name.
         traceparent: its span, if that is sampled.
-        frames: how many frames came.
-        refused: how many were refused, by the name of the error's code.
-        code: the close code that it was closed with from here, if it was.
+        frames: the number of frames that came.
+        refused: the number of refusals, by the name of the error's code.
+        code: the close code that the proxy closed it with, if it did.
     """
 
     connection: str = field(default_factory=_next_id)
@@ -47,15 +47,14 @@ class ConnectionRecord:
 
 
 class Recording:
-    """A connection that is named in its task's log lines, traced, and told of at both ends.
+    """A context that names a connection in log lines, traces it, and logs both its ends.
 
-    A context. As thousands of connections have one each for as long as they live, it
-    is no generator.
+    Thousands of connections have one each for as long as they live: it is no generator.
 
     Args:
-        request: its handshake, in whose headers a trace may be named.
-        socket: the connection.
-        record: is completed meanwhile.
+        request: the handshake, whose headers may name a trace.
+        socket: the WebSocket.
+        record: filled in meanwhile.
         peer: the address of the client.
     """
 
@@ -76,7 +75,7 @@ class Recording:
         self._tracing = spans.span("connection", "server", request.headers, attributes)
 
     def __enter__(self) -> spans.Span:
-        # For good: with the connection ends the task that aiohttp has for it.
+        # Never unbound: aiohttp's task for the connection ends with it.
         bind_contextvars(connection=self._record.connection)
         self._span = self._tracing.__enter__()
         self._record.traceparent = self._span.traceparent

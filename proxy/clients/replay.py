@@ -1,4 +1,4 @@
-"""What a client missed: read page by page, and written before anything live."""
+"""Messages that a client missed: read page by page, and written before anything live."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from proxy.core import frames
 from proxy.core.client import Client
 from proxy.core.room import Room
 
-# As much as is read and written without a break for others.
+# So many messages are read at a time.
 _PAGE: Final = 100
 
-# Of a message that is replayed: it is read from the server, and written for one client.
+# The price of a message that is replayed: read from the server, written for one client.
 _WORK: Final = 2
 
 Fetch = Callable[[GetChatHistoryRequest], Awaitable[list[ChatMessage]]]
@@ -30,7 +30,7 @@ class Replay:
         socket: its socket.
         room: the room that it is about to enter.
         fetch: reads the pages.
-        work: counts what was done for the client.
+        work: counts the work that was done for the client.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Replay:
         self._socket = socket
         self._room = room
         self._fetch = fetch
-        # What the client sent meanwhile and is to find in the replay.
+        # The messages that the client sent meanwhile: it is to find them in the replay.
         self._own: dict[int, tuple[ChatMessage, str | None]] = {}
 
     async def run(self, after_seq: int) -> bool:
-        """Writes what came after a position.
+        """Writes the messages after a position.
 
-        It ends in the turn of the event loop in which nothing is missing, and the
-        caller enters the room in that same turn: no gap, no duplicate.
+        It returns in the turn of the event loop in which nothing is missing. The caller has
+        to enter the room in that same turn: no gap, no duplicate.
 
         Returns:
             Whether all of it was there and could be read.
@@ -58,7 +58,7 @@ class Replay:
             whole = await self._pages(after_seq)
         finally:
             del self._room.replaying[self._client]
-        # What it sent meanwhile and the replay did not come to is answered all the same.
+        # Messages that the replay did not come to are answered all the same.
         for message, request_id in self._own.values():
             self._socket.write(frames.message(message, request_id))
         return whole

@@ -1,11 +1,11 @@
-"""One client's frames, turned into what is to be done: no I/O.
+"""Decides on each frame of one client: no I/O.
 
 ==================  =======================================================
-frame               what is to be done
+frame               action
 ==================  =======================================================
 `chat_message`      `Send`, unless the client would be in too many rooms, or be
                     too many users
-`join`              `EnterRoom`, likewise
+`join`              `EnterRoom`, unless it would be in too many rooms
 `leave`             `LeaveRoom`
 `authenticate`      `Renew`
 a unary call        `Ask`
@@ -13,6 +13,23 @@ anything wrong      `Refuse`; the connection goes on
 too many frames     `Refuse`, which says when to come back; `Expel` if the
                     client goes on regardless
 ==================  =======================================================
+
+A frame is charged before it is looked into further:
+
+==================  =================================  ====================
+frame               is charged to                      with nothing left
+==================  =================================  ====================
+`chat_message`      `sends`, a large one several times `Refuse`
+`join`              `joins`                            `Refuse`
+any other, and      `calls`, a large one that is       `Refuse`
+anything wrong      wrong many times
+`get_chat_history`  `history` as well, by its answer   `Refuse` until it is paid
+a refusal for       `refusals`                         `Expel`
+asking too often
+==================  =================================  ====================
+
+A refusal carries the time to wait. A client that waits is never expelled, and one that does
+not costs little: its frames are not carried out.
 """
 
 from __future__ import annotations
@@ -30,22 +47,22 @@ from gen.chat import Authenticate, ChatMessage, ClientFrame, Error, Join, Leave
 from hosting.rate_limits import Allowance, AnyAllowance, AnyBucket, Rates
 from proxy import errors
 
-# For those who leave it out, or do not know that there is one.
+# For people who leave it out, or do not know that there is one.
 _ENVELOPE: Final = (
     'expected one payload, such as {"chat_message": '
     '{"room_id": "lobby", "sender_id": "ada", "content": "hello"}}'
 )
-# Of a frame, so many bytes are charged as one more. The first are not, and as many behind
-# them: by default a text may have so many, and there are its escapes and what is around it.
-# Of a frame that is wrong, fewer: the worst of a size takes a hundred times as long to read
-# as the largest message.
+# So many bytes of a frame are charged as one more frame. The first of them are free, and as
+# many again: by default a text may have that many, and there are its escapes and the envelope.
+# A wrong frame is charged for fewer bytes: the worst takes a hundred times as long to read as
+# the largest message.
 _CHARGED_BYTES: Final = 16 * 1024
 _CHARGED_BYTES_OF_WRONG: Final = 1024
 _MESSAGES: Final = "too many messages"
 _JOINS: Final = "too many rooms at once"
 _CALLS: Final = "too many requests"
 _HISTORY: Final = "too much history at once"
-# What answers with messages of the history, as replays do.
+# The call that is answered with messages of the history.
 _PAGES: Final = "get_chat_history"
 
 
@@ -103,15 +120,15 @@ Action = Expel | Send | EnterRoom | LeaveRoom | Renew | Ask | Refuse
 
 
 class Session:
-    """What one connection may do, and is doing.
+    """The rooms, users and allowances of one connection.
 
     Args:
-        frame_bytes: the largest frame.
-        max_rooms: how many rooms it may be in.
+        frame_bytes: the largest frame, in bytes.
+        max_rooms: the most rooms that it may be in.
         calls: the names of the fields that ask for unary calls.
-        max_users: as how many users it may send.
-        allowance: how often the client may ask; without one, as often as it likes.
-        clock: tells the time in seconds.
+        max_users: the most users that it may send as.
+        allowance: pays for its frames; without one they are free.
+        clock: returns the time in seconds.
 
     Attributes:
         rooms: the rooms that it is in.
@@ -138,14 +155,14 @@ class Session:
         self._calls = calls
 
     def receive(self, data: bytes) -> Action:
-        """Decides what a text frame asks for.
+        """Decides on a text frame.
 
         Args:
             data: the payload of the frame, not yet known to be UTF-8.
         """
         extra = _price_beyond_one(data)
         if len(data) > self._frame_bytes:
-            # It is not looked into: that would cost as much as what it says.
+            # It is not looked into: that would cost as much as a valid one.
             return self._refuse(f"frame: must have at most {self._frame_bytes} bytes", extra)
         try:
             frame = codec.from_json(ClientFrame, data)
@@ -154,23 +171,19 @@ class Session:
         return self._decide(frame, extra)
 
     def receive_binary(self, data: bytes = b"") -> Action:
-        """Decides what a binary frame asks for: nothing."""
+        """Refuses a binary frame."""
         return self._refuse("frame: must be text, not binary", _price_beyond_one(data))
 
     def refused(self, extra: int = 0) -> bool:
-        """Notes that the client was told to wait; returns whether it still listens.
+        """Charges a refusal for asking too often; returns whether the client may stay.
 
         Args:
-            extra: what a large frame that is wrong cost beside.
+            extra: the price of a large wrong frame beyond the first.
         """
         return self._take(self._allowance.refusals, extra) == 0
 
     def read_history(self, messages: int) -> float:
-        """Notes that so many messages were read from the history for it.
-
-        Returns:
-            How many seconds to wait before any more is.
-        """
+        """Charges messages that were read from the history; returns the seconds to wait."""
         return self._allowance.history.spend(self._clock(), messages)
 
     def _decide(self, frame: ClientFrame, extra: int) -> Action:
@@ -221,7 +234,7 @@ class Session:
         return Send(message, request_id)
 
     def _take(self, bucket: AnyBucket, extra: int) -> float:
-        """Charges a frame, which may be as large as several."""
+        """Charges a frame; returns the seconds to wait if nothing is left."""
         now = self._clock()
         wait = bucket.take(now)
         if extra and not wait:
@@ -229,7 +242,7 @@ class Session:
         return wait
 
     def _limit(self, what: str, wait: float, request_id: str | None) -> Action:
-        """Refuses a frame for which nothing is left of the allowance."""
+        """Refuses a frame that the allowance does not pay for."""
         kind = Refuse if self.refused() else Expel
         return kind(errors.limited(what, wait), request_id)
 
@@ -237,9 +250,9 @@ class Session:
         """Refuses a frame that is wrong, which counts as a call.
 
         Args:
-            text: what is wrong.
-            extra: what it costs beside.
-            data: what may have a request id.
+            text: the rule that it breaks, and its field.
+            extra: its price beyond the first.
+            data: the frame, which may have a request id.
         """
         wait = self._take(self._allowance.calls, extra)
         if wait and not self.refused(extra):
@@ -260,12 +273,12 @@ class Session:
 
 
 def _price_beyond_one(data: bytes) -> int:
-    """What a large frame costs beside what each does."""
+    """The price of a large frame beyond the first."""
     return max(len(data) // _CHARGED_BYTES - 1, 0)
 
 
 def price_of_wrong(data: bytes) -> int:
-    """What a frame costs that is not what it should be; 1 is a small one."""
+    """The price of a wrong frame; 1 is a small one."""
     return 1 + len(data) // _CHARGED_BYTES_OF_WRONG
 
 
@@ -282,7 +295,7 @@ def _request_id(data: bytes) -> str | None:
 
 
 def _explained(error: codec.DecodeError) -> str:
-    """Says what is wrong with a frame; of what is no frame at all, also what one looks like."""
+    """Explains an error in a frame; if it is none at all, also shows one."""
     if not error.path:
         return f"frame: {error}; {_ENVELOPE}"
     is_outermost = error.reason == "unknown field" and "." not in error.path

@@ -1,4 +1,4 @@
-"""What all connections of a proxy share."""
+"""The parts that all connections of a proxy share."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class MakeCall(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all connections share.
+    """The parts that all connections share.
 
     Attributes:
         config: the settings.
         switchboard: the clients, and all that is between them and the server.
         make_call: makes a unary call.
         calls: the unary calls, by the fields that ask for them.
-        metrics: counts what happens.
+        metrics: the counters.
         turns: gives turns to clients that ask for much.
     """
 

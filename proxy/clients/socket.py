@@ -1,4 +1,4 @@
-"""A client's socket: what is written to it, and every way in which it ends.
+"""A client's socket: writing to it, and every way in which it ends.
 
 =========  ====================  =======================  ==============================
 state      frames of the client  frames for the client    left by
@@ -19,8 +19,8 @@ A connection ends in one of these ways:
 
 * The client closes it, or vanishes. aiohttp answers; reading ends; `end`.
 * `close`: it does not read (4008), was told to wait and did not (4029), its token is not
-  believed (4501) or has expired (4010). The close frame goes behind what waits for it; whoever
-  has not read that after `_LINGER_SECONDS` is aborted. The switchboard forgets it at once.
+  believed (4501) or has expired (4010). The close frame goes behind all that waits; a client
+  that has not read that after `_LINGER_SECONDS` is aborted. The switchboard forgets it at once.
 * `go_away`: the proxy stops (1001). It has as long as the stop takes to read and to answer.
 * `beat`: it does not answer a ping, or sends a message that comes to no end: it is aborted.
 """
@@ -48,7 +48,7 @@ from proxy.metrics import ProxyMetrics
 
 log = get_logger(__name__)
 
-# How long a client that does not read is given to read why it was closed.
+# A client that does not read gets so long to read the close frame.
 _LINGER_SECONDS: Final = 5.0
 
 
@@ -80,7 +80,7 @@ class ClientSocket:
 
     Attributes:
         state: how far its end has come.
-        record: what is logged of it.
+        record: the figures that are logged at its end.
         receive: waits for the next frame; see aiohttp.
 
     Raises:
@@ -182,7 +182,7 @@ class ClientSocket:
         self.write(frames.encode(frame))
 
     async def send(self, frame: ServerFrame) -> None:
-        """Writes what a client asked for, and waits while the socket is full.
+        """Writes an answer, and waits while the socket is full.
 
         Raises:
             ClientConnectionResetError: the client is gone, or does not read.
@@ -191,7 +191,7 @@ class ClientSocket:
             async with asyncio.timeout(self._config.heartbeat_seconds):
                 await self._socket.send_frame(codec.to_json(frame), WSMsgType.TEXT)
         except ConnectionError as error:
-            # aiohttp says it so when the connection is lost while one waits.
+            # aiohttp raises it when the connection is lost while one waits.
             raise ClientConnectionResetError("the client is gone") from error
         except TimeoutError:
             self._overflow()
@@ -226,7 +226,7 @@ class ClientSocket:
             self.state = State.DRAINING
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Closes the socket, behind what waits for it. Calls nobody back at once."""
+        """Closes the socket, behind all that waits. Calls nobody back at once."""
         if self.is_gone:
             self.drain()
             return
@@ -264,13 +264,13 @@ class ClientSocket:
             self._transport.abort()
 
     def end(self) -> None:
-        """Notes that nothing is read any more, and gives up what the client does not read."""
+        """Notes that no frame will be read any more, and gives up what is not taken soon."""
         if self.state is State.CLOSING:
-            # It was told why. aiohttp would say goodbye once more, which browsers take for
-            # a lost connection, without a code.
+            # The close frame is written. aiohttp would write another one, which browsers take
+            # for a lost connection, without a code.
             self._transport.close()
         self.state = State.CLOSED
-        # It refers to the connection, which refers to this: nobody has to look for a circle.
+        # It refers to the connection, which refers to this: no cycle is left.
         self._on_close = None
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)

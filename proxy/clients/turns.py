@@ -1,9 +1,9 @@
-"""Turns of the event loop: clients that ask for much get one at a time, all together.
+"""Turns of the event loop for busy clients: one of them in each turn.
 
-Who asks for little is served as it comes. Who brings more than `FREE_WORK` in little time
-waits for a turn, and for the next one whenever `TURN_WORK` is done, behind all others that
-wait for theirs. So in one turn of the loop there is no more of it than one such client
-brings, however many they are.
+A client with little work is served as it comes. One that brings more than `FREE_WORK` in
+little time waits for a turn, and for the next one whenever `TURN_WORK` is done, behind all
+others that wait. So a turn of the loop holds the work of one busy client, however many of
+them there are.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from time import monotonic
 from typing import Final
 
 FREE_WORK: Final = 16
-"""How much a client may have done without a turn; 1 is a frame that it sent."""
+"""The work that needs no turn; 1 is a frame of the client."""
 
 TURN_WORK: Final = 64
-"""How much it may have done in a turn."""
+"""The most work of one turn."""
 
-# Who brings as much as a turn in no more time than this asks for much.
+# A client is busy that brings the work of a turn within this time.
 _SOON_SECONDS: Final = 0.1
 
 
@@ -43,7 +43,7 @@ class Turns:
         await turn.wait()
 
     def _next(self) -> None:
-        # It stays in the queue while it is called: who asks again meanwhile is behind it.
+        # It stays in the queue while it is called: one that asks again meanwhile is behind it.
         go_on = self._waiting[0]
         try:
             go_on()
@@ -54,7 +54,7 @@ class Turns:
 
 
 class Work:
-    """What one client had done lately.
+    """The work that was done for one client lately.
 
     Args:
         turns: gives turns to all clients.
@@ -69,12 +69,12 @@ class Work:
         self._since = monotonic()
 
     def add(self, work: int) -> bool:
-        """Notes what was done; returns whether to `rest` now."""
+        """Adds work; returns whether to `rest` now."""
         self._done += work
         return self._done >= self._most
 
     async def rest(self) -> None:
-        """Waits for a turn, if much was done in little time."""
+        """Waits for a turn, if there was much work in little time."""
         self._most = FREE_WORK
         if monotonic() - self._since < _SOON_SECONDS * self._done / TURN_WORK:
             await self._turns.wait()

@@ -1,5 +1,5 @@
-"""The switch between clients and the server: rooms, fan-out, what is not confirmed yet.
+"""The switch between clients and the server: rooms, fan-out, unconfirmed messages.
 
-No aiohttp and no grpclib: both sides hand in what they have and take what is theirs. Begin
-with `switchboard`, then `rooms` and `unconfirmed`.
+No aiohttp and no grpclib: clients and link call the switchboard, and it knows them by
+`client.Client` and `outbox.Outbox` alone. Begin with `switchboard`, then `rooms` and `unconfirmed`.
 """

@@ -22,9 +22,9 @@ class CallType:
     Attributes:
         field: the field of `ClientFrame` that asks for it.
         path: the method's path, such as ``/chat.ChatService/GetUser``.
-        request_type: what it takes.
-        response_type: what it returns.
-        answer: the field of `ServerFrame` that holds what it returns.
+        request_type: the type of its request.
+        response_type: the type of its response.
+        answer: the field of `ServerFrame` that holds the response.
     """
 
     field: str
@@ -35,7 +35,7 @@ class CallType:
 
 
 def calls_of_schema() -> dict[str, CallType]:
-    """Finds the calls, by the field that asks for them."""
+    """Returns the calls of the schema, by the field that asks for them."""
     asked = _fields_by_type(ClientFrame)
     answered = _fields_by_type(ServerFrame)
     calls = {}

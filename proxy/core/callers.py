@@ -1,8 +1,7 @@
-"""Clients that presented a token, and what the server says of them: no I/O.
+"""Clients with tokens, and the server's answers about them: no I/O.
 
-The server believes tokens, not the proxy. It is told of each client when the client
-comes, and of all of them anew when the link was lost; what a client may do in a room it
-is asked for each client and room.
+The server believes tokens, not the proxy. Each client is presented to it by a token, and all
+of them again on each new link. It is asked for a client's permissions in each room.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from proxy.core.outbox import COMMAND_BYTES, Outbox
 from proxy.core.suspects import Key, key_of
 from proxy.errors import Refused
 
-# In UTF-8.
+# Bytes of UTF-8.
 _LARGEST_CHARACTER: Final = 4
 
 Answer = TypeVar("Answer")
 
 
 class Callers:
-    """All of them.
+    """All clients with tokens.
 
     Args:
         config: the settings.
@@ -48,11 +47,11 @@ class Callers:
         self._refs = outbox.refs
         self._outbox = outbox
         self._numbers = count(1)
-        # Whom the server knows, or will once there is a link.
+        # Those that the server knows, or will know once there is a link.
         self._known: dict[int, Caller] = {}
-        # What was asked: the command, its size, and what waits for the answer.
+        # Questions: the command, its size, and the future of the answer.
         self._asked: dict[int, tuple[RelayCommand, int, asyncio.Future[Any]]] = {}
-        # Callers who were presented anew, by reference.
+        # Callers that were presented again on this link, by reference.
         self._again: dict[int, Caller] = {}
 
     async def introduce(
@@ -81,7 +80,7 @@ class Callers:
         return await self._present(caller, token)
 
     async def ask_permissions(self, caller: Caller, room_id: str) -> Admitted:
-        """Asks what a client may do in a room.
+        """Asks for the permissions of a client in a room.
 
         Raises:
             Refused: the server no longer believes the client, or stays away.
@@ -96,10 +95,10 @@ class Callers:
         )
 
     def connected(self, leaving: Iterable[Caller]) -> None:
-        """A new stream: presents everyone again, and asks again what was not answered.
+        """Presents everybody to a new link, and repeats the questions without an answer.
 
         Args:
-            leaving: those who are gone, but whose messages are still to be sent.
+            leaving: clients that are gone, but whose messages are still to be sent.
         """
         self._again.clear()
         everyone = {caller.number: caller for caller in leaving} | self._known
@@ -112,7 +111,7 @@ class Callers:
             self._outbox.put(command, size)
 
     def unanswered(self) -> Iterator[tuple[Key, int]]:
-        """Yields what the server was asked and has not answered, with its reference."""
+        """Yields the questions that the server has not answered, with their references."""
         for ref, caller in self._again.items():
             yield ("authenticate", caller.number), ref
         for ref, (command, _, future) in self._asked.items():
@@ -121,17 +120,17 @@ class Callers:
                 yield key, ref
 
     def awaits(self, ref: int) -> bool:
-        """Whether something was asked here by a reference and is not answered."""
+        """Whether a question of this reference is not answered."""
         return ref in self._again or (ref in self._asked and not self._asked[ref][2].done())
 
     def tell_gone(self, leaving: Iterable[Caller]) -> None:
-        """Tells the server, behind their messages, that clients are gone."""
+        """Tells the server that clients are gone, behind their messages."""
         for caller in {caller.number: caller for caller in leaving}.values():
             if caller.number not in self._known:
                 self.gone(caller)
 
     def answered(self, ref: int, answer: Authenticated | Admitted | Error) -> bool:
-        """Takes what the server answers; returns whether it was asked here."""
+        """Takes an answer of the server; returns whether its question came from here."""
         again = self._again.pop(ref, None)
         if again is not None:
             if isinstance(answer, Error):
@@ -181,5 +180,5 @@ def _check(token: str) -> None:
 
 
 def _size(token: str) -> int:
-    # At most. Not by its encoding: what is no text is found out as it is written.
+    # At most. It is not encoded for that: it may turn out to be no valid text.
     return len(token) * _LARGEST_CHARACTER + COMMAND_BYTES

@@ -9,12 +9,15 @@ from gen.chat import Error
 
 
 class Caller:
-    """A client with a token.
+    """The identity of a client with a token.
 
     Args:
         number: its name on the stream to the server.
-        token: what it presented last.
-        dismiss: is called when the server no longer believes it.
+        token: the token that it presented last.
+        dismiss: called when the server no longer believes the token.
+
+    Attributes:
+        user_id: the subject of the token, once the server has said so.
     """
 
     __slots__ = ("dismiss", "number", "token", "user_id")
@@ -33,7 +36,7 @@ class Client(ABC):
         connection: its name in the log.
         rooms: the rooms that it is in or about to enter.
         users: the users that it has sent as.
-        caller: who it is, if it presented a token.
+        caller: its identity, if it presented a token.
         traceparent: its trace (W3C), if it is sampled.
         write: queues a frame. Never fails, and never calls the switchboard back.
     """
@@ -47,17 +50,17 @@ class Client(ABC):
     traceparent: str | None = None
 
     def may_be(self, user_id: str) -> bool:
-        """Whether the server may take it for a user: one with a token is who that says."""
+        """Whether it may send as a user: with a token, only as its subject."""
         return self.caller is None or self.caller.user_id == user_id
 
-    def may_tell(self, error: Error) -> bool:  # noqa: ARG002 - of which it is
-        """Notes that it was refused something; returns whether the log is to say so."""
+    def may_tell(self, error: Error) -> bool:  # noqa: ARG002 - implementations use it
+        """Counts a refusal; returns whether to log it."""
         return True
 
     @abstractmethod
     def note_rate_limited(self) -> None:
-        """Notes that the server refused it for asking too often. Calls nobody back."""
+        """Notes that the server refused a request as one too many. Calls nobody back."""
 
     @abstractmethod
     def dismiss(self, error: Error) -> None:
-        """Closes the connection: who it is, is not believed. Calls nobody back."""
+        """Closes the connection: its token is not believed. Calls nobody back."""

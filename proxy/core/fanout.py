@@ -1,7 +1,7 @@
-"""From a batch of messages to bytes on sockets: no I/O of its own.
+"""A batch of messages, turned into one write for each member of a room: no I/O of its own.
 
-Each message becomes a frame once, whoever gets it; all frames of a room in one
-batch are one write for each member.
+Each message becomes a frame once. Only a sender that gave a request id gets a frame of its
+own.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from proxy.metrics import ProxyMetrics
 
 
 class Fanout:
-    """What one batch brings to each room, written to each member at once.
+    """The frames of one batch, by room.
 
     Args:
-        metrics: counts what is written.
+        metrics: counts messages and deliveries.
     """
 
     def __init__(self, metrics: ProxyMetrics | None = None) -> None:
         self._metrics = metrics or ProxyMetrics()
-        # When the sends that are answered came.
+        # The times at which the sends came that are answered.
         self._came: list[float] = []
         self._rooms: dict[Room, list[bytes]] = {}
-        # The frames of those who get one of their own, with a request id.
+        # Frames with a request id, by member and by the place of the shared one.
         self._personal: dict[tuple[Room, Client], dict[int, bytes]] = {}
 
     def add(self, room: Room, message: ChatMessage, send: UnconfirmedSend | None) -> bool:
         """Adds a message; returns whether it will answer the send.
 
         Raises:
-            Exception: a frame cannot be made of it: nobody will get it; or none with the
-                request id: who sent it gets the one that the others get.
+            Exception: no frame can be made of it, and nobody will get it; or none with the
+                request id, and the sender gets the shared one.
         """
         frame = frames.message(message)
         frame_list = self._rooms.setdefault(room, [])
@@ -55,7 +55,7 @@ class Fanout:
         return True
 
     def write(self) -> None:
-        """Writes to each member all that its room got, as one piece."""
+        """Writes all frames of a room to each member, as one piece."""
         messages = deliveries = 0
         busy = self._metrics.busy
         for room, frame_list in self._rooms.items():

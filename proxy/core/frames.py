@@ -18,7 +18,7 @@ _REASON_BYTES = 123
 
 PING = bytes((0x89, 0))
 
-# What a frame with nothing but a message has around it: most frames are such.
+# The JSON around a message in a frame that holds nothing else, as most do.
 _BEFORE_MESSAGE, _BEHIND_MESSAGE = codec.to_json(ServerFrame(chat_message=ChatMessage())).split(
     codec.to_json(ChatMessage())
 )
@@ -30,8 +30,7 @@ def encode(frame: ServerFrame) -> bytes:
 
 
 def error(error: Error, request_id: str | None) -> bytes:
-    """The frame that answers what was refused."""
-    # Made as messages are: what is wrong should cost no more than what is right.
+    """The frame of an error."""
     return encode(ServerFrame(error=error, request_id=request_id))
 
 
@@ -57,7 +56,7 @@ def close_frame(code: int, reason: str) -> bytes:
 
     Args:
         code: the close code.
-        reason: why, of which at most 123 bytes of UTF-8 fit.
+        reason: the reason, of which at most 123 bytes of UTF-8 fit.
     """
     fitting = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
     payload = struct.pack("!H", code) + fitting.encode()
@@ -68,6 +67,6 @@ def pong(payload: bytes) -> bytes:
     """Frames the answer to a ping (RFC 6455, section 5.5.3).
 
     Args:
-        payload: that of the ping, at most 125 bytes.
+        payload: the payload of the ping, at most 125 bytes.
     """
     return bytes((_FIN_PONG, len(payload))) + payload

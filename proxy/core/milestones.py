@@ -1,4 +1,4 @@
-"""Positions of a room that somebody waits for: no I/O."""
+"""Positions of a room that clients wait for: no I/O."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from heapq import heappop, heappush
 
 
 class Milestones:
-    """Positions that were not delivered yet, each with a future for all who wait for it."""
+    """Positions that were not delivered yet, each with one future for all its waiters."""
 
     def __init__(self) -> None:
         self._futures: dict[int, asyncio.Future[None]] = {}
-        # The next one first: what is delivered is compared with no other.
+        # A heap: what is delivered is compared with the next one alone.
         self._order: list[int] = []
 
     def __bool__(self) -> bool:
         return bool(self._order)
 
     def at(self, seq: int) -> asyncio.Future[None]:
-        """Returns the future of a position; whoever waits for it must shield it."""
+        """Returns the future of a position. Others wait for it, too: shield it."""
         found = self._futures.get(seq)
         if found is None:
             found = self._futures[seq] = asyncio.get_running_loop().create_future()

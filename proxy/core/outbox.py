@@ -16,8 +16,8 @@ from codec.columns import lengths_of
 from gen.chat import ChatMessages, RelayCommand, RelayRequest, Texts
 from proxy.core.unconfirmed import UnconfirmedSend
 
-# What goes into one message at most. With fewer commands, both ends are busy with the
-# frame around them; with more, one waits for the other to come to the end of a batch.
+# The most of one batch. With fewer commands, both ends are busy with the frame around them;
+# with more, one end waits until the other comes to the end of a batch.
 _BATCH_COMMANDS: Final = 64
 _BATCH_BYTES: Final = 1024 * 1024
 
@@ -90,7 +90,7 @@ class Outbox:
         self._filled.clear()
 
     def take(self) -> list[Item]:
-        """Removes what makes up the next batch and returns it; nothing if nothing waits."""
+        """Removes and returns the next batch; empty if nothing waits."""
         items: list[Item] = []
         total = 0
         while self._items and total < _BATCH_BYTES and len(items) < _BATCH_COMMANDS:
@@ -100,7 +100,7 @@ class Outbox:
         return items
 
     def take_apart(self, alone: Callable[[Item], bool]) -> list[Item]:
-        """Likewise, but with some of the items being taken alone."""
+        """As `take`, but items for which `alone` is true come alone."""
         items: list[Item] = []
         total = 0
         while self._items and total < _BATCH_BYTES and len(items) < _BATCH_COMMANDS:
@@ -116,12 +116,12 @@ class Outbox:
 
 
 def as_request(items: list[Item]) -> RelayRequest:
-    """Returns the batch in which items go to the server together."""
+    """Returns items as one batch."""
     return RelayRequest(commands=_commands(items))
 
 
 def as_command(item: Item) -> RelayCommand:
-    """Returns the command that something goes to the server by, if it goes alone."""
+    """Returns an item as a command of its own."""
     if isinstance(item, RelayCommand):
         return item
     return RelayCommand(
@@ -136,7 +136,7 @@ def _commands(items: list[Item]) -> list[RelayCommand]:
     commands: list[RelayCommand] = []
     run: list[UnconfirmedSend] = []
     for item in items:
-        # A trace is one message's own.
+        # Columns have no traces.
         if type(item) is UnconfirmedSend and item.client.traceparent is None:
             run.append(item)
             continue
@@ -147,7 +147,7 @@ def _commands(items: list[Item]) -> list[RelayCommand]:
 
 
 def _end_run(commands: list[RelayCommand], run: list[UnconfirmedSend]) -> None:
-    """Adds the messages that stand together so far, as one command."""
+    """Adds the messages of a run as one command."""
     if len(run) == 1:
         commands.append(as_command(run[0]))
     elif run:
@@ -175,6 +175,6 @@ def _column(texts: list[str]) -> Texts:
 
 
 def _number(send: UnconfirmedSend) -> int:
-    """The client's name at the server."""
+    """Returns the client's name at the server; 0 for a guest."""
     caller = send.client.caller
     return 0 if caller is None else caller.number

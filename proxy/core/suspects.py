@@ -1,9 +1,9 @@
-"""Which command may be what ends the links to the server: no I/O.
+"""Finds the command that ends the links to the server: no I/O.
 
-A command that was on a link and not answered when that died soon after it was made is a
-suspect. On the next link the suspects go in small groups, each answered before the next
-one goes, so that the group that it is in is found, and on the link after that one by one.
-What was there once more is given up::
+When a link dies soon after it was made, the commands on it without an answer are suspects.
+On the next link they go in small groups, each answered before the next one goes: so the
+deadly group is found, and on the link after that, one by one, the deadly command. It is
+given up after it was alone twice::
 
     link 1 dies     all that was not answered is suspected
     link 2 dies     those of one batch are, more strongly
@@ -26,17 +26,17 @@ from proxy.core.unconfirmed import UnconfirmedSend
 LINKS: Final = 4
 """After so many links in a row that died with it a command is given up."""
 
-# After so many it goes alone.
+# After so many deaths a command goes alone.
 _ALONE: Final = 2
 
 Key = tuple[str, str | int]
-"""What a command is known by from link to link, on each of which its reference may be new."""
+"""Names a command over several links, on each of which its reference may be new."""
 
 _Item = RelayCommand | UnconfirmedSend
 
 
 def key_of(item: _Item) -> Key | None:
-    """Returns what a command is known by; `None` if it is not answered, or not repeated."""
+    """Returns the key of a command; `None` if it is not answered, or not repeated."""
     if isinstance(item, UnconfirmedSend):
         return "chat_message", item.ref
     match item.command:
@@ -50,22 +50,22 @@ def key_of(item: _Item) -> Key | None:
 
 
 class Suspects:
-    """The commands that were there when links died.
+    """The commands that were on links that died.
 
     Attributes:
-        links: how many links in a row died.
+        links: the number of links that died in a row.
     """
 
     def __init__(self) -> None:
         self.links = 0
-        # With how many of them each command did.
+        # The number of them that each command was on.
         self._deaths: dict[Key, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._deaths)
 
     def strongly(self, item: _Item) -> bool:
-        """Whether a command is to go alone: it is suspected so much."""
+        """Whether a command is suspected so strongly that it has to go alone."""
         key = key_of(item)
         return key is not None and self._deaths.get(key, 0) >= _ALONE
 
@@ -73,15 +73,15 @@ class Suspects:
         """Notes that a link died soon.
 
         Args:
-            carried: what was on it and not answered.
-            waiting: what was still to be put on it.
+            carried: the commands on it without an answer.
+            waiting: those that were still to be put on it.
 
         Returns:
-            What is to be given up.
+            The commands to give up.
         """
         self.links += 1
         before = self._deaths
-        # Whatever else there was before has been answered.
+        # All others of before have been answered.
         self._deaths = {key: before[key] for key in waiting if key in before}
         given_up = set()
         for key in set(carried):

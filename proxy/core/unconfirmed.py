@@ -7,7 +7,7 @@ link.
 ===============  ==============================  ====================================
 the server is    more than half of the bound     more than the bound
 ===============  ==============================  ====================================
-there            `wait_writable` waits: senders  `check` refuses: who did not wait
+there            `wait_writable` waits: senders  `check` refuses
                  are held back
 away             nobody waits                    `check` refuses
 away for longer  nothing is held: `check` refuses everything, all held sends are given
@@ -171,7 +171,7 @@ class UnconfirmedSends:
         return None if found is None else self.confirm(found.ref)
 
     def wake_waiters(self) -> None:
-        """Wakes senders if there is room for them, and who waits until nothing is left."""
+        """Wakes senders if there is room for them, and a stop if nothing is left."""
         if not self._writable.is_set() and self.size <= self._busy_bytes:
             self._writable.set()
         if self._all_confirmed is not None and not self._by_ref:

@@ -1,5 +1,5 @@
-"""What comes over HTTP, until it is a WebSocket: the listener, the routes, the upgrade.
+"""HTTP, until a connection is a WebSocket: the listener, the routes, the upgrade.
 
-Frames are read in `proxy.clients`; who may connect is decided in `proxy.access`. Begin with
+Frames are read in `proxy.clients`; `proxy.access` decides on handshakes. Begin with
 `routes`, then `websocket`.
 """

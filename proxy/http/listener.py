@@ -1,9 +1,9 @@
 """The bounds of a connection before it is a WebSocket.
 
-aiohttp bounds a line of a request, and this module what it leaves open: how many
-connections there are, how long each may take to ask and to take its answer, and how
-much it may send for that. Whoever is in the wrong is told so briefly, or cut off, and
-nothing is logged: that is nobody's news.
+aiohttp bounds the lines of a request. This module bounds the rest: the number of
+connections, the time that each may take to send a request and to take the answer, and the
+bytes of a request. A client that breaks a bound gets a short answer, or is cut off, and
+nothing is logged: an operator can do nothing about it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from proxy.metrics import ProxyMetrics
 
 log = get_logger(__name__)
 
-# What a request may take, its body included: none that is served has one.
+# The most bytes of a request, its body included: none that is served has one.
 REQUEST_BYTES: Final = 64 * 1024
-# For aiohttp, how many lines a request's head may have. A browser sends about 20.
+# The most lines of a request's head, for aiohttp. A browser sends about 20.
 HEADERS: Final = 64
-# How long a body is read and thrown away, so that the answer arrives.
+# For so long a body is read and thrown away, so that the answer arrives.
 _LINGER_SECONDS: Final = 2.0
-# What a process opens beside its connections.
+# Files that a process opens beside its connections.
 _OTHER_FILES: Final = 64
 _FULL_HEADERS: Final = {
     **security_headers.ALWAYS,
@@ -48,7 +48,7 @@ class Listener:
     Args:
         server: aiohttp's server, which answers their requests.
         config: the settings.
-        metrics: counts who is refused.
+        metrics: counts connections that are turned away.
     """
 
     def __init__(self, server: web.Server, config: Config, metrics: ProxyMetrics) -> None:
@@ -81,8 +81,8 @@ class Listener:
 class HttpConnection(web.RequestHandler):
     """One connection.
 
-    It is dropped unless a whole request has come `handshake_seconds` after it was
-    opened or after the answer before, and the answer was taken after as long again.
+    It is dropped unless a whole request comes within `handshake_seconds` of its opening, or
+    of the answer before, and the answer is taken within as long again.
 
     Args:
         listener: where it comes in.
@@ -116,7 +116,7 @@ class HttpConnection(web.RequestHandler):
         self._received = 0
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
-        # Whether aiohttp, or the intake, wants nothing to be read for now.
+        # aiohttp, or the intake, wants nothing to be read for now.
         self._full = self._held = False
         self._intake: Intake | None = None
 
@@ -159,7 +159,7 @@ class HttpConnection(web.RequestHandler):
             self._wire.pause_reading()
 
     def hold(self, held: bool) -> None:
-        """Stops reading from the socket, whatever aiohttp wants, or leaves it to that again."""
+        """Stops reading from the socket, even if aiohttp would; or leaves it to aiohttp again."""
         self._held = held
         if self._wire.is_closing():
             return
@@ -169,7 +169,7 @@ class HttpConnection(web.RequestHandler):
             self._wire.resume_reading()
 
     def receive_by(self, intake: Intake) -> None:
-        """Lets what comes on a WebSocket take this way, if the connection becomes one."""
+        """Lets the bytes pass through an intake, once the connection is a WebSocket."""
         self._intake = intake
 
     def set_parser(
@@ -180,7 +180,7 @@ class HttpConnection(web.RequestHandler):
         super().set_parser(cast(WebSocketReader, reader), data_received_cb)
 
     def answered(self) -> None:
-        """A request is about to be answered; the next one may come."""
+        """Notes that a request is about to be answered: the next one may come."""
         self._received = 0
 
     def upgraded(self) -> None:
@@ -189,7 +189,7 @@ class HttpConnection(web.RequestHandler):
         self._listener.prove(self)
 
     def abort(self) -> None:
-        """Ends the connection without a word."""
+        """Ends the connection at once."""
         self._wire.abort()
 
     def handle_error(
@@ -199,9 +199,9 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Tells a client that its request is malformed; else see aiohttp."""
+        """Answers a malformed request; for other errors see aiohttp."""
         if isinstance(exc, ConnectionError):
-            # Nobody is left to be told, and it is no failure.
+            # The client is gone, which is no failure.
             raise exc
         if status >= 500 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
@@ -230,7 +230,7 @@ class HttpConnection(web.RequestHandler):
 
 
 def _affordable(connections: int) -> int:
-    """Returns how many connections there may be, so that some files can still be opened."""
+    """Returns the limit of connections that leaves some files to be opened."""
     try:
         import resource
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""What is served where.
+"""The routes.
 
 ==================  =====================================================
 ``GET /``           the web client, or a chat connection if it asks for an
@@ -22,7 +22,7 @@ from proxy.http.listener import HttpConnection
 from proxy.http.websocket import WebSockets
 
 WEBSOCKETS: Final = web.AppKey("websockets", WebSockets)
-# Whether the chat server answers.
+# Tells whether the chat server answers.
 IS_READY: Final = web.AppKey[Callable[[], Awaitable[bool]]]("is_ready")
 # The address of the status page; empty if there is none.
 STATUS_URL: Final = web.AppKey("status_url", str)
@@ -70,7 +70,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     proxies = request.app[WEBSOCKETS].admission.proxies
     peer = request.remote or ""
     encrypted = request.secure or proxies.scheme(peer, request.headers) == "https"
-    # What else runs on a developer's machine need not speak TLS.
+    # Other servers on a developer's machine need not speak TLS.
     is_local = request.host.partition(":")[0] == "localhost"
     security_headers.add(response.headers, encrypted=encrypted and not is_local)
 

@@ -1,4 +1,4 @@
-"""What each answer tells a browser not to do.
+"""Headers of each answer that restrict what a browser does with it.
 
 The web client is made of files alone: no script, no style and no markup comes from
 anywhere else, so the policy (CSP Level 3) can forbid all that. ``connect-src 'self'``
@@ -53,7 +53,7 @@ ALWAYS: Final = {
     "Cache-Control": "no-cache",
 }
 STRICT_TRANSPORT: Final = "max-age=31536000"
-"""For a year, a browser speaks TLS with this host, whatever it is asked for (RFC 6797)."""
+"""For a year, a browser speaks TLS alone with this host (RFC 6797)."""
 
 
 def add(headers: MutableMapping[str, str], *, encrypted: bool) -> None:

@@ -45,7 +45,7 @@ class WebSockets:
     """All open connections of a proxy.
 
     Args:
-        shared: what all of them share.
+        shared: the parts that all connections share.
 
     Attributes:
         admission: decides which handshakes are let in.
@@ -150,9 +150,9 @@ class WebSockets:
             connection.beat()
 
     async def drain(self) -> None:
-        """Lets what was sent be confirmed, then closes each connection with 1001.
+        """Waits until all messages are confirmed, then closes each connection with 1001.
 
-        It takes `Config.drain_seconds` at most, and the last words of those who do
+        It takes `Config.drain_seconds` at most, and `_LAST_WORDS_SECONDS` for clients that do
         not read.
         """
         self._draining = True

@@ -1,9 +1,9 @@
 """The unary calls of clients, each made until the server has answered it.
 
-During a restart of the server a call waits, as sends do. One whose connection is lost
-before the answer came is made again on the next link, within the same time: all of them
-may be, whether they were carried out or not. (A user who was stored twice so may have
-taken the place of what somebody else stored in between.)
+During a restart of the server a call waits, as sends do. If its connection is lost before
+the answer came, it is made again on the next link, within the same deadline: each call may
+be repeated, whether it was carried out or not. (A user that is so stored twice may overwrite
+what another client stored in between.)
 """
 
 from __future__ import annotations
@@ -34,55 +34,42 @@ _ATTEMPTS: Final = 3
 
 
 def authorization(token: str) -> dict[str, str]:
-    """The metadata that say who calls (RFC 6750, section 2.1)."""
+    """Metadata with a bearer token (RFC 6750, section 2.1)."""
     return {"authorization": f"Bearer {token}"}
 
 
 class Calls:
-    """Makes them, on the channel of the link.
-
-    Args:
-        config: the settings.
-        channel: the channel.
-        metrics: counts what happens.
-    """
+    """Makes unary calls on the channel of the link."""
 
     def __init__(self, config: Config, channel: Channel, metrics: ProxyMetrics) -> None:
         self._seconds = config.call_seconds
         self._channel = channel
         self._metrics = metrics
         self._linked = asyncio.Event()
-        # Of each link its own, which ends when it is lost.
+        # One for each link, which ends when the link is lost.
         self._parted: asyncio.Future[None] | None = None
         self._tokens_required = False
 
     def connected(self, *, tokens_required: bool) -> None:
-        """There is a link.
-
-        Args:
-            tokens_required: whether the server asks for tokens.
-        """
+        """Notes that there is a link, and whether its server asks for tokens."""
         self._tokens_required = tokens_required
         self._parted = asyncio.get_running_loop().create_future()
         self._linked.set()
 
     def disconnected(self) -> None:
-        """The link is lost."""
+        """Notes that the link is lost: calls wait for the next one."""
         self._linked.clear()
         if self._parted is not None:
             self._parted.set_result(None)
             self._parted = None
 
     async def make(self, call: CallType, request: Any, caller: Caller | None = None) -> Any:
-        """Makes a call.
+        """Makes a call; returns the response message.
 
         Args:
-            call: which.
+            call: the call.
             request: its request message.
-            caller: on whose behalf, if it has a token.
-
-        Returns:
-            The response message.
+            caller: the client on whose behalf, if it has a token.
 
         Raises:
             Refused: the server refused, or did not answer before the deadline.
@@ -121,8 +108,8 @@ class Calls:
         while self._parted is None:
             await self._linked.wait()
         parted, connection = self._parted, self._channel.watch()
-        # In a task of its own. Where a connection is lost grpclib cancels who waits for an
-        # answer, and does not take that back; who waits to begin, it leaves waiting.
+        # In a task of its own. When a connection is lost, grpclib cancels the task that waits
+        # for an answer, and never uncancels it; a task that waits for a stream waits for ever.
         asking = asyncio.create_task(self._ask(call, request, caller, deadline))
         try:
             await asyncio.wait({asking, parted}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,7 +117,7 @@ class Calls:
                 await asyncio.wait({asking})
         finally:
             await ended(asking)
-        # Also of a server that goes and has not begun the call: the link ends with it.
+        # Also if the server goes and has not begun the call: the link ends with it.
         if connection.is_leaving and (
             asking.cancelled() or isinstance(asking.exception(), CUT_OFF)
         ):
@@ -142,7 +129,7 @@ class Calls:
         self, call: CallType, request: Any, caller: Caller | None, deadline: float
     ) -> Any:
         if caller is None and self._tokens_required:
-            # Without a token it would be the proxy's own.
+            # Without a token the call would be the proxy's own.
             raise Refused(errors.unauthenticated())
         metadata = spans.inject(to_metadata())
         if caller is not None:

@@ -54,13 +54,13 @@ from proxy.upstream.writer import Relay, Writer
 log = get_logger(__name__)
 
 _RELAY: Final = "/chat.RelayService/Relay"
-# What the server says in its initial metadata.
+# Initial metadata of the stream: whether the server asks for tokens.
 _TOKENS: Final = "chat-tokens"
 # A link that is lost before it has lived so long counts as a failure.
 _PROVEN_SECONDS: Final = 3.0
 # The same for one that the server ends in order.
 _ORDERLY_SECONDS: Final = 1.0
-# With what the server ends a stream in order: as it stops, or as a token or a key ends.
+# The statuses of an end in order: the server stops, or a token or a key has expired.
 _IN_ORDER: Final = (Status.UNAVAILABLE, Status.UNAUTHENTICATED)
 # The windows let the stream carry whole batches, and let no unread stream stall
 # the others: a connection window is more than all its streams can fill.
@@ -74,7 +74,7 @@ class Link:
 
     Args:
         config: the settings.
-        switchboard: its outbox is drained, and it is told what the server tells.
+        switchboard: the other end: its outbox is drained, and it takes the server's batches.
         tls: how the link is encrypted, if it is.
         metrics: counts links and batches.
 
@@ -99,7 +99,7 @@ class Link:
         )
         self._health = Health(self._channel, config.upstream_heartbeat_seconds)
         self._warned = False
-        # Whether the stream has brought anything, and whether it is proven.
+        # The stream has brought something; it is proven.
         self._spoke = self._proven = False
         self._suspects = Suspects()
         self.calls = Calls(config, self._channel, self._metrics)
@@ -118,7 +118,7 @@ class Link:
     async def _keep_up(self) -> None:
         retrying = AsyncRetrying(
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
-            # Also of what nobody thought of: a proxy without a link is of no use.
+            # Also after unforeseen errors: a proxy without a link is of no use.
             retry=retry_if_exception_type(Exception),
             before_sleep=self._log_attempt,
         )
@@ -154,7 +154,7 @@ class Link:
 
     async def _open(self, stack: AsyncExitStack) -> Relay:
         self._spoke = self._proven = False
-        # An answer that costs the server nothing must not take longer.
+        # The longest time for an answer that costs the server nothing.
         silence = self._config.upstream_heartbeat_seconds / 2
         async with AsyncExitStack() as attempt, asyncio.timeout(silence):
             stream: Relay = await attempt.enter_async_context(
@@ -258,7 +258,7 @@ class Link:
             self._switchboard.refuse(unanswered[key], errors.internal())
 
     def _warn_of_guests(self) -> None:
-        """Tells an operator, once: the server may listen where nobody else reaches it."""
+        """Warns an operator, once; it may be meant: nobody else may reach the server."""
         config = self._config
         if not self._warned and (not is_loopback(config.host) or config.admittance.trusted_proxies):
             self._warned = True

@@ -1,4 +1,4 @@
-"""How a link is lost, or cannot be had: the exceptions of all layers below."""
+"""The exceptions of all layers below by which a link is lost, or cannot be had."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hosting.grpc.errors import StreamClosed
 from proxy.core.room import GapError
 
 CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, StreamClosed)
-"""A call ended, and not by the server."""
+"""A call was cut off: it ended, and not by a status of the server."""
 
 LOST: Final = (*CUT_OFF, TimeoutError, GRPCError, codec.DecodeError, GapError)
-"""The link ended, whoever ended it."""
+"""The link ended, by either side."""

@@ -1,4 +1,4 @@
-"""An answer that serves all who ask within a moment."""
+"""One answer for all who ask within a moment."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """Asks for something that costs somebody else, however many want to know.
+    """Shares an answer, so that its cost does not grow with the number of callers.
 
-    Who asks while it is being asked for waits for the same answer.
+    Callers that come while it is being fetched wait for the same answer.
 
     Args:
-        ask: gets the answer.
-        seconds: how long an answer is good; an exception is told once, and not kept.
+        ask: fetches the answer.
+        seconds: the time for which an answer is good. Exceptions are not kept.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], seconds: float) -> None:
@@ -29,15 +29,15 @@ class Recent(Generic[T]):
         """Returns an answer that is no older than a moment.
 
         Raises:
-            Exception: what was raised as it was asked for.
+            Exception: the error of `ask`.
         """
         if self._asking is None or self._is_stale(self._asking):
             self._asking = asyncio.create_task(self._renew())
-        # Who gives up does so alone.
+        # A caller that gives up does so alone.
         return await asyncio.shield(self._asking)
 
     async def close(self) -> None:
-        """Ends what is being asked."""
+        """Cancels a fetch that is under way."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait({self._asking})

@@ -28,10 +28,9 @@ def from_grpc(error: GRPCError, field: str, retry_after: str | None = None) -> E
     """Turns the status of a unary call into an error.
 
     Args:
-        error: the status; if it is of `_NAMING_A_FIELD`, the text begins with a path in
-            the request.
+        error: the status. For `_NAMING_A_FIELD`, its text begins with a path in the request.
         field: the field of the frame that holds the request.
-        retry_after: after how many milliseconds to try again, if the server says so.
+        retry_after: the milliseconds after which to try again, if the server says so.
     """
     text = error.message or error.status.name
     if error.status in _NAMING_A_FIELD:

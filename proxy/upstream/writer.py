@@ -6,7 +6,7 @@ Usually a batch is all that became ready in one turn of the event loop. Two thin
 server begins with it while the proxy goes on. It does so only while nobody is in the
 middle of writing, and only if HTTP/2's windows have room; else it waits here.
 
-*After links that died soon* what the switchboard asks for again goes in small groups, each
+*After links that died soon* the commands that are repeated go in small groups, each
 answered before the next one goes. `proxy.core.suspects` has the reason.
 """
 
@@ -49,7 +49,7 @@ class Writer:
         self._metrics = metrics
         # A batch that left the outbox, but could not be written at once.
         self._unsent = b""
-        # Of what goes in groups: how many are left, and those on the stream.
+        # The number of commands that still go in groups, and the group on the stream.
         self._careful = len(self._outbox) if suspects else 0
         self._group: list[Item] = []
         self._answers = asyncio.Event()
@@ -82,7 +82,7 @@ class Writer:
         self._answers.set()
 
     async def _wait_for_group(self) -> None:
-        """Waits until what is on the stream is answered, unless the link is proven."""
+        """Waits until the group on the stream is answered, unless the link is proven."""
         while self._careful and any(map(self._switchboard.awaits, self._group)):
             self._answers.clear()
             await self._answers.wait()
@@ -101,7 +101,7 @@ class Writer:
             self._unsent, self._outbox.when_full = batch, None
 
     def _take_batch(self) -> bytes:
-        """Takes what is ready, encoded; nothing if there is nothing."""
+        """Takes the next batch from the outbox, encoded; empty if nothing waits."""
         batch = b""
         while self._outbox and not batch:
             if self._careful:
