@@ -11,7 +11,8 @@ or, on a port of its own::
 """
 
 from hosting.rate_limits import Rates
+from proxy.access.admission import AdmissionRules
 from proxy.app import RunningProxy, create_app, serve
-from proxy.config import Admittance, Config
+from proxy.config import Config
 
-__all__ = ["Admittance", "Config", "Rates", "RunningProxy", "create_app", "serve"]
+__all__ = ["AdmissionRules", "Config", "Rates", "RunningProxy", "create_app", "serve"]

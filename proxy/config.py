@@ -23,53 +23,13 @@ from hosting.settings import (
     setting,
     text,
     whole,
-    words,
 )
 from hosting.tls import TlsFiles
-from proxy.access.forwarded import TrustedProxies
-from proxy.access.origins import Origins
+from proxy.access.admission import AdmissionRules
 
 LARGEST_FRAME: Final = 1024 * 1024
 # The header that tells the server of a deadline has at most 8 digits.
 LONGEST_CALL: Final = 99_999_999
-
-
-@dataclass(frozen=True, slots=True)
-class Admittance(Settings):
-    """Rules for opening a WebSocket."""
-
-    origins: tuple[str, ...] = setting(
-        (),
-        words(lambda _, value: Origins(value)),
-        "The origins of the pages that may connect, separated by commas. For example "
-        "`https://chat.example.org`; `*` allows all, `self` is the page that the proxy itself "
-        "serves. The default allows only that page.",
-        group="Admission and rates",
-    )
-    trusted_proxies: tuple[str, ...] = setting(
-        (),
-        words(lambda _, value: TrustedProxies(value)),
-        "The addresses or networks of the proxies in front, separated by commas. Only their "
-        "`X-Forwarded-For`, `-Host` and `-Proto` headers are trusted.",
-    )
-    connections_per_address: int = setting(
-        1000,
-        whole(),
-        "The maximum number of open WebSockets from one address, or from one IPv6 /64 network. 0 "
-        "means no limit, here and in the next six.",
-    )
-    handshakes_per_second: float = setting(
-        50.0,
-        RATE,
-        "The WebSockets a second that may be opened from one address, in bursts of ten seconds' "
-        "worth.",
-    )
-    clients_per_address: int = setting(
-        20,
-        whole(),
-        "The total that all clients of an address may ask, in multiples of the next four options. "
-        "A new connection continues with the allowance of a closed one.",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +149,7 @@ class Config(Settings):
         "The time limit of a call such as `get_chat_history`, including the wait for the chat "
         f"server; at most {LONGEST_CALL}.",
     )
-    admittance: Admittance = part(Admittance)
+    admission: AdmissionRules = part(AdmissionRules)
     rates: Rates = part(ClientRates)
     connections: int = setting(
         10_000,

@@ -90,7 +90,7 @@ def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
         port=0,
         upstream=chat_server.address,
         rates=NO_RATES,
-        admittance=ANY_NUMBER,
+        admission=ANY_NUMBER,
     )
 
 

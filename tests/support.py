@@ -62,7 +62,7 @@ MODEL = settings(PATIENT, phases=[phase for phase in Phase if phase is not Phase
 
 # For tests in which more is asked for, and more come, than by people.
 NO_RATES = proxy.Rates()
-ANY_NUMBER = proxy.Admittance(connections_per_address=0, handshakes_per_second=0)
+ANY_NUMBER = proxy.AdmissionRules(connections_per_address=0, handshakes_per_second=0)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

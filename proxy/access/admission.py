@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -22,9 +23,9 @@ from hosting.rate_limits import (
     Ledger,
     Rates,
 )
+from hosting.settings import RATE, Settings, setting, whole, words
 from proxy.access.forwarded import Headers, TrustedProxies
 from proxy.access.origins import Origins
-from proxy.config import Admittance
 from proxy.metrics import ProxyMetrics
 
 log = get_logger(__name__)
@@ -35,6 +36,44 @@ _KEPT: Final = 64
 _TOLD: Final = 100
 # When there is room again for an address, nobody knows.
 _FULL_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRules(Settings):
+    """Rules for opening a WebSocket."""
+
+    origins: tuple[str, ...] = setting(
+        (),
+        words(lambda _, value: Origins(value)),
+        "The origins of the pages that may connect, separated by commas. For example "
+        "`https://chat.example.org`; `*` allows all, `self` is the page that the proxy itself "
+        "serves. The default allows only that page.",
+        group="Admission and rates",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        words(lambda _, value: TrustedProxies(value)),
+        "The addresses or networks of the proxies in front, separated by commas. Only their "
+        "`X-Forwarded-For`, `-Host` and `-Proto` headers are trusted.",
+    )
+    connections_per_address: int = setting(
+        1000,
+        whole(),
+        "The maximum number of open WebSockets from one address, or from one IPv6 /64 network. 0 "
+        "means no limit, here and in the next six.",
+    )
+    handshakes_per_second: float = setting(
+        50.0,
+        RATE,
+        "The WebSockets a second that may be opened from one address, in bursts of ten seconds' "
+        "worth.",
+    )
+    clients_per_address: int = setting(
+        20,
+        whole(),
+        "The total that all clients of an address may ask, in multiples of the next four options. "
+        "A new connection continues with the allowance of a closed one.",
+    )
 
 
 class NotAdmitted(Exception):
@@ -61,7 +100,7 @@ class Admission:
     """Decides on handshakes.
 
     Args:
-        config: the rules.
+        rules: the rules.
         metrics: counts refusals.
         rates: the rates of one client.
 
@@ -70,19 +109,19 @@ class Admission:
     """
 
     def __init__(
-        self, config: Admittance, metrics: ProxyMetrics, rates: Rates | None = None
+        self, rules: AdmissionRules, metrics: ProxyMetrics, rates: Rates | None = None
     ) -> None:
         self._metrics = metrics
-        self.proxies = TrustedProxies(config.trusted_proxies)
-        self._origins = Origins(config.origins)
+        self.proxies = TrustedProxies(rules.trusted_proxies)
+        self._origins = Origins(rules.origins)
         # The origins that were told of.
         self._told: set[str] = set()
-        self._most = config.connections_per_address
+        self._most = rules.connections_per_address
         make = partial(
             Address,
-            config.handshakes_per_second,
+            rules.handshakes_per_second,
             rates or Rates(),
-            config.clients_per_address,
+            rules.clients_per_address,
         )
         self._addresses: Ledger[str, Address] = Ledger(make)
 

@@ -53,7 +53,7 @@ class WebSockets:
 
     def __init__(self, shared: Shared) -> None:
         config = shared.config
-        self.admission = Admission(config.admittance, shared.metrics, config.rates)
+        self.admission = Admission(config.admission, shared.metrics, config.rates)
         self._shared = shared
         self._config = config
         self._switchboard = shared.switchboard

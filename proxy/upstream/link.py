@@ -260,7 +260,7 @@ class Link:
     def _warn_of_guests(self) -> None:
         """Warns an operator, once; it may be meant: nobody else may reach the server."""
         config = self._config
-        if not self._warned and (not is_loopback(config.host) or config.admittance.trusted_proxies):
+        if not self._warned and (not is_loopback(config.host) or config.admission.trusted_proxies):
             self._warned = True
             log.warning("anyone who reaches this proxy may be anyone: the server has no token-keys")
 

@@ -14,7 +14,7 @@ from tests.proxy.web_client import RestartableServer
 from tests.support import eventually
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - that is what is warned of
-BEHIND = proxy.Admittance(trusted_proxies=("127.0.0.1",))
+BEHIND = proxy.AdmissionRules(trusted_proxies=("127.0.0.1",))
 
 
 def warned(lines: list[Any]) -> list[str]:
@@ -41,7 +41,7 @@ async def test_a_server_with_keys_and_without_tls(guarded_config: chat.Config) -
 
 @pytest.mark.parametrize(
     ("settings", "is_open"),
-    [({}, False), ({"host": EVERYWHERE}, True), ({"admittance": BEHIND}, True)],
+    [({}, False), ({"host": EVERYWHERE}, True), ({"admission": BEHIND}, True)],
 )
 async def test_a_proxy_in_front_of_a_server_without_keys(
     chat_config: chat.Config, settings: dict[str, Any], is_open: bool

@@ -157,7 +157,7 @@ class TestHijacking:
         origin = str(elsewhere.make_url("")).rstrip("/")
         await servers.stop_proxy()
         servers.proxy_config = replace(
-            servers.proxy_config, admittance=proxy.Admittance(origins=(origin,))
+            servers.proxy_config, admission=proxy.AdmissionRules(origins=(origin,))
         )
         await servers.start_proxy()
         await page.goto(f"{origin}/")
@@ -186,8 +186,8 @@ class TestTheExamplePage:
         await expect(page.locator("#state")).to_contain_text("with this origin allowed?")
 
         await servers.stop_proxy()
-        allowed = proxy.Admittance(origins=("self", origin))
-        servers.proxy_config = replace(servers.proxy_config, admittance=allowed)
+        allowed = proxy.AdmissionRules(origins=("self", origin))
+        servers.proxy_config = replace(servers.proxy_config, admission=allowed)
         await servers.start_proxy()
         await page.goto(address)
         await expect(page.locator("#state")).to_contain_text("in lobby.")

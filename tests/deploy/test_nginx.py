@@ -238,9 +238,9 @@ async def test_each_client_has_limits_of_its_own_if_nginx_is_trusted(
     trusted: tuple[str, ...], status: int,
 ) -> None:  # fmt: skip
     """Else all of them are one, by the address of nginx."""
-    admittance = proxy.Admittance(trusted_proxies=trusted, connections_per_address=1)
+    admission = proxy.AdmissionRules(trusted_proxies=trusted, connections_per_address=1)
     async with (
-        proxy.serve(replace(proxy_config, admittance=admittance)) as door,
+        proxy.serve(replace(proxy_config, admission=admission)) as door,
         start(address(door), chat_server.address) as front,
         client_of(front, "127.0.0.2") as one,
         client_of(front, "127.0.0.3") as other,
@@ -275,10 +275,10 @@ async def test_whether_a_browser_is_to_come_by_tls_is_said_once(
     trusted: tuple[str, ...], variant: str,
 ) -> None:  # fmt: skip
     """A proxy that trusts nginx says it too."""
-    admittance = proxy.Admittance(trusted_proxies=trusted)
+    admission = proxy.AdmissionRules(trusted_proxies=trusted)
     said = ["max-age=31536000"] if variant == "chat-tls" else []
     async with (
-        proxy.serve(replace(proxy_config, admittance=admittance)) as door,
+        proxy.serve(replace(proxy_config, admission=admission)) as door,
         start(address(door), chat_server.address) as front,
         client_of(front) as session,
     ):

@@ -88,7 +88,7 @@ def test_any_bytes_are_answered_or_dropped(caplog: pytest.LogCaptureFixture) -> 
         stack = AsyncExitStack()
         server = runner.run(stack.enter_async_context(chat.serve(config)))
         door_config = proxy.Config(
-            host="127.0.0.1", port=0, upstream=server.address, rates=NO_RATES, admittance=ANY_NUMBER
+            host="127.0.0.1", port=0, upstream=server.address, rates=NO_RATES, admission=ANY_NUMBER
         )
         door = runner.run(stack.enter_async_context(proxy.serve(door_config)))
 

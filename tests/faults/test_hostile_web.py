@@ -500,7 +500,7 @@ class TestLog:
             port=0,
             upstream=chat_server.address,
             rates=proxy.Rates(sends=1.0, joins=1.0, calls=1.0),
-            admittance=proxy.Admittance(clients_per_address=0),
+            admission=proxy.AdmissionRules(clients_per_address=0),
         )
 
     @pytest.mark.parametrize("name", [*FLOODS, "joins"])

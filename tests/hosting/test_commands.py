@@ -151,7 +151,7 @@ async def test_help_shows_each_setting(module: str) -> None:
         "limits": [each.name for each in fields(chat.Limits)],
         "connection_limits": [each.name for each in fields(chat.ConnectionLimits)],
         "rates": [f"{each}_per_second" for each in RATES[module]],
-        "admittance": [each.name for each in fields(proxy.Admittance)],
+        "admission": [each.name for each in fields(proxy.AdmissionRules)],
         "trust": [
             "token_keys",
             "token_issuer",

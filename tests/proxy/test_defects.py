@@ -54,7 +54,7 @@ async def pair(
         config = proxy.Config(
             upstream=server.address,
             rates=NO_RATES,
-            admittance=ANY_NUMBER,
+            admission=ANY_NUMBER,
             **{"hold_seconds": HOLD_SECONDS, **settings},
         )
         async with serve_http(config) as http:

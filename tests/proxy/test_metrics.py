@@ -75,10 +75,10 @@ async def refused(session: aiohttp.ClientSession, url: str, **headers: str) -> i
 
 
 async def test_who_is_turned_away_and_why(proxy_config: proxy.Config) -> None:
-    admittance = proxy.Admittance(
+    admission = proxy.AdmissionRules(
         connections_per_address=1, handshakes_per_second=0.2, trusted_proxies=("127.0.0.1",)
     )
-    config = replace(proxy_config, host="127.0.0.1", port=0, connections=2, admittance=admittance)
+    config = replace(proxy_config, host="127.0.0.1", port=0, connections=2, admission=admission)
     connector = aiohttp.TCPConnector(force_close=True)
     async with (
         proxy.serve(config) as door,

@@ -194,7 +194,7 @@ async def connect(chat_server: chat.RunningServer) -> AsyncIterator[Connect]:
     """Opens WebSockets to a proxy in front of `chat_server`."""
     config = proxy.Config(
         host="127.0.0.1", port=0, upstream=chat_server.address,
-        rates=NO_RATES, admittance=ANY_NUMBER,
+        rates=NO_RATES, admission=ANY_NUMBER,
     )  # fmt: skip
     async with serve_http(config) as http:
         yield partial(connect_to, http)

@@ -27,10 +27,10 @@ SOCKET = {
 
 
 @asynccontextmanager
-async def door(config: proxy.Config, **admittance: object) -> AsyncIterator[Http]:
+async def door(config: proxy.Config, **admission: object) -> AsyncIterator[Http]:
     """A proxy with these settings for who may come in."""
-    settings = proxy.Admittance(**admittance)  # type: ignore[arg-type]  # tests know them
-    async with serve_http(replace(config, admittance=settings)) as http:
+    settings = proxy.AdmissionRules(**admission)  # type: ignore[arg-type]  # tests know them
+    async with serve_http(replace(config, admission=settings)) as http:
         yield http
 
 

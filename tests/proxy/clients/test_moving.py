@@ -32,7 +32,7 @@ async def pair(chat_server: chat.RunningServer) -> AsyncIterator[Pair]:
     config = proxy.Config(
         upstream=chat_server.address,
         rates=NO_RATES,
-        admittance=ANY_NUMBER,
+        admission=ANY_NUMBER,
         upstream_heartbeat_seconds=600,
     )
     async with (

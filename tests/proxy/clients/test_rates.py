@@ -150,7 +150,7 @@ class TestAddresses:
     ) -> None:
         clients_per_address = replace(ANY_NUMBER, clients_per_address=3)
         rates = proxy.Rates(calls=2.0)
-        config = replace(proxy_config, rates=rates, admittance=clients_per_address)
+        config = replace(proxy_config, rates=rates, admission=clients_per_address)
         async with serve_http(config) as http:
             answered = [sum(await asked(await connect(http), 20)) for _ in range(6)]
         # Each has 20 of its own, and all together 60; who has asked little goes on.
@@ -160,22 +160,22 @@ class TestAddresses:
     async def test_who_asks_little_is_not_hurt_by_neighbours(
         self, proxy_config: proxy.Config
     ) -> None:
-        admittance = replace(ANY_NUMBER, clients_per_address=1)
-        config = replace(proxy_config, rates=proxy.Rates(calls=3.0), admittance=admittance)
+        admission = replace(ANY_NUMBER, clients_per_address=1)
+        config = replace(proxy_config, rates=proxy.Rates(calls=3.0), admission=admission)
         async with serve_http(config) as http:
             greedy, calm = await connect(http), await connect(http)
             assert not all(await asked(greedy, 100))
             assert all(await asked(calm, 5))
 
     async def test_it_can_be_switched_off(self, proxy_config: proxy.Config) -> None:
-        admittance = replace(ANY_NUMBER, clients_per_address=0)
-        config = replace(proxy_config, rates=proxy.Rates(calls=0.1), admittance=admittance)
+        admission = replace(ANY_NUMBER, clients_per_address=0)
+        config = replace(proxy_config, rates=proxy.Rates(calls=0.1), admission=admission)
         async with serve_http(config) as http:
             assert [await asked(await connect(http), 1) for _ in range(30)] == [[True]] * 30
 
     async def test_each_address_has_its_own(self, proxy_config: proxy.Config) -> None:
-        admittance = replace(ANY_NUMBER, clients_per_address=1, trusted_proxies=("127.0.0.1",))
-        config = replace(proxy_config, rates=proxy.Rates(calls=2.0), admittance=admittance)
+        admission = replace(ANY_NUMBER, clients_per_address=1, trusted_proxies=("127.0.0.1",))
+        config = replace(proxy_config, rates=proxy.Rates(calls=2.0), admission=admission)
         async with serve_http(config) as http:
 
             async def of(address: str) -> int:
@@ -211,7 +211,7 @@ class TestAddresses:
     ) -> None:
         """A whole office, after an outage, with all limits as they are."""
         defaults = proxy.Config()
-        config = replace(proxy_config, rates=defaults.rates, admittance=defaults.admittance)
+        config = replace(proxy_config, rates=defaults.rates, admission=defaults.admission)
         async with serve_http(config) as http:
             for _ in range(3):
                 clients = [await connect(http) for _ in range(20)]

@@ -48,7 +48,7 @@ def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
         upstream=chat_server.address,
         mailbox_bytes=100_000,
         rates=NO_RATES,
-        admittance=ANY_NUMBER,
+        admission=ANY_NUMBER,
     )
 
 
