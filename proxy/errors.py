@@ -8,6 +8,7 @@ connection, and says whether to connect again.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 from gen.chat import Error, ErrorCode
 from hosting.rate_limits import milliseconds
