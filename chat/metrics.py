@@ -24,15 +24,13 @@ class StoreMetrics:
 
     commit_seconds: Histogram = histogram(
         "chat_commit_seconds",
-        "How long a commit took, the wait for the disk included.",
+        "Duration of a commit, including the wait for the disk.",
         SECONDS,
     )
-    commit_messages: Histogram = histogram(
-        "chat_commit_messages", "How many messages there were in a commit.", SIZES
-    )
+    commit_messages: Histogram = histogram("chat_commit_messages", "Messages in a commit.", SIZES)
     failures: int = counter(
         "chat_commit_failures_total",
-        "Commits that failed; those who sent were told `UNAVAILABLE`.",
+        "Failed commits; the senders got `UNAVAILABLE`.",
     )
 
     def committed(self, seconds: float, messages: int) -> None:
@@ -51,19 +49,19 @@ class ServerMetrics:
 
     received: int = counter(
         "chat_messages_received_total",
-        "Messages that were accepted, also those that had been stored before.",
+        "Accepted messages, including repeated ones.",
     )
-    stored: int = counter("chat_messages_stored_total", "Messages that were newly stored.")
+    stored: int = counter("chat_messages_stored_total", "Newly stored messages.")
     deliveries: int = counter(
         "chat_deliveries_total",
         "Messages put into the mailboxes of streams, once for each stream.",
     )
     joins: int = counter(
-        "chat_joins_total", "Joins that were answered. A proxy joins a room for all its clients."
+        "chat_joins_total", "Answered joins. A proxy joins a room for all its clients."
     )
     resumes: Counter[str] = counters(
         "chat_resumes_total",
-        "Joins with a position, by `outcome`: `recovered` if all that came after it is replayed, "
+        "Joins with a position, by `outcome`: `recovered` if all later messages are replayed, "
         "else `lost`.",
         ("outcome",),
         ("recovered", "lost"),
@@ -73,27 +71,27 @@ class ServerMetrics:
     )
     slow_consumers: int = counter(
         "chat_slow_consumers_total",
-        "Streams that were ended because more waited for them than may.",
+        "Streams ended because their client read too slowly.",
     )
     errors: Counter[str] = counters(
         "chat_errors_total",
-        "Errors told on live streams that go on, by `code`.",
+        "Errors sent on live streams that go on, by `code`.",
         ("code",),
         (code.name or "" for code in ErrorCode if code),
     )
     calls: Counter[tuple[str, str]] = counters(
         "chat_calls_total",
-        "Calls that have ended, by `method` and `status`; live streams too. `CANCELLED` is also a "
-        "client that has gone. `INTERNAL`, a defect, is there from the start.",
+        "Ended calls, by `method` and `status`; live streams too. `CANCELLED` includes clients "
+        "that disconnected. `INTERNAL`, a defect, is exported from the start.",
         ("method", "status"),
         _DEFECTS,
     )
     batches: Histogram = histogram(
-        "chat_batch_commands", "How many commands there were in a batch of a proxy.", SIZES
+        "chat_batch_commands", "Commands in a batch from a proxy.", SIZES
     )
     delivery_seconds: Histogram = histogram(
         "chat_delivery_seconds",
-        "From the arrival of a message until it was stored and in the mailboxes.",
+        "Time from the arrival of a message until it was stored and in the mailboxes.",
         SECONDS,
     )
     busy: dict[str, int] | None = None

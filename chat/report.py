@@ -92,15 +92,15 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         lambda it: len(it.connections),
     ),
     (
-        Family("chat_connections_opened_total", "counter", "Connections that were accepted."),
+        Family("chat_connections_opened_total", "counter", "Accepted connections."),
         lambda it: it.connections.opened,
     ),
     (
         Family(
             "chat_connections_refused_total",
             "counter",
-            "Connections that were refused because there were too many: `--connections` in all, "
-            "`--connections-per-address`, or more than 100 a second made from one address.",
+            "Connections refused by a limit: `--connections`, `--connections-per-address`, or 100 "
+            "new ones a second from one address.",
         ),
         lambda it: it.connections.refused,
     ),
@@ -108,8 +108,8 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         Family(
             "chat_calls_refused_total",
             "counter",
-            "Calls that were refused because an address made too many: more than "
-            "`--calls-per-address`, before it was known who makes them.",
+            "Calls refused by the limit per address: `--calls-per-address`, before the caller is "
+            "authenticated.",
         ),
         lambda it: it.connections.calls_refused,
     ),
@@ -120,14 +120,14 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         lambda it: len(it.hub.streams),
     ),
     (
-        Family("chat_active_users", "gauge", "Users for whom a connection is open."),
+        Family("chat_active_users", "gauge", "Users with an open connection."),
         lambda it: it.hub.active_users,
     ),
     (
         Family(
             "chat_mailbox_bytes",
             "gauge",
-            "How many bytes wait in the mailboxes of all live streams.",
+            "Bytes in the mailboxes of all live streams.",
         ),
         Report.mailbox_bytes,
     ),
@@ -135,7 +135,7 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         Family(
             "chat_rooms",
             "gauge",
-            "Rooms that a stream is in. A proxy's stream is in each room of its clients.",
+            "Rooms with a stream in them. A proxy's stream is in each room of its clients.",
         ),
         lambda it: len(it.hub.rooms),
     ),
@@ -149,20 +149,20 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         Family(
             "chat_store_serving",
             "gauge",
-            "1 while what is sent can be stored, else 0: then senders are told `UNAVAILABLE`, and "
-            "the health service says NOT_SERVING.",
+            "1 while messages can be stored, else 0: then senders get `UNAVAILABLE`, and the "
+            "health service reports NOT_SERVING.",
         ),
         lambda it: it.hub.store.health.is_serving,
     ),
     (
-        Family("chat_write_queue_bytes", "gauge", "How many bytes wait for the disk."),
+        Family("chat_write_queue_bytes", "gauge", "Bytes that wait for the disk."),
         lambda it: it.hub.store.queued_bytes,
     ),
     (
         Family(
             "chat_write_queue_limit_bytes",
             "gauge",
-            "How many bytes may wait for the disk before senders are held back: "
+            "Limit of the bytes that wait for the disk before senders are held back: "
             "`--write-queue-bytes`.",
         ),
         lambda it: it.write_queue_bytes,

@@ -26,40 +26,34 @@ class ProxyMetrics:
 
     connections_limit: float = gauge(
         "proxy_connections_limit",
-        "How many connections there may be: `--connections`, or fewer for want of open files; "
+        "Limit of connections: `--connections`, or fewer if the limit of open files is lower; "
         "`+Inf` inside a program that runs the proxy without its own port.",
         inf,
     )
-    opened: int = counter(
-        "proxy_connections_opened_total", "WebSocket connections that were accepted."
-    )
+    opened: int = counter("proxy_connections_opened_total", "Accepted WebSocket connections.")
     closed: Counter[str] = counters(
         "proxy_connections_closed_total",
-        "Connections that have ended, by close `code`: 1006 if the client went without a word, "
-        "`other` for codes without a meaning.",
+        "Closed connections, by close `code`: 1006 if the client disconnected without a close "
+        "frame, `other` for codes without a meaning.",
         ("code",),
     )
     turned_away: Counter[str] = counters(
         "proxy_handshakes_refused_total",
-        "Clients that got no WebSocket, by `reason`: `origin`, a page of another origin; `rate`, "
-        "more than `--handshakes-per-second` of an address; `address`, more than "
-        "`--connections-per-address`; `full`, more than there may be in all.",
+        "Rejected handshakes, by `reason`: `origin`, a page of another origin; `rate`, above "
+        "`--handshakes-per-second` of an address; `address`, above `--connections-per-address`; "
+        "`full`, at the limit of connections.",
         ("reason",),
         ("origin", "rate", "address", "full"),
     )
-    slow_consumers: int = counter(
-        "proxy_slow_consumers_total", "Clients that were closed with 4008."
-    )
+    slow_consumers: int = counter("proxy_slow_consumers_total", "Clients closed with 4008.")
     dead_clients: int = counter(
         "proxy_dead_clients_total",
-        "Clients that were dropped because they did not answer a ping.",
+        "Clients dropped because they did not answer a ping.",
     )
-    received: int = counter(
-        "proxy_messages_received_total", "Messages of clients that were taken on."
-    )
+    received: int = counter("proxy_messages_received_total", "Accepted messages of clients.")
     arrived: int = counter(
         "proxy_messages_arrived_total",
-        "Messages of rooms that the chat server brought, own ones too.",
+        "Room messages from the chat server, including those of own clients.",
     )
     deliveries: int = counter(
         "proxy_deliveries_total",
@@ -68,25 +62,25 @@ class ProxyMetrics:
     replayed: int = counter(
         "proxy_replayed_messages_total", "Messages read from the history for joins."
     )
-    joins: int = counter("proxy_joins_total", "Joins of clients that were answered.")
+    joins: int = counter("proxy_joins_total", "Answered joins of clients.")
     resumes: Counter[str] = counters(
         "proxy_resumes_total",
-        "Joins with a position, by `outcome`: `recovered` if the client got all that came after "
-        "it, else `lost`.",
+        "Joins with a position, by `outcome`: `recovered` if the client got all later messages, "
+        "else `lost`.",
         ("outcome",),
         ("recovered", "lost"),
     )
     room_resumes: Counter[str] = counters(
         "proxy_room_resumes_total",
-        "Rooms after the link to the chat server was made again, by `outcome`: `recovered` if "
-        "they went on without a gap, else `lost`.",
+        "Rooms resumed after a reconnect to the chat server, by `outcome`: `recovered` if they "
+        "continued without a gap, else `lost`.",
         ("outcome",),
         ("recovered", "lost"),
     )
     links: int = 0
     link_failures: int = counter(
         "proxy_upstream_failures_total",
-        "How often the link to the chat server was lost, or could not be made.",
+        "Failures of the link to the chat server: lost, or not opened.",
     )
     errors: Counter[str] = counters(
         "proxy_errors_total",
@@ -101,19 +95,18 @@ class ProxyMetrics:
     )
     sent_batches: Histogram = histogram(
         "proxy_sent_batch_commands",
-        "How many commands there were in a batch to the chat server.",
+        "Commands in a batch to the chat server.",
         SIZES,
     )
     received_batches: Histogram = histogram(
         "proxy_received_batch_events",
-        "How many events there were in a batch from the chat server. One event may confirm many "
-        "messages.",
+        "Events in a batch from the chat server. One event may confirm many messages.",
         SIZES,
     )
     delivery_seconds: Histogram = histogram(
         "proxy_delivery_seconds",
-        "From the arrival of a client's message until the members of its room here got it. "
-        "Messages from elsewhere are not in it.",
+        "Time from the arrival of a client's message until it was written to the members of its "
+        "room here. Messages from other proxies and gRPC clients are not counted.",
         SECONDS,
     )
     busy: dict[str, int] | None = None

@@ -90,12 +90,12 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         Family(
             "proxy_client_queue_bytes",
             "gauge",
-            "How many bytes wait in the sockets of all clients.",
+            "Bytes that wait in the sockets of all clients.",
         ),
         lambda it: it.websockets.waiting_bytes,
     ),
     (
-        Family("proxy_rooms", "gauge", "Rooms that a client is in."),
+        Family("proxy_rooms", "gauge", "Rooms with a client in them."),
         lambda it: len(it.switchboard.rooms),
     ),
     (
@@ -118,7 +118,7 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         Family(
             "proxy_upstream_reconnects_total",
             "counter",
-            "How often the link to the chat server was made again.",
+            "Reconnects of the link to the chat server.",
         ),
         lambda it: max(it.metrics.links - 1, 0),
     ),
@@ -126,21 +126,19 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         Family(
             "proxy_upstream_queue_bytes",
             "gauge",
-            "How many bytes wait to be put on the link to the chat server.",
+            "Bytes that wait to be sent to the chat server.",
         ),
         lambda it: it.switchboard.outbox.size,
     ),
     (
-        Family(
-            "proxy_unconfirmed_messages", "gauge", "Messages of clients that are not confirmed yet."
-        ),
+        Family("proxy_unconfirmed_messages", "gauge", "Unconfirmed messages of clients."),
         lambda it: len(it.switchboard.sends),
     ),
     (
         Family(
             "proxy_unconfirmed_bytes",
             "gauge",
-            "Bytes of the messages of clients that are not confirmed yet.",
+            "Bytes of the unconfirmed messages of clients.",
         ),
         lambda it: it.switchboard.sends.size,
     ),
@@ -148,7 +146,7 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         Family(
             "proxy_unconfirmed_limit_bytes",
             "gauge",
-            "How many bytes of messages may be unconfirmed: `--hold-bytes`.",
+            "Limit of the bytes of unconfirmed messages: `--hold-bytes`.",
         ),
         lambda it: it.hold_bytes,
     ),
