@@ -14,7 +14,7 @@ from .compiler.module import render
 from .compiler.schema import Module, SchemaError, read_modules
 
 DESCRIPTORS = "descriptor.binpb"
-"""The file that holds the schema, with all that it imports, as protoc describes it."""
+"""The file with protoc's descriptors of the schema and its imports."""
 
 
 def generate(proto: Path) -> dict[str, bytes]:

@@ -17,15 +17,15 @@ from .errors import DecodeError
 from .objects import choose
 
 Spans = list[tuple[int, int]]
-"""Where the occurrences of one sub-message begin and end: protobuf merges them into one."""
+"""The start and end of each occurrence of a sub-message: protobuf merges them into one."""
 
 Decoder = Callable[[bytes, Spans, int], Any]
 
 Seen = list[tuple[str, Decoder | None, Any]]
-"""Occurrences of a oneof's members: a name, and a decoder and a span or else a value."""
+"""Occurrences of a oneof's members: a name, then a decoder and its spans, or a value."""
 
 MAX_DEPTH: Final = 100
-"""How many messages may be nested in a message, as in google's implementations."""
+"""The maximum nesting depth of messages, as in google's implementations."""
 
 MASK_32: Final = 0xFFFF_FFFF
 MASK_64: Final = 0xFFFF_FFFF_FFFF_FFFF

@@ -29,13 +29,13 @@ _DAY: Final = 86_400
 _GIGA: Final = 1_000_000_000
 _MEGA: Final = 1_000_000
 _EXACT: Final = 1 << 32
-"""Below, a float tells each microsecond of a time from the next. That is faster than to add."""
+"""Below, a float of seconds is exact to the microsecond, which is faster than adding."""
 
 _LONGEST: Final = 22
-"""How many bytes a Timestamp takes at most, if nothing in it is written twice."""
+"""The largest size of a Timestamp without repeated fields, in bytes."""
 
 _REMEMBERED: Final = 256
-"""Of how many times the other forms are remembered: messages come in batches of one time."""
+"""The number of times whose encodings are cached: messages of a batch share one."""
 
 _MAX_DURATION: Final = 315_576_000_000
 

@@ -94,6 +94,6 @@ IMPORTS: Final = {
         "varint",
     ],
 }
-"""What generated code may use, by module. A generated module imports what it does use."""
+"""The names that generated code may use, by module. A generated module imports those it uses."""
 
 HELPERS: Final = frozenset(name for names in IMPORTS.values() for name in names)

@@ -25,7 +25,7 @@ _INTERNAL: Final = (
     *("out", "pos", "raw", "size", "spans", "stop", "tag", "value", "values"),
 )
 _TAKEN: Final = frozenset((*_INTERNAL, *dir(builtins), *HELPERS))
-"""Names that generated functions use for other things than fields."""
+"""Names that generated functions use for other purposes than fields."""
 
 _GENERATED: Final = re.compile(r"(decode|encode)_.*|.*_(from|to)_json|.*_(spans|members?)")
 
