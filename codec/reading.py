@@ -22,7 +22,7 @@ Spans = list[tuple[int, int]]
 Decoder = Callable[[bytes, Spans, int], Any]
 
 Seen = list[tuple[str, Decoder | None, Any]]
-"""Occurrences of a oneof's members: a name, then a decoder and its spans, or a value."""
+"""Occurrences of a oneof's members: a name, and a decoder with a span, or a value."""
 
 MAX_DEPTH: Final = 100
 """The maximum nesting depth of messages, as in google's implementations."""

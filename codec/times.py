@@ -35,7 +35,7 @@ _LONGEST: Final = 22
 """The largest size of a Timestamp without repeated fields, in bytes."""
 
 _REMEMBERED: Final = 256
-"""The number of times whose encodings are cached: messages of a batch share one."""
+"""The number of timestamps whose encodings are cached: messages of a batch share one."""
 
 _MAX_DURATION: Final = 315_576_000_000
 

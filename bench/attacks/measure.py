@@ -173,7 +173,7 @@ def main(options: Options) -> Section:
     """Runs the benchmark; returns medians of the rounds, and of their ratios."""
     found = uvloop.run(measure(options))
     columns = ["attack", "p50 alone, ms", "beside it", "ratio", "p99 beside it", "lines in the log"]
-    table = Table("Somebody who sends a message every 50 ms, beside an attacker", columns)
+    table = Table("A client that sends a message every 50 ms, beside an attacker", columns)
     rows = []
     for attack, each in found.items():
         alone, beside = (
