@@ -23,7 +23,7 @@ from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenVerifier
 from chat.api.context import Context
 from chat.api.conversation import Conversation
-from chat.api.relay_service import PATH, RelayService
+from chat.api.relay_service import RelayService
 from chat.api.service import ChatService
 from chat.config import IN_MEMORY, Config
 from chat.core.hub import Hub
@@ -35,10 +35,11 @@ from chat.storage.base import Listener, Store
 from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
-from hosting.addresses import is_loopback
+from hosting.addresses import address_text, is_loopback
 from hosting.grpc.handler import MessageLimit
 from hosting.grpc.server import GrpcServer
 from hosting.logs import get_logger
+from hosting.metadata import RELAY
 from hosting.telemetry.endpoint import serve_metrics
 from hosting.tls import Tls, kept_fresh
 
@@ -85,8 +86,7 @@ class RunningServer:
     @property
     def address(self) -> str:
         """``host:port``, as clients take it; an IPv6 address stands in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return address_text(self.host, self.port)
 
     async def drain(self) -> None:
         """Stops in order.
@@ -260,4 +260,4 @@ def _descriptors() -> DescriptorPool:
 
 def _message_limit(config: Config) -> MessageLimit:
     largest = config.limits.content_bytes + _ENVELOPE_BYTES
-    return lambda path: _BATCH_BYTES if path == PATH else largest
+    return lambda path: _BATCH_BYTES if path == RELAY else largest

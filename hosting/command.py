@@ -13,6 +13,7 @@ import click
 
 from hosting.logs import changing_level, configure_logs, log_failure
 from hosting.tracing import spans
+from hosting.tracing.setup import tracer_of_environment
 
 
 class StartError(Exception):
@@ -69,7 +70,7 @@ def run_service(
         log_format: one of `hosting.logs.FORMATS`.
     """
     configure_logs(log_level, log_format)
-    tracer = spans.tracer_of_environment(name)
+    tracer = tracer_of_environment(name)
     _collect_less()
 
     async def run() -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from hosting.rate_limits import Bucket, Ledger
+from hosting.rate_limits import Bucket, BucketTable
 
 AT_ONCE: Final = 100
 """So many lines of an event may come at once."""
@@ -31,7 +31,7 @@ class Damper(logging.Filter):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._events: Ledger[tuple[str, int, str], _Event] = Ledger(_Event, clock)
+        self._events: BucketTable[tuple[str, int, str], _Event] = BucketTable(_Event, clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See `logging.Filter`."""

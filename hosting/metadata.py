@@ -1,7 +1,8 @@
-"""Ids that tie together what both processes log of the same request.
+"""Names that proxy and server exchange beside the schema, and the ids of requests.
 
-They are bound to the context of a task (`structlog.contextvars`), so that each line which
-is logged in it has them. A proxy passes them on in the metadata of its calls:
+The ids tie together what both processes log of the same request. They are bound to the context
+of a task (`structlog.contextvars`), so that each line logged in it has them. A proxy passes them
+on in the metadata of its calls:
 
 ===================  ================  ================================================
 in a line            in metadata       which
@@ -21,6 +22,17 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from structlog.contextvars import bound_contextvars, get_contextvars
+
+RELAY: Final = "/chat.RelayService/Relay"
+"""The path of the call by which a proxy is linked to the server."""
+
+TOKENS: Final = "chat-tokens"
+"""In the answer to that call: `TOKENS_REQUIRED` where callers must present tokens."""
+
+TOKENS_REQUIRED: Final = "required"
+
+RETRY_AFTER: Final = "retry-after-ms"
+"""In trailing metadata: when a refused request may be sent again, in milliseconds."""
 
 _NAMES: Final = {"connection": "chat-connection", "request_id": "chat-request"}
 # The longest, in characters; what a client calls its requests may be of any length.

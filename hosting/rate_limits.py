@@ -280,7 +280,7 @@ Key = TypeVar("Key", bound=Hashable)
 Held = TypeVar("Held", bound=_Refillable)
 
 
-class Ledger(Generic[Key, Held]):
+class BucketTable(Generic[Key, Held]):
     """Buckets of many, by their names; those that are as good as new are forgotten.
 
     So nobody gets a fresh one by going and coming back, and it does not grow with all

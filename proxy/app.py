@@ -12,6 +12,7 @@ from typing import Final, cast
 
 from aiohttp import web
 
+from hosting.addresses import address_text
 from hosting.logs import get_logger
 from hosting.telemetry.endpoint import serve_metrics
 from hosting.tls import Tls, kept_fresh
@@ -108,8 +109,7 @@ class RunningProxy:
     @property
     def url(self) -> str:
         """The address of the page; with ``ws`` for ``http``, of the WebSocket."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}/"
+        return f"{self.scheme}://{address_text(self.host, self.port)}/"
 
 
 @asynccontextmanager

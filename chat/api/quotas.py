@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from chat.access.identity import Identity
 from chat.errors import RateLimited
 from hosting.grpc.errors import TOO_MANY_CALLS
-from hosting.rate_limits import Allowance, Bucket, Ledger, Rates
+from hosting.rate_limits import Allowance, Bucket, BucketTable, Rates
 
 MESSAGES: Final = "too many messages"
 JOINS: Final = "too many rooms at once"
@@ -35,7 +35,7 @@ class Quotas:
     """
 
     def __init__(self, rates: Rates) -> None:
-        self._users: Ledger[str, Allowance] = Ledger(partial(Allowance, rates))
+        self._users: BucketTable[str, Allowance] = BucketTable(partial(Allowance, rates))
         self._guests: WeakKeyDictionary[object, Allowance] = WeakKeyDictionary()
         self._proxies: WeakSet[object] = WeakSet()
         self._rates = rates

@@ -37,6 +37,7 @@ from gen.chat import (
     RelayResponse,
 )
 from hosting.logs import get_logger
+from hosting.metadata import TOKENS, TOKENS_REQUIRED
 from hosting.tracing import spans
 
 log = get_logger(__name__)
@@ -167,7 +168,7 @@ class RelayConnection(Conversation):
     @property
     def initial_metadata(self) -> dict[str, str]:
         """Tells the proxy whether its clients need tokens."""
-        return {} if self.context.authenticator.is_open else {"chat-tokens": "required"}
+        return {} if self.context.authenticator.is_open else {TOKENS: TOKENS_REQUIRED}
 
     def deliver(self, message: EncodedMessage) -> None:
         """Puts a message of a room into the mailbox; an own one is only confirmed."""

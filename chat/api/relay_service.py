@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from grpclib.const import Handler
 from grpclib.server import Stream
 
@@ -13,8 +11,6 @@ from chat.api.handlers import handlers
 from chat.api.relay import MOST_COMMANDS, RelayConnection, too_many
 from gen.chat import RelayRequest, RelayResponse, RelayServiceBase
 from hosting.grpc.messages import at_most
-
-PATH: Final = "/chat.RelayService/Relay"
 
 
 class RelayService:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from hosting.rate_limits import BURST_SECONDS, Bucket, Ledger
+from hosting.rate_limits import BURST_SECONDS, Bucket, BucketTable
 
 BURST: Final = 10_000
 """The work that an address may cause at once. To answer a PING is 1."""
@@ -68,7 +68,7 @@ class _AddressAllowance:
         return all(bucket.is_whole(now) for bucket in buckets)
 
 
-_Addresses = Ledger[str, _AddressAllowance]
+_Addresses = BucketTable[str, _AddressAllowance]
 
 
 class Allowances:
@@ -86,7 +86,7 @@ class Allowances:
         self, calls_per_address: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         make = partial(_AddressAllowance, calls_per_address)
-        self._addresses: _Addresses | None = Ledger(make, clock) if calls_per_address else None
+        self._addresses: _Addresses | None = BucketTable(make, clock) if calls_per_address else None
         self._clock = clock
 
     def of(self, address: str) -> ConnectionAllowance:

@@ -14,6 +14,7 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
 from structlog.contextvars import bind_contextvars
 
+from hosting.addresses import address_text
 from hosting.logs import get_logger
 from hosting.metadata import from_metadata
 from hosting.tracing import spans
@@ -63,7 +64,7 @@ def address(peer: Any) -> str:
     if not isinstance(peer, tuple):
         return str(peer or "unknown")
     host, port, *_ = peer
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return address_text(host, port)
 
 
 def _span(method: str, stream: Stream[Any, Any]) -> AbstractContextManager[spans.Span]:

@@ -12,12 +12,10 @@ from typing import Final
 from grpclib import GRPCError, Status
 from h2.exceptions import ProtocolError
 
+from hosting.metadata import RETRY_AFTER
 from hosting.rate_limits import milliseconds
 
 INTERNAL_TEXT: Final = "internal error"
-
-RETRY_AFTER: Final = "retry-after-ms"
-"""The trailing metadata with the time after which to try again."""
 
 TOO_MANY_CALLS: Final = "too many requests"
 

@@ -65,9 +65,9 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from hosting.grpc.errors import RETRY_AFTER
 from hosting.grpc.hpack_limits import HEADER_BYTES, BoundedDecoder, cap_header_table
 from hosting.grpc.http2 import DataConnection
+from hosting.metadata import RETRY_AFTER
 
 TURN: Final = 50
 """For how much frames of one connection are received in a turn: about 2 ms."""

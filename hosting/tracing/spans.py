@@ -1,8 +1,7 @@
 """Traces (OpenTelemetry), for a process that is told where to send them; else nothing.
 
-They need the extra ``tracing``. The environment decides, by OpenTelemetry's own variables:
-an OTLP endpoint turns them on, ``OTEL_SDK_DISABLED`` off. While they are off, nothing of
-OpenTelemetry is imported, and a span costs a look at a variable.
+While they are off (see `hosting.tracing.setup`), nothing of OpenTelemetry is imported, and a
+span costs a look at a variable.
 
 A trace goes from process to process by W3C Trace Context: ``traceparent`` and
 ``tracestate`` in the headers of a handshake and in the metadata of a call.
@@ -10,21 +9,14 @@ A trace goes from process to process by W3C Trace Context: ``traceparent`` and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, Protocol
-
-from hosting.logs import get_logger
-
-log = get_logger(__name__)
 
 Attributes = Mapping[str, str | int]
 
 LONGEST_TRACEPARENT: Final = 128
 """In characters. This version of it has 55, a later one may have more."""
-
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 class Span:
@@ -118,28 +110,3 @@ def using(tracer: Tracer | None) -> Iterator[None]:
         _tracer = before
         if tracer is not None:
             tracer.close()
-
-
-def tracer_of_environment(service: str) -> Tracer | None:
-    """Makes what the environment asks for, if it asks for anything.
-
-    Args:
-        service: what the process is called, unless the environment has another name.
-    """
-    if not _is_wanted(os.environ):
-        return None
-    try:
-        from hosting.tracing.otel import OtelTracer
-    except ImportError:
-        log.warning("traces are asked for, but the extra 'tracing' is not installed")
-        return None
-    return OtelTracer.exporting(service)
-
-
-def _is_wanted(environment: Mapping[str, str]) -> bool:
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    exporter = environment.get("OTEL_TRACES_EXPORTER", "").strip()
-    return exporter == "otlp" or (
-        not exporter and any(environment.get(name, "").strip() for name in _ENDPOINTS)
-    )

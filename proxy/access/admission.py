@@ -19,8 +19,8 @@ from hosting.rate_limits import (
     Allowance,
     AnyAllowance,
     Bucket,
+    BucketTable,
     JointAllowance,
-    Ledger,
     Rates,
 )
 from hosting.settings import RATE, Settings, setting, whole, words
@@ -123,7 +123,7 @@ class Admission:
             rates or Rates(),
             rules.clients_per_address,
         )
-        self._addresses: Ledger[str, Address] = Ledger(make)
+        self._addresses: BucketTable[str, Address] = BucketTable(make)
 
     def check_in(self, peer: str, headers: Headers) -> Admitted:
         """Returns a context in which a connection is counted.

@@ -17,8 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 import codec
 from hosting.grpc.channel import Channel, ended
-from hosting.grpc.errors import RETRY_AFTER
-from hosting.metadata import to_metadata
+from hosting.metadata import RETRY_AFTER, to_metadata
 from hosting.tracing import spans
 from proxy import errors
 from proxy.config import Config

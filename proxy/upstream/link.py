@@ -39,6 +39,7 @@ from gen.chat import RelayRequest, RelayResponse
 from hosting.addresses import is_loopback, split_address
 from hosting.grpc.channel import Channel, ended, status_of
 from hosting.logs import get_logger
+from hosting.metadata import RELAY, TOKENS, TOKENS_REQUIRED
 from hosting.tls import Tls
 from proxy import errors
 from proxy.access import bearer
@@ -53,9 +54,6 @@ from proxy.upstream.writer import Relay, Writer
 
 log = get_logger(__name__)
 
-_RELAY: Final = "/chat.RelayService/Relay"
-# Initial metadata of the stream: whether the server asks for tokens.
-_TOKENS: Final = "chat-tokens"
 # A link that is lost before it has lived so long counts as a failure.
 _PROVEN_SECONDS: Final = 3.0
 # The same for one that the server ends in order.
@@ -159,7 +157,7 @@ class Link:
         async with AsyncExitStack() as attempt, asyncio.timeout(silence):
             stream: Relay = await attempt.enter_async_context(
                 self._channel.request(
-                    _RELAY,
+                    RELAY,
                     Cardinality.STREAM_STREAM,
                     RelayRequest,
                     RelayResponse,
@@ -184,7 +182,7 @@ class Link:
         began = loop.time()
         self._outbox.open()
         said = stream.initial_metadata
-        required = said is not None and said.get(_TOKENS) == "required"
+        required = said is not None and said.get(TOKENS) == TOKENS_REQUIRED
         tasks: set[asyncio.Task[None]] = set()
         connection = self._channel.watch()
         try:

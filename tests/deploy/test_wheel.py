@@ -52,6 +52,8 @@ def test_a_wheel_in_an_environment_of_its_own(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("*.whl")
     check_packages(wheel)
     fetch(*pip, "install", "--quiet", str(wheel), "pytest", "pytest-asyncio", "mypy", cwd=tmp_path)
+    fetch(*pip, "install", "--quiet", "python-daemon", cwd=tmp_path)
+    check_neighbour(python, tmp_path)
     check_types(python, tmp_path / "application")
     check_suite(python, tmp_path / "suite")
 
@@ -72,6 +74,18 @@ def check_packages(wheel: Path) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     tops = {name.partition("/")[0] for name in names if not name.partition("/")[0].endswith("info")}
     assert tops == set(PACKAGES)
+
+
+def check_neighbour(python: Path, folder: Path) -> None:
+    """python-daemon, which imports as `daemon`, works beside all packages of the wheel."""
+    program = folder / "neighbour.py"
+    program.write_text(
+        f"import daemon, daemon.pidfile, {', '.join(PACKAGES)}\n"
+        "import chat.__main__, proxy.__main__, hosting.run_both\n"
+        "print(daemon.DaemonContext(detach_process=False).is_open, hosting.__name__)\n"
+    )
+    done = run(python, "neighbour", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "False hosting\n"), done.stderr
 
 
 def check_types(python: Path, folder: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hosting.rate_limits import (
     Allowance,
     Bucket,
+    BucketTable,
     Joint,
     JointAllowance,
-    Ledger,
     Rates,
     milliseconds,
 )
@@ -120,22 +120,22 @@ def test_one_that_is_whole_is_as_good_as_new(
         assert later < 2 * holds / rate + 1
 
 
-def test_a_ledger_forgets_who_is_as_good_as_new_and_no_other() -> None:
+def test_a_table_forgets_who_is_as_good_as_new_and_no_other() -> None:
     now = 0.0
-    ledger: Ledger[int, Allowance] = Ledger(lambda: Allowance(Rates(sends=1)), lambda: now)
+    table: BucketTable[int, Allowance] = BucketTable(lambda: Allowance(Rates(sends=1)), lambda: now)
     for key in range(2000):
-        ledger.of(key).sends.take(now)
-    assert len(ledger) == 2000, "nobody gets a fresh one by the number of others"
+        table.of(key).sends.take(now)
+    assert len(table) == 2000, "nobody gets a fresh one by the number of others"
     now = 5.0
-    ledger.of(7).joins.take(now)
-    while ledger.of(7).sends.take(now) == 0:
+    table.of(7).joins.take(now)
+    while table.of(7).sends.take(now) == 0:
         pass
     now = 10.0
     for key in range(2000, 5000):
-        ledger.of(key)
-    assert len(ledger) < 4000
-    assert ledger.of(7).sends.take(now) == 0
-    assert not ledger.of(7).sends.is_whole(now), "still the one that was used up"
+        table.of(key)
+    assert len(table) < 4000
+    assert table.of(7).sends.take(now) == 0
+    assert not table.of(7).sends.is_whole(now), "still the one that was used up"
 
 
 def test_refusals_come_to_an_end() -> None:

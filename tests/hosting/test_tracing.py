@@ -28,7 +28,8 @@ from gen.chat import (
     RelayServiceStub,
 )
 from hosting.tracing.otel import OtelTracer
-from hosting.tracing.spans import tracer_of_environment, using
+from hosting.tracing.setup import tracer_of_environment
+from hosting.tracing.spans import using
 from tests.hosting.test_secrecy import BREAKING, broken
 from tests.kit.processes import ROOT, both_logged, run_program
 from tests.proxy.web_client import Client, message
@@ -306,16 +307,16 @@ def test_environment_switches_tracing_on(
 
 
 def test_tracing_off_imports_nothing() -> None:
-    text = "import sys, chat.__main__, proxy.__main__; from hosting.tracing import spans\n"
-    text += "assert spans.tracer_of_environment('x') is None\n"
+    text = "import sys, chat.__main__, proxy.__main__; from hosting.tracing import setup\n"
+    text += "assert setup.tracer_of_environment('x') is None\n"
     text += "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     assert run_program(text) == ("[]\n", "")
 
 
 def test_tracing_without_the_extra_warns() -> None:
     text = "import sys; sys.modules['opentelemetry'] = None\n"
-    text += "from hosting.tracing import spans; from hosting.logs import configure_logs\n"
-    text += "configure_logs('info'); assert spans.tracer_of_environment('x') is None"
+    text += "from hosting.tracing import setup; from hosting.logs import configure_logs\n"
+    text += "configure_logs('info'); assert setup.tracer_of_environment('x') is None"
     _, errors = run_program(text, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
     [line] = errors.splitlines()
     assert "level=warning" in line
