@@ -11,18 +11,18 @@ from typing import Final
 
 Address = IPv4Address | IPv6Address
 
-# Some write the client's port, too.
+# Some proxies add the port of the client.
 _WITH_PORT: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?")
 # RFC 3986, section 3.2.2: an IPv6 address stands in brackets.
 _ADDRESS: Final = re.compile(
     r"(?:\[(?P<ipv6>[^][/\s]+)\]|(?P<host>[^][:/\s]+)):(?P<port>[0-9]{1,5})"
 )
-# Whoever has an IPv6 address has as many as there are in such a network.
+# A client with one IPv6 address usually has a whole network of this size.
 _IPV6_CLIENT_BITS: Final = 64
 
 
 def can_be_host(host: str) -> bool:
-    """Whether an address or name can be looked up at all.
+    """Returns True if an address or name can be looked up at all.
 
     A label of a name has 1 to 63 characters once it is encoded (RFC 3490, section 4.1).
     """
@@ -55,7 +55,7 @@ def address_text(host: str, port: int) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether who listens on a host is reached from the same machine alone."""
+    """Returns True if a listener on a host is reachable from the same machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -77,7 +77,7 @@ def parse(text: str) -> Address | None:
 
 
 def client_key(address: str) -> str:
-    """What clients at an address are counted by: for IPv6, its network."""
+    """The key under which clients at an address are counted: for IPv6, its /64 network."""
     found = parse(address)
     if isinstance(found, IPv6Address):
         return str(ip_network((int(found), _IPV6_CLIENT_BITS), strict=False))
@@ -85,9 +85,9 @@ def client_key(address: str) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Says for a person what kept a process from listening."""
+    """The reason why a process cannot listen, for the operator."""
     if isinstance(error, socket.gaierror):
-        # Its numbers are not those of other errors.
+        # Its numbers are not those of `errno`.
         return error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
         return "another process is using this port"
@@ -95,6 +95,6 @@ def reason(error: OSError) -> str:
 
 
 def to_change(error: OSError) -> str:
-    """Says which option keeps a process from listening: "host" or "port"."""
+    """The option that keeps a process from listening: "host" or "port"."""
     is_of_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
     return "host" if is_of_host else "port"

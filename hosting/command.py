@@ -1,4 +1,4 @@
-"""The outer shell of a command: one clear line for whatever goes wrong at start."""
+"""The outer shell of a command: one clear line for every error at its start."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hosting.tracing.setup import tracer_of_environment
 
 
 class StartError(Exception):
-    """The process cannot start; the text says why, for a person, in one line."""
+    """The process cannot start; the text gives the reason in one line, for the operator."""
 
 
 class ServiceFailed(Exception):
-    """The process had to stop by itself; the text says why, for a person, in one line."""
+    """The process had to stop by itself; the text gives the reason in one line."""
 
 
 def run_command(command: click.Command, name: str) -> NoReturn:
@@ -47,7 +47,7 @@ def run_command(command: click.Command, name: str) -> NoReturn:
 
 @contextmanager
 def checking_options() -> Iterator[None]:
-    """Turns what settings say of themselves into what a wrong option ends with.
+    """Turns the errors of settings into those of options.
 
     Raises:
         click.UsageError: a ValueError was raised; it has its text.
@@ -65,7 +65,7 @@ def run_service(
 
     Args:
         main: starts the service and returns once it has stopped.
-        name: what it is called in traces.
+        name: its name in traces.
         log_level: one of `hosting.logs.LEVELS`.
         log_format: one of `hosting.logs.FORMATS`.
     """
@@ -94,23 +94,23 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 def _collect_less() -> None:
     """Looks for unreachable cycles less often than Python would by itself.
 
-    Nearly everything is freed when its last reference goes. Thousands of messages on
-    their way are looked at again and again for nothing, which takes time from all.
+    Nearly everything is freed with its last reference. Each full collection would scan
+    thousands of queued messages for nothing.
     """
     gc.collect()
-    gc.freeze()  # what is imported by now stays
+    gc.freeze()  # imported modules stay
     gc.set_threshold(100_000, 20, 50)
 
 
 def ready(line: str) -> None:
-    """Prints the one line that says a process is ready to serve."""
+    """Prints the line that announces that a process is ready to serve."""
     click.echo(line)
     sys.stdout.flush()
 
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
     one_line = " ".join(message.split())
-    # What is wrong may hold what a terminal obeys.
+    # The text may hold control characters, which a terminal obeys.
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in one_line)
     click.echo(f"{name}: {shown}", err=True)
     sys.exit(status)

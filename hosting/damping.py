@@ -1,8 +1,7 @@
-"""A bound on how often the log says the same: nobody can fill it, whatever they do.
+"""A rate limit on log lines, so that no client can fill the log.
 
-Of each event, by its logger and level, so many lines may come at once and then some in a
-minute. The next line that comes through says how many like it were left out before. What
-is logged at "debug" is not meant: who asks for that wants all of it.
+Each event, by its logger and level, has a burst and a rate. The next line that passes says how
+many were left out before it. Lines at level "debug" are not limited.
 """
 
 from __future__ import annotations
@@ -15,18 +14,14 @@ from typing import Final
 from hosting.rate_limits import Bucket, BucketTable
 
 AT_ONCE: Final = 100
-"""So many lines of an event may come at once."""
+"""The burst: lines of one event at once."""
 
 PER_SECOND: Final = 1.0
-"""And then so many in a second."""
+"""The rate: lines of one event in a second."""
 
 
 class Damper(logging.Filter):
-    """Lets lines through, but for those that say the same too often.
-
-    Args:
-        clock: tells the time in seconds.
-    """
+    """Drops lines of events that exceed their rate."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -53,7 +48,7 @@ class Damper(logging.Filter):
 
 
 class _Event(Bucket):
-    """How often an event may be logged, and how often it was not since it was last."""
+    """The allowance of an event, and the number of its lines left out since the last one."""
 
     __slots__ = ("left_out",)
 

@@ -1,4 +1,4 @@
-"""Failures that nobody thought of: the whole story in the log, once and not with each repeat."""
+"""Logs of unexpected failures: each in full once, then counted for a while."""
 
 from __future__ import annotations
 
@@ -10,32 +10,28 @@ from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
-# The same failure is told of again after so long.
+# The same failure is logged again after so long.
 _QUIET_SECONDS: Final = 60.0
 
 _Place = tuple[str, type[BaseException], str, int]
 
 
 class Faults:
-    """Logs defects that were met, by the place in the code where each was raised.
-
-    Args:
-        clock: tells the time in seconds.
-    """
+    """Logs failures, by the place in the code where each was raised."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # When each was told of, and how often it was met since then. There are no more
-        # of them than places in the code.
+        # The time each was last logged, and its repeats since then. There are no more of them
+        # than places in the code.
         self._seen: dict[_Place, tuple[float, int]] = {}
 
     def log(self, event: str, error: BaseException, **about: Any) -> None:
-        """Logs a failure with its traceback; one that was told of a moment ago is counted.
+        """Logs a failure with its traceback; one that was logged a moment ago is only counted.
 
         Args:
             event: what failed.
             error: why.
-            about: what else helps to find the cause; no content, no token.
+            about: further fields that help to find the cause; no content, no token.
         """
         place, now = _place(event, error), self._clock()
         told, repeats = self._seen.get(place, (None, 0))

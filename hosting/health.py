@@ -1,4 +1,4 @@
-"""Asks a process whether it is well, for what watches over it: ``python -m hosting.health``.
+"""Checks the health of a process for a supervisor: ``python -m hosting.health``.
 
 A gRPC server is asked by the standard health service (grpc.health.v1), an HTTP server
 by a GET that must be answered with 200. With ``grpcs`` and ``https`` it is asked over TLS.
@@ -40,7 +40,7 @@ _SCHEMES: Final = ("grpc", "http", *_SECURE)
 
 
 class Unhealthy(Exception):
-    """The answer was no, or none came; the text says which, for a person."""
+    """The answer was no, or none came; the text says which, for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ShownFiles(TlsFiles):
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings(Settings):
-    """How a process is asked."""
+    """Settings of a health check."""
 
     timeout: float = setting(3.0, SECONDS, "The time limit of one request.")
     wait: float = setting(0.0, SECONDS, "The time to retry until the process is healthy.")
@@ -71,7 +71,7 @@ class HealthSettings(Settings):
 )
 @click.argument("url", envvar="HEALTH_URL")
 def command(url: str, **values: Any) -> None:
-    """Asks until the answer is yes, or the time is over."""
+    """Asks until the answer is yes, or the time is up."""
     with checking_options():
         address, settings = split(url), build(HealthSettings, values)
     over = monotonic() + settings.wait
@@ -86,12 +86,12 @@ def command(url: str, **values: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked.
+    """One health check.
 
     Attributes:
         address: the URL, in its parts.
-        timeout: how long the answer may take, in seconds.
-        tls: how it is asked, if over TLS.
+        timeout: the longest time for the answer, in seconds.
+        tls: the TLS of this side, if it is used.
     """
 
     address: SplitResult

@@ -1,4 +1,4 @@
-"""Structured logs on standard error, one line an event.
+"""Structured logs on standard error, one line per event.
 
 The commands ask for them by `configure_logs`. Inside somebody else's program nothing is
 printed unless that program gives the loggers of `logging` a handler, as for any library.
@@ -29,9 +29,9 @@ LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("readable", "json")
 
 OWN: Final = ("chat", "codec", "hosting", "proxy")
-"""Whose events are logged at any level."""
+"""Packages whose events are logged at any level."""
 
-# What comes first in a line: what it is, and of whom.
+# The first fields of a line.
 _FIRST: Final = ("timestamp", "level", "logger", "event")
 _IDS: Final = ("connection", "request_id", "client", "call", "method", "peer", "trace_id")
 
@@ -44,7 +44,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """
     top = logging.getLogger(name.partition(".")[0])
     if not top.handlers:
-        # Else `logging` prints warnings that nobody has asked for.
+        # Else `logging` prints warnings by itself.
         top.addHandler(logging.NullHandler())
     wrapped = structlog.wrap_logger(logging.getLogger(name), wrapper_class=_Logger)
     return cast("structlog.stdlib.BoundLogger", wrapped)
@@ -103,7 +103,7 @@ def configure_logs(level: str, form: str = "readable") -> None:
         )
     )
     logging.getLogger().handlers[:] = [handler]
-    # That one asks for a protocol which is not spoken here is not news.
+    # A client that asks for an unknown subprotocol is no reason for a warning.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     set_level(level)
 
@@ -122,7 +122,7 @@ def set_level(level: str) -> None:
 
 @contextmanager
 def changing_level(level: str) -> Iterator[None]:
-    """Lets signals change the level: SIGUSR1 to "debug", SIGUSR2 back.
+    """Changes the level on signals: SIGUSR1 to "debug", SIGUSR2 back.
 
     Args:
         level: the one that SIGUSR2 puts back.
@@ -131,7 +131,7 @@ def changing_level(level: str) -> Iterator[None]:
 
     def change(number: int) -> None:
         to = changing[signal.Signals(number).name]
-        # Said while it can be seen, before or after.
+        # Logged at the level at which it is visible, before or after.
         if to == level:
             log.info("log level changed", to=to)
         set_level(to)
@@ -143,13 +143,13 @@ def changing_level(level: str) -> Iterator[None]:
         with handling(numbers, change):
             yield
     finally:
-        # Not to the default action, which would end a process that is about to stop.
+        # The default action would end a process that is about to stop.
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
 
 
 def log_failure(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Tells what failed in an event loop. The loop's own line has the arguments of callbacks."""
+    """Logs a failure in an event loop. The loop's own line would show arguments of callbacks."""
     task = context.get("task") or context.get("future")
     name = {"task": task.get_name()} if isinstance(task, asyncio.Task) else {}
     event = "callback failed" if "handle" in context else context["message"]
@@ -181,7 +181,7 @@ def _to_json(event: Any, **options: Any) -> str:
 
 
 def _printable(_: object, __: str, line: Any) -> str:
-    """Escapes what a terminal would obey or hide, whoever wrote it."""
+    """Escapes characters that a terminal would obey or hide."""
     text = str(line)
     if text.isprintable():
         return text

@@ -5,13 +5,13 @@ of a task (`structlog.contextvars`), so that each line logged in it has them. A 
 on in the metadata of its calls:
 
 ===================  ================  ================================================
-in a line            in metadata       which
+in a line            in metadata       meaning
 ===================  ================  ================================================
-``connection``       chat-connection   a WebSocket connection, by the proxy's name for it
-``request_id``       chat-request      a frame, by the client's name for it
+``connection``       chat-connection   the proxy's id of a WebSocket connection
+``request_id``       chat-request      the client's id of a frame
 ===================  ================  ================================================
 
-Whoever calls may say what it likes: they are for reading, and nothing is decided by them.
+A caller may send any values: they are for readers of logs, and decide nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RETRY_AFTER: Final = "retry-after-ms"
 """In trailing metadata: when a refused request may be sent again, in milliseconds."""
 
 _NAMES: Final = {"connection": "chat-connection", "request_id": "chat-request"}
-# The longest, in characters; what a client calls its requests may be of any length.
+# The longest in a log, in characters; clients may send any length.
 _LONGEST: Final = 64
 # A character has up to four bytes, and each of them takes three characters.
 _LONGEST_QUOTED: Final = _LONGEST * 4 * 3
@@ -49,7 +49,7 @@ def of_request(request_id: str | None) -> AbstractContextManager[Any]:
 
 
 def shortened(text: str) -> str:
-    """As much of a client's text as is logged."""
+    """The beginning of a client's text, as it is logged."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

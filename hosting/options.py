@@ -13,7 +13,7 @@ _NO_TEXT: Final = "It must be Unicode text, in UTF-8."
 
 
 class Finite(click.FloatRange):
-    """A number; Click takes "nan" and "inf" for some, and nothing can wait for so long."""
+    """A finite number; Click accepts "nan" and "inf"."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -39,7 +39,7 @@ class PortOrOff(click.ParamType[int | None]):
 
 
 class Text(click.ParamType[str]):
-    """A text; bytes that are not UTF-8 are none."""
+    """Unicode text; other bytes are refused."""
 
     name = "text"
 
@@ -52,7 +52,7 @@ class Text(click.ParamType[str]):
 
 
 class TextPath(click.Path):
-    """The name of a file, which is a text: it is told in logs, and by name to SQLite."""
+    """The name of a file, as Unicode text: it appears in logs, and is passed to SQLite."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See click."""

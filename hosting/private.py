@@ -1,4 +1,4 @@
-"""Files and folders that are for their owner alone, whatever the umask is."""
+"""Files and folders with access for their owner only, whatever the umask is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FOLDER: Final = 0o700
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it that are missing; one that is there stays as it is.
+    """Makes a folder and its missing parents; an existing one stays as it is.
 
     Raises:
         OSError: it cannot be made.
@@ -32,9 +32,9 @@ def open_file(path: str | Path, flags: int) -> int:
 
 
 def others_may_read(path: str | Path) -> bool:
-    """Whether everybody on this machine may read a file that is there.
+    """Returns True if everybody on this machine may read an existing file.
 
     Raises:
-        OSError: it is not there.
+        OSError: it does not exist.
     """
     return bool(Path(path).stat().st_mode & 0o004)

@@ -14,18 +14,18 @@ from math import ceil, inf, isfinite
 from typing import Final, Generic, Protocol, TypeVar
 
 BURST_SECONDS: Final = 10
-"""So many seconds' worth may be done at once."""
+"""The burst of each bucket, in seconds' worth of its rate."""
 
-# How often a client may be refused before it is taken not to listen: at first, and then
-# each second. It is told when to come back; whoever does waits for nothing longer.
+# Refusals before a client counts as one that ignores them: at once, and then each second.
+# Each refusal says when to retry, and a client that waits so long is not refused again.
 _REFUSALS: Final = 1000
 _REFUSALS_PER_SECOND: Final = 10
 
-# Once in some 30 years: whoever means "never" gets a wait that can be told.
+# Once in some 30 years: the wait still fits into what clients are told.
 _SLOWEST: Final = 1e-9
-# What fits into a uint32, which is how clients are told to wait: 49 days.
+# Clients are told to wait by a uint32: 49 days.
 _LONGEST_WAIT_MS: Final = 2**32 - 1
-# Of an allowance of which so little is missing nothing is kept back for neighbours' sake.
+# A bucket that lacks at most so many tokens counts as unused: see `Joint`.
 _UNUSED: Final = 10
 
 _FIRST_SWEEP: Final = 1024
@@ -95,7 +95,7 @@ class Bucket:
         return max(self._full_at - now - self._span, 0.0)
 
     def has_all_but(self, now: float, n: float) -> bool:
-        """Whether at most so many tokens are missing."""
+        """Returns True if at most so many tokens are missing."""
         return self._full_at - now <= n * self._interval
 
     def give_back(self, n: float = 1) -> None:
@@ -103,16 +103,16 @@ class Bucket:
         self._full_at -= n * self._interval
 
     def is_whole(self, now: float) -> bool:
-        """Whether it is full, and so as good as new."""
+        """Returns True if it is full, and so equal to a new one."""
         return self._full_at <= now and self._promised <= now
 
 
-# Without a rate there is nothing to keep: all have the same one.
+# Without a rate there is no state: all share one bucket.
 _ENDLESS: Final = Bucket(0, 1)
 
 
 class AnyBucket(Protocol):
-    """What `Bucket` does; see there."""
+    """The methods of `Bucket`."""
 
     def take(self, now: float, n: int = 1) -> float:
         """See `Bucket`."""
@@ -125,10 +125,10 @@ class AnyBucket(Protocol):
 
 
 class Joint:
-    """A bucket of one's own, and one that others take from as well: both must have enough.
+    """A bucket of one client within a shared one: both must have enough tokens.
 
-    What others have taken does not stop who is all but unused: who asks no faster than
-    its own bucket fills is not hurt by neighbours who ask for much.
+    An empty shared bucket does not stop a client whose own bucket is nearly full: a client that
+    asks no faster than its bucket fills is not hurt by neighbours that ask for much.
 
     Args:
         own: the first.
@@ -163,7 +163,7 @@ class Joint:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How often each kind of request may be made, in a second; 0 for no limit.
+    """Rates of each kind of request, per second; 0 for no limit.
 
     Attributes:
         sends: messages.
@@ -200,11 +200,11 @@ def check_rate(name: str, rate: float) -> None:
 
 
 class Allowance:
-    """What one client may still do, or several together.
+    """The buckets of one client, or of several together.
 
     Args:
-        rates: how often it may do what.
-        clients: how many they are; who is refused too often does not listen.
+        rates: the rates of one client.
+        clients: the number of clients.
 
     Attributes:
         sends: for each message.
@@ -225,13 +225,13 @@ class Allowance:
         self.refusals = Bucket(_REFUSALS_PER_SECOND * clients, _REFUSALS * clients)
 
     def is_whole(self, now: float) -> bool:
-        """Whether it is as good as new."""
+        """Returns True if it equals a new one."""
         buckets = (self.sends, self.joins, self.calls, self.history, self.refusals)
         return all(bucket.is_whole(now) for bucket in buckets)
 
 
 class AnyAllowance(Protocol):
-    """What `Allowance` has; see there."""
+    """The attributes of `Allowance`."""
 
     @property
     def sends(self) -> AnyBucket:
@@ -281,14 +281,14 @@ Held = TypeVar("Held", bound=_Refillable)
 
 
 class BucketTable(Generic[Key, Held]):
-    """Buckets of many, by their names; those that are as good as new are forgotten.
+    """Buckets by key; those that are full again are dropped.
 
-    So nobody gets a fresh one by going and coming back, and it does not grow with all
-    who ever came.
+    So a client that goes and comes back gets no fresh bucket, and the table does not grow
+    with every client that ever came.
 
     Args:
         make: makes one.
-        clock: tells the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -303,7 +303,7 @@ class BucketTable(Generic[Key, Held]):
         return len(self._held)
 
     def of(self, key: Key) -> Held:
-        """Returns the bucket of someone, to be used at once."""
+        """Returns the bucket of a key, to be used at once."""
         held = self._held.get(key)
         if held is None:
             if len(self._held) >= self._sweep_at:
@@ -319,5 +319,5 @@ class BucketTable(Generic[Key, Held]):
 
 
 def milliseconds(seconds: float) -> int:
-    """A wait as clients are told it: not shorter, unless that cannot be told, and never 0."""
+    """A wait in whole milliseconds for clients: rounded up, at least 1, at most a uint32."""
     return max(1, min(ceil(seconds * 1000), _LONGEST_WAIT_MS))

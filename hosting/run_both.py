@@ -30,10 +30,10 @@ from hosting.signals import handling, named_signals, stop_event
 CHILDREN: Final = TABLES
 
 METRICS_PORTS: Final = {"chat": 9464, "proxy": 9465}
-"""Where each has its metrics unless it is told otherwise, or something else is there."""
+"""The default ports of metrics, used if they are free."""
 
 _READY = re.compile(r"gRPC on (\S+):(\d+)\s*$")
-# Addresses that mean "every one of this machine": none to connect to.
+# Wildcard addresses: nothing can connect to them.
 _ANY = {"0.0.0.0", "[::]"}  # noqa: S104 - compared with, not listened on
 
 Arguments = Mapping[str, Sequence[str]]
@@ -166,7 +166,7 @@ async def _not_started(name: str, child: Process) -> int:
 
 
 def _table(name: str, arguments: Sequence[str]) -> Mapping[str, object]:
-    """What the settings file of a process says, if it has one.
+    """The table of a process in its settings file, if it has one.
 
     Raises:
         click.UsageError: the file cannot be used.
@@ -183,7 +183,7 @@ def _table(name: str, arguments: Sequence[str]) -> Mapping[str, object]:
 
 
 def _is_set(name: str, option: str, arguments: Arguments) -> bool:
-    """Whether somebody chose a value, on the command line or in the environment."""
+    """Returns True if an option is given on the command line or in the environment."""
     given = any(each.partition("=")[0] == f"--{option}" for each in arguments[name])
     return given or f"{name}-{option}".replace("-", "_").upper() in os.environ
 
@@ -220,7 +220,7 @@ async def _pass_ready_line_on(child: Process) -> str:
 
 
 def _address(ready_line: str) -> str:
-    """Where to connect to the chat server.
+    """The address of the chat server, for the proxy.
 
     Raises:
         ValueError: it printed something else.

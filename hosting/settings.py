@@ -241,7 +241,7 @@ def option_of(each: Setting, prefix: str, **more: Any) -> click.Option:
 
 
 def advice(prefix: str, name: str) -> str:
-    """Where another value of a setting can be given, `hosting.run_both` included.
+    """The ways to change a setting, for an error; `hosting.run_both` included.
 
     Args:
         prefix: the beginning of environment variables, in lower case.
@@ -299,7 +299,7 @@ class _NameSet(Words):
 
 
 def whole(least: int = 0, most: int | None = None) -> Kind[int]:
-    """Whole numbers between two bounds, both included."""
+    """Whole numbers from `least` to `most`, both included."""
 
     def check(name: str, value: int) -> None:
         if value >= least and (most is None or value <= most):

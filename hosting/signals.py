@@ -1,4 +1,4 @@
-"""Waiting for the signal to stop, or for another reason to."""
+"""Waits for the signal to stop, or for another event."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_event(at_once: Callable[[], None] | None = None) -> Iterator[asyncio.Event]:
-    """Gives an event that the first SIGINT or SIGTERM sets.
+    """Yields an event that the first SIGINT or SIGTERM sets.
 
-    The second such signal ends the process at once, for a person who does not
-    want to wait for an orderly stop.
+    The second such signal ends the process at once, without an orderly stop.
 
     Args:
-        at_once: what is still to be done before that; it must not wait.
+        at_once: a last action before that; it must not wait.
     """
     event = asyncio.Event()
 
@@ -38,7 +37,7 @@ def stop_event(at_once: Callable[[], None] | None = None) -> Iterator[asyncio.Ev
 def handling(numbers: Iterable[int], handle: Callable[[int], object]) -> Iterator[None]:
     """Calls a function in the event loop for each signal that comes, while the context is open.
 
-    Loops of Windows have no handlers for signals; there Python's own hands them over.
+    Event loops on Windows have no signal handlers; there Python's own pass them on.
 
     Args:
         numbers: the signals.
@@ -61,7 +60,7 @@ def handling(numbers: Iterable[int], handle: Callable[[int], object]) -> Iterato
 
 
 def named_signals(*names: str) -> tuple[signal.Signals, ...]:
-    """Those of some signals that this system has, such as SIGUSR1 on all but Windows."""
+    """The signals of these names that the system has; Windows has no SIGUSR1."""
     return tuple(each for each in signal.Signals if each.name in names)
 
 

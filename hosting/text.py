@@ -1,15 +1,15 @@
-"""What is Unicode text.
+"""Checks that a string is Unicode text.
 
 Python's strings may hold surrogates, which stand for no character: an environment and a
 command line bring bytes in as such (PEP 383), and JSON half of an escaped pair. They
-cannot be encoded, and so neither stored nor sent: they are refused where they come in.
+cannot be encoded, and so neither stored nor sent: they are refused at the entrance.
 """
 
 from __future__ import annotations
 
 
 def is_text(value: str) -> bool:
-    """Whether a string is a sequence of Unicode scalar values (the standard's D76)."""
+    """Returns True for a sequence of Unicode scalar values (D76 in the standard)."""
     if value.isascii():
         return True
     try:

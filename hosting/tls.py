@@ -31,10 +31,10 @@ class TlsFiles:
     """The files of one side of a connection, in PEM; empty where there is none.
 
     Attributes:
-        certificate: what it shows, with the chain up to a root.
-        key: the private key of that.
-        authorities: whose certificates it believes of the other side.
-        prefix: what the names of the options begin with.
+        certificate: the certificate of this side, with the chain up to a root.
+        key: its private key.
+        authorities: the authorities trusted for certificates of the other side.
+        prefix: the beginning of the names of the options.
     """
 
     certificate: str = ""
@@ -61,7 +61,7 @@ class TlsFiles:
 
 @asynccontextmanager
 async def kept_fresh(tls: Tls | None) -> AsyncIterator[None]:
-    """Keeps the files of a side up to date while the context is open, if there are any."""
+    """Reloads replaced files while the context is open; does nothing without TLS."""
     task = None if tls is None else asyncio.create_task(tls.keep_fresh())
     try:
         yield
@@ -109,9 +109,9 @@ class Tls:
         self._make = make
         self._protocols: list[str] = []
         self._stamp: tuple[int, ...] = ()
-        # What was told of files that were of no use.
+        # The last failure that was logged.
         self._told: tuple[tuple[int, ...], str] | None = None
-        # Which side it is, is said for each handshake.
+        # `current` decides the side for each handshake.
         self.context = _Replaceable(ssl.PROTOCOL_TLS_CLIENT)
         self._load()
 
@@ -144,27 +144,27 @@ class Tls:
         Raises:
             UnusableCertificate: a file cannot be read or used.
         """
-        # Of those that are named, and then of no others.
+        # With authorities, the system's are not trusted.
         return cls(
             files, lambda files: ssl.create_default_context(cafile=files.authorities or None)
         )
 
     def for_http2(self) -> Tls:
-        """Lets both sides agree on HTTP/2 (ALPN, RFC 9113, section 3.2)."""
+        """Offers HTTP/2 in the handshake (ALPN, RFC 9113, section 3.2)."""
         self._protocols = ["h2"]
         self.context.current.set_alpn_protocols(self._protocols)
         return self
 
     async def keep_fresh(self) -> None:
-        """Reads the files again whenever they were replaced, until cancelled."""
+        """Reloads the files whenever they are replaced, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
             self.refresh()
 
     def refresh(self) -> None:
-        """Reads the files again if they were replaced; what cannot be used changes nothing.
+        """Reloads the files if they were replaced; unusable ones change nothing.
 
-        It never fails, and tells once for each change what is wrong.
+        It never fails, and logs once for each change what is wrong.
         """
         stamp: tuple[int, ...] = ()
         try:
@@ -183,7 +183,7 @@ class Tls:
     def _load(self) -> None:
         files = self._files
         try:
-            # First, so that what is replaced meanwhile is read again; so is what fails.
+            # First, so that files replaced meanwhile are read again, and files that fail.
             stamp = self._stat()
             context = self._make(files)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -206,6 +206,6 @@ class Tls:
         return tuple(
             value
             for stat in stats
-            # The second one differs also when a file may be read that could not.
+            # ctime also changes when a file becomes readable.
             for value in (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
         )

@@ -3,7 +3,7 @@
 ====================  =====================================================
 ``GET /``             the status page
 ``GET /metrics``      the metrics, as Prometheus and OpenMetrics write them
-``GET /status.json``  what the status page shows
+``GET /status.json``  the data of the status page
 ``GET /healthz``      200 while the process is alive
 ====================  =====================================================
 
@@ -43,10 +43,9 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# How long a whole request may take, and how long a connection may wait for the next one.
-# By itself, aiohttp waits for an hour.
+# The longest time for a request, and for an idle connection; the default of aiohttp is an hour.
 _REQUEST_SECONDS: Final = 60.0
-# Scrapes that are under way when the process stops.
+# The wait for scrapes that are under way at a stop.
 _STOP_SECONDS: Final = 1.0
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -65,7 +64,7 @@ async def serve_metrics(
     Args:
         host: the address to listen on.
         port: the TCP port; 0 takes a free one, `None` serves nothing.
-        make_source: makes what is told; called only if the port is served.
+        make_source: makes the source of the figures; called only if the port is served.
 
     Yields:
         The address of the status page; empty if there is none.
@@ -114,7 +113,7 @@ async def _tick(status: Status) -> None:
         try:
             status.tick()
         except Exception:
-            # The page is not worth the process, nor the rest of the port.
+            # A failing page must stop neither the process nor the rest of the port.
             log.exception("status unreadable")
 
 

@@ -1,16 +1,16 @@
 """Metrics, each declared once: a name, a kind, labels, and a text.
 
-What is counted is a field of a dataclass, a plain attribute that is added to::
+A counted one is a field of a dataclass, a plain attribute that is added to::
 
     @dataclass(slots=True)
     class Metrics:
         received: int = counter("chat_messages_received_total", "Messages that were accepted.")
 
-What is only read when somebody asks is a `Family` with a function beside it. From the
-declarations come what Prometheus gets, and the tables in ``docs/metrics.md``.
+One that is only read at a scrape is a `Family` with a function beside it. Scrapes and the
+tables in ``docs/metrics.md`` come from the declarations.
 
-Names follow the conventions of Prometheus: what is counted ends in ``_total``, and the unit,
-where there is one, stands in the name: ``_seconds``, ``_bytes``.
+Names follow the conventions of Prometheus: counters end in ``_total``, and a unit is part of the
+name: ``_seconds``, ``_bytes``.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class Family:
     labels: tuple[str, ...] = ()
 
     def metric(self, value: float | Counter[Any] | Histogram) -> Metric:
-        """What Prometheus is told.
+        """The metric with its value, for Prometheus.
 
         Args:
-            value: the value, or the values by those of the labels, or how they are spread.
+            value: a number, numbers by the values of the labels, or a distribution.
         """
         text = brief(self.text, ": ", "; ", ". ")
         if isinstance(value, Histogram):
@@ -77,14 +77,14 @@ class Family:
 
 
 def counter(name: str, text: str) -> int:
-    """Declares a field for what only rises."""
+    """Declares a counter."""
     return field(default=0, metadata={_FAMILY: Family(name, "counter", text)})
 
 
 def counters(
     name: str, text: str, labels: tuple[str, ...], start: Iterable[Key] = ()
 ) -> Counter[Key]:
-    """Declares a field for what only rises, by labels.
+    """Declares a counter with labels.
 
     Args:
         name: of the metric.
@@ -101,12 +101,12 @@ def counters(
 
 
 def gauge(name: str, text: str, default: float) -> float:
-    """Declares a field for what rises and falls."""
+    """Declares a gauge."""
     return field(default=default, metadata={_FAMILY: Family(name, "gauge", text)})
 
 
 def histogram(name: str, text: str, bounds: Sequence[float]) -> Histogram:
-    """Declares a field for how values are spread."""
+    """Declares a histogram."""
     return field(
         default_factory=lambda: Histogram(bounds),
         metadata={_FAMILY: Family(name, "histogram", text)},
@@ -119,7 +119,7 @@ def part(metrics: type[Part]) -> Part:
 
 
 def collect(metrics: DataclassInstance) -> Iterator[Metric]:
-    """What Prometheus is told of the fields of an object, those of its parts included."""
+    """The metrics of an object and of its parts, with their values."""
     for each in fields(metrics):
         if family := each.metadata.get(_FAMILY):
             yield family.metric(getattr(metrics, each.name))
@@ -128,7 +128,7 @@ def collect(metrics: DataclassInstance) -> Iterator[Metric]:
 
 
 def families(metrics: type[DataclassInstance]) -> Iterator[Family]:
-    """The metrics that a class declares, those of its parts included."""
+    """The metrics declared by a class and by its parts."""
     for each in fields(metrics):
         if family := each.metadata.get(_FAMILY):
             yield family

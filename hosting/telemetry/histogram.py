@@ -1,8 +1,8 @@
-"""What is counted on the hot path: plain numbers, read when somebody asks.
+"""Counters and histograms for the hot path: plain numbers, read at a scrape.
 
 A counter is an attribute that is added to. A histogram has fixed bounds and is given a
-value, or one value for all messages of a batch. Nothing here takes a lock: each object is
-written by one thread, and whoever reads it meanwhile sees it a moment earlier or later.
+value, or one value for all messages of a batch. Nothing here takes a lock: each object has one
+writing thread, and a reader sees a value of a moment earlier or later.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ SECONDS: Final = tuple(
     for digit in ("1", "1.5", "2", "3", "5", "7")
     if 0.0002 <= (bound := float(f"{digit}e{power}")) <= 30
 )
-# From so many values on, it is quicker to sort them than to look at each.
+# From this number of values on, sorting is quicker than a look-up of each.
 _MANY: Final = 5
-# How many are in a batch.
+# Sizes of batches.
 SIZES: Final = tuple(float(2**power) for power in range(12))
 
 
 class Tally:
-    """How often something happened, by what it was.
+    """Counts of events by name.
 
     Args:
-        told: of each, so many are worth a line of their own in the log.
+        told: the number of each that are worth a line of their own in the log.
     """
 
     __slots__ = ("_counts", "_told")
@@ -46,12 +46,12 @@ class Tally:
         return self._counts[what] <= self._told
 
     def __str__(self) -> str:
-        """What there was, such as ``NOT_FOUND:1,INTERNAL:2``; empty if nothing was."""
+        """The counts, such as ``NOT_FOUND:1,INTERNAL:2``; empty if there are none."""
         return ",".join(f"{what}:{count}" for what, count in self._counts.items())
 
 
 class Histogram:
-    """How often values fell between bounds.
+    """Counts of values between bounds.
 
     Args:
         bounds: the upper bounds, each included, ascending; one for infinity is added.
@@ -92,7 +92,7 @@ class Histogram:
             bucket += 1
 
     def buckets(self) -> list[tuple[str, float]]:
-        """How many values there were up to each bound, as Prometheus takes it."""
+        """The number of values up to each bound, in the form of Prometheus."""
         names = ("+Inf" if bound == inf else repr(bound) for bound in self.bounds)
         return list(zip(names, map(float, accumulate(self.counts)), strict=True))
 

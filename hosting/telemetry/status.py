@@ -16,10 +16,10 @@ from hosting.telemetry.histogram import Histogram, quantile
 
 PERIOD_SECONDS: Final = 1.0
 _KEPT: Final = 120
-# Rooms are compared by what came in so many periods.
+# Rooms are compared by their messages in so many periods.
 _ROOM_PERIODS: Final = 10
 _SHOWN_ROOMS: Final = 10
-# Of the rooms of one period; more would be of no use to the comparison.
+# Rooms kept of one period; the comparison needs no more.
 _KEPT_ROOMS: Final = 200
 
 Read = Callable[[], float | None]
@@ -30,8 +30,8 @@ class Series:
     """One line of a chart.
 
     Attributes:
-        name: as a person reads it.
-        read: is called once a period, and gives what is to be drawn; `None` for a gap.
+        name: its label.
+        read: returns the next value, once a period; `None` for a gap.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Chart:
     """Lines that are drawn together.
 
     Attributes:
-        title: as a person reads it.
+        title: its heading.
         unit: of all its lines: ``""`` for a number, ``"/s"``, ``"s"`` or ``"B"``.
         lines: at least one.
     """
@@ -54,11 +54,11 @@ class Chart:
 
 
 class Source(Collector):
-    """What a process tells of itself.
+    """The figures of a process, for a scrape and for the status page.
 
     Attributes:
-        title: what the process is, for a person.
-        charts: what the status page draws.
+        title: the heading of the page.
+        charts: the charts of the page.
     """
 
     title: str
@@ -73,7 +73,7 @@ class Status:
     """The figures of a process over time.
 
     Args:
-        source: where they come from.
+        source: their origin.
     """
 
     def __init__(self, source: Source) -> None:
@@ -85,7 +85,7 @@ class Status:
         self._rooms: deque[dict[str, int]] = deque(maxlen=_ROOM_PERIODS)
 
     def tick(self) -> None:
-        """Notes the figures of the period that ends now."""
+        """Records the figures of the period that ends now."""
         for chart, values in zip(self._source.charts, self._values, strict=True):
             for line, kept in zip(chart.lines, values, strict=True):
                 kept.append(line.read())
@@ -93,7 +93,7 @@ class Status:
         self._rooms.append(dict(heapq.nlargest(_KEPT_ROOMS, found, key=lambda item: item[1])))
 
     def report(self) -> dict[str, Any]:
-        """What the page shows, ready for JSON."""
+        """The data of the page, ready for JSON."""
         charts = [
             {
                 "title": chart.title,
@@ -126,7 +126,7 @@ class Status:
 
 
 def rate(read: Callable[[], float]) -> Read:
-    """Turns a counter into what it rose by in a second."""
+    """Turns a counter into its rise per second."""
     before, since = read(), time.monotonic()
 
     def risen() -> float:
@@ -140,12 +140,12 @@ def rate(read: Callable[[], float]) -> Read:
 
 
 def quantiles(histogram: Histogram) -> list[Series]:
-    """The median and the 99th percentile of what came in each period."""
+    """The median and the 99th percentile of the values of each period."""
     return [Series("p50", _quantile(histogram, 0.5)), Series("p99", _quantile(histogram, 0.99))]
 
 
 def mean_and_most(histogram: Histogram) -> list[Series]:
-    """The mean and the 99th percentile of what came in each period."""
+    """The mean and the 99th percentile of the values of each period."""
     return [Series("mean", _mean(histogram)), Series("p99", _quantile(histogram, 0.99))]
 
 

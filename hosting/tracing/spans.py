@@ -1,4 +1,4 @@
-"""Traces (OpenTelemetry), for a process that is told where to send them; else nothing.
+"""Spans of traces (OpenTelemetry); no-ops unless a tracer is in use.
 
 While they are off (see `hosting.tracing.setup`), nothing of OpenTelemetry is imported, and a
 span costs a look at a variable.
@@ -43,7 +43,7 @@ class Span:
 
 
 class Tracer(Protocol):
-    """What makes spans."""
+    """A maker of spans."""
 
     def span(
         self, name: str, kind: str, parent: Mapping[str, str] | None, attributes: Attributes
@@ -57,7 +57,7 @@ class Tracer(Protocol):
         """See the function `inject`."""
 
     def close(self) -> None:
-        """Hands over what is still to be sent."""
+        """Sends the last spans."""
 
 
 NO_SPAN: Final = Span()
