@@ -6,7 +6,6 @@ import asyncio
 import re
 import signal
 import socket
-from dataclasses import fields
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +23,8 @@ from gen.chat import (
     GetUserResponse,
     ListUsersRequest,
 )
+from hosting.service import LogSettings
+from hosting.settings import settings_of
 from tests.kit.http2 import Http2Client, prefixed
 from tests.kit.processes import Ended, ended, not_listening, ready_line, run, running
 from tests.support import message
@@ -137,40 +138,20 @@ async def test_second_signal_ends_the_proxy(unused_tcp_port: int) -> None:
 # Options and environment variables.
 
 
-# History is rated where many clients share one stream.
-RATES = {
-    "chat": ["sends", "joins", "calls"],
-    "proxy": [each.name for each in fields(proxy.Rates)],
-}
-
-
 @pytest.mark.parametrize("module", MODULES)
-async def test_help_shows_each_setting(module: str) -> None:
-    settings = [each.name for each in fields({"chat": chat.Config, "proxy": proxy.Config}[module])]
-    groups: dict[str, list[str]] = {
-        "limits": [each.name for each in fields(chat.Limits)],
-        "connection_limits": [each.name for each in fields(chat.ConnectionLimits)],
-        "rates": [f"{each}_per_second" for each in RATES[module]],
-        "admission": [each.name for each in fields(proxy.AdmissionRules)],
-        "trust": [
-            "token_keys",
-            "token_issuer",
-            "token_audience",
-            "token_leeway_seconds",
-            "proxy_names",
-            "tls_client_ca",
-        ],
-        "tls": ["tls_certificate", "tls_key"],
-        "upstream_tls": ["upstream_tls", "upstream_ca", "upstream_certificate", "upstream_key"],
-    }
-    settings = [name for each in settings for name in groups.get(each, [each])]
+async def test_help_shows_each_setting_in_its_group(module: str) -> None:
+    config = {"chat": chat.Config, "proxy": proxy.Config}[module]
+    settings = settings_of(config, LogSettings)
+    assert len(settings) > 35
     command = await run(module, "--help")
     assert (command.status, command.errors) == (0, "")
+    lines = command.output.splitlines()
+    assert {f"{each.group}:" for each in settings} <= set(lines)
     text = " ".join(command.output.split())
-    for name in (*settings, "log_level"):
-        assert f"--{name.replace('_', '-')} " in text
-        # What is empty or off by default, click shows no default of.
-        assert re.search(rf"\[env var: {module.upper()}_{name.upper()}(; default: |\])", text), name
+    for each in settings:
+        assert f"--{each.name} " in text
+        # Nothing is shown of an empty default, nor of a flag that is off.
+        assert re.search(rf"\[env var: {each.variable(module)}(; default: |\])", text), each.name
 
 
 async def test_option_wins_over_variable(tmp_path: Path) -> None:
