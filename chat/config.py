@@ -7,22 +7,9 @@ from dataclasses import dataclass
 from chat.access.tokens import TokenRules
 from chat.core.rules import Limits
 from hosting.grpc.limits import ConnectionLimits
+from hosting.kinds import FILE, HOST, NAME_SET, PORT, RATE, SECONDS, TEXT, whole
 from hosting.rate_limits import Rates
-from hosting.settings import (
-    FILE,
-    HOST,
-    NAME_SET,
-    OPERATION,
-    PORT,
-    PORT_OR_OFF,
-    RATE,
-    SECONDS,
-    TEXT,
-    Settings,
-    part,
-    setting,
-    whole,
-)
+from hosting.settings import Settings, metrics_host, metrics_port, part, setting
 from hosting.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
@@ -157,17 +144,5 @@ class Config(Settings):
         "The bytes that may wait for the disk before the server stops reading from senders.",
     )
     drain_seconds: float = setting(10.0, SECONDS, "The time that a stop waits for calls to end.")
-    metrics_host: str = setting(
-        "127.0.0.1",
-        HOST,
-        "The address of the port for metrics and status page. It requires no authentication: "
-        "leave it on loopback, or let only your Prometheus reach it. See [metrics](metrics.md).",
-        group=OPERATION,
-    )
-    metrics_port: int | None = setting(
-        None,
-        PORT_OR_OFF,
-        "The TCP port of metrics and status page; `off` disables it. 0 selects a free one, which "
-        "the log shows. A second server on the same machine needs another port.",
-        command_default=9464,
-    )
+    metrics_host: str = metrics_host()
+    metrics_port: int | None = metrics_port(9464)

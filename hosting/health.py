@@ -21,17 +21,8 @@ from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from hosting.command import StartError, checking_options, run_command
-from hosting.settings import (
-    SECONDS,
-    TEXT,
-    Settings,
-    SettingsCommand,
-    build,
-    option_of,
-    part,
-    setting,
-    settings_of,
-)
+from hosting.kinds import SECONDS, TEXT
+from hosting.settings import Settings, SettingsCommand, build, option_of, part, setting, settings_of
 from hosting.tls import Tls, TlsFiles, UnusableCertificate
 
 _AGAIN_SECONDS: Final = 0.2

@@ -10,6 +10,7 @@ import click
 
 from hosting.addresses import reason, to_change
 from hosting.command import StartError, checking_options, run_service
+from hosting.kinds import choice
 from hosting.logs import FORMATS, LEVELS
 from hosting.settings import (
     OPERATION,
@@ -17,7 +18,6 @@ from hosting.settings import (
     SettingsCommand,
     advice,
     build,
-    choice,
     option_of,
     setting,
     settings_of,

@@ -6,24 +6,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from hosting.addresses import split_address
-from hosting.rate_limits import Rates
-from hosting.settings import (
+from hosting.kinds import (
     FLAG,
     HOST,
-    OPERATION,
     PORT,
-    PORT_OR_OFF,
     RATE,
     SECONDS,
     TEXT,
-    Settings,
     duration,
-    optional_part,
-    part,
-    setting,
     text,
     whole,
 )
+from hosting.rate_limits import Rates
+from hosting.settings import Settings, metrics_host, metrics_port, optional_part, part, setting
 from hosting.tls import TlsFiles
 from proxy.access.admission import AdmissionRules
 
@@ -198,17 +193,5 @@ class Config(Settings):
         SECONDS,
         "The time that a stop waits for messages to be confirmed and for clients to close.",
     )
-    metrics_host: str = setting(
-        "127.0.0.1",
-        HOST,
-        "The address of the port for metrics and status page. It requires no authentication: "
-        "leave it on loopback, or let only your Prometheus reach it. See [metrics](metrics.md).",
-        group=OPERATION,
-    )
-    metrics_port: int | None = setting(
-        None,
-        PORT_OR_OFF,
-        "The TCP port of metrics and status page; `off` disables it. 0 selects a free one, which "
-        "the log shows. A second proxy on the same machine needs another port.",
-        command_default=9465,
-    )
+    metrics_host: str = metrics_host()
+    metrics_port: int | None = metrics_port(9465)

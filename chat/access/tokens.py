@@ -28,7 +28,8 @@ from chat.access.keyfile import KeyFile
 from chat.access.keys import ALGORITHMS, Key
 from chat.core.rules import Rules
 from chat.errors import InvalidArgument, Unauthenticated
-from hosting.settings import SECONDS, TEXT, Settings, setting
+from hosting.kinds import SECONDS, TEXT
+from hosting.settings import Settings, setting
 from hosting.text import is_text
 
 # RFC 7515, section 7.1. Decoders pass over what is not base64, and a token is passed on.

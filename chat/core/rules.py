@@ -12,7 +12,8 @@ from chat.core.names import CONTROL, are_plain, id_fault, is_spaced, text_fault
 from chat.errors import InvalidArgument
 from codec.columns import split
 from gen.chat import ChatMessage
-from hosting.settings import Settings, setting, whole
+from hosting.kinds import whole
+from hosting.settings import Settings, setting
 
 # RFC 5321, section 4.5.3.1.3, without the brackets.
 _LONGEST_EMAIL: Final = 254

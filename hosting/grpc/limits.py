@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hosting.settings import RATE, Settings, duration, setting, whole
+from hosting.kinds import RATE, duration, whole
+from hosting.settings import Settings, setting
 
 
 @dataclass(frozen=True, slots=True)
