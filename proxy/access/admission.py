@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from hosting.addresses import client_key
+from hosting.kinds import RATE, whole, words
 from hosting.logs import get_logger
 from hosting.metadata import shortened
 from hosting.rate_limits import (
@@ -23,7 +24,7 @@ from hosting.rate_limits import (
     JointAllowance,
     Rates,
 )
-from hosting.settings import RATE, Settings, setting, whole, words
+from hosting.settings import Settings, setting
 from proxy.access.forwarded import Headers, TrustedProxies
 from proxy.access.origins import Origins
 from proxy.metrics import ProxyMetrics
