@@ -1,4 +1,4 @@
-"""The two schemas on which the codec is compared with google's protobuf library."""
+"""The two schemas that the codec is tested on."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Schema:
 
 @pytest.fixture(scope="session", name="chat_schema")
 def _chat_schema() -> Schema:
-    """The schema of the chat."""
+    """The chat's schema."""
     return chat_schema()
 
 

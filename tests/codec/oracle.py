@@ -1,7 +1,7 @@
 """Google's protobuf library as the oracle for the codec, on two schemas.
 
-The schema of the chat, and `kitchen.proto`, which uses all that the codec supports and is compiled
-here by the generator itself.
+The chat's schema, and `kitchen.proto`, which uses every feature of the codec and is generated
+here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def integers(bits: int, *, signed: bool) -> st.SearchStrategy[int]:
 
 SCALARS: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.TYPE_DOUBLE: st.floats(),
-    # Google's library does not read the JSON that it writes for the largest.
+    # Google's library cannot read the JSON that it writes for the largest value.
     FieldDescriptor.TYPE_FLOAT: st.floats(width=32).filter(lambda f: abs(f) != LARGEST_FLOAT),
     FieldDescriptor.TYPE_INT32: integers(32, signed=True),
     FieldDescriptor.TYPE_INT64: integers(64, signed=True),
@@ -64,7 +64,7 @@ SCALARS: dict[int, st.SearchStrategy[Any]] = {
 
 
 class Schema:
-    """A schema's messages: google's classes, the dataclasses, and random messages."""
+    """A schema: google's classes, the dataclasses, and random messages."""
 
     def __init__(self, module: ModuleType, compiled: ModuleType, descriptors: bytes) -> None:
         self.module = module
@@ -91,7 +91,7 @@ class Schema:
         return filled(self.google(name))
 
     def either(self) -> st.SearchStrategy[tuple[str, Message]]:
-        """A random message of any type, with the name of the type."""
+        """A random message of any type, and the type's name."""
         return st.sampled_from(self.names).flatmap(
             lambda name: st.tuples(st.just(name), self.messages(name))
         )
@@ -99,7 +99,7 @@ class Schema:
 
 @st.composite
 def filled(draw: st.DrawFn, cls: type[Message], depth: int = 3) -> Message:
-    """A random message; times are such as a datetime or a timedelta can hold."""
+    """A random message, whose times fit a datetime or a timedelta."""
     message = cls()
     _fill(draw, message, depth)
     return message
@@ -161,14 +161,13 @@ def _set_map(draw: st.DrawFn, values: Any, entry: Descriptor, depth: int) -> Non
 
 
 def compare(schema: Schema, name: str, data: bytes) -> None:
-    """Checks that the codec reads what google's library reads, and refuses what it refuses.
+    """Checks that the codec and google's library agree on `data`: same message, or both refuse it.
 
-    What the schema does not know is the exception: google's library keeps it, and the codec does
-    not. So it is taken away from what google's library read, and nothing may be left of it in what
-    the codec did.
+    Unknown fields differ: google's library keeps them, the codec drops them. They are removed from
+    the expected message, and the codec's must hold none.
 
-    Stricter on purpose: field number 0, which google's library lets through inside of unknown
-    groups and in messages without fields, and times that Python's types cannot hold.
+    Stricter on purpose: field number 0, which google's library accepts within unknown groups and in
+    messages without fields, and times that Python's types cannot hold.
     """
     try:
         theirs = schema.google(name).FromString(data)
@@ -192,10 +191,7 @@ def compare(schema: Schema, name: str, data: bytes) -> None:
 
 
 def forget(message: Any) -> None:
-    """Takes away what Python's types cannot hold, of no meaning to anyone.
-
-    Those are a time's fraction of a microsecond, and which NaN a NaN is.
-    """
+    """Removes what Python types cannot hold: fractions of a microsecond, the kind of a NaN."""
     if message.DESCRIPTOR.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
         message.nanos = int(message.nanos / 1000) * 1000
         return
@@ -219,7 +215,7 @@ def forget_items(values: Any, field: FieldDescriptor, keys: Iterable[Any]) -> No
 
 
 def all_messages(value: Any) -> list[betterproto.Message]:
-    """A dataclass, and all that it holds."""
+    """A dataclass, and all dataclasses nested in it."""
     if isinstance(value, betterproto.Message):
         fields = vars(value).values()
         return [value, *(found for each in fields for found in all_messages(each))]
@@ -229,7 +225,7 @@ def all_messages(value: Any) -> list[betterproto.Message]:
 
 
 def compare_json(schema: Schema, name: str, text: bytes | str) -> None:
-    """Checks that what the codec takes for JSON, google's library reads as the same message."""
+    """Checks that google's library reads any JSON that the codec accepts as the same message."""
     try:
         ours = codec.from_json(schema.ours(name), text)
     except codec.DecodeError:
@@ -242,7 +238,7 @@ def compare_json(schema: Schema, name: str, text: bytes | str) -> None:
 
 
 def refusal(cls: type[betterproto.Message], data: bytes) -> str:
-    """Returns why the codec refuses bytes; nothing if it does not."""
+    """Returns the codec's reason for refusing bytes; empty if it accepts them."""
     try:
         codec.decode(cls, data)
     except codec.DecodeError as error:
@@ -251,7 +247,7 @@ def refusal(cls: type[betterproto.Message], data: bytes) -> str:
 
 
 def chat_schema() -> Schema:
-    """The schema of the chat, from gen/."""
+    """The chat's schema, from gen/."""
     descriptors = (ROOT / "gen" / "descriptor.binpb").read_bytes()
     return Schema(import_module("gen.chat"), import_module("gen.chat_codec"), descriptors)
 
@@ -264,7 +260,7 @@ def kitchen_schema(root: Path) -> Schema:
 
 
 def betterproto_module(package: str, root: Path) -> ModuleType:
-    """What betterproto's own compiler makes of one of the two schemas, in a directory."""
+    """The module that betterproto's own compiler generates for one of the two schemas."""
     proto = {"chat": ROOT / "proto", "kitchen": KITCHEN}[package]
     [module] = _imported(root, run_protoc(proto, [f"{package}.proto"]), f"own_{package}", package)
     return module

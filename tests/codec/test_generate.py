@@ -1,4 +1,4 @@
-"""The generator: what it writes, and what it refuses."""
+"""The generator: its output, and its refusals."""
 
 import sys
 from importlib import import_module
@@ -13,7 +13,7 @@ from codec.generate import generate, main, stale
 ROOT = Path(__file__).parents[2]
 
 
-def test_gen_is_what_the_schema_gives() -> None:
+def test_gen_is_up_to_date() -> None:
     assert stale(ROOT / "gen", generate(ROOT / "proto")) == []
 
 
@@ -24,7 +24,7 @@ def schema(directory: Path, body: str, head: str = 'syntax = "proto3"; package a
     return proto
 
 
-def test_a_run_writes_what_a_check_then_accepts(tmp_path: Path) -> None:
+def test_check_accepts_generated_files(tmp_path: Path) -> None:
     proto, out = schema(tmp_path, "message M { string id = 1; }"), tmp_path / "out"
     arguments = ["--proto", str(proto), "--out", str(out)]
     check = CliRunner().invoke(main, [*arguments, "--check"])
@@ -43,12 +43,12 @@ def test_a_run_writes_what_a_check_then_accepts(tmp_path: Path) -> None:
     ]
 
 
-def test_the_same_schema_gives_the_same_files(tmp_path: Path) -> None:
+def test_generation_is_deterministic(tmp_path: Path) -> None:
     proto = schema(tmp_path, "message M { map<string, M> m = 1; oneof o { M n = 2; } }")
     assert generate(proto) == generate(proto)
 
 
-def test_files_of_one_package_and_packages_of_many_parts(tmp_path: Path) -> None:
+def test_packages_and_files_are_mapped(tmp_path: Path) -> None:
     proto = schema(tmp_path, "message M { string id = 1; }", 'syntax = "proto3"; package a.b;')
     (proto / "b.proto").write_text(
         'syntax = "proto3"; package a.b; import "a.proto"; message N { M m = 1; }'
@@ -61,7 +61,7 @@ def test_files_of_one_package_and_packages_of_many_parts(tmp_path: Path) -> None
     compile(source, "a/b_codec.py", "exec")
 
 
-def test_fields_that_are_deprecated_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deprecated_field_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proto = tmp_path / "proto"
     proto.mkdir()
     (proto / "old.proto").write_text(
@@ -115,9 +115,7 @@ def test_fields_that_are_deprecated_warn(tmp_path: Path, monkeypatch: pytest.Mon
         ("message Any {}", 'syntax = "proto3"; package a;', "names clash in Python: Any"),
     ],
 )
-def test_what_is_not_supported_is_refused(
-    tmp_path: Path, body: str, head: str, message: str
-) -> None:
+def test_unsupported_feature_is_refused(tmp_path: Path, body: str, head: str, message: str) -> None:
     proto = schema(tmp_path, body, head)
     with pytest.raises(SchemaError) as caught:
         generate(proto)
@@ -128,5 +126,5 @@ def test_what_is_not_supported_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_plugin_is_the_one_of_this_environment() -> None:
+def test_plugin_is_of_this_environment() -> None:
     assert Path(sys.executable).with_name("protoc-gen-python_betterproto").exists()

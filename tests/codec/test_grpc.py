@@ -25,14 +25,14 @@ GET_USER = "/chat.ChatService/GetUser"
 
 
 class Service(ChatServiceBase):
-    """Knows everybody, and nothing of them but their ids."""
+    """Knows every user, by its id alone."""
 
     async def get_user(self, get_user_request: GetUserRequest) -> GetUserResponse:
         return GetUserResponse(user=User(id=get_user_request.user_id))
 
 
 class Encoded(ChatServiceBase):
-    """Answers with a message that was encoded before."""
+    """Answers with an encoded message."""
 
     async def get_user(self, get_user_request: GetUserRequest) -> Any:
         return codec.encode(GetUserResponse(user=User(id=get_user_request.user_id)))
@@ -51,23 +51,23 @@ async def channel(request: pytest.FixtureRequest) -> AsyncIterator[Channel]:
     await server.wait_closed()
 
 
-async def test_a_call(channel: Channel) -> None:
+async def test_call_round_trip(channel: Channel) -> None:
     response = await ChatServiceStub(channel).get_user(GetUserRequest(user_id="a"))
     assert response == GetUserResponse(user=User(id="a"))
 
 
-async def test_messages_of_googles_library_pass(channel: Channel) -> None:
+async def test_google_messages_are_accepted(channel: Channel) -> None:
     response = await HealthStub(channel).Check(HealthCheckRequest())
     assert response == HealthCheckResponse(status=HealthCheckResponse.SERVING)
 
 
-async def test_a_request_of_the_wrong_type_is_not_sent(channel: Channel) -> None:
+async def test_request_of_wrong_type_is_not_sent(channel: Channel) -> None:
     method = UnaryUnaryMethod[Any, Any](channel, GET_USER, GetUserRequest, GetUserResponse)
     with pytest.raises(TypeError, match="expected a GetUserRequest, not a User"):
         await method(User())
 
 
-async def test_a_request_that_is_malformed_ends_the_call_alone(channel: Channel) -> None:
+async def test_malformed_request_ends_its_call(channel: Channel) -> None:
     method = UnaryUnaryMethod[bytes, GetUserResponse](channel, GET_USER, bytes, GetUserResponse)
     with pytest.raises(GRPCError) as caught:
         await method(b"\x0a\x05a")

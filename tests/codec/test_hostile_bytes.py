@@ -1,4 +1,4 @@
-"""Bytes that nobody should have sent: read as google's library reads them, or refused."""
+"""Hostile bytes: decoded as google's library does, or refused."""
 
 import sys
 import tracemalloc
@@ -22,7 +22,7 @@ GARBAGE = st.binary(max_size=64) | st.lists(
 THOROUGH = settings(max_examples=150)
 
 
-def test_garbage(schema: Any) -> None:
+def test_random_bytes_match_google(schema: Any) -> None:
     @THOROUGH
     @given(st.sampled_from(schema.names), GARBAGE)
     def check(name: str, data: bytes) -> None:
@@ -31,7 +31,7 @@ def test_garbage(schema: Any) -> None:
     check()
 
 
-def test_mutations_and_truncations(schema: Any) -> None:
+def test_mutated_bytes_match_google(schema: Any) -> None:
     @THOROUGH
     @given(schema.either(), st.data())
     def check(drawn: tuple[str, Message], data: st.DataObject) -> None:
@@ -44,7 +44,7 @@ def test_mutations_and_truncations(schema: Any) -> None:
     check()
 
 
-def test_two_encodings_one_after_the_other_are_merged(schema: Any) -> None:
+def test_concatenated_encodings_are_merged(schema: Any) -> None:
     @THOROUGH
     @given(st.sampled_from(schema.names), st.data())
     def check(name: str, data: st.DataObject) -> None:
@@ -98,19 +98,19 @@ def mutate(raw: bytearray, data: st.DataObject) -> None:
         (b"\x32\x06\x10\x80\x94\xeb\xdc\x03", "a timestamp is out of range"),
     ],
 )
-def test_each_fault_has_a_reason(data: bytes, reason: str) -> None:
+def test_refusal_names_the_fault(data: bytes, reason: str) -> None:
     with pytest.raises(codec.DecodeError) as caught:
         codec.decode(ChatMessage, data)
     assert (caught.value.path, caught.value.reason) == ("", reason)
 
 
-def test_a_fault_in_what_a_oneof_replaces_is_noticed(chat_schema: Any) -> None:
+def test_replaced_oneof_member_is_validated(chat_schema: Any) -> None:
     broken, good = b"\x0a\x02\x0a\x05", b"\x12\x00"
     compare(chat_schema, "ChatStream", broken + good)
     compare(chat_schema, "ChatStream", good + broken)
 
 
-def test_a_wrong_wire_type_makes_a_field_unknown() -> None:
+def test_wrong_wire_type_is_unknown_field() -> None:
     data = b"\x08\x07" + b"\x0d\1\2\3\4" + b"\x2a\x01x"
     message = codec.decode(ChatMessage, data)
     assert (message.id, message.seq) == ("", 0)
@@ -120,9 +120,7 @@ def test_a_wrong_wire_type_makes_a_field_unknown() -> None:
 @pytest.mark.parametrize("levels", [98, 99, 100, 101])
 @pytest.mark.parametrize("field", [2, 3, 4, 5])
 @pytest.mark.parametrize("leaf", [b"", b"\x3a\x00", b"\x42\x00", b"\x3a\x03\x8a\x01\x00"])
-def test_nesting_ends_where_googles_does(
-    kitchen: Any, leaf: bytes, field: int, levels: int
-) -> None:
+def test_nesting_limit_matches_google(kitchen: Any, leaf: bytes, field: int, levels: int) -> None:
     data = leaf
     for _ in range(levels):
         if field == 4:
@@ -131,12 +129,12 @@ def test_nesting_ends_where_googles_does(
     compare(kitchen, "Tree", data)
 
 
-def test_lists_of_numbers_of_a_fixed_size_that_end_in_the_middle_of_one(kitchen: Any) -> None:
+def test_truncated_packed_fixed_is_refused(kitchen: Any) -> None:
     for data in (b"\x0a\x09" + b"x" * 9, b"\x12\x03abc", b"\x4a\x05abcde", b"\x4a\x00"):
         compare(kitchen, "Lists", data)
 
 
-def test_tags_that_are_longer_than_they_need_be(chat_schema: Any) -> None:
+def test_overlong_tags(chat_schema: Any) -> None:
     for data in (b"\x8a\x00\x01x", b"\xa8\x80\x00\x07", b"\x32\x03\x88\x00\x07"):
         compare(chat_schema, "ChatMessage", data)
 
@@ -144,13 +142,13 @@ def test_tags_that_are_longer_than_they_need_be(chat_schema: Any) -> None:
 @pytest.mark.parametrize(
     "data", [b"\x08\x81\xbc\xae\xce\x97\x09", b"\x08\x01\x10\xff" + b"\xff" * 8 + b"\x01"]
 )
-def test_durations_outside_of_what_the_schema_allows(kitchen: Any, data: bytes) -> None:
+def test_durations_out_of_range(kitchen: Any, data: bytes) -> None:
     with pytest.raises(codec.DecodeError, match="a duration is out of range"):
         codec.decode(kitchen.ours("Scalars"), b"\x92\x01" + length(data))
 
 
 @pytest.mark.parametrize("levels", [100, 101])
-def test_groups_end_where_googles_do(kitchen: Any, levels: int) -> None:
+def test_unknown_groups_match_google(kitchen: Any, levels: int) -> None:
     compare(kitchen, "Tree", b"\xfb\x01" * levels + b"\xfc\x01" * levels)
     with pytest.raises(codec.DecodeError, match="nested too deeply"):
         codec.decode(kitchen.ours("Tree"), b"\xfb\x01" * 50_000)
@@ -171,7 +169,7 @@ def test_groups_end_where_googles_do(kitchen: Any, levels: int) -> None:
         b"\x12\x01",
     ],
 )
-def test_entries_of_maps_that_are_unusual(kitchen: Any, entry: bytes) -> None:
+def test_unusual_map_entries(kitchen: Any, entry: bytes) -> None:
     for field in (b"\x72", b"\x7a", b"\x82\x01"):
         data = field + length(entry)
         compare(kitchen, "Maps", data)
@@ -186,7 +184,7 @@ def length(data: bytes) -> bytes:
     return out + bytes((size,)) + data
 
 
-def test_a_length_that_lies_takes_no_memory() -> None:
+def test_false_length_takes_no_memory() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(codec.DecodeError):
@@ -206,7 +204,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("piece", BOMBS.values(), ids=BOMBS)
-def test_work_grows_no_faster_than_the_size(piece: bytes) -> None:
+def test_decoding_work_is_linear(piece: bytes) -> None:
     def calls(count: int) -> int:
         seen = 0
 

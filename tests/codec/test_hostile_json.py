@@ -1,4 +1,4 @@
-"""JSON that nobody should have sent: refused, with the place and the reason."""
+"""Hostile JSON: refused, with path and reason."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ THOROUGH = settings(max_examples=150)
 
 
 def values(names: list[str]) -> st.SearchStrategy[Any]:
-    """Random JSON values whose objects have members of these names, mostly."""
+    """Random JSON values, whose objects mostly use the given names."""
     keys = st.sampled_from(names) | st.text(max_size=3)
     return st.recursive(
         LEAVES,
@@ -43,7 +43,7 @@ def values(names: list[str]) -> st.SearchStrategy[Any]:
     )
 
 
-def test_the_codec_takes_nothing_that_google_refuses(schema: Any) -> None:
+def test_accepted_json_is_accepted_by_google(schema: Any) -> None:
     @THOROUGH
     @given(st.sampled_from(schema.names), st.data())
     def check(name: str, data: st.DataObject) -> None:
@@ -58,7 +58,7 @@ def test_the_codec_takes_nothing_that_google_refuses(schema: Any) -> None:
 
 @THOROUGH
 @given(st.binary(max_size=50) | st.text(max_size=50))
-def test_text_that_is_no_json(data: bytes | str) -> None:
+def test_refusal_text_is_printable(data: bytes | str) -> None:
     shown = ""
     try:
         codec.from_json(ClientFrame, data)
@@ -111,18 +111,18 @@ def reason(cls: Any, data: bytes | str) -> str:
         ('{"request_id": "\ud800"}', "not valid UTF-8"),
     ],
 )
-def test_each_fault_has_a_place_and_a_reason(text: bytes | str, message: str) -> None:
+def test_refusal_names_path_and_reason(text: bytes | str, message: str) -> None:
     assert reason(ClientFrame, text) == message
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", '{"a" 1}', '{"request_id": "\\ud800"}', "[" * 5000, "NaN", '{"x": 1e999}']
 )
-def test_text_that_is_no_json_is_told_so(text: str) -> None:
+def test_invalid_json_is_named(text: str) -> None:
     assert reason(ClientFrame, text).startswith("not valid JSON: ")
 
 
-def test_places_in_lists() -> None:
+def test_path_in_list() -> None:
     text = '{"users": [{}, {}, {}, {"name": 1}]}'
     assert reason(ListUsersResponse, text) == "users[3].name: expected a string"
     assert reason(ListUsersResponse, '{"users": [{}, null]}') == "users[1]: expected an object"
@@ -131,7 +131,7 @@ def test_places_in_lists() -> None:
     assert reason(ListUsersResponse, text) == "users[0].status: not a name of this enum"
 
 
-def test_places_in_maps(kitchen: Any) -> None:
+def test_path_in_map(kitchen: Any) -> None:
     maps = kitchen.ours("Maps")
     assert reason(maps, '{"messages": {"k": {"a_bool": 1}}}') == (
         "messages[k].a_bool: expected true or false"
@@ -144,7 +144,7 @@ def test_places_in_maps(kitchen: Any) -> None:
     assert reason(maps, '{"strings": {"a": null}}') == "strings[a]: expected a string"
 
 
-def test_little_of_the_input_is_shown() -> None:
+def test_refusal_shows_little_input() -> None:
     shown = reason(ClientFrame, json.dumps({"x\n" + "y" * 100: 1}))
     assert (
         shown == "x\N{REPLACEMENT CHARACTER}" + "y" * 37 + "\N{HORIZONTAL ELLIPSIS}: unknown field"
@@ -152,7 +152,7 @@ def test_little_of_the_input_is_shown() -> None:
 
 
 @pytest.mark.parametrize("levels", [99, 100])
-def test_nesting_ends_where_that_of_bytes_does(kitchen: Any, levels: int) -> None:
+def test_nesting_limit_matches_bytes(kitchen: Any, levels: int) -> None:
     tree = kitchen.ours("Tree")
     text = '{"inner":' * levels + "{}" + "}" * levels
     assert codec.encode(codec.from_json(tree, text))
@@ -160,8 +160,8 @@ def test_nesting_ends_where_that_of_bytes_does(kitchen: Any, levels: int) -> Non
     assert reason(tree, deeper).endswith("nested too deeply")
 
 
-def test_what_is_read_more_strictly_than_google_does(kitchen: Any) -> None:
-    """Google's library reads all of these; the JSON mapping does not ask for it."""
+def test_json_stricter_than_google(kitchen: Any) -> None:
+    """Google's library reads all of these; the JSON mapping does not require it."""
     scalars = kitchen.ours("Scalars")
     for text in (
         '{"a_double": true}',
@@ -180,13 +180,13 @@ def test_what_is_read_more_strictly_than_google_does(kitchen: Any) -> None:
             codec.from_json(scalars, text)
 
 
-def test_of_one_name_given_twice_the_last_counts() -> None:
-    """RFC 8259, section 4, leaves it open; google's library refuses it, orjson cannot see it."""
+def test_last_duplicate_name_wins() -> None:
+    """RFC 8259, section 4, leaves it open; google's library refuses it, orjson cannot detect it."""
     assert codec.from_json(ChatMessage, '{"id": "a", "id": "b"}').id == "b"
 
 
 @pytest.mark.parametrize("number", ["7", "7.0", "7e0", "70e-1", '"7"', '"7e0"', '"07"'])
-def test_ways_to_write_an_integer(number: str) -> None:
+def test_integer_notations(number: str) -> None:
     assert codec.from_json(GetChatHistoryRequest, f'{{"limit": {number}}}').limit == 7
 
 
@@ -200,9 +200,7 @@ def test_ways_to_write_an_integer(number: str) -> None:
         (2**64, False),
     ],
 )
-def test_the_ends_of_an_int64_as_a_number_and_as_a_string(
-    kitchen: Any, number: int, fits: bool
-) -> None:
+def test_int64_limits(kitchen: Any, number: int, fits: bool) -> None:
     for text in (f'{{"an_int64": {number}}}', f'{{"an_int64": "{number}"}}'):
         if fits:
             assert codec.from_json(kitchen.ours("Scalars"), text).an_int64 == number
@@ -210,7 +208,7 @@ def test_the_ends_of_an_int64_as_a_number_and_as_a_string(
             assert reason(kitchen.ours("Scalars"), text) == "an_int64: out of range"
 
 
-def test_the_ends_of_a_float(kitchen: Any) -> None:
+def test_float_limits(kitchen: Any) -> None:
     scalars = kitchen.ours("Scalars")
     message = scalars(a_float=2.0**128 - 2.0**104)
     assert codec.from_json(scalars, codec.to_json(message)) == message
@@ -233,23 +231,23 @@ def test_the_ends_of_a_float(kitchen: Any) -> None:
         ('{"a_double": {}}', "a_double: expected a number"),
     ],
 )
-def test_each_fault_of_the_other_types(kitchen: Any, text: str, message: str) -> None:
+def test_other_types_name_their_faults(kitchen: Any, text: str, message: str) -> None:
     assert reason(kitchen.ours("Scalars"), text) == message
 
 
 @pytest.mark.parametrize("digits", ["-_8", "-_8=", "+/8", "+/8="])
-def test_both_alphabets_of_base64_with_and_without_padding(kitchen: Any, digits: str) -> None:
+def test_base64_alphabets_and_padding(kitchen: Any, digits: str) -> None:
     message = codec.from_json(kitchen.ours("Scalars"), f'{{"a_bytes": "{digits}"}}')
     assert message.a_bytes == b"\xfb\xff"
 
 
-def test_null_leaves_a_field_unset() -> None:
+def test_null_leaves_field_unset() -> None:
     text = '{"join": {"roomId": null, "after_seq": null, "epoch": null}, "leave": null}'
     message = codec.from_json(ClientFrame, text)
     assert orjson.loads(codec.to_json(message)) == {"join": {"room_id": ""}}
 
 
-def test_strings_may_hold_anything_but_lone_surrogates() -> None:
+def test_strings_refuse_lone_surrogates() -> None:
     text = '{"content": "\\u0000\\ud83d\\ude00\\u2028"}'
     message = codec.from_json(ChatMessage, text)
     assert message.content == "\0\N{GRINNING FACE}\u2028"
@@ -258,7 +256,7 @@ def test_strings_may_hold_anything_but_lone_surrogates() -> None:
 
 @pytest.mark.parametrize("zeros", [0, 1, 30, 5000])
 @pytest.mark.parametrize("number", [0, 1, 6638723473754791136, 2**64 - 1])
-def test_zeros_in_front_of_a_number_change_nothing(zeros: int, number: int) -> None:
+def test_leading_zeros_change_nothing(zeros: int, number: int) -> None:
     event = codec.from_json(RelayEvent, json.dumps({"ref": f"{'0' * zeros}{number}"}))
     assert event.ref == number
 
@@ -266,5 +264,5 @@ def test_zeros_in_front_of_a_number_change_nothing(zeros: int, number: int) -> N
 @pytest.mark.parametrize(
     "text", ["-00000000000000000000000000001", "000000000018446744073709551616"]
 )
-def test_zeros_in_front_do_not_hide_what_is_out_of_range(text: str) -> None:
+def test_leading_zeros_hide_no_overflow(text: str) -> None:
     assert reason(RelayEvent, json.dumps({"ref": text})) == "ref: out of range"

@@ -1,4 +1,4 @@
-"""What the codec makes are betterproto's messages, and it takes all that betterproto makes."""
+"""Messages of the codec are betterproto's, and the codec encodes any of betterproto's."""
 
 import dataclasses
 import subprocess
@@ -33,7 +33,7 @@ THOROUGH = settings(max_examples=150)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def test_all_ways_to_construct_a_message_are_the_same(schema: Any) -> None:
+def test_constructors_agree(schema: Any) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
@@ -58,7 +58,7 @@ def test_all_ways_to_construct_a_message_are_the_same(schema: Any) -> None:
     check()
 
 
-def test_fields_that_were_not_given_are_unset(schema: Any) -> None:
+def test_omitted_fields_are_unset(schema: Any) -> None:
     for name in schema.names:
         constructed = schema.ours(name)()
         assert constructed == codec.from_json(schema.ours(name), "{}")
@@ -66,7 +66,7 @@ def test_fields_that_were_not_given_are_unset(schema: Any) -> None:
         assert codec.to_json(constructed) == codec.to_json(codec.decode(schema.ours(name), b""))
 
 
-def test_a_message_holds_its_own_lists_and_maps(kitchen: Any) -> None:
+def test_messages_share_no_containers(kitchen: Any) -> None:
     users = [User(id="a")]
     response = ListUsersResponse(users=users)
     users.clear()
@@ -78,7 +78,7 @@ def test_a_message_holds_its_own_lists_and_maps(kitchen: Any) -> None:
     assert ListUsersResponse().users is not ListUsersResponse().users
 
 
-def test_a_oneof_takes_one_member() -> None:
+def test_oneof_takes_one_member() -> None:
     with pytest.raises(ValueError, match="more than one of chat_message, join"):
         ChatStream(chat_message=ChatMessage(), join=Join())
     join, sent = Join(room_id="r"), ChatMessage(id="1")
@@ -95,13 +95,13 @@ def test_a_oneof_takes_one_member() -> None:
     assert codec.encode(message) == codec.encode(ChatStream(join=None)) == b""
 
 
-def test_a_oneof_member_is_sent_even_when_it_is_empty() -> None:
+def test_empty_oneof_member_is_sent() -> None:
     message = ChatStream(join=Join())
     assert codec.encode(message) == b"\x12\x00"
     assert orjson.loads(codec.to_json(message)) == {"join": {"room_id": ""}}
 
 
-def test_what_is_put_into_an_unset_message_sets_it() -> None:
+def test_writing_into_unset_message_sets_it() -> None:
     response = GetUserResponse()
     assert response.user.name == ""
     assert not betterproto.serialized_on_wire(response.user)
@@ -112,7 +112,7 @@ def test_what_is_put_into_an_unset_message_sets_it() -> None:
     assert response.to_dict() == {"user": {"name": "x"}}
 
 
-def test_an_empty_message_that_was_set_is_sent() -> None:
+def test_empty_message_is_sent_if_set() -> None:
     assigned = GetUserResponse()
     assigned.user = User()
     for response in (
@@ -125,7 +125,7 @@ def test_an_empty_message_that_was_set_is_sent() -> None:
         assert codec.from_json(GetUserResponse, codec.to_json(response)).is_set("user")
 
 
-def test_the_epoch_that_was_read_is_not_the_epoch_that_was_set() -> None:
+def test_epoch_read_differs_from_epoch_set() -> None:
     message = ChatMessage(id="1")
     assert message.sent_at == EPOCH
     assert not message.is_set("sent_at")
@@ -142,7 +142,7 @@ NOT_KNOWN = b"\x98\x06\x01" + b"\xa2\x06\x01x" + b"\x9d\x06abcd"
 GROUP = b"\xab\x06\x08\x01\xac\x06"
 
 
-def test_fields_that_are_not_known_are_dropped() -> None:
+def test_unknown_fields_are_dropped() -> None:
     unknown = NOT_KNOWN + GROUP
     message = codec.decode(ChatMessage, b"\x0a\x011" + unknown + b"\x12\x01r")
     assert (message.id, message.room_id) == ("1", "r")
@@ -152,12 +152,12 @@ def test_fields_that_are_not_known_are_dropped() -> None:
     assert codec.encode(stream) == b"\x0a\x00"
 
 
-def test_fields_that_betterproto_kept_are_written() -> None:
+def test_unknown_fields_of_betterproto_are_written() -> None:
     message = ChatMessage().parse(b"\x0a\x011" + NOT_KNOWN)
     assert codec.encode(message) == bytes(message) == b"\x0a\x011" + NOT_KNOWN
 
 
-def test_optional_fields_are_sent_at_their_default() -> None:
+def test_optional_fields_send_defaults() -> None:
     message = codec.decode(Join, codec.encode(Join(after_seq=0, epoch="")))
     assert (message.after_seq, message.epoch) == (0, "")
     assert orjson.loads(codec.to_json(message)) == {"room_id": "", "after_seq": 0, "epoch": ""}
@@ -184,9 +184,7 @@ def test_optional_fields_are_sent_at_their_default() -> None:
         (ChatStream(join="x"), TypeError),  # type: ignore[arg-type]
     ],
 )
-def test_a_value_that_its_field_cannot_hold_is_not_encoded(
-    message: betterproto.Message, error: type[Exception]
-) -> None:
+def test_invalid_value_is_not_encoded(message: betterproto.Message, error: type[Exception]) -> None:
     with pytest.raises(error):
         codec.encode(message)
 
@@ -194,7 +192,7 @@ def test_a_value_that_its_field_cannot_hold_is_not_encoded(
 @pytest.mark.parametrize(
     "kind", ["fixed32", "sfixed32", "fixed64", "sfixed64", "sint32", "sint64", "float"]
 )
-def test_a_number_that_its_field_cannot_hold_is_not_encoded(kitchen: Any, kind: str) -> None:
+def test_number_out_of_range_is_not_encoded(kitchen: Any, kind: str) -> None:
     scalars = kitchen.ours("Scalars")
     for value in (1 << 200, -(1 << 200)):
         with pytest.raises(ValueError, match=f"a value of type {kind} is out of range"):
@@ -203,13 +201,13 @@ def test_a_number_that_its_field_cannot_hold_is_not_encoded(kitchen: Any, kind: 
         codec.encode(scalars(**{f"a_{kind}": "x"}))
 
 
-def test_the_ends_of_numbers_of_64_bits_and_of_a_float(kitchen: Any) -> None:
+def test_number_limits_are_encoded(kitchen: Any) -> None:
     for field, value in (("an_int64", 1 << 63), ("an_int64", -(1 << 63) - 1), ("a_float", 1e39)):
         with pytest.raises(ValueError, match="out of range"):
             codec.encode(kitchen.ours("Scalars")(**{field: value}))
 
 
-def test_a_value_that_its_field_cannot_hold_is_not_written_as_json(kitchen: Any) -> None:
+def test_invalid_value_is_not_written_as_json(kitchen: Any) -> None:
     scalars = kitchen.ours("Scalars")
     naive = datetime(2025, 1, 1)  # noqa: DTZ001 - the mistake
     for message in (ChatMessage(sent_at=naive), scalars(a_duration=timedelta.max)):
@@ -220,7 +218,7 @@ def test_a_value_that_its_field_cannot_hold_is_not_written_as_json(kitchen: Any)
             codec.to_json(message)
 
 
-def test_nesting_that_nobody_could_decode_is_not_encoded(kitchen: Any) -> None:
+def test_undecodable_nesting_is_not_encoded(kitchen: Any) -> None:
     tree = kitchen.ours("Tree")
     message = tree()
     for _ in range(100):
@@ -235,7 +233,7 @@ def test_nesting_that_nobody_could_decode_is_not_encoded(kitchen: Any) -> None:
                 convert(deep)
 
 
-def test_only_generated_messages_are_taken() -> None:
+def test_only_generated_messages_are_accepted() -> None:
     for message in (Timestamp(), "x", None):
         with pytest.raises(TypeError):
             codec.encode(message)  # type: ignore[arg-type] # mistakes are what this tests
@@ -248,7 +246,7 @@ def test_only_generated_messages_are_taken() -> None:
     st.datetimes(timezones=st.just(UTC))
     | st.datetimes(timezones=st.integers(-12, 12).map(lambda h: timezone(timedelta(hours=h))))
 )
-def test_every_datetime_survives(moment: datetime) -> None:
+def test_datetimes_survive_a_round_trip(moment: datetime) -> None:
     assume(1 < moment.year < 9999)
     message = ChatMessage(sent_at=moment)
     for again in (
@@ -269,7 +267,7 @@ def test_every_datetime_survives(moment: datetime) -> None:
         ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_texts_of_times(text: str, moment: datetime) -> None:
+def test_time_texts(text: str, moment: datetime) -> None:
     assert codec.from_json(ChatMessage, f'{{"sent_at": "{text}"}}').sent_at == moment
 
 
@@ -282,12 +280,12 @@ def test_texts_of_times(text: str, moment: datetime) -> None:
         "2025-01-01T00:00:60Z",
     ],
 )
-def test_times_outside_of_the_calendar(text: str) -> None:
+def test_times_outside_the_calendar(text: str) -> None:
     with pytest.raises(codec.DecodeError, match="sent_at: out of range"):
         codec.from_json(ChatMessage, f'{{"sent_at": "{text}"}}')
 
 
-def test_enum_numbers_that_the_schema_does_not_name() -> None:
+def test_unknown_enum_numbers() -> None:
     message = codec.decode(Error, b"\x08\x63")
     assert (message.code, message.code.name) == (99, None)
     assert codec.encode(message) == b"\x08\x63"
@@ -297,7 +295,7 @@ def test_enum_numbers_that_the_schema_does_not_name() -> None:
     assert codec.from_json(Error, b'{"code": 5}').code is ErrorCode.NOT_FOUND
 
 
-def test_what_runs_needs_nothing_of_what_compiles() -> None:
+def test_runtime_needs_no_compiler() -> None:
     code = (
         "import sys, codec, gen.chat_codec\n"
         "print([m for m in ('google.protobuf', 'grpc_tools', 'black', 'click')"

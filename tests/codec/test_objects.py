@@ -1,4 +1,4 @@
-"""Our classes behave as those of betterproto's own compiler do."""
+"""Generated classes behave as those of betterproto's own compiler."""
 
 import copy
 import dataclasses
@@ -75,7 +75,7 @@ def _own(schema: Any, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return betterproto_module(schema.package, tmp_path_factory.mktemp("own"))
 
 
-def test_a_message_is_what_betterproto_makes_of_it(schema: Any, own: ModuleType) -> None:
+def test_message_matches_betterproto(schema: Any, own: ModuleType) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
@@ -88,7 +88,7 @@ def test_a_message_is_what_betterproto_makes_of_it(schema: Any, own: ModuleType)
     check()
 
 
-def test_a_decoded_message_is_what_is_parsed(schema: Any) -> None:
+def test_decoded_message_matches_parsed(schema: Any) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
@@ -101,7 +101,7 @@ def test_a_decoded_message_is_what_is_parsed(schema: Any) -> None:
     check()
 
 
-def test_to_look_at_a_message_changes_nothing(schema: Any) -> None:
+def test_reading_changes_no_encoding(schema: Any) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
@@ -119,7 +119,7 @@ def test_to_look_at_a_message_changes_nothing(schema: Any) -> None:
     check()
 
 
-def test_copies_are_written_alike(schema: Any) -> None:
+def test_copies_encode_alike(schema: Any) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
@@ -127,7 +127,7 @@ def test_copies_are_written_alike(schema: Any) -> None:
         data = message.SerializeToString()
         ours = codec.decode(schema.ours(name), data)
         copies = [copy.copy(ours), copy.deepcopy(ours)]
-        if not oneofs(ours):  # an unset member of which dataclasses cannot read
+        if not oneofs(ours):  # dataclasses cannot read an unset member of it
             copies.append(dataclasses.replace(ours))
         for each in copies:
             assert type(each) is type(ours)
@@ -136,8 +136,8 @@ def test_copies_are_written_alike(schema: Any) -> None:
     check()
 
 
-def test_what_is_assigned_is_what_betterproto_writes(schema: Any, own: ModuleType) -> None:
-    """Fields of one message are set one after the other, over those of another."""
+def test_assignment_matches_betterproto(schema: Any, own: ModuleType) -> None:
+    """Fields of one message are assigned one by one over those of another."""
 
     @THOROUGH
     @given(pairs(schema))

@@ -19,7 +19,7 @@ NOT_KNOWN = b"\x80\xe2\x09\x01\x82\xe2\x09\x01x\x83\xe2\x09\x84\xe2\x09\x85\xe2\
 NEGATIVE = b"\xff\xff\xff\x01"
 
 
-def test_bytes_are_the_same_both_ways(schema: Any) -> None:
+def test_bytes_match_google(schema: Any) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
@@ -30,7 +30,7 @@ def test_bytes_are_the_same_both_ways(schema: Any) -> None:
     check()
 
 
-def test_what_is_not_known_is_dropped_at_any_depth(schema: Any) -> None:
+def test_unknown_fields_are_dropped_at_any_depth(schema: Any) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
@@ -47,7 +47,7 @@ def test_what_is_not_known_is_dropped_at_any_depth(schema: Any) -> None:
     check()
 
 
-def test_json_is_the_same(schema: Any) -> None:
+def test_json_matches_google(schema: Any) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
@@ -56,13 +56,13 @@ def test_json_is_the_same(schema: Any) -> None:
         theirs = json_format.MessageToDict(
             message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
-        # A round trip, for what a dict may hold and JSON may not.
+        # A round trip: a dict may hold values that JSON cannot.
         assert json.loads(codec.to_json(ours)) == json.loads(json.dumps(theirs))
 
     check()
 
 
-def test_json_is_read_with_names_of_both_styles(schema: Any) -> None:
+def test_json_reads_both_name_styles(schema: Any) -> None:
     @THOROUGH
     @given(schema.either(), st.booleans(), st.booleans())
     def check(drawn: tuple[str, Message], schema_names: bool, all_fields: bool) -> None:
@@ -79,25 +79,25 @@ def test_json_is_read_with_names_of_both_styles(schema: Any) -> None:
     check()
 
 
-def test_json_of_a_message_gives_the_message_back(schema: Any) -> None:
+def test_json_round_trip(schema: Any) -> None:
     @THOROUGH
     @given(schema.either())
     def check(drawn: tuple[str, Message]) -> None:
         name, message = drawn
         ours = codec.decode(schema.ours(name), message.SerializeToString())
         again = codec.from_json(type(ours), codec.to_json(ours))
-        assert repr(again) == repr(ours)  # ==, but for a list's or map's NaN
+        assert repr(again) == repr(ours)  # ==, except for NaN in a list or map
 
     check()
 
 
-def test_betterproto_reads_what_the_codec_writes(chat_schema: Any) -> None:
+def test_betterproto_reads_codec_bytes(chat_schema: Any) -> None:
     @THOROUGH
     @given(chat_schema.either())
     def check(drawn: tuple[str, Message]) -> None:
         name, message = drawn
         data = message.SerializeToString()
-        assume(NEGATIVE not in data)  # betterproto takes negative numbers of enums for large ones
+        assume(NEGATIVE not in data)  # betterproto decodes negative enum numbers as large ones
         ours = codec.decode(chat_schema.ours(name), data)
         assert type(ours)().parse(codec.encode(ours)) == ours
 
@@ -105,7 +105,7 @@ def test_betterproto_reads_what_the_codec_writes(chat_schema: Any) -> None:
 
 
 def same(data: bytes, message: Message) -> bool:
-    """Tells whether google's library reads `data` as a message, whatever the order of maps."""
+    """Tells whether google's library decodes `data` to the message, whatever the order of maps."""
     read = type(message).FromString(data)
     return read.SerializeToString(deterministic=True) == message.SerializeToString(
         deterministic=True

@@ -1,6 +1,6 @@
-"""What betterproto's own conversions get wrong and the codec does not.
+"""Faults of betterproto's own conversions that the codec does not have.
 
-Each test shows the trap too: when one is closed in betterproto, its test tells so.
+Each test shows the fault too, and fails once betterproto mends it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ def test_malformed_bytes_are_refused(data: bytes) -> None:
         codec.decode(ChatMessage, data)
 
 
-def test_a_truncated_sub_message_is_refused() -> None:
+def test_truncated_submessage_is_refused() -> None:
     data = b"\x0a\x7f\x0a\x01a"
     assert GetUserResponse().parse(data).user.id == "a"
     with pytest.raises(codec.DecodeError):
@@ -39,20 +39,20 @@ def test_a_truncated_sub_message_is_refused() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x0a\x01\xff", b"\x28" + b"\xff" * 11, b"\x28"])
-def test_errors_are_of_one_kind(data: bytes) -> None:
+def test_errors_have_one_type(data: bytes) -> None:
     with pytest.raises((UnicodeDecodeError, ValueError, EOFError)):
         ChatMessage().parse(data)
     with pytest.raises(codec.DecodeError):
         codec.decode(ChatMessage, data)
 
 
-def test_a_wrong_wire_type_puts_no_wrong_type_into_a_field() -> None:
+def test_wrong_wire_type_sets_no_field() -> None:
     data = b"\x08\x07"
     assert repr(ChatMessage().parse(data).id) == "7"
     assert codec.decode(ChatMessage, data).id == ""
 
 
-def test_a_sub_message_in_two_parts_is_merged() -> None:
+def test_split_submessage_is_merged() -> None:
     data = b"\x0a\x03\x0a\x01a" + b"\x0a\x03\x12\x01b"
     assert GetUserResponse().parse(data).user.id == ""
     user = codec.decode(GetUserResponse, data).user
@@ -69,20 +69,20 @@ def test_a_sub_message_in_two_parts_is_merged() -> None:
         {"no_such_field": 1},
     ],
 )
-def test_json_is_read_strictly(value: dict[str, object]) -> None:
+def test_json_is_strict(value: dict[str, object]) -> None:
     ChatMessage().from_dict(value)
     with pytest.raises(codec.DecodeError):
         codec.from_json(ChatMessage, orjson.dumps(value))
 
 
-def test_json_with_two_members_of_a_oneof_is_refused() -> None:
+def test_json_with_two_oneof_members_is_refused() -> None:
     value = {"chatMessage": {"id": "a"}, "error": {"message": "b"}}
     RelayEvent().from_dict(value)
     with pytest.raises(codec.DecodeError, match="more than one of chat_message, error"):
         codec.from_json(RelayEvent, orjson.dumps(value))
 
 
-def test_enums_are_written_by_their_full_names(kitchen: Any) -> None:
+def test_enums_are_written_by_full_name(kitchen: Any) -> None:
     scalars = kitchen.ours("Scalars")
     message = scalars(a_color=1)
     assert message.to_dict()["aColor"] == "RED"
@@ -91,7 +91,7 @@ def test_enums_are_written_by_their_full_names(kitchen: Any) -> None:
     assert orjson.loads(codec.to_json(unknown))["a_color"] == 99
 
 
-def test_times_at_zero_are_written(kitchen: Any) -> None:
+def test_zero_times_are_written(kitchen: Any) -> None:
     scalars = kitchen.ours("Scalars")
     message = scalars(a_timestamp=datetime(1970, 1, 1, tzinfo=UTC), a_duration=timedelta(0))
     assert message.to_dict() == {}
@@ -100,7 +100,7 @@ def test_times_at_zero_are_written(kitchen: Any) -> None:
     assert codec.encode(message) == b"\x8a\x01\x00\x92\x01\x00"
 
 
-def test_maps_are_written_as_the_json_mapping_asks(kitchen: Any) -> None:
+def test_maps_follow_the_json_mapping(kitchen: Any) -> None:
     maps = kitchen.ours("Maps")
     message = maps(by_bool={True: b"\xff"}, by_uint64={1: 2})
     written = orjson.loads(codec.to_json(message))
@@ -108,20 +108,20 @@ def test_maps_are_written_as_the_json_mapping_asks(kitchen: Any) -> None:
     assert written["by_uint64"] == {"1": "2"}
 
 
-def test_negative_numbers_of_enums_stay_negative(kitchen: Any) -> None:
+def test_negative_enum_numbers_stay_negative(kitchen: Any) -> None:
     scalars = kitchen.ours("Scalars")
     data = b"\x80\x01" + b"\xf9" + b"\xff" * 8 + b"\x01"
     assert scalars().parse(data).a_color == 2**64 - 7
     assert codec.decode(scalars, data).a_color == -7
 
 
-def test_many_empty_sub_messages_are_read_and_written_alike() -> None:
+def test_many_empty_submessages_round_trip() -> None:
     data = b"\x0a\x00" * 5000
     assert codec.encode(codec.decode(ListUsersResponse, data)) == data
 
 
-def test_what_is_nested_in_each_other_is_written_in_one_pass(kitchen: Any) -> None:
-    """The trap is to encode a message twice at each level: 2**99 times the innermost."""
+def test_nested_messages_are_encoded_once(kitchen: Any) -> None:
+    """A message encoded twice at each level would be encoded 2**99 times at the innermost."""
     data = b""
     for _ in range(99):
         size = (

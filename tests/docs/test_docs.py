@@ -230,10 +230,10 @@ def test_each_field_of_a_call_is_described_by_its_number(method: MethodDescripto
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_each_module_and_file_that_is_named_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:chat|codec|daemon|proxy)(?:\.[a-z_]\w*)+)`", text):
+    for name in re.findall(r"`((?:chat|codec|hosting|proxy)(?:\.[a-z_]\w*)+)`", text):
         if not name.endswith((".proto", ".db", ".lock")):
             resolve_name(name)
-    tops = "bench|chat|codec|daemon|deploy|docs|examples|gen|proto|proxy|tests"
+    tops = "bench|chat|codec|deploy|docs|examples|gen|hosting|proto|proxy|tests"
     for name in re.findall(rf"`((?:{tops})/[\w./-]*)`", text):
         assert (ROOT / name).exists(), name
 

@@ -23,7 +23,17 @@ from proxy.core.room import Room
 from proxy.http.listener import HEADERS, REQUEST_BYTES, HttpConnection
 from tests.faults.bystanders import Bystanders
 from tests.faults.remains import no_complaints, nothing_stays
-from tests.kit.web import RawClient, Wire, answer_to, get, handshake, masked, post, request, status
+from tests.kit.web import (
+    RawHttpClient,
+    Wire,
+    answer_to,
+    get,
+    handshake,
+    masked,
+    post,
+    request,
+    status,
+)
 from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, eventually
 
@@ -442,7 +452,7 @@ BROKEN = {
 
 async def test_frames_that_end_a_connection(port: int, bystanders: Bystanders) -> None:
     for name, (data, code) in BROKEN.items():
-        with closing(await RawClient.open("127.0.0.1", port)) as broken:
+        with closing(await RawHttpClient.open("127.0.0.1", port)) as broken:
             await broken.send_bytes(data)
             [last] = await broken.read_to_close()
             assert last.close_code == code, name
@@ -451,7 +461,7 @@ async def test_frames_that_end_a_connection(port: int, bystanders: Bystanders) -
 
 async def test_a_message_in_fragments_without_end(port: int, bystanders: Bystanders) -> None:
     """It is bounded as a frame is."""
-    with closing(await RawClient.open("127.0.0.1", port)) as endless:
+    with closing(await RawHttpClient.open("127.0.0.1", port)) as endless:
         piece = masked(CONTINUATION, b"x" * 10_000, first_bits=0)
         await endless.send_bytes(masked(1, b"{", first_bits=0) + piece * 30)
         await bystanders.check()
@@ -459,7 +469,7 @@ async def test_a_message_in_fragments_without_end(port: int, bystanders: Bystand
 
 
 async def test_empty_fragments_add_nothing(port: int, bystanders: Bystanders) -> None:
-    with closing(await RawClient.open("127.0.0.1", port)) as empty:
+    with closing(await RawHttpClient.open("127.0.0.1", port)) as empty:
         nothing = masked(CONTINUATION, b"", first_bits=0)
         await empty.send_bytes(masked(1, b"{}", first_bits=0) + nothing * 20_000)
         await bystanders.check()
@@ -526,7 +536,7 @@ class TestLog:
         assert len(refused) <= 2 * 3
 
     async def test_the_end_tells_how_many(self, port: int, logs: Logs) -> None:
-        with closing(await RawClient.open("127.0.0.1", port)) as client:
+        with closing(await RawHttpClient.open("127.0.0.1", port)) as client:
             for _ in range(3):
                 await client.send(nonsense=1)
                 await client.read_json()
@@ -550,7 +560,7 @@ class TestUnread:
         )
 
     async def test_a_flood(self, port: int, bystanders: Bystanders, logs: Logs) -> None:
-        with closing(await RawClient.open("127.0.0.1", port)) as flooding:
+        with closing(await RawHttpClient.open("127.0.0.1", port)) as flooding:
 
             async def flood() -> None:
                 while True:
@@ -650,7 +660,7 @@ async def test_pieces_without_number_are_read_a_turn_at_a_time(
 
 
 async def test_pongs_that_nobody_asked_for_are_ignored(port: int, bystanders: Bystanders) -> None:
-    with closing(await RawClient.open("127.0.0.1", port)) as flooding:
+    with closing(await RawHttpClient.open("127.0.0.1", port)) as flooding:
         await flooding.send_bytes(masked(WSMsgType.PONG, b"x" * 125) * 5000)
         await bystanders.check()
         await flooding.send(leave={"room_id": "attic"})
@@ -689,7 +699,7 @@ HOSTILE_JSON = {
 
 
 async def test_hostile_json_is_refused(port: int, bystanders: Bystanders) -> None:
-    with closing(await RawClient.open("127.0.0.1", port)) as attacker:
+    with closing(await RawHttpClient.open("127.0.0.1", port)) as attacker:
         for name, payload in HOSTILE_JSON.items():
             assert len(payload) <= BOUND, name
             await attacker.send_bytes(masked(WSMsgType.TEXT, payload))

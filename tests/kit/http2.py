@@ -30,7 +30,7 @@ MAGIC: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 Headers = list[tuple[str, str | bytes]]
 
-# Of `tests.chat.probe`.
+# Of `tests.hosting.grpc.probe`.
 _ECHO: Final = "/probe.Probe/Echo"
 _LARGEST_WINDOW: Final = 2**31 - 1
 

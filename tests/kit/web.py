@@ -230,7 +230,7 @@ async def answer_to(port: int, data: bytes) -> bytes:
         return await wire.rest()
 
 
-class RawClient:
+class RawHttpClient:
     """Reads only when it is told to, answers no ping and no close, and sends any bytes."""
 
     def __init__(self, wire: Wire) -> None:

@@ -13,7 +13,7 @@ import chat
 import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from tests.faults.link import Link
-from tests.kit.web import RawClient
+from tests.kit.web import RawHttpClient
 from tests.proxy.web_client import Client, contents, message, seqs
 
 DRAIN_SECONDS = 2.0
@@ -150,7 +150,7 @@ async def test_a_client_that_answers_nothing_does_not_hold_the_stop(
 ) -> None:
     config = proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address, drain_seconds=0.1)
     async with serving(config) as (running, stack):
-        silent = await RawClient.open(running.host, running.port)
+        silent = await RawHttpClient.open(running.host, running.port)
         with closing(silent):
             await stack.aclose()
             assert (await silent.read_to_close())[-1].close_code == 1001
@@ -168,7 +168,7 @@ async def test_a_client_that_does_not_read_does_not_hold_the_stop(
         mailbox_bytes=64 * 1024 * 1024,
     )
     async with serving(config) as (running, stack):
-        stuck = await RawClient.open(running.host, running.port)
+        stuck = await RawHttpClient.open(running.host, running.port)
         with closing(stuck):
             await stuck.send(join={"room_id": "lobby"})
             assert "joined" in await stuck.read_json()
@@ -197,7 +197,7 @@ async def test_a_stop_takes_no_longer_than_it_says(
             mailbox_bytes=64 * 1024 * 1024,
         )
         async with serving(config) as (running, stack):
-            stuck = await RawClient.open(running.host, running.port)
+            stuck = await RawHttpClient.open(running.host, running.port)
             sender, other = [Client(await session.ws_connect(running.url)) for _ in range(2)]
             with closing(stuck):
                 await stuck.send(join={"room_id": "lobby"})
@@ -228,7 +228,7 @@ async def test_who_still_sends_reads_all_up_to_the_close(
         for _ in range(600):
             await sender.say("lobby", "x" * 16_000)
         await sender.take(600)
-        late = await RawClient.open(running.host, running.port)
+        late = await RawHttpClient.open(running.host, running.port)
         with closing(late):
             await late.send(join={"room_id": "lobby", "after_seq": 0})
             assert "joined" in await late.read_json()

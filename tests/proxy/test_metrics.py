@@ -13,7 +13,7 @@ import pytest
 import chat
 import proxy
 from proxy.http.routes import STATUS_URL
-from tests.kit.web import RawClient
+from tests.kit.web import RawHttpClient
 from tests.proxy.web_client import (
     Connect,
     Http,
@@ -175,7 +175,7 @@ async def test_resumes_and_how_many_recovered(http: Http, connect: Connect) -> N
 
 
 async def test_a_slow_consumer_is_counted_once(http: Http) -> None:
-    with closing(await RawClient.connect(http)) as stuck:
+    with closing(await RawHttpClient.connect(http)) as stuck:
         await stuck.send(join={"room_id": "lobby"})
         await stuck.read_json()
         ada = await joined(http, "lobby")

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from hosting.grpc.limits import ConnectionLimits
-from tests.chat.probe import ObservedServer, check_others_are_served
 from tests.faults.remains import no_complaints, nothing_stays
+from tests.hosting.grpc.probe import ObservedServer, check_others_are_served
 from tests.kit.http2 import Http2Client
 from tests.support import eventually
 

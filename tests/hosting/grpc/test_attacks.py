@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hosting.grpc.allowances import BURST
 from hosting.grpc.hpack_limits import HEADER_BYTES
-from tests.chat.probe import (
+from tests.hosting.grpc.probe import (
     ECHO,
     ECHO_MANY,
     MISS,

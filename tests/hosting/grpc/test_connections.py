@@ -20,7 +20,8 @@ from h2.settings import SettingCodes
 import codec
 from gen.chat import ChatMessage
 from hosting.grpc.limits import ConnectionLimits
-from tests.chat.probe import (
+from tests.faults.remains import nothing_stays
+from tests.hosting.grpc.probe import (
     ECHO,
     ECHO_MANY,
     UNREAD,
@@ -28,7 +29,6 @@ from tests.chat.probe import (
     check_others_are_served,
     check_served,
 )
-from tests.faults.remains import nothing_stays
 from tests.kit.http2 import (
     ACK,
     DATA,

@@ -15,7 +15,7 @@ from h2.errors import ErrorCodes
 
 import codec
 from gen.chat import ChatMessage
-from tests.chat.probe import (
+from tests.hosting.grpc.probe import (
     ECHO,
     ECHO_MANY,
     FAIL,

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from tests.kit.web import RawClient, masked
+from tests.kit.web import RawHttpClient, masked
 from tests.proxy.web_client import Client, Connect, Frame, Http, contents, message, seqs
 from tests.support import told
 
@@ -320,7 +320,7 @@ async def test_a_much_larger_frame_closes_the_connection(client: Client, connect
 
 
 async def test_a_message_in_fragments_is_one_message(client: Client, http: Http) -> None:
-    with closing(await RawClient.connect(http)) as raw:
+    with closing(await RawHttpClient.connect(http)) as raw:
         await raw.send_bytes(masked(WSMsgType.TEXT, b'{"leave": {"ro', first_bits=0))
         await raw.send_bytes(masked(WSMsgType.PING, b"between"))
         await raw.send_bytes(masked(WSMsgType.CONTINUATION, b'om_id": "attic"}}'))
@@ -336,7 +336,7 @@ async def test_a_message_in_fragments_is_one_message(client: Client, http: Http)
 async def test_a_client_that_vanishes_disturbs_nobody(
     client: Client, http: Http, rest: bytes
 ) -> None:
-    with closing(await RawClient.connect(http)) as vanishing:
+    with closing(await RawHttpClient.connect(http)) as vanishing:
         await vanishing.send(join={"room_id": "lobby"})
         assert "joined" in await vanishing.read_json()
         await vanishing.send_bytes(rest)

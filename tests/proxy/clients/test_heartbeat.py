@@ -13,7 +13,7 @@ from aiohttp import WSMsgType
 
 import chat
 import proxy
-from tests.kit.web import RawClient, masked
+from tests.kit.web import RawHttpClient, masked
 from tests.proxy.web_client import Http, connect, message, serve_http
 
 
@@ -31,7 +31,7 @@ async def http(proxy_config: proxy.Config) -> AsyncIterator[Http]:
 
 
 async def test_who_answers_no_ping_is_dropped_and_inactive(http: Http) -> None:
-    with closing(await RawClient.connect(http)) as dead:
+    with closing(await RawHttpClient.connect(http)) as dead:
         await dead.send(chat_message=message("lobby", sender_id="dead"))
         assert "chat_message" in await dead.read_json()
         ping = await dead.read_frame()
@@ -45,7 +45,7 @@ async def test_who_answers_no_ping_is_dropped_and_inactive(http: Http) -> None:
 
 @pytest.mark.parametrize("opcode", [WSMsgType.PONG, WSMsgType.PING])
 async def test_who_is_heard_of_stays(http: Http, opcode: WSMsgType) -> None:
-    with closing(await RawClient.connect(http)) as alive:
+    with closing(await RawHttpClient.connect(http)) as alive:
         for _ in range(3):
             ping = await alive.read_frame()
             while ping is not None and ping.opcode == WSMsgType.PONG:
@@ -74,7 +74,7 @@ async def test_who_sends_slowly_is_heard_of(proxy_config: proxy.Config, pieces: 
         for kind, part, end in zip(kinds, parts, ends, strict=True)
     )
     async with proxy.serve(config) as running:
-        with closing(await RawClient.open("127.0.0.1", running.port)) as slow:
+        with closing(await RawHttpClient.open("127.0.0.1", running.port)) as slow:
             for byte in whole:
                 await slow.send_bytes(bytes([byte]))
                 await asyncio.sleep(config.heartbeat_seconds * 4 / len(whole))
@@ -88,7 +88,7 @@ async def test_who_sends_slowly_is_heard_of(proxy_config: proxy.Config, pieces: 
 async def test_a_message_that_comes_to_no_end_is_given_up(proxy_config: proxy.Config) -> None:
     config = replace(proxy_config, heartbeat_seconds=0.1)
     async with proxy.serve(config) as running:
-        with closing(await RawClient.open("127.0.0.1", running.port)) as endless:
+        with closing(await RawHttpClient.open("127.0.0.1", running.port)) as endless:
             await endless.send_bytes(masked(WSMsgType.TEXT, b"{", first_bits=0))
             pongs, ended = 0, asyncio.create_task(endless.read_to_end())
             with suppress(ConnectionError):
@@ -101,7 +101,7 @@ async def test_a_message_that_comes_to_no_end_is_given_up(proxy_config: proxy.Co
 
 
 async def test_a_ping_is_answered_with_what_it_carries(http: Http) -> None:
-    with closing(await RawClient.connect(http)) as client:
+    with closing(await RawHttpClient.connect(http)) as client:
         await client.send_bytes(masked(WSMsgType.PING, b"x" * 125))
         pong = await client.read_frame()
         assert pong is not None
@@ -112,6 +112,6 @@ async def test_who_waits_for_the_server_is_not_dropped(proxy_config: proxy.Confi
     """While a frame is handled no other is read, not even the answer to a ping."""
     config = replace(proxy_config, upstream="127.0.0.1:1", heartbeat_seconds=0.2, hold_seconds=1.0)
     async with serve_http(config) as http:
-        with closing(await RawClient.connect(http)) as client:
+        with closing(await RawHttpClient.connect(http)) as client:
             await client.send(join={"room_id": "lobby"})
             assert (await client.read_json())["error"]["code"] == "UNAVAILABLE"

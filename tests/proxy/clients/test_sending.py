@@ -10,7 +10,7 @@ import pytest
 from aiohttp import WSMsgType
 
 import proxy
-from tests.kit.web import RawClient, masked
+from tests.kit.web import RawHttpClient, masked
 from tests.proxy.web_client import (
     Connect,
     Frame,
@@ -225,7 +225,7 @@ async def test_who_sends_much_at_once_lets_others_have_their_turn(
 ) -> None:
     """All of it is read from its socket in one go."""
     quick = await connect()
-    with closing(await RawClient.connect(http)) as flooding:
+    with closing(await RawHttpClient.connect(http)) as flooding:
         frame = json.dumps({"chat_message": message("lobby", "!", "eve")}).encode()
         await flooding.send_bytes(masked(WSMsgType.TEXT, frame) * 2000)
         await quick.send(chat_message=message("lobby", "me too"), request_id="mine")

@@ -16,7 +16,7 @@ from gen.chat import (
     ChatStream,
 )
 from tests.faults.link import Link
-from tests.kit.web import RawClient, masked
+from tests.kit.web import RawHttpClient, masked
 from tests.proxy.pauses import (
     HOLD_SECONDS,
     check_all_once,
@@ -112,7 +112,7 @@ async def test_a_replay_that_cannot_be_finished_is_said(
         )
         async with serve_http(config) as http:
             sender = await in_a_long_room(http)
-            with closing(await RawClient.connect(http)) as client:
+            with closing(await RawHttpClient.connect(http)) as client:
                 await client.send(join={"room_id": "lobby", "after_seq": 0})
                 told = await client.read_json()
                 assert told["joined"]["recovered"] is True
@@ -139,7 +139,7 @@ async def test_what_a_given_up_replay_did_not_come_to_is_answered_all_the_same(
         )
         async with serve_http(config) as http:
             sender = await in_a_long_room(http)
-            with closing(await RawClient.connect(http)) as client:
+            with closing(await RawHttpClient.connect(http)) as client:
                 # Its answer is to be found at the end of the replay that it asks for next.
                 said = {"chat_message": message("lobby", "mine"), "request_id": "mine"}
                 asked = {"join": {"room_id": "lobby", "after_seq": 0}}
