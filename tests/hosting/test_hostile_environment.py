@@ -18,7 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import chat
+import proxy
 from chat.core.rules import LARGEST_CONTENT
+from hosting.options import Text, Words
+from hosting.service import LogSettings
+from hosting.settings import settings_of
 from hosting.text import is_text
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
 from tests.kit.processes import ROOT, ended, ready_line, running
@@ -39,17 +43,15 @@ GARBAGE: st.SearchStrategy[str] = (
 Start = Callable[..., tuple[int | None, str, str]]
 
 
+SETTINGS = {
+    "chat": settings_of(chat.Config, LogSettings),
+    "proxy": settings_of(proxy.Config, LogSettings),
+}
+
+
 def variables(module: str) -> list[str]:
-    """The environment variables of a command, as its help names them."""
-    shown = subprocess.run(  # noqa: S603 - the command itself
-        [sys.executable, "-m", module, "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    text = " ".join(shown.stdout.split())
-    return re.findall(rf"\[env var: ({module.upper()}_[A-Z_]+)", text)
+    """The environment variables of a command."""
+    return [f"{module.upper()}_CONFIG", *(each.variable(module) for each in SETTINGS[module])]
 
 
 @pytest.fixture(scope="module", params=["chat", "proxy"])
@@ -212,21 +214,15 @@ def test_any_host_is_used_or_named(
     assert "another process is using this port" in seen
 
 
-TEXTS = {
-    "chat": ("DATABASE", "TOKEN_KEYS", "TOKEN_ISSUER", "TOKEN_AUDIENCE", "PROXY_NAMES",
-             "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"),
-    "proxy": ("ORIGINS", "TRUSTED_PROXIES", "UPSTREAM_TOKEN_FILE", "UPSTREAM_CA",
-              "UPSTREAM_CERTIFICATE", "UPSTREAM_KEY", "TLS_CERTIFICATE", "TLS_KEY"),
-}  # fmt: skip
-
-
 def test_undecodable_bytes_are_named(module: str, start: Start) -> None:
     """By the option and by the variable, as Python gives such bytes: as surrogates."""
-    for name in (*TEXTS[module], "HOST", "METRICS_HOST"):
-        variable, option = f"{module.upper()}_{name}", f"--{name.lower().replace('_', '-')}"
+    texts = [each for each in SETTINGS[module] if isinstance(each.kind.option, Text | Words)]
+    assert len(texts) >= 10
+    for each in texts:
+        variable = each.variable(module)
         status, _, errors = start({variable: "a\udcff"})
         assert status == 2
-        told = f"Invalid value for '{option}' (env var: '{variable}'): It must be Unicode text"
+        told = f"Invalid value for '--{each.name}' (env var: '{variable}'): It must be Unicode text"
         assert errors == f"python -m {module}: {told}, in UTF-8.\n"
 
 
@@ -349,12 +345,9 @@ def as_large_as_may_be(module: str) -> dict[str, str]:
         "PROXY_CALL_SECONDS": str(LONGEST_CALL),
         **dict.fromkeys(("CHAT_CONNECTIONS", "CHAT_STREAMS_PER_CONNECTION"), "2147483647"),
     }
-    texts = (
-        *("_HOST", "_PORT", "_DATABASE", "_UPSTREAM", "_LOG_LEVEL", "_LOG_FORMAT", "_NAMES"),
-        *("_KEYS", "_KEY", "_CERTIFICATE", "_CA", "_ISSUER", "_AUDIENCE", "_FILE", "_TLS"),
-        *("_ORIGINS", "_PROXIES", "_CONFIG"),
-    )
-    names = [name for name in variables(module) if not name.endswith(texts)]
+    numbers = [each for each in SETTINGS[module] if {int, float} & {*each.kind.types}]
+    ports = {"port", "metrics-port"}
+    names = [each.variable(module) for each in numbers if each.name not in ports]
     much = {name: "1.7e308" if name.endswith("_SECONDS") else "9" * 30 for name in names}
     return much | {name: value for name, value in largest.items() if name in much}
 

@@ -12,6 +12,7 @@ import pytest
 
 import chat
 import proxy
+from proxy.errors import close_label
 from proxy.http.routes import STATUS_URL
 from tests.kit.web import RawHttpClient
 from tests.proxy.web_client import (
@@ -65,6 +66,13 @@ async def test_connections_rooms_and_members(http: Http, connect: Connect) -> No
     assert told("proxy_connections_closed_total", code="1000") == 1
     # A client may send any number: it is no label.
     assert told("proxy_connections_closed_total", code="other") == 1
+
+
+def test_close_codes_of_clients_are_few_labels() -> None:
+    """Whatever codes they send, the counter has a bounded number of keys."""
+    labels = {close_label(code) for code in range(65536)}
+    assert {"1000", "1006", "1014", "4008", "4501", "other"} <= labels
+    assert len(labels) < 30
 
 
 async def refused(session: aiohttp.ClientSession, url: str, **headers: str) -> int:
