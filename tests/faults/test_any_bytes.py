@@ -80,7 +80,7 @@ async def _ask(port: int, data: bytes) -> bytes:
 
 
 @pytest.mark.timeout(240)
-def test_any_bytes_are_answered_or_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_proxy_answers_or_drops_any_bytes(caplog: pytest.LogCaptureFixture) -> None:
     config = chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
     failures: list[dict[str, object]] = []
     with asyncio.Runner() as runner, capture_logs() as logs:

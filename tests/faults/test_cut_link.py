@@ -70,7 +70,7 @@ def breaks(stage: Stage, link: Link, noticed: Wait) -> list[Fault]:
     ]
 
 
-async def test_a_silent_server_link_is_a_pause(tmp_path: Path) -> None:
+async def test_silent_server_link_is_a_pause(tmp_path: Path) -> None:
     async with Stage.running(
         tmp_path, *_OF_THE_SERVER, chat_options=_CHAT_OPTIONS, server_link=True
     ) as stage:

@@ -60,7 +60,7 @@ async def open_store(path: Path) -> SqliteStore:
 
 @settings(MODEL, max_examples=60)
 @given(flips=flips)
-def test_a_damaged_log_is_refused_or_holds_a_beginning(story: Story, flips: list[Flip]) -> None:
+def test_damaged_log_keeps_a_prefix(story: Story, flips: list[Flip]) -> None:
     files = story.disk.after_power_loss(story.announced[-1][0], Loss.NOTHING)
     files[f"{NAME}-wal"] = damage(files[f"{NAME}-wal"], flips)
     look_at(story, files)
@@ -68,9 +68,7 @@ def test_a_damaged_log_is_refused_or_holds_a_beginning(story: Story, flips: list
 
 @settings(MODEL, max_examples=60)
 @given(share=st.floats(0, 1), bits=st.integers(1, 255))
-def test_of_a_log_with_one_broken_byte_no_more_than_the_last_commit_is_missing(
-    story: Story, share: float, bits: int
-) -> None:
+def test_broken_log_byte_costs_one_commit(story: Story, share: float, bits: int) -> None:
     """What is more, is noticed. The first 32 bytes may be in the middle of being written anew."""
     files = story.disk.after_power_loss(story.announced[-1][0], Loss.NOTHING)
     log = files[f"{NAME}-wal"]
@@ -97,7 +95,7 @@ def look_at(story: Story, files: dict[str, bytes]) -> Found | None:
         return run(look(path))
 
 
-async def test_a_log_that_is_damaged_in_the_middle_is_refused(tmp_path: Path) -> None:
+async def test_log_damaged_midway_is_refused(tmp_path: Path) -> None:
     """It was opened without a word, and without most of what had been confirmed."""
     path, copy = tmp_path / NAME, tmp_path / "copy" / NAME
     store = await open_store(path)
@@ -150,9 +148,7 @@ async def open_and_use(path: Path) -> None:
 
 @settings(MODEL, max_examples=120)
 @given(flips=flips, first_page=st.booleans())
-def test_a_damaged_database_is_refused_or_used_without_a_crash(
-    story: Story, flips: list[Flip], first_page: bool
-) -> None:
+def test_damaged_database_never_crashes(story: Story, flips: list[Flip], first_page: bool) -> None:
     [content] = story.disk.after_power_loss(story.disk.now, Loss.NOTHING).values()
     size = 4096 if first_page else len(content)
     damaged = damage(content[:size], flips) + content[size:]
@@ -184,7 +180,7 @@ def change(path: Path, sql: str, *values: str) -> None:
     ],
     ids=["text", "time", "position", "gap"],
 )
-async def test_a_row_that_means_nothing_cannot_be_read(tmp_path: Path, sql: str) -> None:
+async def test_meaningless_row_cannot_be_read(tmp_path: Path, sql: str) -> None:
     path = tmp_path / NAME
     await make(path)
     change(path, sql)
@@ -210,7 +206,7 @@ EDGES = [
 
 
 @pytest.mark.parametrize(("gone", "damaged", "whole"), EDGES)
-async def test_what_is_missing_at_the_edge_of_a_page_is_noticed(
+async def test_gap_at_page_edge_is_noticed(
     tmp_path: Path, gone: str, damaged: Range, whole: Range
 ) -> None:
     """The page had no gap within, and was served as if nothing were missing."""
@@ -235,7 +231,7 @@ TAIL_EDGES = [
 
 
 @pytest.mark.parametrize(("damaged", "whole"), TAIL_EDGES)
-async def test_what_is_missing_before_the_newest_messages_is_noticed(
+async def test_gap_before_newest_messages_is_noticed(
     tmp_path: Path, damaged: Range, whole: Range
 ) -> None:
     """These are not in the table yet, and what should join them is not there any more."""
@@ -250,7 +246,7 @@ async def test_what_is_missing_before_the_newest_messages_is_noticed(
     await store.close()
 
 
-async def test_positions_that_were_never_given_out_are_not_missing(tmp_path: Path) -> None:
+async def test_unassigned_positions_are_no_gap(tmp_path: Path) -> None:
     path = tmp_path / NAME
     await make(path)
     store = await open_store(path)
@@ -281,7 +277,7 @@ def delete(path: Path, keys: str) -> None:
     ],
     ids=["epoch", "schema", "no journal", "journal"],
 )
-async def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, sql: str) -> None:
+async def test_damaged_file_error_is_one_line(tmp_path: Path, sql: str) -> None:
     path = tmp_path / NAME
     await make(path)
     change(path, sql)

@@ -41,7 +41,7 @@ async def stop(daemon: Daemon) -> None:
         await daemon.stop()
 
 
-async def test_a_stop_of_the_server_is_a_pause(tmp_path: Path) -> None:
+async def test_server_drain_is_a_pause(tmp_path: Path) -> None:
     async with Stage.running(
         tmp_path, chat_options=_OPTIONS, pause_seconds=_PAUSE_SECONDS
     ) as stage:
@@ -59,7 +59,7 @@ async def test_a_stop_of_the_server_is_a_pause(tmp_path: Path) -> None:
         assert world.tracebacks == ""
 
 
-async def test_what_the_proxy_took_is_answered_before_1001(tmp_path: Path) -> None:
+async def test_proxy_drain_answers_before_1001(tmp_path: Path) -> None:
     async with Stage.running(tmp_path, *_OPTIONS, proxies=2, pause_seconds=_PAUSE_SECONDS) as stage:
         world, everyone = stage.world, stage.crowd.everyone
 
@@ -79,7 +79,7 @@ async def test_what_the_proxy_took_is_answered_before_1001(tmp_path: Path) -> No
         assert world.tracebacks == ""
 
 
-async def test_a_rolling_restart_of_the_proxies_loses_nothing(tmp_path: Path) -> None:
+async def test_rolling_proxy_restart_loses_nothing(tmp_path: Path) -> None:
     async with Stage.running(
         tmp_path, *_OPTIONS, proxies=2, everywhere=True, pause_seconds=_PAUSE_SECONDS
     ) as stage:
@@ -105,7 +105,7 @@ async def test_a_rolling_restart_of_the_proxies_loses_nothing(tmp_path: Path) ->
         assert world.tracebacks == ""
 
 
-async def test_a_grpc_client_is_answered_and_told_goodbye(tmp_path: Path) -> None:
+async def test_grpc_client_gets_answers_and_goaway(tmp_path: Path) -> None:
     async with World.running(tmp_path, chat_options=_OPTIONS) as world:
         async with Http2Client.connect(*split_address(world.chat_address)) as client:
             client.accept_everything()

@@ -89,7 +89,7 @@ def example() -> History:
 
 @patient
 @given(good_histories())
-def test_a_good_history_has_no_violation(history: History) -> None:
+def test_good_history_has_no_violation(history: History) -> None:
     assert check(history) == []
 
 
@@ -99,14 +99,14 @@ def replace_sent(history: History, index: int, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
-def test_what_was_not_confirmed_may_be_stored_or_not(outcome: Outcome) -> None:
+def test_unconfirmed_message_may_be_missing(outcome: Outcome) -> None:
     history = example()
     replace_sent(history, 2, outcome)
     history.sends.append(Send("lobby", "sender 1", "id 6", "text", outcome))
     assert check(history) == []
 
 
-def test_who_joins_by_sending_begins_anywhere() -> None:
+def test_sender_may_begin_at_any_position() -> None:
     history = example()
     history.seen = [
         Spoke("eve", "lobby"),
@@ -117,7 +117,7 @@ def test_who_joins_by_sending_begins_anywhere() -> None:
     assert check(history) == []
 
 
-def test_who_speaks_and_then_joins_gets_what_is_between() -> None:
+def test_join_after_sending_fills_the_gap() -> None:
     history = example()
     history.seen = [Spoke("eve", "lobby"), Delivered("eve", message(3)), Joined("eve", "lobby", 3)]
     history.seen += [Delivered("eve", message(seq)) for seq in (4, 5)]
@@ -242,7 +242,7 @@ DAMAGES: dict[str, tuple[Damage, list[str]]] = {
 
 
 @pytest.mark.parametrize(("damage", "violations"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_each_violation_is_told(damage: Damage, violations: list[str]) -> None:
+def test_each_violation_is_reported(damage: Damage, violations: list[str]) -> None:
     history = example()
     damage(history)
     assert check(history) == violations
@@ -250,9 +250,7 @@ def test_each_violation_is_told(damage: Damage, violations: list[str]) -> None:
 
 @patient
 @given(good_histories(), st.data())
-def test_a_lost_or_repeated_delivery_never_goes_unnoticed(
-    history: History, data: st.DataObject
-) -> None:
+def test_lost_or_repeated_delivery_is_found(history: History, data: st.DataObject) -> None:
     inner = [index for index in range(len(history.seen)) if followed(history, index)]
     assume(inner)
     index = data.draw(st.sampled_from(inner))
@@ -274,12 +272,12 @@ def followed(history: History, index: int) -> bool:
 
 @patient
 @given(good_histories(), st.data())
-def test_a_lost_stored_message_never_goes_unnoticed(history: History, data: st.DataObject) -> None:
+def test_lost_stored_message_is_found(history: History, data: st.DataObject) -> None:
     del history.stored[data.draw(st.integers(0, len(history.stored) - 1))]
     assert check(history)
 
 
-def test_a_message_that_comes_to_many_is_kept_once() -> None:
+def test_history_keeps_shared_message_once() -> None:
     journal = Journal()
     first, same = (Message("attic", 1, "ada", "1", "hello " * n) for n in (2, 2))
     assert first is not same

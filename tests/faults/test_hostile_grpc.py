@@ -124,7 +124,7 @@ VALUES: st.SearchStrategy[bytes] = (
     without=st.sampled_from(["", "", "", "te", "content-type", ":scheme", ":authority"]),
     more=st.lists(st.tuples(NAMES, VALUES), max_size=4),
 )
-async def test_any_metadata_has_an_outcome(
+async def test_server_answers_any_metadata(
     port: int, path: str, without: str, more: Sequence[tuple[str, bytes]]
 ) -> None:
     async with RawClient.connect(port) as client:
@@ -158,7 +158,7 @@ MESSAGES = st.builds(
 # Messages of google's library, which has errors of its own.
 @example("/grpc.health.v1.Health/Check", [prefixed(b"\0")], 0, 50)
 @example("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", [prefixed(b"\0")], 0, 50)
-async def test_any_message_bytes_have_a_status(
+async def test_server_answers_any_message_bytes(
     port: int, path: str, messages: list[bytes], cut: int, size: int
 ) -> None:
     """Prefixes that lie, flags that are not known, messages too many or too few, cut short."""

@@ -194,7 +194,7 @@ async def exchange(wire: Wire, frames: Iterable[bytes], answers: int) -> bytes:
 
 
 @pytest.mark.timeout(150)
-async def test_thousands_of_half_open_connections(victim: Victim) -> None:
+async def test_proxy_drops_half_open_connections(victim: Victim) -> None:
     """They are there together, are dropped in time, and keep nobody out while they last."""
     said = handshake()[:-2]
 
@@ -214,7 +214,7 @@ async def test_thousands_of_half_open_connections(victim: Victim) -> None:
 
 
 @pytest.mark.timeout(150)
-async def test_a_thousand_clients_that_vanish(victim: Victim) -> None:
+async def test_proxy_forgets_vanished_clients(victim: Victim) -> None:
     """In the middle of a frame, each as a member of a room."""
 
     async def attack() -> None:
@@ -230,7 +230,7 @@ async def test_a_thousand_clients_that_vanish(victim: Victim) -> None:
 
 
 @pytest.mark.timeout(150)
-async def test_floods(victim: Victim) -> None:
+async def test_proxy_survives_floods(victim: Victim) -> None:
     """All of them are answered, and others are served meanwhile."""
     ping, nothing = masked(WSMsgType.PING, b""), masked(WSMsgType.TEXT, b"{}")
 
@@ -248,7 +248,7 @@ async def test_floods(victim: Victim) -> None:
 
 
 @pytest.mark.timeout(150)
-async def test_a_hundred_thousand_rooms(victim: Victim) -> None:
+async def test_proxy_survives_100000_rooms(victim: Victim) -> None:
     """Of one client, which gets as many as it may have; and then leaves them to take others."""
     names = [f"room {number}" for number in range(ROOMS)]
 
@@ -268,7 +268,7 @@ async def test_a_hundred_thousand_rooms(victim: Victim) -> None:
     await victim.outlives(attack)
 
 
-async def test_some_files_can_always_be_opened(
+async def test_file_limit_bounds_connections(
     chat_server: chat.RunningServer, tmp_path: Path
 ) -> None:
     """Where there may be fewer files than connections, there are fewer connections."""
@@ -285,9 +285,7 @@ async def test_some_files_can_always_be_opened(
     assert any(f"connections={limit - 64}" in line for line in lines(log))
 
 
-async def test_nothing_that_is_sent_reaches_the_log_as_it_is(
-    chat_server: chat.RunningServer, tmp_path: Path
-) -> None:
+async def test_log_escapes_client_text(chat_server: chat.RunningServer, tmp_path: Path) -> None:
     """Calls that take no time at all make a replay fail, which is told with the room's name."""
     room = 'a" level=critical event="\\ =é'
     escape = "a\r\nb\x1b[31m\x9b\u2028"

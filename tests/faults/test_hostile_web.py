@@ -210,7 +210,7 @@ async def test_requests_are_refused_or_answered(port: int, bystanders: Bystander
     await bystanders.check()
 
 
-async def test_a_handshake_is_refused_and_not_repeated(port: int) -> None:
+async def test_bad_handshake_is_refused(port: int) -> None:
     """RFC 6455, section 4.4: the answer names the version that is spoken."""
     for name, answer in (await ask_each(port, HANDSHAKES)).items():
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -219,7 +219,7 @@ async def test_a_handshake_is_refused_and_not_repeated(port: int) -> None:
         assert body == b"this is no handshake of a WebSocket\n", name
 
 
-async def test_another_version_is_told_which_one_is_spoken(port: int) -> None:
+async def test_unsupported_version_names_version_13(port: int) -> None:
     asked = {each: handshake(Sec_WebSocket_Version=each) for each in OTHER_VERSIONS}
     for name, answer in (await ask_each(port, asked)).items():
         assert status(answer) == 426, name
@@ -229,19 +229,19 @@ async def test_another_version_is_told_which_one_is_spoken(port: int) -> None:
         assert b"\r\nconnection: upgrade, close" in head, name
 
 
-async def test_another_method_opens_no_websocket(port: int) -> None:
+async def test_other_method_opens_no_websocket(port: int) -> None:
     head = handshake().replace(b"GET", b"HEAD").replace(b"Upgrade\r\nUpg", b"Upgrade, close\r\nUpg")
     answer = await answer_to(port, head)
     assert status(answer) == 405
     assert b"\r\nAllow: GET\r\n" in answer
 
 
-async def test_the_oldest_protocol_gets_the_page_alone(port: int) -> None:
+async def test_http_0_9_gets_page_only(port: int) -> None:
     """A request of one line, as before HTTP/1.0."""
     assert b"<!doctype html>" in await answer_to(port, b"GET /\r\n\r\n")
 
 
-async def test_subprotocols_and_extensions_are_left_out(port: int) -> None:
+async def test_unknown_subprotocols_and_extensions_are_ignored(port: int) -> None:
     async with await Wire.open(port) as wire:
         extensions = "permessage-deflate; server_max_window_bits=99, x-\xff"
         await wire.send(
@@ -265,9 +265,7 @@ async def test_subprotocols_on_several_lines_are_one_list(port: int) -> None:
         assert await wire.receive() == b"\x8a\x04here"
 
 
-async def test_who_is_gone_before_the_answer_is_no_failure(
-    port: int, bystanders: Bystanders
-) -> None:
+async def test_reset_before_answer_logs_nothing(port: int, bystanders: Bystanders) -> None:
     """To close with a linger time of nothing is a reset."""
     for size in range(0, len(handshake()) + 50, 5):
         async with await Wire.open(port) as wire:
@@ -276,7 +274,7 @@ async def test_who_is_gone_before_the_answer_is_no_failure(
     await bystanders.check()
 
 
-async def test_a_handshake_in_single_bytes(port: int) -> None:
+async def test_handshake_in_single_bytes(port: int) -> None:
     async with await Wire.open(port) as wire:
         for number in handshake():
             await wire.send(bytes([number]))
@@ -284,7 +282,7 @@ async def test_a_handshake_in_single_bytes(port: int) -> None:
         assert status(await wire.head()) == 101
 
 
-async def test_requests_in_one_breath_are_answered_in_order(port: int) -> None:
+async def test_pipelined_requests_are_answered_in_order(port: int) -> None:
     paths = ["/healthz", "/nothing", "/static/style.css"] * 30
     whole = b"".join(request(f"GET {path} HTTP/1.1", HOST) for path in paths)
     answer = await answer_to(port, whole + get("/nothing"))
@@ -302,7 +300,7 @@ class TestSize:
             host="127.0.0.1", port=0, upstream=chat_server.address, handshake_seconds=600.0
         )
 
-    async def test_what_a_request_may_take(self, port: int, bystanders: Bystanders) -> None:
+    async def test_request_head_is_bounded(self, port: int, bystanders: Bystanders) -> None:
         """Each line is short enough, and all of them together are not."""
         line = "X: " + "a" * 8000
         head = request("GET / HTTP/1.1", HOST, *[line] * 12)[:-2]
@@ -310,7 +308,7 @@ class TestSize:
         assert await answer_to(port, head) == b""
         await bystanders.check()
 
-    async def test_a_body_without_end(self, port: int) -> None:
+    async def test_endless_body_is_refused(self, port: int) -> None:
         async with await Wire.open(port) as wire:
             await wire.send(request("POST / HTTP/1.1", HOST, "Transfer-Encoding: chunked"))
             assert status(await wire.receive()) == 405
@@ -336,13 +334,15 @@ class TestSlow:
     @pytest.mark.parametrize(
         "said", [b"", b"G", handshake()[:-1], post("Content-Length: 9")[:-2]], ids=len
     )
-    async def test_half_a_request(self, port: int, bystanders: Bystanders, said: bytes) -> None:
+    async def test_half_request_times_out(
+        self, port: int, bystanders: Bystanders, said: bytes
+    ) -> None:
         async with await Wire.open(port) as wire:
             await wire.send(said)
             await bystanders.check()
             assert await wire.rest() == b""
 
-    async def test_a_byte_now_and_then_buys_no_time(self, port: int) -> None:
+    async def test_slow_bytes_do_not_extend_timeout(self, port: int) -> None:
         async with await Wire.open(port) as wire:
 
             async def drip() -> None:
@@ -355,18 +355,18 @@ class TestSlow:
             assert await wire.rest() == b""
             dripping.cancel()
 
-    async def test_half_a_body(self, port: int) -> None:
+    async def test_half_body_times_out(self, port: int) -> None:
         async with await Wire.open(port) as wire:
             await wire.send(request("POST / HTTP/1.1", HOST, "Content-Length: 9", body=b"half"))
             assert status(await wire.rest()) == 405
 
-    async def test_who_was_answered_and_asks_no_more(self, port: int) -> None:
+    async def test_idle_keepalive_connection_is_closed(self, port: int) -> None:
         async with await Wire.open(port) as wire:
             await wire.send(request("GET /healthz HTTP/1.1", HOST))
             assert status(await wire.rest()) == 200
 
     @pytest.mark.parametrize("rest", [b"", get("/")], ids=len)
-    async def test_who_does_not_take_the_answers(
+    async def test_unread_answers_drop_the_connection(
         self, port: int, bystanders: Bystanders, rest: bytes
     ) -> None:
         """Also when the proxy has closed the connection already, for its part."""
@@ -375,7 +375,7 @@ class TestSlow:
             await bystanders.check()
             await eventually(lambda: visitors() == 0)
 
-    async def test_a_websocket_may_be_silent(self, port: int) -> None:
+    async def test_silent_websocket_is_kept(self, port: int) -> None:
         async with await Wire.websocket(port) as silent, await Wire.open(port) as late:
             assert await late.rest() == b""
             await silent.send(masked(WSMsgType.PING, b"here"))
@@ -390,7 +390,7 @@ class TestFull:
         """A small proxy, three of whose places are taken by bystanders."""
         return proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address, connections=13)
 
-    async def test_who_says_nothing_makes_room(self, port: int, bystanders: Bystanders) -> None:
+    async def test_silent_connection_makes_room(self, port: int, bystanders: Bystanders) -> None:
         async with AsyncExitStack() as stack:
             silent = [await stack.enter_async_context(await Wire.open(port)) for _ in range(300)]
             assert status(await answer_to(port, get("/"))) == 200
@@ -398,9 +398,7 @@ class TestFull:
             assert visitors() <= 10
             await bystanders.check()
 
-    async def test_a_place_taken_by_a_websocket_is_kept(
-        self, port: int, bystanders: Bystanders
-    ) -> None:
+    async def test_websocket_keeps_its_place(self, port: int, bystanders: Bystanders) -> None:
         async with AsyncExitStack() as stack:
             for _ in range(10):
                 await stack.enter_async_context(await Wire.websocket(port))
@@ -459,7 +457,7 @@ async def test_frames_that_end_a_connection(port: int, bystanders: Bystanders) -
     await bystanders.check()
 
 
-async def test_a_message_in_fragments_without_end(port: int, bystanders: Bystanders) -> None:
+async def test_endless_fragments_close_the_connection(port: int, bystanders: Bystanders) -> None:
     """It is bounded as a frame is."""
     with closing(await RawHttpClient.open("127.0.0.1", port)) as endless:
         piece = masked(CONTINUATION, b"x" * 10_000, first_bits=0)
@@ -477,7 +475,7 @@ async def test_empty_fragments_add_nothing(port: int, bystanders: Bystanders) ->
         assert "error" in await empty.read_json()
 
 
-async def test_what_comes_with_the_handshake_is_read_like_the_rest(port: int) -> None:
+async def test_frames_behind_handshake_are_read(port: int) -> None:
     async with await Wire.open(port) as wire:
         await wire.send(handshake() + masked(WSMsgType.PING, b"here"))
         answer = b""
@@ -515,7 +513,9 @@ class TestLog:
 
     @pytest.mark.parametrize("name", [*FLOODS, "joins"])
     @pytest.mark.parametrize("ending", ["close", "reset", "stay"])
-    async def test_a_flood(self, port: int, logs: Logs, name: str, ending: str) -> None:
+    async def test_flood_is_logged_once(
+        self, port: int, logs: Logs, name: str, ending: str
+    ) -> None:
         join = masked(1, b'{"join":{"room_id":"attic","after_seq":0}}')
         flood = FLOODS.get(name, join) * 4000
         for _ in range(3):
@@ -535,7 +535,7 @@ class TestLog:
         # One for what is refused, and one for what is too much.
         assert len(refused) <= 2 * 3
 
-    async def test_the_end_tells_how_many(self, port: int, logs: Logs) -> None:
+    async def test_closing_line_counts_errors(self, port: int, logs: Logs) -> None:
         with closing(await RawHttpClient.open("127.0.0.1", port)) as client:
             for _ in range(3):
                 await client.send(nonsense=1)
@@ -559,7 +559,9 @@ class TestUnread:
             host="127.0.0.1", port=0, upstream=chat_server.address, mailbox_bytes=65536
         )
 
-    async def test_a_flood(self, port: int, bystanders: Bystanders, logs: Logs) -> None:
+    async def test_flood_of_unread_answers_closes(
+        self, port: int, bystanders: Bystanders, logs: Logs
+    ) -> None:
         with closing(await RawHttpClient.open("127.0.0.1", port)) as flooding:
 
             async def flood() -> None:
@@ -574,7 +576,7 @@ class TestUnread:
             await asyncio.wait([sending])
 
 
-async def test_a_flood_leaves_turns_to_others(port: int) -> None:
+async def test_flood_leaves_turns_to_others(port: int) -> None:
     """In one turn of the event loop, a bounded part of it is handled."""
     async with await Wire.websocket(port) as flooding:
         for name, frame in FLOODS.items():
@@ -611,7 +613,7 @@ async def most_in_a_turn(wires: list[Wire], frame: bytes, enough: int) -> int:
     return largest
 
 
-async def test_floods_of_many_share_the_turns(port: int, bystanders: Bystanders) -> None:
+async def test_simultaneous_floods_share_turns(port: int, bystanders: Bystanders) -> None:
     """In one turn, as much of all of them together as of one."""
     answer = {"long pings": b"\x8a\x7d", "frames that are refused": b'{"error"'}
     async with AsyncExitStack() as stack:
@@ -625,7 +627,7 @@ async def test_floods_of_many_share_the_turns(port: int, bystanders: Bystanders)
             await bystanders.check()
 
 
-async def test_replays_of_many_share_the_turns(port: int, bystanders: Bystanders) -> None:
+async def test_simultaneous_replays_share_turns(port: int, bystanders: Bystanders) -> None:
     """Asked for again and again."""
     for number in range(600):
         await bystanders.eve.say("attic", str(number), "eve")
@@ -642,7 +644,7 @@ async def test_replays_of_many_share_the_turns(port: int, bystanders: Bystanders
 
 
 @pytest.mark.parametrize("first", [masked(1, b"", first_bits=0), b""], ids=["pieces", "pongs"])
-async def test_pieces_without_number_are_read_a_turn_at_a_time(
+async def test_many_fragments_are_read_in_turns(
     port: int, bystanders: Bystanders, first: bytes
 ) -> None:
     """The message that comes of them is read like any other, and others' beside it."""
@@ -659,7 +661,7 @@ async def test_pieces_without_number_are_read_a_turn_at_a_time(
         await sending
 
 
-async def test_pongs_that_nobody_asked_for_are_ignored(port: int, bystanders: Bystanders) -> None:
+async def test_unsolicited_pongs_are_ignored(port: int, bystanders: Bystanders) -> None:
     with closing(await RawHttpClient.open("127.0.0.1", port)) as flooding:
         await flooding.send_bytes(masked(WSMsgType.PONG, b"x" * 125) * 5000)
         await bystanders.check()
@@ -726,7 +728,9 @@ class TestMany:
             host="127.0.0.1", port=0, upstream=chat_server.address, users_per_connection=3
         )
 
-    async def test_users(self, port: int, bystanders: Bystanders) -> None:
+    async def test_sender_ids_of_connection_are_bounded(
+        self, port: int, bystanders: Bystanders
+    ) -> None:
         async with aiohttp.ClientSession() as session:
             client = Client(await session.ws_connect(f"http://127.0.0.1:{port}/"))
             for sender in ("a", "b", "c", "a", "d", "b", "e"):
@@ -741,7 +745,7 @@ class TestMany:
             await client.socket.close()
 
 
-async def test_what_request_ids_take_is_counted(unused_tcp_port: int) -> None:
+async def test_held_request_ids_count_as_bytes(unused_tcp_port: int) -> None:
     """While the server is away they are held too."""
     config = proxy.Config(
         host="127.0.0.1",

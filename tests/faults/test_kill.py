@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.parametrize("hold_seconds", [20, 0], ids=["held", "refused"])
-async def test_of_the_server_nothing_is_lost_or_doubled(tmp_path: Path, hold_seconds: int) -> None:
+async def test_killed_server_loses_or_repeats_nothing(tmp_path: Path, hold_seconds: int) -> None:
     """For WebSocket clients it is a pause."""
     async with Stage.running(tmp_path, "--hold-seconds", str(hold_seconds)) as stage:
         await stage.outlive([stage.killing(stage.world.chat)] * TIMES)
@@ -24,7 +24,7 @@ async def test_of_the_server_nothing_is_lost_or_doubled(tmp_path: Path, hold_sec
         assert stage.world.tracebacks == ""
 
 
-async def test_of_the_proxy_who_comes_back_misses_nothing_and_gets_nothing_twice(
+async def test_killed_proxy_loses_or_repeats_nothing(
     tmp_path: Path,
 ) -> None:
     async with Stage.running(tmp_path) as stage:

@@ -68,7 +68,7 @@ async def silent(reader: StreamReader) -> None:
         await asyncio.wait_for(reader.read(1), 0.05)
 
 
-async def test_what_is_dropped_arrives_once_restored(ends: Ends) -> None:
+async def test_dropped_bytes_arrive_after_restore(ends: Ends) -> None:
     ends.link.drop()
     ends.writer.write(b"there")
     ends.far_writer.write(b"back")
@@ -80,7 +80,7 @@ async def test_what_is_dropped_arrives_once_restored(ends: Ends) -> None:
     assert await ends.reader.read() == b"back"
 
 
-async def test_who_does_not_get_through_is_held_back(ends: Ends) -> None:
+async def test_blocked_sender_is_held_back(ends: Ends) -> None:
     ends.link.drop()
     ends.writer.write(b"x" * 64 * 1024 * 1024)
     await eventually(lambda: ends.writer.transport.get_write_buffer_size() < 60 * 1024 * 1024)
@@ -89,7 +89,7 @@ async def test_who_does_not_get_through_is_held_back(ends: Ends) -> None:
 
 
 @pytest.mark.parametrize("way", Way)
-async def test_a_half_goes_on(ends: Ends, way: Way) -> None:
+async def test_other_direction_goes_on(ends: Ends, way: Way) -> None:
     ends.link.halve(way)
     ends.writer.write(b"there")
     ends.far_writer.write(b"back")
@@ -100,7 +100,7 @@ async def test_a_half_goes_on(ends: Ends, way: Way) -> None:
         await (silent(reader) if direction is way else arrived(reader, data))
 
 
-async def test_what_is_severed_is_lost_and_ends_with_a_reset(ends: Ends) -> None:
+async def test_severed_bytes_are_lost_with_reset(ends: Ends) -> None:
     ends.link.sever()
     ends.writer.write(b"lost")
     await silent(ends.far_reader)
@@ -110,7 +110,7 @@ async def test_what_is_severed_is_lost_and_ends_with_a_reset(ends: Ends) -> None
             await reader.read()
 
 
-async def test_who_comes_while_it_is_severed_waits() -> None:
+async def test_connection_waits_while_severed() -> None:
     async with linked() as (link, dial):
         link.sever()
         ends = await dial(link)
@@ -120,7 +120,7 @@ async def test_who_comes_while_it_is_severed_waits() -> None:
         await arrived(ends.far_reader, b"hello")
 
 
-async def test_a_delay_keeps_the_order(ends: Ends) -> None:
+async def test_delay_keeps_the_order(ends: Ends) -> None:
     loop = asyncio.get_running_loop()
     ends.link.delay(0.2)
     began = loop.time()
@@ -131,7 +131,7 @@ async def test_a_delay_keeps_the_order(ends: Ends) -> None:
     assert loop.time() - began >= 0.2
 
 
-async def test_a_cut_resets_what_is_there_and_what_comes(ends: Ends) -> None:
+async def test_cut_resets_old_and_new_connections(ends: Ends) -> None:
     ends.link.cut()
     for reader in (ends.reader, ends.far_reader):
         with pytest.raises(ConnectionResetError):
@@ -144,7 +144,7 @@ async def test_a_cut_resets_what_is_there_and_what_comes(ends: Ends) -> None:
     assert ends.link.accepted == 2
 
 
-async def test_an_end_passes_and_the_other_direction_goes_on(ends: Ends) -> None:
+async def test_half_close_passes_through(ends: Ends) -> None:
     ends.writer.write_eof()
     assert await ends.far_reader.read() == b""
     ends.far_writer.write(b"still")

@@ -62,7 +62,7 @@ async def is_well(url: str) -> bool:
 
 
 @pytest.mark.parametrize("trouble", [moved_away, full])
-async def test_it_is_unwell_while_nothing_can_be_stored(
+async def test_health_fails_while_store_refuses(
     chat_config: chat.Config,
     chat_server: chat.RunningServer,
     chat_proxy: proxy.RunningProxy,
@@ -106,7 +106,7 @@ async def is_unwell(url: str) -> bool:
     return not await is_well(url)
 
 
-async def test_one_answer_of_the_server_serves_all_who_ask_the_proxy(
+async def test_proxy_shares_one_health_answer(
     chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy, session: ClientSession
 ) -> None:
     url = f"{chat_proxy.url}readyz"
@@ -127,7 +127,7 @@ async def health_calls(server: chat.RunningServer) -> float:
     return told("chat_calls_total", method="/grpc.health.v1.Health/Check", status="OK")
 
 
-async def test_a_server_whose_place_is_taken_stops(tmp_path: Path) -> None:
+async def test_server_stops_if_database_is_taken(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     options = ("--host", "127.0.0.1", "--database", str(folder / "chat.db"))
     ports = free_ports(2)

@@ -157,7 +157,7 @@ def cut_off(daemon: Daemon) -> int:
     return daemon.errors.count(CUT_OFF)
 
 
-async def test_what_waits_for_clients_of_the_proxy(tmp_path: Path) -> None:
+async def test_memory_of_unread_client_frames(tmp_path: Path) -> None:
     """Each has a room of its own: no two of them wait for the same bytes."""
     rooms = [f"room {n}" for n in range(32)]
     async with (
@@ -174,7 +174,7 @@ async def test_what_waits_for_clients_of_the_proxy(tmp_path: Path) -> None:
         assert scales.more < len(rooms) * PROXY.outward + SLACK
 
 
-async def test_replays_of_the_proxy_that_are_not_read(tmp_path: Path) -> None:
+async def test_memory_of_unread_replays(tmp_path: Path) -> None:
     rooms = ["room"] * 40
     async with (
         # So long they are waited for, and the server, which may have much else to do.
@@ -189,7 +189,7 @@ async def test_replays_of_the_proxy_that_are_not_read(tmp_path: Path) -> None:
         assert scales.more < len(rooms) * PROXY.replay + SLACK
 
 
-async def test_what_waits_for_streams_and_proxies_of_the_server(tmp_path: Path) -> None:
+async def test_memory_of_full_mailboxes(tmp_path: Path) -> None:
     """Their mailboxes are all but full at the same time; a little more, and they overflow."""
     large = ["large 1", "large 2"]
     small = [f"small {n}" for n in range(24)]
@@ -261,7 +261,7 @@ async def send_short(world: World, batches: int, size: int) -> None:
                 all_stored.set()
 
 
-async def test_short_messages_that_wait_and_that_are_on_disk(tmp_path: Path) -> None:
+async def test_memory_of_short_messages(tmp_path: Path) -> None:
     mailbox = 16 * MIB
     async with (
         World.running(tmp_path, chat_options=("--relay-mailbox-bytes", str(mailbox))) as world,
@@ -290,7 +290,7 @@ def name(number: int) -> str:
     return f"{number:064}"
 
 
-async def test_rooms_and_users_of_a_stream(tmp_path: Path) -> None:
+async def test_memory_of_stream_rooms_and_users(tmp_path: Path) -> None:
     async with (
         World.running(tmp_path) as world,
         channel(world) as own,
@@ -310,7 +310,7 @@ async def test_rooms_and_users_of_a_stream(tmp_path: Path) -> None:
         assert scales.more < USERS * SERVER.user + LITTLE_SLACK
 
 
-async def test_rooms_and_users_of_the_proxys_clients(tmp_path: Path) -> None:
+async def test_memory_of_proxy_rooms_and_users(tmp_path: Path) -> None:
     clients = 12
     async with (
         World.running(tmp_path) as world,
@@ -336,7 +336,7 @@ async def test_rooms_and_users_of_the_proxys_clients(tmp_path: Path) -> None:
             assert scales.more < clients * 1000 * term + LITTLE_SLACK
 
 
-def test_the_names_that_a_journal_remembers(tmp_path: Path) -> None:
+def test_memory_of_journal_names(tmp_path: Path) -> None:
     """It is measured with fewer than there are in the end."""
     number, most = 10_000, 120_000
     connection = open_writer(str(tmp_path / "chat.db"))
@@ -358,7 +358,7 @@ def test_the_names_that_a_journal_remembers(tmp_path: Path) -> None:
     assert 0.7 * SERVER.names < taken / number * most < SERVER.names
 
 
-def test_the_journal_of_short_messages(tmp_path: Path) -> None:
+def test_memory_of_journal_short_messages(tmp_path: Path) -> None:
     """It is measured with a small one, by what Python allocates for it."""
     size = 2 * MIB
     connection = open_writer(str(tmp_path / "chat.db"))

@@ -56,7 +56,7 @@ def chat_config(folder: Path) -> chat.Config:
     return chat.Config(host="127.0.0.1", port=0, database=str(folder / "chat.db"))
 
 
-def test_the_proxy_notices_a_silent_server(tmp_path: Path) -> None:
+def test_proxy_notices_silent_server(tmp_path: Path) -> None:
     async def test(loop: ClockLoop) -> None:
         with capture_logs() as lines:
             async with chat.serve(chat_config(tmp_path)) as server, Link.to(server.address) as link:
@@ -72,7 +72,7 @@ def test_the_proxy_notices_a_silent_server(tmp_path: Path) -> None:
     run(test)
 
 
-def test_the_proxy_notices_a_silent_client() -> None:
+def test_proxy_notices_silent_client() -> None:
     async def test(loop: ClockLoop) -> None:
         config = proxy.Config(host="127.0.0.1", port=0, upstream="127.0.0.1:1")
         async with proxy.serve(config) as running:
@@ -87,7 +87,7 @@ def test_the_proxy_notices_a_silent_client() -> None:
     run(test)
 
 
-def test_the_server_notices_a_silent_client(tmp_path: Path) -> None:
+def test_server_notices_silent_client(tmp_path: Path) -> None:
     async def test(loop: ClockLoop) -> None:
         async with (
             chat.serve(chat_config(tmp_path)) as server,
@@ -107,7 +107,7 @@ def test_the_server_notices_a_silent_client(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", get("/metrics")[:-2]], ids=["nothing", "half a request"])
-def test_the_port_for_operators_notices_who_asks_for_nothing(said: bytes) -> None:
+def test_metrics_port_drops_silent_connection(said: bytes) -> None:
     async def test(loop: ClockLoop) -> None:
         config = chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY, metrics_port=0)
         async with chat.serve(config) as server:

@@ -99,7 +99,7 @@ async def finish(crowd: list[Flooder], journal: Journal, url: str) -> None:
 
 
 @pytest.mark.parametrize("flood", FLOODS, ids=["long", "short"])
-async def test_senders_wait_for_a_slow_disk(tmp_path: Path, flood: Flood) -> None:
+async def test_web_senders_wait_for_slow_disk(tmp_path: Path, flood: Flood) -> None:
     journal = Journal()
     async with held_world(tmp_path) as world, visitor(world.url) as client:
         await client.ask(chat_message=message("other", "hello", "visitor"))
@@ -149,7 +149,7 @@ class Streamer:
             await asyncio.sleep(0)
 
 
-async def test_grpc_senders_wait_for_a_slow_disk(tmp_path: Path) -> None:
+async def test_grpc_senders_wait_for_slow_disk(tmp_path: Path) -> None:
     crowd = [Streamer(f"user {n}") for n in range(20)]
     async with held_world(tmp_path) as world:
         memory = Memory(world)
@@ -176,7 +176,7 @@ async def test_grpc_senders_wait_for_a_slow_disk(tmp_path: Path) -> None:
         assert not world.tracebacks
 
 
-async def test_so_much_is_held_for_a_server_that_is_away(tmp_path: Path) -> None:
+async def test_held_sends_are_bounded(tmp_path: Path) -> None:
     """Past the bound sends are refused, as retryable; what was not refused is stored."""
     journal = Journal()
     flood = Flood(5, "x" * 12_000)
@@ -203,7 +203,7 @@ async def test_so_much_is_held_for_a_server_that_is_away(tmp_path: Path) -> None
         assert not world.tracebacks
 
 
-async def test_who_goes_while_it_waits_is_forgotten(
+async def test_waiting_sender_leaves_nothing_behind(
     tmp_path: Path, chat_config: chat.Config
 ) -> None:
     """A client that is held back and hangs up leaves nothing behind, however slow the disk is."""
@@ -231,7 +231,7 @@ def served() -> int:
     return names.count("RequestHandler.start")
 
 
-async def test_request_ids_that_wait_for_a_slow_disk(tmp_path: Path) -> None:
+async def test_waiting_request_ids_are_bounded(tmp_path: Path) -> None:
     """They may be long, and are not counted with the messages: so few of them wait."""
     request_id = "x" * 40_000
     async with held_world(tmp_path) as world:

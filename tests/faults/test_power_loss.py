@@ -81,7 +81,7 @@ def whole(path: Path) -> bool:
 
 @settings(MODEL, max_examples=80)
 @given(share=shares, loss=losses, random=randoms)
-def test_what_was_confirmed_survives(
+def test_confirmed_messages_survive_power_loss(
     story: Story, share: float, loss: Loss, random: Random
 ) -> None:
     moment = round(share * story.disk.now)
@@ -96,7 +96,7 @@ def test_what_was_confirmed_survives(
 @given(
     share=shares, killed=st.booleans(), loss=losses, again=shares, finally_=losses, random=randoms
 )
-def test_what_was_read_after_a_restart_survives(
+def test_recovered_messages_survive_second_loss(
     story: Story,
     share: float,
     killed: bool,
@@ -132,7 +132,7 @@ def last_life(story: Story) -> dict[str, bytes]:
 
 @settings(MODEL, max_examples=30)
 @given(share=shares)
-def test_a_log_that_was_cut_off_holds_a_beginning(story: Story, share: float) -> None:
+def test_truncated_log_keeps_a_prefix(story: Story, share: float) -> None:
     files = last_life(story)
     log = files[f"{NAME}-wal"]
     files[f"{NAME}-wal"] = log[: round(share * len(log))]
@@ -142,7 +142,9 @@ def test_a_log_that_was_cut_off_holds_a_beginning(story: Story, share: float) ->
 
 
 @pytest.mark.parametrize(("synchronous", "left"), [("FULL", 1), ("NORMAL", 0)])
-def test_the_disk_forgets_what_was_not_synced(tmp_path: Path, synchronous: str, left: int) -> None:
+def test_simulated_disk_forgets_unsynced_writes(
+    tmp_path: Path, synchronous: str, left: int
+) -> None:
     """The disk itself: a store that did not sync would be found out."""
     disk = Disk({})
     with mounted(disk):
@@ -159,7 +161,7 @@ def test_the_disk_forgets_what_was_not_synced(tmp_path: Path, synchronous: str, 
         connection.close()
 
 
-def test_a_story_has_a_log_that_starts_over(story: Story) -> None:
+def test_recorded_log_restarts_at_checkpoint(story: Story) -> None:
     """So there are moments within a checkpoint, and in the log that follows it."""
     files = {each.file for each in story.disk.log if isinstance(each, Write)}
     assert max(starts(story, file) for file in files) >= (2 if story.fold_bytes == FOLDING else 1)

@@ -88,7 +88,7 @@ async def refusal(folder: Path) -> str:
     return line
 
 
-async def test_a_file_that_may_not_be_written_to_is_refused(folder: Path) -> None:
+async def test_read_only_file_is_refused(folder: Path) -> None:
     store = await open_store(folder)
     await fill(store, 0, 10)
     found = await read(store)
@@ -105,7 +105,7 @@ async def test_a_file_that_may_not_be_written_to_is_refused(folder: Path) -> Non
         await store.close()
 
 
-async def test_a_folder_that_may_not_be_written_to_is_refused(folder: Path) -> None:
+async def test_read_only_folder_is_refused(folder: Path) -> None:
     give_away(folder, 0o555)
     assert "Permission denied" in await refusal(folder)
     assert names(folder) == []
@@ -114,7 +114,7 @@ async def test_a_folder_that_may_not_be_written_to_is_refused(folder: Path) -> N
         await (await open_store(folder)).close()
 
 
-async def test_a_folder_that_may_not_be_written_to_any_more_is_refused(folder: Path) -> None:
+async def test_folder_made_read_only_is_refused(folder: Path) -> None:
     """The write-ahead log cannot be made beside a database that is there."""
     await (await open_store(folder)).close()
     give_away_files(folder)
@@ -123,9 +123,7 @@ async def test_a_folder_that_may_not_be_written_to_any_more_is_refused(folder: P
 
 
 @pytest.mark.parametrize("fault", [apsw.FullError, apsw.IOError, apsw.ReadOnlyError])
-async def test_a_disk_that_fails_for_a_while_loses_nothing(
-    folder: Path, fault: type[apsw.Error]
-) -> None:
+async def test_passing_disk_failure_loses_nothing(folder: Path, fault: type[apsw.Error]) -> None:
     """Writes and syncs fail, at commits and at folds; readers go on, and later all does."""
     disk = Disk({})
     with mounted(disk, asyncio.get_running_loop()), capture_logs() as logs:
@@ -165,7 +163,7 @@ async def found(folder: Path) -> Found:
         await store.close()
 
 
-async def test_nothing_is_written_anywhere_else(folder: Path) -> None:
+async def test_store_writes_only_beside_database(folder: Path) -> None:
     """Folds do not depend on a second disk, which may be full or read-only."""
     disk = Disk({})
     with mounted(disk, asyncio.get_running_loop()) as vfs:

@@ -18,9 +18,7 @@ MESSAGES = 1200
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
-async def test_a_restart_in_the_middle_of_a_replay_is_a_pause(
-    tmp_path: Path, ending: signal.Signals
-) -> None:
+async def test_server_restart_pauses_a_replay(tmp_path: Path, ending: signal.Signals) -> None:
     """What was asked for is asked for again; the replay was given up."""
     async with World.running(tmp_path) as world, visitor(world.url) as other:
         # It is in the room: the proxy answers those who join.

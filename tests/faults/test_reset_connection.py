@@ -28,7 +28,7 @@ async def reset_all(listener: socket.socket) -> None:
             connection.close()
 
 
-async def test_the_proxy_goes_on_trying(chat_config: chat.Config) -> None:
+async def test_proxy_retries_after_reset(chat_config: chat.Config) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         host, port = listener.getsockname()

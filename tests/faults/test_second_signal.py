@@ -18,7 +18,7 @@ _PATIENT = ("--drain-seconds", "1000", "--mailbox-bytes", str(UNREAD_BYTES))
 _AT_ONCE = 128 + signal.SIGTERM
 
 
-async def test_the_proxy_ends_at_once(tmp_path: Path) -> None:
+async def test_second_sigterm_ends_proxy(tmp_path: Path) -> None:
     async with World.running(tmp_path, *_PATIENT) as world, stuck_reader(world.url):
         world.proxy.send(signal.SIGTERM)
         await not_listening(urlsplit(world.url).port or 0)
@@ -26,7 +26,7 @@ async def test_the_proxy_ends_at_once(tmp_path: Path) -> None:
         assert await world.proxy.ended() == _AT_ONCE
 
 
-async def test_the_server_ends_at_once(tmp_path: Path) -> None:
+async def test_second_sigterm_ends_server(tmp_path: Path) -> None:
     async with World.running(tmp_path, chat_options=_PATIENT) as world:
         host, port = split_address(world.chat_address)
         async with Http2Client.connect(host, port) as stuck:

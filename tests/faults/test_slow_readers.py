@@ -55,7 +55,7 @@ async def send_until_cut_off(sender: Client) -> int:
     raise AssertionError("who does not read is not cut off")
 
 
-async def test_ten_who_stop_reading(tmp_path: Path) -> None:
+async def test_proxy_cuts_off_slow_readers(tmp_path: Path) -> None:
     """Each is cut off with 1 MiB waiting; the room goes on; and nothing of them is left."""
     async with World.running(tmp_path) as world, clients(world.url, READERS + 1) as good:
         proxy = psutil.Process(world.proxy.pid)

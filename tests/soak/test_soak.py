@@ -31,7 +31,7 @@ def tried(name: str, **seen: Any) -> Tally:
     return Tally(name, stored=1, deliveries=1, **seen)
 
 
-async def test_a_short_one_finds_nothing_wrong(tmp_path: Path) -> None:
+async def test_short_soak_finds_no_problem(tmp_path: Path) -> None:
     told: list[float] = []
     with seeded() as chance:
         plan = Plan(0.05, 3, chance.randrange(2**32), tmp_path)
@@ -48,9 +48,7 @@ async def test_a_short_one_finds_nothing_wrong(tmp_path: Path) -> None:
     assert "memory not judged" in report(tallies)
 
 
-def test_one_that_breaks_off_is_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_aborted_soak_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def break_off(tally: Tally, _: float) -> None:
         raise RuntimeError(f"{tally.name} breaks off")
 
@@ -63,7 +61,7 @@ def test_one_that_breaks_off_is_reported(
     assert "deliveries" in capsys.readouterr().out
 
 
-def test_what_a_chapter_has_seen_is_counted() -> None:
+def test_chapter_totals_are_counted() -> None:
     stored = Message("attic", 1, "ada", "1", "hello")
     history = History(
         sends=[Send("attic", "ada", "1", "hello", outcome, 1) for outcome in Outcome],
@@ -78,7 +76,7 @@ def test_what_a_chapter_has_seen_is_counted() -> None:
     assert tally.deliveries == 2
 
 
-def test_all_of_it_can_be_saved() -> None:
+def test_tally_can_be_saved() -> None:
     tally = Tally("rough", faults=Counter({"server killed": 2}))
     tally.sample("server", Sample(1.0, 2, 3))
     saved = json.loads(json.dumps(tally.to_json()))
@@ -91,14 +89,14 @@ def test_violations_are_problems() -> None:
     assert tally.judge() == ["rough: attic: a gap"]
 
 
-def test_nothing_checked_is_a_problem() -> None:
+def test_unchecked_run_is_a_problem() -> None:
     assert Tally("gentle").judge() == [
         "gentle: nothing was stored",
         "gentle: nothing was delivered",
     ]
 
 
-def test_a_long_run_must_have_seen_each_fault() -> None:
+def test_long_run_needs_each_fault() -> None:
     kinds = ("link reset", "link slow")
     tally = tried("rough", kinds=kinds, faults=Counter({"link slow": 3}), minutes=9.9)
     assert tally.judge() == []
@@ -106,7 +104,7 @@ def test_a_long_run_must_have_seen_each_fault() -> None:
     assert tally.judge() == ["rough: never happened: link reset"]
 
 
-def test_a_long_run_must_have_cut_readers_off() -> None:
+def test_long_run_needs_cut_off_readers() -> None:
     tally = tried("gentle", steady=True, minutes=10.0)
     assert tally.judge() == ["gentle: nobody who had stopped to read was cut off"]
     tally.cut_off = 1
@@ -122,21 +120,21 @@ def test_a_long_run_must_have_cut_readers_off() -> None:
     ],
     ids=["caches that fill", "too few to tell", "less"],
 )
-def test_memory_that_is_flat(flat: list[Sample]) -> None:
+def test_flat_memory_is_no_problem(flat: list[Sample]) -> None:
     assert growth("server", flat) == []
 
 
-def test_memory_that_is_not() -> None:
+def test_growing_memory_is_a_problem() -> None:
     tally = tried("gentle", processes={"server": samples(50, 60, 70, 80, 90, 100, 110, 120)})
     assert tally.judge() == ["gentle: the server grew from 75.0 MiB to 115.0 MiB"]
 
 
-def test_files_that_are_left_open() -> None:
+def test_open_files_are_a_problem() -> None:
     found = growth("proxy", samples(*[50] * 6, files=20) + samples(50, 50, files=40))
     assert found == ["the proxy went from 20 to 40 open files"]
 
 
-def test_a_fingerprint_is_of_all_that_a_room_has() -> None:
+def test_fingerprint_covers_whole_room() -> None:
     chance = random.Random(1)  # noqa: S311 - no secret
     messages = [Message("attic", seq, "ada", str(seq), "hello") for seq in range(1, 9)]
     other = Message("lobby", 1, "ada", "1", "hello")

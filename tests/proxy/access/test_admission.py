@@ -47,7 +47,7 @@ async def enter(http: Http, **headers: str) -> int:
 class TestOrigins:
     """Pages of another origin stay outside."""
 
-    async def test_the_own_page_and_no_page(self, proxy_config: proxy.Config) -> None:
+    async def test_own_page_and_native_clients_connect(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config) as http:
             own = str(http.make_url("")).rstrip("/")
             assert await enter(http) == 101
@@ -55,20 +55,20 @@ class TestOrigins:
             assert await enter(http, Origin=own.replace("http:", "https:")) == 101
 
     @pytest.mark.parametrize("origin", [ELSEWHERE, "null", "http://localhost:1", ""])
-    async def test_another_page(self, proxy_config: proxy.Config, origin: str) -> None:
+    async def test_foreign_page_is_refused(self, proxy_config: proxy.Config, origin: str) -> None:
         async with door(proxy_config) as http:
             assert await enter(http, Origin=origin) == 403
             protocols = {"Sec-WebSocket-Protocol": "chat"}
             assert await enter(http, Origin=origin, **protocols) == 403
 
-    async def test_what_a_page_is_told(self, proxy_config: proxy.Config) -> None:
+    async def test_refused_page_gets_an_explanation(self, proxy_config: proxy.Config) -> None:
         headers = {"Origin": ELSEWHERE, "Upgrade": "websocket"} | SOCKET
         async with door(proxy_config) as http, http.get("/", headers=headers) as refused:
             assert refused.status == 403
             assert await refused.text() == "pages of this origin may not connect\n"
             assert refused.headers["Content-Security-Policy"]
 
-    async def test_who_runs_the_proxy_is_told_what_to_do(self, proxy_config: proxy.Config) -> None:
+    async def test_refused_origin_is_logged_once(self, proxy_config: proxy.Config) -> None:
         """Once for each origin, and not for any number of them."""
         async with door(proxy_config) as http:
             with capture_logs() as logs:
@@ -85,13 +85,13 @@ class TestOrigins:
                         assert refused.status == 403
             assert sum("origin" in line for line in logs) == 100
 
-    async def test_the_own_page_beside_a_list(self, proxy_config: proxy.Config) -> None:
+    async def test_own_page_beside_listed_origins(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config, origins=("self", ELSEWHERE)) as http:
             assert await enter(http, Origin=ELSEWHERE) == 101
             assert await enter(http, Origin=str(http.make_url("")).rstrip("/")) == 101
             assert await enter(http, Origin="https://other.example") == 403
 
-    async def test_a_list(self, proxy_config: proxy.Config) -> None:
+    async def test_listed_origins_connect(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config, origins=(ELSEWHERE,)) as http:
             assert await enter(http, Origin=ELSEWHERE) == 101
             assert await enter(http, Origin=str(http.make_url("")).rstrip("/")) == 403
@@ -99,7 +99,7 @@ class TestOrigins:
         async with door(proxy_config, origins=("*",)) as http:
             assert await enter(http, Origin="null") == 101
 
-    async def test_behind_another_proxy(self, proxy_config: proxy.Config) -> None:
+    async def test_own_page_behind_another_proxy(self, proxy_config: proxy.Config) -> None:
         told = {"Origin": "https://chat.example.org", "X-Forwarded-Host": "chat.example.org"}
         async with door(proxy_config) as http:
             assert await enter(http, **told) == 403
@@ -111,7 +111,7 @@ class TestOrigins:
 class TestAddresses:
     """So many from one address, at once and in a time."""
 
-    async def test_connections(self, proxy_config: proxy.Config) -> None:
+    async def test_connections_per_address_are_bounded(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config, connections_per_address=2) as http:
             first, _ = [await http.ws_connect("/") for _ in range(2)]
             with pytest.raises(WSServerHandshakeError) as refused:
@@ -126,7 +126,7 @@ class TestAddresses:
 
             await eventually(room)
 
-    async def test_handshakes(self, proxy_config: proxy.Config) -> None:
+    async def test_handshakes_per_address_are_bounded(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config, handshakes_per_second=0.2) as http:
             assert [await enter(http) for _ in range(2)] == [101, 101]
             with pytest.raises(WSServerHandshakeError) as refused:
@@ -137,12 +137,12 @@ class TestAddresses:
             async with http.get("/") as page:
                 assert page.status == 200
 
-    async def test_a_refused_page_takes_nothing(self, proxy_config: proxy.Config) -> None:
+    async def test_refused_page_uses_no_quota(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config, connections_per_address=1, handshakes_per_second=0.1) as http:
             assert [await enter(http, Origin=ELSEWHERE) for _ in range(20)] == [403] * 20
             assert await enter(http) == 101
 
-    async def test_each_address_has_its_own(self, proxy_config: proxy.Config) -> None:
+    async def test_address_has_its_own_quota(self, proxy_config: proxy.Config) -> None:
         async with door(
             proxy_config, connections_per_address=1, trusted_proxies=("127.0.0.1",)
         ) as http:
@@ -152,7 +152,7 @@ class TestAddresses:
             assert await enter(http, **{"X-Forwarded-For": "6.6.6.6, 198.51.100.1"}) == 429
             assert await enter(http, **other) == 101
 
-    async def test_a_forged_address_is_no_other(self, proxy_config: proxy.Config) -> None:
+    async def test_forged_address_is_ignored(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config, connections_per_address=1) as http:
             await http.ws_connect("/")
             assert await enter(http, **{"X-Forwarded-For": "198.51.100.2"}) == 429
@@ -164,7 +164,7 @@ class TestHeaders:
     @pytest.mark.parametrize(
         "path", ["/", "/static/js/main.js", "/healthz", "/readyz", "/nothing", "/static/nothing"]
     )
-    async def test_on_each_answer(self, http: Http, path: str) -> None:
+    async def test_each_answer_has_security_headers(self, http: Http, path: str) -> None:
         async with http.get(path) as answer:
             headers = answer.headers
         policy = dict(each.split(" ", 1) for each in headers["Content-Security-Policy"].split("; "))
@@ -180,12 +180,12 @@ class TestHeaders:
         assert "Set-Cookie" not in headers
         assert "Strict-Transport-Security" not in headers
 
-    async def test_a_method_that_is_not_served(self, http: Http) -> None:
+    async def test_unserved_method_has_security_headers(self, http: Http) -> None:
         async with http.post("/") as answer:
             assert answer.status == 405
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
-    async def test_tls_for_ever_behind_tls(self, proxy_config: proxy.Config) -> None:
+    async def test_hsts_behind_tls_proxy(self, proxy_config: proxy.Config) -> None:
         secure = {"X-Forwarded-Proto": "https"}
         async with door(proxy_config, trusted_proxies=("127.0.0.1",)) as http:
             async with http.get("/", headers=secure) as answer:
@@ -196,9 +196,7 @@ class TestHeaders:
         async with door(proxy_config) as http, http.get("/", headers=secure) as answer:
             assert "Strict-Transport-Security" not in answer.headers
 
-    async def test_tls_for_ever_over_tls(
-        self, chat_server: chat.RunningServer, tmp_path: Path
-    ) -> None:
+    async def test_hsts_over_own_tls(self, chat_server: chat.RunningServer, tmp_path: Path) -> None:
         config = proxy.Config(
             host="127.0.0.1",
             port=0,

@@ -50,7 +50,7 @@ def forwarded(*values: str) -> CIMultiDict[str]:
         ("", ["198.51.100.7"], ""),
     ],
 )
-def test_the_client(peer: str, values: list[str], client: str) -> None:
+def test_client_address_behind_proxies(peer: str, values: list[str], client: str) -> None:
     assert NEAR.client(peer, forwarded(*values)) == client
 
 
@@ -59,7 +59,7 @@ def test_the_client(peer: str, values: list[str], client: str) -> None:
     st.lists(st.text(max_size=20)),
     st.lists(st.integers(0, 255).map(lambda last: f"10.0.0.{last}"), max_size=3),
 )
-def test_nothing_that_a_client_writes_changes_who_it_is(
+def test_client_cannot_forge_its_address(
     client: object, forged: list[str], hops: list[str]
 ) -> None:
     hops = [*hops, "10.0.0.1"]
@@ -69,12 +69,12 @@ def test_nothing_that_a_client_writes_changes_who_it_is(
 
 
 @given(st.text(max_size=30), st.lists(st.text(max_size=30)))
-def test_whatever_is_written_is_survived(peer: str, values: list[str]) -> None:
+def test_any_header_is_survived(peer: str, values: list[str]) -> None:
     assert isinstance(NEAR.client(peer, forwarded(*values)), str)
     assert isinstance(client_key(peer), str)
 
 
-def test_nobody_is_trusted_unless_told() -> None:
+def test_no_proxy_is_trusted_by_default() -> None:
     headers = CIMultiDict(
         {
             "Host": "localhost:8080",
@@ -91,7 +91,7 @@ def test_nobody_is_trusted_unless_told() -> None:
     assert NEAR.scheme("127.0.0.1", headers) == "https"
 
 
-def test_of_several_values_the_last_is_of_who_is_trusted() -> None:
+def test_last_forwarded_value_counts() -> None:
     headers = CIMultiDict({"X-Forwarded-Host": "evil.example, chat.example.org"})
     headers.add("X-Forwarded-Proto", "http")
     headers.add("X-Forwarded-Proto", "HTTPS")
@@ -101,13 +101,13 @@ def test_of_several_values_the_last_is_of_who_is_trusted() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["10.0.0.1/8", "nonsense", "10.0.0.0/33", "1.2.3", ""])
-def test_what_is_no_network(wrong: str) -> None:
+def test_invalid_network_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="trusted-proxies"):
         TrustedProxies([wrong])
 
 
 @given(st.ip_addresses())
-def test_an_address_is_read_with_and_without_a_port(address: object) -> None:
+def test_address_is_read_without_its_port(address: object) -> None:
     found = ip_address(str(address))
     mapped = found.ipv4_mapped if found.version == 6 else None
     assert parse(str(address)) == (mapped or found)
@@ -115,7 +115,7 @@ def test_an_address_is_read_with_and_without_a_port(address: object) -> None:
     assert parse(ported) == (mapped or found)
 
 
-def test_clients_are_counted_by_what_they_cannot_choose() -> None:
+def test_ipv6_clients_are_counted_by_prefix() -> None:
     assert client_key("198.51.100.7") == "198.51.100.7"
     assert client_key("2001:db8::1") == client_key("2001:db8::ffff:1") == "2001:db8::/64"
     assert client_key("2001:db8:0:1::1") != client_key("2001:db8::1")

@@ -35,7 +35,7 @@ def at(host: str, port: int | None) -> str:
         ("http://127.0.0.1:8080", "127.0.0.1:8080"),
     ],
 )
-def test_the_page_of_the_proxy_itself(origin: str, host: str) -> None:
+def test_own_page_is_allowed(origin: str, host: str) -> None:
     assert Origins().allow([origin], host)
 
 
@@ -66,23 +66,23 @@ def test_the_page_of_the_proxy_itself(origin: str, host: str) -> None:
         ("https://chat.example.org", "chat.example.org, evil.example"),
     ],
 )
-def test_other_pages(origin: str, host: str) -> None:
+def test_other_pages_are_refused(origin: str, host: str) -> None:
     assert not Origins().allow([origin], host)
 
 
-def test_whoever_is_no_browser_says_no_origin() -> None:
+def test_missing_origin_is_allowed() -> None:
     assert Origins().allow([], "localhost:8080")
     assert Origins(["https://chat.example.org"]).allow([], "localhost:8080")
 
 
-def test_two_origins_are_none() -> None:
+def test_two_origins_are_refused() -> None:
     origins = ["http://localhost:8080"] * 2
     assert not Origins().allow(origins, "localhost:8080")
     assert not Origins(origins[:1]).allow(origins, "localhost:8080")
     assert Origins("*").allow(origins, "localhost:8080")
 
 
-def test_a_list_is_all() -> None:
+def test_list_replaces_the_default() -> None:
     origins = Origins(["https://chat.example.org", "http://localhost:3000", "app://desk"])
     for origin in ("https://chat.example.org", "https://chat.example.org:443", "APP://desk"):
         assert origins.allow([origin], "localhost:8080")
@@ -91,7 +91,7 @@ def test_a_list_is_all() -> None:
         assert not origins.allow([origin], "localhost:8080")
 
 
-def test_all_and_null() -> None:
+def test_wildcard_and_null_origin() -> None:
     assert Origins(["*"]).allow(["https://evil.example"], "localhost")
     assert Origins(["*"]).allow(["null"], "localhost")
     assert Origins(["null"]).allow(["null"], "localhost")
@@ -102,21 +102,19 @@ def test_all_and_null() -> None:
 @pytest.mark.parametrize(
     "wrong", ["chat.example.org", "https://a.org/", "https://", "https://*.a.org", "a b", ""]
 )
-def test_what_is_no_origin_is_not_taken_for_one(wrong: str) -> None:
+def test_invalid_origin_is_refused_as_setting(wrong: str) -> None:
     with pytest.raises(ValueError, match="origins"):
         Origins([wrong])
 
 
 @given(SCHEMES, HOSTS, PORTS)
-def test_the_same_host_and_port_are_the_same_origin(
-    scheme: str, host: str, port: int | None
-) -> None:
+def test_same_host_and_port_match(scheme: str, host: str, port: int | None) -> None:
     assert Origins().allow([f"{scheme}://{at(host, port)}"], at(host, port))
     assert Origins([f"{scheme}://{at(host, port)}"]).allow([f"{scheme}://{at(host, port)}"], "")
 
 
 @given(SCHEMES, HOSTS, PORTS, HOSTS, PORTS)
-def test_another_host_or_port_is_another_origin(
+def test_other_host_or_port_differs(
     scheme: str, host: str, port: int | None, other: str, other_port: int | None
 ) -> None:
     default = {"http": 80, "https": 443}[scheme]
@@ -125,7 +123,7 @@ def test_another_host_or_port_is_another_origin(
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_nonsense_is_refused(origin: str, host: str) -> None:
+def test_nonsense_origin_is_refused(origin: str, host: str) -> None:
     if "://" not in origin:
         assert not Origins().allow([origin], host)
 
@@ -135,32 +133,32 @@ BOOKS = ["https://bücher.example", "https://BÜCHER.example", "https://xn--bche
 
 @pytest.mark.parametrize("listed", [*BOOKS, "https://Bücher.Example:443"])
 @pytest.mark.parametrize("origin", BOOKS)
-def test_a_name_in_any_script(listed: str, origin: str) -> None:
+def test_international_name_is_encoded(listed: str, origin: str) -> None:
     """Browsers send it as it is looked up, whatever was typed."""
     assert Origins([listed]).allow([origin], "localhost")
     assert not Origins([listed]).allow(["https://bucher.example"], "localhost")
     assert not Origins([listed]).allow(["http://xn--bcher-kva.example"], "localhost")
 
 
-def test_a_name_is_taken_as_browsers_do() -> None:
+def test_international_name_follows_uts46() -> None:
     """UTS #46: the sharp s is a letter of its own."""
     assert Origins(["https://straße.example"]).allow(["https://xn--strae-oqa.example"], "")
     assert not Origins(["https://straße.example"]).allow(["https://strasse.example"], "")
 
 
 @pytest.mark.parametrize("host", ["bücher.example", "xn--bcher-kva.example", "BÜCHER.example:443"])
-def test_the_own_page_in_any_script(host: str) -> None:
+def test_own_page_with_international_name(host: str) -> None:
     assert Origins().allow(["https://xn--bcher-kva.example"], host)
 
 
 @pytest.mark.parametrize("origin", ["https://\udcff.example", "https://ü\u200b..example"])
-def test_what_is_no_name(origin: str) -> None:
+def test_invalid_host_name_is_refused(origin: str) -> None:
     assert not Origins().allow([origin], origin.removeprefix("https://"))
     with pytest.raises(ValueError, match="origins must be such as"):
         Origins([origin])
 
 
-def test_the_own_page_beside_others() -> None:
+def test_own_page_beside_listed_origins() -> None:
     origins = Origins(["self", "https://bücher.example"])
     assert origins.allow(["http://localhost:8080"], "localhost:8080")
     assert origins.allow(["https://xn--bcher-kva.example"], "localhost:8080")

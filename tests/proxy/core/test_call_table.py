@@ -25,7 +25,7 @@ def fields_by_type(schema: FileDescriptorProto, name: str) -> dict[str, str]:
     return {field.type_name: field.name for field in frame.field if field.type_name}
 
 
-def test_the_calls_are_those_of_the_schema(schema: FileDescriptorProto) -> None:
+def test_call_table_matches_the_schema(schema: FileDescriptorProto) -> None:
     [service] = [each for each in schema.service if each.name == "ChatService"]
     asked = fields_by_type(schema, "ClientFrame")
     answered = fields_by_type(schema, "ServerFrame")
@@ -47,6 +47,6 @@ def test_the_calls_are_those_of_the_schema(schema: FileDescriptorProto) -> None:
 
 
 @pytest.mark.parametrize("call", calls_of_schema().values(), ids=lambda call: call.field)
-def test_the_answer_to_get_x_is_x(call: CallType) -> None:
+def test_get_x_answers_with_x(call: CallType) -> None:
     if call.field.startswith("get_"):
         assert call.answer == call.field.removeprefix("get_")

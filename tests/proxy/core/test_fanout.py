@@ -61,7 +61,7 @@ arrivals = st.builds(
 memberships = st.lists(st.sets(st.integers(0, 3)), min_size=2, max_size=2)
 
 
-async def test_each_member_gets_all_of_its_rooms_and_its_own_answers() -> None:
+async def test_fanout_reaches_members_and_askers() -> None:
     @given(memberships, memberships, st.lists(st.lists(arrivals, max_size=8), max_size=3))
     def check(
         members: list[set[int]], replaying: list[set[int]], batches: list[list[Arrival]]
@@ -116,7 +116,7 @@ def model(
             expected[index][arrival.room].append(shared | answer)
 
 
-async def test_a_batch_is_written_once() -> None:
+async def test_batch_is_written_once() -> None:
     client, room = Recorder(), Room("lobby")
     room.members[client] = None
     fanout = Fanout()
@@ -128,7 +128,7 @@ async def test_a_batch_is_written_once() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.text("aé\n\x00💬"))
-def test_a_message_in_a_frame(content: str, request_id: str | None) -> None:
+def test_message_in_a_frame(content: str, request_id: str | None) -> None:
     [frame] = split_frames(frames.message(ChatMessage(content=content, seq=7), request_id))
     told = frame.json()
     assert told["chat_message"]["content"] == content
@@ -137,11 +137,11 @@ def test_a_message_in_a_frame(content: str, request_id: str | None) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 100_000])
-def test_the_sizes_of_a_frame(size: int) -> None:
+def test_frame_header_for_each_size(size: int) -> None:
     assert split_frames(frames.text_frame(b"x" * size)) == [RawFrame(WSMsgType.TEXT, b"x" * size)]
 
 
-def test_an_error_in_a_frame() -> None:
+def test_error_in_a_frame() -> None:
     error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
     [frame] = split_frames(frames.error(error, "mine"))
     assert json.loads(frame.payload) == {
@@ -150,7 +150,7 @@ def test_an_error_in_a_frame() -> None:
     }
 
 
-def test_a_close_frame() -> None:
+def test_close_frame() -> None:
     [frame] = split_frames(frames.close_frame(4008, "slow consumer"))
     assert frame.close_code == 4008
     assert frame.payload[2:] == b"slow consumer"

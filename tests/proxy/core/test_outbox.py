@@ -65,7 +65,7 @@ def told(request: RelayRequest) -> list[Told]:
 
 
 @given(entries)
-def test_the_server_is_told_all_of_it_in_order(
+def test_outbox_keeps_order_and_content(
     entries: list[tuple[Someone, ChatMessage] | None],
 ) -> None:
     outbox = Outbox()
@@ -92,7 +92,7 @@ def leave(ref: int) -> RelayCommand:
     return RelayCommand(ref=ref, leave=Leave("lobby"))
 
 
-def test_a_batch_is_bounded_in_bytes() -> None:
+def test_batch_is_bounded_in_bytes() -> None:
     outbox = Outbox()
     outbox.open()
     for ref in range(1, 11):
@@ -104,7 +104,7 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     assert outbox.size == 0
 
 
-def test_a_closed_outbox_drops_items() -> None:
+def test_closed_outbox_drops_items() -> None:
     outbox = Outbox()
     outbox.put(leave(1), 1)
     outbox.open()
@@ -112,7 +112,7 @@ def test_a_closed_outbox_drops_items() -> None:
     assert [item.ref for item in outbox] == [2]
 
 
-def test_a_full_batch_is_announced() -> None:
+def test_full_batch_is_announced() -> None:
     outbox, taken = Outbox(), list[int]()
     outbox.open()
     outbox.when_full = lambda: taken.append(len(outbox.take()))
@@ -122,7 +122,7 @@ def test_a_full_batch_is_announced() -> None:
     assert len(outbox) == 2
 
 
-async def test_a_reader_is_woken_with_all_of_a_turn() -> None:
+async def test_reader_gets_a_whole_turn() -> None:
     outbox = Outbox()
     outbox.open()
     waiting = asyncio.create_task(outbox.wait())

@@ -149,12 +149,12 @@ class Following(RuleBasedStateMachine):
             assert not self.room.ready.done()
 
 
-async def test_a_room_follows_its_history() -> None:
+async def test_room_follows_its_history() -> None:
     # In a test that is asynchronous: a room's future belongs to the event loop.
     run_state_machine_as_test(Following, settings=settings(MODEL, max_examples=50))
 
 
-async def test_whether_a_client_can_be_brought_up_to_date() -> None:
+async def test_replay_decision_matches_the_model() -> None:
     @given(
         last_seq=st.integers(0, 8),
         after_seq=st.none() | st.integers(0, 10),
@@ -245,7 +245,7 @@ async def test_rooms_come_and_go() -> None:
     run_state_machine_as_test(Needing, settings=settings(MODEL, max_examples=30))
 
 
-async def test_going_through_the_rooms_while_they_go() -> None:
+async def test_rooms_may_go_during_iteration() -> None:
     rooms, client = Rooms(proxy.Config(), Outbox()), Follower()
     for room_id in ("a", "b", "c"):
         rooms.add_member(client, rooms.need(room_id))
@@ -254,7 +254,7 @@ async def test_going_through_the_rooms_while_they_go() -> None:
     assert len(rooms) == 0
 
 
-async def test_waiting_for_a_room_again() -> None:
+async def test_room_can_be_awaited_again() -> None:
     room: Room = Room("lobby")
     room.joined(Joined("lobby", "this", 0, recovered=False))
     room.joining(1)

@@ -23,9 +23,7 @@ def keys(items: Iterable[Item]) -> set[Key]:
 
 
 @given(numbers, st.sets(st.integers(0, 299)), st.data())
-def test_the_one_that_ends_the_links_is_given_up_alone(
-    number: int, before: set[int], data: st.DataObject
-) -> None:
+def test_culprit_is_given_up_alone(number: int, before: set[int], data: st.DataObject) -> None:
     items = [join(each) for each in range(number)]
     culprit = data.draw(st.sampled_from(items))
     suspects, outbox = Suspects(), Outbox()
@@ -58,7 +56,7 @@ def test_the_one_that_ends_the_links_is_given_up_alone(
     assert LINKS - 1 <= deaths <= LINKS
 
 
-def test_a_link_that_lives_clears_everybody() -> None:
+def test_living_link_clears_all_suspects() -> None:
     suspects = Suspects()
     for _ in range(5):
         for _ in range(LINKS - 1):
@@ -69,7 +67,7 @@ def test_a_link_that_lives_clears_everybody() -> None:
         assert not suspects
 
 
-def test_only_links_that_carried_it_are_counted() -> None:
+def test_only_links_that_carried_it_count() -> None:
     suspects = Suspects()
     suspects.died([("join", "a"), ("join", "b")], [])
     for _ in range(5):
@@ -81,5 +79,5 @@ def test_only_links_that_carried_it_are_counted() -> None:
     assert suspects.died([("join", "a")], []) == {("join", "a")}
 
 
-def test_what_is_not_answered_is_not_suspected() -> None:
+def test_unanswered_item_is_no_suspect() -> None:
     assert key_of(RelayCommand(ref=1, presence=Presence("ada", active=True))) is None

@@ -219,7 +219,7 @@ class Chatting(RuleBasedStateMachine):
         assert not any(room.tentative for room in self.switchboard.rooms)
 
 
-async def test_any_order_of_events() -> None:
+async def test_switchboard_handles_any_event_order() -> None:
     # In a test that is asynchronous: what waits for a room belongs to the event loop.
     run_state_machine_as_test(
         Chatting, settings=settings(MODEL, max_examples=100, stateful_step_count=60)
@@ -274,9 +274,7 @@ def stored(seq: int) -> RelayEvent:
     return RelayEvent(chat_message=message)
 
 
-async def test_a_message_that_is_left_out_is_noticed(
-    switchboard: Switchboard, asked: Asked
-) -> None:
+async def test_missing_message_is_noticed(switchboard: Switchboard, asked: Asked) -> None:
     client = Follower()
     with switchboard.rooms.entering("lobby") as room:
         join = await asked.next("join")
@@ -292,9 +290,7 @@ async def test_a_message_that_is_left_out_is_noticed(
     assert (await asked.next("join")).join == Join("lobby", 1, "this")
 
 
-async def test_past_a_gap_nothing_counts_as_answered(
-    switchboard: Switchboard, asked: Asked
-) -> None:
+async def test_messages_past_a_gap_stay_unconfirmed(switchboard: Switchboard, asked: Asked) -> None:
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
     switchboard.send(Follower(), message, "mine")
     join = await asked.next("join")
@@ -309,9 +305,7 @@ async def test_past_a_gap_nothing_counts_as_answered(
     assert (again.ref, again.chat_message) == (sent.ref, message)
 
 
-async def test_a_room_that_cannot_be_had_now_is_asked_for_again(
-    switchboard: Switchboard, asked: Asked
-) -> None:
+async def test_unavailable_room_is_asked_again(switchboard: Switchboard, asked: Asked) -> None:
     client = Follower()
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
     switchboard.send(client, message, "mine")
@@ -324,9 +318,7 @@ async def test_a_room_that_cannot_be_had_now_is_asked_for_again(
     assert second.ref > first.ref
 
 
-async def test_senders_wait_while_the_server_is_slow(
-    switchboard: Switchboard, asked: Asked
-) -> None:
+async def test_senders_wait_for_slow_server(switchboard: Switchboard, asked: Asked) -> None:
     client = Follower()
     await switchboard.sends.wait_writable()
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
@@ -341,9 +333,7 @@ async def test_senders_wait_while_the_server_is_slow(
     assert client.answers == {"mine": 1}
 
 
-async def test_of_those_who_wait_each_sends_when_there_is_room(
-    switchboard: Switchboard, asked: Asked
-) -> None:
+async def test_waked_senders_stay_under_bound(switchboard: Switchboard, asked: Asked) -> None:
     """They are waked together, but what is unconfirmed stays under the bound."""
     client = Follower()
 
@@ -362,9 +352,7 @@ async def test_of_those_who_wait_each_sends_when_there_is_room(
     assert client.answers == {str(number): 1 for number in range(5)}
 
 
-async def test_senders_wait_when_the_server_is_back_and_much_was_held(
-    switchboard: Switchboard, asked: Asked
-) -> None:
+async def test_senders_wait_behind_held_messages(switchboard: Switchboard, asked: Asked) -> None:
     client = Follower()
     switchboard.disconnected()
     switchboard.send(client, post("held"), "held")
@@ -381,7 +369,7 @@ def post(key: str) -> ChatMessage:
     return ChatMessage(id=key, room_id="lobby", sender_id="ada", content="x" * 100)
 
 
-async def test_nobody_waits_for_a_server_that_is_away(switchboard: Switchboard) -> None:
+async def test_senders_never_wait_without_link(switchboard: Switchboard) -> None:
     message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
     switchboard.send(Follower(), message, None)
     waiting = asyncio.create_task(switchboard.sends.wait_writable())
@@ -390,7 +378,7 @@ async def test_nobody_waits_for_a_server_that_is_away(switchboard: Switchboard) 
     await waiting
 
 
-async def test_a_room_that_cannot_be_had_now_is_kept_for_who_reads_its_history(
+async def test_unavailable_room_is_kept_during_replay(
     switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()

@@ -22,7 +22,7 @@ from tests.proxy.web_client import (
 from tests.support import PATIENCE_SECONDS
 
 
-async def test_the_page(http: Http) -> None:
+async def test_page_is_served(http: Http) -> None:
     async with http.get("/") as response:
         assert response.status == 200
         assert response.content_type == "text/html"
@@ -30,7 +30,7 @@ async def test_the_page(http: Http) -> None:
         assert "<html" in await response.text()
 
 
-async def test_the_parts_of_the_page(http: Http) -> None:
+async def test_page_parts_are_served(http: Http) -> None:
     async with http.get("/static/style.css") as response:
         assert response.status == 200
         assert response.content_type == "text/css"
@@ -38,7 +38,7 @@ async def test_the_parts_of_the_page(http: Http) -> None:
         assert response.status == 404
 
 
-async def test_alive_and_ready(http: Http, connect: Connect) -> None:
+async def test_health_and_readiness(http: Http, connect: Connect) -> None:
     await (await connect()).ask(list_users={})
     for path, status in (("/healthz", "alive"), ("/readyz", "ready")):
         async with http.get(path) as response:
@@ -46,7 +46,7 @@ async def test_alive_and_ready(http: Http, connect: Connect) -> None:
             assert await response.json() == {"status": status}
 
 
-async def test_alive_but_not_ready_without_a_server(unused_tcp_port: int) -> None:
+async def test_not_ready_without_server(unused_tcp_port: int) -> None:
     async with serve_http(proxy.Config(upstream=f"127.0.0.1:{unused_tcp_port}")) as http:
         async with http.get("/healthz") as response:
             assert response.status == 200
@@ -57,12 +57,12 @@ async def test_alive_but_not_ready_without_a_server(unused_tcp_port: int) -> Non
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/static/nothing"])
-async def test_what_is_not_there(http: Http, path: str) -> None:
+async def test_unknown_path_is_not_found(http: Http, path: str) -> None:
     async with http.get(path) as response:
         assert response.status == 404
 
 
-async def test_a_proxy_serves_on_a_port_of_its_own(chat_proxy: proxy.RunningProxy) -> None:
+async def test_proxy_picks_a_free_port(chat_proxy: proxy.RunningProxy) -> None:
     async with ClientSession(connector=TCPConnector(limit=0)) as session:
         async with session.ws_connect(chat_proxy.url) as socket:
             answer = await Client(socket).ask(chat_message=message("lobby"))
@@ -71,7 +71,7 @@ async def test_a_proxy_serves_on_a_port_of_its_own(chat_proxy: proxy.RunningProx
             assert response.status == 200
 
 
-async def test_each_address_of_a_host_has_the_same_port(proxy_config: proxy.Config) -> None:
+async def test_host_addresses_share_one_port(proxy_config: proxy.Config) -> None:
     config = proxy.Config(host="localhost", port=0, upstream=proxy_config.upstream)
     found = await asyncio.get_running_loop().getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
     async with proxy.serve(config) as running, ClientSession() as session:
@@ -82,7 +82,7 @@ async def test_each_address_of_a_host_has_the_same_port(proxy_config: proxy.Conf
                 assert response.status == 200
 
 
-async def test_the_address_of_an_ipv6_host() -> None:
+async def test_ipv6_address_is_bracketed() -> None:
     assert proxy.RunningProxy("::1", 8080).url == "http://[::1]:8080/"
 
 
@@ -106,7 +106,7 @@ async def test_each_answer_has_a_policy(
         assert f"\r\n{name}: {value}\r\n" in head
 
 
-async def test_so_has_the_answer_that_there_is_no_room(proxy_config: proxy.Config) -> None:
+async def test_full_answer_has_a_policy(proxy_config: proxy.Config) -> None:
     async with (
         proxy.serve(replace(proxy_config, connections=1)) as running,
         ClientSession() as session,

@@ -16,7 +16,7 @@ from tests.proxy.web_client import (
 )
 
 
-async def test_a_message_comes_back_with_its_position_and_time(connect: Connect) -> None:
+async def test_message_returns_with_seq_and_time(connect: Connect) -> None:
     client = await connect()
     before = datetime.now(UTC)
     sent = message("lobby", id="one")
@@ -28,7 +28,7 @@ async def test_a_message_comes_back_with_its_position_and_time(connect: Connect)
     assert before - timedelta(seconds=1) <= sent_at <= datetime.now(UTC)
 
 
-async def test_every_member_of_the_room_gets_the_same_message(connect: Connect) -> None:
+async def test_members_get_the_same_message(connect: Connect) -> None:
     sender, reader, elsewhere = await connect(), await connect(), await connect()
     await reader.ask(join={"room_id": "lobby"})
     await elsewhere.ask(join={"room_id": "attic"})
@@ -44,7 +44,7 @@ async def test_join_of_a_new_room(connect: Connect) -> None:
     assert answer == {"joined": {"room_id": "lobby", "last_seq": 0, "recovered": False}}
 
 
-async def test_join_says_how_far_the_room_is(connect: Connect) -> None:
+async def test_join_answers_the_latest_position(connect: Connect) -> None:
     client, late = await connect(), await connect()
     for _ in range(3):
         await client.ask(chat_message=message("lobby"))
@@ -52,7 +52,7 @@ async def test_join_says_how_far_the_room_is(connect: Connect) -> None:
     assert answer["joined"]["last_seq"] == 3
 
 
-async def test_who_left_gets_nothing_more(connect: Connect) -> None:
+async def test_leaver_gets_no_more_messages(connect: Connect) -> None:
     leaver, sender = await connect(), await connect()
     await leaver.ask(join={"room_id": "lobby"})
     assert await leaver.ask(leave={"room_id": "lobby"}) == {"left": {"room_id": "lobby"}}
@@ -60,7 +60,7 @@ async def test_who_left_gets_nothing_more(connect: Connect) -> None:
     assert await leaver.barrier() == []
 
 
-async def test_leaving_takes_nobody_else_out(connect: Connect) -> None:
+async def test_leaving_keeps_other_members(connect: Connect) -> None:
     leaver, stayer = await connect(), await connect()
     for client in (leaver, stayer):
         await client.ask(join={"room_id": "lobby"})
@@ -68,7 +68,7 @@ async def test_leaving_takes_nobody_else_out(connect: Connect) -> None:
     await stayer.ask(chat_message=message("lobby"))
 
 
-async def test_leaving_a_room_one_is_not_in_is_answered(connect: Connect) -> None:
+async def test_leaving_an_unjoined_room_is_answered(connect: Connect) -> None:
     answer = await (await connect()).ask(leave={"room_id": "attic"})
     assert answer == {"left": {"room_id": "attic"}}
 
@@ -100,7 +100,7 @@ async def test_history_of_an_unknown_room_is_empty(connect: Connect) -> None:
     assert answer["chat_history"]["has_more"] is False
 
 
-async def test_a_sender_is_a_user(connect: Connect) -> None:
+async def test_sender_becomes_a_user(connect: Connect) -> None:
     client = await connect()
     await client.ask(chat_message=message("lobby", sender_id="ada"))
     user = {"id": "ada", "name": "ada", "email": "", "status": "ACTIVE"}
@@ -127,7 +127,7 @@ async def test_users_are_written_and_listed(connect: Connect) -> None:
     assert rest["next_page_token"] == ""
 
 
-async def test_an_unknown_user_is_not_found(connect: Connect) -> None:
+async def test_unknown_user_is_not_found(connect: Connect) -> None:
     error = (await (await connect()).ask(get_user={"user_id": "nobody"}))["error"]
     assert error["code"] == "NOT_FOUND"
     assert error["message"].startswith("user_id: ")
@@ -175,9 +175,7 @@ async def test_each_call_of_the_schema_is_answered(connect: Connect, call: Any) 
     ],
     ids=lambda frame: next(iter(frame)),
 )
-async def test_both_styles_of_names_mean_the_same(
-    connect: Connect, snake: Frame, camel: Frame
-) -> None:
+async def test_field_names_in_both_styles(connect: Connect, snake: Frame, camel: Frame) -> None:
     client = await connect()
     await client.send(**snake, request_id="same")
     answer = await client.receive()
@@ -187,28 +185,28 @@ async def test_both_styles_of_names_mean_the_same(
 
 
 @pytest.mark.parametrize("request_id", ["", "7", 'say "hi"\n\t\x00', "💬", "x" * 1000])
-async def test_a_request_id_is_any_text(connect: Connect, request_id: str) -> None:
+async def test_request_id_is_any_text(connect: Connect, request_id: str) -> None:
     client = await connect()
     for frame in ({"leave": {"room_id": "r"}}, {"chat_message": message("r")}, {"nonsense": 1}):
         await client.send(**frame, request_id=request_id)
         assert (await client.receive())["request_id"] == request_id
 
 
-async def test_without_a_request_id_none_comes_back(connect: Connect) -> None:
+async def test_missing_request_id_stays_missing(connect: Connect) -> None:
     client = await connect()
     for frame in ({"leave": {"room_id": "r"}}, {"chat_message": message("r")}, {"nonsense": 1}):
         await client.send(**frame)
         assert "request_id" not in await client.receive()
 
 
-async def test_a_request_id_is_the_senders_own(connect: Connect) -> None:
+async def test_request_id_reaches_sender_only(connect: Connect) -> None:
     sender, reader = await connect(), await connect()
     await reader.ask(join={"room_id": "lobby"})
     answer = await sender.ask(chat_message=message("lobby"))
     assert await reader.receive() == answer
 
 
-async def test_request_ids_in_a_burst_stay_with_their_messages(connect: Connect) -> None:
+async def test_request_ids_match_in_a_burst(connect: Connect) -> None:
     clients = [await connect() for _ in range(3)]
     for client in clients:
         await client.ask(join={"room_id": "lobby"})

@@ -58,9 +58,7 @@ async def begun() -> None:
         await asyncio.sleep(0)
 
 
-async def test_calls_that_wait_for_a_stream_are_made_on_the_next_link(
-    link: Link, upstream: Upstream
-) -> None:
+async def test_waiting_calls_move_to_next_link(link: Link, upstream: Upstream) -> None:
     """Grpclib tells only those that have one that their connection is lost."""
     link.drop()
     tasks = [asked(upstream) for _ in range(CALLS)]
@@ -72,9 +70,7 @@ async def test_calls_that_wait_for_a_stream_are_made_on_the_next_link(
     assert [answer.users for answer in answers] == [[]] * CALLS
 
 
-async def test_a_lost_link_leaves_no_cancellation_with_who_waited(
-    link: Link, upstream: Upstream
-) -> None:
+async def test_lost_link_leaves_no_cancellation(link: Link, upstream: Upstream) -> None:
     """Grpclib cancels who waits for an answer, and does not take that back."""
 
     async def ask() -> int:
@@ -95,9 +91,7 @@ async def test_a_lost_link_leaves_no_cancellation_with_who_waited(
     assert await task == 0
 
 
-async def test_who_gives_up_a_call_as_the_link_is_lost_is_not_kept(
-    link: Link, upstream: Upstream
-) -> None:
+async def test_cancelled_call_ends_with_link(link: Link, upstream: Upstream) -> None:
     link.drop()
     task = asked(upstream)
     await begun()

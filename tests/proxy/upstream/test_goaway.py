@@ -126,7 +126,7 @@ async def call(connection: Connection) -> int:
         return await connection.calls.get()
 
 
-async def test_a_call_that_was_begun_is_answered(
+async def test_begun_call_is_answered_after_goaway(
     client: Client, made: asyncio.Queue[Connection]
 ) -> None:
     first = await get(made)
@@ -144,7 +144,7 @@ async def test_a_call_that_was_begun_is_answered(
     assert (await client.receive())["request_id"] == "2"
 
 
-async def test_a_call_that_was_not_begun_is_made_anew(
+async def test_unbegun_call_is_repeated_after_goaway(
     client: Client, made: asyncio.Queue[Connection]
 ) -> None:
     first = await get(made)
@@ -156,7 +156,7 @@ async def test_a_call_that_was_not_begun_is_made_anew(
     assert (await client.receive())["users"]["users"][0]["id"] == "ada"
 
 
-async def test_a_call_that_an_older_server_lacks(
+async def test_call_unknown_to_older_server(
     client: Client, made: asyncio.Queue[Connection]
 ) -> None:
     server = await get(made)

@@ -56,9 +56,7 @@ async def in_a_long_room(http: Http) -> Client:
     return sender
 
 
-async def test_what_others_send_while_the_link_is_cut_is_made_up_for(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
+async def test_cut_link_catches_up(chat_server: chat.RunningServer, stub: ChatServiceStub) -> None:
     async with (
         Link.to(chat_server.address) as link,
         serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
@@ -78,7 +76,7 @@ async def test_what_others_send_while_the_link_is_cut_is_made_up_for(
             assert await client.barrier() == []
 
 
-async def test_a_link_that_breaks_again_and_again(
+async def test_link_survives_repeated_breaks(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with (
@@ -103,7 +101,7 @@ async def test_a_link_that_breaks_again_and_again(
         assert await reader.barrier() == []
 
 
-async def test_a_replay_that_cannot_be_finished_is_said(
+async def test_unfinished_replay_is_reported(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with Link.to(chat_server.address) as link:
@@ -130,7 +128,7 @@ async def test_a_replay_that_cannot_be_finished_is_said(
                 assert contents([await client.read_json()]) == ["live"]
 
 
-async def test_what_a_given_up_replay_did_not_come_to_is_answered_all_the_same(
+async def test_aborted_replay_answers_own_messages(
     chat_server: chat.RunningServer,
 ) -> None:
     async with Link.to(chat_server.address) as link:
@@ -159,7 +157,7 @@ async def test_what_a_given_up_replay_did_not_come_to_is_answered_all_the_same(
                 link.restore()
 
 
-async def test_a_link_that_falls_silent_is_given_up(chat_server: chat.RunningServer) -> None:
+async def test_silent_link_is_replaced(chat_server: chat.RunningServer) -> None:
     async with Link.to(chat_server.address) as link:
         config = proxy.Config(
             upstream=link.address, upstream_heartbeat_seconds=0.5, hold_seconds=0.5

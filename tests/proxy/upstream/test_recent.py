@@ -44,7 +44,7 @@ def loop() -> Iterator[ClockLoop]:
     loop.close()
 
 
-def test_it_is_asked_once_in_a_moment(loop: ClockLoop) -> None:
+def test_recent_asks_once_per_period(loop: ClockLoop) -> None:
     async def check() -> None:
         oracle = Oracle()
         recent = Recent(oracle, SECONDS)
@@ -57,7 +57,7 @@ def test_it_is_asked_once_in_a_moment(loop: ClockLoop) -> None:
     loop.run_until_complete(check())
 
 
-def test_all_wait_for_the_same_answer_and_give_up_alone(loop: ClockLoop) -> None:
+def test_recent_callers_share_one_answer(loop: ClockLoop) -> None:
     async def check() -> None:
         oracle = Oracle()
         oracle.open.clear()
@@ -76,7 +76,7 @@ def test_all_wait_for_the_same_answer_and_give_up_alone(loop: ClockLoop) -> None
     loop.run_until_complete(check())
 
 
-def test_a_failure_is_not_kept(loop: ClockLoop) -> None:
+def test_recent_keeps_no_failure(loop: ClockLoop) -> None:
     async def check() -> None:
         oracle = Oracle()
         recent = Recent(oracle, SECONDS)
@@ -90,7 +90,7 @@ def test_a_failure_is_not_kept(loop: ClockLoop) -> None:
     loop.run_until_complete(check())
 
 
-def test_what_is_being_asked_ends_with_it(loop: ClockLoop) -> None:
+def test_recent_cancels_its_question(loop: ClockLoop) -> None:
     async def check() -> None:
         oracle = Oracle()
         oracle.open.clear()

@@ -33,14 +33,14 @@ def over(link: Link) -> proxy.Config:
     )
 
 
-def test_thirty_seconds_of_silence_are_bridged_by_default() -> None:
+def test_default_bridges_30_silent_seconds() -> None:
     """Noticed before they are over, and then the server is waited for beyond them."""
     config = proxy.Config()
     noticed_after = config.upstream_heartbeat_seconds * 1.5
     assert noticed_after < 30 < noticed_after + config.hold_seconds
 
 
-async def test_a_link_that_stays_silent_is_replaced(chat_server: chat.RunningServer) -> None:
+async def test_silent_link_is_replaced(chat_server: chat.RunningServer) -> None:
     async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
         client = await joined(http, "lobby")
         for number in range(1, 4):
@@ -53,7 +53,7 @@ async def test_a_link_that_stays_silent_is_replaced(chat_server: chat.RunningSer
 
 
 @pytest.mark.parametrize("way", Way)
-async def test_a_half_of_a_link_is_not_enough(chat_server: chat.RunningServer, way: Way) -> None:
+async def test_half_silent_link_is_replaced(chat_server: chat.RunningServer, way: Way) -> None:
     async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
         client, reader = [await joined(http, "lobby") for _ in range(2)]
         link.halve(way)
@@ -67,7 +67,7 @@ async def test_a_half_of_a_link_is_not_enough(chat_server: chat.RunningServer, w
             assert await each.barrier() == []
 
 
-async def test_a_connection_that_never_says_a_word_is_not_waited_for(
+async def test_mute_connection_is_abandoned(
     chat_server: chat.RunningServer,
 ) -> None:
     """Each attempt is made on a connection of its own: the last one may be dead."""
@@ -79,7 +79,7 @@ async def test_a_connection_that_never_says_a_word_is_not_waited_for(
         assert "chat_message" in await client.ask(chat_message=message("lobby"))
 
 
-async def test_users_of_a_proxy_that_is_not_heard_of_are_inactive(
+async def test_silent_proxy_users_become_inactive(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async def inactive() -> bool:

@@ -35,9 +35,7 @@ async def link(chat_server: chat.RunningServer) -> AsyncIterator[Link]:
         yield link
 
 
-async def test_it_is_cut_off_and_its_clients_notice_nothing(
-    link: Link, stub: ChatServiceStub
-) -> None:
+async def test_stuck_proxy_is_cut_and_resumes(link: Link, stub: ChatServiceStub) -> None:
     async with serve_http(proxy.Config(upstream=link.address)) as http:
         readers = [await joined(http, "lobby") for _ in range(3)]
         reading = [asyncio.create_task(each.take_until_content("end")) for each in readers]
