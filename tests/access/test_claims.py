@@ -166,7 +166,7 @@ STRANGE = ["emoji\ud83d", "\udc80\udcff"]
 
 
 @pytest.mark.parametrize("subject", STRANGE)
-async def test_odd_token_disturbs_nobody(doors: Doors, door: str, subject: str) -> None:
+async def test_odd_token_disturbs_no_others(doors: Doors, door: str, subject: str) -> None:
     """Not even while it is tried again and again, and others send."""
     async with doors.visit(door, forged(claims())) as ada:
         await ada.ask(Join("lobby"))
@@ -217,7 +217,7 @@ async def closed_with(url: str, header: str, value: bytes) -> int:
     return int.from_bytes(payload[:2], "big")
 
 
-async def test_later_token_is_checked_too(doors: Doors, session: aiohttp.ClientSession) -> None:
+async def test_renewed_token_is_checked(doors: Doors, session: aiohttp.ClientSession) -> None:
     headers = {"authorization": f"Bearer {forged(claims())}"}
     ada = Client(await session.ws_connect(doors.url, headers=headers))
     for token in ("é", "a b", "\x00", forged(claims(sub="\ud83d")), forged(claims()) + "é"):

@@ -14,7 +14,7 @@ from tests.docs.markdown import ROOT, section
 from tests.proxy.web_client import Client
 
 
-async def test_a_fresh_token(doors: Doors, signer: Signer) -> None:
+async def test_documented_token_renewal(doors: Doors, signer: Signer) -> None:
     asked, answered = section(ROOT / "docs/websocket-api.md", "authenticate").blocks
     shown = json.loads(asked.text)["authenticate"]["token"]
     token = signer.token()
@@ -31,7 +31,7 @@ async def test_a_fresh_token(doors: Doors, signer: Signer) -> None:
         assert answer == example
 
 
-async def test_in_a_browser_a_token_is_a_subprotocol(doors: Doors, signer: Signer) -> None:
+async def test_browser_token_is_a_subprotocol(doors: Doors, signer: Signer) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(doors.url, protocols=["chat", f"bearer.{signer.token()}"]) as socket,
@@ -41,7 +41,7 @@ async def test_in_a_browser_a_token_is_a_subprotocol(doors: Doors, signer: Signe
         assert answer["joined"]["last_seq"] == 0
 
 
-async def test_a_token_is_presented_once_and_in_its_place(doors: Doors, signer: Signer) -> None:
+async def test_token_in_wrong_place_is_refused(doors: Doors, signer: Signer) -> None:
     token = signer.token()
     async with doors.visit("websocket", token) as ada:  # there is a link, then
         await ada.ask(Join("lobby"))
@@ -63,7 +63,7 @@ async def test_a_token_is_presented_once_and_in_its_place(doors: Doors, signer: 
                 assert token not in await response.text()
 
 
-async def test_where_no_token_is_asked_for_a_password_is_somebody_elses(
+async def test_basic_password_is_ignored_without_keys(
     chat_proxy: proxy.RunningProxy,
 ) -> None:
     """A proxy in front asks for it, and passes it on."""

@@ -54,7 +54,7 @@ async def visiting(server: chat.RunningServer, token: str | None) -> AsyncIterat
 
 
 @pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
-async def test_who_has_no_token_keeps_nobody_out(
+async def test_unproven_connections_make_room(
     guarded_config: chat.Config, signer: Signer, limit: str
 ) -> None:
     config = replace(guarded_config, connection_limits=chat.ConnectionLimits(**{limit: FEW}))
@@ -73,7 +73,7 @@ async def test_who_has_no_token_keeps_nobody_out(
             await friend.list_users(ListUsersRequest())
 
 
-async def test_an_address_has_a_limit_without_tokens_too(chat_config: chat.Config) -> None:
+async def test_address_limit_without_tokens(chat_config: chat.Config) -> None:
     limits = chat.ConnectionLimits(connections_per_address=FEW)
     config = replace(chat_config, connection_limits=limits)
     async with chat.serve(config) as server, AsyncExitStack() as stack:

@@ -71,7 +71,7 @@ async def test_held_message_outlives_its_sender(
     assert user["status"] == "INACTIVE"
 
 
-async def test_restart_makes_nobody_else_active(
+async def test_restart_keeps_active_users(
     server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
 ) -> None:
     """Not by a refused message, either: after a restart the proxy says who is there."""

@@ -134,9 +134,7 @@ async def test_each_path_is_charged_to_the_address(
     assert told("chat_calls_refused_total") == flood.statuses[REFUSED]
 
 
-async def test_forged_tokens_are_not_even_looked_at(
-    guarded: chat.RunningServer, signer: Signer
-) -> None:
+async def test_forged_tokens_are_not_verified(guarded: chat.RunningServer, signer: Signer) -> None:
     """An innocent at the same address, who is known already, gets all its answers in order."""
     flood = Flood(guarded, "/chat.ChatService/ListUsers", es256().token(kid="one", sub="eve"))
     metadata = {"authorization": f"Bearer {signer.token(kid='one')}"}
@@ -153,7 +151,7 @@ async def test_forged_tokens_are_not_even_looked_at(
     assert 0 < flood.statuses["UNAUTHENTICATED"] <= flood.most < 250
 
 
-async def test_those_who_are_known_are_not_counted(
+async def test_authenticated_callers_are_not_charged(
     guarded: chat.RunningServer, signer: Signer
 ) -> None:
     metadata = {"authorization": f"Bearer {signer.token(kid='one')}"}
@@ -163,7 +161,7 @@ async def test_those_who_are_known_are_not_counted(
             await stub.list_users(ListUsersRequest())
 
 
-async def test_another_address_is_not_concerned(chat_server: chat.RunningServer) -> None:
+async def test_other_address_is_not_charged(chat_server: chat.RunningServer) -> None:
     flood = Flood(chat_server, HEALTH)
     await flood.connect(4, host="127.0.0.2")
     assert flood.statuses[REFUSED]
@@ -175,7 +173,7 @@ async def test_another_address_is_not_concerned(chat_server: chat.RunningServer)
     assert not other.statuses
 
 
-async def test_who_goes_on_regardless_is_cut_off(chat_server: chat.RunningServer) -> None:
+async def test_flooding_address_is_cut_off(chat_server: chat.RunningServer) -> None:
     """More calls, without a wait, than an address may have refused."""
     last = 2 * BURST_OF_WORK
     calls = (opening(n, headers(HEALTH), flags=END_HEADERS | END_STREAM) for n in range(1, last, 2))
@@ -184,7 +182,7 @@ async def test_who_goes_on_regardless_is_cut_off(chat_server: chat.RunningServer
         assert await client.end() == ErrorCodes.ENHANCE_YOUR_CALM
 
 
-async def test_what_is_refused_is_not_reset_while_it_is_sent(
+async def test_refused_call_is_not_reset(
     chat_server: chat.RunningServer,
 ) -> None:
     """Some clients would not see when to come back."""
@@ -206,13 +204,13 @@ async def test_what_is_refused_is_not_reset_while_it_is_sent(
 
 
 @pytest.mark.parametrize("limits", [chat.ConnectionLimits(calls_per_address=0)], ids=["none"])
-async def test_there_may_be_no_limit(chat_server: chat.RunningServer) -> None:
+async def test_address_limit_can_be_off(chat_server: chat.RunningServer) -> None:
     flood = Flood(chat_server, HEALTH)
     await flood.connect(10)
     assert flood.statuses == {"OK": 500}
 
 
-async def test_the_calls_of_a_proxy_are_those_of_many(chat_server: chat.RunningServer) -> None:
+async def test_proxy_calls_are_not_charged(chat_server: chat.RunningServer) -> None:
     """Also where there are no keys, and others at its address ask too much."""
     config = proxy.Config(upstream=chat_server.address, rates=proxy.Rates())
     async with serve_http(config) as http:
@@ -223,7 +221,7 @@ async def test_the_calls_of_a_proxy_are_those_of_many(chat_server: chat.RunningS
             assert "users" in await client.ask(list_users={})
 
 
-async def test_a_proxy_that_is_known_passes_on_what_strangers_ask(
+async def test_known_proxy_passes_on_guest_calls(
     guarded_config: chat.Config, trusted_config: proxy.Config, signer: Signer
 ) -> None:
     token = {"authorization": f"Bearer {signer.token(kid='one')}"}

@@ -22,9 +22,7 @@ def warned(lines: list[Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", EVERYWHERE])
-async def test_a_server_without_keys_on_an_open_address(
-    chat_config: chat.Config, host: str
-) -> None:
+async def test_server_warns_without_keys(chat_config: chat.Config, host: str) -> None:
     with capture_logs() as lines:
         async with chat.serve(replace(chat_config, host=host)):
             pass
@@ -32,7 +30,7 @@ async def test_a_server_without_keys_on_an_open_address(
     assert warned(lines) == ([text] if host == EVERYWHERE else [])
 
 
-async def test_a_server_with_keys_and_without_tls(guarded_config: chat.Config) -> None:
+async def test_server_warns_without_tls(guarded_config: chat.Config) -> None:
     with capture_logs() as lines:
         async with chat.serve(replace(guarded_config, host=EVERYWHERE)):
             pass
@@ -43,7 +41,7 @@ async def test_a_server_with_keys_and_without_tls(guarded_config: chat.Config) -
     ("settings", "is_open"),
     [({}, False), ({"host": EVERYWHERE}, True), ({"admission": BEHIND}, True)],
 )
-async def test_a_proxy_in_front_of_a_server_without_keys(
+async def test_proxy_warns_without_server_keys(
     chat_config: chat.Config, settings: dict[str, Any], is_open: bool
 ) -> None:
     """The usual layout: the server is on loopback, and the proxy is not."""
@@ -66,7 +64,7 @@ async def test_a_proxy_in_front_of_a_server_without_keys(
     assert told == ([text] if is_open else [])
 
 
-async def test_a_proxy_in_front_of_a_server_with_keys(
+async def test_proxy_silent_with_server_keys(
     guarded_config: chat.Config, trusted_config: proxy.Config
 ) -> None:
     with capture_logs() as lines:

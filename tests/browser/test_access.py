@@ -53,7 +53,7 @@ _LOW_CONTRAST: Final = """() => {
 class TestNarrowScreen:
     """A phone: the rooms are in a drawer."""
 
-    async def test_the_drawer_opens_and_closes(self, visit: Visit) -> None:
+    async def test_drawer_opens_and_closes(self, visit: Visit) -> None:
         ada = await visit(size=_PHONE)
         await ada.enter("ada", "lobby")
         menu, item = ada.page.get_by_test_id("menu-button"), ada.room_item("lobby")
@@ -66,7 +66,7 @@ class TestNarrowScreen:
         await expect(item).not_to_be_in_viewport()
         await expect(menu).to_be_focused()
 
-    async def test_a_room_is_chosen_from_the_drawer(self, visit: Visit, servers: Servers) -> None:
+    async def test_room_is_chosen_from_drawer(self, visit: Visit, servers: Servers) -> None:
         ada = await visit(size=_PHONE)
         await ada.enter("ada", "lobby")
         await ada.page.get_by_test_id("menu-button").click()
@@ -82,7 +82,7 @@ class TestNarrowScreen:
         await expect(ada.room_item("lobby")).not_to_be_in_viewport()
 
     @pytest.mark.parametrize("width", [320, 390, 720, 721])
-    async def test_nothing_is_wider_than_the_screen(
+    async def test_narrow_page_never_overflows(
         self, visit: Visit, servers: Servers, width: int
     ) -> None:
         texts = ["x" * 500, "https://example.org/" + "y" * 300, "a b " * 900, "\n" * 60 + "end"]
@@ -96,7 +96,7 @@ class TestNarrowScreen:
         await expect(ada.page.get_by_test_id("send-button")).to_be_in_viewport(ratio=1)
 
 
-async def test_the_keyboard_is_enough(visit: Visit) -> None:
+async def test_keyboard_is_enough(visit: Visit) -> None:
     ada = await visit()
     press, write = ada.page.keyboard.press, ada.page.keyboard.type
     await expect(ada.name).to_be_focused()
@@ -132,7 +132,7 @@ async def test_the_keyboard_is_enough(visit: Visit) -> None:
     await ada.is_in("lobby")
 
 
-async def test_focus_is_seen(visit: Visit) -> None:
+async def test_focus_is_visible(visit: Visit) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     for control in (ada.page.get_by_test_id("leave-button"), ada.room_item("lobby"), ada.log):
@@ -140,7 +140,7 @@ async def test_focus_is_seen(visit: Visit) -> None:
         assert await control.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
 
 
-async def test_every_control_has_a_name(visit: Visit, servers: Servers) -> None:
+async def test_controls_have_names(visit: Visit, servers: Servers) -> None:
     await servers.post("lobby", "bob", [f"number {i}" for i in range(60)])
     ada = await visit(size=_PHONE)
     entry = await _controls(ada)
@@ -164,9 +164,7 @@ async def test_landmarks_and_headings(visit: Visit) -> None:
     await expect(ada.room_item("lobby")).to_have_attribute("aria-current", "page")
 
 
-async def test_new_messages_are_announced_and_history_is_not(
-    visit: Visit, servers: Servers
-) -> None:
+async def test_live_messages_only_are_announced(visit: Visit, servers: Servers) -> None:
     await servers.post("lobby", "bob", ["long ago"])
     ada = await visit()
     await ada.enter("ada", "lobby")
@@ -180,7 +178,7 @@ async def test_new_messages_are_announced_and_history_is_not(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_text_stands_out_from_its_ground(visit: Visit, servers: Servers, scheme: str) -> None:
+async def test_text_has_enough_contrast(visit: Visit, servers: Servers, scheme: str) -> None:
     await servers.post("lobby", "bob", ["hello https://example.org"])
     for index in range(12):
         await servers.post("lobby", f"guest {index}", ["hello"])
@@ -195,14 +193,14 @@ async def test_text_stands_out_from_its_ground(visit: Visit, servers: Servers, s
     await expect(ada.banner).to_be_hidden()
 
 
-async def test_light_and_dark_follow_the_reader(visit: Visit) -> None:
+async def test_color_scheme_follows_the_reader(visit: Visit) -> None:
     light, dark = await visit(color_scheme="light"), await visit(color_scheme="dark")
     ground = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
     assert min(await light.page.evaluate(ground)) > 200
     assert max(await dark.page.evaluate(ground)) < 60
 
 
-async def test_right_to_left_text_starts_at_the_right(visit: Visit) -> None:
+async def test_right_to_left_text_is_aligned(visit: Visit) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     await ada.say("שלום, עולם")
@@ -211,7 +209,7 @@ async def test_right_to_left_text_starts_at_the_right(visit: Visit) -> None:
     assert await text.evaluate("e => getComputedStyle(e).direction") == "rtl"
 
 
-async def test_no_movement_for_who_wants_none(visit: Visit) -> None:
+async def test_reduced_motion_is_respected(visit: Visit) -> None:
     ada = await visit(size=_PHONE, reduced_motion="reduce")
     await ada.enter("ada", "lobby")
     side = ada.page.get_by_role("complementary", include_hidden=True)

@@ -77,7 +77,7 @@ async def kill_and_start(
 
 
 @pytest.mark.timeout(180)
-async def test_the_page_comes_back_by_itself(visit: Visit, servers: World) -> None:
+async def test_page_reconnects_after_kills(visit: Visit, servers: World) -> None:
     journal = Journal()
     scripts = [Participant(name, servers.url, [ROOM], journal) for name in ("bob", "eve")]
     kept: dict[str, str] = {}

@@ -113,13 +113,13 @@ async def attempt(page: Page, url: str, protocols: list[str]) -> str:
 class TestHijacking:
     """A page that somebody was lured to cannot use the chat of whoever looks at it."""
 
-    async def test_from_another_port(
+    async def test_page_of_other_port_is_refused(
         self, page: Page, servers: Servers, elsewhere: TestServer, protocols: list[str]
     ) -> None:
         await page.goto(str(elsewhere.make_url("/")))
         assert await attempt(page, servers.url, protocols) == "out 1006"
 
-    async def test_from_another_name_of_the_same_machine(
+    async def test_page_of_other_name_is_refused(
         self, browser: Browser, servers: Servers, protocols: list[str]
     ) -> None:
         # The same server, and even the same page, without the policy that forbids it this.
@@ -133,7 +133,7 @@ class TestHijacking:
             other = servers.url.replace("localhost", "127.0.0.1")
             assert await attempt(page, other, protocols) == "out 1006"
 
-    async def test_from_a_sandbox(
+    async def test_sandboxed_page_is_refused(
         self, page: Page, servers: Servers, elsewhere: TestServer, protocols: list[str]
     ) -> None:
         await page.goto(str(elsewhere.make_url("/")))
@@ -151,7 +151,7 @@ class TestHijacking:
         told = await frame.evaluate(_HIJACK, [ws(servers.url), protocols])
         assert told == "out 1006"
 
-    async def test_a_listed_page_comes_in(
+    async def test_listed_page_connects(
         self, page: Page, servers: Servers, elsewhere: TestServer, protocols: list[str]
     ) -> None:
         origin = str(elsewhere.make_url("")).rstrip("/")
@@ -177,7 +177,7 @@ class TestTheExamplePage:
             yield {"null": (_EXAMPLES / "page.html").as_uri(), origin: f"{origin}/page.html"}
 
     @pytest.mark.parametrize("nth", [0, 1], ids=["a file", "another port"])
-    async def test_it_talks_once_its_origin_is_allowed(
+    async def test_example_page_needs_listed_origin(
         self, page: Page, servers: Servers, addresses: dict[str, str], visit: Visit, nth: int
     ) -> None:
         origin, address = list(addresses.items())[nth]
@@ -202,7 +202,7 @@ class TestTheExamplePage:
 
 
 @pytest.mark.parametrize("breach", _BREACHES)
-async def test_the_page_cannot_be_made_to(
+async def test_page_refuses_injected_code(
     page: Page, servers: Servers, elsewhere: TestServer, breach: str
 ) -> None:
     await page.add_init_script(WATCH_POLICY)
@@ -213,9 +213,7 @@ async def test_the_page_cannot_be_made_to(
         assert await page.evaluate(script, str(elsewhere.make_url("/"))) is False
 
 
-async def test_the_page_cannot_be_framed(
-    page: Page, servers: Servers, elsewhere: TestServer
-) -> None:
+async def test_page_cannot_be_framed(page: Page, servers: Servers, elsewhere: TestServer) -> None:
     await page.goto(str(elsewhere.make_url("/")))
     await page.evaluate(
         """(url) => new Promise((resolve) => {
@@ -229,7 +227,7 @@ async def test_the_page_cannot_be_framed(
     assert "chrome-error" in page.frames[1].url
 
 
-async def test_no_cookie(
+async def test_page_sets_no_cookie(
     visit: Visit,
 ) -> None:
     ada = await visit()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit
 
 
-async def test_a_restart_of_the_proxy(visit: Visit, servers: Servers) -> None:
+async def test_page_survives_proxy_restart(visit: Visit, servers: Servers) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     await ada.say("before")
@@ -37,7 +37,7 @@ async def test_a_restart_of_the_proxy(visit: Visit, servers: Servers) -> None:
     await ada.sees("before", "from elsewhere", "during, one", "during, two")
 
 
-async def test_a_restart_of_the_chat_server(visit: Visit, servers: Servers) -> None:
+async def test_page_survives_server_restart(visit: Visit, servers: Servers) -> None:
     ada, bob = await visit(), await visit()
     await ada.enter("ada", "lobby")
     await bob.enter("bob", "lobby")
@@ -58,7 +58,7 @@ async def test_a_restart_of_the_chat_server(visit: Visit, servers: Servers) -> N
     await ada.sees("before", "during, one", "during, two", "after")
 
 
-async def test_what_is_not_confirmed_outlives_a_reload(visit: Visit, servers: Servers) -> None:
+async def test_unconfirmed_message_outlives_reload(visit: Visit, servers: Servers) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     await servers.stop_chat()
@@ -70,7 +70,7 @@ async def test_what_is_not_confirmed_outlives_a_reload(visit: Visit, servers: Se
     await ada.sees("kept")
 
 
-async def test_a_machine_that_is_offline_says_so(visit: Visit, servers: Servers) -> None:
+async def test_offline_browser_is_shown(visit: Visit, servers: Servers) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     await servers.stop_proxy()
@@ -83,7 +83,7 @@ async def test_a_machine_that_is_offline_says_so(visit: Visit, servers: Servers)
     await ada.sees("back")
 
 
-async def test_a_server_that_forbids_to_come_back(visit: Visit) -> None:
+async def test_page_waits_after_final_close(visit: Visit) -> None:
     ada = await visit()
     sockets: list[WebSocketRoute] = []
 
@@ -111,9 +111,7 @@ class TestLostHistory:
         """A history that ends with the server."""
         return chat.IN_MEMORY
 
-    async def test_what_is_lost_is_not_shown_any_longer(
-        self, visit: Visit, servers: Servers
-    ) -> None:
+    async def test_lost_history_is_removed(self, visit: Visit, servers: Servers) -> None:
         ada = await visit()
         await ada.enter("ada", "lobby")
         await ada.say("soon forgotten")

@@ -33,7 +33,7 @@ async def test_two_people_talk(visit: Visit) -> None:
         await expect(visitor.page.get_by_test_id("message-time").first).to_have_text(_CLOCK)
 
 
-async def test_history_on_entering_and_after_a_reload(visit: Visit, servers: Servers) -> None:
+async def test_history_on_entering_and_reload(visit: Visit, servers: Servers) -> None:
     await servers.post("lobby", "bob", ["one", "two"])
     ada = await visit()
     await ada.enter("ada", "lobby")
@@ -46,9 +46,7 @@ async def test_history_on_entering_and_after_a_reload(visit: Visit, servers: Ser
     await expect(ada.page.get_by_test_id("self")).to_have_text("ada")
 
 
-async def test_older_history_comes_when_scrolling_up_and_the_place_stays(
-    visit: Visit, servers: Servers
-) -> None:
+async def test_scrolling_up_loads_older_history(visit: Visit, servers: Servers) -> None:
     await servers.post("lobby", "bob", [f"number {i}" for i in range(1, 131)])
     ada = await visit()
     await ada.enter("ada", "lobby")
@@ -64,7 +62,7 @@ async def test_older_history_comes_when_scrolling_up_and_the_place_stays(
     await expect(ada.page.get_by_test_id("load-older")).to_be_hidden()
 
 
-async def test_new_messages_do_not_move_who_reads_old_ones(visit: Visit, servers: Servers) -> None:
+async def test_new_messages_keep_scroll_position(visit: Visit, servers: Servers) -> None:
     await servers.post("lobby", "bob", [f"number {i}" for i in range(1, 41)])
     ada = await visit()
     await ada.enter("ada", "lobby")
@@ -93,7 +91,7 @@ async def test_markup_is_shown_as_text(visit: Visit) -> None:
         await expect(visitor.log.locator("img, script, b, i")).to_have_count(0)
 
 
-async def test_addresses_become_links_and_nothing_else_does(visit: Visit) -> None:
+async def test_only_addresses_become_links(visit: Visit) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     text = "See https://example.org/a?b=1, not javascript:alert(1)."
@@ -105,7 +103,7 @@ async def test_addresses_become_links_and_nothing_else_does(visit: Visit) -> Non
     await expect(link).to_have_attribute("rel", "noopener noreferrer")
 
 
-async def test_unread_messages_are_counted_for_each_room(visit: Visit, servers: Servers) -> None:
+async def test_unread_messages_per_room(visit: Visit, servers: Servers) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     await _join(ada, "ops")
@@ -124,9 +122,7 @@ async def test_unread_messages_are_counted_for_each_room(visit: Visit, servers: 
     await expect(ada.page).to_have_title("lobby · Chat")
 
 
-async def test_what_was_unread_is_still_unread_after_a_reload(
-    visit: Visit, servers: Servers
-) -> None:
+async def test_unread_count_outlives_reload(visit: Visit, servers: Servers) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     await _join(ada, "ops")
@@ -137,7 +133,7 @@ async def test_what_was_unread_is_still_unread_after_a_reload(
     await expect(count).to_have_text("1")
 
 
-async def test_a_room_can_be_named_in_the_address_and_left(visit: Visit, servers: Servers) -> None:
+async def test_room_in_address_can_be_left(visit: Visit, servers: Servers) -> None:
     await servers.post("a room/ü", "bob", ["found it"])
     ada = await visit("#a%20room%2F%C3%BC")
     await expect(ada.room).to_have_value("a room/ü")
@@ -159,7 +155,7 @@ async def test_a_room_can_be_named_in_the_address_and_left(visit: Visit, servers
 class TestLimits:
     """What cannot be sent is told where it was written, before it is sent."""
 
-    async def test_names(self, visit: Visit) -> None:
+    async def test_user_names_are_bounded(self, visit: Visit) -> None:
         ada = await visit()
         await ada.name.fill("x" * 65)
         await ada.room.fill("lobby")
@@ -174,12 +170,12 @@ class TestLimits:
         await ada.page.get_by_test_id("enter-button").click()
         await ada.is_in("lobby")
 
-    async def test_rooms_of_the_address(self, visit: Visit) -> None:
+    async def test_room_in_address_is_bounded(self, visit: Visit) -> None:
         ada = await visit("#" + "y" * 65)
         problem = ada.page.get_by_test_id("room-problem")
         await expect(problem).to_contain_text("at most 64 characters")
 
-    async def test_messages(self, visit: Visit) -> None:
+    async def test_messages_are_bounded(self, visit: Visit) -> None:
         ada = await visit()
         await ada.enter("ada", "lobby")
         await ada.say("é" * 8193)
@@ -194,7 +190,7 @@ class TestLimits:
 class TestRefusal:
     """What the server refuses stays where it was written, and says why."""
 
-    async def test_of_a_message(self, visit: Visit, servers: Servers) -> None:
+    async def test_refused_message_shows_reason(self, visit: Visit, servers: Servers) -> None:
         await _restart_chat(servers, chat.Limits(content_bytes=20))
         ada = await visit()
         await ada.enter("ada", "lobby")
@@ -207,7 +203,9 @@ class TestRefusal:
         await refused.get_by_test_id("retry-button").click()
         await ada.sees("longer than this server takes")
 
-    async def test_of_a_message_that_is_given_up(self, visit: Visit, servers: Servers) -> None:
+    async def test_abandoned_refused_message_is_removed(
+        self, visit: Visit, servers: Servers
+    ) -> None:
         await _restart_chat(servers, chat.Limits(content_bytes=20))
         ada = await visit()
         await ada.enter("ada", "lobby")
@@ -216,7 +214,7 @@ class TestRefusal:
         await expect(ada.messages).to_have_count(0)
         await expect(ada.input).to_be_focused()
 
-    async def test_of_a_room(self, visit: Visit, servers: Servers) -> None:
+    async def test_refused_room_shows_reason(self, visit: Visit, servers: Servers) -> None:
         await servers.stop_proxy()
         servers.proxy_config = replace(servers.proxy_config, rooms_per_connection=1)
         await servers.start_proxy()

@@ -51,7 +51,7 @@ def chart(page: Page, title: str) -> Locator:
     return page.get_by_role("img", name=re.compile(f"^{re.escape(title)}: "))
 
 
-async def test_numbers_and_lines_move_while_people_talk(
+async def test_proxy_status_page_is_live(
     page: Page, servers: Servers, watched: tuple[chat.Config, proxy.Config]
 ) -> None:
     chat_config, proxy_config = watched
@@ -76,7 +76,7 @@ async def test_numbers_and_lines_move_while_people_talk(
         assert await line.get_attribute("d") != before
 
 
-async def test_the_page_of_the_chat_server(
+async def test_server_status_page_is_live(
     page: Page, servers: Servers, watched: tuple[chat.Config, proxy.Config]
 ) -> None:
     chat_config, proxy_config = watched
@@ -95,7 +95,7 @@ async def test_the_page_of_the_chat_server(
         ).to_be_visible()
 
 
-async def test_a_page_opened_late_shows_what_came_before(
+async def test_status_page_shows_earlier_history(
     page: Page, watched: tuple[chat.Config, proxy.Config]
 ) -> None:
     async with chat.serve(watched[0]) as server:
@@ -108,7 +108,7 @@ async def test_a_page_opened_late_shows_what_came_before(
         assert (await line.get_attribute("d") or "").count("L") >= 2
 
 
-async def test_the_page_says_that_the_process_is_gone(
+async def test_status_page_reports_lost_process(
     page: Page, watched: tuple[chat.Config, proxy.Config]
 ) -> None:
     async with chat.serve(watched[0]) as server:
@@ -118,7 +118,7 @@ async def test_the_page_says_that_the_process_is_gone(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_it_fits_a_phone_in_light_and_dark(
+async def test_status_page_fits_a_phone(
     page: Page, watched: tuple[chat.Config, proxy.Config], scheme: str
 ) -> None:
     await page.set_viewport_size({"width": _PHONE["width"], "height": _PHONE["height"]})

@@ -55,7 +55,7 @@ async def test_tabs_share_their_rooms(visit: Visit) -> None:
     await expect(two.room_item("alpha")).to_have_count(0)
 
 
-async def test_a_room_with_unsent_words_outlasts_leaving_it_elsewhere(
+async def test_room_with_draft_stays_open(
     visit: Visit,
 ) -> None:
     one = await visit()
@@ -74,7 +74,7 @@ async def test_a_room_with_unsent_words_outlasts_leaving_it_elsewhere(
     await two.sees("half a thought")
 
 
-async def test_what_one_tab_has_read_the_other_need_not(visit: Visit, servers: Servers) -> None:
+async def test_read_mark_is_shared_by_tabs(visit: Visit, servers: Servers) -> None:
     one = await visit()
     await one.enter("ada", "lobby")
     two = await _open_beside(one, "#ops")
@@ -85,7 +85,7 @@ async def test_what_one_tab_has_read_the_other_need_not(visit: Visit, servers: S
     await expect(two.room_item("lobby").get_by_test_id("unread-count")).to_be_hidden()
 
 
-async def test_a_second_window_is_somebody_else(visit: Visit) -> None:
+async def test_second_window_is_another_user(visit: Visit) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
     async with ada.page.context.expect_page() as opened:
@@ -128,7 +128,7 @@ async def test_a_second_window_is_somebody_else(visit: Visit) -> None:
         pytest.param({}, {"chat.outbox": [{**_MESSAGE, "error": 7}]}, id="odd problem"),
     ],
 )
-async def test_the_page_starts_whatever_stands_in_the_storage(
+async def test_page_starts_with_any_storage(
     visit: Visit, local: dict[str, Any], session: dict[str, Any]
 ) -> None:
     ada = await visit()

@@ -66,7 +66,7 @@ async def stored(visitor: Visitor) -> dict[str, Any]:
     return found
 
 
-async def test_a_first_visit(visit: Visit, signer: Signer) -> None:
+async def test_first_visit_asks_for_token(visit: Visit, signer: Signer) -> None:
     ada, bob = await visit(), await visit()
     for visitor, name in ((ada, "ada"), (bob, "bob")):
         await expect(entry(visitor)).to_contain_text("This server asks for a token.")
@@ -81,7 +81,7 @@ async def test_a_first_visit(visit: Visit, signer: Signer) -> None:
     await expect(bob.page.get_by_test_id("message-sender")).to_have_text(["ada"])
 
 
-async def test_the_token_is_kept_for_the_tab_and_nowhere_else(visit: Visit, signer: Signer) -> None:
+async def test_token_is_kept_in_tab_only(visit: Visit, signer: Signer) -> None:
     token, ada = signer.token(), await visit()
     await sign_in(ada, token)
     await ada.is_in("general")
@@ -96,7 +96,7 @@ async def test_the_token_is_kept_for_the_tab_and_nowhere_else(visit: Visit, sign
     await ada.sees("still here")
 
 
-async def test_a_token_in_the_address(visit: Visit, signer: Signer) -> None:
+async def test_token_in_the_address(visit: Visit, signer: Signer) -> None:
     ada = await visit(f"#token={signer.token()}&room=lobby")
     await ada.is_in("lobby")
     assert ada.page.url.endswith("/#lobby")
@@ -105,7 +105,7 @@ async def test_a_token_in_the_address(visit: Visit, signer: Signer) -> None:
     assert "token" not in await ada.page.evaluate("history.length + location.href")
 
 
-async def test_a_token_in_the_address_without_a_room(visit: Visit, signer: Signer) -> None:
+async def test_token_in_address_without_room(visit: Visit, signer: Signer) -> None:
     ada = await visit(f"#token={signer.token()}")
     await expect(ada.room).to_have_value("general")
     assert "#" not in ada.page.url
@@ -123,7 +123,7 @@ async def test_a_token_in_the_address_without_a_room(visit: Visit, signer: Signe
         ("a.b.c", "This token does not say who you are."),
     ],
 )
-async def test_what_is_no_token(visit: Visit, token: str, problem: str) -> None:
+async def test_malformed_token_is_refused(visit: Visit, token: str, problem: str) -> None:
     ada = await visit()
     await sign_in(ada, token)
     field = ada.page.get_by_label("Token")
@@ -132,7 +132,7 @@ async def test_what_is_no_token(visit: Visit, token: str, problem: str) -> None:
     await expect(field).to_be_focused()
 
 
-async def test_a_token_that_is_not_believed(visit: Visit, signer: Signer) -> None:
+async def test_invalid_token_is_refused(visit: Visit, signer: Signer) -> None:
     ada = await visit()
     await sign_in(ada, eddsa().token())
     await expect(entry(ada)).to_contain_text("The server did not accept this token.")
@@ -141,7 +141,7 @@ async def test_a_token_that_is_not_believed(visit: Visit, signer: Signer) -> Non
     await expect(ada.banner).to_be_hidden()
 
 
-async def test_an_expired_session_keeps_what_was_not_sent(visit: Visit, signer: Signer) -> None:
+async def test_expired_session_keeps_unsent_text(visit: Visit, signer: Signer) -> None:
     ada = await visit()
     await expect(entry(ada)).to_be_visible()
     await sign_in(ada, signer.token(exp=int(time.time()) + 5))
@@ -161,7 +161,7 @@ async def test_an_expired_session_keeps_what_was_not_sent(visit: Visit, signer: 
     await expect(ada.banner).to_be_hidden()
 
 
-async def test_another_token_is_another_person(visit: Visit, signer: Signer) -> None:
+async def test_other_token_is_another_user(visit: Visit, signer: Signer) -> None:
     ada = await visit(f"#token={signer.token()}&room=lobby")
     await ada.is_in("lobby")
     await ada.say("by ada")
@@ -174,7 +174,7 @@ async def test_another_token_is_another_person(visit: Visit, signer: Signer) -> 
     await expect(ada.page.get_by_test_id("message-sender")).to_have_text(["ada", "bob"])
 
 
-async def test_a_room_that_the_token_does_not_open(visit: Visit, signer: Signer) -> None:
+async def test_closed_room_is_refused(visit: Visit, signer: Signer) -> None:
     ada = await visit()
     await ada.room.fill("secrets")
     await sign_in(ada, signer.token(rooms={"read": ["lobby"], "write": ["lobby"]}))
@@ -182,7 +182,7 @@ async def test_a_room_that_the_token_does_not_open(visit: Visit, signer: Signer)
     await expect(error).to_contain_text("The token does not allow to read this room.")
 
 
-async def test_a_user_who_sends_too_much_waits_as_told(
+async def test_rate_limited_user_waits_as_told(
     visit: Visit, servers: Servers, signer: Signer
 ) -> None:
     await servers.stop_chat()

@@ -65,7 +65,7 @@ def seconds(text: str) -> float:
 # The image.
 
 
-def test_the_base_is_named_to_the_patch() -> None:
+def test_base_image_is_pinned() -> None:
     [base] = [rest for name, rest in instructions() if name == "ARG" and "IMAGE" in rest]
     found = re.fullmatch(r"PYTHON_IMAGE=docker\.io/library/python:(\d+)\.(\d+)\.\d+-slim-\w+", base)
     assert found is not None
@@ -75,7 +75,7 @@ def test_the_base_is_named_to_the_patch() -> None:
     }
 
 
-def test_all_that_is_installed_has_a_hash() -> None:
+def test_installed_packages_have_hashes() -> None:
     [install] = [rest for name, rest in instructions() if name == "RUN" and "pip " in rest]
     assert "--require-hashes" in install
     assert "--only-binary :all:" in install
@@ -86,7 +86,7 @@ def test_all_that_is_installed_has_a_hash() -> None:
     assert "--build-arg LOCK=deploy/tracing.lock" in CONTAINERFILE
 
 
-def test_it_has_the_packages_of_the_project_and_no_more() -> None:
+def test_image_has_only_project_packages() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
     copies = [rest.split() for name, rest in instructions() if name == "COPY"]
@@ -99,7 +99,7 @@ def test_it_has_the_packages_of_the_project_and_no_more() -> None:
     }
 
 
-def test_it_does_not_run_as_root() -> None:
+def test_image_does_not_run_as_root() -> None:
     [user] = arguments("USER")
     assert user == "10001:10001"
     [accounts] = arguments("RUN")
@@ -108,7 +108,7 @@ def test_it_does_not_run_as_root() -> None:
     assert "--gid 10001" in accounts
 
 
-def test_all_that_it_writes_is_in_one_folder_which_is_no_volume_of_a_proxy() -> None:
+def test_image_writes_one_folder_only() -> None:
     assert arguments("VOLUME") == []
     [accounts] = arguments("RUN")
     assert accounts.endswith(" /data")
@@ -116,12 +116,12 @@ def test_all_that_it_writes_is_in_one_folder_which_is_no_volume_of_a_proxy() -> 
     assert environment()["PYTHONDONTWRITEBYTECODE"] == "1"
 
 
-def test_its_ports_are_those_of_the_defaults() -> None:
+def test_image_exposes_default_ports() -> None:
     [ports] = arguments("EXPOSE")
     assert ports.split() == [str(chat.Config().port), str(proxy.Config().port)]
 
 
-def test_its_commands_are_there() -> None:
+def test_image_has_its_commands() -> None:
     [command] = arguments("CMD")
     assert json.loads(command) == ["python", "-m", "chat"]
     [health] = arguments("HEALTHCHECK")
@@ -134,7 +134,7 @@ def test_its_commands_are_there() -> None:
 # Compose.
 
 
-def test_both_run_from_one_image() -> None:
+def test_both_services_share_the_image() -> None:
     assert {service["image"] for service in OWN.values()} == {"asyncio-grpc-chat"}
     for service in OWN.values():
         build = service["build"]
@@ -143,7 +143,7 @@ def test_both_run_from_one_image() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_may_do_little(name: str) -> None:
+def test_services_have_few_privileges(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -154,19 +154,19 @@ def test_a_service_may_do_little(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_service_is_checked_by_what_can_be_asked(name: str) -> None:
+def test_service_health_checks_own_port(name: str) -> None:
     kind, *command, url = SERVICES[name]["healthcheck"]["test"]
     assert (kind, command) == ("CMD", ["python", "-m", "hosting.health"])
     port = {"chat": chat.Config().port, "proxy": proxy.Config().port}[name]
     assert split(url).port == port
 
 
-def test_a_service_has_the_time_to_stop() -> None:
+def test_services_have_time_to_stop() -> None:
     assert seconds(SERVICES["chat"]["stop_grace_period"]) > chat.Config().drain_seconds
     assert seconds(SERVICES["proxy"]["stop_grace_period"]) > 3 * proxy.Config().drain_seconds
 
 
-def test_the_variables_of_a_service_are_options() -> None:
+def test_service_variables_are_options() -> None:
     options = (ROOT / "docs/options.md").read_text("utf-8")
     services = [*OWN.values(), *KEYS["services"].values()]
     own = [service.get("environment", {}) for service in services]
@@ -175,14 +175,14 @@ def test_the_variables_of_a_service_are_options() -> None:
             assert f"`{variable}`" in options
 
 
-def test_the_proxy_comes_after_the_server_and_goes_before_it() -> None:
+def test_proxy_service_depends_on_server() -> None:
     door = SERVICES["proxy"]
     assert door["depends_on"] == {"chat": {"condition": "service_healthy"}}
     assert door["environment"]["PROXY_UPSTREAM"] == f"chat:{chat.Config().port}"
     assert door["command"] == ["python", "-m", "proxy"]
 
 
-def test_who_is_in_front_on_this_machine_is_believed_and_nobody_else() -> None:
+def test_only_host_gateway_is_trusted() -> None:
     [network] = COMPOSE["networks"]["default"]["ipam"]["config"]
     assert ip_address(network["gateway"]) in ip_network(network["subnet"])
     assert SERVICES["proxy"]["environment"]["PROXY_TRUSTED_PROXIES"] == network["gateway"]
@@ -190,7 +190,7 @@ def test_who_is_in_front_on_this_machine_is_believed_and_nobody_else() -> None:
     assert all(each.startswith("127.0.0.1:") for each in SERVICES["proxy"]["ports"])
 
 
-def test_only_the_proxy_is_published_and_only_to_this_machine() -> None:
+def test_only_proxy_is_published_on_loopback() -> None:
     assert "ports" not in SERVICES["chat"]
     assert SERVICES["proxy"]["ports"] == ["127.0.0.1:8080:8080"]
     assert all(
@@ -200,7 +200,7 @@ def test_only_the_proxy_is_published_and_only_to_this_machine() -> None:
     )
 
 
-def test_metrics_are_served_to_a_network_of_prometheus_alone() -> None:
+def test_metrics_network_is_prometheus_only() -> None:
     network = COMPOSE["networks"]["metrics"]
     assert network["internal"] is True
     scraped = yaml.safe_load((DEPLOY / "prometheus/compose.yaml").read_text("utf-8"))
@@ -218,7 +218,7 @@ def test_metrics_are_served_to_a_network_of_prometheus_alone() -> None:
     assert members == {"chat", "proxy", "prometheus"}
 
 
-def test_what_prometheus_reads_is_there() -> None:
+def test_prometheus_files_exist() -> None:
     plain = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text("utf-8"))
     scraped = yaml.safe_load((DEPLOY / "prometheus/compose.yaml").read_text("utf-8"))
     assert scraped.keys() == plain.keys()
@@ -232,7 +232,7 @@ def test_what_prometheus_reads_is_there() -> None:
             assert source in COMPOSE["volumes"]
 
 
-def test_keys_are_where_the_options_say_and_can_be_replaced() -> None:
+def test_keys_are_mounted_and_replaceable() -> None:
     assert KEYS["services"].keys() <= OWN.keys()
     for name, service in KEYS["services"].items():
         # A folder: a mounted file would stay the old one.
@@ -240,7 +240,7 @@ def test_keys_are_where_the_options_say_and_can_be_replaced() -> None:
         assert all(path.startswith("/run/keys/") for path in service["environment"].values())
 
 
-def test_the_database_is_in_a_volume() -> None:
+def test_database_is_in_a_volume() -> None:
     [volume] = SERVICES["chat"]["volumes"]
     name, _, path = volume.partition(":")
     assert name in COMPOSE["volumes"]

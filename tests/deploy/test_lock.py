@@ -41,7 +41,7 @@ def pins(lock: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lock", WANTED, ids=lambda lock: lock.name)
-def test_each_line_is_a_pin_with_hashes(lock: Path) -> None:
+def test_lock_lines_are_pins_with_hashes(lock: Path) -> None:
     rest = _ENTRY.sub("", lock.read_text("utf-8"))
     assert re.sub(r"^ +#.*\n", "", rest, flags=re.MULTILINE) == ""
     for _, _, hashes in entries(lock):
@@ -50,7 +50,7 @@ def test_each_line_is_a_pin_with_hashes(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", WANTED, ids=lambda lock: lock.name)
-def test_each_dependency_is_pinned_to_what_it_may_be(lock: Path) -> None:
+def test_lock_pins_allowed_versions(lock: Path) -> None:
     pinned = pins(lock)
     for line in WANTED[lock]:
         requirement = Requirement(line)
@@ -58,9 +58,9 @@ def test_each_dependency_is_pinned_to_what_it_may_be(lock: Path) -> None:
         assert requirement.specifier.contains(version, prereleases=True), line
 
 
-def test_with_traces_the_rest_is_the_same() -> None:
+def test_lock_with_traces_only_adds() -> None:
     assert pins(TRACING).items() > pins(RUNTIME).items()
 
 
-def test_what_is_locked_for_the_build_is_what_it_asks_for() -> None:
+def test_build_lock_matches_build_requirements() -> None:
     assert PROJECT["dependency-groups"]["build"] == PROJECT["build-system"]["requires"]

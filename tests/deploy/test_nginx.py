@@ -85,7 +85,7 @@ def client_of(front: Front, address: str | None = None) -> aiohttp.ClientSession
 # The page and the WebSocket.
 
 
-async def test_a_conversation(session: aiohttp.ClientSession) -> None:
+async def test_conversation_through_nginx(session: aiohttp.ClientSession) -> None:
     async with session.ws_connect("/") as one, session.ws_connect("/") as two:
         ada, ben = Client(one), Client(two)
         for client in (ada, ben):
@@ -109,7 +109,7 @@ async def test_large_frames_pass_whole(session: aiohttp.ClientSession) -> None:
         assert len(answer["chat_history"]["messages"]) == 20
 
 
-async def test_a_frame_that_is_too_large_closes_with_the_proxy_s_code(
+async def test_oversized_frame_keeps_close_code(
     session: aiohttp.ClientSession,
 ) -> None:
     async with session.ws_connect("/") as socket:
@@ -117,7 +117,7 @@ async def test_a_frame_that_is_too_large_closes_with_the_proxy_s_code(
         assert await Client(socket).closed() == CloseCode.MESSAGE_TOO_BIG
 
 
-async def test_a_drain_closes_with_the_proxy_s_code(
+async def test_drain_keeps_close_code(
     start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -135,7 +135,7 @@ async def test_a_drain_closes_with_the_proxy_s_code(
 
 @pytest.mark.parametrize("variant", ["chat-plain"], indirect=True)
 @pytest.mark.parametrize(("heartbeat_seconds", "pings"), [(2.0, 3), (1000.0, 0)])
-async def test_a_silent_connection_lasts_for_as_long_as_it_is_pinged(
+async def test_pings_keep_silent_connection_open(
     start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
     heartbeat_seconds: float, pings: int,
 ) -> None:  # fmt: skip
@@ -161,7 +161,7 @@ async def test_a_silent_connection_lasts_for_as_long_as_it_is_pinged(
             assert await client.closed() == WSCloseCode.ABNORMAL_CLOSURE
 
 
-async def test_the_page_and_its_parts(session: aiohttp.ClientSession) -> None:
+async def test_page_and_its_parts(session: aiohttp.ClientSession) -> None:
     async with session.get("/") as page, session.get("/static/js/main.js") as script:
         assert (page.status, page.content_type) == (200, "text/html")
         assert await page.read() == (STATIC / "index.html").read_bytes()
@@ -172,15 +172,13 @@ async def test_the_page_and_its_parts(session: aiohttp.ClientSession) -> None:
         assert again.status == 304
 
 
-async def test_nothing_else_is_to_be_seen(session: aiohttp.ClientSession) -> None:
+async def test_other_paths_are_hidden(session: aiohttp.ClientSession) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/index.html", "/staticky"):
         async with session.get(path) as answer:
             assert answer.status == 404
 
 
-async def test_another_name_is_another_server_s(
-    front: Front, session: aiohttp.ClientSession
-) -> None:
+async def test_other_host_name_is_not_served(front: Front, session: aiohttp.ClientSession) -> None:
     """Debian's own server is there to take what comes to port 80 by no name that is known."""
     for name, status in ((front.host, {200, 308}), ("other.example.org", {418})):
         async with session.get(
@@ -189,7 +187,7 @@ async def test_another_name_is_another_server_s(
             assert answer.status in status
 
 
-async def test_what_the_proxy_is_told_of_a_client(
+async def test_forwarded_headers_name_the_client(
     start: Start, chat_server: chat.RunningServer
 ) -> None:
     """A server that sends back the headers stands where the proxy would."""
@@ -216,7 +214,7 @@ async def test_what_the_proxy_is_told_of_a_client(
     assert told["Host"] == authority
 
 
-async def test_one_address_has_so_many_connections(
+async def test_connections_per_address_are_bounded(
     start: Start, chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
 ) -> None:
     few = {"limit_conn chat_open 200": "limit_conn chat_open 2"}
@@ -233,7 +231,7 @@ async def test_one_address_has_so_many_connections(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="loopback has one address elsewhere")
 @pytest.mark.parametrize(("trusted", "status"), [(("127.0.0.1",), 101), ((), 429)])
-async def test_each_client_has_limits_of_its_own_if_nginx_is_trusted(
+async def test_trusted_nginx_keeps_client_limits(
     start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
     trusted: tuple[str, ...], status: int,
 ) -> None:  # fmt: skip
@@ -261,16 +259,14 @@ async def handshake(session: aiohttp.ClientSession) -> int:
 
 
 @pytest.mark.parametrize("variant", ["chat-tls"], indirect=True)
-async def test_who_comes_without_tls_is_sent_to_tls(
-    front: Front, session: aiohttp.ClientSession
-) -> None:
+async def test_plain_http_redirects_to_tls(front: Front, session: aiohttp.ClientSession) -> None:
     async with session.get(f"{front.insecure}/?room=a", allow_redirects=False) as answer:
         assert answer.status == 308
         assert answer.headers["Location"] == "https://127.0.0.1/?room=a"
 
 
 @pytest.mark.parametrize("trusted", [("127.0.0.1",), ()])
-async def test_whether_a_browser_is_to_come_by_tls_is_said_once(
+async def test_hsts_header_is_sent_once(
     start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
     trusted: tuple[str, ...], variant: str,
 ) -> None:  # fmt: skip
@@ -288,7 +284,7 @@ async def test_whether_a_browser_is_to_come_by_tls_is_said_once(
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6")
-async def test_by_ipv6(front: Front, session: aiohttp.ClientSession) -> None:
+async def test_ipv6_client_is_served(front: Front, session: aiohttp.ClientSession) -> None:
     for url, status in ((front.web, 200), (front.insecure, 308)):
         if not url:
             continue
@@ -305,7 +301,7 @@ async def test_by_ipv6(front: Front, session: aiohttp.ClientSession) -> None:
 # gRPC.
 
 
-async def test_calls_and_their_statuses(front: Front) -> None:
+async def test_grpc_calls_keep_their_status(front: Front) -> None:
     async with front.channel() as channel:
         stub = ChatServiceStub(channel)
         async with ChatCall(stub) as ada:
@@ -320,7 +316,7 @@ async def test_calls_and_their_statuses(front: Front) -> None:
         assert "nobody" in (missing.value.message or "")
 
 
-async def test_a_stream_in_both_directions(front: Front) -> None:
+async def test_grpc_stream_in_both_directions(front: Front) -> None:
     async with front.channel() as channel, front.channel() as other:
         ben_stub = ChatServiceStub(other)
         async with ChatCall(ChatServiceStub(channel)) as ada, ChatCall(ben_stub) as ben:
@@ -337,7 +333,7 @@ async def test_a_stream_in_both_directions(front: Front) -> None:
 
 
 @pytest.mark.parametrize("variant", ["chat-plain"], indirect=True)
-async def test_a_silent_stream_outlasts_what_ends_other_requests(
+async def test_silent_grpc_stream_stays_open(
     start: Start, chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
 ) -> None:
     short = {f"client_{part}_timeout {gap}10s": f"client_{part}_timeout 1s"
@@ -363,9 +359,7 @@ async def request_given_up(front: Front) -> None:
     await writer.wait_closed()
 
 
-async def test_a_drain_ends_a_stream_with_its_status(
-    front: Front, chat_server: chat.RunningServer
-) -> None:
+async def test_drain_keeps_grpc_status(front: Front, chat_server: chat.RunningServer) -> None:
     async with front.channel() as channel, ChatCall(ChatServiceStub(channel)) as ada:
         await ada.enter("lobby")
         await ada.post(message("lobby", "last words"))
@@ -373,7 +367,7 @@ async def test_a_drain_ends_a_stream_with_its_status(
         assert await ada.rest() == ([], Status.UNAVAILABLE)
 
 
-async def test_a_server_that_is_away_is_unavailable(
+async def test_absent_server_is_unavailable(
     start: Start, chat_proxy: proxy.RunningProxy, unused_tcp_port: int
 ) -> None:
     async with (
@@ -385,7 +379,7 @@ async def test_a_server_that_is_away_is_unavailable(
     assert away.value.status is Status.UNAVAILABLE
 
 
-async def test_the_service_for_proxies_is_not_to_be_had(front: Front) -> None:
+async def test_relay_service_is_hidden(front: Front) -> None:
     async with front.channel() as channel, RelayCall(RelayServiceStub(channel)) as relay:
         relay.batch(RelayCommand(ref=1, join=Join("lobby")))
         assert await relay.rest() == ([], Status.UNIMPLEMENTED)

@@ -74,17 +74,17 @@ def run(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_alerts_can_be_read() -> None:
+def test_alerts_are_valid() -> None:
     run("check", "rules", "--lint-fatal", str(FOLDER / "alerts.yaml"))
 
 
 @pytest.mark.parametrize("name", ["prometheus.yaml", "compose.yaml"])
-def test_the_configurations_can_be_read(name: str) -> None:
+def test_configurations_are_valid(name: str) -> None:
     run("check", "config", "--lint-fatal", str(FOLDER / name))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_when_an_alert_fires(tmp_path: Path, case: str) -> None:
+def test_alerts_fire_as_specified(tmp_path: Path, case: str) -> None:
     alert, series, labels = CASES[case]
     rules = yaml.safe_load((FOLDER / "alerts.yaml").read_text("utf-8"))
     [rule] = [

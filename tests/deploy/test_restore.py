@@ -53,7 +53,7 @@ async def check_the_new_history(http: Http, client: Client, others: Client) -> N
     assert await read_room(await connect(http)) == [*BEFORE, "new four"]
 
 
-async def test_clients_that_were_ahead_of_the_backup(
+async def test_restore_resets_clients_ahead(
     server: RestartableServer, chat_config: chat.Config, tmp_path: Path
 ) -> None:
     database, copy = Path(chat_config.database), tmp_path / "copy.db"
@@ -83,7 +83,7 @@ async def test_clients_that_were_ahead_of_the_backup(
         await check_the_new_history(http, back, stayed)
 
 
-async def test_a_client_that_comes_back_when_the_history_is_as_long_again(
+async def test_epoch_tells_regrown_history_apart(
     server: RestartableServer, chat_config: chat.Config, tmp_path: Path
 ) -> None:
     """Its position means something again, and something else: only the epoch tells."""

@@ -58,9 +58,7 @@ async def serve_once(folder: Path, **environment: str) -> str:
     return printed
 
 
-async def test_it_installs_once_and_starts_without_a_network(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_serve_session_starts_offline(tmp_path: Path, unused_tcp_port: int) -> None:
     copy_project(tmp_path)
     printed = await serve_once(tmp_path)
     if "chat proxy ready" not in printed:

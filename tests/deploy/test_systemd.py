@@ -51,11 +51,11 @@ def units(tmp_path: Path) -> list[str]:
     ]
 
 
-def test_the_units_are_valid(units: list[str]) -> None:
+def test_units_are_valid(units: list[str]) -> None:
     assert run(tool("systemd-analyze"), "verify", "--man=no", *units) == ""
 
 
-def test_the_units_may_do_little(units: list[str]) -> None:
+def test_units_have_few_privileges(units: list[str]) -> None:
     threshold = f"--threshold={EXPOSURE * 10:.0f}"
     for unit in units:
         found = run(tool("systemd-analyze"), "security", "--offline=true", threshold,
@@ -63,14 +63,14 @@ def test_the_units_may_do_little(units: list[str]) -> None:
         assert json.loads(found)
 
 
-def test_the_units_see_what_the_metrics_of_a_process_come_from() -> None:
+def test_units_can_read_process_metrics() -> None:
     """``ProcSubset=pid`` hides /proc/stat, and without it there are none of them at all."""
     for unit in UNITS:
         assert values(unit, "ProtectProc") == ["invisible"]
         assert values(unit, "ProcSubset") in ([], ["all"])
 
 
-def test_the_exposure_in_the_documentation(units: list[str]) -> None:
+def test_exposure_matches_the_docs(units: list[str]) -> None:
     documented = re.findall(r"rates them\s(\d\.\d) of 10", OPERATIONS.read_text("utf-8"))
     for unit in units:
         found = run(tool("systemd-analyze"), "security", "--offline=true", unit)
@@ -86,7 +86,7 @@ def accounts(tmp_path: Path) -> dict[str, list[str]]:
     return {name: rest for name, *rest in (line.split(":") for line in lines)}
 
 
-def test_the_accounts_can_be_made(accounts: dict[str, list[str]]) -> None:
+def test_accounts_can_be_created(accounts: dict[str, list[str]]) -> None:
     assert accounts.keys() == {"chat", "chat-proxy"}
     for _, uid, *_, shell in accounts.values():
         assert int(uid) < 1000
@@ -95,7 +95,7 @@ def test_the_accounts_can_be_made(accounts: dict[str, list[str]]) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_a_unit_runs_as_an_account_that_stays(unit: Path, accounts: dict[str, list[str]]) -> None:
+def test_units_use_permanent_accounts(unit: Path, accounts: dict[str, list[str]]) -> None:
     """Who is there only while it runs can be given no file with a key."""
     assert values(unit, "DynamicUser") == []
     [user], [group] = values(unit, "User"), values(unit, "Group")
@@ -104,7 +104,7 @@ def test_a_unit_runs_as_an_account_that_stays(unit: Path, accounts: dict[str, li
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_what_a_unit_runs_is_installed_with_the_project(unit: Path) -> None:
+def test_unit_commands_are_installed(unit: Path) -> None:
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text("utf-8"))
     for setting in ("ExecStart", "ExecStartPost"):
         [command] = values(unit, setting)
@@ -112,7 +112,7 @@ def test_what_a_unit_runs_is_installed_with_the_project(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_the_variables_of_a_unit_are_options(unit: Path) -> None:
+def test_unit_variables_are_options(unit: Path) -> None:
     options = (DEPLOY.parent / "docs/options.md").read_text("utf-8")
     variables = re.findall(r"([A-Z_]+)=", " ".join(values(unit, "Environment")))
     assert variables
@@ -121,7 +121,7 @@ def test_the_variables_of_a_unit_are_options(unit: Path) -> None:
         assert f"`{variable}`" in options or variable in {"HEALTH_URL", "MALLOC_ARENA_MAX"}
 
 
-def test_an_instance_is_a_proxy_with_a_port_of_its_own() -> None:
+def test_instance_differs_only_by_port() -> None:
     """The template is the unit but for what its head says."""
     one, template = PROXY.read_text("utf-8"), TEMPLATE.read_text("utf-8")
     for names in ("EnvironmentFile", "Environment", "Description"):
@@ -136,7 +136,7 @@ def test_an_instance_is_a_proxy_with_a_port_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("instance", range(1, 10))
-def test_the_ports_of_an_instance(instance: int) -> None:
+def test_instance_ports(instance: int) -> None:
     text = " ".join(values(TEMPLATE, "Environment")).replace("%i", str(instance))
     variables = dict(each.split("=", 1) for each in text.split())
     port = int(variables["PROXY_PORT"])
@@ -146,13 +146,13 @@ def test_the_ports_of_an_instance(instance: int) -> None:
     assert config.metrics_port not in {9464, 9465}
 
 
-def test_the_units_have_the_time_to_stop() -> None:
+def test_units_have_time_to_stop() -> None:
     assert float(values(SERVER, "TimeoutStopSec")[0]) > chat.Config().drain_seconds
     assert float(values(PROXY, "TimeoutStopSec")[0]) > 3 * proxy.Config().drain_seconds
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_a_unit_is_started_again_however_often_it_fails(unit: Path) -> None:
+def test_units_restart_without_limit(unit: Path) -> None:
     """By default systemd gives up after the fifth time within ten seconds."""
     head = unit.read_text("utf-8").partition("[Service]")[0]
     assert "\nStartLimitIntervalSec=0\n" in head
@@ -160,7 +160,7 @@ def test_a_unit_is_started_again_however_often_it_fails(unit: Path) -> None:
     assert values(unit, "RestartPreventExitStatus") == ["2"]
 
 
-def test_the_proxy_goes_before_the_server() -> None:
+def test_proxy_unit_stops_before_server() -> None:
     """Systemd stops in the reverse order of the start."""
     for unit in (PROXY, TEMPLATE):
         assert "chat-server.service" in values(unit, "After")[0].split()

@@ -43,7 +43,7 @@ REVEALED = ("str", "aiohttp.web_app.Application", "int", "gen.chat.User")
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_a_wheel_in_an_environment_of_its_own(tmp_path: Path) -> None:
+def test_wheel_in_fresh_environment(tmp_path: Path) -> None:
     """One test, since it would be installed again for each that another process runs."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)  # noqa: S603
     python = tmp_path / "venv/bin/python"
