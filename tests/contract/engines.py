@@ -17,9 +17,6 @@ _QUEUE_BYTES = 16 * 1024 * 1024
 class Engine:
     """One engine, and the messages that its stores announce.
 
-    Args:
-        opener: opens a store; each time the same one, if it is durable.
-
     Attributes:
         announced: the messages, in the order of announcement.
         listen: called with each message as it is announced.

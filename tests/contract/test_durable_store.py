@@ -19,7 +19,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     return build(tmp_path)
 
 
-async def test_the_history_is_still_there(engine: Engine) -> None:
+async def test_history_survives_reopening(engine: Engine) -> None:
     async with engine.open() as store:
         await store.append([message(content=f"text {n}", key=str(n)) for n in range(5)])
         before = await store.history("room", Range(5))
@@ -30,7 +30,7 @@ async def test_the_history_is_still_there(engine: Engine) -> None:
         assert result.seq == 6
 
 
-async def test_a_message_of_an_earlier_life_gives_the_original(engine: Engine) -> None:
+async def test_repeat_after_reopening_gives_the_original(engine: Engine) -> None:
     async with engine.open() as store:
         [original] = await store.append([message(content="first", key="1")])
     async with engine.open() as store:
@@ -43,14 +43,14 @@ async def test_a_message_of_an_earlier_life_gives_the_original(engine: Engine) -
     assert seqs(engine.announced) == [1, 2]
 
 
-async def test_the_epoch_is_the_same(engine: Engine) -> None:
+async def test_epoch_survives_reopening(engine: Engine) -> None:
     async with engine.open() as store:
         epoch = store.epoch
     async with engine.open() as store:
         assert store.epoch == epoch
 
 
-async def test_the_epoch_is_that_of_one_history(tmp_path: Path) -> None:
+async def test_epochs_of_two_files_differ(tmp_path: Path) -> None:
     for build in DURABLE:
         epochs = set()
         for name in ("a", "b"):
@@ -61,7 +61,7 @@ async def test_the_epoch_is_that_of_one_history(tmp_path: Path) -> None:
         assert len(epochs) == 2
 
 
-async def test_users_are_still_there_and_nobody_is_active(engine: Engine) -> None:
+async def test_users_survive_reopening_inactive(engine: Engine) -> None:
     async with engine.open() as store:
         await store.upsert_user("ada", "Ada", "ada@example.com")
         await store.append([message(sender_id="bob", key="1")])

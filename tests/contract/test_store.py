@@ -19,7 +19,7 @@ async def fill(store: Store, number: int, room_id: str = "room") -> None:
     await store.append([message(room_id, key=str(seq)) for seq in range(1, number + 1)])
 
 
-async def test_positions_start_at_one_and_have_no_gaps(store: Store) -> None:
+async def test_positions_have_no_gaps(store: Store) -> None:
     sent = [message(key="1"), message(key="2"), message("other", key="1"), message(key="3")]
     first = await store.append(sent[:3])
     second = await store.append(sent[3:])
@@ -32,7 +32,7 @@ async def test_positions_start_at_one_and_have_no_gaps(store: Store) -> None:
     assert all(map(is_, (*first, *second), sent))
 
 
-async def test_the_message_is_stored_as_it_was_sent(store: Store) -> None:
+async def test_message_is_stored_unchanged(store: Store) -> None:
     text = "quotes \" and ' \\ tab\t newline\n \x01\x7f\u2028 é 字 😀"
     before = datetime.now(UTC)
     sent = message("rööm 😀", text, sender_id="ädä", key="№1")
@@ -44,7 +44,7 @@ async def test_the_message_is_stored_as_it_was_sent(store: Store) -> None:
     assert before - timedelta(milliseconds=1) <= found.sent_at <= datetime.now(UTC)
 
 
-async def test_calls_of_one_turn_are_stored_in_their_order(store: Store) -> None:
+async def test_concurrent_calls_keep_their_order(store: Store) -> None:
     futures = [store.append([message(key=str(number))]) for number in range(1, 101)]
     results = await asyncio.gather(*futures)
     assert [(result.id, result.seq) for [result] in results] == [
@@ -52,7 +52,7 @@ async def test_calls_of_one_turn_are_stored_in_their_order(store: Store) -> None
     ]
 
 
-async def test_a_repeated_message_gives_the_original(store: Store) -> None:
+async def test_repeat_gives_the_original(store: Store) -> None:
     [original] = await store.append([message(content="first", key="1")])
     sent = message(content="second", key="1")
     [again] = await store.append([sent])
@@ -62,7 +62,7 @@ async def test_a_repeated_message_gives_the_original(store: Store) -> None:
     assert await store.head("room") == 1
 
 
-async def test_a_message_repeated_within_one_call_gives_the_original(store: Store) -> None:
+async def test_repeat_within_call_gives_the_original(store: Store) -> None:
     sent = [message(content=text, key=key) for text, key in (("a", "1"), ("b", "2"), ("c", "1"))]
     first, other, again = await store.append(sent)
     assert first is sent[0]
@@ -71,7 +71,7 @@ async def test_a_message_repeated_within_one_call_gives_the_original(store: Stor
     assert seqs([first, other]) == [1, 2]
 
 
-async def test_a_message_repeated_within_one_turn_gives_the_original(store: Store) -> None:
+async def test_repeat_within_turn_gives_the_original(store: Store) -> None:
     sent = [message(key="1"), message(key="1"), message(key="2")]
     [[first], [again, other]] = await asyncio.gather(store.append(sent[:1]), store.append(sent[1:]))
     assert first is sent[0]
@@ -80,7 +80,7 @@ async def test_a_message_repeated_within_one_turn_gives_the_original(store: Stor
     assert other.seq == 2
 
 
-async def test_an_old_message_repeated_among_new_ones_gives_the_original(store: Store) -> None:
+async def test_repeat_among_new_gives_the_original(store: Store) -> None:
     await fill(store, 2)
     sent = [message(key="3"), message(key="1"), message(key="4")]
     results = await store.append(sent)
@@ -91,7 +91,7 @@ async def test_an_old_message_repeated_among_new_ones_gives_the_original(store: 
     ]
 
 
-async def test_the_key_is_room_sender_and_id(store: Store) -> None:
+async def test_key_is_room_sender_and_id(store: Store) -> None:
     sent = [message(), message("other"), message(sender_id="bob")]
     for each in sent:
         each.id = "1"
@@ -99,7 +99,7 @@ async def test_the_key_is_room_sender_and_id(store: Store) -> None:
     assert all(map(is_, results, sent))
 
 
-async def test_new_messages_are_announced_in_order_and_once(engine: Engine, store: Store) -> None:
+async def test_messages_are_announced_once_in_order(engine: Engine, store: Store) -> None:
     await fill(store, 3)
     await store.append(
         [message(key="2"), message(key="4"), message(key="4"), message("b", key="1")]
@@ -111,7 +111,7 @@ async def test_new_messages_are_announced_in_order_and_once(engine: Engine, stor
     ]
 
 
-async def test_announced_before_append_returns(engine: Engine, store: Store) -> None:
+async def test_announcement_precedes_append_result(engine: Engine, store: Store) -> None:
     order: list[str] = []
     engine.listen = lambda message: order.append(f"announced {message.id}")
     futures = [store.append([message(key="1")]), store.append([message(key="2")])]
@@ -122,7 +122,7 @@ async def test_announced_before_append_returns(engine: Engine, store: Store) -> 
     assert order.index("announced 2") < order.index("done 2")
 
 
-async def test_found_when_announced(engine: Engine, store: Store) -> None:
+async def test_announced_message_can_be_read(engine: Engine, store: Store) -> None:
     lookups: list[asyncio.Task[tuple[int, list[ChatMessage]]]] = []
 
     async def look_up(seq: int) -> tuple[int, list[ChatMessage]]:
@@ -139,7 +139,7 @@ async def test_found_when_announced(engine: Engine, store: Store) -> None:
     assert len(lookups) == 20
 
 
-async def test_many_tasks_append_at_once(engine: Engine, store: Store) -> None:
+async def test_concurrent_appends(engine: Engine, store: Store) -> None:
     async def send(sender: str) -> list[ChatMessage]:
         stored = []
         for number in range(20):
@@ -157,8 +157,8 @@ async def test_many_tasks_append_at_once(engine: Engine, store: Store) -> None:
     assert page.messages == everything
 
 
-async def test_one_call_stores_many(store: Store) -> None:
-    """More than one database statement can take."""
+async def test_large_call_is_stored(store: Store) -> None:
+    """More rows than one SQL statement can have."""
     for start, number in ((0, 1000), (1000, 129), (1129, 127), (1256, 1)):
         await store.append([message(key=str(start + nth)) for nth in range(number)])
     assert await store.head("room") == 1257
@@ -166,7 +166,7 @@ async def test_one_call_stores_many(store: Store) -> None:
     assert [(m.seq, m.id) for m in page.messages] == [(n + 1, str(n)) for n in range(1257)]
 
 
-async def test_more_at_once_than_one_commit_takes(engine: Engine, store: Store) -> None:
+async def test_more_than_one_commit_takes(engine: Engine, store: Store) -> None:
     calls = [[message(key=f"{n}-{m}") for m in range(1000)] for n in range(11)]
     results = await asyncio.gather(*map(store.append, calls))
     stored = [result for call in results for result in call]
@@ -174,7 +174,7 @@ async def test_more_at_once_than_one_commit_takes(engine: Engine, store: Store) 
     assert seqs(engine.announced) == list(range(1, 11_001))
 
 
-async def test_writable_lets_an_idle_sender_go_on(store: Store) -> None:
+async def test_writable_returns_when_idle(store: Store) -> None:
     await store.writable()
     await fill(store, 3)
     await store.writable()
@@ -221,14 +221,14 @@ async def test_pages(store: Store, span: Range, expected: list[int], has_more: b
     assert {m.room_id for m in page.messages} <= {"room"}
 
 
-async def test_an_unused_room_is_empty(store: Store) -> None:
+async def test_unused_room_is_empty(store: Store) -> None:
     await fill(store, 3, "other")
     for span in (Range(5), Range(5, before_seq=3), Range(5, after_seq=0)):
         assert await store.history("room", span) == ([], False)
 
 
 @pytest.mark.parametrize("span", [Range(500), Range(500, after_seq=0)])
-async def test_a_page_ends_before_it_holds_too_much_text(store: Store, span: Range) -> None:
+async def test_page_text_is_bounded(store: Store, span: Range) -> None:
     size = 16 * 1024
     fitting = PAGE_BYTES // size
     await store.append([message(content="x" * size, key=str(n)) for n in range(fitting + 1)])
@@ -238,14 +238,14 @@ async def test_a_page_ends_before_it_holds_too_much_text(store: Store, span: Ran
     assert page.has_more
 
 
-async def test_the_text_of_a_page_is_counted_in_bytes(store: Store) -> None:
+async def test_page_text_is_counted_in_bytes(store: Store) -> None:
     euros = PAGE_BYTES // 2 // len("€".encode())
     await store.append([message(content="€" * euros, key=key) for key in "123"])
     page = await store.history("room", Range(500))
     assert (seqs(page.messages), page.has_more) == ([2, 3], True)
 
 
-async def test_a_page_holds_a_message_however_large(store: Store) -> None:
+async def test_page_holds_one_large_message(store: Store) -> None:
     await store.append([message(content="x" * (PAGE_BYTES + 1), key=key) for key in "123"])
     page = await store.history("room", Range(500))
     assert (seqs(page.messages), page.has_more) == ([3], True)
@@ -253,14 +253,14 @@ async def test_a_page_holds_a_message_however_large(store: Store) -> None:
     assert (seqs(page.messages), page.has_more) == ([1], True)
 
 
-async def test_times_go_up_with_positions(store: Store) -> None:
+async def test_times_rise_with_positions(store: Store) -> None:
     for number in range(20):
         await store.append([message(key=str(number))])
     times = [m.sent_at for m in (await store.history("room", Range(20))).messages]
     assert times == sorted(times)
 
 
-async def test_the_epoch_is_a_name(store: Store) -> None:
+async def test_epoch_is_short_and_stable(store: Store) -> None:
     epoch = store.epoch
     assert 1 <= len(epoch) <= 64
     await fill(store, 3)

@@ -24,7 +24,7 @@ def bad(field: str = "content", key: str = "bad") -> ChatMessage:
 
 
 async def ids(store: Store) -> list[str]:
-    """The ids of the stored messages, whose positions must have no gaps."""
+    """The ids of the stored messages; checks that their positions have no gaps."""
     page = await store.history("room", Range(5000, after_seq=0))
     assert seqs(page.messages) == list(range(1, len(page.messages) + 1))
     assert await store.head("room") == len(page.messages)
@@ -32,9 +32,7 @@ async def ids(store: Store) -> list[str]:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-async def test_a_call_that_cannot_be_stored_fails_alone(
-    engine: Engine, store: Store, field: str
-) -> None:
+async def test_unstorable_call_fails_alone(engine: Engine, store: Store, field: str) -> None:
     await store.append([message(key="known")])
     calls = [[message(key="1")], [bad(field)], [message(key="2")], [message("new", key="3")]]
     with capture_logs():
@@ -49,7 +47,7 @@ async def test_a_call_that_cannot_be_stored_fails_alone(
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("place", [0, 3, 6])
-async def test_the_others_of_its_call_are_stored(
+async def test_unstorable_message_fails_alone(
     engine: Engine, store: Store, field: str, place: int
 ) -> None:
     await store.append([message(key="known")])
@@ -66,7 +64,7 @@ async def test_the_others_of_its_call_are_stored(
     assert [each.id for each in engine.announced] == ["known", "1", "2", "3", "4"]
 
 
-async def test_many_that_cannot_be_stored_among_many(store: Store) -> None:
+async def test_many_unstorable_messages_among_many(store: Store) -> None:
     calls = [
         [bad(key=str(n)) if n % 7 == 0 else message(key=str(n)) for n in range(start, start + 20)]
         for start in range(0, 400, 20)
@@ -80,7 +78,7 @@ async def test_many_that_cannot_be_stored_among_many(store: Store) -> None:
     assert await ids(store) == [str(number) for number in range(400) if number % 7]
 
 
-async def test_a_user_that_cannot_be_stored_fails_alone(store: Store) -> None:
+async def test_unstorable_user_fails_alone(store: Store) -> None:
     with capture_logs():
         ada, bob, eve, sent = await asyncio.gather(
             store.upsert_user("ada", "Ada", ""),
@@ -96,7 +94,7 @@ async def test_a_user_that_cannot_be_stored_fails_alone(store: Store) -> None:
     assert [user.id for user in await store.list_users("", 9)] == ["ada", "cy"]
 
 
-async def test_a_cancelled_caller_is_skipped(store: Store) -> None:
+async def test_cancelled_caller_is_skipped(store: Store) -> None:
     futures = [store.append([bad()]), store.append([bad(), message(key="1")])]
     for future in futures:
         future.cancel()
@@ -105,6 +103,6 @@ async def test_a_cancelled_caller_is_skipped(store: Store) -> None:
     assert await ids(store) == ["1", "2"]
 
 
-def test_a_partial_failure_counts_its_messages() -> None:
+def test_partial_failure_counts_its_messages() -> None:
     failure = PartlyStored([message(key="1"), Unstorable("why"), StoreError("full")])
     assert str(failure) == "2 of 3 messages not stored: why"

@@ -7,7 +7,7 @@ from gen.chat import UserStatus
 from tests.support import message
 
 
-async def test_a_sender_is_a_known_user(store: Store) -> None:
+async def test_sender_becomes_a_user(store: Store) -> None:
     assert await store.get_user("ada") is None
     await store.append([message(sender_id="ada", key="1")])
     user = await store.get_user("ada")
@@ -16,7 +16,7 @@ async def test_a_sender_is_a_known_user(store: Store) -> None:
     assert user.status == UserStatus.INACTIVE
 
 
-async def test_a_user_can_be_created_and_replaced(store: Store) -> None:
+async def test_user_is_created_and_replaced(store: Store) -> None:
     created = await store.upsert_user("ada", "Ada", "ada@example.com")
     assert await store.get_user("ada") == created
     assert (created.name, created.email) == ("Ada", "ada@example.com")
@@ -25,7 +25,7 @@ async def test_a_user_can_be_created_and_replaced(store: Store) -> None:
     assert (replaced.name, replaced.email) == ("Lady Ada", "")
 
 
-async def test_sending_keeps_a_users_name(store: Store) -> None:
+async def test_sending_keeps_the_user_name(store: Store) -> None:
     await store.upsert_user("ada", "Ada", "ada@example.com")
     await store.append([message(sender_id="ada", key="1")])
     user = await store.get_user("ada")
@@ -33,7 +33,7 @@ async def test_sending_keeps_a_users_name(store: Store) -> None:
     assert (user.name, user.email) == ("Ada", "ada@example.com")
 
 
-async def test_users_are_listed_in_the_order_of_ids(store: Store) -> None:
+async def test_users_are_listed_by_id(store: Store) -> None:
     ids = ["b", "B", "10", "9", "ä", "z", "字", "😀", "\ue000"]
     for user_id in ids:
         await store.upsert_user(user_id, user_id, "")
@@ -41,12 +41,12 @@ async def test_users_are_listed_in_the_order_of_ids(store: Store) -> None:
     assert [user.id for user in await store.list_users("", 50)] == in_order
     assert [user.id for user in await store.list_users("", 3)] == in_order[:3]
     assert [user.id for user in await store.list_users(in_order[2], 3)] == in_order[3:6]
-    # The cursor is an id, whether such a user exists or not.
+    # The cursor is any id, of an existing user or not.
     assert [user.id for user in await store.list_users("C", 1)] == ["b"]
     assert await store.list_users(in_order[-1], 3) == []
 
 
-async def test_activity_shows_wherever_a_user_is_read(store: Store) -> None:
+async def test_activity_shows_in_all_reads(store: Store) -> None:
     store.set_active("ada", True)
     created = await store.upsert_user("ada", "Ada", "")
     assert created.status == UserStatus.ACTIVE
@@ -59,6 +59,6 @@ async def test_activity_shows_wherever_a_user_is_read(store: Store) -> None:
     assert found.status == UserStatus.INACTIVE
 
 
-async def test_activity_alone_creates_no_user(store: Store) -> None:
+async def test_activity_creates_no_user(store: Store) -> None:
     store.set_active("ada", True)
     assert await store.get_user("ada") is None

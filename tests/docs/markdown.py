@@ -1,4 +1,4 @@
-"""What the tests read out of the project's Markdown."""
+"""Reads sections, tables and code blocks of the project's Markdown."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Block:
     """A fenced block.
 
     Attributes:
-        info: what stands behind the fence: ``json client``.
-        text: what is in it.
+        info: the info string after the fence: ``json client``.
+        text: the content.
     """
 
     info: str
@@ -33,10 +33,10 @@ class Block:
 
 @dataclass
 class Section:
-    """What stands below a heading, up to the next heading of any level.
+    """A heading and its content, up to the next heading of any level.
 
     Attributes:
-        level: how many ``#`` the heading has; 0 above the first one.
+        level: the number of ``#`` in the heading; 0 before the first one.
         title: the heading.
         lines: the lines outside of blocks.
         blocks: the blocks, in order.
@@ -49,7 +49,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """The heading as GitHub makes it the target of a link."""
+        """GitHub's link anchor of the heading."""
         kept = re.sub(r"[^\w\- ]", "", self.title.lower())
         return kept.replace(" ", "-")
 
@@ -106,10 +106,10 @@ def blocks(page: Path, kind: str) -> list[Block]:
 
 
 def code(text: str) -> list[str]:
-    """Returns what stands in backquotes."""
+    """Returns the texts in backquotes."""
     return _CODE.findall(text)
 
 
 def page_name(page: object) -> str:
-    """The name of a page's test."""
+    """The test id of a page."""
     return page.relative_to(ROOT).as_posix() if isinstance(page, Path) else str(page)

@@ -1,4 +1,4 @@
-"""How much memory docs/reliability.md says that the processes take."""
+"""The memory formulas of docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class ProxyMemory(NamedTuple):
     """The terms for the proxy, in bytes.
 
     Attributes:
-        idle: whatever it does.
-        sends: those that are not confirmed.
-        inward: of each client, what it sends.
-        outward: of each client, what waits for it.
-        replay: of each that is under way.
-        room: of each room that each client is in.
-        user: of each user that each client has sent as.
+        idle: without clients.
+        sends: unconfirmed sends.
+        inward: input queue of one client.
+        outward: output queue of one client.
+        replay: one running replay.
+        room: one room of one client.
+        user: one user that one client has sent as.
     """
 
     idle: int
@@ -39,17 +39,17 @@ class ServerMemory(NamedTuple):
     """The terms for the server, in bytes.
 
     Attributes:
-        idle: whatever it does.
-        sends: messages that wait for the disk.
-        journal_of_long: what is on disk and not in the table, if it is long.
-        journal_of_short: the same, if it is as short as can be.
-        caches: those of SQLite.
-        proxy: of each, what waits for it.
-        inward: of each stream, what it sends.
-        outward: of each stream, what waits for it.
-        names: of the rooms and users that were sent to and as last.
-        room: of each room that each stream is in.
-        user: of each user that each stream speaks for.
+        idle: without streams.
+        sends: messages waiting for the disk.
+        journal_of_long: messages on disk but not in the table, if they are long.
+        journal_of_short: the same, if they are as short as possible.
+        caches: SQLite's page caches.
+        proxy: output queue of one proxy.
+        inward: input of one stream.
+        outward: output queue of one stream.
+        names: rooms and users of the latest sends.
+        room: one room of one stream.
+        user: one user of one stream.
     """
 
     idle: int

@@ -1,4 +1,4 @@
-"""The call that the documentation adds: its diffs are applied to a copy, and it is called."""
+"""The tutorial's new call: its diffs are applied to a copy of the project, and it is called."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ asyncio.run(main())
 
 
 def apply(diff: str, folder: Path) -> None:
-    """Applies a unified diff to one file; what stands in it must be found exactly once."""
+    """Applies a unified diff to one file; each hunk must match exactly once."""
     header, *hunks = re.split(r"^@@.*\n", diff + "\n", flags=re.MULTILINE)
     found = re.fullmatch(r"--- a/(\S+)\n\+\+\+ b/\1\n", header)
     assert found, header
@@ -65,7 +65,7 @@ async def run(folder: Path, *arguments: str) -> tuple[int | None, str, str]:
     return process.returncode, output.decode(), errors.decode()
 
 
-async def test_the_call_that_is_added_works(tmp_path: Path) -> None:
+async def test_added_call_works(tmp_path: Path) -> None:
     for package in ("chat", "codec", "hosting", "gen", "proto", "proxy"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
@@ -99,5 +99,5 @@ async def test_the_call_that_is_added_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=page_name)
-def test_each_language_adds_the_same_call(page: Path) -> None:
+def test_languages_add_the_same_call(page: Path) -> None:
     assert blocks(page, "diff") == blocks(PAGES[0], "diff")

@@ -1,4 +1,4 @@
-"""The bounds that docs/reliability.md promises are those of the code."""
+"""The bounds promised in docs/reliability.md are those of the code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.docs.test_docs import COMMANDS, number, options
 
 PAGE: Final = ROOT / "docs/reliability.md"
 QUEUES: Final = "Every queue"
-# So many heartbeats until who is silent counts as dead.
+# Heartbeats until a silent peer counts as dead.
 _PATIENCE: Final = 1.5
 
 _FIGURE: Final = re.compile(r"(?<![\w.])(\d[\d,.]*\d|\d)(?: (KiB|MiB|Ki|s)\b)?")
@@ -41,7 +41,7 @@ _UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "Ki": 1 << 10}
 
 
 def figures(text: str) -> list[float]:
-    """The numbers in a text, in bytes or characters where these are meant."""
+    """The numbers in a text; with a unit of size, in bytes or characters."""
     return [
         float(figure.replace(",", "")) * _UNITS.get(unit, 1)
         for figure, unit in _FIGURE.findall(text)
@@ -49,11 +49,11 @@ def figures(text: str) -> list[float]:
 
 
 class Held(NamedTuple):
-    """What a row of the tables says of its bound.
+    """The bounds of a row of the tables.
 
     Attributes:
-        queue: how the row begins.
-        bounds: the figures, in this order.
+        queue: the first words of the row.
+        bounds: the figures, in order.
     """
 
     queue: str
@@ -90,27 +90,27 @@ def rows() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("held", ROWS, ids=lambda held: held.queue)
-def test_each_bound_of_a_queue_is_that_of_the_code(held: Held) -> None:
+def test_queue_bounds_match_the_code(held: Held) -> None:
     [row] = [each for each in rows() if each[0].startswith(held.queue)]
     assert figures(row[1]) == list(held.bounds)
 
 
-def test_each_row_with_a_figure_is_held() -> None:
-    """But one: what aiohttp keeps of a connection that it reads from is its own."""
+def test_rows_with_figures_are_checked() -> None:
+    """Except one: the read buffer of a connection is aiohttp's."""
     said = [row[0] for row in rows() if figures(row[1])]
     held = [queue for queue in said if any(queue.startswith(each.queue) for each in ROWS)]
     assert said[0].startswith("frames of a connection that were read")
     assert held == said[1:]
 
 
-def test_what_happens_after_a_while_happens_after_that() -> None:
+def test_delays_match_the_code() -> None:
     [row] = [each for each in rows() if each[0].startswith("a connection's write buffer")]
     assert f"after {_LINGER_SECONDS:.0f} s" in row[2]
     [row] = [each for each in rows() if each[0].startswith("look-ups")]
     assert {2: "two threads"}[_THREADS] in row[0]
 
 
-def test_each_option_has_the_default_that_is_named() -> None:
+def test_option_defaults_match_the_code() -> None:
     named = [
         (option, default)
         for row in rows()
@@ -126,12 +126,12 @@ def test_each_option_has_the_default_that_is_named() -> None:
         assert defaults == {number(default.removesuffix(" s"))}, option
 
 
-def test_each_option_that_is_named_is_one() -> None:
+def test_named_options_exist() -> None:
     known = {option for command in COMMANDS.values() for option in options(command)}
     assert {each for row in rows() for each in re.findall(r"`(--[a-z-]+)`", row[3])} <= known
 
 
-def test_what_waits_is_counted_with_what_is_said() -> None:
+def test_overheads_match_the_code() -> None:
     text = " ".join(section(PAGE, QUEUES).lines)
     assert "with its text in UTF-8 and 1 KiB more" in text
     assert {_OVERHEAD, _STORED_OVERHEAD, 1 << 10} == {1 << 10}
@@ -145,7 +145,7 @@ def of(title: str) -> str:
     return " ".join(" ".join(found.lines).split())
 
 
-def test_the_promises_have_the_defaults() -> None:
+def test_guarantees_name_the_defaults() -> None:
     promises, limits = of("Guarantees"), of("Limits")
     server = _PROXY.upstream_heartbeat_seconds * _PATIENCE
     client = _PROXY.heartbeat_seconds * _PATIENCE
@@ -158,7 +158,7 @@ def test_the_promises_have_the_defaults() -> None:
     assert _PROXY.replay_messages == _CHAT.replay_messages
 
 
-def test_the_memory_is_that_of_the_bounds() -> None:
+def test_memory_formulas_match_the_bounds() -> None:
     text = of("How much memory")
     of_proxy, of_server = stated()
     assert of_proxy.sends == _PROXY.hold_bytes
@@ -166,13 +166,13 @@ def test_the_memory_is_that_of_the_bounds() -> None:
     queued, _, read, times = figures(unread)
     assert of_proxy.inward == pytest.approx(queued + read + times * _PROXY.frame_bytes, rel=0.05)
     assert of_proxy.outward == _PROXY.mailbox_bytes + _CHUNK_BYTES
-    # As text, and once more as a frame or as bytes of the answer.
+    # As text, and again as a frame or as bytes of the answer.
     assert of_proxy.replay == 2 * PAGE_BYTES
     assert of_server.sends == _CHAT.write_queue_bytes
     assert of_server.journal_of_long == _FULL * FOLD_BYTES
     [times] = [int(each) for each in re.findall(r"takes (\d+) times its JSON", text)]
     assert of_server.journal_of_short == times * _FULL * FOLD_BYTES
-    # The writer's; two readers have what SQLite gives by default, 2 MB each.
+    # The writer's; the two readers have SQLite's default, 2 MB each.
     assert of_server.caches == (_CACHE_KIB << 10) + 2 * _THREADS * MIB
     assert of_server.proxy == _CHAT.relay_mailbox_bytes
     assert of_server.inward == _WINDOW

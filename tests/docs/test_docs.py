@@ -1,4 +1,4 @@
-"""The documentation says what the code says: options, frames, codes, calls, names and links."""
+"""The documentation matches the code: options, frames, codes, calls, names and links."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _UNITS: Final = {"KiB": 1024, "MiB": 1024 * 1024}
 
 
 def read_schema() -> FileDescriptor:
-    """The schema, as protoc describes it."""
+    """The schema's descriptors, from protoc."""
     pool = DescriptorPool()
     described = FileDescriptorSet.FromString((files("gen") / "descriptor.binpb").read_bytes())
     for file in described.file:
@@ -71,12 +71,12 @@ def options(command: click.Command) -> dict[str, tuple[object, str]]:
 
 
 def number(bound: str) -> float:
-    """The number that a bound such as "64 KiB" stands for."""
+    """The number denoted by a bound such as "64 KiB"."""
     figure, _, unit = bound.partition(" ")
     return float(figure.replace(",", "")) * _UNITS.get(unit, 1)
 
 
-def test_the_limits_are_the_defaults() -> None:
+def test_limits_match_the_defaults() -> None:
     limits = [row for row in section(WEBSOCKET, "Limits").rows() if row[3] != "fixed"]
     assert len(limits) > 5
     for _, bound, _, link in limits:
@@ -93,7 +93,7 @@ def payloads(frame: str) -> set[str]:
     return {field.name for field in oneof.fields}
 
 
-def test_each_payload_of_a_client_is_described_and_no_other() -> None:
+def test_client_payloads_are_described() -> None:
     rows = {code(row[0])[0] for row in section(WEBSOCKET, "Client frames").rows()}
     titles = [each.title for each in sections(WEBSOCKET)]
     start = titles.index("Client frames") + 1
@@ -101,14 +101,14 @@ def test_each_payload_of_a_client_is_described_and_no_other() -> None:
     assert set(titles[start : start + len(rows)]) == rows
 
 
-def test_each_payload_of_the_server_is_described_and_no_other() -> None:
+def test_server_payloads_are_described() -> None:
     rows = {code(row[0])[0] for row in section(WEBSOCKET, "Server frames").rows()}
     assert rows == payloads("ServerFrame")
 
 
 @pytest.mark.parametrize("title", sorted(payloads("ClientFrame")))
-def test_each_field_of_a_payload_is_described(title: str) -> None:
-    """Those with one field only have it in their example."""
+def test_payload_fields_are_described(title: str) -> None:
+    """A payload with one field has it in its example only."""
     field = SCHEMA.message_types_by_name["ClientFrame"].fields_by_name[title]
     described = section(WEBSOCKET, title)
     assert field.message_type is not None
@@ -126,8 +126,8 @@ def json_blocks() -> list[Any]:
 
 
 @pytest.mark.parametrize("block", json_blocks())
-def test_each_frame_is_one_of_the_schema(block: Block) -> None:
-    """Who sends it stands behind the fence."""
+def test_example_frames_match_the_schema(block: Block) -> None:
+    """The info string names the sender."""
     match block.info:
         case "json client":
             assert which_one_of(codec.from_json(ClientFrame, block.text), "payload")[0]
@@ -144,7 +144,7 @@ def test_each_frame_is_one_of_the_schema(block: Block) -> None:
 
 
 def named_in(package: str, *enums: str) -> set[str]:
-    """The members of enums that the modules of a package name."""
+    """The enum members used by the modules of a package."""
     return {
         node.attr
         for path in (ROOT / package).rglob("*.py")
@@ -160,7 +160,7 @@ def server_statuses() -> set[str]:
 
 
 def described_errors() -> dict[str, str]:
-    """What is said of a retry for each code."""
+    """The documented advice on a retry, by error code."""
     return {
         name: retry
         for names, _, retry in section(WEBSOCKET, "Errors").rows()
@@ -168,25 +168,25 @@ def described_errors() -> dict[str, str]:
     }
 
 
-def test_each_error_code_in_use_is_described_and_no_other() -> None:
+def test_error_codes_are_described() -> None:
     used = server_statuses() | named_in("proxy", "Status", "ErrorCode")
     assert set(described_errors()) == used
     assert used <= {code.name for code in ErrorCode}
 
 
 @pytest.mark.parametrize("name", sorted(described_errors().keys() - {"RESOURCE_EXHAUSTED"}))
-def test_what_is_said_of_a_retry_is_what_clients_are_told(name: str) -> None:
+def test_retry_advice_matches_the_code(name: str) -> None:
     error = from_grpc(GRPCError(Status[name], "why"), "get_user")
     assert described_errors()[name] == ("yes" if error.retryable else "no")
 
 
-def test_each_status_in_use_is_described() -> None:
+def test_statuses_are_described() -> None:
     rows = section(GRPC, "Statuses of all methods").rows()
     described = {name for row in rows for name in code(row[0])}
     assert server_statuses() == described
 
 
-def test_each_close_code_is_described_and_no_other() -> None:
+def test_close_codes_are_described() -> None:
     rows = list(section(WEBSOCKET, "Close codes").rows())
     described = {(int(number), code(name)[0]) for number, name, _, _ in rows}
     assert described == {(close.value, close.name) for close in CloseCode}
@@ -197,7 +197,7 @@ def test_each_close_code_is_described_and_no_other() -> None:
 # Calls.
 
 
-def test_each_call_is_described_and_no_other() -> None:
+def test_calls_are_described() -> None:
     services = [each.title for each in sections(GRPC) if each.title.endswith("Service")]
     assert services == list(SCHEMA.services_by_name)
     described = [each.title for each in sections(GRPC) if each.level == 3]
@@ -205,7 +205,7 @@ def test_each_call_is_described_and_no_other() -> None:
 
 
 def fields_within(*messages: Descriptor) -> set[tuple[str, int]]:
-    """The names and numbers of the fields of messages, and of messages in these."""
+    """The names and numbers of the fields of messages, nested ones included."""
     found, waiting = set(), list(messages)
     while waiting:
         for field in waiting.pop().fields:
@@ -216,7 +216,7 @@ def fields_within(*messages: Descriptor) -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_each_field_of_a_call_is_described_by_its_number(method: MethodDescriptor) -> None:
+def test_call_fields_are_described_by_number(method: MethodDescriptor) -> None:
     text = "\n".join(section(GRPC, method.name).lines)
     described = {(name, int(number)) for name, number in re.findall(r"`(\w+)` = (\d+)", text)}
     ends = (method.input_type, method.output_type)
@@ -228,7 +228,7 @@ def test_each_field_of_a_call_is_described_by_its_number(method: MethodDescripto
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_each_module_and_file_that_is_named_is_there(page: Path) -> None:
+def test_named_modules_and_files_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"`((?:chat|codec|hosting|proxy)(?:\.[a-z_]\w*)+)`", text):
         if not name.endswith((".proto", ".db", ".lock")):
@@ -248,7 +248,7 @@ def nox_sessions() -> set[str]:
     }
 
 
-def test_each_session_is_described_and_no_other() -> None:
+def test_nox_sessions_are_described() -> None:
     rows = section(ROOT / "CONTRIBUTING.md", "Sessions").rows()
     assert {code(row[0])[0] for row in rows} == {f"nox -s {name}" for name in nox_sessions()}
     for page in PAGES:
@@ -257,7 +257,7 @@ def test_each_session_is_described_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs/fr/README.md"], ids=page_name)
-def test_the_two_commands(page: Path) -> None:
+def test_two_commands_start_everything(page: Path) -> None:
     assert [block.text for block in blocks(page, "sh")] == [
         "python3 -m pip install nox && python3 -m nox -s serve",
         "python3 -m pip install nox && python3 -m nox -s tests",
@@ -265,13 +265,13 @@ def test_the_two_commands(page: Path) -> None:
 
 
 def links(each: Section) -> list[str]:
-    """Where a section points to, code aside."""
+    """The link targets of a section, code aside."""
     text = re.sub(r"`[^`]*`", "", "\n".join(each.lines))
     return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_each_link_leads_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     for link in (link for each in sections(page) for link in links(each)):
         if re.match(r"https?:", link):
             continue

@@ -1,4 +1,4 @@
-"""What the documentation shows is what happens: its frames, commands and programs are run."""
+"""The frames, commands and programs shown in the documentation are run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.proxy.web_client import Client
 
 GRPC: Final = ROOT / "docs/grpc-api.md"
 
-# What differs each time, by its name: what it looks like.
+# Variable parts of a frame: name and pattern.
 _VARIABLE: Final = {
-    # Of a message that was sent without one.
+    # Of a message sent without an id.
     "id": re.compile(r"[0-9a-f]{32}"),
     "sent_at": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z"),
     "epoch": re.compile(r"[0-9a-f]{32}"),
@@ -33,7 +33,7 @@ _VARIABLE: Final = {
 
 
 def plain(value: Any, name: str = "") -> Any:
-    """A frame in which what differs each time is replaced by its name."""
+    """A frame with its variable parts replaced by their names."""
     if isinstance(value, dict):
         return {key: plain(each, key) for key, each in value.items()}
     if isinstance(value, list):
@@ -44,7 +44,7 @@ def plain(value: Any, name: str = "") -> Any:
 
 
 async def replay(client: Client, conversation: Section) -> None:
-    """Sends what the client says, and expects what the server says, in order."""
+    """Sends the client's frames and expects the server's, in order."""
     for block in conversation.blocks:
         if block.info.startswith("json client"):
             await client.send_text(block.text.encode())
@@ -57,29 +57,29 @@ def conversations(page: Path) -> list[Section]:
     return [
         each
         for each in sections(page)
-        # That one takes a server with keys: it is among the tests of access.
+        # It needs a server with keys: the tests of access have it.
         if each.title != "authenticate"
         and any(block.info.startswith("json") for block in each.blocks)
     ]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if conversations(page)], ids=page_name)
-async def test_the_conversations_of_a_page(page: Path, chat_proxy: proxy.RunningProxy) -> None:
-    """Each section is a connection, and the page is the life of one server."""
+async def test_page_conversations_are_real(page: Path, chat_proxy: proxy.RunningProxy) -> None:
+    """Each section is one connection; a page is the life of one server."""
     async with aiohttp.ClientSession() as session:
         for conversation in conversations(page):
             async with session.ws_connect(chat_proxy.url) as socket:
                 await replay(Client(socket), conversation)
 
 
-def test_the_pages_with_conversations() -> None:
-    """A page that loses its marks would no longer be tested."""
+def test_pages_with_conversations_are_known() -> None:
+    """A page without its marks would no longer be tested."""
     names = {page_name(page) for page in PAGES if conversations(page)}
     assert names == {"README.md", "docs/fr/README.md", "docs/websocket-api.md"}
 
 
 async def run(*command: str, cwd: Path = ROOT) -> str:
-    """Runs a command that must succeed; returns what it prints."""
+    """Runs a command that must succeed; returns its output."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=PIPE, stderr=STDOUT, cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -90,7 +90,7 @@ async def run(*command: str, cwd: Path = ROOT) -> str:
 
 
 async def say_hello(stub: ChatServiceStub) -> None:
-    """Puts a message into the room "lobby"."""
+    """Stores a message in the room "lobby"."""
     hello = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
     async for answer in stub.chat([ChatStream(chat_message=hello)]):
         assert answer.chat_message.seq == 1
@@ -104,7 +104,7 @@ def commands_of(page: Path, program: str) -> list[str]:
     ]
 
 
-async def test_the_commands_of_buf(chat_server: chat.RunningServer, stub: ChatServiceStub) -> None:
+async def test_buf_commands_work(chat_server: chat.RunningServer, stub: ChatServiceStub) -> None:
     await say_hello(stub)
     buf = str(Path(sys.executable).with_name("buf"))
     listed, history, said = [
@@ -117,7 +117,7 @@ async def test_the_commands_of_buf(chat_server: chat.RunningServer, stub: ChatSe
     assert json.loads(said)["chatMessage"]["seq"] == 2
 
 
-async def test_the_python_client(chat_server: chat.RunningServer, stub: ChatServiceStub) -> None:
+async def test_python_client_works(chat_server: chat.RunningServer, stub: ChatServiceStub) -> None:
     await say_hello(stub)
     [block] = section(GRPC, "From Python").blocks
     program = block.text.replace('"localhost", 50051', f'"{chat_server.host}", {chat_server.port}')
@@ -125,6 +125,6 @@ async def test_the_python_client(chat_server: chat.RunningServer, stub: ChatServ
     assert await run(sys.executable, "-c", program) == "1 ada hello\n"
 
 
-def test_the_suite_in_the_readme_is_the_example() -> None:
+def test_readme_suite_is_the_example() -> None:
     [block] = blocks(ROOT / "README.md", "python")
     assert block.text + "\n" == (ROOT / "examples/test_with_aiohttp.py").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The log lines that the documentation shows are those that are logged."""
+"""The log lines shown in the documentation are logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.docs.markdown import ROOT, section
 from tests.kit.processes import both_logged
 
 KINDS: Final = {"readable": "text", "json": "ndjson"}
-# What differs each time, by its name: what it looks like.
+# Variable parts of a line: name and pattern.
 _VARIABLE: Final = {
     "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
     "connection": r"[0-9a-f]{6}-1",
@@ -26,7 +26,7 @@ _VARIABLE: Final = {
 
 
 def read(line: str, form: str) -> list[tuple[str, Any]]:
-    """The keys and values of a line, in order, without what differs each time."""
+    """The keys and values of a line, in order, without variable parts."""
     if form == "json":
         pairs = list(json.loads(line).items())
     else:
@@ -38,7 +38,7 @@ def read(line: str, form: str) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("form", KINDS)
-async def test_the_lines_of_a_connection(tmp_path: Path, form: str) -> None:
+async def test_connection_log_lines_are_real(tmp_path: Path, form: str) -> None:
     async with (
         both_logged(tmp_path, "--log-level", "debug", "--log-format", form) as (_, door),
         aiohttp.ClientSession() as session,

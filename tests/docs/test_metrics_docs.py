@@ -1,4 +1,4 @@
-"""Metrics: what is documented, drawn and alerted on is what running processes tell."""
+"""Metrics in documentation, dashboard and alerts are those of running processes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PROMETHEUS: Final = ROOT / "deploy/prometheus/prometheus.yaml"
 _OURS: Final = re.compile(r"\b((?:chat|proxy|process)_[a-z_]+)\b(?:\{([^}]*)\})?")
 _RISE: Final = re.compile(r"\b(?:rate|increase)\((\w+)")
 _BY: Final = re.compile(r"\bby \(([^)]*)\)")
-# Prometheus adds these itself.
+# Added by Prometheus itself.
 _ADDED: Final = {"instance", "job", "le"}
-# The word of Prometheus itself for a process that answers.
+# Prometheus' own metric of a process that answers.
 _UP: Final = re.compile(r'up\{job="([^"]+)"\} == 0')
 
 
 class Told(NamedTuple):
-    """What the two processes told after some traffic, and before."""
+    """The metrics of the two processes before and after some traffic."""
 
     chat: Scrape
     proxy: Scrape
@@ -50,7 +50,7 @@ class Told(NamedTuple):
 
     @property
     def labels(self) -> dict[str, set[str]]:
-        """The labels of each name that an expression may hold."""
+        """The possible labels of each name in an expression."""
         return {
             sample.name: set(sample.labels)
             for told in (self.chat, self.proxy)
@@ -60,7 +60,7 @@ class Told(NamedTuple):
 
 
 async def status_url(process: Any) -> str:
-    """Reads out of its log where a process serves its metrics."""
+    """The address of a process' metrics, out of its log."""
     while line := (await process.stderr.readline()).decode():
         if found := re.search(r'"metrics and status page" url=(\S+)', line):
             return found[1]
@@ -68,7 +68,7 @@ async def status_url(process: Any) -> str:
 
 
 async def talk(url: str) -> None:
-    """A client that makes each labelled metric have a value."""
+    """A client that gives every labelled metric a value."""
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
         client = Client(socket)
         await client.ask(chat_message=message("lobby"))
@@ -77,12 +77,12 @@ async def talk(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """What two commands tell once a client was there."""
+    """The metrics of both commands after some traffic."""
     return asyncio.run(ask_both(tmp_path_factory.mktemp("metrics")))
 
 
 async def ask_both(folder: Path) -> Told:
-    """Runs both, and a client; asks what they tell."""
+    """Runs both processes and a client; returns their metrics."""
     address = ("--host", "127.0.0.1", "--port", "0", "--metrics-port", "0")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
@@ -99,7 +99,7 @@ async def ask_both(folder: Path) -> Told:
 
 
 def described() -> dict[str, tuple[str, str]]:
-    """The type and the meaning of each metric in the tables of the page."""
+    """The type and description of each metric in the tables of the page."""
     titles = ("Metrics of the chat server", "Metrics of the proxy", "Metrics of both")
     return {
         code(name)[0]: (kind, meaning)
@@ -108,15 +108,15 @@ def described() -> dict[str, tuple[str, str]]:
     }
 
 
-def test_each_metric_of_running_processes_is_described_with_its_labels(told: Told) -> None:
-    """Those of the process itself are not ours, and labels are named within texts."""
+def test_metrics_are_described_with_labels(told: Told) -> None:
+    """Process metrics are Prometheus' own; labels are named within texts."""
     assert {name: kind for name, (kind, _) in described().items()} == told.types
     for name, (_, meaning) in described().items():
         for label in told.labels.get(name, set()) - {"le"}:
             assert f"`{label}`" in meaning, (name, label)
 
 
-def test_names_follow_the_conventions(told: Told) -> None:
+def test_metric_names_follow_conventions(told: Told) -> None:
     """https://prometheus.io/docs/practices/naming/."""
     for name, kind in told.types.items():
         assert name.endswith("_total") == (kind == "counter"), name
@@ -125,7 +125,7 @@ def test_names_follow_the_conventions(told: Told) -> None:
             assert name.rpartition("_")[2] in ("seconds", "messages", "commands", "events"), name
 
 
-def test_no_label_has_a_name_of_a_user_or_a_room(told: Told) -> None:
+def test_labels_hold_no_user_or_room(told: Told) -> None:
     for scraped in (told.chat, told.proxy):
         for family in scraped.families.values():
             for sample in family.samples:
@@ -133,7 +133,7 @@ def test_no_label_has_a_name_of_a_user_or_a_room(told: Told) -> None:
 
 
 def expressions() -> list[Any]:
-    """Each expression of the dashboard and of the alerts."""
+    """The expressions of the dashboard and of the alerts."""
     drawn = [
         pytest.param(target["expr"], id=f"{panel['title']}-{target['refId']}")
         for panel in json.loads(DASHBOARD.read_text())["panels"]
@@ -150,7 +150,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_each_expression_is_of_metrics_that_exist(told: Told, expression: str) -> None:
+def test_expressions_use_existing_metrics(told: Told, expression: str) -> None:
     if _UP.fullmatch(expression):
         return
     found = _OURS.findall(expression)
@@ -161,13 +161,13 @@ def test_each_expression_is_of_metrics_that_exist(told: Told, expression: str) -
         assert name in told.labels, name
         labels = told.labels[name] | _ADDED
         assert set(re.findall(r"(\w+)=", matchers)) | by <= labels, (name, labels)
-        # What only rises says nothing but by how much.
+        # Of a counter only the increase is of interest.
         only_rises = name.endswith(("_total", "_bucket", "_sum", "_count"))
         assert only_rises == (name in rising), name
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_each_quantile_is_of_buckets(expression: str) -> None:
+def test_quantiles_use_buckets(expression: str) -> None:
     for name in re.findall(
         r"histogram_quantile\([\d.]+, sum by \([^)]*\) \(rate\((\w+)", expression
     ):
@@ -175,8 +175,8 @@ def test_each_quantile_is_of_buckets(expression: str) -> None:
     assert ("_bucket" in expression) == ("histogram_quantile(" in expression)
 
 
-def test_what_an_alert_sees_rise_is_there_from_the_start(told: Told) -> None:
-    """Prometheus sees no rise in a series that begins with 1: it would miss the first one."""
+def test_alerted_counters_exist_from_start(told: Told) -> None:
+    """Prometheus sees no increase in a series that begins with 1: it would miss the first event."""
     risen = [
         found
         for rule in rules()
@@ -197,7 +197,7 @@ def test_what_an_alert_sees_rise_is_there_from_the_start(told: Told) -> None:
             assert {each["method"] for each in labels} == set(METHODS)
 
 
-def test_each_metric_of_its_own_is_drawn(told: Told) -> None:
+def test_own_metrics_are_drawn(told: Told) -> None:
     drawn = {name for param in expressions() for name, _ in _OURS.findall(param.values[0])}
     for name, kind in told.types.items():
         if name.startswith(("chat_", "proxy_")):
@@ -205,7 +205,7 @@ def test_each_metric_of_its_own_is_drawn(told: Told) -> None:
             assert any(f"{name}{suffix}" in drawn for suffix in suffixes), name
 
 
-def test_panels_do_not_overlap_and_have_names() -> None:
+def test_panels_are_named_and_apart() -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
@@ -222,8 +222,8 @@ def test_panels_do_not_overlap_and_have_names() -> None:
         taken |= cells
 
 
-def test_the_list_of_instances_is_of_metrics_that_are_always_there(told: Told) -> None:
-    """Those of the process are not, wherever its system is hidden from it."""
+def test_instance_list_uses_permanent_metrics(told: Told) -> None:
+    """Process metrics are missing where /proc is hidden."""
     variables = json.loads(DASHBOARD.read_text())["templating"]["list"]
     [query] = [each["query"]["query"] for each in variables if each["name"] == "instance"]
     found = re.fullmatch(r'label_values\(\{__name__=~"([^"]+)"\}, instance\)', query)
@@ -235,14 +235,14 @@ def test_the_list_of_instances_is_of_metrics_that_are_always_there(told: Told) -
     assert not [name for name in names if name.startswith("process_")]
 
 
-def test_alerts_have_what_an_operator_needs() -> None:
+def test_alerts_have_severity_and_summary() -> None:
     assert len({rule["alert"] for rule in rules()}) == len(rules()) > 10
     for rule in rules():
         assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
         assert rule["annotations"]["summary"], rule["alert"]
 
 
-def test_the_scrape_configuration_is_of_the_default_ports_and_of_jobs_that_alerts_know() -> None:
+def test_scrape_config_matches_ports_and_alerts() -> None:
     configuration = yaml.safe_load(PROMETHEUS.read_text())
     jobs = {
         job["job_name"]: job["static_configs"][0]["targets"]

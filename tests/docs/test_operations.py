@@ -1,6 +1,6 @@
-"""The commands of the operations guide, as a fresh Debian 12 would take them.
+"""The commands of the operations guide, run as on a fresh Debian 12.
 
-What can be run is run, in a folder that stands for the root of the system.
+Runnable commands are run in a folder that stands for the root of the system.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from tests.support import ChatCall, channel_to, message
 PAGE: Final = ROOT / "docs/operations.md"
 PREFIX: Final = "/opt/chat/bin/"
 
-# The folders that packages named on the page bring, or the system itself.
+# Folders of the system, or of packages named on the page.
 FOLDERS: Final = ("etc/systemd/system", "etc/nginx/conf.d", "etc/nginx/snippets")
-# What Debian 12 has without further ado, or with the packages named on the page.
+# Commands of Debian 12, or of the packages named on the page.
 PROGRAMS: Final = {
     "apt-get", "install", "ln", "mv", "nginx", "runuser", "systemctl", "systemd-sysusers",
     "for", "do", "break", "done",
 }  # fmt: skip
 CONTAINERS: Final = {"docker", "podman"}
 
-# What only root, or a running systemd, could do.
+# Commands that need root or a running systemd.
 _PRELUDE: Final = """
 set -euo pipefail
 runuser() { [ "$1 $2 $3" = "-u chat --" ]; shift 3; "$@"; }
@@ -70,7 +70,7 @@ def commands(text: str) -> list[list[str]]:
 
 
 def run(script: str, root: Path) -> None:
-    """Runs a script whose system is a folder."""
+    """Runs a script in a folder that stands for the root."""
     script = re.sub(rf"{PREFIX}(\S+)", rf"{Path(sys.executable).parent}/\1", script)
     script = re.sub(r"(?<![\w/.-])/(backups|data|etc|opt|var)/", rf"{root}/\1/", script)
     script = re.sub(r"-o (\w+) -g \1 ", "", script).replace(" python -m ", f" {sys.executable} -m ")
@@ -82,7 +82,7 @@ def run(script: str, root: Path) -> None:
 
 
 def holding(title: str, text: str) -> str:
-    """The one script of a section that has a text in it."""
+    """The one script of a section that contains a text."""
     [found] = [each.text for each in section(PAGE, title).blocks if text in each.text]
     return found
 
@@ -105,7 +105,7 @@ def test_command_and_its_files_are_there(script: str) -> None:
             assert re.match(r"/opt/chat(-\$version|-build)?/bin/", program)
             assert name in project or name in {"pip", "python"}
         elif program == "python3":
-            # The system's has neither the project nor, on Debian, a pip that installs.
+            # The system's Python has neither the project nor, on Debian, a pip that installs.
             assert words[:2] == ["-m", "venv"]
         else:
             assert program in PROGRAMS | CONTAINERS, program
@@ -151,7 +151,7 @@ def test_systemd_files_are_installed(root: Path) -> None:
 
 
 def test_health_variables_are_described() -> None:
-    """A unit with TLS that does not have them never counts as started."""
+    """Without them a unit with TLS never counts as started."""
     text = PAGE.read_text("utf-8")
     for variable in ("HEALTH_URL", "HEALTH_CA", "HEALTH_CERTIFICATE", "HEALTH_KEY"):
         assert variable in {option.envvar for option in health.params}

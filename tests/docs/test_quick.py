@@ -1,4 +1,4 @@
-"""The short form of the tests is what it is said to be."""
+"""The short form of the tests covers every part and excludes slow files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ TESTS = ROOT / "tests"
 
 
 @pytest.mark.parametrize("name", sorted(SLOW | set(FOLDERS)))
-def test_what_is_named_is_there(name: str) -> None:
+def test_named_files_exist(name: str) -> None:
     assert (TESTS / name).exists()
 
 
-def test_it_has_all_parts_of_a_message_on_its_way_and_nothing_that_takes_long() -> None:
+def test_quick_tests_cover_parts_without_slow() -> None:
     quick = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py") if is_quick(path)}
     for folder in FOLDERS:
         assert any(path.is_relative_to(folder) for path in quick)

@@ -1,4 +1,4 @@
-"""The documented examples do what they say."""
+"""The documented examples work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLES = ROOT / "examples"
 
 @asynccontextmanager
 async def running(example: str, *arguments: str) -> AsyncIterator[None]:
-    """Runs an example as a person would, from the moment it has joined its room."""
+    """Runs an example as a user would, once it has joined its room."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(EXAMPLES / example), *arguments, stdout=PIPE, cwd=ROOT,
         env={"PYTHONPATH": str(ROOT)},
@@ -36,7 +36,7 @@ async def running(example: str, *arguments: str) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("example", ["grpc_bot.py", "websocket_bot.py"])
-async def test_a_bot_answers(
+async def test_bot_answers(
     example: str, chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
 ) -> None:
     address = chat_server.address if example.startswith("grpc") else chat_proxy.url
@@ -54,7 +54,7 @@ async def test_a_bot_answers(
         ]
 
 
-async def test_the_example_suite_passes() -> None:
+async def test_example_suite_passes() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", "-q", str(EXAMPLES / "test_with_aiohttp.py"),
         stdout=PIPE, cwd=ROOT,
@@ -65,8 +65,8 @@ async def test_the_example_suite_passes() -> None:
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_an_example_is_short(example: str) -> None:
-    """About twenty lines, as promised: blank lines and docstring aside."""
+def test_examples_are_short(example: str) -> None:
+    """At most about twenty lines: blank lines and docstring aside."""
     lines = (EXAMPLES / example).read_text().splitlines()
     code = [
         line for line in lines if line.strip() and not line.startswith(('"""', "import", "from"))
@@ -74,5 +74,5 @@ def test_an_example_is_short(example: str) -> None:
     assert len(code) <= 22
 
 
-def test_the_example_page_is_short() -> None:
+def test_example_page_is_short() -> None:
     assert len((EXAMPLES / "page.html").read_text().splitlines()) <= 33

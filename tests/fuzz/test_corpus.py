@@ -30,7 +30,7 @@ def test_random_bytes_pass(name: str, data: bytes) -> None:
     TARGETS[name].run(data)
 
 
-def test_each_corpus_has_a_target_and_is_small() -> None:
+def test_corpora_have_targets_and_are_small() -> None:
     files = list(CORPUS.iterdir())
     assert {path.stem for path in files} == TARGETS.keys()
     assert sum(path.stat().st_size for path in files) < 200 * 1024

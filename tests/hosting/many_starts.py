@@ -1,10 +1,9 @@
-"""Runs a command again and again in one process, each time with other settings.
+"""Runs a command repeatedly in one process, each time with other settings.
 
 Run as ``python many_starts.py MODULE``. Each line on standard input is a JSON array of the
-environment and the arguments; for each, a line on standard output holds the status and what
-was printed.
-Whatever the settings are, the command must not begin to serve. No name server is asked:
-the only name that is known is "localhost".
+environment and the arguments; for each, a line on standard output holds the status and the
+output. The command must not begin to serve, whatever the settings. No name server is asked:
+only "localhost" can be resolved.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from hosting.command import run_command
 
 
 def start(environment: dict[str, str], arguments: list[str]) -> tuple[object, str, str]:
-    """Runs the command; returns its status, its output and its errors."""
+    """Runs the command; returns its status, output and errors."""
     kept = dict(os.environ)
     os.environ.update(environment)
-    # As strict as the ones of a process that are no terminal.
+    # As strict as those of a process without a terminal.
     output, errors = io.StringIO(), io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
     status: object = None
     sys.argv[1:] = arguments
@@ -47,7 +46,7 @@ _LOOK_UP: Final = socket.getaddrinfo
 
 
 def look_up(host: Any, port: Any, family: int, kind: int, protocol: int, flags: int) -> Any:
-    """Looks an address up, and fails at names as if nobody had them."""
+    """Resolves addresses; fails for names, as if none existed."""
     if host != "localhost":
         flags |= socket.AI_NUMERICHOST
     return _LOOK_UP(host, port, family, kind, protocol, flags)

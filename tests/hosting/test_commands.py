@@ -41,7 +41,7 @@ def port_in(line: str) -> int:
 
 
 def check_one_line(command: Ended, module: str, *parts: str) -> None:
-    """The command failed, and said why in one line."""
+    """Checks that the command failed and named the cause in one line."""
     assert command.status not in {0, -signal.SIGKILL}
     assert command.output == ""
     assert re.fullmatch(f"python -m {module}: .+\n", command.errors), command.errors
@@ -105,7 +105,7 @@ async def test_second_signal_ends_the_server(tmp_path: Path) -> None:
                 GetUserResponse,
             )
             async with call as open_call:
-                # A request that is never sent keeps the server waiting.
+                # A call without a request keeps the server waiting.
                 await open_call.send_request()
                 await ChatServiceStub(channel).list_users(ListUsersRequest())  # behind it
                 server.send_signal(signal.SIGTERM)
@@ -178,9 +178,6 @@ async def test_option_wins_over_variable(tmp_path: Path) -> None:
                     received = await client.receive_json()
                     assert received.get("error", {}).get("code") == answer
     assert (tmp_path / "from variable.db").is_file()
-
-
-# What cannot be had.
 
 
 @pytest.mark.parametrize(("option", "purpose"), [("port", ""), ("metrics-port", " for metrics")])

@@ -1,4 +1,4 @@
-"""However often the same is said, the log has a bounded number of lines of it."""
+"""The log has a bounded number of lines of the same event."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_damper_counts_left_out_lines(message: object) -> None:
         return line(dict(message) if isinstance(message, dict) else message)
 
     assert sum(damper.filter(said()) for _ in range(500)) == AT_ONCE
-    # Others are not meant: by what they say, who says it, and how bad it is.
+    # Other events, loggers and levels are counted apart.
     others = [line("other"), line("same", logging.ERROR), line("same", name="chat")]
     assert all(damper.filter(other) for other in others)
     clock.now += 1.0

@@ -1,4 +1,4 @@
-"""Both servers inside somebody else's program: nothing is printed unless that asks for it."""
+"""Both servers inside another program: they print nothing unless it configures logging."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.kit.processes import run_program
 
-# A life with warnings in it: frames, requests and a preface that are none, a server that goes
+# A run with warnings in it: invalid frames, requests and preface, a server that goes
 # away while it is needed, and an error of the store.
 PROGRAM = """
 import asyncio, sys
@@ -50,7 +50,7 @@ asyncio.run(main())
 
 
 def printed(folder: Path, asking: str = "") -> tuple[str, str]:
-    """What a program prints that runs both servers, on standard output and error."""
+    """Output of a program that runs both servers, on standard output and error."""
     return run_program(PROGRAM.format(asking=asking), str(folder))
 
 

@@ -20,7 +20,7 @@ def fail_there() -> Exception:
     return raised.value
 
 
-def test_a_repeat_is_counted_and_told_later() -> None:
+def test_repeated_defect_is_counted() -> None:
     now = 0.0
     faults = Faults(lambda: now)
     first, last = fail_here("1"), fail_here("5")
@@ -42,7 +42,7 @@ def test_a_repeat_is_counted_and_told_later() -> None:
     ]
 
 
-def test_another_place_is_told_at_once() -> None:
+def test_other_defect_is_logged_at_once() -> None:
     faults = Faults(lambda: 0.0)
     with capture_logs() as lines:
         for error in (fail_here("here"), fail_there(), ValueError()):

@@ -1,4 +1,4 @@
-"""`python -m hosting.health`: what watches over a process learns whether it serves."""
+"""`python -m hosting.health`: health checks of both processes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SECONDS = 5.0
 
 
 def said_no(command: Ended) -> str:
-    """It ended with status 1 and one line; returns the line."""
+    """Checks for status 1 and one line; returns the line."""
     assert (command.status, command.output) == (1, "")
     assert re.fullmatch("python -m hosting.health: .+\n", command.errors), command.errors
     return command.errors
 
 
-async def test_both_servers_are_well(
+async def test_both_servers_are_healthy(
     chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
 ) -> None:
     urls = (f"grpc://{chat_server.address}", f"{chat_proxy.url}healthz", f"{chat_proxy.url}readyz")
@@ -32,7 +32,7 @@ async def test_both_servers_are_well(
     assert commands == [Ended(0, "", "")] * 4
 
 
-async def test_a_proxy_without_its_server_is_alive_but_not_ready(unused_tcp_port: int) -> None:
+async def test_proxy_without_server_is_alive_not_ready(unused_tcp_port: int) -> None:
     config = proxy.Config(host="127.0.0.1", port=0, upstream=f"127.0.0.1:{unused_tcp_port}")
     async with proxy.serve(config) as alone:
         await check(f"{alone.url}healthz", SECONDS)
@@ -40,14 +40,14 @@ async def test_a_proxy_without_its_server_is_alive_but_not_ready(unused_tcp_port
             await check(f"{alone.url}readyz", 2 * SECONDS)
 
 
-async def test_a_server_that_has_stopped_is_not_well(chat_server: chat.RunningServer) -> None:
+async def test_stopped_server_is_unhealthy(chat_server: chat.RunningServer) -> None:
     await check(f"grpc://{chat_server.address}", SECONDS)
     await chat_server.drain()
     with pytest.raises(Unhealthy, match="cannot be asked"):
         await check(f"grpc://{chat_server.address}", SECONDS)
 
 
-async def test_a_server_that_says_nothing_is_not_well() -> None:
+async def test_silent_server_is_unhealthy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
         for scheme in ("grpc", "http"):
@@ -55,24 +55,24 @@ async def test_a_server_that_says_nothing_is_not_well() -> None:
                 await check(f"{scheme}://127.0.0.1:{port}", 0.2)
 
 
-async def test_a_server_of_another_protocol_is_not_well(chat_server: chat.RunningServer) -> None:
+async def test_other_protocol_is_unhealthy(chat_server: chat.RunningServer) -> None:
     with pytest.raises(Unhealthy, match="not HTTP"):
         await check(f"http://{chat_server.address}/healthz", SECONDS)
 
 
-async def test_it_says_why_in_one_line(unused_tcp_port: int) -> None:
+async def test_health_failure_is_one_line(unused_tcp_port: int) -> None:
     line = said_no(await run("hosting.health", f"grpc://127.0.0.1:{unused_tcp_port}"))
     assert "cannot be asked" in line
     assert str(unused_tcp_port) in line
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:50051", "ftp://a:1", "grpc://a", "http://a:b/"])
-async def test_a_wrong_url_is_refused(url: str) -> None:
+async def test_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL must be|[Pp]ort"):
         await check(url, SECONDS)
 
 
-async def test_it_waits_for_a_server_that_is_still_starting(unused_tcp_port: int) -> None:
+async def test_health_waits_for_a_starting_server(unused_tcp_port: int) -> None:
     url = f"grpc://127.0.0.1:{unused_tcp_port}"
     async with running("hosting.health", "--wait", "60", url) as waiting:
         with socket.create_server(("127.0.0.1", unused_tcp_port)) as listener:

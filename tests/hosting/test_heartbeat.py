@@ -1,4 +1,4 @@
-"""A heartbeat, by a clock that stands still between its steps."""
+"""A heartbeat, on a test clock."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hosting.heartbeat import HeartbeatTimer
 from tests.clock import ClockLoop, run
 
 HEARTBEAT: Final = 8.0
-# Parts of it that floats add up without an error.
+# Fractions that floats add without an error.
 STEP: Final = HEARTBEAT / 8
 PERIODS: Final = st.lists(st.integers(1, 8 * 3), max_size=6)
 
 
 class Watched:
-    """A heartbeat, and when what was asked of it came."""
+    """A heartbeat, and the times of its requests."""
 
     def __init__(self, loop: ClockLoop, *, deaf: bool = False) -> None:
         self.deaf = deaf
@@ -42,7 +42,7 @@ class Watched:
 
 @given(PERIODS)
 def test_silent_peer_is_asked_then_ended(periods: list[int]) -> None:
-    """Whenever it was heard of, and however long before it was silent."""
+    """Whenever the peer was last heard, and however long it was silent before."""
 
     async def test(loop: ClockLoop) -> None:
         watched = Watched(loop)
@@ -58,7 +58,7 @@ def test_silent_peer_is_asked_then_ended(periods: list[int]) -> None:
             await watched.pass_time(12)
         assert watched.ended is not None
         assert HEARTBEAT <= watched.ended - heard <= 1.5 * HEARTBEAT
-        # It has half a heartbeat to answer.
+        # The peer has half a heartbeat to answer.
         assert watched.asked == [watched.ended - HEARTBEAT / 2]
 
     run(test)

@@ -1,4 +1,4 @@
-"""Environment variables and paths that nobody should have set: one line, and no traceback."""
+"""Hostile environment variables and paths: one line, and no traceback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from proxy.config import LARGEST_FRAME, LONGEST_CALL
 from tests.kit.processes import ROOT, ended, ready_line, running
 from tests.support import SHARING
 
-# Nothing of it can be served: the database cannot be opened, nor this address listened on.
+# Serving is impossible: neither database nor address can be opened.
 NOWHERE = {"chat": {"CHAT_DATABASE": "/proc/none/x"}, "proxy": {"PROXY_HOST": "192.0.2.1"}}
 GARBAGE: st.SearchStrategy[str] = (
     st.sampled_from(["", " ", "-1", "0", "1", "1e9", "1e400", "nan", "-inf", "0x10", "1_000"])
@@ -36,7 +36,7 @@ GARBAGE: st.SearchStrategy[str] = (
     | st.sampled_from(["\x1b[31mred", "a\nb", "\udcff\udc80"])
     | st.integers(-(2**70), 2**70).map(str)
     | st.floats().map(str)
-    # What an environment can hold: no NUL, and of surrogates those for bytes.
+    # An environment holds no NUL, and only the surrogates that stand for bytes.
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 )
 
@@ -50,7 +50,7 @@ SETTINGS = {
 
 
 def variables(module: str) -> list[str]:
-    """The environment variables of a command."""
+    """The environment variables of a command, from its help."""
     return [f"{module.upper()}_CONFIG", *(each.variable(module) for each in SETTINGS[module])]
 
 
@@ -63,7 +63,7 @@ def module(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands run: so deep that a short path does not lead out of all that is ours."""
+    """The working folder: deep enough that a short path cannot leave the test's folders."""
     folder = tmp_path_factory.mktemp("deep") / "/".join("deeper" for _ in range(10))
     folder.mkdir(parents=True)
     return folder
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(module: str, folder: Path) -> Iterator[Start]:
-    """Runs a command with an environment and arguments, in a process that has run it before."""
+    """Runs a command with an environment and arguments, in a reused process."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "PROXY_"))}
     process = subprocess.Popen(  # noqa: S603 - a program of the tests
         [sys.executable, str(ROOT / "tests/hosting/many_starts.py"), module],
@@ -136,7 +136,7 @@ def test_wrong_setting_is_named(module: str, start: Start) -> None:
 def test_any_variable_is_taken_or_named(module: str, start: Start) -> None:
     names = variables(module)
     assert len(names) >= 13
-    # What these come to is told below.
+    # These have tests of their own below.
     names = [name for name in names if not name.endswith(("_HOST", "_DATABASE"))]
 
     @settings(SHARING, max_examples=400)
@@ -152,7 +152,7 @@ def test_any_variable_is_taken_or_named(module: str, start: Start) -> None:
         if status == 2:
             assert option in line
         else:
-            # It was taken, and came to what cannot be had.
+            # The value was accepted; serving failed.
             assert status == 1
             assert "cannot " in line
             assert option not in line
@@ -162,7 +162,7 @@ def test_any_variable_is_taken_or_named(module: str, start: Start) -> None:
 
 @pytest.fixture(scope="module")
 def taken_port() -> Iterator[str]:
-    """A port that is in use at all addresses of this machine."""
+    """A port in use on all addresses of this machine."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
         yield str(taken.getsockname()[1])
 
@@ -179,7 +179,7 @@ ADDRESSES: st.SearchStrategy[str] = (
 def test_any_host_is_used_or_named(
     module: str, start: Start, taken_port: str, variable: str
 ) -> None:
-    """Where it can be listened on, it is seen by the port, which is taken."""
+    """A usable host fails by the port, which is in use."""
     prefix, option = module.upper(), variable.lower().replace("_", "-")
     port = variable.replace("HOST", "PORT")
     others = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "off", port: taken_port}
@@ -215,7 +215,7 @@ def test_any_host_is_used_or_named(
 
 
 def test_undecodable_bytes_are_named(module: str, start: Start) -> None:
-    """By the option and by the variable, as Python gives such bytes: as surrogates."""
+    """By option and by variable, as Python passes such bytes: as surrogates."""
     texts = [each for each in SETTINGS[module] if isinstance(each.kind.option, Text | Words)]
     assert len(texts) >= 10
     for each in texts:
@@ -248,7 +248,7 @@ def test_impossible_host_is_named(module: str, start: Start, host: str) -> None:
 
 @pytest.fixture
 def not_databases(tmp_path: Path) -> list[Path]:
-    """Paths at which there can be no database."""
+    """Paths that can hold no database."""
     for name in ("folder", "folder.lock/inner"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "text").write_text("no database" * 1000)
@@ -273,7 +273,7 @@ def test_unusable_database_is_named(
         assert (status, output) == (1, ""), path
         assert re.fullmatch(r"python -m chat: cannot open the database .+: .+\n", errors), errors
         assert errors[:-1].isprintable()
-    # Nothing was left beside what is no file.
+    # Nothing is left beside a path that is no file.
     left = {path.name for path in tmp_path.rglob("*")} - before
     assert left <= {"text.lock", "loop.lock"}
     assert {*Path("/dev").glob("*.lock")} == devices
@@ -285,13 +285,13 @@ PATHS: st.SearchStrategy[str] = (
         "/".join
     )
     | st.sampled_from([":memory:", "file:x?mode=memory", "a/b.db-wal", "b.db-shm", "x" * 5000])
-    # Relative, so that nothing is made anywhere else.
+    # Relative, so that nothing is created elsewhere.
 ).map(lambda path: path.lstrip("/"))
 
 
 @pytest.mark.parametrize("module", ["chat"], indirect=True, scope="module")
 def test_any_database_is_opened_or_named(start: Start, folder: Path) -> None:
-    # The address cannot be listened on, whatever the database is.
+    # The address cannot be bound, whatever the database is.
     nowhere = {"CHAT_HOST": "192.0.2.1", "CHAT_METRICS_PORT": "off"}
     opened = set()
 
@@ -338,7 +338,7 @@ async def test_strange_file_names_are_kept(tmp_path: Path) -> None:
 
 
 def as_large_as_may_be(module: str) -> dict[str, str]:
-    """Each setting that is a number, as large as it may be."""
+    """Each numeric setting at its maximum."""
     largest = {
         "CHAT_CONTENT_BYTES": str(LARGEST_CONTENT),
         "PROXY_FRAME_BYTES": str(LARGEST_FRAME),

@@ -1,4 +1,4 @@
-"""Logs: one line an event, in two formats, at a level that may change, with ids."""
+"""Logs: one line per event, two formats, a variable level, ids."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_debug_level_excludes_libraries() -> None:
 def test_request_id_survives_metadata(request_id: str) -> None:
     with of_request(request_id):
         metadata = to_metadata()
-    encode_metadata(metadata)  # else no call could be made
+    encode_metadata(metadata)  # otherwise no call could be made
     if not request_id:
         assert metadata == {}
         return
@@ -185,7 +185,7 @@ async def test_refused_send_has_one_ref_in_both_logs(tmp_path: Path) -> None:
 async def test_forwarded_address_is_logged_if_trusted(
     tmp_path: Path, trusted: str, peer: str
 ) -> None:
-    """And claims no other one: what stands before it is not believed."""
+    """Only the last address is trusted, none that stands before it."""
     forwarded = {"X-Forwarded-For": "203.0.113.1, 198.51.100.7"}
     async with (
         both_logged(tmp_path, *JSON_DEBUG, PROXY_TRUSTED_PROXIES=trusted) as (_, door),

@@ -1,4 +1,4 @@
-"""What of Windows can be tried elsewhere: no uvloop, no POSIX modules, no handlers for signals."""
+"""Windows as far as it can be simulated: no uvloop, no POSIX modules, no signal handlers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.kit.processes import both_logged, run
 
 
 def without(folder: Path, *modules: str) -> dict[str, str]:
-    """The environment of a process that does not find some modules."""
+    """The environment of a process that lacks some modules."""
     folder.mkdir()
     for module in modules:
         (folder / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
@@ -25,7 +25,7 @@ def without(folder: Path, *modules: str) -> dict[str, str]:
 
 @pytest.fixture
 def without_uvloop(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that finds no uvloop."""
+    """The environment of a process without uvloop."""
     return without(tmp_path / "without", "uvloop")
 
 
@@ -79,7 +79,7 @@ async def test_database_file_needs_posix_locks(tmp_path: Path) -> None:
 
 
 class WindowsLoop(asyncio.SelectorEventLoop):
-    """A loop that has no handlers for signals, as those of Windows."""
+    """A loop without signal handlers, as on Windows."""
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
         """Refuses (asyncio.AbstractEventLoop)."""

@@ -15,7 +15,7 @@ LIMIT, PER_ADDRESS = 5, 3
 
 @dataclass(eq=False)
 class Connection:
-    """A connection that notes its end."""
+    """A connection that records its end."""
 
     address: str
     aborted: bool = False
@@ -29,7 +29,7 @@ steps = st.lists(st.tuples(st.sampled_from(["add", "prove", "discard"]), st.inte
 
 
 @given(steps, st.sampled_from([0, PER_ADDRESS]))
-def test_places_like_a_plain_list(steps: list[tuple[str, int]], per_address: int) -> None:
+def test_places_match_a_plain_list(steps: list[tuple[str, int]], per_address: int) -> None:
     places: Places[Connection] = Places(LIMIT, per_address)
     model: list[Connection] = []
     for step, number in steps:
@@ -63,7 +63,7 @@ def test_places_like_a_plain_list(steps: list[tuple[str, int]], per_address: int
         assert len(places) == len(model) <= LIMIT
 
 
-def test_it_costs_the_same_however_many_there_are() -> None:
+def test_places_take_constant_work() -> None:
     def crowd(number: int) -> Places[Connection]:
         places: Places[Connection] = Places(number)
         for each in range(number):

@@ -1,4 +1,4 @@
-"""What the project makes is for its owner alone, whatever the umask is."""
+"""Created files are private to their owner, whatever the umask."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def open_umask() -> Iterator[None]:
 
 
 def open_to_others(folder: Path) -> list[str]:
-    """Names of what others may read, write or enter."""
+    """Names of files and folders that others may read, write or enter."""
     return [str(each) for each in folder.rglob("*") if stat.S_IMODE(each.stat().st_mode) & 0o077]
 
 
-async def test_a_database_its_copies_and_their_folders(tmp_path: Path) -> None:
+async def test_databases_and_copies_are_private(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "chat.db"
     store = await SqliteStore.open(str(path), lambda _: None, 1024)
     await store.append([message(key="1")])
@@ -42,7 +42,7 @@ async def test_a_database_its_copies_and_their_folders(tmp_path: Path) -> None:
     assert open_to_others(tmp_path) == []
 
 
-async def test_keys_and_tokens(tmp_path: Path) -> None:
+async def test_keys_and_tokens_are_private(tmp_path: Path) -> None:
     key, token = tmp_path / "a" / "b" / "key.pem", tmp_path / "c" / "d" / "token"
     options = ("--subject", "ada", "--key", str(key), "--output", str(token))
     assert (await run("chat.commands.token", *options)).status == 0
@@ -51,7 +51,7 @@ async def test_keys_and_tokens(tmp_path: Path) -> None:
     assert open_to_others(tmp_path) == []
 
 
-def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+def test_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir(0o755)
     make_folder(there / "a")
@@ -60,7 +60,7 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert stat.S_IMODE((there / "a").stat().st_mode) == 0o700
 
 
-async def test_a_database_that_everybody_may_read_is_warned_of(tmp_path: Path) -> None:
+async def test_world_readable_database_is_warned_about(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     await (await SqliteStore.open(str(path), lambda _: None, 1024)).close()
     path.chmod(0o644)

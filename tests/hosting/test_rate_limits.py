@@ -1,4 +1,4 @@
-"""Token buckets, against a plain one that counts."""
+"""Token buckets, against a plain counting one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hosting.rate_limits import (
     milliseconds,
 )
 
-# Powers of two, so that no time is rounded and both agree to the last bit.
+# Powers of two: no time is rounded, both agree to the last bit.
 RATES = st.sampled_from([0.25, 1, 8, 64])
 GAPS = st.lists(st.integers(0, 64).map(lambda n: n / 64), max_size=200)
 
@@ -45,9 +45,7 @@ class Oracle:
 
 
 @given(RATES, st.integers(1, 32), GAPS)
-def test_it_lets_through_what_a_bucket_of_tokens_does(
-    rate: float, holds: int, gaps: list[float]
-) -> None:
+def test_limiter_matches_a_token_bucket(rate: float, holds: int, gaps: list[float]) -> None:
     bucket, oracle, now = Bucket(rate, holds), Oracle(rate, holds), 0.0
     for gap in gaps:
         now += gap
@@ -59,7 +57,7 @@ def test_it_lets_through_what_a_bucket_of_tokens_does(
 @given(
     st.floats(0.01, 1e4), st.integers(1, 1000), st.lists(st.floats(0, 10), max_size=200), st.data()
 )
-def test_never_more_than_the_burst_and_the_rate(
+def test_limiter_keeps_burst_and_rate(
     rate: float, holds: int, gaps: list[float], data: st.DataObject
 ) -> None:
     bucket, now, taken = Bucket(rate, holds), data.draw(st.floats(0, 1e6)), []
@@ -74,7 +72,7 @@ def test_never_more_than_the_burst_and_the_rate(
 
 
 @given(RATES, st.integers(1, 32), st.integers(1, 40))
-def test_who_waits_as_told_is_let_through(rate: float, holds: int, refused: int) -> None:
+def test_told_wait_is_sufficient(rate: float, holds: int, refused: int) -> None:
     bucket = Bucket(rate, holds)
     assert [bucket.take(0.0) for _ in range(holds)] == [0] * holds
     waits = [bucket.take(0.0) for _ in range(min(refused, holds))]
@@ -83,7 +81,7 @@ def test_who_waits_as_told_is_let_through(rate: float, holds: int, refused: int)
     assert [bucket.take(wait) for wait in waits] == [0] * len(waits)
 
 
-def test_all_or_none_are_taken() -> None:
+def test_tokens_are_taken_all_or_none() -> None:
     bucket = Bucket(1, 4)
     assert bucket.take(0.0, 3) == 0
     assert bucket.take(0.0, 2) == 1
@@ -91,20 +89,20 @@ def test_all_or_none_are_taken() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 1000])
-def test_no_limit(n: int) -> None:
+def test_no_limit_admits_all(n: int) -> None:
     bucket = Bucket(0, 0)
     assert [bucket.take(0.0, n) for _ in range(1000)] == [0] * 1000
     assert bucket.is_whole(0.0)
 
 
-def test_a_slow_rate_lets_one_through() -> None:
+def test_slow_rate_admits_one() -> None:
     bucket = Bucket(0.01, 0.1)
     assert bucket.take(0.0) == 0
     assert bucket.take(0.0) == pytest.approx(100)
 
 
 @given(RATES, st.integers(1, 8), GAPS, st.integers(0, 6400).map(lambda n: n / 64))
-def test_one_that_is_whole_is_as_good_as_new(
+def test_full_bucket_equals_a_new_one(
     rate: float, holds: int, gaps: list[float], later: float
 ) -> None:
     bucket, now = Bucket(rate, holds), 0.0
@@ -120,7 +118,7 @@ def test_one_that_is_whole_is_as_good_as_new(
         assert later < 2 * holds / rate + 1
 
 
-def test_a_table_forgets_who_is_as_good_as_new_and_no_other() -> None:
+def test_table_forgets_full_buckets_only() -> None:
     now = 0.0
     table: BucketTable[int, Allowance] = BucketTable(lambda: Allowance(Rates(sends=1)), lambda: now)
     for key in range(2000):
@@ -138,14 +136,14 @@ def test_a_table_forgets_who_is_as_good_as_new_and_no_other() -> None:
     assert not table.of(7).sends.is_whole(now), "still the one that was used up"
 
 
-def test_refusals_come_to_an_end() -> None:
+def test_refusals_are_bounded() -> None:
     allowance = Allowance(Rates(sends=1))
     assert sum(allowance.refusals.take(0.0) == 0 for _ in range(5000)) == 1000
 
 
 @pytest.mark.parametrize("rate", [-1, math.inf, math.nan, 5e-324, 1e-300, 0.9e-9])
 @pytest.mark.parametrize("name", ["sends", "joins", "calls"])
-def test_a_rate_is_a_number(name: str, rate: float) -> None:
+def test_rate_is_a_number(name: str, rate: float) -> None:
     with pytest.raises(ValueError, match=f"{name}-per-second"):
         Rates(**{name: rate})
 
@@ -153,11 +151,11 @@ def test_a_rate_is_a_number(name: str, rate: float) -> None:
 @pytest.mark.parametrize(
     ("seconds", "told"), [(1e-9, 1), (0.0011, 2), (1.0, 1000), (1e9, 2**32 - 1), (1e300, 2**32 - 1)]
 )
-def test_a_wait_is_told_not_shorter_than_it_is(seconds: float, told: int) -> None:
+def test_told_wait_is_rounded_up(seconds: float, told: int) -> None:
     assert milliseconds(seconds) == told
 
 
-def test_what_was_used_already_is_owed() -> None:
+def test_earlier_use_is_owed() -> None:
     bucket = Bucket(2, 10)
     assert bucket.spend(0.0, 10) == 0
     assert bucket.spend(0.0, 4) == bucket.owes(0.0) == 2
@@ -168,8 +166,8 @@ def test_what_was_used_already_is_owed() -> None:
 
 
 @given(RATES, st.integers(16, 64), GAPS)
-def test_neighbours_do_not_hurt_who_asks_little(rate: float, holds: int, gaps: list[float]) -> None:
-    """Who asks no more often than its own bucket fills."""
+def test_modest_user_is_let_through(rate: float, holds: int, gaps: list[float]) -> None:
+    """A modest user asks no more often than its own bucket fills."""
     common, now = Bucket(1, 1), 0.0
     calm = Joint(Bucket(rate, holds), common)
     for gap in gaps:
@@ -179,9 +177,7 @@ def test_neighbours_do_not_hurt_who_asks_little(rate: float, holds: int, gaps: l
 
 
 @given(st.integers(1, 4), st.integers(1, 400), st.integers(20, 60))
-def test_all_together_get_what_is_common_and_a_little_each(
-    clients: int, common: int, holds: int
-) -> None:
+def test_joint_bucket_bounds_all_together(clients: int, common: int, holds: int) -> None:
     shared = Bucket(1, common)
     joints = [Joint(Bucket(1, holds), shared) for _ in range(clients)]
     taken = [sum(each.take(0.0) == 0 for _ in range(100)) for each in joints]
@@ -189,7 +185,7 @@ def test_all_together_get_what_is_common_and_a_little_each(
     assert sum(taken) <= common + 11 * clients
 
 
-def test_a_joint_allowance_has_each_part_of_both() -> None:
+def test_joint_allowance_combines_both_parts() -> None:
     rates = Rates(sends=1, joins=1, calls=1, history=1)
     common = Allowance(rates, clients=2)
     one = JointAllowance(Allowance(rates), common)

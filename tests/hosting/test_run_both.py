@@ -33,7 +33,7 @@ PORTS = {
     "CHAT_METRICS_PORT": "0",
     "PROXY_METRICS_PORT": "0",
 }
-# What is said of --port.
+# The refusal of --port.
 NEITHER = (
     "No such option: --port. For python -m chat it is --chat-port, or the environment "
     "variable CHAT_PORT; for python -m proxy --proxy-port, or PROXY_PORT"
@@ -44,7 +44,7 @@ NEITHER = (
 async def pair(folder: Path, *arguments: str, **environment: str) -> AsyncIterator[Process]:
     """Starts both in a folder of their own; kills the pair if it is still there.
 
-    An environment variable that is empty here is one that is not set.
+    An empty environment variable counts as unset.
     """
     settings = {"PYTHONPATH": str(ROOT), **PORTS, **environment}
     process = await asyncio.create_subprocess_exec(
@@ -60,7 +60,7 @@ async def pair(folder: Path, *arguments: str, **environment: str) -> AsyncIterat
 
 
 async def ready_lines(process: Process) -> list[str]:
-    """Waits for the line of each."""
+    """Waits for the ready line of each process."""
     assert process.stdout is not None
     return [(await process.stdout.readline()).decode() for _ in range(2)]
 
@@ -76,7 +76,7 @@ def children(process: Process) -> dict[str, int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there and not a zombie."""
+    """Whether a process exists and is no zombie."""
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def alive(pid: int) -> bool:
 
 
 async def check_ended(pidfds: list[int]) -> None:
-    """No process is left behind."""
+    """Checks that no process is left."""
     for end in pidfds:
         ready, _, _ = await asyncio.to_thread(select.select, [end], [], [], 10)
         os.close(end)
@@ -111,7 +111,7 @@ async def test_both_serve_and_stop_together(tmp_path: Path, number: signal.Signa
 
 
 async def test_settings_file_is_for_both(tmp_path: Path) -> None:
-    """What it says is not chosen otherwise: neither the address nor where the proxy is pointed."""
+    """The pair does not override the file's addresses."""
     (tmp_path / "both.toml").write_text(
         '[chat]\nhost = "localhost"\nport = 0\nmetrics-port = "off"\ndatabase = "other.db"\n'
         '[proxy]\nhost = "127.0.0.1"\nport = 0\nmetrics-port = "off"\nupstream = "127.0.0.1:1"\n'
@@ -139,7 +139,7 @@ async def test_settings_file_that_cannot_be_used_is_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("killed", "other"), [("chat", "proxy"), ("proxy", "chat")])
-async def test_if_one_dies_the_other_is_stopped(tmp_path: Path, killed: str, other: str) -> None:
+async def test_death_of_one_stops_the_other(tmp_path: Path, killed: str, other: str) -> None:
     async with pair(tmp_path) as process:
         await ready_lines(process)
         pids = children(process)
@@ -151,7 +151,7 @@ async def test_if_one_dies_the_other_is_stopped(tmp_path: Path, killed: str, oth
 
 
 @pytest.mark.parametrize("option", ["chat-port", "proxy-port"])
-async def test_a_port_in_use_is_one_message(tmp_path: Path, option: str) -> None:
+async def test_port_in_use_is_one_message(tmp_path: Path, option: str) -> None:
     variable = option.replace("-", "_").upper()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -163,12 +163,10 @@ async def test_a_port_in_use_is_one_message(tmp_path: Path, option: str) -> None
     assert line.endswith(f"to change it: --port or {variable}, with nox -s serve -- --{option}")
 
 
-# What it is told, and what it chooses.
+# Arguments and defaults.
 
 
-async def test_arguments_reach_the_process_that_they_are_for(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_arguments_reach_their_process(tmp_path: Path, unused_tcp_port: int) -> None:
     arguments = ["--proxy-port", str(unused_tcp_port), "--chat-database=other.db"]
     arguments += ["--chat-metrics-port", "off", "--proxy-metrics-port=off"]
     async with pair(tmp_path, *arguments) as process:
@@ -187,7 +185,7 @@ async def test_arguments_reach_the_process_that_they_are_for(
         ("8081", "Got unexpected extra argument (8081)"),
     ],
 )
-async def test_an_argument_for_neither_is_refused(tmp_path: Path, argument: str, said: str) -> None:
+async def test_argument_for_neither_is_refused(tmp_path: Path, argument: str, said: str) -> None:
     async with pair(tmp_path, "--chat-port", "0", argument) as process:
         output, errors = await process.communicate()
     assert (process.returncode, output) == (2, b"")
@@ -195,14 +193,14 @@ async def test_an_argument_for_neither_is_refused(tmp_path: Path, argument: str,
     assert line.startswith(f"python -m hosting.run_both: {said}")
 
 
-async def test_an_option_that_a_process_does_not_have_is_named_by_it(tmp_path: Path) -> None:
+async def test_unknown_option_is_named_by_its_process(tmp_path: Path) -> None:
     async with pair(tmp_path, "--chat-mailbox", "1") as process:
         output, errors = await process.communicate()
     assert (process.returncode, output) == (1, b"")
     assert errors.decode().startswith("python -m chat: No such option")
 
 
-async def test_a_child_that_is_killed_at_its_start_is_named(tmp_path: Path) -> None:
+async def test_child_killed_at_start_is_named(tmp_path: Path) -> None:
     (tmp_path / "chat.py").write_text("import os; os.kill(os.getpid(), 9)")
     async with pair(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as process:
         _, errors = await process.communicate()
@@ -210,16 +208,16 @@ async def test_a_child_that_is_killed_at_its_start_is_named(tmp_path: Path) -> N
     assert errors == b"the chat process was ended at its start by signal 9\n"
 
 
-async def test_by_itself_only_this_machine_can_reach_the_server(tmp_path: Path) -> None:
+async def test_server_is_on_loopback_by_default(tmp_path: Path) -> None:
     async with pair(tmp_path, CHAT_HOST="") as process:
         [line, _] = await ready_lines(process)
     assert re.search(r"gRPC on 127\.0\.0\.1:\d+$", line)
 
 
-async def test_metrics_get_other_ports_where_theirs_are_taken(tmp_path: Path) -> None:
+async def test_metrics_ports_in_use_are_replaced(tmp_path: Path) -> None:
     with ExitStack() as held:
         for port in METRICS_PORTS.values():
-            with suppress(OSError):  # then somebody else has it
+            with suppress(OSError):  # then another process has it
                 held.enter_context(socket.create_server(("127.0.0.1", port)))
         async with pair(tmp_path, CHAT_METRICS_PORT="", PROXY_METRICS_PORT="") as process:
             await ready_lines(process)
@@ -231,16 +229,14 @@ async def test_metrics_get_other_ports_where_theirs_are_taken(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", METRICS_PORTS)
-def test_the_ports_of_metrics_are_the_defaults(name: str) -> None:
+def test_metrics_ports_are_the_defaults(name: str) -> None:
     command = {"chat": chat.__main__.command, "proxy": proxy.__main__.command}[name]
     [option] = [each for each in command.params if each.name == "metrics_port"]
     assert option.default == METRICS_PORTS[name]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_second_signal_leaves_nothing_behind(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+async def test_second_signal_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     async with pair(tmp_path) as process:
         await ready_lines(process)
         pids = children(process)
@@ -258,7 +254,7 @@ async def test_a_second_signal_leaves_nothing_behind(
         await check_ended(ends)
 
 
-async def test_a_second_signal_ends_a_stop_that_a_client_holds_up(tmp_path: Path) -> None:
+async def test_second_signal_ends_a_blocked_stop(tmp_path: Path) -> None:
     patience = {"PROXY_DRAIN_SECONDS": "1000", "PROXY_MAILBOX_BYTES": str(UNREAD_BYTES)}
     async with pair(tmp_path, **patience) as process:
         url = (await ready_lines(process))[1].split()[-1]

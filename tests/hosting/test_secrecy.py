@@ -1,4 +1,4 @@
-"""What clients say and what they are believed by is in no line of either process."""
+"""Message contents and tokens are in no log line of either process."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Raw(CodecBase):
 
 
 class World:
-    """Both processes, and the tokens that are used with them.
+    """Both processes, and the tokens used with them.
 
     Args:
         server: the chat server.
         door: the proxy.
-        token: one that is good.
+        token: a valid one.
     """
 
     def __init__(self, server: Daemon, door: Daemon, token: str) -> None:
@@ -103,7 +103,7 @@ async def world(
 
 
 async def refused_frames(client: Client) -> None:
-    """Frames that are wrong, each of which is answered by an error."""
+    """Invalid frames; each is answered by an error."""
     frames: list[Any] = [
         {MARKER: MARKER},
         {"chat_message": {**message("room"), MARKER: 1}},
@@ -172,7 +172,7 @@ async def storm_at_the_server(world: World) -> None:
                 await method(b"\xff" + MARKER.encode(), metadata=bearer(world.token))
 
 
-# How storing a message may fail, and what its sender is told.
+# Failures of storing a message, and the code sent to its sender.
 BREAKING: Final = {
     "UNAVAILABLE": "INSERT INTO missing VALUES (1)",
     "INTERNAL": "SELECT RAISE(ABORT, 'broken')",
@@ -180,11 +180,11 @@ BREAKING: Final = {
 
 
 def broken(path: Path, code: str = "UNAVAILABLE") -> None:
-    """Lets no message be stored any more, and none be read.
+    """Makes storing and reading of messages fail.
 
     Args:
         path: the database.
-        code: what senders are to be told: that the store is broken, or their message.
+        code: the code for senders: a broken store, or an unstorable message.
     """
     connection = apsw.Connection(str(path))
     trigger = f"CREATE TRIGGER broken BEFORE INSERT ON journal BEGIN {BREAKING[code]}; END"
@@ -203,7 +203,7 @@ async def fail_at_the_door(world: World, code: str) -> None:
 
 
 async def fail_inside(world: World, path: Path) -> None:
-    """A defect: what was announced is not there."""
+    """Causes a defect: an announced message is missing."""
     async with world.channel() as channel:
         stub = ChatServiceStub(channel, metadata=bearer(world.token))
         async with ChatCall(stub) as member, ChatCall(stub) as other:
@@ -215,7 +215,7 @@ async def fail_inside(world: World, path: Path) -> None:
             other.join("room", after_seq=0)
             other.end()
             answers, status = await other.rest()
-            # That of the message, which is not stored, may come before or behind it.
+            # The refusal of the unstored message may come before or after it.
             kinds = [which_one_of(answer, "payload")[0] for answer in answers]
             refused = [each for each, kind in zip(answers, kinds, strict=True) if kind == "error"]
             assert "INTERNAL" in [each.error.code.name for each in refused]
@@ -236,7 +236,7 @@ _TOLD: Final = {
 
 @pytest.mark.parametrize("code", BREAKING)
 @pytest.mark.parametrize("form", ["json", "readable"])
-async def test_no_contents_and_no_tokens(tmp_path: Path, form: str, code: str) -> None:
+async def test_logs_hold_no_contents_or_tokens(tmp_path: Path, form: str, code: str) -> None:
     signer = eddsa()
     proxy_token = signer.token(sub="edge", role="proxy", rooms=None)
     rooms = {"read": ["room", "unread"], "write": ["room"]}

@@ -1,4 +1,4 @@
-"""Settings: from which source each is taken, and what a settings file may not say."""
+"""Settings: precedence of their sources, and refusals of a settings file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS: Final = {
     "chat": settings_of(chat.config.Config, LogSettings),
     "proxy": settings_of(proxy.config.Config, LogSettings),
 }
-# A value for a file, for a variable and for the command line, where not any will do.
+# Values for file, variable and command line, where not any will do.
 VALUES: Final[dict[str, tuple[Any, Any, Any]]] = {
     "upstream": ("a.example:1", "b.example:1", "c.example:1"),
     "upstream-tls": (True, False, True),
@@ -46,7 +46,7 @@ MARKER: Final = "Zx9markerQw7"
 
 
 def values(each: Setting) -> tuple[Any, Any, Any]:
-    """One value for each source; each differs from that of the next one."""
+    """One value for each source; each differs from the next."""
     if each.name in VALUES:
         return VALUES[each.name]
     if float in each.kind.types:
@@ -55,20 +55,20 @@ def values(each: Setting) -> tuple[Any, Any, Any]:
 
 
 def written(value: Any) -> str:
-    """A value as somebody writes it outside of a file."""
+    """A value as written outside of a file."""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def toml(table: str, key: str, value: Any) -> str:
-    """A settings file with one key; of such values, JSON is TOML."""
+    """A settings file with one key; for such values, JSON is TOML."""
     return f"[{table}]\n{key} = {orjson.dumps(value).decode()}\n"
 
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Sets variables while the context is open, and none else of ours."""
+    """Sets variables while the context is open, and unsets all other settings."""
     kept = dict(os.environ)
     for name in kept:
         if name.startswith(("CHAT_", "PROXY_")):
@@ -82,13 +82,13 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 def parsed(module: str, *arguments: str) -> dict[str, Any]:
-    """What a command makes of its command line, environment and settings file."""
+    """The config that a command makes of command line, environment and settings file."""
     return COMMANDS[module].make_context(module, list(arguments)).params
 
 
 @pytest.mark.parametrize("module", SETTINGS)
 def test_command_line_wins_over_environment_over_file(module: str, tmp_path: Path) -> None:
-    """Each setting, from each choice of sources."""
+    """Each setting, from each combination of sources."""
     path = tmp_path / "settings.toml"
     for each, sources in product(SETTINGS[module], product([False, True], repeat=3)):
         in_file, in_environment, in_arguments = sources
@@ -111,8 +111,8 @@ def test_command_line_wins_over_environment_over_file(module: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("module", SETTINGS)
-def test_defaults_of_the_command_are_those_of_the_object(module: str) -> None:
-    """But for the port of metrics, which only the command opens by itself."""
+def test_command_and_object_defaults_agree(module: str) -> None:
+    """Except the metrics port, which only the command opens by default."""
     with environment():
         values = parsed(module) | {"metrics_port": None}
     if module == "chat":
@@ -122,7 +122,7 @@ def test_defaults_of_the_command_are_those_of_the_object(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", SETTINGS)
-def test_variable_names_the_file(module: str, tmp_path: Path) -> None:
+def test_variable_sets_the_settings_file(module: str, tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text("[chat]\nport = 1\n[proxy]\nport = 2\n")
     with environment(**{f"{module.upper()}_CONFIG": str(path)}):
@@ -130,7 +130,7 @@ def test_variable_names_the_file(module: str, tmp_path: Path) -> None:
 
 
 def refusal(module: str, path: Path) -> str:
-    """What is said of a settings file that is refused; nothing if it is taken."""
+    """The refusal of a settings file; empty if it is accepted."""
     try:
         with environment():
             parsed(module, "--config", str(path))
@@ -176,16 +176,14 @@ REFUSED: Final = [
 
 
 @pytest.mark.parametrize(("text", "rule"), REFUSED)
-def test_file_that_is_refused_is_named_with_key_and_rule(
-    tmp_path: Path, text: str, rule: str
-) -> None:
+def test_refusal_names_file_key_and_rule(tmp_path: Path, text: str, rule: str) -> None:
     path = tmp_path / "settings.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     message = refusal("proxy" if text.startswith("[proxy]") else "chat", path)
     assert f"{path}{rule}" in message
 
 
-def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
     for path, why in (
         (tmp_path / "none.toml", "No such file or directory"),
         (tmp_path, "Is a directory"),
@@ -194,7 +192,7 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         assert f"cannot read {path}: {why}" in refusal("chat", path)
 
 
-async def test_refusal_is_one_line_of_the_process(tmp_path: Path) -> None:
+async def test_file_refusal_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text("[chat]\nport = 'many'\n")
     command = await run("chat", CHAT_CONFIG=str(path))
@@ -207,7 +205,7 @@ async def test_refusal_is_one_line_of_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("module", SETTINGS)
 def test_value_of_wrong_type_is_not_shown(module: str, tmp_path: Path) -> None:
-    """It may be a secret in the wrong place."""
+    """It may be a misplaced secret."""
     path = tmp_path / "settings.toml"
     for each in SETTINGS[module]:
         wrong = {"secret": MARKER} if str in each.kind.types else MARKER
@@ -229,7 +227,7 @@ def test_value_of_wrong_type_is_not_shown(module: str, tmp_path: Path) -> None:
         st.text(),
     )
 )
-def test_any_file_is_taken_or_refused_by_name(
+def test_any_file_is_accepted_or_named(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.toml"
@@ -238,7 +236,7 @@ def test_any_file_is_taken_or_refused_by_name(
     assert not message or str(path) in message
 
 
-def test_example_in_the_documentation_is_in_order(tmp_path: Path) -> None:
+def test_documented_settings_file_is_valid(tmp_path: Path) -> None:
     [block] = blocks(ROOT / "docs/options.md", "toml")
     path = tmp_path / "settings.toml"
     path.write_text(block.text)

@@ -1,4 +1,4 @@
-"""Traces: from a handshake through the proxy and the relay into the server, or not at all."""
+"""Traces: from a handshake through proxy and relay into the server, or none."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CONTENTS: Final = "never told"
 
 
 class Spans:
-    """What was recorded."""
+    """Recorded spans."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -52,7 +52,7 @@ class Spans:
 
     @property
     def ended(self) -> Sequence[ReadableSpan]:
-        """Those that have ended."""
+        """Ended spans."""
         return self._exporter.get_finished_spans()
 
     async def named(self, name: str, number: int = 1) -> list[ReadableSpan]:
@@ -63,13 +63,13 @@ class Spans:
         return found
 
     def find(self, name: str) -> list[ReadableSpan]:
-        """Those of a name, in the order in which they ended."""
+        """Spans of a name, in the order of their ends."""
         return [span for span in self.ended if span.name == name]
 
 
 @pytest.fixture
 def spans() -> Iterator[Spans]:
-    """Traces what servers and proxies in this process do."""
+    """Traces servers and proxies of this process."""
     spans = Spans()
     with using(OtelTracer(spans.provider)):
         yield spans
@@ -95,7 +95,7 @@ def noted(span: ReadableSpan) -> dict[str, Any]:
 
 
 async def talk(url: str, *, traceparent: str | None) -> None:
-    """One of each: a message, a join, calls."""
+    """Sends a message, joins, and makes calls."""
     headers = {} if traceparent is None else {"traceparent": traceparent}
     async with (
         aiohttp.ClientSession() as session,
@@ -155,7 +155,7 @@ async def test_unsampled_trace_is_not_recorded(
 
 
 async def talk_sampled(chat_proxy: proxy.RunningProxy, spans: Spans) -> None:
-    """What is recorded is of this connection alone."""
+    """Records this connection alone."""
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(chat_proxy.url) as socket,
@@ -211,16 +211,13 @@ async def test_failed_message_is_traced(
     assert failed.status.description is None
 
 
-# What the environment says.
-
-
 class Collector(BaseHTTPRequestHandler):
-    """Takes spans by OTLP over HTTP."""
+    """Receives spans by OTLP over HTTP."""
 
     taken: list[ExportTraceServiceRequest]
 
     def do_POST(self) -> None:
-        """Keeps what is sent."""
+        """Keeps the request body."""
         assert self.path == "/v1/traces"
         body = self.rfile.read(int(self.headers["content-length"]))
         self.taken.append(ExportTraceServiceRequest.FromString(body))
@@ -229,12 +226,12 @@ class Collector(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """The address of a collector, and what it was sent."""
+    """The address of a collector, and its received spans."""
     taken: list[ExportTraceServiceRequest] = []
     handler = type("Handler", (Collector,), {"taken": taken})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

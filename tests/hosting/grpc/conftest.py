@@ -1,4 +1,4 @@
-"""A server of small calls that must have nothing to say, and hold nothing, at the end of a test."""
+"""A server of small calls that must log nothing and hold nothing at the end of a test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def limits() -> ConnectionLimits:
 
 @pytest.fixture
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
-    """What the server has logged since the test began."""
+    """Log lines of the server since the test began."""
     with capture_logs() as found:
         yield found
 
@@ -33,7 +33,7 @@ async def server(
     logs: list[MutableMapping[str, Any]],
     caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[ObservedServer]:
-    """A server that must have had nothing to say at the end."""
+    """A server that must have logged nothing at the end."""
     server = ObservedServer(limits)
     with no_complaints(caplog, logs):
         yield server
@@ -50,7 +50,7 @@ async def listening(server: ObservedServer) -> int:
 @pytest.fixture
 async def port(server: ObservedServer, listening: int) -> AsyncIterator[int]:
     """The port of a server that must hold nothing at the end."""
-    # The event loop opens files of its own with its first connection.
+    # The event loop opens files with its first connection.
     await check_others_are_served(listening)
     await eventually(lambda: server.open_connections() == 0)
     async with nothing_stays():
@@ -61,7 +61,7 @@ async def port(server: ObservedServer, listening: int) -> AsyncIterator[int]:
 
 @pytest.fixture
 async def client(server: ObservedServer, listening: int) -> AsyncIterator[Http2Client]:
-    """A client of a server that must have no stream at the end; its own objects stay a while."""
+    """A client of a server that must have no stream at the end; client objects stay a while."""
     async with Http2Client.connect("127.0.0.1", listening) as client:
         yield client
     await eventually(lambda: server.open_streams() == server.open_calls() == 0)

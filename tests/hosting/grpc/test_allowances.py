@@ -1,4 +1,4 @@
-"""What connections may ask before anybody knows who asks, against a clock that is set."""
+"""Allowances of unauthenticated connections, on a test clock."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.clock import Clock
 
 CALLS = 8.0
 MANY = 100_000
-# Of a float that is a sum of many.
+# Rounding error of a sum of many floats.
 ONE_MORE = 1.001
 
 
-# How long each waits, and whether it connects again first.
+# Each client's wait, and whether it reconnects first.
 STEPS = st.lists(st.tuples(st.sampled_from([0.0, 0.01, 0.2, 3.0]), st.booleans()), max_size=300)
 
 
@@ -100,7 +100,7 @@ def test_authenticated_call_frees_no_other() -> None:
     connection = Allowances(CALLS, Clock()).of("a")
     taken = 0
     for _ in range(MANY):
-        taken += connection.take_call() == 0  # and is not believed
+        taken += connection.take_call() == 0  # and is not authenticated
         if connection.take_call() == 0:
             connection.authenticated()
     assert taken < 2000
@@ -118,7 +118,7 @@ def test_exempt_connection_has_bounded_work() -> None:
 
 
 def test_address_allowances_can_be_off() -> None:
-    """As behind a proxy in front, which is one address: each connection is for itself."""
+    """Behind a reverse proxy all connections have one address: each is on its own."""
     allowances = Allowances(0, Clock())
     for _ in range(3):
         connection = allowances.of("a")

@@ -1,4 +1,4 @@
-"""The library without chat: a service of its own, with grpclib's codec and messages."""
+"""The library without chat: another service, with grpclib's codec and messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Call = Stream[HealthCheckRequest, HealthCheckResponse]
 
 
 class Waiting:
-    """A service of one call, which is answered when it may be.
+    """A service of one call, answered when the test allows it.
 
     Attributes:
         begun: set with the first call.
@@ -84,7 +84,9 @@ def ask(channel: Channel, service: str = "") -> asyncio.Task[HealthCheckResponse
     ("service_name", "status"),
     [("x" * LIMIT, Status.RESOURCE_EXHAUSTED), ("lost", Status.NOT_FOUND)],
 )
-async def test_bounds_and_statuses(channel: Channel, service_name: str, status: Status) -> None:
+async def test_library_bounds_and_statuses(
+    channel: Channel, service_name: str, status: Status
+) -> None:
     with pytest.raises(GRPCError) as refused:
         await ask(channel, service_name)
     assert refused.value.status is status
@@ -104,7 +106,7 @@ async def test_drain_lets_calls_end(server: GrpcServer, service: Waiting, channe
     assert len(server.connections) == 0
 
 
-def test_nothing_of_chat_is_imported() -> None:
+def test_library_imports_no_chat() -> None:
     modules = "channel", "server"
     lines = [f"import hosting.grpc.{module}" for module in modules]
     lines += ["import sys", "print(*{name.partition('.')[0] for name in sys.modules})"]

@@ -1,4 +1,4 @@
-"""Attacks on the HTTP/2 port: each is stopped, others are served, nothing stays behind."""
+"""Attacks on the HTTP/2 port: each is stopped, others are served, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ async def test_attack_is_ended_with_its_reason(
         await check_others_are_served(port)
 
 
-# So much of it as takes several times as many turns as to be served.
+# Enough to take several times the turns that serving takes.
 UNHURRIED = {
     "PING": frame(PING, b"12345678") * 5000,
     "padded DATA": frame(DATA, b"\1hello\0", stream=1, flags=PADDED) * 4000,
@@ -178,7 +178,7 @@ UNHURRIED = {
 async def test_others_are_served_meanwhile(
     server: ObservedServer, port: int, received: bytes
 ) -> None:
-    """Many are served while what came in one piece is received."""
+    """Many calls are served while input from one read is processed."""
     async with RawClient.connect(port) as attacker, Http2Client.connect("127.0.0.1", port) as other:
         await check_served(other)
         attacker.send(PREFACE + OPEN + received)
@@ -212,8 +212,8 @@ async def test_flood_whose_answers_are_unread_is_stopped(server: ObservedServer,
 async def test_repeated_attack_takes_no_memory(
     server: ObservedServer, port: int, logs: list[MutableMapping[str, Any]], data: bytes
 ) -> None:
-    """Each time is measured: tables of the event loop may grow a few times, a leak each time."""
-    grown = array("q", bytes(8 * REPEATED))  # it does not grow itself
+    """Measured after each attack: event loop tables may grow a few times, a leak each time."""
+    grown = array("q", bytes(8 * REPEATED))  # does not grow itself
     tracemalloc.start()
     try:
         for turn in range(WARM_UP + REPEATED):
@@ -224,7 +224,7 @@ async def test_repeated_attack_takes_no_memory(
                 await attacker.end()
             await eventually(lambda: server.open_connections() == server.open_calls() == 0)
             assert told(logs) == []
-            logs.clear()  # it is the test that keeps what was logged
+            logs.clear()  # the test itself keeps the log lines
             gc.collect()
             after, _ = tracemalloc.get_traced_memory()
             grown[max(0, turn - WARM_UP)] = after - before
@@ -245,7 +245,7 @@ FRAMES = st.builds(
 @settings(SHARING, max_examples=300)
 @given(frames=st.lists(FRAMES, max_size=12))
 async def test_server_survives_any_frames(port: int, frames: list[bytes]) -> None:
-    """What fails is found at the end, when nothing may have been logged."""
+    """A failure shows at the end, when nothing may have been logged."""
     async with RawClient.connect(port) as attacker:
         attacker.send(PREFACE + b"".join(frames))
         attacker.send_end()

@@ -1,4 +1,4 @@
-"""The text by which the log names a peer."""
+"""The peer's address in the log."""
 
 from __future__ import annotations
 

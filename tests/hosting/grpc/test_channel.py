@@ -1,4 +1,4 @@
-"""Writing to a stream at once: all of a message, or nothing of it."""
+"""Immediate writes to a stream: all of a message, or nothing of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Relay = Stream[RelayRequest, RelayResponse]
 
 @pytest.fixture
 async def channel(chat_server: chat.RunningServer) -> AsyncIterator[Channel]:
-    """A channel as the proxy has it."""
+    """A channel as the proxy opens it."""
     channel = Channel(chat_server.host, chat_server.port, codec=codec.GrpcCodec())
     yield channel
     channel.close()
@@ -88,7 +88,7 @@ async def test_closed_window_is_left_to_grpclib(relay: Relay) -> None:
     message, written = say("x" * 16_000), 0
     while wire.write_now(message):
         written += 1
-    # What fits into the stream's window (256 KiB at the server), or into the socket.
+    # As much as the stream's window (256 KiB at the server) or the socket takes.
     assert 0 < written <= 256 * 1024 // (len(message) + 5)
     await relay.send_message(join(2, "attic"))  # type: ignore[arg-type]  # encoded already
     refs = [event.ref for event in await answers(relay, written + 1)]

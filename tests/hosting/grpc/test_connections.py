@@ -1,4 +1,4 @@
-"""Connections: how many, with how many streams, and how long they may be silent or unread."""
+"""Connections: their number and streams, and how long they may be silent or unread."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ REFUSED = struct.pack(">I", ErrorCodes.REFUSED_STREAM)
 
 
 class TestHandshake:
-    """A client that does not say in time that it speaks HTTP/2 is dropped."""
+    """A client is dropped unless it sends the HTTP/2 preface in time."""
 
     @pytest.fixture
     def limits(self) -> ConnectionLimits:
@@ -110,7 +110,7 @@ async def test_connections_are_bounded(
 async def test_streams_are_bounded(
     server: ObservedServer, port: int, limits: ConnectionLimits
 ) -> None:
-    """Streams on which nothing is ever sent cost no one else a thing."""
+    """Streams on which nothing is sent cost no other client anything."""
     async with RawClient.connect(port) as attacker:
         announced = await attacker.until(SETTINGS)
         pairs = dict(struct.iter_unpack(">HI", announced.payload))
@@ -135,7 +135,7 @@ async def test_streams_are_bounded(
 
 
 async def test_refused_stream_harms_no_other(port: int, limits: ConnectionLimits) -> None:
-    """The headers that it brought are known from then on; its data is thrown away."""
+    """Its headers enter the HPACK table; its data is discarded."""
     async with Http2Client.connect("127.0.0.1", port) as client:
         await check_served(client)  # the server's settings are known
         client.h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = (
@@ -173,7 +173,7 @@ async def test_window_updates_of_a_reader_are_free(port: int) -> None:
 
 
 class TestIdle:
-    """A connection without a call is ended after a while."""
+    """A connection without a call is closed after a while."""
 
     @pytest.fixture
     def limits(self) -> ConnectionLimits:
@@ -196,7 +196,7 @@ class TestIdle:
     async def test_silent_call_keeps_its_connection(self, port: int) -> None:
         async with RawClient.connect(port) as client:
             client.send(PREFACE + opening(1, headers(ECHO_MANY)))
-            # One and a half of the time pass.
+            # One and a half times the limit pass.
             async with Http2Client.connect("127.0.0.1", port) as other:
                 late = other.request(UNREAD, more=[("grpc-timeout", "450m")])
                 assert (await other.status(late))[0] == Status.DEADLINE_EXCEEDED.value
@@ -204,7 +204,7 @@ class TestIdle:
             ended_at = monotonic()
             await client.until(HEADERS, flags=END_STREAM)
             assert await client.end() == ErrorCodes.NO_ERROR
-            # It was counted from the end of the call.
+            # Idle time began with the end of the call.
             assert monotonic() - ended_at > 0.25
 
     async def test_library_client_connects_again(self, server: ObservedServer, port: int) -> None:
@@ -218,7 +218,7 @@ class TestIdle:
 
 
 class TestTls:
-    """TLS has an end of its own, and a beginning that may fail."""
+    """TLS has its own close, and a handshake that may fail."""
 
     @pytest.fixture
     def limits(self) -> ConnectionLimits:
@@ -226,7 +226,7 @@ class TestTls:
 
     @pytest.fixture
     def tls(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-        """Of the server, and of a client that believes it."""
+        """The contexts of the server, and of a client that trusts it."""
         authority = trustme.CA()
         certified = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1").configure_cert(certified)
@@ -278,7 +278,7 @@ class TestStall:
     async def test_unread_connection_is_dropped(self, server: ObservedServer, port: int) -> None:
         large = struct.pack(">HI", 4, 2**31 - 1)
         async with RawClient.connect(port, receive_bytes=4096) as attacker:
-            # It accepts the server's windows and opens its own as far as they go.
+            # It opens its own windows to their maximum.
             attacker.send(MAGIC + frame(SETTINGS, large) + frame(SETTINGS, flags=ACK) * 2)
             attacker.send(frame(WINDOW_UPDATE, struct.pack(">I", 2**30)))
             echo = prefixed(bytes(message("room", "x" * 900)))
@@ -305,7 +305,7 @@ async def test_stop_says_goodbye(server: ObservedServer, client: Http2Client) ->
 
 
 async def test_stop_waits_for_no_quiet_client(server: ObservedServer, port: int) -> None:
-    """Not for one that never said a word, and not for one that reads nothing."""
+    """Neither for a client that sent nothing, nor for one that reads nothing."""
     async with Http2Client.connect("127.0.0.1", port) as client:
         client.request(UNREAD, prefixed(b""))
         client.flush()

@@ -1,4 +1,4 @@
-"""A client that says goodbye gets what it has asked for (RFC 9113, section 6.8)."""
+"""A client that sends GOAWAY gets its open calls answered (RFC 9113, section 6.8)."""
 
 from __future__ import annotations
 

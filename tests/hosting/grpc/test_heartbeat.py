@@ -1,4 +1,4 @@
-"""Heartbeats of the gRPC server: silent clients are asked, then dropped."""
+"""Heartbeats of the gRPC server: silent clients are pinged, then dropped."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CHAT = "/chat.ChatService/Chat"
 
 @pytest.fixture
 def chat_config(chat_config: chat.Config) -> chat.Config:
-    # No disk, which may be slow while nobody answers a ping.
+    # In memory: a slow disk could delay it while no ping is answered.
     limits = ConnectionLimits(heartbeat_seconds=0.6)
     return replace(chat_config, database=chat.IN_MEMORY, connection_limits=limits)
 
 
 @pytest.fixture
 async def client(chat_server: chat.RunningServer) -> AsyncIterator[Http2Client]:
-    """A client that answers a ping when it reads, and not before."""
+    """A client that answers pings only while it reads."""
     async with Http2Client.connect(chat_server.host, chat_server.port) as client:
         yield client
 
@@ -46,7 +46,7 @@ async def test_silent_client_is_dropped(client: Http2Client, stub: ChatServiceSt
         return await status(stub, "dead") == UserStatus.INACTIVE
 
     await eventually(inactive)
-    # What it was sent before that is still to be read: a ping.
+    # The ping sent before that is still to be read.
     events = []
     while (event := await client.event()) is not None:
         events.append(event)
@@ -68,7 +68,7 @@ async def test_answering_client_stays(client: Http2Client, chat_server: chat.Run
 
 
 async def test_idle_channel_stays(chat_server: chat.RunningServer, client: Http2Client) -> None:
-    """Libraries answer by themselves."""
+    """Libraries of gRPC answer pings by themselves."""
     async with channel_to(chat_server) as channel:
         stub = ChatServiceStub(channel)
         before = await channel.__connect__()

@@ -1,4 +1,4 @@
-"""`DataConnection` does what h2's own connection does, whatever comes and is sent."""
+"""`DataConnection` behaves as h2's own connection, for any input and output."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from hosting.grpc.http2 import DataConnection
 
-# Two in which all is open, one whose length is told, one that is half closed, none.
+# Streams: two open, one with content-length, one half closed, one idle.
 STREAMS = st.sampled_from([1, 1, 9, 9, 3, 3, 5, 5, 7])
-# From nothing to more than a frame may have. The windows are of 65,535 bytes.
+# From nothing to more than a frame may hold. The windows have 65,535 bytes.
 SIZES = st.sampled_from([0, 4, 5, 6, 300, 301, 8192, 8192, 16_384, 16_384, 16_385])
 LITTLE = 1000
 REQUEST = [
@@ -63,16 +63,16 @@ OTHERS = st.one_of(
 )
 LARGE = DataFrame(1, bytes(16_384))
 ANOTHER = DataFrame(9, bytes(16_384))
-# One of several is something else.
+# One of several frames is of another kind.
 ONE_OF = st.integers(0, 6)
 FRAMES = ONE_OF.flatmap(lambda number: DATA if number else OTHERS)
-# The same several times over fills a window.
+# Repeated data fills a window.
 TIMES = st.sampled_from([1, 1, 3, 5])
 INCOMING = st.lists(st.tuples(FRAMES, TIMES), min_size=1, max_size=6)
 
 
 class Side:
-    """One end, and what it has said and shown."""
+    """One end: its output and its state."""
 
     def __init__(self, h2: H2Connection) -> None:
         self.h2 = h2
@@ -118,7 +118,7 @@ class Pair:
 
 
 def opened(*, client_side: bool, wide: bool = False) -> Pair:
-    """Both ends, with streams; may be with a wider window for all of them than for each."""
+    """Both ends, with streams; the connection window may be wider than those of streams."""
     pair = Pair(client_side=client_side)
     peer = H2Connection(H2Configuration(client_side=not client_side))
     for end in (pair.ours.h2, pair.theirs.h2, peer):
@@ -211,7 +211,7 @@ def test_connection_sends_as_h2_does(
 
 
 class Watched(DataConnection):
-    """A connection that tells what went h2's way."""
+    """A connection that records input passed to h2."""
 
     def __init__(self) -> None:
         super().__init__(H2Configuration(client_side=False))

@@ -1,4 +1,4 @@
-"""Costs of HTTP/2 frames, and how many are received in a turn."""
+"""Costs of HTTP/2 frames, and the number received in a turn."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ OPEN, ANSWERED, RESET, CLOSED = 1, 3, 5, 7
 
 
 class Side:
-    """A server's connection with streams in several states, and what it spends.
+    """A server's connection with streams in several states, and its expenses.
 
     Attributes:
-        spent: how much was taken out of the allowance.
+        spent: the sum taken from the allowance.
     """
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ def test_window_updates_for_data_are_free() -> None:
 
 
 def test_bandwidth_pings_are_free() -> None:
-    """As gRPC's clients in Go and Java do, by one PING at a time, for data alone."""
+    """Clients of gRPC in Go and Java send one PING at a time, for data alone."""
     side = Side()
     side.h2.send_headers(OPEN, [(":status", "200")])
     ping = frame(PING, b"12345678")
@@ -174,7 +174,7 @@ def test_bandwidth_pings_are_free() -> None:
     assert side.spent == 2
 
 
-# What comes, and how many frames of it have a turn: the last of them may be more than is left.
+# Input, and the number of its frames in one turn: the last may exceed the rest of the turn.
 TURNS = {
     "PING": (frame(PING, b"12345678"), TURN),
     "small DATA": (data(OPEN, 5), 10 * TURN),
@@ -200,7 +200,7 @@ def test_turn_has_bounded_calls() -> None:
 
 
 def test_turns_keep_all_in_order() -> None:
-    """However what comes is cut into pieces."""
+    """However the input is cut into pieces."""
     pieces = [
         frame(PING, n.to_bytes(8, "big")) + data(OPEN, 5 + n % 300) + data(OPEN, n % 7)
         for n in range(400)
@@ -220,7 +220,7 @@ def test_turns_keep_all_in_order() -> None:
 
 
 def test_received_bytes_are_not_kept() -> None:
-    """Of a connection that is silent from then on nothing but what is not whole waits."""
+    """Only an incomplete frame is kept on a silent connection."""
     side = Side()
     received = b"".join(data(OPEN, 10_000) for _ in range(3)) + frame(PING, b"12345678")
     before = sys.getrefcount(received)

@@ -1,4 +1,4 @@
-"""Counting the fields of an encoded message without decoding it, against a plain encoder."""
+"""Counting fields of an encoded message without decoding, against a plain encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hosting.grpc.messages import at_most
 
 
 def varint(value: int) -> bytes:
-    """Encodes a number, as Protocol Buffers describes it."""
+    """Encodes a number as a Protocol Buffers varint."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""Calls from headers to status: what is malformed, refused, late, too large or fine."""
+"""Calls from headers to status: malformed, refused, late, too large or valid."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ UNUSUAL = {
         for piece in (b"", WHOLE[:3], b"", WHOLE[3:100], b"", WHOLE[100:])
     )
     + frame(DATA, stream=1, flags=END_STREAM),
-    # RFC 9113, section 5.5: this is how the protocol is extended.
+    # RFC 9113, section 5.5: extensions.
     **{
         f"frames of type {kind}": frame(kind, b"\0\1ab")
         + opening(1)
@@ -163,7 +163,7 @@ NOT_BASE64 = {"grpc-status": "3", "grpc-message": "metadata: a binary value is n
 TOO_LONG = "9" * 400 + "S"
 MALFORMED_TIMES = ["", "1", "S", "1x", "-1S", "1.5S", "\u0661S", TOO_LONG]
 TYPES = ["", "text/html", "application/grpc+json", "application/grpc;"]
-# A path, a header that replaces or joins the usual ones, and what the answer has.
+# A path, a header that replaces or joins the usual ones, and headers of the answer.
 ANSWERS: list[tuple[str, str, str, dict[str, str]]] = [
     *[(ECHO, "grpc-timeout", value, NO_DEADLINE) for value in MALFORMED_TIMES],
     *[
@@ -176,7 +176,7 @@ ANSWERS: list[tuple[str, str, str, dict[str, str]]] = [
     ],
     *[(ECHO, "x-bin", value, NOT_BASE64) for value in ("a", "abcde", "\N{SNOWMAN}")],
     *[(ECHO, "content-type", value, {":status": "415"}) for value in TYPES],
-    # With a type: grpclib's clients take the answer for UNKNOWN without one.
+    # With a content-type: grpclib's clients take an answer without one for UNKNOWN.
     ("/probe.Probe/Nothing", "x", "y", {"grpc-status": "12", "content-type": "application/grpc"}),
 ]
 
@@ -200,7 +200,7 @@ MISTAKE = Status.INVALID_ARGUMENT
 CUT_SHORT = "message: is missing or cut short"
 TOO_LARGE = f"the message is larger than {LIMIT} bytes"
 NOT_COMPRESSED = "compression is not supported"
-# Data after which the client ends its side, the status, and a pattern of the text.
+# Data followed by END_STREAM, the status, and a pattern of its text.
 BAD_DATA = {
     "a string cut short": (prefixed(b"\x0a\x05ab"), MISTAKE, "message: .*"),
     "a tag without a value": (prefixed(b"\x0a"), MISTAKE, "message: .*"),
@@ -243,7 +243,7 @@ async def test_compressed_message_is_answered_with_encodings(port: int) -> None:
 
 @pytest.mark.parametrize("path", [ECHO, ECHO_MANY])
 async def test_size_limit_is_decided_by_the_prefix(client: Http2Client, path: str) -> None:
-    """The largest message fits; one that announces more is refused before it has come."""
+    """The largest message fits; a larger one is refused once its length is known."""
     data, answer = await client.answer(client.request(path, prefixed(message_of(LIMIT)), end=True))
     assert (answer["grpc-status"], len(data)) == ("0", LIMIT + 5)
     status, _ = await client.status(client.request(path, prefixed(b"", size=2**32 - 1)))
@@ -264,7 +264,7 @@ async def test_connection_survives_large_messages(
 async def test_stream_reset_at_once_is_released(
     server: ObservedServer, client: Http2Client
 ) -> None:
-    """Their handlers are cancelled before they have begun."""
+    """Its handler is cancelled before it has begun."""
     for _ in range(20):
         for _ in range(50):
             client.h2.reset_stream(client.request(ECHO_MANY), ErrorCodes.CANCEL)
@@ -293,7 +293,7 @@ async def test_stream_of_lost_connection_is_released(server: ObservedServer, por
 
 
 async def test_late_call_is_not_kept(server: ObservedServer, port: int) -> None:
-    """An error that is raised again keeps the frames of each time, and the connections there."""
+    """An exception raised again keeps the frames of each time, and their connections."""
     async with Http2Client.connect("127.0.0.1", port) as client:
         for _ in range(3):
             stream = client.request(ECHO, more=[("grpc-timeout", "0S")])
@@ -313,7 +313,7 @@ async def test_late_call_is_not_kept(server: ObservedServer, port: int) -> None:
 async def test_failure_is_told_to_log_or_client(
     port: int, logs: list[MutableMapping[str, Any]], path: str, status: Status, text: str
 ) -> None:
-    """A defect to the log alone, a refusal to the client alone."""
+    """A defect goes to the log alone, a refusal to the client alone."""
     async with Channel("127.0.0.1", port, codec=codec.GrpcCodec()) as channel:
         call = UnaryUnaryMethod[ChatMessage, ChatMessage](channel, path, ChatMessage, ChatMessage)
         with pytest.raises(GRPCError) as refused:
@@ -327,7 +327,7 @@ async def test_failure_is_told_to_log_or_client(
 
 
 async def test_unread_stream_stalls_no_other(client: Http2Client) -> None:
-    """Their own windows are used up; that of the connection has room for the others."""
+    """Its own window is used up; that of the connection has room for others."""
     await client.answer(client.request(ECHO, prefixed(b""), end=True))
     for _ in range(4):
         unread = client.request(UNREAD)

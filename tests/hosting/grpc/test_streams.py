@@ -1,4 +1,4 @@
-"""The bytes of a stream: all of them in order, and a window that never stays closed."""
+"""Stream data: complete, in order, and the window always opens again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = st.lists(st.sampled_from([0, 1, 5, 4000, 32_768, 65_535, 65_536, 200_000
 
 
 class Peer:
-    """Who sends as much as the window allows, in pieces."""
+    """Sends as much as the window allows, in pieces."""
 
     def __init__(self, pieces: list[int]) -> None:
         self.buffer = ByteBuffer(self.opened)
@@ -31,7 +31,7 @@ class Peer:
     def opened(self, size: int) -> None:
         assert size > 0
         self.acknowledged += size
-        # h2 waits until it can open the window by a good deal.
+        # h2 sends no small window updates.
         self._window += self._told.process_bytes(size) or 0
         assert self._window == self._told.current_window_size
         self._open.set()

@@ -1,4 +1,4 @@
-"""The port for operators: what it serves, to whom, and what happens if it is taken."""
+"""The metrics port: its pages, its guards, and a port in use."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ LOOPBACK = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": "0", "CHAT_DATABASE": ":memor
 
 @pytest.fixture
 def chat_config() -> chat.Config:
-    """A server with the port, on a free one."""
+    """A server with a metrics port, on a free one."""
     return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY, metrics_port=0)
 
 
 @pytest.fixture
 def taken() -> socket.socket:
-    """A port that somebody listens on."""
+    """A port in use."""
     return socket.create_server(("127.0.0.1", 0))
 
 
-async def test_what_is_served(chat_server: chat.RunningServer) -> None:
+async def test_endpoint_pages(chat_server: chat.RunningServer) -> None:
     async with aiohttp.ClientSession(chat_server.status_url) as session:
         async with session.get("/healthz") as response:
             assert (response.status, await response.json()) == (200, {"status": "alive"})
@@ -52,7 +52,7 @@ async def page(session: aiohttp.ClientSession) -> str:
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/status.json", "/static/page.js", "/nothing"])
-async def test_each_answer_is_guarded(chat_server: chat.RunningServer, path: str) -> None:
+async def test_answers_have_security_headers(chat_server: chat.RunningServer, path: str) -> None:
     async with aiohttp.ClientSession(chat_server.status_url) as session, session.get(path) as got:
         assert got.headers["Content-Security-Policy"].startswith("default-src 'self';")
         assert got.headers["Cross-Origin-Resource-Policy"] == "same-origin"
@@ -61,7 +61,7 @@ async def test_each_answer_is_guarded(chat_server: chat.RunningServer, path: str
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
-async def test_the_format_that_was_asked_for(chat_server: chat.RunningServer, accept: str) -> None:
+async def test_format_is_negotiated(chat_server: chat.RunningServer, accept: str) -> None:
     async with aiohttp.ClientSession(chat_server.status_url) as session:
         async with session.get("/metrics", headers={"Accept": accept}) as response:
             kind, _, _ = accept.partition(";")
@@ -83,7 +83,7 @@ async def test_the_format_that_was_asked_for(chat_server: chat.RunningServer, ac
         ("", 421),
     ],
 )
-async def test_on_loopback_it_answers_to_names_of_this_machine_only(
+async def test_loopback_answers_to_local_names_only(
     chat_server: chat.RunningServer, host: str, status: int
 ) -> None:
     async with aiohttp.ClientSession(chat_server.status_url) as session:
@@ -92,7 +92,7 @@ async def test_on_loopback_it_answers_to_names_of_this_machine_only(
                 assert response.status == status
 
 
-async def test_elsewhere_it_answers_to_any_name(chat_config: chat.Config) -> None:
+async def test_other_addresses_answer_to_any_name(chat_config: chat.Config) -> None:
     config = replace(chat_config, metrics_host="0.0.0.0")  # noqa: S104 - what is tested
     async with chat.serve(config) as server, aiohttp.ClientSession() as session:
         url = server.status_url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - what is tested
@@ -107,12 +107,12 @@ async def test_servers_in_one_process_count_apart(
         assert other.status_url != chat_server.status_url
 
 
-async def test_without_a_port_nothing_is_served(chat_config: chat.Config) -> None:
+async def test_no_port_serves_nothing(chat_config: chat.Config) -> None:
     async with chat.serve(replace(chat_config, metrics_port=None)) as server:
         assert server.status_url == ""
 
 
-async def test_the_port_ends_with_the_server(chat_config: chat.Config) -> None:
+async def test_port_closes_with_the_server(chat_config: chat.Config) -> None:
     async with chat.serve(chat_config) as server:
         url = server.status_url
     async with aiohttp.ClientSession() as session:
@@ -120,7 +120,7 @@ async def test_the_port_ends_with_the_server(chat_config: chat.Config) -> None:
             await session.get(url)
 
 
-async def test_a_port_that_is_taken(chat_config: chat.Config, taken: socket.socket) -> None:
+async def test_port_in_use_is_named(chat_config: chat.Config, taken: socket.socket) -> None:
     with taken:
         port = taken.getsockname()[1]
         with pytest.raises(UnusableMetricsPort, match=rf"127.0.0.1:{port} for metrics"):
@@ -133,14 +133,14 @@ async def test_a_port_that_is_taken(chat_config: chat.Config, taken: socket.sock
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none(port: int) -> None:
+def test_invalid_port_is_named(port: int) -> None:
     with pytest.raises(ValueError, match="metrics-port must be from 0 to 65535, or off"):
         chat.Config(metrics_port=port)
     with pytest.raises(ValueError, match="metrics-port must be from 0 to 65535, or off"):
         proxy.Config(metrics_port=port)
 
 
-async def test_a_command_tells_where_its_port_is() -> None:
+async def test_command_logs_its_port() -> None:
     async with running("chat", "--metrics-port", "0", **LOOPBACK) as process:
         await ready_line(process)
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""Histograms, against what numbers say by themselves."""
+"""Histograms, against plain numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ values = st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=50)
 
 
 @given(values)
-def test_each_bucket_counts_what_is_up_to_its_bound(found: list[float]) -> None:
+def test_buckets_count_up_to_their_bound(found: list[float]) -> None:
     histogram = Histogram(SECONDS)
     for value in found:
         histogram.observe(value)
@@ -25,7 +25,7 @@ def test_each_bucket_counts_what_is_up_to_its_bound(found: list[float]) -> None:
 
 
 @given(st.integers(1, 5000), st.integers(1, 100))
-def test_a_value_that_was_met_often(value: int, times: int) -> None:
+def test_repeated_value_is_counted(value: int, times: int) -> None:
     often, one_by_one = Histogram(SIZES), Histogram(SIZES)
     often.observe(value, times)
     for _ in range(times):
@@ -34,12 +34,12 @@ def test_a_value_that_was_met_often(value: int, times: int) -> None:
 
 
 def clear_of_bounds(value: float) -> bool:
-    """Whether the last digit of a difference does not decide over its bucket."""
+    """Whether a rounding error of a difference leaves it in its bucket."""
     return all(abs(value - bound) > 1e-9 for bound in SECONDS)
 
 
 @given(st.lists(st.floats(0, 100).filter(clear_of_bounds), max_size=50))
-def test_times_since_their_starts(found: list[float]) -> None:
+def test_durations_since_starts(found: list[float]) -> None:
     since, one_by_one = Histogram(SECONDS), Histogram(SECONDS)
     since.observe_since(200.0, [200.0 - value for value in found])
     for value in found:
@@ -49,7 +49,7 @@ def test_times_since_their_starts(found: list[float]) -> None:
 
 
 @given(st.lists(st.floats(0.0002, 30), min_size=1, max_size=50))
-def test_a_quantile_lies_in_the_bucket_of_the_true_one(found: list[float]) -> None:
+def test_quantile_is_in_the_true_bucket(found: list[float]) -> None:
     histogram = Histogram(SECONDS)
     for value in found:
         histogram.observe(value)
@@ -61,24 +61,24 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(found: list[float]) -> No
     assert lower - 1e-12 <= estimate <= upper + 1e-12
 
 
-def test_no_values_have_no_quantile() -> None:
+def test_empty_histogram_has_no_quantile() -> None:
     empty = Histogram(SECONDS)
     assert quantile(empty.bounds, empty.counts, 0.99) is None
 
 
-def test_beyond_the_last_bound_a_quantile_is_that_bound() -> None:
+def test_quantile_is_at_most_the_last_bound() -> None:
     histogram = Histogram(SECONDS)
     histogram.observe(1000.0)
     assert quantile(histogram.bounds, histogram.counts, 0.99) == SECONDS[-1] == 30
 
 
-def test_the_last_bucket_is_infinite_and_bounds_ascend() -> None:
+def test_bounds_ascend_to_infinity() -> None:
     names = [name for name, _ in Histogram(SECONDS).buckets()]
     assert names[-1] == "+Inf"
     assert [float(name) for name in names] == sorted({*SECONDS, math.inf})
 
 
-def test_a_tally_tells_of_the_first_and_counts_all() -> None:
+def test_tally_announces_the_first() -> None:
     tally = Tally(told=2)
     assert not str(tally)
     assert [tally.add(what) for what in "abaaab"] == [True, True, True, False, False, True]

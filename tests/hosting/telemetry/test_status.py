@@ -1,4 +1,4 @@
-"""The figures of the status page over time."""
+"""Charts of the status page over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hosting.telemetry.status import Chart, Series, Source, Status, mean_and_mos
 
 
 class Shop(Source):
-    """A source with figures that a test sets."""
+    """A source of figures set by the test."""
 
     title = "Shop"
 
@@ -38,12 +38,12 @@ class Shop(Source):
 
 
 def last(status: Status, title: str) -> list[float | None]:
-    """The newest value of each line of a chart."""
+    """The newest value of each series of a chart."""
     [chart] = [chart for chart in status.report()["charts"] if chart["title"] == title]
     return [line["values"][-1] for line in chart["lines"]]
 
 
-def test_a_level_is_drawn_as_it_is() -> None:
+def test_gauge_is_drawn_unchanged() -> None:
     shop = Shop()
     status = Status(shop)
     for guests in (3, 5, 4):
@@ -53,7 +53,7 @@ def test_a_level_is_drawn_as_it_is() -> None:
     assert chart["lines"] == [{"name": "guests", "values": [3, 5, 4]}]
 
 
-def test_a_rate_is_what_a_counter_rose_by() -> None:
+def test_rate_is_the_counter_increase() -> None:
     shop = Shop()
     status = Status(shop)
     shop.sold = 10
@@ -65,7 +65,7 @@ def test_a_rate_is_what_a_counter_rose_by() -> None:
     assert last(status, "Sold") == [0]
 
 
-def test_quantiles_and_means_are_of_the_period_alone() -> None:
+def test_quantiles_and_means_cover_the_period() -> None:
     shop = Shop()
     status = Status(shop)
     shop.waits.observe(20.0, 100)
@@ -85,7 +85,7 @@ def test_quantiles_and_means_are_of_the_period_alone() -> None:
     assert last(status, "Waits") == last(status, "Baskets") == [None, None]
 
 
-def test_only_the_last_two_minutes_are_kept() -> None:
+def test_history_keeps_two_minutes() -> None:
     shop = Shop()
     status = Status(shop)
     for shop.guests in range(200):
@@ -95,7 +95,7 @@ def test_only_the_last_two_minutes_are_kept() -> None:
     assert status.report()["kept_periods"] == 120
 
 
-def test_the_busiest_rooms_of_the_last_periods_come_first() -> None:
+def test_busiest_rooms_come_first() -> None:
     shop = Shop()
     status = Status(shop)
     shop.rooms = {"past": 1000}
@@ -107,7 +107,7 @@ def test_the_busiest_rooms_of_the_last_periods_come_first() -> None:
     assert rooms == [{"room_id": f"room {n}", "rate": float(n)} for n in range(30, 20, -1)]
 
 
-def test_a_report_is_ready_for_json() -> None:
+def test_report_is_ready_for_json() -> None:
     status = Status(Shop())
     status.tick()
     assert orjson.loads(orjson.dumps(status.report()))["title"] == "Shop"
