@@ -24,7 +24,7 @@ def can_listen(address: str) -> bool:
     return True
 
 
-async def test_each_address_of_a_host_has_the_same_port(chat_server: chat.RunningServer) -> None:
+async def test_host_addresses_share_one_port(chat_server: chat.RunningServer) -> None:
     found = await asyncio.get_running_loop().getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
     addresses = {str(address[0]) for *_, address in found}
     config = proxy.Config(host="localhost", port=0, upstream=chat_server.address)
@@ -35,7 +35,7 @@ async def test_each_address_of_a_host_has_the_same_port(chat_server: chat.Runnin
                 assert response.status == 200
 
 
-async def test_a_stop_is_not_lost_with_the_link(chat_server: chat.RunningServer) -> None:
+async def test_stop_outlives_lost_link(chat_server: chat.RunningServer) -> None:
     config = proxy.Config(upstream=chat_server.address)
     link = Link(config, Switchboard(config, Outbox()))
     running = asyncio.create_task(link.run())

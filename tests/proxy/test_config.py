@@ -37,19 +37,19 @@ def config(**settings: Any) -> proxy.Config:
     return proxy.Config(**settings)
 
 
-def test_every_number_is_checked_here() -> None:
+def test_numbers_have_a_least_value() -> None:
     numbers = {each.name for each in fields(proxy.Config) if each.type in {"int", "float"}}
     assert numbers == set(LEAST)
 
 
-def test_the_defaults_are_the_contract() -> None:
+def test_defaults_match_the_contract() -> None:
     assert (proxy.Config().host, proxy.Config().port) == ("localhost", 8080)
     assert proxy.Config().upstream == "127.0.0.1:50051"
     assert proxy.Config().mailbox_bytes == 1024 * 1024
 
 
 @pytest.mark.parametrize("name", LEAST)
-def test_the_least_value(name: str) -> None:
+def test_least_value_is_accepted(name: str) -> None:
     least, below = LEAST[name]
     assert getattr(config(**{name: least}), name) == least
     with pytest.raises(ValueError, match=name.replace("_", "-")):
@@ -58,54 +58,54 @@ def test_the_least_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in LEAST if name.endswith("_seconds")])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_time_is_a_number(name: str, value: float) -> None:
+def test_infinite_time_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name.replace("_", "-")):
         config(**{name: value})
 
 
-def test_a_frame_fits_into_a_batch() -> None:
+def test_frame_fits_into_a_batch() -> None:
     assert config(frame_bytes=LARGEST_FRAME).frame_bytes == LARGEST_FRAME
     with pytest.raises(ValueError, match="frame-bytes"):
         config(frame_bytes=LARGEST_FRAME + 1)
 
 
-def test_a_port_has_sixteen_bits() -> None:
+def test_port_has_sixteen_bits() -> None:
     assert config(port=65535).port == 65535
     with pytest.raises(ValueError, match="port"):
         config(port=65536)
 
 
-def test_a_host_is_needed() -> None:
+def test_empty_host_is_refused() -> None:
     with pytest.raises(ValueError, match="host"):
         config(host="")
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "a\0"])
-def test_a_host_can_be_looked_up(host: str) -> None:
+def test_malformed_host_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match="host must be an address or a name"):
         config(host=host)
     with pytest.raises(ValueError, match="upstream must be HOST:PORT"):
         config(upstream=f"{host}:1")
 
 
-def test_a_deadline_fits_into_its_header() -> None:
+def test_deadline_fits_its_header() -> None:
     assert config(call_seconds=LONGEST_CALL).call_seconds == LONGEST_CALL
     with pytest.raises(ValueError, match="call-seconds"):
         config(call_seconds=LONGEST_CALL + 1)
 
 
-def test_it_does_not_change() -> None:
+def test_config_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         proxy.Config().port = 1  # type: ignore[misc]  # which is the point
 
 
 @given(st.from_regex(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", fullmatch=True), st.integers(1, 65535))
-def test_an_address_is_split(host: str, port: int) -> None:
+def test_address_is_split(host: str, port: int) -> None:
     assert split_address(f"{host}:{port}") == (host, port)
 
 
 @given(st.ip_addresses(v=6), st.integers(1, 65535))
-def test_an_ipv6_address_stands_in_brackets(host: object, port: int) -> None:
+def test_ipv6_address_is_bracketed(host: object, port: int) -> None:
     assert split_address(f"[{host}]:{port}") == (str(host), port)
 
 
@@ -137,6 +137,6 @@ NOT_ADDRESSES = [
 @pytest.mark.parametrize(
     "upstream", [*NOT_ADDRESSES, "", "host:1 ", " host:1", "a b:1", "host:1\n"]
 )
-def test_what_is_not_an_address_is_named(upstream: str) -> None:
+def test_invalid_upstream_is_refused(upstream: str) -> None:
     with pytest.raises(ValueError, match="upstream must be HOST:PORT"):
         config(upstream=upstream)

@@ -120,7 +120,7 @@ class Crowd:
         Crowd.it_comes_and_goes,
     ],
 )
-async def test_what_a_client_does(work: Callable[[Crowd], None]) -> None:
+async def test_client_action_has_constant_cost(work: Callable[[Crowd], None]) -> None:
     few, many = [_cost(Crowd(others), work) for others in (FEW, MANY)]
     assert many.lines == few.lines
     assert many.peak_bytes < few.peak_bytes + NOISE_BYTES

@@ -151,7 +151,7 @@ async def stay_in_it(server: MortalServer, http: Http) -> None:
         (ask_it, True),
     ],
 )
-async def test_what_the_server_dies_of_is_given_up(attack: Attack, tokens: bool) -> None:
+async def test_deadly_command_is_given_up(attack: Attack, tokens: bool) -> None:
     async with pair(tokens=tokens) as (server, http):
         with capture_logs() as lines:
             async with bystanders(server, http):
@@ -160,7 +160,7 @@ async def test_what_the_server_dies_of_is_given_up(attack: Attack, tokens: bool)
         assert len([line for line in lines if line["log_level"] == "error"]) == 1
 
 
-async def test_who_is_there_is_told_when_the_server_lives() -> None:
+async def test_presence_is_told_after_recovery() -> None:
     async with pair() as (server, http), bystanders(server, http):
         client = await visitor(server, http)
         for name in ("silent", DEADLY):
@@ -178,7 +178,7 @@ async def test_who_is_there_is_told_when_the_server_lives() -> None:
         await eventually(is_active)
 
 
-async def test_a_server_that_goes_away_in_order_costs_nobody() -> None:
+async def test_orderly_goodbyes_cost_no_client() -> None:
     async with pair() as (server, http), bystanders(server, http):
         client = await visitor(server, http)
         server.ignores = server.ends = says("held")
@@ -190,7 +190,7 @@ async def test_a_server_that_goes_away_in_order_costs_nobody() -> None:
         assert "chat_message" in await client.receive()
 
 
-async def test_links_that_end_soon_are_made_with_growing_waits() -> None:
+async def test_short_links_back_off() -> None:
     """And what is sent is held for as long as that is to be, over all of them."""
     async with pair(hold_seconds=1.5) as (server, http):
         client = await entered(server, http, "ada", "lair")
@@ -201,7 +201,7 @@ async def test_links_that_end_soon_are_made_with_growing_waits() -> None:
         assert 2 <= server.links < 50
 
 
-async def test_what_cannot_be_encoded_takes_no_other_with_it() -> None:
+async def test_unencodable_message_spares_the_others() -> None:
     async with mortal_server() as server:
         config = proxy.Config(upstream=server.address)
         switchboard = Switchboard(config, Outbox())
@@ -256,7 +256,7 @@ def batch(*events: RelayEvent) -> RelayResponse:
     return made
 
 
-async def test_an_event_that_cannot_be_told_costs_its_room_that_place() -> None:
+async def test_failed_event_costs_one_message() -> None:
     switchboard = Switchboard(proxy.Config(), Outbox())
     sender, member, other = Listener(), Listener(), Listener()
     switchboard.connected()
@@ -309,7 +309,7 @@ async def test_an_event_that_cannot_be_told_costs_its_room_that_place() -> None:
     }
 
 
-async def test_a_join_may_be_answered_more_than_once() -> None:
+async def test_repeated_join_answer_is_accepted() -> None:
     asked: list[Any] = []
     outbox = DirectOutbox(lambda item, _: asked.append(item))
     switchboard = Switchboard(proxy.Config(), outbox)
@@ -327,7 +327,7 @@ async def test_a_join_may_be_answered_more_than_once() -> None:
     assert asked[1].join.after_seq == 5
 
 
-async def test_a_client_that_cannot_be_dismissed_stops_nobody_else() -> None:
+async def test_failed_dismissal_spares_the_others() -> None:
     switchboard = Switchboard(proxy.Config(), Outbox())
     guests = [Deaf(), Listener()]
     dismissed: list[Client] = []
@@ -339,6 +339,6 @@ async def test_a_client_that_cannot_be_dismissed_stops_nobody_else() -> None:
     assert len(told(lines)) == 1
 
 
-def test_a_reason_that_is_too_long_is_cut_off() -> None:
+def test_long_close_reason_is_cut() -> None:
     [frame] = split_frames(frames.close_frame(4501, "ä" * 100))
     assert frame.payload[2:] == "ä".encode() * 61

@@ -55,7 +55,7 @@ async def unready(session: aiohttp.ClientSession, running: proxy.RunningProxy) -
                 return
 
 
-async def test_what_was_sent_is_confirmed_before_the_close(
+async def test_drain_confirms_before_close(
     proxy_config: proxy.Config, session: aiohttp.ClientSession
 ) -> None:
     async with serving(proxy_config) as (running, stack):
@@ -71,7 +71,7 @@ async def test_what_was_sent_is_confirmed_before_the_close(
         await stopping
 
 
-async def test_the_close_waits_for_a_server_that_is_away(
+async def test_drain_waits_for_absent_server(
     chat_server: chat.RunningServer, session: aiohttp.ClientSession
 ) -> None:
     async with Link.to(chat_server.address) as link:
@@ -92,9 +92,7 @@ async def test_the_close_waits_for_a_server_that_is_away(
             await stopping
 
 
-async def test_the_close_does_not_wait_for_ever(
-    session: aiohttp.ClientSession, unused_tcp_port: int
-) -> None:
+async def test_drain_time_is_bounded(session: aiohttp.ClientSession, unused_tcp_port: int) -> None:
     config = proxy.Config(
         host="127.0.0.1", port=0, upstream=f"127.0.0.1:{unused_tcp_port}", drain_seconds=0.1
     )
@@ -107,7 +105,7 @@ async def test_the_close_does_not_wait_for_ever(
         await stopping
 
 
-async def test_every_client_is_told(
+async def test_drain_tells_every_client(
     proxy_config: proxy.Config, session: aiohttp.ClientSession
 ) -> None:
     async with serving(proxy_config) as (running, stack):
@@ -117,7 +115,7 @@ async def test_every_client_is_told(
         await stopping
 
 
-async def test_what_was_not_handled_yet_does_not_disturb_the_close(
+async def test_drain_ignores_unhandled_frames(
     chat_server: chat.RunningServer, session: aiohttp.ClientSession, stub: ChatServiceStub
 ) -> None:
     async with Link.to(chat_server.address) as link:
@@ -145,7 +143,7 @@ async def test_what_was_not_handled_yet_does_not_disturb_the_close(
     assert [each.content for each in history.messages] == ["before"]
 
 
-async def test_a_client_that_answers_nothing_does_not_hold_the_stop(
+async def test_mute_client_never_delays_stop(
     chat_server: chat.RunningServer,
 ) -> None:
     config = proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address, drain_seconds=0.1)
@@ -157,7 +155,7 @@ async def test_a_client_that_answers_nothing_does_not_hold_the_stop(
             await silent.read_to_end()
 
 
-async def test_a_client_that_does_not_read_does_not_hold_the_stop(
+async def test_unread_client_never_delays_stop(
     chat_server: chat.RunningServer, session: aiohttp.ClientSession
 ) -> None:
     config = proxy.Config(
@@ -183,7 +181,7 @@ async def test_a_client_that_does_not_read_does_not_hold_the_stop(
                 await stopping
 
 
-async def test_a_stop_takes_no_longer_than_it_says(
+async def test_stop_keeps_its_time(
     chat_server: chat.RunningServer, session: aiohttp.ClientSession
 ) -> None:
     """One client does not read, one waits for a room, one for its message."""
@@ -217,7 +215,7 @@ async def test_a_stop_takes_no_longer_than_it_says(
                     await stopping
 
 
-async def test_who_still_sends_reads_all_up_to_the_close(
+async def test_drain_delivers_to_busy_senders(
     chat_server: chat.RunningServer, session: aiohttp.ClientSession
 ) -> None:
     """Were the socket closed with frames unread in it, what it was sent last would be lost."""

@@ -38,7 +38,7 @@ async def enter(http: Http, room_ids: list[str]) -> list[Client]:
     return clients
 
 
-async def test_one_room_of_a_thousand(http: Http) -> None:
+async def test_thousand_clients_in_one_room(http: Http) -> None:
     clients = await enter(http, ["lobby"] * CLIENTS)
     texts = [str(number) for number in range(20)]
     for text in texts:

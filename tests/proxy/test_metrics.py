@@ -46,7 +46,7 @@ async def told_by(http: Http) -> Scrape:
     return await scrape(http.app[STATUS_URL])
 
 
-async def test_connections_rooms_and_members(http: Http, connect: Connect) -> None:
+async def test_counts_of_connections_and_rooms(http: Http, connect: Connect) -> None:
     ada, bob = await connect(), await connect()
     for room in ("lobby", "kitchen"):
         await ada.ask(join={"room_id": room})
@@ -82,7 +82,7 @@ async def refused(session: aiohttp.ClientSession, url: str, **headers: str) -> i
     return raised.value.status
 
 
-async def test_who_is_turned_away_and_why(proxy_config: proxy.Config) -> None:
+async def test_refused_connections_by_cause(proxy_config: proxy.Config) -> None:
     admission = proxy.AdmissionRules(
         connections_per_address=1, handshakes_per_second=0.2, trusted_proxies=("127.0.0.1",)
     )
@@ -114,7 +114,7 @@ async def test_who_is_turned_away_and_why(proxy_config: proxy.Config) -> None:
                 assert await turned_away() == expected | {"full": 1}
 
 
-async def test_without_a_port_of_its_own_a_proxy_has_no_limit(http: Http) -> None:
+async def test_proxy_without_metrics_port(http: Http) -> None:
     assert (await told_by(http))("proxy_connections_limit") == inf
 
 
@@ -137,9 +137,7 @@ async def test_messages_in_and_out(http: Http) -> None:
     assert 2 <= told("proxy_received_batch_events_sum") <= 5
 
 
-async def test_messages_of_other_proxies_have_no_latency_here(
-    http: Http, proxy_config: proxy.Config
-) -> None:
+async def test_foreign_messages_have_no_latency(http: Http, proxy_config: proxy.Config) -> None:
     bob = await joined(http, "lobby")
     async with serve_http(replace(proxy_config, metrics_port=None)) as other:
         ada = await connect(other)
@@ -164,7 +162,7 @@ async def test_errors_by_code(http: Http, connect: Connect) -> None:
     assert told("proxy_connections") == 1
 
 
-async def test_resumes_and_how_many_recovered(http: Http, connect: Connect) -> None:
+async def test_resumes_by_recovery(http: Http, connect: Connect) -> None:
     ada = await joined(http, "lobby")
     for number in range(3):
         await ada.ask(chat_message=message("lobby", f"number {number}"))
@@ -182,7 +180,7 @@ async def test_resumes_and_how_many_recovered(http: Http, connect: Connect) -> N
     assert told("proxy_calls_total", call="get_chat_history", status="OK") == 2
 
 
-async def test_a_slow_consumer_is_counted_once(http: Http) -> None:
+async def test_slow_consumer_is_counted_once(http: Http) -> None:
     with closing(await RawHttpClient.connect(http)) as stuck:
         await stuck.send(join={"room_id": "lobby"})
         await stuck.read_json()
@@ -204,7 +202,7 @@ async def test_a_slow_consumer_is_counted_once(http: Http) -> None:
     assert told("proxy_connections") == 1
 
 
-async def test_a_restart_of_the_server(server: RestartableServer) -> None:
+async def test_server_restart_in_metrics(server: RestartableServer) -> None:
     config = proxy.Config(upstream=server.address, metrics_port=0)
     async with serve_http(config) as http:
         url = http.app[STATUS_URL]

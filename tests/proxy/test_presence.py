@@ -17,9 +17,7 @@ async def status_of(client: Client, user_id: str) -> str:
     return status
 
 
-async def test_a_user_is_active_while_one_of_its_sockets_is_open(
-    connect: Connect, stub: ChatServiceStub
-) -> None:
+async def test_user_active_while_socket_open(connect: Connect, stub: ChatServiceStub) -> None:
     watcher, first, second = await connect(), await connect(), await connect()
     for client in (first, second):
         await client.ask(chat_message=message("lobby", sender_id="bob"))
@@ -32,7 +30,7 @@ async def test_a_user_is_active_while_one_of_its_sockets_is_open(
     assert response.user.status == UserStatus.INACTIVE
 
 
-async def test_a_connection_may_speak_for_several_users(connect: Connect) -> None:
+async def test_connection_speaks_for_several_users(connect: Connect) -> None:
     watcher, client = await connect(), await connect()
     for user_id in ("ada", "bob"):
         await client.ask(chat_message=message("lobby", sender_id=user_id))
@@ -41,14 +39,14 @@ async def test_a_connection_may_speak_for_several_users(connect: Connect) -> Non
     assert [await status_of(watcher, user_id) for user_id in ("ada", "bob")] == ["INACTIVE"] * 2
 
 
-async def test_leaving_a_room_leaves_the_user_active(connect: Connect) -> None:
+async def test_leaving_room_keeps_user_active(connect: Connect) -> None:
     client = await connect()
     await client.ask(chat_message=message("lobby"))
     await client.ask(leave={"room_id": "lobby"})
     assert await status_of(client, "ada") == "ACTIVE"
 
 
-async def test_a_reader_is_not_told_active(connect: Connect) -> None:
+async def test_reader_is_not_active(connect: Connect) -> None:
     client, sender = await connect(), await connect()
     await client.ask(upsert_user={"user_id": "bob", "name": "Bob"})
     await client.ask(join={"room_id": "lobby"})

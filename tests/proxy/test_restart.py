@@ -65,9 +65,7 @@ def settings(server: RestartableServer, **changes: Any) -> proxy.Config:
     return proxy.Config(upstream=server.address, **{"hold_seconds": HOLD_SECONDS, **changes})
 
 
-async def test_what_is_sent_during_the_pause_is_confirmed_afterwards(
-    server: RestartableServer, http: Http
-) -> None:
+async def test_held_messages_are_confirmed_later(server: RestartableServer, http: Http) -> None:
     clients = await members(http, 3)
     await server.stop()
     for index, client in enumerate(clients):
@@ -107,9 +105,7 @@ async def test_restarts_under_load_lose_and_repeat_nothing(
         assert await reader.barrier() == []
 
 
-async def test_clients_of_two_proxies_agree_after_a_restart(
-    server: RestartableServer, http: Http
-) -> None:
+async def test_two_proxies_agree_after_restart(server: RestartableServer, http: Http) -> None:
     async with serve_http(settings(server)) as other:
         here, there = await joined(http, "lobby"), await joined(other, "lobby")
         await server.stop()
@@ -122,9 +118,7 @@ async def test_clients_of_two_proxies_agree_after_a_restart(
         assert await there.take(40) == frames
 
 
-async def test_a_repeated_message_is_known_after_a_restart(
-    server: RestartableServer, http: Http
-) -> None:
+async def test_restart_keeps_message_ids(server: RestartableServer, http: Http) -> None:
     client = await connect(http)
     first = await client.ask(chat_message=message("lobby", id="same"))
     await server.stop()
@@ -132,7 +126,7 @@ async def test_a_repeated_message_is_known_after_a_restart(
     assert await client.ask(chat_message=message("lobby", "changed", id="same")) == first
 
 
-async def test_rooms_and_calls_of_the_pause(server: RestartableServer, http: Http) -> None:
+async def test_joins_and_calls_during_pause(server: RestartableServer, http: Http) -> None:
     sender = await connect(http)
     for number in range(3):
         await sender.ask(chat_message=message("lobby", str(number)))
@@ -153,9 +147,7 @@ async def test_rooms_and_calls_of_the_pause(server: RestartableServer, http: Htt
     assert contents([await joiner.receive()]) == ["live"]
 
 
-async def test_a_room_left_during_the_pause_stays_left(
-    server: RestartableServer, http: Http
-) -> None:
+async def test_room_left_during_pause(server: RestartableServer, http: Http) -> None:
     leaver, stayer = await members(http, 2)
     await server.stop()
     await leaver.ask(leave={"room_id": "lobby"})
@@ -165,7 +157,7 @@ async def test_a_room_left_during_the_pause_stays_left(
     assert await leaver.barrier() == []
 
 
-async def test_a_stop_that_arrives_in_pieces(server: RestartableServer) -> None:
+async def test_stop_that_arrives_in_pieces(server: RestartableServer) -> None:
     # The end of the stream, and of the connection, each in a turn of its own.
     async with (
         Link.to(server.address, piece_bytes=1) as link,
@@ -179,9 +171,7 @@ async def test_a_stop_that_arrives_in_pieces(server: RestartableServer) -> None:
             assert seqs([answer]) == [number]
 
 
-async def test_a_server_that_takes_its_time_to_stop_is_not_pestered(
-    server: RestartableServer, http: Http
-) -> None:
+async def test_draining_server_is_not_pestered(server: RestartableServer, http: Http) -> None:
     client = await joined(http, "lobby")
     host, port = split_address(server.address)
     async with Channel(host, port, codec=codec.GrpcCodec()) as channel:
@@ -202,7 +192,7 @@ async def test_a_server_that_takes_its_time_to_stop_is_not_pestered(
     assert seqs([answer]) == [1]
 
 
-async def test_a_proxy_may_start_before_the_server(chat_config: chat.Config) -> None:
+async def test_proxy_may_start_first(chat_config: chat.Config) -> None:
     server = RestartableServer(chat_config)
     await server.start()
     await server.stop()
@@ -215,7 +205,7 @@ async def test_a_proxy_may_start_before_the_server(chat_config: chat.Config) -> 
         await server.stop()
 
 
-async def test_ready_follows_the_server(server: RestartableServer, http: Http) -> None:
+async def test_readiness_follows_the_server(server: RestartableServer, http: Http) -> None:
     await linked(await connect(http))
     async with http.get("/readyz") as response:
         assert response.status == 200
@@ -227,9 +217,7 @@ async def test_ready_follows_the_server(server: RestartableServer, http: Http) -
         assert response.status == 200
 
 
-async def test_users_are_active_again_after_a_restart(
-    server: RestartableServer, http: Http
-) -> None:
+async def test_users_active_again_after_restart(server: RestartableServer, http: Http) -> None:
     client = await connect(http)
     await client.ask(chat_message=message("lobby"))
     await server.stop()
@@ -238,9 +226,7 @@ async def test_users_are_active_again_after_a_restart(
     assert answer["user"]["user"]["status"] == "ACTIVE"
 
 
-async def test_a_user_who_left_during_the_pause_is_not_active(
-    server: RestartableServer, http: Http
-) -> None:
+async def test_user_left_during_pause_inactive(server: RestartableServer, http: Http) -> None:
     watcher, leaver = await members(http, 2)
     await server.stop()
     await leaver.say("lobby", "goodbye", sender_id="bob")
@@ -255,7 +241,7 @@ async def test_a_user_who_left_during_the_pause_is_not_active(
 # Past the bounds.
 
 
-async def test_past_the_hold_sends_are_refused(server: RestartableServer) -> None:
+async def test_sends_past_hold_time_refused(server: RestartableServer) -> None:
     async with serve_http(settings(server, hold_seconds=0.3, call_seconds=0.3)) as http:
         client = await joined(http, "lobby")
         await server.stop()
@@ -277,7 +263,7 @@ async def test_past_the_hold_sends_are_refused(server: RestartableServer) -> Non
         assert seqs([answer]) == [1]
 
 
-async def test_so_much_is_held(server: RestartableServer) -> None:
+async def test_held_bytes_are_bounded(server: RestartableServer) -> None:
     async with serve_http(settings(server, hold_bytes=50_000)) as http:
         client = await joined(http, "lobby")
         await server.stop()
@@ -294,7 +280,7 @@ async def test_so_much_is_held(server: RestartableServer) -> None:
         assert seqs([live]) == [held + 1]
 
 
-async def test_to_hold_nothing_is_no_hindrance(server: RestartableServer) -> None:
+async def test_hold_of_zero_bytes_works(server: RestartableServer) -> None:
     async with serve_http(settings(server, hold_seconds=0.0)) as http:
         client = await connect(http)
         await linked(client)
@@ -309,7 +295,7 @@ async def test_to_hold_nothing_is_no_hindrance(server: RestartableServer) -> Non
 # Another history.
 
 
-async def test_members_are_told_of_another_history(
+async def test_members_learn_of_new_history(
     server: RestartableServer, http: Http, tmp_path: Path
 ) -> None:
     first, second = await members(http, 2)
@@ -327,7 +313,7 @@ async def test_members_are_told_of_another_history(
         assert seqs([await client.receive()]) == [1]
 
 
-async def test_another_history_that_is_longer_is_noticed_too(
+async def test_longer_new_history_is_noticed(
     server: RestartableServer, http: Http, tmp_path: Path, chat_config: chat.Config
 ) -> None:
     another = RestartableServer(chat_config)
@@ -351,7 +337,7 @@ async def test_another_history_that_is_longer_is_noticed_too(
     assert len(history["messages"]) == 6
 
 
-async def test_what_was_held_goes_into_the_other_history(
+async def test_held_messages_enter_new_history(
     server: RestartableServer, http: Http, tmp_path: Path
 ) -> None:
     client = await joined(http, "lobby")

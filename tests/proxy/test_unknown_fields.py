@@ -73,7 +73,7 @@ async def address() -> AsyncIterator[str]:
     await server.wait_closed()
 
 
-async def test_what_the_server_tells(address: str) -> None:
+async def test_unknown_server_fields_are_dropped(address: str) -> None:
     async with serve_http(proxy.Config(upstream=address)) as http:
         client = await connect(http)
         assert "joined" in await client.ask(join={"room_id": "room"})

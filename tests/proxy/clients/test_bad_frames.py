@@ -235,7 +235,7 @@ def name(value: object) -> str | None:
 
 
 @pytest.mark.parametrize(("path", "payload"), BAD_FRAMES, ids=name)
-async def test_a_bad_frame_is_refused_and_named(client: Client, path: str, payload: bytes) -> None:
+async def test_bad_frame_is_refused_and_named(client: Client, path: str, payload: bytes) -> None:
     await client.send_text(payload)
     check(await client.receive(), path)
 
@@ -253,12 +253,12 @@ async def test_bad_frames_in_one_burst_are_answered_in_order(client: Client) -> 
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b"\x00\xff", b"x" * (LIMIT + 1)], ids=name)
-async def test_a_binary_frame_is_refused(client: Client, payload: bytes) -> None:
+async def test_binary_frame_is_refused(client: Client, payload: bytes) -> None:
     await client.socket.send_bytes(payload)
     check(await client.receive(), "frame")
 
 
-async def test_an_error_keeps_the_request_id(client: Client) -> None:
+async def test_error_keeps_the_request_id(client: Client) -> None:
     wrong: list[Frame] = [
         {"nonsense": 1},
         {"join": {"room_id": 7}},
@@ -276,7 +276,7 @@ async def test_an_error_keeps_the_request_id(client: Client) -> None:
             assert answer["error"]["code"] == "INVALID_ARGUMENT"
 
 
-async def test_the_last_of_duplicate_keys_counts(client: Client) -> None:
+async def test_last_duplicate_key_counts(client: Client) -> None:
     await client.send_text(b'{"leave": {"room_id": "one", "room_id": "two"}}')
     assert await client.receive() == {"left": {"room_id": "two"}}
     await client.send_text(b'{"leave": {"room_id": "one"}, "leave": {"room_id": "two"}}')
@@ -289,7 +289,7 @@ async def test_numbers_have_several_forms(client: Client, position: object) -> N
     assert answer["joined"]["recovered"] is (position is not None)
 
 
-async def test_who_only_sent_what_was_refused_is_no_user(client: Client) -> None:
+async def test_refused_sender_is_no_user(client: Client) -> None:
     answer = await client.ask(chat_message=message("attic", "", sender_id="eve"))
     check(answer, "chat_message.content")
     error = (await client.ask(get_user={"user_id": "eve"}))["error"]
@@ -299,19 +299,19 @@ async def test_who_only_sent_what_was_refused_is_no_user(client: Client) -> None
 # Too large, and against RFC 6455.
 
 
-async def test_a_frame_of_the_largest_size_is_read(client: Client) -> None:
+async def test_largest_frame_is_read(client: Client) -> None:
     frame = b'{"leave": {"room_id": "attic"}}'
     await client.send_text(frame.ljust(LIMIT))
     assert await client.receive() == {"left": {"room_id": "attic"}}
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 4 * LIMIT - 1])
-async def test_a_larger_frame_is_refused(client: Client, size: int) -> None:
+async def test_larger_frame_is_refused(client: Client, size: int) -> None:
     await client.send_text(b'{"leave": {"room_id": "attic"}}'.ljust(size))
     check(await client.receive(), "frame")
 
 
-async def test_a_much_larger_frame_closes_the_connection(client: Client, connect: Connect) -> None:
+async def test_much_larger_frame_closes_connection(client: Client, connect: Connect) -> None:
     giant = await connect()
     await giant.ask(join={"room_id": "lobby"})
     await giant.send_text(b" " * (4 * LIMIT + 1))
@@ -319,7 +319,7 @@ async def test_a_much_larger_frame_closes_the_connection(client: Client, connect
     assert await client.barrier() == []
 
 
-async def test_a_message_in_fragments_is_one_message(client: Client, http: Http) -> None:
+async def test_fragments_make_one_message(client: Client, http: Http) -> None:
     with closing(await RawHttpClient.connect(http)) as raw:
         await raw.send_bytes(masked(WSMsgType.TEXT, b'{"leave": {"ro', first_bits=0))
         await raw.send_bytes(masked(WSMsgType.PING, b"between"))
@@ -333,9 +333,7 @@ async def test_a_message_in_fragments_is_one_message(client: Client, http: Http)
 @pytest.mark.parametrize(
     "rest", [b"", b"\x81", b"\x81\xfe\xff", masked(1, b"x" * 99)[:50]], ids=len
 )
-async def test_a_client_that_vanishes_disturbs_nobody(
-    client: Client, http: Http, rest: bytes
-) -> None:
+async def test_vanished_client_disturbs_no_others(client: Client, http: Http, rest: bytes) -> None:
     with closing(await RawHttpClient.connect(http)) as vanishing:
         await vanishing.send(join={"room_id": "lobby"})
         assert "joined" in await vanishing.read_json()
@@ -364,7 +362,7 @@ ENVELOPE = (
         ('{"chat_message": []}', "chat_message: expected an object"),
     ],
 )
-async def test_a_frame_without_its_envelope_is_shown_one(
+async def test_frame_without_envelope_is_explained(
     connect: Connect, frame: str, message: str
 ) -> None:
     client = await connect()

@@ -30,7 +30,7 @@ async def http(proxy_config: proxy.Config) -> AsyncIterator[Http]:
         yield http
 
 
-async def test_who_answers_no_ping_is_dropped_and_inactive(http: Http) -> None:
+async def test_unanswered_ping_drops_client(http: Http) -> None:
     with closing(await RawHttpClient.connect(http)) as dead:
         await dead.send(chat_message=message("lobby", sender_id="dead"))
         assert "chat_message" in await dead.read_json()
@@ -44,7 +44,7 @@ async def test_who_answers_no_ping_is_dropped_and_inactive(http: Http) -> None:
 
 
 @pytest.mark.parametrize("opcode", [WSMsgType.PONG, WSMsgType.PING])
-async def test_who_is_heard_of_stays(http: Http, opcode: WSMsgType) -> None:
+async def test_client_that_is_heard_stays(http: Http, opcode: WSMsgType) -> None:
     with closing(await RawHttpClient.connect(http)) as alive:
         for _ in range(3):
             ping = await alive.read_frame()
@@ -61,7 +61,7 @@ async def test_who_is_heard_of_stays(http: Http, opcode: WSMsgType) -> None:
 
 
 @pytest.mark.parametrize("pieces", [1, 4], ids=["a frame", "pieces"])
-async def test_who_sends_slowly_is_heard_of(proxy_config: proxy.Config, pieces: int) -> None:
+async def test_slow_frame_counts_as_life(proxy_config: proxy.Config, pieces: int) -> None:
     """Each byte is a sign of life: the frame arrives, however long it takes."""
     config = replace(proxy_config, heartbeat_seconds=0.8)
     payload = json.dumps({"request_id": "slow", "list_users": {}}).encode()
@@ -85,7 +85,7 @@ async def test_who_sends_slowly_is_heard_of(proxy_config: proxy.Config, pieces: 
             assert answer.json()["request_id"] == "slow"
 
 
-async def test_a_message_that_comes_to_no_end_is_given_up(proxy_config: proxy.Config) -> None:
+async def test_endless_message_is_given_up(proxy_config: proxy.Config) -> None:
     config = replace(proxy_config, heartbeat_seconds=0.1)
     async with proxy.serve(config) as running:
         with closing(await RawHttpClient.open("127.0.0.1", running.port)) as endless:
@@ -100,7 +100,7 @@ async def test_a_message_that_comes_to_no_end_is_given_up(proxy_config: proxy.Co
             assert pongs > 1
 
 
-async def test_a_ping_is_answered_with_what_it_carries(http: Http) -> None:
+async def test_pong_repeats_ping_payload(http: Http) -> None:
     with closing(await RawHttpClient.connect(http)) as client:
         await client.send_bytes(masked(WSMsgType.PING, b"x" * 125))
         pong = await client.read_frame()
@@ -108,7 +108,7 @@ async def test_a_ping_is_answered_with_what_it_carries(http: Http) -> None:
         assert (pong.opcode, pong.payload) == (WSMsgType.PONG, b"x" * 125)
 
 
-async def test_who_waits_for_the_server_is_not_dropped(proxy_config: proxy.Config) -> None:
+async def test_client_awaiting_server_is_kept(proxy_config: proxy.Config) -> None:
     """While a frame is handled no other is read, not even the answer to a ping."""
     config = replace(proxy_config, upstream="127.0.0.1:1", heartbeat_seconds=0.2, hold_seconds=1.0)
     async with serve_http(config) as http:

@@ -81,7 +81,7 @@ FRAMES = st.one_of(
 
 @PATIENT
 @given(st.lists(FRAMES, max_size=6), st.data())
-def test_each_byte_is_passed_on_however_it_comes(frames: list[bytes], data: st.DataObject) -> None:
+def test_intake_passes_on_each_byte(frames: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(frames) + close(1000)
     cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=8).map(sorted))
     asyncio.run(pass_on(whole, [0, *cuts, len(whole)]))
@@ -115,7 +115,7 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("frames", FORBIDDEN.values(), ids=FORBIDDEN)
 @pytest.mark.parametrize("size", [1, 5, 1000])
-def test_what_is_forbidden_ends_it(frames: bytes, size: int) -> None:
+def test_forbidden_frame_ends_intake(frames: bytes, size: int) -> None:
     before = TEXT + PING
     whole = before + frames + TEXT
     case = Case()
@@ -126,12 +126,12 @@ def test_what_is_forbidden_ends_it(frames: bytes, size: int) -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1014, 3000, 4000, 4999])
-def test_codes_that_clients_may_send(code: int) -> None:
+def test_close_codes_of_clients(code: int) -> None:
     assert Case().feed(close(code)) == close(code)
     assert Case().feed(*(bytes([each]) for each in close(code))) == close(code)
 
 
-async def test_what_stands_for_a_broken_frame_is_one_to_aiohttp() -> None:
+async def test_broken_frame_substitute_fails_in_aiohttp() -> None:
     """It is what the reader is given instead of a frame that it would take."""
     loop = asyncio.get_running_loop()
     queue = WebSocketDataQueue(BaseProtocol(loop), 1 << 16, loop=loop)
@@ -149,7 +149,7 @@ async def turn() -> None:
 
 
 @pytest.mark.parametrize("piece", [PING, PIECE, masked(WSMsgType.PONG, b"x" * 125)], ids=len)
-async def test_so_many_pieces_in_a_turn(piece: bytes) -> None:
+async def test_pieces_in_a_turn_are_bounded(piece: bytes) -> None:
     case = Case()
     if piece is PIECE:
         case.feed(BEGIN)
@@ -168,7 +168,7 @@ async def test_so_many_pieces_in_a_turn(piece: bytes) -> None:
     assert case.holds[-1] is False
 
 
-async def test_what_comes_while_it_waits_is_behind() -> None:
+async def test_bytes_queue_while_intake_waits() -> None:
     case = Case()
     case.feed(PING * PIECES * 2, TEXT, TEXT[:3])
     while case.holds[-1]:
@@ -195,7 +195,7 @@ async def test_whole_messages_are_charged_elsewhere() -> None:
     assert case.holds == []
 
 
-async def test_who_is_closed_is_read_slowly_but_read() -> None:
+async def test_closed_client_is_read_slowly() -> None:
     case = Case()
     case.feed(TEXT)
     case.intake.slow_down()
@@ -212,7 +212,7 @@ async def test_who_is_closed_is_read_slowly_but_read() -> None:
 class TestPulse:
     """Any byte is a sign of life; a message must come to an end."""
 
-    async def test_any_byte(self) -> None:
+    async def test_any_byte_is_life(self) -> None:
         case = Case()
         assert not case.intake.heard()
         for byte in TEXT:
@@ -220,7 +220,7 @@ class TestPulse:
             assert case.intake.heard()
             assert not case.intake.heard()
 
-    async def test_who_is_not_read_may_have_spoken(self) -> None:
+    async def test_unread_client_counts_as_alive(self) -> None:
         case = Case(rate=1.0)
         case.feed(PING * PIECES * 20)
         for _ in range(100):
@@ -230,13 +230,13 @@ class TestPulse:
         assert not case.intake.endless()
 
     @pytest.mark.parametrize("begun", [TEXT[:1], TEXT[:-1], BEGIN, BEGIN + PIECE[:2]])
-    async def test_a_message_without_end(self, begun: bytes) -> None:
+    async def test_endless_message_is_found(self, begun: bytes) -> None:
         case = Case()
         case.feed(begun)
         told = [case.intake.endless() for _ in range(25)]
         assert told.index(True) >= 19
 
-    async def test_a_message_that_ends(self) -> None:
+    async def test_finished_message_is_not_endless(self) -> None:
         case = Case()
         for _ in range(30):
             case.feed(TEXT[:-1])

@@ -32,7 +32,7 @@ async def epoch(connect: Connect) -> str:
 
 @pytest.mark.parametrize("after_seq", [0, 1, 4, 5])
 @pytest.mark.parametrize("with_epoch", [True, False])
-async def test_what_was_missed_is_replayed(
+async def test_missed_messages_are_replayed(
     connect: Connect, epoch: str, after_seq: int, with_epoch: bool
 ) -> None:
     client = await connect()
@@ -56,9 +56,7 @@ async def test_what_was_missed_is_replayed(
     ],
     ids=str,
 )
-async def test_what_cannot_be_replayed_is_said(
-    connect: Connect, epoch: str, position: Frame
-) -> None:
+async def test_impossible_replay_is_reported(connect: Connect, epoch: str, position: Frame) -> None:
     client = await connect()
     answer = await client.ask(join={"room_id": "lobby", **position})
     assert answer == {
@@ -70,7 +68,7 @@ async def test_what_cannot_be_replayed_is_said(
 
 
 @pytest.mark.parametrize(("after_seq", "recovered"), [(1, False), (2, True)])
-async def test_more_than_the_limit_is_not_replayed(
+async def test_replay_limit_is_kept(
     proxy_config: proxy.Config, after_seq: int, recovered: bool
 ) -> None:
     config = proxy.Config(upstream=proxy_config.upstream, replay_messages=3)
@@ -84,7 +82,7 @@ async def test_more_than_the_limit_is_not_replayed(
         assert len(await late.barrier()) == (3 if recovered else 0)
 
 
-async def test_a_replay_of_many_pages_is_whole_and_in_order(connect: Connect) -> None:
+async def test_long_replay_is_whole_and_ordered(connect: Connect) -> None:
     sender, late = await connect(), await connect()
     total = 1203
     for number in range(total):
@@ -116,7 +114,7 @@ async def talkers(connect: Connect) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("talkers")
-async def test_no_gap_and_no_duplicate_at_the_seam(connect: Connect) -> None:
+async def test_replay_meets_live_without_gap(connect: Connect) -> None:
     async def follow() -> None:
         client, cursor = await connect(), 0
         for _ in range(8):
@@ -134,7 +132,7 @@ async def test_no_gap_and_no_duplicate_at_the_seam(connect: Connect) -> None:
 
 
 @pytest.mark.usefixtures("talkers")
-async def test_joining_again_starts_over_without_a_gap(connect: Connect) -> None:
+async def test_rejoin_replays_without_gap(connect: Connect) -> None:
     client = await connect()
     await client.send(join={"room_id": "lobby", "after_seq": 0}, request_id="0")
     for again in range(1, 10):
@@ -145,7 +143,7 @@ async def test_joining_again_starts_over_without_a_gap(connect: Connect) -> None
         assert got == list(range(1, len(got) + 1))
 
 
-async def test_a_member_that_joins_again_gets_each_message_once(connect: Connect) -> None:
+async def test_rejoining_member_gets_messages_once(connect: Connect) -> None:
     client, sender = await connect(), await connect()
     for _ in range(3):
         await client.ask(join={"room_id": "lobby"})
@@ -153,7 +151,7 @@ async def test_a_member_that_joins_again_gets_each_message_once(connect: Connect
     assert len(await client.barrier()) == 1
 
 
-async def test_a_message_on_its_way_is_answered_once_by_a_replay(connect: Connect) -> None:
+async def test_replay_answers_message_once(connect: Connect) -> None:
     keeper, client = await connect(), await connect()
     await keeper.ask(join={"room_id": "lobby"})
     for number in range(600):

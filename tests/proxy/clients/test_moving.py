@@ -52,7 +52,7 @@ async def post(client: Client, number: int) -> Frame:
 
 
 @pytest.mark.parametrize("with_epoch", [True, False])
-async def test_it_is_given_what_follows(pair: Pair, with_epoch: bool) -> None:
+async def test_moved_client_gets_later_messages(pair: Pair, with_epoch: bool) -> None:
     resident = await joined(pair.behind, "lobby")
     mover, other = await joined(pair.ahead, "lobby"), await joined(pair.ahead, "lobby")
     epoch = (await mover.ask(join={"room_id": "lobby"}))["joined"]["epoch"]
@@ -75,7 +75,7 @@ async def test_it_is_given_what_follows(pair: Pair, with_epoch: bool) -> None:
     assert await moved.barrier() == []
 
 
-async def test_moves_under_load(pair: Pair) -> None:
+async def test_moves_under_load_lose_nothing(pair: Pair) -> None:
     """Each move loses nothing and repeats nothing, however far the second proxy is behind."""
     resident = await joined(pair.behind, "lobby")
     mover = await joined(pair.ahead, "lobby")
@@ -96,7 +96,7 @@ async def test_moves_under_load(pair: Pair) -> None:
     assert seqs(await resident.take(last)) == list(range(1, last + 1))
 
 
-async def test_a_position_that_nobody_has_is_not_waited_for(pair: Pair) -> None:
+async def test_unknown_position_is_not_awaited(pair: Pair) -> None:
     mover = await joined(pair.ahead, "lobby")
     had = await post(mover, 1)
     liar = await connect(pair.behind)
@@ -106,7 +106,7 @@ async def test_a_position_that_nobody_has_is_not_waited_for(pair: Pair) -> None:
         assert answer["joined"]["last_seq"] == 1
 
 
-async def test_a_position_of_another_history_is_not_asked_for(pair: Pair) -> None:
+async def test_foreign_position_is_not_asked(pair: Pair) -> None:
     await joined(pair.behind, "lobby")
     stranger = await connect(pair.behind)
     pair.link.halve(Way.BACK)
@@ -115,7 +115,7 @@ async def test_a_position_of_another_history_is_not_asked_for(pair: Pair) -> Non
     assert answer["joined"]["recovered"] is False
 
 
-async def test_a_proxy_that_stays_behind_says_so(chat_server: chat.RunningServer) -> None:
+async def test_lagging_proxy_answers_in_time(chat_server: chat.RunningServer) -> None:
     config = proxy.Config(upstream=chat_server.address, upstream_heartbeat_seconds=600)
     async with (
         Link.to(chat_server.address) as link,

@@ -49,7 +49,7 @@ def error_of(action: Action) -> Error:
         ("calls", {"nonsense": True}, "too many requests"),
     ],
 )
-async def test_too_many_of_a_kind(
+async def test_excess_of_a_kind_is_refused(
     proxy_config: proxy.Config, kind: str, asked: dict[str, Any], text: str
 ) -> None:
     rates = proxy.Rates(**FAST | {kind: 0.2})
@@ -76,7 +76,7 @@ async def test_too_many_of_a_kind(
         assert "error" not in await other.ask(join={"room_id": "lobby"})
 
 
-async def test_who_waits_as_told_is_let_through(proxy_config: proxy.Config) -> None:
+async def test_waiting_as_told_is_enough(proxy_config: proxy.Config) -> None:
     async with serve_http(replace(proxy_config, rates=proxy.Rates(sends=1.0))) as http:
         client = await connect(http)
         everything = [str(number) for number in range(13)]
@@ -98,7 +98,7 @@ async def say_all(client: Client, texts: list[str]) -> tuple[list[str], dict[str
     return stored, {each["request_id"]: error(each)["retry_after_ms"] for each in refused}
 
 
-async def test_who_goes_on_regardless_is_closed(proxy_config: proxy.Config) -> None:
+async def test_flooding_client_is_closed(proxy_config: proxy.Config) -> None:
     async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
         client, other = await connect(http), await connect(http)
         flood = b'{"list_users": {}}'
@@ -113,7 +113,7 @@ async def test_who_goes_on_regardless_is_closed(proxy_config: proxy.Config) -> N
         assert "users" in await other.ask(list_users={})
 
 
-async def test_why_is_said_once(proxy_config: proxy.Config) -> None:
+async def test_close_frame_is_sent_once(proxy_config: proxy.Config) -> None:
     """What comes behind a goodbye, browsers take for an error, and show no code."""
     async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
         with closing(await RawHttpClient.connect(http)) as client:
@@ -135,7 +135,7 @@ async def asked(client: Client, times: int) -> list[bool]:
 class TestAddresses:
     """What one address may ask, however many connections it opens."""
 
-    async def test_who_comes_again_begins_where_it_was(self, proxy_config: proxy.Config) -> None:
+    async def test_reconnecting_keeps_the_charge(self, proxy_config: proxy.Config) -> None:
         async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
             answered = []
             for _ in range(5):
@@ -145,7 +145,7 @@ class TestAddresses:
                 await eventually(lambda: len(http.app[WEBSOCKETS]) == 0)
             assert answered.count(True) == 1
 
-    async def test_connections_at_once_share_what_some_may(
+    async def test_simultaneous_connections_share_allowance(
         self, proxy_config: proxy.Config
     ) -> None:
         clients_per_address = replace(ANY_NUMBER, clients_per_address=3)
@@ -157,9 +157,7 @@ class TestAddresses:
         assert answered[:3] == [20] * 3
         assert all(10 <= each < 20 for each in answered[3:])
 
-    async def test_who_asks_little_is_not_hurt_by_neighbours(
-        self, proxy_config: proxy.Config
-    ) -> None:
+    async def test_greedy_neighbour_hurts_no_other(self, proxy_config: proxy.Config) -> None:
         admission = replace(ANY_NUMBER, clients_per_address=1)
         config = replace(proxy_config, rates=proxy.Rates(calls=3.0), admission=admission)
         async with serve_http(config) as http:
@@ -167,13 +165,13 @@ class TestAddresses:
             assert not all(await asked(greedy, 100))
             assert all(await asked(calm, 5))
 
-    async def test_it_can_be_switched_off(self, proxy_config: proxy.Config) -> None:
+    async def test_address_limit_can_be_off(self, proxy_config: proxy.Config) -> None:
         admission = replace(ANY_NUMBER, clients_per_address=0)
         config = replace(proxy_config, rates=proxy.Rates(calls=0.1), admission=admission)
         async with serve_http(config) as http:
             assert [await asked(await connect(http), 1) for _ in range(30)] == [[True]] * 30
 
-    async def test_each_address_has_its_own(self, proxy_config: proxy.Config) -> None:
+    async def test_address_has_its_own_allowance(self, proxy_config: proxy.Config) -> None:
         admission = replace(ANY_NUMBER, clients_per_address=1, trusted_proxies=("127.0.0.1",))
         config = replace(proxy_config, rates=proxy.Rates(calls=2.0), admission=admission)
         async with serve_http(config) as http:
@@ -188,9 +186,7 @@ class TestAddresses:
             assert [await of(f"198.51.100.{number}") for number in range(3)] == [20] * 3
             assert await of("198.51.100.1") < 20
 
-    async def test_who_was_closed_for_not_listening_is_closed_sooner(
-        self, proxy_config: proxy.Config
-    ) -> None:
+    async def test_repeat_flooder_is_closed_sooner(self, proxy_config: proxy.Config) -> None:
         async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
             refused = []
             for _ in range(3):
@@ -206,9 +202,7 @@ class TestAddresses:
             assert refused[0] > 1000
             assert max(refused[1:]) < 500
 
-    async def test_coming_back_to_many_rooms_is_not_too_much(
-        self, proxy_config: proxy.Config
-    ) -> None:
+    async def test_rejoining_many_rooms_is_allowed(self, proxy_config: proxy.Config) -> None:
         """A whole office, after an outage, with all limits as they are."""
         defaults = proxy.Config()
         config = replace(proxy_config, rates=defaults.rates, admission=defaults.admission)
@@ -231,14 +225,14 @@ class TestCost:
         calls = ("get_chat_history",)
         return Session(1 << 20, 10, calls, allowance=allowance, clock=clock)
 
-    def test_bytes(self) -> None:
+    def test_bytes_are_charged_beside_messages(self) -> None:
         """Beside the number of messages, so many bytes of them."""
         large = json.dumps({"chat_message": message("lobby", "x" * 65_000)}).encode()
         session = self.session(Clock(), sends=50.0)
         sent = [type(session.receive(large)) for _ in range(500)]
         assert sent == [Send] * 167 + [Refuse] * 333
 
-    def test_the_largest_message_is_one(self) -> None:
+    def test_largest_message_is_charged_once(self) -> None:
         """As large as the server lets it be by default, with what is around and within it."""
         text = "x\n" * (Limits().content_bytes // 2)
         largest = json.dumps({"chat_message": message("lobby", text)}).encode()
@@ -246,7 +240,7 @@ class TestCost:
         sent = [type(session.receive(largest)) for _ in range(501)]
         assert sent == [Send] * 500 + [Refuse]
 
-    def test_nonsense_by_its_size(self) -> None:
+    def test_bad_frames_are_charged_by_size(self) -> None:
         """It may take as long to read as a hundred messages."""
         nonsense = json.dumps({f"key {number}": 0 for number in range(4000)}).encode()
         session = self.session(Clock(), calls=50.0, sends=50.0)
@@ -256,7 +250,7 @@ class TestCost:
         kinds = [type(session.receive(nonsense)) for _ in range(30)]
         assert kinds[-1] is Expel
 
-    def test_what_is_too_large_is_not_looked_into(self) -> None:
+    def test_oversized_frame_is_not_parsed(self) -> None:
         session = self.session(Clock())
         fits = json.dumps({"request_id": "7", "x": ""}).encode()
         assert session.receive(fits).request_id == "7"
@@ -264,7 +258,7 @@ class TestCost:
         refused = session.receive(large)
         assert (type(refused), refused.request_id) == (Refuse, None)
 
-    def test_history(self) -> None:
+    def test_history_is_charged_by_message(self) -> None:
         clock = Clock()
         session = self.session(clock, history=100.0)
         page = b'{"get_chat_history": {"room_id": "lobby"}, "request_id": "7"}'
@@ -280,7 +274,7 @@ class TestCost:
         assert isinstance(session.receive(page), Ask)
 
 
-async def test_a_replay_waits_until_it_is_paid_for(proxy_config: proxy.Config) -> None:
+async def test_replay_waits_for_its_allowance(proxy_config: proxy.Config) -> None:
     """It is whole and in order all the same."""
     config = replace(proxy_config, rates=proxy.Rates(history=200.0))
     async with serve_http(config) as http:
@@ -297,7 +291,7 @@ async def test_a_replay_waits_until_it_is_paid_for(proxy_config: proxy.Config) -
         assert contents(await late.take(1)) == [answer["chat_message"]["content"]]
 
 
-def test_the_session_decides() -> None:
+def test_session_applies_the_rates() -> None:
     clock = Clock()
     session = Session(1000, 10, (), allowance=Allowance(Rates(sends=1.0)), clock=clock)
     frame = b'{"chat_message": {"room_id": "lobby"}}'
@@ -316,7 +310,7 @@ def test_the_session_decides() -> None:
     assert actions[-1] is Expel
 
 
-async def test_the_limits_are_far_from_what_a_page_does(proxy_config: proxy.Config) -> None:
+async def test_default_rates_suit_a_page(proxy_config: proxy.Config) -> None:
     config = replace(proxy_config, rates=proxy.Config().rates)
     async with serve_http(config) as http:
         client: Client = await connect(http)

@@ -23,7 +23,7 @@ from tests.proxy.web_client import (
 )
 
 
-async def test_a_repeated_message_adds_nothing(connect: Connect) -> None:
+async def test_repeated_message_adds_nothing(connect: Connect) -> None:
     sender, other, reader = await connect(), await connect(), await connect()
     await reader.ask(join={"room_id": "lobby"})
     first = await sender.ask(chat_message=message("lobby", "first", id="same"))
@@ -61,9 +61,7 @@ async def test_copies_in_one_burst_are_stored_once(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("changed", [{"sender_id": "bob"}, {"room_id": "attic"}])
-async def test_the_same_id_elsewhere_is_another_message(
-    connect: Connect, changed: dict[str, str]
-) -> None:
+async def test_same_id_in_other_room(connect: Connect, changed: dict[str, str]) -> None:
     client = await connect()
     first = message("lobby", "first", id="same")
     await client.ask(chat_message=first)
@@ -72,7 +70,7 @@ async def test_the_same_id_elsewhere_is_another_message(
 
 
 @pytest.mark.parametrize("given", [{}, {"id": ""}, {"id": None}], ids=str)
-async def test_a_message_without_an_id_is_given_one(connect: Connect, given: Frame) -> None:
+async def test_missing_id_is_filled_in(connect: Connect, given: Frame) -> None:
     client = await connect()
     answers = [await client.ask(chat_message=message("lobby", **given)) for _ in range(2)]
     ids = {answer["chat_message"]["id"] for answer in answers}
@@ -81,7 +79,7 @@ async def test_a_message_without_an_id_is_given_one(connect: Connect, given: Fra
     assert seqs(answers) == [1, 2]
 
 
-async def test_what_the_server_sets_cannot_be_forged(connect: Connect) -> None:
+async def test_server_fields_cannot_be_forged(connect: Connect) -> None:
     client = await connect()
     forged = message("lobby", seq=77, sent_at="2001-02-03T04:05:06Z")
     answer = await client.ask(chat_message=forged)
@@ -102,7 +100,7 @@ async def test_what_the_server_sets_cannot_be_forged(connect: Connect) -> None:
     ],
     ids=lambda text: ascii(text[:9]),
 )
-async def test_any_text_arrives_as_it_was_sent(connect: Connect, content: str) -> None:
+async def test_any_text_arrives_unchanged(connect: Connect, content: str) -> None:
     client, reader = await connect(), await connect()
     await reader.ask(join={"room_id": "lobby"})
     # Raw UTF-8 where JSON allows it.
@@ -114,7 +112,7 @@ async def test_any_text_arrives_as_it_was_sent(connect: Connect, content: str) -
         assert contents([await each.receive()]) == [content]
 
 
-async def test_answers_come_in_the_order_of_the_frames(connect: Connect) -> None:
+async def test_answers_keep_the_frame_order(connect: Connect) -> None:
     client = await connect()
     await client.ask(chat_message=message("lobby"))
     kinds: list[Frame] = [
@@ -132,7 +130,7 @@ async def test_answers_come_in_the_order_of_the_frames(connect: Connect) -> None
     assert [frame["request_id"] for frame in frames] == [str(number) for number in range(70)]
 
 
-async def test_messages_of_a_connection_keep_their_order(connect: Connect) -> None:
+async def test_messages_keep_their_order(connect: Connect) -> None:
     client = await connect()
     for number in range(300):
         await client.send(chat_message=message("lobby", str(number)), request_id=str(number))
@@ -144,7 +142,7 @@ async def test_messages_of_a_connection_keep_their_order(connect: Connect) -> No
 # Limits.
 
 
-async def test_a_connection_may_be_in_so_many_rooms(proxy_config: proxy.Config) -> None:
+async def test_rooms_per_connection_are_bounded(proxy_config: proxy.Config) -> None:
     config = proxy.Config(upstream=proxy_config.upstream, rooms_per_connection=2)
     async with serve_http(config) as http:
         client = await joined(http, "one")
@@ -163,7 +161,7 @@ async def test_a_connection_may_be_in_so_many_rooms(proxy_config: proxy.Config) 
         assert "joined" in await client.ask(join={"room_id": "three"})
 
 
-async def test_a_refused_room_does_not_count(proxy_config: proxy.Config) -> None:
+async def test_refused_room_does_not_count(proxy_config: proxy.Config) -> None:
     config = proxy.Config(upstream=proxy_config.upstream, rooms_per_connection=1)
     async with serve_http(config) as http:
         client = await joined(http, "one")
@@ -174,7 +172,7 @@ async def test_a_refused_room_does_not_count(proxy_config: proxy.Config) -> None
         assert "joined" in await client.ask(join={"room_id": "one"})
 
 
-async def test_a_refused_message_puts_nobody_into_its_room(connect: Connect) -> None:
+async def test_refused_message_makes_no_member(connect: Connect) -> None:
     client, other = await connect(), await connect()
     refused = await client.ask(chat_message=message("lobby", content=""))
     assert refused["error"]["code"] == "INVALID_ARGUMENT"
@@ -182,7 +180,7 @@ async def test_a_refused_message_puts_nobody_into_its_room(connect: Connect) -> 
     assert await client.barrier() == []
 
 
-async def test_a_message_behind_a_refused_one_puts_its_sender_into_the_room(
+async def test_message_behind_refused_makes_member(
     connect: Connect,
 ) -> None:
     client, other = await connect(), await connect()
@@ -195,7 +193,7 @@ async def test_a_message_behind_a_refused_one_puts_its_sender_into_the_room(
     assert contents(await client.take(1)) == ["for members"]
 
 
-async def test_of_many_messages_one_is_enough_to_be_in_the_room(connect: Connect) -> None:
+async def test_one_stored_message_makes_member(connect: Connect) -> None:
     client, other = await connect(), await connect()
     texts = ["", "", "first", "", "second", ""]
     for text in texts:
@@ -210,7 +208,7 @@ async def test_of_many_messages_one_is_enough_to_be_in_the_room(connect: Connect
     assert await other.barrier() == []
 
 
-async def test_a_refused_message_puts_no_member_out(connect: Connect) -> None:
+async def test_refused_message_keeps_members(connect: Connect) -> None:
     client, other = await connect(), await connect()
     await client.send(chat_message=message("lobby", content=""))
     await client.send(join={"room_id": "lobby"})
@@ -220,9 +218,7 @@ async def test_a_refused_message_puts_no_member_out(connect: Connect) -> None:
     assert contents(await client.take(1)) == ["for members"]
 
 
-async def test_who_sends_much_at_once_lets_others_have_their_turn(
-    http: Http, connect: Connect
-) -> None:
+async def test_large_burst_leaves_turns_to_others(http: Http, connect: Connect) -> None:
     """All of it is read from its socket in one go."""
     quick = await connect()
     with closing(await RawHttpClient.connect(http)) as flooding:
@@ -241,7 +237,7 @@ async def test_compression_is_not_negotiated(http: Http) -> None:
     assert socket.compress == 0
 
 
-async def test_many_calls_at_once_are_all_answered(connect: Connect) -> None:
+async def test_simultaneous_calls_are_all_answered(connect: Connect) -> None:
     # More than the streams that one gRPC connection may have open.
     clients = [await connect() for _ in range(150)]
     await clients[0].ask(chat_message=message("lobby"))

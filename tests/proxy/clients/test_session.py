@@ -66,24 +66,24 @@ def test_any_json_gives_one_decision(value: Any) -> None:
 
 
 @given(frames, st.integers(0, 200), st.binary(min_size=1, max_size=3))
-def test_a_damaged_frame_gives_one_decision(frame: Any, position: int, damage: bytes) -> None:
+def test_damaged_frame_gives_one_decision(frame: Any, position: int, damage: bytes) -> None:
     data = json.dumps(frame).encode()
     check(session().receive(data[:position] + damage + data[position + len(damage) :]))
 
 
 @pytest.mark.parametrize(("size", "refused"), [(LIMIT, False), (LIMIT + 1, True)])
-def test_the_size_of_a_frame(size: int, refused: bool) -> None:
+def test_frame_size_is_bounded(size: int, refused: bool) -> None:
     action = session().receive(b'{"leave":{"room_id":"a"}}'.ljust(size))
     assert isinstance(action, Refuse) is refused
 
 
-def test_a_binary_frame_is_refused() -> None:
+def test_binary_frame_is_refused() -> None:
     check(session().receive_binary())
     assert isinstance(session().receive_binary(), Refuse)
 
 
 @given(st.none() | texts, texts, texts, texts, texts)
-def test_a_message_is_sent_as_it_is(
+def test_message_is_sent_unchanged(
     request_id: str | None, key: str, room_id: str, sender_id: str, content: str
 ) -> None:
     payload = message(room_id, content, sender_id, id=key)
@@ -95,7 +95,7 @@ def test_a_message_is_sent_as_it_is(
     assert sent.id == key if key else sent.id
 
 
-def test_made_up_ids_differ() -> None:
+def test_generated_ids_differ() -> None:
     made_up = set()
     for _ in range(100):
         action = decide(chat_message=message("a"))
@@ -105,7 +105,7 @@ def test_made_up_ids_differ() -> None:
 
 
 @given(st.none() | texts, texts, st.none() | st.integers(0, 2**32 - 1), st.none() | texts)
-def test_a_join_is_entered_as_it_is(
+def test_join_is_entered_unchanged(
     request_id: str | None, room_id: str, after_seq: int | None, epoch: str | None
 ) -> None:
     payload = {"room_id": room_id, "after_seq": after_seq, "epoch": epoch}
@@ -118,21 +118,21 @@ def test_a_join_is_entered_as_it_is(
 
 
 @pytest.mark.parametrize("field", CALLS)
-def test_each_call_of_the_schema_is_asked(field: str) -> None:
+def test_schema_calls_are_asked(field: str) -> None:
     action = decide(**{field: {}}, request_id="mine")
     assert isinstance(action, Ask)
     assert (action.field, action.request_id) == (field, "mine")
     assert type(action.request) is CALLS[field].request_type
 
 
-def test_only_the_given_calls_may_be_asked() -> None:
+def test_only_given_calls_are_asked() -> None:
     action = Session(LIMIT, 3, {}).receive(b'{"get_user":{"user_id":"ada"}}')
     assert isinstance(action, Refuse)
 
 
 @pytest.mark.parametrize("name", ["request_id", "requestId"])
 @pytest.mark.parametrize("wrong", [{}, {"join": 1}, {"x": 1}, {"join": {}, "leave": {}}], ids=str)
-def test_a_refusal_keeps_the_request_id(name: str, wrong: dict[str, Any]) -> None:
+def test_refusal_keeps_the_request_id(name: str, wrong: dict[str, Any]) -> None:
     action = decide(**wrong, **{name: "mine"})
     assert isinstance(action, Refuse)
     assert action.request_id == "mine"

@@ -91,7 +91,7 @@ def transports(http: Http) -> int:
     return len(runner.server.connections)
 
 
-async def test_it_is_told_once_it_reads(http: Http, stuck: RawHttpClient) -> None:
+async def test_slow_consumer_gets_close_reason(http: Http, stuck: RawHttpClient) -> None:
     sender = await joined(http, "lobby")
     sent = await flood(sender, "stuck")
     *frames, close = await stuck.read_to_close()
@@ -102,7 +102,7 @@ async def test_it_is_told_once_it_reads(http: Http, stuck: RawHttpClient) -> Non
     assert len(got) <= sent
 
 
-async def test_the_others_get_everything(http: Http, stuck: RawHttpClient) -> None:
+async def test_other_members_get_everything(http: Http, stuck: RawHttpClient) -> None:
     del stuck
     sender, reader = [await joined(http, "lobby") for _ in range(2)]
     reading = asyncio.create_task(reader.take_until_content("end"))
@@ -111,7 +111,7 @@ async def test_the_others_get_everything(http: Http, stuck: RawHttpClient) -> No
     assert seqs(await reading) == list(range(2, sent + 3))
 
 
-async def test_what_it_sends_afterwards_is_not_handled(http: Http, stuck: RawHttpClient) -> None:
+async def test_frames_after_cutoff_are_ignored(http: Http, stuck: RawHttpClient) -> None:
     sender = await joined(http, "lobby")
     await flood(sender, "stuck")
     await stuck.send(chat_message=message("attic", "too late", "stuck"))
@@ -121,7 +121,7 @@ async def test_what_it_sends_afterwards_is_not_handled(http: Http, stuck: RawHtt
     assert history["messages"] == []
 
 
-async def test_it_may_come_back_and_resume(http: Http, stuck: RawHttpClient) -> None:
+async def test_slow_consumer_may_resume(http: Http, stuck: RawHttpClient) -> None:
     sender = await joined(http, "lobby")
     sent = await flood(sender, "stuck")
     *frames, _ = await stuck.read_to_close()
@@ -130,7 +130,7 @@ async def test_it_may_come_back_and_resume(http: Http, stuck: RawHttpClient) -> 
     assert seqs(await again.take(sent + 1 - cursor)) == list(range(cursor + 1, sent + 2))
 
 
-async def test_their_memory_comes_back_if_they_never_read(
+async def test_memory_of_unread_clients_is_freed(
     http: Http, proxy_config: proxy.Config, stuck: RawHttpClient
 ) -> None:
     """One that more waits for than may, one that answers no ping, one in a replay."""
@@ -154,7 +154,7 @@ async def test_their_memory_comes_back_if_they_never_read(
         assert len(await late.take(601)) == 601
 
 
-async def test_a_slow_replay_is_waited_for(http: Http) -> None:
+async def test_slow_replay_is_awaited(http: Http) -> None:
     sender = await joined(http, "lobby")
     for _ in range(600):
         await sender.ask(chat_message=message("lobby", TEXT))
@@ -167,7 +167,7 @@ async def test_a_slow_replay_is_waited_for(http: Http) -> None:
             assert frame.get("chat_message", {}).get("seq", 0) == seq
 
 
-async def test_who_asks_for_much_may_take_its_time(http: Http) -> None:
+async def test_slow_reader_gets_whole_replay(http: Http) -> None:
     """The next page is not fetched before there is room for it."""
     sender = await joined(http, "lobby")
     for _ in range(30):
@@ -182,7 +182,7 @@ async def test_who_asks_for_much_may_take_its_time(http: Http) -> None:
             assert len(frame["chat_history"]["messages"]) == 30
 
 
-async def test_two_cut_off_in_one_room(http: Http, stuck: RawHttpClient) -> None:
+async def test_two_slow_consumers_in_one_room(http: Http, stuck: RawHttpClient) -> None:
     del stuck
     sender = await connect(http)
     with closing(await RawHttpClient.connect(http)) as another:
@@ -195,7 +195,7 @@ async def test_two_cut_off_in_one_room(http: Http, stuck: RawHttpClient) -> None
         assert contents([live]) == ["end"]
 
 
-async def test_who_is_reset_in_the_middle_of_a_replay_is_no_failure(
+async def test_reset_during_replay_is_no_failure(
     connect: Connect, proxy_config: proxy.Config
 ) -> None:
     sender = await connect()

@@ -7,7 +7,7 @@ import asyncio
 from proxy.clients.turns import FREE_WORK, TURN_WORK, Turns, Work
 
 
-async def test_one_in_a_turn_and_in_order() -> None:
+async def test_turns_go_one_by_one() -> None:
     turns, done = Turns(), list[int]()
     for number in range(5):
         turns.call(lambda number=number: done.append(number))  # type: ignore[misc]
@@ -16,7 +16,7 @@ async def test_one_in_a_turn_and_in_order() -> None:
         assert done == list(range(number + 1))
 
 
-async def test_who_asks_again_in_its_turn_is_behind_the_others() -> None:
+async def test_repeated_request_queues_behind_others() -> None:
     turns, done = Turns(), list[str]()
 
     def greedy() -> None:
@@ -30,7 +30,7 @@ async def test_who_asks_again_in_its_turn_is_behind_the_others() -> None:
     assert done == ["greedy", "other", "greedy", "greedy"]
 
 
-async def test_a_turn_that_fails_takes_no_other_along() -> None:
+async def test_failed_turn_spares_the_others() -> None:
     loop, failed = asyncio.get_running_loop(), list[dict[str, object]]()
     loop.set_exception_handler(lambda _, context: failed.append(context))
     turns, done = Turns(), list[bool]()
@@ -42,7 +42,7 @@ async def test_a_turn_that_fails_takes_no_other_along() -> None:
     assert [type(each["exception"]) for each in failed] == [IndexError]
 
 
-async def test_who_goes_while_it_waits_is_passed_over() -> None:
+async def test_cancelled_waiter_is_passed_over() -> None:
     turns, done = Turns(), list[bool]()
     gone = asyncio.create_task(turns.wait())
     await asyncio.sleep(0)
@@ -53,7 +53,7 @@ async def test_who_goes_while_it_waits_is_passed_over() -> None:
     assert done == [True]
 
 
-async def test_who_asks_for_little_waits_for_nobody() -> None:
+async def test_small_request_never_waits() -> None:
     """However many others want a turn."""
     turns = Turns()
     greedy = [Work(turns) for _ in range(50)]
