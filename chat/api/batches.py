@@ -82,7 +82,11 @@ class Columns:
 class Run:
     """Messages of a batch that have passed the checks and are stored together.
 
+    Args:
+        came: when the batch came, by the monotonic clock.
+
     Attributes:
+        came: likewise.
         refs: the proxy's names for them.
         messages: the messages.
         places: for each, the stream's membership of its room at arrival (see
@@ -91,9 +95,10 @@ class Run:
         size: how many characters of text they have.
     """
 
-    __slots__ = ("messages", "places", "refs", "size", "spans")
+    __slots__ = ("came", "messages", "places", "refs", "size", "spans")
 
-    def __init__(self) -> None:
+    def __init__(self, came: float) -> None:
+        self.came = came
         self.refs: list[int] = []
         self.messages: list[ChatMessage] = []
         self.places: list[object | None] = []
@@ -119,7 +124,7 @@ class Run:
         """Yields the messages one by one, for each to fail alone."""
         spans = {id(message): (message, span) for message, span in self.spans}
         for ref, message, place in zip(self.refs, self.messages, self.places, strict=True):
-            alone = Run()
+            alone = Run(self.came)
             alone.add(ref, message, place)
             if id(message) in spans:
                 alone.spans.append(spans[id(message)])

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import Final
 
-import codec
 from chat.access.identity import GUEST, Identity
 from chat.api.batches import Columns, Run
 from chat.api.confirmations import Confirmations
 from chat.api.context import Context
 from chat.api.conversation import Bounds, Conversation
 from chat.api.quotas import JOINS, MESSAGES, charge
+from chat.api.relay_answers import RelayAnswers
 from chat.api.relay_clients import RelayClients
-from chat.core.store_errors import not_stored
+from chat.api.relay_sends import RelaySends
 from chat.core.stream import EncodedMessage
 from chat.errors import ChatError, Internal, InvalidArgument, ResourceExhausted, Unavailable
-from chat.storage.base import PartlyStored, StoreError
 from gen.chat import (
     Admit,
     Admitted,
@@ -34,7 +32,6 @@ from gen.chat import (
     RelayCommand,
     RelayEvent,
     RelayRequest,
-    RelayResponse,
 )
 from hosting.logs import get_logger
 from hosting.metadata import TOKENS, TOKENS_REQUIRED
@@ -71,11 +68,9 @@ class RelayConnection(Conversation):
         bounds = Bounds(config.relay_mailbox_bytes, most.rooms_per_proxy, most.users_per_proxy)
         super().__init__(context, bounds, caller)
         self._clients = RelayClients(context.authenticator)
-        # The messages of this stream that are on their way to the disk: their refs,
-        # by the id() of the message.
-        self._own: dict[int, int] = {}
-        self._confirmations = Confirmations(super().put, self._fail, self.wake)
-        self._batch_came = 0.0
+        self._answers = RelayAnswers(context, self.refused, self.put)
+        self._sends = RelaySends(context, self, self._answers)
+        self._confirmations = Confirmations(super().put, self._answers.fail, self.wake)
         # The joins by which the stream is in its rooms.
         self._joins: dict[str, int] = {}
 
@@ -87,8 +82,7 @@ class RelayConnection(Conversation):
         Args:
             request: as the codec decoded it.
         """
-        self._batch_came = time.monotonic()
-        run = Run()
+        run = Run(time.monotonic())
         commands = 0
         for command in request.commands:
             payload = command.command
@@ -104,14 +98,14 @@ class RelayConnection(Conversation):
                 if type(payload) is ChatMessage:
                     run = await self._take_one(run, command, payload)
                 else:
-                    run = await self._store(run)
+                    run = await self._sends.store(run)
                     await self._dispatch(command, payload)
             except ChatError as error:
-                self._refuse(command.ref, command.client, error)
+                self._answers.refuse(command.ref, command.client, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-                self._fail(command.ref, error)
+                self._answers.fail(command.ref, error)
         self.context.metrics.batches.observe(commands)
-        await self._store(run)
+        await self._sends.store(run)
 
     async def _take_one(self, run: Run, command: RelayCommand, message: ChatMessage) -> Run:
         if not self._check(command.client, message):
@@ -121,7 +115,7 @@ class RelayConnection(Conversation):
         run.add(command.ref, message, self.rooms.get(message.room_id))
         if span is not None:
             run.spans.append((message, span))
-        return await self._store(run) if run.size > _STORE_CHARACTERS else run
+        return await self._sends.store(run) if run.size > _STORE_CHARACTERS else run
 
     async def _take_in(self, run: Run, batch: Columns) -> Run:
         """Takes messages that came as columns, each as if it had come alone."""
@@ -140,11 +134,11 @@ class RelayConnection(Conversation):
                     await self.context.known.check_message(message)
                 run.add(ref, message, self.rooms.get(message.room_id))
             except ChatError as error:
-                self._refuse(ref, client, error)
+                self._answers.refuse(ref, client, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-                self._fail(ref, error)
+                self._answers.fail(ref, error)
             if run.size > _STORE_CHARACTERS:
-                run = await self._store(run)
+                run = await self._sends.store(run)
         return run
 
     def _obeys(self, batch: Columns) -> bool:
@@ -172,7 +166,7 @@ class RelayConnection(Conversation):
 
     def deliver(self, message: EncodedMessage) -> None:
         """Puts a message of a room into the mailbox; an own one is only confirmed."""
-        ref = self._own.get(id(message.message))
+        ref = self._sends.refs.get(id(message.message))
         if ref is None:
             self.put(message.for_proxy())
         else:
@@ -195,45 +189,6 @@ class RelayConnection(Conversation):
         self.check_user(message.sender_id, "chat_message.sender_id")
         return may_be_new
 
-    async def _store(self, run: Run) -> Run:
-        """Hands messages to the store; returns the run for those that follow."""
-        if not run.messages:
-            return run
-        try:
-            await self.hub.store.writable()
-            self._hand_over(run)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-            self._not_stored(run, error)
-        return Run()
-
-    def _hand_over(self, run: Run) -> None:
-        future = self.hub.send(self, run.messages)
-        self._own.update(zip(map(id, run.messages), run.refs, strict=True))
-        came = self._batch_came
-        future.add_done_callback(lambda done: self._stored(run, done, came))
-        self.expect(future)
-
-    def _not_stored(self, run: Run, error: Exception) -> None:
-        """Hands messages over one by one, to find the one that is at fault."""
-        if isinstance(error, StoreError):
-            self._refuse_all(run, not_stored(error))
-        elif len(run.refs) == 1:
-            self._fail(run.refs[0], error)
-            run.end_spans([Internal()])
-        else:
-            for alone in run.each():
-                try:
-                    self._hand_over(alone)
-                except Exception as why:  # noqa: BLE001 - whatever it is, it costs this one alone
-                    self._not_stored(alone, why)
-
-    def _refuse_all(self, run: Run, refusal: ChatError) -> None:
-        error = refusal.to_message()
-        self.context.metrics.errors[refusal.status.name] += len(run.refs)
-        for ref in run.refs:
-            self._answer(RelayEvent(ref=ref, error=error))
-        run.end_spans([refusal] * len(run.refs))
-
     async def _dispatch(self, command: RelayCommand, payload: object) -> None:
         ref = command.ref
         match payload:
@@ -244,7 +199,7 @@ class RelayConnection(Conversation):
                 self.context.rules.identifier(room_id, "leave.room_id")
                 self.hub.leave(self, room_id)
                 self._joins.pop(room_id, None)
-                self._answer(RelayEvent(ref=ref, left=Left(room_id)))
+                self._answers.tell(RelayEvent(ref=ref, left=Left(room_id)))
             case Presence():
                 self.context.rules.identifier(payload.user_id, "presence.user_id")
                 if payload.active:
@@ -252,7 +207,7 @@ class RelayConnection(Conversation):
                 self.hub.set_active(self, payload.user_id, payload.active)
             case Authenticate():
                 answer = self._clients.authenticate(command.client, payload.token)
-                self._answer(RelayEvent(ref=ref, authenticated=answer))
+                self._answers.tell(RelayEvent(ref=ref, authenticated=answer))
             case ClientGone():
                 self._clients.discard(command.client)
             case Admit():
@@ -265,14 +220,14 @@ class RelayConnection(Conversation):
         if client is not GUEST:
             charge(self.context.quotas.user(client.subject or "").joins, JOINS)
         admitted = Admitted(room_id in client.reads, room_id in client.writes)
-        self._answer(RelayEvent(ref=ref, admitted=admitted))
+        self._answers.tell(RelayEvent(ref=ref, admitted=admitted))
 
     async def _join(self, join: Join, ref: int) -> None:
         self.context.rules.identifier(join.room_id, "join.room_id")
         self.check_room(join.room_id, "join.room_id")
 
         def answer(joined: Joined) -> None:
-            self._answer(RelayEvent(ref=ref, joined=joined))
+            self._answers.tell(RelayEvent(ref=ref, joined=joined))
 
         self._joins.pop(join.room_id, None)
         # However much a proxy has missed while it was cut off is replayed, so that its
@@ -283,56 +238,14 @@ class RelayConnection(Conversation):
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(EncodedMessage(message))
 
-    def _stored(self, run: Run, done: asyncio.Future[list[ChatMessage]], came: float) -> None:
-        """Answers the messages that are not delivered to this stream as a member."""
-        for sent in run.messages:
-            self._own.pop(id(sent), None)
-        if done.cancelled():
-            return
-        try:
-            results: Sequence[ChatMessage | ChatError] = done.result()
-        except PartlyStored as partly:
-            results = [_result_of(each) for each in partly.results]
-        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-            self._not_stored(run, error)
-            return
-        self.context.metrics.delivery_seconds.observe(time.monotonic() - came, len(run.refs))
-        columns = zip(run.refs, run.places, run.messages, results, strict=True)
-        for ref, place, sent, stored in columns:
-            room_id = sent.room_id
-            if stored is not sent or place is None or self.rooms.get(room_id) is not place:
-                try:
-                    self._answer_stored(ref, stored)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-                    self._fail(ref, error)
-        run.end_spans(results)
-
-    def _answer_stored(self, ref: int, result: ChatMessage | ChatError) -> None:
-        if isinstance(result, ChatError):
-            self._refuse(ref, 0, result)
-        else:
-            self._answer(RelayEvent(ref=ref, chat_message=result))
-
-    def _refuse(self, ref: int, client: int, error: ChatError) -> None:
-        self.context.metrics.errors[error.status.name] += 1
-        if self.refused.add(error.status.name):
-            log.debug("command refused", client=client, ref=ref, code=error.status.name)
-        self._answer(RelayEvent(ref=ref, error=error.to_message()))
-
-    def _fail(self, ref: int, error: Exception) -> None:
-        """Answers a command with a fixed text; the log gets the whole story."""
-        self.context.metrics.errors[Internal.status.name] += 1
-        self.context.faults.log("command failed", error)
-        self._answer(RelayEvent(ref=ref, error=Internal().to_message()))
-
     def tell_missed(self, message: ChatMessage) -> None:
         """Answers the proxy's own message, and says from where on the room goes on."""
-        ref = self._own.pop(id(message), None)
+        ref = self._sends.refs.pop(id(message), None)
         if ref is not None:
-            self._answer(RelayEvent(ref=ref, error=Internal().to_message()))
+            self._answers.tell(RelayEvent(ref=ref, error=Internal().to_message()))
         room_id = message.room_id
         joined = Joined(room_id, self.hub.store.epoch, message.seq, False)
-        self._answer(RelayEvent(ref=self._joins[room_id], joined=joined))
+        self._answers.tell(RelayEvent(ref=self._joins[room_id], joined=joined))
 
     def _take(self) -> list[bytes]:
         self._confirmations.flush()
@@ -341,10 +254,3 @@ class RelayConnection(Conversation):
     def _join_items(self, items: list[bytes]) -> Sequence[bytes]:
         # The encoding of a batch of batches is their concatenation.
         return (b"".join(items),)
-
-    def _answer(self, event: RelayEvent) -> None:
-        self.put(codec.encode(RelayResponse(events=[event])))
-
-
-def _result_of(outcome: ChatMessage | StoreError) -> ChatMessage | ChatError:
-    return not_stored(outcome) if isinstance(outcome, StoreError) else outcome
