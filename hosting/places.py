@@ -115,6 +115,3 @@ class _OldestFirst(Generic[Connection]):
         """Returns the oldest, of all or of one address."""
         found = self._all if address is None else self._by_address.get(address, ())
         return next(iter(found), None)
-
-
-Strangers = _OldestFirst
