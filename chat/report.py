@@ -16,9 +16,9 @@ class CountedConnections(Sized, Protocol):
     """The connections to the server.
 
     Attributes:
-        opened: how many there have been.
-        refused: for how many there was no room.
-        calls_refused: how many calls were, before anybody knew who makes them.
+        opened: the number of connections that were given a place.
+        refused: the number that were not.
+        calls_refused: the number of calls refused before their caller was authenticated.
     """
 
     opened: int

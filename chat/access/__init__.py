@@ -1,5 +1,5 @@
 """Authentication and rights of callers: tokens, identities, permissions.
 
-Keys and tokens are checked here; what a right allows is asked for in `chat.api`. It knows no
+Keys and tokens are checked here; `chat.api` asks for permissions. It knows no
 transport and no database. Begin with `identity`, then `tokens`.
 """

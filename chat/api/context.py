@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from grpclib.server import Stream
 
@@ -19,7 +19,7 @@ from chat.metrics import ServerMetrics
 from hosting.faults import Faults
 from hosting.grpc.connections import connection_of, exempt, mark_authenticated
 
-_HEADER = "authorization"
+_HEADER: Final = "authorization"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
 """Commands that an operator runs beside the server: backup, restore, tokens.
 
-Each is a module with a `main`. What the server itself does is not here.
+Each is a module with a `main`. They know the files and the tokens of a server, and not the
+server itself.
 """
