@@ -1,4 +1,4 @@
-"""A chat server with defects, where certain names come up; the rest of it is the real one."""
+"""A real chat server with injected defects for certain names."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _LONE: Final = "\ud800"
 
 
 class Defect(Exception):
-    """What is raised."""
+    """The injected exception."""
 
     def __init__(self) -> None:
         super().__init__("a secret of the server")
@@ -68,7 +68,7 @@ def _fail_at(name: str) -> None:
 
 
 class BrokenRooms(RoomPatterns):
-    """RoomPatterns of which one cannot be decided."""
+    """RoomPatterns that fail for one room."""
 
     def __contains__(self, room_id: str) -> bool:
         _fail_at(room_id)
@@ -76,7 +76,7 @@ class BrokenRooms(RoomPatterns):
 
 
 class BrokenAuthenticator(Authenticator):
-    """Believes each token, and takes it for the name of its bearer; all may do all."""
+    """Accepts any token as its bearer's name; all have all rights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,9 +89,9 @@ class BrokenAuthenticator(Authenticator):
 
 
 class AdaAuthenticator(BrokenAuthenticator):
-    """Takes everybody for ada, by whatever token or none."""
+    """Takes every caller for ada, whatever the token."""
 
-    def caller(self, authorization: Sequence[str]) -> Identity:  # noqa: ARG002 - as the other has it
+    def caller(self, authorization: Sequence[str]) -> Identity:  # noqa: ARG002 - of the base class
         return self.verify("ada")
 
     def verify(self, token: str) -> Identity:
@@ -99,7 +99,7 @@ class AdaAuthenticator(BrokenAuthenticator):
 
 
 class BrokenStore(SqliteStore):
-    """Real, but for some names."""
+    """A store that fails for some names."""
 
     def append(self, messages: Sequence[ChatMessage]) -> Any:
         for message in messages:
@@ -123,7 +123,7 @@ class BrokenStore(SqliteStore):
 
 
 class BrokenHub(Hub):
-    """Real, but for some names."""
+    """A hub that fails for some names."""
 
     def leave(self, stream: LiveStream, room_id: str) -> None:
         _fail_at(room_id)
@@ -138,7 +138,7 @@ class BrokenHub(Hub):
 
 
 class BrokenRelay(RelayService):
-    """Real, but for one client."""
+    """A relay that fails for one client."""
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         context = self._context
@@ -154,7 +154,7 @@ class _BrokenConnection(RelayConnection):
 
 
 def kinds(message: type[betterproto.Message], group: str) -> set[str]:
-    """The names of the fields of a oneof, as the schema has them."""
+    """The field names of a oneof in the schema."""
     schema: Any = message
     return {field.name for field in fields(schema) if field.metadata["betterproto"].group == group}
 

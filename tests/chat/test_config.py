@@ -1,4 +1,4 @@
-"""Settings are checked where they are built, and named when they are wrong."""
+"""Settings are checked when built; a wrong one is named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hosting.grpc.limits import ConnectionLimits
 from hosting.tls import TlsFiles
 
 
-def test_the_addresses_of_the_contract() -> None:
+def test_default_addresses_match_the_contract() -> None:
     config = chat.Config()
     assert (config.host, config.port) == ("0.0.0.0", 50051)  # noqa: S104 - the contract's
     assert config.limits == chat.Limits(16 * 1024, 64, 1000)
@@ -38,7 +38,7 @@ def test_the_addresses_of_the_contract() -> None:
         ({"drain_seconds": math.inf}, "drain-seconds must be a finite number, not negative"),
     ],
 )
-def test_a_wrong_setting_is_named(settings: dict[str, Any], text: str) -> None:
+def test_wrong_setting_is_named(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         chat.Config(**settings)
 
@@ -75,12 +75,12 @@ def test_settings_at_their_edges(settings: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_a_wrong_limit_of_connections_is_named(settings: dict[str, Any], text: str) -> None:
+def test_wrong_connection_limit_is_named(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         ConnectionLimits(**settings)
 
 
-def test_limits_of_connections_at_their_edges() -> None:
+def test_connection_limits_at_their_edges() -> None:
     ConnectionLimits(1, 2**31 - 1, handshake_seconds=0.1, stall_seconds=0.1, heartbeat_seconds=0.1)
 
 
@@ -101,7 +101,7 @@ TLS = TlsFiles("certificate", "key", "authorities")
         ({"proxy_names": frozenset({"edge"}), "tls": TLS}, "proxy-names need token-keys: .*"),
     ],
 )
-def test_trust_that_does_not_go_together_is_named(settings: dict[str, Any], text: str) -> None:
+def test_inconsistent_trust_is_named(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         chat.Trust(**settings)
 
@@ -114,6 +114,6 @@ def test_trust_that_does_not_go_together_is_named(settings: dict[str, Any], text
         ({"leeway_seconds": -1}, "token-leeway-seconds must be a finite number, not negative"),
     ],
 )
-def test_wrong_rules_for_tokens_are_named(rules: dict[str, Any], text: str) -> None:
+def test_wrong_token_rules_are_named(rules: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         TokenRules(**rules)

@@ -1,4 +1,4 @@
-"""A defect that a command meets costs that command, and nobody else anything."""
+"""A defect met by a command costs that command only."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from tests.support import ChatCall, RelayCall, message, sent_by, seqs
 REF: Final = 10_000
 BATCHES: Final = 30
 CLIENT: Final = 7
-# What each half of a batch brings beside what is wrong.
+# Valid commands in each half of a batch.
 HALF: Final = 4
 
 Lines = list[MutableMapping[str, Any]]
@@ -60,7 +60,7 @@ def column(values: list[str]) -> Texts:
 
 
 def poisoned_columns(clients: list[int]) -> ChatMessages:
-    """Messages in columns, of which the middle one is `REF`."""
+    """Messages in columns; the middle one is `REF`."""
     return ChatMessages(
         refs=[REF - 2, REF - 1, REF, REF + 1, REF + 2],
         ids=column([f"column {number}" for number in range(5)]),
@@ -104,17 +104,17 @@ REQUESTS: Final = {
         request(authenticate=Authenticate(UNTIMELY)),
     ],
 }
-# What only the server says on `Chat`.
+# Sent by the server only, on `Chat`.
 ANSWERS: Final = {"joined", "left", "error", "authenticated"}
 
 
-def test_each_kind_of_command_is_tried() -> None:
+def test_every_command_kind_is_tested() -> None:
     assert set(COMMANDS) == kinds(RelayCommand, "command")
     assert set(REQUESTS) | ANSWERS == kinds(ChatStream, "payload")
 
 
 def good(half: int) -> list[RelayCommand]:
-    """Half a batch in which nothing is wrong."""
+    """Half a batch of valid commands."""
     return [
         RelayCommand(ref=100 + number, client=CLIENT, chat_message=message(key=str(number)))
         for number in range(half * HALF, (half + 1) * HALF)
@@ -122,7 +122,7 @@ def good(half: int) -> list[RelayCommand]:
 
 
 def beside(poisoned: RelayCommand) -> int:
-    """How many messages there are in a command in which nothing is wrong."""
+    """The number of messages in a valid command."""
     return max(len(sent_by(poisoned)) - 1, 0)
 
 
@@ -133,13 +133,13 @@ def check_internal(error: Error) -> None:
 
 
 def check_told_once(lines: Lines) -> None:
-    """The whole story is in the log, once."""
+    """Checks that the log has the traceback, once."""
     [line] = [line for line in lines if line["log_level"] == "error"]
     assert isinstance(line["exc_info"], Exception)
 
 
 async def confirmed(relay: RelayCall, number: int) -> list[RelayEvent]:
-    """Returns the events up to that many messages and the answer to `REF`."""
+    """Returns the events up to this many messages and the answer to `REF`."""
     events: list[RelayEvent] = []
     while number or not any(event.ref == REF for event in events):
         event = await relay.event()
@@ -153,7 +153,7 @@ async def confirmed(relay: RelayCall, number: int) -> list[RelayEvent]:
     [each for kind in COMMANDS.values() for each in kind],
     ids=[f"{kind} {nth}" for kind, each in COMMANDS.items() for nth in range(len(each))],
 )
-async def test_a_defect_in_the_middle_of_a_batch(tmp_path: Path, poisoned: RelayCommand) -> None:
+async def test_defect_amid_a_batch(tmp_path: Path, poisoned: RelayCommand) -> None:
     async with AsyncExitStack() as stack:
         _, channel = await stack.enter_async_context(broken_server(tmp_path, BrokenAuthenticator()))
         stub = RelayServiceStub(channel)
@@ -184,9 +184,7 @@ async def test_a_defect_in_the_middle_of_a_batch(tmp_path: Path, poisoned: Relay
 
 
 @pytest.mark.parametrize("clients", [[], [0] * 5])
-async def test_a_defect_in_the_middle_of_columns_of_guests(
-    tmp_path: Path, clients: list[int]
-) -> None:
+async def test_defect_amid_columns_of_guests(tmp_path: Path, clients: list[int]) -> None:
     async with (
         broken_server(tmp_path) as (_, channel),
         RelayCall(RelayServiceStub(channel)) as relay,
@@ -203,7 +201,7 @@ async def test_a_defect_in_the_middle_of_columns_of_guests(
 
 
 async def answer(call: ChatCall, request_id: str) -> tuple[ChatStream, list[ChatStream]]:
-    """Returns the answer to a request, and what came before it."""
+    """Returns the answer to a request, and the responses before it."""
     before: list[ChatStream] = []
     while (told := await call.receive()).request_id != request_id:
         before.append(told)
@@ -215,7 +213,7 @@ async def answer(call: ChatCall, request_id: str) -> tuple[ChatStream, list[Chat
     [each for kind in REQUESTS.values() for each in kind],
     ids=[f"{kind} {nth}" for kind, each in REQUESTS.items() for nth in range(len(each))],
 )
-async def test_a_defect_in_the_middle_of_a_stream(tmp_path: Path, poisoned: ChatStream) -> None:
+async def test_defect_amid_a_stream(tmp_path: Path, poisoned: ChatStream) -> None:
     async with AsyncExitStack() as stack:
         _, channel = await stack.enter_async_context(broken_server(tmp_path, AdaAuthenticator()))
         stub = ChatServiceStub(channel)
@@ -240,8 +238,8 @@ async def test_a_defect_in_the_middle_of_a_stream(tmp_path: Path, poisoned: Chat
         assert answers == [str(number) for number in range(BATCHES)]
 
 
-async def test_a_message_that_cannot_be_said_is_told_as_lost(tmp_path: Path) -> None:
-    """It costs its room that place, and no stream."""
+async def test_failed_delivery_is_reported_as_lost(tmp_path: Path) -> None:
+    """The room loses its recovery point, but no stream ends."""
     async with AsyncExitStack() as stack:
         hub, channel = await stack.enter_async_context(broken_server(tmp_path))
         relay = await stack.enter_async_context(RelayCall(RelayServiceStub(channel)))
@@ -285,7 +283,7 @@ def check_lost(joined: list[Joined], epoch: str) -> None:
     assert joined == [Joined("room 1", epoch, last_seq=2, recovered=False)]
 
 
-async def test_an_own_message_that_cannot_be_said_is_answered(tmp_path: Path) -> None:
+async def test_failed_delivery_to_its_sender_is_answered(tmp_path: Path) -> None:
     async with (
         broken_server(tmp_path) as (hub, channel),
         RelayCall(RelayServiceStub(channel)) as relay,
@@ -294,7 +292,7 @@ async def test_an_own_message_that_cannot_be_said_is_answered(tmp_path: Path) ->
         refused = await relay.event()
         assert refused.ref == 1
         check_internal(refused.error)
-        # To join from before it cannot be done; from behind it, it can.
+        # Joining from before it fails; from behind it works.
         for ref, after_seq in ((2, 0), (3, 1)):
             relay.batch(RelayCommand(ref=ref, join=Join("room", after_seq, hub.store.epoch)))
         told = await relay.events(3)
@@ -303,7 +301,7 @@ async def test_an_own_message_that_cannot_be_said_is_answered(tmp_path: Path) ->
         assert told[2].joined.recovered
 
 
-async def test_a_confirmation_that_cannot_be_said_takes_no_other_with_it(tmp_path: Path) -> None:
+async def test_failed_confirmation_affects_no_other(tmp_path: Path) -> None:
     async with (
         broken_server(tmp_path) as (_, channel),
         RelayCall(RelayServiceStub(channel)) as relay,
@@ -324,20 +322,20 @@ async def test_a_confirmation_that_cannot_be_said_takes_no_other_with_it(tmp_pat
 
 
 class Deaf(LiveStream):
-    """A member to whom nothing can be brought."""
+    """A member whose delivery fails."""
 
     def __init__(self) -> None:
         super().__init__(1000)
         self.lost: list[int] = []
 
-    def deliver(self, message: EncodedMessage) -> None:  # noqa: ARG002 - as the others have it
+    def deliver(self, message: EncodedMessage) -> None:  # noqa: ARG002 - of the protocol
         raise Defect
 
     def missed(self, message: ChatMessage) -> None:
         self.lost.append(message.seq)
 
 
-async def test_a_member_to_whom_nothing_can_be_brought(tmp_path: Path) -> None:
+async def test_failing_member_affects_no_other(tmp_path: Path) -> None:
     async with (
         broken_server(tmp_path) as (hub, channel),
         ChatCall(ChatServiceStub(channel)) as first,

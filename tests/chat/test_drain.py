@@ -1,4 +1,4 @@
-"""A stop in order: nothing that was accepted is lost, and nobody is waited for in vain."""
+"""Graceful drain: accepted messages are kept, and deaf clients are not waited for."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ RELAY = "/chat.RelayService/Relay"
 
 
 async def history(config: chat.Config) -> list[ChatMessage]:
-    """What a new server on the same file has."""
+    """The history as a new server on the same file has it."""
     async with chat.serve(config) as server, channel_to(server) as channel:
         stub = ChatServiceStub(channel)
         return (await stub.get_chat_history(GetChatHistoryRequest("room", limit=500))).messages
 
 
 async def drained(client: Http2Client, server: chat.RunningServer, stream: int) -> bytes:
-    """Drains while a stream is open; returns the data it got before UNAVAILABLE."""
+    """Drains while a stream is open; returns the data received before UNAVAILABLE."""
     draining = asyncio.create_task(server.drain())
     data, headers = await client.answer(stream)
     await draining
@@ -51,7 +51,7 @@ async def drained(client: Http2Client, server: chat.RunningServer, stream: int) 
     return data
 
 
-async def test_drain_answers_a_stream_and_says_goodbye(
+async def test_drain_answers_a_stream_then_ends_it(
     chat_config: chat.Config,
 ) -> None:
     async with (
@@ -70,7 +70,7 @@ async def test_drain_answers_a_stream_and_says_goodbye(
     assert (goodbye.error_code, goodbye.last_stream_id) == (ErrorCodes.NO_ERROR, stream)
     heard = [codec.decode(ChatStream, payload).chat_message for payload in payloads(first + later)]
     assert seqs(heard) == list(range(1, len(heard) + 1))
-    # Delivered is stored, and stored is delivered.
+    # Delivered messages are stored, and stored ones delivered.
     assert await history(chat_config) == heard
 
 
@@ -93,7 +93,7 @@ async def test_drain_answers_a_relay(chat_config: chat.Config) -> None:
     assert await history(chat_config) == [event.chat_message for event in answers]
 
 
-async def test_drain_tells_an_idle_stream_why(chat_config: chat.Config) -> None:
+async def test_drain_gives_an_idle_stream_the_reason(chat_config: chat.Config) -> None:
     async with chat.serve(chat_config) as server, channel_to(server) as channel:
         call = ChatCall(ChatServiceStub(channel))
         await call.enter("room")
@@ -135,7 +135,7 @@ async def health(channel: Channel) -> str:
 
 
 async def test_drain_waits_for_a_slow_reader(chat_config: chat.Config) -> None:
-    """Meanwhile others are told to go elsewhere, and what is asked is answered."""
+    """Meanwhile health is NOT_SERVING, new streams are refused, unary calls answered."""
     async with (
         chat.serve(chat_config) as server,
         Http2Client.connect(server.host, server.port) as slow,
@@ -166,7 +166,7 @@ async def test_drain_waits_for_a_slow_reader(chat_config: chat.Config) -> None:
 
 
 async def test_drain_ends_without_a_deaf_reader(chat_config: chat.Config) -> None:
-    """Its socket is full, so that it cannot even be told."""
+    """Its socket is full: even the reason cannot be sent."""
     config = replace(chat_config, drain_seconds=0.1)
     async with (
         chat.serve(config) as server,

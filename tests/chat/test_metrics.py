@@ -1,4 +1,4 @@
-"""What the chat server counts, as Prometheus reads it."""
+"""Metrics of the chat server, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
     return replace(chat_config, limits=limits, mailbox_bytes=64 * 1024, metrics_port=0)
 
 
-async def test_messages_rooms_and_members(
+async def test_metrics_of_messages_and_rooms(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with ChatCall(stub) as ada, ChatCall(stub) as bob:
@@ -51,7 +51,7 @@ async def test_messages_rooms_and_members(
         assert told("chat_messages_stored_total") == 2
         assert told("chat_deliveries_total") == 3
         assert told("chat_joins_total") == 2
-        # What was stored before is not delivered, but waits for a commit all the same.
+        # A repeated message is not delivered, but still waits for a commit.
         assert told("chat_delivery_seconds_count") == 3
         assert 0 < told("chat_delivery_seconds_sum") < 60
         assert told("chat_commit_messages_sum") == 3
@@ -62,9 +62,7 @@ async def test_messages_rooms_and_members(
     assert told("chat_messages_stored_total") == 2
 
 
-async def test_calls_by_method_and_status(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
+async def test_metrics_of_calls(chat_server: chat.RunningServer, stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as ada:
         await ada.post(message())
         await stub.get_user(GetUserRequest("ada"))
@@ -91,7 +89,7 @@ async def test_calls_by_method_and_status(
     )
 
 
-async def test_errors_on_streams_by_code(
+async def test_metrics_of_stream_errors(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with ChatCall(stub) as ada:
@@ -109,9 +107,7 @@ async def test_errors_on_streams_by_code(
     assert told("chat_batch_commands_sum") == 2
 
 
-async def test_resumes_and_how_many_recovered(
-    chat_server: chat.RunningServer, stub: ChatServiceStub
-) -> None:
+async def test_metrics_of_resumes(chat_server: chat.RunningServer, stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as ada:
         for _ in range(3):
             await ada.post(message())
@@ -128,7 +124,7 @@ async def test_resumes_and_how_many_recovered(
     assert told("chat_replayed_messages_total") == 2
 
 
-async def test_a_slow_consumer_is_counted_once(
+async def test_slow_consumer_is_counted_once(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with (
@@ -155,11 +151,11 @@ async def test_a_slow_consumer_is_counted_once(
 
 
 def wal_size(config: chat.Config) -> int:
-    """How much the server has written."""
+    """The number of bytes written by the server."""
     return Path(f"{config.database}-wal").stat().st_size
 
 
-async def test_commits_that_fail(
+async def test_metrics_of_failed_commits(
     chat_config: chat.Config, chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with ChatCall(stub) as ada:
@@ -174,7 +170,7 @@ async def test_commits_that_fail(
     assert told("chat_write_queue_limit_bytes") == chat_config.write_queue_bytes
 
 
-async def test_connections_for_which_there_is_no_room(chat_config: chat.Config) -> None:
+async def test_metrics_of_refused_connections(chat_config: chat.Config) -> None:
     limits = chat.ConnectionLimits(connections=1)
     async with (
         chat.serve(replace(chat_config, connection_limits=limits)) as server,
@@ -191,7 +187,7 @@ async def test_connections_for_which_there_is_no_room(chat_config: chat.Config) 
         assert told("chat_connections") == told("chat_connections_opened_total") == 1
 
 
-async def test_the_status_page_shows_rooms(
+async def test_status_page_shows_rooms(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with ChatCall(stub) as ada, aiohttp.ClientSession(chat_server.status_url) as session:

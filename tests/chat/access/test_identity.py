@@ -1,4 +1,4 @@
-"""What an identity allows."""
+"""Permissions of an identity."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ NAMES = st.text("ab-", max_size=4)
 
 
 class TestRooms:
-    """Sets of rooms."""
+    """Room patterns."""
 
     @given(
         st.lists(st.builds(lambda name, end: name + end, NAMES, st.sampled_from(["", "*"]))), NAMES
     )
-    def test_a_star_at_the_end_stands_for_the_rest(self, patterns: list[str], room: str) -> None:
+    def test_trailing_star_matches_the_rest(self, patterns: list[str], room: str) -> None:
         assert (room in RoomPatterns(patterns)) is any(fnmatchcase(room, each) for each in patterns)
 
     @pytest.mark.parametrize("pattern", ["*-team", "te*am", "**"])
-    def test_a_star_elsewhere_is_refused(self, pattern: str) -> None:
+    def test_star_elsewhere_is_refused(self, pattern: str) -> None:
         with pytest.raises(ValueError, match="may only end"):
             RoomPatterns(["lobby", pattern])
 
     @given(st.text())
-    def test_all_and_none(self, room: str) -> None:
+    def test_patterns_of_all_and_none(self, room: str) -> None:
         assert room in ALL_ROOMS
         assert room not in NO_ROOMS
 
@@ -40,29 +40,29 @@ class TestRooms:
 class TestRights:
     """Rights in rooms."""
 
-    def test_who_may_read_may_not_send(self) -> None:
+    def test_reading_does_not_permit_sending(self) -> None:
         ADA.check_read("team-red", "join.room_id")
         with pytest.raises(PermissionDenied, match=r"^chat_message\.room_id: .* send"):
             ADA.check_write("team-red", "chat_message.room_id")
         ADA.check_write("lobby", "chat_message.room_id")
 
-    def test_another_room(self) -> None:
+    def test_other_room_is_refused(self) -> None:
         with pytest.raises(PermissionDenied, match=r"^join\.room_id: .* read"):
             ADA.check_read("tea", "join.room_id")
 
 
 class TestNames:
-    """In whose name."""
+    """Sender names."""
 
-    def test_a_name_that_is_left_out_is_filled_in(self) -> None:
+    def test_missing_sender_is_filled_in(self) -> None:
         assert ADA.sender("", "chat_message.sender_id") == "ada"
         assert ADA.sender("ada", "chat_message.sender_id") == "ada"
 
-    def test_nobody_sends_as_another(self) -> None:
+    def test_sender_of_another_is_refused(self) -> None:
         with pytest.raises(PermissionDenied, match=r"^chat_message\.sender_id: "):
             ADA.sender("bob", "chat_message.sender_id")
 
-    def test_users_are_their_own_and_an_admins(self) -> None:
+    def test_user_belongs_to_itself_and_admins(self) -> None:
         assert ADA.owns("ada")
         assert not ADA.owns("bob")
         assert Identity("root", is_admin=True).owns("bob")
@@ -71,13 +71,13 @@ class TestNames:
             ADA.check_owner("bob", "user_id")
 
 
-def test_the_batch_stream_is_for_proxies() -> None:
+def test_batch_stream_requires_a_proxy() -> None:
     Identity("edge", is_proxy=True).check_proxy()
     with pytest.raises(PermissionDenied, match=r"^authorization: only a proxy"):
         ADA.check_proxy()
 
 
-def test_an_identity_ends() -> None:
+def test_identity_expires() -> None:
     ADA.check_time(99.9)
     with pytest.raises(Unauthenticated, match="expired"):
         ADA.check_time(100)
@@ -85,7 +85,7 @@ def test_an_identity_ends() -> None:
 
 
 @given(st.text(), st.text())
-def test_a_guest_may_do_anything_in_any_name(room: str, name: str) -> None:
+def test_guest_has_all_rights(room: str, name: str) -> None:
     GUEST.check_read(room, "")
     GUEST.check_write(room, "")
     GUEST.check_owner(name, "")

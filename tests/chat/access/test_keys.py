@@ -1,4 +1,4 @@
-"""Keys from a file, and a file that is replaced."""
+"""Keys from a file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_byte_order_mark_is_ignored(make: Callable[[], Signer]) -> None:
 
 
 def test_foreign_keys_are_passed_over() -> None:
-    """As identity providers publish it."""
+    """As in key sets published by identity providers."""
     own = rs256().named("sig")
     others = [
         {**rs256().named("enc"), "alg": "RSA-OAEP", "use": "enc"},
@@ -61,7 +61,7 @@ def p384() -> ec.EllipticCurvePublicKey:
 
 
 def certificate() -> bytes:
-    """One in DER, as `x5c` in a JWK has it."""
+    """A certificate in DER, as in `x5c` of a JWK."""
     pem = trustme.CA().cert_pem.bytes()
     return base64.b64decode(b"".join(pem.splitlines()[1:-1]))
 

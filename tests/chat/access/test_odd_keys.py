@@ -1,4 +1,4 @@
-"""Sets of keys in which some are odd, and files that are no longer any: the good keys serve."""
+"""Key sets with unusable entries, and files replaced by anything: the valid keys serve."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def without(jwk: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def long_modulus() -> dict[str, Any]:
-    """A key that no library verifies with: it takes minutes to make a real one."""
+    """A key too long for any library: a real one would take minutes to generate."""
     number = rsa.RSAPublicNumbers(65537, 2**20000 + 1)
     return RSAAlgorithm.to_jwk(number.public_key(), as_dict=True)
 
@@ -78,7 +78,7 @@ ODD: dict[str, Any] = {
     "operations are lists": {**EC.jwk, "key_ops": [[], {}]},
     "private": {**EC.jwk, "d": "AAAA"},
 }
-# These are in order, and so is what stands beside them.
+# Valid keys, whose neighbours stay valid.
 ALSO_GOOD: dict[str, Any] = {
     "the same key": GOOD.named("good"),
     "the same key by another name": GOOD.named("bad"),
@@ -122,7 +122,7 @@ def verifying(folder: Path, keys: list[Any]) -> TokenVerifier:
 
 
 def test_keys_of_one_name_are_all_tried(tmp_path: Path) -> None:
-    """RFC 7517, section 4.5: a name is that of one key only if its issuer is careful."""
+    """RFC 7517, section 4.5: a `kid` is unique only if the issuer takes care."""
     first, second, other = rs256(), rs256(), rs256()
     for name in ("one", None):
         keys = [key if name is None else {**key, "kid": name} for key in (first.jwk, second.jwk)]
@@ -201,7 +201,7 @@ def as_endless(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-# What is no answer to the question which keys there are: those that there were stay.
+# Files that say nothing about keys: the known keys stay.
 NO_ANSWER: dict[str, Callable[[Path], object]] = {
     "gone": Path.unlink,
     "a folder": as_folder,
@@ -220,7 +220,7 @@ NO_ANSWER: dict[str, Callable[[Path], object]] = {
     "a short secret": lambda path: path.write_text("short"),
     "PEM of nothing": lambda path: path.write_text("-----BEGIN PUBLIC KEY-----\nAA==\n"),
 }
-# Whoever writes that takes all keys back.
+# Files that revoke all keys.
 NO_KEYS: dict[str, str] = {
     "none": '{"keys": []}',
     "others": jwks({"kty": "AKP"}, {**EC.jwk, "crv": "P-521"}),
@@ -231,7 +231,7 @@ NO_KEYS: dict[str, str] = {
 
 
 class TestWatching:
-    """A file that is replaced by anything."""
+    """A watched file, replaced by anything."""
 
     @pytest.fixture(autouse=True)
     def _look_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Tokens that are believed, and such as are not."""
+"""Verification of tokens."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chat.errors import Unauthenticated
 from tests.access.signing import SECRET, Signer, eddsa, es256, forged, hs256, jwks, rs256, verifier
 from tests.support import SHARING
 
-# Tokens of these tests last long: a whole run of them may take minutes.
+# Long-lived tokens: a whole run may take minutes.
 NOW = int(time.time())
 HOUR = 3600
 
 
 @pytest.fixture
 def hs(tmp_path: Path) -> TokenVerifier:
-    """One with a secret and no other demand, and no leeway."""
+    """A verifier with a secret, without required claims and leeway."""
     return verifier(tmp_path / "keys", SECRET, leeway_seconds=0)
 
 
@@ -54,7 +54,7 @@ def test_other_algorithms_are_refused(hs: TokenVerifier, algorithm: object) -> N
 
 
 def test_public_key_is_no_secret(tmp_path: Path) -> None:
-    """Algorithm confusion: what everyone may read must not sign (RFC 8725, section 2.1)."""
+    """Algorithm confusion: a public key must not verify an HMAC (RFC 8725, section 2.1)."""
     signer = rs256()
     believes = verifier(tmp_path / "keys", signer.pem).verify
     for text in (signer.pem, signer.pem.strip()):
@@ -140,7 +140,7 @@ JSON = st.recursive(
 
 
 class TestGarbage:
-    """What is no token, or was one."""
+    """Invalid and damaged tokens."""
 
     @SHARING
     @given(st.text() | st.lists(st.text("abcXYZ019-_="), min_size=3, max_size=3).map(".".join))
@@ -158,7 +158,7 @@ class TestGarbage:
     @SHARING
     def test_changed_token_is_refused(self, hs: TokenVerifier, data: st.DataObject) -> None:
         token = hs256().token()
-        # The last character of a part may hold bits that stand for nothing.
+        # The last character of a part may hold unused bits.
         place = data.draw(st.integers(0, len(token) - 2))
         changed = token[:place] + data.draw(st.sampled_from("aZ0.-")) + token[place + 1 :]
         if changed != token and "." not in (token[place], token[place + 1]):

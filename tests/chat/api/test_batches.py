@@ -1,4 +1,4 @@
-"""`Relay`: messages that come as columns, each handled as if it had come alone."""
+"""`Relay`: messages in columns, each handled as if sent alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.support import RelayCall, message
 RULES = Rules(Limits(content_bytes=16, id_length=3))
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5)
-# Most of them in order, some not.
+# Most are valid.
 names = st.sampled_from(["", "a", "äöü", "abcd", "a\n", "\u2028"]) | texts
 contents = st.sampled_from(["", "hello", "\0", "four", "😀" * 4, "😀" * 5, "a" * 16, "a" * 17])
 messages = st.builds(ChatMessage, id=names, room_id=names, sender_id=names, content=contents)
@@ -75,14 +75,12 @@ def decoded(sent: ChatMessages) -> Columns:
 
 
 @given(st.lists(texts))
-def test_what_was_joined_is_split(values: list[str]) -> None:
+def test_joined_columns_are_split(values: list[str]) -> None:
     assert split("".join(values), lengths_of(values)) == values
 
 
 @pytest.mark.parametrize(("joined", "lengths"), [("abc", [1, 1]), ("abc", [4]), ("", [1])])
-def test_lengths_that_are_not_those_of_the_texts_are_refused(
-    joined: str, lengths: list[int]
-) -> None:
+def test_wrong_lengths_are_refused(joined: str, lengths: list[int]) -> None:
     with pytest.raises(codec.DecodeError, match="another length"):
         split(joined, lengths)
 
@@ -96,18 +94,18 @@ def is_in_order(sent: ChatMessage) -> bool:
 
 
 @given(st.lists(messages, max_size=6))
-def test_all_are_in_order_only_if_each_is(sent: list[ChatMessage]) -> None:
-    """One look at the columns lets nothing pass that a look at each would not."""
+def test_bulk_check_matches_single_checks(sent: list[ChatMessage]) -> None:
+    """The bulk check passes nothing that a single check refuses."""
     if decoded(columns(sent)).obeys(RULES):
         assert all(map(is_in_order, sent))
 
 
-def test_what_is_plainly_in_order_needs_no_look_at_each() -> None:
+def test_bulk_check_passes_plain_messages() -> None:
     sent = [message("ä" * 3, "four", sender_id="x", key=""), message("a", "x", key="abc")]
     assert decoded(columns(sent)).obeys(RULES)
 
 
-async def test_messages_in_columns_are_stored_in_order(relay: RelayCall) -> None:
+async def test_columns_are_stored_in_order(relay: RelayCall) -> None:
     relay.batch(RelayCommand(ref=1, join=Join("room")))
     assert (await relay.event()).joined.room_id == "room"
     sent = [message(content=f"text {number} ☃", key=str(number)) for number in range(10)]
@@ -117,13 +115,13 @@ async def test_messages_in_columns_are_stored_in_order(relay: RelayCall) -> None
         (str(number), number + 1) for number in range(10)
     ]
     assert [each.chat_message.content for each in heard] == [each.content for each in sent]
-    # They were delivered, and are not answered beside.
+    # Delivered messages are not answered as well.
     assert not any(each.ref for each in heard)
     relay.batch(RelayCommand(ref=99, leave=Leave("room")))
     assert (await relay.event()).ref == 99
 
 
-async def test_what_is_wrong_is_refused_alone(relay: RelayCall) -> None:
+async def test_invalid_message_is_refused_alone(relay: RelayCall) -> None:
     sent = [
         message(key="1"),
         message(""),
@@ -143,12 +141,12 @@ async def test_what_is_wrong_is_refused_alone(relay: RelayCall) -> None:
     }
     assert answers[2].error.code is ErrorCode.INVALID_ARGUMENT
     assert answers[1].chat_message.seq == 1
-    # One without an id is given one.
+    # A message without an id gets one.
     assert answers[5].chat_message.seq == 2
     assert answers[5].chat_message.id
 
 
-async def test_the_same_message_twice_is_stored_once(relay: RelayCall) -> None:
+async def test_repeat_in_columns_is_stored_once(relay: RelayCall) -> None:
     relay.batch(batch([message(key="1"), message(content="another", key="1")]))
     first, second = await relay.event(), await relay.event()
     assert {first.ref, second.ref} == {1, 2}
@@ -156,15 +154,15 @@ async def test_the_same_message_twice_is_stored_once(relay: RelayCall) -> None:
     assert first.chat_message.content == second.chat_message.content == "hello"
 
 
-async def test_large_messages_are_all_stored(relay: RelayCall) -> None:
-    """More than is stored together."""
+async def test_large_columns_are_all_stored(relay: RelayCall) -> None:
+    """More than one commit takes."""
     relay.batch(batch([message(content="x" * 16_000, key=str(number)) for number in range(12)]))
     answers = [await relay.event() for _ in range(12)]
     assert [answer.chat_message.seq for answer in answers] == list(range(1, 13))
 
 
-async def test_much_text_is_stored_in_parts() -> None:
-    """All of it may be for one room, whose readers get at once what is stored at once."""
+async def test_large_columns_are_stored_in_parts() -> None:
+    """All may be for one room, whose readers receive a commit at once."""
     parts: list[Sequence[ChatMessage]] = []
 
     async def open_store(_: Listener) -> MemoryStore:
@@ -213,7 +211,7 @@ def with_a_text_too_long(sent: ChatMessages) -> None:
         with_a_text_too_long,
     ],
 )
-async def test_columns_that_do_not_fit_together_end_the_stream(
+async def test_inconsistent_columns_end_the_stream(
     relay: RelayCall, damage: Callable[[ChatMessages], None]
 ) -> None:
     sent = columns([message(key="1"), message(key="2")])
@@ -223,11 +221,9 @@ async def test_columns_that_do_not_fit_together_end_the_stream(
 
 
 @pytest.mark.parametrize(("more", "status"), [(0, Status.OK), (1, Status.RESOURCE_EXHAUSTED)])
-async def test_a_batch_has_a_bound_however_it_is_divided(
-    relay: RelayCall, more: int, status: Status
-) -> None:
+async def test_batch_bound_counts_all_columns(relay: RelayCall, more: int, status: Status) -> None:
     half = MOST_COMMANDS // 2
-    # None of them is in order: they are counted, and answered.
+    # None is valid: all are counted, and answered.
     relay.batch(
         RelayCommand(chat_messages=columns([ChatMessage()] * half)),
         RelayCommand(chat_messages=columns([ChatMessage()] * (half + more))),

@@ -1,4 +1,4 @@
-"""`buf curl`, which is given no schema, calls by reflection; docs/grpc-api.md shows the rest."""
+"""`buf curl` without a schema: calls by reflection. More is in docs/grpc-api.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def call(server: chat.RunningServer, method: str, **fields: Any) -> Result
     return await buf("curl", *options, url)
 
 
-async def test_buf_calls(chat_server: chat.RunningServer) -> None:
+async def test_buf_curl_calls(chat_server: chat.RunningServer) -> None:
     user = {"user_id": "ada", "name": "Ada", "email": "ada@example.com"}
     stored = await call(chat_server, "UpsertUser", **user)
     assert stored.status == 0, stored.errors
@@ -25,7 +25,7 @@ async def test_buf_calls(chat_server: chat.RunningServer) -> None:
     }
 
 
-async def test_buf_shows_a_refusal(chat_server: chat.RunningServer) -> None:
+async def test_buf_curl_shows_a_refusal(chat_server: chat.RunningServer) -> None:
     refused = await call(chat_server, "GetUser", user_id="nobody")
     assert refused.status != 0
     assert json.loads(refused.errors) == {

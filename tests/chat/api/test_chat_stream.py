@@ -1,4 +1,4 @@
-"""`Chat`: a live stream, over a real connection, with the generated stub."""
+"""`Chat`: a live stream over a real connection, with the generated stub."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def bob(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
 
 
 async def heard_before_left(call: ChatCall, room_id: str) -> list[ChatStream]:
-    """Leaves a room; returns what came before the answer: then nothing is on its way."""
+    """Leaves a room; returns the responses before the answer: then nothing is in flight."""
     call.leave(room_id, request_id="leaving")
     responses = []
     while (response := await call.receive()).request_id != "leaving":
@@ -40,7 +40,7 @@ async def heard_before_left(call: ChatCall, room_id: str) -> list[ChatStream]:
     return responses
 
 
-async def test_a_message_comes_back_with_its_place_and_time(ada: ChatCall) -> None:
+async def test_message_returns_with_position_and_time(ada: ChatCall) -> None:
     before = datetime.now(UTC)
     heard = await ada.post(message("room", "hello", sender_id="ada", key="1"))
     assert (heard.id, heard.room_id, heard.sender_id, heard.content) == (
@@ -52,7 +52,7 @@ async def test_a_message_comes_back_with_its_place_and_time(ada: ChatCall) -> No
     assert await heard_before_left(ada, "room") == []
 
 
-async def test_a_message_without_an_id_is_given_one(ada: ChatCall) -> None:
+async def test_message_without_id_gets_one(ada: ChatCall) -> None:
     first = await ada.post(message())
     second = await ada.post(message())
     assert 1 <= len(first.id) <= 64
@@ -60,7 +60,7 @@ async def test_a_message_without_an_id_is_given_one(ada: ChatCall) -> None:
     assert seqs([first, second]) == [1, 2]
 
 
-async def test_what_the_server_sets_a_client_cannot(ada: ChatCall) -> None:
+async def test_client_cannot_set_server_fields(ada: ChatCall) -> None:
     sent = message(key="1")
     sent.seq = 77
     sent.sent_at = datetime(2001, 1, 1, tzinfo=UTC)
@@ -69,9 +69,7 @@ async def test_what_the_server_sets_a_client_cannot(ada: ChatCall) -> None:
     assert heard.sent_at.year > 2001
 
 
-async def test_all_members_hear_each_message_in_the_same_order(
-    ada: ChatCall, bob: ChatCall
-) -> None:
+async def test_members_hear_the_same_order(ada: ChatCall, bob: ChatCall) -> None:
     await ada.enter("room")
     await bob.enter("room")
     for number in range(20):
@@ -95,9 +93,7 @@ async def test_other_rooms_are_not_heard(ada: ChatCall, bob: ChatCall) -> None:
     assert await heard_before_left(bob, "another room") == []
 
 
-async def test_the_answer_carries_the_request_id_and_nothing_else_does(
-    ada: ChatCall, bob: ChatCall
-) -> None:
+async def test_only_the_answer_has_the_request_id(ada: ChatCall, bob: ChatCall) -> None:
     await bob.enter("room")
     ada.say(message(), request_id="a question")
     assert (await ada.receive()).request_id == "a question"
@@ -105,7 +101,7 @@ async def test_the_answer_carries_the_request_id_and_nothing_else_does(
 
 
 @pytest.mark.parametrize("request_id", ["", "x", "ünïcode 😀\n\0", "x" * 1000])
-async def test_any_request_id_comes_back_on_any_answer(ada: ChatCall, request_id: str) -> None:
+async def test_request_id_returns_unchanged(ada: ChatCall, request_id: str) -> None:
     ada.join("room", request_id=request_id)
     assert (await ada.receive()).request_id == request_id
     ada.say(message(), request_id=request_id)
@@ -117,9 +113,7 @@ async def test_any_request_id_comes_back_on_any_answer(ada: ChatCall, request_id
     assert (await ada.receive()).request_id == request_id
 
 
-async def test_a_repeated_message_gives_the_original_to_its_sender(
-    ada: ChatCall, bob: ChatCall
-) -> None:
+async def test_repeat_returns_the_original(ada: ChatCall, bob: ChatCall) -> None:
     await bob.enter("room")
     original = await ada.post(message(content="first", key="1"))
     ada.say(message(content="second", key="1"), request_id="again")
@@ -129,15 +123,13 @@ async def test_a_repeated_message_gives_the_original_to_its_sender(
     assert await heard_before_left(bob, "room") == []
 
 
-async def test_a_message_repeated_on_another_stream_gives_the_original(
-    ada: ChatCall, bob: ChatCall
-) -> None:
+async def test_repeat_on_another_stream_returns_original(ada: ChatCall, bob: ChatCall) -> None:
     original = await ada.post(message(content="first", key="1"))
     assert await bob.post(message(content="second", key="1")) == original
     assert await heard_before_left(ada, "room") == []
 
 
-async def test_each_of_many_repeated_at_once_is_answered(ada: ChatCall) -> None:
+async def test_concurrent_repeats_are_all_answered(ada: ChatCall) -> None:
     for number in range(10):
         ada.say(message(content=str(number), key="1"), request_id=str(number))
     answers = [await ada.receive() for _ in range(10)]
@@ -148,7 +140,7 @@ async def test_each_of_many_repeated_at_once_is_answered(ada: ChatCall) -> None:
     assert await heard_before_left(ada, "room") == []
 
 
-async def test_leaving_ends_what_is_heard(ada: ChatCall, bob: ChatCall) -> None:
+async def test_leaving_ends_delivery(ada: ChatCall, bob: ChatCall) -> None:
     await bob.enter("room")
     bob.leave("room")
     assert (await bob.receive()).left == Left("room")
@@ -156,12 +148,12 @@ async def test_leaving_ends_what_is_heard(ada: ChatCall, bob: ChatCall) -> None:
     assert await heard_before_left(bob, "room") == []
 
 
-async def test_leaving_a_room_that_one_is_not_in_is_answered(ada: ChatCall) -> None:
+async def test_leaving_another_room_is_answered(ada: ChatCall) -> None:
     ada.leave("room")
     assert (await ada.receive()).left == Left("room")
 
 
-async def test_who_left_hears_the_answer_to_what_it_sent(ada: ChatCall) -> None:
+async def test_sender_that_left_is_answered(ada: ChatCall) -> None:
     ada.say(message(key="1"), request_id="sent")
     ada.leave("room", request_id="left")
     answers = {(await ada.receive()).request_id for _ in range(2)}
@@ -169,7 +161,7 @@ async def test_who_left_hears_the_answer_to_what_it_sent(ada: ChatCall) -> None:
     assert await heard_before_left(ada, "room") == []
 
 
-async def test_joining_tells_the_position_and_the_epoch(
+async def test_joined_has_position_and_epoch(
     ada: ChatCall, bob: ChatCall, stub: ChatServiceStub
 ) -> None:
     ada.join("room")
@@ -205,9 +197,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("request_", "text"), REFUSED)
-async def test_a_refusal_names_the_field_and_the_stream_goes_on(
-    ada: ChatCall, request_: ChatStream, text: str
-) -> None:
+async def test_refusal_names_the_field(ada: ChatCall, request_: ChatStream, text: str) -> None:
     ada.put(request_)
     error = (await ada.receive()).error
     assert (error.code, error.message) == (ErrorCode.INVALID_ARGUMENT, text)
@@ -216,20 +206,20 @@ async def test_a_refusal_names_the_field_and_the_stream_goes_on(
 
 
 @pytest.mark.parametrize("room_id", ["", "x" * 65, "\x00"])
-async def test_a_wrong_room_is_refused_by_join_and_leave(ada: ChatCall, room_id: str) -> None:
+async def test_join_and_leave_refuse_wrong_rooms(ada: ChatCall, room_id: str) -> None:
     ada.join(room_id)
     assert (await ada.receive()).error.message.startswith("join.room_id: must")
     ada.leave(room_id)
     assert (await ada.receive()).error.message.startswith("leave.room_id: must")
 
 
-async def test_the_largest_message_fits(ada: ChatCall) -> None:
+async def test_largest_message_fits(ada: ChatCall) -> None:
     largest = message("r" * 64, "😀" * 4096, sender_id="s" * 64, key="i" * 64)
     heard = await ada.post(largest)
     assert heard.content == "😀" * 4096
 
 
-async def test_ending_ones_side_ends_the_stream_after_all_answers(ada: ChatCall) -> None:
+async def test_half_closed_stream_ends_after_answers(ada: ChatCall) -> None:
     for number in range(200):
         ada.say(message(key=str(number)))
     ada.end()
@@ -238,6 +228,6 @@ async def test_ending_ones_side_ends_the_stream_after_all_answers(ada: ChatCall)
     assert status is Status.OK
 
 
-async def test_a_stream_that_asks_nothing_ends_well(ada: ChatCall) -> None:
+async def test_stream_without_requests_ends(ada: ChatCall) -> None:
     ada.end()
     assert await ada.rest() == ([], Status.OK)

@@ -1,4 +1,4 @@
-"""The names and numbers of the contract: whoever was written against them goes on working."""
+"""Names and numbers of the contract: existing clients keep working."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CONTRACT = (ROOT / "tests" / "node" / "contract.proto").read_text()
 
 
 async def compare(schema: str, folder: Path) -> Result:
-    """Looks for what breaks in a schema for those who have the contract."""
+    """Breaking changes of a schema for clients of the contract."""
     for name, text in (("now", schema), ("contract", CONTRACT)):
         (folder / name).mkdir()
         (folder / name / "chat.proto").write_text(text)
     return await buf("breaking", folder / "now", "--against", folder / "contract")
 
 
-async def test_the_schema_keeps_the_contract(tmp_path: Path) -> None:
+async def test_schema_keeps_the_contract(tmp_path: Path) -> None:
     result = await compare(SCHEMA, tmp_path)
     assert result == (0, "", "")
 
@@ -39,7 +39,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("old", "new"), BREAKS.values(), ids=BREAKS.keys())
-async def test_a_break_is_noticed(tmp_path: Path, old: str, new: str) -> None:
+async def test_breaking_change_is_noticed(tmp_path: Path, old: str, new: str) -> None:
     assert old in SCHEMA
     result = await compare(SCHEMA.replace(old, new, 1), tmp_path)
     assert result.status == 100, result

@@ -1,4 +1,4 @@
-"""The official client of gRPC, with classes made from the schema alone."""
+"""gRPC's official client, with classes made from the schema alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SERVICE = "/chat.ChatService"
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The messages of proto/chat.proto, by their full names."""
+    """The messages of proto/chat.proto, by full name."""
     output = tmp_path_factory.mktemp("schema") / "chat.binpb"
     status = grpc_tools.protoc.main(
         [
@@ -101,7 +101,7 @@ def sent(key: str, sender_id: str = "ada") -> dict[str, str]:
     return {"id": key, "room_id": "room", "sender_id": sender_id, "content": f"text {key}"}
 
 
-async def test_two_clients_chat(converse: Callable[[], Conversation]) -> None:
+async def test_grpcio_clients_chat(converse: Callable[[], Conversation]) -> None:
     ada, bob = converse(), converse()
     await ada.send(join={"room_id": "room"}, request_id="1")
     joined = await ada.receive()
@@ -118,7 +118,7 @@ async def test_two_clients_chat(converse: Callable[[], Conversation]) -> None:
         assert await each.call.code() is grpc.StatusCode.OK
 
 
-async def test_a_refusal_does_not_end_the_stream(converse: Callable[[], Conversation]) -> None:
+async def test_grpcio_stream_survives_a_refusal(converse: Callable[[], Conversation]) -> None:
     ada = converse()
     await ada.send(chat_message={**sent("1"), "room_id": ""})
     error = (await ada.receive())["error"]
@@ -131,7 +131,7 @@ async def test_a_refusal_does_not_end_the_stream(converse: Callable[[], Conversa
     ada.call.cancel()
 
 
-async def test_users(unary: Call) -> None:
+async def test_grpcio_user_calls(unary: Call) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await unary("GetUser", user_id="ada")
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
@@ -141,7 +141,7 @@ async def test_users(unary: Call) -> None:
     assert (user.id, user.name, user.email, user.status) == ("ada", "Ada", "ada@example.com", 2)
 
 
-async def test_history(unary: Call, converse: Callable[[], Conversation]) -> None:
+async def test_grpcio_history(unary: Call, converse: Callable[[], Conversation]) -> None:
     ada = converse()
     for number in range(1, 6):
         await ada.send(chat_message=sent(str(number)))
@@ -157,7 +157,7 @@ async def test_history(unary: Call, converse: Callable[[], Conversation]) -> Non
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_the_largest_page_is_not_too_large_for_it(
+async def test_grpcio_accepts_the_largest_page(
     unary: Call, converse: Callable[[], Conversation]
 ) -> None:
     ada = converse()
@@ -171,7 +171,7 @@ async def test_the_largest_page_is_not_too_large_for_it(
 
 
 async def rest_of(conversation: Conversation) -> tuple[list[int], grpc.StatusCode]:
-    """Reads on until the stream ends; returns the positions heard, and the status."""
+    """Reads until the stream ends; returns the positions heard, and the status."""
     heard: list[int] = []
     try:
         while True:
@@ -180,9 +180,7 @@ async def rest_of(conversation: Conversation) -> tuple[list[int], grpc.StatusCod
         return heard, error.code()
 
 
-async def test_a_drain_ends_a_stream_after_what_was_accepted(
-    chat_config: chat.Config, schema: dict[str, Any]
-) -> None:
+async def test_grpcio_stream_drains(chat_config: chat.Config, schema: dict[str, Any]) -> None:
     async with (
         chat.serve(chat_config) as server,
         grpc.aio.insecure_channel(server.address) as channel,
@@ -202,11 +200,11 @@ async def test_a_drain_ends_a_stream_after_what_was_accepted(
     assert len(page.messages) == len(heard) + 1
 
 
-async def test_a_slow_reader_learns_why_it_was_cut_off(
+async def test_grpcio_slow_reader_gets_the_reason(
     chat_config: chat.Config, schema: dict[str, Any]
 ) -> None:
     async with (
-        # A disk that is slow is not what this is about.
+        # In memory: a slow disk is not part of this test.
         chat.serve(
             replace(chat_config, database=chat.IN_MEMORY, mailbox_bytes=64 * 1024)
         ) as server,
@@ -225,7 +223,7 @@ async def test_a_slow_reader_learns_why_it_was_cut_off(
 
 
 @pytest.mark.parametrize("service", ["", "chat.ChatService", "chat.RelayService"])
-async def test_health(channel: grpc.aio.Channel, service: str) -> None:
+async def test_grpcio_health(channel: grpc.aio.Channel, service: str) -> None:
     check = channel.unary_unary(
         "/grpc.health.v1.Health/Check",
         request_serializer=HealthCheckRequest.SerializeToString,
@@ -235,7 +233,7 @@ async def test_health(channel: grpc.aio.Channel, service: str) -> None:
     assert answer.status == HealthCheckResponse.SERVING
 
 
-async def test_reflection(channel: grpc.aio.Channel) -> None:
+async def test_grpcio_reflection(channel: grpc.aio.Channel) -> None:
     call = channel.stream_stream(
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         request_serializer=ServerReflectionRequest.SerializeToString,

@@ -1,4 +1,4 @@
-"""`GetChatHistory`: pages, over a real connection."""
+"""`GetChatHistory`: pages over a real connection."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def refusal(stub: ChatServiceStub, request: GetChatHistoryRequest) -> str 
 
 
 async def test_page_limits(stub: ChatServiceStub) -> None:
-    """0 stands for 50; more than 500 is taken as 500."""
+    """0 stands for 50; more than 500 counts as 500."""
     await fill(stub, 501)
     for asked, given in ((0, 50), (1, 1), (500, 500), (501, 500), (2**31 - 1, 500)):
         history = await page(stub, limit=asked)
@@ -87,7 +87,7 @@ async def test_page_epoch_is_that_of_join(stub: ChatServiceStub) -> None:
 
 
 async def test_page_of_large_messages_is_small(stub: ChatServiceStub) -> None:
-    """Under what gRPC clients accept by default, 4 MiB, even as JSON that escapes most of it."""
+    """Below the 4 MiB that gRPC clients accept by default, even as JSON with many escapes."""
     await fill(stub, 300, "😀" * 4096)
     history = await page(stub, limit=500)
     assert history.has_more

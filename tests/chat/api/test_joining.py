@@ -1,4 +1,4 @@
-"""`join` with a position: what was missed, then what is live."""
+"""`join` with a position: missed messages, then live ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def join(call: ChatCall, **position: Any) -> Joined:
         (2**32 - 1, False, [6]),
     ],
 )
-async def test_position_is_replayed_before_what_is_live(
+async def test_position_is_replayed_before_live(
     sender: ChatCall, call: ChatCall, after_seq: int | None, recovered: bool, heard: list[int]
 ) -> None:
     await fill(sender, 5)
@@ -98,7 +98,7 @@ async def test_joining_again_replays_again(sender: ChatCall, call: ChatCall) -> 
 
 
 async def test_replay_waits_for_a_slow_reader(chat_config: chat.Config) -> None:
-    """However much more it is than may wait for the client."""
+    """A replay may exceed the reader's mailbox."""
     text = "字" * 5461
     config = replace(chat_config, mailbox_bytes=64 * 1024, replay_messages=1000)
     async with chat.serve(config) as server, channel_to(server, SMALL_WINDOWS) as channel:

@@ -65,7 +65,7 @@ async def test_stream_rooms_are_limited(stub: ChatServiceStub) -> None:
             assert refused.error.code == ErrorCode.RESOURCE_EXHAUSTED
             text = f"{path}.room_id: a connection may be in at most 2 rooms"
             assert refused.error.message == text
-        # The rooms that it is in are still open to it, and leaving makes room.
+        # Joined rooms stay usable, and leaving frees a place.
         await call.post(message("a"))
         await call.enter("b")
         call.leave("a")
@@ -86,7 +86,7 @@ async def test_stream_users_are_limited(stub: ChatServiceStub) -> None:
         )
         text = "chat_message.sender_id: a connection may send as at most 2 users"
         assert refused.error.message == text
-        # Those that it has sent as may go on; and what was refused put it into no room.
+        # Known users may go on sending; a refused message joins no room.
         await call.post(message("roo", sender_id="bob"))
         assert await call.enter("new") == 0
     async with ChatCall(stub) as another:
@@ -94,7 +94,7 @@ async def test_stream_users_are_limited(stub: ChatServiceStub) -> None:
 
 
 async def told(relay: RelayCall, *commands: RelayCommand) -> list[str]:
-    """What the last command is answered with, if it is refused."""
+    """The refusal of the last command; none if it is accepted."""
     relay.batch(*commands, RelayCommand(99, leave=Leave("end")))
     texts = []
     while (event := await relay.event()).ref != 99:
@@ -128,11 +128,11 @@ async def test_proxy_users_are_limited(channel: Channel, stub: ChatServiceStub) 
         assert await told(relay, RelayCommand(chat_messages=columns)) == [
             f"chat_message.sender_id: {text}"
         ]
-        # One that goes makes room.
+        # A user that goes frees a place.
         gone = RelayCommand(9, presence=Presence("u1", False))
         assert await told(relay, gone, sent(10, "u4")) == []
         async with ChatCall(stub) as call:
-            await call.post(message("roo"))  # stored behind what was sent before
+            await call.post(message("roo"))  # stored after the messages before it
         assert (await stub.get_user(GetUserRequest("u4"))).user.status == UserStatus.ACTIVE
 
 

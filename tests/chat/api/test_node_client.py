@@ -1,4 +1,4 @@
-"""A Node client that was written against the contract, before anything was added."""
+"""A Node client written against the original contract."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def client(request: pytest.FixtureRequest) -> Path:
-    """The client's program, with its packages installed beside it."""
+    """The client's program, with its packages installed."""
     if not (shutil.which("node") and shutil.which("npm")):
         missing("node and npm are not installed: the Node client was not tried")
     packages = (SOURCES / "package-lock.json").read_bytes()
     folder = request.config.cache.mkdir(f"node-{hashlib.sha256(packages).hexdigest()[:16]}")
     shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
-    # What npm writes when it is done.
+    # Written by npm when it is done.
     if not (folder / "node_modules" / ".package-lock.json").exists():
         install(folder)
     return folder / "client.mjs"
@@ -68,7 +68,7 @@ def frame(sent: dict[str, str]) -> dict[str, str]:
     return {"payload": "chat_message", **sent}
 
 
-async def test_it_works_as_ever(client: Path, chat_server: chat.RunningServer) -> None:
+async def test_node_client_works(client: Path, chat_server: chat.RunningServer) -> None:
     seen = await run(client, chat_server.address)
     late = [message("1", "eve", "before"), message("2", "eve", "after")]
     assert seen["late"] == [frame(each) for each in late]
@@ -87,7 +87,7 @@ async def test_it_works_as_ever(client: Path, chat_server: chat.RunningServer) -
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 @pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip), ("true", pytest.fail)])
-def test_without_a_network_it_is_skipped_but_not_in_ci(
+def test_node_client_is_skipped_offline(
     tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: Any
 ) -> None:
     shutil.copytree(SOURCES, tmp_path / "client", ignore=shutil.ignore_patterns("node_modules"))

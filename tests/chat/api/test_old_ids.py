@@ -1,4 +1,4 @@
-"""Ids that no new user or room may have: at every edge, and in a file that has some already."""
+"""Ids refused for new users and rooms, at every entry, and kept in an older file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support import ANY_NUMBER, NO_RATES, SHARING, ChatCall, channel_to, m
 
 OLD_ROOM = "lobby "
 OLD_USER = "ad\u200ba"
-# As an older version let them in: of either kind, each once.
+# Accepted by an older version: one of each kind.
 OLD = [("cafe\u0301", "bob\u00a0"), (OLD_ROOM, OLD_USER), ("a  b", "e\u0301ve"), ("\u202ex", " ")]
 NEW = ["lobby  ", "ada\u200b", "cafe\u0301s", "\u2066x"]
 
@@ -41,7 +41,7 @@ def chat_config(tmp_path: Path) -> chat.Config:
 
 @pytest.fixture
 async def chat_server(chat_config: chat.Config) -> AsyncIterator[chat.RunningServer]:
-    """A server on a file in which such ids are."""
+    """A server on a file with such ids."""
     store = await SqliteStore.open(chat_config.database, lambda _: None, 1024 * 1024)
     for room_id, sender_id in OLD:
         await store.append([message(room_id, "old", sender_id=sender_id, key="1")])
@@ -51,9 +51,7 @@ async def chat_server(chat_config: chat.Config) -> AsyncIterator[chat.RunningSer
 
 
 @pytest.mark.parametrize(("room_id", "sender_id"), OLD)
-async def test_what_is_known_stays_in_use(
-    stub: ChatServiceStub, room_id: str, sender_id: str
-) -> None:
+async def test_known_id_stays_in_use(stub: ChatServiceStub, room_id: str, sender_id: str) -> None:
     user = (await stub.get_user(GetUserRequest(sender_id))).user
     assert (user.id, user.name) == (sender_id, sender_id)
     [old] = (await stub.get_chat_history(GetChatHistoryRequest(room_id))).messages
@@ -63,13 +61,13 @@ async def test_what_is_known_stays_in_use(
         for number in (2, 3):
             sent = await call.post(message(room_id, "new", sender_id=sender_id))
             assert (sent.room_id, sent.sender_id, sent.seq) == (room_id, sender_id, number)
-    # Its name, which is the id, stays; another one obeys.
+    # Its name, which is the id, stays; a new name must be valid.
     asked = UpsertUserRequest(sender_id, sender_id, "ada@example.com")
     assert (await stub.upsert_user(asked)).user.email == "ada@example.com"
     assert (await stub.upsert_user(UpsertUserRequest(sender_id, "Ada", ""))).user.name == "Ada"
 
 
-async def test_it_stays_in_use_behind_a_proxy(connect: Connect) -> None:
+async def test_known_id_stays_in_use_behind_a_proxy(connect: Connect) -> None:
     client = await connect()
     for room_id, sender_id in OLD:
         joined = await client.ask(join={"room_id": room_id, "after_seq": 0})
@@ -81,7 +79,7 @@ async def test_it_stays_in_use_behind_a_proxy(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("strange", NEW)
-async def test_no_other_one_comes_in_at_the_grpc_door(stub: ChatServiceStub, strange: str) -> None:
+async def test_new_id_is_refused_over_grpc(stub: ChatServiceStub, strange: str) -> None:
     async with ChatCall(stub) as call:
         for field, asked in (
             ("chat_message.room_id", message(strange)),
@@ -95,7 +93,7 @@ async def test_no_other_one_comes_in_at_the_grpc_door(stub: ChatServiceStub, str
         assert (await call.receive()).error.message.startswith("join.room_id: must ")
     with pytest.raises(GRPCError, match="user_id: must "):
         await stub.upsert_user(UpsertUserRequest(strange, "Ada", ""))
-    # Who only asks learns that there is nothing.
+    # A read finds nothing.
     assert (await stub.get_chat_history(GetChatHistoryRequest(strange))).messages == []
     with pytest.raises(GRPCError, match="there is no user"):
         await stub.get_user(GetUserRequest(strange))
@@ -104,8 +102,8 @@ async def test_no_other_one_comes_in_at_the_grpc_door(stub: ChatServiceStub, str
 
 
 @pytest.mark.parametrize("strange", NEW)
-async def test_no_other_one_comes_in_at_the_proxy(connect: Connect, strange: str) -> None:
-    """Nor does what is wrong with one message keep back those beside it."""
+async def test_new_id_is_refused_by_the_proxy(connect: Connect, strange: str) -> None:
+    """A refused message holds back none beside it."""
     client = await connect()
     said: dict[str, Any] = {"room_id": "lobby", "sender_id": "ada", "content": "x"}
     for field in ("room_id", "sender_id"):
@@ -147,10 +145,10 @@ FIELDS = (
 @given(TEXTS, TEXTS, TEXTS)
 @example("cafe\u0301", "a", "b")
 @example("a", "b", "cafe\u0301")
-async def test_any_text_comes_back_as_it_was_sent_or_is_refused_by_name(
+async def test_text_returns_unchanged_or_is_refused(
     stub: ChatServiceStub, connect: Connect, message_id: str, room_id: str, sender_id: str
 ) -> None:
-    """At both doors alike, and in the history."""
+    """The same over gRPC, through the proxy, and in the history."""
     said = {"id": message_id, "room_id": room_id, "sender_id": sender_id, "content": room_id}
     client = await connect()
     answer = await client.ask(chat_message=said)
@@ -172,7 +170,7 @@ async def test_any_text_comes_back_as_it_was_sent_or_is_refused_by_name(
         assert (await stub.get_user(GetUserRequest(sender_id))).user.id == sender_id
 
 
-async def test_new_ids_are_there_after_a_restart(chat_config: chat.Config) -> None:
+async def test_new_ids_survive_a_restart(chat_config: chat.Config) -> None:
     ids = ["گفت\u200cوگو", "👩🏽\u200d💻", "❤\ufe0f", "Book club", "é", "田中"]
     async with (
         chat.serve(chat_config) as server,

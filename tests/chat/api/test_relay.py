@@ -72,7 +72,7 @@ async def status(stub: ChatServiceStub, user_id: str) -> UserStatus:
     return (await stub.get_user(GetUserRequest(user_id))).user.status
 
 
-async def test_a_batch_is_handled_in_order(relay: RelayCall) -> None:
+async def test_batch_is_handled_in_order(relay: RelayCall) -> None:
     relay.batch(
         join(1),
         send(2, message(key="a")),
@@ -90,9 +90,7 @@ async def test_a_batch_is_handled_in_order(relay: RelayCall) -> None:
     assert [(m.id, m.seq) for m in heard] == [("a", 1), ("b", 2), ("c", 3)]
 
 
-async def test_a_member_gets_its_own_messages_as_everyone_does(
-    relay: RelayCall, other: RelayCall
-) -> None:
+async def test_member_gets_its_own_messages(relay: RelayCall, other: RelayCall) -> None:
     for each in (relay, other):
         each.batch(join(1))
         await each.event()
@@ -106,9 +104,7 @@ async def test_a_member_gets_its_own_messages_as_everyone_does(
     assert await heard_until(relay, 99) == []
 
 
-async def test_of_its_own_messages_only_the_news_comes_back(
-    relay: RelayCall, other: RelayCall
-) -> None:
+async def test_own_messages_return_as_stored_only(relay: RelayCall, other: RelayCall) -> None:
     relay.batch(join(1), join(2, "attic"))
     await relay.events(2)
     other.batch(join(1))
@@ -122,9 +118,7 @@ async def test_of_its_own_messages_only_the_news_comes_back(
     assert {each.chat_message.sent_at for each in heard} == {event.stored.sent_at}
 
 
-async def test_news_keep_their_place_among_the_messages_of_others(
-    relay: RelayCall, other: RelayCall
-) -> None:
+async def test_stored_keeps_its_place_among_messages(relay: RelayCall, other: RelayCall) -> None:
     for each in (relay, other):
         each.batch(join(1))
         await each.event()
@@ -136,10 +130,10 @@ async def test_news_keep_their_place_among_the_messages_of_others(
         assert seqs(event.chat_message for event in events) == list(range(1, 201))
 
 
-async def test_a_large_batch_cuts_off_no_one_who_reads(
+async def test_large_batch_cuts_off_no_reader(
     relay: RelayCall, stub: ChatServiceStub, chat_config: chat.Config
 ) -> None:
-    """What one batch brings a room is more than may wait for a reader."""
+    """One batch holds more than a reader's mailbox."""
     content = "x" * 16_000
     number = 2 * chat_config.mailbox_bytes // len(content)
     async with ChatCall(stub) as reader:
@@ -150,7 +144,7 @@ async def test_a_large_batch_cuts_off_no_one_who_reads(
         assert seqs(await reader.hear_many(number - 1)) == list(range(1, number))
 
 
-async def test_who_is_no_member_gets_an_answer(relay: RelayCall, other: RelayCall) -> None:
+async def test_sender_outside_the_room_is_answered(relay: RelayCall, other: RelayCall) -> None:
     other.batch(join(1))
     await other.event()
     relay.batch(send(7, message(key="a")), send(8, message(key="b")))
@@ -171,7 +165,7 @@ async def test_sending_joins_nothing(relay: RelayCall, other: RelayCall) -> None
     assert await heard_until(relay, 3) == []
 
 
-async def test_a_repeated_message_is_answered_with_the_original(relay: RelayCall) -> None:
+async def test_repeat_is_answered_with_the_original(relay: RelayCall) -> None:
     relay.batch(join(1), send(2, message(content="first", key="a")))
     _, original = await relay.events(2)
     relay.batch(
@@ -186,10 +180,10 @@ async def test_a_repeated_message_is_answered_with_the_original(relay: RelayCall
     assert await heard_until(relay, 99) == []
 
 
-async def test_whoever_leaves_and_joins_meanwhile_is_told_of_each_message(
+async def test_leaving_and_joining_loses_no_answer(
     relay: RelayCall,
 ) -> None:
-    """Delivered or answered, whenever it was stored; once more does not hurt a proxy."""
+    """Delivered or answered; a duplicate does not hurt a proxy."""
     relay.batch(join(1))
     for ref in range(10, 1010, 10):
         relay.batch(send(ref, message(key=str(ref))), leave(ref + 1), join(ref + 2))
@@ -203,9 +197,7 @@ async def test_whoever_leaves_and_joins_meanwhile_is_told_of_each_message(
     assert all(event.chat_message.id == str(event.ref) for event in told if event.ref)
 
 
-async def test_what_was_missed_is_replayed_before_what_is_live(
-    relay: RelayCall, other: RelayCall
-) -> None:
+async def test_missed_messages_precede_live_ones(relay: RelayCall, other: RelayCall) -> None:
     other.batch(*(send(ref, message(key=str(ref))) for ref in range(1, 6)))
     await other.events(5)
     relay.batch(join(1, after_seq=2))
@@ -221,9 +213,7 @@ async def test_what_was_missed_is_replayed_before_what_is_live(
     ]
 
 
-async def test_a_proxy_may_be_behind_by_more_than_a_client(
-    relay: RelayCall, stub: ChatServiceStub
-) -> None:
+async def test_proxy_replay_exceeds_a_clients(relay: RelayCall, stub: ChatServiceStub) -> None:
     number = 1001
     relay.batch(*(send(ref, message(key=str(ref))) for ref in range(1, number + 1)))
     await relay.events(number)
@@ -246,7 +236,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("command", "text"), REFUSED)
-async def test_a_refused_command_spoils_nothing_beside_it(
+async def test_refused_command_affects_no_other(
     relay: RelayCall, command: RelayCommand, text: str
 ) -> None:
     command.ref = 2
@@ -268,13 +258,13 @@ async def test_presence_comes_and_goes(relay: RelayCall, stub: ChatServiceStub) 
     assert await status(stub, "ada") == UserStatus.ACTIVE
 
 
-async def test_presence_alone_makes_nobody_known(relay: RelayCall, stub: ChatServiceStub) -> None:
+async def test_presence_creates_no_user(relay: RelayCall, stub: ChatServiceStub) -> None:
     relay.batch(presence("bob", True), send(1, message(sender_id="bob")))
     await relay.event()
     assert await status(stub, "bob") == UserStatus.ACTIVE
 
 
-async def test_a_user_is_active_while_one_proxy_says_so(
+async def test_user_is_active_while_any_proxy_reports_it(
     relay: RelayCall, other: RelayCall, stub: ChatServiceStub
 ) -> None:
     for each in (relay, other):
@@ -288,7 +278,7 @@ async def test_a_user_is_active_while_one_proxy_says_so(
     assert await status(stub, "ada") == UserStatus.INACTIVE
 
 
-async def test_ending_ones_side_ends_the_stream_after_all_answers(relay: RelayCall) -> None:
+async def test_half_closed_relay_ends_after_answers(relay: RelayCall) -> None:
     for ref in range(1, 301):
         relay.batch(send(ref, message(key=str(ref))))
     relay.end()
@@ -298,15 +288,13 @@ async def test_ending_ones_side_ends_the_stream_after_all_answers(relay: RelayCa
     assert status is Status.OK
 
 
-async def test_an_empty_batch_is_no_mistake(relay: RelayCall) -> None:
+async def test_empty_batch_is_accepted(relay: RelayCall) -> None:
     relay.batch()
     relay.batch(leave(1))
     assert (await relay.event()).ref == 1
 
 
-async def test_a_message_reaches_a_plain_client_and_back(
-    relay: RelayCall, stub: ChatServiceStub
-) -> None:
+async def test_messages_cross_relay_and_chat(relay: RelayCall, stub: ChatServiceStub) -> None:
     relay.batch(join(1))
     await relay.event()
     async with ChatCall(stub) as client:
@@ -317,8 +305,8 @@ async def test_a_message_reaches_a_plain_client_and_back(
 
 
 @pytest.mark.parametrize("more", [0, 1])
-async def test_a_batch_of_too_many_commands_is_not_decoded(relay: RelayCall, more: int) -> None:
-    """Empty ones would take thousands of times their bytes."""
+async def test_oversized_batch_is_not_decoded(relay: RelayCall, more: int) -> None:
+    """Empty commands would take thousands of times their bytes."""
     relay.batch(*[RelayCommand()] * (MOST_COMMANDS + more))
     if more:
         assert await relay.rest() == ([], Status.RESOURCE_EXHAUSTED)

@@ -1,4 +1,4 @@
-"""The seam between the history and what is live, while messages keep coming."""
+"""The seam between history and live messages, under constant sending."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOM = "room"
 
 @asynccontextmanager
 async def messages_keep_coming(channel: Channel) -> AsyncIterator[None]:
-    """Sends without pause from a relay, which is not in the room itself."""
+    """Sends without pause from a relay that is not in the room."""
     stop = asyncio.Event()
 
     async def send() -> None:
@@ -42,7 +42,7 @@ def command(ref: int) -> RelayCommand:
 
 
 async def join_often(stub: ChatServiceStub, times: int) -> None:
-    """Joins on a new stream each time, from where the last one was, or a little before."""
+    """Joins on a new stream each time, from the last position or a little before."""
     position = 0
     for _ in range(times):
         async with ChatCall(stub) as call:
@@ -55,10 +55,10 @@ async def join_often(stub: ChatServiceStub, times: int) -> None:
 
 
 @pytest.mark.parametrize("somebody_is_in_the_room", [True, False])
-async def test_no_gap_and_no_duplicate_for_who_comes(
+async def test_seam_is_exact_on_join(
     channel: Channel, stub: ChatServiceStub, somebody_is_in_the_room: bool
 ) -> None:
-    """In an empty room, several look up at once how far the history goes."""
+    """In an empty room several joins look up the head at once."""
     async with ChatCall(stub) as member, messages_keep_coming(channel):
         if somebody_is_in_the_room:
             await member.enter(ROOM)
@@ -67,9 +67,7 @@ async def test_no_gap_and_no_duplicate_for_who_comes(
                 tasks.create_task(join_often(stub, times=40))
 
 
-async def test_no_gap_and_no_duplicate_for_who_comes_and_goes(
-    channel: Channel, stub: ChatServiceStub
-) -> None:
+async def test_seam_is_exact_on_leave_and_join(channel: Channel, stub: ChatServiceStub) -> None:
     """One stream leaves and joins, again and again."""
     async with ChatCall(stub) as call, messages_keep_coming(channel):
         position = 0
@@ -84,10 +82,8 @@ async def test_no_gap_and_no_duplicate_for_who_comes_and_goes(
             assert position >= joined.last_seq
 
 
-async def test_no_gap_and_no_duplicate_for_who_joins_again(
-    channel: Channel, stub: ChatServiceStub
-) -> None:
-    """One stream joins without leaving; what it got before, it gets again."""
+async def test_seam_is_exact_on_repeated_join(channel: Channel, stub: ChatServiceStub) -> None:
+    """One stream joins without leaving; the replay repeats known messages."""
     async with ChatCall(stub) as call, messages_keep_coming(channel):
         await call.enter(ROOM, after_seq=0)
         position = newest = 0

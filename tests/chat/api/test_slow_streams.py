@@ -1,4 +1,4 @@
-"""Streams that are not read, of clients and of proxies: cut off, and nothing is left."""
+"""Unread streams of clients and proxies: cut off without remains."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RELAY = "/chat.RelayService/Relay"
 
 @pytest.fixture
 def chat_config(chat_config: chat.Config) -> chat.Config:
-    """A server that is soon done with who takes nothing."""
+    """A server that soon drops streams that are not read."""
     limits = ConnectionLimits(stall_seconds=0.5)
     return replace(
         chat_config, connection_limits=limits, database=chat.IN_MEMORY, relay_mailbox_bytes=2 * MIB
@@ -55,7 +55,7 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
 
 
 class Left:
-    """What the server keeps for streams, compared with what it kept before."""
+    """State kept by the server for streams, compared with before."""
 
     def __init__(self) -> None:
         self._before = self._count()
@@ -82,7 +82,7 @@ def inactive(stub: ChatServiceStub, user_id: str) -> Callable[[], object]:
 
 
 async def post_until(stub: ChatServiceStub, done: Callable[[], object], most: int) -> int:
-    """Posts to "room" until something is so; returns how often."""
+    """Posts to "room" until a condition holds; returns the number of messages."""
     async with ChatCall(stub) as call:
         for number in range(most):
             if number % 20 == 0 and await _value(done()):
@@ -98,7 +98,7 @@ async def _value(result: object) -> object:
 async def test_unread_streams_are_cut_off(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
-    """They are told why, the others get everything, and nothing of them is left."""
+    """They get the reason, others get everything, and no state is left."""
     async with ChatCall(stub) as quick:
         await quick.enter("room")
         left = Left()
@@ -112,7 +112,7 @@ async def test_unread_streams_are_cut_off(
                 assert seqs(await hearing) == list(range(1, STUCK + 1))
                 reading = asyncio.create_task(read_to(quick, "end"))
                 sent = await post_until(stub, lambda: len(told(logs)) == STUCK, 400)
-                # Nothing waits until they read again.
+                # Cleaning up does not wait for them to read again.
                 await eventually(inactive(stub, "stuck 0"))
                 async with ChatCall(ChatServiceStub(other)) as good, ChatCall(stub) as call:
                     assert (await good.post(message("another room"))).seq == 1
@@ -142,7 +142,7 @@ async def read_to(call: ChatCall, content: str) -> list[int]:
 async def test_unread_connection_is_dropped(
     chat_server: chat.RunningServer, stub: ChatServiceStub, path: str
 ) -> None:
-    """The windows are open, but nothing is read from the socket: it cannot even be told."""
+    """The windows are open, but the socket is not read: even the reason cannot be sent."""
     join = Join("room")
     hello = message("room", "hello", sender_id="eve")
     async with ChatCall(stub) as call:

@@ -1,4 +1,4 @@
-"""Fields that the schema does not know: dropped where a message comes in, at every door."""
+"""Unknown fields are dropped at every entry."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CHAT, RELAY = f"{SERVICE}/Chat", "/chat.RelayService/Relay"
 
 
 class KeepingCodec(codec.GrpcCodec):
-    """A client that shows all that it is sent: betterproto's own parser drops nothing."""
+    """The codec of a client that keeps unknown fields: betterproto's own parser."""
 
     def decode(self, data: bytes, message_type: Any) -> Any:
         return message_type().parse(data)
@@ -65,7 +65,7 @@ async def talk(
     data: list[bytes],
     number: int,
 ) -> list[Any]:
-    """Sends encoded requests on a live stream; returns so many responses."""
+    """Sends encoded requests on a live stream; returns that many responses."""
     found: list[Any] = []
     async with channel.request(path, Cardinality.STREAM_STREAM, request, response) as stream:
         for each in data:
@@ -77,7 +77,7 @@ async def talk(
 
 
 @pytest.mark.parametrize("of", [ChatStream, ChatMessage])
-async def test_a_message_on_chat(
+async def test_chat_message_drops_unknown_fields(
     keeping: Channel, chat_server: chat.RunningServer, of: type[betterproto.Message]
 ) -> None:
     del chat_server
@@ -92,7 +92,7 @@ async def test_a_message_on_chat(
 
 
 async def check_history(channel: Channel, number: int) -> None:
-    """Neither the history nor anything else of the server has more than the schema knows."""
+    """Checks that the history, and all that the server returns, has no unknown fields."""
     method = UnaryUnaryMethod[bytes, GetChatHistoryResponse](
         channel, f"{SERVICE}/GetChatHistory", bytes, GetChatHistoryResponse
     )
@@ -104,7 +104,9 @@ async def check_history(channel: Channel, number: int) -> None:
 
 
 @pytest.mark.parametrize("of", [ChatStream, Join])
-async def test_a_join_on_chat(keeping: Channel, of: type[betterproto.Message]) -> None:
+async def test_chat_join_drops_unknown_fields(
+    keeping: Channel, of: type[betterproto.Message]
+) -> None:
     [joined] = await talk(
         keeping, CHAT, ChatStream, ChatStream, [filled(ChatStream(join=Join("room")), of=of)], 1
     )
@@ -114,7 +116,9 @@ async def test_a_join_on_chat(keeping: Channel, of: type[betterproto.Message]) -
 
 
 @pytest.mark.parametrize("of", [RelayRequest, RelayCommand, ChatMessage])
-async def test_a_message_on_relay(keeping: Channel, of: type[betterproto.Message]) -> None:
+async def test_relay_message_drops_unknown_fields(
+    keeping: Channel, of: type[betterproto.Message]
+) -> None:
     await check_relay(
         keeping,
         filled(
@@ -141,14 +145,16 @@ def columns() -> ChatMessages:
 
 
 @pytest.mark.parametrize("of", [ChatMessages, Texts])
-async def test_columns_on_relay(keeping: Channel, of: type[betterproto.Message]) -> None:
+async def test_relay_columns_drop_unknown_fields(
+    keeping: Channel, of: type[betterproto.Message]
+) -> None:
     await check_relay(
         keeping, filled(RelayRequest([RelayCommand(chat_messages=columns())]), of=of), 2
     )
 
 
 async def check_relay(channel: Channel, batch: bytes, number: int) -> None:
-    """Sends a batch in the presence of another proxy, whose clients get its messages."""
+    """Sends a batch while another proxy is in the room and gets the messages."""
     joining = RelayRequest([RelayCommand(1, join=Join("room"))])
     async with channel.request(
         RELAY, Cardinality.STREAM_STREAM, RelayRequest, RelayResponse
@@ -166,7 +172,7 @@ async def check_relay(channel: Channel, batch: bytes, number: int) -> None:
     await check_history(channel, number)
 
 
-async def test_a_unary_request(keeping: Channel) -> None:
+async def test_unary_request_drops_unknown_fields(keeping: Channel) -> None:
     method = UnaryUnaryMethod[bytes, UpsertUserResponse](
         keeping, f"{SERVICE}/UpsertUser", bytes, UpsertUserResponse
     )

@@ -1,4 +1,4 @@
-"""What passes the rules but cannot be stored: it alone fails, for good, and nobody else does."""
+"""A valid message that cannot be stored fails alone, and for good."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSAL = Error(code=ErrorCode(ErrorCode.INTERNAL), message="internal error", re
 
 @contextmanager
 def refusing(config: chat.Config, text: str) -> Iterator[None]:
-    """Lets the database refuse what has a text in it."""
+    """Makes the database refuse rows that contain a text."""
     other = apsw.Connection(config.database)
     for table, column in (("journal", "batch"), ("users", "name")):
         other.execute(
@@ -43,7 +43,7 @@ def refusing(config: chat.Config, text: str) -> Iterator[None]:
         yield
 
 
-async def test_a_message_of_a_batch_is_refused_alone(
+async def test_unstorable_message_of_batch_fails_alone(
     chat_config: chat.Config, channel: Channel, stub: ChatServiceStub
 ) -> None:
     async with RelayCall(RelayServiceStub(channel)) as relay, ChatCall(stub) as bob:
@@ -68,12 +68,12 @@ async def test_a_message_of_a_batch_is_refused_alone(
         ]
         assert [(event.ref, event.error) for event in refused] == [(4, REFUSAL)]
         assert [each.content for each in await bob.hear_many(4)] == ["a", "b", "c", "d"]
-        # Nothing of it is left behind: the stream goes on.
+        # No state is left: the stream goes on.
         relay.batch(RelayCommand(ref=10, chat_message=message(key="10")))
         assert (await relay.event()).chat_message.seq == 5
 
 
-async def test_senders_of_one_commit_do_not_share_its_fate(
+async def test_unstorable_message_of_commit_fails_alone(
     chat_config: chat.Config, stub: ChatServiceStub
 ) -> None:
     async with ChatCall(stub) as ada, ChatCall(stub) as eve:
@@ -93,7 +93,7 @@ async def test_senders_of_one_commit_do_not_share_its_fate(
         assert page.messages == confirmed[0].result()
 
 
-async def test_an_upsert_is_refused_for_good(
+async def test_unstorable_upsert_is_refused_for_good(
     chat_config: chat.Config, stub: ChatServiceStub
 ) -> None:
     with refusing(chat_config, "poison"), pytest.raises(GRPCError) as refused:

@@ -1,4 +1,4 @@
-"""`GetUser`, `UpsertUser`, `ListUsers`: over a real connection."""
+"""`GetUser`, `UpsertUser`, `ListUsers` over a real connection."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ async def is_inactive(stub: ChatServiceStub, user_id: str) -> bool:
     return (await get(stub, user_id)).status == UserStatus.INACTIVE
 
 
-async def test_nobody(stub: ChatServiceStub) -> None:
+async def test_unknown_user_is_not_found(stub: ChatServiceStub) -> None:
     with pytest.raises(GRPCError) as refused:
         await get(stub, "ada")
     assert refused.value.status is Status.NOT_FOUND
     assert refused.value.message == "user_id: there is no user ada"
 
 
-async def test_who_sends_is_active_until_its_stream_ends(stub: ChatServiceStub) -> None:
+async def test_sender_is_active_until_its_stream_ends(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         await call.post(message(sender_id="ada"))
         user = await get(stub, "ada")
@@ -47,13 +47,13 @@ async def test_who_sends_is_active_until_its_stream_ends(stub: ChatServiceStub) 
     assert (await get(stub, "ada")).status == UserStatus.INACTIVE
 
 
-async def test_who_vanishes_becomes_inactive(stub: ChatServiceStub) -> None:
+async def test_lost_connection_makes_user_inactive(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         await call.post(message(sender_id="ada"))
     await eventually(lambda: is_inactive(stub, "ada"))
 
 
-async def test_active_while_one_of_two_streams_is_open(stub: ChatServiceStub) -> None:
+async def test_user_is_active_while_one_stream_is_open(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as phone, ChatCall(stub) as laptop:
         for call in (phone, laptop):
             await call.post(message(f"room of {id(call)}", sender_id="ada"))
@@ -65,7 +65,7 @@ async def test_active_while_one_of_two_streams_is_open(stub: ChatServiceStub) ->
         assert (await get(stub, "ada")).status == UserStatus.INACTIVE
 
 
-async def test_one_stream_may_send_as_several_users(stub: ChatServiceStub) -> None:
+async def test_stream_may_send_as_several_users(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         for user_id in ("ada", "bob"):
             await call.post(message(sender_id=user_id))
@@ -73,7 +73,7 @@ async def test_one_stream_may_send_as_several_users(stub: ChatServiceStub) -> No
             assert (await get(stub, user_id)).status == UserStatus.ACTIVE
 
 
-async def test_a_repeated_message_makes_its_sender_active_too(stub: ChatServiceStub) -> None:
+async def test_repeat_makes_its_sender_active(stub: ChatServiceStub) -> None:
     for _ in range(2):
         async with ChatCall(stub) as call:
             await call.post(message(sender_id="ada", key="1"))
@@ -83,7 +83,7 @@ async def test_a_repeated_message_makes_its_sender_active_too(stub: ChatServiceS
         assert (await get(stub, "ada")).status == UserStatus.INACTIVE
 
 
-async def test_a_user_is_created_and_replaced(stub: ChatServiceStub) -> None:
+async def test_user_is_created_and_replaced(stub: ChatServiceStub) -> None:
     created = await upsert(stub, "ada", "Ada", "ada@example.com")
     assert created == await get(stub, "ada")
     assert (created.id, created.name, created.email) == ("ada", "Ada", "ada@example.com")
@@ -93,7 +93,7 @@ async def test_a_user_is_created_and_replaced(stub: ChatServiceStub) -> None:
     assert (replaced.name, replaced.email) == ("Lady Ada", "")
 
 
-async def test_an_active_user_stays_active_when_replaced(stub: ChatServiceStub) -> None:
+async def test_replaced_user_stays_active(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         await call.post(message(sender_id="ada"))
         assert (await upsert(stub, "ada", "Ada")).status == UserStatus.ACTIVE
@@ -114,7 +114,7 @@ async def test_users_are_listed_in_pages(stub: ChatServiceStub) -> None:
     assert seen == [ids[:3], ids[3:6], ids[6:]]
 
 
-async def test_the_last_page_is_known_to_be_the_last(stub: ChatServiceStub) -> None:
+async def test_last_user_page_is_marked(stub: ChatServiceStub) -> None:
     for user_id in "ab":
         await upsert(stub, user_id, user_id)
     listed = await stub.list_users(ListUsersRequest(page_size=2))
@@ -122,8 +122,8 @@ async def test_the_last_page_is_known_to_be_the_last(stub: ChatServiceStub) -> N
     assert listed.next_page_token == ""
 
 
-async def test_sizes_of_pages(stub: ChatServiceStub) -> None:
-    """0 stands for 50; more than 500 is taken as 500."""
+async def test_user_page_sizes(stub: ChatServiceStub) -> None:
+    """0 stands for 50; more than 500 counts as 500."""
     async with ChatCall(stub) as call:
         for number in range(501):
             call.say(message(sender_id=f"{number:03}"))
@@ -146,7 +146,7 @@ async def test_sizes_of_pages(stub: ChatServiceStub) -> None:
         (UpsertUserRequest("ada", "Ada", "ada"), "email: must be an e-mail address, or empty"),
     ],
 )
-async def test_a_refused_user_is_not_stored(
+async def test_refused_user_is_not_stored(
     stub: ChatServiceStub, request_: UpsertUserRequest, text: str
 ) -> None:
     with pytest.raises(GRPCError) as refused:
@@ -155,7 +155,7 @@ async def test_a_refused_user_is_not_stored(
     assert (await stub.list_users(ListUsersRequest())).users == []
 
 
-async def test_other_refusals_name_the_field(stub: ChatServiceStub) -> None:
+async def test_user_refusals_name_the_field(stub: ChatServiceStub) -> None:
     with pytest.raises(GRPCError) as refused:
         await get(stub, "")
     assert refused.value.message == "user_id: must not be empty"

@@ -26,7 +26,7 @@ async def minted(folder: Path, *options: str) -> str:
     return command.output.strip()
 
 
-async def test_what_it_mints_is_believed(tmp_path: Path) -> None:
+async def test_minted_token_is_accepted(tmp_path: Path) -> None:
     token = await minted(
         tmp_path, "--subject", "ada", "--read", "lobby", "--read", "team-*", "--write", "lobby",
         "--role", "admin", "--issuer", "me", "--audience", "chat",
@@ -38,7 +38,7 @@ async def test_what_it_mints_is_believed(tmp_path: Path) -> None:
     assert [room in identity.writes for room in ("lobby", "team-red")] == [1, 0]
 
 
-async def test_the_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+async def test_key_is_created_once_and_private(tmp_path: Path) -> None:
     await minted(tmp_path, "--subject", "ada")
     first = (tmp_path / "key.pem").read_bytes()
     await minted(tmp_path, "--subject", "bob")
@@ -49,7 +49,7 @@ async def test_the_key_is_made_once_and_is_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["nothing", "-----BEGIN PRIVATE KEY-----\nAA==\n"])
-async def test_a_key_that_is_none(tmp_path: Path, content: str) -> None:
+async def test_invalid_key_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "key.pem").write_text(content)
     key = tmp_path / "key.pem"
     command = await run("chat.commands.token", "--key", str(key), "--subject", "ada")
@@ -59,7 +59,7 @@ async def test_a_key_that_is_none(tmp_path: Path, content: str) -> None:
     assert command.errors.count("\n") == 1
 
 
-async def test_the_public_part_is_made_again(tmp_path: Path) -> None:
+async def test_missing_public_key_is_recreated(tmp_path: Path) -> None:
     first = await minted(tmp_path, "--subject", "ada")
     public = tmp_path / "key.pem.jwks"
     public.unlink()
@@ -67,7 +67,7 @@ async def test_the_public_part_is_made_again(tmp_path: Path) -> None:
     assert verifier(public).verify(first).subject == "ada"
 
 
-async def test_a_file_with_a_token_is_for_its_owner(tmp_path: Path) -> None:
+async def test_token_file_is_private(tmp_path: Path) -> None:
     path = tmp_path / "tokens" / "proxy.token"
     subjects = ("edge", "edge-2")
     for subject in subjects:
@@ -78,7 +78,7 @@ async def test_a_file_with_a_token_is_for_its_owner(tmp_path: Path) -> None:
         assert list(path.parent.iterdir()) == [path]
 
 
-async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+async def test_unwritable_file_is_named(tmp_path: Path) -> None:
     options = ("--key", str(tmp_path / "key.pem"), "--subject", "ada")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -101,9 +101,7 @@ async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         ("--seconds", "inf"),
     ],
 )
-async def test_what_no_server_would_take_is_not_minted(
-    tmp_path: Path, option: str, value: str
-) -> None:
+async def test_invalid_token_is_not_minted(tmp_path: Path, option: str, value: str) -> None:
     options = {"--subject": "ada", "--key": str(tmp_path / "key.pem"), option: value}
     command = await run("chat.commands.token", *[each for pair in options.items() for each in pair])
     assert (command.status, command.output) == (2, "")
@@ -113,13 +111,13 @@ async def test_what_no_server_would_take_is_not_minted(
 
 
 def described_commands() -> list[list[str]]:
-    """The commands of docs/security.md that mint tokens."""
+    """The minting commands of docs/security.md."""
     lines = [line for block in blocks(ROOT / "docs/security.md", "sh")
              for line in block.text.replace("\\\n", "").splitlines()]  # fmt: skip
     return [line.split() for line in lines if "chat.commands.token" in line]
 
 
-async def test_the_commands_in_the_documentation(tmp_path: Path, chat_config: chat.Config) -> None:
+async def test_documented_commands_mint_tokens(tmp_path: Path, chat_config: chat.Config) -> None:
     credential = tmp_path / "proxy.token"
     for_user, for_proxy = [
         [option.replace("data/proxy.token", str(credential)) for option in command[3:]]

@@ -15,7 +15,7 @@ from tests.support import MODEL
 # Three items of ten bytes.
 LIMIT = 3 * (10 + ITEM_BYTES)
 
-# To make a failure small takes a while.
+# Shrinking a failure takes a while.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -31,7 +31,7 @@ def test_mailbox_overflows_past_its_limit() -> None:
 
 @pytest.mark.parametrize("size", [1, 50, 500, 5000])
 def test_mailbox_memory_is_within_its_limit(size: int) -> None:
-    """Of short items it took twice as much."""
+    """Short items once took twice the limit."""
     mailbox = Mailbox(1 << 20)
     tracemalloc.start()
     try:
@@ -42,7 +42,7 @@ def test_mailbox_memory_is_within_its_limit(size: int) -> None:
     finally:
         tracemalloc.stop()
     assert not mailbox.overflowed
-    # A byte more would be an overflow, and not much of the limit is in vain.
+    # One more byte would overflow, and little of the limit is unused.
     assert mailbox.limit // 3 < taken <= mailbox.limit
 
 
@@ -62,7 +62,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def waiting_bytes(self) -> int:
         return sum(map(size_of, self.waiting))
 
-    # One that is larger than the limit fits into an empty mailbox.
+    # An item larger than the limit fits into an empty mailbox.
     @rule(item=st.binary(min_size=1, max_size=LIMIT // 2) | st.just(bytes(LIMIT + 1)))
     def put(self, item: bytes) -> None:
         self.mailbox.put(item)
@@ -78,7 +78,7 @@ class MailboxMachine(RuleBasedStateMachine):
         rest = self.waiting[len(taken) :]
         size = len(b"".join(taken))
         assert len(taken) == 1 or 0 < size <= at_most
-        # It stops only where the next one would be too much.
+        # Taking stops only where the next item would exceed the limit.
         assert not rest or size + len(rest[0]) > at_most
         self.waiting = rest
 

@@ -1,4 +1,4 @@
-"""Ids that people cannot tell apart, and such as they can."""
+"""Visually distinct and confusable ids."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ TURNING = "must not contain characters that turn the direction of text"
 GOOD_IDS = [
     "ada", "a", "-", "Ada Lovelace", "ada@example.com", "auth0|5f7c8ec7c33c6c004bbafe82",
     "é", "café", "Ελένη", "Дмитрий", "田中 太郎", "김철수", "นิดา", "أحمد", "שרה",
-    # Farsi and Urdu need a non-joiner, Sinhala and Hindi a joiner.
+    # Farsi and Urdu need a zero-width non-joiner, Sinhala and Hindi a joiner.
     "\u06af\u0641\u062a\u200c\u0648\u06af\u0648",
     "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "ශ්\u200dරී", "क्\u200dष", "क्\u200cष",
-    # Emoji: a family, a profession with a colour of skin, a heart, a flag, a keycap.
+    # Emoji: a family, a profession with a skin tone, a heart, a flag, a keycap.
     "👨\u200d👩\u200d👧", "👩🏽\u200d💻", "❤\ufe0f", "🏳\ufe0f\u200d🌈", "🇫🇷", "1\ufe0f\u20e3",
-    # Combining characters of which there is no composed form, and private use.
+    # Combining characters without a composed form, and private use.
     "q\u0303", "\ue000", "a\u0378",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("value", GOOD_IDS)
-def test_ids_of_people_everywhere(value: str) -> None:
+def test_ids_of_all_scripts_are_accepted(value: str) -> None:
     assert id_fault(value) == ""
     assert RULES.message(message(room_id=value, sender_id=value, key=value))
 
@@ -54,7 +54,7 @@ BAD_IDS = [
             *("ada\u00ad", "ada\u034f", "ada\ufe0f", "ada\ufe00", "ada\u3164", "\u115fada"),
             *("\u202eada", "ada\u2066", "ada\u200e", "ada\u200f", "ada\u061c", "ada\u180e"),
             *("ada\U000e0041", "ada\U000e0100", "\U0001d173", "ada\ufff9", "ada\u206a"),
-            # A letter that does not join to the next: nobody sees the non-joiner.
+            # After a letter that joins to no other, a non-joiner is invisible.
             *("د\u200cر", "گفت\u200c", "\u200cگفت", "1\ufe0f", "👩\u200d", "👩\u200dx"),
         )
     ],
@@ -65,14 +65,14 @@ BAD_IDS = [
 
 
 @pytest.mark.parametrize(("value", "fault"), BAD_IDS)
-def test_ids_that_look_like_another(value: str, fault: str) -> None:
+def test_confusable_ids_are_refused(value: str, fault: str) -> None:
     assert id_fault(value) == fault
     if fault in (CONTROL, TEXT):
         for field in ("room_id", "sender_id", "key"):
             with pytest.raises(InvalidArgument, match=fault):
                 RULES.message(message(**{"room_id": "r", field: value}))
     else:
-        # If they are known they may be used; and an id of a message is the client's own affair.
+        # Known ids may be used; message ids are up to the client.
         assert not RULES.message(message(room_id=value))
         assert not RULES.message(message(sender_id=value))
         assert RULES.message(message(key=value))
@@ -91,7 +91,7 @@ def test_ids_that_look_like_another(value: str, fault: str) -> None:
         ("a\ud83d", TEXT),
     ],
 )  # fmt: skip
-def test_names_that_are_shown(name: str, fault: str) -> None:
+def test_display_names(name: str, fault: str) -> None:
     assert name_fault(name) == fault
 
 
@@ -105,7 +105,7 @@ ANYTHING = st.text(
 
 @given(ANYTHING)
 @example("cafe\u0301")
-def test_an_id_that_may_be_new_survives_everything(text: str) -> None:
+def test_new_id_survives_normalization(text: str) -> None:
     assume(not id_fault(text))
     assert text.encode().decode() == text
     assert json.loads(json.dumps(text)) == text
@@ -114,12 +114,12 @@ def test_an_id_that_may_be_new_survives_everything(text: str) -> None:
 
 
 @given(ANYTHING, st.integers(0, 12), st.sampled_from("\u200b\u2060\u00ad\u202e\u2066\ufeff\u3164"))
-def test_nothing_invisible_is_added_to_an_id(text: str, place: int, mark: str) -> None:
+def test_invisible_characters_are_refused(text: str, place: int, mark: str) -> None:
     assert id_fault(text[:place] + mark + text[place:])
 
 
 @given(st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=12), st.data())
-def test_no_joiner_is_added_to_other_scripts(text: str, data: st.DataObject) -> None:
+def test_joiners_are_refused_in_other_scripts(text: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(text)))
     near = text[max(place - 1, 0) : place + 1]
     assume(not any(unicodedata.name(each, "").startswith("ARABIC") for each in near))
@@ -131,8 +131,8 @@ def test_no_joiner_is_added_to_other_scripts(text: str, data: st.DataObject) -> 
 @example([" a", "b"], "")
 @example(["e", "\u0301"], "")
 @example(["a", " ", "b"], "")
-def test_a_look_at_all_is_never_wrong(texts: list[str], more: str) -> None:
-    """It may be unsure; then each is looked at."""
+def test_bulk_check_passes_no_invalid_id(texts: list[str], more: str) -> None:
+    """It may be unsure; then each id is checked."""
     texts = [*texts, *filter(None, [more])]
     joined, lengths = "".join(texts), [len(each) for each in texts]
     if RULES.are_ids(joined, lengths):
@@ -143,5 +143,5 @@ def test_a_look_at_all_is_never_wrong(texts: list[str], more: str) -> None:
 
 
 @pytest.mark.parametrize("texts", [["ada", "bob"], ["Book club", "lobby"], ["é", "田中"]])
-def test_ids_of_most_people_need_no_look_at_each(texts: list[str]) -> None:
+def test_bulk_check_passes_common_ids(texts: list[str]) -> None:
     assert RULES.are_ids("".join(texts), [len(each) for each in texts])

@@ -1,4 +1,4 @@
-"""Who is connected."""
+"""Presence of users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from chat.core.presence import Presence
 from tests.support import MODEL
 
-# To make a failure small takes a while.
+# Shrinking a failure takes a while.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -19,7 +19,7 @@ users = st.sampled_from(["ada", "bob", "eve"])
 
 
 class PresenceMachine(RuleBasedStateMachine):
-    """Presence against a plain set of pairs: it tells each change, and only those."""
+    """Presence against a plain set of pairs: every change is reported, and nothing else."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Membership and the seam between the history and what is live."""
+"""Membership, and the seam between history and live messages."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.support import MODEL
 
 ROOM = "room"
 
-# To make a failure small takes a while.
+# Shrinking a failure takes a while.
 pytestmark = pytest.mark.timeout(300)
 
 
 def admit(rooms: Rooms[str], member: str, head: int) -> None:
-    """Lets a member enter a room as the hub does."""
+    """Adds a member to a room as the hub does."""
     with rooms.pinned(ROOM) as room:
         room.found_head(head)
         room.members[member] = None
@@ -57,7 +57,7 @@ def test_empty_room_is_forgotten() -> None:
 
 
 def test_late_look_up_skips_no_message() -> None:
-    """Two look up at once; the later answer already sees a message not yet announced."""
+    """Of two concurrent look-ups, the later result covers a message not yet announced."""
     rooms: Rooms[str] = Rooms()
     with rooms.pinned(ROOM) as early, rooms.pinned(ROOM) as late:
         early.found_head(5)
@@ -69,14 +69,13 @@ def test_late_look_up_skips_no_message() -> None:
 
 @dataclass(eq=False)
 class Member:
-    """One who enters, and what it gets.
+    """A joining member and its messages.
 
     Attributes:
-        pin: holds the room while it is entering.
-        room: what it holds.
-        sees: with nothing known of the room's head, it is looked up: the look-up
-            sees at least this much.
-        seen: what it read from the history, and what was delivered.
+        pin: holds the room while joining.
+        room: the pinned room.
+        sees: if the room's head is unknown, it is looked up: the look-up returns at least this.
+        seen: messages read from the history, and delivered ones.
     """
 
     pin: ExitStack
@@ -88,8 +87,8 @@ class Member:
 class RoomMachine(RuleBasedStateMachine):
     """A room whose messages are stored first and announced later, as by a database.
 
-    Whoever enters reads the history up to the head of that moment. After that
-    it has each message that was announced, in order, once, and none is missing.
+    A joining member reads the history up to the head of that moment. From then on it gets each
+    announced message in order, once, without gaps.
     """
 
     def __init__(self) -> None:

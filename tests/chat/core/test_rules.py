@@ -1,4 +1,4 @@
-"""The rules that requests obey, at each edge and one past it."""
+"""Request validation, at each edge and one past it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.support import message
 
 RULES = Rules(Limits())
 
-# Unicode's category Cc, and the separators of lines and paragraphs.
+# Unicode's category Cc, and the line and paragraph separators.
 CONTROL = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)]
 
 
 def refusal(call: object, *args: object) -> str:
-    """The text of the refusal, or nothing."""
+    """The text of the refusal; empty if there is none."""
     assert callable(call)
     try:
         call(*args)
@@ -40,12 +40,12 @@ def test_identifiers(value: str) -> None:
         *[(f"a{character}b", "must not contain control characters") for character in CONTROL],
     ],
 )
-def test_wrong_identifiers(value: str, rule: str) -> None:
+def test_wrong_identifiers_are_named(value: str, rule: str) -> None:
     assert refusal(RULES.identifier, value, "user_id") == f"user_id: {rule}"
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=64))
-def test_any_text_without_control_characters_is_an_identifier(value: str) -> None:
+def test_text_without_controls_is_an_identifier(value: str) -> None:
     RULES.identifier(value, "room_id")
 
 
@@ -68,20 +68,20 @@ def test_contents(content: str) -> None:
         ("nul\0", "must not contain NUL"),
     ],
 )
-def test_wrong_contents(content: str, rule: str) -> None:
+def test_wrong_contents_are_named(content: str, rule: str) -> None:
     assert refusal(RULES.message, message(content=content)) == f"chat_message.content: {rule}"
 
 
 @given(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), st.integers(1, 40)
 )
-def test_the_limit_of_contents_counts_bytes(content: str, limit: int) -> None:
+def test_content_limit_counts_bytes(content: str, limit: int) -> None:
     rules = Rules(Limits(content_bytes=limit))
     fits = len(content.encode()) <= limit
     assert (refusal(rules.message, message(content=content)) == "") == fits
 
 
-def test_a_message_needs_no_id() -> None:
+def test_message_needs_no_id() -> None:
     RULES.message(message(key=""))
 
 
@@ -93,7 +93,7 @@ def test_a_message_needs_no_id() -> None:
         *[(each, "", "must not be empty") for each in ("room_id", "sender_id")],
     ],
 )
-def test_wrong_field_of_a_message_is_named(field: str, value: str, rule: str) -> None:
+def test_wrong_message_field_is_named(field: str, value: str, rule: str) -> None:
     wrong = message(key="1")
     setattr(wrong, field, value)
     assert refusal(RULES.message, wrong) == f"chat_message.{field}: {rule}"
@@ -119,16 +119,16 @@ def test_emails(email: str) -> None:
         f"ada@{'a' * 64}.com",
     ],
 )
-def test_wrong_emails(email: str) -> None:
+def test_wrong_emails_are_named(email: str) -> None:
     assert refusal(RULES.email, email, "email") == "email: must be an e-mail address, or empty"
 
 
-def test_a_long_email_is_not_looked_at() -> None:
+def test_long_email_is_not_parsed() -> None:
     for email in ("a" * 10_000_000 + "@example.com", "a@" + "b" * 60 + ".example.com" * 20):
         assert refusal(RULES.email, email, "email") == "email: must have at most 254 characters"
 
 
-# As the documentation of the WebSocket API has it.
+# As documented in the WebSocket API.
 EMAILS = {
     "ADA@Example.COM": True,
     "e\u0301@example.com": True,
@@ -148,7 +148,7 @@ EMAILS = {
 
 
 @pytest.mark.parametrize("email", EMAILS)
-def test_emails_as_they_are_described(email: str) -> None:
+def test_documented_email_rule_is_enforced(email: str) -> None:
     assert (refusal(RULES.email, email, "email") == "") == EMAILS[email]
 
 

@@ -1,4 +1,4 @@
-"""Where a database of these tests is, and what its store announces."""
+"""The database path of these tests, and the announcements of its store."""
 
 from __future__ import annotations
 

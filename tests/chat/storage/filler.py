@@ -1,4 +1,4 @@
-"""Stores messages without an end, and prints how many are stored: to be killed."""
+"""Stores messages for ever, and prints their number: to be killed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ COMMIT = 10
 
 
 def unheard(_: Sequence[ChatMessage]) -> None:
-    """Listens to nothing."""
+    """Ignores announcements."""
 
 
 async def fill(store: SqliteStore, start: int, number: int) -> None:
-    """Stores messages, some in a commit, in all of the rooms."""
+    """Stores messages in all of the rooms, some per commit."""
     for first in range(start, start + number, COMMIT):
         keys = range(first, first + COMMIT)
         await store.append([message(f"room {key % ROOMS}", key=str(key)) for key in keys])
 
 
 async def main(path: str, fold_bytes: int) -> None:
-    """Goes on until it is killed."""
+    """Runs until killed."""
     store = await SqliteStore.open(path, unheard, 1 << 20, fold_bytes)
     stored = 0
     while True:

@@ -1,4 +1,4 @@
-"""A database that is damaged where messages and users are kept."""
+"""A database damaged where messages and users are kept."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def unavailable(text: str) -> Error:
     return Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message=text, retryable=True)
 
 
-async def test_who_joins_or_sends_is_refused_and_the_stream_goes_on(stub: ChatServiceStub) -> None:
+async def test_damage_refuses_joins_and_sends(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         with capture_logs() as logs:
             for _ in range(2):
@@ -67,7 +67,7 @@ async def test_who_joins_or_sends_is_refused_and_the_stream_goes_on(stub: ChatSe
         assert (await call.receive()).left.room_id == "room"
 
 
-async def test_who_reads_is_refused(stub: ChatServiceStub) -> None:
+async def test_damage_refuses_reads(stub: ChatServiceStub) -> None:
     with capture_logs() as logs:
         with pytest.raises(GRPCError) as refused:
             await stub.get_chat_history(GetChatHistoryRequest("room"))

@@ -1,4 +1,4 @@
-"""A disk that takes nothing more: senders learn it, nobody else is disturbed."""
+"""A full disk: senders are refused, nobody else is affected."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def full_disk(config: chat.Config) -> Iterator[None]:
         yield
 
 
-async def test_a_sender_is_refused_and_may_send_again(
+async def test_full_disk_refuses_a_sender_for_now(
     chat_config: chat.Config, stub: ChatServiceStub
 ) -> None:
     async with ChatCall(stub) as ada, ChatCall(stub) as bob:
@@ -57,7 +57,9 @@ async def test_a_sender_is_refused_and_may_send_again(
         assert [(m.id, m.seq) for m in await bob.hear_many(3)] == [("1", 1), ("3", 2), ("2", 3)]
 
 
-async def test_a_relay_is_refused_each_message(chat_config: chat.Config, channel: Channel) -> None:
+async def test_full_disk_refuses_each_relay_message(
+    chat_config: chat.Config, channel: Channel
+) -> None:
     async with RelayCall(RelayServiceStub(channel)) as relay:
         relay.batch(RelayCommand(ref=1, join=Join("room")))
         relay.batch(RelayCommand(ref=2, chat_message=message(key="a")))
@@ -71,7 +73,7 @@ async def test_a_relay_is_refused_each_message(chat_config: chat.Config, channel
         assert seqs(event.chat_message for event in await relay.events(2)) == [2, 3]
 
 
-async def test_an_upsert_is_refused(chat_config: chat.Config, stub: ChatServiceStub) -> None:
+async def test_full_disk_refuses_an_upsert(chat_config: chat.Config, stub: ChatServiceStub) -> None:
     await stub.upsert_user(UpsertUserRequest("bob", "Bob"))
     with full_disk(chat_config), pytest.raises(GRPCError) as refused:
         await stub.upsert_user(UpsertUserRequest("ada", "Ada"))

@@ -1,4 +1,4 @@
-"""Copies of a database in use, and databases out of copies."""
+"""Backups of a database in use, and restored databases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.chat.storage.filler import COMMIT, ROOMS, fill, unheard
 from tests.kit.processes import Ended, run
 from tests.support import message
 
-# Little enough that journal and table both have something at all times.
+# So few that journal and table are never empty.
 FOLD_BYTES = 20_000
 
 
@@ -28,7 +28,7 @@ async def open_store(path: Path) -> SqliteStore:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """Where nothing is yet."""
+    """A path without a file."""
     return tmp_path / "target.db"
 
 
@@ -42,14 +42,14 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 async def copy(store: SqliteStore, path: Path) -> Path:  # noqa: ARG001 - it has the file open
-    """A copy of the database of a running store."""
+    """A backup of the database of a running store."""
     copy = path.with_name("copy.db")
     await asyncio.to_thread(back_up, path, copy)
     return copy
 
 
 def ids(path: Path) -> dict[int, list[str]]:
-    """The ids of the messages of each room, by position, as a tool of people reads them."""
+    """The message ids of each room, by position, as an SQL tool reads them."""
     found: dict[int, list[str]] = {room: [] for room in range(ROOMS)}
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     for room_id, seq, key in connection.execute(
@@ -79,7 +79,7 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-async def test_a_copy_made_under_load_holds_all_that_was_confirmed_before(
+async def test_backup_under_load_holds_confirmed_messages(
     store: SqliteStore, path: Path, tmp_path: Path
 ) -> None:
     confirmed = 500
@@ -105,7 +105,7 @@ async def test_a_copy_made_under_load_holds_all_that_was_confirmed_before(
     assert confirmed > 500
 
 
-async def test_a_server_serves_from_a_copy(store: SqliteStore, copy: Path) -> None:
+async def test_server_serves_from_a_backup(store: SqliteStore, copy: Path) -> None:
     copied = await open_store(copy)
     assert copied.epoch == store.epoch
     sent = [message("room 3", key="3"), message("room 3", key="new")]
@@ -122,7 +122,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_a_copy_is_one_file_for_its_owner_alone(path: Path, copy: Path) -> None:
+async def test_backup_is_one_private_file(path: Path, copy: Path) -> None:
     in_use = {f"chat.db{suffix}" for suffix in ("", "-shm", "-wal", ".lock")}
     assert files(path.parent) == in_use | {"copy.db"}
     assert mode(copy) == 0o600
@@ -130,7 +130,7 @@ async def test_a_copy_is_one_file_for_its_owner_alone(path: Path, copy: Path) ->
     assert files(path.parent) == in_use | {"copy.db"}
 
 
-async def test_a_database_without_a_server_is_copied_too(path: Path, target: Path) -> None:
+async def test_backup_needs_no_server(path: Path, target: Path) -> None:
     store = await open_store(path)
     await fill(store, 0, 500)
     await store.close()
@@ -139,7 +139,7 @@ async def test_a_database_without_a_server_is_copied_too(path: Path, target: Pat
     assert files(path.parent) == {"chat.db", "chat.db.lock", "target.db"}
 
 
-async def test_a_database_out_of_a_copy_has_all_of_it_and_another_epoch(
+async def test_restored_database_has_a_new_epoch(
     store: SqliteStore, copy: Path, tmp_path: Path
 ) -> None:
     epochs = {store.epoch}
@@ -154,7 +154,9 @@ async def test_a_database_out_of_a_copy_has_all_of_it_and_another_epoch(
 
 
 @pytest.mark.parametrize("make", [back_up, restore])
-async def test_nothing_is_overwritten(copy: Path, make: Callable[[Path, Path], None]) -> None:
+async def test_backup_and_restore_overwrite_nothing(
+    copy: Path, make: Callable[[Path, Path], None]
+) -> None:
     kept = copy.with_name("kept.db")
     kept.write_bytes(b"kept")
     with pytest.raises(StoreUnusable, match=r"kept\.db exists"):
@@ -163,20 +165,20 @@ async def test_nothing_is_overwritten(copy: Path, make: Callable[[Path, Path], N
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
-async def test_no_database_is_made_beside_what_is_left_of_another(copy: Path, suffix: str) -> None:
+async def test_restore_refuses_remains_of_another(copy: Path, suffix: str) -> None:
     copy.with_name(f"new.db{suffix}").touch()
     with pytest.raises(StoreUnusable, match=rf"new\.db{suffix} exists"):
         restore(copy, copy.with_name("new.db"))
 
 
-async def test_no_database_is_made_under_a_server(path: Path, copy: Path) -> None:
+async def test_restore_refuses_a_database_in_use(path: Path, copy: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         path.with_name(f"chat.db{suffix}").rename(path.with_name(f"away{suffix}"))
     with pytest.raises(StoreUnusable, match="another server has it open"):
         restore(copy, path)
 
 
-async def test_two_copies_do_not_meet(copy: Path, target: Path) -> None:
+async def test_concurrent_backups_do_not_collide(copy: Path, target: Path) -> None:
     partial = target.with_name("target.db.partial")
     partial.write_bytes(b"another")
     with pytest.raises(StoreUnusable, match=r"target\.db\.partial exists"):
@@ -185,7 +187,7 @@ async def test_two_copies_do_not_meet(copy: Path, target: Path) -> None:
     assert "target.db" not in files(target.parent)
 
 
-async def test_a_damaged_database_gives_no_copy(path: Path, target: Path) -> None:
+async def test_damaged_database_is_not_backed_up(path: Path, target: Path) -> None:
     store = await open_store(path)
     await fill(store, 0, 500)
     await store.close()
@@ -202,7 +204,7 @@ def make_another_database(path: Path) -> None:
     connection.close()
 
 
-async def test_what_is_no_database_of_a_server_is_refused(path: Path, target: Path) -> None:
+async def test_other_files_are_refused(path: Path, target: Path) -> None:
     another, text = path.with_name("another.db"), path.with_name("text")
     make_another_database(another)
     text.write_text("not a database" * 100)
@@ -215,7 +217,7 @@ async def test_what_is_no_database_of_a_server_is_refused(path: Path, target: Pa
     assert files(path.parent) - before == {"target.db.lock"}
 
 
-async def test_the_commands(copy: Path, target: Path) -> None:
+async def test_backup_and_restore_commands(copy: Path, target: Path) -> None:
     new = copy.with_name("new.db")
     assert await run("chat.commands.backup", str(copy), str(target)) == Ended(
         0, f"backup written: {target}\n", ""
@@ -231,7 +233,7 @@ async def test_the_commands(copy: Path, target: Path) -> None:
         assert re.fullmatch(f"python -m {command}: .*{taken} exists.*\n", refused.errors)
 
 
-async def test_a_target_that_cannot_be_written_is_named(copy: Path) -> None:
+async def test_unwritable_target_is_named(copy: Path) -> None:
     with pytest.raises(StoreUnusable, match="cannot write /proc/copy"):
         back_up(copy, Path("/proc/copy.db"))
     with pytest.raises(StoreUnusable, match="cannot write /proc/copy"):

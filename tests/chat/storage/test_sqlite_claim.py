@@ -1,4 +1,4 @@
-"""One server for each file, by whatever name it is opened."""
+"""One server per database file, whatever name it is opened by."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def open_store(path: Path) -> SqliteStore:
 
 
 def open_elsewhere(path: Path) -> str:
-    """Opens a database in a process of its own; returns the last line that it prints."""
+    """Opens a database in another process; returns the last line of its output."""
     script = (
         "import asyncio, sys\n"
         "from chat.storage.sqlite import SqliteStore\n"
@@ -110,7 +110,7 @@ def open_elsewhere(path: Path) -> str:
 
 
 def read_elsewhere(path: Path) -> None:
-    """Reads a database in a process of its own, which would tidy up if nobody had it open."""
+    """Reads a database in another process, which would clean up if it were the only one."""
     script = (
         "import sys, apsw\n"
         "connection = apsw.Connection(sys.argv[1])\n"
@@ -125,7 +125,7 @@ def open_files() -> int:
 
 
 @pytest.mark.parametrize("naming", NAMINGS)
-async def test_a_second_server_is_refused_by_whatever_name(path: Path, naming: Naming) -> None:
+async def test_second_server_is_refused_by_any_name(path: Path, naming: Naming) -> None:
     first = await open_store(path)
     await fill(first, 0, 100)
     other = naming(path)
@@ -135,7 +135,7 @@ async def test_a_second_server_is_refused_by_whatever_name(path: Path, naming: N
     assert str(other) in str(refused.value)
     assert open_files() == before
     assert "another server has it open" in open_elsewhere(other)
-    # What SQLite locked in this process still is: who reads beside it takes nothing away.
+    # SQLite's locks of this process still hold: another reader removes nothing.
     read_elsewhere(path)
     assert path.with_name("chat.db-wal").exists()
     await fill(first, 100, 100)
@@ -146,7 +146,7 @@ async def test_a_second_server_is_refused_by_whatever_name(path: Path, naming: N
 
 
 @pytest.mark.parametrize("naming", [symbolic_link, linked_folder])
-async def test_the_log_is_found_by_a_symbolic_link(path: Path, naming: Naming) -> None:
+async def test_log_is_found_by_a_symbolic_link(path: Path, naming: Naming) -> None:
     other = naming(path)
     store = await open_store(other)
     await store.append([message(key="1")])
@@ -157,7 +157,7 @@ async def test_the_log_is_found_by_a_symbolic_link(path: Path, naming: Naming) -
     await store.close()
 
 
-async def test_a_lock_file_that_was_removed_is_made_again(path: Path) -> None:
+async def test_removed_lock_file_is_recreated(path: Path) -> None:
     store = await open_store(path)
     lock = path.with_name("chat.db.lock")
     with capture_logs() as logs:
@@ -171,7 +171,7 @@ async def test_a_lock_file_that_was_removed_is_made_again(path: Path) -> None:
     await store.close()
 
 
-async def test_who_lost_the_claim_stores_nothing_more(path: Path) -> None:
+async def test_store_without_its_claim_stores_nothing(path: Path) -> None:
     """As after `rm chat.db*` and the start of another server."""
     store = await open_store(path)
     await store.append([message(key="1")])
@@ -194,7 +194,7 @@ async def test_who_lost_the_claim_stores_nothing_more(path: Path) -> None:
     await other.close()
 
 
-async def test_a_database_is_not_made_where_a_server_is_about_to(path: Path) -> None:
+async def test_restore_refuses_a_path_claimed_by_link(path: Path) -> None:
     store = await open_store(path)
     copy = path.with_name("copy.db")
     back_up(path, copy)
@@ -209,7 +209,7 @@ async def test_a_database_is_not_made_where_a_server_is_about_to(path: Path) -> 
 
 
 @ON_LINUX
-async def test_a_copy_is_not_made_by_a_name_that_has_no_log(path: Path) -> None:
+async def test_backup_refuses_a_name_without_log(path: Path) -> None:
     store = await open_store(path)
     await store.append([message(key="1")])
     target = path.with_name("target.db")
@@ -222,7 +222,7 @@ async def test_a_copy_is_not_made_by_a_name_that_has_no_log(path: Path) -> None:
     await copy.close()
 
 
-async def test_other_names_of_a_database_are_warned_of(path: Path) -> None:
+async def test_hard_links_are_warned_about(path: Path) -> None:
     await (await open_store(path)).close()
     hard_link(path)
     with capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""Positions that two writers gave: nothing is dropped without a word, and nothing goes on."""
+"""Positions assigned by two writers: the store stops, and drops nothing silently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chat.storage.sqlite import SqliteStore
 from tests.chat.storage.filler import unheard
 from tests.support import eventually, message, seqs
 
-# Of the first room of a database.
+# Number of the first room of a database.
 FIRST: Final = 1 << 32
 HELP: Final = "two servers wrote to this database"
 
@@ -37,14 +37,14 @@ def put_in_journal(other: apsw.Connection, *messages: tuple[int, str]) -> None:
 
 
 def everything(other: apsw.Connection) -> list[list[tuple[object, ...]]]:
-    """What is in the table and in the journal."""
+    """The rows of table and journal."""
     return [
         other.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - no input
         for table in ("messages", "journal")
     ]
 
 
-async def test_another_message_at_its_position_is_fatal(path: Path) -> None:
+async def test_other_message_at_position_is_fatal(path: Path) -> None:
     store = await open_store(path)
     await store.append([message(key="1")])
     await store.close()
@@ -70,7 +70,7 @@ async def test_another_message_at_its_position_is_fatal(path: Path) -> None:
     other.close()
 
 
-async def test_a_message_that_has_another_position_already_is_fatal(path: Path) -> None:
+async def test_message_at_other_position_is_fatal(path: Path) -> None:
     store = await open_store(path)
     await store.append([message(key="1")])
     other = apsw.Connection(str(path))
@@ -84,7 +84,7 @@ async def test_a_message_that_has_another_position_already_is_fatal(path: Path) 
     other.close()
 
 
-async def test_a_conflict_in_a_later_slice_drops_nothing(path: Path) -> None:
+async def test_conflict_in_later_slice_drops_nothing(path: Path) -> None:
     store = await open_store(path)
     await store.append([message(key=str(number)) for number in range(1, 1001)])
     other = apsw.Connection(str(path))
@@ -100,7 +100,7 @@ async def test_a_conflict_in_a_later_slice_drops_nothing(path: Path) -> None:
     other.close()
 
 
-async def test_the_same_message_at_its_position_is_harmless(path: Path) -> None:
+async def test_same_message_at_position_is_harmless(path: Path) -> None:
     store = await open_store(path)
     sent = await store.append([message(key=str(number)) for number in range(1, 1001)])
     other = apsw.Connection(str(path))
@@ -118,9 +118,7 @@ async def test_the_same_message_at_its_position_is_harmless(path: Path) -> None:
 
 
 @pytest.mark.parametrize("folded", [False, True])
-async def test_a_foreign_row_in_the_journal_is_noticed_by_the_next_commit(
-    path: Path, folded: bool
-) -> None:
+async def test_foreign_journal_row_is_noticed(path: Path, folded: bool) -> None:
     store = await open_store(path, idle_seconds=0.01 if folded else None)
     await store.append([message(key="1")])
     other = apsw.Connection(str(path))
@@ -138,10 +136,10 @@ async def test_a_foreign_row_in_the_journal_is_noticed_by_the_next_commit(
     other.close()
 
 
-async def test_a_journal_that_another_has_emptied_is_noticed_by_the_next_commit(
+async def test_emptied_journal_is_noticed(
     path: Path,
 ) -> None:
-    """As a server does that starts: it folds what it finds."""
+    """A second server empties it: on start it folds the journal."""
     store = await open_store(path)
     await store.append([message(key="1")])
     await store.append([message(key="2")])
@@ -165,7 +163,7 @@ async def test_a_journal_that_another_has_emptied_is_noticed_by_the_next_commit(
     ],
     ids=["beside the table", "in the journal", "a key in the table", "a key in the journal"],
 )
-async def test_a_journal_in_conflict_refuses_the_start_and_stays(
+async def test_conflicting_journal_prevents_start(
     path: Path, rows: list[list[tuple[int, str]]]
 ) -> None:
     store = await open_store(path)
@@ -181,7 +179,7 @@ async def test_a_journal_in_conflict_refuses_the_start_and_stays(
     assert HELP in str(failure.value)
     assert "restore a backup" in str(failure.value)
     assert everything(other) == before
-    # What the line says helps.
+    # The advice in the message helps.
     other.execute("DELETE FROM journal")
     other.close()
     store = await open_store(path)
@@ -189,7 +187,7 @@ async def test_a_journal_in_conflict_refuses_the_start_and_stays(
     await store.close()
 
 
-async def test_a_journal_with_the_same_message_twice_is_folded(path: Path) -> None:
+async def test_journal_with_a_repeat_is_folded(path: Path) -> None:
     store = await open_store(path)
     await store.append([message(key="1")])
     await store.close()

@@ -1,4 +1,4 @@
-"""A failure in the writer thread that nobody thought of: nobody waits for ever."""
+"""An unforeseen failure in the writer thread: nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WAIT_SECONDS = 10.0
 
 
 class _Failing(logging.Handler):
-    """A handler of a program that embeds the server; its first line of this level fails."""
+    """A log handler of an embedding program; fails at its first line of this level."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -44,14 +44,14 @@ def failing_log() -> Iterator[_Failing]:
 
 
 @pytest.mark.parametrize("unstorable", [False, True])
-async def test_the_writer_fails_and_all_who_wait_are_told(tmp_path: Path, unstorable: bool) -> None:
+async def test_writer_failure_reaches_all_callers(tmp_path: Path, unstorable: bool) -> None:
     path = tmp_path / "real" / "chat.db"
     announced: list[ChatMessage] = []
     store = await SqliteStore.open(str(path), announced.extend, 4096)
     await store.append([message(key="1")])
     with failing_log() as handler:
         if unstorable:
-            # Told of when the rest of its commit is stored.
+            # Reported once the rest of its commit is stored.
             bad = store.append([message(sender_id="\ud800", key="2")])
             with pytest.raises(StoreError):
                 await asyncio.wait_for(bad, _WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""The file of the SQLite engine: made, brought up to date, or refused."""
+"""The SQLite file: created, migrated, or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def open_store(path: Path) -> SqliteStore:
 
 
 async def refusal(path: Path) -> str:
-    """The one line that says why a file is not opened."""
+    """The one-line reason for not opening a file."""
     with pytest.raises(StoreUnusable) as refused:
         await open_store(path)
     line = str(refused.value)
@@ -41,14 +41,14 @@ def content(path: Path) -> bytes:
 
 
 async def make(path: Path) -> None:
-    """Makes a database with one message."""
+    """Creates a database with one message."""
     store = await open_store(path)
     await store.append([message(key="1")])
     await store.close()
 
 
 def pragma(path: Path, name: str, value: int | None = None) -> object:
-    """Reads, or first sets, a number in the head of a database."""
+    """Reads, or first sets, a number in the header of a database."""
     connection = apsw.Connection(str(path))
     if value is not None:
         connection.pragma(name, value)
@@ -57,33 +57,33 @@ def pragma(path: Path, name: str, value: int | None = None) -> object:
     return found
 
 
-async def test_an_empty_file_is_brought_up_to_date(path: Path) -> None:
+async def test_empty_file_is_migrated(path: Path) -> None:
     put(path, b"")
     await make(path)
     assert pragma(path, "user_version") == len(MIGRATIONS)
     assert pragma(path, "application_id") == APPLICATION_ID
 
 
-async def test_missing_folders_are_made(tmp_path: Path) -> None:
+async def test_missing_folders_are_created(tmp_path: Path) -> None:
     path = tmp_path / "some" / "folders" / "chat.db"
     await make(path)
     assert path.is_file()
 
 
-def test_a_commit_waits_for_the_disk(path: Path) -> None:
-    """What comes of it, `tests/faults/test_power_loss.py` shows."""
+def test_commit_waits_for_the_disk(path: Path) -> None:
+    """Its effect is tested in `tests/faults/test_power_loss.py`."""
     connection = open_writer(str(path))
     assert connection.pragma("journal_mode") == "wal"
     assert connection.pragma("synchronous") == FULL
     connection.close()
 
 
-async def test_the_wal_is_gone_after_a_close(path: Path) -> None:
+async def test_close_removes_the_wal(path: Path) -> None:
     await make(path)
     assert [file.name for file in path.parent.iterdir() if file.name.startswith("chat.db-")] == []
 
 
-async def test_people_can_read_the_history_with_a_tool_of_their_own(path: Path) -> None:
+async def test_history_is_readable_with_sql_tools(path: Path) -> None:
     await make(path)
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     [row] = connection.execute("SELECT room_id, seq, sender_id, id, content, sent_at FROM history")
@@ -92,7 +92,7 @@ async def test_people_can_read_the_history_with_a_tool_of_their_own(path: Path) 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(row[5]))
 
 
-async def test_a_newer_version_is_refused(path: Path) -> None:
+async def test_newer_version_is_refused(path: Path) -> None:
     await make(path)
     newer = len(MIGRATIONS) + 1
     pragma(path, "user_version", newer)
@@ -101,7 +101,7 @@ async def test_a_newer_version_is_refused(path: Path) -> None:
     assert pragma(path, "user_version") == newer
 
 
-async def test_a_database_of_another_program_is_refused_and_untouched(path: Path) -> None:
+async def test_foreign_database_is_refused_untouched(path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("CREATE TABLE notes (text)")
     connection.close()
@@ -110,7 +110,7 @@ async def test_a_database_of_another_program_is_refused_and_untouched(path: Path
     assert content(path) == before
 
 
-async def test_a_versioned_database_of_another_program_is_refused(path: Path) -> None:
+async def test_foreign_versioned_database_is_refused(path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("CREATE TABLE notes (text); PRAGMA user_version = 1")
     connection.close()
@@ -118,13 +118,13 @@ async def test_a_versioned_database_of_another_program_is_refused(path: Path) ->
 
 
 @pytest.mark.parametrize("garbage", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 984])
-async def test_a_corrupt_file_is_refused(path: Path, garbage: bytes) -> None:
+async def test_corrupt_file_is_refused(path: Path, garbage: bytes) -> None:
     put(path, garbage)
     await refusal(path)
     assert content(path) == garbage
 
 
-async def test_a_database_without_its_epoch_is_refused(path: Path) -> None:
+async def test_database_without_epoch_is_refused(path: Path) -> None:
     await make(path)
     connection = apsw.Connection(str(path))
     connection.execute("DELETE FROM meta")
@@ -132,16 +132,16 @@ async def test_a_database_without_its_epoch_is_refused(path: Path) -> None:
     assert "damaged" in await refusal(path)
 
 
-async def test_a_folder_is_refused(tmp_path: Path) -> None:
+async def test_folder_is_refused(tmp_path: Path) -> None:
     await refusal(tmp_path)
 
 
-async def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+async def test_path_through_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     await refusal(tmp_path / "file" / "chat.db")
 
 
-async def test_a_refused_file_can_be_opened_once_it_is_mended(path: Path) -> None:
+async def test_refused_file_opens_once_mended(path: Path) -> None:
     put(path, b"not a database" * 100)
     await refusal(path)
     put(path, b"")
@@ -156,18 +156,18 @@ def readers() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name.startswith("sqlite-reader")]
 
 
-async def test_readers_are_there_from_the_start(path: Path) -> None:
+async def test_readers_are_open_from_start(path: Path) -> None:
     store = await open_store(path)
     assert len(readers()) == 2
     await store.close()
     assert readers() == []
 
 
-async def test_a_store_whose_threads_cannot_be_started_is_not_opened(path: Path) -> None:
-    """And leaves nothing behind, so that it can be once there is memory."""
+async def test_thread_failure_prevents_opening(path: Path) -> None:
+    """It leaves nothing behind: it opens once there is memory."""
     await make(path)
     before = open_files()
-    # More than any machine has: a thread of that size cannot be started.
+    # More memory than any machine has: the thread cannot be started.
     threading.stack_size(1 << 46)
     try:
         assert "can't start new thread" in await refusal(path)

@@ -1,4 +1,4 @@
-"""The journal: what a commit appends, and how it gets into the table."""
+"""The journal: appended by commits, folded into the table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def open_store(path: Path, fold_bytes: int, idle_seconds: float | None = N
 
 
 def rows(path: Path, table: str) -> int:
-    """How many rows there are, for whoever opens the file."""
+    """The number of rows, as another process sees it."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         number = connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608 - no input
@@ -44,7 +44,7 @@ def file_size(path: Path) -> int:
 
 
 def fill_and_kill(path: Path, fold_bytes: int, number: int) -> int:
-    """Lets a process store messages and kills it; returns how many it confirmed."""
+    """Runs `filler.py` and kills it; returns the number of confirmed messages."""
     command = [sys.executable, "-m", "tests.chat.storage.filler", str(path), str(fold_bytes)]
     confirmed = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
@@ -57,7 +57,7 @@ def fill_and_kill(path: Path, fold_bytes: int, number: int) -> int:
 
 
 async def check(store: SqliteStore, number: int) -> None:
-    """Each message must be there, once and in its place, with at most one commit more."""
+    """Checks that each message is stored once and in its place, with at most one commit more."""
     heads = [await store.head(f"room {room}") for room in range(ROOMS)]
     assert sum(heads) in (number, number + COMMIT)
     for room, head in enumerate(heads):
@@ -74,13 +74,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    """A store that folds nothing by itself."""
+    """A store that does not fold when idle."""
     store = await open_store(path, 1 << 30)
     yield store
     await store.close()
 
 
-async def test_what_is_new_is_in_the_journal_only(store: SqliteStore, path: Path) -> None:
+async def test_new_messages_are_in_the_journal_only(store: SqliteStore, path: Path) -> None:
     await fill(store, 0, 100)
     assert rows(path, "journal") == 10
     assert rows(path, "messages") == 0
@@ -88,7 +88,7 @@ async def test_what_is_new_is_in_the_journal_only(store: SqliteStore, path: Path
     await check(store, 100)
 
 
-async def test_a_close_folds_all_of_it(path: Path) -> None:
+async def test_close_folds_the_journal(path: Path) -> None:
     store = await open_store(path, 1 << 30)
     await fill(store, 0, 1000)
     await store.close()
@@ -96,7 +96,7 @@ async def test_a_close_folds_all_of_it(path: Path) -> None:
     assert rows(path, "messages") == rows(path, "history") == 1000
 
 
-async def test_an_idle_store_folds_what_is_enough(path: Path) -> None:
+async def test_idle_store_folds_a_full_journal(path: Path) -> None:
     store = await open_store(path, 50_000)
     await fill(store, 0, 1000)
     await eventually(lambda: rows(path, "messages") >= 128)
@@ -105,14 +105,14 @@ async def test_an_idle_store_folds_what_is_enough(path: Path) -> None:
 
 
 def writer_wakeups() -> int:
-    """How often the writer thread has gone to sleep, by the kernel's count."""
+    """The number of times the writer thread has slept, by the kernel's count."""
     [writer] = [thread for thread in threading.enumerate() if thread.name == "sqlite-writer"]
     status = Path(f"/proc/self/task/{writer.native_id}/status").read_text()
     return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
 async def sleeps_on() -> bool:
-    """Whether the writer thread wakes only to look for its files, once a second, once it sleeps."""
+    """Whether the sleeping writer thread wakes only to check its files, once a second."""
     before = -1
     while before != (before := writer_wakeups()):  # noqa: ASYNC110 - no event tells
         await asyncio.sleep(0.05)
@@ -120,7 +120,7 @@ async def sleeps_on() -> bool:
     return writer_wakeups() - before < 10
 
 
-async def test_an_idle_store_folds_however_little_it_is_and_then_sleeps(path: Path) -> None:
+async def test_idle_store_folds_the_rest_and_sleeps(path: Path) -> None:
     store = await open_store(path, 1 << 30, IDLE)
     for start, number in ((0, 30), (30, 10)):
         await fill(store, start, number)
@@ -130,7 +130,7 @@ async def test_an_idle_store_folds_however_little_it_is_and_then_sleeps(path: Pa
     await store.close()
 
 
-async def test_an_idle_store_that_cannot_fold_sleeps_until_there_is_more(path: Path) -> None:
+async def test_idle_store_sleeps_if_it_cannot_fold(path: Path) -> None:
     store = await open_store(path, 1 << 30, IDLE)
     other = apsw.Connection(str(path))
     other.execute(
@@ -149,7 +149,7 @@ async def test_an_idle_store_that_cannot_fold_sleeps_until_there_is_more(path: P
     await store.close()
 
 
-async def test_a_killed_server_leaves_a_journal_that_is_folded_at_the_next_start(
+async def test_journal_is_folded_after_a_kill(
     path: Path,
 ) -> None:
     confirmed = fill_and_kill(path, 1 << 30, 500)
@@ -166,21 +166,21 @@ async def test_a_killed_server_leaves_a_journal_that_is_folded_at_the_next_start
 
 
 @pytest.mark.parametrize("number", [400, 530, 660, 790, 920, 1050])
-async def test_a_server_killed_while_it_folds_loses_nothing(path: Path, number: int) -> None:
+async def test_kill_while_folding_loses_nothing(path: Path, number: int) -> None:
     confirmed = fill_and_kill(path, 20_000, number)
     store = await open_store(path, 1 << 30)
     await check(store, confirmed)
     await store.close()
 
 
-async def test_a_disk_that_is_full_for_the_fold_alone_loses_nothing(path: Path) -> None:
+async def test_full_disk_while_folding_loses_nothing(path: Path) -> None:
     store = await open_store(path, 1 << 30)
     await fill(store, 0, 1000)
     await store.close()
     size = file_size(path)
     store = await open_store(path, 1 << 30)
     await fill(store, 1000, 1000)
-    # The write-ahead log may not grow, and so nothing can be folded.
+    # The write-ahead log cannot grow, so nothing can be folded.
     log = file_size(path.with_name(f"{path.name}-wal"))
     with no_file_grows_past(max(log, size)), capture_logs() as logs:
         await store.close()

@@ -1,4 +1,4 @@
-"""Pages out of the table: no more is read than fits into them."""
+"""Pages from the table: reading ends where a page is full."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def opened(path: Path) -> AsyncIterator[SqliteStore]:
 
 @asynccontextmanager
 async def folded(path: Path, texts: Sequence[str]) -> AsyncIterator[SqliteStore]:
-    """A store that has all of it in its table, and nothing of it in memory."""
+    """A store with all messages in its table and none in memory."""
     async with opened(path) as store:
         await fill(store, texts)
     async with opened(path) as store:
@@ -73,7 +73,7 @@ def shown(page: Page) -> tuple[list[tuple[int, str]], bool]:
     st.lists(spans, min_size=1, max_size=8),
 )
 @example(90, {0: "x" * PAGE_BYTES, 89: "x" * PAGE_BYTES}, [Range(90), Range(90, after_seq=0)])
-def test_pages_are_those_of_a_store_in_memory(
+def test_pages_match_the_memory_store(
     number: int, long: dict[int, str], spans: list[Range]
 ) -> None:
     async def compare() -> None:
@@ -89,8 +89,8 @@ def test_pages_are_those_of_a_store_in_memory(
     asyncio.run(compare())
 
 
-async def test_long_messages_beyond_the_page_are_not_read(tmp_path: Path) -> None:
-    """A replay asks for 500 messages: of 16 KB each, a page has 32 of them."""
+async def test_messages_beyond_the_page_are_not_read(tmp_path: Path) -> None:
+    """A replay asks for 500 messages; of 16 KB each, a page holds 32."""
     spans = (
         (Range(500), list(range(470, 502))),
         (Range(500, after_seq=0), list(range(1, 33))),
@@ -104,5 +104,5 @@ async def test_long_messages_beyond_the_page_are_not_read(tmp_path: Path) -> Non
             finally:
                 tracemalloc.stop()
             assert (seqs(page.messages), page.has_more) == (expected, True)
-            # orjson takes 13 times what it reads; all of them are 8 MiB.
+            # orjson takes 13 times its input; all messages are 8 MiB.
             assert peak < 20 * PAGE_BYTES

@@ -1,4 +1,4 @@
-"""Files that are deleted, replaced or moved under an open store: nothing is confirmed into them."""
+"""Files deleted, replaced or moved under an open store: no message is confirmed into them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[Sqlit
 
 
 def named(path: Path) -> Path:
-    """The database as the store was given it: by a link to its folder."""
+    """The database path as given to the store: by a link to its folder."""
     return path.parent.with_name("data") / path.name
 
 
@@ -101,7 +101,7 @@ SOON = [delete_log, replace_log, delete_index, change_link]
 
 
 @pytest.mark.parametrize("change", AT_ONCE)
-async def test_the_next_commit_notices(
+async def test_next_commit_notices_lost_files(
     store: SqliteStore, path: Path, announced: list[ChatMessage], change: Change
 ) -> None:
     with capture_logs() as logs:
@@ -118,12 +118,12 @@ async def test_the_next_commit_notices(
         ("error", "store refuses writes")
     ]
     assert seqs(announced) == list(range(1, 51))
-    # What was confirmed can still be read, by whom it was opened.
+    # Confirmed messages can still be read through the open file.
     assert seqs((await store.history("room", Range(3))).messages) == [48, 49, 50]
 
 
 @pytest.mark.parametrize("change", [*AT_ONCE, *SOON])
-async def test_it_is_noticed_though_nobody_sends(
+async def test_idle_store_notices_lost_files(
     store: SqliteStore, path: Path, change: Change
 ) -> None:
     with capture_logs():
@@ -145,10 +145,10 @@ def back(path: Path) -> None:
         side(path, f"{suffix}.away").rename(side(path, suffix))
 
 
-async def test_it_goes_on_when_the_files_are_back(
+async def test_store_resumes_with_its_files(
     store: SqliteStore, path: Path, announced: list[ChatMessage]
 ) -> None:
-    """No position is missing, though something was committed when they were not there."""
+    """No position is missing, though commits were made while the files were away."""
     with capture_logs() as logs:
         away(path)
         for key in ("51", "52", "53"):
@@ -163,7 +163,7 @@ async def test_it_goes_on_when_the_files_are_back(
     assert seqs((await store.history("room", Range(100))).messages) == list(range(1, 54))
 
 
-async def test_the_next_commit_may_be_after_the_files_are_back(
+async def test_commit_succeeds_once_files_are_back(
     store: SqliteStore, path: Path, announced: list[ChatMessage]
 ) -> None:
     with capture_logs():
@@ -176,12 +176,12 @@ async def test_the_next_commit_may_be_after_the_files_are_back(
     assert seqs(announced) == list(range(1, 53))
 
 
-async def test_what_only_a_deleted_log_holds_is_saved(
+async def test_contents_of_a_deleted_log_are_saved(
     store: SqliteStore, path: Path, tmp_path: Path
 ) -> None:
     with capture_logs():
         delete_log(path)
-        # Until it is noticed, this may succeed.
+        # Commits may succeed until the loss is noticed.
         confirmed = 50
         for key in range(51, 1000):
             try:
@@ -198,8 +198,8 @@ async def test_what_only_a_deleted_log_holds_is_saved(
     await again.close()
 
 
-async def test_what_was_put_in_its_place_is_left_alone(path: Path) -> None:
-    """A store that closes tidies up: not where another database lies."""
+async def test_replacing_database_is_left_alone(path: Path) -> None:
+    """A closing store cleans up, but not another database in its place."""
     store = await SqliteStore.open(str(path), lambda _: None, 1 << 20)
     await store.append([message(key="1")])
     other = path.with_name("other.db")
@@ -215,10 +215,10 @@ async def test_what_was_put_in_its_place_is_left_alone(path: Path) -> None:
     assert {suffix: side(path, suffix).read_bytes() for suffix in ("", "-wal")} == before
 
 
-async def test_commits_that_fail_make_it_unwell_until_one_succeeds(
+async def test_failed_commits_refuse_writes_until_one_succeeds(
     store: SqliteStore, path: Path
 ) -> None:
-    """Also if nobody sends any more."""
+    """Recovery needs no further sender."""
     with capture_logs() as logs:
         with no_file_grows_past(side(path, "-wal").stat().st_size):
             for key in ("51", "52", "53"):

@@ -1,4 +1,4 @@
-"""How SQLite goes about a statement: nothing on the way of a message looks at a whole table."""
+"""Query plans: no statement on a message's way scans a whole table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATEMENTS = {
 
 
 def plan(connection: apsw.Connection, statement: str) -> list[str]:
-    """What SQLite does for a statement, step by step."""
+    """SQLite's query plan of a statement."""
     values = [None] * statement.count("?")
     rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values[: _parameters(statement)])
     return [str(row[3]) for row in rows]
@@ -39,8 +39,8 @@ def _parameters(statement: str) -> int:
 
 
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS.keys())
-def test_no_table_is_gone_through(tmp_path: Path, statement: str) -> None:
-    """A message sent again was looked for in all that were ever stored: a scan for each."""
+def test_no_statement_scans_a_table(tmp_path: Path, statement: str) -> None:
+    """A repeated message was once looked up by a scan of all messages."""
     connection = open_writer(str(tmp_path / "chat.db"))
     try:
         steps = plan(connection, statement)
@@ -48,6 +48,6 @@ def test_no_table_is_gone_through(tmp_path: Path, statement: str) -> None:
         connection.close()
     assert any(step.startswith("SEARCH ") for step in steps)
     scanned = [step for step in steps if step.startswith("SCAN ")]
-    # What was handed over, and what was found.
+    # Arguments and results.
     harmless = ("SCAN new ", "SCAN CONSTANT ROW", "SCAN (subquery", "SCAN (join")
     assert [step for step in scanned if not step.startswith(harmless)] == []

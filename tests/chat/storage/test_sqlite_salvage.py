@@ -1,4 +1,4 @@
-"""Commits that fail: for what is in them, or because the store cannot store."""
+"""Failing commits: because of a message, or because of the store."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from tests.support import MODEL, message, no_file_grows_past, seqs
 
 BAD = "\udfff"
 
-# To make a failure small takes a while.
+# Shrinking a failure takes a while.
 pytestmark = pytest.mark.timeout(300)
 
 
 class Counting:
-    """Stores what it can in a list, and counts the attempts.
+    """Stores messages in a list, and counts the attempts.
 
     Args:
-        broken_after: how many messages it stores before it cannot store any more.
+        broken_after: the number of messages after which storing fails.
     """
 
     def __init__(self, broken_after: int = 1 << 30) -> None:
@@ -58,7 +58,7 @@ class Counting:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200).filter(lambda good: False in good))
-def test_what_is_good_is_stored_in_order_and_the_attempts_are_bounded(good: list[bool]) -> None:
+def test_salvage_stores_the_good_in_order(good: list[bool]) -> None:
     sent = [message(content="x" if each else BAD) for each in good]
     counting = Counting()
     outcomes = Salvage(counting.store).apart(sent, ValueError())
@@ -68,7 +68,7 @@ def test_what_is_good_is_stored_in_order_and_the_attempts_are_bounded(good: list
     assert counting.attempts <= max(2, 2 * bad * len(good).bit_length())
 
 
-def test_one_of_thousands_costs_few_attempts() -> None:
+def test_salvage_takes_few_attempts() -> None:
     sent = [message(content="x") for _ in range(16_000)]
     sent[11_111].content = BAD
     counting = Counting()
@@ -77,7 +77,7 @@ def test_one_of_thousands_costs_few_attempts() -> None:
     assert len(counting.stored) == 15_999
 
 
-def test_a_store_that_fails_meanwhile_is_not_tried_again() -> None:
+def test_salvage_ends_if_the_store_fails() -> None:
     sent = [message(content="x") for _ in range(1000)]
     sent[1].content = BAD
     counting = Counting(broken_after=300)
@@ -88,7 +88,7 @@ def test_a_store_that_fails_meanwhile_is_not_tried_again() -> None:
     assert {type(each) for each in outcomes[len(stored) + 1 :]} == {StoreError}
     attempts = counting.attempts
     assert attempts <= 2 * 10
-    # Each smaller piece would have had room.
+    # Each smaller piece would have fitted.
     assert len(stored) + 1 <= 500
 
 
@@ -113,11 +113,11 @@ def test_a_store_that_fails_meanwhile_is_not_tried_again() -> None:
         (KeyError(), True),
     ],
 )
-def test_errors_of_the_store_and_of_a_value(error: Exception, of_a_value: bool) -> None:
+def test_errors_of_store_and_value_differ(error: Exception, of_a_value: bool) -> None:
     assert is_of_a_value(error) == of_a_value
 
 
-async def test_a_full_disk_is_tried_once(tmp_path: Path) -> None:
+async def test_full_disk_is_tried_once(tmp_path: Path) -> None:
     path, metrics = tmp_path / "chat.db", StoreMetrics()
     store = await SqliteStore.open(str(path), unheard, 1 << 20, metrics=metrics, idle_seconds=None)
     await store.append([message(key="0")])
@@ -127,11 +127,11 @@ async def test_a_full_disk_is_tried_once(tmp_path: Path) -> None:
         results = await asyncio.gather(*map(store.append, calls), return_exceptions=True)
     assert {type(result) for result in results} == {StoreError}
     assert metrics.failures == len([line for line in logs if line["event"] == "commit failed"])
-    assert metrics.failures <= 2  # one for the first call perhaps, one for those that came behind
+    assert metrics.failures <= 2  # perhaps one for the first call, one for the others
     await store.close()
 
 
-async def test_a_message_that_cannot_be_stored_is_one_line_and_no_failure_of_the_store(
+async def test_unstorable_message_is_no_store_failure(
     tmp_path: Path,
 ) -> None:
     metrics = StoreMetrics()
@@ -163,7 +163,7 @@ calls = st.lists(st.lists(sends, max_size=5), min_size=1, max_size=4)
 
 
 def is_good(sent: ChatMessage) -> bool:
-    """Whether it has an encoding."""
+    """Whether the message can be encoded."""
     return BAD not in sent.content + sent.room_id + sent.sender_id
 
 
@@ -190,7 +190,7 @@ class FailingMachine(RuleBasedStateMachine):
     @rule(calls=calls)
     def append(self, calls: list[list[ChatMessage]]) -> None:
         for sent, result in self.results(calls):
-            # One that cannot be stored gets the original, too, if it repeats a message.
+            # An unstorable repeat of a stored message gets the original, too.
             assert isinstance(result, ChatMessage if is_good(sent) else ChatMessage | Unstorable)
 
     @rule(calls=calls, room=st.integers(0, 8192))
@@ -203,7 +203,7 @@ class FailingMachine(RuleBasedStateMachine):
     def results(
         self, calls: list[list[ChatMessage]]
     ) -> list[tuple[ChatMessage, ChatMessage | StoreError]]:
-        """Appends all; checks what was stored, and returns what became of each."""
+        """Appends all; checks the stored messages; returns the outcome of each."""
 
         async def append() -> list[list[ChatMessage] | BaseException]:
             return await asyncio.gather(*map(self.store.append, calls), return_exceptions=True)
@@ -225,7 +225,7 @@ class FailingMachine(RuleBasedStateMachine):
         return found
 
     def expect(self, sent: ChatMessage, stored: ChatMessage) -> None:
-        """It must have the next position, or be the one that was stored before."""
+        """Checks for the next position, or for the message stored before."""
         key = (sent.room_id, sent.sender_id, sent.id)
         if stored is not sent:
             assert stored == self.originals[key]

@@ -46,7 +46,7 @@ def two_generations() -> Tail:
     return tail
 
 
-def test_the_head_is_the_newest_of_all_generations() -> None:
+def test_head_is_the_newest_of_all_generations() -> None:
     tail = two_generations()
     assert (tail.head("room"), tail.head("old"), tail.head("other")) == (5, 7, 0)
     tail.add(2, [stored("room", 6)])
@@ -74,7 +74,7 @@ def many(generations: int = 1) -> Tail:
 
 @pytest.mark.parametrize("generations", [1, 3])
 @pytest.mark.parametrize("span", SPANS)
-def test_to_find_a_page_costs_what_the_page_does(span: Range, generations: int) -> None:
+def test_tail_look_up_costs_one_page(span: Range, generations: int) -> None:
     tail = many(generations)
     for find in (lambda: tail.find("room", span), lambda: tail.head("room")):
         work = work_of(find)
@@ -82,17 +82,15 @@ def test_to_find_a_page_costs_what_the_page_does(span: Range, generations: int) 
         assert work.bytes < 8_000
 
 
-def test_the_first_look_up_costs_what_every_other_does() -> None:
-    """However many messages came since the last one."""
+def test_first_look_up_costs_no_more() -> None:
+    """However many messages were added since the last one."""
     tail = Tail()
     tail.add(1, [stored(f"room {seq % 700}", 1 + seq // 700) for seq in range(MANY)])
     assert work_of(lambda: tail.head("room 5")).calls < 100
 
 
 @pytest.mark.parametrize("build", ["sqlite", "memory"])
-async def test_to_read_a_page_of_a_store_costs_what_the_page_does(
-    build: str, tmp_path: Path
-) -> None:
+async def test_history_read_costs_one_page(build: str, tmp_path: Path) -> None:
     store: Store
     if build == "sqlite":
         store = await SqliteStore.open(str(tmp_path / "chat.db"), unheard, 1 << 30, 1 << 30)
@@ -107,7 +105,7 @@ async def test_to_read_a_page_of_a_store_costs_what_the_page_does(
 
 
 def stepping(store: Store, span: Range) -> Callable[[], None]:
-    """Reads a page for which nothing has to be waited."""
+    """Reads a page that is available without waiting."""
 
     def step() -> None:
         with pytest.raises(StopIteration):
@@ -116,8 +114,8 @@ def stepping(store: Store, span: Range) -> Callable[[], None]:
     return step
 
 
-async def test_a_full_page_is_no_reason_to_look_at_what_does_not_fit(tmp_path: Path) -> None:
-    """Nor to read the table for it."""
+async def test_full_page_reads_no_further(tmp_path: Path) -> None:
+    """Neither in memory nor in the table."""
     store = await SqliteStore.open(str(tmp_path / "chat.db"), unheard, 1 << 30, 1 << 30)
     text = "é" * 16_384
     fitting = PAGE_BYTES // len(text.encode())
@@ -127,7 +125,7 @@ async def test_a_full_page_is_no_reason_to_look_at_what_does_not_fit(tmp_path: P
     await store.close()
     store = await SqliteStore.open(str(tmp_path / "chat.db"), unheard, 1 << 30, 1 << 30)
     await store.append([message(content=text, key=f"new {number}") for number in range(100)])
-    stepping(store, Range(500))()  # it waits for no reader
+    stepping(store, Range(500))()  # no wait for a reader thread
     await store.close()
 
 
@@ -138,7 +136,7 @@ async def test_a_full_page_is_no_reason_to_look_at_what_does_not_fit(tmp_path: P
     before=st.none() | st.integers(0, 30),
     after=st.none() | st.integers(0, 30),
 )
-def test_any_page_is_the_one_that_a_look_at_each_message_finds(
+def test_page_matches_a_plain_scan(
     sizes: list[int], first: int, limit: int, before: int | None, after: int | None
 ) -> None:
     tail, newest = Tail(), first - 1

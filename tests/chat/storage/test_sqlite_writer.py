@@ -1,4 +1,4 @@
-"""Group commit: what fails fails whole, and leaves nothing behind."""
+"""Group commit: a failed commit leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[Sqlit
 
 
 def log_size(path: Path) -> int:
-    """The size of the write-ahead log: what a commit makes larger."""
+    """The size of the write-ahead log; commits make it grow."""
     return path.with_name(f"{path.name}-wal").stat().st_size
 
 
@@ -33,12 +33,12 @@ def messages(*ids: str) -> list[ChatMessage]:
 
 
 async def fail_to_append(store: SqliteStore, *calls: list[ChatMessage]) -> None:
-    """Appends, all in one turn; each call must fail."""
+    """Appends all calls in one turn; each must fail."""
     results = await asyncio.gather(*map(store.append, calls), return_exceptions=True)
     assert [type(result) for result in results] == [StoreError] * len(calls)
 
 
-async def test_a_full_disk_stores_nothing_and_leaves_no_gap(
+async def test_full_disk_leaves_no_gap(
     store: SqliteStore, path: Path, announced: list[ChatMessage]
 ) -> None:
     await store.append(messages("1", "2"))
@@ -64,7 +64,7 @@ async def test_a_full_disk_stores_nothing_and_leaves_no_gap(
     assert seqs(announced) == [1, 2, 3, 4]
 
 
-async def test_a_user_who_could_not_be_stored_is_not_known(store: SqliteStore, path: Path) -> None:
+async def test_unstored_user_is_unknown(store: SqliteStore, path: Path) -> None:
     await store.append(messages("1"))
     with no_file_grows_past(log_size(path)), capture_logs():
         with pytest.raises(StoreError):
@@ -76,9 +76,7 @@ async def test_a_user_who_could_not_be_stored_is_not_known(store: SqliteStore, p
     assert await store.get_user("eve") is not None
 
 
-async def test_what_was_stored_before_the_disk_was_full_survives(
-    path: Path, announced: list[ChatMessage]
-) -> None:
+async def test_messages_before_full_disk_survive(path: Path, announced: list[ChatMessage]) -> None:
     store = await SqliteStore.open(str(path), announced.extend, 4096)
     await store.append(messages("1", "2"))
     with no_file_grows_past(log_size(path)), capture_logs():
@@ -89,7 +87,7 @@ async def test_what_was_stored_before_the_disk_was_full_survives(
     await store.close()
 
 
-async def test_a_sender_who_gave_up_disturbs_nobody(
+async def test_cancelled_sender_disturbs_no_other(
     store: SqliteStore, announced: list[ChatMessage]
 ) -> None:
     futures: list[asyncio.Future[list[ChatMessage]]] = [
@@ -102,7 +100,7 @@ async def test_a_sender_who_gave_up_disturbs_nobody(
     assert seqs(announced) == [1, 2]
 
 
-async def test_senders_wait_while_too_much_is_queued(store: SqliteStore) -> None:
+async def test_senders_wait_for_queue_space(store: SqliteStore) -> None:
     queued = store.append([message(content="x" * 4096, key="1")])
     waiting = asyncio.create_task(store.writable())
     await asyncio.sleep(0)
@@ -111,7 +109,7 @@ async def test_senders_wait_while_too_much_is_queued(store: SqliteStore) -> None
     await waiting
 
 
-async def test_a_failed_commit_makes_room_too(store: SqliteStore, path: Path) -> None:
+async def test_failed_commit_frees_queue_space(store: SqliteStore, path: Path) -> None:
     await store.append(messages("1"))
     with no_file_grows_past(log_size(path)), capture_logs():
         for _ in range(5):
@@ -120,22 +118,22 @@ async def test_a_failed_commit_makes_room_too(store: SqliteStore, path: Path) ->
     await store.append(messages("2"))
 
 
-async def test_an_event_loop_that_was_held_up_is_not_told_too_much_at_once(
+async def test_blocked_loop_gets_bounded_announcements(
     store: SqliteStore, announced: list[ChatMessage]
 ) -> None:
-    """Of more, readers of one room would get more at once than may wait for them."""
+    """More at once would overflow the mailboxes of one room."""
     stored = [store.append([message(content="x" * 300_000, key=key)]) for key in "12345678"]
-    time.sleep(0.3)  # noqa: ASYNC251 - this is what holds it up, and what lets commits go on
+    time.sleep(0.3)  # noqa: ASYNC251 - blocks the loop while commits go on
     await asyncio.sleep(0)
     assert len(announced) <= 2
     await asyncio.gather(*stored)
     assert seqs(announced) == list(range(1, 9))
 
 
-async def test_those_who_wait_to_append_go_on_as_there_is_room(
+async def test_waiting_senders_keep_the_queue_bound(
     store: SqliteStore, announced: list[ChatMessage]
 ) -> None:
-    """They are waked together, but what is queued stays under the bound, and one message."""
+    """All are woken at once, but the queue exceeds its bound by one message at most."""
     waiting: list[int] = []
 
     async def append(number: int) -> None:
@@ -148,7 +146,7 @@ async def test_those_who_wait_to_append_go_on_as_there_is_room(
     assert max(waiting) <= 1
 
 
-async def test_users_wait_for_the_disk_as_messages_do(store: SqliteStore) -> None:
+async def test_upsert_waits_for_the_disk(store: SqliteStore) -> None:
     appended = store.append([message(content="x" * 5000, key="1")])
     waiting = asyncio.create_task(store.upsert_user("ada", "Ada", ""))
     await appended
@@ -164,10 +162,8 @@ def put_back(path: Path) -> None:
     path.with_name("away").rename(path)
 
 
-async def test_a_file_that_cannot_be_opened_for_a_while_is_read_all_the_time(
-    store: SqliteStore, path: Path
-) -> None:
-    """Who reads has it open from the start."""
+async def test_readers_survive_a_moved_file(store: SqliteStore, path: Path) -> None:
+    """Reader threads keep the file open from the start."""
     await store.append(messages("1"))
     put_away(path)
     for _ in range(3):

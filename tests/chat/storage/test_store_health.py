@@ -1,4 +1,4 @@
-"""`StoreHealth`: what a store does with what is to be stored, and who learns of it."""
+"""`StoreHealth`: handling of writes, and notification of listeners."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def in_a_thread(change: Callable[[], None]) -> None:
 
 
 async def seen_after(health: StoreHealth, *changes: Callable[[], None]) -> list[State]:
-    """Makes changes in other threads; returns what a listener found at each call."""
+    """Makes changes in other threads; returns the state at each notification."""
     seen: list[State] = []
     health.watch(lambda: seen.append(health.state))
     for change in changes:
@@ -28,7 +28,7 @@ async def seen_after(health: StoreHealth, *changes: Callable[[], None]) -> list[
     return seen
 
 
-async def test_listeners_learn_of_each_change_in_the_event_loop() -> None:
+async def test_listeners_run_in_the_event_loop() -> None:
     health = StoreHealth()
     assert (health.is_serving, health.reason) == (True, "")
     with capture_logs() as logs:
@@ -51,7 +51,7 @@ async def test_listeners_learn_of_each_change_in_the_event_loop() -> None:
 
 
 @pytest.mark.parametrize("refusing_before", [False, True])
-async def test_what_is_fatal_stays_so(refusing_before: bool) -> None:
+async def test_fatal_state_is_final(refusing_before: bool) -> None:
     health = StoreHealth()
     if refusing_before:
         health.refuse("for now")

@@ -1,4 +1,4 @@
-"""What something costs, as counts: no clock tells it."""
+"""Work as counts of calls and bytes, independent of time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a call did.
+    """The work of a call.
 
     Attributes:
-        calls: how many functions it called, those of C included.
-        bytes: how much memory it took at a time.
+        calls: number of called functions, those of C included.
+        bytes: peak memory.
     """
 
     calls: int
@@ -23,7 +23,7 @@ class Work:
 
 
 def work_of(call: Callable[[], object]) -> Work:
-    """Calls a function, and counts."""
+    """Calls a function; returns its work."""
     calls = 0
 
     def count(_: FrameType, event: str, __: object) -> None:
