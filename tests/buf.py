@@ -12,7 +12,7 @@ from tests.support import PATIENCE_SECONDS
 
 
 class Result(NamedTuple):
-    """What a run printed, and its exit status."""
+    """Output and exit status of a run."""
 
     status: int
     output: str
@@ -20,7 +20,6 @@ class Result(NamedTuple):
 
 
 async def buf(*arguments: str | Path) -> Result:
-    """Runs `buf`."""
     search = f"{Path(sys.executable).parent}:{Path(sys.prefix) / 'bin'}"
     command = shutil.which("buf", path=search) or shutil.which("buf")
     assert command, "buf is not installed: it comes with the dependency group `tests`"

@@ -1,4 +1,4 @@
-"""An event loop in which time passes only when a test says so."""
+"""An event loop with simulated time, which passes only on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class ClockLoop(asyncio.SelectorEventLoop):
-    """Its timers are due once `pass_time` has come to them. Nothing must wait for one."""
+    """Timers are due once `pass_time` has come to them. Nothing else may wait for one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,19 +21,19 @@ class ClockLoop(asyncio.SelectorEventLoop):
         return self._now
 
     async def pass_time(self, seconds: float) -> None:
-        """Lets time pass, and runs what is due then."""
+        """Advances the time, and runs the timers that are due."""
         self._now += seconds
         await turns(2)  # timers are looked at behind whoever is ready
 
 
 async def turns(number: int) -> None:
-    """Lets the event loop turn."""
+    """Yields to the event loop that many times."""
     for _ in range(number):
         await asyncio.sleep(0)
 
 
 def run(test: Callable[[ClockLoop], Coroutine[Any, Any, T]]) -> T:
-    """Runs something on such a loop, which it is given."""
+    """Runs a coroutine function with such a loop as its argument."""
     loop = ClockLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(test(loop))

@@ -33,31 +33,31 @@ def pytest_asyncio_loop_factories(
 
 
 def pytest_configure() -> None:
-    """Before there are other processes that run tests, which are to have the same seed."""
+    """Chooses the seed before worker processes start, as they share it."""
     choose_seed()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of the short form."""
+    """Marks the tests of the quick selection."""
     for item in items:
         if is_quick(item.path):
             item.add_marker("quick")
 
 
 def pytest_report_header() -> str:
-    """Tells the seed first: of a test that takes too long, nothing else may be told."""
+    """Prints the seed first, as a test that times out may print nothing."""
     return choose_seed()
 
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    """In place of pytest-asyncio's: one that the system gives to nobody else meanwhile."""
+    """Replaces pytest-asyncio's: a port that the system gives to no other process."""
     return free_ports(1)[0]
 
 
 @pytest.fixture
 def chat_config(tmp_path: Path) -> chat.Config:
-    """The settings of `chat_server`; a test module may override this fixture."""
+    """Settings of `chat_server`; a test module may override this fixture."""
     return chat.Config(host="127.0.0.1", port=0, database=str(tmp_path / "chat.db"))
 
 
@@ -78,13 +78,12 @@ async def channel(chat_server: chat.RunningServer) -> AsyncIterator[Channel]:
 
 @pytest.fixture
 def stub(channel: Channel) -> ChatServiceStub:
-    """The generated stub for `chat_server`."""
     return ChatServiceStub(channel)
 
 
 @pytest.fixture
 def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
-    """The settings of `chat_proxy`, without its rates; a test module may override this fixture."""
+    """Settings of `chat_proxy`, without rates; a test module may override this fixture."""
     return proxy.Config(
         host="127.0.0.1",
         port=0,

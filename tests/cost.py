@@ -1,4 +1,4 @@
-"""What something costs, counted: the same on each machine, however busy."""
+"""Costs as counts: the same on each machine, however busy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _ROUNDS = 5
 
 
 class Cost(NamedTuple):
-    """What something takes.
+    """The cost of a call.
 
     Attributes:
-        lines: how many lines of Python are run.
-        peak_bytes: how much more memory there is meanwhile, as of a copy of a large table.
+        lines: number of Python lines run.
+        peak_bytes: peak growth of memory, as from a copy of a large table.
     """
 
     lines: int
@@ -23,7 +23,7 @@ class Cost(NamedTuple):
 
 
 def cost(work: Callable[[], object]) -> Cost:
-    """Does something a few times; returns the least that it took: a table may grow once."""
+    """Calls a function a few times; returns the least cost, as a table may grow once."""
     rounds = [Cost(_lines(work), _peak_bytes(work)) for _ in range(_ROUNDS)]
     return Cost(min(each.lines for each in rounds), min(each.peak_bytes for each in rounds))
 

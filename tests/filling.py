@@ -1,4 +1,4 @@
-"""Fields that the schema does not know: what puts them into messages, and finds them again."""
+"""Fields unknown to the schema: puts them into messages, and finds them again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILLING: Final = b"\x9a\x06\xc0\xb8\x02" + b"\xa5" * 40_000
 
 
 def filled(message: betterproto.Message, *, of: type[betterproto.Message]) -> bytes:
-    """The encoding of a message in which each one of a type has a field that nobody knows."""
+    """Encodes a message, with an unknown field in each message of a type within it."""
     for each in all_messages(message):
         if isinstance(each, of):
             vars(each)["_unknown_fields"] = FILLING
@@ -26,7 +26,7 @@ def filled(message: betterproto.Message, *, of: type[betterproto.Message]) -> by
 
 
 def holders() -> int:
-    """How many messages of this process keep a field that nobody knows."""
+    """Number of messages in this process that hold an unknown field."""
     gc.collect()
     return sum(
         isinstance(each, betterproto.Message) and bool(vars(each).get("_unknown_fields"))

@@ -1,4 +1,4 @@
-"""What tests fetch from an index of packages: without one they are skipped, but not in CI."""
+"""Downloads of tests from a package index: skipped without one, but not in CI."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 
 def fetch(*command: str, cwd: Path) -> None:
-    """Runs an installer; if it fails, the test is skipped, and fails in CI.
+    """Runs an installer; its failure skips the test, or fails it in CI.
 
     Args:
         command: the installer with its arguments.
-        cwd: the folder to run it in.
+        cwd: its working directory.
     """
     done = subprocess.run(  # noqa: S603 - no input of others
         command, cwd=cwd, capture_output=True, text=True, check=False
@@ -24,7 +24,7 @@ def fetch(*command: str, cwd: Path) -> None:
 
 
 def missing(why: str) -> None:
-    """Skips a test for what this machine does not have; in CI that is a failure."""
+    """Skips a test that needs something missing here; fails it in CI."""
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)

@@ -1,4 +1,4 @@
-"""Ports for what has to know its own before it is started, or is started again."""
+"""Ports for processes that must know them before their start, or keep them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _PORTS: Final = range(20_000, 32_000)
 
 
 def free_ports(number: int) -> list[int]:
-    """Finds ports that nobody listens on.
+    """Finds free ports.
 
-    The system gives none of them to who asks for any: what is stopped finds its port
-    again when it is started anew.
+    They lie outside the ephemeral range, so a restarted process finds its port free.
     """
     free: list[int] = []
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):

@@ -1,4 +1,4 @@
-"""Which tests are the short form, `nox -s tests -- -m quick`: all parts of a message's way."""
+"""The quick selection, `nox -s tests -- -m quick`: all parts of a message's way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TESTS: Final = Path(__file__).parent
 
 
 def is_quick(path: Path) -> bool:
-    """Whether the tests of a file belong to the short form."""
+    """Whether the tests of a file belong to the quick selection."""
     if not path.is_relative_to(_TESTS):
         return False
     name = path.relative_to(_TESTS)

@@ -13,10 +13,10 @@ from tests.support import PATIENCE_SECONDS
 
 
 class Scrape:
-    """What a process told at one moment.
+    """The metrics of a process at one moment.
 
     Attributes:
-        families: each metric, by its name.
+        families: metric families, by name.
     """
 
     def __init__(self, text: str) -> None:
@@ -24,7 +24,7 @@ class Scrape:
         self.families = {_full_name(family): family for family in found}
 
     def __call__(self, name: str, **labels: str) -> float:
-        """The value of one sample; 0 for a counter whose labels were not met yet."""
+        """The value of one sample; 0 for a counter without these labels yet."""
         values = [
             sample.value
             for family in self.families.values()
@@ -36,7 +36,7 @@ class Scrape:
 
     @property
     def samples(self) -> set[str]:
-        """The names that an expression may hold."""
+        """Names that an expression may use."""
         return {sample.name for family in self.families.values() for sample in family.samples}
 
 
@@ -46,14 +46,14 @@ def _full_name(family: Metric) -> str:
 
 
 async def scrape(status_url: str) -> Scrape:
-    """Asks a process once."""
+    """Reads the metrics of a process once."""
     async with aiohttp.ClientSession() as session, session.get(f"{status_url}metrics") as response:
         assert response.status == 200
         return Scrape(await response.text())
 
 
 async def scrape_until(status_url: str, found: Callable[[Scrape], bool]) -> Scrape:
-    """Asks a process until it tells what is waited for: nothing else says that it was counted."""
+    """Reads metrics until a condition holds: counting raises no other event."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not found(told := await scrape(status_url)):  # noqa: ASYNC110 - over HTTP
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What tests of the chat server share: live streams, channels, waiting, full disks."""
+"""Shared by tests of the chat server: streams, channels, waiting, full disks."""
 
 from __future__ import annotations
 
@@ -71,12 +71,11 @@ Response = TypeVar("Response")
 def message(
     room_id: str = "room", content: str = "hello", *, sender_id: str = "ada", key: str = ""
 ) -> ChatMessage:
-    """A message as a client writes it; `key` is its id."""
+    """A message as written by a client; `key` is its id."""
     return ChatMessage(id=key, room_id=room_id, sender_id=sender_id, content=content)
 
 
 def seqs(messages: Iterable[ChatMessage]) -> list[int]:
-    """The positions of messages."""
     return [message.seq for message in messages]
 
 
@@ -84,7 +83,7 @@ def seqs(messages: Iterable[ChatMessage]) -> list[int]:
 async def channel_to(
     server: chat.RunningServer, config: Configuration | None = None
 ) -> AsyncIterator[Channel]:
-    """A channel of its own to a server."""
+    """A separate channel to a server."""
     channel = Channel(server.host, server.port, codec=codec.GrpcCodec(), config=config)
     try:
         yield channel
@@ -93,7 +92,7 @@ async def channel_to(
 
 
 class LiveCall(Generic[Request, Response]):
-    """A bidirectional call, as a client holds it; it is open from the start.
+    """A bidirectional call on the client's side, open from the start.
 
     Args:
         method: the method of a generated stub.
@@ -118,11 +117,11 @@ class LiveCall(Generic[Request, Response]):
         await self._responses.aclose()
 
     def put(self, request: Request) -> None:
-        """Sends a request, and waits for nothing."""
+        """Sends a request without waiting."""
         self._requests.put_nowait(request)
 
     def end(self) -> None:
-        """Ends the client's side."""
+        """Half-closes the call."""
         self._requests.put_nowait(None)
 
     async def receive(self) -> Response:
@@ -138,7 +137,7 @@ class LiveCall(Generic[Request, Response]):
         return response
 
     async def rest(self) -> tuple[list[Response], Status]:
-        """Reads on until the call ends; returns what came, and the status."""
+        """Reads until the call ends; returns the responses and the status."""
         responses: list[Response] = []
         while True:
             try:
@@ -163,15 +162,15 @@ class ChatCall(LiveCall[ChatStream, ChatStream]):
         super().__init__(stub.chat)
 
     def say(self, message: ChatMessage, request_id: str | None = None) -> None:
-        """Sends a message, and waits for nothing."""
+        """Sends a message without waiting."""
         self.put(ChatStream(chat_message=message, request_id=request_id))
 
     def join(self, room_id: str, request_id: str | None = None, **position: Any) -> None:
-        """Asks to join a room, and waits for nothing."""
+        """Sends a join without waiting."""
         self.put(ChatStream(join=Join(room_id, **position), request_id=request_id))
 
     def leave(self, room_id: str, request_id: str | None = None) -> None:
-        """Asks to leave a room, and waits for nothing."""
+        """Sends a leave without waiting."""
         self.put(ChatStream(leave=Leave(room_id), request_id=request_id))
 
     async def hear(self) -> ChatMessage:
@@ -188,13 +187,13 @@ class ChatCall(LiveCall[ChatStream, ChatStream]):
         return (await self.receive()).joined.last_seq
 
     async def post(self, message: ChatMessage) -> ChatMessage:
-        """Sends a message; returns it as it comes back, which must be next."""
+        """Sends a message; returns it from the next response."""
         self.say(message)
         return await self.hear()
 
 
 def sent_by(command: RelayCommand) -> dict[int, ChatMessage]:
-    """The messages that a command sends, by their references."""
+    """Messages that a command sends, by their references."""
     kind, _ = betterproto.which_one_of(command, "command")
     if kind == "chat_message":
         return {command.ref: command.chat_message}
@@ -213,19 +212,19 @@ class RelayCall(LiveCall[RelayRequest, RelayResponse]):
         self._sent: dict[int, ChatMessage] = {}
 
     def batch(self, *commands: RelayCommand) -> None:
-        """Sends commands as one batch, and waits for nothing."""
+        """Sends commands as one batch without waiting."""
         for each in commands:
             self._sent.update(sent_by(each))
         self.put(RelayRequest(commands=list(commands)))
 
     async def event(self) -> RelayEvent:
-        """Returns the next event, of whichever batch; what was stored, message by message."""
+        """Returns the next event of any batch; stored messages one by one."""
         while not self._events:
             self._events = self.whole((await self.receive()).events)
         return self._events.pop(0)
 
     def whole(self, events: Iterable[RelayEvent]) -> list[RelayEvent]:
-        """Completes the messages of which only the news came back, as a proxy does."""
+        """Completes messages of which only references came back, as a proxy does."""
         return [whole for event in events for whole in self._whole(event)]
 
     def _whole(self, event: RelayEvent) -> list[RelayEvent]:
@@ -244,16 +243,16 @@ class RelayCall(LiveCall[RelayRequest, RelayResponse]):
 
 
 def told(lines: Iterable[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
-    """Those of captured log lines that are printed unless one asks for more."""
+    """Captured log lines above the level `debug`."""
     return [line for line in lines if line["log_level"] != "debug"]
 
 
 async def eventually(check: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
-    """Waits for what the server does by itself, and tells no one of.
+    """Waits for a condition that the server announces to no one.
 
     Args:
         check: returns, or awaits, something true once it is done.
-        seconds: how long, if that is much.
+        seconds: time limit, if longer than usual.
     """
     async with asyncio.timeout(seconds):
         while not await _value(check()):  # noqa: ASYNC110 - there is no event to wait for
@@ -266,7 +265,7 @@ async def _value(result: Any) -> Any:
 
 @contextmanager
 def no_file_grows_past(size: int) -> Iterator[None]:
-    """Makes this process fail to write a file beyond a size, as on a full disk."""
+    """Makes writes beyond a file size fail in this process, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -1,4 +1,4 @@
-"""Certificates made on the spot, and who believes them."""
+"""Certificates made on the spot, and contexts that trust them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hosting.tls import Tls, TlsFiles
 
 
 class Authority:
-    """A certificate authority, and the files of those whom it certifies.
+    """A certificate authority, and the files of its certificates.
 
     Args:
-        folder: where the files are; it is made.
+        folder: a new folder for the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,9 +33,9 @@ class Authority:
         return TlsFiles(str(chain), str(key), self.root if believes else "")
 
     def believing(self) -> ssl.SSLContext:
-        """The context of a client without a certificate."""
+        """TLS context of a client without a certificate."""
         return Tls.client(TlsFiles(authorities=self.root)).for_http2().context
 
     def shown(self, name: str) -> ssl.SSLContext:
-        """The context of a client with a certificate."""
+        """TLS context of a client with a certificate."""
         return Tls.client(self.files(name, believes=True)).for_http2().context

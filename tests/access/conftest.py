@@ -23,7 +23,7 @@ def signer() -> Signer:
 
 @pytest.fixture
 def keys(tmp_path: Path, signer: Signer) -> Path:
-    """The file with its key."""
+    """The file with the signer's key."""
     path = tmp_path / "keys.jwks"
     path.write_text(jwks(signer.named("one")))
     return path
@@ -31,13 +31,13 @@ def keys(tmp_path: Path, signer: Signer) -> Path:
 
 @pytest.fixture
 def guarded_config(chat_config: chat.Config, keys: Path) -> chat.Config:
-    """A server that asks for tokens."""
+    """Settings of a server that requires tokens."""
     return replace(chat_config, trust=chat.Trust(str(keys)))
 
 
 @pytest.fixture
 def trusted_config(tmp_path: Path, signer: Signer) -> proxy.Config:
-    """A proxy that the server knows."""
+    """Settings of a proxy that the server knows."""
     path = tmp_path / "proxy.token"
     path.write_text(signer.token(kid="one", sub="edge", role="proxy", rooms=None) + "\n")
     return proxy.Config(host="127.0.0.1", port=0, upstream_token_file=str(path))
@@ -45,7 +45,6 @@ def trusted_config(tmp_path: Path, signer: Signer) -> proxy.Config:
 
 @pytest.fixture
 async def doors(guarded_config: chat.Config, trusted_config: proxy.Config) -> AsyncIterator[Doors]:
-    """Both doors, open."""
     async with opened(guarded_config, trusted_config) as doors:
         yield doors
 

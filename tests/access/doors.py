@@ -54,7 +54,7 @@ class Refused(Exception):
     """A request was refused.
 
     Attributes:
-        code: the name of the status.
+        code: name of the gRPC status.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -63,27 +63,27 @@ class Refused(Exception):
 
 
 class Visitor(ABC):
-    """Someone at a door."""
+    """A client at one door."""
 
     @abstractmethod
     async def ask(self, request: betterproto.Message) -> Any:
-        """Asks, and returns the message that answers.
+        """Sends a request; returns the message that answers.
 
         Raises:
-            Refused: it was refused.
+            Refused: the request was refused.
         """
 
     @abstractmethod
     async def hear(self) -> Any:
-        """Returns what comes next without being asked for."""
+        """Returns the next unsolicited message."""
 
     @abstractmethod
     async def dismissed(self) -> str:
-        """Waits for the end of the connection; returns how it ended, as a status."""
+        """Waits for the end of the connection; returns it as a gRPC status name."""
 
 
 class Caller(Visitor):
-    """Someone at the gRPC door."""
+    """A client at the gRPC door."""
 
     def __init__(self, stub: ChatServiceStub, call: ChatCall) -> None:
         self._stub = stub
@@ -123,7 +123,7 @@ class Caller(Visitor):
 
 
 class Browser(Visitor):
-    """Someone at the WebSocket door."""
+    """A client at the WebSocket door."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -154,14 +154,11 @@ def _payload(answer: ChatStream | ServerFrame) -> Any:
 
 
 class Doors:
-    """A server that asks for tokens, and a proxy in front of it.
+    """A server that requires tokens, and a proxy in front of it.
 
     Args:
         server: the server.
-        url: where the proxy is.
-
-    Attributes:
-        url: likewise.
+        url: address of the proxy.
     """
 
     def __init__(self, server: chat.RunningServer, url: str) -> None:
@@ -170,7 +167,7 @@ class Doors:
 
     @asynccontextmanager
     async def visit(self, door: str, token: str | None) -> AsyncIterator[Visitor]:
-        """Comes to a door with a token, or without one."""
+        """Opens a door with a token, or without one."""
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         async with AsyncExitStack() as stack:
             if door == "grpc":
@@ -188,7 +185,7 @@ class Doors:
 
 @asynccontextmanager
 async def opened(config: chat.Config, proxy_config: proxy.Config) -> AsyncIterator[Doors]:
-    """Both doors, with these settings; the proxy is pointed at the server."""
+    """Opens both doors with these settings; the proxy is pointed at the server."""
     async with (
         chat.serve(config) as server,
         proxy.serve(replace(proxy_config, upstream=server.address)) as running,

@@ -25,12 +25,12 @@ SECRET: Final = b"a secret that is long enough for HS256"
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A key, and what belongs to it.
+    """A signing key, and its forms.
 
     Attributes:
-        algorithm: what it signs with.
-        private: what signs.
-        jwk: what verifies, as a JWK without a name.
+        algorithm: the JWS algorithm.
+        private: the signing key.
+        jwk: the verifying key as a JWK without a `kid`.
         pem: the same as PEM; a secret as it is.
     """
 
@@ -55,12 +55,12 @@ class Signer:
         return jwt.encode(said, self.private, self.algorithm, headers=headers)
 
     def named(self, kid: str) -> dict[str, Any]:
-        """The JWK with a name."""
+        """The JWK with a `kid`."""
         return {**self.jwk, "kid": kid}
 
 
 def confused(signer: Signer, secret: bytes) -> str:
-    """A token for ada signed by HS256 with what everybody knows, under the name of a key."""
+    """A token for ada signed by HS256 with the public key, under that key's `kid`."""
     claims = jwt.decode(signer.token(), options={"verify_signature": False})
     return forged(claims, {"alg": "HS256", "typ": "JWT", "kid": "one"}, secret)
 
@@ -68,7 +68,7 @@ def confused(signer: Signer, secret: bytes) -> str:
 def forged(
     claims: dict[str, Any], header: dict[str, Any] | None = None, secret: bytes | None = SECRET
 ) -> str:
-    """A token of any content, signed by HS256 or not at all: PyJWT would not make some of them."""
+    """A token of any content, signed by HS256 or not at all; PyJWT refuses to make some."""
     parts = ({"alg": "HS256"} if header is None else header, claims)
     body = b".".join(_base64url(json.dumps(part).encode()) for part in parts)
     signature = b"" if secret is None else hmac.new(secret, body, hashlib.sha256).digest()
@@ -80,7 +80,7 @@ def _base64url(data: bytes) -> bytes:
 
 
 def verifier(path: Path, keys: str | bytes | None = None, **rules: Any) -> TokenVerifier:
-    """Verifies tokens with the keys of a file, which are written first if they are given."""
+    """Verifies tokens with the keys of a file; keys given are written to it first."""
     if keys is not None:
         path.write_bytes(keys if isinstance(keys, bytes) else keys.encode())
     return TokenVerifier(KeyFile(path), TokenRules(**rules), Rules(Limits()))

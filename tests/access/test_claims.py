@@ -1,4 +1,4 @@
-"""Claims that are no text, or no time: refused, or bounded, before anything is made of them."""
+"""Claims with odd texts or times: refused or bounded before they are used."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def claims(**changed: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def signer() -> Signer:
-    """The doors of these tests believe a secret."""
+    """A secret, as any claims can be signed with it."""
     return hs256()
 
 
@@ -57,7 +57,7 @@ def trusted_config(tmp_path: Path) -> proxy.Config:
 
 
 def comes_back(identity: Identity) -> Authenticated:
-    """What the client is told of a token, as it arrives."""
+    """The `authenticated` answer as the client receives it."""
     return codec.decode(Authenticated, codec.encode(authenticated(identity)))
 
 
@@ -121,7 +121,7 @@ class TestTimes:
 
 
 class TestText:
-    """What is no Unicode text is in no claim that is looked at."""
+    """Claims that are no Unicode text are refused."""
 
     @pytest.mark.parametrize(
         ("changed", "told"),
@@ -138,7 +138,7 @@ class TestText:
 
     @pytest.mark.parametrize("tail", ["\n", "é", "\ud83d", "=", " ", "\0", "."])
     def test_signature_has_no_tail(self, keys: Path, tail: str) -> None:
-        """Decoders of base64 pass over what is none; but the token is passed on as it is."""
+        """Base64 decoders skip foreign characters, but the token is passed on unchanged."""
         with pytest.raises(Unauthenticated, match=r"^the token is not valid$"):
             verifier(keys).verify(forged(claims()) + tail)
 
@@ -167,7 +167,7 @@ STRANGE = ["emoji\ud83d", "\udc80\udcff"]
 
 @pytest.mark.parametrize("subject", STRANGE)
 async def test_odd_token_disturbs_no_others(doors: Doors, door: str, subject: str) -> None:
-    """Not even while it is tried again and again, and others send."""
+    """Even while it is tried repeatedly and others send."""
     async with doors.visit(door, forged(claims())) as ada:
         await ada.ask(Join("lobby"))
         with capture_logs() as lines:
@@ -189,7 +189,7 @@ async def test_endless_token_opens_both_doors(doors: Doors, door: str) -> None:
 @pytest.mark.parametrize("offer", ["Authorization", "Sec-WebSocket-Protocol"])
 @pytest.mark.parametrize("token", [b"\xff\xfe", "é.a.b".encode(), b"a b", b"a.b.c\xff"])
 async def test_offered_bytes_are_no_token(doors: Doors, offer: str, token: bytes) -> None:
-    """They come as surrogates, and the client is told not to come again with them."""
+    """They arrive as surrogates; the close code tells the client not to retry with them."""
     value = {
         "Authorization": b"Bearer " + token,
         "Sec-WebSocket-Protocol": b"chat, bearer." + token,
@@ -200,7 +200,7 @@ async def test_offered_bytes_are_no_token(doors: Doors, offer: str, token: bytes
 
 
 async def closed_with(url: str, header: str, value: bytes) -> int:
-    """Opens a WebSocket with raw bytes in a header; returns the code that it is closed with."""
+    """Opens a WebSocket with raw bytes in a header; returns its close code."""
     host, _, port = url.removeprefix("http://").strip("/").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(
@@ -231,7 +231,7 @@ async def test_renewed_token_is_checked(doors: Doors, session: aiohttp.ClientSes
 async def test_token_file_is_waited_for(
     guarded_config: chat.Config, trusted_config: proxy.Config, content: bytes
 ) -> None:
-    """One line says what is wrong with it; a good one is taken as soon as it is there."""
+    """One line names the problem; a good file is taken as soon as it is there."""
     path = Path(trusted_config.upstream_token_file)
     good = await asyncio.to_thread(path.read_bytes)
     await asyncio.to_thread(path.write_bytes, content)

@@ -1,4 +1,4 @@
-"""What docs/websocket-api.md shows of tokens."""
+"""The token examples of docs/websocket-api.md."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_token_in_wrong_place_is_refused(doors: Doors, signer: Signer) -> 
 async def test_basic_password_is_ignored_without_keys(
     chat_proxy: proxy.RunningProxy,
 ) -> None:
-    """A proxy in front asks for it, and passes it on."""
+    """It belongs to a proxy in front, which passes it on."""
     headers = {"authorization": "Basic YWRhOnNlY3JldA=="}
     async with (
         aiohttp.ClientSession() as session,

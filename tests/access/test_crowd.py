@@ -1,4 +1,4 @@
-"""Who may stay when the gRPC door is full."""
+"""Which connections stay when the gRPC door is full."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CUT_OFF = (StreamTerminatedError, ConnectionError, AttributeError)
 
 @asynccontextmanager
 async def watching(server: chat.RunningServer) -> AsyncIterator[asyncio.Task[None]]:
-    """A connection that watches the health, which needs no token; its task ends with it."""
+    """A connection that watches the health, without a token; its task ends with it."""
     begun = asyncio.Event()
     async with Channel(server.host, server.port) as channel:
         task = asyncio.create_task(watch(channel, begun))
@@ -45,7 +45,7 @@ async def watch(channel: Channel, begun: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def visiting(server: chat.RunningServer, token: str | None) -> AsyncIterator[ChatServiceStub]:
-    """A connection on which a call was answered."""
+    """A connection that has completed a call."""
     metadata = {} if token is None else {"authorization": f"Bearer {token}"}
     async with Channel(server.host, server.port, codec=codec.GrpcCodec()) as channel:
         stub = ChatServiceStub(channel, metadata=metadata)

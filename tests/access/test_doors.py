@@ -43,7 +43,7 @@ def said(room_id: str, sender_id: str = "") -> ChatMessage:
 
 
 async def refused(answer: Awaitable[Any]) -> tuple[str, str]:
-    """The status and the text that a request was refused with."""
+    """The status and the text of a refusal."""
     with pytest.raises(Refused) as raised:
         await answer
     code, _, text = str(raised.value).partition(": ")
@@ -55,7 +55,7 @@ def stub_of(channel: Channel, token: str) -> ChatServiceStub:
 
 
 class TestTokens:
-    """Who is let in."""
+    """Which tokens are accepted."""
 
     async def test_valid_token_is_let_in(self, doors: Doors, door: str, signer: Signer) -> None:
         async with doors.visit(door, signer.token(kid="one")) as ada:
@@ -116,7 +116,7 @@ class TestTokens:
 
 
 class TestIssuers:
-    """A server that believes one issuer, of tokens that are meant for it."""
+    """A server that trusts one issuer, and tokens for its audience."""
 
     @pytest.fixture
     def guarded_config(self, chat_config: chat.Config, keys: Path) -> chat.Config:
@@ -149,7 +149,7 @@ class TestIssuers:
 
 
 class TestNames:
-    """In whose name."""
+    """The sender is the token's subject."""
 
     async def test_sender_is_the_subject(self, doors: Doors, door: str, signer: Signer) -> None:
         async with doors.visit(door, signer.token()) as ada:
@@ -181,18 +181,18 @@ class TestNames:
 
 
 async def addresses(visitor: Visitor) -> list[str]:
-    """The address of ada, as each call shows it."""
+    """The e-mail address of ada, as each call shows it."""
     user: User = (await visitor.ask(GetUserRequest("ada"))).user
     users: list[User] = (await visitor.ask(ListUsersRequest())).users
     return [user.email, *(each.email for each in users if each.id == "ada")]
 
 
 class TestRooms:
-    """What may be read, and written."""
+    """Rooms that a token opens for reading and writing."""
 
     @pytest.fixture
     def token(self, signer: Signer) -> str:
-        """One for few rooms."""
+        """A token for few rooms."""
         return signer.token(rooms=LOBBY_ONLY)
 
     async def test_allowed_rooms_are_open(self, doors: Doors, door: str, token: str) -> None:
@@ -239,7 +239,7 @@ class TestRooms:
 async def slow_reader(
     config: chat.Config, signer: Signer, end: float
 ) -> AsyncIterator[tuple[ChatCall, ChatCall, ChatServiceStub]]:
-    """A call of ada, one of bob that is soon full and whose token ends, and ada's stub."""
+    """A call of ada, a call of bob that soon stalls and whose token expires, and ada's stub."""
     async with (
         chat.serve(replace(config, rates=chat.Rates())) as server,
         channel_to(server, SMALL_WINDOWS) as slow,
@@ -252,11 +252,11 @@ async def slow_reader(
 
 
 class TestTime:
-    """Tokens end, and are renewed."""
+    """Tokens expire, and are renewed."""
 
     @pytest.fixture
     def guarded_config(self, chat_config: chat.Config, keys: Path) -> chat.Config:
-        """No leeway, so that a token ends when it says so."""
+        """No leeway, so that a token expires exactly at `exp`."""
         rules = chat.TokenRules(leeway_seconds=0)
         return replace(chat_config, trust=chat.Trust(str(keys), rules))
 
@@ -340,7 +340,7 @@ class TestTime:
 
 
 class TestProxy:
-    """Who may speak for others."""
+    """Only proxies may speak for others."""
 
     async def test_relay_is_for_proxies(self, guarded_config: chat.Config, signer: Signer) -> None:
         for token in (None, signer.token(), signer.token(role="admin")):
@@ -358,7 +358,7 @@ class TestProxy:
 async def test_keys_follow_their_file(
     doors: Doors, door: str, signer: Signer, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new key is taken without a restart; who came by a removed one is dismissed."""
+    """A new key is taken without a restart; streams of a removed key end."""
     monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
     leaked = eddsa()
     async with doors.visit(door, leaked.token(kid="two")) as thief:
@@ -382,7 +382,7 @@ async def test_keys_follow_their_file(
 async def test_removed_key_ends_streams_after_any_trouble(
     doors: Doors, door: str, keys: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watch goes on, whatever the file was meanwhile."""
+    """The file's watcher survives any state of the file."""
     monkeypatch.setattr("chat.access.keyfile._LOOK_AGAIN_SECONDS", 0)
     monkeypatch.setattr("chat.server._LOOK_AT_KEYS_SECONDS", 0.01)
     leaked = eddsa()

@@ -40,7 +40,7 @@ PLENTY = 1000.0
 
 @pytest.fixture
 def rates() -> chat.Rates:
-    """What `doors` grants; a test may override it."""
+    """The rates of `doors`; a test may override this fixture."""
     return chat.Rates(SLOW, SLOW, SLOW)
 
 
@@ -62,7 +62,7 @@ async def server(
 
 @pytest.fixture
 def metadata(signer: Signer) -> dict[str, str]:
-    """The headers of ada."""
+    """The headers of a call of ada."""
     return {"authorization": f"Bearer {signer.token()}"}
 
 
@@ -70,7 +70,7 @@ def metadata(signer: Signer) -> dict[str, str]:
 async def ada(
     server: chat.RunningServer, trusted_config: proxy.Config, metadata: dict[str, str]
 ) -> AsyncIterator[Client]:
-    """A client of a proxy before `server`."""
+    """A WebSocket client of ada, through a proxy before `server`."""
     config = replace(trusted_config, upstream=server.address)
     async with serve_http(config) as http, http.ws_connect("/", headers=metadata) as socket:
         yield Client(socket)
@@ -151,7 +151,7 @@ async def finish(call: Stream[ListUsersRequest, ListUsersResponse]) -> None:
 async def test_grpcio_honours_the_pushback(
     chat_config: chat.Config,
 ) -> None:
-    """Google's own client does by itself, where it may retry at all."""
+    """Google's client does so by itself, where retries are configured."""
     policy = {
         "maxAttempts": 5,
         # Much longer than the server asks for.
@@ -172,7 +172,7 @@ async def test_grpcio_honours_the_pushback(
 
 
 class TestGuests:
-    """Where nobody says who they are, a connection is who they are."""
+    """Without keys, each connection has a quota of its own."""
 
     @pytest.fixture
     def chat_config(self, chat_config: chat.Config) -> chat.Config:
@@ -249,7 +249,7 @@ async def test_proxy_is_not_cut_off_for_its_client(
 
 @pytest.mark.parametrize("rates", [chat.Rates(PLENTY, 2.0, PLENTY)], ids=["joins"])
 async def test_fresh_token_costs_no_room(ada: Client, signer: Signer) -> None:
-    """The server is asked about each room again, which is more than may be asked at once."""
+    """The server is asked about each room again: more than the rate of joins allows."""
     rooms = [str(number) for number in range(11)]
     for room_id in rooms:
         assert "joined" in await ada.ask(join={"room_id": room_id})

@@ -1,4 +1,4 @@
-"""Tokens over a restart of the server."""
+"""Tokens across a restart of the server."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_held_message_outlives_its_sender(
 async def test_restart_keeps_active_users(
     server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
 ) -> None:
-    """Not by a refused message, either: after a restart the proxy says who is there."""
+    """The proxy reports presence after a restart; a refused message adds no user."""
     bob = await connected(session, url, signer.token(sub="bob"))
     await bob.ask(upsert_user={"user_id": "bob", "name": "Bob"})
     await bob.socket.close()
@@ -143,7 +143,7 @@ async def test_early_guest_may_not_stay(
     guarded_config: chat.Config, trusted_config: proxy.Config,
     session: aiohttp.ClientSession, unused_tcp_port: int,
 ) -> None:  # fmt: skip
-    """It has said nothing, or waits for an answer, when the first link comes up."""
+    """It is silent, or waits for an answer, when the first link comes up."""
     config = replace(trusted_config, upstream=f"127.0.0.1:{unused_tcp_port}")
     async with proxy.serve(config) as running:
         idle, waiting = [await connected(session, running.url, None) for _ in range(2)]

@@ -37,7 +37,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def secure_config(chat_config: chat.Config, authority: Authority) -> chat.Config:
-    """A server with a certificate that asks for none."""
+    """A server with a certificate that requires none of clients."""
     return replace(chat_config, trust=chat.Trust(tls=authority.files("server")))
 
 
@@ -141,7 +141,7 @@ async def readiness(config: proxy.Config) -> int:
 
 
 class TestProxy:
-    """The WebSocket door, and the link behind it."""
+    """The WebSocket door, and the link to the server."""
 
     @pytest.fixture
     def trust(self, authority: Authority, keys: Path) -> chat.Trust:
@@ -182,7 +182,7 @@ class TestProxy:
         trust: chat.Trust,
         unused_tcp_port: int,
     ) -> None:
-        """It was there before the first link, and its calls go over the proxy's connection."""
+        """The guest was there before the first link, and its calls use the proxy's connection."""
         config = proxy.Config(
             host="127.0.0.1", port=0, upstream=f"127.0.0.1:{unused_tcp_port}",
             upstream_tls=authority.files("edge", believes=True),
@@ -204,7 +204,7 @@ class TestProxy:
     async def test_certificate_alone_makes_no_call(
         self, server: chat.RunningServer, authority: Authority, name: str
     ) -> None:
-        """Neither the proxy's, whose calls are for somebody, nor one of another name."""
+        """Neither a call of the proxy without a user, nor one of another name."""
         with pytest.raises(GRPCError) as raised:
             await history(server, authority.shown(name))
         assert raised.value.status is Status.UNAUTHENTICATED
@@ -340,10 +340,10 @@ class TestFiles:
 
 
 def handshake(server: Tls, client: ssl.SSLContext) -> bytes | None:
-    """Shakes hands; returns the certificate that the server shows.
+    """Shakes hands; returns the server's certificate.
 
     Raises:
-        ssl.SSLError: one side does not believe the other.
+        ssl.SSLError: one side does not trust the other.
     """
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = [

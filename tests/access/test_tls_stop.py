@@ -1,4 +1,4 @@
-"""A stop in order over TLS, whose transports have no half of an end."""
+"""An orderly stop over TLS, whose transports cannot half-close."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def believing(authority: Authority) -> ssl.SSLContext:
 
 
 class Door:
-    """One of both doors, and what is said through it.
+    """One of both doors, and its bytes.
 
     Attributes:
         greeting: opens a connection.
-        greeted: how its answer ends, in part.
-        chatter: what a client may say on and on.
+        greeted: part of the end of its answer.
+        chatter: bytes that a client may send repeatedly.
     """
 
     greeting: bytes
@@ -70,48 +70,45 @@ class Door:
         self.folder = folder
 
     def serve(self) -> AbstractAsyncContextManager[Any]:
-        """Opens it, on a free port."""
+        """Opens the door on a free port."""
         raise NotImplementedError
 
     def was_told(self, received: bytes) -> bool:
-        """Whether a client was told that it stops."""
+        """Whether the bytes tell a client of the stop."""
         raise NotImplementedError
 
 
 class WebSocketDoor(Door):
-    """The proxy's."""
+    """The door of the proxy."""
 
     greeting = HANDSHAKE
     greeted = b"\r\n\r\n"
     chatter = masked(WSMsgType.TEXT, b"{}")
 
     def serve(self) -> AbstractAsyncContextManager[Any]:
-        """See above; there is no server behind it."""
+        """Opens the door; no server is behind it."""
         config = proxy.Config(
             host="127.0.0.1", port=0, upstream="127.0.0.1:1", tls=self.files, drain_seconds=SECONDS
         )
         return proxy.serve(config)
 
     def was_told(self, received: bytes) -> bool:
-        """See above."""
         frames = split_frames(received.partition(b"\r\n\r\n")[2])
         return [each.close_code for each in frames if each.opcode == WSMsgType.CLOSE] == [1001]
 
 
 class GrpcDoor(Door):
-    """The server's."""
+    """The door of the server."""
 
     greeting = PREFACE
     greeted = frame(4, flags=1)
     chatter = frame(PING, b"12345678")
 
     def serve(self) -> AbstractAsyncContextManager[Any]:
-        """See above."""
         trust = chat.Trust(tls=self.files)
         return chat.serve(chat.Config("127.0.0.1", 0, str(self.folder / "chat.db"), trust=trust))
 
     def was_told(self, received: bytes) -> bool:
-        """See above."""
         reasons = []
         while len(received) >= 9:
             size = 9 + int.from_bytes(received[:3], "big")
@@ -132,7 +129,7 @@ def door(request: pytest.FixtureRequest, files: TlsFiles, tmp_path: Path) -> Doo
 
 @pytest.fixture(params=LOOPS)
 def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Runs something on an event loop, which must have nothing to complain of."""
+    """Runs a coroutine on an event loop, which must log nothing."""
 
     def run(coroutine: Coroutine[Any, Any, None]) -> None:
         complaints: list[dict[str, Any]] = []
@@ -148,7 +145,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
 async def connected(
     door: Door, port: int, believing: ssl.SSLContext
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]]:
-    """A connection that has been greeted, and what was said on it."""
+    """A greeted connection, and the bytes received on it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=believing)
     try:
         writer.write(door.greeting)
@@ -160,7 +157,7 @@ async def connected(
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the end, however that comes."""
+    """All bytes until the end, orderly or not."""
     received = b""
     async with asyncio.timeout(PATIENCE_SECONDS):
         try:
@@ -172,7 +169,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 
 
 async def check_told(door: Door, believing: ssl.SSLContext, *, sends: bool) -> None:
-    """A client that goes on sending, or does not, is told."""
+    """Checks that a client is told of the stop, whether it goes on sending or not."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         async with door.serve() as server:
             client = connected(door, server.port, believing)
@@ -192,7 +189,7 @@ async def _send(writer: asyncio.StreamWriter, chatter: bytes) -> None:
 
 
 async def check_ends(door: Door, believing: ssl.SSLContext) -> None:
-    """A client that reads nothing, of all that waits for it, holds nobody up."""
+    """Checks that a client that reads nothing delays no stop."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         async with door.serve() as server:
             client = connected(door, server.port, believing)

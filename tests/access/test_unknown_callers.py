@@ -1,4 +1,4 @@
-"""What is charged before anybody knows who calls: to a connection, and to its address."""
+"""Charges for unauthenticated calls: to a connection, and to its address."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ async def guarded(guarded_config: chat.Config) -> AsyncIterator[chat.RunningServ
 
 
 class Flood:
-    """A client that calls on and on, from an address of its own.
+    """A client that calls without pause, from an address of its own.
 
     Attributes:
-        statuses: how its calls ended.
-        connections: how many it has made.
+        statuses: number of calls, by status.
+        connections: number of connections made.
     """
 
     def __init__(self, server: chat.RunningServer, path: str, token: str = "") -> None:
@@ -86,7 +86,7 @@ class Flood:
 
     @property
     def most(self) -> float:
-        """How many of its calls may have been looked at by now."""
+        """Largest number of its calls that may have been handled by now."""
         passed = monotonic() - self._began
         own = self.connections * FIRST_CALLS + passed * CALLS_PER_SECOND
         return own + BURST + passed * CALLS + 1
@@ -123,7 +123,7 @@ class Flood:
 async def test_each_path_is_charged_to_the_address(
     chat_server: chat.RunningServer, path: str
 ) -> None:
-    """To connect again does not help."""
+    """A new connection does not help."""
     flood = Flood(chat_server, path)
     for _ in range(4):
         await flood.connect(2)
@@ -135,7 +135,7 @@ async def test_each_path_is_charged_to_the_address(
 
 
 async def test_forged_tokens_are_not_verified(guarded: chat.RunningServer, signer: Signer) -> None:
-    """An innocent at the same address, who is known already, gets all its answers in order."""
+    """A known client at the same address still gets all its answers in order."""
     flood = Flood(guarded, "/chat.ChatService/ListUsers", es256().token(kid="one", sub="eve"))
     metadata = {"authorization": f"Bearer {signer.token(kid='one')}"}
     async with Channel(guarded.host, guarded.port, codec=codec.GrpcCodec()) as channel:
@@ -174,7 +174,7 @@ async def test_other_address_is_not_charged(chat_server: chat.RunningServer) -> 
 
 
 async def test_flooding_address_is_cut_off(chat_server: chat.RunningServer) -> None:
-    """More calls, without a wait, than an address may have refused."""
+    """It makes more calls, without waiting, than an address may have refused."""
     last = 2 * BURST_OF_WORK
     calls = (opening(n, headers(HEALTH), flags=END_HEADERS | END_STREAM) for n in range(1, last, 2))
     async with RawClient.connect(chat_server.port) as client:
@@ -185,7 +185,7 @@ async def test_flooding_address_is_cut_off(chat_server: chat.RunningServer) -> N
 async def test_refused_call_is_not_reset(
     chat_server: chat.RunningServer,
 ) -> None:
-    """Some clients would not see when to come back."""
+    """After a reset, some clients would not see when to retry."""
     await Flood(chat_server, HEALTH).connect(2)
     async with Http2Client.connect(chat_server.host, chat_server.port) as client:
         streams = [client.request(HEALTH, struct.pack(">xI", 0)[:2]) for _ in range(BATCH)]
@@ -211,7 +211,7 @@ async def test_address_limit_can_be_off(chat_server: chat.RunningServer) -> None
 
 
 async def test_proxy_calls_are_not_charged(chat_server: chat.RunningServer) -> None:
-    """Also where there are no keys, and others at its address ask too much."""
+    """Also without keys, and while others at its address ask too much."""
     config = proxy.Config(upstream=chat_server.address, rates=proxy.Rates())
     async with serve_http(config) as http:
         client = Client(await http.ws_connect("/"))

@@ -1,4 +1,4 @@
-"""What an operator is told of a service whose callers may be anyone."""
+"""Warnings for an operator whose service lets anyone be any user."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_server_warns_without_tls(guarded_config: chat.Config) -> None:
 async def test_proxy_warns_without_server_keys(
     chat_config: chat.Config, settings: dict[str, Any], is_open: bool
 ) -> None:
-    """The usual layout: the server is on loopback, and the proxy is not."""
+    """The usual layout: the server is on loopback, the proxy is not."""
     server = RestartableServer(chat_config)
     await server.start()
     config = replace(proxy.Config(host="127.0.0.1", port=0, upstream=server.address), **settings)

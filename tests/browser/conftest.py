@@ -1,4 +1,4 @@
-"""People at the page: real browsers before real servers."""
+"""Users of the page: real browsers before real servers."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ WATCH_POLICY: Final = """addEventListener('securitypolicyviolation', (event) => 
 
 
 class Servers:
-    """A chat server and a proxy that can be stopped and started again in their places.
+    """A chat server and a proxy that can be stopped and restarted on the same ports.
 
     Attributes:
         url: the address of the page.
-        chat_config: the settings of the chat server from its next start on.
-        proxy_config: the settings of the proxy from its next start on.
+        chat_config: settings of the chat server from its next start on.
+        proxy_config: settings of the proxy from its next start on.
     """
 
     def __init__(self, database: str) -> None:
@@ -53,32 +53,30 @@ class Servers:
         self._proxy = AsyncExitStack()
 
     async def start_chat(self) -> None:
-        """Starts the chat server, where it was before."""
+        """Starts the chat server on its old port."""
         await self._chat.enter_async_context(chat.serve(self.chat_config))
 
     async def stop_chat(self) -> None:
-        """Stops the chat server."""
         await self._chat.aclose()
 
     async def start_proxy(self) -> None:
-        """Starts the proxy, where it was before."""
+        """Starts the proxy on its old port."""
         running = await self._proxy.enter_async_context(proxy.serve(self.proxy_config))
         self.url = running.url
 
     async def stop_proxy(self) -> None:
-        """Stops the proxy."""
         await self._proxy.aclose()
 
     async def post(
         self, room: str, sender: str, texts: Iterable[str], *, url: str | None = None
     ) -> None:
-        """Sends messages as a script would, and waits until they are stored.
+        """Sends messages by script, and waits until they are stored.
 
         Args:
             room: the room.
-            sender: who sends.
+            sender: the sender's user id.
             texts: the messages.
-            url: the address of another proxy.
+            url: address of another proxy.
         """
         async with (
             aiohttp.ClientSession() as session,
@@ -93,7 +91,7 @@ class Servers:
 
 
 class Visitor:
-    """One person at the page."""
+    """One user of the page."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -106,7 +104,7 @@ class Visitor:
         self.texts = page.get_by_test_id("message-text")
 
     async def enter(self, name: str, room: str) -> None:
-        """Fills in the first dialog, and waits until the room is there."""
+        """Fills in the first dialog, and waits for the room."""
         await self.name.fill(name)
         await self.room.fill(room)
         await self.page.get_by_test_id("enter-button").click()
@@ -123,7 +121,7 @@ class Visitor:
         await self.page.get_by_test_id("send-button").click()
 
     async def say_at_once(self, texts: Iterable[str]) -> None:
-        """Sends messages faster than anyone writes."""
+        """Sends messages faster than a person types."""
         await self.input.evaluate(
             """(input, texts) => {
                 for (const text of texts) {
@@ -140,7 +138,7 @@ class Visitor:
         return self.messages.filter(has=self.page.get_by_text(text, exact=True))
 
     def room_item(self, room: str) -> Locator:
-        """A room of the side bar."""
+        """A room in the side bar."""
         return self.page.locator(f'[data-testid="room-item"][data-room="{room}"]')
 
     async def sees(self, *texts: str) -> None:
@@ -160,7 +158,7 @@ def _patience() -> None:
 
 @pytest.fixture
 def chromium() -> str:
-    """The path of the browser; without one, a failure in CI, and elsewhere a skip."""
+    """Path of the browser; if missing, fails in CI and skips elsewhere."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if found:
         return found
@@ -171,7 +169,7 @@ def chromium() -> str:
 
 @pytest.fixture
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """A browser without a window."""
+    """A headless browser."""
     async with async_playwright() as playwright:
         # Root, as in a container, cannot have Chromium's sandbox.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -201,10 +199,10 @@ async def servers(database: str) -> AsyncIterator[Servers]:
 
 @pytest.fixture
 async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
-    """Opens the page for one more person.
+    """Opens the page for one more user.
 
-    Whatever goes wrong in the page, breaks its Content-Security-Policy, or asks for
-    attention by a dialog of the browser's, fails the test.
+    Any error of the page, breach of its Content-Security-Policy, or browser dialog fails
+    the test.
     """
     problems: list[str] = []
     contexts = AsyncExitStack()

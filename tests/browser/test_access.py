@@ -1,4 +1,4 @@
-"""The page for everyone: small screens, keyboards, screen readers, light and dark."""
+"""Accessibility: small screens, keyboards, screen readers, light and dark."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _LOW_CONTRAST: Final = """() => {
 
 
 class TestNarrowScreen:
-    """A phone: the rooms are in a drawer."""
+    """A phone, where the rooms are in a drawer."""
 
     async def test_drawer_opens_and_closes(self, visit: Visit) -> None:
         ada = await visit(size=_PHONE)
@@ -217,7 +217,7 @@ async def test_reduced_motion_is_respected(visit: Visit) -> None:
 
 
 async def _tab_to(visitor: Visitor, control: Locator) -> None:
-    """Walks with the Tab key until a control has the focus."""
+    """Presses Tab until a control has the focus."""
     for _ in range(30):
         if await control.evaluate("e => e === document.activeElement"):
             return
@@ -226,7 +226,7 @@ async def _tab_to(visitor: Visitor, control: Locator) -> None:
 
 
 async def _controls(visitor: Visitor) -> set[tuple[str, str]]:
-    """What assistive technology is offered: role and name of each control."""
+    """The controls as assistive technology sees them: role and name."""
     session = await visitor.page.context.new_cdp_session(visitor.page)
     tree: dict[str, Any] = await session.send("Accessibility.getFullAXTree")
     await session.detach()

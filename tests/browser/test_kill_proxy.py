@@ -33,7 +33,7 @@ _OUTBOX: Final = "JSON.parse(sessionStorage.getItem('chat.outbox') ?? '[]')"
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[World]:
-    """Both servers as processes, in place of those that can only be stopped in order."""
+    """Both servers as processes that can be killed."""
     async with World.running(tmp_path) as world:
         yield world
     assert world.tracebacks == ""
@@ -41,7 +41,7 @@ async def servers(tmp_path: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def talk(scripts: list[Participant], journal: Journal, chance: Random) -> AsyncIterator[None]:
-    """A few messages of the others; what they have begun they bring to its end afterwards."""
+    """Sends messages of other clients; finishes the begun ones at the end."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for each in scripts:
@@ -54,10 +54,10 @@ async def talk(scripts: list[Participant], journal: Journal, chance: Random) -> 
 async def kill_and_start(
     world: World, ada: Visitor, scripts: list[Participant], journal: Journal, chance: Random
 ) -> dict[str, str]:
-    """Kills the proxy while all are sending, and starts it again; all come back by themselves.
+    """Kills the proxy while all are sending, and restarts it; all clients reconnect.
 
     Returns:
-        The messages that the page has not seen confirmed meanwhile: its ids, by the texts.
+        The messages that the page has not seen confirmed meanwhile: ids by text.
     """
     number = world.proxy.starts
     await ada.say(f"{number} at the last moment")

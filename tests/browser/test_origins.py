@@ -1,4 +1,4 @@
-"""Pages of other origins, and what the page itself may not do, in a real browser."""
+"""Pages of other origins, and limits of the page itself, in a real browser."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _BREACHES: Final = {
 
 @pytest.fixture
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A page of a browser in which nobody is at the chat."""
+    """A page of a fresh browser context."""
     context = await browser.new_context()
     page = await context.new_page()
     page.set_default_timeout(PATIENCE_MS)
@@ -111,7 +111,7 @@ async def attempt(page: Page, url: str, protocols: list[str]) -> str:
 
 @pytest.mark.parametrize("protocols", [[], ["chat"]], ids=["plain", "with the subprotocol"])
 class TestHijacking:
-    """A page that somebody was lured to cannot use the chat of whoever looks at it."""
+    """A foreign page cannot use the chat of its visitors."""
 
     async def test_page_of_other_port_is_refused(
         self, page: Page, servers: Servers, elsewhere: TestServer, protocols: list[str]
@@ -165,11 +165,11 @@ class TestHijacking:
 
 
 class TestTheExamplePage:
-    """examples/page.html, as somebody tries it who writes a page of their own."""
+    """examples/page.html, as tried by the author of a page."""
 
     @pytest.fixture
     async def addresses(self) -> AsyncIterator[dict[str, str]]:
-        """Where it comes from, by the origin that a browser makes of that."""
+        """Addresses of the example page, by the origin that a browser derives."""
         app = web.Application()
         app.router.add_static("/", _EXAMPLES)
         async with TestServer(app) as server:

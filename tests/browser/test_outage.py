@@ -104,7 +104,7 @@ async def test_page_waits_after_final_close(visit: Visit) -> None:
 
 
 class TestLostHistory:
-    """A server that forgot everything: what is shown is what there is."""
+    """A server that lost its history: the page shows the new one only."""
 
     @pytest.fixture
     def database(self) -> str:

@@ -1,4 +1,4 @@
-"""The page in a real browser: to talk, to read, to come back."""
+"""The page in a real browser: writing, reading, resuming."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_room_in_address_can_be_left(visit: Visit, servers: Servers) -> No
 
 
 class TestLimits:
-    """What cannot be sent is told where it was written, before it is sent."""
+    """Input beyond a limit is reported beside its field before it is sent."""
 
     async def test_user_names_are_bounded(self, visit: Visit) -> None:
         ada = await visit()
@@ -188,7 +188,7 @@ class TestLimits:
 
 
 class TestRefusal:
-    """What the server refuses stays where it was written, and says why."""
+    """Refused input stays where it was written, with the reason."""
 
     async def test_refused_message_shows_reason(self, visit: Visit, servers: Servers) -> None:
         await _restart_chat(servers, chat.Limits(content_bytes=20))

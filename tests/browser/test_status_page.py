@@ -23,7 +23,7 @@ _HOSTILE: Final = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A page in which nothing may go wrong, and nothing may be against its policy."""
+    """A page that may have no error and no breach of its policy."""
     problems: list[str] = []
     page = await browser.new_page(locale="en-GB")
     page.set_default_timeout(PATIENCE_MS)
@@ -38,7 +38,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 
 @pytest.fixture
 async def watched(servers: Servers) -> tuple[chat.Config, proxy.Config]:
-    """The settings of both, with status pages, in front of the same history."""
+    """Settings of both servers with status pages, before the same history."""
     database = chat.IN_MEMORY
     return (
         replace(servers.chat_config, port=0, database=database, metrics_port=0),
@@ -47,7 +47,7 @@ async def watched(servers: Servers) -> tuple[chat.Config, proxy.Config]:
 
 
 def chart(page: Page, title: str) -> Locator:
-    """The drawing of one chart, by the name that it has for a screen reader."""
+    """The drawing of one chart, by its accessible name."""
     return page.get_by_role("img", name=re.compile(f"^{re.escape(title)}: "))
 
 

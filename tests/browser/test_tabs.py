@@ -1,4 +1,4 @@
-"""Several tabs of one browser, and a storage in which anything may stand."""
+"""Several tabs of one browser, and a storage with any content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page before a server that asks for tokens."""
+"""The page before a server that requires tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def signer() -> Signer:
 
 @pytest.fixture(autouse=True)
 async def guarded(servers: Servers, signer: Signer, tmp_path: Path) -> None:
-    """Lets the servers ask for tokens."""
+    """Lets the servers require tokens."""
     keys, credential = tmp_path / "keys.jwks", tmp_path / "proxy.token"
     keys.write_text(jwks(signer.named("one")))
     credential.write_text(signer.token(sub="edge", role="proxy", rooms=None))
@@ -42,7 +42,7 @@ async def guarded(servers: Servers, signer: Signer, tmp_path: Path) -> None:
 
 
 async def ready(servers: Servers) -> bool:
-    """Whether the proxy knows that the server asks for tokens."""
+    """Whether the proxy knows that the server requires tokens."""
     async with aiohttp.ClientSession() as session, session.get(f"{servers.url}readyz") as answer:
         return answer.status == 200
 
@@ -52,14 +52,14 @@ def entry(visitor: Visitor) -> Locator:
 
 
 async def sign_in(visitor: Visitor, token: str) -> None:
-    """Fills in the dialog that asks for a token."""
+    """Fills in the token dialog."""
     await expect(visitor.page.get_by_label("Token")).to_be_visible()
     await visitor.page.get_by_label("Token").fill(token)
     await visitor.page.get_by_test_id("enter-button").click()
 
 
 async def stored(visitor: Visitor) -> dict[str, Any]:
-    """Everything that the page keeps."""
+    """All data that the page stores."""
     found: dict[str, Any] = await visitor.page.evaluate(
         "() => ({ local: { ...localStorage }, session: { ...sessionStorage }, at: location.href })"
     )

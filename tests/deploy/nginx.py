@@ -57,7 +57,7 @@ Changes = dict[str, str]
 
 
 def tool(name: str) -> str:
-    """The path of a program; without it, a failure in CI, and elsewhere a skip."""
+    """Path of a program; if missing, fails in CI and skips elsewhere."""
     found = shutil.which(name, path=_PATH)
     if found:
         return found
@@ -71,11 +71,11 @@ class Front:
     """A running nginx.
 
     Attributes:
-        host: where it listens.
-        web: the address of the page and the WebSocket.
-        insecure: an address that leads to `web`, if there is one.
-        grpc_port: the port of gRPC.
-        tls: what clients trust, if it speaks TLS.
+        host: its address.
+        web: URL of the page and the WebSocket.
+        insecure: URL that redirects to `web`, if there is one.
+        grpc_port: port of gRPC.
+        tls: trust of its clients, if it speaks TLS.
     """
 
     host: str
@@ -85,7 +85,7 @@ class Front:
     tls: ssl.SSLContext | None
 
     def channel(self, host: str = HOST) -> Channel:
-        """A gRPC channel to it, perhaps by another address."""
+        """A gRPC channel to it, by another address if given."""
         if self.tls is not None:
             self.tls.set_alpn_protocols(["h2"])
         named = Configuration(ssl_target_name_override=self.host)
@@ -107,7 +107,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def has_ipv6() -> bool:
-    """Whether this machine has it, on loopback at least."""
+    """Whether this machine has IPv6, on loopback at least."""
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
             return True
@@ -116,7 +116,7 @@ def has_ipv6() -> bool:
 
 
 def _listens(**ports: int) -> Changes:
-    """Ports, such as ``p80``, that are others here, and on loopback."""
+    """Replacements of ports, such as ``p80``, by free ones on loopback."""
     changes = {f"listen {name[1:]}": f"listen {HOST}:{port}" for name, port in ports.items()}
     for name, port in ports.items():
         old = f"listen [::]:{name[1:]}"
@@ -125,13 +125,13 @@ def _listens(**ports: int) -> Changes:
 
 
 def render(folder: Path, name: str, plain: int, changes: Changes) -> None:
-    """Copies the configuration, with other text where this machine's differs.
+    """Copies the configuration, with the text of this machine.
 
     Args:
-        folder: where to.
-        name: which of the two variants.
-        plain: the port that stands for port 80.
-        changes: what is replaced by what. Each must occur.
+        folder: the target.
+        name: the variant.
+        plain: the port in place of port 80.
+        changes: replacements. Each must occur.
     """
     shutil.copytree(DEPLOY / "nginx", folder)
     missing = set(changes)
@@ -151,7 +151,7 @@ def render(folder: Path, name: str, plain: int, changes: Changes) -> None:
 
 
 def command(folder: Path, *options: str) -> list[str]:
-    """The command that runs nginx in a folder."""
+    """The command line of nginx in a folder."""
     return [tool("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr", *options]
 
 
@@ -162,10 +162,10 @@ async def running(
     """Runs nginx.
 
     Args:
-        folder: where its files go; it must not exist.
+        folder: a new folder for its files.
         name: ``chat-plain`` or ``chat-tls``.
         ports: two free ones.
-        changes: see `render`; ports, names and certificates are changed already.
+        changes: see `render`; beside ports, names and certificates.
     """
     first, second = ports
     host = HOST
@@ -196,7 +196,7 @@ async def running(
 
 
 async def _stop(process: asyncio.subprocess.Process) -> str:
-    """Ends it; returns what it printed."""
+    """Stops nginx; returns its output."""
     if process.returncode is None:
         process.terminate()
     async with asyncio.timeout(PATIENCE_SECONDS):

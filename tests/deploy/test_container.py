@@ -1,4 +1,4 @@
-"""The image and the compose file in `deploy/`, as far as they can be checked unbuilt."""
+"""The image and the compose file in `deploy/`, as far as checkable without a build."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def instructions(text: str = CONTAINERFILE) -> Iterator[tuple[str, str]]:
 
 
 def arguments(name: str) -> list[str]:
-    """What stands behind each instruction of this name in the last stage."""
+    """The arguments of all instructions of this name in the last stage."""
     found: list[str] = []
     for each, rest in instructions():
         if each == "FROM":
@@ -48,13 +48,13 @@ def arguments(name: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The variables that the image sets."""
+    """Variables set by the image."""
     [line] = arguments("ENV")
     return dict(pair.split("=", 1) for pair in line.split())
 
 
 def modules(text: str) -> list[str]:
-    """What ``python -m`` runs."""
+    """Modules run by ``python -m``."""
     return re.findall(r"-m[\", ]+([a-z.]+)", text)
 
 

@@ -1,4 +1,4 @@
-"""The lock files, as far as they can be checked offline; `nox -s lock -- --check` does the rest."""
+"""The lock files, as far as checkable offline; `nox -s lock -- --check` does the rest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ENTRY: Final = re.compile(
 
 
 def entries(lock: Path) -> list[tuple[str, str, str]]:
-    """The names, versions and hashes."""
+    """Names, versions and hashes of a lock file."""
     return _ENTRY.findall(lock.read_text("utf-8"))
 
 

@@ -37,7 +37,7 @@ Start = Callable[..., AbstractAsyncContextManager[Front]]
 
 @pytest.fixture(params=["chat-plain", "chat-tls"])
 def variant(request: pytest.FixtureRequest) -> str:
-    """Which of the two configurations."""
+    """The variant of the configuration."""
     name: str = request.param
     return name
 
@@ -63,14 +63,13 @@ def address(running: proxy.RunningProxy) -> str:
 async def front(
     start: Start, chat_server: chat.RunningServer, chat_proxy: proxy.RunningProxy
 ) -> AsyncIterator[Front]:
-    """Nginx before both."""
+    """Nginx before both servers."""
     async with start(address(chat_proxy), chat_server.address) as front:
         yield front
 
 
 @pytest.fixture
 async def session(front: Front) -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client of `front`."""
     async with client_of(front) as session:
         yield session
 
@@ -139,7 +138,7 @@ async def test_pings_keep_silent_connection_open(
     start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
     heartbeat_seconds: float, pings: int,
 ) -> None:  # fmt: skip
-    """Nginx gives up what is silent; here after four seconds."""
+    """Nginx drops silent connections; here after four seconds."""
     config = replace(proxy_config, heartbeat_seconds=heartbeat_seconds)
     short = {"proxy_read_timeout 120s": "proxy_read_timeout 4s"}
     async with (
@@ -179,7 +178,7 @@ async def test_other_paths_are_hidden(session: aiohttp.ClientSession) -> None:
 
 
 async def test_other_host_name_is_not_served(front: Front, session: aiohttp.ClientSession) -> None:
-    """Debian's own server is there to take what comes to port 80 by no name that is known."""
+    """Debian's default server takes requests to port 80 for unknown names."""
     for name, status in ((front.host, {200, 308}), ("other.example.org", {418})):
         async with session.get(
             front.insecure or front.web, headers={"Host": name}, allow_redirects=False
@@ -190,7 +189,7 @@ async def test_other_host_name_is_not_served(front: Front, session: aiohttp.Clie
 async def test_forwarded_headers_name_the_client(
     start: Start, chat_server: chat.RunningServer
 ) -> None:
-    """A server that sends back the headers stands where the proxy would."""
+    """An echo server stands where the proxy would."""
 
     async def headers(request: web.Request) -> web.Response:
         return web.json_response(dict(request.headers))
@@ -235,7 +234,7 @@ async def test_trusted_nginx_keeps_client_limits(
     start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
     trusted: tuple[str, ...], status: int,
 ) -> None:  # fmt: skip
-    """Else all of them are one, by the address of nginx."""
+    """Otherwise all clients share nginx's address, and its limits."""
     admission = proxy.AdmissionRules(trusted_proxies=trusted, connections_per_address=1)
     async with (
         proxy.serve(replace(proxy_config, admission=admission)) as door,
@@ -250,7 +249,7 @@ async def test_trusted_nginx_keeps_client_limits(
 
 
 async def handshake(session: aiohttp.ClientSession) -> int:
-    """Opens a WebSocket; returns 101, or the status with which it is refused."""
+    """Opens a WebSocket; returns 101, or the status of the refusal."""
     try:
         async with session.ws_connect("/"):
             return 101
@@ -270,7 +269,7 @@ async def test_hsts_header_is_sent_once(
     start: Start, chat_server: chat.RunningServer, proxy_config: proxy.Config,
     trusted: tuple[str, ...], variant: str,
 ) -> None:  # fmt: skip
-    """A proxy that trusts nginx says it too."""
+    """A proxy that trusts nginx sends it too."""
     admission = proxy.AdmissionRules(trusted_proxies=trusted)
     said = ["max-age=31536000"] if variant == "chat-tls" else []
     async with (
@@ -350,7 +349,7 @@ async def test_silent_grpc_stream_stays_open(
 
 
 async def request_given_up(front: Front) -> None:
-    """Sends half a request, and waits until nginx has had enough."""
+    """Sends half a request, and waits until nginx gives up."""
     reader, writer = await asyncio.open_connection(front.host, int(front.web.split(":")[2]))
     writer.write(f"POST / HTTP/1.1\r\nHost: {front.host}\r\nContent-Length: 1\r\n\r\n".encode())
     async with asyncio.timeout(PATIENCE_SECONDS):

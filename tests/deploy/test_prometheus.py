@@ -1,4 +1,4 @@
-"""The alerts, by Prometheus' own tool: that they can be read, and when they fire."""
+"""The alerts, by Prometheus' own tool: their validity, and when they fire."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ CASES: Final[dict[str, tuple[str, dict[str, str], dict[str, str] | None]]] = {
 
 
 def run(*arguments: str) -> None:
-    """Runs promtool, which must be content."""
+    """Runs promtool, which must succeed."""
     command = [tool("promtool"), *arguments]
     done = subprocess.run(  # noqa: S603 - ours
         command, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""After a restore, clients that had seen more learn that it is another history."""
+"""After a restore, clients ahead of it learn that the history is another one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def replace_database(database: Path, copy: Path) -> None:
 
 
 async def go_back(server: RestartableServer, database: Path, copy: Path) -> None:
-    """Gives the server the history of a copy."""
+    """Restores the history of a copy."""
     await server.stop()
     await asyncio.to_thread(replace_database, database, copy)
     await server.start()
@@ -44,7 +44,7 @@ async def read_room(client: Client) -> list[str]:
 
 
 async def check_the_new_history(http: Http, client: Client, others: Client) -> None:
-    """It is what was copied, and goes on from there, for all clients."""
+    """Checks that the copied history goes on for all clients."""
     assert await read_room(client) == BEFORE
     await others.say("lobby", "new four")
     for each in (client, others):
@@ -86,7 +86,7 @@ async def test_restore_resets_clients_ahead(
 async def test_epoch_tells_regrown_history_apart(
     server: RestartableServer, chat_config: chat.Config, tmp_path: Path
 ) -> None:
-    """Its position means something again, and something else: only the epoch tells."""
+    """The old position exists again for another message: only the epoch differs."""
     database, copy = Path(chat_config.database), tmp_path / "copy.db"
     async with serve_http(proxy.Config(upstream=server.address)) as http:
         ada = await connect(http)

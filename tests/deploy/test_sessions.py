@@ -34,7 +34,7 @@ def copy_project(folder: Path) -> None:
 
 
 async def start(folder: Path, **environment: str) -> Process:
-    """Runs the session on free ports; what it prints goes into one pipe."""
+    """Runs the session on free ports; all output goes into one pipe."""
     ports = ("--chat-port", "0", "--proxy-port", "0")
     metrics = ("--chat-metrics-port", "off", "--proxy-metrics-port", "off")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("NOX", "PYTEST", "CI"))}
@@ -46,7 +46,7 @@ async def start(folder: Path, **environment: str) -> Process:
 
 
 async def serve_once(folder: Path, **environment: str) -> str:
-    """Starts the session, stops it when both are ready, and returns what it printed."""
+    """Starts the session, stops it when both are ready, and returns its output."""
     process = await start(folder, **environment)
     assert process.stdout is not None
     printed = ""

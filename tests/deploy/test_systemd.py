@@ -1,4 +1,4 @@
-"""The units in `deploy/`, by systemd's own judgement."""
+"""The units in `deploy/`, as judged by systemd's own tools."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXPOSURE: Final = 1.5
 
 
 def run(*command: str) -> str:
-    """Runs a command that must succeed; returns what it prints."""
+    """Runs a command that must succeed; returns its output."""
     done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - ours
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -40,7 +40,7 @@ def values(unit: Path, name: str) -> list[str]:
 
 @pytest.fixture
 def units(tmp_path: Path) -> list[str]:
-    """The units, with programs that are there."""
+    """The units, with their programs replaced by existing ones."""
     for unit in UNITS:
         text = re.sub(rf"{PREFIX}\S+", "/bin/true", unit.read_text("utf-8"))
         (tmp_path / unit.name).write_text(text)
@@ -64,7 +64,7 @@ def test_units_have_few_privileges(units: list[str]) -> None:
 
 
 def test_units_can_read_process_metrics() -> None:
-    """``ProcSubset=pid`` hides /proc/stat, and without it there are none of them at all."""
+    """``ProcSubset=pid`` would hide /proc/stat, which all process metrics need."""
     for unit in UNITS:
         assert values(unit, "ProtectProc") == ["invisible"]
         assert values(unit, "ProcSubset") in ([], ["all"])
@@ -79,7 +79,7 @@ def test_exposure_matches_the_docs(units: list[str]) -> None:
 
 @pytest.fixture
 def accounts(tmp_path: Path) -> dict[str, list[str]]:
-    """What is in the lines of the accounts, by their names."""
+    """The lines of the accounts, by name."""
     (tmp_path / "etc").mkdir()
     run(tool("systemd-sysusers"), f"--root={tmp_path}", str(DEPLOY / "systemd/chat.sysusers"))
     lines = (tmp_path / "etc/passwd").read_text().splitlines()
@@ -96,7 +96,7 @@ def test_accounts_can_be_created(accounts: dict[str, list[str]]) -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_units_use_permanent_accounts(unit: Path, accounts: dict[str, list[str]]) -> None:
-    """Who is there only while it runs can be given no file with a key."""
+    """A dynamic user cannot own a key file."""
     assert values(unit, "DynamicUser") == []
     [user], [group] = values(unit, "User"), values(unit, "Group")
     assert user == group
@@ -122,7 +122,7 @@ def test_unit_variables_are_options(unit: Path) -> None:
 
 
 def test_instance_differs_only_by_port() -> None:
-    """The template is the unit but for what its head says."""
+    """Below its head, the template equals the unit."""
     one, template = PROXY.read_text("utf-8"), TEMPLATE.read_text("utf-8")
     for names in ("EnvironmentFile", "Environment", "Description"):
         assert set(values(PROXY, names)) != set(values(TEMPLATE, names))
@@ -153,7 +153,7 @@ def test_units_have_time_to_stop() -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_units_restart_without_limit(unit: Path) -> None:
-    """By default systemd gives up after the fifth time within ten seconds."""
+    """By default systemd gives up after the fifth failure within ten seconds."""
     head = unit.read_text("utf-8").partition("[Service]")[0]
     assert "\nStartLimitIntervalSec=0\n" in head
     assert values(unit, "Restart") == ["on-failure"]
@@ -161,6 +161,6 @@ def test_units_restart_without_limit(unit: Path) -> None:
 
 
 def test_proxy_unit_stops_before_server() -> None:
-    """Systemd stops in the reverse order of the start."""
+    """Systemd stops units in the reverse order of their start."""
     for unit in (PROXY, TEMPLATE):
         assert "chat-server.service" in values(unit, "After")[0].split()

@@ -1,4 +1,4 @@
-"""The project as others install it: a wheel, in an environment of its own, in an empty folder."""
+"""The project as others install it: a wheel, in a fresh environment and an empty folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_wheel_in_fresh_environment(tmp_path: Path) -> None:
-    """One test, since it would be installed again for each that another process runs."""
+    """One test, as each worker process would install the wheel again."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)  # noqa: S603
     python = tmp_path / "venv/bin/python"
     pip = (str(python), "-m", "pip")
@@ -69,7 +69,7 @@ def run(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 
 
 def check_packages(wheel: Path) -> None:
-    """Each package says that it is typed, and there is no other."""
+    """Checks that each package is marked as typed, and that there is no other."""
     names = set(ZipFile(wheel).namelist())
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     tops = {name.partition("/")[0] for name in names if not name.partition("/")[0].endswith("info")}
@@ -77,7 +77,7 @@ def check_packages(wheel: Path) -> None:
 
 
 def check_neighbour(python: Path, folder: Path) -> None:
-    """python-daemon, which imports as `daemon`, works beside all packages of the wheel."""
+    """Checks that python-daemon, which imports as `daemon`, works beside the wheel."""
     program = folder / "neighbour.py"
     program.write_text(
         f"import daemon, daemon.pidfile, {', '.join(PACKAGES)}\n"
@@ -89,7 +89,7 @@ def check_neighbour(python: Path, folder: Path) -> None:
 
 
 def check_types(python: Path, folder: Path) -> None:
-    """The types are those of the code, as mypy sees it from elsewhere."""
+    """Checks with mypy from elsewhere that the types are those of the code."""
     folder.mkdir()
     (folder / "application.py").write_text(PROGRAM)
     done = run(python, "mypy", "--strict", "application.py", cwd=folder)
@@ -105,7 +105,7 @@ def check_types(python: Path, folder: Path) -> None:
 
 
 def check_suite(python: Path, folder: Path) -> None:
-    """The suite in the README passes in an empty folder, as it stands there."""
+    """Checks that the suite in the README passes in an empty folder."""
     folder.mkdir()
     [suite] = blocks(ROOT / "README.md", "python")
     (folder / "test_chat.py").write_text(suite.text + "\n")

@@ -1,4 +1,4 @@
-"""Clients of a proxy to whom nothing may happen while others attack it."""
+"""Well-behaved clients of a proxy that must stay undisturbed while others attack it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,7 @@ _ROOM = "bystanders"
 
 
 class Bystanders:
-    """Two clients in a room.
-
-    Args:
-        ada: one.
-        bob: the other.
-        eve: one more, who is in no room.
-    """
+    """Three clients of one proxy: two in a room, and `eve` in none."""
 
     def __init__(self, ada: Client, bob: Client, eve: Client) -> None:
         self.eve = eve
@@ -26,7 +20,7 @@ class Bystanders:
 
     @classmethod
     async def meet(cls, session: aiohttp.ClientSession, port: int) -> Bystanders:
-        """Lets them connect to a proxy and join the room."""
+        """Connects three clients to a proxy; two of them join the room."""
         url = f"http://127.0.0.1:{port}/"
         clients = [Client(await session.ws_connect(url)) for _ in range(3)]
         for each in clients[:2]:
@@ -34,13 +28,12 @@ class Bystanders:
         return cls(*clients)
 
     async def check(self) -> None:
-        """A message passes, and nothing else."""
+        """Checks that a message passes, and nothing else."""
         self._said += 1
         text = str(self._said)
         await self._ada.say(_ROOM, text)
         assert contents([await self._ada.receive(), await self._bob.receive()]) == [text] * 2
 
     async def part(self) -> None:
-        """Closes their connections."""
         for each in (self._ada, self._bob, self.eve):
             await each.socket.close()

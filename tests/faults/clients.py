@@ -1,8 +1,8 @@
-"""WebSocket clients that keep at it while things break, and write down what they see.
+"""WebSocket clients that keep working while things break, and record what they see.
 
 They follow the recipe of docs/websocket-api.md: each message has an id of its own and
-is sent again, under that id, until it is confirmed; who was cut off comes back with the
-last position and the epoch of each room.
+is sent again, under that id, until it is confirmed; after a lost connection a client
+resumes from the last position and the epoch of each room.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _LAST_WORD: Final = "last word"
 
 @dataclass(slots=True)
 class Place:
-    """Where a client is in a room.
+    """Position of a client in a room.
 
     Attributes:
         seq: the last position up to which it has everything.
-        follows: whether what it gets next is what comes behind that.
-        lost: how often it was told that this is not so.
+        follows: whether its next message continues from `seq`.
+        lost: number of times the server denied that.
     """
 
     seq: int = 0
@@ -47,13 +47,13 @@ class Place:
 
 @dataclass(slots=True)
 class _Link:
-    """One connection.
+    """One connection of a client.
 
     Attributes:
-        name: what it is called in the history.
-        joins: behind which position each `join` asked for a room, by request id.
+        name: its name in the history.
+        joins: the position that each `join` gave, by request id.
         spoke: the rooms that it has sent to.
-        outbox: what is to be written.
+        outbox: frames to write.
     """
 
     name: str
@@ -63,19 +63,19 @@ class _Link:
 
 
 class Participant:
-    """One client: in some rooms from their start on, over as many connections as it takes.
+    """A client that stays in its rooms, over as many connections as it takes.
 
     Args:
-        name: whom it sends as.
-        urls: where to connect, or several such places in turn.
-        rooms: the rooms that it is in.
-        journal: where it writes down what it sees.
+        name: the user id that it sends as.
+        urls: addresses to connect to, used in turn.
+        rooms: the rooms to join.
+        journal: receives what the client does and sees.
 
     Attributes:
-        places: where it is in each room.
-        connections: how often it connected.
-        closes: with which code each connection ended that it did not end itself; 1006
-            if there was none.
+        places: the client's position in each room.
+        connections: number of connections made.
+        closes: close code of each connection that the other side ended; 1006 if it sent
+            none.
     """
 
     def __init__(
@@ -96,23 +96,23 @@ class Participant:
 
     @property
     def follows(self) -> bool:
-        """Whether it gets what is live, in each of its rooms."""
+        """Whether it gets live messages in each of its rooms."""
         return all(place.follows for place in self.places.values())
 
     @property
     def connected(self) -> bool:
-        """Whether it has a connection, for all that it knows."""
+        """Whether it believes that it has a connection."""
         return self._link is not None
 
     @property
     def lost(self) -> int:
-        """How often it was told that what it gets does not continue what it has."""
+        """Number of times that a room could not be continued."""
         return sum(place.lost for place in self.places.values())
 
     # What it does.
 
     async def run(self) -> None:
-        """Stays connected until `finish`; connects again whenever it is cut off."""
+        """Stays connected until `finish`; reconnects after each lost connection."""
         async with aiohttp.ClientSession() as session:
             while not self._over:
                 with suppress(ClientError, OSError):
@@ -124,13 +124,13 @@ class Participant:
     async def talk(
         self, random: Random, until: asyncio.Event, most: int, pause_seconds: float = 0.0
     ) -> None:
-        """Sends to its rooms until told to stop, and until all of that is confirmed.
+        """Sends to its rooms until told to stop, and until all of it is confirmed.
 
         Args:
-            random: which room is next, and how long the text is.
-            until: when to stop.
-            most: how many messages are unconfirmed at a time.
-            pause_seconds: how long it waits after each.
+            random: picks the room and the length of the text.
+            until: set when to stop.
+            most: largest number of unconfirmed messages.
+            pause_seconds: pause after each message.
         """
         rooms = list(self.places)
         while not until.is_set():
@@ -140,7 +140,7 @@ class Participant:
         await self._journal.until(lambda: not self._unconfirmed)
 
     async def roam(self, random: Random, until: asyncio.Event) -> None:
-        """Leaves its rooms and joins them again where it was, until told to stop."""
+        """Leaves its rooms and rejoins them at its position, until told to stop."""
         while not until.is_set():
             await self._step_out(random.choice(list(self.places)), random.randrange(1, 40), until)
 
@@ -154,7 +154,7 @@ class Participant:
         await self._journal.until(lambda: place.follows)
 
     async def reached(self, heads: dict[str, int]) -> None:
-        """Waits until it has everything.
+        """Waits until the client has all messages.
 
         Args:
             heads: the last position of each room.
@@ -164,14 +164,14 @@ class Participant:
         )
 
     def drop(self) -> None:
-        """Breaks its connection off, without a word, as a client that crashes does."""
+        """Aborts its connection without a close frame, like a client that crashes."""
         if self._socket is not None:
             transport = self._socket.get_extra_info("socket")
             with socket.fromfd(transport.fileno(), transport.family, transport.type) as same:
                 same.shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
-        """Lets `run` end, once all that was sent before is handled."""
+        """Lets `run` end once all that was sent before is handled."""
         self._ending = True
         self._put({"request_id": _LAST_WORD})
 
@@ -184,7 +184,7 @@ class Participant:
         self._try(sending)
 
     def _try(self, sending: Sending) -> None:
-        """Sends a message, unless it waits for its answer; cut off, it waits for a link."""
+        """Sends a message unless an answer to it is due; without a link, waits for one."""
         if self._link is None or sending.waits or sending.id not in self._unconfirmed:
             return
         sending.waits = True
@@ -273,7 +273,7 @@ class Participant:
             place.seq = stored.seq
 
     def _confirmed(self, link: _Link, stored: Message, request_id: str | None) -> bool:
-        """Takes an answer; returns whether it is one to another try of a message."""
+        """Takes an answer; returns whether it answers an earlier attempt of a message."""
         if request_id is None:
             return False
         sending = self._unconfirmed.get(stored.id)

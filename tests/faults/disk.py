@@ -38,7 +38,7 @@ _UNUSED = Random(0)  # noqa: S311 - simulates
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Bytes, written at a place of a file."""
+    """Bytes written at an offset of a file."""
 
     file: int
     offset: int
@@ -47,7 +47,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """A new size of a file."""
+    """A change of a file's size."""
 
     file: int
     size: int
@@ -55,7 +55,7 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """All of a file is on disk now; and with `folder`, so are the names of the files."""
+    """A sync of a file; with `folder`, of the folder's names as well."""
 
     file: int
     folder: bool
@@ -63,7 +63,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A name belongs to a new file, or, with `None`, to none any more."""
+    """Binds a name to a new file, or with `None` unlinks it."""
 
     name: str
     file: int | None
@@ -73,7 +73,7 @@ Operation = Write | Truncate | Sync | Link
 
 
 class Loss(Enum):
-    """What a power failure takes of all that was not synced."""
+    """The part of the unsynced operations that a power failure loses."""
 
     NOTHING = auto()
     EVERYTHING = auto()
@@ -82,14 +82,14 @@ class Loss(Enum):
 
 
 class Disk:
-    """All that was done to the files of one folder.
+    """The operations on the files of one folder.
 
     Args:
-        files: what is in the folder, and on disk.
+        files: the initial content of the folder, already synced.
 
     Attributes:
         log: the operations, in order.
-        fault: what writes and syncs fail with from now on, if they shall.
+        fault: the error that writes and syncs fail with from now on, or `None`.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -102,9 +102,9 @@ class Disk:
             self.log += [Write(file, 0, data), Sync(file, folder=True)]
 
     def killed(self, moment: int) -> Disk:
-        """Returns the disk as a process finds it whose predecessor was killed.
+        """The disk as a process finds it after its predecessor was killed.
 
-        All that was written is there, though not on disk for that.
+        All writes are there, though not synced.
         """
         disk = Disk({})
         disk.log = self.log[:moment]
@@ -114,11 +114,11 @@ class Disk:
 
     @property
     def now(self) -> int:
-        """The moment: how many operations there were."""
+        """The current moment: the number of operations so far."""
         return len(self.log)
 
     def link(self, name: str) -> int:
-        """Makes a file, unless there is one of that name; returns its number."""
+        """Creates a file unless the name exists; returns its number."""
         if name not in self._names:
             self._names[name] = self._files
             self._files += 1
@@ -126,19 +126,18 @@ class Disk:
         return self._names[name]
 
     def unlink(self, name: str) -> None:
-        """Deletes a file."""
         if self._names.pop(name, None) is not None:
             self.log.append(Link(name, None))
 
     def after_power_loss(
         self, moment: int, loss: Loss, random: Random = _UNUSED
     ) -> dict[str, bytes]:
-        """Returns the files as they are found after a power failure.
+        """The files as a power failure leaves them.
 
         Args:
-            moment: how many of the operations were done, or at least begun.
-            loss: what is lost.
-            random: decides what a `loss` of some or a torn write leaves open.
+            moment: number of operations that were done, or at least begun.
+            loss: the kind of loss.
+            random: decides what a partial loss or a torn write leaves open.
         """
         done = self.log[:moment]
         return {
@@ -180,11 +179,11 @@ class _File(apsw.VFSFile):
 
 
 class Vfs(apsw.VFS):
-    """Makes each file that SQLite opens one of a `Disk`.
+    """SQLite VFS whose files belong to a `Disk`.
 
     Attributes:
         disk: the disk.
-        temporary_files: how many files without a name were opened beside.
+        temporary_files: number of nameless files that were opened.
     """
 
     def __init__(self, disk: Disk, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -206,7 +205,7 @@ class Vfs(apsw.VFS):
         super().xDelete(filename, syncdir)
 
     def let_the_loop_turn(self) -> None:
-        """Waits until all is announced that a commit before this write has brought.
+        """Waits until all commits before this write have been announced.
 
         So a listener that notes the moment notes when the commit was done.
         """
@@ -217,11 +216,11 @@ class Vfs(apsw.VFS):
 
 @contextmanager
 def mounted(disk: Disk, loop: asyncio.AbstractEventLoop | None = None) -> Iterator[Vfs]:
-    """Lets SQLite write to a disk, whatever it opens.
+    """Makes SQLite use a disk for every file it opens.
 
     Args:
-        disk: has the same files as the folder in which something is opened.
-        loop: that of this thread, if the moments of announcements matter.
+        disk: holds the same files as the folder in which a database is opened.
+        loop: the event loop of this thread, if the moments of announcements matter.
     """
     vfs = Vfs(disk, loop)
     try:
@@ -231,14 +230,13 @@ def mounted(disk: Disk, loop: asyncio.AbstractEventLoop | None = None) -> Iterat
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files into a new folder."""
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
 
 
 def _names(done: list[Operation], loss: Loss, random: Random) -> dict[str, int]:
-    """Returns which names there are, and of which files."""
+    """Returns the names, and the file of each."""
     safe = next((n for n in range(len(done), 0, -1) if _syncs_folder(done[n - 1])), 0)
     links = [operation for operation in done[:safe] if isinstance(operation, Link)]
     unsafe = [operation for operation in done[safe:] if isinstance(operation, Link)]

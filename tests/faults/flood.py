@@ -1,4 +1,4 @@
-"""Clients that send as fast as their sockets take it, and what their servers weigh."""
+"""Clients that send as fast as their sockets accept, and the memory of their servers."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _LOOK_SECONDS: Final = 0.02
 
 
 class Flooder:
-    """One client, in one room, over one connection. It waits for no answer.
+    """A client in one room that sends without waiting for answers.
 
     Args:
-        name: whom it sends as.
-        room: where.
-        text: what each message ends with.
-        journal: where it writes down what it sees.
+        name: the user id that it sends as.
+        room: the room that it sends to.
+        text: the end of each message.
+        journal: receives what the client does and sees.
 
     Attributes:
-        sent: how many messages its socket took.
-        refused: how many were refused, as retryable.
+        sent: number of messages that its socket accepted.
+        refused: number of messages refused as retryable.
     """
 
     def __init__(self, name: str, room: str, text: str, journal: Journal) -> None:
@@ -53,11 +53,10 @@ class Flooder:
 
     @property
     def is_answered(self) -> bool:
-        """Whether each message was."""
+        """Whether each message was answered."""
         return not self._unanswered
 
     def stop(self) -> None:
-        """Sends no more."""
         self._stop = True
 
     async def run(self, url: str) -> None:
@@ -110,17 +109,17 @@ class Flooder:
 
 
 class Sender(Protocol):
-    """Whoever sends.
+    """A client that counts what it sends.
 
     Attributes:
-        sent: how many messages.
+        sent: number of messages.
     """
 
     sent: int
 
 
 async def stalled(flooders: Sequence[Sender]) -> None:
-    """Waits until none of them gets anything into its socket any more."""
+    """Waits until no sender gets anything into its socket any more."""
     looks, before = 0, -1
     async with asyncio.timeout(PATIENCE_SECONDS):
         while looks < _LOOKS:
@@ -131,7 +130,7 @@ async def stalled(flooders: Sequence[Sender]) -> None:
 
 
 def memory_bytes(pid: int) -> int:
-    """Returns what memory a process has for itself."""
+    """Returns the unshared memory of a process, in bytes."""
     return int(psutil.Process(pid).memory_full_info().uss)
 
 

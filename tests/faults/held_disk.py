@@ -1,6 +1,7 @@
-"""A disk that finishes no sync while a test holds it, or is read-only while a test wants it.
+"""A disk that a test can hold before a sync, or make read-only.
 
-``python -m tests.faults.held_disk`` runs one, and takes the options of ``python -m chat``.
+``python -m tests.faults.held_disk`` runs a chat server on it; its options are those of
+``python -m chat``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _SEAL: Final = "seal"
 
 
 class _File(apsw.VFSFile):
-    """An open file, in the folder of a gate."""
+    """An open file below a gate's folder."""
 
     def __init__(self, name: str | apsw.URIFilename, flags: list[int]) -> None:
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
@@ -45,7 +46,7 @@ class _File(apsw.VFSFile):
 
 
 class _Vfs(apsw.VFS):
-    """Makes each file that has a name one of these."""
+    """SQLite VFS whose named files are gated."""
 
     def __init__(self) -> None:
         super().__init__("held", "unix", makedefault=True)
@@ -56,10 +57,10 @@ class _Vfs(apsw.VFS):
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Lets the disk finish no sync.
+    """Holds all syncs while the context is open.
 
     Args:
-        folder: where the server's database is.
+        folder: the folder of the server's database.
     """
     with (folder / _GATE).open("ab") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
@@ -68,10 +69,10 @@ def held(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Lets nothing be written to the disk, as after an error of its file system.
+    """Makes all writes fail, as after an error of the file system.
 
     Args:
-        folder: where the server's database is.
+        folder: the folder of the server's database.
     """
     seal = folder / _SEAL
     seal.touch()
@@ -83,7 +84,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def mounted() -> Iterator[None]:
-    """Lets SQLite write to such a disk, whatever it opens."""
+    """Makes SQLite use such a disk for every file it opens."""
     vfs = _Vfs()
     try:
         yield

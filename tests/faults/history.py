@@ -1,7 +1,7 @@
 """Checks what clients saw against what was stored, in the manner of Jepsen: no I/O.
 
-Clients write down what they do and see while things break. Afterwards `check` holds
-all of it against the guarantees of the service, and tells each violation in a line.
+Clients record what they do and see while things break. Afterwards `check` compares
+the record with the guarantees of the service and reports each violation in a line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Position = tuple[str, int]
 
 
 class Message(NamedTuple):
-    """A message, as it was delivered or is stored."""
+    """A message as delivered or stored."""
 
     room: str
     seq: int
@@ -29,24 +29,23 @@ class Message(NamedTuple):
 
     @classmethod
     def of(cls, frame: dict[str, Any]) -> Message:
-        """Reads the payload of a `chat_message` frame."""
         return cls(
             frame["room_id"], frame["seq"], frame["sender_id"], frame["id"], frame["content"]
         )
 
     @property
     def key(self) -> Key:
-        """Its name."""
+        """Identity of the message."""
         return self.room, self.sender, self.id
 
     @property
     def position(self) -> Position:
-        """Where it stands."""
+        """The room and position of the message."""
         return self.room, self.seq
 
 
 class Outcome(Enum):
-    """How one try to send a message ended, for its sender."""
+    """Result of one attempt to send a message, for its sender."""
 
     CONFIRMED = "confirmed"
     REFUSED = "refused, as retryable"
@@ -55,10 +54,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One try to send a message.
+    """One attempt to send a message.
 
     Attributes:
-        seq: where it is stored, if it was confirmed.
+        seq: its stored position, if it was confirmed.
     """
 
     room: str
@@ -70,12 +69,12 @@ class Send:
 
     @property
     def key(self) -> Key:
-        """The name of the message."""
+        """Identity of the message."""
         return self.room, self.sender, self.id
 
 
 class Joined(NamedTuple):
-    """From here on a connection gets what comes after a position of a room."""
+    """Event: from here on a connection gets what follows a position of a room."""
 
     connection: str
     room: str
@@ -83,25 +82,25 @@ class Joined(NamedTuple):
 
 
 class Spoke(NamedTuple):
-    """A connection sent to a room, which joins it: it may get what comes, from anywhere on."""
+    """Event: a connection sent to a room, which joins it at some later position."""
 
     connection: str
     room: str
 
 
 class Left(NamedTuple):
-    """From here on a connection gets nothing of a room."""
+    """Event: from here on a connection gets nothing of a room."""
 
     connection: str
     room: str
 
 
 class Delivered(NamedTuple):
-    """A connection got a message.
+    """Event: a connection got a message.
 
     Attributes:
-        again: whether it answers another try to send it. Such an answer may come from
-            the past of the room: it is no delivery then.
+        again: whether it answers a repeated attempt to send. Such an answer may lie in
+            the past of the room; then it is no delivery.
     """
 
     connection: str
@@ -114,13 +113,13 @@ Seen = Joined | Spoke | Left | Delivered
 
 @dataclass(slots=True)
 class History:
-    """All that was observed.
+    """All observations of a test.
 
     Attributes:
-        sends: each try to send a message.
-        seen: what connections got, and what lets them; of each connection in its order.
-        stored: the final history of every room, as it was read, room by room.
-        strays: what nobody asked for, in words; each is a violation.
+        sends: each attempt to send a message.
+        seen: events of all connections, in order for each connection.
+        stored: the final history of every room, room by room.
+        strays: unexpected frames, in words; each is a violation.
     """
 
     sends: list[Send] = field(default_factory=list)
@@ -129,18 +128,18 @@ class History:
     strays: list[str] = field(default_factory=list)
 
     def deliveries(self) -> Iterator[Delivered]:
-        """What came, on all connections."""
+        """All deliveries, over all connections."""
         return (event for event in self.seen if isinstance(event, Delivered))
 
     def got(self, client: str, room: str) -> list[int]:
-        """What a client got of a room, over all its connections.
+        """The positions that a client got of a room, over all its connections.
 
         Args:
-            client: its connections are named after it: ``client/1`` and so on.
+            client: name of the client; its connections are ``client/1`` and so on.
             room: the room.
 
         Returns:
-            The positions. An answer to another try, from the past, does not count.
+            The positions, without repeated answers from the past.
         """
         got: list[int] = []
         for connection, message, again in self.deliveries():
@@ -151,10 +150,10 @@ class History:
 
 
 def check(history: History) -> list[str]:
-    """Finds what should not have been.
+    """Finds violations of the guarantees.
 
     Returns:
-        The violations, a line for each; none if all is well.
+        The violations, a line for each.
     """
     return [
         *history.strays,
@@ -169,7 +168,7 @@ def check(history: History) -> list[str]:
 
 
 def _check_positions(stored: Iterable[Message]) -> Iterator[str]:
-    """In each room, the positions count from 1 on."""
+    """Positions of each room count from 1 without gaps."""
     last: Counter[str] = Counter()
     for message in stored:
         expected = last[message.room] + 1
@@ -186,7 +185,7 @@ def _check_names(stored: Iterable[Message]) -> Iterator[str]:
 
 
 def _check_origin(history: History) -> Iterator[str]:
-    """What is stored was sent, with that text."""
+    """Each stored message was sent, with that text."""
     sent = {send.key: send.content for send in history.sends}
     for message in history.stored:
         if message.key not in sent:
@@ -225,7 +224,7 @@ def _check_agreement(deliveries: Iterable[Delivered]) -> Iterator[str]:
 
 
 class _Reader:
-    """One connection in one room: how far it has come since it joined."""
+    """Progress of one connection in one room."""
 
     def __init__(self, joined: Joined | None = None) -> None:
         # Who joins by sending begins where its first message stands.
@@ -234,7 +233,7 @@ class _Reader:
         self._asked = joined is not None
 
     def join(self, joined: Joined) -> _Reader:
-        """Begins anew, where it asks to."""
+        """Starts anew at the position of a join."""
         reader = _Reader(joined)
         if not self._asked:
             # It asked for nothing before: all it has got belongs to what it gets now.
@@ -242,7 +241,7 @@ class _Reader:
         return reader
 
     def problem(self, seq: int, *, again: bool) -> str | None:
-        """Takes the next message; says what is wrong with its place."""
+        """Takes the next message; returns a description of a wrong position."""
         if again and (self._last is None or seq <= self._last):
             return None
         last, self._last = self._last, max(seq, self._last or 0)
@@ -256,7 +255,7 @@ class _Reader:
 
 
 def _check_order(seen: Iterable[Seen]) -> Iterator[str]:
-    """Each connection gets what follows the position that it joined at, and nothing else."""
+    """Each connection gets exactly what follows the position of its join."""
     readers: dict[tuple[str, str], _Reader] = {}
     for event in seen:
         match event:

@@ -1,4 +1,4 @@
-"""What clients write down while things break, and what wakes those who wait for it."""
+"""The record of what clients do and see, with wake-ups for waiting tests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Sending:
     """A message that is not confirmed yet.
 
     Attributes:
-        tries: how often sending it was given up.
-        waits: whether an answer to it is to come.
+        tries: number of attempts that were given up.
+        waits: whether an answer is due.
     """
 
     room: str
@@ -28,20 +28,20 @@ class Sending:
 
     @property
     def request_id(self) -> str:
-        """The request id of this try."""
+        """The request id of this attempt."""
         return f"{self.id} {self.tries}"
 
 
 class Journal:
-    """What all clients of a test write into.
+    """The record that all clients of a test share.
 
     Args:
-        patience: how long anyone waits for anything, in seconds.
+        patience: longest wait for anything, in seconds.
 
     Attributes:
-        history: for the checker.
-        confirmed: how many messages are confirmed.
-        refused: how many tries to send one were refused.
+        history: input of the checker.
+        confirmed: number of confirmed messages.
+        refused: number of refused attempts.
     """
 
     def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
@@ -53,20 +53,20 @@ class Journal:
         self._messages: dict[Position, Message] = {}
 
     def kept(self, message: Message) -> Message:
-        """Returns a message as it is kept: one that came before and is equal, if there is any.
+        """Returns an equal message that was kept before, else this one.
 
-        Each comes to everyone in its room, and its text would be kept as often.
+        A message reaches everyone in its room; its text is kept once.
         """
         first = self._messages.setdefault(message.position, message)
         return first if first == message else message
 
     def ring(self) -> None:
-        """Tells those who wait that something has changed."""
+        """Wakes waiters after a change."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Waits until something is so, by what clients have seen."""
+        """Waits until a condition holds."""
         async with asyncio.timeout(self._patience):
             while not reached():
                 await self._changed.wait()
@@ -77,7 +77,7 @@ class Journal:
         await self.until(lambda: self.confirmed >= goal)
 
     def add(self, sending: Sending, outcome: Outcome, seq: int = 0) -> None:
-        """Notes how a try to send a message ended."""
+        """Records the outcome of an attempt to send."""
         sender, id_, content = sending.sender, sending.id, sending.content
         self.history.sends.append(Send(sending.room, sender, id_, content, outcome, seq))
         self.confirmed += outcome is Outcome.CONFIRMED

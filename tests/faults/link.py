@@ -28,18 +28,17 @@ class Way(Enum):
 
 
 class Link:
-    """A TCP link to a server, which can be broken in several ways, and restored.
+    """A TCP link to a server that can be broken in several ways, and restored.
 
-    Bytes are never changed, nor brought out of order. Whatever was done to the link,
-    `restore` ends it.
+    Bytes are never changed or reordered. `restore` ends every kind of break.
 
     Args:
         address: ``host:port`` of the server.
-        piece_bytes: how much passes at a time.
+        piece_bytes: size of the pieces that are passed on.
 
     Attributes:
         address: ``host:port`` of its near end.
-        accepted: how many connections have come.
+        accepted: number of connections so far.
     """
 
     def __init__(self, address: str, piece_bytes: int = 64 * 1024) -> None:
@@ -58,7 +57,7 @@ class Link:
     @classmethod
     @asynccontextmanager
     async def to(cls, address: str, piece_bytes: int = 64 * 1024) -> AsyncIterator[Link]:
-        """A link to a server, on a free port; nobody needs to listen at its far end yet."""
+        """Opens a link on a free port; its far end need not listen yet."""
         link = cls(address, piece_bytes)
         listener = await asyncio.start_server(link._accept, "127.0.0.1", 0)
         host, port = listener.sockets[0].getsockname()
@@ -74,52 +73,51 @@ class Link:
             await asyncio.gather(*link._tasks, return_exceptions=True)
 
     def cut(self) -> None:
-        """Resets all connections, and each that comes, at both ends."""
+        """Resets all connections, and each new one, at both ends."""
         self._refuses = True
         for connection in self._open:
             connection.reset()
 
     def drop(self, ways: Iterable[Way] = Way) -> None:
-        """Lets nothing through, not even the end of a connection, and tells nobody.
+        """Stops all bytes, even the end of a connection, silently.
 
-        As when packets vanish: buffers fill, and who connects waits. Nothing is lost
-        for good; what is under way arrives after `restore`, as TCP sends it again.
+        As when packets vanish: buffers fill and new connections wait. Nothing is lost for
+        good: bytes under way arrive after `restore`, as TCP sends them again.
 
         Args:
-            ways: which directions; both, if not told.
+            ways: the directions; both by default.
         """
         for way in ways:
             self._flows[way].clear()
 
     def halve(self, way: Way) -> None:
-        """Lets nothing through in one direction; the other one goes on."""
+        """Stops all bytes in one direction only."""
         self.drop((way,))
 
     def sever(self) -> None:
-        """Lets nothing through, as `drop`, but what is under way is lost for good.
+        """Stops all bytes, like `drop`, but loses those under way for good.
 
-        The connections of now end with a reset after `restore`, as when one end has
-        given up meanwhile; those that come later go on then.
+        Present connections end with a reset after `restore`, as when one end has given up;
+        later ones go on then.
         """
         self.drop()
         self.strand()
 
     def strand(self) -> None:
-        """Lets nothing through on the connections of now, and tells nobody.
+        """Stops all bytes of the present connections, silently.
 
-        Others get through, as when something on the way has forgotten the former. They
-        end with a reset after `restore`.
+        New connections get through, as when a middlebox has lost its state. The stranded
+        ones end with a reset after `restore`.
         """
         for connection in self._open:
             connection.lost = True
 
     def delay(self, seconds: float) -> None:
-        """Makes what comes from now on take that much longer, in each direction."""
+        """Delays new bytes in each direction."""
         self._delay = seconds
         self._at_once.clear()
 
     def restore(self) -> None:
-        """Lets all through again, at once."""
         self._refuses, self._delay = False, 0.0
         self._at_once.set()
         for connection in self._open:
@@ -188,10 +186,10 @@ class Link:
 
 
 class _Connection:
-    """A connection to either end.
+    """A pair of connections, one to each end.
 
     Attributes:
-        lost: whether nothing of it is to arrive any more.
+        lost: whether its bytes are discarded from now on.
         over: set when it is reset.
     """
 
@@ -226,7 +224,7 @@ async def _write(sink: StreamWriter, data: bytes | None) -> None:
 
 
 def _reset(writer: StreamWriter) -> None:
-    """Ends a connection with a reset (RFC 9293, section 3.10.5), not in order."""
+    """Ends a connection with a reset (RFC 9293, section 3.10.5)."""
     if not writer.transport.is_closing():
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         writer.transport.abort()

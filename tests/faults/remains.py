@@ -1,4 +1,4 @@
-"""What clients that are gone have left behind in a server: nothing, after each attack."""
+"""Checks for remains of gone clients in a server: none after each attack."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TRANSPORTS = {"TCPTransport", "SSLProtocol"}
 
 
 def open_files() -> int:
-    """How many files and sockets this process has open."""
+    """Number of open files and sockets of this process."""
     return len(os.listdir("/dev/fd"))  # noqa: PTH208 - the names are all that is wanted
 
 
 def objects() -> Counter[str]:
-    """What was made since `gc.freeze()` of connections, streams and calls, and is still held."""
+    """Connections, streams and calls made since `gc.freeze()` and still held."""
     gc.collect()  # they know each other: only what somebody else knows is held
     kinds = Counter(type(each) for each in gc.get_objects())
     return Counter(
@@ -41,10 +41,10 @@ def objects() -> Counter[str]:
 
 @asynccontextmanager
 async def nothing_stays(held: Callable[[], object] = objects) -> AsyncIterator[None]:
-    """Waits in the end until all is gone that was opened, begun or made meanwhile.
+    """Waits at the end until everything opened or begun meanwhile is gone.
 
     Args:
-        held: what is still held of what was made since `gc.freeze()`.
+        held: counts held objects made since `gc.freeze()`.
     """
     files, tasks = open_files(), len(asyncio.all_tasks())
     gc.collect()
@@ -68,7 +68,7 @@ def no_complaints(
     *,
     quiet: tuple[str, ...] = ("debug",),
 ) -> Iterator[None]:
-    """Fails if the event loop, a library or the project had something to say meanwhile."""
+    """Fails if the event loop, a library or the project logged anything meanwhile."""
     unhandled: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     yield

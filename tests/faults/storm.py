@@ -27,17 +27,17 @@ _AGAIN_SECONDS: Final = 0.1
 
 
 class Crowd:
-    """The clients of one test: some talk, some roam, one listens.
+    """The clients of one test: talkers, roamers and one listener.
 
     Args:
-        urls: where they connect; if there are several, each begins at another one.
-        journal: where they write down what they see.
-        chance: who is where.
-        rooms: where they may be; at least three.
-        pause_seconds: how long those who talk wait after each message.
+        urls: addresses of the proxies; each client begins at another one.
+        journal: receives what the clients do and see.
+        chance: distributes the clients.
+        rooms: at least three rooms.
+        pause_seconds: pause of a talker after each message.
 
     Attributes:
-        rooms: likewise.
+        rooms: the rooms.
     """
 
     def __init__(
@@ -66,12 +66,11 @@ class Crowd:
 
     @property
     def settled(self) -> list[Participant]:
-        """Those who join each room once and stay."""
+        """Clients that join each room once and stay."""
         return [*self.talkers, self.listener]
 
     @property
     def everyone(self) -> list[Participant]:
-        """All of them."""
         return [*self.settled, *self.roamers]
 
 
@@ -82,7 +81,7 @@ class Stage:
     """A world, and a crowd that works in it while things break.
 
     Attributes:
-        history: all that the crowd saw; complete after `storm` and `outlive`.
+        history: the crowd's record; complete after `storm` and `outlive`.
     """
 
     def __init__(self, world: World, crowd: Crowd, journal: Journal, chance: Random) -> None:
@@ -102,14 +101,14 @@ class Stage:
         pause_seconds: float = 0.0,
         **options: Any,
     ) -> AsyncIterator[Stage]:
-        """A stage, as chance has it.
+        """Starts a world and a crowd.
 
         Args:
             folder: see `World.running`, as for the others.
             proxy_options: options of the proxies.
-            everywhere: whether the crowd connects to all proxies, not to the first alone.
+            everywhere: whether clients connect to all proxies instead of the first alone.
             pause_seconds: see `Crowd`.
-            options: of the world.
+            options: options of the world.
         """
         with seeded() as chance:
             async with World.running(folder, *proxy_options, **options) as world:
@@ -119,7 +118,7 @@ class Stage:
                 yield cls(world, crowd, journal, chance)
 
     def killing(self, victim: Daemon) -> Fault:
-        """A daemon is killed, and started again."""
+        """Kills a daemon; starts it again at the end."""
 
         async def kill() -> None:
             # By chance once more, while all the others are still on their way back.
@@ -130,7 +129,7 @@ class Stage:
         return kill
 
     async def storm(self, faults: Iterable[Fault]) -> None:
-        """Lets one fault after the other happen; waits until all is settled."""
+        """Causes one fault after the other; waits until all is settled."""
         async with working(self.world.url, self.crowd, self.journal, self.chance):
             for fault in faults:
                 await self.journal.confirmed_more(self.chance.randrange(20, 300))
@@ -138,9 +137,9 @@ class Stage:
             await self.journal.confirmed_more(100)
 
     async def outlive(self, faults: Iterable[Fault]) -> None:
-        """Goes through a storm, sends everything again, and stops the world in order.
+        """Runs a storm, sends everything again, and stops the world in order.
 
-        What is sent again must add nothing.
+        Repeated messages must add nothing.
         """
         await self.storm(faults)
         self.history.sends += await send_all_again(self.world.url, self.history.stored)
@@ -148,17 +147,17 @@ class Stage:
         await self.world.stop()
 
     def check(self, *, cut_off: bool) -> None:
-        """Nothing was wrong with what anybody saw; who stayed in a room was told of no loss.
+        """Checks the history; clients that stayed in a room were told of no loss.
 
         Args:
-            cut_off: whether everybody was, or nobody.
+            cut_off: whether every client lost its connection, or none.
         """
         assert check(self.history) == []
         assert [each.lost for each in self.crowd.settled] == [0] * len(self.crowd.settled)
         assert {each.connections > 1 for each in self.crowd.everyone} == {cut_off}
 
     def check_complete(self) -> None:
-        """Who stayed in a room got each message of it once."""
+        """Checks that clients that stayed got each message of their rooms once."""
         last = heads(self.history.stored)
         for each in self.crowd.settled:
             for room in each.places:
@@ -174,13 +173,13 @@ async def working(
     Afterwards the journal's history is complete.
 
     Args:
-        url: where the history is read at the end.
-        crowd: who works.
-        journal: where they write down what they see.
-        chance: what they do.
+        url: address to read the final history from.
+        crowd: the clients.
+        journal: receives what they do and see.
+        chance: drives them.
 
     Yields:
-        What is set when they are to come to an end.
+        An event that is set when the clients are to finish.
     """
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -203,7 +202,6 @@ async def working(
 
 
 def heads(messages: list[Message]) -> dict[str, int]:
-    """The last position of each room."""
     return {message.room: message.seq for message in messages}
 
 
@@ -214,7 +212,7 @@ async def stored(url: str, rooms: Iterable[str] = ROOMS) -> list[Message]:
 
 
 async def send_all_again(url: str, messages: list[Message]) -> list[Send]:
-    """Sends all messages once more, with another text; returns how that ended.
+    """Sends all messages once more with another text; returns the outcomes.
 
     Raises:
         AssertionError: an answer is not the message that was stored first.

@@ -1,4 +1,4 @@
-"""What a store was asked to do, what it confirmed and when, and what is left of it."""
+"""A store's commands, their confirmations and moments, and the check of what is left."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ T = TypeVar("T")
 
 
 def run(coroutine: Coroutine[object, object, T]) -> T:
-    """Runs a coroutine to its end, on the event loop of production."""
+    """Runs a coroutine on the event loop of production."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)
 
 
 class Stored(NamedTuple):
-    """A message, as it is stored."""
+    """A stored message."""
 
     room_id: str
     seq: int
@@ -45,23 +45,23 @@ class Stored(NamedTuple):
 
 
 def stored(message: ChatMessage) -> Stored:
-    """Returns what there is to compare: quickly, because there are many."""
+    """The compared fields of a message; fast, as there are many."""
     return Stored(**{name: getattr(message, name) for name in Stored._fields})
 
 
 @dataclass
 class Story:
-    """What was asked of a store, and when it was done.
+    """What a store was asked, and when it was done.
 
     Attributes:
-        disk: what the store wrote to.
-        fold_bytes: of the store.
-        messages: announced, in that order.
-        announced: the moments, each with how many messages had been announced.
-        calls: after how many messages a call of `append` was done.
-        names: the moments at which the name of the user "ada" was known to be stored;
-            the name is the position in this list.
-        epochs: the moments at which a store was open, and the epochs then.
+        disk: the disk of the store.
+        fold_bytes: setting of the store.
+        messages: announced messages, in that order.
+        announced: moments, each with the number of messages announced until then.
+        calls: number of messages after each completed call of `append`.
+        names: moments at which a name of the user "ada" was known to be stored; the name
+            is the index in this list.
+        epochs: moments at which a store was open, with the epochs then.
     """
 
     disk: Disk
@@ -77,13 +77,13 @@ class Story:
         self.announced.append((self.disk.now, len(self.messages)))
 
     def confirmed(self, moment: int) -> int:
-        """How many messages were announced before a moment."""
+        """Number of messages announced before a moment."""
         return max((number for then, number in self.announced if then <= moment), default=0)
 
 
 @dataclass
 class Found:
-    """What a store holds."""
+    """The content of a store."""
 
     epoch: str
     rooms: dict[str, list[Stored]]
@@ -95,7 +95,7 @@ class Found:
 
 
 async def read(store: SqliteStore) -> Found:
-    """Reads all that a store holds, and checks that its positions have no gap."""
+    """Reads a whole store, and checks that its positions have no gap."""
     rooms = {}
     for room in ROOMS:
         page = await store.history(room, EVERYTHING)
@@ -107,7 +107,7 @@ async def read(store: SqliteStore) -> Found:
 
 
 def check(story: Story, moment: int, found: Found) -> None:
-    """What is found is what was stored, and all that was confirmed is found."""
+    """Checks that all confirmed messages, and only sent ones, are found."""
     assert found.number in story.calls
     assert found.number >= story.confirmed(moment)
     confirmed = story.messages[: found.number]
@@ -122,7 +122,7 @@ def check(story: Story, moment: int, found: Found) -> None:
 
 
 async def go_on(store: SqliteStore, found: Found) -> None:
-    """The store takes messages where it left off, and knows what it has."""
+    """Checks that the store continues where it left off."""
     for room, messages in found.rooms.items():
         again = [message(room, key=each.id, sender_id=each.sender_id) for each in messages[-3:]]
         sent = [*again, message(room, key="new")]
@@ -134,7 +134,7 @@ async def go_on(store: SqliteStore, found: Found) -> None:
 
 @asynccontextmanager
 async def opened(story: Story, folder: Path) -> AsyncIterator[SqliteStore]:
-    """A store whose announcements are part of the story."""
+    """Opens a store whose announcements are recorded in the story."""
     store = await SqliteStore.open(str(folder / NAME), story.listen, 1 << 20, story.fold_bytes)
     story.epochs.append((story.disk.now, store.epoch))
     yield store
@@ -154,7 +154,7 @@ async def tell(folder: Path, fold_bytes: int, steps: int, size: int) -> Story:
 
 
 async def take(story: Story, store: SqliteStore, step: int, keys: Iterator[str], size: int) -> None:
-    """Some calls in one turn of the event loop, and now and then a user."""
+    """Makes some calls in one turn of the event loop, and now and then stores a user."""
     number = len(story.messages)
     futures = []
     for call in range(1 + step % 3):

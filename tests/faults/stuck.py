@@ -1,4 +1,4 @@
-"""Clients that do not read, and hold up a stop."""
+"""Clients that do not read and so delay a stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ _MESSAGES: Final = 600
 
 
 async def fill(url: str) -> None:
-    """Sends a lot to the lobby, and reads it."""
     async with visitor(url) as sender:
         for _ in range(_MESSAGES):
             await sender.say("lobby", "x" * 16_000)
@@ -28,7 +27,7 @@ async def fill(url: str) -> None:
 
 @asynccontextmanager
 async def stuck_reader(url: str) -> AsyncIterator[None]:
-    """A WebSocket client for which a lot waits, and which does not read."""
+    """A WebSocket client that does not read the much that waits for it."""
     host, port = split_address(urlsplit(url).netloc)
     stuck = await RawHttpClient.open(host, port)
     with closing(stuck):

@@ -55,7 +55,7 @@ nothing_at_all = st.tuples(st.binary(max_size=200), st.just(no_changes))
 
 
 async def _attack(port: int, data: bytes) -> tuple[bytes, bytes]:
-    """Sends bytes; returns what is answered, and what another client is told meanwhile."""
+    """Sends bytes; returns the answer, and what another client gets meanwhile."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         other = b""

@@ -1,6 +1,6 @@
 """Links that break without being closed, under load: noticed, and nothing lost or doubled.
 
-What is to be noticed has a short heartbeat. By default it is the same, later.
+Heartbeats are short here; by default the same happens later.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Wait = Callable[[], Awaitable[None]]
 
 
 def breaks(stage: Stage, link: Link, noticed: Wait) -> list[Fault]:
-    """Each way in which a link falls silent, in any order, one over at once; and a slow link.
+    """Silences the link in each way, in random order, and slows it down.
 
     Args:
-        stage: where.
+        stage: the world.
         link: the link.
-        noticed: waits until somebody has found out.
+        noticed: waits until the silence is noticed.
     """
     silences = [
         link.drop,
@@ -101,7 +101,7 @@ async def test_silent_clients_are_inactive_and_come_back(tmp_path: Path) -> None
 
 
 async def _inactive(world: World, user_id: str) -> None:
-    """Waits until a user is so for WebSocket clients and for those of gRPC."""
+    """Waits until a user is inactive for WebSocket and gRPC clients."""
     host, port = split_address(world.chat_address)
     async with (
         visitor(world.doors[0]) as client,

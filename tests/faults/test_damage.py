@@ -1,4 +1,4 @@
-"""Bytes that were changed while no server ran: noticed wherever SQLite can notice them.
+"""Files changed while no server ran: damage is noticed wherever SQLite can notice it.
 
 SQLite has checksums in its write-ahead log and none in the database itself. There, a
 change within a text or a number cannot be told from what was stored.
@@ -35,7 +35,7 @@ flips = st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, ma
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """A store whose second life has all it stored in its log."""
+    """A store whose second life has all its data in the log."""
     return run(tell(tmp_path_factory.mktemp("disk"), 1 << 30, steps=30, size=10))
 
 
@@ -69,7 +69,7 @@ def test_damaged_log_keeps_a_prefix(story: Story, flips: list[Flip]) -> None:
 @settings(MODEL, max_examples=60)
 @given(share=st.floats(0, 1), bits=st.integers(1, 255))
 def test_broken_log_byte_costs_one_commit(story: Story, share: float, bits: int) -> None:
-    """What is more, is noticed. The first 32 bytes may be in the middle of being written anew."""
+    """Larger losses are noticed. The first 32 bytes may be in the middle of a rewrite."""
     files = story.disk.after_power_loss(story.announced[-1][0], Loss.NOTHING)
     log = files[f"{NAME}-wal"]
     files[f"{NAME}-wal"] = log[:32] + damage(log[32:], [(share, bits)])
@@ -79,7 +79,7 @@ def test_broken_log_byte_costs_one_commit(story: Story, share: float, bits: int)
 
 
 def look_at(story: Story, files: dict[str, bytes]) -> Found | None:
-    """Opens a store; what it holds is a beginning, unless it is refused as damaged."""
+    """Opens a store; checks that it holds a prefix, unless it is refused as damaged."""
 
     async def look(path: Path) -> Found | None:
         try:
@@ -96,7 +96,7 @@ def look_at(story: Story, files: dict[str, bytes]) -> Found | None:
 
 
 async def test_log_damaged_midway_is_refused(tmp_path: Path) -> None:
-    """It was opened without a word, and without most of what had been confirmed."""
+    """Regression: it was opened silently, without most of the confirmed messages."""
     path, copy = tmp_path / NAME, tmp_path / "copy" / NAME
     store = await open_store(path)
     for number in range(60):
@@ -116,7 +116,7 @@ async def test_log_damaged_midway_is_refused(tmp_path: Path) -> None:
 
 
 async def use(store: SqliteStore) -> None:
-    """Every call, on what may be damaged, ends with an answer or with `StoreError`."""
+    """Makes every call on a possibly damaged store; only `StoreError` may be raised."""
     calls = [
         *(store.history(room, span) for room in ROOMS for span in (Range(50), Range(50, None, 0))),
         *(store.head(room) for room in ROOMS),
@@ -157,14 +157,13 @@ def test_damaged_database_never_crashes(story: Story, flips: list[Flip], first_p
 
 
 async def make(path: Path, keys: str = "123") -> None:
-    """Makes a database with a few messages."""
     store = await open_store(path)
     await store.append([message(key=key) for key in keys])
     await store.close()
 
 
 def change(path: Path, sql: str, *values: str) -> None:
-    """Leaves something in the file that no server would."""
+    """Changes the file in a way that no server would."""
     connection = apsw.Connection(str(path))
     connection.execute(sql, values)
     connection.close()
@@ -209,7 +208,7 @@ EDGES = [
 async def test_gap_at_page_edge_is_noticed(
     tmp_path: Path, gone: str, damaged: Range, whole: Range
 ) -> None:
-    """The page had no gap within, and was served as if nothing were missing."""
+    """Regression: the page had no gap within, and was served as complete."""
     path = tmp_path / NAME
     await make(path, "123456")
     store = await open_store(path)
@@ -234,7 +233,7 @@ TAIL_EDGES = [
 async def test_gap_before_newest_messages_is_noticed(
     tmp_path: Path, damaged: Range, whole: Range
 ) -> None:
-    """These are not in the table yet, and what should join them is not there any more."""
+    """The newest messages are not in the table yet; their predecessors are missing."""
     path = tmp_path / NAME
     await make(path, "123456")
     store = await open_store(path)

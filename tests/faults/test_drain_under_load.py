@@ -1,4 +1,4 @@
-"""SIGTERM to either daemon, again and again, under load: a stop in order, within its time."""
+"""Repeated SIGTERM to either daemon under load: an orderly stop, within its time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OPTIONS: Final = ("--drain-seconds", str(_DRAIN_SECONDS))
 
 
 async def stop(daemon: Daemon) -> None:
-    """Asks a daemon to stop; it does so well, and in time."""
+    """Stops a daemon, which must end well and in time."""
     async with asyncio.timeout(_DRAIN_SECONDS + _PAST_DRAIN_SECONDS):
         await daemon.stop()
 

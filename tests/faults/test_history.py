@@ -1,4 +1,4 @@
-"""The checker accepts what is right, and finds each thing that is wrong."""
+"""The checker accepts correct histories, and finds each violation."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ patient = settings(max_examples=50)
 
 
 def message(seq: int, room: str = "lobby", **changes: Any) -> Message:
-    """The message that a good history has at a position."""
     sender = f"sender {seq % 3}"
     return Message(room, seq, sender, f"id {seq}", f"text {seq} of {room}")._replace(**changes)
 
 
 def tries(draw: st.DrawFn, sent: Message) -> Iterator[Send]:
-    """Sends a message until it is confirmed, as a client in trouble does."""
+    """Attempts to send a message until it is confirmed."""
     failures = st.lists(st.sampled_from((Outcome.REFUSED, Outcome.UNKNOWN)), max_size=2)
     for outcome in draw(failures):
         yield Send(sent.room, sent.sender, sent.id, sent.content, outcome)
@@ -43,7 +42,7 @@ def tries(draw: st.DrawFn, sent: Message) -> Iterator[Send]:
 
 
 def reading(draw: st.DrawFn, connection: str, stored: list[Message]) -> Iterator[Seen]:
-    """One connection in one room: it joins once or twice, and hears of its past."""
+    """One connection in one room: it joins once or twice, and gets old answers."""
     room, length = stored[0].room, len(stored)
     for _ in range(draw(st.integers(1, 2))):
         start = draw(st.integers(0, length))
@@ -57,7 +56,7 @@ def reading(draw: st.DrawFn, connection: str, stored: list[Message]) -> Iterator
 
 
 def interleaved(draw: st.DrawFn, lists: list[list[Seen]]) -> Iterator[Seen]:
-    """Everything, in any order that keeps each list's own."""
+    """All events, in any order that keeps each list's own."""
     order = draw(st.permutations([n for n, each in enumerate(lists) for _ in each]))
     iterators = [iter(each) for each in lists]
     return (next(iterators[n]) for n in order)
@@ -159,7 +158,7 @@ def confirm_elsewhere(history: History) -> None:
 
 
 def saw(at: int, *events: Seen) -> Damage:
-    """Somebody saw more; at -1, at the end."""
+    """Inserts an event; -1 is the end."""
 
     def damage(history: History) -> None:
         end = len(history.seen) if at < 0 else at
@@ -262,7 +261,7 @@ def test_lost_or_repeated_delivery_is_found(history: History, data: st.DataObjec
 
 
 def followed(history: History, index: int) -> bool:
-    """Whether an event is a delivery, and what its connection gets next is one too."""
+    """Whether an event and the next one of its connection are both deliveries."""
     later = (each for each in history.seen[index + 1 :] if each[0] == history.seen[index][0])
     return all(
         isinstance(each, Delivered) and not each.again

@@ -1,4 +1,4 @@
-"""Any metadata and any message bytes, to each method of the server: a status, and no story."""
+"""Any metadata and any message bytes, to each method of the server: always a clean status."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ THOROUGH = settings(SHARING, max_examples=250)
 
 @pytest.fixture
 def chat_config(chat_config: chat.Config) -> chat.Config:
-    """Of a server that answers silent calls soon, and keeps nothing on disk."""
+    """A server that soon ends silent calls, and keeps nothing on disk."""
     return chat.Config(host=chat_config.host, port=0, database=chat.IN_MEMORY)
 
 
@@ -71,7 +71,7 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
 async def port(
     chat_server: chat.RunningServer, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[int]:
-    """The port of a server that must have had nothing to say, and hold nothing, at the end."""
+    """Port of a server that must log nothing, and hold nothing at the end."""
     with capture_logs() as logs, no_complaints(caplog, logs):
         # What is made once, for the first connection, may stay.
         await check_served(chat_server.port)
@@ -89,7 +89,7 @@ async def check_served(port: int) -> None:
 
 
 async def outcome(client: RawClient) -> int | ErrorCodes:
-    """How the call on stream 1 ended: its status, or why it or the connection was given up."""
+    """How the call on stream 1 ended: status, reset or GOAWAY."""
     decoder, answer = Decoder(), dict[str, str]()
     while (received := await client.next()) is not None:
         if received.kind == HEADERS:
@@ -161,7 +161,7 @@ MESSAGES = st.builds(
 async def test_server_answers_any_message_bytes(
     port: int, path: str, messages: list[bytes], cut: int, size: int
 ) -> None:
-    """Prefixes that lie, flags that are not known, messages too many or too few, cut short."""
+    """Lying prefixes, unknown flags, too many or too few messages, truncated messages."""
     data = b"".join(messages)
     data = data[: len(data) - cut]
     pieces = [data[at : at + size] for at in range(0, len(data), size)]

@@ -1,4 +1,4 @@
-"""Attacks by the thousand on a proxy as a process, which is weighed before and after them."""
+"""Attacks by the thousand on a proxy process, whose memory is measured before and after."""
 
 from __future__ import annotations
 
@@ -48,15 +48,11 @@ Attack = Callable[[], Awaitable[None]]
 
 
 class Victim:
-    """A proxy under attack, and the bystanders.
-
-    Args:
-        daemon: the proxy.
-        others: its other clients.
+    """A proxy under attack, and its bystanders.
 
     Attributes:
-        port: where to attack.
-        others: likewise.
+        port: the port to attack.
+        others: the bystanders.
     """
 
     def __init__(self, daemon: Daemon, others: Bystanders) -> None:
@@ -67,14 +63,14 @@ class Victim:
 
     @property
     def taken(self) -> int:
-        """How many connections it has, beside those of the bystanders."""
+        """Number of connections beside those of the bystanders."""
         return self._process.num_fds() - self._files
 
     async def outlives(self, attack: Attack) -> None:
-        """Attacks again and again, until it leaves nothing behind: a leak would every time.
+        """Attacks repeatedly until an attack leaves no growth: a leak would grow every time.
 
-        What the first attack leaves is room for the next; how it is divided is a matter
-        of chance, so that a second one may need some more.
+        Memory that the first attack frees is reused by the next; fragmentation varies, so a
+        second attack may need some more.
         """
         await self._attacked(attack)
         weighed = [memory_bytes(self._process.pid)]
@@ -95,13 +91,13 @@ class Victim:
 
     @asynccontextmanager
     async def flooded(self) -> AsyncIterator[Wire]:
-        """A WebSocket to do harm with; meanwhile, messages of others pass."""
+        """Opens an attacking WebSocket; meanwhile, messages of others pass."""
         async with await Wire.websocket(self.port) as wire:
             yield wire
 
 
 def port_of(daemon: Daemon) -> int:
-    """Where a proxy listens."""
+    """The port of a proxy."""
     return urlsplit(daemon.address).port or 0
 
 
@@ -109,7 +105,7 @@ def port_of(daemon: Daemon) -> int:
 async def running(
     log: Path, upstream: str, *options: str
 ) -> AsyncIterator[tuple[Daemon, Bystanders]]:
-    """A proxy as a process, and clients of it, who part at the end."""
+    """Runs a proxy as a process, and bystanders that leave at the end."""
     fixed = ("--port", "0", "--metrics-port", "off", "--upstream", upstream, *UNLIMITED)
     async with (
         logged("tests.faults.tidy_proxy", log, *fixed, *options) as daemon,
@@ -121,7 +117,7 @@ async def running(
 
 
 def lines(log: Path) -> list[str]:
-    """The lines of a log, each of which must be one event."""
+    """The lines of a log; each must be one event."""
     found = log.read_text(encoding="utf-8").splitlines()
     for line in found:
         assert _LOG_LINE.fullmatch(line), line
@@ -132,7 +128,7 @@ def lines(log: Path) -> list[str]:
 
 @contextmanager
 def open_files_limit(limit: int) -> Iterator[None]:
-    """A limit that processes started meanwhile inherit."""
+    """Sets a limit that processes started meanwhile inherit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
@@ -144,20 +140,20 @@ def open_files_limit(limit: int) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _many_files() -> Iterator[None]:
-    """On some machines a process may have no thousands of connections unless it asks for them."""
+    """Raises the limit of open files, as thousands of connections need it."""
     with open_files_limit(FILES):
         yield
 
 
 @pytest.fixture
 def chat_config() -> chat.Config:
-    """A server in memory: what is attacked is the proxy."""
+    """A server in memory: the proxy is the one attacked."""
     return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
 
 
 @pytest.fixture
 async def victim(chat_server: chat.RunningServer, tmp_path: Path) -> AsyncIterator[Victim]:
-    """A proxy to attack, which must log that it is connected and nothing else."""
+    """A proxy to attack, which must log its link to the server and nothing else."""
     options = {"connections": HALF_OPEN + 1000, "handshake-seconds": HANDSHAKE_SECONDS}
     options["heartbeat-seconds"] = 600
     told = [part for name, value in options.items() for part in (f"--{name}", str(value))]
@@ -169,12 +165,10 @@ async def victim(chat_server: chat.RunningServer, tmp_path: Path) -> AsyncIterat
 
 
 def join(room: str) -> bytes:
-    """A frame."""
     return masked(WSMsgType.TEXT, json.dumps({"join": {"room_id": room}}).encode())
 
 
 def leave(room: str) -> bytes:
-    """Another."""
     return masked(WSMsgType.TEXT, json.dumps({"leave": {"room_id": room}}).encode())
 
 
@@ -195,7 +189,7 @@ async def exchange(wire: Wire, frames: Iterable[bytes], answers: int) -> bytes:
 
 @pytest.mark.timeout(150)
 async def test_proxy_drops_half_open_connections(victim: Victim) -> None:
-    """They are there together, are dropped in time, and keep nobody out while they last."""
+    """They exist together, end in time, and keep no others out meanwhile."""
     said = handshake()[:-2]
 
     async def attack() -> None:
@@ -215,7 +209,7 @@ async def test_proxy_drops_half_open_connections(victim: Victim) -> None:
 
 @pytest.mark.timeout(150)
 async def test_proxy_forgets_vanished_clients(victim: Victim) -> None:
-    """In the middle of a frame, each as a member of a room."""
+    """They vanish in the middle of a frame, each as a member of a room."""
 
     async def attack() -> None:
         async with AsyncExitStack() as stack:
@@ -231,7 +225,7 @@ async def test_proxy_forgets_vanished_clients(victim: Victim) -> None:
 
 @pytest.mark.timeout(150)
 async def test_proxy_survives_floods(victim: Victim) -> None:
-    """All of them are answered, and others are served meanwhile."""
+    """All frames are answered, and others are served meanwhile."""
     ping, nothing = masked(WSMsgType.PING, b""), masked(WSMsgType.TEXT, b"{}")
 
     async def attack() -> None:
@@ -249,7 +243,7 @@ async def test_proxy_survives_floods(victim: Victim) -> None:
 
 @pytest.mark.timeout(150)
 async def test_proxy_survives_100000_rooms(victim: Victim) -> None:
-    """Of one client, which gets as many as it may have; and then leaves them to take others."""
+    """One client joins as many as it may, leaves them, and joins others."""
     names = [f"room {number}" for number in range(ROOMS)]
 
     async def attack() -> None:
@@ -271,7 +265,6 @@ async def test_proxy_survives_100000_rooms(victim: Victim) -> None:
 async def test_file_limit_bounds_connections(
     chat_server: chat.RunningServer, tmp_path: Path
 ) -> None:
-    """Where there may be fewer files than connections, there are fewer connections."""
     limit = len(os.listdir("/dev/fd")) + 100  # noqa: PTH208 - the names are all that is wanted
     log = tmp_path / "proxy.log"
     async with AsyncExitStack() as stack:
@@ -286,7 +279,7 @@ async def test_file_limit_bounds_connections(
 
 
 async def test_log_escapes_client_text(chat_server: chat.RunningServer, tmp_path: Path) -> None:
-    """Calls that take no time at all make a replay fail, which is told with the room's name."""
+    """A call timeout of nearly zero fails a replay, which is logged with the room's name."""
     room = 'a" level=critical event="\\ =é'
     escape = "a\r\nb\x1b[31m\x9b\u2028"
     log = tmp_path / "proxy.log"

@@ -45,19 +45,19 @@ CLOSE = "Connection: close"
 
 
 def objects() -> int:
-    """How many objects of connections and rooms were made since the test began, and kept."""
+    """Number of connections and rooms made since the test began and still held."""
     gc.collect()
     return sum(isinstance(each, KINDS) for each in gc.get_objects())
 
 
 def visitors() -> int:
-    """The same of open connections."""
+    """Number of open connections made since the test began."""
     return sum(isinstance(each, HttpConnection) and each.connected for each in gc.get_objects())
 
 
 @pytest.fixture
 def chat_config() -> chat.Config:
-    """A server in memory: what is attacked is the proxy."""
+    """A server in memory: the proxy is the one attacked."""
     return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
 
 
@@ -65,13 +65,13 @@ Logs = list[MutableMapping[str, Any]]
 
 
 def events(logs: Logs) -> list[str]:
-    """What was logged that is of interest to an operator."""
+    """Logged events of interest to an operator."""
     return [entry["event"] for entry in logs if entry["log_level"] != "debug"]
 
 
 @pytest.fixture
 def logs() -> Iterator[Logs]:
-    """What the proxy has logged since the test began."""
+    """Log lines of the proxy since the test began."""
     with capture_logs() as found:
         yield found
 
@@ -80,7 +80,7 @@ def logs() -> Iterator[Logs]:
 async def bystanders(
     chat_proxy: proxy.RunningProxy, logs: Logs, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[Bystanders]:
-    """Two clients of a proxy that must have had nothing to say, and hold nothing, at the end."""
+    """Bystanders of a proxy that must log nothing, and hold nothing at the end."""
     async with aiohttp.ClientSession() as session:
         with no_complaints(caplog, logs, quiet=("debug", "info")):
             found = await Bystanders.meet(session, chat_proxy.port)
@@ -93,7 +93,7 @@ async def bystanders(
 
 @pytest.fixture
 def port(chat_proxy: proxy.RunningProxy, bystanders: Bystanders) -> int:  # noqa: ARG001
-    """Where to attack."""
+    """The port to attack."""
     return chat_proxy.port
 
 
@@ -191,7 +191,7 @@ OTHER_VERSIONS = ["0", "7", "8", "12", "14", "130", "", "13, 8", "x", "\xff"]
 
 
 async def ask_each(port: int, requests: dict[str, bytes]) -> dict[str, bytes]:
-    """The answers to requests, each over a connection of its own."""
+    """Sends each request over a connection of its own; returns the answers."""
     answers = await asyncio.gather(*(answer_to(port, data) for data in requests.values()))
     return dict(zip(requests, answers, strict=True))
 
@@ -211,7 +211,7 @@ async def test_requests_are_refused_or_answered(port: int, bystanders: Bystander
 
 
 async def test_bad_handshake_is_refused(port: int) -> None:
-    """RFC 6455, section 4.4: the answer names the version that is spoken."""
+    """RFC 6455, section 4.4: the answer names the supported version."""
     for name, answer in (await ask_each(port, HANDSHAKES)).items():
         head, _, body = answer.partition(b"\r\n\r\n")
         assert status(answer) == 400, name
@@ -237,7 +237,7 @@ async def test_other_method_opens_no_websocket(port: int) -> None:
 
 
 async def test_http_0_9_gets_page_only(port: int) -> None:
-    """A request of one line, as before HTTP/1.0."""
+    """An HTTP/0.9 request is a single line."""
     assert b"<!doctype html>" in await answer_to(port, b"GET /\r\n\r\n")
 
 
@@ -266,7 +266,7 @@ async def test_subprotocols_on_several_lines_are_one_list(port: int) -> None:
 
 
 async def test_reset_before_answer_logs_nothing(port: int, bystanders: Bystanders) -> None:
-    """To close with a linger time of nothing is a reset."""
+    """Closing with a linger time of zero sends a reset."""
     for size in range(0, len(handshake()) + 50, 5):
         async with await Wire.open(port) as wire:
             await wire.send((handshake() + masked(WSMsgType.PING, b""))[:size])
@@ -291,17 +291,17 @@ async def test_pipelined_requests_are_answered_in_order(port: int) -> None:
 
 
 class TestSize:
-    """What is too much is not waited for."""
+    """Oversized requests are refused before their end."""
 
     @pytest.fixture
     def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
-        """A proxy of much patience."""
+        """A proxy with long timeouts."""
         return proxy.Config(
             host="127.0.0.1", port=0, upstream=chat_server.address, handshake_seconds=600.0
         )
 
     async def test_request_head_is_bounded(self, port: int, bystanders: Bystanders) -> None:
-        """Each line is short enough, and all of them together are not."""
+        """Each line is short enough; all of them together are not."""
         line = "X: " + "a" * 8000
         head = request("GET / HTTP/1.1", HOST, *[line] * 12)[:-2]
         assert len(head) > REQUEST_BYTES
@@ -322,11 +322,11 @@ class TestSize:
 
 
 class TestSlow:
-    """Who does not ask in time, or does not take the answer, is dropped."""
+    """Slow requests and unread answers end the connection."""
 
     @pytest.fixture
     def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
-        """A proxy of little patience."""
+        """A proxy with short timeouts."""
         return proxy.Config(
             host="127.0.0.1", port=0, upstream=chat_server.address, handshake_seconds=0.5
         )
@@ -369,7 +369,7 @@ class TestSlow:
     async def test_unread_answers_drop_the_connection(
         self, port: int, bystanders: Bystanders, rest: bytes
     ) -> None:
-        """Also when the proxy has closed the connection already, for its part."""
+        """Also if the proxy has closed its half of the connection already."""
         async with await Wire.open(port, receive_bytes=2048) as wire:
             await wire.send(request("GET /static/style.css HTTP/1.1", HOST) * 400 + rest)
             await bystanders.check()
@@ -383,11 +383,11 @@ class TestSlow:
 
 
 class TestFull:
-    """There are not more connections than there may be."""
+    """The number of connections is bounded."""
 
     @pytest.fixture
     def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
-        """A small proxy, three of whose places are taken by bystanders."""
+        """A proxy whose bystanders take three of its few places."""
         return proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address, connections=13)
 
     async def test_silent_connection_makes_room(self, port: int, bystanders: Bystanders) -> None:
@@ -458,7 +458,7 @@ async def test_frames_that_end_a_connection(port: int, bystanders: Bystanders) -
 
 
 async def test_endless_fragments_close_the_connection(port: int, bystanders: Bystanders) -> None:
-    """It is bounded as a frame is."""
+    """Fragments share the bound of a frame."""
     with closing(await RawHttpClient.open("127.0.0.1", port)) as endless:
         piece = masked(CONTINUATION, b"x" * 10_000, first_bits=0)
         await endless.send_bytes(masked(1, b"{", first_bits=0) + piece * 30)
@@ -498,11 +498,11 @@ FLOODS = {
 
 
 class TestLog:
-    """However much one says, the log has a line for each connection and cause at the most."""
+    """A connection gets at most one log line for each cause."""
 
     @pytest.fixture
     def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
-        """A proxy with limits, of which an address has many."""
+        """A proxy with low rates per client, and without limits per address."""
         return proxy.Config(
             host="127.0.0.1",
             port=0,
@@ -550,11 +550,11 @@ class TestLog:
 
 
 class TestUnread:
-    """Who asks on and on and reads nothing is closed as any slow consumer is."""
+    """A client that asks and never reads is closed as a slow consumer."""
 
     @pytest.fixture
     def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
-        """A proxy that keeps little."""
+        """A proxy with small mailboxes."""
         return proxy.Config(
             host="127.0.0.1", port=0, upstream=chat_server.address, mailbox_bytes=65536
         )
@@ -577,7 +577,7 @@ class TestUnread:
 
 
 async def test_flood_leaves_turns_to_others(port: int) -> None:
-    """In one turn of the event loop, a bounded part of it is handled."""
+    """One turn of the event loop handles a bounded part of a flood."""
     async with await Wire.websocket(port) as flooding:
         for name, frame in FLOODS.items():
             await flooding.send(frame)
@@ -597,7 +597,7 @@ async def most_in_a_turn(wires: list[Wire], frame: bytes, enough: int) -> int:
     """Reads what a proxy in this event loop writes, turn by turn, up to so many frames.
 
     Returns:
-        How many there were in a turn at the most.
+        The largest number of frames in a turn.
     """
     largest = total = 0
     tails = [b""] * len(wires)
@@ -614,7 +614,7 @@ async def most_in_a_turn(wires: list[Wire], frame: bytes, enough: int) -> int:
 
 
 async def test_simultaneous_floods_share_turns(port: int, bystanders: Bystanders) -> None:
-    """In one turn, as much of all of them together as of one."""
+    """One turn handles as much of all floods together as of one."""
     answer = {"long pings": b"\x8a\x7d", "frames that are refused": b'{"error"'}
     async with AsyncExitStack() as stack:
         wires = [await stack.enter_async_context(await Wire.websocket(port)) for _ in range(8)]
@@ -628,7 +628,6 @@ async def test_simultaneous_floods_share_turns(port: int, bystanders: Bystanders
 
 
 async def test_simultaneous_replays_share_turns(port: int, bystanders: Bystanders) -> None:
-    """Asked for again and again."""
     for number in range(600):
         await bystanders.eve.say("attic", str(number), "eve")
     await bystanders.eve.take(600)
@@ -647,7 +646,7 @@ async def test_simultaneous_replays_share_turns(port: int, bystanders: Bystander
 async def test_many_fragments_are_read_in_turns(
     port: int, bystanders: Bystanders, first: bytes
 ) -> None:
-    """The message that comes of them is read like any other, and others' beside it."""
+    """The message is read like any other, and others' beside it."""
     opcode, end = (CONTINUATION, masked(CONTINUATION, b"{}")) if first else (10, masked(1, b"{}"))
     piece = masked(opcode, b"", first_bits=0 if first else 0x80)
     async with await Wire.websocket(port) as wire:
@@ -719,11 +718,11 @@ async def test_hostile_json_is_refused(port: int, bystanders: Bystanders) -> Non
 
 
 class TestMany:
-    """What one connection may have of anything."""
+    """Bounds for one connection."""
 
     @pytest.fixture
     def proxy_config(self, chat_server: chat.RunningServer) -> proxy.Config:
-        """A proxy at which one may be few."""
+        """A proxy that allows few users per connection."""
         return proxy.Config(
             host="127.0.0.1", port=0, upstream=chat_server.address, users_per_connection=3
         )
@@ -746,7 +745,7 @@ class TestMany:
 
 
 async def test_held_request_ids_count_as_bytes(unused_tcp_port: int) -> None:
-    """While the server is away they are held too."""
+    """They are held as well while the server is away."""
     config = proxy.Config(
         host="127.0.0.1",
         port=0,

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.mark.parametrize("hold_seconds", [20, 0], ids=["held", "refused"])
 async def test_killed_server_loses_or_repeats_nothing(tmp_path: Path, hold_seconds: int) -> None:
-    """For WebSocket clients it is a pause."""
+    """For WebSocket clients a killed server is a pause."""
     async with Stage.running(tmp_path, "--hold-seconds", str(hold_seconds)) as stage:
         await stage.outlive([stage.killing(stage.world.chat)] * TIMES)
         stage.check(cut_off=False)

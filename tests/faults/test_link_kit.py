@@ -1,4 +1,4 @@
-"""The link itself: what each way to break it does to a connection over it."""
+"""The link itself: the effect of each kind of break on a connection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Dial = Callable[[Link], Awaitable[Ends]]
 
 @asynccontextmanager
 async def linked() -> AsyncIterator[tuple[Link, Dial]]:
-    """A link to a server of the test's own, and what connects over it."""
+    """A link to a server of the test, and a client over it."""
     accepted: asyncio.Queue[tuple[StreamReader, StreamWriter]] = asyncio.Queue()
     writers: list[StreamWriter] = []
 
@@ -63,7 +63,7 @@ async def arrived(reader: StreamReader, data: bytes) -> None:
 
 
 async def silent(reader: StreamReader) -> None:
-    """Nothing comes, not even an end, while much else could have."""
+    """Checks that nothing arrives, not even an end, while much else could have."""
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.read(1), 0.05)
 

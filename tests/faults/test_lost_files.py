@@ -1,4 +1,4 @@
-"""A server whose store takes no writes says so, to all who ask, and stops when it never will."""
+"""A server whose store takes no writes reports it, and stops if it never will again."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_health_fails_while_store_refuses(
     session: ClientSession,
     trouble: Trouble,
 ) -> None:
-    """And well again by itself, without a message."""
+    """The server recovers by itself, without a message."""
     server_url, proxy_url = f"grpc://{chat_server.address}", f"{chat_proxy.url}readyz"
     async with session.ws_connect(chat_proxy.url) as socket:
         client = Client(socket)

@@ -59,7 +59,7 @@ TOGETHER: Final = 16
 
 
 class Scales:
-    """What a process weighs at the most while it is looked at."""
+    """The highest memory use of a process while it is watched."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._pid = daemon.pid
@@ -67,17 +67,17 @@ class Scales:
 
     @property
     def more(self) -> int:
-        """How much more than when it had nothing to do."""
+        """Growth of its memory since it was idle."""
         return self.most - self.idle
 
     def look(self) -> int:
-        """Weighs it; returns how much more it is now."""
+        """Measures; returns the growth."""
         now = memory_bytes(self._pid)
         self.most = max(self.most, now)
         return now - self.idle
 
     async def watch(self) -> None:
-        """Weighs it again and again."""
+        """Measures repeatedly."""
         while True:
             self.look()
             await asyncio.sleep(LOOK_SECONDS)
@@ -85,7 +85,7 @@ class Scales:
 
 @asynccontextmanager
 async def watched(daemon: Daemon) -> AsyncIterator[Scales]:
-    """Weighs a process all the time; at the end once more."""
+    """Watches a process's memory; measures once more at the end."""
     scales = Scales(daemon)
     watching = asyncio.create_task(scales.watch())
     try:
@@ -97,7 +97,7 @@ async def watched(daemon: Daemon) -> AsyncIterator[Scales]:
 
 
 class Sender:
-    """Sends to rooms over a relay of its own, which gets no text back."""
+    """Sends to rooms over a relay stream of its own that gets no text back."""
 
     def __init__(self, call: RelayCall, rooms: Sequence[str]) -> None:
         self._call = call
@@ -105,7 +105,7 @@ class Sender:
         self._numbers = count(1)
 
     async def enter(self) -> None:
-        """Joins the rooms: of what it sends, it learns the positions only."""
+        """Joins the rooms; only positions of its own messages come back."""
         self._call.batch(*(RelayCommand(next(self._numbers), join=Join(r)) for r in self._rooms))
         await self._call.events(len(self._rooms))
 
@@ -141,7 +141,7 @@ async def channel(world: World, config: Configuration | None = None) -> AsyncIte
 
 @asynccontextmanager
 async def stuck_clients(world: World, rooms: Sequence[str], **more: int) -> AsyncIterator[None]:
-    """WebSocket clients, one in each room, of which none reads more than that it has joined."""
+    """WebSocket clients, one per room, that read nothing after they joined."""
     host, port = split_address(urlsplit(world.url).netloc)
     async with AsyncExitStack() as stack:
         for room in rooms:
@@ -153,12 +153,12 @@ async def stuck_clients(world: World, rooms: Sequence[str], **more: int) -> Asyn
 
 
 def cut_off(daemon: Daemon) -> int:
-    """How many were, because too much waited for them."""
+    """Number of slow consumers that the process has cut off."""
     return daemon.errors.count(CUT_OFF)
 
 
 async def test_memory_of_unread_client_frames(tmp_path: Path) -> None:
-    """Each has a room of its own: no two of them wait for the same bytes."""
+    """Each client has a room of its own, so no two share bytes."""
     rooms = [f"room {n}" for n in range(32)]
     async with (
         # Who does not read answers no ping either.
@@ -190,7 +190,7 @@ async def test_memory_of_unread_replays(tmp_path: Path) -> None:
 
 
 async def test_memory_of_full_mailboxes(tmp_path: Path) -> None:
-    """Their mailboxes are all but full at the same time; a little more, and they overflow."""
+    """All mailboxes are nearly full at once; a little more, and they overflow."""
     large = ["large 1", "large 2"]
     small = [f"small {n}" for n in range(24)]
     size = len(TEXT) + MOST_AROUND_TEXT
@@ -225,7 +225,7 @@ async def test_memory_of_full_mailboxes(tmp_path: Path) -> None:
 
 
 def short(first: int, number: int) -> ChatMessages:
-    """The shortest messages there are."""
+    """The shortest possible messages."""
     refs = list(range(first, first + number))
     ids = [str(ref) for ref in refs]
     ones = [1] * number
@@ -239,7 +239,7 @@ def short(first: int, number: int) -> ChatMessages:
 
 
 async def send_short(world: World, batches: int, size: int) -> None:
-    """Sends them as fast as the server takes them, and waits until all are stored."""
+    """Sends them as fast as the server accepts, and waits until all are stored."""
     all_stored = asyncio.Event()
     stored = 0
 
@@ -286,7 +286,7 @@ BARRIER: Final = RelayCommand(1, leave=Leave("room"))
 
 
 def name(number: int) -> str:
-    """One of 64 characters."""
+    """A name of 64 characters."""
     return f"{number:064}"
 
 
@@ -337,7 +337,7 @@ async def test_memory_of_proxy_rooms_and_users(tmp_path: Path) -> None:
 
 
 def test_memory_of_journal_names(tmp_path: Path) -> None:
-    """It is measured with fewer than there are in the end."""
+    """Measured with fewer than the limit."""
     number, most = 10_000, 120_000
     connection = open_writer(str(tmp_path / "chat.db"))
     tracemalloc.start()
@@ -359,7 +359,7 @@ def test_memory_of_journal_names(tmp_path: Path) -> None:
 
 
 def test_memory_of_journal_short_messages(tmp_path: Path) -> None:
-    """It is measured with a small one, by what Python allocates for it."""
+    """Measured with a small journal, by what Python allocates for it."""
     size = 2 * MIB
     connection = open_writer(str(tmp_path / "chat.db"))
     tracemalloc.start()

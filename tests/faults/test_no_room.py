@@ -1,4 +1,4 @@
-"""A disk that takes nothing more, under a real server: senders are refused, readers go on."""
+"""A full disk under a real server: senders are refused, readers go on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Trouble = Callable[[World, Path], AbstractContextManager[None]]
 
 @contextmanager
 def full(world: World, _: Path) -> Iterator[None]:
-    """Nothing that the server writes to a file has room, its log included."""
+    """Leaves no room for any write of the server, its log included."""
     pid = world.chat.pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (LITTLE, before[1]))
@@ -51,12 +51,12 @@ def full(world: World, _: Path) -> Iterator[None]:
 
 
 def sealed(_: World, folder: Path) -> AbstractContextManager[None]:
-    """The disk is read-only."""
+    """Makes the disk read-only."""
     return read_only(folder)
 
 
 async def look_around(world: World) -> None:
-    """Who only reads is not disturbed; who sends, learns that it may try again."""
+    """Checks that readers go on, and that senders learn to retry."""
     for room in ROOMS:
         async with visitor(world.url) as client:
             page = (await client.ask(get_chat_history={"room_id": room}))["chat_history"]
@@ -76,7 +76,7 @@ async def look_around(world: World) -> None:
 async def suffer(
     world: World, folder: Path, trouble: Trouble, journal: Journal, *, kill: bool
 ) -> None:
-    """Goes through it, and perhaps ends the server before there is room again."""
+    """Runs through the trouble, and perhaps ends the server before it is over."""
     with trouble(world, folder):
         goal = journal.refused + REFUSED
         await journal.until(lambda: journal.refused >= goal)

@@ -1,7 +1,7 @@
-"""How long it takes to notice who is silent: the bounds of docs/reliability.md, by default.
+"""Time to notice a silent peer: the bounds of docs/reliability.md, by default.
 
-Servers and sockets are real. The clock of their event loop is not: by it the bound
-passes at once, and then it stands still while what must follow comes to pass.
+Servers and sockets are real. The clock of their event loop is simulated: it jumps to
+the bound, and then stands still while the consequences arrive.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TURNS: Final = 20
 
 
 async def pass_time(loop: ClockLoop, seconds: float) -> None:
-    """In steps: a timer may start another one."""
+    """Passes time in steps, as a timer may start another one."""
     for _ in range(round(seconds / _STEP)):
         await loop.pass_time(_STEP)
         # What begins when a timer is due begins then, not at the next step.
@@ -41,7 +41,7 @@ async def pass_time(loop: ClockLoop, seconds: float) -> None:
 
 
 async def soon(check: Callable[[], bool]) -> None:
-    """Waits for something while the clock stands still."""
+    """Waits for a condition while the clock stands still."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not check():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""More is sent than can be stored: senders wait, readers do not, and nothing is lost."""
+"""More messages than can be stored: senders wait, readers do not, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ JOURNAL = SERVER.journal_of_short + SERVER.caches
 
 
 class Flood(NamedTuple):
-    """Who sends what."""
+    """The clients of a flood, and their messages."""
 
     clients: int
     text: str
@@ -56,24 +56,24 @@ def held_world(folder: Path) -> AbstractAsyncContextManager[World]:
 
 
 class Memory:
-    """How much more memory than at first both processes have."""
+    """Growth of the memory of both processes."""
 
     def __init__(self, world: World) -> None:
         self._pids = world.chat.pid, world.proxy.pid
         self._before = [memory_bytes(pid) for pid in self._pids]
 
     def check(self, clients: int, journal: int = 0) -> None:
-        """Checks the bounds that the documentation states, with default settings.
+        """Checks the bounds of the documentation, with default settings.
 
         Args:
-            clients: how many clients send.
-            journal: what the journal takes at most, if anything is stored meanwhile.
+            clients: number of sending clients.
+            journal: the largest size of the journal, if anything is stored meanwhile.
         """
         assert self._more(0) < chat.Config().write_queue_bytes + journal + SLACK
         self.check_proxy(clients)
 
     def check_proxy(self, clients: int) -> None:
-        """The same for the proxy alone."""
+        """Checks the bound of the proxy alone."""
         assert self._more(1) < proxy.Config().hold_bytes + clients * PROXY.inward + SLACK
 
     def _more(self, nth: int) -> int:
@@ -81,14 +81,14 @@ class Memory:
 
 
 def flooders(flood: Flood, journal: Journal) -> list[Flooder]:
-    """Two in each room."""
+    """Two flooders in each room."""
     return [
         Flooder(f"user {n}", f"room {n // 2}", flood.text, journal) for n in range(flood.clients)
     ]
 
 
 async def finish(crowd: list[Flooder], journal: Journal, url: str) -> None:
-    """Waits until all is answered, and checks what everyone saw."""
+    """Waits until all is answered, and checks the history."""
     for each in crowd:
         each.stop()
     await journal.until(lambda: all(each.is_answered for each in crowd))
@@ -126,7 +126,7 @@ async def test_web_senders_wait_for_slow_disk(tmp_path: Path, flood: Flood) -> N
 
 
 class Streamer:
-    """Sends on a `Chat` stream as fast as it can, and waits for no answer."""
+    """Sends on a `Chat` stream as fast as it can, without waiting for answers."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -177,7 +177,7 @@ async def test_grpc_senders_wait_for_slow_disk(tmp_path: Path) -> None:
 
 
 async def test_held_sends_are_bounded(tmp_path: Path) -> None:
-    """Past the bound sends are refused, as retryable; what was not refused is stored."""
+    """Beyond the bound, sends are refused as retryable; all others are stored."""
     journal = Journal()
     flood = Flood(5, "x" * 12_000)
     async with held_world(tmp_path) as world, visitor(world.url) as client:
@@ -206,7 +206,7 @@ async def test_held_sends_are_bounded(tmp_path: Path) -> None:
 async def test_waiting_sender_leaves_nothing_behind(
     tmp_path: Path, chat_config: chat.Config
 ) -> None:
-    """A client that is held back and hangs up leaves nothing behind, however slow the disk is."""
+    """A held client that hangs up is forgotten, however slow the disk is."""
     with mounted():
         async with chat.serve(chat_config) as server:
             # Clients are looked after now and then, by the heartbeat.
@@ -226,13 +226,13 @@ async def test_waiting_sender_leaves_nothing_behind(
 
 
 def served() -> int:
-    """How many connections are served, whether their clients are there or not."""
+    """Number of connections being served, whether their clients are there or not."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     return names.count("RequestHandler.start")
 
 
 async def test_waiting_request_ids_are_bounded(tmp_path: Path) -> None:
-    """They may be long, and are not counted with the messages: so few of them wait."""
+    """Long ids are not counted with the messages, so only few of them wait."""
     request_id = "x" * 40_000
     async with held_world(tmp_path) as world:
         channel = Channel(*split_address(world.chat_address), codec=codec.GrpcCodec())

@@ -1,7 +1,7 @@
 """Power fails at any moment: the store opens again, with all that was confirmed.
 
-What is found is always what some number of whole calls of `append` had stored: at
-least those that were announced, and nothing else.
+It always holds the effect of a whole number of calls of `append`: at least of the
+announced ones, and nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ randoms = st.randoms(use_true_random=True)
 
 @pytest.fixture(scope="module", params=[(1 << 30, 60), (FOLDING, 330)], ids=["journal", "folding"])
 def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Two lives of a store: the second of two stories has its log start over in each."""
+    """Two lives of a store: in the second of two stories the log starts over in each."""
     folder = tmp_path_factory.mktemp("disk")
     fold_bytes, steps = request.param
     return run(tell(folder, fold_bytes, steps, size=10))
@@ -51,11 +51,11 @@ def a_folder(files: Mapping[str, bytes]) -> Iterator[Path]:
 
 
 async def recover(disk: Disk, folder: Path, *, further: bool = True) -> tuple[int, Found]:
-    """Opens what is left; returns when it was read, and what it holds.
+    """Opens what is left; returns the moment of reading, and the content.
 
     Args:
-        disk: what is in the folder.
-        folder: where the files are.
+        disk: holds the files.
+        folder: the folder of the files.
         further: whether to store more then.
     """
     with mounted(disk, asyncio.get_running_loop()):
@@ -71,7 +71,7 @@ async def recover(disk: Disk, folder: Path, *, further: bool = True) -> tuple[in
 
 
 def whole(path: Path) -> bool:
-    """Whether SQLite finds nothing wrong with a file."""
+    """Whether SQLite finds a file intact."""
     connection = apsw.Connection(str(path))
     try:
         return bool(connection.pragma("integrity_check") == "ok")
@@ -105,7 +105,7 @@ def test_recovered_messages_survive_second_loss(
     finally_: Loss,
     random: Random,
 ) -> None:
-    """The power fails again while the store recovers, or after: from a kill, or a failure."""
+    """Power fails again during or after recovery, from a kill or a failure."""
     moment = round(share * story.disk.now)
     if killed:
         loss = Loss.NOTHING
@@ -145,7 +145,7 @@ def test_truncated_log_keeps_a_prefix(story: Story, share: float) -> None:
 def test_simulated_disk_forgets_unsynced_writes(
     tmp_path: Path, synchronous: str, left: int
 ) -> None:
-    """The disk itself: a store that did not sync would be found out."""
+    """The simulated disk itself: a store without syncs would be found out."""
     disk = Disk({})
     with mounted(disk):
         connection = apsw.Connection(str(tmp_path / NAME))
@@ -162,13 +162,13 @@ def test_simulated_disk_forgets_unsynced_writes(
 
 
 def test_recorded_log_restarts_at_checkpoint(story: Story) -> None:
-    """So there are moments within a checkpoint, and in the log that follows it."""
+    """So moments within a checkpoint, and in the log behind it, are covered."""
     files = {each.file for each in story.disk.log if isinstance(each, Write)}
     assert max(starts(story, file) for file in files) >= (2 if story.fold_bytes == FOLDING else 1)
 
 
 def starts(story: Story, file: int) -> int:
-    """How often the head of a write-ahead log was written to a file."""
+    """Number of times that the header of a write-ahead log was written."""
     return sum(
         isinstance(each, Write) and (each.file, each.offset, len(each.data)) == (file, 0, 32)
         for each in story.disk.log

@@ -1,4 +1,4 @@
-"""A disk that takes nothing: what may not be written to, what fails, what is full."""
+"""A disk without writes: missing permissions, failures, no space."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FOLD_BYTES = 3000
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that anyone can get to, whoever runs the tests."""
+    """A folder that any user can reach, whichever user runs the tests."""
     with tempfile.TemporaryDirectory() as parent:
         Path(parent).chmod(0o755)
         folder = Path(parent) / "data"
@@ -43,7 +43,7 @@ EVENTS = {
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Gives up root's right to write where nobody may."""
+    """Gives up root's right to write anywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -55,7 +55,7 @@ def as_nobody() -> Iterator[None]:
 
 
 def give_away(path: Path, mode: int) -> None:
-    """Makes a file or folder belong to who has no other right to it than `mode`."""
+    """Gives a file or folder to a user that has no right to it beyond `mode`."""
     if os.geteuid() == 0:
         os.chown(path, NOBODY, NOBODY)
     path.chmod(mode)
@@ -115,7 +115,7 @@ async def test_read_only_folder_is_refused(folder: Path) -> None:
 
 
 async def test_folder_made_read_only_is_refused(folder: Path) -> None:
-    """The write-ahead log cannot be made beside a database that is there."""
+    """The write-ahead log cannot be created beside the existing database."""
     await (await open_store(folder)).close()
     give_away_files(folder)
     give_away(folder, 0o555)

@@ -1,4 +1,4 @@
-"""A server that goes away in the middle of what it replays to a client of the proxy."""
+"""A server that goes away in the middle of a replay to a client of the proxy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MESSAGES = 1200
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
 async def test_server_restart_pauses_a_replay(tmp_path: Path, ending: signal.Signals) -> None:
-    """What was asked for is asked for again; the replay was given up."""
+    """Regression: the replay was given up; now it resumes."""
     async with World.running(tmp_path) as world, visitor(world.url) as other:
         # It is in the room: the proxy answers those who join.
         for number in range(MESSAGES):

@@ -16,9 +16,9 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 async def reset_all(listener: socket.socket) -> None:
-    """Takes each connection in the turn of the loop in which it is there, and resets it.
+    """Accepts and resets each connection in one turn of the loop.
 
-    The one who connects hears of both before whoever waits for it has gone on.
+    The connecting side sees both events before its waiting task has resumed.
     """
     while True:
         await asyncio.sleep(0)

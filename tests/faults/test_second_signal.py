@@ -1,4 +1,4 @@
-"""A stop that a client holds up is ended at once by a second SIGTERM; the pair: `test_pair`."""
+"""A second SIGTERM ends a delayed stop at once; for the pair, see `test_pair`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async def clients(url: str, number: int) -> AsyncIterator[list[Client]]:
 
 
 async def stuck_client(world: World, name: str) -> RawHttpClient:
-    """A client that is in "lobby", has spoken there, and reads no more."""
+    """A client in "lobby" that has spoken there and reads no more."""
     address = urlsplit(world.url)
     client = await RawHttpClient.open(str(address.hostname), int(address.port or 0))
     await client.send(chat_message=message("lobby", "hello", name))
@@ -45,7 +45,7 @@ async def stuck_client(world: World, name: str) -> RawHttpClient:
 
 
 async def send_until_cut_off(sender: Client) -> int:
-    """Sends to "lobby" until nobody who is stuck is active any more; returns how often."""
+    """Sends to "lobby" until no stuck user is active; returns the number sent."""
     for sent in range(20, MOST_SENT, 20):
         for _ in range(20):
             await sender.ask(chat_message=message("lobby", "x" * 8_000))
@@ -56,7 +56,7 @@ async def send_until_cut_off(sender: Client) -> int:
 
 
 async def test_proxy_cuts_off_slow_readers(tmp_path: Path) -> None:
-    """Each is cut off with 1 MiB waiting; the room goes on; and nothing of them is left."""
+    """Each is cut off with 1 MiB waiting; the room goes on; nothing of them is left."""
     async with World.running(tmp_path) as world, clients(world.url, READERS + 1) as good:
         proxy = psutil.Process(world.proxy.pid)
         sender, *readers = good

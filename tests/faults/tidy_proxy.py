@@ -1,6 +1,6 @@
-"""A proxy that looks for unreachable cycles when it is told to.
+"""A proxy that collects unreachable cycles on a signal.
 
-What it has when nobody looks for them is a matter of chance. ``python -m tests.faults.tidy_proxy``
+Without it, its memory is a matter of chance. ``python -m tests.faults.tidy_proxy``
 takes the options of ``python -m proxy``.
 """
 

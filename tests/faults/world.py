@@ -1,4 +1,4 @@
-"""A chat server and proxies, each a process of its own, to be stopped and started again."""
+"""A chat server and proxies as processes that can be stopped and started again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNLIMITED: Final = (
 
 
 class World:
-    """The daemons, on fixed ports, their database, and links that can be broken.
+    """The daemons on fixed ports, their database, and links that can be broken.
 
     Args:
         folder: see `running`, as for the others.
@@ -39,8 +39,8 @@ class World:
         chat: the chat server.
         proxies: the proxies, once `running` has made them.
         chat_address: ``host:port`` of the server, past the link.
-        doors: where the proxies listen, past the link.
-        urls: where clients connect.
+        doors: addresses of the proxies, past the link.
+        urls: addresses for clients.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class World:
 
     @property
     def url(self) -> str:
-        """Where clients of the first proxy connect."""
+        """Address for clients of the first proxy."""
         return self.urls[0]
 
     @property
@@ -87,7 +87,7 @@ class World:
 
     @property
     def tracebacks(self) -> str:
-        """What the daemons logged, if there is a traceback in it."""
+        """The daemons' log lines that hold a traceback."""
         errors = "".join(each.errors for each in (self.chat, *self.proxies))
         return errors if "Traceback" in errors else ""
 
@@ -103,14 +103,14 @@ class World:
         server_link: bool = False,
         client_link: bool = False,
     ) -> AsyncIterator[World]:
-        """A world in which all run; at the end none does.
+        """Runs a world.
 
         Args:
-            folder: where the database is.
+            folder: the folder of the database.
             proxy_options: options of the proxies, beside their addresses.
-            chat_module: what runs as the server.
+            chat_module: module that runs as the server.
             chat_options: options of the server, beside its address and its database.
-            proxies: how many proxies there are.
+            proxies: number of proxies.
             server_link: whether the proxies reach the server over a link.
             client_link: whether clients reach the first proxy over a link.
         """
@@ -154,7 +154,7 @@ class World:
             await each.stop()
 
     async def clean_up(self) -> None:
-        """Ends all, if they are there."""
+        """Kills all that still run."""
         for each in (*self.proxies, self.chat):
             await each.clean_up()
 
@@ -164,7 +164,7 @@ def _at(port: int) -> tuple[str, ...]:
 
 
 def choose_seed() -> str:
-    """Chooses the seed of this run, for all its processes, unless it was given; tells it."""
+    """Sets and prints the seed of this run for all its processes, unless it was given."""
     if not os.environ.get(SEED_VARIABLE):
         os.environ[SEED_VARIABLE] = str(random.SystemRandom().randrange(2**32))
     return f"{SEED_VARIABLE}={os.environ[SEED_VARIABLE]}"
@@ -172,10 +172,9 @@ def choose_seed() -> str:
 
 @contextmanager
 def seeded() -> Iterator[random.Random]:
-    """Chance that can be had again: a failure tells the seed.
+    """Reproducible randomness: a failure prints the seed.
 
-    The seed decides what is broken when; what the processes are doing then is still up
-    to them.
+    The seed decides which faults happen when; the timing of the processes stays their own.
     """
     told = choose_seed()
     seed = int(os.environ[SEED_VARIABLE])
@@ -189,9 +188,9 @@ def seeded() -> Iterator[random.Random]:
 
 
 def branch(chance: random.Random) -> random.Random:
-    """Chance for one task alone.
+    """Randomness for one task alone.
 
-    Tasks that draw from the same one take turns as the machine will, and the seed then
-    tells nothing. To be called before the tasks start.
+    Tasks that share one draw in a timing-dependent order, and the seed would mean
+    nothing. To be called before the tasks start.
     """
     return random.Random(chance.getrandbits(64))  # noqa: S311 - no secret

@@ -1,7 +1,7 @@
-"""Processes, and sockets that keep no rules: for the tests and for `bench`, and of neither.
+"""Processes, and sockets that keep no rules: shared by the tests and `bench`.
 
-What is here knows nothing of pytest and of the packages that are tested: `bench` is installed
-without what tests need, and whoever attacks a server must not share its mistakes.
+The package knows neither pytest nor the packages under test: `bench` is installed
+without the test dependencies, and an attacker must not share the server's mistakes.
 """
 
 PATIENCE_SECONDS = 60.0

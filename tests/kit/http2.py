@@ -1,4 +1,4 @@
-"""HTTP/2 as bytes, and two clients: one that knows no rules, one that does what gRPC does not."""
+"""HTTP/2 as bytes, and two clients: one without rules, one beyond the use of gRPC."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LARGEST_WINDOW: Final = 2**31 - 1
 
 
 class Received(NamedTuple):
-    """A frame."""
+    """A received frame."""
 
     kind: int
     flags: int
@@ -47,7 +47,7 @@ class Received(NamedTuple):
 def frame(
     kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0, size: int | None = None
 ) -> bytes:
-    """A frame (RFC 9113, section 4.1); `size` may lie."""
+    """Encodes a frame (RFC 9113, section 4.1); `size` may lie."""
     length = len(payload) if size is None else size
     return struct.pack(">I", length)[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
@@ -56,7 +56,7 @@ PREFACE: Final = MAGIC + frame(SETTINGS)
 
 
 def headers(path: str = _ECHO, *more: tuple[str, str | bytes], without: str = "") -> Headers:
-    """The headers of a gRPC request."""
+    """Headers of a gRPC request."""
     usual: Headers = [
         (":method", "POST"),
         (":scheme", "http"),
@@ -69,7 +69,7 @@ def headers(path: str = _ECHO, *more: tuple[str, str | bytes], without: str = ""
 
 
 def block(fields: Iterable[tuple[str, str | bytes]]) -> bytes:
-    """A header block that needs no other."""
+    """Encodes a header block that depends on no other."""
     encoder = Encoder()
     encoder.header_table_size = 0
     encoder.table_size_changes.clear()
@@ -87,7 +87,7 @@ def reset(stream: int) -> bytes:
 
 
 class RawClient:
-    """One connection, of which nothing is read that is not asked for."""
+    """One connection that reads only what is asked for."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -98,7 +98,7 @@ class RawClient:
     async def connect(
         cls, port: int, *, receive_bytes: int = 0, tls: ssl.SSLContext | None = None
     ) -> AsyncIterator[RawClient]:
-        """A connection that is cut with the context; its buffer may be small."""
+        """Opens a connection that is aborted with the context; its buffer may be small."""
         with socket.socket() as sock:
             sock.setblocking(False)
             if receive_bytes:
@@ -114,15 +114,15 @@ class RawClient:
             writer.transport.abort()
 
     def send(self, data: bytes) -> None:
-        """Queues bytes, and waits for nothing."""
+        """Queues bytes without waiting."""
         self._writer.write(data)
 
     def send_end(self) -> None:
-        """Says that nothing more will be sent."""
+        """Half-closes the connection."""
         self._writer.write_eof()
 
     async def next(self) -> Received | None:
-        """Returns the next frame, or nothing once the server has closed."""
+        """Returns the next frame, or `None` once the server has closed."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             try:
                 head = await self._reader.readexactly(9)
@@ -133,14 +133,14 @@ class RawClient:
         return Received(kind, flags, stream, payload)
 
     async def until(self, kind: int, *, flags: int = 0) -> Received:
-        """Reads on until a frame of a kind comes, with these flags."""
+        """Reads up to a frame of a kind with these flags."""
         while (received := await self.next()) is not None:
             if received.kind == kind and received.flags & flags == flags:
                 return received
         raise AssertionError("the connection was closed")
 
     async def end(self) -> ErrorCodes | None:
-        """Reads on until the server has closed; returns what its GOAWAY said."""
+        """Reads until the server has closed; returns the content of its GOAWAY."""
         reason = None
         while (received := await self.next()) is not None:
             if received.kind == GOAWAY:
@@ -149,13 +149,13 @@ class RawClient:
 
 
 def prefixed(payload: bytes, *, size: int | None = None, compressed: bool = False) -> bytes:
-    """A message as it stands in a gRPC stream; `size` may lie."""
+    """A message as framed in a gRPC stream; `size` may lie."""
     length = len(payload) if size is None else size
     return struct.pack(">?I", compressed, length) + payload
 
 
 def payloads(data: bytes) -> list[bytes]:
-    """The messages that stand in the data of a gRPC stream."""
+    """Messages in the data of a gRPC stream."""
     found = []
     while data:
         (size,) = struct.unpack(">xI", data[:5])
@@ -165,7 +165,7 @@ def payloads(data: bytes) -> list[bytes]:
 
 
 class Http2Client:
-    """One connection. What it reads does not open the windows again."""
+    """One connection. Reading does not reopen the flow-control windows."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -180,7 +180,7 @@ class Http2Client:
     async def connect(
         cls, host: str, port: int, local: str | None = None
     ) -> AsyncIterator[Http2Client]:
-        """A connection that is closed with the context, perhaps from another address."""
+        """Opens a connection that is closed with the context, from another address if given."""
         here = None if local is None else (local, 0)
         reader, writer = await asyncio.open_connection(host, port, local_addr=here)
         try:
@@ -189,7 +189,7 @@ class Http2Client:
             writer.transport.abort()
 
     def accept_everything(self) -> None:
-        """Opens the windows as far as they go."""
+        """Opens the flow-control windows to their limit."""
         self.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: _LARGEST_WINDOW})
         self.h2.increment_flow_control_window(_LARGEST_WINDOW - 65535)
         self.flush()
@@ -202,7 +202,7 @@ class Http2Client:
         end: bool = False,
         more: Iterable[tuple[str, str]] = (),
     ) -> int:
-        """Opens a gRPC call; returns its stream's id."""
+        """Opens a gRPC call; returns its stream id."""
         stream = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream, headers(path, *more))
         self.send(stream, data, end=end)
@@ -217,11 +217,11 @@ class Http2Client:
             self.h2.send_data(stream, data, end_stream=end)
 
     def flush(self) -> None:
-        """Writes all that is queued, in one piece."""
+        """Writes all queued data in one piece."""
         self._writer.write(self.h2.data_to_send())
 
     async def event(self) -> Event | None:
-        """Returns the next event, or nothing once the server has closed."""
+        """Returns the next event, or `None` once the server has closed."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not self._events:
                 data = await self._reader.read(65536)
@@ -232,7 +232,7 @@ class Http2Client:
         return self._events.popleft()
 
     async def data(self, stream: int) -> bytes:
-        """Reads on until a stream brings data; returns the data of one frame."""
+        """Reads until a stream brings data; returns the data of one frame."""
         self.flush()
         while not (isinstance(event := await self.event(), DataReceived)):
             assert event is not None, "the connection was closed"
@@ -240,7 +240,7 @@ class Http2Client:
         return event.data or b""
 
     async def answer(self, stream: int) -> tuple[bytes, dict[str, str]]:
-        """Reads on until a stream has ended; returns its data, and all its headers."""
+        """Reads until a stream has ended; returns its data and all its headers."""
         self.flush()
         data, found = b"", dict[str, str]()
         while not isinstance(event := await self.event(), StreamEnded):
@@ -254,6 +254,6 @@ class Http2Client:
         return data, found
 
     async def status(self, stream: int) -> tuple[int, str]:
-        """Reads on until a call has ended; returns its gRPC status, and the text."""
+        """Reads until a call has ended; returns its gRPC status and message."""
         _, found = await self.answer(stream)
         return int(found["grpc-status"]), found.get("grpc-message", "")

@@ -1,4 +1,4 @@
-"""The commands as processes of their own."""
+"""The commands as processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_METRICS: Final = {"CHAT_METRICS_PORT": "off", "PROXY_METRICS_PORT": "off"}
 
 
 class Ended(NamedTuple):
-    """How a process ended, and what it printed."""
+    """Exit status and output of a process."""
 
     status: int
     output: str
@@ -37,12 +37,12 @@ class Ended(NamedTuple):
 async def start(
     module: str, *options: str, errors: int | IO[bytes] = PIPE, **environment: str
 ) -> Process:
-    """Starts ``python -m module``; its settings come from here alone.
+    """Starts ``python -m module`` with settings from here alone.
 
     Args:
-        module: what to start.
-        options: its options.
-        errors: where standard error goes. A pipe that nobody reads holds 64 KiB.
+        module: the module.
+        options: its command-line options.
+        errors: target of standard error. An unread pipe holds 64 KiB.
         environment: its settings.
     """
     inherited = {
@@ -57,7 +57,6 @@ async def start(
 
 
 async def ended(process: Process) -> Ended:
-    """Waits for the end of a process."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         output, errors = await process.communicate()
     assert process.returncode is not None
@@ -66,7 +65,7 @@ async def ended(process: Process) -> Ended:
 
 @asynccontextmanager
 async def running(module: str, *options: str, **environment: str) -> AsyncIterator[Process]:
-    """Runs a command, and kills it if it is still there."""
+    """Runs a command, and kills it at the end if it still runs."""
     process = await start(module, *options, errors=PIPE, **environment)
     try:
         yield process
@@ -77,7 +76,7 @@ async def running(module: str, *options: str, **environment: str) -> AsyncIterat
 
 
 async def ready_line(process: Process) -> str:
-    """Waits for the line that says that a process is ready."""
+    """Waits for the line that reports readiness."""
     assert process.stdout is not None
     async with asyncio.timeout(PATIENCE_SECONDS):
         line = (await process.stdout.readline()).decode()
@@ -93,7 +92,7 @@ async def run(module: str, *options: str, **environment: str) -> Ended:
 
 
 async def not_listening(port: int) -> None:
-    """Waits until a process accepts no more connections: its stop has begun."""
+    """Waits until a process refuses connections: its stop has begun."""
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -106,17 +105,17 @@ async def not_listening(port: int) -> None:
 
 
 class Daemon:
-    """A command whose log is kept; it can be stopped and started again with the same options.
+    """A command with a kept log that can be restarted with the same options.
 
     Args:
-        log: the file that its standard error is appended to.
-        module: what ``python -m`` runs.
+        log: file to append standard error to.
+        module: module for ``python -m``.
         options: its options.
         environment: its settings.
 
     Attributes:
-        starts: how often it was started.
-        address: what its ready line says last.
+        starts: number of starts.
+        address: the address in its last ready line.
     """
 
     def __init__(self, log: Path, module: str, *options: str, **environment: str) -> None:
@@ -130,40 +129,38 @@ class Daemon:
 
     @property
     def errors(self) -> str:
-        """What it wrote to standard error, over all its lives."""
+        """Its standard error, over all starts."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self.starts else ""
 
     @property
     def story(self) -> str:
-        """The end of what it wrote, for a person."""
+        """The end of its output, for a failure message."""
         return f"{self._module}:\n{self.errors[-_LAST_CHARACTERS:]}"
 
     @property
     def process(self) -> Process:
-        """The process that it is now."""
+        """The current process."""
         assert self._process is not None
         return self._process
 
     @property
     def pid(self) -> int:
-        """The id of that."""
         return self.process.pid
 
     def lines(self) -> list[Line]:
-        """What it has logged, if it does so as JSON."""
+        """Its log lines, if logged as JSON."""
         # The last one may be on its way.
         whole = self.errors.rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
 
     async def line(self, found: Callable[[Line], bool]) -> Line:
-        """Waits for a line."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not (lines := [line for line in self.lines() if found(line)]):  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(0.02)
         return lines[0]
 
     async def event(self, name: str, **more: Any) -> Line:
-        """Waits for an event."""
+        """Waits for a logged event."""
         return await self.line(lambda line: line.items() >= {"event": name, **more}.items())
 
     async def start(self) -> None:
@@ -177,24 +174,24 @@ class Daemon:
         self.address = (await ready_line(self._process)).split()[-1]
 
     async def kill(self) -> None:
-        """Ends it at once, whatever it is doing, as ``kill -9`` does."""
+        """Kills it at once, like ``kill -9``."""
         assert await self._signal(signal.SIGKILL) == -signal.SIGKILL
 
     async def stop(self) -> None:
-        """Asks it to stop, and waits until it has."""
+        """Sends SIGTERM, and waits for the end."""
         assert await self._signal(signal.SIGTERM) == 0, self.errors
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal, and waits for nothing."""
+        """Sends a signal without waiting."""
         assert self._process is not None
         self._process.send_signal(number)
 
     async def ended(self) -> int:
-        """Waits until it has ended; returns its status, which is negative for a signal."""
+        """Waits for the end; returns the status, negative for a signal."""
         return await self._signal(None)
 
     async def clean_up(self) -> None:
-        """Ends it, if it is there."""
+        """Kills it if it runs."""
         if self._process is not None:
             await self._signal(signal.SIGKILL)
 
@@ -231,7 +228,7 @@ async def both_logged(
 ) -> AsyncIterator[tuple[Daemon, Daemon]]:
     """Runs a server and a proxy before it, each with a log in a folder; yields both.
 
-    The database is in memory if the environment names none.
+    The database is in memory unless the environment names one.
     """
     options, settings = ("--port", "0", *options), {"CHAT_DATABASE": ":memory:", **environment}
     async with logged("chat", folder / "chat.log", *options, **settings) as server:
@@ -241,7 +238,7 @@ async def both_logged(
 
 
 def run_program(text: str, *arguments: str, **environment: str) -> tuple[str, str]:
-    """Runs a program, which must succeed; returns what it prints on both its outputs."""
+    """Runs a program, which must succeed; returns the output of both streams."""
     done = subprocess.run(  # noqa: S603 - a program of the tests
         [sys.executable, "-c", text, *arguments],
         cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False,

@@ -1,4 +1,4 @@
-"""HTTP and WebSocket (RFC 6455) as bytes, and clients that do what clients should not do."""
+"""HTTP and WebSocket (RFC 6455) as bytes, and clients that break their rules."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ class _Http(Protocol):
 
 
 def request(line: str, *headers: str, body: bytes = b"") -> bytes:
-    """A request; one character is one byte."""
+    """A request; each character is one byte."""
     return "\r\n".join([line, *headers, "", ""]).encode("latin-1") + body
 
 
 def get(path: str, *headers: str) -> bytes:
-    """A request for a path, after which the connection is closed."""
+    """A request for a path with ``Connection: close``."""
     return request(f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers)
 
 
 def post(*headers: str, body: bytes = b"") -> bytes:
-    """A request that carries something, after which the connection is closed."""
+    """A request with a body and ``Connection: close``."""
     first = "Host: localhost", "Connection: close"
     return request("POST / HTTP/1.1", *first, *headers, body=body)
 
 
 def handshake(**changes: str | None) -> bytes:
-    """The request for a WebSocket (RFC 6455, section 4.1); underscores stand for dashes."""
+    """The WebSocket handshake (RFC 6455, section 4.1); underscores stand for dashes."""
     fields = HANDSHAKE | {name.replace("_", "-"): value for name, value in changes.items()}
     lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
     return request("GET / HTTP/1.1", *lines)
 
 
 def split_frame(data: bytes) -> tuple[RawFrame, bytes] | None:
-    """Splits the first frame of a server off; returns `None` if it is not all there."""
+    """Splits off the first frame of a server; returns `None` if it is incomplete."""
     if len(data) < 2:
         return None
     size, start = data[1], 2
@@ -86,11 +86,11 @@ def split_frames(data: bytes) -> list[RawFrame]:
 def masked(
     opcode: int, payload: bytes, *, first_bits: int = 0x80, mask: bytes = b"\x1f\xa3\x00\x5c"
 ) -> bytes:
-    """A frame of a client (RFC 6455, section 5.2).
+    """Encodes a frame of a client (RFC 6455, section 5.2).
 
     Args:
-        opcode: what it is.
-        payload: what it carries.
+        opcode: its type.
+        payload: its unmasked content.
         first_bits: FIN and the reserved bits.
         mask: its four bytes.
     """
@@ -126,7 +126,7 @@ class RawFrame(NamedTuple):
 
 
 class Wire:
-    """One TCP connection, of which nothing is read that is not asked for."""
+    """One TCP connection that reads only what is asked for."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -156,15 +156,14 @@ class Wire:
         self.close()
 
     def reset_when_closed(self) -> None:
-        """Lets the end of the connection be a reset."""
+        """Makes `close` send a reset."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def close(self) -> None:
-        """Closes the socket."""
         self._sock.close()
 
     async def send(self, data: bytes) -> None:
-        """Sends bytes; who was cut off meanwhile will see it when it reads."""
+        """Sends bytes; a lost connection shows at the next read."""
         with suppress(BrokenPipeError, ConnectionResetError):
             await self.send_or_fail(data)
 
@@ -172,12 +171,12 @@ class Wire:
         """Sends bytes.
 
         Raises:
-            OSError: the connection was cut off.
+            OSError: the connection was lost.
         """
         await asyncio.get_running_loop().sock_sendall(self._sock, data)
 
     async def receive(self) -> bytes:
-        """Returns what comes next, or nothing once the server has closed."""
+        """Returns the next bytes, or none once the server has closed."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             try:
                 return await asyncio.get_running_loop().sock_recv(self._sock, 1 << 20)
@@ -185,7 +184,7 @@ class Wire:
                 return b""
 
     def received(self) -> bytes:
-        """Returns what has come already."""
+        """Returns the bytes that are here already."""
         try:
             return self._sock.recv(1 << 20)
         except BlockingIOError:
@@ -193,21 +192,21 @@ class Wire:
 
     @property
     def ended(self) -> bool:
-        """Whether the server has closed, if nothing else has come."""
+        """Whether the server has closed without further bytes."""
         try:
             return not self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
 
     async def rest(self) -> bytes:
-        """Returns what comes until the server has closed."""
+        """Returns all bytes until the server has closed."""
         data = b""
         while piece := await self.receive():
             data += piece
         return data
 
     async def head(self) -> bytes:
-        """Reads the head of an answer, which must be all that comes."""
+        """Reads the head of an answer without a body."""
         data = b""
         while b"\r\n\r\n" not in data:
             piece = await self.receive()
@@ -218,20 +217,20 @@ class Wire:
 
 
 def status(answer: bytes) -> int:
-    """The status of an answer; none is 0."""
+    """The status of an answer; 0 if there is none."""
     found = re.match(rb"HTTP/\d\.\d (\d{3}) ", answer)
     return int(found[1]) if found else 0
 
 
 async def answer_to(port: int, data: bytes) -> bytes:
-    """Sends bytes over a connection of their own; returns what came until it was closed."""
+    """Sends bytes over a connection of their own; returns all received until its end."""
     async with await Wire.open(port) as wire:
         await wire.send(data)
         return await wire.rest()
 
 
 class RawHttpClient:
-    """Reads only when it is told to, answers no ping and no close, and sends any bytes."""
+    """A WebSocket client that reads on demand, answers no ping or close, and sends any bytes."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -239,7 +238,7 @@ class RawHttpClient:
 
     @classmethod
     async def open(cls, host: str, port: int) -> Self:
-        """Opens a WebSocket. Little fits into its buffers while it does not read."""
+        """Opens a WebSocket with small buffers."""
         client = cls(await Wire.open(port, host, receive_bytes=4096))
         await client.send_bytes(handshake(Host=host))
         while b"\r\n\r\n" not in client._received:
@@ -254,7 +253,7 @@ class RawHttpClient:
         return await cls.open("127.0.0.1", int(http.port or 0))
 
     async def send_bytes(self, data: bytes) -> None:
-        """Sends bytes as they are; see `Wire.send_or_fail`."""
+        """Sends bytes unchanged; see `Wire.send_or_fail`."""
         await self._wire.send_or_fail(data)
 
     async def send(self, **frame: Any) -> None:
@@ -276,7 +275,7 @@ class RawHttpClient:
         return frame.json()
 
     async def read_to_close(self) -> list[RawFrame]:
-        """Reads up to a close frame, included."""
+        """Reads up to and including a close frame."""
         frames = []
         while (frame := await self.read_frame()) is not None:
             frames.append(frame)
@@ -290,7 +289,6 @@ class RawHttpClient:
             pass
 
     def close(self) -> None:
-        """Closes the socket."""
         self._wire.close()
 
     async def _receive_more(self) -> bool:

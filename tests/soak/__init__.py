@@ -1,1 +1,1 @@
-"""A long run in which everything breaks all the time, and the check of all that was seen."""
+"""A long run under constant faults, and the check of everything that was seen."""

@@ -1,4 +1,4 @@
-"""``python -m tests.soak``: runs for so many minutes, and tells what was seen."""
+"""``python -m tests.soak``: runs for some minutes, and reports."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def run(plan: Plan, progress: Callable[[Tally, float], None], saved: Path | None
     """Runs a soak and reports, however it ends.
 
     Args:
-        plan: how.
+        plan: its settings.
         progress: see `soak`.
-        saved: the file that the figures go to.
+        saved: the file for the figures.
 
     Returns:
-        What was wrong, a line for each.
+        The problems, a line for each.
     """
     tallies, problems = blank(), []
     try:
@@ -78,7 +78,7 @@ def _progress(tally: Tally, minutes: float) -> None:
 
 
 def report(tallies: list[Tally]) -> str:
-    """A table of what was seen: a column for each world."""
+    """Prints a table of the results: a column for each world."""
     rows: list[tuple[str, list[str]]] = [
         (name.replace("_", " "), [f"{getattr(tally, name):,}" for tally in tallies])
         for name in (

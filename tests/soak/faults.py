@@ -1,4 +1,4 @@
-"""What is broken in the worlds of a soak."""
+"""The faults in the worlds of a soak."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.kit.processes import Daemon
 
 
 class Scene(NamedTuple):
-    """Where something is broken.
+    """A place to break something.
 
     Attributes:
         world: the processes.
-        clients: who is connected to them.
-        chance: how it is broken.
+        clients: the connected clients.
+        chance: decides the details.
     """
 
     world: World
@@ -31,7 +31,7 @@ Strike = Callable[[Scene], Awaitable[None]]
 
 
 class Fault(NamedTuple):
-    """Something that breaks, and is whole again when `strike` returns."""
+    """A fault that is over when `strike` returns."""
 
     name: str
     strike: Strike
@@ -66,7 +66,7 @@ async def _drop_clients(scene: Scene) -> None:
 
 
 def _break(how: Callable[[Link, Random], None]) -> Strike:
-    """Breaks one of the links for a while: from too short to be noticed to much longer."""
+    """Breaks a link for a while: from unnoticeably short to much longer."""
 
     async def strike(scene: Scene) -> None:
         link = scene.chance.choice((scene.world.server_link, scene.world.client_link))

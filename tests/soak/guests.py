@@ -1,4 +1,4 @@
-"""Clients that come and go, and such as stop to read."""
+"""Clients that come and go, and clients that stop reading."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _PAGES: Final = 60
 
 @dataclass(slots=True)
 class Guests:
-    """Those who are not there all the time.
+    """Clients that are not there all the time.
 
     Args:
-        url: where they connect.
-        rooms: where they go.
-        journal: where they write down what they see.
+        url: address to connect to.
+        rooms: the rooms to visit.
+        journal: receives what the clients do and see.
 
     Attributes:
-        connections: how often they connected.
-        not_recovered: how often they were told that they missed something.
+        connections: number of connections made.
+        not_recovered: number of joins that could not be continued.
     """
 
     url: str
@@ -46,7 +46,7 @@ class Guests:
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     async def come_and_go(self, chance: Random, until: asyncio.Event) -> None:
-        """One after the other reads a room from its start on, stays a while, and goes."""
+        """Visits one room after the other: reads it from the start, stays, and goes."""
         while not until.is_set():
             await self._visit(f"guest-{next(self._numbers)}", chance, until)
 
@@ -66,9 +66,9 @@ class Guests:
             self.not_recovered += guest.lost
 
     async def sleep_in(self, chance: Random, until: asyncio.Event) -> None:
-        """Asks for much in all rooms and reads nothing, until it is cut off; again and again.
+        """Asks for much in all rooms and reads nothing, until it is cut off; repeatedly.
 
-        Who only joins a room is found to be silent before enough waits for it.
+        A client that only joins would be dropped as silent before enough waits for it.
         """
         async with aiohttp.ClientSession() as session:
             while not until.is_set():
@@ -94,7 +94,7 @@ class Guests:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Waits for an event, but not longer than that."""
+    """Waits for an event, up to a time limit."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -1,9 +1,9 @@
 """The run: chapters in two worlds, and at the end everything read once more.
 
 In each chapter a crowd works in rooms of its own while things break; then all settle,
-and what they saw is held against what is stored. In the rough world the processes are
-killed and restarted; in the gentle one they live as long as the run, and what they
-hold is measured when everyone has gone.
+and their record is compared with the store. In the rough world the processes are killed
+and restarted; in the gentle one they live as long as the run, and their memory and files
+are measured when all clients have gone.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _WORLDS: Final = {"rough": ROUGH, "gentle": GENTLE}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a soak goes.
+    """Settings of a soak.
 
     Attributes:
-        minutes: how long.
-        chapter_seconds: how long a chapter is, before all settle.
-        seed: what chance begins with.
-        folder: where databases and logs are.
+        minutes: length of the run.
+        chapter_seconds: length of a chapter, before all settle.
+        seed: seed of the randomness.
+        folder: the folder of databases and logs.
     """
 
     minutes: float
@@ -67,7 +67,7 @@ class _Stage:
     """One world over the whole run.
 
     Attributes:
-        digests: of the history of each room, when its chapter ended.
+        digests: digest of each room's history at the end of its chapter.
     """
 
     plan: Plan
@@ -83,7 +83,7 @@ class _Stage:
         return (time.monotonic() - self.begun) / 60
 
     async def play(self, progress: Callable[[Tally, float], None]) -> None:
-        """Goes through chapters until the time is over, and reads everything again."""
+        """Plays chapters until the time is over, and reads everything again."""
         try:
             while self.minutes < self.plan.minutes:
                 await self._chapter()
@@ -152,7 +152,7 @@ class _Stage:
             self.tally.faults[fault.name] += 1
 
     async def _measure(self) -> None:
-        """Looks what the processes hold, once they have noticed that everyone is gone."""
+        """Measures the processes once they have noticed that all clients are gone."""
         processes = {
             "server": psutil.Process(self.world.chat.pid),
             "proxy": psutil.Process(self.world.proxy.pid),
@@ -176,7 +176,7 @@ class _Stage:
 
 
 def blank() -> list[Tally]:
-    """The tallies of both worlds, before anything has happened."""
+    """Empty tallies of both worlds."""
     return [
         Tally(name, [fault.name for fault in faults], steady=faults is GENTLE)
         for name, faults in _WORLDS.items()
@@ -189,10 +189,9 @@ async def soak(
     """Runs both worlds, side by side.
 
     Args:
-        plan: how.
-        tallies: from `blank`. They take what is seen, so that it is there however the
-            run ends.
-        progress: is told after each chapter, with the minutes that went by.
+        plan: the settings.
+        tallies: from `blank`; filled during the run, so that they survive its failure.
+        progress: called after each chapter with the elapsed minutes.
     """
     chance = Random(plan.seed)  # noqa: S311 - no secret
     async with asyncio.TaskGroup() as group:
@@ -221,7 +220,7 @@ async def _stage(
 
 
 def clients_of(process: psutil.Process, url: str) -> int:
-    """How many connections a process has at an address that it listens on."""
+    """Number of connections of a process at an address that it listens on."""
     port = urlsplit(url).port
     return sum(
         each.laddr.port == port and each.status == psutil.CONN_ESTABLISHED
@@ -230,7 +229,7 @@ def clients_of(process: psutil.Process, url: str) -> int:
 
 
 def digest(messages: Iterable[Message], room: str) -> str:
-    """A fingerprint of the history of a room."""
+    """Digest of a room's history."""
     found = hashlib.sha256()
     for message in messages:
         if message.room == room:

@@ -1,4 +1,4 @@
-"""What a soak has seen, in figures: no I/O."""
+"""The figures of a soak: no I/O."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SPARE_FILES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a process held when all clients had gone.
+    """A measurement of a process without clients.
 
     Attributes:
-        minute: since the beginning.
-        memory: resident, in bytes.
-        files: open file descriptors.
+        minute: time since the beginning.
+        memory: resident memory, in bytes.
+        files: number of open file descriptors.
     """
 
     minute: float
@@ -36,26 +36,25 @@ class Sample:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened in one world.
+    """Figures of one world.
 
     Attributes:
         name: the world.
-        kinds: the faults that may be caused.
+        kinds: possible faults.
         steady: whether the processes live as long as the run.
-        minutes: how long it was.
-        chapters: how often everyone settled, and all was checked.
+        minutes: length of the run.
+        chapters: number of settled and checked chapters.
         stored: messages in the history.
-        confirmed: tries to send one that were confirmed; what is sent again counts.
-        refused: tries that were refused, as retryable.
-        unanswered: tries whose connection broke before an answer came.
+        confirmed: confirmed attempts to send, repeated ones included.
+        refused: attempts refused as retryable.
+        unanswered: attempts whose connection broke before the answer.
         deliveries: messages that came on a connection.
-        connections: how often a client connected.
-        not_recovered: how often a client was told that what it gets does not continue
-            what it has.
-        faults: how often each was caused.
-        cut_off: readers that had stopped to read and were closed with 4008.
-        violations: what should not have been.
-        processes: samples of each.
+        connections: number of client connections.
+        not_recovered: number of joins that could not be continued.
+        faults: number of faults, by kind.
+        cut_off: stalled readers that were closed with 4008.
+        violations: violations of the guarantees.
+        processes: samples of each process.
     """
 
     name: str
@@ -76,7 +75,7 @@ class Tally:
     processes: dict[str, list[Sample]] = field(default_factory=dict)
 
     def add(self, history: History) -> None:
-        """Counts what a chapter has seen."""
+        """Adds the figures of a chapter."""
         outcomes = Counter(send.outcome for send in history.sends)
         self.chapters += 1
         self.stored += len(history.stored)
@@ -86,14 +85,14 @@ class Tally:
         self.deliveries += sum(isinstance(event, Delivered) for event in history.seen)
 
     def sample(self, process: str, sample: Sample) -> None:
-        """Notes what a process holds."""
+        """Adds a measurement."""
         self.processes.setdefault(process, []).append(sample)
 
     def judge(self) -> list[str]:
-        """Finds what was wrong: violations, what grew, and what was never put to the test.
+        """Finds problems: violations, growth, and what was never put to the test.
 
         Returns:
-            A line for each; none if all was well.
+            A line for each problem.
         """
         grown = [
             problem
@@ -103,7 +102,7 @@ class Tally:
         return [f"{self.name}: {each}" for each in (*self.violations, *grown, *self._untried())]
 
     def _untried(self) -> Iterator[str]:
-        """What a run that proves something has seen, and this one has not."""
+        """Events that a conclusive run has, and this one has not."""
         if not self.stored:
             yield "nothing was stored"
         if not self.deliveries:
@@ -117,18 +116,18 @@ class Tally:
             yield "nobody who had stopped to read was cut off"
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as it is saved."""
+        """All figures, as saved."""
         # `asdict` cannot make a counter anew.
         return asdict(replace(self, faults=Counter())) | {"faults": dict(self.faults)}
 
 
 def enough(samples: Sequence[Sample]) -> bool:
-    """Whether these tell where memory goes."""
+    """Whether these suffice to show a trend of the memory."""
     return len(samples) >= _ENOUGH_SAMPLES
 
 
 def growth(process: str, samples: Sequence[Sample]) -> list[str]:
-    """Says what a process holds more of in the last quarter than in the second.
+    """Describes growth of a process from the second quarter to the last.
 
     The first quarter is left out: caches fill.
     """
@@ -147,5 +146,5 @@ def growth(process: str, samples: Sequence[Sample]) -> list[str]:
 
 
 def mib(size: float) -> str:
-    """A size in words."""
+    """Formats a size."""
     return f"{size / 2**20:.1f} MiB"

@@ -1,4 +1,4 @@
-"""The soak itself: a short one runs, and its judgement can tell good from bad."""
+"""The soak itself: a short one runs, and its verdict tells good from bad."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def samples(*sizes: int, files: int = 20) -> list[Sample]:
 
 
 def tried(name: str, **seen: Any) -> Tally:
-    """A tally of a run that has seen something."""
+    """The tally of a conclusive run."""
     return Tally(name, stored=1, deliveries=1, **seen)
 
 
