@@ -170,5 +170,5 @@ def test_counts() -> None:
 )
 def test_limits_are_at_least_one(name: str) -> None:
     Limits(**{name: 1})
-    with pytest.raises(ValueError, match=f"{name.replace('_', '-')} must be at least 1"):
+    with pytest.raises(ValueError, match=f"{name.replace('_', '-')} must be (at least|from) 1"):
         Limits(**{name: 0})
