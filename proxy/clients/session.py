@@ -14,22 +14,20 @@ too many frames     `Refuse`, which says when to come back; `Expel` if the
                     client goes on regardless
 ==================  =======================================================
 
-A frame is charged before it is looked into further:
+A frame is charged to an allowance before anything else is done for it. A large frame counts as
+several, and a wrong one as more: what a client makes the proxy read, it pays for.
 
-==================  =================================  ====================
-frame               is charged to                      with nothing left
-==================  =================================  ====================
-`chat_message`      `sends`, a large one several times `Refuse`
-`join`              `joins`                            `Refuse`
-any other, and      `calls`, a large one that is       `Refuse`
-anything wrong      wrong many times
-`get_chat_history`  `history` as well, by its answer   `Refuse` until it is paid
-a refusal for       `refusals`                         `Expel`
-asking too often
-==================  =================================  ====================
+==========================  ==========  ===============================================
+frame                       charged to  with nothing left
+==========================  ==========  ===============================================
+`chat_message`              `sends`     `Refuse`
+`join`                      `joins`     `Refuse`
+anything else, or wrong     `calls`     `Refuse`
+answered `get_chat_history` `history`   the next one: `Refuse`, until it is paid for
+refused as one too many     `refusals`  `Expel`: the client does not listen
+==========================  ==========  ===============================================
 
-A refusal carries the time to wait. A client that waits is never expelled, and one that does
-not costs little: its frames are not carried out.
+A refusal tells how long to wait. A client that does wait is never expelled.
 """
 
 from __future__ import annotations
