@@ -23,7 +23,7 @@ frame                       charged to  with nothing left
 `chat_message`              `sends`     `Refuse`
 `join`                      `joins`     `Refuse`
 anything else, or wrong     `calls`     `Refuse`
-answered `get_chat_history` `history`   the next one: `Refuse`, until it is paid for
+`get_chat_history` as well  `history`   the next one: `Refuse`, until it is paid for
 refused as one too many     `refusals`  `Expel`: the client does not listen
 ==========================  ==========  ===============================================
 

@@ -17,6 +17,8 @@ from tests.kit.web import RawHttpClient
 from tests.proxy.web_client import Client, contents, message, seqs
 
 DRAIN_SECONDS = 2.0
+# Longer than a test may take.
+LONG = 10_000.0
 # What docs/options.md states.
 PAST_DRAIN_SECONDS = 5.0
 
@@ -100,6 +102,28 @@ async def test_drain_time_is_bounded(session: aiohttp.ClientSession, unused_tcp_
         client = Client(await session.ws_connect(running.url))
         await client.say("lobby", "lost")
         assert await client.barrier() == []
+        stopping = asyncio.create_task(stack.aclose())
+        assert await client.closed() == 1001
+        await stopping
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer token"}])
+async def test_drain_interrupts_waiting_clients(
+    session: aiohttp.ClientSession, unused_tcp_port: int, headers: dict[str, str]
+) -> None:
+    """One waits for the answer to a call, the other to be introduced to the server."""
+    config = proxy.Config(
+        host="127.0.0.1",
+        port=0,
+        upstream=f"127.0.0.1:{unused_tcp_port}",
+        hold_seconds=LONG,
+        call_seconds=LONG,
+        drain_seconds=LONG,
+    )
+    async with serving(config) as (running, stack):
+        client = Client(await session.ws_connect(running.url, headers=headers))
+        await client.send(list_users={})
+        await unready(session, running)
         stopping = asyncio.create_task(stack.aclose())
         assert await client.closed() == 1001
         await stopping
