@@ -31,7 +31,7 @@ from proxy.upstream.link import Link
 log = get_logger(__name__)
 
 _BACKLOG: Final = 1024
-# How long a stop waits for requests other than WebSockets, which were drained before;
+# A stop waits so long for requests other than WebSockets, which were drained before;
 # aiohttp takes it twice.
 _REQUEST_SECONDS: Final = 1.0
 _NO_SUCH_FAMILY: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

@@ -1,4 +1,4 @@
-"""What the proxy counts, with the names by which Prometheus gets it."""
+"""Counters of the proxy, with their names for Prometheus."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ class ProxyMetrics:
         """A batch was written.
 
         Args:
-            messages: how many messages there were.
-            deliveries: how many there were for all members.
-            came: when those came that clients of this proxy had sent.
+            messages: the number of messages.
+            deliveries: the number of copies, one for each member.
+            came: the times at which the messages of this proxy's own clients came.
         """
         self.arrived += messages
         self.deliveries += deliveries

@@ -1,4 +1,4 @@
-"""What the proxy tells of itself: its metrics, and the status page."""
+"""Figures of the proxy, for Prometheus and the status page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Report(Source):
     """The figures of a proxy.
 
     Args:
-        metrics: what was counted.
+        metrics: the counters.
         websockets: its clients.
         switchboard: its rooms, and what is between them and the server.
         hold_bytes: the bound of unconfirmed messages.

@@ -1,7 +1,7 @@
-"""Where a client puts its token.
+"""The token of a handshake.
 
-In the `Authorization` header (RFC 6750, section 2.1); or, from a browser, which cannot set
-one, as a subprotocol beside the one of this service (RFC 6455, section 1.9)::
+A client puts it in the `Authorization` header (RFC 6750, section 2.1). A browser cannot set
+one, and offers a subprotocol beside the one of this service (RFC 6455, section 1.9)::
 
     new WebSocket(url, ["chat", "bearer." + token])
 

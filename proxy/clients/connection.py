@@ -157,7 +157,7 @@ class Connection(Client):
         """Closes the connection because the proxy is about to stop.
 
         Args:
-            seconds: how long the client may take to read and answer that.
+            seconds: the time that the client has to read and answer that.
         """
         self.socket.go_away()
         if self._busy is not None:

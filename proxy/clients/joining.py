@@ -1,4 +1,4 @@
-"""How a client enters a room: the seam between replay and live.
+"""Entering a room: the seam between replay and live.
 
 A `join` with a position must give what was missed and then what is live, with no gap and no
 duplicate. Reading the history takes time, and messages keep coming::

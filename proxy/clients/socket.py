@@ -53,7 +53,7 @@ _LINGER_SECONDS: Final = 5.0
 
 
 class State(Enum):
-    """How far the end of a socket has come; see above."""
+    """Stages of the end of a socket; see above."""
 
     OPEN = auto()
     DRAINING = auto()
@@ -79,7 +79,7 @@ class ClientSocket:
         on_close: called soon after `close`: the client is to be forgotten.
 
     Attributes:
-        state: how far its end has come.
+        state: the stage of its end.
         record: the figures that are logged at its end.
         receive: waits for the next frame; see aiohttp.
 

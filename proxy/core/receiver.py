@@ -89,7 +89,7 @@ class Receiver:
                 except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
                     self._failed(event, error)
         finally:
-            # What came before a gap counts as delivered.
+            # Messages before a gap count as delivered.
             fanout.write()
             self._sends.wake_waiters()
 

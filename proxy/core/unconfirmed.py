@@ -45,8 +45,8 @@ class UnconfirmedSend:
 
     Attributes:
         key: the idempotency key of the message: its room, sender and id.
-        came: when it was made, by the monotonic clock.
-        held_since: when it first waited without a link, by the clock of the event loop.
+        came: the time at which it was made, by the monotonic clock.
+        held_since: the time at which it first waited without a link, by the event loop's clock.
     """
 
     __slots__ = ("came", "client", "held_since", "key", "message", "ref", "request_id", "size")

@@ -85,7 +85,7 @@ class HttpConnection(web.RequestHandler):
     of the answer before, and the answer is taken within as long again.
 
     Args:
-        listener: where it comes in.
+        listener: the listener that accepted it.
         server: aiohttp's server.
     """
 

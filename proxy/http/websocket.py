@@ -23,7 +23,7 @@ log = get_logger(__name__)
 # A frame up to this many times the limit is read and refused by an error; only a
 # larger one closes the connection.
 _READ_FACTOR: Final = 4
-# How long clients have to close when the time of a stop is up.
+# When the time of a stop is up, clients still have so long to close.
 _LAST_WORDS_SECONDS: Final = 2.0
 
 

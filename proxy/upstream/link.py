@@ -73,7 +73,7 @@ class Link:
     Args:
         config: the settings.
         switchboard: the other end: its outbox is drained, and it takes the server's batches.
-        tls: how the link is encrypted, if it is.
+        tls: the encryption of the link, if it has any.
         metrics: counts links and batches.
 
     Attributes:
@@ -240,7 +240,7 @@ class Link:
 
         Args:
             status: the status that the server ended the stream with, if it did.
-            seconds: how long the link lived.
+            seconds: the lifetime of the link.
         """
         if self._proven:
             return
