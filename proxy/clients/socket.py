@@ -72,7 +72,6 @@ class ClientSocket:
     Args:
         socket: aiohttp's WebSocket.
         request: its handshake.
-        config: the settings.
         metrics: counts clients that are slow or dead.
         faults: logs defects.
         intake: the way of its bytes, if there is one.

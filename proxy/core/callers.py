@@ -38,7 +38,6 @@ class Callers:
     """All clients with tokens.
 
     Args:
-        config: the settings.
         outbox: takes commands for the server.
     """
 

@@ -29,7 +29,6 @@ class Rooms:
     """The rooms that clients are in or about to enter.
 
     Args:
-        config: the settings.
         outbox: takes commands for the server.
     """
 

@@ -58,7 +58,6 @@ class Switchboard:
     """Clients, rooms and unconfirmed sends.
 
     Args:
-        config: the settings.
         outbox: takes commands for the server.
         metrics: counts what happens.
 

@@ -68,7 +68,6 @@ class UnconfirmedSends:
     """All sends that are not confirmed, in the order in which they were made.
 
     Args:
-        config: the settings.
         give_up: called with each send that was held for too long.
 
     Attributes:

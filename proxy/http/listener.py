@@ -47,7 +47,6 @@ class Listener:
 
     Args:
         server: aiohttp's server, which answers their requests.
-        config: the settings.
         metrics: counts connections that are turned away.
     """
 

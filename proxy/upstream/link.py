@@ -71,7 +71,6 @@ class Link:
     """Keeps up the link, and makes unary calls beside it.
 
     Args:
-        config: the settings.
         switchboard: the other end: its outbox is drained, and it takes the server's batches.
         tls: the encryption of the link, if it has any.
         metrics: counts links and batches.
