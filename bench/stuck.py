@@ -14,7 +14,7 @@ from grpclib.const import Cardinality
 import codec
 from bench.targets import HOST, Running
 from gen.chat import ChatStream, Join
-from tests.kit.web import RawHttpClient
+from tests.kit.web import RawWebSocket
 
 _CHAT: Final = "/chat.ChatService/Chat"
 _SECONDS: Final = 10.0
@@ -27,7 +27,7 @@ _WINDOWS: Final = Configuration(
 @asynccontextmanager
 async def websocket_client(running: Running, room_id: str) -> AsyncIterator[None]:
     """A WebSocket client of the proxy."""
-    with closing(await RawHttpClient.open(HOST, running.port)) as client:
+    with closing(await RawWebSocket.open(HOST, running.port)) as client:
         await client.send(join={"room_id": room_id})
         await client.read_json()
         yield

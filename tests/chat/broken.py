@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from grpclib._typing import IServable
 
 POISON: Final = "poison"
-"""Where it is a name or a text, what handles it fails."""
+"""A name or text whose handling fails."""
 
 UNTIMELY: Final = "untimely"
-"""A token that ends at a time that cannot be told."""
+"""A token whose expiry cannot be encoded."""
 
 UNSAYABLE: Final = "unsayable"
-"""A text that is stored, and then cannot be encoded any more."""
+"""A text that is stored, but can then no longer be encoded."""
 
 UNPLACED: Final = "unplaced"
-"""A text of a message that is stored at a position which cannot be told."""
+"""A text stored at a position that cannot be encoded."""
 
 UNCOUNTABLE: Final = 666
-"""A client whose end cannot be handled."""
+"""A client whose end fails."""
 
 _LONE: Final = "\ud800"
 

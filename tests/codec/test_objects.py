@@ -44,7 +44,7 @@ LOOKS: dict[str, Look] = {
     ],
     "fields": lambda message: [repr(read(message, name)) for name in names(message)],
 }
-"""All that is done with a message, and nothing that shows which of the two it is."""
+"""All uses of a message whose result does not depend on its class."""
 
 
 def names(message: Any) -> list[str]:

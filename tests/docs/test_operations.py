@@ -44,7 +44,7 @@ runuser() { [ "$1 $2 $3" = "-u chat --" ]; shift 3; "$@"; }
 apt-get() { :; }
 systemctl() { :; }
 systemd-sysusers() { :; }
-# In a container of the image: its command; of one that runs: nothing.
+# In a new container: the command of the image; in a running one: nothing.
 docker() { while [ $# -gt 0 ] && [ "$1" != chat ]; do shift; done; shift; "$@"; }
 """
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from hosting.addresses import split_address
 from tests.faults.storm import visitor
-from tests.kit.web import RawHttpClient
+from tests.kit.web import RawWebSocket
 
 UNREAD_BYTES: Final = 64 * 1024 * 1024
 """What a client must be allowed to leave unread, not to be cut off."""
@@ -29,7 +29,7 @@ async def fill(url: str) -> None:
 async def stuck_reader(url: str) -> AsyncIterator[None]:
     """A WebSocket client that does not read the much that waits for it."""
     host, port = split_address(urlsplit(url).netloc)
-    stuck = await RawHttpClient.open(host, port)
+    stuck = await RawWebSocket.open(host, port)
     with closing(stuck):
         await stuck.send(join={"room_id": "lobby"})
         assert "joined" in await stuck.read_json()

@@ -24,7 +24,7 @@ from proxy.http.listener import HEADERS, REQUEST_BYTES, HttpConnection
 from tests.faults.bystanders import Bystanders
 from tests.faults.remains import no_complaints, nothing_stays
 from tests.kit.web import (
-    RawHttpClient,
+    RawWebSocket,
     Wire,
     answer_to,
     get,
@@ -450,7 +450,7 @@ BROKEN = {
 
 async def test_frames_that_end_a_connection(port: int, bystanders: Bystanders) -> None:
     for name, (data, code) in BROKEN.items():
-        with closing(await RawHttpClient.open("127.0.0.1", port)) as broken:
+        with closing(await RawWebSocket.open("127.0.0.1", port)) as broken:
             await broken.send_bytes(data)
             [last] = await broken.read_to_close()
             assert last.close_code == code, name
@@ -459,7 +459,7 @@ async def test_frames_that_end_a_connection(port: int, bystanders: Bystanders) -
 
 async def test_endless_fragments_close_the_connection(port: int, bystanders: Bystanders) -> None:
     """Fragments share the bound of a frame."""
-    with closing(await RawHttpClient.open("127.0.0.1", port)) as endless:
+    with closing(await RawWebSocket.open("127.0.0.1", port)) as endless:
         piece = masked(CONTINUATION, b"x" * 10_000, first_bits=0)
         await endless.send_bytes(masked(1, b"{", first_bits=0) + piece * 30)
         await bystanders.check()
@@ -467,7 +467,7 @@ async def test_endless_fragments_close_the_connection(port: int, bystanders: Bys
 
 
 async def test_empty_fragments_add_nothing(port: int, bystanders: Bystanders) -> None:
-    with closing(await RawHttpClient.open("127.0.0.1", port)) as empty:
+    with closing(await RawWebSocket.open("127.0.0.1", port)) as empty:
         nothing = masked(CONTINUATION, b"", first_bits=0)
         await empty.send_bytes(masked(1, b"{}", first_bits=0) + nothing * 20_000)
         await bystanders.check()
@@ -536,7 +536,7 @@ class TestLog:
         assert len(refused) <= 2 * 3
 
     async def test_closing_line_counts_errors(self, port: int, logs: Logs) -> None:
-        with closing(await RawHttpClient.open("127.0.0.1", port)) as client:
+        with closing(await RawWebSocket.open("127.0.0.1", port)) as client:
             for _ in range(3):
                 await client.send(nonsense=1)
                 await client.read_json()
@@ -562,7 +562,7 @@ class TestUnread:
     async def test_flood_of_unread_answers_closes(
         self, port: int, bystanders: Bystanders, logs: Logs
     ) -> None:
-        with closing(await RawHttpClient.open("127.0.0.1", port)) as flooding:
+        with closing(await RawWebSocket.open("127.0.0.1", port)) as flooding:
 
             async def flood() -> None:
                 while True:
@@ -661,7 +661,7 @@ async def test_many_fragments_are_read_in_turns(
 
 
 async def test_unsolicited_pongs_are_ignored(port: int, bystanders: Bystanders) -> None:
-    with closing(await RawHttpClient.open("127.0.0.1", port)) as flooding:
+    with closing(await RawWebSocket.open("127.0.0.1", port)) as flooding:
         await flooding.send_bytes(masked(WSMsgType.PONG, b"x" * 125) * 5000)
         await bystanders.check()
         await flooding.send(leave={"room_id": "attic"})
@@ -700,7 +700,7 @@ HOSTILE_JSON = {
 
 
 async def test_hostile_json_is_refused(port: int, bystanders: Bystanders) -> None:
-    with closing(await RawHttpClient.open("127.0.0.1", port)) as attacker:
+    with closing(await RawWebSocket.open("127.0.0.1", port)) as attacker:
         for name, payload in HOSTILE_JSON.items():
             assert len(payload) <= BOUND, name
             await attacker.send_bytes(masked(WSMsgType.TEXT, payload))

@@ -39,7 +39,7 @@ from tests.docs.memory import MIB, stated
 from tests.faults.flood import MEASURABLE, SLACK, memory_bytes
 from tests.faults.world import World
 from tests.kit.processes import Daemon
-from tests.kit.web import RawHttpClient
+from tests.kit.web import RawWebSocket
 from tests.proxy.web_client import Client
 from tests.support import SMALL_WINDOWS, ChatCall, RelayCall, eventually
 
@@ -145,7 +145,7 @@ async def stuck_clients(world: World, rooms: Sequence[str], **more: int) -> Asyn
     host, port = split_address(urlsplit(world.url).netloc)
     async with AsyncExitStack() as stack:
         for room in rooms:
-            client = await RawHttpClient.open(host, port)
+            client = await RawWebSocket.open(host, port)
             stack.enter_context(closing(client))
             await client.send(join={"room_id": room, **more})
             assert "joined" in await client.read_json()

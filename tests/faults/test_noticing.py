@@ -22,7 +22,7 @@ import proxy
 from tests.clock import ClockLoop, run, turns
 from tests.faults.link import Link
 from tests.kit.http2 import Http2Client
-from tests.kit.web import RawHttpClient, Wire, get
+from tests.kit.web import RawWebSocket, Wire, get
 from tests.support import PATIENCE_SECONDS
 
 SERVER_BOUND: Final = 15.0
@@ -76,7 +76,7 @@ def test_proxy_notices_silent_client() -> None:
     async def test(loop: ClockLoop) -> None:
         config = proxy.Config(host="127.0.0.1", port=0, upstream="127.0.0.1:1")
         async with proxy.serve(config) as running:
-            client = await RawHttpClient.open(running.host, running.port)
+            client = await RawWebSocket.open(running.host, running.port)
             with capture_logs() as lines, closing(client):
                 await pass_time(loop, CLIENT_BOUND - _STEP)
                 assert not said(lines, "dead client dropped")

@@ -23,7 +23,7 @@ from tests.faults.history import Outcome, check
 from tests.faults.journal import Journal
 from tests.faults.storm import stored, visitor
 from tests.faults.world import World
-from tests.kit.web import RawHttpClient
+from tests.kit.web import RawWebSocket
 from tests.proxy.web_client import message
 from tests.support import ChatCall, eventually
 
@@ -217,7 +217,7 @@ async def test_waiting_sender_leaves_nothing_behind(
             async with proxy.serve(config) as running:
                 with held(tmp_path):
                     for _ in range(3):
-                        client = await RawHttpClient.open("127.0.0.1", running.port)
+                        client = await RawWebSocket.open("127.0.0.1", running.port)
                         for number in range(20):
                             await client.send(chat_message=message("lobby", str(number)))
                         assert served() > 0

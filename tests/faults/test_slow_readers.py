@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.faults.world import World
-from tests.kit.web import RawHttpClient
+from tests.kit.web import RawWebSocket
 from tests.proxy.web_client import Client, message, seqs
 from tests.support import eventually
 
@@ -35,10 +35,10 @@ async def clients(url: str, number: int) -> AsyncIterator[list[Client]]:
         yield [Client(await session.ws_connect(url)) for _ in range(number)]
 
 
-async def stuck_client(world: World, name: str) -> RawHttpClient:
+async def stuck_client(world: World, name: str) -> RawWebSocket:
     """A client in "lobby" that has spoken there and reads no more."""
     address = urlsplit(world.url)
-    client = await RawHttpClient.open(str(address.hostname), int(address.port or 0))
+    client = await RawWebSocket.open(str(address.hostname), int(address.port or 0))
     await client.send(chat_message=message("lobby", "hello", name))
     await client.read_json()
     return client

@@ -129,7 +129,7 @@ async def test_settings_file_is_for_both(tmp_path: Path) -> None:
     assert (tmp_path / "other.db").is_file()
 
 
-async def test_settings_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+async def test_unusable_settings_file_is_named(tmp_path: Path) -> None:
     async with pair(tmp_path, "--config=none.toml") as process:
         output, errors = await process.communicate()
     assert output == b""

@@ -5,4 +5,4 @@ without the test dependencies, and an attacker must not share the server's mista
 """
 
 PATIENCE_SECONDS = 60.0
-"""How long anything is waited for: much longer than it takes, for a busy machine."""
+"""The limit of any wait: ample, for a busy machine."""

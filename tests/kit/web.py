@@ -229,7 +229,7 @@ async def answer_to(port: int, data: bytes) -> bytes:
         return await wire.rest()
 
 
-class RawHttpClient:
+class RawWebSocket:
     """A WebSocket client that reads on demand, answers no ping or close, and sends any bytes."""
 
     def __init__(self, wire: Wire) -> None:

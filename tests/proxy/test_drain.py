@@ -13,7 +13,7 @@ import chat
 import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from tests.faults.link import Link
-from tests.kit.web import RawHttpClient
+from tests.kit.web import RawWebSocket
 from tests.proxy.web_client import Client, contents, message, seqs
 
 DRAIN_SECONDS = 2.0
@@ -172,7 +172,7 @@ async def test_mute_client_never_delays_stop(
 ) -> None:
     config = proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address, drain_seconds=0.1)
     async with serving(config) as (running, stack):
-        silent = await RawHttpClient.open(running.host, running.port)
+        silent = await RawWebSocket.open(running.host, running.port)
         with closing(silent):
             await stack.aclose()
             assert (await silent.read_to_close())[-1].close_code == 1001
@@ -190,7 +190,7 @@ async def test_unread_client_never_delays_stop(
         mailbox_bytes=64 * 1024 * 1024,
     )
     async with serving(config) as (running, stack):
-        stuck = await RawHttpClient.open(running.host, running.port)
+        stuck = await RawWebSocket.open(running.host, running.port)
         with closing(stuck):
             await stuck.send(join={"room_id": "lobby"})
             assert "joined" in await stuck.read_json()
@@ -219,7 +219,7 @@ async def test_stop_keeps_its_time(
             mailbox_bytes=64 * 1024 * 1024,
         )
         async with serving(config) as (running, stack):
-            stuck = await RawHttpClient.open(running.host, running.port)
+            stuck = await RawWebSocket.open(running.host, running.port)
             sender, other = [Client(await session.ws_connect(running.url)) for _ in range(2)]
             with closing(stuck):
                 await stuck.send(join={"room_id": "lobby"})
@@ -250,7 +250,7 @@ async def test_drain_delivers_to_busy_senders(
         for _ in range(600):
             await sender.say("lobby", "x" * 16_000)
         await sender.take(600)
-        late = await RawHttpClient.open(running.host, running.port)
+        late = await RawWebSocket.open(running.host, running.port)
         with closing(late):
             await late.send(join={"room_id": "lobby", "after_seq": 0})
             assert "joined" in await late.read_json()

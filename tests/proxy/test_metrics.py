@@ -14,7 +14,7 @@ import chat
 import proxy
 from proxy.errors import close_label
 from proxy.http.routes import STATUS_URL
-from tests.kit.web import RawHttpClient
+from tests.kit.web import RawWebSocket
 from tests.proxy.web_client import (
     Connect,
     Http,
@@ -181,7 +181,7 @@ async def test_resumes_by_recovery(http: Http, connect: Connect) -> None:
 
 
 async def test_slow_consumer_is_counted_once(http: Http) -> None:
-    with closing(await RawHttpClient.connect(http)) as stuck:
+    with closing(await RawWebSocket.connect(http)) as stuck:
         await stuck.send(join={"room_id": "lobby"})
         await stuck.read_json()
         ada = await joined(http, "lobby")

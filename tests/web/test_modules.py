@@ -10,7 +10,7 @@ import pytest
 _ADVICE = "The modules of the web client are tested in Node (20 or later), and none was found."
 
 
-def test_the_modules() -> None:
+def test_web_modules_pass_in_node() -> None:
     node = shutil.which("node")
     if node is None and os.environ.get("CI"):
         pytest.fail(_ADVICE)

@@ -67,7 +67,7 @@ async def test_known_id_stays_in_use(stub: ChatServiceStub, room_id: str, sender
     assert (await stub.upsert_user(UpsertUserRequest(sender_id, "Ada", ""))).user.name == "Ada"
 
 
-async def test_known_id_stays_in_use_behind_a_proxy(connect: Connect) -> None:
+async def test_known_id_stays_in_use_over_proxy(connect: Connect) -> None:
     client = await connect()
     for room_id, sender_id in OLD:
         joined = await client.ask(join={"room_id": room_id, "after_seq": 0})

@@ -264,7 +264,7 @@ async def test_presence_creates_no_user(relay: RelayCall, stub: ChatServiceStub)
     assert await status(stub, "bob") == UserStatus.ACTIVE
 
 
-async def test_user_is_active_while_any_proxy_reports_it(
+async def test_user_is_active_at_any_proxy(
     relay: RelayCall, other: RelayCall, stub: ChatServiceStub
 ) -> None:
     for each in (relay, other):

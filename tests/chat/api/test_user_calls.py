@@ -53,7 +53,7 @@ async def test_lost_connection_makes_user_inactive(stub: ChatServiceStub) -> Non
     await eventually(lambda: is_inactive(stub, "ada"))
 
 
-async def test_user_is_active_while_one_stream_is_open(stub: ChatServiceStub) -> None:
+async def test_user_is_active_on_any_stream(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as phone, ChatCall(stub) as laptop:
         for call in (phone, laptop):
             await call.post(message(f"room of {id(call)}", sender_id="ada"))

@@ -24,7 +24,7 @@ ON_LINUX = pytest.mark.skipif(
 )
 
 Naming = Callable[[Path], Path]
-"""Gives the open database another name, or makes the old one look free."""
+"""Gives the open database a second name, or frees its old one."""
 
 
 def same(path: Path) -> Path:

@@ -16,7 +16,7 @@ from gen.chat import ChatMessage
 from tests.support import eventually, message, no_file_grows_past, seqs, told
 
 Change = Callable[[Path], Path]
-"""Does something to the files; returns which one the log is to name."""
+"""Changes the files; returns the one that the log must name."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Small handlers behind the real transport, and a server that shows its streams."""
+"""Small handlers behind the real transport, and a server that exposes its streams."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNREAD = "/probe.Probe/Unread"
 
 
 class Probe:
-    """Small handlers, behind the real transport."""
+    """Small handlers."""
 
     def __mapping__(self) -> dict[str, Handler]:
         unary, both = Cardinality.UNARY_UNARY, Cardinality.STREAM_STREAM
@@ -61,10 +61,10 @@ class Probe:
 
 
 class ObservedServer(GrpcServer):
-    """A server that shows its connections.
+    """A server that exposes its connections.
 
     Attributes:
-        protocols: those that are not collected yet.
+        protocols: those not yet garbage-collected.
     """
 
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
@@ -77,30 +77,30 @@ class ObservedServer(GrpcServer):
         return protocol
 
     def open_streams(self) -> int:
-        """How many streams it still holds."""
+        """The number of streams in memory."""
         return sum(len(protocol.processor.streams) for protocol in self.protocols)
 
     def open_connections(self) -> int:
-        """How many connections it still holds."""
+        """The number of connections in memory."""
         return sum(1 for _ in self._connections)
 
     def waiting_connections(self) -> int:
-        """From how many something has come that had no turn yet."""
+        """The number of connections with input that had no turn yet."""
         return sum(connection.has_more for connection in self._connections)
 
     def open_calls(self) -> int:
-        """How many handlers have not ended."""
+        """The number of running handlers."""
         return sum(len(handler.calls()) for handler in self._handlers)
 
 
 async def check_served(client: Http2Client) -> None:
-    """Makes a call on a connection, which must be answered."""
+    """Makes a call on a connection; it must be answered."""
     whole = prefixed(bytes(message()))
     data, answer = await client.answer(client.request(ECHO, whole, end=True))
     assert (answer["grpc-status"], data) == ("0", whole)
 
 
 async def check_others_are_served(port: int) -> None:
-    """Makes a call on a connection of its own, which must be answered."""
+    """Makes a call on a connection of its own; it must be answered."""
     async with Http2Client.connect("127.0.0.1", port) as client:
         await check_served(client)

@@ -121,7 +121,7 @@ async def test_streams_are_bounded(
         attacker.send(PREFACE + opened)
         await eventually(lambda: server.open_calls() == limits.streams_per_connection)
         await check_others_are_served(port)
-        # One more is refused alone: the others go on, and one that ends makes room.
+        # One more is refused alone: the others go on, and the end of one frees a place.
         late = 2 * limits.streams_per_connection + 1
         attacker.send(opening(late, headers(ECHO_MANY)))
         refused = await attacker.until(RST_STREAM)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from hosting.grpc.http2 import DataConnection
 
-# Streams: two open, one with content-length, one half closed, one idle.
+# Streams 1 and 9 are open, 3 has a content-length, 5 is half closed, 7 is idle.
 STREAMS = st.sampled_from([1, 1, 9, 9, 3, 3, 5, 5, 7])
 # From nothing to more than a frame may hold. The windows have 65,535 bytes.
 SIZES = st.sampled_from([0, 4, 5, 6, 300, 301, 8192, 8192, 16_384, 16_384, 16_385])
@@ -79,7 +79,7 @@ class Side:
         self.seen: list[str | bytes | tuple[int, ...]] = []
 
     def do(self, deed: Callable[[H2Connection], list[Event] | None]) -> bool:
-        """Lets it do something; returns whether it goes on."""
+        """Performs an action; returns whether it succeeded."""
         try:
             events = deed(self.h2)
         except (ProtocolError, ValueError, KeyError) as error:
@@ -103,14 +103,14 @@ class Side:
 
 
 class Pair:
-    """The project's connection and h2's own, that are told the same."""
+    """The project's connection and h2's own, with the same input."""
 
     def __init__(self, *, client_side: bool) -> None:
         self.ours = Side(DataConnection(H2Configuration(client_side=client_side)))
         self.theirs = Side(H2Connection(H2Configuration(client_side=client_side)))
 
     def do(self, deed: Callable[[H2Connection], list[Event] | None]) -> bool:
-        """Lets both do something; returns whether they go on."""
+        """Performs an action on both; returns whether it succeeded."""
         went_on = self.ours.do(deed)
         assert self.theirs.do(deed) == went_on
         assert self.ours.seen == self.theirs.seen

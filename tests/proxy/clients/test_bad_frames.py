@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 import chat
 import proxy
-from tests.kit.web import RawHttpClient, masked
+from tests.kit.web import RawWebSocket, masked
 from tests.proxy.web_client import Client, Connect, Frame, Http, contents, message, seqs
 from tests.support import told
 
@@ -320,7 +320,7 @@ async def test_much_larger_frame_closes_connection(client: Client, connect: Conn
 
 
 async def test_fragments_make_one_message(client: Client, http: Http) -> None:
-    with closing(await RawHttpClient.connect(http)) as raw:
+    with closing(await RawWebSocket.connect(http)) as raw:
         await raw.send_bytes(masked(WSMsgType.TEXT, b'{"leave": {"ro', first_bits=0))
         await raw.send_bytes(masked(WSMsgType.PING, b"between"))
         await raw.send_bytes(masked(WSMsgType.CONTINUATION, b'om_id": "attic"}}'))
@@ -334,7 +334,7 @@ async def test_fragments_make_one_message(client: Client, http: Http) -> None:
     "rest", [b"", b"\x81", b"\x81\xfe\xff", masked(1, b"x" * 99)[:50]], ids=len
 )
 async def test_vanished_client_disturbs_no_others(client: Client, http: Http, rest: bytes) -> None:
-    with closing(await RawHttpClient.connect(http)) as vanishing:
+    with closing(await RawWebSocket.connect(http)) as vanishing:
         await vanishing.send(join={"room_id": "lobby"})
         assert "joined" in await vanishing.read_json()
         await vanishing.send_bytes(rest)

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType
 
 import chat
 import proxy
-from tests.kit.web import RawHttpClient, masked
+from tests.kit.web import RawWebSocket, masked
 from tests.proxy.web_client import Http, connect, message, serve_http
 
 
@@ -31,7 +31,7 @@ async def http(proxy_config: proxy.Config) -> AsyncIterator[Http]:
 
 
 async def test_unanswered_ping_drops_client(http: Http) -> None:
-    with closing(await RawHttpClient.connect(http)) as dead:
+    with closing(await RawWebSocket.connect(http)) as dead:
         await dead.send(chat_message=message("lobby", sender_id="dead"))
         assert "chat_message" in await dead.read_json()
         ping = await dead.read_frame()
@@ -45,7 +45,7 @@ async def test_unanswered_ping_drops_client(http: Http) -> None:
 
 @pytest.mark.parametrize("opcode", [WSMsgType.PONG, WSMsgType.PING])
 async def test_client_that_is_heard_stays(http: Http, opcode: WSMsgType) -> None:
-    with closing(await RawHttpClient.connect(http)) as alive:
+    with closing(await RawWebSocket.connect(http)) as alive:
         for _ in range(3):
             ping = await alive.read_frame()
             while ping is not None and ping.opcode == WSMsgType.PONG:
@@ -74,7 +74,7 @@ async def test_slow_frame_counts_as_life(proxy_config: proxy.Config, pieces: int
         for kind, part, end in zip(kinds, parts, ends, strict=True)
     )
     async with proxy.serve(config) as running:
-        with closing(await RawHttpClient.open("127.0.0.1", running.port)) as slow:
+        with closing(await RawWebSocket.open("127.0.0.1", running.port)) as slow:
             for byte in whole:
                 await slow.send_bytes(bytes([byte]))
                 await asyncio.sleep(config.heartbeat_seconds * 4 / len(whole))
@@ -88,7 +88,7 @@ async def test_slow_frame_counts_as_life(proxy_config: proxy.Config, pieces: int
 async def test_endless_message_is_given_up(proxy_config: proxy.Config) -> None:
     config = replace(proxy_config, heartbeat_seconds=0.1)
     async with proxy.serve(config) as running:
-        with closing(await RawHttpClient.open("127.0.0.1", running.port)) as endless:
+        with closing(await RawWebSocket.open("127.0.0.1", running.port)) as endless:
             await endless.send_bytes(masked(WSMsgType.TEXT, b"{", first_bits=0))
             pongs, ended = 0, asyncio.create_task(endless.read_to_end())
             with suppress(ConnectionError):
@@ -101,7 +101,7 @@ async def test_endless_message_is_given_up(proxy_config: proxy.Config) -> None:
 
 
 async def test_pong_repeats_ping_payload(http: Http) -> None:
-    with closing(await RawHttpClient.connect(http)) as client:
+    with closing(await RawWebSocket.connect(http)) as client:
         await client.send_bytes(masked(WSMsgType.PING, b"x" * 125))
         pong = await client.read_frame()
         assert pong is not None
@@ -112,6 +112,6 @@ async def test_client_awaiting_server_is_kept(proxy_config: proxy.Config) -> Non
     """While a frame is handled no other is read, not even the answer to a ping."""
     config = replace(proxy_config, upstream="127.0.0.1:1", heartbeat_seconds=0.2, hold_seconds=1.0)
     async with serve_http(config) as http:
-        with closing(await RawHttpClient.connect(http)) as client:
+        with closing(await RawWebSocket.connect(http)) as client:
             await client.send(join={"room_id": "lobby"})
             assert (await client.read_json())["error"]["code"] == "UNAVAILABLE"

@@ -20,7 +20,7 @@ from hosting.rate_limits import Allowance, Rates
 from proxy.clients.session import Action, Ask, Expel, Refuse, Send, Session
 from proxy.http.routes import WEBSOCKETS
 from tests.clock import Clock
-from tests.kit.web import RawHttpClient, masked
+from tests.kit.web import RawWebSocket, masked
 from tests.proxy.web_client import Client, connect, contents, message, seqs, serve_http
 from tests.support import ANY_NUMBER, eventually
 
@@ -116,7 +116,7 @@ async def test_flooding_client_is_closed(proxy_config: proxy.Config) -> None:
 async def test_close_frame_is_sent_once(proxy_config: proxy.Config) -> None:
     """What comes behind a goodbye, browsers take for an error, and show no code."""
     async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
-        with closing(await RawHttpClient.connect(http)) as client:
+        with closing(await RawWebSocket.connect(http)) as client:
             flood = masked(WSMsgType.TEXT, b'{"list_users": {}}')
             await client.send_bytes(flood * 1100)
             goodbye = (await client.read_to_close())[-1]

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import WSMsgType
 
 import proxy
-from tests.kit.web import RawHttpClient, masked
+from tests.kit.web import RawWebSocket, masked
 from tests.proxy.web_client import (
     Connect,
     Frame,
@@ -221,7 +221,7 @@ async def test_refused_message_keeps_members(connect: Connect) -> None:
 async def test_large_burst_leaves_turns_to_others(http: Http, connect: Connect) -> None:
     """All of it is read from its socket in one go."""
     quick = await connect()
-    with closing(await RawHttpClient.connect(http)) as flooding:
+    with closing(await RawWebSocket.connect(http)) as flooding:
         frame = json.dumps({"chat_message": message("lobby", "!", "eve")}).encode()
         await flooding.send_bytes(masked(WSMsgType.TEXT, frame) * 2000)
         await quick.send(chat_message=message("lobby", "me too"), request_id="mine")

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 import chat
 import proxy
 from proxy.clients.connection import Connection
-from tests.kit.web import RawHttpClient
+from tests.kit.web import RawWebSocket
 from tests.proxy.web_client import (
     Client,
     Connect,
@@ -53,9 +53,9 @@ def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
 
 
 @pytest.fixture
-async def stuck(http: Http) -> AsyncIterator[RawHttpClient]:
+async def stuck(http: Http) -> AsyncIterator[RawWebSocket]:
     """A client that is in "lobby", has spoken as "stuck", and reads no more."""
-    with closing(await RawHttpClient.connect(http)) as stuck:
+    with closing(await RawWebSocket.connect(http)) as stuck:
         await stuck.send(chat_message=message("lobby", "hello", "stuck"))
         assert seqs([await stuck.read_json()]) == [1]
         yield stuck
@@ -91,7 +91,7 @@ def transports(http: Http) -> int:
     return len(runner.server.connections)
 
 
-async def test_slow_consumer_gets_close_reason(http: Http, stuck: RawHttpClient) -> None:
+async def test_slow_consumer_gets_close_reason(http: Http, stuck: RawWebSocket) -> None:
     sender = await joined(http, "lobby")
     sent = await flood(sender, "stuck")
     *frames, close = await stuck.read_to_close()
@@ -102,7 +102,7 @@ async def test_slow_consumer_gets_close_reason(http: Http, stuck: RawHttpClient)
     assert len(got) <= sent
 
 
-async def test_other_members_get_everything(http: Http, stuck: RawHttpClient) -> None:
+async def test_other_members_get_everything(http: Http, stuck: RawWebSocket) -> None:
     del stuck
     sender, reader = [await joined(http, "lobby") for _ in range(2)]
     reading = asyncio.create_task(reader.take_until_content("end"))
@@ -111,7 +111,7 @@ async def test_other_members_get_everything(http: Http, stuck: RawHttpClient) ->
     assert seqs(await reading) == list(range(2, sent + 3))
 
 
-async def test_frames_after_cutoff_are_ignored(http: Http, stuck: RawHttpClient) -> None:
+async def test_frames_after_cutoff_are_ignored(http: Http, stuck: RawWebSocket) -> None:
     sender = await joined(http, "lobby")
     await flood(sender, "stuck")
     await stuck.send(chat_message=message("attic", "too late", "stuck"))
@@ -121,7 +121,7 @@ async def test_frames_after_cutoff_are_ignored(http: Http, stuck: RawHttpClient)
     assert history["messages"] == []
 
 
-async def test_slow_consumer_may_resume(http: Http, stuck: RawHttpClient) -> None:
+async def test_slow_consumer_may_resume(http: Http, stuck: RawWebSocket) -> None:
     sender = await joined(http, "lobby")
     sent = await flood(sender, "stuck")
     *frames, _ = await stuck.read_to_close()
@@ -131,7 +131,7 @@ async def test_slow_consumer_may_resume(http: Http, stuck: RawHttpClient) -> Non
 
 
 async def test_memory_of_unread_clients_is_freed(
-    http: Http, proxy_config: proxy.Config, stuck: RawHttpClient
+    http: Http, proxy_config: proxy.Config, stuck: RawWebSocket
 ) -> None:
     """One that more waits for than may, one that answers no ping, one in a replay."""
     del stuck
@@ -140,8 +140,8 @@ async def test_memory_of_unread_clients_is_freed(
     config = replace(proxy_config, mailbox_bytes=1 << 30, heartbeat_seconds=1.0)
     async with serve_http(config) as lenient:
         with (
-            closing(await RawHttpClient.connect(lenient)) as waiting,
-            closing(await RawHttpClient.connect(lenient)) as replaying,
+            closing(await RawWebSocket.connect(lenient)) as waiting,
+            closing(await RawWebSocket.connect(lenient)) as replaying,
         ):
             await waiting.send(join={"room_id": "lobby"})
             for _ in range(600):
@@ -158,7 +158,7 @@ async def test_slow_replay_is_awaited(http: Http) -> None:
     sender = await joined(http, "lobby")
     for _ in range(600):
         await sender.ask(chat_message=message("lobby", TEXT))
-    with closing(await RawHttpClient.connect(http)) as slow:
+    with closing(await RawWebSocket.connect(http)) as slow:
         await slow.send(join={"room_id": "lobby", "after_seq": 0})
         await sender.barrier()
         # The replay is far more than may wait for a client, and yet it may take its time.
@@ -172,7 +172,7 @@ async def test_slow_reader_gets_whole_replay(http: Http) -> None:
     sender = await joined(http, "lobby")
     for _ in range(30):
         await sender.ask(chat_message=message("lobby", TEXT))
-    with closing(await RawHttpClient.connect(http)) as slow:
+    with closing(await RawWebSocket.connect(http)) as slow:
         for number in range(30):
             await slow.send(get_chat_history={"room_id": "lobby"}, request_id=str(number))
         await sender.barrier()
@@ -182,10 +182,10 @@ async def test_slow_reader_gets_whole_replay(http: Http) -> None:
             assert len(frame["chat_history"]["messages"]) == 30
 
 
-async def test_two_slow_consumers_in_one_room(http: Http, stuck: RawHttpClient) -> None:
+async def test_two_slow_consumers_in_one_room(http: Http, stuck: RawWebSocket) -> None:
     del stuck
     sender = await connect(http)
-    with closing(await RawHttpClient.connect(http)) as another:
+    with closing(await RawWebSocket.connect(http)) as another:
         await another.send(chat_message=message("lobby", "hello", "another"))
         assert "chat_message" in await another.read_json()
         await sender.ask(join={"room_id": "lobby"})
@@ -205,7 +205,7 @@ async def test_reset_during_replay_is_no_failure(
     # Not aiohttp's test server: that cancels a handler whose client is gone.
     async with proxy.serve(replace(proxy_config, host="127.0.0.1", port=0)) as running:
         with capture_logs() as logs:
-            with closing(await RawHttpClient.open("127.0.0.1", running.port)) as client:
+            with closing(await RawWebSocket.open("127.0.0.1", running.port)) as client:
                 await client.send(join={"room_id": "lobby", "after_seq": 0})
                 # It is in the middle: more is to come than the buffers take.
                 await eventually(lambda: max(waiting()) > _FULL)

@@ -16,7 +16,7 @@ from gen.chat import (
     ChatStream,
 )
 from tests.faults.link import Link
-from tests.kit.web import RawHttpClient, masked
+from tests.kit.web import RawWebSocket, masked
 from tests.proxy.pauses import (
     HOLD_SECONDS,
     check_all_once,
@@ -110,7 +110,7 @@ async def test_unfinished_replay_is_reported(
         )
         async with serve_http(config) as http:
             sender = await in_a_long_room(http)
-            with closing(await RawHttpClient.connect(http)) as client:
+            with closing(await RawWebSocket.connect(http)) as client:
                 await client.send(join={"room_id": "lobby", "after_seq": 0})
                 told = await client.read_json()
                 assert told["joined"]["recovered"] is True
@@ -137,7 +137,7 @@ async def test_aborted_replay_answers_own_messages(
         )
         async with serve_http(config) as http:
             sender = await in_a_long_room(http)
-            with closing(await RawHttpClient.connect(http)) as client:
+            with closing(await RawWebSocket.connect(http)) as client:
                 # Its answer is to be found at the end of the replay that it asks for next.
                 said = {"chat_message": message("lobby", "mine"), "request_id": "mine"}
                 asked = {"join": {"room_id": "lobby", "after_seq": 0}}
