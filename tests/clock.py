@@ -23,7 +23,7 @@ class ClockLoop(asyncio.SelectorEventLoop):
     async def pass_time(self, seconds: float) -> None:
         """Advances the time, and runs the timers that are due."""
         self._now += seconds
-        await turns(2)  # timers are looked at behind whoever is ready
+        await turns(2)  # timers run behind ready callbacks
 
 
 async def turns(number: int) -> None:

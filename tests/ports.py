@@ -6,8 +6,8 @@ import random
 import socket
 from typing import Final
 
-# Below what Linux gives to outgoing connections: while a server is away, none of those
-# who look for it may be given its port.
+# Below Linux's ephemeral ports: while a server is away, a client that looks for it must
+# not get its port.
 _PORTS: Final = range(20_000, 32_000)
 
 

@@ -10,7 +10,7 @@ FOLDERS: Final = ("chat", "codec", "contract", "hosting/grpc", "proxy")
 
 SLOW: Final = frozenset(
     {
-        "chat/storage",  # contract/ has what every engine promises
+        "chat/storage",  # contract/ tests every engine's promises
         "chat/api/test_node_client.py",
         "chat/api/test_batches.py",
         "chat/api/test_seam.py",

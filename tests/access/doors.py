@@ -34,7 +34,7 @@ from tests.proxy.web_client import Client
 from tests.support import ChatCall
 
 DOORS: Final = ("grpc", "websocket")
-# What gRPC calls the end of a stream, by the close code that says the same.
+# The gRPC status of a stream's end, by the equivalent close code.
 _ENDS: Final = {4010: "UNAUTHENTICATED", 4501: "UNAUTHENTICATED", 4008: "RESOURCE_EXHAUSTED"}
 
 LIVE: Final = (ChatMessage, Join, Leave, Authenticate)

@@ -66,7 +66,7 @@ async def test_unproven_connections_make_room(
         for each in watches:
             with pytest.raises(CUT_OFF):
                 await asyncio.wait_for(each, PATIENCE_SECONDS)
-        # Those who are believed stay.
+        # Authenticated connections stay.
         with pytest.raises(CUT_OFF):
             await stack.enter_async_context(visiting(server, signer.token()))
         for friend in friends:

@@ -96,7 +96,7 @@ async def test_user_has_one_quota_at_both_doors(doors: Doors, signer: Signer, ki
             for door in (*DOORS, *DOORS)
         ]
         if kind == "sends":
-            # A message puts its sender into a room, which is not what is counted here.
+            # A message makes its sender a member, which is not counted here.
             await visitors[1].ask(Join("lobby"))
         await visitors[0].ask(first)
         await visitors[1].ask(second)

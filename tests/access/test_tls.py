@@ -223,7 +223,7 @@ class TestProxy:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
         other = Authority(tmp_path / "other")
-        # Whom the system trusts is not asked where an authority is named.
+        # A named authority replaces those of the system.
         monkeypatch.setenv("SSL_CERT_FILE", other.root)
         impostor = other.files("server")
         token = tmp_path / "token"

@@ -85,7 +85,7 @@ class Servers:
             for text in texts:
                 message = {"id": uuid.uuid4().hex, "room_id": room, "sender_id": sender}
                 await socket.send_json({"chat_message": message | {"content": text}})
-                # To send is to join: what others say meanwhile may come first.
+                # Sending joins the room: messages of others may come first.
                 while (await socket.receive_json())["chat_message"]["id"] != message["id"]:
                     pass
 

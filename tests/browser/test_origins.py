@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 
-# Tries to speak as whoever is at the browser; tells whether it was let in.
+# Tries to speak as the browser's user; returns whether it was let in.
 _HIJACK: Final = """([url, protocols]) => new Promise((resolve) => {
   const socket = new WebSocket(url, protocols);
   socket.onopen = () => socket.send(JSON.stringify({
@@ -31,7 +31,7 @@ _HIJACK: Final = """([url, protocols]) => new Promise((resolve) => {
   socket.onclose = ({ code }) => resolve(`out ${code}`);
 })"""
 
-# Each breaks the policy in a way of its own, and tells whether it worked.
+# Each breaks the policy in a way of its own, and returns whether it worked.
 _BREACHES: Final = {
     "an inline script": """() => {
       const script = document.createElement('script');

@@ -32,7 +32,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     page.on("console", lambda said: problems.append(f"console: {said.text}"))
     yield page
     await page.close()
-    # The browser itself reports what does not answer.
+    # The browser itself reports failed requests.
     assert [each for each in problems if "ERR_CONNECTION_REFUSED" not in each] == []
 
 

@@ -143,7 +143,7 @@ def render(folder: Path, name: str, plain: int, changes: Changes) -> None:
                 text = text.replace(old, new)
         file.write_text(text)
     assert not missing
-    # Root would give the work to a user who may not enter the folder of a test.
+    # Started as root, workers run as a user that may not enter a test's folder.
     user = "user root;" if os.geteuid() == 0 else ""
     addresses = (HOST, "[::1]") if has_ipv6() else (HOST,)
     listens = " ".join(f"listen {address}:{plain} default_server;" for address in addresses)

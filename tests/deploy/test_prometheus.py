@@ -90,7 +90,7 @@ def test_alerts_fire_as_specified(tmp_path: Path, case: str) -> None:
     [rule] = [
         rule for group in rules["groups"] for rule in group["rules"] if rule["alert"] == alert
     ]
-    # What it says is not what is tested.
+    # The text of an alert is not tested.
     rule.pop("annotations")
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
     expected: list[dict[str, Any]] = []

@@ -70,12 +70,12 @@ async def test_restore_resets_clients_ahead(
 
         await go_back(server, database, copy)
 
-        # Its WebSocket stayed open: it is told without asking.
+        # Its WebSocket stayed open: it is notified.
         told = (await stayed.receive())["joined"]
         assert (told["recovered"], told["last_seq"]) == (False, len(BEFORE))
         assert told["epoch"] != epoch
 
-        # It was away meanwhile, and comes back with what it has.
+        # It was away meanwhile, and resumes from its position.
         back = await connect(http)
         ahead = len(BEFORE) + len(AFTER)
         answer = await back.ask(join={"room_id": "lobby", "after_seq": ahead, "epoch": epoch})

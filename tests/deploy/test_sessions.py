@@ -78,7 +78,7 @@ async def test_serve_session_starts_offline(tmp_path: Path, unused_tcp_port: int
     assert "chat proxy ready" in printed
     assert "pip install" not in printed
 
-    # What it needs has changed, and cannot be had: what is there still works.
+    # Requirements have changed and cannot be fetched: the old environment still works.
     project = tmp_path / "pyproject.toml"
     text = project.read_text(encoding="utf-8")
     project.write_text(text.replace('"aiohttp>', '"a-package-of-nobody",\n    "aiohttp>'))

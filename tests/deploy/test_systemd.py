@@ -22,7 +22,7 @@ INSTANCE: Final = "chat-proxy@1.service"
 OPERATIONS: Final = DEPLOY.parent / "docs/operations.md"
 PREFIX: Final = "/opt/chat/bin/"
 
-# Of ten. What is left is the network, which they are for.
+# Out of ten. The rest is the network, which they exist for.
 EXPOSURE: Final = 1.5
 
 

@@ -18,7 +18,7 @@ from tests.network import fetch
 ROOT = DEPLOY.parent
 PACKAGES = ("chat", "codec", "hosting", "gen", "proxy")
 
-# What an application's own code may look like, and what mypy makes of each expression.
+# Code as in an application, and mypy's type of each expression.
 PROGRAM = """
 from grpclib.client import Channel
 

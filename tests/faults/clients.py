@@ -23,7 +23,7 @@ from tests.faults.history import Delivered, Joined, Left, Message, Outcome, Spok
 from tests.faults.journal import Journal, Sending
 from tests.proxy.web_client import Frame, code_of, message
 
-# How long a client waits before it tries again what was refused, or to connect.
+# Wait of a client before it retries a refused message, or connects again.
 _RETRY_SECONDS: Final = 0.03
 _LAST_WORD: Final = "last word"
 
@@ -109,7 +109,7 @@ class Participant:
         """Number of times that a room could not be continued."""
         return sum(place.lost for place in self.places.values())
 
-    # What it does.
+    # Actions.
 
     async def run(self) -> None:
         """Stays connected until `finish`; reconnects after each lost connection."""
@@ -175,7 +175,7 @@ class Participant:
         self._ending = True
         self._put({"request_id": _LAST_WORD})
 
-    # What it sends.
+    # Sending.
 
     def _post(self, room: str, padding: str) -> None:
         id_ = f"{self.name}-{next(self._numbers)}"
@@ -211,7 +211,7 @@ class Participant:
     def _later(self, call: Callable[..., None], *arguments: object) -> None:
         asyncio.get_running_loop().call_later(_RETRY_SECONDS, call, *arguments)
 
-    # What it gets.
+    # Receiving.
 
     async def _attend(self, connection: aiohttp.ClientWebSocketResponse[Any]) -> None:
         self.connections += 1
@@ -326,7 +326,7 @@ class Participant:
 async def _write(
     connection: aiohttp.ClientWebSocketResponse[Any], outbox: asyncio.Queue[Frame]
 ) -> None:
-    # Who reads notices that the connection is gone.
+    # The reader notices that the connection is gone.
     with suppress(ClientError, OSError):
         while True:
             await connection.send_json(await outbox.get())

@@ -18,7 +18,7 @@ from tests.faults.journal import Journal, Sending
 from tests.proxy.web_client import Frame, message
 from tests.support import PATIENCE_SECONDS
 
-# What an event loop, an allocator and a burst of garbage take at most, at any load.
+# Largest growth by event loop, allocator and a burst of garbage, at any load.
 SLACK: Final = 24 * 1024 * 1024
 MEASURABLE: Final = Path("/proc/self/smaps_rollup").exists()
 # Little waits in the kernel.
@@ -82,7 +82,7 @@ class Flooder:
             frame = orjson.dumps({"request_id": id_, "chat_message": payload})
             await socket.send_frame(frame, WSMsgType.TEXT)
             self.sent += 1
-            # Who reads has to come to it.
+            # The reader has to get its turn.
             await asyncio.sleep(0)
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:

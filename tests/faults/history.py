@@ -227,7 +227,7 @@ class _Reader:
     """Progress of one connection in one room."""
 
     def __init__(self, joined: Joined | None = None) -> None:
-        # Who joins by sending begins where its first message stands.
+        # A connection that joins by sending begins at its first message.
         self._last = joined.after if joined else None
         self._seen: set[int] = set()
         self._asked = joined is not None

@@ -213,7 +213,7 @@ async def _write(sink: StreamWriter, data: bytes | None) -> None:
     if data is None:
         _reset(sink)
     elif not sink.transport.is_closing():
-        # Who is gone takes nothing any more; the other direction tells of it.
+        # The peer is gone; the other direction reports it.
         with suppress(OSError):
             if data:
                 sink.write(data)

@@ -28,7 +28,7 @@ def open_files() -> int:
 
 def objects() -> Counter[str]:
     """Connections, streams and calls made since `gc.freeze()` and still held."""
-    gc.collect()  # they know each other: only what somebody else knows is held
+    gc.collect()  # cycles: only objects referenced from elsewhere are held
     kinds = Counter(type(each) for each in gc.get_objects())
     return Counter(
         {
@@ -48,7 +48,7 @@ async def nothing_stays(held: Callable[[], object] = objects) -> AsyncIterator[N
     """
     files, tasks = open_files(), len(asyncio.all_tasks())
     gc.collect()
-    gc.freeze()  # what there is now is not counted
+    gc.freeze()  # present objects are not counted
     try:
         yield
         await eventually(lambda: open_files() <= files)

@@ -23,7 +23,7 @@ Change = Callable[[bytes], bytes]
 
 MESSAGE = {"chat_message": {"room_id": "lobby", "sender_id": "ada", "content": "hello"}}
 TEXT = masked(WSMsgType.TEXT, json.dumps(MESSAGE).encode())
-# What is well made, to be spoilt.
+# Well-formed input, to be mutated.
 BEGINNINGS = [
     get("/"),
     get("/healthz", "X-Forwarded-For: 127.0.0.1"),
@@ -61,7 +61,7 @@ async def _attack(port: int, data: bytes) -> tuple[bytes, bytes]:
         other = b""
         try:
             writer.write(data)
-            # What came earlier is handled by then.
+            # Earlier input is handled by then.
             other = await _ask(port, get("/healthz"))
             writer.write_eof()
             return await reader.read(), other

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(240)
 # Long enough for an answer on a busy machine: within half of it.
 _HEARTBEAT: Final = "0.8"
 _CHAT_OPTIONS: Final = ("--heartbeat-seconds", _HEARTBEAT)
-# Who must not be dropped has the time that it has by default.
+# Peers that must not be dropped have the default time.
 _OF_THE_SERVER: Final = ("--upstream-heartbeat-seconds", _HEARTBEAT)
 _OF_CLIENTS: Final = ("--heartbeat-seconds", _HEARTBEAT)
 Wait = Callable[[], Awaitable[None]]

@@ -110,7 +110,7 @@ async def test_log_damaged_midway_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="restore a backup") as refused:
         await open_store(copy)
     assert "\n" not in str(refused.value)
-    # What it says helps.
+    # The error text helps.
     log.unlink()
     await (await open_store(copy)).close()
 
@@ -190,7 +190,7 @@ async def test_meaningless_row_cannot_be_read(tmp_path: Path, sql: str) -> None:
     await store.close()
 
 
-# What is deleted of six messages; a page at the edge of that; and one that needs none of it.
+# Deleted rows of six messages; a page at their edge; and a page that needs none of them.
 EDGES = [
     ("1", Range(9), Range(4)),
     ("1", Range(9, before_seq=3), Range(2, before_seq=5)),

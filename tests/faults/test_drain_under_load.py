@@ -27,10 +27,10 @@ pytestmark = pytest.mark.timeout(240)
 
 _ROUNDS: Final = 3
 _TURNS: Final = 2  # of each proxy
-# While one proxy starts, what the other one is given needs not take all of the machine.
+# While one proxy starts, the load of the other one must not take the whole machine.
 _PAUSE_SECONDS: Final = 0.02
 _DRAIN_SECONDS: Final = 5
-# What docs/options.md states.
+# As in docs/options.md.
 _PAST_DRAIN_SECONDS: Final = 5
 _OPTIONS: Final = ("--drain-seconds", str(_DRAIN_SECONDS))
 

@@ -40,7 +40,7 @@ from tests.kit.http2 import (
 )
 from tests.support import SHARING
 
-# What a client may have done wrong, and what it may be told if it has done nothing wrong.
+# Statuses for errors of a client, and for a client without error.
 EXPECTED = {0, 3, 5, 8, 12}
 
 MESSAGE = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
@@ -73,7 +73,7 @@ async def port(
 ) -> AsyncIterator[int]:
     """Port of a server that must log nothing, and hold nothing at the end."""
     with capture_logs() as logs, no_complaints(caplog, logs):
-        # What is made once, for the first connection, may stay.
+        # Objects made once, for the first connection, may stay.
         await check_served(chat_server.port)
         async with nothing_stays():
             yield chat_server.port

@@ -179,7 +179,7 @@ async def exchange(wire: Wire, frames: Iterable[bytes], answers: int) -> bytes:
     while found < answers:
         piece = await wire.receive()
         assert piece, "cut off"
-        # Of what is read here, each frame has one.
+        # Each frame read here has one.
         found += (tail + piece).count(_OBJECT)
         tail = (tail + piece)[1 - len(_OBJECT) :]
         pieces.append(piece)
@@ -198,7 +198,7 @@ async def test_proxy_drops_half_open_connections(victim: Victim) -> None:
             for _ in range(HALF_OPEN):
                 wires.append(await stack.enter_async_context(await Wire.open(victim.port)))
                 await wires[-1].send(said)
-            # Who came last is let in last.
+            # The last connection is accepted last.
             await eventually(lambda: victim.taken >= HALF_OPEN)
             await victim.others.check()
             assert status(await answer_to(victim.port, get("/"))) == 200

@@ -37,7 +37,7 @@ from tests.kit.web import (
 from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, eventually
 
-# What each connection, and each room, is made of.
+# The objects of each connection and each room.
 KINDS = (HttpConnection, web.Request, web.WebSocketResponse, Connection, Room)
 CONTINUATION = int(WSMsgType.CONTINUATION)
 HOST = "Host: localhost"
@@ -205,7 +205,7 @@ async def test_requests_are_refused_or_answered(port: int, bystanders: Bystander
         assert b"Traceback" not in each
         assert b"\x1b" not in each
         assert b"Set-Cookie" not in each.partition(b"\r\n\r\n")[0]
-        # Nothing of what follows was taken for a second request.
+        # None of the later bytes were taken for a second request.
         assert each.count(b"HTTP/1.") == 1
     await bystanders.check()
 
@@ -439,7 +439,7 @@ BROKEN = {
         f"close {code}": (masked(8, struct.pack("!H", code)), 1002)
         for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
     },
-    # Compressed by nobody's leave: it is refused before it is inflated.
+    # Compressed without negotiation: it is refused before it is inflated.
     "a deflated bomb": (masked(1, b"\xaa" * 60_000, first_bits=0xC0), 1002),
     **{
         f"close {code} and more": (masked(8, struct.pack("!H", code)) + masked(1, b"{}"), 1000)
@@ -532,7 +532,7 @@ class TestLog:
         assert set(events(logs)) <= causes
         assert len(events(logs)) <= 3
         refused = [line for line in logs if line["event"] == "frame refused"]
-        # One for what is refused, and one for what is too much.
+        # One for refused frames, and one for frames beyond the rate.
         assert len(refused) <= 2 * 3
 
     async def test_closing_line_counts_errors(self, port: int, logs: Logs) -> None:

@@ -94,7 +94,7 @@ async def test_health_fails_while_store_refuses(
             await eventually(lambda: is_well(proxy_url))
         assert (await scrape(chat_server.status_url))("chat_store_serving") == 1
         await client.send(request_id="last", chat_message=frame("room"))
-        # Before it comes what was refused, and is there again with the files.
+        # Before it, the refused messages that are back with the files arrive.
         answer = await client.receive()
         while answer.get("request_id") != "last":
             answer = await client.receive()

@@ -50,7 +50,7 @@ pytestmark = [
 
 PROXY, SERVER = stated()
 TEXT: Final = "x" * 16_000
-# What a message that waits takes at most, beside its text.
+# Largest overhead of a waiting message, beside its text.
 MOST_AROUND_TEXT: Final = 200
 CUT_OFF: Final = "slow consumer"
 LOOK_SECONDS: Final = 0.05
@@ -161,7 +161,7 @@ async def test_memory_of_unread_client_frames(tmp_path: Path) -> None:
     """Each client has a room of its own, so no two share bytes."""
     rooms = [f"room {n}" for n in range(32)]
     async with (
-        # Who does not read answers no ping either.
+        # Clients that do not read answer no ping either.
         World.running(tmp_path, "--heartbeat-seconds", "600") as world,
         stuck_clients(world, rooms),
         sender(world, rooms) as one,

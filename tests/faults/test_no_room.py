@@ -66,7 +66,7 @@ async def look_around(world: World) -> None:
             got = await client.take_until_seq(joined["last_seq"])
             assert seqs(got) == list(range(1, joined["last_seq"] + 1))
     async with visitor(world.url) as client:
-        # A room that nobody was in yet.
+        # A room without members so far.
         assert "joined" in await client.ask(join={"room_id": "elsewhere"})
         for _ in range(2):
             refused = await client.ask(chat_message=message("elsewhere", "hello", "visitor"))

@@ -36,7 +36,7 @@ async def pass_time(loop: ClockLoop, seconds: float) -> None:
     """Passes time in steps, as a timer may start another one."""
     for _ in range(round(seconds / _STEP)):
         await loop.pass_time(_STEP)
-        # What begins when a timer is due begins then, not at the next step.
+        # Work of a due timer begins then, not at the next step.
         await turns(_TURNS)
 
 

@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 PROXY, SERVER = stated()
-# What is in the journal, and SQLite's caches.
+# The journal, and SQLite's caches.
 JOURNAL = SERVER.journal_of_short + SERVER.caches
 
 
@@ -44,7 +44,7 @@ class Flood(NamedTuple):
     text: str
 
 
-# Who sends nothing for so long is held back.
+# A client that sends nothing for so long is held back.
 LOOK_SECONDS = 1.0
 
 FLOODS = [Flood(10, "x" * 12_000), Flood(2, "")]

@@ -35,7 +35,7 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
-# What the log says of a disk that fails for a while.
+# Log lines about a disk that fails for a while.
 EVENTS = {
     *("commit failed", "journal not folded", "store refuses writes", "store takes writes again"),
 }

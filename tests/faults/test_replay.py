@@ -26,7 +26,7 @@ async def test_server_restart_pauses_a_replay(tmp_path: Path, ending: signal.Sig
             await other.say("lobby", str(number))
         await other.take(MESSAGES)
         async with visitor(world.url) as client:
-            # The server answers nothing more, and nobody knows.
+            # The server answers nothing more, unnoticed.
             world.chat.send(signal.SIGSTOP)
             await client.send(join={"room_id": "lobby", "after_seq": 0})
             assert (await client.receive())["joined"]["recovered"]

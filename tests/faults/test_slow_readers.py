@@ -19,13 +19,13 @@ from tests.proxy.web_client import Client, message, seqs
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(240)
-# Several times what the buffers of the system and of the proxy take.
+# Several times the size of the buffers of the system and of the proxy.
 MOST_SENT = 4_000
 
 MIB = 1 << 20
 STUCK = 10
 READERS = 5
-# What one batch of the server brings a room at most, as JSON.
+# Largest output of one server batch for a room, as JSON.
 BATCH = MIB // 2
 
 

@@ -17,7 +17,7 @@ from tests.ports import free_ports
 
 SEED_VARIABLE: Final = "FAULTS_SEED"
 
-# What the clients do is more than people do.
+# The clients do more than people do.
 _ANY_RATE: Final = (
     *("--sends-per-second", "0", "--joins-per-second", "0", "--calls-per-second", "0"),
 )
@@ -178,7 +178,7 @@ def seeded() -> Iterator[random.Random]:
     """
     told = choose_seed()
     seed = int(os.environ[SEED_VARIABLE])
-    # A test that takes too long ends with its process, and tells no more than this.
+    # A test that times out ends with its process, and prints no more than this.
     sys.stdout.write(f"{told}\n")
     try:
         yield random.Random(seed)  # noqa: S311 - no secret

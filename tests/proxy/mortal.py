@@ -1,4 +1,4 @@
-"""A chat server that dies of certain commands, as far as a proxy can see."""
+"""A chat server that appears to die of certain commands."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def anything(_: RelayCommand) -> bool:
 
 
 class MortalServer:
-    """The real server, but for its end.
+    """The real server behind a relay that can fail.
 
     Attributes:
         address: ``host:port``.
-        kills: what it dies of: with it the whole batch is lost, and the connection.
-        ends: what it ends the stream behind, in order.
-        ignores: what is never answered.
-        links: how many streams were opened.
-        linked: set with each.
-        asks_for_tokens: whether it does.
-        deaths: how often it died.
+        kills: commands that end the connection, with the loss of the whole batch.
+        ends: commands behind which the stream ends in order.
+        ignores: commands that are never answered.
+        links: number of streams opened.
+        linked: set with each stream.
+        asks_for_tokens: whether it requires tokens.
+        deaths: number of deaths.
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -83,7 +83,7 @@ class _Mortal(RelayConnection):
             self.end_with(Unavailable("on its way out"))
 
     def die(self) -> None:
-        """As a process that is killed."""
+        """Aborts connections, like a killed process."""
         wire: Any = self.call._stream._transport  # noqa: SLF001 - grpclib offers no other way
         wire._transport.abort()  # noqa: SLF001 - likewise
 
@@ -100,12 +100,12 @@ class _Relay(RelayService):
 
 
 def says(content: str) -> Is:
-    """Whether a command sends this text."""
+    """Matches commands that send this text."""
     return lambda command: any(each.content == content for each in sent_by(command).values())
 
 
 def carries(payload: Any) -> Is:
-    """Whether a command asks for this."""
+    """Matches commands that hold this message."""
 
     def check(command: RelayCommand) -> bool:
         return payload in vars(command).values()
@@ -115,7 +115,6 @@ def carries(payload: Any) -> Is:
 
 @asynccontextmanager
 async def mortal_server(authenticator: Authenticator | None = None) -> AsyncIterator[MortalServer]:
-    """Runs one, on loopback, on a free port."""
     context = await in_memory(authenticator=authenticator)
     relay = _Relay(context)
     relay.server = MortalServer(context.hub)

@@ -1,4 +1,4 @@
-"""What the tests of restarts and of broken links share."""
+"""Shared by the tests of restarts and of broken links."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOLD_SECONDS = 25.0
 
 
 async def linked(client: Client) -> None:
-    """Waits until the proxy has the server: a unary call waits for it, if not for long."""
+    """Waits for the proxy's link: a unary call waits for it, within limits."""
     while "users" not in await client.ask(list_users={}):
         pass
 
@@ -37,7 +37,7 @@ async def members(http: Http, number: int) -> list[Client]:
 
 
 async def talk(client: Client, name: str, until: asyncio.Event) -> list[str]:
-    """Sends without a break, each after its own answer; returns what was sent."""
+    """Sends continuously, each message after the last answer; returns the messages sent."""
     sent: list[str] = []
     while not until.is_set():
         sent.append(f"{name} {len(sent)}")
@@ -47,7 +47,7 @@ async def talk(client: Client, name: str, until: asyncio.Event) -> list[str]:
 
 
 def check_all_once(frames: Sequence[Frame], expected: set[str]) -> None:
-    """Each message is there once, without a gap in the positions."""
+    """Checks that each message is there once, without a gap in the positions."""
     assert seqs(frames) == list(range(1, len(expected) + 1))
     assert set(contents(frames)) == expected
 

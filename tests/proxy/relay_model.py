@@ -30,7 +30,7 @@ from proxy.core.outbox import Item, Outbox
 from tests.kit.web import split_frames
 
 Key = tuple[str, str, str]
-# A reference, a message, and what the stream was in the room by when it came.
+# A reference, a message, and the stream's membership in the room at its arrival.
 Pending = tuple[int, ChatMessage, object | None]
 
 
@@ -40,7 +40,7 @@ def key_of(message: ChatMessage) -> Key:
 
 @dataclass
 class Stream:
-    """One stream, as the server sees it."""
+    """One stream on the server's side."""
 
     inbox: list[RelayCommand] = field(default_factory=list)
     outbox: list[RelayEvent] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Server:
     def commit(
         self, stream: Stream | None, sends: list[tuple[int, ChatMessage, object | None]]
     ) -> None:
-        """Stores messages; tells a stream that is still there."""
+        """Stores messages; notifies a stream that is still there."""
         fresh = [self._store(message) for _, message, _ in sends]
         if stream is None:
             return
@@ -129,7 +129,7 @@ class Server:
 
 
 class DirectOutbox(Outbox):
-    """Hands each item on as it is put in, with a link or without.
+    """Passes each item on immediately, with a link or without.
 
     Args:
         put: takes an item and its size.
@@ -144,11 +144,11 @@ class DirectOutbox(Outbox):
 
 
 class Follower(Client):
-    """A client that checks what it gets.
+    """A client that checks its messages.
 
     Attributes:
-        last: the position it has in a room, if it knows.
-        answers: how often each request was answered.
+        last: its position in each room, if known.
+        answers: number of answers to each request.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from proxy.upstream.link import Link
 
 
 def can_listen(address: str) -> bool:
-    """Whether this machine has the address: there may be no IPv6."""
+    """Whether this machine has the address: IPv6 may be missing."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         socket.create_server((address, 0), family=family).close()

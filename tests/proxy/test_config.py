@@ -14,7 +14,7 @@ import proxy
 from hosting.addresses import split_address
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
 
-# The least value of each number, and what is below it.
+# The least value of each number, and a lower one.
 LEAST: dict[str, tuple[float, float]] = {
     "port": (0, -1),
     "connections": (1, 0),

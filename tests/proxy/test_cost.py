@@ -1,4 +1,4 @@
-"""What a client makes the proxy do costs the same, however many others there are."""
+"""The proxy's work for a client is the same, however many others there are."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.cost import Cost, cost
 from tests.proxy.relay_model import DirectOutbox
 
 FEW, MANY = 10, 3000
-# What one table of so many is, is far more.
+# A table of so many entries is far larger.
 NOISE_BYTES = 4096
 
 
 class Deaf(Client):
-    """A client that looks at nothing it is sent."""
+    """A client that ignores its frames."""
 
     def __init__(self) -> None:
         self.rooms = set()
@@ -46,7 +46,7 @@ class Deaf(Client):
 
 
 class Crowd:
-    """A switchboard with so many others, each of whom is in a room of its own and sends to it."""
+    """A switchboard with many other clients, each sending in a room of its own."""
 
     def __init__(self, others: int) -> None:
         self.asked: list[RelayCommand] = []
@@ -75,7 +75,7 @@ class Crowd:
             self.answer(joined=Joined(room_id, "epoch"))
             self.switchboard.rooms.add_member(self.client, room)
 
-    # What is measured.
+    # The measured actions.
 
     def a_join_is_refused(self) -> None:
         with self.switchboard.rooms.entering("refused"):

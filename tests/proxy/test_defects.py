@@ -1,4 +1,4 @@
-"""What ends the links to the server, or cannot be handled, costs its client alone."""
+"""A message that ends links, or cannot be handled, costs its client alone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Attack = Callable[[MortalServer, Http], Awaitable[None]]
 async def pair(
     *, tokens: bool = False, **settings: Any
 ) -> AsyncIterator[tuple[MortalServer, Http]]:
-    """A server that can die, and a proxy in front of it."""
+    """A mortal server, and a proxy in front of it."""
     async with mortal_server(BrokenAuthenticator() if tokens else None) as server:
         config = proxy.Config(
             upstream=server.address,
@@ -62,7 +62,7 @@ async def pair(
 
 
 async def visitor(server: MortalServer, http: Http, name: str = "ada") -> Client:
-    """A client; by name, where the server asks for tokens."""
+    """A client; with a token, where the server requires one."""
     headers = {"Authorization": f"Bearer {name}"} if server.asks_for_tokens else {}
     return Client(await http.ws_connect("/", headers=headers))
 
@@ -80,7 +80,7 @@ def check_internal(answer: Frame) -> None:
 
 @asynccontextmanager
 async def bystanders(server: MortalServer, http: Http) -> AsyncIterator[None]:
-    """People who chat meanwhile; in the end, each has got everything, in order, once."""
+    """Other clients that talk meanwhile; at the end each has got everything once, in order."""
     clients = {name: await entered(server, http, name, "lobby") for name in TALKERS}
 
     async def talk(name: str, client: Client) -> list[Frame]:
@@ -191,7 +191,7 @@ async def test_orderly_goodbyes_cost_no_client() -> None:
 
 
 async def test_short_links_back_off() -> None:
-    """And what is sent is held for as long as that is to be, over all of them."""
+    """The hold time counts over all of them."""
     async with pair(hold_seconds=1.5) as (server, http):
         client = await entered(server, http, "ada", "lair")
         # The server answers something on each link, and ends it.
@@ -229,7 +229,7 @@ async def test_unencodable_message_spares_the_others() -> None:
 
 
 class Listener(Follower):
-    """Keeps what it is told."""
+    """Keeps the frames that it gets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -240,14 +240,14 @@ class Listener(Follower):
 
 
 class Deaf(Listener):
-    """Cannot be dismissed."""
+    """Raises when it is dismissed."""
 
     def dismiss(self, error: Error) -> None:
         raise RuntimeError(error.message)
 
 
 def batch(*events: RelayEvent) -> RelayResponse:
-    """What the codec makes of events; afterwards one text cannot be told any more."""
+    """Decodes encoded events, then spoils one text so that it cannot be encoded."""
     made = codec.decode(RelayResponse, codec.encode(RelayResponse(events=list(events))))
     for event in made.events:
         message = event.event

@@ -1,4 +1,4 @@
-"""Leaving `proxy.serve`: what was sent is confirmed, and the clients are told to go."""
+"""Leaving `proxy.serve`: sends are confirmed, and clients get a close frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.proxy.web_client import Client, contents, message, seqs
 DRAIN_SECONDS = 2.0
 # Longer than a test may take.
 LONG = 10_000.0
-# What docs/options.md states.
+# As in docs/options.md.
 PAST_DRAIN_SECONDS = 5.0
 
 
@@ -32,13 +32,13 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @asynccontextmanager
 async def serving(config: proxy.Config) -> AsyncIterator[tuple[proxy.RunningProxy, AsyncExitStack]]:
-    """A proxy, and the stack that stops it when it is closed."""
+    """A proxy, and the exit stack that stops it."""
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(proxy.serve(config)), stack
 
 
 async def not_listening(running: proxy.RunningProxy) -> None:
-    """Waits until the proxy accepts no more connections: the drain has begun."""
+    """Waits until the proxy refuses connections: the drain has begun."""
     while True:
         try:
             _, writer = await asyncio.open_connection(running.host, running.port)
@@ -242,7 +242,7 @@ async def test_stop_keeps_its_time(
 async def test_drain_delivers_to_busy_senders(
     chat_server: chat.RunningServer, session: aiohttp.ClientSession
 ) -> None:
-    """Were the socket closed with frames unread in it, what it was sent last would be lost."""
+    """Closing a socket with unread frames would reset it, and lose the last frames sent."""
     config = proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address)
     async with serving(config) as (running, stack):
         sender = Client(await session.ws_connect(running.url))

@@ -1,4 +1,4 @@
-"""Many clients at once: who gets what is counted, nothing is timed."""
+"""Many clients at once: deliveries are counted, nothing is timed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DESCRIPTORS = 2 * CLIENTS + 200
 
 @pytest.fixture(autouse=True)
 def descriptors() -> Iterator[None]:
-    """Lets this process open as many files as the system allows it."""
+    """Raises this process's limit of open files to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
         pytest.fail(
@@ -30,7 +30,7 @@ def descriptors() -> Iterator[None]:
 
 
 async def enter(http: Http, room_ids: list[str]) -> list[Client]:
-    """Opens a client for each of the rooms named, some at a time."""
+    """Opens a client for each room name, some at a time."""
     clients: list[Client] = []
     for start in range(0, len(room_ids), 100):
         some = room_ids[start : start + 100]

@@ -1,4 +1,4 @@
-"""What the proxy counts, as Prometheus reads it, while clients do what clients do."""
+"""The proxy's metrics, as Prometheus reads them, while clients are active."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def server(chat_config: chat.Config) -> AsyncIterator[RestartableServer]:
 
 
 async def told_by(http: Http) -> Scrape:
-    """What the proxy tells now."""
+    """The current metrics of the proxy."""
     return await scrape(http.app[STATUS_URL])
 
 
@@ -69,7 +69,7 @@ async def test_counts_of_connections_and_rooms(http: Http, connect: Connect) -> 
 
 
 def test_close_codes_of_clients_are_few_labels() -> None:
-    """Whatever codes they send, the counter has a bounded number of keys."""
+    """Any codes of clients map to a bounded number of labels."""
     labels = {close_label(code) for code in range(65536)}
     assert {"1000", "1006", "1014", "4008", "4501", "other"} <= labels
     assert len(labels) < 30
@@ -131,7 +131,7 @@ async def test_messages_in_and_out(http: Http) -> None:
     assert told("proxy_delivery_seconds_count") == 4
     assert 0 < told("proxy_delivery_seconds_sum") < 60
     assert told("proxy_unconfirmed_messages") == told("proxy_unconfirmed_bytes") == 0
-    # One join and four messages, and what was answered to them.
+    # One join and four messages, and their answers.
     assert told("proxy_sent_batch_commands_sum") == 5
     assert 1 <= told("proxy_sent_batch_commands_count") <= 5
     assert 2 <= told("proxy_received_batch_events_sum") <= 5

@@ -1,4 +1,4 @@
-"""Who is active, as sockets open and close."""
+"""Active users, as sockets open and close."""
 
 from __future__ import annotations
 

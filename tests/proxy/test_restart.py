@@ -47,7 +47,7 @@ from tests.proxy.web_client import (
 
 @pytest.fixture
 async def server(chat_config: chat.Config) -> AsyncIterator[RestartableServer]:
-    """A chat server that runs and can be restarted."""
+    """A running chat server that can be restarted."""
     server = RestartableServer(replace(chat_config, drain_seconds=1.0))
     await server.start()
     yield server
@@ -56,7 +56,6 @@ async def server(chat_config: chat.Config) -> AsyncIterator[RestartableServer]:
 
 @pytest.fixture
 async def http(server: RestartableServer) -> AsyncIterator[Http]:
-    """A proxy in front of it."""
     async with serve_http(settings(server)) as http:
         yield http
 

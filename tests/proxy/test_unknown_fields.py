@@ -1,4 +1,4 @@
-"""Fields that the proxy does not know, of a server with a newer schema: dropped as they come in."""
+"""Unknown fields from a server with a newer schema: dropped on arrival."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support import sent_by
 
 
 class NewerCodec(codec.GrpcCodec):
-    """A server that puts a field into all that it says."""
+    """Adds a field to each message of the server."""
 
     def encode(self, message: Any, message_type: Any) -> bytes:
         del message_type
@@ -37,7 +37,7 @@ class NewerCodec(codec.GrpcCodec):
 
 
 class Relay:
-    """A server that has one room, and stores all that it is sent there."""
+    """A server with one room that stores all messages sent there."""
 
     def __mapping__(self) -> dict[str, Handler]:
         kind = Cardinality.STREAM_STREAM
@@ -57,7 +57,7 @@ class Relay:
 
 
 class Chat(ChatServiceBase):
-    """The history of that room, of which nothing depends on what was sent."""
+    """The history of that room, independent of what was sent."""
 
     async def get_chat_history(self, request: GetChatHistoryRequest) -> GetChatHistoryResponse:
         return GetChatHistoryResponse([ChatMessage("a", request.room_id, "ada", "hi", 1)])

@@ -1,4 +1,4 @@
-"""What the tests of the proxy talk to it with."""
+"""WebSocket clients and servers for the tests of the proxy."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ def message(room_id: str, content: str = "hello", sender_id: str = "ada", **more
 
 
 def contents(frames: Iterable[Frame]) -> list[str]:
-    """The texts of message frames."""
     return [frame["chat_message"]["content"] for frame in frames]
 
 
 def seqs(frames: Iterable[Frame]) -> list[int]:
-    """The positions of message frames."""
     return [frame["chat_message"]["seq"] for frame in frames]
 
 
@@ -46,7 +44,7 @@ class Client:
 
     Attributes:
         socket: the connection.
-        close_code: what it was closed with, once it was read to its end.
+        close_code: the close code, once read to the end.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
@@ -55,11 +53,11 @@ class Client:
         self._request_ids = count(1)
 
     async def send(self, **frame: Any) -> None:
-        """Sends a frame, and waits for nothing."""
+        """Sends a frame without waiting."""
         await self.socket.send_json(frame)
 
     async def say(self, room_id: str, content: str, sender_id: str = "ada", **more: Any) -> None:
-        """Sends a message, and waits for nothing."""
+        """Sends a message without waiting."""
         await self.send(chat_message=message(room_id, content, sender_id, **more))
 
     async def send_text(self, payload: bytes) -> None:
@@ -81,22 +79,22 @@ class Client:
         return [await self.receive() for _ in range(number)]
 
     async def take_until(self, found: Callable[[Frame], bool]) -> list[Frame]:
-        """Returns the next frames up to one, included."""
+        """Returns the next frames up to and including a matching one."""
         frames = [await self.receive()]
         while not found(frames[-1]):
             frames.append(await self.receive())
         return frames
 
     async def take_until_content(self, content: str) -> list[Frame]:
-        """Returns the next frames up to a message with this text, included."""
+        """Returns the next frames up to and including a message with this text."""
         return await self.take_until(lambda f: f.get("chat_message", {}).get("content") == content)
 
     async def take_until_seq(self, seq: int) -> list[Frame]:
-        """Returns the next frames up to a message at this position or later, included."""
+        """Returns the next frames up to and including a message at or past this position."""
         return await self.take_until(lambda f: f.get("chat_message", {}).get("seq", 0) >= seq)
 
     async def take_until_answer(self, request_id: str) -> list[Frame]:
-        """Returns the next frames up to one with this request id, included."""
+        """Returns the next frames up to and including one with this request id."""
         return await self.take_until(lambda f: f.get("request_id") == request_id)
 
     async def ask(self, **frame: Any) -> Frame:
@@ -108,7 +106,7 @@ class Client:
         return answer
 
     async def barrier(self) -> list[Frame]:
-        """Waits until all frames sent before were handled; returns what came meanwhile.
+        """Waits until all frames sent before were handled; returns the frames received.
 
         The proxy handles frames in order, and refuses this one by itself.
         """
@@ -126,15 +124,15 @@ class Client:
         return frames
 
     async def closed(self) -> int | None:
-        """Reads on until the connection is closed; returns the close code."""
+        """Reads until the connection is closed; returns the close code."""
         await self.take_until_closed()
         return self.close_code
 
 
 def code_of(socket: aiohttp.ClientWebSocketResponse[Any], last: aiohttp.WSMessage) -> int | None:
-    """The close code that the last message of a connection brought.
+    """The close code in the last message of a connection.
 
-    aiohttp forgets it if its own goodbye meets a socket that is closed already.
+    aiohttp forgets it if its own close frame meets a closed socket.
     """
     return last.data if last.type is WSMsgType.CLOSE else socket.close_code
 
@@ -157,7 +155,7 @@ async def connect(http: Http) -> Client:
 
 
 async def joined(http: Http, room_id: str, **position: Any) -> Client:
-    """Opens a WebSocket that is in a room."""
+    """Opens a WebSocket that has joined a room."""
     client = await connect(http)
     answer = await client.ask(join={"room_id": room_id, **position})
     assert "joined" in answer, answer
@@ -165,10 +163,10 @@ async def joined(http: Http, room_id: str, **position: Any) -> Client:
 
 
 class RestartableServer:
-    """A chat server that is stopped and started again on the same port.
+    """A chat server that can be restarted on the same port.
 
     Args:
-        config: the settings of the first start.
+        config: settings of the first start.
     """
 
     def __init__(self, config: chat.Config) -> None:
@@ -181,10 +179,10 @@ class RestartableServer:
         return f"{self._config.host}:{self._config.port}"
 
     async def start(self, **changes: Any) -> None:
-        """Starts it, with changed settings perhaps."""
+        """Starts it, with changed settings if given."""
         self._config = replace(self._config, **changes)
         await self._stack.enter_async_context(chat.serve(self._config))
 
     async def stop(self) -> None:
-        """Stops it, in order."""
+        """Stops it in order."""
         await self._stack.aclose()

@@ -78,7 +78,7 @@ def _break(how: Callable[[Link, Random], None]) -> Strike:
     return strike
 
 
-# To processes that live as long as the run, so that what they keep can be seen.
+# For processes that live as long as the run, so that growth can be seen.
 GENTLE: Final = (
     Fault("clients dropped", _drop_clients),
     Fault("link silent", _break(lambda link, _: link.drop())),

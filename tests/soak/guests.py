@@ -18,7 +18,7 @@ from tests.faults.journal import Journal
 
 _RETRY_SECONDS: Final = 0.2
 _SLEEP_SECONDS: Final = (10.0, 30.0)
-# How long one who has slept reads on, to learn why it was cut off.
+# Time that a sleeper reads on, to learn why it was cut off.
 _AWAKE_SECONDS: Final = 5.0
 # More than all buffers on the way take: each page is of up to 512 KiB.
 _PAGES: Final = 60

@@ -30,7 +30,7 @@ from tests.soak.guests import Guests
 from tests.soak.tally import Sample, Tally
 from tests.support import eventually
 
-# How long someone who talks thinks before each message, in seconds.
+# Pause of a talker before each message, in seconds.
 _PAUSE_SECONDS: Final = 0.02
 _SECONDS_BETWEEN_FAULTS: Final = (1.0, 6.0)
 # How many messages of a chapter are sent once more under the same id.

@@ -14,7 +14,7 @@ from tests.faults.history import Delivered, History, Outcome
 _ENOUGH_SAMPLES: Final = 8
 # From this on a run must have seen all that it is for.
 _LONG_MINUTES: Final = 10.0
-# What an allocator may do between two halves without anything being kept.
+# Growth by the allocator alone between two halves.
 _TOLERANCE: Final = 1.10
 _SPARE_FILES: Final = 2
 

@@ -16,7 +16,7 @@ from tests.soak.__main__ import report, run
 from tests.soak.run import Plan, blank, digest, soak
 from tests.soak.tally import Sample, Tally, growth
 
-# Longer than those who wait in it have patience.
+# Longer than the patience of its waiters.
 pytestmark = pytest.mark.timeout(400)
 
 MIB = 2**20

@@ -1,4 +1,4 @@
-/** What outlives the page, and how several tabs share it. */
+/** Data that outlives the page, shared by several tabs. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -9,7 +9,7 @@ import { Store } from '../../proxy/static/js/store.js';
 import { timeline } from '../../proxy/static/js/timeline.js';
 import { randomFrom } from './support.mjs';
 
-/** A browser's storage, which tells those who listen what others changed. */
+/** A browser's storage, which notifies listeners of other tabs' changes. */
 class FakeStorage {
   #items = new Map();
   listeners = new Set();
@@ -40,14 +40,14 @@ class FakeStorage {
   }
 }
 
-/** A tab: a store that was restored from the storage, and goes along with what others write. */
+/** A tab: a store restored from the storage that follows other tabs' changes. */
 function tab(all, own = new FakeStorage()) {
   const archive = new Archive({ tab: () => own, all: () => all });
   const store = new Store();
   store.restore(archive.loadSettings(), archive.loadOutbox());
   let writing = false;
   all.listeners.add((event) => {
-    if (writing) return; // a browser tells the other tabs only
+    if (writing) return; // a browser notifies the other tabs only
     const said = archive.heard(event);
     if (said?.room) store.adopt(said.room);
     else if (said) store.removeRoom(said.id);

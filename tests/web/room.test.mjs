@@ -24,7 +24,7 @@ function page(list, { epoch = 'e1', has_more = false } = {}) {
   return { messages: list, has_more, epoch };
 }
 
-/** Asks for what is missing, as the conversation does, and answers it. */
+/** Requests missing pages, as the conversation does, and answers them. */
 function load(room, answer) {
   const missing = missingHistory(room, true);
   assert.ok(missing, 'nothing is missing');

@@ -1,4 +1,4 @@
-/** What the tests of the web client share: messages, pages, and a server to lose connections with. */
+/** Shared by the tests of the web client: messages, pages, and a server that loses connections. */
 
 /**
  * @param {number} seq
@@ -46,7 +46,7 @@ export function randomFrom(seed) {
 }
 
 /**
- * Mocks the timers of a test and both clocks, the one that people set and the steady one.
+ * Mocks the timers of a test and both clocks, the wall clock and the steady one.
  *
  * @param {import('node:test').MockTracker} mock
  * @returns {(ms: number) => void} sets the wall clock forward, or back, while no time passes
@@ -69,7 +69,7 @@ export function unmockTime(mock) {
   mock.timers.reset();
 }
 
-/** The far end of a WebSocket: what was sent, and what the network and the server do. */
+/** The far end of a WebSocket: the frames sent, and actions of the network and the server. */
 export class Socket {
   sent = [];
   closed = false;
@@ -126,7 +126,7 @@ export class ModelServer {
     return { stored, isNew: true };
   }
 
-  /** A message of somebody else. */
+  /** A message of another user. */
   chatter(content) {
     const { stored } = this.post('bob', content);
     if (this.link?.joined) this.link.down.push({ chat_message: stored });

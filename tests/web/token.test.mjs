@@ -1,4 +1,4 @@
-/** Reading tokens, and waiting when told to. */
+/** Reading tokens, and waits that the server asks for. */
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
@@ -61,7 +61,7 @@ describe('a room that rests', () => {
   beforeEach(() => mockTime(mock));
   afterEach(() => unmockTime(mock));
 
-  /** @param {number[]} waits what the server asks for, one after the other at once */
+  /** @param {number[]} waits milliseconds asked for by simultaneous refusals */
   function resting(waits) {
     let rested = 0;
     const holds = new Holds(() => (rested += 1), () => 0);

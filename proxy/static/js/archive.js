@@ -1,10 +1,10 @@
 /**
- * What outlives the page. For all tabs: the name to begin with, and the rooms, each
+ * Data that outlives the page. For all tabs: the initial name, and the rooms, each
  * under a key of its own, so that tabs that save at the same moment do not overwrite
- * each other's. For this tab: its name, the messages that are not confirmed, and the
- * token. A tab that was opened as somebody else keeps all of it to itself.
+ * each other's. For this tab: its name, the unconfirmed messages, and the token. A tab
+ * opened as another user keeps all of it to itself.
  *
- * A browser that keeps nothing, or something else under these keys, is no error: one
+ * A browser without storage, or with other data under these keys, is no error: the page
  * starts anew.
  *
  * @typedef {import('./room.js').Pending} Pending
@@ -24,7 +24,7 @@ const APART = 'chat.apart';
 export class Archive {
   #tab;
   #all;
-  /** What this tab knows to be stored: it writes what differs, and leaves the rest to others. */
+  /** The stored state as this tab knows it: only differences are written. */
   #name = '';
   #current = '';
   /** @type {Map<string, {room: SavedRoom, order: number}>} by the room's id */
@@ -96,7 +96,7 @@ export class Archive {
   }
 
   /**
-   * Takes what another tab wrote.
+   * Takes a change by another tab.
    *
    * @param {Pick<StorageEvent, 'key' | 'newValue' | 'storageArea'>} event
    * @returns {{id: string, room: SavedRoom | null} | null} a room that it joined or read, or,
@@ -115,7 +115,7 @@ export class Archive {
 
   /**
    * @param {string} key
-   * @param {any} value what is stored under it
+   * @param {any} value the value stored under it
    * @returns {SavedRoom | null} null if it is no room
    */
   #remember(key, value) {
@@ -179,7 +179,7 @@ class Area {
 
   /**
    * @param {string} key
-   * @returns {any} what was written, or null
+   * @returns {any} the stored value, or null
    */
   read(key) {
     return parse(this.#storage()?.getItem(key) ?? 'null');

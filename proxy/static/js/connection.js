@@ -1,6 +1,6 @@
 /**
  * One WebSocket after the other: opens, notices that it is dead, waits, opens
- * again. What is said over it is none of its business.
+ * again. Knows nothing of the frames' content.
  *
  * @typedef {import('./store.js').Link} Link
  *
@@ -15,9 +15,9 @@ import { Backoff } from './backoff.js';
 import { ticks } from './clock.js';
 import { afterClose } from './protocol.js';
 
-/** A try that has not led to a connection by then is given up. */
+/** Time limit of an attempt to connect. */
 export const CONNECT_MS = 10_000;
-/** A connection that lasted so long was a good one: the next loss starts from the shortest wait. */
+/** After a connection that lasted so long, the waits start from the shortest again. */
 export const STABLE_MS = 5_000;
 /** The bounds of the waits between tries: of the first, and of any. */
 export const FIRST_MS = 500;
@@ -110,7 +110,7 @@ export class Connection {
     this.connect();
   }
 
-  /** Gives up a connection that does not answer, without waiting for its farewell. */
+  /** Gives up a connection that does not answer, without waiting for its close frame. */
   drop() {
     const socket = this.#socket;
     if (!socket) return;

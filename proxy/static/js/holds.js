@@ -1,6 +1,6 @@
 /**
- * Rooms that rest after a refusal that may pass, each with a wait of its own. What
- * was refused together is asked again together, and so in its order.
+ * Rooms that rest after a retryable refusal, each with a wait of its own. Requests
+ * refused together are repeated together, and so in order.
  */
 
 import { Backoff } from './backoff.js';

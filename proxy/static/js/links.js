@@ -35,8 +35,8 @@ export function splitLinks(text) {
 }
 
 /**
- * Takes off what belongs to the sentence and not to the address: punctuation, and a
- * bracket that was opened before it.
+ * Cuts off trailing text of the sentence: punctuation, and a bracket that was opened
+ * before the address.
  *
  * @param {string} address
  */

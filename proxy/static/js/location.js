@@ -16,7 +16,7 @@ export function roomInHash(hash) {
 
 /**
  * @param {string} search as `location.search` gives it
- * @returns {string | null} who one wants to be in this tab, perhaps empty; null for no wish
+ * @returns {string | null} the user name for this tab, perhaps empty; null if not given
  */
 export function nameInQuery(search) {
   const name = new URLSearchParams(search).get('as');

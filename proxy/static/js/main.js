@@ -20,7 +20,7 @@ import { LogView } from './view/log.js';
 import { RoomsView } from './view/rooms.js';
 
 const FIRST_ROOM = 'general';
-/** What was read changes with every message; it need not be written so often. */
+/** Delay of saving: read positions change with every message. */
 const SAVE_MS = 300;
 /** A hidden page has no frames to render in, but its title counts. */
 const HIDDEN_RENDER_MS = 250;
@@ -92,7 +92,7 @@ const log = new LogView({
   onPlace: noticeReading,
 });
 
-/** Renders once for all that changes until the next frame. */
+/** Renders once for all changes until the next animation frame. */
 function scheduleRender() {
   if (renderDue) return;
   renderDue = true;
@@ -125,7 +125,7 @@ function noticeReading(atBottom) {
 }
 
 /**
- * Takes what the dialog asked for.
+ * Takes the input of the dialog.
  *
  * @param {import('./view/entry.js').Entered} entered
  */
@@ -171,7 +171,7 @@ function takeToken() {
 }
 
 /**
- * Lets a tab that was opened by `?as=NAME` be somebody else, whatever the others are.
+ * Lets a tab opened by `?as=NAME` have a user of its own.
  *
  * @returns {string} the name; empty if it is to be asked for, or the address has none
  */
@@ -200,7 +200,7 @@ function openRoom(id) {
   sync.settle();
   render();
   drawer.close();
-  // On a touch screen focus would raise the keyboard over what one came to read.
+  // On a touch screen, focus would raise the keyboard over the messages.
   if (matchMedia('(pointer: fine)').matches) composer.focus();
   else header.focus();
 }
@@ -252,7 +252,7 @@ function pressed(event) {
 }
 
 /**
- * Goes along with what another tab did to the rooms.
+ * Follows another tab's changes of the rooms.
  *
  * @param {StorageEvent} event
  */
@@ -261,7 +261,7 @@ function heard(event) {
   if (!said) return;
   const here = store.rooms.get(said.id);
   if (said.room) store.adopt(said.room);
-  // What waits to be sent, or is being written, is not thrown away from afar.
+  // A draft or an unsent message is not discarded by another tab.
   else if (here && here.pending.length === 0 && here.draft === '') drop(said.id);
   sync.settle();
 }

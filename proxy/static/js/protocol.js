@@ -53,7 +53,7 @@ const KINDS = /** @type {const} */ (['chat_message', 'joined', 'left', 'chat_his
  * Reads a text frame.
  *
  * @param {string} text
- * @returns {ServerFrame | null} null for what is no frame, or of a kind this client never asks for
+ * @returns {ServerFrame | null} null for bad frames, and for kinds this client never requests
  */
 export function parseFrame(text) {
   const frame = parseObject(text);
@@ -125,12 +125,12 @@ export function newId() {
 }
 
 /**
- * Tells what to do after a close, by its code.
+ * Chooses the reaction to a close by its code.
  *
  * `soon`: the server restarts (RFC 6455 section 7.4.1, 1001). `never`: it would be
  * refused again (4500-4999). Everything else, 4000-4499 and a lost connection
  * (1006) included, is `later`: again, with backoff. A token that has expired (4010)
- * has to be replaced first, which is a person's to do.
+ * has to be replaced by the user first.
  *
  * @param {number} code
  * @returns {'soon' | 'later' | 'never'}
@@ -141,7 +141,7 @@ export function afterClose(code) {
 }
 
 /**
- * Makes a sentence for people of an error's text, which names the field by its path first.
+ * Makes a readable sentence of an error's text, which begins with the field's path.
  *
  * @param {ErrorBody} error
  * @returns {string}
@@ -153,12 +153,12 @@ export function sentenceOf({ message }) {
 
 /** The token of the connection has expired. */
 export const TOKEN_EXPIRED = 4010;
-/** There was no token, or it is not believed. */
+/** The token is missing or invalid. */
 export const BAD_TOKEN = 4501;
 
 /**
- * Tells whether a connection was closed for want of a good token. Another try with the
- * same one is of no use, whatever the range of the code says.
+ * Returns whether a connection was closed for lack of a valid token. Retrying with the
+ * same one is useless, whatever the range of the code says.
  *
  * @param {number} code
  */
@@ -166,5 +166,5 @@ export function wantsToken(code) {
   return code === TOKEN_EXPIRED || code === BAD_TOKEN;
 }
 
-/** The close code of a frame that was larger than the server takes. */
+/** The close code of an oversized frame. */
 export const TOO_BIG = 1009;

@@ -1,12 +1,12 @@
 /**
- * What is known of one room: its messages, what waits to be sent to it, and how
- * far it was read. Pure: no network, no page, no clock.
+ * State of one room: its messages, the unsent ones, and the position read up to.
+ * Pure: no network, no page, no clock.
  *
  * The rules:
  * - A position (`seq`) means something only together with its epoch. Another
- *   epoch is another history: what was known of the room is dropped.
+ *   epoch is another history: the old state of the room is dropped.
  * - `messages` is ordered by `seq`, each once. A hole in it is a gap to fill.
- * - A room that nobody has looked at is not `loaded`: of its messages only the
+ * - A room that was never viewed is not `loaded`: of its messages only the
  *   position of the newest is kept, which is enough to count the unread ones.
  * - A message that was sent from here stays in `pending` until the server's copy
  *   of it arrives, by whatever way: live, replayed, or in a page of history.
@@ -38,13 +38,13 @@
  * @property {string} epoch
  * @property {number} lastSeq position of the room's newest message, as far as known
  * @property {number | null} readSeq position read up to; null before the first join
- * @property {number | null} markSeq the line above what is new is drawn after it
+ * @property {number | null} markSeq the line above new messages is drawn after it
  * @property {boolean} loaded
  * @property {ChatMessage[]} messages
  * @property {boolean} hasOlder
  * @property {boolean} wantsOlder
- * @property {(HistoryRequest & {requestId: string}) | null} request the one that is under way
- * @property {string} historyError why a page could not be had
+ * @property {(HistoryRequest & {requestId: string}) | null} request the one under way
+ * @property {string} historyError why a page could not be loaded
  * @property {Pending[]} pending in the order of sending
  * @property {string} draft
  */
@@ -100,7 +100,7 @@ export function applyJoined(room, joined) {
 }
 
 /**
- * What is there when a history is met for the first time does not count as unread.
+ * Messages of a history met for the first time do not count as unread.
  *
  * @param {Room} room
  * @param {string} epoch
@@ -124,7 +124,7 @@ function forget(room) {
 }
 
 /**
- * Takes what a lost connection leaves: answers that were due will not come.
+ * Takes the loss of the connection: pending answers will not come.
  *
  * @param {Room} room
  */
@@ -137,7 +137,7 @@ export function applyDisconnect(room) {
 }
 
 /**
- * Takes a message that arrived live, was replayed, or answers one's own.
+ * Takes a message that arrived live, in a replay, or as an answer to an own one.
  *
  * @param {Room} room
  * @param {ChatMessage} message
@@ -154,8 +154,8 @@ export function applyMessage(room, message, self) {
 }
 
 /**
- * The answer to a message that was sent twice is an old message; one from before
- * what is loaded would tear a hole.
+ * The answer to a message that was sent twice is an old message; before the loaded
+ * range it would tear a hole.
  *
  * @param {Room} room
  * @param {ChatMessage} message
@@ -176,10 +176,10 @@ function settle(room, messages) {
 }
 
 /**
- * Tells which page of history the room lacks now, the most urgent first.
+ * Chooses the most urgent page of history that the room lacks.
  *
  * @param {Room} room
- * @param {boolean} isCurrent whether the room is the one that is looked at
+ * @param {boolean} isCurrent whether the room is in view
  * @returns {HistoryRequest | null}
  */
 export function missingHistory(room, isCurrent) {
@@ -195,7 +195,7 @@ export function missingHistory(room, isCurrent) {
 }
 
 /**
- * Tells from where on a new connection has to deliver.
+ * Returns the position that a new connection has to resume from.
  *
  * @param {Room} room
  * @returns {{after_seq: number, epoch: string} | null} null: from now on
@@ -254,7 +254,7 @@ function dropBefore(room, seq) {
 }
 
 /**
- * Keeps a room that is followed for days from growing without bound.
+ * Bounds the size of a room that is followed for days.
  *
  * @param {Room} room
  */

@@ -1,6 +1,6 @@
 /**
- * What may be sent, checked before it is: the server's rules in the words of a
- * person. Each check returns the problem, or an empty string.
+ * Checks of input before it is sent: the server's rules in everyday words. Each
+ * check returns the problem, or an empty string.
  */
 
 import { CONTENT_BYTES, NAME_CHARACTERS } from './protocol.js';
@@ -15,7 +15,7 @@ const SILENT = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
  * Checks a user's or a room's name.
  *
  * @param {string} value
- * @param {string} noun what it names, for the message
+ * @param {string} noun the named thing, for the error text
  * @returns {string}
  */
 export function nameProblem(value, noun) {
@@ -30,8 +30,8 @@ export function nameProblem(value, noun) {
 }
 
 /**
- * Brings what a person typed as a name into the form that the server asks of new ones: what
- * an input method composes otherwise looks the same, and spaces do not tell two names apart.
+ * Normalizes a typed name to the form that the server requires of new ones: names that
+ * differ only in composition or spaces look the same.
  *
  * @param {string} text
  * @returns {string}
@@ -63,8 +63,8 @@ export function contentBytes(content) {
 }
 
 /**
- * Takes off what a person did not mean to send: blank lines before the text, blanks
- * after it, and control characters, which come with what is pasted from a terminal.
+ * Removes unintended characters: blank lines before the text, blanks after it, and
+ * control characters, which come with text pasted from a terminal.
  * Indentation of the first line stays.
  *
  * @param {string} draft

@@ -1,7 +1,7 @@
 /**
- * What is read back from a browser's storage, checked: other versions of the page,
- * extensions and people write there too. What is no such thing is left out, so that
- * the page always starts. Pure.
+ * Checked data from a browser's storage: other versions of the page, extensions and
+ * users write there too. Invalid data is left out, so that the page always starts.
+ * Pure.
  *
  * @typedef {import('./room.js').Pending} Pending
  *
@@ -64,7 +64,7 @@ function isMoment(value) {
 }
 
 /**
- * Combines what two tabs know of how far a room was read.
+ * Combines the read positions of two tabs in a room.
  *
  * @param {SavedRoom} mine
  * @param {SavedRoom | null} theirs

@@ -1,20 +1,19 @@
 /**
- * All that the page shows, and the only place where it changes: who one is, the
- * rooms, which one is looked at, and how the connection fares. Pure: no network,
- * no page, no clock.
+ * The state of the page, and the only place where it changes: the user, the rooms,
+ * the current room, and the connection's state. Pure: no network, no page, no clock.
  *
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
  * @typedef {import('./room.js').Room} Room
  * @typedef {import('./room.js').Pending} Pending
  *
- * @typedef {object} Link the connection, as far as a person cares
+ * @typedef {object} Link the connection's state, as shown
  * @property {'idle' | 'connecting' | 'open' | 'waiting' | 'ended'} phase
- * @property {number} tries how often in a row it could not be made
+ * @property {number} tries number of failed attempts in a row
  * @property {number} retryAt milliseconds of `ticks()`, while waiting
- * @property {string} reason what the server said when it ended it
- * @property {number} code the close code with which it did; 0 before
+ * @property {string} reason the server's reason for the close
+ * @property {number} code the close code; 0 before a close
  *
- * @typedef {object} Saved what outlives the page
+ * @typedef {object} Saved the settings that outlive the page
  * @property {string} name
  * @property {string} current
  * @property {import('./saved.js').SavedRoom[]} rooms
@@ -25,7 +24,7 @@ import { applyMessage, createRoom, trim, unread } from './room.js';
 export class Store {
   self = '';
   currentId = '';
-  /** Whether a token says who one is. */
+  /** Whether a token names the user. */
   signedIn = false;
   /** Whether the newest message of the current room is in view. */
   reading = false;
@@ -33,7 +32,7 @@ export class Store {
   rooms = new Map();
   /** @type {Link} */
   link = { phase: 'idle', tries: 0, retryAt: 0, reason: '', code: 0 };
-  /** Why the server, though connected, does not do what it was asked; or empty. */
+  /** Why the connected server refuses requests; or empty. */
   trouble = '';
 
   /** @returns {Room | undefined} */
@@ -58,7 +57,7 @@ export class Store {
   }
 
   /**
-   * Takes over what another tab knows of a room.
+   * Takes over another tab's state of a room.
    *
    * @param {import('./saved.js').SavedRoom} saved
    */
@@ -91,7 +90,7 @@ export class Store {
   }
 
   /**
-   * Makes a known room the one that is looked at.
+   * Makes a known room the current one.
    *
    * @param {string} id of a known room, or empty for none
    */
@@ -105,7 +104,7 @@ export class Store {
   }
 
   /**
-   * Tells whether a person sees the newest message of the current room.
+   * Sets whether the newest message of the current room is in view.
    *
    * @param {boolean} reading
    */
@@ -140,7 +139,7 @@ export class Store {
   }
 
   /**
-   * Puts a message of one's own under the others, to be sent.
+   * Appends an own message, to be sent.
    *
    * @param {string} roomId
    * @param {string} id
@@ -163,7 +162,7 @@ export class Store {
   }
 
   /**
-   * Changes a message that is not confirmed. One that was confirmed meanwhile stays as it is.
+   * Changes an unconfirmed message. One confirmed meanwhile stays unchanged.
    *
    * @param {string} roomId
    * @param {string} id
@@ -178,7 +177,7 @@ export class Store {
   }
 
   /**
-   * Drops a message that is not confirmed.
+   * Drops an unconfirmed message.
    *
    * @param {string} roomId
    * @param {string} id
@@ -194,13 +193,13 @@ export class Store {
     return { name: this.self, current: this.currentId, rooms };
   }
 
-  /** @returns {Pending[]} what is not confirmed, of all rooms */
+  /** @returns {Pending[]} the unconfirmed messages of all rooms */
   outbox() {
     return [...this.rooms.values()].flatMap((room) => room.pending);
   }
 
   /**
-   * Takes up what an earlier page saved.
+   * Restores the state saved by an earlier page.
    *
    * @param {Saved} saved
    * @param {Pending[]} outbox

@@ -1,6 +1,6 @@
 /**
- * The conversation with the server. It compares what the store holds with what it
- * should hold, and asks for the difference: rooms to join, pages to load, gaps to
+ * The conversation with the server. It compares the store with its desired state,
+ * and asks for the difference: rooms to join, pages to load, gaps to
  * fill, messages to send. Every event leads to the same comparison, so that a lost
  * connection, a refusal or a replaced history needs no path of its own.
  *
@@ -25,7 +25,7 @@ import { Requests } from './requests.js';
 import { applyDisconnect, applyHistory, applyJoined, missingHistory, resumePosition } from './room.js';
 import { contentBytes } from './rules.js';
 
-/** How long an answer may take that is asked for only to see whether one comes. */
+/** Time limit of an answer to a probe of the connection. */
 export const PROBE_MS = 8_000;
 const WATCH_MS = 1_000;
 
@@ -37,7 +37,7 @@ export class Sync {
   #holds;
   #requests = new Requests();
   #isOpen = false;
-  /** @type {Map<string, Asked>} answered joins: what follows the answer may still fail */
+  /** @type {Map<string, Asked>} answered joins: their replay may still fail */
   #joins = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #watch;
@@ -77,7 +77,7 @@ export class Sync {
     this.#out.onChange();
   }
 
-  /** Sent again and again, a message that is too big would close every connection. */
+  /** Sent repeatedly, an oversized message would close every connection. */
   #failLargest() {
     const largest = this.#store
       .outbox()
@@ -87,7 +87,7 @@ export class Sync {
   }
 
   /**
-   * Sends a message of one's own, now or as soon as there is a connection.
+   * Sends a new message, now or as soon as there is a connection.
    *
    * @param {string} roomId
    * @param {string} content
@@ -117,7 +117,7 @@ export class Sync {
   }
 
   /**
-   * Asks for the page before the oldest message that is loaded.
+   * Asks for the page before the oldest loaded message.
    *
    * @param {string} roomId
    */
@@ -148,7 +148,7 @@ export class Sync {
     this.#ask(request.user(this.#store.self), { kind: 'probe' }, PROBE_MS);
   }
 
-  /** Asks for all that is missing. Call it after each change of the store. */
+  /** Asks for everything missing. Call it after each change of the store. */
   settle() {
     if (this.#isOpen) {
       const { current, rooms } = this.#store;
@@ -207,7 +207,7 @@ export class Sync {
   }
 
   /**
-   * Takes what the server sent.
+   * Takes a frame of the server.
    *
    * @param {string} text
    */
@@ -272,7 +272,7 @@ export class Sync {
   }
 
   /**
-   * Puts back what may succeed later, to be asked again after a wait.
+   * Puts back a request that may succeed later, after a wait.
    *
    * @param {Asked} asked
    * @param {number} [wait] milliseconds that the server asked for

@@ -11,7 +11,7 @@
  * @property {string} key
  * @property {Date} at
  *
- * @typedef {object} MarkLine below it is what was not read before
+ * @typedef {object} MarkLine stands above the unread messages
  * @property {'mark'} kind
  * @property {string} key
  *

@@ -1,9 +1,9 @@
 /**
- * The token by which the server knows who one is: a JWT (RFC 7519) that somebody else
- * signed. Here it is read for display only; whether it is good, the server decides.
+ * The token that identifies the user to the server: a JWT (RFC 7519) signed elsewhere.
+ * Here it is read for display only; the server verifies it.
  *
- * It is kept for this tab alone, and never stands in an address for longer than it takes
- * to read it: addresses end up in histories and logs.
+ * It is kept for this tab alone, and removed from the page's address at once: addresses
+ * end up in histories and logs.
  */
 
 /** Three parts in base64url (RFC 7515, section 7.1). */
@@ -14,7 +14,7 @@ const IN_HASH = /^#token=/;
 const PROTOCOL = 'chat';
 
 /**
- * Checks what a person entered.
+ * Checks an entered token.
  *
  * @param {string} token
  * @returns {string} the problem, or empty
@@ -26,7 +26,7 @@ export function tokenProblem(token) {
 }
 
 /**
- * Tells whom a token is for.
+ * Reads the subject of a token.
  *
  * @param {string} token
  * @returns {string} its subject; empty if it cannot be read
@@ -48,7 +48,7 @@ function decode(text) {
 }
 
 /**
- * Finds what a link to the page brings along: `#token=…`, and `&room=…` perhaps.
+ * Finds the parameters in a link to the page: `#token=…`, and `&room=…` perhaps.
  *
  * @param {string} hash as `location.hash` gives it
  * @returns {{token: string, room: string} | null} null when there is no token in it
@@ -63,7 +63,7 @@ export function tokenInHash(hash) {
  * A browser can set no header, and so offers the token as a subprotocol.
  *
  * @param {string} token empty for none
- * @returns {string[]} what to offer
+ * @returns {string[]} the offered subprotocols
  */
 export function offersOf(token) {
   return token ? [PROTOCOL, `bearer.${token}`] : [];

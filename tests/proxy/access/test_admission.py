@@ -1,4 +1,4 @@
-"""The browser door: which pages come in, how many from an address, and what they are told."""
+"""Admission of browsers: origins, limits per address, and security headers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SOCKET = {
 
 @asynccontextmanager
 async def door(config: proxy.Config, **admission: object) -> AsyncIterator[Http]:
-    """A proxy with these settings for who may come in."""
+    """A proxy with these admission rules."""
     settings = proxy.AdmissionRules(**admission)  # type: ignore[arg-type]  # tests know them
     async with serve_http(replace(config, admission=settings)) as http:
         yield http
 
 
 async def enter(http: Http, **headers: str) -> int:
-    """Opens a WebSocket and uses it; returns 101, or the status with which it is refused."""
+    """Opens a WebSocket and uses it; returns 101, or the status of the refusal."""
     try:
         async with http.ws_connect("/", headers=headers) as socket:
             assert "chat_message" in await Client(socket).ask(chat_message=message("lobby"))
@@ -45,7 +45,7 @@ async def enter(http: Http, **headers: str) -> int:
 
 
 class TestOrigins:
-    """Pages of another origin stay outside."""
+    """Pages of other origins are refused."""
 
     async def test_own_page_and_native_clients_connect(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config) as http:
@@ -69,7 +69,7 @@ class TestOrigins:
             assert refused.headers["Content-Security-Policy"]
 
     async def test_refused_origin_is_logged_once(self, proxy_config: proxy.Config) -> None:
-        """Once for each origin, and not for any number of them."""
+        """Once for each origin, up to a bounded number of them."""
         async with door(proxy_config) as http:
             with capture_logs() as logs:
                 for _ in range(3):
@@ -109,7 +109,7 @@ class TestOrigins:
 
 
 class TestAddresses:
-    """So many from one address, at once and in a time."""
+    """Limits per address: connections at once, and handshakes per second."""
 
     async def test_connections_per_address_are_bounded(self, proxy_config: proxy.Config) -> None:
         async with door(proxy_config, connections_per_address=2) as http:
@@ -159,7 +159,7 @@ class TestAddresses:
 
 
 class TestHeaders:
-    """Each answer says what a browser is not to do."""
+    """Each answer has the security headers."""
 
     @pytest.mark.parametrize(
         "path", ["/", "/static/js/main.js", "/healthz", "/readyz", "/nothing", "/static/nothing"]

@@ -1,4 +1,4 @@
-"""Who a client is, if there are other proxies in front."""
+"""A client's address behind other proxies."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def forwarded(*values: str) -> CIMultiDict[str]:
         ("203.0.113.9", [], "203.0.113.9"),
         ("203.0.113.9", ["10.0.0.1"], "203.0.113.9"),
         ("203.0.113.9", ["198.51.100.7, 10.0.0.1"], "203.0.113.9"),
-        # What stands before what the last trusted one saw, the client wrote.
+        # Entries before the one of the last trusted proxy were written by the client.
         ("10.0.0.1", ["198.51.100.7"], "198.51.100.7"),
         ("10.0.0.1", ["1.1.1.1, 198.51.100.7"], "198.51.100.7"),
         ("10.0.0.1", ["1.1.1.1", "198.51.100.7"], "198.51.100.7"),
         ("10.0.0.1", ["10.9.9.9, 198.51.100.7"], "198.51.100.7"),
         ("10.0.0.1", ["1.1.1.1, 198.51.100.7, 10.0.0.2"], "198.51.100.7"),
         ("10.0.0.1", ["1.1.1.1, 198.51.100.7", "10.0.0.2, 127.0.0.1"], "198.51.100.7"),
-        # What is no address ends the chain at whoever wrote it.
+        # An invalid address ends the chain at its writer.
         ("10.0.0.1", ["unknown"], "10.0.0.1"),
         ("10.0.0.1", ["198.51.100.7, nonsense, 10.0.0.2"], "10.0.0.2"),
         ("10.0.0.1", [""], "10.0.0.1"),

@@ -1,4 +1,4 @@
-"""Which web pages may open a connection."""
+"""Origins of web pages that may open a connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def at(host: str, port: int | None) -> str:
     [
         ("http://localhost:8080", "localhost:8080"),
         ("https://chat.example.org", "chat.example.org"),
-        # TLS ends in front, and whoever ends it may or may not write the port.
+        # TLS ends in a proxy in front, which may or may not write the port.
         ("https://chat.example.org", "chat.example.org:443"),
         ("http://chat.example.org", "chat.example.org:80"),
         ("https://Chat.Example.org", "chat.EXAMPLE.org"),
@@ -134,14 +134,14 @@ BOOKS = ["https://bücher.example", "https://BÜCHER.example", "https://xn--bche
 @pytest.mark.parametrize("listed", [*BOOKS, "https://Bücher.Example:443"])
 @pytest.mark.parametrize("origin", BOOKS)
 def test_international_name_is_encoded(listed: str, origin: str) -> None:
-    """Browsers send it as it is looked up, whatever was typed."""
+    """Browsers send the encoded name, however it was typed."""
     assert Origins([listed]).allow([origin], "localhost")
     assert not Origins([listed]).allow(["https://bucher.example"], "localhost")
     assert not Origins([listed]).allow(["http://xn--bcher-kva.example"], "localhost")
 
 
 def test_international_name_follows_uts46() -> None:
-    """UTS #46: the sharp s is a letter of its own."""
+    """UTS #46 keeps the sharp s as a letter."""
     assert Origins(["https://straße.example"]).allow(["https://xn--strae-oqa.example"], "")
     assert not Origins(["https://straße.example"]).allow(["https://strasse.example"], "")
 

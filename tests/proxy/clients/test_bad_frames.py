@@ -1,4 +1,4 @@
-"""What is wrong is refused by an error that names the place, and disturbs nobody."""
+"""Bad frames get an error that names the field, and disturb no other client."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LIMIT = proxy.Config().frame_bytes
 
 @pytest.fixture
 def chat_config() -> chat.Config:
-    """A server in memory: what is refused never reaches the disk."""
+    """A server in memory: refused frames never reach the disk."""
     return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
 
 
 def said(**changes: Any) -> bytes:
-    """A message frame in which something is not as it should be."""
+    """A message frame with one wrong part."""
     fields = message("lobby", id="1") | changes
     return json.dumps({"chat_message": {k: v for k, v in fields.items() if v is not ...}}).encode()
 
@@ -197,7 +197,7 @@ BAD_FRAMES = [
 
 @pytest.fixture
 async def witness(connect: Connect) -> Client:
-    """Another client, which is in the room "lobby"."""
+    """Another client, in the room "lobby"."""
     client = await connect()
     await client.ask(join={"room_id": "lobby"})
     return client
@@ -205,10 +205,10 @@ async def witness(connect: Connect) -> Client:
 
 @pytest.fixture
 async def client(connect: Connect, witness: Client) -> AsyncIterator[Client]:
-    """A client that will do something wrong.
+    """A client that will send bad frames.
 
-    Afterwards it and the witness must still get messages, and nothing else, and
-    nothing may have been logged.
+    Afterwards it and the witness must still get messages and nothing else, and nothing
+    may have been logged.
     """
     with capture_logs() as logs:
         client = await connect()
@@ -244,7 +244,7 @@ async def test_bad_frames_in_one_burst_are_answered_in_order(client: Client) -> 
     for _, payload in BAD_FRAMES:
         await client.send_text(payload)
     expected = [path for path, _ in BAD_FRAMES]
-    # A message is refused by the server, behind what the proxy refuses by itself.
+    # The server's refusal of a message comes behind the proxy's own refusals.
     late = [path for path, _ in AGAINST_THE_RULES if path.startswith("chat_message.")]
     answers = await client.take(len(expected))
     got = [answer["error"]["message"].partition(": ")[0] for answer in answers]
@@ -357,7 +357,7 @@ ENVELOPE = (
         ("[]", f"frame: expected an object; {ENVELOPE}"),
         ('"hi"', f"frame: expected an object; {ENVELOPE}"),
         ("{", f"frame: not valid JSON: unexpected end of data (character 1); {ENVELOPE}"),
-        # Whoever has the envelope is told of the field alone.
+        # A frame with an envelope gets an error of the field alone.
         ('{"chat_message": {"rom_id": ""}}', "chat_message.rom_id: unknown field"),
         ('{"chat_message": []}', "chat_message: expected an object"),
     ],

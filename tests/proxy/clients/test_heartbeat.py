@@ -1,4 +1,4 @@
-"""Clients that are silent: asked whether they are there, and dropped if they are not."""
+"""Silent clients: pinged, and dropped without an answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.proxy.web_client import Http, connect, message, serve_http
 
 @pytest.fixture
 def chat_config(chat_config: chat.Config) -> chat.Config:
-    """No disk, which may be slow while nobody answers a ping."""
+    """A server in memory, as a disk may be slow while a ping is open."""
     return replace(chat_config, database=chat.IN_MEMORY)
 
 
@@ -109,7 +109,7 @@ async def test_pong_repeats_ping_payload(http: Http) -> None:
 
 
 async def test_client_awaiting_server_is_kept(proxy_config: proxy.Config) -> None:
-    """While a frame is handled no other is read, not even the answer to a ping."""
+    """While a frame is handled no other is read, not even a pong."""
     config = replace(proxy_config, upstream="127.0.0.1:1", heartbeat_seconds=0.2, hold_seconds=1.0)
     async with serve_http(config) as http:
         with closing(await RawWebSocket.connect(http)) as client:

@@ -1,4 +1,4 @@
-"""What comes in on a WebSocket: each byte passed on, pieces counted, what is forbidden ended."""
+"""Incoming WebSocket bytes: all passed on, pieces counted, forbidden frames refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEXT = masked(WSMsgType.TEXT, b"{}")
 
 
 class Heard:
-    """A reader that keeps what it is given."""
+    """A reader that keeps its bytes."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -44,10 +44,10 @@ class Heard:
 
 
 class Case:
-    """An intake, and what comes of it.
+    """An intake, and its effects.
 
     Args:
-        rate: how many calls a second it has.
+        rate: calls per second that it may make.
     """
 
     def __init__(self, rate: float = 0.0) -> None:
@@ -57,7 +57,7 @@ class Case:
         self.intake = Intake(calls, Turns(), self.holds.append).read_by(self.reader)
 
     def feed(self, *pieces: bytes) -> bytes:
-        """Feeds bytes; returns what the reader has got of all so far."""
+        """Feeds bytes; returns all that the reader has got so far."""
         for piece in pieces:
             assert self.intake.feed_data(piece) == (False, b"")
         return self.reader.data
@@ -95,7 +95,7 @@ async def pass_on(whole: bytes, cuts: list[int]) -> None:
             await turn()
         got = case.reader.data
         assert whole.startswith(got)
-        # What is held back is the head of a frame, or a close frame.
+        # Only the head of a frame, or a close frame, is held back.
         assert end - len(got) < 14 + 125
     assert case.reader.data == whole
 
@@ -132,7 +132,7 @@ def test_close_codes_of_clients(code: int) -> None:
 
 
 async def test_broken_frame_substitute_fails_in_aiohttp() -> None:
-    """It is what the reader is given instead of a frame that it would take."""
+    """The reader gets the substitute instead of a frame that it would accept."""
     loop = asyncio.get_running_loop()
     queue = WebSocketDataQueue(BaseProtocol(loop), 1 << 16, loop=loop)
     reader = WebSocketReader(queue, 1 << 16, compress=False, decode_text=False)
@@ -177,7 +177,7 @@ async def test_bytes_queue_while_intake_waits() -> None:
 
 
 async def test_pieces_are_charged_as_calls() -> None:
-    """Ten seconds' worth, and then what flows in: so many are read at most, and none is lost."""
+    """At most ten seconds' worth plus the refill is read, and nothing is lost."""
     case = Case(rate=1.0)
     case.feed(PING * PIECES * 100)
     for _ in range(1000):

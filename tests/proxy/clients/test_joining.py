@@ -97,7 +97,7 @@ async def test_long_replay_is_whole_and_ordered(connect: Connect) -> None:
 
 @pytest.fixture
 async def talkers(connect: Connect) -> AsyncIterator[None]:
-    """Three clients that send to "lobby" without a break, each after its own answer."""
+    """Three clients that send to "lobby" continuously, each after its last answer."""
 
     async def talk(name: str) -> None:
         client = await connect()

@@ -1,4 +1,4 @@
-"""A client that moves to a proxy that is a little behind the one that it comes from."""
+"""A client that moves to a proxy slightly behind its former one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def pair(chat_server: chat.RunningServer) -> AsyncIterator[Pair]:
 
 
 async def post(client: Client, number: int) -> Frame:
-    """Sends a message; returns it as it is stored."""
+    """Sends a message; returns it as stored."""
     answer = await client.ask(chat_message=message("lobby", str(number)))
     found = answer["chat_message"]
     assert isinstance(found, dict)
@@ -76,7 +76,7 @@ async def test_moved_client_gets_later_messages(pair: Pair, with_epoch: bool) ->
 
 
 async def test_moves_under_load_lose_nothing(pair: Pair) -> None:
-    """Each move loses nothing and repeats nothing, however far the second proxy is behind."""
+    """Nor do they repeat anything, however far the second proxy is behind."""
     resident = await joined(pair.behind, "lobby")
     mover = await joined(pair.ahead, "lobby")
     pair.link.delay(0.02)
@@ -129,7 +129,7 @@ async def test_lagging_proxy_answers_in_time(chat_server: chat.RunningServer) ->
         had = await post(mover, 1)
         position = {"after_seq": had["seq"]}
         asking = asyncio.create_task(moved.ask(join={"room_id": "lobby", **position}))
-        # Nobody else waits for that.
+        # No other client waits for that.
         assert (await beside.ask(join={"room_id": "lobby"}))["joined"]["last_seq"] == 0
         answer = await asking
         assert (answer["error"]["code"], answer["error"]["retryable"]) == ("UNAVAILABLE", True)

@@ -1,4 +1,4 @@
-"""How often one connection may ask, and what becomes of those who ask more often."""
+"""Rate limits of a connection, and the end of clients that ignore them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_excess_of_a_kind_is_refused(
         refused = error(answers[-1])
         assert (refused["code"], refused["retryable"]) == ("RESOURCE_EXHAUSTED", True)
         assert 0 < refused["retry_after_ms"] <= 5000
-        # What was not too much goes on, for this client and for others.
+        # Other kinds go on, for this client and for others.
         rest = {"joins", "sends", "calls"} - {kind}
         if "sends" in rest:
             assert "chat_message" in await client.ask(chat_message=message("attic"))
@@ -83,13 +83,13 @@ async def test_waiting_as_told_is_enough(proxy_config: proxy.Config) -> None:
         stored, refused = await say_all(client, everything)
         assert stored[:10] == everything[:10]
         assert refused
-        # Nothing tells that the time has come but the time.
+        # No event marks the end of the wait.
         await asyncio.sleep(max(refused.values()) / 1000)
         assert await say_all(client, list(refused)) == (list(refused), {})
 
 
 async def say_all(client: Client, texts: list[str]) -> tuple[list[str], dict[str, int]]:
-    """Sends messages; returns which of them were stored, and how long the others are to wait."""
+    """Sends messages; returns the stored ones, and the waits told for the others."""
     for text in texts:
         await client.send(chat_message=message("lobby", text, id=text), request_id=text)
     frames = await client.take(len(texts))
@@ -114,7 +114,7 @@ async def test_flooding_client_is_closed(proxy_config: proxy.Config) -> None:
 
 
 async def test_close_frame_is_sent_once(proxy_config: proxy.Config) -> None:
-    """What comes behind a goodbye, browsers take for an error, and show no code."""
+    """Browsers take bytes behind a close frame for an error, and show no code."""
     async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
         with closing(await RawWebSocket.connect(http)) as client:
             flood = masked(WSMsgType.TEXT, b'{"list_users": {}}')
@@ -126,14 +126,14 @@ async def test_close_frame_is_sent_once(proxy_config: proxy.Config) -> None:
 
 
 async def asked(client: Client, times: int) -> list[bool]:
-    """Asks so many times for users; returns which were answered."""
+    """Lists users so many times; returns which calls were answered."""
     for _ in range(times):
         await client.send(list_users={})
     return ["users" in frame for frame in await client.take(times)]
 
 
 class TestAddresses:
-    """What one address may ask, however many connections it opens."""
+    """Limits of an address, over all its connections."""
 
     async def test_reconnecting_keeps_the_charge(self, proxy_config: proxy.Config) -> None:
         async with serve_http(replace(proxy_config, rates=proxy.Rates(calls=0.1))) as http:
@@ -153,7 +153,7 @@ class TestAddresses:
         config = replace(proxy_config, rates=rates, admission=clients_per_address)
         async with serve_http(config) as http:
             answered = [sum(await asked(await connect(http), 20)) for _ in range(6)]
-        # Each has 20 of its own, and all together 60; who has asked little goes on.
+        # Each has 20 of its own, and all together 60; a client that asked little goes on.
         assert answered[:3] == [20] * 3
         assert all(10 <= each < 20 for each in answered[3:])
 
@@ -203,7 +203,7 @@ class TestAddresses:
             assert max(refused[1:]) < 500
 
     async def test_rejoining_many_rooms_is_allowed(self, proxy_config: proxy.Config) -> None:
-        """A whole office, after an outage, with all limits as they are."""
+        """A whole office reconnects after an outage, with default limits."""
         defaults = proxy.Config()
         config = replace(proxy_config, rates=defaults.rates, admission=defaults.admission)
         async with serve_http(config) as http:
@@ -218,7 +218,7 @@ class TestAddresses:
 
 
 class TestCost:
-    """What costs more is charged as more."""
+    """Expensive requests are charged as more."""
 
     def session(self, clock: Clock, **rates: float) -> Session:
         allowance = Allowance(Rates(**rates))
@@ -226,14 +226,13 @@ class TestCost:
         return Session(1 << 20, 10, calls, allowance=allowance, clock=clock)
 
     def test_bytes_are_charged_beside_messages(self) -> None:
-        """Beside the number of messages, so many bytes of them."""
         large = json.dumps({"chat_message": message("lobby", "x" * 65_000)}).encode()
         session = self.session(Clock(), sends=50.0)
         sent = [type(session.receive(large)) for _ in range(500)]
         assert sent == [Send] * 167 + [Refuse] * 333
 
     def test_largest_message_is_charged_once(self) -> None:
-        """As large as the server lets it be by default, with what is around and within it."""
+        """The largest default content, with its envelope and escapes."""
         text = "x\n" * (Limits().content_bytes // 2)
         largest = json.dumps({"chat_message": message("lobby", text)}).encode()
         session = self.session(Clock(), sends=50.0)
@@ -241,12 +240,12 @@ class TestCost:
         assert sent == [Send] * 500 + [Refuse]
 
     def test_bad_frames_are_charged_by_size(self) -> None:
-        """It may take as long to read as a hundred messages."""
+        """Parsing one may take as long as a hundred messages."""
         nonsense = json.dumps({f"key {number}": 0 for number in range(4000)}).encode()
         session = self.session(Clock(), calls=50.0, sends=50.0)
         told = [error_of(session.receive(nonsense)) for _ in range(20)]
         assert sum(error.code == ErrorCode.INVALID_ARGUMENT for error in told) < 10
-        # And who goes on regardless is closed sooner.
+        # And a client that goes on regardless is closed sooner.
         kinds = [type(session.receive(nonsense)) for _ in range(30)]
         assert kinds[-1] is Expel
 
@@ -275,7 +274,7 @@ class TestCost:
 
 
 async def test_replay_waits_for_its_allowance(proxy_config: proxy.Config) -> None:
-    """It is whole and in order all the same."""
+    """It is still whole and in order."""
     config = replace(proxy_config, rates=proxy.Rates(history=200.0))
     async with serve_http(config) as http:
         sender, late = await connect(http), await connect(http)
@@ -285,7 +284,7 @@ async def test_replay_waits_for_its_allowance(proxy_config: proxy.Config) -> Non
         began = time.monotonic()
         assert (await late.ask(join={"room_id": "lobby", "after_seq": 0}))["joined"]["recovered"]
         assert seqs(await late.take(2300)) == list(range(1, 2301))
-        # All but what may come at once, and the last page.
+        # Without the burst and the last page.
         assert time.monotonic() - began >= 200 / 200
         answer = await sender.ask(chat_message=message("lobby", "live"))
         assert contents(await late.take(1)) == [answer["chat_message"]["content"]]

@@ -219,7 +219,7 @@ async def test_refused_message_keeps_members(connect: Connect) -> None:
 
 
 async def test_large_burst_leaves_turns_to_others(http: Http, connect: Connect) -> None:
-    """All of it is read from its socket in one go."""
+    """The whole burst is read from its socket at once."""
     quick = await connect()
     with closing(await RawWebSocket.connect(http)) as flooding:
         frame = json.dumps({"chat_message": message("lobby", "!", "eve")}).encode()

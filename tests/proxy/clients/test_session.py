@@ -19,7 +19,7 @@ from tests.support import MODEL
 LIMIT = 2_000
 CALLS = calls_of_schema()
 
-# What JSON can hold.
+# Any JSON value.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
@@ -43,7 +43,7 @@ def decide(**frame: Any) -> Action:
 
 
 def check(action: Action) -> None:
-    """It is one of the decisions that there are, and a refusal says why."""
+    """Checks that it is one of the known decisions, and that a refusal has a reason."""
     assert isinstance(action, Send | EnterRoom | LeaveRoom | Ask | Refuse)
     assert action.request_id is None or isinstance(action.request_id, str)
     if isinstance(action, Refuse):

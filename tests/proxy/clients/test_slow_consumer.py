@@ -31,19 +31,19 @@ from tests.support import ANY_NUMBER, NO_RATES, eventually
 TEXT = "x" * 16_000
 # More than the buffers of the system and of the proxy take.
 AT_MOST = 2_000
-# From so many bytes on, who writes waits.
+# From so many bytes on, writers wait.
 _FULL = 64 * 1024
 
 
 @pytest.fixture
 def chat_config() -> chat.Config:
-    """A server in memory: much is sent, and the disk is not the point."""
+    """A server in memory, as much is sent and the disk is not the point."""
     return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
 
 
 @pytest.fixture
 def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
-    """A proxy that keeps little for a client that does not read."""
+    """A proxy with small mailboxes."""
     return proxy.Config(
         upstream=chat_server.address,
         mailbox_bytes=100_000,
@@ -54,7 +54,7 @@ def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
 
 @pytest.fixture
 async def stuck(http: Http) -> AsyncIterator[RawWebSocket]:
-    """A client that is in "lobby", has spoken as "stuck", and reads no more."""
+    """A client in "lobby" that has spoken as "stuck" and reads no more."""
     with closing(await RawWebSocket.connect(http)) as stuck:
         await stuck.send(chat_message=message("lobby", "hello", "stuck"))
         assert seqs([await stuck.read_json()]) == [1]
@@ -62,7 +62,7 @@ async def stuck(http: Http) -> AsyncIterator[RawWebSocket]:
 
 
 async def flood(sender: Client, user_id: str) -> int:
-    """Sends to "lobby" until a user is active no more; returns how often."""
+    """Sends to "lobby" until a user is inactive; returns the number sent."""
     for number in range(1, AT_MOST):
         await sender.ask(chat_message=message("lobby", TEXT))
         answer = await sender.ask(get_user={"user_id": user_id})
@@ -72,19 +72,19 @@ async def flood(sender: Client, user_id: str) -> int:
 
 
 def connections() -> int:
-    """How many WebSocket connections the proxies of this process remember."""
+    """Number of WebSocket connections held by proxies of this process."""
     gc.collect()
     return sum(isinstance(each, Connection) for each in gc.get_objects())
 
 
 def waiting() -> list[int]:
-    """How much waits in the socket of each connection."""
+    """Number of bytes waiting in each socket."""
     found = [each for each in gc.get_objects() if isinstance(each, Connection)]
     return [each.socket.waiting_bytes for each in found]
 
 
 def transports(http: Http) -> int:
-    """How many TCP connections the proxy has."""
+    """Number of TCP connections of the proxy."""
     runner = http.server.runner
     assert runner is not None
     assert runner.server is not None
@@ -96,7 +96,7 @@ async def test_slow_consumer_gets_close_reason(http: Http, stuck: RawWebSocket) 
     sent = await flood(sender, "stuck")
     *frames, close = await stuck.read_to_close()
     assert close.close_code == 4008
-    # What it got has no gap; then comes the end.
+    # The messages before the end have no gap.
     got = seqs([frame.json() for frame in frames])
     assert got == list(range(2, 2 + len(got)))
     assert len(got) <= sent
@@ -133,7 +133,7 @@ async def test_slow_consumer_may_resume(http: Http, stuck: RawWebSocket) -> None
 async def test_memory_of_unread_clients_is_freed(
     http: Http, proxy_config: proxy.Config, stuck: RawWebSocket
 ) -> None:
-    """One that more waits for than may, one that answers no ping, one in a replay."""
+    """One exceeds its mailbox, one answers no ping, one is in a replay."""
     del stuck
     sender = await joined(http, "lobby")
     sent = await flood(sender, "stuck")
@@ -161,14 +161,14 @@ async def test_slow_replay_is_awaited(http: Http) -> None:
     with closing(await RawWebSocket.connect(http)) as slow:
         await slow.send(join={"room_id": "lobby", "after_seq": 0})
         await sender.barrier()
-        # The replay is far more than may wait for a client, and yet it may take its time.
+        # The replay far exceeds a client's mailbox, and yet it may take its time.
         for seq in range(601):
             frame = await slow.read_json()
             assert frame.get("chat_message", {}).get("seq", 0) == seq
 
 
 async def test_slow_reader_gets_whole_replay(http: Http) -> None:
-    """The next page is not fetched before there is room for it."""
+    """The next page is fetched only once there is room for it."""
     sender = await joined(http, "lobby")
     for _ in range(30):
         await sender.ask(chat_message=message("lobby", TEXT))
@@ -209,6 +209,6 @@ async def test_reset_during_replay_is_no_failure(
                 await client.send(join={"room_id": "lobby", "after_seq": 0})
                 # It is in the middle: more is to come than the buffers take.
                 await eventually(lambda: max(waiting()) > _FULL)
-                # To close with something unread is a reset.
+                # Closing with unread bytes sends a reset.
             await eventually(lambda: "connection closed" in {log["event"] for log in logs})
     assert [log for log in logs if log["log_level"] in {"error", "critical"}] == []

@@ -1,4 +1,4 @@
-"""Clients that ask for much get one turn of the event loop at a time, all together."""
+"""Clients that ask for much share the turns of the event loop."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from proxy.core.call_table import CallType, calls_of_schema
 
 @pytest.fixture(scope="module")
 def schema() -> FileDescriptorProto:
-    """The file of the schema, as the protobuf compiler described it."""
+    """The schema's file descriptor, from the protobuf compiler."""
     described = FileDescriptorSet.FromString((files("gen") / "descriptor.binpb").read_bytes())
     [schema] = [file for file in described.file if file.package == "chat"]
     return schema
 
 
 def fields_by_type(schema: FileDescriptorProto, name: str) -> dict[str, str]:
-    """The names of the fields of a frame, by their types."""
+    """Field names of a frame, by type."""
     frame: DescriptorProto
     [frame] = [each for each in schema.message_type if each.name == name]
     return {field.type_name: field.name for field in frame.field if field.type_name}

@@ -1,4 +1,4 @@
-"""Frames, and who gets which of a batch, against a plain model."""
+"""Frames, and the recipients of a batch, against a plain model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOMS = ("lobby", "attic")
 
 
 class Recorder(Client):
-    """A client that keeps what is written to it."""
+    """A client that keeps the frames written to it."""
 
     def __init__(self) -> None:
         self.rooms: set[str] = set()
@@ -44,7 +44,7 @@ class Recorder(Client):
 
 
 class Arrival(NamedTuple):
-    """A message of a batch: its room, and who sent it with which request id."""
+    """A message of a batch: its room, sender and request id."""
 
     room: int
     sender: int | None
@@ -57,7 +57,7 @@ arrivals = st.builds(
     st.none() | st.integers(0, 3),
     st.none() | st.sampled_from(["", "mine"]),
 )
-# Of four clients: who is in which room, and who is about to enter it.
+# For four clients: members of each room, and clients about to enter it.
 memberships = st.lists(st.sets(st.integers(0, 3)), min_size=2, max_size=2)
 
 
@@ -96,7 +96,7 @@ def model(
     fanout: Fanout,
     expected: list[list[list[Frame]]],
 ) -> None:
-    """Lets a message arrive, and notes who must get what."""
+    """Lets a message arrive, and notes its recipients."""
     room.last_seq += 1
     message = ChatMessage(id="1", room_id=room.room_id, sender_id="a", seq=room.last_seq)
     send: UnconfirmedSend | None = None

@@ -1,4 +1,4 @@
-"""What goes to the server in a batch, as the server reads it."""
+"""Batches for the server, as the server reads them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ messages = st.builds(ChatMessage, id=texts, room_id=texts, sender_id=texts, cont
 
 
 class Someone(Client):
-    """A client, by what the server gets to know of it."""
+    """A client, by what the server learns of it."""
 
     def __init__(self, number: int, traceparent: str | None) -> None:
         self.rooms, self.users = set(), set()
@@ -38,7 +38,7 @@ class Someone(Client):
 
 
 class Told(NamedTuple):
-    """What the server is told of one item."""
+    """The server's view of one item."""
 
     ref: int
     client: int

@@ -36,11 +36,11 @@ class Following(RuleBasedStateMachine):
         self.asked: Join | None = None
         # The server's history: its name and how long it is.
         self.epoch, self.head = 1, 0
-        # What the server will send without being asked again.
+        # Messages that the server will send without a further request.
         self.due: list[int] = []
-        # What the room's members saw since they were last told that they lost their place.
+        # Messages seen by the room's members since they last lost their place.
         self.seen: list[tuple[str, int]] = []
-        # Who waits for a position: of which history, for which, and until what ends.
+        # Waiters for a position: its history, the position, and the end of the wait.
         self.waiting: list[tuple[str, int, asyncio.Future[None]]] = []
 
     @rule()
@@ -174,7 +174,7 @@ async def test_replay_decision_matches_the_model() -> None:
 
 
 class Needing(RuleBasedStateMachine):
-    """Rooms that come and go with their members and pins, and what the server hears of it."""
+    """Rooms that come and go with their members and pins, and the commands to the server."""
 
     room_ids = st.sampled_from(["a", "b"])
     clients = st.integers(0, 1)
@@ -214,7 +214,7 @@ class Needing(RuleBasedStateMachine):
 
     @rule(room_id=room_ids)
     def refuse(self, room_id: str) -> None:
-        """One of the same name that is needed later is another room."""
+        """A later room of the same name is another one."""
         if (room := self.rooms.get(room_id)) is not None:
             self.rooms.refused(room, errors.invalid("room_id: wrong"))
             del self.subscribed[room_id]

@@ -1,4 +1,4 @@
-"""What ends the links is found, and nobody else is blamed for it."""
+"""The command that ends the links is found, and no other is blamed for it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_only_links_that_carried_it_count() -> None:
     suspects.died([("join", "a"), ("join", "b")], [])
     for _ in range(5):
         assert not suspects.died([], [("join", "a")])
-    # What neither was there nor waits has been answered.
+    # An item that was neither carried nor waits has been answered.
     assert not suspects.died([("join", "b")], [("join", "a")])
     for _ in range(LINKS - 2):
         assert not suspects.died([("join", "a")], [])

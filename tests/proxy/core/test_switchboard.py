@@ -68,7 +68,7 @@ class Chatting(RuleBasedStateMachine):
         if self.stream is not None:
             self.stream.inbox += codec.decode(RelayRequest, data).commands
 
-    # What clients do.
+    # Steps of clients.
 
     @rule(
         index=clients,
@@ -128,7 +128,7 @@ class Chatting(RuleBasedStateMachine):
         entry[1].__exit__(None, None, None)
         return False
 
-    # What the link and the server do.
+    # Steps of the link and the server.
 
     @precondition(lambda self: self.stream is None)
     @rule()
@@ -179,7 +179,7 @@ class Chatting(RuleBasedStateMachine):
         if self.stream is not None and room_id in self.stream.rooms:
             self.stream.outbox.append(RelayEvent(chat_message=message))
 
-    # What must hold.
+    # Invariants.
 
     @invariant()
     def nothing_is_answered_twice(self) -> None:
@@ -187,7 +187,7 @@ class Chatting(RuleBasedStateMachine):
             assert all(number == 1 for number in client.answers.values())
 
     def teardown(self) -> None:
-        """Lets all come to rest: then everybody has everything."""
+        """Lets all settle; then every client has everything."""
         while self.entering:
             self.enter()
         self.come_to_rest()
@@ -215,22 +215,22 @@ class Chatting(RuleBasedStateMachine):
                 self.commit()
             if self.stream.outbox:
                 self.deliver(8)
-        # Nothing is on its way: whoever is in a room is there to stay.
+        # Nothing is on its way: memberships are settled.
         assert not any(room.tentative for room in self.switchboard.rooms)
 
 
 async def test_switchboard_handles_any_event_order() -> None:
-    # In a test that is asynchronous: what waits for a room belongs to the event loop.
+    # In an asynchronous test: waiters for a room belong to the event loop.
     run_state_machine_as_test(
         Chatting, settings=settings(MODEL, max_examples=100, stateful_step_count=60)
     )
 
 
-# What the model of the server never does.
+# Cases that the model of the server never produces.
 
 
 class Asked:
-    """What a switchboard asks of the server."""
+    """Commands of a switchboard to the server."""
 
     def __init__(self) -> None:
         self.commands: asyncio.Queue[RelayCommand] = asyncio.Queue()
@@ -249,20 +249,20 @@ class Asked:
 
 
 def tell(switchboard: Switchboard, *events: RelayEvent) -> None:
-    """Brings a batch, as it comes off the wire."""
+    """Delivers a batch as decoded from the wire."""
     data = codec.encode(RelayResponse(events=list(events)))
     switchboard.receive(codec.decode(RelayResponse, data))
 
 
 @pytest.fixture
 def asked() -> Asked:
-    """What `switchboard` asks."""
+    """Commands of `switchboard`."""
     return Asked()
 
 
 @pytest.fixture
 async def switchboard(asked: Asked) -> Switchboard:
-    """A switchboard with a link, which holds no more than 200 bytes."""
+    """A switchboard with a link, and a bound of 200 unconfirmed bytes."""
     config = proxy.Config(hold_seconds=LONG, hold_bytes=200)
     switchboard = Switchboard(config, DirectOutbox(asked.put))
     switchboard.connected()
@@ -283,7 +283,7 @@ async def test_missing_message_is_noticed(switchboard: Switchboard, asked: Asked
         switchboard.rooms.add_member(client, room)
     with pytest.raises(GapError, match="3 came after 1"):
         tell(switchboard, stored(1), stored(3), stored(4))
-    # What came before counts, and the room is asked for from there.
+    # Messages before the gap count, and the room is requested from there.
     assert client.last == {"lobby": 1}
     switchboard.disconnected()
     switchboard.connected()
@@ -334,7 +334,7 @@ async def test_senders_wait_for_slow_server(switchboard: Switchboard, asked: Ask
 
 
 async def test_waked_senders_stay_under_bound(switchboard: Switchboard, asked: Asked) -> None:
-    """They are waked together, but what is unconfirmed stays under the bound."""
+    """They wake together, but unconfirmed bytes stay under the bound."""
     client = Follower()
 
     async def send_when_calm(number: int) -> None:
@@ -386,7 +386,7 @@ async def test_unavailable_room_is_kept_during_replay(
         first = await asked.next("join")
         joined = Joined("lobby", "this", 0, recovered=False)
         tell(switchboard, RelayEvent(ref=first.ref, joined=joined))
-        # The client is given what it missed, and the link is lost.
+        # The client gets its missed messages, and the link is lost.
         switchboard.disconnected()
         switchboard.connected()
         again = await asked.next("join")

@@ -1,4 +1,4 @@
-"""The sends that are not confirmed, against a plain list and a clock."""
+"""Unconfirmed sends, against a plain list and a clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class Sent(NamedTuple):
-    """A send, as the model keeps it."""
+    """A send in the model."""
 
     ref: int
     key: Key
@@ -44,7 +44,7 @@ def message(key: Key) -> ChatMessage:
 
 
 class Holding(RuleBasedStateMachine):
-    """Any order of sends, answers, lost links and times to wait."""
+    """Any order of sends, answers, lost links and waits."""
 
     letters = st.sampled_from("ab")
     keys = st.just(("a", "a", "a")) | st.tuples(letters, letters, letters)
@@ -65,8 +65,6 @@ class Holding(RuleBasedStateMachine):
         self.slow = False
 
     def do(self, function: Callable[[], T]) -> T:
-        """Calls a function in the event loop."""
-
         async def call() -> T:
             return function()
 
@@ -113,7 +111,7 @@ class Holding(RuleBasedStateMachine):
 
     @rule()
     def all_are_answered(self) -> None:
-        """What is confirmed while one goes through them does not disturb the going."""
+        """Confirming during iteration does not disturb it."""
         for send in self.sends:
             assert self.sends.confirm(send.ref) is send
         self.sends.wake_waiters()
@@ -131,7 +129,7 @@ class Holding(RuleBasedStateMachine):
     def the_server_is_there(self) -> None:
         self.do(self.sends.connected)
         self.linked, self.away = True, 0.0
-        # What was held is to be confirmed first.
+        # Held sends are to be confirmed first.
         self.slow = self.size() > HOLD_BYTES // 2
 
     @precondition(lambda self: self.linked)
@@ -146,7 +144,7 @@ class Holding(RuleBasedStateMachine):
         self.check_given_up()
 
     def check_given_up(self) -> None:
-        """What was held for long enough in all is given up, once."""
+        """Sends held for long enough in all are given up, once."""
         end = self.now - HOLD_SECONDS + 1e-6
         expected = [send for send in self.waiting if send.held is not None and send.held <= end]
         self.waiting = [send for send in self.waiting if send not in expected]
@@ -180,7 +178,7 @@ class Holding(RuleBasedStateMachine):
         assert self.loop.run_until_complete(confirmed) is not bool(self.waiting)
 
     def teardown(self) -> None:
-        """Whatever happened, in the end all is answered or given up."""
+        """At the end each send is answered or given up."""
         if self.linked:
             self.the_link_is_lost()
         self.time_passes(HOLD_SECONDS)

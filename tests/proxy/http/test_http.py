@@ -1,4 +1,4 @@
-"""What the proxy serves beside the chat."""
+"""HTTP resources of the proxy beside the chat."""
 
 from __future__ import annotations
 

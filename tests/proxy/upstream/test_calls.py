@@ -1,4 +1,4 @@
-"""Unary calls whose link is lost: each is made again on the next one, whoever waits for what."""
+"""Unary calls on a lost link: each is repeated on the next one."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def asked(upstream: Upstream) -> asyncio.Task[ListUsersResponse]:
 
 
 async def begun() -> None:
-    """Lets calls come as far as they can without an answer: some turns of the loop."""
+    """Runs calls as far as they get without an answer: some turns of the loop."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def test_waiting_calls_move_to_next_link(link: Link, upstream: Upstream) -> None:
-    """Grpclib tells only those that have one that their connection is lost."""
+    """Grpclib reports a lost connection only to calls that have a stream."""
     link.drop()
     tasks = [asked(upstream) for _ in range(CALLS)]
     await begun()
@@ -71,7 +71,7 @@ async def test_waiting_calls_move_to_next_link(link: Link, upstream: Upstream) -
 
 
 async def test_lost_link_leaves_no_cancellation(link: Link, upstream: Upstream) -> None:
-    """Grpclib cancels who waits for an answer, and does not take that back."""
+    """Grpclib cancels the waiting task, and does not take that back."""
 
     async def ask() -> int:
         await asked_by_itself()

@@ -1,6 +1,6 @@
-"""A server that says goodbye: what it has begun is answered, what it has not is asked anew.
+"""GOAWAY from the server: begun calls are answered, others are repeated.
 
-The server is of h2 alone: the project's own says so only when nothing is open any more.
+The server is of h2 alone: the project's own sends it only once nothing is open.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ OK = [(":status", "200"), ("content-type", "application/grpc")]
 
 
 class Connection(asyncio.Protocol):
-    """One connection; it keeps streams of batches open, and leaves the others unanswered.
+    """One connection; it keeps relay streams open and leaves calls unanswered.
 
     Attributes:
-        calls: the streams of unary calls that wait for an answer.
-        relays: those of batches.
-        closed: is set at its end.
+        calls: streams of unary calls that wait for an answer.
+        relays: streams of batches.
+        closed: set at its end.
     """
 
     def __init__(self, made: asyncio.Queue[Connection]) -> None:
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self.flush()
 
     def refuse(self, stream: int) -> None:
-        """As grpclib's servers do where they have no such method."""
+        """Answers like a grpclib server that lacks the method."""
         self.h2.send_headers(
             stream,
             [(":status", "200"), ("grpc-status", "12"), ("grpc-message", "no")],
@@ -93,20 +93,20 @@ class Connection(asyncio.Protocol):
         self.flush()
 
     def say_goodbye(self, last: int) -> None:
-        """Says GOAWAY; h2 would not go on after its own."""
+        """Sends GOAWAY as bytes, as h2 would stop after its own."""
         goodbye = GoAwayFrame(0, last_stream_id=last, error_code=ErrorCodes.NO_ERROR)
         self._transport.write(goodbye.serialize())
 
 
 @pytest.fixture
 def made() -> asyncio.Queue[Connection]:
-    """The connections of the proxy to the server, in order."""
+    """The proxy's connections to the server, in order."""
     return asyncio.Queue()
 
 
 @pytest.fixture
 async def client(made: asyncio.Queue[Connection]) -> AsyncIterator[Client]:
-    """A client of a proxy, whose server answers nothing by itself."""
+    """A client of a proxy whose server answers only on demand."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(made), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -41,14 +41,14 @@ from tests.support import NO_RATES
 
 
 async def write(stub: ChatServiceStub, text: str) -> None:
-    """Sends a message past the proxy, and waits until it is stored."""
+    """Stores a message without the proxy."""
     sent = ChatMessage(room_id="lobby", sender_id="direct", content=text)
     async for _ in stub.chat([ChatStream(chat_message=sent)]):
         return
 
 
 async def in_a_long_room(http: Http) -> Client:
-    """A member of a room with far more in it than fits into the buffers to a client."""
+    """A member of a room with more history than fits into a client's buffers."""
     [sender] = await members(http, 1)
     for _ in range(600):
         await sender.say("lobby", "x" * 16_000)

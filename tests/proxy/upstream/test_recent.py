@@ -1,4 +1,4 @@
-"""`Recent`: one answer for all who ask within a moment."""
+"""`Recent`: one answer shared by all callers within a short time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SECONDS = 0.5
 
 
 class Oracle:
-    """Answers with how often it was asked.
+    """Answers with its number of calls.
 
     Attributes:
-        asked: how often.
+        asked: number of calls.
         fails: whether it raises instead.
-        open: set while it answers at once.
+        open: set while it answers immediately.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A link to the server that has died without a word: noticed, replaced, and nothing lost."""
+"""A link to the server that died silently: noticed, replaced, and nothing lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
 
 
 def over(link: Link) -> proxy.Config:
-    """A proxy that takes this link, and notices soon when it is silent."""
+    """A proxy over this link that soon notices silence."""
     return proxy.Config(
         upstream=link.address,
         upstream_heartbeat_seconds=HEARTBEAT_SECONDS,
@@ -34,7 +34,7 @@ def over(link: Link) -> proxy.Config:
 
 
 def test_default_bridges_30_silent_seconds() -> None:
-    """Noticed before they are over, and then the server is waited for beyond them."""
+    """The silence is noticed earlier, and sends are held past its end."""
     config = proxy.Config()
     noticed_after = config.upstream_heartbeat_seconds * 1.5
     assert noticed_after < 30 < noticed_after + config.hold_seconds
@@ -46,7 +46,7 @@ async def test_silent_link_is_replaced(chat_server: chat.RunningServer) -> None:
         for number in range(1, 4):
             before = link.accepted
             link.strand()
-            # Nobody but the proxy itself can find out.
+            # Only the proxy itself can find out.
             answer = await client.ask(chat_message=message("lobby"))
             assert seqs([answer]) == [number]
             assert link.accepted > before
@@ -70,7 +70,7 @@ async def test_half_silent_link_is_replaced(chat_server: chat.RunningServer, way
 async def test_mute_connection_is_abandoned(
     chat_server: chat.RunningServer,
 ) -> None:
-    """Each attempt is made on a connection of its own: the last one may be dead."""
+    """Each attempt uses a new connection: the last one may be dead."""
     async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
         client = await joined(http, "lobby")
         link.drop()

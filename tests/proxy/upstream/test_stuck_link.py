@@ -1,4 +1,4 @@
-"""A proxy that reads nothing for a while: the server's memory is bounded, and it resumes."""
+"""A proxy that stops reading for a while: the server's memory is bounded, and it resumes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXT = "x" * 16_000
 
 @pytest.fixture
 def chat_config(chat_config: chat.Config) -> chat.Config:
-    """A server that keeps little for a proxy that does not read."""
+    """A server with small mailboxes for proxies."""
     return replace(chat_config, database=chat.IN_MEMORY, relay_mailbox_bytes=MIB)
 
 

@@ -1,6 +1,6 @@
 /**
- * Speaks to screen readers, and to nobody else: new messages as they come, and that
- * the connection is back. History is never read out, which is why the log itself is
+ * Announces events to screen readers only: new messages, and the connection's
+ * return. History is never read out, which is why the log itself is
  * no live region.
  *
  * @typedef {import('../protocol.js').ChatMessage} ChatMessage
@@ -8,7 +8,7 @@
 
 import { byId } from './dom.js';
 
-/** Messages that come together within this time are told together. */
+/** Messages within this time are announced together. */
 const TOGETHER_MS = 400;
 /** More than so many together are only counted. */
 const MOST = 3;

@@ -1,5 +1,5 @@
 /**
- * What is wrong with the connection, and what can be done. Its text is a live
+ * Problems of the connection, and possible actions. Its text is a live
  * region; the seconds until the next try are not part of it.
  *
  * @typedef {import('../store.js').Link} Link
@@ -10,7 +10,7 @@ import { ticks } from '../clock.js';
 import { BAD_TOKEN, TOKEN_EXPIRED, wantsToken } from '../protocol.js';
 import { byId, setText } from './dom.js';
 
-/** A wait that is shorter is over before it is read. */
+/** A shorter wait is over before it is read. */
 const SHORT_MS = 1_500;
 
 export class BannerView {

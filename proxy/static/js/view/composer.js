@@ -1,5 +1,5 @@
 /**
- * Where one writes. Each room has a draft of its own.
+ * The input of messages. Each room has a draft of its own.
  *
  * @typedef {import('../store.js').Store} Store
  */
@@ -8,7 +8,7 @@ import { CONTENT_BYTES } from '../protocol.js';
 import { contentBytes, contentProblem, tidy } from '../rules.js';
 import { byId, setProblem, setText } from './dom.js';
 
-/** From so many bytes before the limit on, it is told how many are left. */
+/** From so many bytes below the limit on, the number left is shown. */
 const WARN_BYTES = 1024;
 
 export class ComposerView {

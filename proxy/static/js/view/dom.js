@@ -63,8 +63,8 @@ export function setProblem(field, line, problem) {
 }
 
 /**
- * Makes the children of an element these nodes, in this order. What is in place
- * already is not touched, so that focus and selection stay.
+ * Makes these nodes the children of an element, in this order. Nodes already in
+ * place are not touched, so that focus and selection stay.
  *
  * @param {Element} parent
  * @param {HTMLElement[]} nodes

@@ -1,8 +1,8 @@
 /**
- * The dialog that asks who one is, by a name or by a token, and for a room.
+ * The dialog that asks for a name or a token, and for a room.
  *
  * @typedef {'enter' | 'sign-in' | 'join' | 'rename'} Mode
- * @typedef {{name: string, token: string, room: string}} Entered what was not asked for is empty
+ * @typedef {{name: string, token: string, room: string}} Entered fields not asked for are empty
  */
 
 import { nameProblem, typedName } from '../rules.js';
@@ -52,7 +52,7 @@ export class EntryView {
     this.#cancel.hidden = isOutside();
     this.#name.show(mode === 'enter' || mode === 'rename', name);
     this.#token.show(mode === 'sign-in', '');
-    // Who has chosen a room already need not do it again.
+    // Beside a chosen room, its field is not needed again.
     this.#room.show(mode === 'enter' || mode === 'join' || (mode === 'sign-in' && isOutside()), room);
     if (problem) this.#room.complain(problem);
     if (!this.#dialog.open) this.#dialog.showModal();
@@ -60,7 +60,7 @@ export class EntryView {
     (name && mode === 'enter' ? this.#room : first[0]).focus();
   }
 
-  /** What stands in the field for the room; empty when the dialog is closed. */
+  /** The content of the room's field; empty when the dialog is closed. */
   get room() {
     return this.#dialog.open ? this.#room.value : '';
   }
@@ -111,7 +111,7 @@ class Field {
 
   get value() {
     const text = this.#input.value;
-    // What is known by a name of an older form stays known by it.
+    // A name of an older form is kept unchanged.
     return text === this.#shown ? text : typedName(text);
   }
 

@@ -1,5 +1,5 @@
 /**
- * The head of the page and of the room: title, what is wrong with the room.
+ * The head of the page and of the room: title, problem of the room.
  *
  * @typedef {import('../store.js').Store} Store
  */
