@@ -51,7 +51,7 @@ SMALL_WINDOWS = Configuration(
 # A busy machine is no failure.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-# For tests that take fixtures which all examples may share.
+# For tests whose fixtures may be shared by all examples.
 SHARING = settings(
     PATIENT,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -60,7 +60,7 @@ SHARING = settings(
 # For state machines. To explain a failure takes hypothesis minutes on Python 3.11.
 MODEL = settings(PATIENT, phases=[phase for phase in Phase if phase is not Phase.explain])
 
-# For tests in which more is asked for, and more come, than by people.
+# For tests with more requests and connections than people make.
 NO_RATES = proxy.Rates()
 ANY_NUMBER = proxy.AdmissionRules(connections_per_address=0, handshakes_per_second=0)
 
@@ -102,7 +102,7 @@ class LiveCall(Generic[Request, Response]):
         self._requests: asyncio.Queue[Request | None] = asyncio.Queue()
         # The generated methods are generators, whatever their annotations say.
         self._responses = cast(AsyncGenerator[Response, None], method(self._outgoing()))
-        # One response is always being waited for: that opens the call.
+        # A read is always pending, as it opens the call.
         self._next = asyncio.create_task(self._read())
 
     async def __aenter__(self) -> Self:

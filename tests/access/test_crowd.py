@@ -20,7 +20,7 @@ from tests.access.signing import Signer
 from tests.support import PATIENCE_SECONDS
 
 FEW = 4
-# How grpclib says that a connection was ended, or was so as it was made.
+# Errors of grpclib for a connection that ended, also during its setup.
 CUT_OFF = (StreamTerminatedError, ConnectionError, AttributeError)
 
 

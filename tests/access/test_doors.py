@@ -392,7 +392,7 @@ async def test_removed_key_ends_streams_after_any_trouble(
         await ada.ask(Join("lobby"))
         for trouble in ("half", "deep", "another answer", "gone"):
             await asyncio.to_thread(NO_ANSWER[trouble], keys)
-            # So long that it was looked at.
+            # Long enough to be read.
             for number in range(5):
                 sent = ChatMessage(id=f"{trouble}{number}", room_id="lobby", content="x")
                 await ada.ask(sent)

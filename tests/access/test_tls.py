@@ -294,7 +294,7 @@ class TestFiles:
                 assert len(lines) == number
         assert tls.context.current is before
         certificate.write_bytes(good)
-        # As if there had been no more files to be had.
+        # As if no more files could be opened.
         key.rename(key.with_suffix(".away"))
         tls.refresh()
         key.with_suffix(".away").rename(key)

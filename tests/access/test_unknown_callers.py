@@ -38,7 +38,7 @@ from tests.support import PATIENCE_SECONDS
 
 A_CALL = prefixed(b"")
 BATCH = 50
-# Of an address: so many at once, and one more in a second.
+# Allowance of an address: a burst, and one more call per second.
 CALLS = 1.0
 BURST = 10
 HEALTH = "/grpc.health.v1.Health/Check"

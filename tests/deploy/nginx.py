@@ -24,7 +24,7 @@ from tests.support import PATIENCE_SECONDS, eventually
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 
-# Where Debian has it, which is not in everybody's path.
+# Debian's folder for it, which is not on every PATH.
 _PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 # nginx.conf is the system's; this one only keeps everything in one folder.

@@ -80,7 +80,7 @@ def test_installed_packages_have_hashes() -> None:
     assert "--require-hashes" in install
     assert "--only-binary :all:" in install
     assert "requirements.lock" in install
-    # Either of the two lock files gets there, and is to be had in the build.
+    # Each of the two lock files is copied, and so available in the build.
     assert ("ARG", "LOCK=requirements.lock") in instructions()
     assert ("COPY", "${LOCK} /build/requirements.lock") in instructions()
     assert "--build-arg LOCK=deploy/tracing.lock" in CONTAINERFILE
@@ -186,7 +186,7 @@ def test_only_host_gateway_is_trusted() -> None:
     [network] = COMPOSE["networks"]["default"]["ipam"]["config"]
     assert ip_address(network["gateway"]) in ip_network(network["subnet"])
     assert SERVICES["proxy"]["environment"]["PROXY_TRUSTED_PROXIES"] == network["gateway"]
-    # Those of other machines cannot come by this address.
+    # Clients on other machines cannot use this address.
     assert all(each.startswith("127.0.0.1:") for each in SERVICES["proxy"]["ports"])
 
 

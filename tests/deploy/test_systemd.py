@@ -44,7 +44,7 @@ def units(tmp_path: Path) -> list[str]:
     for unit in UNITS:
         text = re.sub(rf"{PREFIX}\S+", "/bin/true", unit.read_text("utf-8"))
         (tmp_path / unit.name).write_text(text)
-    # A template is none: an instance of it is.
+    # A template is no unit; an instance of it is.
     (tmp_path / INSTANCE).symlink_to(tmp_path / TEMPLATE.name)
     return [str(tmp_path / unit.name) for unit in UNITS if unit != TEMPLATE] + [
         str(tmp_path / INSTANCE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-# Under which a message is stored once: room, sender, id.
+# Identity of a message, stored once: room, sender, id.
 Key = tuple[str, str, str]
 # A position of a room.
 Position = tuple[str, int]
@@ -236,7 +236,7 @@ class _Reader:
         """Starts anew at the position of a join."""
         reader = _Reader(joined)
         if not self._asked:
-            # It asked for nothing before: all it has got belongs to what it gets now.
+            # Its first join: everything so far belongs to the messages from now on.
             reader._seen = self._seen
         return reader
 

@@ -14,7 +14,7 @@ from typing import Final
 from hosting.addresses import split_address
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
-# How much is under way at a time: a link with a delay is long, not narrow.
+# Bytes under way at a time: a delay makes a link long, not narrow.
 _PIECES: Final = 16
 # A piece, and when it is due. An empty one is the end of the stream, `None` a reset.
 _Pieces = asyncio.Queue[tuple[float, bytes | None]]

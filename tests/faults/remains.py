@@ -15,9 +15,9 @@ import pytest
 
 from tests.support import eventually
 
-# Whatever these define, a connection, a stream or a call is made of.
+# Modules whose classes make up connections, streams and calls.
 PACKAGES = {"chat", "grpclib", "h2", "hosting", "hpack", "hyperframe"}
-# So are these of the event loop, which has others of its own.
+# Such classes of the event loop, which has others of its own.
 TRANSPORTS = {"TCPTransport", "SSLProtocol"}
 
 

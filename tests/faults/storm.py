@@ -249,7 +249,7 @@ async def _room(client: Client, room: str) -> list[Message]:
         page = {"room_id": room, "limit": _PAGE, "after_seq": after}
         answer = await client.ask(get_chat_history=page)
         if answer.get("error", {}).get("retryable"):
-            # A link that was just mended may still have to be found out about.
+            # A link just restored may not have been noticed yet.
             await asyncio.sleep(_AGAIN_SECONDS)
             continue
         history = answer["chat_history"]

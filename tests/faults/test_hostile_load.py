@@ -28,7 +28,7 @@ from tests.kit.processes import Daemon, logged
 from tests.kit.web import Wire, answer_to, get, handshake, masked, request, status
 from tests.support import eventually
 
-# One of so many attacks, after the first, must add less than so many bytes of memory.
+# Of so many attacks, one after the first must add less than so many bytes of memory.
 ATTACKS: Final = 5
 TOLERANCE: Final = 3 * 1024 * 1024
 HALF_OPEN: Final = 2000
@@ -84,7 +84,7 @@ class Victim:
     async def _attacked(self, attack: Attack) -> None:
         await attack()
         await eventually(lambda: self.taken <= 0)
-        # It does so as soon as it is woken by something else.
+        # It does so as soon as another event wakes it.
         self._process.send_signal(signal.SIGRTMIN)
         await self.others.check()
         await self.others.check()

@@ -100,7 +100,7 @@ def port(chat_proxy: proxy.RunningProxy, bystanders: Bystanders) -> int:  # noqa
 # Requests.
 
 REQUESTS = {
-    # Which of two lengths counts has been the door for smuggled requests: RFC 9112, section 6.3.
+    # Two lengths have let requests be smuggled: RFC 9112, section 6.3.
     "two lengths": (post("Content-Length: 5", "Content-Length: 6", body=b"hello!"), 400),
     "a list of lengths": (post("Content-Length: 5, 5", body=b"hello"), 400),
     "a length and chunks": (
@@ -655,7 +655,7 @@ async def test_many_fragments_are_read_in_turns(
         while not wire.received():
             await bystanders.check()
             checks += 1
-        # So many others had their turn in the meantime, at the least.
+        # At least so many others had their turn in the meantime.
         assert checks >= 10
         await sending
 

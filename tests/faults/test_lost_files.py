@@ -118,7 +118,7 @@ async def test_proxy_shares_one_health_answer(
 
     before = await health_calls(chat_server)
     assert set(await asyncio.gather(*(ask() for _ in range(100)))) == {200}
-    # One, or some more if that took as long as an answer is good.
+    # One, or some more if that took longer than an answer stays valid.
     assert await health_calls(chat_server) - before < 20
 
 

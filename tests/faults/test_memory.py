@@ -54,7 +54,7 @@ TEXT: Final = "x" * 16_000
 MOST_AROUND_TEXT: Final = 200
 CUT_OFF: Final = "slow consumer"
 LOOK_SECONDS: Final = 0.05
-# So many messages to a room are sent at once.
+# Number of messages sent to a room at once.
 TOGETHER: Final = 16
 
 
@@ -177,11 +177,11 @@ async def test_memory_of_unread_client_frames(tmp_path: Path) -> None:
 async def test_memory_of_unread_replays(tmp_path: Path) -> None:
     rooms = ["room"] * 40
     async with (
-        # So long they are waited for, and the server, which may have much else to do.
+        # Long waits for clients, and for the server, which may be busy.
         World.running(tmp_path, "--heartbeat-seconds", "3", "--call-seconds", "240") as world,
         sender(world, rooms[:1]) as one,
     ):
-        # More than the system takes for each of them.
+        # More than the system buffers for each of them.
         for _ in range(12 * MIB // len(TEXT)):
             await one.send(rooms[:1])
         async with watched(world.proxy) as scales, stuck_clients(world, rooms, after_seq=0):
@@ -281,7 +281,7 @@ ROOMS: Final = 25_000
 USERS: Final = 25_000
 # For half as many as would need all of it.
 LITTLE_SLACK: Final = SLACK // 2
-# Its answer comes behind all that was asked before.
+# Its answer comes behind all earlier answers.
 BARRIER: Final = RelayCommand(1, leave=Leave("room"))
 
 

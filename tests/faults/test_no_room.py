@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.timeout(240),
 ]
 
-# So many tries are refused before there is room again.
+# Number of refused attempts before there is room again.
 REFUSED = 30
 # Less than a page of the database.
 LITTLE = 1024

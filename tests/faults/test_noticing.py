@@ -114,7 +114,7 @@ def test_metrics_port_drops_silent_connection(said: bytes) -> None:
             port = urlsplit(server.status_url).port or 0
             async with await Wire.open(port) as silent, await Wire.open(port) as other:
                 await silent.send(said)
-                # It has come to those before it by then.
+                # The earlier ones are handled by then.
                 await other.send(get("/healthz"))
                 assert await other.rest()
                 await pass_time(loop, OPERATOR_BOUND - _STEP)

@@ -29,7 +29,7 @@ FOLDING = 3000
 pytestmark = pytest.mark.timeout(300)
 
 losses = st.sampled_from(Loss)
-# When the power fails: a share of the log.
+# The moment of the power failure: a share of the log.
 shares = st.floats(0, 1)
 randoms = st.randoms(use_true_random=True)
 

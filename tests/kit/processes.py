@@ -19,10 +19,10 @@ from tests.kit import PATIENCE_SECONDS
 ROOT = Path(__file__).parents[2]
 
 Line = dict[str, Any]
-# How much of a log is shown with a failure.
+# Size of the log's end that is shown with a failure.
 _LAST_CHARACTERS: Final = 20_000
 
-# Many run at the same time; those whose metrics are wanted say so.
+# Many run at the same time; metrics are enabled only where needed.
 NO_METRICS: Final = {"CHAT_METRICS_PORT": "off", "PROXY_METRICS_PORT": "off"}
 
 

@@ -14,7 +14,7 @@ from tests.proxy.web_client import (
     seqs,
 )
 
-# Long enough that only a test of giving up sees it end.
+# Long enough to end only in tests of giving up.
 HOLD_SECONDS = 25.0
 
 

@@ -39,7 +39,7 @@ from tests.support import ANY_NUMBER, NO_RATES, eventually, told
 
 DEADLY = "deadly"
 TALKERS = ("ada", "bob", "eve")
-# Of each of them.
+# For each of them.
 MESSAGES = 40
 
 Attack = Callable[[MortalServer, Http], Awaitable[None]]

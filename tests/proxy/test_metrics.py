@@ -176,7 +176,7 @@ async def test_resumes_by_recovery(http: Http, connect: Connect) -> None:
     assert told("proxy_resumes_total", outcome="recovered") == 1
     assert told("proxy_resumes_total", outcome="lost") == 2
     assert told("proxy_replayed_messages_total") == 2
-    # One page was replayed, and of the position ahead the server was asked.
+    # One page was replayed, and the server was asked about the position ahead.
     assert told("proxy_calls_total", call="get_chat_history", status="OK") == 2
 
 

@@ -20,7 +20,7 @@ _RETRY_SECONDS: Final = 0.2
 _SLEEP_SECONDS: Final = (10.0, 30.0)
 # Time that a sleeper reads on, to learn why it was cut off.
 _AWAKE_SECONDS: Final = 5.0
-# More than all buffers on the way take: each page is of up to 512 KiB.
+# More than all buffers on the way hold: each page has up to 512 KiB.
 _PAGES: Final = 60
 
 

@@ -33,7 +33,7 @@ from tests.support import eventually
 # Pause of a talker before each message, in seconds.
 _PAUSE_SECONDS: Final = 0.02
 _SECONDS_BETWEEN_FAULTS: Final = (1.0, 6.0)
-# How many messages of a chapter are sent once more under the same id.
+# Number of messages of a chapter that are sent again under the same id.
 _REPEATED: Final = 300
 _RETRY_SECONDS: Final = 1.0
 # Links may be silent several times in a row.
@@ -96,7 +96,7 @@ class _Stage:
 
     async def _chapter(self) -> None:
         number = self.tally.chapters + 1
-        # How often it is asked for something depends on how much comes to pass.
+        # The number of draws depends on the events of the chapter.
         chance = branch(self.chance)
         rooms = [f"{name} {number}" for name in ("attic", "kitchen", "lobby")]
         journal = Journal(_PATIENCE_SECONDS)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from tests.faults.history import Delivered, History, Outcome
 
-# Fewer samples than this tell nothing about where memory goes.
+# Fewer samples show no trend of the memory.
 _ENOUGH_SAMPLES: Final = 8
-# From this on a run must have seen all that it is for.
+# From this length on, a run must have seen every event that it is for.
 _LONG_MINUTES: Final = 10.0
 # Growth by the allocator alone between two halves.
 _TOLERANCE: Final = 1.10
@@ -117,7 +117,7 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         """All figures, as saved."""
-        # `asdict` cannot make a counter anew.
+        # `asdict` cannot rebuild a counter.
         return asdict(replace(self, faults=Counter())) | {"faults": dict(self.faults)}
 
 

@@ -25,7 +25,7 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
 
 @pytest.fixture
 async def http(proxy_config: proxy.Config) -> AsyncIterator[Http]:
-    # Half of it is enough to answer in, on a busy machine too.
+    # Half of it suffices for an answer, even on a busy machine.
     async with serve_http(replace(proxy_config, heartbeat_seconds=0.8)) as http:
         yield http
 

@@ -184,7 +184,7 @@ async def test_pieces_are_charged_as_calls() -> None:
         await turn()
     assert 10 <= len(case.reader.data) / len(PING) / PIECES <= 11.5
     assert case.holds[-1] is True
-    # Nothing that it waits for keeps a connection that is lost.
+    # A wait does not keep a lost connection.
     case.intake.feed_eof()
     assert case.reader.ended
 

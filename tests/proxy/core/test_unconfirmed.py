@@ -24,7 +24,7 @@ HOLD_BYTES = 20
 T = TypeVar("T")
 Key = tuple[str, str, str]
 
-# To make a failure small takes a while.
+# Shrinking a failure takes a while.
 pytestmark = pytest.mark.timeout(300)
 
 
