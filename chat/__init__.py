@@ -4,6 +4,8 @@ To run one inside another program or a test::
 
     async with chat.serve(chat.Config(host="127.0.0.1", port=0)) as server:
         print(server.address)
+
+Begin with `server`, which wires, then `core.hub`.
 """
 
 from chat.access.tokens import TokenRules

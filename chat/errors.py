@@ -51,7 +51,6 @@ class InvalidArgument(ChatError):
 
     Args:
         path: the field, as the client would write it: ``chat_message.room_id``.
-        rule: the rule that it breaks.
     """
 
     status = Status.INVALID_ARGUMENT
@@ -96,7 +95,6 @@ class RateLimited(ResourceExhausted):
     """The caller asks too often.
 
     Args:
-        text: the text.
         wait: the seconds after which to try again.
     """
 

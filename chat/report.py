@@ -31,7 +31,6 @@ class Report(Source):
 
     Args:
         hub: the rooms, users and streams.
-        connections: the connections.
         write_queue_bytes: the bound of what waits for the disk.
     """
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -31,7 +31,7 @@ from chat.core.rules import Rules
 from chat.errors import Unavailable, status_of
 from chat.metrics import ServerMetrics, StoreMetrics
 from chat.report import Report
-from chat.storage.base import Listener, Store
+from chat.storage.base import Announce, Store
 from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
@@ -91,9 +91,9 @@ class RunningServer:
     async def drain(self) -> None:
         """Stops in order.
 
-        Accepts no more connections; lets calls end, and live streams with what
-        the answers they are owed and UNAVAILABLE; says GOAWAY. After
-        `Config.drain_seconds` the rest is cut off.
+        Accepts no more connections, lets calls end, ends live streams with UNAVAILABLE after
+        the answers they are owed, then says GOAWAY. After `Config.drain_seconds` the rest is
+        cut off.
         """
         self._context.draining.set()
         self._health.set(False)
@@ -171,11 +171,11 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         await hub.store.close()
 
 
-async def _open_store(config: Config, metrics: StoreMetrics, listener: Listener) -> Store:
+async def _open_store(config: Config, metrics: StoreMetrics, announce: Announce) -> Store:
     if config.database == IN_MEMORY:
-        return MemoryStore(listener)
+        return MemoryStore(announce)
     return await SqliteStore.open(
-        config.database, listener, config.write_queue_bytes, metrics=metrics
+        config.database, announce, config.write_queue_bytes, metrics=metrics
     )
 
 
@@ -204,7 +204,7 @@ async def _watch_keys(context: Context) -> None:
                     _judge(stream)
 
 
-def _judge(stream: Conversation) -> None:
+def _judge(stream: Conversation[Any]) -> None:
     """Ends a stream if the key of its caller is gone, or if nobody can tell."""
     try:
         stream.check_keys()

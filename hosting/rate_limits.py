@@ -129,10 +129,6 @@ class Joint:
 
     An empty shared bucket does not stop a client whose own bucket is nearly full: a client that
     asks no faster than its bucket fills is not hurt by neighbours that ask for much.
-
-    Args:
-        own: the first.
-        common: the second.
     """
 
     __slots__ = ("_common", "_own")
@@ -255,12 +251,7 @@ class AnyAllowance(Protocol):
 
 
 class JointAllowance:
-    """The allowance of one client, within one that it shares with others; see `Joint`.
-
-    Args:
-        own: the first.
-        common: the second.
-    """
+    """The allowance of one client, within one that it shares with others; see `Joint`."""
 
     __slots__ = ("calls", "history", "joins", "refusals", "sends")
 

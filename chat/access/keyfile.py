@@ -33,9 +33,6 @@ _Stamp = tuple[int, ...]
 class KeyFile:
     """The keys of a file.
 
-    Args:
-        path: the file.
-
     Raises:
         UnusableKeys: it cannot be read, or holds no usable keys.
 

@@ -7,6 +7,7 @@ from itertools import repeat
 
 import codec
 from chat.core.rules import Rules
+from chat.core.stream import Membership
 from chat.errors import ChatError
 from codec.columns import split
 from gen.chat import ChatMessage, ChatMessages
@@ -16,26 +17,25 @@ from hosting.tracing import spans
 class Columns:
     """The messages of one command.
 
-    Iterating gives, of each, the proxy's name for it, that of the client, and the
-    message itself.
+    Iterating gives, of each, its ref, the number of its client, and the message itself.
 
     Args:
-        batch: as the codec decoded it.
+        columns: as the codec decoded it.
 
     Raises:
         codec.DecodeError: the columns do not fit together.
 
     Attributes:
-        refs: the proxy's names for them.
+        refs: by which the proxy knows them in answers.
         of_nobody: whether none of them has a client.
     """
 
-    def __init__(self, batch: ChatMessages) -> None:
-        self.refs = batch.refs
-        self._clients = batch.clients
+    def __init__(self, columns: ChatMessages) -> None:
+        self.refs = columns.refs
+        self._clients = columns.clients
         self.of_nobody = not self._clients
         # One that is not there has no texts.
-        self._columns = [batch.ids, batch.room_ids, batch.sender_ids, batch.contents]
+        self._columns = [columns.ids, columns.room_ids, columns.sender_ids, columns.contents]
         numbers = {len(column.lengths) for column in self._columns}
         if self._clients:
             numbers.add(len(self._clients))
@@ -79,53 +79,53 @@ class Columns:
         )
 
 
-class Run:
+class MessageRun:
     """Messages of a batch that have passed the checks and are stored together.
 
     Args:
         came: when the batch came, by the monotonic clock.
 
     Attributes:
-        came: likewise.
-        refs: the proxy's names for them.
-        messages: the messages.
-        places: for each, the stream's membership of its room at arrival (see
+        refs: by which the proxy knows them in answers.
+        memberships: for each, the stream's membership of its room at arrival (see
             `LiveStream.rooms`); `None` if it was not a member.
         spans: from now until they are delivered, of those that are traced.
         size: how many characters of text they have.
     """
 
-    __slots__ = ("came", "messages", "places", "refs", "size", "spans")
+    __slots__ = ("came", "memberships", "messages", "refs", "size", "spans")
 
     def __init__(self, came: float) -> None:
         self.came = came
         self.refs: list[int] = []
         self.messages: list[ChatMessage] = []
-        self.places: list[object | None] = []
+        self.memberships: list[Membership | None] = []
         self.spans: list[tuple[ChatMessage, spans.Span]] = []
         self.size = 0
 
-    def add(self, ref: int, message: ChatMessage, place: object | None) -> None:
+    def add(self, ref: int, message: ChatMessage, membership: Membership | None) -> None:
         """Adds a message."""
         self.size += len(message.content)
         self.refs.append(ref)
         self.messages.append(message)
-        self.places.append(place)
+        self.memberships.append(membership)
 
-    def add_all(self, batch: Columns, rooms: Mapping[str, object]) -> None:
-        """Adds all messages of a batch; `rooms` tells the place in each."""
-        messages = batch.messages()
-        self.refs += batch.refs
+    def add_all(self, columns: Columns, rooms: Mapping[str, Membership]) -> None:
+        """Adds all messages of a command; `rooms` has the membership of each room."""
+        messages = columns.messages()
+        self.refs += columns.refs
         self.messages += messages
-        self.places += [rooms.get(message.room_id) for message in messages]
-        self.size += batch.size
+        self.memberships += [rooms.get(message.room_id) for message in messages]
+        self.size += columns.size
 
-    def each(self) -> Iterator[Run]:
+    def each(self) -> Iterator[MessageRun]:
         """Yields the messages one by one, for each to fail alone."""
         spans = {id(message): (message, span) for message, span in self.spans}
-        for ref, message, place in zip(self.refs, self.messages, self.places, strict=True):
-            alone = Run(self.came)
-            alone.add(ref, message, place)
+        for ref, message, membership in zip(
+            self.refs, self.messages, self.memberships, strict=True
+        ):
+            alone = MessageRun(self.came)
+            alone.add(ref, message, membership)
             if id(message) in spans:
                 alone.spans.append(spans[id(message)])
             yield alone

@@ -11,13 +11,13 @@ from grpclib.server import Stream
 
 import codec
 from chat.access.identity import Identity
-from chat.api.context import Context
-from chat.api.conversation import Bounds, Conversation, authenticated
+from chat.api.context import Context, authenticated_message
+from chat.api.conversation import Bounds, Conversation
 from chat.api.quotas import CALLS, JOINS, MESSAGES, charge
 from chat.core.store_errors import not_stored
 from chat.core.stream import EncodedMessage
 from chat.errors import ChatError, Internal, InvalidArgument, RateLimited
-from chat.storage.base import StoreError
+from chat.storage.base import MessageKey, StoreError, key_of
 from gen.chat import Authenticate, ChatMessage, ChatStream, Join, Joined, Leave, Left
 from hosting.grpc.connections import connection_of
 from hosting.logs import get_logger
@@ -30,17 +30,9 @@ log = get_logger(__name__)
 # of them: as much as one request has.
 _MOST_REQUEST_IDS: Final = 64 * 1024
 
-_Key = tuple[str, str, str]
 
-
-class ChatConnection(Conversation):
-    """One `Chat` stream.
-
-    Args:
-        context: shared by all handlers.
-        caller: the caller.
-        call: the call.
-    """
+class ChatConversation(Conversation[ChatStream]):
+    """One `Chat` stream."""
 
     def __init__(
         self, context: Context, caller: Identity, call: Stream[ChatStream, ChatStream]
@@ -50,7 +42,7 @@ class ChatConnection(Conversation):
         super().__init__(context, bounds, caller)
         self._connection = connection_of(call)
         # The request ids of messages that are on their way to the disk.
-        self._unanswered: dict[_Key, deque[str | None]] = {}
+        self._unanswered: dict[MessageKey, deque[str | None]] = {}
         # How long all of those are.
         self._unanswered_size = 0
 
@@ -75,7 +67,7 @@ class ChatConnection(Conversation):
     def deliver(self, message: EncodedMessage) -> None:
         """Puts a message of a room into the mailbox, as an answer if it is one."""
         if self._unanswered:
-            key = _key(message.message)
+            key = key_of(message.message)
             if key in self._unanswered:
                 self.put(self._as_answer(message, self._unanswered[key][0]))
                 self._pop(key)
@@ -84,13 +76,13 @@ class ChatConnection(Conversation):
 
     def tell_missed(self, message: ChatMessage) -> None:
         """Answers the client's own message, and says from where on the room goes on."""
-        key = _key(message)
+        key = key_of(message)
         if key in self._unanswered:
             self._put(ChatStream(error=Internal().to_message(), request_id=self._pop(key)))
         joined = Joined(message.room_id, self.hub.store.epoch, message.seq, recovered=False)
         self._put(ChatStream(joined=joined))
 
-    def expired(self) -> None:
+    def stop_deliveries(self) -> None:
         """Leaves all rooms: a client that is slow to read would go on to hear of them."""
         for room_id in tuple(self.rooms):
             self.hub.leave(self, room_id)
@@ -131,17 +123,17 @@ class ChatConnection(Conversation):
         self.caller.check_write(message.room_id, "chat_message.room_id")
         self.check_user(message.sender_id, "chat_message.sender_id")
         if not may_be_new:
-            await self.context.known.check_message(message)
+            await self.context.legacy_ids.check_message(message)
         if message.room_id in self.caller.reads:
             self.check_room(message.room_id, "chat_message.room_id")
             await self.hub.enter(self, message.room_id)
         while self._unanswered_size > _MOST_REQUEST_IDS and self._pending:
             # The write queue is counted without them.
             await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
-        await self.hub.store.writable()
+        await self.hub.store.wait_writable()
         came = time.monotonic()
         future = self.hub.send(self, [message])
-        key = _key(message)
+        key = key_of(message)
         self._unanswered.setdefault(key, deque()).append(request_id)
         self._unanswered_size += len(request_id or "")
         future.add_done_callback(lambda done: self._stored(key, done, came))
@@ -162,7 +154,7 @@ class ChatConnection(Conversation):
     def _authenticate(self, request: Authenticate, request_id: str | None) -> None:
         caller = self.context.authenticator.verify(request.token)
         self.caller.check_same(caller, "authenticate.token")
-        answer = authenticated(caller)
+        answer = authenticated_message(caller)
         self.caller = caller
         for room_id in tuple(self.rooms):
             if room_id not in caller.reads:
@@ -178,7 +170,9 @@ class ChatConnection(Conversation):
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(EncodedMessage(message))
 
-    def _stored(self, key: _Key, done: asyncio.Future[list[ChatMessage]], came: float) -> None:
+    def _stored(
+        self, key: MessageKey, done: asyncio.Future[list[ChatMessage]], came: float
+    ) -> None:
         """Answers a message that no delivery answered: it is repeated, failed or unseen."""
         if not done.cancelled() and done.exception() is None:
             self.context.metrics.delivery_seconds.observe(time.monotonic() - came)
@@ -204,7 +198,7 @@ class ChatConnection(Conversation):
         except Exception as worse:  # noqa: BLE001 - whatever it is, it costs this one alone
             self.failed("client not told of a failure", worse)
 
-    def _pop(self, key: _Key) -> str | None:
+    def _pop(self, key: MessageKey) -> str | None:
         waiting = self._unanswered[key]
         request_id = waiting.popleft()
         self._unanswered_size -= len(request_id or "")
@@ -219,7 +213,3 @@ class ChatConnection(Conversation):
 def _named(request: ChatStream) -> dict[str, str]:
     request_id = request.request_id
     return {} if request_id is None else {"request_id": shortened(request_id)}
-
-
-def _key(message: ChatMessage) -> _Key:
-    return message.room_id, message.sender_id, message.id

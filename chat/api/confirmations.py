@@ -37,7 +37,7 @@ class Confirmations:
         self._sent_at: datetime | None = None
 
     def add(self, ref: int, message: ChatMessage) -> None:
-        """Adds a message that was stored, by the proxy's name for it."""
+        """Adds a message that was stored, by its ref."""
         if message.sent_at is not self._sent_at or len(self._refs) >= _MOST:
             self.flush()
             self._sent_at = message.sent_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from grpclib.server import Stream
@@ -13,11 +14,12 @@ from chat.access.identity import Identity
 from chat.api.quotas import Quotas
 from chat.config import Config
 from chat.core.hub import Hub
-from chat.core.known import Known
+from chat.core.legacy_ids import LegacyIds
 from chat.core.rules import Rules
 from chat.metrics import ServerMetrics
+from gen.chat import Authenticated
 from hosting.faults import Faults
-from hosting.grpc.connections import connection_of, exempt, mark_authenticated
+from hosting.grpc.connections import connection_of, lift_connection_limits, mark_authenticated
 
 _HEADER: Final = "authorization"
 
@@ -27,14 +29,10 @@ class Context:
     """All that handlers share. Made by `of`.
 
     Attributes:
-        config: the settings.
-        authenticator: authenticates callers.
         hub: rooms, presence and the store.
         rules: checks of ids, names and texts.
         quotas: rate limits of callers.
-        known: asks the store about ids that no new user or room may have.
-        metrics: counters.
-        faults: logs defects.
+        legacy_ids: checks of ids that no new user or room may have.
         draining: set when the server is about to stop.
     """
 
@@ -43,7 +41,7 @@ class Context:
     hub: Hub
     rules: Rules
     quotas: Quotas
-    known: Known
+    legacy_ids: LegacyIds
     metrics: ServerMetrics
     faults: Faults
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,12 +55,12 @@ class Context:
             hub,
             Rules(config.limits),
             Quotas(config.rates),
-            Known(hub.store),
+            LegacyIds(hub.store),
             hub.metrics,
             hub.faults,
         )
 
-    def caller(self, call: Stream[Any, Any]) -> Identity:
+    def authenticate(self, call: Stream[Any, Any]) -> Identity:
         """Authenticates the caller of a call, by its token.
 
         Raises:
@@ -72,23 +70,27 @@ class Context:
         self._mark(call)
         return caller
 
-    def proxy(self, call: Stream[Any, Any]) -> Identity:
+    def authenticate_proxy(self, call: Stream[Any, Any]) -> Identity:
         """Authenticates the proxy that opens a batch stream, and lifts its connection's bounds.
 
         Raises:
-            Unauthenticated: see `Authenticator.proxy`.
-            PermissionDenied: likewise.
+            Unauthenticated, PermissionDenied: see `Authenticator.proxy`.
         """
         caller = self.authenticator.proxy(_authorization(call), call.peer.cert)
         self._mark(call)
-        self.quotas.exempt(connection_of(call))
-        exempt(call)
+        self.quotas.exempt_connection(connection_of(call))
+        lift_connection_limits(call)
         return caller
 
     def _mark(self, call: Stream[Any, Any]) -> None:
         # Where all callers are guests, nobody has been authenticated.
         if not self.authenticator.is_open:
             mark_authenticated(call)
+
+
+def authenticated_message(caller: Identity) -> Authenticated:
+    """Makes the answer to a token: its user, and its end."""
+    return Authenticated(caller.subject or "", datetime.fromtimestamp(caller.expires_at or 0, UTC))
 
 
 def _authorization(call: Stream[Any, Any]) -> list[str]:

@@ -6,8 +6,7 @@ import asyncio
 import time
 from abc import abstractmethod
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from grpclib.server import Stream
 
@@ -15,12 +14,14 @@ from chat.access.identity import Identity
 from chat.api.context import Context
 from chat.core.stream import LiveStream
 from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
-from gen.chat import Authenticated, ChatMessage
+from gen.chat import ChatMessage
 from hosting.grpc.errors import StreamClosed
 from hosting.logs import get_logger
 from hosting.telemetry.histogram import Tally
 
 log = get_logger(__name__)
+
+Request = TypeVar("Request")
 
 _LONGEST_SLEEP_SECONDS: Final = 60.0
 # How long a caller may take to read the answers it is owed when its token has expired.
@@ -41,20 +42,13 @@ class Bounds(NamedTuple):
     users: int
 
 
-class Conversation(LiveStream):
+class Conversation(LiveStream, Generic[Request]):
     """A live stream that handles the requests of its client.
-
-    Args:
-        context: shared by all handlers.
-        bounds: its bounds.
-        caller: the caller.
 
     Attributes:
         lines_of_refusals: the number of log lines for each kind of error.
         refused: counts refused requests.
-        context: likewise.
         hub: the context's.
-        bounds: likewise.
         caller: the caller, by the token that was presented last.
     """
 
@@ -70,11 +64,11 @@ class Conversation(LiveStream):
         self._verdict: ChatError | None = None
         self._judged = asyncio.Event()
         # Sends that are on their way to the disk.
-        self._pending: set[asyncio.Future[Any]] = set()
+        self._pending: set[asyncio.Future[list[ChatMessage]]] = set()
         self.refused = Tally(self.lines_of_refusals)
 
     @abstractmethod
-    async def receive(self, request: Any) -> None:
+    async def receive(self, request: Request) -> None:
         """Handles one request; a request that is refused is answered, not raised.
 
         Before it hands messages to the store, it waits until that has room.
@@ -85,24 +79,19 @@ class Conversation(LiveStream):
         """Tells the client that a message of a room could not be delivered to it."""
 
     def missed(self, message: ChatMessage) -> None:
-        """Likewise; if not even that can be told, the stream ends."""
+        """Tells it (see `tell_missed`); if not even that can be told, the stream ends."""
         try:
             self.tell_missed(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self.failed("client not told of a failure", error)
 
     def failed(self, event: str, error: Exception) -> None:
-        """Ends the stream with INTERNAL; the log gets the whole story.
-
-        Args:
-            event: the line of the log.
-            error: the failure.
-        """
+        """Ends the stream with INTERNAL; the log gets the whole story."""
         self.context.faults.log(event, error)
         self.end_with(Internal())
 
-    def expired(self) -> None:
-        """Reacts to the end of the caller's token: the caller must hear of nothing new."""
+    def stop_deliveries(self) -> None:
+        """Lets the caller hear of nothing new: its token has expired, or the stream has to end."""
 
     def check_keys(self) -> None:
         """Ends the stream if the key of the caller's token is gone."""
@@ -140,12 +129,12 @@ class Conversation(LiveStream):
         """The metadata with which the stream is opened."""
         return {}
 
-    def expect(self, future: asyncio.Future[Any]) -> None:
+    def expect(self, future: asyncio.Future[list[ChatMessage]]) -> None:
         """Lets the stream not end well before a send is done."""
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
 
-    async def run(self, stream: Stream[Any, Any]) -> None:
+    async def run(self, stream: Stream[Request, Any]) -> None:
         """Serves the stream until the client ends it, it fails, or the server drains.
 
         When the client ends its side, or the server drains, accepted requests are
@@ -162,8 +151,8 @@ class Conversation(LiveStream):
         reading = asyncio.create_task(self._read(stream))
         writing = asyncio.create_task(self.write_to(stream))
         draining = asyncio.create_task(self.context.draining.wait())
-        expiring = asyncio.create_task(self._expire(reading))
-        tasks = {reading, writing, draining, expiring}
+        judging = asyncio.create_task(self._wait_for_end(reading))
+        tasks = {reading, writing, draining, judging}
         try:
             self.hub.streams.add(self)
             # They may have been replaced before it was among the streams.
@@ -171,7 +160,7 @@ class Conversation(LiveStream):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             ending = asyncio.create_task(self._end(reading, writing))
             tasks.add(ending)
-            await asyncio.wait({ending, expiring}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ending, judging}, return_when=asyncio.FIRST_COMPLETED)
             # A caller whose token has expired may not take long to read the rest.
             await asyncio.wait({ending}, timeout=_LAST_WORDS_SECONDS)
             if ending.done():
@@ -205,8 +194,8 @@ class Conversation(LiveStream):
         if self.context.draining.is_set():
             raise Draining
 
-    async def _expire(self, reading: asyncio.Task[None]) -> None:
-        """Returns when the caller's token has expired; then nothing more is read from it."""
+    async def _wait_for_end(self, reading: asyncio.Task[None]) -> None:
+        """Returns when the token has expired or `end_with` was called; stops reading."""
         while not self._judged.is_set():
             end = self.caller.expires_at
             rest = None if end is None else end - time.time()
@@ -219,16 +208,11 @@ class Conversation(LiveStream):
                     await self._judged.wait()
         # First of all: it could ask for a room again.
         reading.cancel()
-        self.expired()
+        self.stop_deliveries()
 
-    async def _read(self, stream: Stream[Any, Any]) -> None:
+    async def _read(self, stream: Stream[Request, Any]) -> None:
         async for request in stream:
             await self.receive(request)
-
-
-def authenticated(caller: Identity) -> Authenticated:
-    """Returns the answer to a token: its user, and its end."""
-    return Authenticated(caller.subject or "", datetime.fromtimestamp(caller.expires_at or 0, UTC))
 
 
 def _see_failures(tasks: set[asyncio.Task[Any]]) -> None:

@@ -46,12 +46,7 @@ class Quotas:
         return self._users.of(user_id)
 
     def of(self, caller: Identity, connection: object) -> Allowance:
-        """Returns a caller's allowance, to be used at once.
-
-        Args:
-            caller: the caller.
-            connection: the connection of its call.
-        """
+        """Returns a caller's allowance, to be used at once."""
         if caller.subject is not None:
             return self._free if caller.is_proxy else self.user(caller.subject)
         if connection in self._proxies:
@@ -61,7 +56,7 @@ class Quotas:
             found = self._guests[connection] = Allowance(self._rates)
         return found
 
-    def exempt(self, connection: object) -> None:
+    def exempt_connection(self, connection: object) -> None:
         """Marks a connection as a proxy's, whose calls are those of its clients."""
         self._proxies.add(connection)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chat.access.identity import GUEST, Identity
-from chat.api.batches import Columns, Run
+from chat.api.batches import Columns, MessageRun
 from chat.api.confirmations import Confirmations
 from chat.api.context import Context
 from chat.api.conversation import Bounds, Conversation
@@ -51,11 +51,10 @@ def too_many() -> ResourceExhausted:
     return ResourceExhausted(f"a batch may have at most {MOST_COMMANDS} commands")
 
 
-class RelayConnection(Conversation):
+class RelayConversation(Conversation[RelayRequest]):
     """One `Relay` stream.
 
     Args:
-        context: shared by all handlers.
         caller: the proxy.
     """
 
@@ -78,25 +77,22 @@ class RelayConnection(Conversation):
         """Handles a batch, in order; messages that stand together are stored together.
 
         A defect costs the command that met it, and none of the others.
-
-        Args:
-            request: as the codec decoded it.
         """
-        run = Run(time.monotonic())
+        run = MessageRun(time.monotonic())
         commands = 0
         for command in request.commands:
             payload = command.command
             if type(payload) is ChatMessages:
-                batch = Columns(payload)
-                commands += len(batch)
+                columns = Columns(payload)
+                commands += len(columns)
                 if commands > MOST_COMMANDS:
                     raise too_many()
-                run = await self._take_in(run, batch)
+                run = await self._add_columns(run, columns)
                 continue
             commands += 1
             try:
                 if type(payload) is ChatMessage:
-                    run = await self._take_one(run, command, payload)
+                    run = await self._add_message(run, command, payload)
                 else:
                     run = await self._sends.store(run)
                     await self._dispatch(command, payload)
@@ -107,9 +103,11 @@ class RelayConnection(Conversation):
         self.context.metrics.batches.observe(commands)
         await self._sends.store(run)
 
-    async def _take_one(self, run: Run, command: RelayCommand, message: ChatMessage) -> Run:
+    async def _add_message(
+        self, run: MessageRun, command: RelayCommand, message: ChatMessage
+    ) -> MessageRun:
         if not self._check(command.client, message):
-            await self.context.known.check_message(message)
+            await self.context.legacy_ids.check_message(message)
         trace = command.traceparent
         span = None if trace is None else spans.begin("message", trace, {})
         run.add(command.ref, message, self.rooms.get(message.room_id))
@@ -117,21 +115,21 @@ class RelayConnection(Conversation):
             run.spans.append((message, span))
         return await self._sends.store(run) if run.size > _STORE_CHARACTERS else run
 
-    async def _take_in(self, run: Run, batch: Columns) -> Run:
+    async def _add_columns(self, run: MessageRun, columns: Columns) -> MessageRun:
         """Takes messages that came as columns, each as if it had come alone."""
-        in_order = (
-            batch.of_nobody
+        all_pass = (
+            columns.of_nobody
             and 0 in self._clients
-            and len(self.hub.users_of(self)) + len(batch) <= self.bounds.users
-            and self._obeys(batch)
+            and len(self.hub.users_of(self)) + len(columns) <= self.bounds.users
+            and self._obeys(columns)
         )
-        if in_order and run.size + batch.size <= _STORE_CHARACTERS:
-            run.add_all(batch, self.rooms)
+        if all_pass and run.size + columns.size <= _STORE_CHARACTERS:
+            run.add_all(columns, self.rooms)
             return run
-        for ref, client, message in batch:
+        for ref, client, message in columns:
             try:
-                if not in_order and not self._check(client, message):
-                    await self.context.known.check_message(message)
+                if not all_pass and not self._check(client, message):
+                    await self.context.legacy_ids.check_message(message)
                 run.add(ref, message, self.rooms.get(message.room_id))
             except ChatError as error:
                 self._answers.refuse(ref, client, error)
@@ -141,10 +139,10 @@ class RelayConnection(Conversation):
                 run = await self._sends.store(run)
         return run
 
-    def _obeys(self, batch: Columns) -> bool:
+    def _obeys(self, columns: Columns) -> bool:
         """Returns whether all messages pass; False too if the check itself fails."""
         try:
-            return batch.obeys(self.context.rules)
+            return columns.obeys(self.context.rules)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self.context.faults.log("columns not checked", error)
             return False

@@ -18,7 +18,6 @@ class RelayAnswers:
     """Encodes answers, counts and logs refusals.
 
     Args:
-        context: shared by all handlers.
         refused: counts refused commands by their error.
         put: puts an encoded response into the mailbox.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chat.access.authenticator import Authenticator
 from chat.access.identity import GUEST, Identity
-from chat.api.conversation import authenticated
+from chat.api.context import authenticated_message
 from chat.errors import InvalidArgument, Unauthenticated
 from gen.chat import Authenticated
 
@@ -46,7 +46,7 @@ class RelayClients:
             raise InvalidArgument("client", "must be at least 1")
         caller = self._authenticator.verify(token)
         self._identities.get(number, caller).check_same(caller, "authenticate.token")
-        answer = authenticated(caller)
+        answer = authenticated_message(caller)
         self._identities[number] = caller
         return answer
 

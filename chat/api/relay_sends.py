@@ -11,53 +11,52 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from chat.api.batches import Run
+from chat.api.batches import MessageRun
 from chat.api.context import Context
 from chat.api.conversation import Conversation
 from chat.api.relay_answers import RelayAnswers
 from chat.core.store_errors import not_stored
 from chat.errors import ChatError, Internal
 from chat.storage.base import PartlyStored, StoreError
-from gen.chat import ChatMessage, RelayEvent
+from gen.chat import ChatMessage, RelayEvent, RelayRequest
 
 
 class RelaySends:
     """The messages of one stream.
 
-    Args:
-        context: shared by all handlers.
-        stream: the stream.
-        answers: answers commands.
-
     Attributes:
-        refs: the proxy's names of the messages that are on their way, by their `id()`.
+        refs: the refs of the messages that are on their way, by their `id()`.
     """
 
-    def __init__(self, context: Context, stream: Conversation, answers: RelayAnswers) -> None:
+    def __init__(
+        self, context: Context, stream: Conversation[RelayRequest], answers: RelayAnswers
+    ) -> None:
         self.refs: dict[int, int] = {}
         self._context = context
         self._hub = context.hub
         self._stream = stream
         self._answers = answers
 
-    async def store(self, run: Run) -> Run:
+    async def store(self, run: MessageRun) -> MessageRun:
         """Hands messages to the store, once it has room; returns the run for those that follow."""
         if not run.messages:
             return run
         try:
-            await self._hub.store.writable()
+            await self._hub.store.wait_writable()
             self._hand_over(run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._not_stored(run, error)
-        return Run(run.came)
+        return MessageRun(run.came)
 
-    def _hand_over(self, run: Run) -> None:
+    def _hand_over(self, run: MessageRun) -> None:
         future = self._hub.send(self._stream, run.messages)
+        # In time: they are announced in a later turn (see `storage.base`). `run` keeps the
+        # messages alive until `_stored`, so nothing else gets their `id()`.
         self.refs.update(zip(map(id, run.messages), run.refs, strict=True))
         future.add_done_callback(lambda done: self._stored(run, done))
         self._stream.expect(future)
 
-    def _not_stored(self, run: Run, error: Exception) -> None:
+    def _not_stored(self, run: MessageRun, error: Exception) -> None:
         """Hands messages over one by one, to find the one that is at fault."""
         if isinstance(error, StoreError):
             self._refuse_all(run, not_stored(error))
@@ -71,14 +70,14 @@ class RelaySends:
                 except Exception as why:  # noqa: BLE001 - whatever it is, it costs this one alone
                     self._not_stored(alone, why)
 
-    def _refuse_all(self, run: Run, refusal: ChatError) -> None:
+    def _refuse_all(self, run: MessageRun, refusal: ChatError) -> None:
         error = refusal.to_message()
         self._context.metrics.errors[refusal.status.name] += len(run.refs)
         for ref in run.refs:
             self._answers.tell(RelayEvent(ref=ref, error=error))
         run.end_spans([refusal] * len(run.refs))
 
-    def _stored(self, run: Run, done: asyncio.Future[list[ChatMessage]]) -> None:
+    def _stored(self, run: MessageRun, done: asyncio.Future[list[ChatMessage]]) -> None:
         """Answers the messages that are not delivered to this stream as a member."""
         for sent in run.messages:
             self.refs.pop(id(sent), None)
@@ -92,10 +91,14 @@ class RelaySends:
             self._not_stored(run, error)
             return
         self._context.metrics.delivery_seconds.observe(time.monotonic() - run.came, len(run.refs))
-        columns = zip(run.refs, run.places, run.messages, results, strict=True)
-        for ref, place, sent, stored in columns:
+        columns = zip(run.refs, run.memberships, run.messages, results, strict=True)
+        for ref, membership, sent, stored in columns:
             room_id = sent.room_id
-            if stored is not sent or place is None or self._stream.rooms.get(room_id) is not place:
+            if (
+                stored is not sent
+                or membership is None
+                or self._stream.rooms.get(room_id) is not membership
+            ):
                 try:
                     self._answer_stored(ref, stored)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone

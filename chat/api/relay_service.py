@@ -8,32 +8,34 @@ from grpclib.server import Stream
 import codec
 from chat.api.context import Context
 from chat.api.handlers import handlers
-from chat.api.relay import MOST_COMMANDS, RelayConnection, too_many
+from chat.api.relay import MOST_COMMANDS, RelayConversation, too_many
 from gen.chat import RelayRequest, RelayResponse, RelayServiceBase
 from hosting.grpc.messages import at_most
 
 
 class RelayService:
-    """`chat.RelayService`.
-
-    Args:
-        context: shared by all handlers.
-    """
+    """`chat.RelayService`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def __mapping__(self) -> dict[str, Handler]:
-        """The one method, by a handler that reads and writes at once."""
+        """The one method, by a handler that reads and writes at once.
+
+        Replaces the request type, so that a batch with too many commands is refused before it
+        is decoded; columns are counted in `RelayConversation.receive`.
+        """
         methods = handlers(RelayServiceBase(), {"Relay": self._relay})
-        return {path: each._replace(request_type=_Request) for path, each in methods.items()}
+        return {
+            path: each._replace(request_type=_BoundedRelayRequest) for path, each in methods.items()
+        }
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
-        caller = self._context.proxy(stream)
-        await RelayConnection(self._context, caller).run(stream)
+        caller = self._context.authenticate_proxy(stream)
+        await RelayConversation(self._context, caller).run(stream)
 
 
-class _Request:
+class _BoundedRelayRequest:
     """The request type as grpclib decodes it: a batch, with a bound on its commands."""
 
     @staticmethod

@@ -11,11 +11,11 @@ from grpclib.const import Handler
 from grpclib.server import Stream
 
 from chat.access.identity import Identity
-from chat.api.chat_stream import ChatConnection
+from chat.api.chat_stream import ChatConversation
 from chat.api.context import Context
 from chat.api.handlers import Handle, handlers
 from chat.api.quotas import CALLS, charge
-from chat.core.store_errors import not_stored, read
+from chat.core.store_errors import not_stored, or_unavailable
 from chat.errors import (
     NotFound,
     RateLimited,
@@ -46,11 +46,7 @@ _Method = Callable[[Identity, Any], Awaitable[Any]]
 
 
 class ChatService:
-    """`chat.ChatService`.
-
-    Args:
-        context: shared by all handlers.
-    """
+    """`chat.ChatService`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -69,7 +65,7 @@ class ChatService:
 
     def _unary(self, method: _Method) -> Handle:
         async def handle(stream: Stream[Any, Any]) -> None:
-            caller = self._context.caller(stream)
+            caller = self._context.authenticate(stream)
             # Read before it may be refused: to refuse a call that is still being sent also
             # resets it, and then some clients do not see when to come back.
             request = await stream.recv_message()
@@ -95,7 +91,7 @@ class ChatService:
     async def _get_user(self, caller: Identity, request: GetUserRequest) -> GetUserResponse:
         user_id = request.user_id
         self._context.rules.identifier(user_id, "user_id")
-        user = await read(self._store.get_user(user_id))
+        user = await or_unavailable(self._store.get_user(user_id))
         if user is None:
             raise NotFound(f"user_id: there is no user {user_id}")
         return GetUserResponse(user=_seen_by(caller, user))
@@ -108,8 +104,8 @@ class ChatService:
         rules.identifier(request.name, "name")
         rules.email(request.email, "email")
         caller.check_owner(request.user_id, "user_id")
-        await self._context.known.check_user(request.user_id, "user_id")
-        await self._context.known.check_name(request.user_id, request.name, "name")
+        await self._context.legacy_ids.check_user(request.user_id, "user_id")
+        await self._context.legacy_ids.check_name(request.user_id, request.name, "name")
         try:
             user = await self._store.upsert_user(request.user_id, request.name, request.email)
         except StoreError as error:
@@ -119,7 +115,7 @@ class ChatService:
     async def _list_users(self, caller: Identity, request: ListUsersRequest) -> ListUsersResponse:
         limit = self._page_size(request.page_size, "page_size")
         # One more than asked for shows whether there is a further page.
-        users = await read(self._store.list_users(request.page_token, limit + 1))
+        users = await or_unavailable(self._store.list_users(request.page_token, limit + 1))
         token = users[limit - 1].id if len(users) > limit else ""
         seen = [_seen_by(caller, user) for user in users[:limit]]
         return ListUsersResponse(users=seen, next_page_token=token)
@@ -130,7 +126,7 @@ class ChatService:
         self._context.rules.identifier(request.room_id, "room_id")
         caller.check_read(request.room_id, "room_id")
         span = Range(self._page_size(request.limit, "limit"), request.before_seq, request.after_seq)
-        page = await read(self._store.history(request.room_id, span))
+        page = await or_unavailable(self._store.history(request.room_id, span))
         return GetChatHistoryResponse(page.messages, page.has_more, self._store.epoch)
 
     def _page_size(self, asked: int, path: str) -> int:
@@ -138,8 +134,8 @@ class ChatService:
         return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
 
     async def _chat(self, stream: Stream[ChatStream, ChatStream]) -> None:
-        caller = self._context.caller(stream)
-        await ChatConnection(self._context, caller, stream).run(stream)
+        caller = self._context.authenticate(stream)
+        await ChatConversation(self._context, caller, stream).run(stream)
 
 
 def _seen_by(caller: Identity, user: User) -> User:

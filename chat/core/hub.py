@@ -1,23 +1,23 @@
 """The heart of the server: streams, rooms, users and the store brought together.
 
 The life of a message here: `send` hands it to the store; the store's writer
-gives it its place in the room and puts it on disk; `announce` hears of it and
+gives it its position in the room and puts it on disk; `announce` hears of it and
 delivers it to each stream in the room.
 
 The seam between replay and live. A stream that joins after position 40 must get 41, 42, …
 each once, first from the history, then live, while new ones are announced at any time. It
 gets no lock and no copy of them; it relies on the turns of the event loop:
 
-1. `Rooms.pinned` keeps the room while the stream is not yet a member. Its `head` goes up
+1. `Rooms.pinned` keeps the room while the stream is not yet a member. Its `last_seq` goes up
    with each announced message, whether anybody is in the room or not.
-2. The head is looked up, if nobody has done so. A look-up may see a message that is not
-   announced yet; for an empty room that is its head, and the later announcement of it
-   reaches nobody. If members came meanwhile, their head holds (`found_head`).
-3. The answer tells that head, and whether the missed messages are replayed.
-4. Pages of the history are put into the mailbox until the cursor is at `head`, which may
+2. It is looked up, if nobody has done so. A look-up may see a message that is not
+   announced yet; for an empty room that is its last one, and the later announcement of it
+   reaches nobody. If members came meanwhile, theirs holds (`set_last_seq_if_unknown`).
+3. The answer tells it, and whether the missed messages are replayed.
+4. Pages of the history are put into the mailbox until the cursor is at `last_seq`, which may
    rise with every await.
 5. In the turn in which the loop finds nothing missing, without an await in between, the
-   stream becomes a member (`_add_member`). Each message up to `head` was replayed; each one
+   stream becomes a member (`_add_member`). Each message up to `last_seq` was replayed; each one
    behind it is announced in a later turn, to members.
 
 A replay waits while the mailbox is half full (`wait_writable`), so it may be longer than the
@@ -35,10 +35,10 @@ from typing import Self
 from chat.core.names import id_fault
 from chat.core.presence import Presence
 from chat.core.rooms import Room, Rooms
-from chat.core.stream import EncodedMessage, LiveStream
+from chat.core.stream import EncodedMessage, LiveStream, Membership
 from chat.errors import InvalidArgument, Unavailable
 from chat.metrics import ServerMetrics
-from chat.storage.base import Listener, Range, Store, StoreError
+from chat.storage.base import Announce, Range, Store, StoreError
 from gen.chat import ChatMessage, Join, Joined
 from hosting.faults import Faults
 from hosting.logs import get_logger
@@ -47,7 +47,7 @@ log = get_logger(__name__)
 
 _REPLAY_PAGE = 500
 
-OpenStore = Callable[[Listener], Awaitable[Store]]
+OpenStore = Callable[[Announce], Awaitable[Store]]
 _Answer = Callable[[Joined], None]
 _Replay = Callable[[ChatMessage], None]
 
@@ -55,15 +55,9 @@ _Replay = Callable[[ChatMessage], None]
 class Hub:
     """Streams, rooms, users and the store brought together. Made by `open`.
 
-    Args:
-        metrics: counters.
-        faults: logs defects.
-
     Attributes:
         store: keeps messages and users.
-        metrics: likewise.
         streams: the live streams that are open.
-        faults: likewise.
     """
 
     store: Store
@@ -83,11 +77,6 @@ class Hub:
         faults: Faults | None = None,
     ) -> Self:
         """Makes a hub over a store.
-
-        Args:
-            open_store: opens the store, given the hub's `announce`.
-            metrics: counters.
-            faults: logs defects.
 
         Raises:
             StoreUnusable: see the engine.
@@ -144,7 +133,7 @@ class Hub:
         """Puts a stream into a room, from now on. Nothing happens if it is in it."""
         if room_id not in stream.rooms:
             with self._rooms.pinned(room_id) as room:
-                await self._head(room_id, room)
+                await self._last_seq(room_id, room)
                 self._add_member(stream, room_id, room)
 
     async def join(
@@ -168,11 +157,11 @@ class Hub:
         room_id = join.room_id
         self.leave(stream, room_id)
         with self._rooms.pinned(room_id) as room:
-            head = await self._head(room_id, room)
-            if not head and (fault := id_fault(room_id)):
+            last_seq = await self._last_seq(room_id, room)
+            if not last_seq and (fault := id_fault(room_id)):
                 raise InvalidArgument("join.room_id", fault)
-            recovered = self._can_replay(join, head, limit)
-            answer(Joined(room_id, self.store.epoch, head, recovered))
+            recovered = self._can_replay(join, last_seq, limit)
+            answer(Joined(room_id, self.store.epoch, last_seq, recovered))
             self.metrics.joined(asked=join.after_seq is not None, recovered=recovered)
             if recovered:
                 await self._replay(stream, join, room, replay)
@@ -213,24 +202,25 @@ class Hub:
         for user_id in self._presence.close(stream):
             self.store.set_active(user_id, False)
 
-    def _can_replay(self, join: Join, head: int, limit: int | None) -> bool:
+    def _can_replay(self, join: Join, last_seq: int, limit: int | None) -> bool:
         after_seq, epoch = join.after_seq, join.epoch
-        if after_seq is None or after_seq > head:
+        if after_seq is None or after_seq > last_seq:
             return False
         if epoch is not None and epoch != self.store.epoch:
             return False
-        return limit is None or head - after_seq <= limit
+        return limit is None or last_seq - after_seq <= limit
 
     async def _replay(
         self, stream: LiveStream, join: Join, room: Room[LiveStream], replay: _Replay
     ) -> None:
         cursor = join.after_seq or 0
-        # `head` may go on rising while a page is read; the loop ends in the turn
+        # `last_seq` may go on rising while a page is read; the loop ends in the turn
         # in which nothing is missing, and the caller enters in that same turn.
-        while room.head is not None and cursor < room.head:
+        while room.last_seq is not None and cursor < room.last_seq:
             try:
                 page = await self.store.history(
-                    join.room_id, Range(_REPLAY_PAGE, before_seq=room.head + 1, after_seq=cursor)
+                    join.room_id,
+                    Range(_REPLAY_PAGE, before_seq=room.last_seq + 1, after_seq=cursor),
                 )
             except StoreError as error:
                 log.exception("history unreadable", room_id=join.room_id)
@@ -243,15 +233,15 @@ class Hub:
             self.metrics.replayed += len(page.messages)
             cursor = page.messages[-1].seq
 
-    async def _head(self, room_id: str, room: Room[LiveStream]) -> int:
-        if room.head is not None:
-            return room.head
+    async def _last_seq(self, room_id: str, room: Room[LiveStream]) -> int:
+        if room.last_seq is not None:
+            return room.last_seq
         try:
-            return room.found_head(await self.store.head(room_id))
+            return room.set_last_seq_if_unknown(await self.store.last_seq(room_id))
         except StoreError as error:
             log.exception("head unreadable", room_id=room_id)
             raise Unavailable("the history could not be read") from error
 
     def _add_member(self, stream: LiveStream, room_id: str, room: Room[LiveStream]) -> None:
         room.members[stream] = None
-        stream.rooms[room_id] = object()
+        stream.rooms[room_id] = Membership()

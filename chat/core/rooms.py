@@ -13,27 +13,27 @@ class Room(Generic[Member]):
     """One room that somebody is in, or is about to enter.
 
     Attributes:
-        head: the `seq` of the last message that was delivered, or that was in the
+        last_seq: the `seq` of the last message that was delivered, or that was in the
             history when a member entered. `None` until it was looked up.
         members: the receivers of the next message, in the order of entering.
     """
 
-    __slots__ = ("head", "members", "pins")
+    __slots__ = ("last_seq", "members", "pins")
 
     def __init__(self) -> None:
-        self.head: int | None = None
+        self.last_seq: int | None = None
         self.members: dict[Member, None] = {}
         self.pins = 0
 
-    def found_head(self, seq: int) -> int:
-        """Takes the result of a look-up, if nothing is known yet; returns the head.
+    def set_last_seq_if_unknown(self, seq: int) -> int:
+        """Takes the result of a look-up, if nothing is known yet; returns the last `seq`.
 
         A look-up may see a message before it is announced. Once there are
-        members, they still wait for that one: the head must not pass it.
+        members, they still wait for that one: `last_seq` must not pass it.
         """
-        if self.head is None:
-            self.head = seq
-        return self.head
+        if self.last_seq is None:
+            self.last_seq = seq
+        return self.last_seq
 
 
 class Rooms(Generic[Member]):
@@ -53,8 +53,8 @@ class Rooms(Generic[Member]):
     def pinned(self, room_id: str) -> Iterator[Room[Member]]:
         """Follows a room while somebody is about to enter it.
 
-        Inside, `head` goes up with each message, with or without members, so
-        that a member that has read the history up to `head` may enter in the same
+        Inside, `last_seq` goes up with each message, with or without members, so
+        that a member that has read the history up to `last_seq` may enter in the same
         turn of the event loop without a gap or a duplicate at the seam.
         """
         room = self._rooms.setdefault(room_id, Room())
@@ -75,19 +75,15 @@ class Rooms(Generic[Member]):
     def advance(self, room_id: str, seq: int) -> Collection[Member]:
         """Notes that a message was stored.
 
-        Args:
-            room_id: its room.
-            seq: its position.
-
         Returns:
             Its receivers: none, when those in the room have it already.
         """
         room = self._rooms.get(room_id)
         if room is None:
             return ()
-        if room.head is not None and seq <= room.head:
+        if room.last_seq is not None and seq <= room.last_seq:
             return ()
-        room.head = seq
+        room.last_seq = seq
         return room.members
 
     def _forget_if_empty(self, room_id: str, room: Room[Member]) -> None:

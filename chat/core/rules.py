@@ -59,7 +59,7 @@ class Rules:
         self._id_fault = lru_cache(_REMEMBERED)(id_fault)
 
     def identifier(self, value: str, path: str) -> None:
-        """Checks an id or a name as far as those must obey that are known for long."""
+        """Checks the rules of legacy ids, too: not empty, not too long, no control characters."""
         if not value:
             raise InvalidArgument(path, "must not be empty")
         if len(value) > self.limits.id_length:
@@ -71,7 +71,8 @@ class Rules:
         """Checks a message that a client sends. An empty id is allowed: one is made up.
 
         Returns:
-            Whether its room and its sender may be new; if not, they have to be known.
+            False if its room or sender has an id that only a legacy one may have: the store
+            must know it (see `legacy_ids`).
         """
         message_id, room_id, sender_id = message.id, message.room_id, message.sender_id
         longest = max(len(message_id), len(room_id), len(sender_id))

@@ -14,7 +14,7 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 
-async def read(reading: Awaitable[T]) -> T:
+async def or_unavailable(reading: Awaitable[T]) -> T:
     """Waits for a read of the store.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from structlog.contextvars import get_contextvars
 
@@ -29,7 +29,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 class Sender(Protocol):
     """The outgoing side of a call."""
 
-    async def send_message(self, message: Any) -> None:
+    async def send_message(self, message: bytes) -> None:
         """Sends an encoded message; waits while the client's window is closed."""
 
 
@@ -57,6 +57,12 @@ class EncodedMessage:
         return self._for_proxy
 
 
+class Membership:
+    """One stay in a room; a new one for each entry."""
+
+    __slots__ = ()
+
+
 class LiveStream(ABC):
     """A stream that may be in rooms.
 
@@ -64,11 +70,11 @@ class LiveStream(ABC):
         mailbox_bytes: how much may wait before the stream is cut off.
 
     Attributes:
-        rooms: the rooms that it is in; the values differ each time it enters.
+        rooms: the rooms that it is in.
     """
 
     def __init__(self, mailbox_bytes: int) -> None:
-        self.rooms: dict[str, object] = {}
+        self.rooms: dict[str, Membership] = {}
         self._mailbox = Mailbox(mailbox_bytes)
         self._changed = asyncio.Event()
         self._writable = asyncio.Event()

@@ -18,11 +18,11 @@ stored; the others get the first one back.
 only when it would survive a power failure. (An engine may offer less, as the one
 in memory does; its documentation says so.)
 
-**Announcement.** The engine calls the listener in the event loop with the
+**Announcement.** The engine calls `announce` in the event loop with the
 messages that were newly stored, by any node: in each room in the order of `seq`,
 without gaps from the opening of the store on, and each message once. A message
 is announced before the `append` that stored it returns, and after it can be
-found by `head` and `history`.
+found by `last_seq` and `history`.
 
 **Time.** `sent_at` is the wall clock of the node that stored the message, in
 microseconds. In a room it does not go back as `seq` goes up, also over a restart,
@@ -47,7 +47,11 @@ from chat.storage.health import StoreHealth
 from codec.columns import utf8_length
 from gen.chat import ChatMessage, User, UserStatus
 
-Listener = Callable[[Sequence[ChatMessage]], None]
+Announce = Callable[[Sequence[ChatMessage]], None]
+"""Tells of messages that were stored; see **Announcement**."""
+
+MessageKey = tuple[str, str, str]
+"""The idempotency key of a message: room_id, sender_id, id."""
 
 # A page of history stays under what gRPC clients accept by default (4 MiB),
 # even when JSON escapes most of its characters.
@@ -68,9 +72,6 @@ class Unstorable(StoreError):
 
 class PartlyStored(StoreError):
     """Of the messages of one call of `append` some were stored, and others were not.
-
-    Args:
-        results: see below.
 
     Attributes:
         results: for each message, itself as `append` returns it, or its error.
@@ -148,7 +149,7 @@ class Store(ABC):
         return 0
 
     @abstractmethod
-    async def writable(self) -> None:
+    async def wait_writable(self) -> None:
         """Waits until the queue of `append` has room: backpressure for senders.
 
         It stays so for the rest of the turn of the event loop: all callers that append in
@@ -156,7 +157,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def head(self, room_id: str) -> int:
+    async def last_seq(self, room_id: str) -> int:
         """Returns the `seq` of the newest message of a room, or 0."""
 
     @abstractmethod
@@ -185,6 +186,11 @@ class Store(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Stores all that is queued, then closes. No method may be called later."""
+
+
+def key_of(message: ChatMessage) -> MessageKey:
+    """Returns the idempotency key of a message."""
+    return message.room_id, message.sender_id, message.id
 
 
 def fit_page(messages: list[ChatMessage], span: Range) -> Page:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import codec
 from chat.storage.base import (
-    Listener,
+    Announce,
+    MessageKey,
     Page,
     Range,
     Store,
@@ -32,17 +33,17 @@ class MemoryStore(Store):
     """A history that ends with the process.
 
     Args:
-        listener: see `chat.storage.base`.
+        announce: see `chat.storage.base`.
         clock: the wall clock.
     """
 
-    def __init__(self, listener: Listener, clock: Clock = time.time_ns) -> None:
+    def __init__(self, announce: Announce, clock: Clock = time.time_ns) -> None:
         self._stamps = Stamps(clock)
         self.health = StoreHealth()
         self._epoch = uuid.uuid4().hex
-        self._listener = listener
+        self._announce = announce
         self._rooms: dict[str, list[ChatMessage]] = {}
-        self._keys: dict[tuple[str, str, str], ChatMessage] = {}
+        self._keys: dict[MessageKey, ChatMessage] = {}
         self._users: dict[str, tuple[str, str]] = {}
         self._user_ids: list[str] = []  # in order
         self._active: set[str] = set()
@@ -59,10 +60,10 @@ class MemoryStore(Store):
         loop.call_soon(self._finish, future, messages, results)
         return future
 
-    async def writable(self) -> None:
+    async def wait_writable(self) -> None:
         return
 
-    async def head(self, room_id: str) -> int:
+    async def last_seq(self, room_id: str) -> int:
         return len(self._rooms.get(room_id, ()))
 
     async def history(self, room_id: str, span: Range) -> Page:
@@ -128,7 +129,7 @@ class MemoryStore(Store):
     ) -> None:
         fresh = [sent for sent, each in zip(messages, results, strict=True) if each is sent]
         if fresh:
-            self._listener(fresh)
+            self._announce(fresh)
         finish(future, results)
 
     def _user(self, user_id: str) -> User:

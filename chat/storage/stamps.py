@@ -30,7 +30,6 @@ class Stamps:
     lead of more than `LEAD_SECONDS` is given up, with a line in the log.
 
     Args:
-        clock: the clock.
         last: the newest time that was given out before, in microseconds since 1970.
     """
 

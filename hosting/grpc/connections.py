@@ -20,7 +20,7 @@ from hosting.grpc.streams import DataStreams
 from hosting.places import Abortable, Places
 
 
-class Client(Abortable, Protocol):
+class ClientConnection(Abortable, Protocol):
     """A client's connection, as `Connections` lists it.
 
     Attributes:
@@ -47,7 +47,6 @@ class Connections:
         authenticates: whether only an authenticated caller proves a connection.
 
     Attributes:
-        limits: likewise.
         allowances: limit the work that clients may cause.
         opened: the number of connections that were given a place.
         refused: the number that were not, for want of a place or of allowance.
@@ -59,15 +58,17 @@ class Connections:
         self.allowances = Allowances(limits.calls_per_address)
         self.opened = self.refused = self.calls_refused = 0
         self._authenticates = authenticates
-        self._places: Places[Client] = Places(limits.connections, limits.connections_per_address)
+        self._places: Places[ClientConnection] = Places(
+            limits.connections, limits.connections_per_address
+        )
 
-    def __iter__(self) -> Iterator[Client]:
+    def __iter__(self) -> Iterator[ClientConnection]:
         return iter(self._places)
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def try_add(self, connection: Client) -> bool:
+    def try_add(self, connection: ClientConnection) -> bool:
         """Adds a connection, if need be in the place of an unproven one."""
         has_place = connection.allowance.take_connection() and self._places.try_add(
             connection, connection.address
@@ -78,16 +79,16 @@ class Connections:
             self.refused += 1
         return has_place
 
-    def discard(self, connection: Client) -> None:
+    def discard(self, connection: ClientConnection) -> None:
         """Removes a connection that has ended."""
         self._places.discard(connection)
 
-    def greeted(self, connection: Client) -> None:
+    def greeted(self, connection: ClientConnection) -> None:
         """Notes that a client has shown that it speaks HTTP/2."""
         if not self._authenticates:
             self._places.prove(connection)
 
-    def authenticated(self, connection: Client) -> None:
+    def authenticated(self, connection: ClientConnection) -> None:
         """Notes that a caller on a connection has been authenticated."""
         self._places.prove(connection)
 
@@ -125,7 +126,7 @@ def mark_authenticated(call: Stream[Any, Any]) -> None:
         connection.authenticated()
 
 
-def exempt(call: Stream[Any, Any]) -> None:
+def lift_connection_limits(call: Stream[Any, Any]) -> None:
     """Marks the connection of a call as a proxy's: its calls are those of many clients."""
     if isinstance(connection := connection_of(call), ServerConnection):
         connection.exempt()

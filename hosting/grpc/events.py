@@ -25,7 +25,6 @@ class ServerEvents(EventsProcessor):
 
     Args:
         handler: begins and cancels calls.
-        connection: the connection.
         idle_seconds: after how long without a call it is idle.
         on_idle: is called when it is.
     """

@@ -26,7 +26,6 @@ class HalfClosingTransport:
     FIN), and the socket is closed when the client has closed its own, or its time is up.
 
     Args:
-        transport: the transport.
         linger_seconds: how long the client has to close its side.
     """
 
@@ -77,7 +76,6 @@ class StallTimer:
     """Stops reading from a client that does not read, and aborts it if it stays so.
 
     Args:
-        transport: the transport.
         seconds: how long the client's socket may be full without taking anything.
         read_on: resumes reading.
     """

@@ -46,7 +46,6 @@ class Family:
     """The declaration of a metric.
 
     Attributes:
-        name: its name.
         kind: "counter", "gauge" or "histogram".
         text: its documentation in Markdown; a scrape has it up to the first colon,
             semicolon or full stop, so that must mean something alone.

@@ -57,7 +57,6 @@ class Histogram:
         bounds: the upper bounds, each included, ascending; one for infinity is added.
 
     Attributes:
-        bounds: the bounds.
         counts: how often a value fell under each bound and over the one before.
         sum: all values together.
     """

@@ -19,7 +19,7 @@ import chat
 import codec
 import proxy
 from chat.access.identity import Identity
-from chat.api.conversation import authenticated
+from chat.api.context import authenticated_message
 from chat.errors import Unauthenticated
 from gen.chat import Authenticated, ChatMessage, GetUserRequest, Join
 from tests.access.doors import Doors, opened
@@ -58,7 +58,7 @@ def trusted_config(tmp_path: Path) -> proxy.Config:
 
 def comes_back(identity: Identity) -> Authenticated:
     """The `authenticated` answer as the client receives it."""
-    return codec.decode(Authenticated, codec.encode(authenticated(identity)))
+    return codec.decode(Authenticated, codec.encode(authenticated_message(identity)))
 
 
 class TestTimes:

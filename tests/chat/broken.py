@@ -18,13 +18,13 @@ import codec
 from chat.access.authenticator import Authenticator
 from chat.access.identity import ALL_ROOMS, Identity, RoomPatterns
 from chat.api.context import Context
-from chat.api.relay import RelayConnection
+from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
 from chat.api.service import ChatService
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
 from chat.errors import status_of
-from chat.storage.base import Listener, Page, Range
+from chat.storage.base import Announce, Page, Range
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
 from hosting.grpc.server import GrpcServer
@@ -106,9 +106,9 @@ class BrokenStore(SqliteStore):
             _fail_at(message.content)
         return super().append(messages)
 
-    async def head(self, room_id: str) -> int:
+    async def last_seq(self, room_id: str) -> int:
         _fail_at(room_id)
-        return await super().head(room_id)
+        return await super().last_seq(room_id)
 
     async def history(self, room_id: str, span: Range) -> Page:
         page = await super().history(room_id, span)
@@ -142,11 +142,15 @@ class BrokenRelay(RelayService):
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         context = self._context
-        caller = context.proxy(stream) if context.authenticator.is_open else Identity("proxy")
-        await _BrokenConnection(context, caller).run(stream)
+        caller = (
+            context.authenticate_proxy(stream)
+            if context.authenticator.is_open
+            else Identity("proxy")
+        )
+        await _BrokenConversation(context, caller).run(stream)
 
 
-class _BrokenConnection(RelayConnection):
+class _BrokenConversation(RelayConversation):
     async def _dispatch(self, command: RelayCommand, payload: object) -> None:
         if isinstance(payload, ClientGone) and command.client == UNCOUNTABLE:
             raise Defect
@@ -166,8 +170,8 @@ async def broken_server(
     """Runs the server; yields its hub and a channel to it."""
     config = chat.Config(database=str(folder / "chat.db"))
 
-    async def open_store(listener: Listener) -> SqliteStore:
-        return await BrokenStore.open(config.database, listener, config.write_queue_bytes)
+    async def open_store(announce: Announce) -> SqliteStore:
+        return await BrokenStore.open(config.database, announce, config.write_queue_bytes)
 
     hub = await BrokenHub.open(open_store)
     context = Context.of(config, authenticator or Authenticator(), hub)

@@ -6,7 +6,7 @@ import chat
 from chat.access.authenticator import Authenticator
 from chat.api.context import Context
 from chat.core.hub import Hub
-from chat.storage.base import Listener
+from chat.storage.base import Announce
 from chat.storage.memory import MemoryStore
 
 
@@ -19,5 +19,5 @@ async def in_memory(
     return Context.of(config, authenticator or Authenticator(), hub)
 
 
-async def _open_store(listener: Listener) -> MemoryStore:
-    return MemoryStore(listener)
+async def _open_store(announce: Announce) -> MemoryStore:
+    return MemoryStore(announce)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from chat.storage.base import Listener, Store
+from chat.storage.base import Announce, Store
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
@@ -22,7 +22,7 @@ class Engine:
         listen: called with each message as it is announced.
     """
 
-    def __init__(self, opener: Callable[[Listener], Awaitable[Store]]) -> None:
+    def __init__(self, opener: Callable[[Announce], Awaitable[Store]]) -> None:
         self._opener = opener
         self.announced: list[ChatMessage] = []
         self.listen: Callable[[ChatMessage], object] = lambda _: None
@@ -45,20 +45,20 @@ class Engine:
 def sqlite(folder: Path) -> Engine:
     """SQLite, on its own file."""
     path = str(folder / "chat.db")
-    return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES))
+    return Engine(lambda announce: SqliteStore.open(path, announce, _QUEUE_BYTES))
 
 
 def folding(folder: Path) -> Engine:
     """SQLite, continuously folding its journal into the table."""
     path = str(folder / "chat.db")
-    return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES, fold_bytes=200))
+    return Engine(lambda announce: SqliteStore.open(path, announce, _QUEUE_BYTES, fold_bytes=200))
 
 
 def memory(_: Path) -> Engine:
     """The engine in memory."""
 
-    async def opener(listener: Listener) -> Store:
-        return MemoryStore(listener)
+    async def opener(announce: Announce) -> Store:
+        return MemoryStore(announce)
 
     return Engine(opener)
 

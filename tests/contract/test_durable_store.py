@@ -25,7 +25,7 @@ async def test_history_survives_reopening(engine: Engine) -> None:
         before = await store.history("room", Range(5))
     async with engine.open() as store:
         assert await store.history("room", Range(5)) == before
-        assert await store.head("room") == 5
+        assert await store.last_seq("room") == 5
         [result] = await store.append([message(key="new")])
         assert result.seq == 6
 

@@ -59,7 +59,7 @@ async def test_repeat_gives_the_original(store: Store) -> None:
     assert again is not sent
     assert again == original
     assert again.content == "first"
-    assert await store.head("room") == 1
+    assert await store.last_seq("room") == 1
 
 
 async def test_repeat_within_call_gives_the_original(store: Store) -> None:
@@ -127,7 +127,7 @@ async def test_announced_message_can_be_read(engine: Engine, store: Store) -> No
 
     async def look_up(seq: int) -> tuple[int, list[ChatMessage]]:
         page = await store.history("room", Range(1, before_seq=seq + 1))
-        return await store.head("room"), page.messages
+        return await store.last_seq("room"), page.messages
 
     engine.listen = lambda message: lookups.append(asyncio.create_task(look_up(message.seq)))
     for number in range(1, 21):
@@ -161,7 +161,7 @@ async def test_large_call_is_stored(store: Store) -> None:
     """More rows than one SQL statement can have."""
     for start, number in ((0, 1000), (1000, 129), (1129, 127), (1256, 1)):
         await store.append([message(key=str(start + nth)) for nth in range(number)])
-    assert await store.head("room") == 1257
+    assert await store.last_seq("room") == 1257
     page = await store.history("room", Range(2000, after_seq=0))
     assert [(m.seq, m.id) for m in page.messages] == [(n + 1, str(n)) for n in range(1257)]
 
@@ -175,18 +175,18 @@ async def test_more_than_one_commit_takes(engine: Engine, store: Store) -> None:
 
 
 async def test_writable_returns_when_idle(store: Store) -> None:
-    await store.writable()
+    await store.wait_writable()
     await fill(store, 3)
-    await store.writable()
+    await store.wait_writable()
 
 
 async def test_heads(store: Store) -> None:
-    assert await store.head("room") == 0
+    assert await store.last_seq("room") == 0
     await fill(store, 3)
     await fill(store, 2, "other")
-    assert await store.head("room") == 3
-    assert await store.head("other") == 2
-    assert await store.head("neither") == 0
+    assert await store.last_seq("room") == 3
+    assert await store.last_seq("other") == 2
+    assert await store.last_seq("neither") == 0
 
 
 @pytest.mark.parametrize(

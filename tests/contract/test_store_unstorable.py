@@ -27,7 +27,7 @@ async def ids(store: Store) -> list[str]:
     """The ids of the stored messages; checks that their positions have no gaps."""
     page = await store.history("room", Range(5000, after_seq=0))
     assert seqs(page.messages) == list(range(1, len(page.messages) + 1))
-    assert await store.head("room") == len(page.messages)
+    assert await store.last_seq("room") == len(page.messages)
     return [each.id for each in page.messages]
 
 

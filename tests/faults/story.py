@@ -101,7 +101,7 @@ async def read(store: SqliteStore) -> Found:
         page = await store.history(room, EVERYTHING)
         assert not page.has_more
         rooms[room] = [stored(each) for each in page.messages]
-        assert [each.seq for each in rooms[room]] == list(range(1, await store.head(room) + 1))
+        assert [each.seq for each in rooms[room]] == list(range(1, await store.last_seq(room) + 1))
     users = {user.id: user.name for user in await store.list_users("", 100)}
     return Found(store.epoch, rooms, users)
 

@@ -119,7 +119,7 @@ async def use(store: SqliteStore) -> None:
     """Makes every call on a possibly damaged store; only `StoreError` may be raised."""
     calls = [
         *(store.history(room, span) for room in ROOMS for span in (Range(50), Range(50, None, 0))),
-        *(store.head(room) for room in ROOMS),
+        *(store.last_seq(room) for room in ROOMS),
         *(store.append([message(room, key="new")]) for room in (*ROOMS, "another")),
         store.get_user("ada"),
         store.list_users("", 100),

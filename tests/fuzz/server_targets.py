@@ -16,10 +16,10 @@ import chat
 import codec
 from chat.access.identity import GUEST
 from chat.api.batches import Columns
-from chat.api.chat_stream import ChatConnection
+from chat.api.chat_stream import ChatConversation
 from chat.api.context import Context
 from chat.api.conversation import Conversation
-from chat.api.relay import RelayConnection
+from chat.api.relay import RelayConversation
 from codec.columns import lengths_of
 from gen.chat import (
     ChatMessage,
@@ -82,7 +82,7 @@ class _Open:
         conversation: the handler of its messages.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation[Any]) -> None:
         self.conversation = conversation
         self._sink = _Sink()
         self._writing = asyncio.create_task(conversation.write_to(self._sink))
@@ -104,7 +104,7 @@ async def _context() -> Context:
 
 async def _witness(context: Context) -> _Open:
     """Another client, in a room from the start: it must miss nothing."""
-    witness = _Open(ChatConnection(context, GUEST, _call()))
+    witness = _Open(ChatConversation(context, GUEST, _call()))
     await witness.conversation.receive(ChatStream(join=Join(_ROOM)))
     return witness
 
@@ -114,7 +114,7 @@ async def _check_witness(witness: _Open) -> None:
     told = [codec.decode(ChatStream, each) for each in await witness.close()]
     assert told[0].joined == Joined(_ROOM, store.epoch, 0, recovered=False)
     seen = [each.chat_message.seq for each in told[1:]]
-    assert seen == list(range(1, await store.head(_ROOM) + 1))
+    assert seen == list(range(1, await store.last_seq(_ROOM) + 1))
 
 
 def _check_error(error: Error) -> None:
@@ -130,7 +130,7 @@ def talk(data: bytes) -> None:
 
 async def _talk(data: bytes) -> None:
     context = await _context()
-    witness, stream = await _witness(context), _Open(ChatConnection(context, GUEST, _call()))
+    witness, stream = await _witness(context), _Open(ChatConversation(context, GUEST, _call()))
     asked: list[ChatStream] = []
     for piece in Choices(data).pieces():
         try:
@@ -173,7 +173,7 @@ def relay(data: bytes) -> None:
 
 async def _relay(data: bytes) -> None:
     context = await _context()
-    witness, stream = await _witness(context), _Open(RelayConnection(context, GUEST))
+    witness, stream = await _witness(context), _Open(RelayConversation(context, GUEST))
     asked: dict[int, RelayCommand] = {}
     for piece in Choices(data).pieces():
         try:

@@ -11,7 +11,7 @@ from grpclib.server import Stream
 
 import codec
 from chat.access.authenticator import Authenticator
-from chat.api.relay import RelayConnection
+from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
 from chat.api.service import ChatService
 from chat.core.hub import Hub
@@ -67,7 +67,7 @@ class MortalServer:
                 stream.die()
 
 
-class _Mortal(RelayConnection):
+class _Mortal(RelayConversation):
     server: MortalServer
     call: Stream[RelayRequest, RelayResponse]
 
@@ -94,7 +94,7 @@ class _Relay(RelayService):
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         self.server.links += 1
         self.server.linked.set()
-        connection = _Mortal(self._context, self._context.proxy(stream))
+        connection = _Mortal(self._context, self._context.authenticate_proxy(stream))
         connection.server, connection.call = self.server, stream
         await connection.run(stream)
 

@@ -1,13 +1,17 @@
 """The SQLite engine: one file, one writer thread with group commit, reader threads.
 
-- `schema`: the tables, their versions and migrations.
-- `writer`: the thread with the only connection that writes and checkpoints.
-- `journal`: the writes of a commit, and their way into the table of messages.
-- `batch`: the messages of one commit, as they get their positions.
+- `store`: the engine, which puts them together.
+- `jobs`, `writer`: the thread with the only connection that writes and checkpoints.
+- `batch`, `journal`: the messages of one commit, as they get their `seq`, and its writes.
+- `fold`: their way from the journal into the table of messages.
+- `salvage`: a commit made in parts, when it failed for something in it.
 - `tail`: the content of the journal, for readers.
 - `reader`: pages and look-ups.
-- `store`: the engine, which puts them together.
-- `backup`: copies, and databases out of copies.
+- `schema`: the tables, their versions and migrations.
+- `claim`, `files`, `watch`: one server for a file, which has to stay in its place.
+- `backup`, `wal`: copies, databases out of copies, and what a damaged log may have lost.
+
+Begin with `store.append`, then `writer`, `journal`, `fold`.
 """
 
 from chat.storage.sqlite.store import SqliteStore

@@ -17,8 +17,8 @@ from typing import Final
 
 import apsw
 
-from chat.storage.base import StoreUnusable
-from chat.storage.sqlite.batch import Key, Row
+from chat.storage.base import MessageKey, StoreUnusable
+from chat.storage.sqlite.batch import Row
 from chat.storage.sqlite.schema import keep_last_sent_at
 from gen.chat import ChatMessage
 
@@ -84,7 +84,7 @@ class Fold:
     """
 
     rows: list[Row] = field(default_factory=list)
-    messages: dict[Key, ChatMessage] = field(default_factory=dict)
+    messages: dict[MessageKey, ChatMessage] = field(default_factory=dict)
     size: int = 0
     last: int = 0
     sent_at: int = 0

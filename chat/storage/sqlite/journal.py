@@ -19,7 +19,7 @@ Two generations of messages are in the journal at a time, in memory too::
   the work of a second writer: `HistoryConflict`, and nothing is stored any more.
 - Once: a commit's statement also looks whether one of its messages is in the table; those in
   the journal are known in memory. Only if one is, the whole commit is made anew without it.
-- Positions are given here: the head of a room is looked up once, then counted in memory.
+- `seq` is given here: the last one of a room is looked up once, then counted in memory.
 
 SQLite gives Python's lock up around each statement, and taking it back may mean to
 wait for a busy event loop. So a commit is one statement wherever it can be.
@@ -35,7 +35,8 @@ from typing import Final
 import apsw
 import orjson
 
-from chat.storage.sqlite.batch import Batch, Key, key_of, stored_message
+from chat.storage.base import MessageKey, key_of
+from chat.storage.sqlite.batch import CommitBatch, stored_message
 from chat.storage.sqlite.fold import Fold, HistoryConflict
 from chat.storage.sqlite.schema import read_last_sent_at
 from chat.storage.stamps import Clock, Stamps
@@ -109,9 +110,9 @@ class Journal:
         self.generation = 0
         self._connection = connection
         self._fold_bytes = fold_bytes
-        # The positions of the newest messages. A room of which something is in the
-        # journal is always among them.
-        self._heads: dict[str, int] = {}
+        # The row ids of the newest messages. A room of which something is in the journal is
+        # always among them.
+        self._last_row_ids: dict[str, int] = {}
         self._known_users: set[str] = set()
         self._stamps = Stamps(clock, read_last_sent_at(connection))
         self._current = Fold()
@@ -178,33 +179,35 @@ class Journal:
         self,
         appends: Sequence[Sequence[ChatMessage]],
         users: Sequence[UserRow],
-        stored: Mapping[Key, ChatMessage],
+        stored: Mapping[MessageKey, ChatMessage],
     ) -> Commit:
         rooms, senders = _names(appends)
         senders -= self._known_users
-        if users or senders or not rooms <= self._heads.keys():
+        if users or senders or not rooms <= self._last_row_ids.keys():
             with self._connection:
-                heads = {room_id: self._head(room_id) for room_id in rooms}
+                last_row_ids = {room_id: self._last_row_id(room_id) for room_id in rooms}
                 self._add_users(senders)
                 self._replace_users(users)
-                batch, results, size = self._append(appends, heads, stored)
+                batch, results, size = self._append(appends, last_row_ids, stored)
         else:
-            heads = {room_id: self._heads[room_id] for room_id in rooms}
-            batch, results, size = self._append(appends, heads, stored)
+            last_row_ids = {room_id: self._last_row_ids[room_id] for room_id in rooms}
+            batch, results, size = self._append(appends, last_row_ids, stored)
         # Only now, when all of it is on disk.
         self._known_users |= senders
-        self._heads.update(heads)
+        self._last_row_ids.update(last_row_ids)
         self._note(batch, size)
         return Commit(results, list(batch.fresh.values()))
 
     def _append(
         self,
         appends: Sequence[Sequence[ChatMessage]],
-        heads: dict[str, int],
-        stored: Mapping[Key, ChatMessage],
-    ) -> tuple[Batch, list[list[ChatMessage]], int]:
+        last_row_ids: dict[str, int],
+        stored: Mapping[MessageKey, ChatMessage],
+    ) -> tuple[CommitBatch, list[list[ChatMessage]], int]:
         folding = self._folding.messages if self._folding else {}
-        batch = Batch(heads, (self._current.messages, folding, stored), self._stamps.next())
+        batch = CommitBatch(
+            last_row_ids, (self._current.messages, folding, stored), self._stamps.next()
+        )
         results = [batch.add(messages) for messages in appends]
         if not batch.rows:
             return batch, results, 0
@@ -214,7 +217,7 @@ class Journal:
             raise _RepeatedError
         return batch, results, len(rows)
 
-    def _note(self, batch: Batch, size: int) -> None:
+    def _note(self, batch: CommitBatch, size: int) -> None:
         if batch.rows:
             self._current.rows += batch.rows
             self._current.messages |= batch.fresh
@@ -230,14 +233,14 @@ class Journal:
             raise HistoryConflict(f"row {nth} of the journal follows on row {before}")
         return nth
 
-    def _head(self, room_id: str) -> int:
-        if room_id in self._heads:
-            return self._heads[room_id]
+    def _last_row_id(self, room_id: str) -> int:
+        if room_id in self._last_row_ids:
+            return self._last_row_ids[room_id]
         execute = self._connection.execute
         execute("INSERT OR IGNORE INTO rooms (room_id) VALUES (?)", (room_id,))
         return int(execute(_NEWEST, (room_id,)).get)
 
-    def _find(self, appends: Sequence[Sequence[ChatMessage]]) -> dict[Key, ChatMessage]:
+    def _find(self, appends: Sequence[Sequence[ChatMessage]]) -> dict[MessageKey, ChatMessage]:
         keys = [key_of(message) for messages in appends for message in messages]
         found = orjson.loads(
             str(self._connection.execute(_FIND, (orjson.dumps(keys).decode(),)).get)
@@ -260,9 +263,9 @@ class Journal:
         )
 
     def _trim_caches(self) -> None:
-        if len(self._heads) > _CACHED_NAMES:
+        if len(self._last_row_ids) > _CACHED_NAMES:
             needed = {room_id for room_id, _, _ in self._current.messages}
-            self._heads = {room_id: self._heads[room_id] for room_id in needed}
+            self._last_row_ids = {room_id: self._last_row_ids[room_id] for room_id in needed}
         if len(self._known_users) > _CACHED_NAMES:
             self._known_users.clear()
 

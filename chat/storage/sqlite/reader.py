@@ -51,7 +51,6 @@ class _Statements(NamedTuple):
     """The queries of a page in one direction.
 
     Attributes:
-        rows: the rows.
         sizes: how many bytes of text each of them has.
     """
 
@@ -104,11 +103,7 @@ T = TypeVar("T")
 
 
 class Readers:
-    """A few threads, each with a read-only connection.
-
-    Args:
-        path: the database.
-    """
+    """A few threads, each with a read-only connection."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -140,20 +135,20 @@ class Readers:
             raise
         await asyncio.gather(*begun)
 
-    async def head(self, room_id: str) -> int:
+    async def last_seq(self, room_id: str) -> int:
         """Returns the newest position of a room, or 0."""
         found = await self._run(lambda: self._one(_HEAD, (room_id,)))
         return found if isinstance(found, int) else 0
 
-    async def messages(self, room_id: str, span: Range, head: int) -> list[ChatMessage]:
+    async def messages(self, room_id: str, span: Range, last_seq: int) -> list[ChatMessage]:
         """Returns up to `span.limit` messages of a room, in the direction of paging.
 
         Args:
             room_id: the room.
             span: which of them; not those that may be missing in the table.
-            head: the newest position, if it is known, or 0.
+            last_seq: that of the newest message, if it is known, or 0.
         """
-        return await self._run(lambda: self._messages(room_id, span, head))
+        return await self._run(lambda: self._messages(room_id, span, last_seq))
 
     async def user(self, user_id: str) -> UserRow | None:
         """Returns a user's id, name and e-mail address."""
@@ -191,7 +186,7 @@ class Readers:
     def _one(self, sql: str, bindings: tuple[str | int, ...]) -> object:
         return self._connection().execute(sql, bindings).get
 
-    def _messages(self, room_id: str, span: Range, head: int) -> list[ChatMessage]:
+    def _messages(self, room_id: str, span: Range, last_seq: int) -> list[ChatMessage]:
         after = min(span.after_seq or 0, _END)
         before = _END if span.before_seq is None else span.before_seq
         forward = span.after_seq is not None
@@ -209,7 +204,7 @@ class Readers:
             is_whole = seqs == list(range(newest, max(0, newest - limit), -1))
             goes_on = True
         if goes_on and newest < before - 1:
-            is_whole = is_whole and not self._is_broken_off(room_id, before, head)
+            is_whole = is_whole and not self._is_broken_off(room_id, before, last_seq)
         if not is_whole:
             raise ValueError(f"room {room_id!r}: a position is missing or out of order")
         return [_message(room_id, row) for row in rows]
@@ -235,11 +230,11 @@ class Readers:
         found: list[Any] = orjson.loads(str(self._one(sql, bindings)))
         return found
 
-    def _is_broken_off(self, room_id: str, before: int, head: int) -> bool:
+    def _is_broken_off(self, room_id: str, before: int, last_seq: int) -> bool:
         """Whether there should be something right before a position, where nothing was found."""
         if before == _END:
             return False
-        return before <= head or bool(self._one(_BROKEN_OFF, (room_id, before)))
+        return before <= last_seq or bool(self._one(_BROKEN_OFF, (room_id, before)))
 
 
 def _message(room_id: str, row: _Row) -> ChatMessage:

@@ -13,7 +13,7 @@ import apsw
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
-    Listener,
+    Announce,
     Page,
     Range,
     Store,
@@ -24,14 +24,14 @@ from chat.storage.base import (
 )
 from chat.storage.health import StoreHealth
 from chat.storage.sqlite.claim import Claim
+from chat.storage.sqlite.files import DatabaseFiles
 from chat.storage.sqlite.fold import fold_leftovers
 from chat.storage.sqlite.jobs import Append, Job, Upsert
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow
-from chat.storage.sqlite.place import Place
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.tail import Tail
-from chat.storage.sqlite.writer import IDLE_SECONDS, Events, Writer
+from chat.storage.sqlite.writer import IDLE_SECONDS, Writer, WriterCallbacks
 from chat.storage.stamps import Clock
 from gen.chat import ChatMessage, User
 from hosting import private
@@ -54,9 +54,9 @@ class SqliteStore(Store):
         self,
         claim: Claim,
         connection: apsw.Connection,
-        place: Place,
+        files: DatabaseFiles,
         readers: Readers,
-        listener: Listener,
+        announce: Announce,
         queue_bytes: int,
         journal: Journal,
         metrics: StoreMetrics,
@@ -66,23 +66,23 @@ class SqliteStore(Store):
         self._claim = claim
         self._epoch = read_epoch(connection)
         self._readers = readers
-        self._listener = listener
+        self._announce = announce
         self._tail = Tail()
-        events = Events(self._stored, self._folded, self._done)
+        callbacks = WriterCallbacks(self._stored, self._folded, self._done)
         self._writer = Writer(
-            connection, journal, place, events, metrics, self.health, idle_seconds
+            connection, journal, files, callbacks, metrics, self.health, idle_seconds
         )
         self._queue_bytes = queue_bytes
         self._queued = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._active: set[str] = set()
 
     @classmethod
     async def open(
         cls,
         path: str,
-        listener: Listener,
+        announce: Announce,
         queue_bytes: int,
         fold_bytes: int = FOLD_BYTES,
         metrics: StoreMetrics | None = None,
@@ -93,8 +93,8 @@ class SqliteStore(Store):
 
         Args:
             path: where it is; missing folders are made.
-            listener: see `chat.storage.base`.
-            queue_bytes: how much may wait for the disk before `writable` waits.
+            announce: see `chat.storage.base`.
+            queue_bytes: how much may wait for the disk before `wait_writable` waits.
             fold_bytes: how much is moved from the journal to the table at a time, and
                 is kept in memory until then.
             metrics: counts the commits.
@@ -116,7 +116,7 @@ class SqliteStore(Store):
                 connection = await asyncio.to_thread(_open, claim.real)
                 undo.callback(connection.close)
                 _warn(claim.real)
-                place = Place(path, claim, connection)
+                files = DatabaseFiles(path, claim, connection)
                 readers = Readers(claim.real)
                 undo.push_async_callback(readers.close)
                 await readers.start()
@@ -124,9 +124,9 @@ class SqliteStore(Store):
                 store = cls(
                     claim,
                     connection,
-                    place,
+                    files,
                     readers,
-                    listener,
+                    announce,
                     queue_bytes,
                     Journal(connection, fold_bytes, clock),
                     metrics,
@@ -153,28 +153,28 @@ class SqliteStore(Store):
     def queued_bytes(self) -> int:
         return self._queued
 
-    async def writable(self) -> None:
+    async def wait_writable(self) -> None:
         # Another waiter may have refilled the queue; check again.
-        while not self._room.is_set():
-            await self._room.wait()
+        while not self._writable.is_set():
+            await self._writable.wait()
 
-    async def head(self, room_id: str) -> int:
-        return self._tail.head(room_id) or await self._readers.head(room_id)
+    async def last_seq(self, room_id: str) -> int:
+        return self._tail.last_seq(room_id) or await self._readers.last_seq(room_id)
 
     async def history(self, room_id: str, span: Range) -> Page:
         # One more than asked for shows whether there are more.
         limit = span.limit + 1
         tail, rest = self._tail.find(room_id, Range(limit, span.before_seq, span.after_seq))
-        head = self._tail.head(room_id)
+        last_seq = self._tail.last_seq(room_id)
         if span.after_seq is None:
             found = tail[::-1]
             if rest and len(found) < limit and not is_full(found):
                 rest = Range(limit - len(found), rest.before_seq)
-                found += await self._readers.messages(room_id, rest, head)
+                found += await self._readers.messages(room_id, rest, last_seq)
         else:
             found = tail
             if rest:
-                found = await self._readers.messages(room_id, rest, head) + tail
+                found = await self._readers.messages(room_id, rest, last_seq) + tail
         return fit_page(found[:limit], span)
 
     async def get_user(self, user_id: str) -> User | None:
@@ -182,7 +182,7 @@ class SqliteStore(Store):
         return None if row is None else self._user(row)
 
     async def upsert_user(self, user_id: str, name: str, email: str) -> User:
-        await self.writable()
+        await self.wait_writable()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._put(Upsert((user_id, name, email), future))
         await future
@@ -204,12 +204,12 @@ class SqliteStore(Store):
     def _put(self, job: Job) -> None:
         self._queued += job.size
         if self._queued > self._queue_bytes:
-            self._room.clear()
+            self._writable.clear()
         self._writer.put(job)
 
     def _stored(self, generation: int, messages: Sequence[ChatMessage]) -> None:
         self._tail.add(generation, messages)
-        self._listener(messages)
+        self._announce(messages)  # to `Hub.announce`
 
     def _folded(self, before: int) -> None:
         self._tail.drop(before)
@@ -222,7 +222,7 @@ class SqliteStore(Store):
     def _done(self, size: int) -> None:
         self._queued -= size
         if self._queued <= self._queue_bytes:
-            self._room.set()
+            self._writable.set()
 
     def _user(self, row: UserRow) -> User:
         user_id, name, email = row

@@ -65,7 +65,7 @@ class Tail:
             self._dropped.pop()
         return False
 
-    def head(self, room_id: str) -> int:
+    def last_seq(self, room_id: str) -> int:
         """Returns the `seq` of the newest message of a room, or 0 if it has no tail."""
         for rooms in reversed(self._generations.values()):
             if room_id in rooms:

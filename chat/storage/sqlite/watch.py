@@ -16,7 +16,7 @@ import apsw
 from chat.storage.base import StoreError
 from chat.storage.health import State, StoreHealth
 from chat.storage.sqlite.claim import ClaimLost
-from chat.storage.sqlite.place import Place
+from chat.storage.sqlite.files import DatabaseFiles
 from gen.chat import ChatMessage
 from hosting.logs import get_logger
 
@@ -33,24 +33,22 @@ class NotInPlace(StoreError):
     """The files are not where they were; the log says so already."""
 
 
-class PlaceWatch:
+class FileWatch:
     """Watches the files of a writer.
 
     Args:
-        place: of its files.
         connection: the writer's.
-        health: is set.
         announce: tells of messages that were withheld.
     """
 
     def __init__(
         self,
-        place: Place,
+        files: DatabaseFiles,
         connection: apsw.Connection,
         health: StoreHealth,
         announce: Callable[[Sequence[ChatMessage]], None],
     ) -> None:
-        self._place = place
+        self._files = files
         self._connection = connection
         self._health = health
         self._announce = announce
@@ -90,7 +88,7 @@ class PlaceWatch:
         Raises:
             NotInPlace: the files are not in their place.
         """
-        if self._place.has_moved():
+        if self._files.has_moved():
             self._look()
             if not self.is_in_place():
                 self._withheld = fresh
@@ -100,7 +98,7 @@ class PlaceWatch:
         """Looks for the files, and at the claim on them."""
         self._looked = time.monotonic()
         try:
-            trouble = self._place.trouble()
+            trouble = self._files.trouble()
         except ClaimLost as error:
             self._health.fail(f"{error}: nothing is stored any more")
             return
@@ -117,7 +115,7 @@ class PlaceWatch:
 
     def _rescue(self) -> None:
         try:
-            self._place.rescue()
+            self._files.rescue()
         except apsw.Error:
             log.exception("the log's content could not be moved into the database")
 

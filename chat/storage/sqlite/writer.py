@@ -40,12 +40,12 @@ import apsw
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError, Unstorable, finish
 from chat.storage.health import StoreHealth
+from chat.storage.sqlite.files import DatabaseFiles
 from chat.storage.sqlite.fold import HistoryConflict
 from chat.storage.sqlite.jobs import Append, Backlog, Job, Upsert, end, fail
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
-from chat.storage.sqlite.place import Place
 from chat.storage.sqlite.salvage import Item, Outcome, Salvage, is_of_a_value
-from chat.storage.sqlite.watch import LOOK_SECONDS, NotInPlace, PlaceWatch
+from chat.storage.sqlite.watch import LOOK_SECONDS, FileWatch, NotInPlace
 from gen.chat import ChatMessage
 from hosting.logs import get_logger
 
@@ -64,20 +64,20 @@ _COMMITS_FAIL: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class WriterCallbacks:
     """What is called in the event loop as the writer goes on.
 
     Attributes:
-        stored: messages were stored, in this generation of the journal. In each room
+        on_stored: messages were stored, in this generation of the journal. In each room
             they come in the order of `seq`.
-        folded: all generations before this one are in the table.
-        done: jobs of so many bytes were done or failed; their futures end behind this
+        on_folded: all generations before this one are in the table.
+        on_done: jobs of so many bytes were done or failed; their futures end behind this
             call.
     """
 
-    stored: Callable[[int, Sequence[ChatMessage]], None]
-    folded: Callable[[int], None]
-    done: Callable[[int], None]
+    on_stored: Callable[[int, Sequence[ChatMessage]], None]
+    on_folded: Callable[[int], None]
+    on_done: Callable[[int], None]
 
 
 class Writer:
@@ -86,9 +86,6 @@ class Writer:
     Args:
         connection: from `schema.open_writer`; the thread closes it.
         journal: on that connection.
-        place: that of its files.
-        events: what is called.
-        metrics: counts the commits.
         health: is set by this thread alone.
         idle_seconds: after how long without a job all that is in the journal is folded;
             `None` for never.
@@ -98,8 +95,8 @@ class Writer:
         self,
         connection: apsw.Connection,
         journal: Journal,
-        place: Place,
-        events: Events,
+        files: DatabaseFiles,
+        callbacks: WriterCallbacks,
         metrics: StoreMetrics,
         health: StoreHealth,
         idle_seconds: float | None = IDLE_SECONDS,
@@ -108,10 +105,10 @@ class Writer:
         self._health = health
         self._connection = connection
         self._journal = journal
-        self._watch = PlaceWatch(place, connection, health, self._announce)
+        self._watch = FileWatch(files, connection, health, self._announce)
         # Those who have come, and were told nothing yet.
         self._owed: list[Job] = []
-        self._events = events
+        self._callbacks = callbacks
         self._idle_seconds = math.inf if idle_seconds is None else idle_seconds
         self._idle_since = time.monotonic()
         self._loop = asyncio.get_running_loop()
@@ -258,7 +255,7 @@ class Writer:
             return False
         try:
             if self._journal.fold():
-                self._tell(self._events.folded, self._journal.generation)
+                self._tell(self._callbacks.on_folded, self._journal.generation)
         except HistoryConflict as conflict:
             self._health.fail(str(conflict))
             return False
@@ -280,7 +277,7 @@ class Writer:
             self._health.refuse(_COMMITS_FAIL)
 
     def _announce(self, fresh: Sequence[ChatMessage]) -> None:
-        self._tell(self._events.stored, self._journal.generation, fresh)
+        self._tell(self._callbacks.on_stored, self._journal.generation, fresh)
 
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         self._loop.call_soon_threadsafe(callback, *args)
@@ -288,8 +285,8 @@ class Writer:
     def _finish(self, jobs: list[Job], size: int, commit: Commit, generation: int) -> None:
         self._backlog.remove(size)
         if commit.fresh:
-            self._events.stored(generation, commit.fresh)
-        self._events.done(size)
+            self._callbacks.on_stored(generation, commit.fresh)
+        self._callbacks.on_done(size)
         stored = iter(commit.stored)
         for job in jobs:
             if isinstance(job, Append):
@@ -299,7 +296,7 @@ class Writer:
 
     def _finish_each(self, jobs: list[Job], size: int, outcomes: Sequence[Outcome]) -> None:
         self._backlog.remove(size)
-        self._events.done(size)
+        self._callbacks.on_done(size)
         rest = iter(outcomes)
         for job in jobs:
             if isinstance(job, Append):
@@ -314,6 +311,6 @@ class Writer:
 
     def _fail(self, jobs: list[Job], size: int, failure: StoreError) -> None:
         self._backlog.remove(size)
-        self._events.done(size)
+        self._callbacks.on_done(size)
         for job in jobs:
             fail(job.future, failure)

@@ -16,11 +16,11 @@ from chat.access.authenticator import Authenticator
 from chat.access.identity import GUEST
 from chat.api.batches import Columns
 from chat.api.context import Context
-from chat.api.relay import MOST_COMMANDS, RelayConnection
+from chat.api.relay import MOST_COMMANDS, RelayConversation
 from chat.core.hub import Hub
 from chat.core.rules import Limits, Rules
 from chat.errors import InvalidArgument
-from chat.storage.base import Listener
+from chat.storage.base import Announce
 from chat.storage.memory import MemoryStore
 from codec.columns import lengths_of, split
 from gen.chat import (
@@ -165,12 +165,12 @@ async def test_large_columns_are_stored_in_parts() -> None:
     """All may be for one room, whose readers receive a commit at once."""
     parts: list[Sequence[ChatMessage]] = []
 
-    async def open_store(_: Listener) -> MemoryStore:
+    async def open_store(_: Announce) -> MemoryStore:
         return MemoryStore(parts.append)
 
     config = chat.Config(database=chat.IN_MEMORY)
     context = Context.of(config, Authenticator(), await Hub.open(open_store))
-    connection = RelayConnection(context, GUEST)
+    connection = RelayConversation(context, GUEST)
     for start in (0, 10):  # behind others, and alone
         sent = [message(content="x" * 4000, key=f"{start} {number}") for number in range(16)]
         few = [message(content="x" * 4000, key=f"{start} few {number}") for number in range(4)]

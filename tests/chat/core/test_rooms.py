@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(300)
 def admit(rooms: Rooms[str], member: str, head: int) -> None:
     """Adds a member to a room as the hub does."""
     with rooms.pinned(ROOM) as room:
-        room.found_head(head)
+        room.set_last_seq_if_unknown(head)
         room.members[member] = None
 
 
@@ -60,9 +60,9 @@ def test_late_look_up_skips_no_message() -> None:
     """Of two concurrent look-ups, the later result covers a message not yet announced."""
     rooms: Rooms[str] = Rooms()
     with rooms.pinned(ROOM) as early, rooms.pinned(ROOM) as late:
-        early.found_head(5)
+        early.set_last_seq_if_unknown(5)
         early.members["ada"] = None
-        late.found_head(6)
+        late.set_last_seq_if_unknown(6)
         late.members["bob"] = None
     assert list(rooms.advance(ROOM, 6)) == ["ada", "bob"]
 
@@ -121,7 +121,7 @@ class RoomMachine(RuleBasedStateMachine):
         pin = ExitStack()
         room = pin.enter_context(self.rooms.pinned(ROOM))
         self.pinned += 1
-        return Member(pin, room, sees=self.announced if room.head is None else None)
+        return Member(pin, room, sees=self.announced if room.last_seq is None else None)
 
     def unpin(self, member: Member) -> None:
         member.pin.close()
@@ -130,9 +130,11 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(target=inside, member=consumes(entering), data=st.data())
     def enter(self, member: Member, data: st.DataObject) -> Member:
         if member.sees is not None:
-            member.room.found_head(data.draw(st.integers(member.sees, self.stored), "found"))
-        assert member.room.head is not None
-        member.seen = list(range(1, member.room.head + 1))
+            member.room.set_last_seq_if_unknown(
+                data.draw(st.integers(member.sees, self.stored), "found")
+            )
+        assert member.room.last_seq is not None
+        member.seen = list(range(1, member.room.last_seq + 1))
         member.room.members[member] = None
         self.unpin(member)
         self.members.append(member)

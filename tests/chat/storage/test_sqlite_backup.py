@@ -114,7 +114,7 @@ async def test_server_serves_from_a_backup(store: SqliteStore, copy: Path) -> No
     assert again.seq == 1
     [new] = await copied.append(sent[1:])
     assert new is sent[1]
-    assert new.seq == await store.head("room 3") + 1
+    assert new.seq == await store.last_seq("room 3") + 1
     await copied.close()
 
 

@@ -141,7 +141,7 @@ async def test_second_server_is_refused_by_any_name(path: Path, naming: Naming) 
     await fill(first, 100, 100)
     await first.close()
     again = await open_store(path)
-    assert await again.head("room 0") == len(range(0, 200, 7))
+    assert await again.last_seq("room 0") == len(range(0, 200, 7))
     await again.close()
 
 
@@ -153,7 +153,7 @@ async def test_log_is_found_by_a_symbolic_link(path: Path, naming: Naming) -> No
     assert path.with_name("chat.db-wal").exists()
     await store.close()
     store = await open_store(path)
-    assert await store.head("room") == 1
+    assert await store.last_seq("room") == 1
     await store.close()
 
 

@@ -63,7 +63,7 @@ async def test_writer_failure_reaches_all_callers(tmp_path: Path, unstorable: bo
         for key in "34567":
             with pytest.raises(StoreError):
                 await store.append([message(content="x" * 2000, key=key)])
-        await store.writable()
+        await store.wait_writable()
         assert seqs((await store.history("room", Range(5))).messages) == [1]
         await store.close()
     assert seqs(announced) == [1]

@@ -176,5 +176,5 @@ async def test_thread_failure_prevents_opening(path: Path) -> None:
     assert readers() == []
     assert open_files() == before
     store = await open_store(path)
-    assert await store.head("room") == 1
+    assert await store.last_seq("room") == 1
     await store.close()

@@ -249,7 +249,7 @@ class FailingMachine(RuleBasedStateMachine):
             page = self.runner.run(self.store.history(room, Range(1000, after_seq=0)))
             assert seqs(page.messages) == list(range(1, len(log) + 1))
             assert page.messages == log
-            assert self.runner.run(self.store.head(room)) == len(log)
+            assert self.runner.run(self.store.last_seq(room)) == len(log)
             assert [each for each in self.announced if each.room_id == room] == log
 
     def teardown(self) -> None:

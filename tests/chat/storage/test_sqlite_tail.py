@@ -48,17 +48,17 @@ def two_generations() -> Tail:
 
 def test_head_is_the_newest_of_all_generations() -> None:
     tail = two_generations()
-    assert (tail.head("room"), tail.head("old"), tail.head("other")) == (5, 7, 0)
+    assert (tail.last_seq("room"), tail.last_seq("old"), tail.last_seq("other")) == (5, 7, 0)
     tail.add(2, [stored("room", 6)])
-    assert tail.head("room") == 6
+    assert tail.last_seq("room") == 6
 
 
 def test_only_older_generations_are_dropped() -> None:
     tail = two_generations()
-    assert tail.head("old") == 7  # sorted before it is dropped
+    assert tail.last_seq("old") == 7  # sorted before it is dropped
     tail.drop(2)
     assert seqs(tail.find("room", Range(10))[0]) == [5]
-    assert (tail.head("room"), tail.head("old")) == (5, 0)
+    assert (tail.last_seq("room"), tail.last_seq("old")) == (5, 0)
     tail.drop(3)
     assert tail.find("room", Range(10)) == ([], Range(10))
 
@@ -76,7 +76,7 @@ def many(generations: int = 1) -> Tail:
 @pytest.mark.parametrize("span", SPANS)
 def test_tail_look_up_costs_one_page(span: Range, generations: int) -> None:
     tail = many(generations)
-    for find in (lambda: tail.find("room", span), lambda: tail.head("room")):
+    for find in (lambda: tail.find("room", span), lambda: tail.last_seq("room")):
         work = work_of(find)
         assert work.calls < 100
         assert work.bytes < 8_000
@@ -86,7 +86,7 @@ def test_first_look_up_costs_no_more() -> None:
     """However many messages were added since the last one."""
     tail = Tail()
     tail.add(1, [stored(f"room {seq % 700}", 1 + seq // 700) for seq in range(MANY)])
-    assert work_of(lambda: tail.head("room 5")).calls < 100
+    assert work_of(lambda: tail.last_seq("room 5")).calls < 100
 
 
 @pytest.mark.parametrize("build", ["sqlite", "memory"])

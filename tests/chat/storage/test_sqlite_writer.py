@@ -50,8 +50,8 @@ async def test_full_disk_leaves_no_gap(
         assert await store.get_user("ada") is not None
     events = [line["event"] for line in told(logs)]
     assert events == ["commit failed", "store refuses writes"]
-    assert await store.head("room") == 2
-    assert await store.head("new room") == 0
+    assert await store.last_seq("room") == 2
+    assert await store.last_seq("new room") == 0
     assert seqs(announced) == [1, 2]
 
     sent = messages("4", "3", "2")
@@ -102,7 +102,7 @@ async def test_cancelled_sender_disturbs_no_other(
 
 async def test_senders_wait_for_queue_space(store: SqliteStore) -> None:
     queued = store.append([message(content="x" * 4096, key="1")])
-    waiting = asyncio.create_task(store.writable())
+    waiting = asyncio.create_task(store.wait_writable())
     await asyncio.sleep(0)
     assert not waiting.done()
     await queued
@@ -114,7 +114,7 @@ async def test_failed_commit_frees_queue_space(store: SqliteStore, path: Path) -
     with no_file_grows_past(log_size(path)), capture_logs():
         for _ in range(5):
             await fail_to_append(store, [message(content="x" * 300_000, key="2")])
-    await store.writable()
+    await store.wait_writable()
     await store.append(messages("2"))
 
 
@@ -137,7 +137,7 @@ async def test_waiting_senders_keep_the_queue_bound(
     waiting: list[int] = []
 
     async def append(number: int) -> None:
-        await store.writable()
+        await store.wait_writable()
         waiting.append(number - len(announced))
         await store.append([message(content="x" * 3000, key=str(number))])
 
@@ -167,10 +167,10 @@ async def test_readers_survive_a_moved_file(store: SqliteStore, path: Path) -> N
     await store.append(messages("1"))
     put_away(path)
     for _ in range(3):
-        assert await store.head("another room") == 0
+        assert await store.last_seq("another room") == 0
         assert await store.get_user("ada") is not None
     put_back(path)
-    assert await store.head("another room") == 0
+    assert await store.last_seq("another room") == 0
     user = await store.get_user("ada")
     assert user is not None
     assert user.name == "ada"

@@ -21,7 +21,7 @@ _HELP: Final = (
 )
 
 
-class Place:
+class DatabaseFiles:
     """The files of a database: itself, its log, and the index of that.
 
     Args:

@@ -1,7 +1,7 @@
-"""Users and rooms that are known by ids which no new one may have.
+"""Ids stored before today's rules remain valid; asks the store whether such an id exists.
 
-They were stored under an older rule, and stay in use. The store is asked only about such
-ids, and each that it knows is remembered.
+The store is asked only about ids that no new user or room may have, and each that exists is
+remembered.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from chat.core.names import id_fault, name_fault
-from chat.core.store_errors import read
+from chat.core.store_errors import or_unavailable
 from chat.errors import InvalidArgument
 from chat.storage.base import Store
 from gen.chat import ChatMessage
@@ -18,14 +18,11 @@ from gen.chat import ChatMessage
 _MOST: Final = 1000
 
 
-class Known:
-    """Asks whether a user or a room is known.
+class LegacyIds:
+    """Asks whether a user or a room of such an id exists.
 
     Each method raises `InvalidArgument`, whose text begins with the path, and
     `Unavailable` where the store cannot be read.
-
-    Args:
-        store: the store.
     """
 
     def __init__(self, store: Store) -> None:
@@ -40,7 +37,7 @@ class Known:
 
     async def check_room(self, room_id: str, path: str) -> None:
         """Checks a room: one without messages is new."""
-        await self._check(room_id, path, "room", lambda: self._store.head(room_id))
+        await self._check(room_id, path, "room", lambda: self._store.last_seq(room_id))
 
     async def check_user(self, user_id: str, path: str) -> None:
         """Checks a user."""
@@ -51,7 +48,7 @@ class Known:
         fault = name_fault(name)
         if not fault:
             return
-        user = await read(self._store.get_user(user_id))
+        user = await or_unavailable(self._store.get_user(user_id))
         if user is None or user.name != name:
             raise InvalidArgument(path, fault)
 
@@ -61,7 +58,7 @@ class Known:
         fault = id_fault(value)
         if not fault or (kind, value) in self._remembered:
             return
-        if not await read(find()):
+        if not await or_unavailable(find()):
             raise InvalidArgument(path, fault)
         if len(self._remembered) >= _MOST:
             del self._remembered[next(iter(self._remembered))]
