@@ -23,27 +23,26 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from grpclib import GRPCError, Status
-
-import codec
 from gen.chat import Error, ErrorCode
-from hosting.grpc.errors import INTERNAL_TEXT, invalid_argument, retry_later
+from hosting.faults import INTERNAL_TEXT
 from hosting.rate_limits import milliseconds
 
 
 class ChatError(Exception):
-    """A refusal that its text explains to the client."""
+    """A refusal that its text explains to the client.
 
-    status: ClassVar[Status]
+    Attributes:
+        code: the name of its gRPC status.
+        retryable: whether the same request may succeed later.
+    """
+
+    code: ClassVar[str]
     retryable: ClassVar[bool] = False
-
-    def to_grpc(self) -> GRPCError:
-        """The error that ends a gRPC call."""
-        return GRPCError(self.status, str(self))
 
     def to_message(self) -> Error:
         """The error as a message on a stream that goes on."""
-        return Error(code=ErrorCode(self.status.value), message=str(self), retryable=self.retryable)
+        code = ErrorCode.from_string(self.code)
+        return Error(code=code, message=str(self), retryable=self.retryable)
 
 
 class InvalidArgument(ChatError):
@@ -53,7 +52,7 @@ class InvalidArgument(ChatError):
         path: the field, as the client would write it: ``chat_message.room_id``.
     """
 
-    status = Status.INVALID_ARGUMENT
+    code = "INVALID_ARGUMENT"
 
     def __init__(self, path: str, rule: str) -> None:
         super().__init__(f"{path}: {rule}")
@@ -62,13 +61,13 @@ class InvalidArgument(ChatError):
 class NotFound(ChatError):
     """The thing asked for does not exist."""
 
-    status = Status.NOT_FOUND
+    code = "NOT_FOUND"
 
 
 class Unauthenticated(ChatError):
     """The caller has no valid token or certificate."""
 
-    status = Status.UNAUTHENTICATED
+    code = "UNAUTHENTICATED"
 
 
 class PermissionDenied(ChatError):
@@ -79,7 +78,7 @@ class PermissionDenied(ChatError):
         reason: the permission that is missing.
     """
 
-    status = Status.PERMISSION_DENIED
+    code = "PERMISSION_DENIED"
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -88,7 +87,7 @@ class PermissionDenied(ChatError):
 class ResourceExhausted(ChatError):
     """A limit was reached."""
 
-    status = Status.RESOURCE_EXHAUSTED
+    code = "RESOURCE_EXHAUSTED"
 
 
 class RateLimited(ResourceExhausted):
@@ -102,16 +101,12 @@ class RateLimited(ResourceExhausted):
 
     def __init__(self, text: str, wait: float) -> None:
         super().__init__(text)
-        self._wait = wait
-
-    def to_grpc(self) -> GRPCError:
-        """The error that ends a gRPC call; its details are trailing metadata."""
-        return retry_later(str(self), self._wait)
+        self.wait = wait
 
     def to_message(self) -> Error:
         """The error as a message on a stream that goes on."""
         error = super().to_message()
-        error.retry_after_ms = milliseconds(self._wait)
+        error.retry_after_ms = milliseconds(self.wait)
         return error
 
 
@@ -125,7 +120,7 @@ class SlowConsumer(ResourceExhausted):
 class Unavailable(ChatError):
     """Not now; the same request may succeed later."""
 
-    status = Status.UNAVAILABLE
+    code = "UNAVAILABLE"
     retryable = True
 
 
@@ -146,17 +141,7 @@ class StorageFailed(Unavailable):
 class Internal(ChatError):
     """A defect; the details are in the log."""
 
-    status = Status.INTERNAL
+    code = "INTERNAL"
 
     def __init__(self) -> None:
         super().__init__(INTERNAL_TEXT)
-
-
-def status_of(error: Exception) -> GRPCError | None:
-    """Returns the error that ends a call; `None` for a defect."""
-    match error:
-        case ChatError():
-            return error.to_grpc()
-        case codec.DecodeError():
-            return invalid_argument("message", str(error))
-    return None

@@ -21,14 +21,15 @@ import codec
 from chat.access.authenticator import Authenticator
 from chat.access.keyfile import KeyFile
 from chat.access.tokens import TokenVerifier
+from chat.api.chat_service import ChatService
 from chat.api.context import Context
 from chat.api.conversation import Conversation
 from chat.api.relay_service import RelayService
-from chat.api.service import ChatService
+from chat.api.status import status_of
 from chat.config import IN_MEMORY, Config
 from chat.core.hub import Hub
 from chat.core.rules import Rules
-from chat.errors import Unavailable, status_of
+from chat.errors import Unavailable
 from chat.metrics import ServerMetrics, StoreMetrics
 from chat.report import Report
 from chat.storage.base import Announce, Store

@@ -10,6 +10,9 @@ from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
+INTERNAL_TEXT: Final = "internal error"
+"""The text that a client gets for a failure; the log has the whole story."""
+
 # The same failure is logged again after so long.
 _QUIET_SECONDS: Final = 60.0
 

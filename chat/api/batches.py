@@ -138,7 +138,7 @@ class MessageRun:
         for message, span in self.spans:
             outcome = outcomes[id(message)]
             if isinstance(outcome, ChatError):
-                span.fail(outcome.status.name)
+                span.fail(outcome.code)
             else:
                 span.note({"chat.seq": outcome.seq})
             span.end()

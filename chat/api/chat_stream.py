@@ -55,11 +55,11 @@ class ChatConversation(Conversation[ChatStream]):
         try:
             await self._dispatch(request)
         except ChatError as error:
-            self.context.metrics.errors[error.status.name] += 1
+            self.context.metrics.errors[error.code] += 1
             if isinstance(error, RateLimited):
                 charge(self._allowance.refusals, str(error))
-            if self.refused.add(error.status.name):
-                log.debug("request refused", code=error.status.name, **_named(request))
+            if self.refused.add(error.code):
+                log.debug("request refused", code=error.code, **_named(request))
             self._put(ChatStream(error=error.to_message(), request_id=request.request_id))
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._fail(request.request_id, error)
@@ -184,14 +184,14 @@ class ChatConversation(Conversation[ChatStream]):
             self._put(ChatStream(chat_message=stored, request_id=request_id))
         except StoreError as failure:
             error = not_stored(failure)
-            self.context.metrics.errors[error.status.name] += 1
+            self.context.metrics.errors[error.code] += 1
             self._put(ChatStream(error=error.to_message(), request_id=request_id))
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self._fail(request_id, error)
 
     def _fail(self, request_id: str | None, error: Exception) -> None:
         """Answers a request with INTERNAL; if not even that can be told, the stream ends."""
-        self.context.metrics.errors[Internal.status.name] += 1
+        self.context.metrics.errors[Internal.code] += 1
         self.context.faults.log("request failed", error)
         try:
             self._put(ChatStream(error=Internal().to_message(), request_id=request_id))

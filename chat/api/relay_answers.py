@@ -33,13 +33,13 @@ class RelayAnswers:
 
     def refuse(self, ref: int, client: int, error: ChatError) -> None:
         """Answers a command with an error, and counts it."""
-        self._context.metrics.errors[error.status.name] += 1
-        if self._refused.add(error.status.name):
-            log.debug("command refused", client=client, ref=ref, code=error.status.name)
+        self._context.metrics.errors[error.code] += 1
+        if self._refused.add(error.code):
+            log.debug("command refused", client=client, ref=ref, code=error.code)
         self.tell(RelayEvent(ref=ref, error=error.to_message()))
 
     def fail(self, ref: int, error: Exception) -> None:
         """Answers a command with a fixed text; the log gets the whole story."""
-        self._context.metrics.errors[Internal.status.name] += 1
+        self._context.metrics.errors[Internal.code] += 1
         self._context.faults.log("command failed", error)
         self.tell(RelayEvent(ref=ref, error=Internal().to_message()))

@@ -72,7 +72,7 @@ class RelaySends:
 
     def _refuse_all(self, run: MessageRun, refusal: ChatError) -> None:
         error = refusal.to_message()
-        self._context.metrics.errors[refusal.status.name] += len(run.refs)
+        self._context.metrics.errors[refusal.code] += len(run.refs)
         for ref in run.refs:
             self._answers.tell(RelayEvent(ref=ref, error=error))
         run.end_spans([refusal] * len(run.refs))

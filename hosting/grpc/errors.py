@@ -15,8 +15,6 @@ from h2.exceptions import ProtocolError
 from hosting.metadata import RETRY_AFTER
 from hosting.rate_limits import milliseconds
 
-INTERNAL_TEXT: Final = "internal error"
-
 TOO_MANY_CALLS: Final = "too many requests"
 
 StreamClosed = ProtocolError

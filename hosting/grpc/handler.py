@@ -22,10 +22,10 @@ from grpclib.server import Handler, Stream
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
+from hosting.faults import INTERNAL_TEXT
 from hosting.grpc.call_log import observed
 from hosting.grpc.connections import ServerConnection
 from hosting.grpc.errors import (
-    INTERNAL_TEXT,
     TOO_MANY_CALLS,
     StatusOf,
     deadline_exceeded,

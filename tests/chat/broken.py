@@ -17,13 +17,13 @@ import chat
 import codec
 from chat.access.authenticator import Authenticator
 from chat.access.identity import ALL_ROOMS, Identity, RoomPatterns
+from chat.api.chat_service import ChatService
 from chat.api.context import Context
 from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
-from chat.api.service import ChatService
+from chat.api.status import status_of
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
-from chat.errors import status_of
 from chat.storage.base import Announce, Page, Range
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse

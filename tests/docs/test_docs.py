@@ -19,8 +19,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpclib import GRPCError, Status
 
 import chat.__main__
+import chat.errors
 import codec
 import proxy.__main__
+from chat.errors import ChatError
 from gen.chat import ClientFrame, ErrorCode, ServerFrame
 from proxy.errors import CloseCode
 from proxy.upstream.status import from_grpc
@@ -156,7 +158,9 @@ def named_in(package: str, *enums: str) -> set[str]:
 
 
 def server_statuses() -> set[str]:
-    return named_in("chat", "Status") | named_in("hosting/grpc", "Status")
+    kinds = [each for each in vars(chat.errors).values() if isinstance(each, type)]
+    codes = {each.code for each in kinds if issubclass(each, ChatError) and each is not ChatError}
+    return codes | named_in("hosting/grpc", "Status")
 
 
 def described_errors() -> dict[str, str]:

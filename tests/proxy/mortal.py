@@ -11,11 +11,12 @@ from grpclib.server import Stream
 
 import codec
 from chat.access.authenticator import Authenticator
+from chat.api.chat_service import ChatService
 from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
-from chat.api.service import ChatService
+from chat.api.status import status_of
 from chat.core.hub import Hub
-from chat.errors import Unavailable, status_of
+from chat.errors import Unavailable
 from gen.chat import RelayCommand, RelayRequest, RelayResponse
 from hosting.grpc.server import GrpcServer
 from tests.chat.in_memory import in_memory

@@ -10,7 +10,8 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Stream
 
 import codec
-from chat.errors import NotFound, status_of
+from chat.api.status import status_of
+from chat.errors import NotFound
 from gen.chat import ChatMessage
 from hosting.grpc.limits import ConnectionLimits
 from hosting.grpc.server import GrpcServer
