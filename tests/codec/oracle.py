@@ -6,15 +6,17 @@ here.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import betterproto
+import orjson
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -22,6 +24,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError as GoogleDecodeError
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
@@ -62,6 +65,17 @@ SCALARS: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.TYPE_ENUM: st.integers(-2, 17) | integers(32, signed=True),
 }
 
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 70), 1 << 70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["ACTIVE", "1", "-1", "1e2", "0.5", "NaN", "2025-01-31T12:00:00Z", "1.5s", ""]
+    )
+)
+
 
 class Schema:
     """A schema: google's classes, the dataclasses, and random messages."""
@@ -90,11 +104,57 @@ class Schema:
     def messages(self, name: str) -> st.SearchStrategy[Message]:
         return filled(self.google(name))
 
-    def either(self) -> st.SearchStrategy[tuple[str, Message]]:
-        """A random message of any type, and the type's name."""
-        return st.sampled_from(self.names).flatmap(
-            lambda name: st.tuples(st.just(name), self.messages(name))
+    def case(self, name: str) -> st.SearchStrategy[Case]:
+        """A random message of a type."""
+        return st.builds(Case, st.just(self), st.just(name), self.messages(name))
+
+    def cases(self) -> st.SearchStrategy[Case]:
+        """A random message of any type."""
+        return st.sampled_from(self.names).flatmap(self.case)
+
+    def hostile_json(self, name: str) -> st.SearchStrategy[str]:
+        """Random JSON objects with members of a type, whose values are as they happen to be."""
+        fields = self.google(name).DESCRIPTOR.fields
+        names = [n for f in fields for n in (f.name, f.json_name)] or ["x"]
+        keys = st.sampled_from(names)
+        values = st.recursive(
+            LEAVES,
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(keys | st.text(max_size=3), inner, max_size=3)
+            ),
+            max_leaves=8,
         )
+        return st.dictionaries(keys, values, max_size=3).map(json.dumps)
+
+    def check(
+        self, holds: Callable[..., None], *more: st.SearchStrategy[Any], examples: int = 150
+    ) -> None:
+        """Checks that something holds for random messages, and for more random values."""
+        settings(max_examples=examples)(given(self.cases(), *more)(holds))()
+
+
+class Case(NamedTuple):
+    """A random message of google's library."""
+
+    schema: Schema
+    name: str
+    message: Message
+
+    @property
+    def cls(self) -> type[betterproto.Message]:
+        """The dataclass of its type."""
+        return self.schema.ours(self.name)
+
+    @property
+    def data(self) -> bytes:
+        """Its encoding."""
+        return self.message.SerializeToString()
+
+    @property
+    def decoded(self) -> betterproto.Message:
+        """The message, as the codec reads it."""
+        return codec.decode(self.cls, self.data)
 
 
 @st.composite
@@ -169,25 +229,64 @@ def compare(schema: Schema, name: str, data: bytes) -> None:
     Stricter on purpose: field number 0, which google's library accepts within unknown groups and in
     messages without fields, and times that Python's types cannot hold.
     """
+    theirs: Any
     try:
         theirs = schema.google(name).FromString(data)
     except GoogleDecodeError:
-        assert refusal(schema.ours(name), data), "google's library refuses it"
-        return
+        theirs = None
     try:
         ours = codec.decode(schema.ours(name), data)
     except codec.DecodeError as error:
-        if error.reason in STRICTER:
+        _check_refusal(error)
+        if theirs is None or error.reason in STRICTER:
             return
         raise
+    assert theirs is not None, "google's library refuses it"
     assert not any("_unknown_fields" in vars(each) for each in all_messages(ours))
     again = type(theirs).FromString(codec.encode(ours))
     theirs.DiscardUnknownFields()
     forget(theirs)
     forget(again)
-    assert again.SerializeToString(deterministic=True) == theirs.SerializeToString(
-        deterministic=True
-    )
+    assert same(again, theirs)
+    _check_round_trips(ours)
+
+
+def compare_json(schema: Schema, name: str, text: bytes | str) -> None:
+    """Checks that google's library reads any JSON that the codec accepts as the same message.
+
+    Of a duplicate name the last one wins, where google's library refuses it.
+    """
+    try:
+        ours = codec.from_json(schema.ours(name), text)
+    except codec.DecodeError as error:
+        _check_refusal(error)
+        return
+    once = json.dumps(orjson.loads(text))
+    assert repr(codec.from_json(type(ours), once)) == repr(ours)
+    theirs = json_format.Parse(once, schema.google(name)())
+    assert same(type(theirs).FromString(codec.encode(ours)), theirs)
+    _check_round_trips(ours)
+
+
+def same(one: Message, other: Message) -> bool:
+    """Tells whether two messages are the same, whatever the order of maps."""
+    first, second = (each.SerializeToString(deterministic=True) for each in (one, other))
+    return first == second
+
+
+def _check_refusal(error: codec.DecodeError) -> None:
+    text = str(error)
+    assert text.isprintable(), text
+    assert 0 < len(text) < 1000, text
+
+
+def _check_round_trips(message: betterproto.Message) -> None:
+    written = codec.encode(message)
+    again = codec.decode(type(message), written)
+    assert codec.encode(again) == written
+    assert repr(again) == repr(message)  # ==, except for NaN
+    text = codec.to_json(message)
+    assert codec.to_json(codec.from_json(type(message), text)) == text
 
 
 def forget(message: Any) -> None:
@@ -222,28 +321,6 @@ def all_messages(value: Any) -> list[betterproto.Message]:
     if isinstance(value, dict):
         value = list(value.values())
     return [found for each in value for found in all_messages(each)] if type(value) is list else []
-
-
-def compare_json(schema: Schema, name: str, text: bytes | str) -> None:
-    """Checks that google's library reads any JSON that the codec accepts as the same message."""
-    try:
-        ours = codec.from_json(schema.ours(name), text)
-    except codec.DecodeError:
-        return
-    theirs = json_format.Parse(text, schema.google(name)())
-    again = type(theirs).FromString(codec.encode(ours))
-    assert again.SerializeToString(deterministic=True) == theirs.SerializeToString(
-        deterministic=True
-    )
-
-
-def refusal(cls: type[betterproto.Message], data: bytes) -> str:
-    """Returns the codec's reason for refusing bytes; empty if it accepts them."""
-    try:
-        codec.decode(cls, data)
-    except codec.DecodeError as error:
-        return str(error)
-    return ""
 
 
 def chat_schema() -> Schema:

@@ -5,7 +5,6 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,54 +18,44 @@ GARBAGE = st.binary(max_size=64) | st.lists(
     max_size=40,
 ).map(b"".join)
 
-THOROUGH = settings(max_examples=150)
+
+def garbage(_: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    return GARBAGE
 
 
-def test_random_bytes_match_google(schema: Any) -> None:
-    @THOROUGH
-    @given(st.sampled_from(schema.names), GARBAGE)
-    def check(name: str, data: bytes) -> None:
-        compare(schema, name, data)
-
-    check()
+def concatenated(encoded: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Concatenated encodings, which are merged."""
+    return st.lists(encoded, min_size=2, max_size=3).map(b"".join)
 
 
-def test_mutated_bytes_match_google(schema: Any) -> None:
-    @THOROUGH
-    @given(schema.either(), st.data())
-    def check(drawn: tuple[str, Message], data: st.DataObject) -> None:
-        name, message = drawn
-        raw = bytearray(message.SerializeToString())
-        for _ in range(data.draw(st.integers(1, 3))):
-            mutate(raw, data)
-        compare(schema, name, bytes(raw))
+@st.composite
+def mutated(draw: st.DrawFn, encoded: st.SearchStrategy[bytes]) -> bytes:
+    raw = bytearray(draw(encoded))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(raw)))
+        match draw(st.sampled_from(["cut", "insert", "delete", "change", "repeat"])):
+            case "cut":
+                del raw[at:]
+            case "insert":
+                raw[at:at] = draw(st.binary(max_size=3))
+            case "delete":
+                del raw[at : at + draw(st.integers(1, 3))]
+            case "repeat":
+                raw += raw[at:]
+            case _ if at < len(raw):
+                raw[at] = draw(st.integers(0, 255))
+    return bytes(raw)
 
-    check()
 
-
-def test_concatenated_encodings_are_merged(schema: Any) -> None:
-    @THOROUGH
+@pytest.mark.parametrize("hostile", [garbage, concatenated, mutated])
+def test_hostile_bytes_match_google(schema: Any, hostile: Any) -> None:
+    @settings(max_examples=150)
     @given(st.sampled_from(schema.names), st.data())
     def check(name: str, data: st.DataObject) -> None:
-        parts = data.draw(st.lists(schema.messages(name), min_size=2, max_size=3))
-        compare(schema, name, b"".join(part.SerializeToString() for part in parts))
+        encoded = schema.messages(name).map(lambda message: message.SerializeToString())
+        compare(schema, name, data.draw(hostile(encoded)))
 
     check()
-
-
-def mutate(raw: bytearray, data: st.DataObject) -> None:
-    at = data.draw(st.integers(0, len(raw)))
-    match data.draw(st.sampled_from(["cut", "insert", "delete", "change", "repeat"])):
-        case "cut":
-            del raw[at:]
-        case "insert":
-            raw[at:at] = data.draw(st.binary(max_size=3))
-        case "delete":
-            del raw[at : at + data.draw(st.integers(1, 3))]
-        case "repeat":
-            raw += raw[at:]
-        case _ if at < len(raw):
-            raw[at] = data.draw(st.integers(0, 255))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import betterproto
 import orjson
 import pytest
 from betterproto.lib.google.protobuf import Timestamp
-from google.protobuf.message import Message
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -31,31 +30,6 @@ from gen.chat import (
 THOROUGH = settings(max_examples=150)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def test_constructors_agree(schema: Any) -> None:
-    @THOROUGH
-    @given(schema.either())
-    def check(drawn: tuple[str, Message]) -> None:
-        name, message = drawn
-        data = message.SerializeToString()
-        decoded = codec.decode(schema.ours(name), data)
-        names = [field.name for field in dataclasses.fields(decoded)]
-        given_fields = {each: getattr(decoded, each) for each in names if decoded.is_set(each)}
-        constructed = schema.ours(name)(**given_fields)
-        assigned = schema.ours(name)()
-        for each, value in given_fields.items():
-            setattr(assigned, each, value)
-        for message in (
-            constructed,
-            assigned,
-            codec.from_json(schema.ours(name), codec.to_json(decoded)),
-        ):
-            assert repr(message) == repr(decoded)
-            assert codec.encode(message) == data
-            assert codec.to_json(message) == codec.to_json(decoded)
-
-    check()
 
 
 def test_omitted_fields_are_unset(schema: Any) -> None:
