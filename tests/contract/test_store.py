@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from operator import is_
 
 import pytest
 
@@ -17,19 +16,6 @@ from tests.support import message, seqs
 async def fill(store: Store, number: int, room_id: str = "room") -> None:
     """Stores messages whose ids are their positions."""
     await store.append([message(room_id, key=str(seq)) for seq in range(1, number + 1)])
-
-
-async def test_positions_have_no_gaps(store: Store) -> None:
-    sent = [message(key="1"), message(key="2"), message("other", key="1"), message(key="3")]
-    first = await store.append(sent[:3])
-    second = await store.append(sent[3:])
-    assert [(m.room_id, m.seq) for m in (*first, *second)] == [
-        ("room", 1),
-        ("room", 2),
-        ("other", 1),
-        ("room", 3),
-    ]
-    assert all(map(is_, (*first, *second), sent))
 
 
 async def test_message_is_stored_unchanged(store: Store) -> None:
@@ -60,43 +46,6 @@ async def test_repeat_gives_the_original(store: Store) -> None:
     assert again == original
     assert again.content == "first"
     assert await store.last_seq("room") == 1
-
-
-async def test_repeat_within_call_gives_the_original(store: Store) -> None:
-    sent = [message(content=text, key=key) for text, key in (("a", "1"), ("b", "2"), ("c", "1"))]
-    first, other, again = await store.append(sent)
-    assert first is sent[0]
-    assert other is sent[1]
-    assert again is first
-    assert seqs([first, other]) == [1, 2]
-
-
-async def test_repeat_within_turn_gives_the_original(store: Store) -> None:
-    sent = [message(key="1"), message(key="1"), message(key="2")]
-    [[first], [again, other]] = await asyncio.gather(store.append(sent[:1]), store.append(sent[1:]))
-    assert first is sent[0]
-    assert again is first
-    assert other is sent[2]
-    assert other.seq == 2
-
-
-async def test_repeat_among_new_gives_the_original(store: Store) -> None:
-    await fill(store, 2)
-    sent = [message(key="3"), message(key="1"), message(key="4")]
-    results = await store.append(sent)
-    assert [(found.seq, found is each) for each, found in zip(sent, results, strict=True)] == [
-        (3, True),
-        (1, False),
-        (4, True),
-    ]
-
-
-async def test_key_is_room_sender_and_id(store: Store) -> None:
-    sent = [message(), message("other"), message(sender_id="bob")]
-    for each in sent:
-        each.id = "1"
-    results = await store.append(sent)
-    assert all(map(is_, results, sent))
 
 
 async def test_messages_are_announced_once_in_order(engine: Engine, store: Store) -> None:
@@ -180,15 +129,6 @@ async def test_writable_returns_when_idle(store: Store) -> None:
     await store.wait_writable()
 
 
-async def test_heads(store: Store) -> None:
-    assert await store.last_seq("room") == 0
-    await fill(store, 3)
-    await fill(store, 2, "other")
-    assert await store.last_seq("room") == 3
-    assert await store.last_seq("other") == 2
-    assert await store.last_seq("neither") == 0
-
-
 @pytest.mark.parametrize(
     ("span", "expected", "has_more"),
     [
@@ -221,12 +161,6 @@ async def test_pages(store: Store, span: Range, expected: list[int], has_more: b
     assert {m.room_id for m in page.messages} <= {"room"}
 
 
-async def test_unused_room_is_empty(store: Store) -> None:
-    await fill(store, 3, "other")
-    for span in (Range(5), Range(5, before_seq=3), Range(5, after_seq=0)):
-        assert await store.history("room", span) == ([], False)
-
-
 @pytest.mark.parametrize("span", [Range(500), Range(500, after_seq=0)])
 async def test_page_text_is_bounded(store: Store, span: Range) -> None:
     size = 16 * 1024
@@ -251,13 +185,6 @@ async def test_page_holds_one_large_message(store: Store) -> None:
     assert (seqs(page.messages), page.has_more) == ([3], True)
     page = await store.history("room", Range(500, after_seq=0))
     assert (seqs(page.messages), page.has_more) == ([1], True)
-
-
-async def test_times_rise_with_positions(store: Store) -> None:
-    for number in range(20):
-        await store.append([message(key=str(number))])
-    times = [m.sent_at for m in (await store.history("room", Range(20))).messages]
-    assert times == sorted(times)
 
 
 async def test_epoch_is_short_and_stable(store: Store) -> None:

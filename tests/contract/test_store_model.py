@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import uvloop
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from chat.storage.base import Range, Store
 from gen.chat import ChatMessage
-from tests.contract.engines import Engine, folding, memory, sqlite
+from tests.contract.engines import DURABLE, ENGINES, Engine
 from tests.support import MODEL, message, seqs
 
 # Any text is a name, even SQL.
@@ -38,18 +38,12 @@ pytestmark = pytest.mark.timeout(300)
 class StoreMachine(RuleBasedStateMachine):
     """Compares a store with lists and dictionaries."""
 
-    durable: ClassVar[bool]
-
-    @staticmethod
-    def build(folder: Path, /) -> Engine:
-        """Makes the engine under test."""
-        raise NotImplementedError
-
-    def __init__(self) -> None:
+    def __init__(self, build: Callable[[Path], Engine]) -> None:
         super().__init__()
+        self.durable = build in DURABLE
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.folder = tempfile.TemporaryDirectory()
-        self.engine = self.build(Path(self.folder.name))
+        self.engine = build(Path(self.folder.name))
         self.stack = AsyncExitStack()
         self.store = self.runner.run(self.open())
         self.epoch = self.store.epoch
@@ -100,6 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
+        """Not of the engine in memory: it would be empty."""
         if self.durable:
             self.runner.run(self.stack.aclose())
             self.store = self.runner.run(self.open())
@@ -116,29 +111,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-class SqliteMachine(StoreMachine):
-    """Also closes and reopens the store."""
-
-    build = staticmethod(sqlite)
-    durable = True
-
-
-class FoldingMachine(SqliteMachine):
-    """With messages continuously folded from the journal into the table."""
-
-    build = staticmethod(folding)
-
-
-class MemoryMachine(StoreMachine):
-    """Never reopens the store: it would be empty."""
-
-    build = staticmethod(memory)
-    durable = False
-
-
-TestSqlite = SqliteMachine.TestCase
-TestSqlite.settings = settings(MODEL, max_examples=30, stateful_step_count=20)
-TestFolding = FoldingMachine.TestCase
-TestFolding.settings = TestSqlite.settings
-TestMemory = MemoryMachine.TestCase
-TestMemory.settings = TestSqlite.settings
+@pytest.mark.parametrize("build", ENGINES)
+def test_calls_in_any_order(build: Callable[[Path], Engine]) -> None:
+    run_state_machine_as_test(
+        lambda: StoreMachine(build),  # type: ignore[arg-type] # any factory will do
+        settings=settings(MODEL, max_examples=30, stateful_step_count=20),
+    )
