@@ -34,3 +34,12 @@ def _bound(probe: socket.socket, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has IPv6, on loopback at least."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 from asyncio.subprocess import PIPE, STDOUT
@@ -20,6 +19,7 @@ from grpclib.client import Channel
 from grpclib.config import Configuration
 
 import codec
+from tests.ports import has_ipv6
 from tests.support import PATIENCE_SECONDS, eventually
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
@@ -104,15 +104,6 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
         check=True, capture_output=True,
     )  # fmt: skip
     return certificate, key
-
-
-def has_ipv6() -> bool:
-    """Whether this machine has IPv6, on loopback at least."""
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
 
 
 def _listens(**ports: int) -> Changes:

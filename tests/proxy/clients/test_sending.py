@@ -130,15 +130,6 @@ async def test_answers_keep_the_frame_order(connect: Connect) -> None:
     assert [frame["request_id"] for frame in frames] == [str(number) for number in range(70)]
 
 
-async def test_messages_keep_their_order(connect: Connect) -> None:
-    client = await connect()
-    for number in range(300):
-        await client.send(chat_message=message("lobby", str(number)), request_id=str(number))
-    frames = await client.take(300)
-    assert [frame["request_id"] for frame in frames] == [str(number) for number in range(300)]
-    assert contents(frames) == [str(number) for number in range(300)]
-
-
 # Limits.
 
 

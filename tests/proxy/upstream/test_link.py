@@ -15,6 +15,9 @@ from gen.chat import (
     ChatServiceStub,
     ChatStream,
 )
+from proxy.core.outbox import Outbox
+from proxy.core.switchboard import Switchboard
+from proxy.upstream.link import Link as Upstream
 from tests.faults.link import Link
 from tests.kit.web import RawWebSocket, masked
 from tests.proxy.pauses import (
@@ -174,3 +177,20 @@ async def test_silent_link_is_replaced(chat_server: chat.RunningServer) -> None:
                 pass
             assert seqs([answer]) == [1]
             assert await client.barrier() == []
+
+
+async def test_stop_outlives_lost_link(chat_server: chat.RunningServer) -> None:
+    config = proxy.Config(upstream=chat_server.address)
+    link = Upstream(config, Switchboard(config, Outbox()))
+    running = asyncio.create_task(link.run())
+    while not await link.is_ready():
+        assert not running.done()
+        await asyncio.sleep(0)
+    protocol = link._channel._protocol  # noqa: SLF001 - both must happen in one turn
+    assert protocol is not None
+    protocol.processor.close("the link is lost")
+    running.cancel()
+    stopped, _ = await asyncio.wait({running}, timeout=10)
+    running.cancel()
+    assert stopped, "the cancellation was lost"
+    assert running.cancelled()

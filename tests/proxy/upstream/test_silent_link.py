@@ -10,7 +10,7 @@ import chat
 import proxy
 from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
 from hosting.grpc.limits import ConnectionLimits
-from tests.faults.link import Link, Way
+from tests.faults.link import Link
 from tests.proxy.pauses import HOLD_SECONDS
 from tests.proxy.web_client import connect, joined, message, seqs, serve_http
 from tests.support import eventually
@@ -38,33 +38,6 @@ def test_default_bridges_30_silent_seconds() -> None:
     config = proxy.Config()
     noticed_after = config.upstream_heartbeat_seconds * 1.5
     assert noticed_after < 30 < noticed_after + config.hold_seconds
-
-
-async def test_silent_link_is_replaced(chat_server: chat.RunningServer) -> None:
-    async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
-        client = await joined(http, "lobby")
-        for number in range(1, 4):
-            before = link.accepted
-            link.strand()
-            # Only the proxy itself can find out.
-            answer = await client.ask(chat_message=message("lobby"))
-            assert seqs([answer]) == [number]
-            assert link.accepted > before
-
-
-@pytest.mark.parametrize("way", Way)
-async def test_half_silent_link_is_replaced(chat_server: chat.RunningServer, way: Way) -> None:
-    async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
-        client, reader = [await joined(http, "lobby") for _ in range(2)]
-        link.halve(way)
-        await client.send(chat_message=message("lobby"), request_id="mine")
-        await eventually(lambda: link.accepted > 1)
-        link.restore()
-        answer = await client.receive()
-        assert (answer["request_id"], *seqs([answer])) == ("mine", 1)
-        assert seqs([await reader.receive()]) == [1]
-        for each in (client, reader):
-            assert await each.barrier() == []
 
 
 async def test_mute_connection_is_abandoned(
