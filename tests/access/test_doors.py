@@ -167,7 +167,7 @@ class TestNames:
             assert code == "PERMISSION_DENIED"
             assert "user_id: " in text
 
-    async def test_email_is_shown_to_owner_and_admin(
+    async def test_email_visible_to_owner_and_admin(
         self, doors: Doors, door: str, signer: Signer
     ) -> None:
         async with doors.visit(door, signer.token()) as ada:
@@ -288,7 +288,7 @@ class TestTime:
         assert raised.value.status is Status.UNAUTHENTICATED
         assert heard[-1] < end + 1
 
-    async def test_deaf_reader_is_cut_off_at_expiry(
+    async def test_expiry_cuts_off_stalled_reader(
         self, guarded_config: chat.Config, signer: Signer
     ) -> None:
         async with slow_reader(guarded_config, signer, time.time() + 4) as (ada, bob, stub):
@@ -316,7 +316,7 @@ class TestTime:
             assert await ada.dismissed() == "UNAUTHENTICATED"
             assert time.time() >= end + 2
 
-    async def test_fresh_token_is_of_the_same_user(
+    async def test_renewed_token_needs_same_user(
         self, doors: Doors, door: str, signer: Signer
     ) -> None:
         async with doors.visit(door, signer.token()) as ada:
@@ -379,7 +379,7 @@ async def test_keys_follow_their_file(
         assert await thief.dismissed() == "UNAUTHENTICATED"
 
 
-async def test_removed_key_ends_streams_after_any_trouble(
+async def test_key_removal_survives_file_trouble(
     doors: Doors, door: str, keys: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file's watcher survives any state of the file."""

@@ -88,7 +88,7 @@ ASKED: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("kind", ASKED)
-async def test_user_has_one_quota_at_both_doors(doors: Doors, signer: Signer, kind: str) -> None:
+async def test_doors_share_a_user_quota(doors: Doors, signer: Signer, kind: str) -> None:
     first, second, third = ASKED[kind]
     async with AsyncExitStack() as stack:
         visitors = [
@@ -121,7 +121,7 @@ async def test_refusal_passes_through_the_proxy(ada: Client) -> None:
 
 
 @pytest.mark.parametrize("rates", [chat.Rates(calls=SLOW)], ids=["calls"])
-async def test_refused_call_says_when_to_come_back(
+async def test_refused_call_names_the_wait(
     server: chat.RunningServer, ada: Client, metadata: dict[str, str]
 ) -> None:
     async with Channel(server.host, server.port, codec=codec.GrpcCodec()) as channel:
@@ -229,7 +229,7 @@ class TestGuests:
 
 
 @pytest.mark.parametrize("rates", [chat.Rates(calls=SLOW)], ids=["calls"])
-async def test_proxy_is_not_cut_off_for_its_client(
+async def test_flooding_client_costs_no_link(
     server: chat.RunningServer, trusted_config: proxy.Config, signer: Signer
 ) -> None:
     config = replace(trusted_config, upstream=server.address, rates=proxy.Rates())

@@ -273,7 +273,7 @@ class TestFiles:
         tls.refresh()
         assert handshake(tls, client) != first
 
-    def test_trouble_is_logged_once_and_read_again(self, authority: Authority) -> None:
+    def test_tls_trouble_is_logged_once(self, authority: Authority) -> None:
         files = authority.files("server")
         tls = Tls.server(files)
         certificate, key = Path(files.certificate), Path(files.key)

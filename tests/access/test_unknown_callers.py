@@ -120,9 +120,7 @@ class Flood:
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
-async def test_each_path_is_charged_to_the_address(
-    chat_server: chat.RunningServer, path: str
-) -> None:
+async def test_calls_are_charged_to_address(chat_server: chat.RunningServer, path: str) -> None:
     """A new connection does not help."""
     flood = Flood(chat_server, path)
     for _ in range(4):

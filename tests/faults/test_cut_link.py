@@ -86,7 +86,7 @@ async def test_silent_server_link_is_a_pause(tmp_path: Path) -> None:
         assert stage.world.tracebacks == ""
 
 
-async def test_silent_clients_are_inactive_and_come_back(tmp_path: Path) -> None:
+async def test_silent_clients_resume(tmp_path: Path) -> None:
     async with Stage.running(
         tmp_path, *_OF_CLIENTS, chat_options=_CHAT_OPTIONS, client_link=True
     ) as stage:

@@ -253,7 +253,7 @@ async def test_unknown_subprotocols_and_extensions_are_ignored(port: int) -> Non
         assert b"sec-websocket-extensions" not in head
 
 
-async def test_subprotocols_on_several_lines_are_one_list(port: int) -> None:
+async def test_subprotocol_lines_make_one_list(port: int) -> None:
     """RFC 6455, section 11.3.4."""
     async with await Wire.open(port) as wire:
         lines = "talk\r\nSec-WebSocket-Protocol: shout, chat"

@@ -90,9 +90,7 @@ async def suffer(
 
 
 @pytest.mark.parametrize(("module", "trouble"), [("chat", full), (MODULE, sealed)])
-async def test_senders_are_refused_until_there_is_room(
-    tmp_path: Path, module: str, trouble: Trouble
-) -> None:
+async def test_full_disk_refuses_senders(tmp_path: Path, module: str, trouble: Trouble) -> None:
     async with Stage.running(tmp_path, chat_module=module) as stage:
         faults = [
             partial(suffer, stage.world, tmp_path, trouble, stage.journal, kill=kill)

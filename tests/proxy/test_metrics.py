@@ -68,7 +68,7 @@ async def test_counts_of_connections_and_rooms(http: Http, connect: Connect) -> 
     assert told("proxy_connections_closed_total", code="other") == 1
 
 
-def test_close_codes_of_clients_are_few_labels() -> None:
+def test_close_code_labels_are_bounded() -> None:
     """Any codes of clients map to a bounded number of labels."""
     labels = {close_label(code) for code in range(65536)}
     assert {"1000", "1006", "1014", "4008", "4501", "other"} <= labels

@@ -240,7 +240,7 @@ async def test_bad_frame_is_refused_and_named(client: Client, path: str, payload
     check(await client.receive(), path)
 
 
-async def test_bad_frames_in_one_burst_are_answered_in_order(client: Client) -> None:
+async def test_bad_frame_burst_keeps_order(client: Client) -> None:
     for _, payload in BAD_FRAMES:
         await client.send_text(payload)
     expected = [path for path, _ in BAD_FRAMES]

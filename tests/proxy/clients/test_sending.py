@@ -35,7 +35,7 @@ async def test_repeated_message_adds_nothing(connect: Connect) -> None:
     assert await reader.barrier() == []
 
 
-async def test_copies_in_one_burst_are_stored_once(connect: Connect) -> None:
+async def test_copies_in_burst_stored_once(connect: Connect) -> None:
     clients = [await connect() for _ in range(3)]
     reader = await connect()
     await reader.ask(join={"room_id": "lobby"})

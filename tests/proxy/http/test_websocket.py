@@ -114,7 +114,7 @@ async def test_unknown_user_is_not_found(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("call", calls_of_schema().values(), ids=lambda call: call.field)
-async def test_each_call_of_the_schema_is_answered(connect: Connect, call: Any) -> None:
+async def test_schema_calls_are_answered(connect: Connect, call: Any) -> None:
     answer = await (await connect()).ask(**{call.field: {}})
     if "error" in answer:
         assert answer["error"]["code"] == "INVALID_ARGUMENT"
