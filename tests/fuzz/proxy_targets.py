@@ -26,14 +26,13 @@ from gen.chat import (
 from proxy.clients.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
 from proxy.core import frames
 from proxy.core.call_table import calls_of_schema
-from proxy.core.client import Client
 from proxy.core.outbox import Item, as_command
 from proxy.core.room import GapError
 from proxy.core.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices, pieced
 from tests.kit.web import split_frames
-from tests.proxy.relay_model import DirectOutbox
+from tests.proxy.relay_model import DirectOutbox, Guest
 
 _LIMIT = 1000
 _CALLS = calls_of_schema()
@@ -92,16 +91,12 @@ def _check_error(error: Error, request_id: str | None) -> None:
     assert "Traceback" not in shown["message"]
 
 
-class _Listener(Client):
+class _Listener(Guest):
     """A client that counts the replies it receives."""
 
     def __init__(self) -> None:
-        self.rooms: set[str] = set()
-        self.users: set[str] = set()
+        super().__init__()
         self.answers: list[str] = []
-
-    def dismiss(self, error: Error) -> None:
-        raise AssertionError(error)
 
     def note_rate_limited(self) -> None:
         """Nothing to do: the error frame has the time to wait."""

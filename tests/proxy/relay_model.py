@@ -143,7 +143,21 @@ class DirectOutbox(Outbox):
         self._hand_on(item, size)
 
 
-class Follower(Client):
+class Guest(Client):
+    """A client that nobody limits or dismisses."""
+
+    def __init__(self) -> None:
+        self.rooms = set()
+        self.users = set()
+
+    def note_rate_limited(self) -> None:
+        raise AssertionError("nobody was")
+
+    def dismiss(self, error: Error) -> None:
+        raise AssertionError(error)
+
+
+class Follower(Guest):
     """A client that checks its messages.
 
     Attributes:
@@ -152,18 +166,11 @@ class Follower(Client):
     """
 
     def __init__(self) -> None:
-        self.rooms: set[str] = set()
-        self.users: set[str] = set()
+        super().__init__()
         self.last: dict[str, int] = {}
         self.sent: dict[str, ChatMessage] = {}
         self.answers: Counter[str] = Counter()
         self.got: dict[str, int] = {}
-
-    def note_rate_limited(self) -> None:
-        raise AssertionError("nobody was")
-
-    def dismiss(self, error: Error) -> None:
-        raise AssertionError(error)
 
     def write(self, frame: bytes) -> None:
         for each in split_frames(frame):

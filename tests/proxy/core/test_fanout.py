@@ -12,32 +12,25 @@ from hypothesis import strategies as st
 
 from gen.chat import ChatMessage, Error, ErrorCode
 from proxy.core import frames
-from proxy.core.client import Client
 from proxy.core.fanout import Fanout
 from proxy.core.room import Room
 from proxy.core.unconfirmed import UnconfirmedSend
 from tests.kit.web import RawFrame, split_frames
+from tests.proxy.relay_model import Guest
 from tests.proxy.web_client import Frame
 
 ROOMS = ("lobby", "attic")
 
 
-class Recorder(Client):
+class Recorder(Guest):
     """A client that keeps the frames written to it."""
 
     def __init__(self) -> None:
-        self.rooms: set[str] = set()
-        self.users: set[str] = set()
+        super().__init__()
         self.writes: list[bytes] = []
 
     def write(self, frame: bytes) -> None:
         self.writes.append(frame)
-
-    def note_rate_limited(self) -> None:
-        raise AssertionError("nobody was")
-
-    def dismiss(self, error: Error) -> None:
-        raise AssertionError(error)
 
     def received(self) -> list[Frame]:
         return [frame.json() for data in self.writes for frame in split_frames(data)]

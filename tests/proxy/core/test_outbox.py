@@ -10,31 +10,26 @@ from hypothesis import strategies as st
 
 import codec
 from chat.api.batches import Columns
-from gen.chat import ChatMessage, ChatMessages, Error, Leave, RelayCommand, RelayRequest
-from proxy.core.client import Caller, Client
+from gen.chat import ChatMessage, ChatMessages, Leave, RelayCommand, RelayRequest
+from proxy.core.client import Caller
 from proxy.core.outbox import Outbox, as_request
 from proxy.core.unconfirmed import UnconfirmedSend
+from tests.proxy.relay_model import Guest
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5)
 messages = st.builds(ChatMessage, id=texts, room_id=texts, sender_id=texts, content=texts)
 
 
-class Someone(Client):
+class Someone(Guest):
     """A client, by what the server learns of it."""
 
     def __init__(self, number: int, traceparent: str | None) -> None:
-        self.rooms, self.users = set(), set()
+        super().__init__()
         self.caller = Caller(number, "token", self.dismiss) if number else None
         self.traceparent = traceparent
 
     def write(self, frame: bytes) -> None:
         raise AssertionError(frame)
-
-    def note_rate_limited(self) -> None:
-        raise AssertionError("nobody was")
-
-    def dismiss(self, error: Error) -> None:
-        raise AssertionError(error)
 
 
 class Told(NamedTuple):
