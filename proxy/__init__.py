@@ -1,6 +1,6 @@
 """The proxy: WebSocket and JSON in front of the chat server, and the web client.
 
-For a test with aiohttp's test client::
+Begin with `app`, which wires, then `core.switchboard`. For a test with aiohttp's test client::
 
     app = proxy.create_app(proxy.Config(upstream=server.address))
 

@@ -16,7 +16,7 @@ from hosting.addresses import address_text
 from hosting.logs import get_logger
 from hosting.telemetry.endpoint import serve_metrics
 from hosting.tls import Tls, kept_fresh
-from proxy.clients.shared import Shared
+from proxy.clients.context import Context
 from proxy.config import Config
 from proxy.core.call_table import calls_of_schema
 from proxy.core.outbox import Outbox
@@ -51,24 +51,24 @@ def create_app(config: Config | None = None) -> web.Application:
     return _application(config or Config(), ProxyMetrics())
 
 
-def _application(config: Config, counted: ProxyMetrics) -> web.Application:
+def _application(config: Config, metrics: ProxyMetrics) -> web.Application:
     app = web.Application()
 
     async def running(app: web.Application) -> AsyncIterator[None]:
         wanted = config.upstream_tls
         tls = None if wanted is None else Tls.client(wanted).for_http2()
-        switchboard = Switchboard(config, Outbox(), counted)
-        link = Link(config, switchboard, tls, counted)
+        switchboard = Switchboard(config, Outbox(), metrics)
+        link = Link(config, switchboard, tls, metrics)
         websockets = WebSockets(
-            Shared(config, switchboard, link.calls.make, calls_of_schema(), counted)
+            Context(config, switchboard, link.calls.make, calls_of_schema(), metrics)
         )
         app[IS_READY], app[WEBSOCKETS] = link.is_ready, websockets
-        metrics = serve_metrics(
+        metrics_port = serve_metrics(
             config.metrics_host,
             config.metrics_port,
-            lambda: Report(counted, websockets, switchboard, config.hold_bytes),
+            lambda: Report(metrics, websockets, switchboard, config.hold_bytes),
         )
-        async with metrics as status_url, kept_fresh(tls):
+        async with metrics_port as status_url, kept_fresh(tls):
             app[STATUS_URL] = status_url
             tasks = (
                 asyncio.create_task(link.run(), name="upstream"),
@@ -132,13 +132,13 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
     tls = Tls.server(config.tls) if config.tls else None
     # First of all, so that what cannot listen has not begun to do anything.
     sockets = await _bind(config.host, config.port)
-    counted = ProxyMetrics()
-    app = _application(config, counted)
+    metrics = ProxyMetrics()
+    app = _application(config, metrics)
     runner = web.AppRunner(app, shutdown_timeout=_REQUEST_SECONDS)
     servers: list[asyncio.Server] = []
     try:
         await runner.setup()
-        listener = Listener(cast(web.Server, runner.server), config, counted)
+        listener = Listener(cast(web.Server, runner.server), config, metrics)
         servers += await _listen(listener, sockets, tls)
         scheme = "https" if tls else "http"
         async with kept_fresh(tls):

@@ -134,7 +134,7 @@ class ProxyMetrics:
         if asked or recovered:
             self.resumes["recovered" if recovered else "lost"] += 1
 
-    def refused(self, error: Error) -> Error:
+    def count_error(self, error: Error) -> Error:
         """Counts an error that a client is told; returns it."""
         self.errors[_CODES.get(int(error.code), "UNKNOWN")] += 1
         return error

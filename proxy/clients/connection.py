@@ -14,32 +14,22 @@ from typing import Final
 import betterproto
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
-from gen.chat import Error, GetChatHistoryResponse, Left, ServerFrame
+from gen.chat import ChatMessage, Error, GetChatHistoryResponse, Left, ServerFrame
 from hosting.logs import get_logger
 from hosting.metadata import of_request, shortened
 from hosting.rate_limits import AnyAllowance
 from hosting.tracing import spans
 from proxy import errors
+from proxy.clients.actions import Action, Ask, EnterRoom, Expel, LeaveRoom, Refuse, Renew, Send
+from proxy.clients.context import Context
 from proxy.clients.intake import Intake
 from proxy.clients.joining import Joining
 from proxy.clients.permissions import Permissions
-from proxy.clients.session import (
-    Action,
-    Ask,
-    EnterRoom,
-    Expel,
-    LeaveRoom,
-    Refuse,
-    Renew,
-    Send,
-    Session,
-    price_of_wrong,
-)
-from proxy.clients.shared import Shared
+from proxy.clients.session import Session, price_of_wrong
 from proxy.clients.socket import ClientSocket, State
 from proxy.clients.turns import Work
 from proxy.core import frames
-from proxy.core.client import Client
+from proxy.core.client import Caller, Client
 from proxy.errors import CloseCode, Refused
 
 log = get_logger(__name__)
@@ -52,7 +42,7 @@ class Connection(Client):
     """One client: its frames are read, and its requests carried out.
 
     Args:
-        shared: the parts that all connections share.
+        context: the parts that all connections share.
         websocket: aiohttp's WebSocket.
         request: its handshake.
         charges: its allowances.
@@ -64,36 +54,36 @@ class Connection(Client):
 
     def __init__(
         self,
-        shared: Shared,
+        context: Context,
         websocket: web.WebSocketResponse,
         request: web.Request,
         charges: AnyAllowance,
         intake: Intake | None,
     ) -> None:
-        config, switchboard = shared.config, shared.switchboard
+        config, switchboard = context.config, context.switchboard
         self.socket = ClientSocket(
             websocket,
             request,
             config,
-            shared.metrics,
+            context.metrics,
             switchboard.faults,
             intake,
             on_close=lambda: switchboard.close(self),
         )
         # Not a method: the fan-out calls it for each delivery.
         self.write = self.socket.write
-        self.connection = self.socket.record.connection
-        self._shared = shared
+        self.connection_id = self.socket.record.connection_id
+        self._context = context
         self._switchboard = switchboard
-        self._metrics = shared.metrics
+        self._metrics = context.metrics
         self._permissions = Permissions(self, self.socket, switchboard)
-        self._work = Work(shared.turns)
+        self._work = Work(context.turns)
         # Exists while a request is carried out, and can interrupt it.
         self._busy: asyncio.Timeout | None = None
         self._session = Session(
             config.frame_bytes,
             config.rooms_per_connection,
-            shared.calls,
+            context.calls,
             config.users_per_connection,
             allowance=charges,
         )
@@ -102,13 +92,13 @@ class Connection(Client):
 
     # As the switchboard sees it.
 
-    def may_tell(self, error: Error) -> bool:
+    def count_refusal(self, error: Error) -> bool:
         """See `Client`: of each kind of error the first is logged, the others are counted."""
-        return self.socket.record.refused.add(error.code.name or str(int(error.code)))
+        return self.socket.record.refusals.add(error.code.name or str(int(error.code)))
 
     def note_rate_limited(self) -> None:
         """See `Client`: a client that goes on regardless is closed."""
-        if not self._session.refused():
+        if not self._session.charge_refusal():
             self._expel()
 
     def dismiss(self, error: Error) -> None:
@@ -118,9 +108,9 @@ class Connection(Client):
 
     # As the listener sees it.
 
-    async def introduce(self, token: str | None) -> None:
-        """Presents the client to the server; closes it if it may not stay."""
-        await self._do(self._permissions.introduce(token))
+    async def authenticate(self, token: str | None) -> None:
+        """Sends the token to the server; closes the connection if it is not valid."""
+        await self._do(self._permissions.authenticate(token))
 
     async def serve(self) -> None:
         """Handles the client's frames until the connection is closed."""
@@ -137,7 +127,9 @@ class Connection(Client):
                 except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
                     self._switchboard.faults.log("frame failed", error)
                     action = Refuse(errors.internal(), None)
-                if type(action) is Send and self._may_send_at_once(action):
+                if type(action) is Send and self.caller is not None:
+                    _fill_in_sender(action.message, self.caller)
+                if type(action) is Send and self._may_send_at_once(action.message):
                     self._send(action)
                 else:
                     if type(action) is Refuse:
@@ -172,13 +164,9 @@ class Connection(Client):
 
     # One frame.
 
-    def _may_send_at_once(self, action: Send) -> bool:
-        if self.caller is not None:
-            message = action.message
-            # The server would fill it in; the answer is found by it.
-            message.sender_id = message.sender_id or self.caller.user_id
-            if message.room_id not in self.rooms:
-                return False
+    def _may_send_at_once(self, message: ChatMessage) -> bool:
+        if self.caller is not None and message.room_id not in self.rooms:
+            return False
         return self._switchboard.sends.is_writable
 
     def _send(self, action: Send, *, enter: bool = True) -> None:
@@ -223,9 +211,9 @@ class Connection(Client):
         self._refuse(errors.internal(), action.request_id)
 
     def _refuse(self, error: Error, request_id: str | None) -> None:
-        if self.may_tell(error):
+        if self.count_refusal(error):
             log.debug("frame refused", code=error.code.name)
-        self.write(frames.error(self._metrics.refused(error), request_id))
+        self.write(frames.error(self._metrics.count_error(error), request_id))
 
     async def _act(self, action: Action) -> None:
         match action:
@@ -241,14 +229,14 @@ class Connection(Client):
                     text = "the token does not allow to read this room"
                     raise Refused(errors.denied(f"join.room_id: {text}"))
                 with spans.span("join"):
-                    joining = Joining(self._shared, self, self.socket, self._session, self._work)
+                    joining = Joining(self._context, self, self.socket, self._session, self._work)
                     await joining.run(join, request_id)
             case Renew(token, request_id):
                 answer = await self._permissions.renew(token)
-                self.socket.answer(ServerFrame(authenticated=answer, request_id=request_id))
+                self.socket.write_frame(ServerFrame(authenticated=answer, request_id=request_id))
             case LeaveRoom(room_id, request_id):
                 self._switchboard.rooms.leave(self, room_id)
-                self.socket.answer(ServerFrame(left=Left(room_id), request_id=request_id))
+                self.socket.write_frame(ServerFrame(left=Left(room_id), request_id=request_id))
             case Ask(field, request, request_id):
                 await self._ask(field, request, request_id)
             case Refuse(error, request_id):
@@ -258,13 +246,13 @@ class Connection(Client):
                 self._expel()
 
     async def _ask(self, field: str, request: betterproto.Message, request_id: str | None) -> None:
-        call = self._shared.calls[field]
-        response = await self._shared.make_call(call, request, self.caller)
+        call = self._context.calls[field]
+        response = await self._context.make_call(call, request, self.caller)
         if isinstance(response, GetChatHistoryResponse):
-            self._session.read_history(len(response.messages))
+            self._session.charge_history(len(response.messages))
         frame = ServerFrame(request_id=request_id)
         setattr(frame, call.answer, response)
-        await self.socket.send(frame)
+        await self.socket.send_and_wait(frame)
 
     async def _wait_writable(self) -> None:
         """Waits while the server is slow to confirm, as long as the client is there.
@@ -278,16 +266,22 @@ class Connection(Client):
             if self.socket.is_gone:
                 raise ClientConnectionResetError("the client is gone")
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._shared.config.heartbeat_seconds):
+                async with asyncio.timeout(self._context.config.heartbeat_seconds):
                     await sends.wait_writable()
 
     def _expel(self) -> None:
         if not self.socket.is_gone:
             log.info(
                 "client closed that goes on although it was told to wait",
-                connection=self.connection,
+                connection=self.connection_id,
             )
         self.socket.close(CloseCode.TOO_MANY_REQUESTS, "too many requests")
+
+
+def _fill_in_sender(message: ChatMessage, caller: Caller) -> None:
+    if not message.sender_id:
+        # Here and not by the server: the confirmation is found by room, sender and id.
+        message.sender_id = caller.user_id
 
 
 def _named(action: Send) -> dict[str, str]:

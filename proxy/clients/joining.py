@@ -16,7 +16,8 @@ duplicate. Reading the history takes time, and messages keep coming::
    the event loop: nothing is awaited in between, so no message can come in between.
 
 What the client itself sends meanwhile is stored, and found in the replay: `Room.replaying`
-keeps the request id for it, so that it is answered there, and once.
+keeps the request id for it, so that it is answered there, and once. `Fanout.add` puts it there,
+`Replay._write` takes it out.
 
 A client may be ahead: it comes from another proxy, which was brought more of the room. If the
 server has the message at its position, that is on its way here too, and is waited for; then
@@ -31,13 +32,21 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from gen.chat import ChatMessage, GetChatHistoryRequest, Join, Joined, ServerFrame
+from gen.chat import (
+    ChatMessage,
+    GetChatHistoryRequest,
+    GetChatHistoryResponse,
+    Join,
+    Joined,
+    ServerFrame,
+)
 from hosting.logs import get_logger
+from proxy.clients.context import Context
 from proxy.clients.replay import Replay
 from proxy.clients.session import Session
-from proxy.clients.shared import Shared
 from proxy.clients.socket import ClientSocket
 from proxy.clients.turns import Work
+from proxy.core.call_table import HISTORY_CALL
 from proxy.core.client import Client
 from proxy.core.room import Room
 from proxy.errors import Refused
@@ -46,26 +55,25 @@ log = get_logger(__name__)
 
 # While the client is made to wait, it is noticed so soon that it is gone.
 _PAY_SECONDS: Final = 1.0
-_HISTORY: Final = "get_chat_history"
 
 
 class Joining:
     """One client on its way into a room.
 
     Args:
-        shared: the parts that all connections share.
+        context: the parts that all connections share.
         client: the client.
         socket: its socket.
         session: charges the history that is read.
         work: counts the work that was done for it.
     """
 
-    __slots__ = ("_client", "_session", "_shared", "_socket", "_work")
+    __slots__ = ("_client", "_context", "_session", "_socket", "_work")
 
     def __init__(
-        self, shared: Shared, client: Client, socket: ClientSocket, session: Session, work: Work
+        self, context: Context, client: Client, socket: ClientSocket, session: Session, work: Work
     ) -> None:
-        self._shared = shared
+        self._context = context
         self._client = client
         self._socket = socket
         self._session = session
@@ -77,32 +85,33 @@ class Joining:
         Raises:
             Refused: the room cannot be had.
         """
-        rooms = self._shared.switchboard.rooms
+        rooms = self._context.switchboard.rooms
         # Joining again starts over.
         rooms.leave(self._client, join.room_id)
-        with rooms.entering(join.room_id) as room:
+        with rooms.pinned(join.room_id) as room:
             await rooms.wait_live(room)
             if room.is_behind(join):
                 await self._catch_up(room, join.after_seq or 0)
             if self._socket.is_gone:
                 # Or dismissed: it came before it was known that the server asks for tokens.
                 return
-            await self._answer(room, join, request_id)
+            await self._answer_and_replay(room, join, request_id)
+            # No await between the end of the replay and this: step 3.
             if not self._socket.is_gone:
                 rooms.add_member(self._client, room)
 
-    async def _answer(self, room: Room, join: Join, request_id: str | None) -> None:
+    async def _answer_and_replay(self, room: Room, join: Join, request_id: str | None) -> None:
         """Writes the answer and the replay; awaits nothing after that."""
-        replay = room.can_replay(join, self._shared.config.replay_messages)
+        replay = room.can_replay(join, self._context.config.replay_messages)
         joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
-        self._socket.answer(ServerFrame(joined=joined, request_id=request_id))
+        self._socket.write_frame(ServerFrame(joined=joined, request_id=request_id))
         whole = replay and await Replay(
             self._client, self._socket, room, self._page, self._work
         ).run(join.after_seq or 0)
-        self._shared.metrics.joined(asked=join.after_seq is not None, recovered=whole)
+        self._context.metrics.joined(asked=join.after_seq is not None, recovered=whole)
         if replay and not whole:
             joined = Joined(room.room_id, room.epoch, room.last_seq, recovered=False)
-            self._socket.answer(ServerFrame(joined=joined))
+            self._socket.write_frame(ServerFrame(joined=joined))
 
     async def _catch_up(self, room: Room, seq: int) -> None:
         """Waits for a position that the client has had from another proxy.
@@ -112,27 +121,30 @@ class Joining:
         Raises:
             Refused: the server could not be asked, or this proxy stays behind.
         """
-        request = GetChatHistoryRequest(room.room_id, 1, after_seq=seq - 1)
-        call = self._shared.calls[_HISTORY]
-        page = await self._shared.make_call(call, request, self._client.caller)
+        page = await self._fetch(GetChatHistoryRequest(room.room_id, 1, after_seq=seq - 1))
         if page.epoch == room.epoch and [message.seq for message in page.messages] == [seq]:
-            await self._shared.switchboard.rooms.wait_delivered(room, seq)
+            await self._context.switchboard.rooms.wait_delivered(room, seq)
 
     async def _page(self, request: GetChatHistoryRequest) -> list[ChatMessage]:
         """Reads a page of the history; an empty one if it cannot be read."""
-        await self._pay(self._session.read_history(0))
-        call = self._shared.calls[_HISTORY]
+        await self._pay(self._session.history_wait())
         try:
-            response = await self._shared.make_call(call, request, self._client.caller)
+            messages = (await self._fetch(request)).messages
         except Refused as refused:
             # The client was told that it is in the room, so it will be; it can page
             # through the missing messages later.
             log.warning("replay given up", room_id=request.room_id, reason=str(refused))
             return []
-        messages: list[ChatMessage] = response.messages
-        self._shared.metrics.replayed += len(messages)
-        self._session.read_history(len(messages))
+        self._context.metrics.replayed += len(messages)
+        self._session.charge_history(len(messages))
         return messages
+
+    async def _fetch(self, request: GetChatHistoryRequest) -> GetChatHistoryResponse:
+        call = self._context.calls[HISTORY_CALL]
+        page = await self._context.make_call(call, request, self._client.caller)
+        if not isinstance(page, GetChatHistoryResponse):
+            raise TypeError(f"the answer to {call.field} is a {type(page).__name__}")
+        return page
 
     async def _pay(self, seconds: float) -> None:
         """Waits until the client has paid for the pages before, as long as it is there."""

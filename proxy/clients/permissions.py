@@ -1,4 +1,4 @@
-"""A client's token: presented, renewed, expired; and the rooms that it may read.
+"""A client's token: authenticated, renewed, expired; and the rooms that it may read.
 
 The server decides (`proxy.core.callers` asks it), and this carries it out for one
 connection. A client that came without a token is a guest, and may read each room: the server
@@ -41,8 +41,8 @@ class Permissions:
         self._switchboard = switchboard
         self._expiry: asyncio.TimerHandle | None = None
 
-    async def introduce(self, token: str | None) -> None:
-        """Presents the client to the server; closes it if it may not stay."""
+    async def authenticate(self, token: str | None) -> None:
+        """Sends the token to the server; closes the connection if it is not valid."""
         client = self._client
         if token is None:
             if self._switchboard.tokens_required:
@@ -51,7 +51,9 @@ class Permissions:
                 self._switchboard.guests.add(client)
             return
         try:
-            client.caller, answer = await self._switchboard.callers.introduce(token, client.dismiss)
+            client.caller, answer = await self._switchboard.callers.authenticate(
+                token, client.dismiss
+            )
         except Refused as refused:
             client.dismiss(refused.error)
         else:
@@ -76,7 +78,7 @@ class Permissions:
         return (await self._switchboard.callers.ask_permissions(caller, room_id)).may_read
 
     async def renew(self, token: str) -> Authenticated:
-        """Presents another token, and leaves the rooms that it does not allow.
+        """Sends another token, and leaves the rooms that it does not allow.
 
         Raises:
             Refused: the server does not believe it, or could not be asked about a room.
@@ -105,7 +107,7 @@ class Permissions:
         finally:
             for room_id in unsure & rooms:
                 self._switchboard.rooms.leave(self._client, room_id)
-                self._socket.answer(ServerFrame(left=Left(room_id)))
+                self._socket.write_frame(ServerFrame(left=Left(room_id)))
 
     async def _still_may_read(self, room_id: str) -> bool:
         """As `may_read`, but waits if it asks too often: the client did not ask at all."""

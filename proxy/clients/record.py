@@ -32,17 +32,17 @@ class ConnectionRecord:
     """The figures of a connection that are logged at its end.
 
     Attributes:
-        connection: its unique name.
+        connection_id: its unique id, in log lines too.
         traceparent: its span, if that is sampled.
         frames: the number of frames that came.
-        refused: the number of refusals, by the name of the error's code.
+        refusals: the number of refusals, by the name of the error's code.
         code: the close code that the proxy closed it with, if it did.
     """
 
-    connection: str = field(default_factory=_next_id)
+    connection_id: str = field(default_factory=_next_id)
     traceparent: str | None = None
     frames: int = 0
-    refused: Tally = field(default_factory=Tally)
+    refusals: Tally = field(default_factory=Tally)
     code: int | None = None
 
 
@@ -67,7 +67,7 @@ class Recording:
         record: ConnectionRecord,
         peer: str,
     ) -> None:
-        attributes = {"chat.connection": record.connection}
+        attributes = {"chat.connection": record.connection_id}
         self._began = monotonic()
         self._peer = peer
         self._socket = socket
@@ -76,7 +76,7 @@ class Recording:
 
     def __enter__(self) -> spans.Span:
         # Never unbound: aiohttp's task for the connection ends with it.
-        bind_contextvars(connection=self._record.connection)
+        bind_contextvars(connection=self._record.connection_id)
         self._span = self._tracing.__enter__()
         self._record.traceparent = self._span.traceparent
         log.debug("connection opened", peer=self._peer)
@@ -92,6 +92,6 @@ class Recording:
         code = record.code or self._socket.close_code or 0
         self._span.note({"chat.close_code": code, "chat.frames": record.frames})
         seconds = round(monotonic() - self._began, 3)
-        refused = {"refused": told} if (told := str(record.refused)) else {}
+        refused = {"refused": told} if (told := str(record.refusals)) else {}
         log.debug("connection closed", code=code, frames=record.frames, **refused, seconds=seconds)
         self._tracing.__exit__(kind, error, traceback)

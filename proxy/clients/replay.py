@@ -81,7 +81,7 @@ class Replay:
 
     async def _write(self, message: ChatMessage) -> None:
         sent, request_id = self._own.get(message.seq, (None, None))
-        # In another epoch, another message has this place.
+        # In another epoch, another message has this position.
         if sent is not None and sent.id == message.id:
             del self._own[message.seq]
         else:
@@ -89,4 +89,4 @@ class Replay:
         if self._work.add(_WORK):
             await self._work.rest()
         frame = ServerFrame(chat_message=message, request_id=request_id)
-        await self._socket.send(frame)
+        await self._socket.send_and_wait(frame)

@@ -35,15 +35,17 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Container
-from typing import Final, NamedTuple
+from typing import Final
 
 import betterproto
 import orjson
 
 import codec
-from gen.chat import Authenticate, ChatMessage, ClientFrame, Error, Join, Leave
+from gen.chat import Authenticate, ChatMessage, ClientFrame, Join, Leave
 from hosting.rate_limits import Allowance, AnyAllowance, AnyBucket, Rates
 from proxy import errors
+from proxy.clients.actions import Action, Ask, EnterRoom, Expel, LeaveRoom, Refuse, Renew, Send
+from proxy.core.call_table import HISTORY_CALL
 
 # For people who leave it out, or do not know that there is one.
 _ENVELOPE: Final = (
@@ -59,62 +61,7 @@ _CHARGED_BYTES_OF_WRONG: Final = 1024
 _MESSAGES: Final = "too many messages"
 _JOINS: Final = "too many rooms at once"
 _CALLS: Final = "too many requests"
-_HISTORY: Final = "too much history at once"
-# The call that is answered with messages of the history.
-_PAGES: Final = "get_chat_history"
-
-
-class Send(NamedTuple):
-    """Send this message, which has an id, and join its room."""
-
-    message: ChatMessage
-    request_id: str | None
-
-
-class EnterRoom(NamedTuple):
-    """Join a room."""
-
-    join: Join
-    request_id: str | None
-
-
-class LeaveRoom(NamedTuple):
-    """Leave a room."""
-
-    room_id: str
-    request_id: str | None
-
-
-class Renew(NamedTuple):
-    """Go on with another token."""
-
-    token: str
-    request_id: str | None
-
-
-class Ask(NamedTuple):
-    """Make the unary call that the field of this name asks for."""
-
-    field: str
-    request: betterproto.Message
-    request_id: str | None
-
-
-class Refuse(NamedTuple):
-    """Answer with an error."""
-
-    error: Error
-    request_id: str | None
-
-
-class Expel(NamedTuple):
-    """Answer with an error, and close the connection."""
-
-    error: Error
-    request_id: str | None
-
-
-Action = Expel | Send | EnterRoom | LeaveRoom | Renew | Ask | Refuse
+_HISTORY_TEXT: Final = "too much history at once"
 
 
 class Session:
@@ -172,7 +119,7 @@ class Session:
         """Refuses a binary frame."""
         return self._refuse("frame: must be text, not binary", _price_beyond_one(data))
 
-    def refused(self, extra: int = 0) -> bool:
+    def charge_refusal(self, extra: int = 0) -> bool:
         """Charges a refusal for asking too often; returns whether the client may stay.
 
         Args:
@@ -180,9 +127,13 @@ class Session:
         """
         return self._take(self._allowance.refusals, extra) == 0
 
-    def read_history(self, messages: int) -> float:
-        """Charges messages that were read from the history; returns the seconds to wait."""
-        return self._allowance.history.spend(self._clock(), messages)
+    def charge_history(self, messages: int) -> None:
+        """Charges messages that were read from the history."""
+        self._allowance.history.spend(self._clock(), messages)
+
+    def history_wait(self) -> float:
+        """Returns the seconds until the history that was read is paid for."""
+        return self._allowance.history.owes(self._clock())
 
     def _decide(self, frame: ClientFrame, extra: int) -> Action:
         payload = frame.payload
@@ -214,8 +165,8 @@ class Session:
                 return Renew(payload.token, request_id)
             case betterproto.Message():
                 name, _ = betterproto.which_one_of(frame, "payload")
-                if name == _PAGES and (wait := self._allowance.history.owes(self._clock())):
-                    return self._limit(_HISTORY, wait, request_id)
+                if name == HISTORY_CALL and (wait := self.history_wait()):
+                    return self._limit(_HISTORY_TEXT, wait, request_id)
                 if name in self._calls:
                     return Ask(name, payload, request_id)
         return Refuse(errors.invalid(f"frame: {_ENVELOPE}"), request_id)
@@ -241,7 +192,7 @@ class Session:
 
     def _limit(self, what: str, wait: float, request_id: str | None) -> Action:
         """Refuses a frame that the allowance does not pay for."""
-        kind = Refuse if self.refused() else Expel
+        kind = Refuse if self.charge_refusal() else Expel
         return kind(errors.limited(what, wait), request_id)
 
     def _refuse(self, text: str, extra: int, data: bytes = b"") -> Action:
@@ -253,7 +204,7 @@ class Session:
             data: the frame, which may have a request id.
         """
         wait = self._take(self._allowance.calls, extra)
-        if wait and not self.refused(extra):
+        if wait and not self.charge_refusal(extra):
             return Expel(errors.limited(_CALLS, wait), None)
         error = errors.limited(_CALLS, wait) if wait else errors.invalid(text)
         return Refuse(error, _request_id(data))

@@ -176,11 +176,11 @@ class ClientSocket:
             self._faults.log("socket not written to", error)
             transport.abort()
 
-    def answer(self, frame: ServerFrame) -> None:
-        """Queues a frame."""
+    def write_frame(self, frame: ServerFrame) -> None:
+        """Encodes and queues a frame, as `write` does."""
         self.write(frames.encode(frame))
 
-    async def send(self, frame: ServerFrame) -> None:
+    async def send_and_wait(self, frame: ServerFrame) -> None:
         """Writes an answer, and waits while the socket is full.
 
         Raises:
@@ -216,7 +216,7 @@ class ClientSocket:
             self.write(frames.PING)
         if verdict is Beat.DEAD or (intake is not None and intake.endless()):
             self._metrics.dead_clients += 1
-            log.info("dead client dropped", connection=record.connection)
+            log.info("dead client dropped", connection=record.connection_id)
             self._transport.abort()
 
     def drain(self) -> None:
@@ -282,7 +282,7 @@ class ClientSocket:
         if not self.is_gone:
             self._metrics.slow_consumers += 1
             waiting = self.waiting_bytes
-            log.info("slow consumer closed", connection=self.record.connection, waiting=waiting)
+            log.info("slow consumer closed", connection=self.record.connection_id, waiting=waiting)
         self.close(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def _abort_later(self) -> None:

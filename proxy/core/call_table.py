@@ -7,12 +7,15 @@ of its response type in `ServerFrame`. Nothing else is written for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 import betterproto
 
 import gen.chat
 from gen.chat import ChatServiceBase, ClientFrame, ServerFrame
+
+HISTORY_CALL: Final = "get_chat_history"
+"""The field of the call that is answered with messages of the history."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Clients with tokens, and the server's answers about them: no I/O.
 
-The server believes tokens, not the proxy. Each client is presented to it by a token, and all
+The server believes tokens, not the proxy. Each client is authenticated by its token, and all
 of them again on each new link. It is asked for a client's permissions in each room.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -34,6 +35,17 @@ _LARGEST_CHARACTER: Final = 4
 Answer = TypeVar("Answer")
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A command that waits for its answer, and its size in bytes, at most."""
+
+    command: RelayCommand
+    size: int
+    answer: asyncio.Future[Authenticated | Admitted] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
 class Callers:
     """All clients with tokens.
 
@@ -48,15 +60,14 @@ class Callers:
         self._numbers = count(1)
         # Those that the server knows, or will know once there is a link.
         self._known: dict[int, Caller] = {}
-        # Questions: the command, its size, and the future of the answer.
-        self._asked: dict[int, tuple[RelayCommand, int, asyncio.Future[Any]]] = {}
-        # Callers that were presented again on this link, by reference.
+        self._asked: dict[int, _Question] = {}
+        # Callers that were authenticated again on this link, by ref.
         self._again: dict[int, Caller] = {}
 
-    async def introduce(
+    async def authenticate(
         self, token: str, dismiss: Callable[[Error], None]
     ) -> tuple[Caller, Authenticated]:
-        """Presents a new client to the server.
+        """Authenticates a new client.
 
         Raises:
             Refused: the server does not believe the token, or stays away.
@@ -64,19 +75,19 @@ class Callers:
         _check(token)
         caller = Caller(next(self._numbers), token, dismiss)
         try:
-            return caller, await self._present(caller, token)
+            return caller, await self._authenticate(caller, token)
         except BaseException:
-            self.gone(caller)
+            self.forget(caller)
             raise
 
     async def renew(self, caller: Caller, token: str) -> Authenticated:
-        """Presents another token of a client.
+        """Authenticates a client by another token.
 
         Raises:
             Refused: the server does not believe it, or stays away.
         """
         _check(token)
-        return await self._present(caller, token)
+        return await self._authenticate(caller, token)
 
     async def ask_permissions(self, caller: Caller, room_id: str) -> Admitted:
         """Asks for the permissions of a client in a room.
@@ -86,7 +97,7 @@ class Callers:
         """
         return await self._ask(Admitted, caller, COMMAND_BYTES, admit=Admit(room_id))
 
-    def gone(self, caller: Caller) -> None:
+    def forget(self, caller: Caller) -> None:
         """Forgets a client."""
         self._known.pop(caller.number, None)
         self._outbox.put(
@@ -94,7 +105,7 @@ class Callers:
         )
 
     def connected(self, leaving: Iterable[Caller]) -> None:
-        """Presents everybody to a new link, and repeats the questions without an answer.
+        """Authenticates everybody on a new link, and repeats the questions without an answer.
 
         Args:
             leaving: clients that are gone, but whose messages are still to be sent.
@@ -106,27 +117,27 @@ class Callers:
             self._again[ref] = caller
             authenticate = Authenticate(caller.token)
             self._outbox.put(_command(ref, caller, authenticate=authenticate), _size(caller.token))
-        for command, size, _ in self._asked.values():
-            self._outbox.put(command, size)
+        for question in self._asked.values():
+            self._outbox.put(question.command, question.size)
 
     def unanswered(self) -> Iterator[tuple[Key, int]]:
-        """Yields the questions that the server has not answered, with their references."""
+        """Yields the questions that the server has not answered, with their refs."""
         for ref, caller in self._again.items():
             yield ("authenticate", caller.number), ref
-        for ref, (command, _, future) in self._asked.items():
-            key = key_of(command)
-            if key is not None and not future.done():
+        for ref, question in self._asked.items():
+            key = key_of(question.command)
+            if key is not None and not question.answer.done():
                 yield key, ref
 
     def awaits(self, ref: int) -> bool:
-        """Whether a question of this reference is not answered."""
-        return ref in self._again or (ref in self._asked and not self._asked[ref][2].done())
+        """Whether a question of this ref is not answered."""
+        return ref in self._again or (ref in self._asked and not self._asked[ref].answer.done())
 
-    def tell_gone(self, leaving: Iterable[Caller]) -> None:
+    def forget_leaving(self, leaving: Iterable[Caller]) -> None:
         """Tells the server that clients are gone, behind their messages."""
         for caller in {caller.number: caller for caller in leaving}.values():
             if caller.number not in self._known:
-                self.gone(caller)
+                self.forget(caller)
 
     def answered(self, ref: int, answer: Authenticated | Admitted | Error) -> bool:
         """Takes an answer of the server; returns whether its question came from here."""
@@ -135,16 +146,16 @@ class Callers:
             if isinstance(answer, Error):
                 again.dismiss(answer)
             return True
-        _, _, future = self._asked.get(ref, (None, None, None))
-        if future is None or future.done():
+        question = self._asked.get(ref)
+        if question is None or question.answer.done():
             return False
         if isinstance(answer, Error):
-            future.set_exception(Refused(answer))
+            question.answer.set_exception(Refused(answer))
         else:
-            future.set_result(answer)
+            question.answer.set_result(answer)
         return True
 
-    async def _present(self, caller: Caller, token: str) -> Authenticated:
+    async def _authenticate(self, caller: Caller, token: str) -> Authenticated:
         size = _size(token)
         answer = await self._ask(Authenticated, caller, size, authenticate=Authenticate(token))
         caller.token, caller.user_id = token, answer.user_id
@@ -153,13 +164,12 @@ class Callers:
 
     async def _ask(self, kind: type[Answer], caller: Caller, size: int, **payload: Any) -> Answer:
         ref = next(self._refs)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        command = _command(ref, caller, **payload)
-        self._asked[ref] = command, size, future
-        self._outbox.put(command, size)
+        question = _Question(_command(ref, caller, **payload), size)
+        self._asked[ref] = question
+        self._outbox.put(question.command, size)
         try:
             async with asyncio.timeout(self._patience):
-                answer = await future
+                answer = await question.answer
         except TimeoutError:
             raise Refused(errors.unavailable()) from None
         finally:

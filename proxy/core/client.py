@@ -12,8 +12,8 @@ class Caller:
     """The identity of a client with a token.
 
     Args:
-        number: its name on the stream to the server.
-        token: the token that it presented last.
+        number: its client number on the stream to the server.
+        token: the last token that was sent for it.
         dismiss: called when the server no longer believes the token.
 
     Attributes:
@@ -33,7 +33,7 @@ class Client(ABC):
     """A connection, as the switchboard sees it.
 
     Attributes:
-        connection: its name in the log.
+        connection_id: its name in the log.
         rooms: the rooms that it is in or about to enter.
         users: the users that it has sent as.
         caller: its identity, if it presented a token.
@@ -43,7 +43,7 @@ class Client(ABC):
 
     write: Callable[[bytes], None]
 
-    connection: str = ""
+    connection_id: str = ""
     rooms: set[str]
     users: set[str]
     caller: Caller | None = None
@@ -53,8 +53,8 @@ class Client(ABC):
         """Whether it may send as a user: with a token, only as its subject."""
         return self.caller is None or self.caller.user_id == user_id
 
-    def may_tell(self, error: Error) -> bool:  # noqa: ARG002 - implementations use it
-        """Counts a refusal; returns whether to log it."""
+    def count_refusal(self, error: Error) -> bool:  # noqa: ARG002 - implementations use it
+        """Counts a refusal. Returns whether to log it."""
         return True
 
     @abstractmethod

@@ -28,7 +28,7 @@ class Fanout:
         # The times at which the sends came that are answered.
         self._came: list[float] = []
         self._rooms: dict[Room, list[bytes]] = {}
-        # Frames with a request id, by member and by the place of the shared one.
+        # Frames with a request id, by member and by the index of the shared one.
         self._personal: dict[tuple[Room, Client], dict[int, bytes]] = {}
 
     def add(self, room: Room, message: ChatMessage, send: UnconfirmedSend | None) -> bool:
@@ -44,8 +44,7 @@ class Fanout:
         if send is None:
             return True
         self._came.append(send.came)
-        if send.client in room.replaying:
-            room.replaying[send.client][message.seq] = message, send.request_id
+        if room.replaying and room.keep_for_replay(send.client, message, send.request_id):
             return True
         if send.client not in room.members:
             return False

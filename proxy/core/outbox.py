@@ -127,7 +127,7 @@ def as_command(item: Item) -> RelayCommand:
     return RelayCommand(
         ref=item.ref,
         chat_message=item.message,
-        client=_number(item),
+        client=_client_number(item),
         traceparent=item.client.traceparent,
     )
 
@@ -157,7 +157,7 @@ def _end_run(commands: list[RelayCommand], run: list[UnconfirmedSend]) -> None:
 
 def _as_columns(run: list[UnconfirmedSend]) -> RelayCommand:
     messages = [send.message for send in run]
-    clients = [_number(send) for send in run]
+    clients = [_client_number(send) for send in run]
     return RelayCommand(
         chat_messages=ChatMessages(
             refs=[send.ref for send in run],
@@ -174,7 +174,7 @@ def _column(texts: list[str]) -> Texts:
     return Texts(joined="".join(texts), lengths=lengths_of(texts))
 
 
-def _number(send: UnconfirmedSend) -> int:
-    """Returns the client's name at the server; 0 for a guest."""
+def _client_number(send: UnconfirmedSend) -> int:
+    """Returns the sender's client number at the server; 0 for a guest."""
     caller = send.client.caller
     return 0 if caller is None else caller.number

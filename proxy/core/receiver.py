@@ -8,7 +8,7 @@ event               meaning
 `chat_message`      a message of somebody else for a room; or, if it names a command, the
                     answer to a send that nobody else gets: it was stored before, or the
                     sender is not in the room
-`joined`            a room is live, or its members lost their place
+`joined`            a room is live, or there is a gap for its members
 `error`             a command is refused: a send, a join, or what `callers` asked
 `authenticated`,    answers for `callers`
 `admitted`
@@ -39,7 +39,7 @@ from proxy import errors
 from proxy.core import frames
 from proxy.core.callers import Callers
 from proxy.core.fanout import Fanout
-from proxy.core.room import GapError, Room
+from proxy.core.room import ProtocolViolation, Room
 from proxy.core.rooms import Rooms
 from proxy.core.unconfirmed import UnconfirmedSend, UnconfirmedSends
 from proxy.metrics import ProxyMetrics
@@ -76,7 +76,7 @@ class Receiver:
         """Handles a batch, and writes it to the clients.
 
         Raises:
-            GapError: the server left out a message.
+            ProtocolViolation: the server left out a message, or confirmed one that was not sent.
         """
         self._metrics.received_batches.observe(len(batch.events))
         fanout = Fanout(self._metrics)
@@ -84,7 +84,7 @@ class Receiver:
             for event in batch.events:
                 try:
                     self._handle(event, fanout)
-                except GapError:
+                except ProtocolViolation:
                     raise
                 except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
                     self._failed(event, error)
@@ -96,7 +96,7 @@ class Receiver:
     def refuse(self, ref: int, error: Error) -> None:
         """Takes an error for the answer to a command."""
         if not self._callers.answered(ref, error):
-            self._refused(ref, error)
+            self._command_refused(ref, error)
         self._sends.wake_waiters()
 
     def give_up(self, send: UnconfirmedSend) -> None:
@@ -112,7 +112,7 @@ class Receiver:
                 # It must not overtake what came before it.
                 fanout.write()
                 send = self._sends.confirm(ref)
-                room = None if send is None else self._rooms.get(send.key[0])
+                room = None if send is None else self._rooms.get(send.message.room_id)
                 self._deliver(room, payload, send, None)
             else:
                 self._arrived(payload, fanout)
@@ -124,7 +124,7 @@ class Receiver:
             self._joined(ref, payload)
         elif isinstance(payload, Error):
             if not self._callers.answered(ref, payload):
-                self._refused(ref, payload)
+                self._command_refused(ref, payload)
         elif isinstance(payload, Authenticated | Admitted):
             self._callers.answered(ref, payload)
 
@@ -141,13 +141,15 @@ class Receiver:
     def _stored(self, stored: Stored, fanout: Fanout) -> None:
         sent_at = stored.sent_at
         if len(stored.refs) != len(stored.seqs):
-            raise GapError("a confirmation has another number of commands than of positions")
+            raise ProtocolViolation(
+                "a confirmation has another number of commands than of positions"
+            )
         for ref, seq in zip(stored.refs, stored.seqs, strict=True):
             send = self._sends.find(ref)
             if send is None:
-                raise GapError(f"the message of command {ref} is not known")
+                raise ProtocolViolation(f"the message of command {ref} is not known")
             message = send.message
-            room = self._rooms.get(send.key[0])
+            room = self._rooms.get(send.message.room_id)
             # Before it is confirmed: past a gap nothing counts as answered.
             is_new = room is not None and room.advance(seq)
             self._sends.confirm(ref)
@@ -179,7 +181,7 @@ class Receiver:
         try:
             if room is not None:
                 if send is not None:
-                    room.confirmed(send.client)
+                    room.keep_member(send.client)
                 if fanout is not None and fanout.add(room, message, send):
                     return
             if send is not None:
@@ -189,9 +191,9 @@ class Receiver:
             if send is not None:
                 self._tell_error(send, errors.internal())
             if room is not None and fanout is not None and not _can_be_framed(message):
-                self._lose_place(room, fanout)
+                self._tell_gap(room, fanout)
 
-    def _lose_place(self, room: Room, fanout: Fanout) -> None:
+    def _tell_gap(self, room: Room, fanout: Fanout) -> None:
         """Tells the members of a gap: nobody can be told the message that comes next."""
         fanout.write()
         self._metrics.room_resumes["lost"] += 1
@@ -201,7 +203,7 @@ class Receiver:
     # Rooms.
 
     def _joined(self, ref: int, joined: Joined) -> None:
-        room = self._rooms.asked(ref)
+        room = self._rooms.room_of_join(ref)
         if room is None:
             return
         resumed = bool(room.epoch)
@@ -213,19 +215,19 @@ class Receiver:
 
     # Refusals.
 
-    def _refused(self, ref: int, error: Error) -> None:
+    def _command_refused(self, ref: int, error: Error) -> None:
         send = self._sends.find(ref)
         if send is not None:
             self._send_refused(send, error)
-        elif (room := self._rooms.asked(ref)) is not None:
-            self._rooms.refused(room, error)
+        elif (room := self._rooms.room_of_join(ref)) is not None:
+            self._rooms.join_refused(room, error)
 
     def _send_refused(self, send: UnconfirmedSend, error: Error) -> None:
         client = send.client
-        if client.may_tell(error):
+        if client.count_refusal(error):
             with of_request(send.request_id):
                 code = error.code.name
-                log.debug("frame refused", connection=client.connection, ref=send.ref, code=code)
+                log.debug("frame refused", connection=client.connection_id, ref=send.ref, code=code)
         self._tell_error(send, error)
         self._sends.confirm(send.ref)
         if error.retry_after_ms is not None:
@@ -237,18 +239,18 @@ class Receiver:
 
     def _confirm_entry(self, send: UnconfirmedSend) -> None:
         """Leaves a client in a room although its message was not stored: it may come again."""
-        room = self._rooms.get(send.key[0])
+        room = self._rooms.get(send.message.room_id)
         if room is not None:
-            room.confirmed(send.client)
+            room.keep_member(send.client)
 
     def _undo_entry(self, refused: UnconfirmedSend) -> None:
         """Takes a client out of a room again into which only refused messages put it."""
-        room = self._rooms.get(refused.key[0])
+        room = self._rooms.get(refused.message.room_id)
         if room is not None and not room.remains_without(refused.client, refused.ref):
             self._rooms.leave(refused.client, room.room_id)
 
     def _tell_error(self, send: UnconfirmedSend, error: Error) -> None:
-        told = self._metrics.refused(error)
+        told = self._metrics.count_error(error)
         try:
             frame = frames.error(told, send.request_id)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it costs this one alone

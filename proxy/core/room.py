@@ -16,8 +16,12 @@ from proxy.core.client import Client
 from proxy.core.milestones import Milestones
 
 
-class GapError(Exception):
-    """The server left out a message: the stream cannot be trusted any more."""
+class ProtocolViolation(Exception):
+    """The server broke a rule: the stream cannot be trusted any more."""
+
+
+class GapError(ProtocolViolation):
+    """The server left out a message."""
 
 
 class Room:
@@ -25,7 +29,7 @@ class Room:
 
     Attributes:
         room_id: its id.
-        join_ref: the reference of the `join` that was last sent to the server.
+        join_ref: the ref of the `join` that was last sent to the server.
         live: whether the server has answered it.
         epoch: the epoch of its history, empty before it was first live.
         last_seq: the position that was last delivered.
@@ -33,7 +37,7 @@ class Room:
             `None` in most rooms.
         members: the clients that get the next message, in the order of entering.
         tentative: the members that only a message put in which is not confirmed yet, with
-            the references of all that they sent since then. If all are refused, they are
+            the refs of all that they sent since then. If all are refused, they are
             taken out again.
         replaying: the clients that read what they missed. For each, the messages it sent
             meanwhile, with their request ids, by position: it finds them in the replay.
@@ -68,12 +72,12 @@ class Room:
         self.milestones: Milestones | None = None
         self.ready: asyncio.Future[Error | None] = asyncio.get_running_loop().create_future()
 
-    def sent(self, client: Client, ref: int, *, entered: bool) -> None:
+    def note_sent(self, client: Client, ref: int, *, entered: bool) -> None:
         """Notes that a member has sent a message.
 
         Args:
             client: the member.
-            ref: the reference of the send.
+            ref: the ref of the send.
             entered: whether this message put it in.
         """
         if entered:
@@ -81,9 +85,16 @@ class Room:
         elif client in self.tentative:
             self.tentative[client][ref] = None
 
-    def confirmed(self, client: Client) -> None:
+    def keep_member(self, client: Client) -> None:
         """Keeps a member for good: a message of it was stored, or still may be."""
         self.tentative.pop(client, None)
+
+    def keep_for_replay(self, client: Client, message: ChatMessage, request_id: str | None) -> bool:
+        """Keeps an own message for the replay of its sender; returns False if there is none."""
+        if client not in self.replaying:
+            return False
+        self.replaying[client][message.seq] = message, request_id
+        return True
 
     def advance(self, seq: int) -> bool:
         """Notes that a message was stored at a position.
@@ -114,22 +125,26 @@ class Room:
         self.members.pop(client, None)
         self.tentative.pop(client, None)
 
-    def joining(self, ref: int) -> Join:
+    def start_join(self, ref: int) -> Join:
         """Notes that the room is asked for; returns the request."""
+        self.link_lost()
         self.join_ref = ref
-        self.live = False
-        if self.ready.done():
-            self.ready = asyncio.get_running_loop().create_future()
         if not self.epoch:
             return Join(self.room_id)
         return Join(self.room_id, self.last_seq, self.epoch)
+
+    def link_lost(self) -> None:
+        """Notes that the last request will not be answered."""
+        self.join_ref = 0
+        self.live = False
+        if self.ready.done():
+            self.ready = asyncio.get_running_loop().create_future()
 
     def joined(self, joined: Joined) -> bool:
         """Notes the server's answer.
 
         Returns:
-            Whether the members lost their place: there is a gap between what they have
-            and what they will get.
+            Whether there is a gap between what the members have and what they will get.
         """
         resumed = bool(self.epoch)
         lost = resumed and not joined.recovered
@@ -142,7 +157,7 @@ class Room:
         self._end_wait(None)
         return lost
 
-    def refused(self, error: Error) -> None:
+    def join_refused(self, error: Error) -> None:
         """Notes that the server refused the join."""
         self._end_milestones()
         self._end_wait(error)

@@ -37,7 +37,7 @@ class Rooms:
         self._call_seconds = config.call_seconds
         self._outbox = outbox
         self._rooms: dict[str, Room] = {}
-        # Those that the server was asked for on this link, by the reference: an answer
+        # Those that the server was asked for on this link, by the ref: an answer
         # must not cost more the more rooms there are.
         self._asked: dict[int, Room] = {}
 
@@ -66,7 +66,7 @@ class Rooms:
         return room
 
     @contextmanager
-    def entering(self, room_id: str) -> Iterator[Room]:
+    def pinned(self, room_id: str) -> Iterator[Room]:
         """Pins a room while a client is about to enter it."""
         room = self.need(room_id)
         room.pins += 1
@@ -110,16 +110,16 @@ class Rooms:
 
     # The server answers.
 
-    def asked(self, ref: int) -> Room | None:
-        """Returns the room that was last asked for by a reference.
+    def room_of_join(self, ref: int) -> Room | None:
+        """Returns the room that was last asked for by a ref.
 
         There may be more than one answer: a place that was lost, or a replay that failed.
         """
         return self._asked.get(ref)
 
-    def refused(self, room: Room, error: Error) -> None:
+    def join_refused(self, room: Room, error: Error) -> None:
         """Gives a room up that the server refused, or asks again if that may help."""
-        room.refused(error)
+        room.join_refused(error)
         # Also for a client in the middle of a replay: it will be a member.
         if error.retryable and (room.members or room.pins):
             loop = asyncio.get_running_loop()
@@ -144,14 +144,14 @@ class Rooms:
         """Notes that requests will not be answered any more."""
         self._asked.clear()
         for room in self._rooms.values():
-            room.joining(0)
+            room.link_lost()
 
     def unanswered(self) -> Iterator[Room]:
         """Yields the rooms that the server was asked for and has not answered."""
         return (room for room in self if room.join_ref and not room.live)
 
     def awaits(self, room_id: str, ref: int) -> bool:
-        """Whether the server has not answered the request of a reference."""
+        """Whether the server has not answered the request of a ref."""
         room = self._rooms.get(room_id)
         return room is not None and not room.live and room.join_ref == ref
 
@@ -159,7 +159,7 @@ class Rooms:
         ref = next(self._outbox.refs)
         self._asked.pop(room.join_ref, None)
         self._asked[ref] = room
-        self._outbox.put(RelayCommand(ref=ref, join=room.joining(ref)), COMMAND_BYTES)
+        self._outbox.put(RelayCommand(ref=ref, join=room.start_join(ref)), COMMAND_BYTES)
 
     def _subscribe_again(self, room: Room, ref: int) -> None:
         if room.join_ref == ref and self._rooms.get(room.room_id) is room:

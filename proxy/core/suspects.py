@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from gen.chat import Admit, Authenticate, Join, RelayCommand
+from gen.chat import Admit, Authenticate, Join
+from proxy.core.outbox import Item
 from proxy.core.unconfirmed import UnconfirmedSend
 
 LINKS: Final = 4
@@ -30,12 +31,10 @@ LINKS: Final = 4
 _ALONE: Final = 2
 
 Key = tuple[str, str | int]
-"""Names a command over several links, on each of which its reference may be new."""
-
-_Item = RelayCommand | UnconfirmedSend
+"""Names a command over several links, on each of which its ref may be new."""
 
 
-def key_of(item: _Item) -> Key | None:
+def key_of(item: Item) -> Key | None:
     """Returns the key of a command; `None` if it is not answered, or not repeated."""
     if isinstance(item, UnconfirmedSend):
         return "chat_message", item.ref
@@ -64,7 +63,7 @@ class Suspects:
     def __bool__(self) -> bool:
         return bool(self._deaths)
 
-    def strongly(self, item: _Item) -> bool:
+    def strongly(self, item: Item) -> bool:
         """Whether a command is suspected so strongly that it has to go alone."""
         key = key_of(item)
         return key is not None and self._deaths.get(key, 0) >= _ALONE

@@ -4,14 +4,14 @@
 
     clients                     switchboard                      outbox -> link -> server
     -------                     -----------                      ------------------------
-    introduce, renew, ask  -->  callers   who they are      -->  authenticate, admit
-    entering, add_member   -->  rooms     where they are    -->  join, leave
+    authenticate, renew, ask  -->  callers   who they are      -->  authenticate, admit
+    pinned, add_member     -->  rooms     where they are    -->  join, leave
     send                   -->  presence  as whom they speak --> presence
                                 sends     kept until confirmed > chat_message
     write                  <--  receiver  fan-out           <--  batches of events
 
 The life of a message: `send` puts it into `sends` and into the outbox. It comes back as
-`stored` with its position; the receiver finds it by its reference, makes a frame of it once,
+`stored` with its position; the receiver finds it by its ref, makes a frame of it once,
 and writes the same bytes to each client in its room.
 
 Rules that hold over lost links:
@@ -22,7 +22,7 @@ Rules that hold over lost links:
    the `join` of the room that its sender is in.
 2. Each room is asked for from the position that was last delivered, each message is sent
    again in its order, and its idempotency key makes it stored once.
-3. A reference names a send for good: an answer on a later link finds it. A `join` has a new
+3. A ref names a send for good: an answer on a later link finds it. A `join` has a new
    one on each link, and answers to an old one find nothing.
 4. A message is delivered if its position is the next one of its room. If it is older, it was
    delivered before; if one is missing, the link is given up, and rule 2 brings it again.
@@ -108,13 +108,13 @@ class Switchboard:
         if room_id in client.rooms:
             room = self.rooms.get(room_id)
             if room is not None and room.tentative:
-                room.sent(client, ref, entered=False)
+                room.note_sent(client, ref, entered=False)
         elif enter:
             # The server answers the join before anything of the room comes, so
             # the client may be a member already.
             room = self.rooms.need(room_id)
             self.rooms.add_member(client, room)
-            room.sent(client, ref, entered=True)
+            room.note_sent(client, ref, entered=True)
         size = _size(message) + len(request_id or "") * _LARGEST_CHARACTER
         send = UnconfirmedSend(ref, message, client, request_id, size)
         self.sends.add(send)
@@ -128,7 +128,7 @@ class Switchboard:
         self._presence.remove(client)
         self.guests.discard(client)
         if client.caller is not None:
-            self.callers.gone(client.caller)
+            self.callers.forget(client.caller)
 
     # The link.
 
@@ -154,9 +154,9 @@ class Switchboard:
         senders = set()
         for send in self.sends:
             self.outbox.put(send, send.size)
-            if send.client.may_be(send.key[1]):
-                senders.add(send.key[1])
-        self.callers.tell_gone(callers)
+            if send.client.may_be(send.message.sender_id):
+                senders.add(send.message.sender_id)
+        self.callers.forget_leaving(callers)
         self._presence.resent(senders)
 
     def proven(self) -> None:
@@ -172,12 +172,12 @@ class Switchboard:
         """Handles a batch of the server, and writes it to the clients.
 
         Raises:
-            GapError: the server left out a message.
+            ProtocolViolation: the server left out a message, or confirmed one that was not sent.
         """
         self._receiver.receive(batch)
 
     def unanswered(self) -> Iterator[tuple[Key, int]]:
-        """Yields the commands that the server has not answered, with their references."""
+        """Yields the commands that the server has not answered, with their refs."""
         yield from self.callers.unanswered()
         for room in self.rooms.unanswered():
             yield ("join", room.room_id), room.join_ref

@@ -1,7 +1,7 @@
 """Messages of clients that the server has not confirmed yet: no I/O.
 
 A send is confirmed when its message arrives, by its idempotency key, or when the server
-answers it, by its reference. Until then its message is kept, to be sent again on the next
+answers it, by its ref. Until then its message is kept, to be sent again on the next
 link.
 
 ===============  ==============================  ====================================
@@ -37,7 +37,7 @@ class UnconfirmedSend:
     """One send.
 
     Args:
-        ref: its reference, larger than any before.
+        ref: its ref, larger than any before.
         message: the message.
         client: its sender.
         request_id: the client's own id, which comes back on the answer.
@@ -85,7 +85,7 @@ class UnconfirmedSends:
         self._by_ref: dict[int, UnconfirmedSend] = {}
         # The oldest of each key; the others of a key, which are seldom any, are in `_repeats`.
         self._by_key: dict[_Key, UnconfirmedSend] = {}
-        # Taken from the front: a dict would look at all places that were left empty there.
+        # Taken from the front: a dict would look at all slots that were left empty there.
         self._repeats: dict[_Key, OrderedDict[int, UnconfirmedSend]] = {}
         self._writable = asyncio.Event()
         self._writable.set()
@@ -143,7 +143,7 @@ class UnconfirmedSends:
     # Confirmations. After one or several of them, `wake_waiters` is to be called.
 
     def find(self, ref: int) -> UnconfirmedSend | None:
-        """Returns the send of a reference, if it is not confirmed."""
+        """Returns the send of a ref, if it is not confirmed."""
         return self._by_ref.get(ref)
 
     def confirm(self, ref: int) -> UnconfirmedSend | None:
@@ -162,7 +162,7 @@ class UnconfirmedSends:
         """Confirms the oldest send of a message that arrived, if there is one.
 
         The same message sent again, by another client perhaps, stays: the server answers it
-        by its reference.
+        by its ref.
         """
         if not self._by_ref:
             return None

@@ -12,9 +12,9 @@ from hosting.rate_limits import AnyAllowance
 from proxy.access import bearer
 from proxy.access.admission import Admission, NotAdmitted
 from proxy.clients.connection import Connection
+from proxy.clients.context import Context
 from proxy.clients.intake import Intake
 from proxy.clients.record import Recording
-from proxy.clients.shared import Shared
 from proxy.errors import CloseCode, close_label
 from proxy.http import handshake
 
@@ -45,19 +45,19 @@ class WebSockets:
     """All open connections of a proxy.
 
     Args:
-        shared: the parts that all connections share.
+        context: the parts that all connections share.
 
     Attributes:
         admission: decides which handshakes are let in.
     """
 
-    def __init__(self, shared: Shared) -> None:
-        config = shared.config
-        self.admission = Admission(config.admission, shared.metrics, config.rates)
-        self._shared = shared
+    def __init__(self, context: Context) -> None:
+        config = context.config
+        self.admission = Admission(config.admission, context.metrics, config.rates)
+        self._context = context
         self._config = config
-        self._switchboard = shared.switchboard
-        self._metrics = shared.metrics
+        self._switchboard = context.switchboard
+        self._metrics = context.metrics
         self._open: set[Connection] = set()
         self._draining = False
 
@@ -88,7 +88,7 @@ class WebSockets:
             if self._draining:
                 await socket.close(code=CloseCode.GOING_AWAY)
                 return socket
-            connection = Connection(self._shared, socket, request, charges, intake)
+            connection = Connection(self._context, socket, request, charges, intake)
             self._open.add(connection)
             self._metrics.opened += 1
             record = connection.socket.record
@@ -96,7 +96,7 @@ class WebSockets:
             with Recording(request, socket, record, client):
                 connection.traceparent = record.traceparent
                 try:
-                    await connection.introduce(token)
+                    await connection.authenticate(token)
                     await connection.serve()
                 finally:
                     self._open.discard(connection)
@@ -110,7 +110,7 @@ class WebSockets:
         protocol = request.protocol
         if not isinstance(protocol, Upgradable):
             return None
-        intake = Intake(charges.calls, self._shared.turns, protocol.hold)
+        intake = Intake(charges.calls, self._context.turns, protocol.hold)
         protocol.receive_by(intake)
         return intake
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+import betterproto
 from grpclib import GRPCError
 from grpclib.client import UnaryUnaryMethod
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
@@ -62,7 +63,9 @@ class Calls:
             self._parted.set_result(None)
             self._parted = None
 
-    async def make(self, call: CallType, request: Any, caller: Caller | None = None) -> Any:
+    async def make(
+        self, call: CallType, request: betterproto.Message, caller: Caller | None = None
+    ) -> betterproto.Message:
         """Makes a call; returns the response message.
 
         Args:
@@ -82,7 +85,9 @@ class Calls:
         self._metrics.calls[call.field, "OK"] += 1
         return answer
 
-    async def _make(self, call: CallType, request: Any, caller: Caller | None) -> Any:
+    async def _make(
+        self, call: CallType, request: betterproto.Message, caller: Caller | None
+    ) -> betterproto.Message:
         deadline = asyncio.get_running_loop().time() + self._seconds
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_LinkLostError),
@@ -97,8 +102,8 @@ class Calls:
             raise Refused(errors.unavailable()) from error
 
     async def _attempt(
-        self, call: CallType, request: Any, caller: Caller | None, deadline: float
-    ) -> Any:
+        self, call: CallType, request: betterproto.Message, caller: Caller | None, deadline: float
+    ) -> betterproto.Message:
         """Makes a call on the link that there is, or on the next one.
 
         Raises:
@@ -111,7 +116,8 @@ class Calls:
         # for an answer, and never uncancels it; a task that waits for a stream waits for ever.
         asking = asyncio.create_task(self._ask(call, request, caller, deadline))
         try:
-            await asyncio.wait({asking, parted}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Any]] = {asking, parted}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not (asking.done() or connection.is_gone):
                 await asyncio.wait({asking})
         finally:
@@ -125,8 +131,8 @@ class Calls:
         return asking.result()
 
     async def _ask(
-        self, call: CallType, request: Any, caller: Caller | None, deadline: float
-    ) -> Any:
+        self, call: CallType, request: betterproto.Message, caller: Caller | None, deadline: float
+    ) -> betterproto.Message:
         if caller is None and self._tokens_required:
             # Without a token the call would be the proxy's own.
             raise Refused(errors.unauthenticated())

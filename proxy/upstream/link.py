@@ -59,7 +59,7 @@ _PROVEN_SECONDS: Final = 3.0
 # The same for one that the server ends in order.
 _ORDERLY_SECONDS: Final = 1.0
 # The statuses of an end in order: the server stops, or a token or a key has expired.
-_IN_ORDER: Final = (Status.UNAVAILABLE, Status.UNAUTHENTICATED)
+_ORDERLY: Final = (Status.UNAVAILABLE, Status.UNAUTHENTICATED)
 # The windows let the stream carry whole batches, and let no unread stream stall
 # the others: a connection window is more than all its streams can fill.
 _WINDOWS: Final = Configuration(
@@ -243,7 +243,7 @@ class Link:
         """
         if self._proven:
             return
-        if status in _IN_ORDER:
+        if status in _ORDERLY:
             if self._spoke and seconds >= _ORDERLY_SECONDS:
                 self._prove()
             return

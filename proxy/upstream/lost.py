@@ -9,10 +9,10 @@ from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 import codec
 from hosting.grpc.errors import StreamClosed
-from proxy.core.room import GapError
+from proxy.core.room import ProtocolViolation
 
 CUT_OFF: Final = (OSError, StreamTerminatedError, ProtocolError, StreamClosed)
 """A call was cut off: it ended, and not by a status of the server."""
 
-LOST: Final = (*CUT_OFF, TimeoutError, GRPCError, codec.DecodeError, GapError)
+LOST: Final = (*CUT_OFF, TimeoutError, GRPCError, codec.DecodeError, ProtocolViolation)
 """The link ended, by either side."""

@@ -23,7 +23,8 @@ from gen.chat import (
     RelayResponse,
     Stored,
 )
-from proxy.clients.session import Ask, EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.clients.actions import Ask, EnterRoom, LeaveRoom, Refuse, Send
+from proxy.clients.session import Session
 from proxy.core import frames
 from proxy.core.call_table import calls_of_schema
 from proxy.core.outbox import Item, as_command
@@ -128,7 +129,7 @@ async def _batches(data: bytes) -> None:
     for number, room_id in enumerate(("lobby", "attic", "lobby", "attic")):
         message = ChatMessage(id=str(number), room_id=room_id, sender_id="ada", content="hello")
         switchboard.send(client, message, f"request {number}")
-    with switchboard.rooms.entering("lobby") as room:
+    with switchboard.rooms.pinned("lobby") as room:
         switchboard.rooms.add_member(other, room)
     for piece in Choices(data).pieces():
         try:

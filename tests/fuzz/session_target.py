@@ -9,7 +9,8 @@ from typing import Any
 
 import proxy
 from gen.chat import ErrorCode, Left, ServerFrame
-from proxy.clients.session import EnterRoom, LeaveRoom, Refuse, Send, Session
+from proxy.clients.actions import EnterRoom, LeaveRoom, Refuse, Send
+from proxy.clients.session import Session
 from proxy.core import frames
 from proxy.core.switchboard import Switchboard
 from proxy.errors import Refused

@@ -71,18 +71,18 @@ class Crowd:
         self.switchboard.receive(RelayResponse([RelayEvent(ref, **event)]))  # type: ignore[arg-type]  # the fields of one
 
     def enter(self, room_id: str) -> None:
-        with self.switchboard.rooms.entering(room_id) as room:
+        with self.switchboard.rooms.pinned(room_id) as room:
             self.answer(joined=Joined(room_id, "epoch"))
             self.switchboard.rooms.add_member(self.client, room)
 
     # The measured actions.
 
     def a_join_is_refused(self) -> None:
-        with self.switchboard.rooms.entering("refused"):
+        with self.switchboard.rooms.pinned("refused"):
             self.answer(error=Error(ErrorCode(ErrorCode.INVALID_ARGUMENT)))
 
     def a_join_is_put_off(self) -> None:
-        with self.switchboard.rooms.entering("put off"):
+        with self.switchboard.rooms.pinned("put off"):
             self.answer(error=Error(ErrorCode(ErrorCode.UNAVAILABLE), retryable=True))
 
     def anything_else_is_refused(self) -> None:

@@ -262,7 +262,7 @@ async def test_failed_event_costs_one_message() -> None:
     switchboard.connected()
     refs = {}
     for room_id, client in (("spoiled", sender), ("spoiled", member), ("lobby", other)):
-        with switchboard.rooms.entering(room_id) as room:
+        with switchboard.rooms.pinned(room_id) as room:
             switchboard.rooms.add_member(client, room)
             refs[room_id] = room.join_ref
     switchboard.receive(
@@ -315,7 +315,7 @@ async def test_repeated_join_answer_is_accepted() -> None:
     switchboard = Switchboard(proxy.Config(), outbox)
     member = Listener()
     switchboard.connected()
-    with switchboard.rooms.entering("lobby") as room:
+    with switchboard.rooms.pinned("lobby") as room:
         switchboard.rooms.add_member(member, room)
         ref = room.join_ref
     for last_seq, recovered in ((1, True), (5, False)):

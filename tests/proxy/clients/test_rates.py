@@ -17,7 +17,8 @@ import proxy
 from chat.core.rules import Limits
 from gen.chat import Error, ErrorCode
 from hosting.rate_limits import Allowance, Rates
-from proxy.clients.session import Action, Ask, Expel, Refuse, Send, Session
+from proxy.clients.actions import Action, Ask, Expel, Refuse, Send
+from proxy.clients.session import Session
 from proxy.http.routes import WEBSOCKETS
 from tests.clock import Clock
 from tests.kit.web import RawWebSocket, masked
@@ -262,8 +263,10 @@ class TestCost:
         session = self.session(clock, history=100.0)
         page = b'{"get_chat_history": {"room_id": "lobby"}, "request_id": "7"}'
         assert isinstance(session.receive(page), Ask)
-        assert session.read_history(1000) == 0
-        assert session.read_history(500) == 5
+        session.charge_history(1000)
+        assert session.history_wait() == 0
+        session.charge_history(500)
+        assert session.history_wait() == 5
         refused = session.receive(page)
         assert isinstance(refused, Refuse)
         assert refused.request_id == "7"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.clients.session import Action, Ask, EnterRoom, Refuse, Send, Session
+from proxy.clients.actions import Action, Ask, EnterRoom, Refuse, Send
+from proxy.clients.session import Session
 from proxy.core.call_table import calls_of_schema
 from tests.fuzz.proxy_targets import frame
 from tests.proxy.web_client import message

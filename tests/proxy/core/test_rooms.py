@@ -38,21 +38,21 @@ class Following(RuleBasedStateMachine):
         self.epoch, self.head = 1, 0
         # Messages that the server will send without a further request.
         self.due: list[int] = []
-        # Messages seen by the room's members since they last lost their place.
+        # Messages seen by the room's members since they were last told of a gap.
         self.seen: list[tuple[str, int]] = []
         # Waiters for a position: its history, the position, and the end of the wait.
         self.waiting: list[tuple[str, int, asyncio.Future[None]]] = []
 
     @rule()
     def the_link_is_lost(self) -> None:
-        self.room.joining(0)
+        self.room.link_lost()
         self.asked, self.due = None, []
 
     @precondition(lambda self: self.asked is None and not self.room.live)
     @rule()
     def it_is_asked_for(self) -> None:
         self.ref += 1
-        self.asked = self.room.joining(self.ref)
+        self.asked = self.room.start_join(self.ref)
         assert self.room.join_ref == self.ref
         if self.seen:
             assert (self.asked.epoch, self.asked.after_seq) == self.seen[-1]
@@ -88,7 +88,7 @@ class Following(RuleBasedStateMachine):
     def it_is_refused(self, retryable: bool) -> None:
         error = errors.unavailable() if retryable else errors.invalid("room_id: wrong")
         ready = self.room.ready
-        self.room.refused(error)
+        self.room.join_refused(error)
         assert ready.result() is error
         assert all(future.done() for _, _, future in self.waiting)
         self.waiting.clear()
@@ -201,7 +201,7 @@ class Needing(RuleBasedStateMachine):
 
     @rule(room_id=room_ids)
     def pin(self, room_id: str) -> None:
-        context = self.rooms.entering(room_id)
+        context = self.rooms.pinned(room_id)
         room = self.subscribed[room_id] = context.__enter__()
         self.pins.append((room, context))
 
@@ -216,7 +216,7 @@ class Needing(RuleBasedStateMachine):
     def refuse(self, room_id: str) -> None:
         """A later room of the same name is another one."""
         if (room := self.rooms.get(room_id)) is not None:
-            self.rooms.refused(room, errors.invalid("room_id: wrong"))
+            self.rooms.join_refused(room, errors.invalid("room_id: wrong"))
             del self.subscribed[room_id]
             assert not any(room_id in follower.rooms for follower in self.followers)
 
@@ -236,7 +236,7 @@ class Needing(RuleBasedStateMachine):
             assert isinstance(item, RelayCommand)
             match item.command:
                 case Join(room_id=room_id):
-                    assert self.rooms.asked(item.ref) is self.subscribed.get(room_id)
+                    assert self.rooms.room_of_join(item.ref) is self.subscribed.get(room_id)
                 case Leave(room_id=room_id):
                     assert room_id not in self.subscribed
 
@@ -257,7 +257,7 @@ async def test_rooms_may_go_during_iteration() -> None:
 async def test_room_can_be_awaited_again() -> None:
     room: Room = Room("lobby")
     room.joined(Joined("lobby", "this", 0, recovered=False))
-    room.joining(1)
+    room.start_join(1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await asyncio.shield(room.ready)

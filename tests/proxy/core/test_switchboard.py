@@ -112,7 +112,7 @@ class Chatting(RuleBasedStateMachine):
             return
         self.switchboard.rooms.leave(client, room_id)
         client.last.pop(room_id, None)
-        context = self.switchboard.rooms.entering(room_id)
+        context = self.switchboard.rooms.pinned(room_id)
         self.entering.append((client, context, context.__enter__()))
 
     @precondition(lambda self: self.entering)
@@ -276,7 +276,7 @@ def stored(seq: int) -> RelayEvent:
 
 async def test_missing_message_is_noticed(switchboard: Switchboard, asked: Asked) -> None:
     client = Follower()
-    with switchboard.rooms.entering("lobby") as room:
+    with switchboard.rooms.pinned("lobby") as room:
         join = await asked.next("join")
         joined = Joined("lobby", "this", 0, recovered=False)
         tell(switchboard, RelayEvent(ref=join.ref, joined=joined))
@@ -382,7 +382,7 @@ async def test_unavailable_room_is_kept_during_replay(
     switchboard: Switchboard, asked: Asked
 ) -> None:
     client = Follower()
-    with switchboard.rooms.entering("lobby") as room:
+    with switchboard.rooms.pinned("lobby") as room:
         first = await asked.next("join")
         joined = Joined("lobby", "this", 0, recovered=False)
         tell(switchboard, RelayEvent(ref=first.ref, joined=joined))

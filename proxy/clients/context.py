@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
+
+import betterproto
 
 from proxy.clients.turns import Turns
 from proxy.config import Config
@@ -16,7 +18,9 @@ from proxy.metrics import ProxyMetrics
 class MakeCall(Protocol):
     """Makes a unary call."""
 
-    async def __call__(self, call: CallType, request: Any, caller: Caller | None = None) -> Any:
+    async def __call__(
+        self, call: CallType, request: betterproto.Message, caller: Caller | None = None
+    ) -> betterproto.Message:
         """Returns the response message.
 
         Args:
@@ -30,7 +34,7 @@ class MakeCall(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class Context:
     """The parts that all connections share.
 
     Attributes:
