@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import betterproto
+from betterproto import Message
 
 from proxy.clients.turns import Turns
 from proxy.config import Config
@@ -19,14 +19,9 @@ class MakeCall(Protocol):
     """Makes a unary call."""
 
     async def __call__(
-        self, call: CallType, request: betterproto.Message, caller: Caller | None = None
-    ) -> betterproto.Message:
-        """Returns the response message.
-
-        Args:
-            call: the call.
-            request: its request message.
-            caller: the client on whose behalf, if it has a token.
+        self, call: CallType, request: Message, caller: Caller | None = None
+    ) -> Message:
+        """Returns the response message; makes the call for `caller`, a client with a token.
 
         Raises:
             Refused: the server refused, or did not answer before the deadline.

@@ -58,15 +58,7 @@ _PAY_SECONDS: Final = 1.0
 
 
 class Joining:
-    """One client on its way into a room.
-
-    Args:
-        context: the parts that all connections share.
-        client: the client.
-        socket: its socket.
-        session: charges the history that is read.
-        work: counts the work that was done for it.
-    """
+    """One client on its way into a room."""
 
     __slots__ = ("_client", "_context", "_session", "_socket", "_work")
 

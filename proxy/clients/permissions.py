@@ -25,13 +25,7 @@ _LONGEST_TIMER_SECONDS: Final = 3600.0
 
 
 class Permissions:
-    """The permissions of one client.
-
-    Args:
-        client: the client.
-        socket: its socket.
-        switchboard: knows its rooms, and asks the server.
-    """
+    """The permissions of one client."""
 
     __slots__ = ("_client", "_expiry", "_socket", "_switchboard")
 

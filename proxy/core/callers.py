@@ -47,11 +47,7 @@ class _Question:
 
 
 class Callers:
-    """All clients with tokens.
-
-    Args:
-        outbox: takes commands for the server.
-    """
+    """All clients with tokens."""
 
     def __init__(self, config: Config, outbox: Outbox) -> None:
         self._patience = config.hold_seconds + config.call_seconds

@@ -17,11 +17,7 @@ from proxy.metrics import ProxyMetrics
 
 
 class Fanout:
-    """The frames of one batch, by room.
-
-    Args:
-        metrics: counts messages and deliveries.
-    """
+    """The frames of one batch, by room."""
 
     def __init__(self, metrics: ProxyMetrics | None = None) -> None:
         self._metrics = metrics or ProxyMetrics()

@@ -15,11 +15,7 @@ from proxy.core.outbox import COMMAND_BYTES, Outbox
 
 
 class Presence:
-    """The users of all clients.
-
-    Args:
-        outbox: takes commands for the server.
-    """
+    """The users of all clients."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox

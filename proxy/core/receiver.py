@@ -48,15 +48,7 @@ log = get_logger(__name__)
 
 
 class Receiver:
-    """Handles what the server says.
-
-    Args:
-        rooms: the rooms of clients.
-        sends: the messages that are not confirmed.
-        callers: the clients with tokens.
-        faults: logs defects.
-        metrics: counts batches, messages and errors.
-    """
+    """Handles what the server says."""
 
     def __init__(
         self,

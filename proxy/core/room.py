@@ -73,13 +73,7 @@ class Room:
         self.ready: asyncio.Future[Error | None] = asyncio.get_running_loop().create_future()
 
     def note_sent(self, client: Client, ref: int, *, entered: bool) -> None:
-        """Notes that a member has sent a message.
-
-        Args:
-            client: the member.
-            ref: the ref of the send.
-            entered: whether this message put it in.
-        """
+        """Notes that a member has sent a message; `entered` if this put it in."""
         if entered:
             self.tentative[client] = {ref: None}
         elif client in self.tentative:

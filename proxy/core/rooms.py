@@ -26,11 +26,7 @@ _RETRY_JOIN_SECONDS: Final = 0.5
 
 
 class Rooms:
-    """The rooms that clients are in or about to enter.
-
-    Args:
-        outbox: takes commands for the server.
-    """
+    """The rooms that clients are in or about to enter."""
 
     def __init__(self, config: Config, outbox: Outbox) -> None:
         self._hold_seconds = config.hold_seconds
@@ -113,7 +109,7 @@ class Rooms:
     def room_of_join(self, ref: int) -> Room | None:
         """Returns the room that was last asked for by a ref.
 
-        There may be more than one answer: a place that was lost, or a replay that failed.
+        There may be more than one answer: a gap, or a replay that failed.
         """
         return self._asked.get(ref)
 

@@ -57,10 +57,6 @@ _OVERHEAD: Final = 1024
 class Switchboard:
     """Clients, rooms and unconfirmed sends.
 
-    Args:
-        outbox: takes commands for the server.
-        metrics: counts what happens.
-
     Attributes:
         outbox: the commands that go to the server next.
         rooms: the rooms that clients are in.

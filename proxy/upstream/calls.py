@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-import betterproto
+from betterproto import Message
 from grpclib import GRPCError
 from grpclib.client import UnaryUnaryMethod
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
@@ -63,15 +63,8 @@ class Calls:
             self._parted.set_result(None)
             self._parted = None
 
-    async def make(
-        self, call: CallType, request: betterproto.Message, caller: Caller | None = None
-    ) -> betterproto.Message:
-        """Makes a call; returns the response message.
-
-        Args:
-            call: the call.
-            request: its request message.
-            caller: the client on whose behalf, if it has a token.
+    async def make(self, call: CallType, request: Message, caller: Caller | None = None) -> Message:
+        """Makes a call for `caller`, a client with a token, if any; returns the response message.
 
         Raises:
             Refused: the server refused, or did not answer before the deadline.
@@ -85,9 +78,7 @@ class Calls:
         self._metrics.calls[call.field, "OK"] += 1
         return answer
 
-    async def _make(
-        self, call: CallType, request: betterproto.Message, caller: Caller | None
-    ) -> betterproto.Message:
+    async def _make(self, call: CallType, request: Message, caller: Caller | None) -> Message:
         deadline = asyncio.get_running_loop().time() + self._seconds
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_LinkLostError),
@@ -102,8 +93,8 @@ class Calls:
             raise Refused(errors.unavailable()) from error
 
     async def _attempt(
-        self, call: CallType, request: betterproto.Message, caller: Caller | None, deadline: float
-    ) -> betterproto.Message:
+        self, call: CallType, request: Message, caller: Caller | None, deadline: float
+    ) -> Message:
         """Makes a call on the link that there is, or on the next one.
 
         Raises:
@@ -131,8 +122,8 @@ class Calls:
         return asking.result()
 
     async def _ask(
-        self, call: CallType, request: betterproto.Message, caller: Caller | None, deadline: float
-    ) -> betterproto.Message:
+        self, call: CallType, request: Message, caller: Caller | None, deadline: float
+    ) -> Message:
         if caller is None and self._tokens_required:
             # Without a token the call would be the proxy's own.
             raise Refused(errors.unauthenticated())
