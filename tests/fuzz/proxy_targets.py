@@ -28,7 +28,7 @@ from proxy.clients.session import Session
 from proxy.core import frames
 from proxy.core.call_table import calls_of_schema
 from proxy.core.outbox import Item, as_command
-from proxy.core.room import GapError
+from proxy.core.room import ProtocolViolation
 from proxy.core.switchboard import Switchboard
 from tests.clock import ClockLoop
 from tests.fuzz.steps import Choices, pieced
@@ -134,7 +134,7 @@ async def _batches(data: bytes) -> None:
     for piece in Choices(data).pieces():
         try:
             switchboard.receive(codec.decode(RelayResponse, piece))
-        except (codec.DecodeError, GapError):
+        except (codec.DecodeError, ProtocolViolation):
             # The link is dropped: unconfirmed sends are resent.
             switchboard.disconnected()
             switchboard.connected()
