@@ -15,7 +15,7 @@ from hosting.tls import TlsFiles
 IN_MEMORY = ":memory:"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserRates(Rates):
     """Rates of a user, over all connections; of a guest, on each.
 
@@ -60,7 +60,7 @@ class ServerTls(TlsFiles):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trust(Settings):
     """Authentication of clients."""
 
@@ -97,7 +97,7 @@ class Trust(Settings):
             raise ValueError("proxy-names need token-keys: without them, anyone may be a proxy")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config(Settings):
     """The settings of a server. ``:memory:`` as its database is `IN_MEMORY`."""
 

@@ -43,7 +43,7 @@ class ShownFiles(TlsFiles):
     authorities: str = setting("", TEXT, "The CA of the process for TLS, in PEM.", name="ca")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthSettings(Settings):
     """Settings of a health check."""
 

@@ -16,6 +16,12 @@ from typing import Final, Generic, Protocol, TypeVar
 BURST_SECONDS: Final = 10
 """The burst of each bucket, in seconds' worth of its rate."""
 
+# The refusals of both processes, for requests beyond a rate.
+MESSAGES: Final = "too many messages"
+JOINS: Final = "too many rooms at once"
+CALLS: Final = "too many requests"
+HISTORY: Final = "too much history at once"
+
 # Refusals before a client counts as one that ignores them: at once, and then each second.
 # Each refusal says when to retry, and a client that waits so long is not refused again.
 _REFUSALS: Final = 1000
@@ -157,7 +163,7 @@ class Joint:
         return 0.0 if wait and self._own.has_all_but(now, _UNUSED) else wait
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
     """Rates of each kind of request, per second; 0 for no limit.
 
@@ -195,12 +201,14 @@ def check_rate(name: str, rate: float) -> None:
         raise ValueError(f"{name} must be 0, or at least {_SLOWEST}")
 
 
-class Allowance:
-    """The buckets of one client, or of several together.
+B_co = TypeVar("B_co", bound=AnyBucket, covariant=True)
+
+
+class Buckets(Generic[B_co]):
+    """A bucket for each kind of request.
 
     Args:
-        rates: the rates of one client.
-        clients: the number of clients.
+        make: makes the bucket of a kind, by its name.
 
     Attributes:
         sends: for each message.
@@ -212,55 +220,49 @@ class Allowance:
 
     __slots__ = ("calls", "history", "joins", "refusals", "sends")
 
+    def __init__(self, make: Callable[[str], B_co]) -> None:
+        self.sends: Final = make("sends")
+        self.joins: Final = make("joins")
+        self.calls: Final = make("calls")
+        self.history: Final = make("history")
+        self.refusals: Final = make("refusals")
+
+
+AnyAllowance = Buckets[AnyBucket]
+
+
+class Allowance(Buckets[Bucket]):
+    """The buckets of one client, or of several together.
+
+    Args:
+        rates: the rates of one client.
+        clients: the number of clients.
+    """
+
+    __slots__ = ()
+
     def __init__(self, rates: Rates, clients: float = 1) -> None:
-        # Each client has an allowance for as long as it is there: it is kept small.
-        self.sends, self.joins, self.calls, self.history = (
-            Bucket(rate * clients, rate * clients * BURST_SECONDS) if rate else _ENDLESS
-            for rate in (rates.sends, rates.joins, rates.calls, rates.history)
-        )
-        self.refusals = Bucket(_REFUSALS_PER_SECOND * clients, _REFUSALS * clients)
+        def make(kind: str) -> Bucket:
+            if kind == "refusals":
+                return Bucket(_REFUSALS_PER_SECOND * clients, _REFUSALS * clients)
+            # Each client has an allowance for as long as it is there: it is kept small.
+            rate: float = getattr(rates, kind) * clients
+            return Bucket(rate, rate * BURST_SECONDS) if rate else _ENDLESS
+
+        super().__init__(make)
 
     def is_whole(self, now: float) -> bool:
         """Returns True if it equals a new one."""
-        buckets = (self.sends, self.joins, self.calls, self.history, self.refusals)
-        return all(bucket.is_whole(now) for bucket in buckets)
+        return all(getattr(self, kind).is_whole(now) for kind in Buckets.__slots__)
 
 
-class AnyAllowance(Protocol):
-    """The attributes of `Allowance`."""
-
-    @property
-    def sends(self) -> AnyBucket:
-        """For messages."""
-
-    @property
-    def joins(self) -> AnyBucket:
-        """For rooms."""
-
-    @property
-    def calls(self) -> AnyBucket:
-        """For everything else."""
-
-    @property
-    def history(self) -> AnyBucket:
-        """For messages of the history."""
-
-    @property
-    def refusals(self) -> AnyBucket:
-        """For refusals."""
-
-
-class JointAllowance:
+class JointAllowance(Buckets[Joint]):
     """The allowance of one client, within one that it shares with others; see `Joint`."""
 
-    __slots__ = ("calls", "history", "joins", "refusals", "sends")
+    __slots__ = ()
 
     def __init__(self, own: Allowance, common: Allowance) -> None:
-        self.sends: Final = Joint(own.sends, common.sends)
-        self.joins: Final = Joint(own.joins, common.joins)
-        self.calls: Final = Joint(own.calls, common.calls)
-        self.history: Final = Joint(own.history, common.history)
-        self.refusals: Final = Joint(own.refusals, common.refusals)
+        super().__init__(lambda kind: Joint(getattr(own, kind), getattr(common, kind)))
 
 
 class _Refillable(Protocol):

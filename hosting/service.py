@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="ServiceConfig")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings(Settings):
     """Settings of the log."""
 

@@ -2,7 +2,7 @@
 
 For example::
 
-    @dataclass(frozen=True, slots=True)
+    @dataclass(frozen=True, slots=True, kw_only=True)
     class Config(Settings):
         port: int = setting(8080, PORT, "The TCP port. 0 takes a free one.")
 
@@ -124,7 +124,7 @@ def optional_part(settings: type[Part]) -> Part | None:
     return field(default=None, metadata={_PART: settings})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Base of a dataclass with settings, which are checked when an object is made."""
 

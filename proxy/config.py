@@ -27,7 +27,7 @@ LARGEST_FRAME: Final = 1024 * 1024
 LONGEST_CALL: Final = 99_999_999
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRates(Rates):
     """Rates of a client, on each connection.
 
@@ -103,7 +103,7 @@ class ClientTls(TlsFiles):
     key: str = setting("", TEXT, "The private key of the certificate, in PEM.", name="tls-key")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config(Settings):
     """The settings of a proxy."""
 

@@ -43,7 +43,7 @@ _SCHEME: Final = "bearer "
 _ROLES: Final = (None, "user", "admin", "proxy")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRules(Settings):
     """Required claims of a token."""
 

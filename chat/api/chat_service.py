@@ -14,7 +14,7 @@ from chat.access.identity import Identity
 from chat.api.chat_stream import ChatConversation
 from chat.api.context import Context
 from chat.api.handlers import Handle, handlers
-from chat.api.quotas import CALLS, charge
+from chat.api.quotas import charge
 from chat.core.store_errors import not_stored, or_unavailable
 from chat.errors import (
     NotFound,
@@ -36,6 +36,7 @@ from gen.chat import (
 )
 from hosting.grpc.connections import connection_of, expel
 from hosting.logs import get_logger
+from hosting.rate_limits import CALLS
 
 log = get_logger(__name__)
 

@@ -13,7 +13,7 @@ import codec
 from chat.access.identity import Identity
 from chat.api.context import Context, authenticated_message
 from chat.api.conversation import Bounds, Conversation
-from chat.api.quotas import CALLS, JOINS, MESSAGES, charge
+from chat.api.quotas import charge
 from chat.core.store_errors import not_stored
 from chat.core.stream import EncodedMessage
 from chat.errors import ChatError, Internal, InvalidArgument, RateLimited
@@ -22,7 +22,7 @@ from gen.chat import Authenticate, ChatMessage, ChatStream, Join, Joined, Leave,
 from hosting.grpc.connections import connection_of
 from hosting.logs import get_logger
 from hosting.metadata import shortened
-from hosting.rate_limits import Allowance
+from hosting.rate_limits import CALLS, JOINS, MESSAGES, Allowance
 
 log = get_logger(__name__)
 

@@ -14,17 +14,11 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Final
 from weakref import WeakKeyDictionary, WeakSet
 
 from chat.access.identity import Identity
 from chat.errors import RateLimited
-from hosting.grpc.errors import TOO_MANY_CALLS
 from hosting.rate_limits import Allowance, Bucket, BucketTable, Rates
-
-MESSAGES: Final = "too many messages"
-JOINS: Final = "too many rooms at once"
-CALLS: Final = TOO_MANY_CALLS
 
 
 class Quotas:

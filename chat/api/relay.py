@@ -11,7 +11,7 @@ from chat.api.batches import Columns, MessageRun
 from chat.api.confirmations import Confirmations
 from chat.api.context import Context
 from chat.api.conversation import Bounds, Conversation
-from chat.api.quotas import JOINS, MESSAGES, charge
+from chat.api.quotas import charge
 from chat.api.relay_answers import RelayAnswers
 from chat.api.relay_clients import RelayClients
 from chat.api.relay_sends import RelaySends
@@ -35,6 +35,7 @@ from gen.chat import (
 )
 from hosting.logs import get_logger
 from hosting.metadata import TOKENS, TOKENS_REQUIRED
+from hosting.rate_limits import JOINS, MESSAGES
 from hosting.tracing import spans
 
 log = get_logger(__name__)

@@ -21,7 +21,7 @@ _REMEMBERED: Final = 1024
 LARGEST_CONTENT: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits(Settings):
     """Bounds of what requests may hold."""
 

@@ -7,15 +7,12 @@ defect, of which the client gets a fixed text and the log the whole story.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from grpclib import GRPCError, Status
 from h2.exceptions import ProtocolError
 
 from hosting.metadata import RETRY_AFTER
 from hosting.rate_limits import milliseconds
-
-TOO_MANY_CALLS: Final = "too many requests"
 
 StreamClosed = ProtocolError
 """h2's error for anything sent on a stream or connection that is closed."""

@@ -26,7 +26,6 @@ from hosting.faults import INTERNAL_TEXT
 from hosting.grpc.call_log import observed
 from hosting.grpc.connections import ServerConnection
 from hosting.grpc.errors import (
-    TOO_MANY_CALLS,
     StatusOf,
     deadline_exceeded,
     retry_later,
@@ -34,6 +33,7 @@ from hosting.grpc.errors import (
 from hosting.grpc.headers import checked_timeout, is_malformed
 from hosting.grpc.messages import MessageBuffer
 from hosting.logs import get_logger
+from hosting.rate_limits import CALLS
 
 if TYPE_CHECKING:
     from grpclib.protocol import Stream as ProtocolStream
@@ -81,7 +81,7 @@ class CallHandler(Handler):
         if wait:
             # A call that is still being sent is not reset: then some clients do not see
             # when to come back.
-            _answer(stream, retry_later(TOO_MANY_CALLS, wait))
+            _answer(stream, retry_later(CALLS, wait))
             release()
             return
         try:

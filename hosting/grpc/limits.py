@@ -8,7 +8,7 @@ from hosting.kinds import RATE, duration, whole
 from hosting.settings import Settings, setting
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits(Settings):
     """Bounds of the connections to the server."""
 

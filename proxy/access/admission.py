@@ -39,7 +39,7 @@ _TOLD: Final = 100
 _FULL_SECONDS: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionRules(Settings):
     """Rules for opening a WebSocket."""
 

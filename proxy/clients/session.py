@@ -42,7 +42,16 @@ import orjson
 
 import codec
 from gen.chat import Authenticate, ChatMessage, ClientFrame, Join, Leave
-from hosting.rate_limits import Allowance, AnyAllowance, AnyBucket, Rates
+from hosting.rate_limits import (
+    CALLS,
+    HISTORY,
+    JOINS,
+    MESSAGES,
+    Allowance,
+    AnyAllowance,
+    AnyBucket,
+    Rates,
+)
 from proxy import errors
 from proxy.clients.actions import Action, Ask, EnterRoom, Expel, LeaveRoom, Refuse, Renew, Send
 from proxy.core.call_table import HISTORY_CALL
@@ -58,10 +67,6 @@ _ENVELOPE: Final = (
 # the largest message.
 _CHARGED_BYTES: Final = 16 * 1024
 _CHARGED_BYTES_OF_WRONG: Final = 1024
-_MESSAGES: Final = "too many messages"
-_JOINS: Final = "too many rooms at once"
-_CALLS: Final = "too many requests"
-_HISTORY_TEXT: Final = "too much history at once"
 
 
 class Session:
@@ -141,11 +146,11 @@ class Session:
         if type(payload) is ChatMessage:
             wait = self._take(self._allowance.sends, extra)
             if wait:
-                return self._limit(_MESSAGES, wait, request_id)
+                return self._limit(MESSAGES, wait, request_id)
             return self._send(payload, request_id)
-        bucket, what = self._allowance.calls, _CALLS
+        bucket, what = self._allowance.calls, CALLS
         if type(payload) is Join:
-            bucket, what = self._allowance.joins, _JOINS
+            bucket, what = self._allowance.joins, JOINS
         wait = self._take(bucket, extra)
         if wait:
             return self._limit(what, wait, request_id)
@@ -166,7 +171,7 @@ class Session:
             case betterproto.Message():
                 name, _ = betterproto.which_one_of(frame, "payload")
                 if name == HISTORY_CALL and (wait := self.history_wait()):
-                    return self._limit(_HISTORY_TEXT, wait, request_id)
+                    return self._limit(HISTORY, wait, request_id)
                 if name in self._calls:
                     return Ask(name, payload, request_id)
         return Refuse(errors.invalid(f"frame: {_ENVELOPE}"), request_id)
@@ -205,8 +210,8 @@ class Session:
         """
         wait = self._take(self._allowance.calls, extra)
         if wait and not self.charge_refusal(extra):
-            return Expel(errors.limited(_CALLS, wait), None)
-        error = errors.limited(_CALLS, wait) if wait else errors.invalid(text)
+            return Expel(errors.limited(CALLS, wait), None)
+        error = errors.limited(CALLS, wait) if wait else errors.invalid(text)
         return Refuse(error, _request_id(data))
 
     def _too_many(self, room_id: str) -> bool:

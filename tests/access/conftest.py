@@ -32,7 +32,7 @@ def keys(tmp_path: Path, signer: Signer) -> Path:
 @pytest.fixture
 def guarded_config(chat_config: chat.Config, keys: Path) -> chat.Config:
     """Settings of a server that requires tokens."""
-    return replace(chat_config, trust=chat.Trust(str(keys)))
+    return replace(chat_config, trust=chat.Trust(token_keys=str(keys)))
 
 
 @pytest.fixture

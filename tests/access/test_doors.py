@@ -120,7 +120,8 @@ class TestIssuers:
 
     @pytest.fixture
     def guarded_config(self, chat_config: chat.Config, keys: Path) -> chat.Config:
-        return replace(chat_config, trust=chat.Trust(str(keys), chat.TokenRules("me", "chat")))
+        rules = chat.TokenRules(issuer="me", audience="chat")
+        return replace(chat_config, trust=chat.Trust(token_keys=str(keys), tokens=rules))
 
     @pytest.fixture
     def trusted_config(self, trusted_config: proxy.Config, signer: Signer) -> proxy.Config:
@@ -258,7 +259,7 @@ class TestTime:
     def guarded_config(self, chat_config: chat.Config, keys: Path) -> chat.Config:
         """No leeway, so that a token expires exactly at `exp`."""
         rules = chat.TokenRules(leeway_seconds=0)
-        return replace(chat_config, trust=chat.Trust(str(keys), rules))
+        return replace(chat_config, trust=chat.Trust(token_keys=str(keys), tokens=rules))
 
     async def test_connection_ends_with_its_token(
         self, doors: Doors, door: str, signer: Signer

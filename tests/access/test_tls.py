@@ -146,7 +146,7 @@ class TestProxy:
     @pytest.fixture
     def trust(self, authority: Authority, keys: Path) -> chat.Trust:
         tls = authority.files("server", believes=True)
-        return chat.Trust(str(keys), proxy_names=frozenset({"edge"}), tls=tls)
+        return chat.Trust(token_keys=str(keys), proxy_names=frozenset({"edge"}), tls=tls)
 
     @pytest.fixture
     async def server(

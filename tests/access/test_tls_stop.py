@@ -106,7 +106,8 @@ class GrpcDoor(Door):
 
     def serve(self) -> AbstractAsyncContextManager[Any]:
         trust = chat.Trust(tls=self.files)
-        return chat.serve(chat.Config("127.0.0.1", 0, str(self.folder / "chat.db"), trust=trust))
+        database = str(self.folder / "chat.db")
+        return chat.serve(chat.Config(host="127.0.0.1", port=0, database=database, trust=trust))
 
     def was_told(self, received: bytes) -> bool:
         reasons = []

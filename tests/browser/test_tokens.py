@@ -34,7 +34,7 @@ async def guarded(servers: Servers, signer: Signer, tmp_path: Path) -> None:
     credential.write_text(signer.token(sub="edge", role="proxy", rooms=None))
     await servers.stop_proxy()
     await servers.stop_chat()
-    servers.chat_config = replace(servers.chat_config, trust=chat.Trust(str(keys)))
+    servers.chat_config = replace(servers.chat_config, trust=chat.Trust(token_keys=str(keys)))
     servers.proxy_config = replace(servers.proxy_config, upstream_token_file=str(credential))
     await servers.start_chat()
     await servers.start_proxy()

@@ -16,7 +16,9 @@ from hosting.tls import TlsFiles
 def test_default_addresses_match_the_contract() -> None:
     config = chat.Config()
     assert (config.host, config.port) == ("0.0.0.0", 50051)  # noqa: S104 - the contract's
-    assert config.limits == chat.Limits(16 * 1024, 64, 1000)
+    assert config.limits == chat.Limits(
+        content_bytes=16 * 1024, id_length=64, rooms_per_stream=1000
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,13 @@ def test_wrong_connection_limit_is_named(settings: dict[str, Any], text: str) ->
 
 
 def test_connection_limits_at_their_edges() -> None:
-    ConnectionLimits(1, 2**31 - 1, handshake_seconds=0.1, stall_seconds=0.1, heartbeat_seconds=0.1)
+    ConnectionLimits(
+        connections=1,
+        streams_per_connection=2**31 - 1,
+        handshake_seconds=0.1,
+        stall_seconds=0.1,
+        heartbeat_seconds=0.1,
+    )
 
 
 TLS = TlsFiles("certificate", "key", "authorities")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from pkgutil import resolve_name
@@ -24,6 +25,7 @@ import codec
 import proxy.__main__
 from chat.errors import ChatError
 from gen.chat import ClientFrame, ErrorCode, ServerFrame
+from hosting.rate_limits import Rates
 from proxy.errors import CloseCode
 from proxy.upstream.status import from_grpc
 from tests.docs.markdown import (
@@ -84,6 +86,18 @@ def test_limits_match_the_defaults() -> None:
     for _, bound, _, link in limits:
         [(module, option)] = re.findall(r"\[(\w+) `(--[a-z-]+)`\]", link)
         assert number(bound) == float(options(COMMANDS[module])[option][1]), option
+
+
+@pytest.mark.parametrize("module", ["chat", "proxy"])
+def test_each_kind_of_request_has_a_rate(module: str) -> None:
+    """A kind of `Rates` that a process does not declare as a setting would have no limit."""
+    links = {row[3] for row in section(WEBSOCKET, "Limits").rows()}
+    for each in fields(Rates):
+        # The chat server counts a page as a call; it does not count the messages in it.
+        if (module, each.name) != ("chat", "history"):
+            option = f"--{each.name}-per-second"
+            assert float(options(COMMANDS[module])[option][1]) > 0
+            assert f"[{module} `{option}`](options.md#python--m-{module})" in links
 
 
 # Frames.

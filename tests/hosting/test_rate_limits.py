@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from fractions import Fraction
 
 import pytest
@@ -21,6 +22,7 @@ from hosting.rate_limits import (
 
 # Powers of two: no time is rounded, both agree to the last bit.
 RATES = st.sampled_from([0.25, 1, 8, 64])
+KINDS = [each.name for each in fields(Rates)]
 GAPS = st.lists(st.integers(0, 64).map(lambda n: n / 64), max_size=200)
 
 
@@ -142,7 +144,7 @@ def test_refusals_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("rate", [-1, math.inf, math.nan, 5e-324, 1e-300, 0.9e-9])
-@pytest.mark.parametrize("name", ["sends", "joins", "calls"])
+@pytest.mark.parametrize("name", KINDS)
 def test_rate_is_a_number(name: str, rate: float) -> None:
     with pytest.raises(ValueError, match=f"{name}-per-second"):
         Rates(**{name: rate})
@@ -185,12 +187,25 @@ def test_joint_bucket_bounds_all_together(clients: int, common: int, holds: int)
     assert sum(taken) <= common + 11 * clients
 
 
-def test_joint_allowance_combines_both_parts() -> None:
-    rates = Rates(sends=1, joins=1, calls=1, history=1)
+@pytest.mark.parametrize("name", KINDS)
+def test_joint_allowance_combines_both_parts(name: str) -> None:
+    rates = Rates(**{name: 1.0})
     common = Allowance(rates, clients=2)
     one = JointAllowance(Allowance(rates), common)
-    for name in ("sends", "joins", "calls", "history"):
-        assert sum(getattr(one, name).take(0.0) == 0 for _ in range(30)) == 10
-        assert getattr(common, name).owes(0.0) == 0
-        assert getattr(common, name).spend(0.0, 11) == 0.5
+    assert sum(getattr(one, name).take(0.0) == 0 for _ in range(30)) == 10
+    assert getattr(common, name).owes(0.0) == 0
+    assert getattr(common, name).spend(0.0, 11) == 0.5
+
+
+def test_joint_allowance_bounds_refusals() -> None:
+    one = JointAllowance(Allowance(Rates()), Allowance(Rates(), clients=2))
     assert sum(one.refusals.take(0.0) == 0 for _ in range(5000)) == 1000
+
+
+@pytest.mark.parametrize("name", [*KINDS, "refusals"])
+def test_used_allowance_is_not_whole(name: str) -> None:
+    allowance = Allowance(Rates(**dict.fromkeys(KINDS, 1.0)))
+    assert allowance.is_whole(0.0)
+    getattr(allowance, name).take(0.0)
+    assert not allowance.is_whole(0.0)
+    assert allowance.is_whole(1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,9 @@ import chat.__main__
 import chat.config
 import proxy.__main__
 import proxy.config
+from hosting.rate_limits import Rates
 from hosting.service import LogSettings
-from hosting.settings import Setting, build, settings_of
+from hosting.settings import Setting, Settings, build, settings_of
 from hosting.settings_file import check_table, read_tables
 from tests.docs.markdown import ROOT, blocks
 from tests.kit.processes import run
@@ -108,6 +110,13 @@ def test_command_line_wins_over_environment_over_file(module: str, tmp_path: Pat
         if isinstance(expected, tuple | frozenset):
             found, expected = set(found), set(expected)
         assert found == expected, (each.name, sources)
+
+
+def test_settings_are_given_by_name() -> None:
+    """A new one does not change the meaning of the others."""
+    found: list[type[Settings | Rates]] = [*Settings.__subclasses__(), *Rates.__subclasses__()]
+    for each in found:
+        assert all(field.kw_only for field in fields(each)), each
 
 
 @pytest.mark.parametrize("module", SETTINGS)

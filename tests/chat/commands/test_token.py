@@ -125,7 +125,7 @@ async def test_documented_commands_mint_tokens(tmp_path: Path, chat_config: chat
     ]
     token = await minted(tmp_path, *for_user)
     await minted(tmp_path, *for_proxy)
-    config = replace(chat_config, trust=chat.Trust(str(tmp_path / "key.pem.jwks")))
+    config = replace(chat_config, trust=chat.Trust(token_keys=str(tmp_path / "key.pem.jwks")))
     proxy_config = proxy.Config(host="127.0.0.1", port=0, upstream_token_file=str(credential))
     async with opened(config, proxy_config) as doors:
         for door in DOORS:
