@@ -143,17 +143,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
     try:
         health = ServiceStatus()
         health.set(True)
-        grpc = GrpcServer(
-            _services(context, health),
-            codec.GrpcCodec(),
-            _message_limit(config),
-            config.connection_limits,
-            status_of=status_of,
-            calls=metrics.calls,
-            authenticates=not authenticator.is_open,
-            # The stream of a proxy lasts for days: its messages are traced one by one.
-            traced=("/chat.ChatService/",),
-        )
+        grpc = _grpc_server(context, health)
         metrics_port = serve_metrics(
             config.metrics_host,
             config.metrics_port,
@@ -241,6 +231,21 @@ def _tls(config: Config) -> Tls | None:
     # A client without a certificate may have a token.
     required = not trust.token_keys
     return Tls.server(trust.tls, certificate_required=required).for_http2()
+
+
+def _grpc_server(context: Context, health: ServiceStatus) -> GrpcServer:
+    config = context.config
+    return GrpcServer(
+        _services(context, health),
+        codec.GrpcCodec(),
+        _message_limit(config),
+        config.connection_limits,
+        status_of=status_of,
+        calls=context.metrics.calls,
+        authenticates=not context.authenticator.is_open,
+        # The stream of a proxy lasts for days: its messages are traced one by one.
+        traced=("/chat.ChatService/",),
+    )
 
 
 def _services(context: Context, health: ServiceStatus) -> list[IServable]:

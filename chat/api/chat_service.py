@@ -16,10 +16,7 @@ from chat.api.context import Context
 from chat.api.handlers import Handle, handlers
 from chat.api.quotas import charge
 from chat.core.store_errors import not_stored, or_unavailable
-from chat.errors import (
-    NotFound,
-    RateLimited,
-)
+from chat.errors import NotFound, RateLimited
 from chat.storage.base import Range, StoreError
 from gen.chat import (
     ChatServiceBase,

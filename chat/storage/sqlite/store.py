@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import apsw
 
@@ -44,6 +44,27 @@ log = get_logger(__name__)
 _RELEASED: Final = 1000
 
 
+class _Database(NamedTuple):
+    """An open database: the claim on it, its files, the writer's connection, and the readers."""
+
+    claim: Claim
+    files: DatabaseFiles
+    connection: apsw.Connection
+    readers: Readers
+
+
+async def _open_database(path: str, claim: Claim, undo: AsyncExitStack) -> _Database:
+    undo.callback(claim.close)
+    connection = await asyncio.to_thread(_open, claim.real)
+    undo.callback(connection.close)
+    _warn(claim.real)
+    files = DatabaseFiles(path, claim, connection)
+    readers = Readers(claim.real)
+    undo.push_async_callback(readers.close)
+    await readers.start()
+    return _Database(claim, files, connection, readers)
+
+
 class SqliteStore(Store):
     """A history in one file, on this machine's disk, for one node.
 
@@ -52,20 +73,17 @@ class SqliteStore(Store):
 
     def __init__(
         self,
-        claim: Claim,
-        connection: apsw.Connection,
-        files: DatabaseFiles,
-        readers: Readers,
-        announce: Announce,
-        queue_bytes: int,
+        database: _Database,
         journal: Journal,
+        announce: Announce,
+        *,
+        queue_bytes: int,
         metrics: StoreMetrics,
         idle_seconds: float | None,
     ) -> None:
         self.health = StoreHealth()
-        self._claim = claim
+        self._claim, files, connection, self._readers = database
         self._epoch = read_epoch(connection)
-        self._readers = readers
         self._announce = announce
         self._tail = Tail()
         callbacks = WriterCallbacks(self._stored, self._folded, self._done)
@@ -112,25 +130,14 @@ class SqliteStore(Store):
             raise StoreUnusable(f"cannot open the database {path}: {error.strerror}") from error
         try:
             async with AsyncExitStack() as undo:
-                undo.callback(claim.close)
-                connection = await asyncio.to_thread(_open, claim.real)
-                undo.callback(connection.close)
-                _warn(claim.real)
-                files = DatabaseFiles(path, claim, connection)
-                readers = Readers(claim.real)
-                undo.push_async_callback(readers.close)
-                await readers.start()
-                metrics = metrics or StoreMetrics()
+                database = await _open_database(path, claim, undo)
                 store = cls(
-                    claim,
-                    connection,
-                    files,
-                    readers,
+                    database,
+                    Journal(database.connection, fold_bytes, clock),
                     announce,
-                    queue_bytes,
-                    Journal(connection, fold_bytes, clock),
-                    metrics,
-                    idle_seconds,
+                    queue_bytes=queue_bytes,
+                    metrics=metrics or StoreMetrics(),
+                    idle_seconds=idle_seconds,
                 )
                 undo.pop_all()
                 return store
