@@ -33,7 +33,7 @@ class Client(ABC):
     """A connection, as the switchboard sees it.
 
     Attributes:
-        connection_id: its name in the log.
+        connection_id: its id in the log.
         rooms: the rooms that it is in or about to enter.
         users: the users that it has sent as.
         caller: its identity, if it presented a token.

@@ -22,7 +22,7 @@ _BATCH_COMMANDS: Final = 64
 _BATCH_BYTES: Final = 1024 * 1024
 
 COMMAND_BYTES: Final = 1024
-"""The most that a command takes that is no message: names, which are short, and numbers."""
+"""The most that a command takes that is no message: ids, which are short, and numbers."""
 
 Item = RelayCommand | UnconfirmedSend
 """A command, or a message to be sent."""
@@ -35,7 +35,7 @@ class Outbox:
     switchboard asks for all of it again on the next link.
 
     Attributes:
-        refs: numbers the commands, rising: the server answers by their numbers.
+        refs: the refs of commands, rising: the server answers by them.
         is_open: whether there is a link.
         when_full: called when a batch cannot become larger; `None` while its reader is busy.
     """

@@ -2,13 +2,14 @@
 
 ::
 
-    clients                     switchboard                      outbox -> link -> server
-    -------                     -----------                      ------------------------
-    authenticate, renew, ask  -->  callers   who they are      -->  authenticate, admit
-    pinned, add_member     -->  rooms     where they are    -->  join, leave
-    send                   -->  presence  as whom they speak --> presence
-                                sends     kept until confirmed > chat_message
-    write                  <--  receiver  fan-out           <--  batches of events
+    clients                   switchboard                        outbox -> link -> server
+    -------                   -----------                        ------------------------
+    authenticate, renew,  --> callers   who they are         --> authenticate, admit
+    ask_permissions
+    pinned, add_member    --> rooms     where they are       --> join, leave
+    send                  --> presence  as whom they speak   --> presence
+                              sends     kept until confirmed --> chat_message
+    write                 <-- receiver  fan-out              <-- batches of events
 
 The life of a message: `send` puts it into `sends` and into the outbox. It comes back as
 `stored` with its position; the receiver finds it by its ref, makes a frame of it once,
