@@ -17,6 +17,9 @@ from typing import IO, Final
 
 from bench import safety
 from bench.safety import Safety
+from chat.config import UserRates
+from hosting.settings import settings_of
+from proxy.config import ClientRates
 
 ROOT: Final = Path(__file__).parents[1]
 HOST: Final = "127.0.0.1"
@@ -92,13 +95,10 @@ def _python(*arguments: str) -> list[str]:
 
 # All clients share one address, and one token if any, and send as fast as they get replies.
 # Both processes still call the checks, as they do with limits.
-_UNLIMITED: Final = (
-    *("--sends-per-second", "0", "--joins-per-second", "0"),
-    *("--calls-per-second", "0"),
-)
+_USERS: Final = tuple(f"--{each.name}=0" for each in settings_of(UserRates))
 _CROWD: Final = (
-    *("--handshakes-per-second", "0", "--connections-per-address", "0"),
-    *("--history-per-second", "0", "--clients-per-address", "0"),
+    *(f"--{each.name}=0" for each in settings_of(ClientRates)),
+    *("--handshakes-per-second=0", "--connections-per-address=0", "--clients-per-address=0"),
 )
 
 
@@ -125,7 +125,7 @@ def project(
     )
 
 
-_OPTIONS: Final = ((*_UNLIMITED, "--calls-per-address", "0"), (*_UNLIMITED, *_CROWD))
+_OPTIONS: Final = ((*_USERS, "--calls-per-address=0"), _CROWD)
 
 PROJECT: Final = project("project", "this project", *_OPTIONS)
 NODE: Final = Target(

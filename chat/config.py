@@ -1,4 +1,4 @@
-"""The settings of the server: declared here, and checked where they are built."""
+"""The settings of the server: declared here, or in the part that obeys them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,21 @@ class UserRates(Rates):
         100.0,
         RATE,
         "The messages a second that a user may send, over all connections and proxies, in bursts "
-        "of ten seconds' worth. A gRPC guest is limited per connection. 0 means no limit, here "
-        "and in the next two.",
+        "of ten seconds' worth. A gRPC guest is limited per connection. 0 means no limit.",
         name="sends-per-second",
         group="Rates",
     )
     joins: float = setting(
-        100.0, RATE, "The joins a second of a user, likewise.", name="joins-per-second"
+        100.0,
+        RATE,
+        "The joins a second of a user, likewise. 0 means no limit.",
+        name="joins-per-second",
     )
     calls: float = setting(
-        100.0, RATE, "The other requests a second of a user, likewise.", name="calls-per-second"
+        100.0,
+        RATE,
+        "The other requests a second of a user, likewise. 0 means no limit.",
+        name="calls-per-second",
     )
 
 

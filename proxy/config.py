@@ -1,4 +1,4 @@
-"""The settings of the proxy: declared here, and checked where they are built."""
+"""The settings of the proxy: declared here, or in the part that obeys them."""
 
 from __future__ import annotations
 
@@ -38,24 +38,27 @@ class ClientRates(Rates):
         50.0,
         RATE,
         "The messages a second that a client may send on one connection, in bursts of ten "
-        "seconds' worth. A message of 32 KiB or more counts as several.",
+        "seconds' worth. A message of 32 KiB or more counts as several. 0 means no limit.",
         name="sends-per-second",
     )
     joins: float = setting(
-        50.0, RATE, "The joins a second of a client, likewise.", name="joins-per-second"
+        50.0,
+        RATE,
+        "The joins a second of a client, likewise. 0 means no limit.",
+        name="joins-per-second",
     )
     calls: float = setting(
         50.0,
         RATE,
         "The other frames a second of a client, likewise. 64 pings, pongs or message fragments "
-        "count as one; an invalid frame counts as one more for each KiB.",
+        "count as one; an invalid frame counts as one more for each KiB. 0 means no limit.",
         name="calls-per-second",
     )
     history: float = setting(
         1000.0,
         RATE,
         "The history messages a second that a client may read, in pages or replayed by `join`, "
-        "likewise. Beyond it, a replay slows down, and a page is rejected.",
+        "likewise. Beyond it, a replay slows down, and a page is rejected. 0 means no limit.",
         name="history-per-second",
     )
 

@@ -8,6 +8,9 @@ a guest at the gRPC door     the connection
 a guest behind a proxy       nothing here: the proxy limits its connections
 a proxy for itself           nothing
 ===========================  ==============================================
+
+Behind a proxy, a user's messages, joins and unary calls are charged here. The proxy alone counts
+`leave` and `authenticate`.
 """
 
 from __future__ import annotations

@@ -61,19 +61,19 @@ class AdmissionRules(Settings):
         1000,
         whole(),
         "The maximum number of open WebSockets from one address, or from one IPv6 /64 network. 0 "
-        "means no limit, here and in the next six.",
+        "means no limit.",
     )
     handshakes_per_second: float = setting(
         50.0,
         RATE,
         "The WebSockets a second that may be opened from one address, in bursts of ten seconds' "
-        "worth.",
+        "worth. 0 means no limit.",
     )
     clients_per_address: int = setting(
         20,
         whole(),
         "The total that all clients of an address may ask, in multiples of the next four options. "
-        "A new connection continues with the allowance of a closed one.",
+        "A new connection continues with the allowance of a closed one. 0 means no limit.",
     )
 
 

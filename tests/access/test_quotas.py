@@ -141,6 +141,13 @@ async def test_refused_call_names_the_wait(
     assert 0 < error["retry_after_ms"] <= 10_000
 
 
+@pytest.mark.parametrize("rates", [chat.Rates(calls=SLOW)], ids=["calls"])
+async def test_frames_for_the_proxy_cost_no_call(ada: Client, signer: Signer) -> None:
+    for _ in range(3):
+        assert "left" in await ada.ask(leave={"room_id": "lobby"})
+        assert "authenticated" in await ada.ask(authenticate={"token": signer.token()})
+
+
 async def finish(call: Stream[ListUsersRequest, ListUsersResponse]) -> None:
     async with call:
         await call.send_message(ListUsersRequest(), end=True)

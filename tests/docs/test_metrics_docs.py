@@ -202,7 +202,8 @@ def test_own_metrics_are_drawn(told: Told) -> None:
     for name, kind in told.types.items():
         if name.startswith(("chat_", "proxy_")):
             suffixes = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
-            assert any(f"{name}{suffix}" in drawn for suffix in suffixes), name
+            is_drawn = any(f"{name}{suffix}" in drawn for suffix in suffixes)
+            assert is_drawn, f"add a panel with {name} to {DASHBOARD.relative_to(ROOT)}"
 
 
 def test_panels_are_named_and_apart() -> None:

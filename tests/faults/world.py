@@ -11,6 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
+from chat.config import UserRates
+from hosting.settings import settings_of
+from proxy.config import ClientRates
 from tests.faults.link import Link
 from tests.kit.processes import Daemon
 from tests.ports import free_ports
@@ -18,14 +21,11 @@ from tests.ports import free_ports
 SEED_VARIABLE: Final = "FAULTS_SEED"
 
 # The clients do more than people do.
-_ANY_RATE: Final = (
-    *("--sends-per-second", "0", "--joins-per-second", "0", "--calls-per-second", "0"),
-)
+_ANY_RATE: Final = tuple(f"--{each.name}=0" for each in settings_of(UserRates))
 # For a proxy whose clients ask as fast as they can, all from one address.
 UNLIMITED: Final = (
-    *_ANY_RATE,
-    *("--handshakes-per-second", "0", "--connections-per-address", "0"),
-    *("--history-per-second", "0", "--clients-per-address", "0"),
+    *(f"--{each.name}=0" for each in settings_of(ClientRates)),
+    *("--handshakes-per-second=0", "--connections-per-address=0", "--clients-per-address=0"),
 )
 
 
