@@ -85,7 +85,7 @@ class ChatConversation(Conversation[ChatStream]):
     def stop_deliveries(self) -> None:
         """Leaves all rooms: a client that is slow to read would go on to hear of them."""
         for room_id in tuple(self.rooms):
-            self.hub.leave(self, room_id)
+            self.hub.remove_member(self, room_id)
 
     @property
     def _allowance(self) -> Allowance:
@@ -158,7 +158,7 @@ class ChatConversation(Conversation[ChatStream]):
         self.caller = caller
         for room_id in tuple(self.rooms):
             if room_id not in caller.reads:
-                self.hub.leave(self, room_id)
+                self.hub.remove_member(self, room_id)
                 self._put(ChatStream(left=Left(room_id)))
         self._put(ChatStream(authenticated=answer, request_id=request_id))
 

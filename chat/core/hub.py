@@ -155,7 +155,7 @@ class Hub:
             Unavailable: the history could not be read.
         """
         room_id = join.room_id
-        self.leave(stream, room_id)
+        self.remove_member(stream, room_id)
         with self._rooms.pinned(room_id) as room:
             last_seq = await self._last_seq(room_id, room)
             if not last_seq and (fault := id_fault(room_id)):
@@ -168,6 +168,10 @@ class Hub:
             self._add_member(stream, room_id, room)
 
     def leave(self, stream: LiveStream, room_id: str) -> None:
+        """Takes a stream out of a room at its own request."""
+        self.remove_member(stream, room_id)
+
+    def remove_member(self, stream: LiveStream, room_id: str) -> None:
         """Takes a stream out of a room. Nothing happens if it is not in it."""
         stream.rooms.pop(room_id, None)
         self._rooms.leave(room_id, stream)
@@ -198,7 +202,7 @@ class Hub:
         """Forgets a stream."""
         self.streams.discard(stream)
         for room_id in tuple(stream.rooms):
-            self.leave(stream, room_id)
+            self.remove_member(stream, room_id)
         for user_id in self._presence.close(stream):
             self.store.set_active(user_id, False)
 

@@ -79,7 +79,7 @@ class Joining:
         """
         rooms = self._context.switchboard.rooms
         # Joining again starts over.
-        rooms.leave(self._client, join.room_id)
+        rooms.remove_member(self._client, join.room_id)
         with rooms.pinned(join.room_id) as room:
             await rooms.wait_live(room)
             if room.is_behind(join):

@@ -100,7 +100,7 @@ class Permissions:
                     unsure.discard(room_id)
         finally:
             for room_id in unsure & rooms:
-                self._switchboard.rooms.leave(self._client, room_id)
+                self._switchboard.rooms.remove_member(self._client, room_id)
                 self._socket.write_frame(ServerFrame(left=Left(room_id)))
 
     async def _still_may_read(self, room_id: str) -> bool:

@@ -239,7 +239,7 @@ class Receiver:
         """Takes a client out of a room again into which only refused messages put it."""
         room = self._rooms.get(refused.message.room_id)
         if room is not None and not room.remains_without(refused.client, refused.ref):
-            self._rooms.leave(refused.client, room.room_id)
+            self._rooms.remove_member(refused.client, room.room_id)
 
     def _tell_error(self, send: UnconfirmedSend, error: Error) -> None:
         told = self._metrics.count_error(error)

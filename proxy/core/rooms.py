@@ -78,6 +78,10 @@ class Rooms:
         room.members[client] = None
 
     def leave(self, client: Client, room_id: str) -> None:
+        """Takes a client out of a room at its own request."""
+        self.remove_member(client, room_id)
+
+    def remove_member(self, client: Client, room_id: str) -> None:
         """Takes a client out of a room. Nothing happens if it is not in it."""
         client.rooms.discard(room_id)
         room = self._rooms.get(room_id)

@@ -121,7 +121,7 @@ class Switchboard:
     def close(self, client: Client) -> None:
         """Forgets a client. What it sent is still stored."""
         for room_id in tuple(client.rooms):
-            self.rooms.leave(client, room_id)
+            self.rooms.remove_member(client, room_id)
         self._presence.remove(client)
         self.guests.discard(client)
         if client.caller is not None:

@@ -125,9 +125,9 @@ class BrokenStore(SqliteStore):
 class BrokenHub(Hub):
     """A hub that fails for some names."""
 
-    def leave(self, stream: LiveStream, room_id: str) -> None:
+    def remove_member(self, stream: LiveStream, room_id: str) -> None:
         _fail_at(room_id)
-        super().leave(stream, room_id)
+        super().remove_member(stream, room_id)
 
     def announce(self, messages: Sequence[ChatMessage]) -> None:
         for message in messages:
