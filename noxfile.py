@@ -3,8 +3,6 @@
 ``nox -s serve`` runs the chat, ``nox -s tests`` tests it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

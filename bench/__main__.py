@@ -1,7 +1,5 @@
 """``python -m bench``: runs benchmarks and prints the results; asserts nothing."""
 
-from __future__ import annotations
-
 import resource
 from collections.abc import Callable
 from typing import Final

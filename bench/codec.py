@@ -4,8 +4,6 @@ Compared with betterproto's own methods of the same classes, on one message; and
 protobuf library, written in C, on a batch of a hundred.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Compares the project with its peers under the same load."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

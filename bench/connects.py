@@ -1,7 +1,5 @@
 """Measures connections per second: clients that connect, join a room and leave."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 

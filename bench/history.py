@@ -5,8 +5,6 @@ both directions. The sizes alternate, so that a slow moment of the machine affec
 all of them alike.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import tempfile

@@ -1,7 +1,5 @@
 """Measures processor time and memory of processes."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The effort of a run, and the rounds and times it implies."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from enum import Enum
 

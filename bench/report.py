@@ -1,7 +1,5 @@
 """Prints tables and progress to a terminal."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Mapping, Sequence

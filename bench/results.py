@@ -1,7 +1,5 @@
 """Writes the files of `--save`: the results, and a chart of the comparison."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """Runs rounds in which targets alternate under the same load."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Keys, tokens and certificates for a target that requires them."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Final, NamedTuple

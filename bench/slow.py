@@ -4,8 +4,6 @@ The same load is driven through one room with and without ten stuck clients, in 
 Stuck clients join and then read nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """Measures the SQLite store alone: messages and commits per second, by waiting messages."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """Clients that join a room and then read nothing."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing

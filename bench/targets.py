@@ -1,7 +1,5 @@
 """The targets: the project and its peers, each as processes on loopback."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

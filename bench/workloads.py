@@ -1,7 +1,5 @@
 """The workloads, as data."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -1,7 +1,5 @@
 """The command ``python -m chat``."""
 
-from __future__ import annotations
-
 from chat.access.keys import UnusableKeys
 from chat.api.handlers import NotHandled
 from chat.config import Config

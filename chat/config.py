@@ -1,7 +1,5 @@
 """The settings of the server: declared here, or in the part that obeys them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from chat.access.tokens import TokenRules

@@ -19,8 +19,6 @@ Anything else that a handler raises is a defect: the client gets the fixed text 
 `Internal`, the log gets the whole story.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from gen.chat import Error, ErrorCode

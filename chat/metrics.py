@@ -1,7 +1,5 @@
 """What the chat server counts, with the names by which Prometheus gets it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final

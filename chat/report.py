@@ -1,7 +1,5 @@
 """What the chat server tells of itself: its metrics, and the status page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Final, Protocol
 

@@ -1,7 +1,5 @@
 """Names and addresses of hosts, and why one cannot be listened on."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

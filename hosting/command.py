@@ -1,7 +1,5 @@
 """The outer shell of a command: one clear line for every error at its start."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import sys

@@ -4,8 +4,6 @@ Each event, by its logger and level, has a burst and a rate. The next line that 
 many were left out before it. Lines at level "debug" are not limited.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

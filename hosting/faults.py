@@ -1,7 +1,5 @@
 """Logs of unexpected failures: each in full once, then counted for a while."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any, Final

@@ -4,8 +4,6 @@ A gRPC server is asked by the standard health service (grpc.health.v1), an HTTP 
 by a GET that must be answered with 200. With ``grpcs`` and ``https`` it is asked over TLS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import http.client
 from dataclasses import dataclass

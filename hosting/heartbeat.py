@@ -5,8 +5,6 @@ Time is counted in beats, halves of a heartbeat: after two without a word the pe
 after a third it is dead. So it has at least half a heartbeat to answer.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto

@@ -1,7 +1,5 @@
 """Kinds of settings: the values that one may have, and how they are read and checked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import inf, isfinite

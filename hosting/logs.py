@@ -9,8 +9,6 @@ out at any level. A traceback has no values of variables, and what failed in a c
 of the event loop is told without the arguments of that.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -14,8 +14,6 @@ in a line            in metadata       meaning
 A caller may send any values: they are for readers of logs, and decide nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Types of command-line options beside those of Click."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, Final
 

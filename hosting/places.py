@@ -1,7 +1,5 @@
 """A bounded number of connections, of which an unproven one makes room for the next: no I/O."""
 
-from __future__ import annotations
-
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Generic, Protocol, TypeVar

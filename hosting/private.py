@@ -1,7 +1,5 @@
 """Files and folders with access for their owner only, whatever the umask is."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Final

@@ -5,8 +5,6 @@ one out; when none is left, it has to wait. So in a time of ``t`` seconds no mor
 done than the bucket holds and what flows into it in ``t``.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields

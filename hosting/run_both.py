@@ -8,8 +8,6 @@ otherwise, the chat server listens on loopback, since the proxy is all that need
 where the proxy is pointed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -12,8 +12,6 @@ Each key is the name of an option. An environment variable wins over the file, a
 command line over both. One file may serve both processes: each reads its own table.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path

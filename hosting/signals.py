@@ -1,7 +1,5 @@
 """Waits for the signal to stop, or for another event."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

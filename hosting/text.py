@@ -5,8 +5,6 @@ command line bring bytes in as such (PEP 383), and JSON half of an escaped pair.
 cannot be encoded, and so neither stored nor sent: they are refused at the entrance.
 """
 
-from __future__ import annotations
-
 
 def is_text(value: str) -> bool:
     """Returns True for a sequence of Unicode scalar values (D76 in the standard)."""

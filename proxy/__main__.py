@@ -1,7 +1,5 @@
 """The command ``python -m proxy``."""
 
-from __future__ import annotations
-
 from hosting.command import ready, run_command
 from hosting.service import Service
 from hosting.signals import stop_event

@@ -1,7 +1,5 @@
 """Wiring, start and graceful stop."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import socket

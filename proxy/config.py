@@ -1,7 +1,5 @@
 """The settings of the proxy: declared here, or in the part that obeys them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

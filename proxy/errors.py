@@ -5,8 +5,6 @@ error frame, which says whether a retry helps; `CloseCode` lists the reasons to 
 connection, and says whether to connect again.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import Final
 

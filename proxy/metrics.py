@@ -1,7 +1,5 @@
 """Counters of the proxy, with their names for Prometheus."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Figures of the proxy, for Prometheus and the status page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 

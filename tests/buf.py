@@ -1,7 +1,5 @@
 """The command `buf`, as installed with the tests."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 import sys

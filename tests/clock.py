@@ -1,7 +1,5 @@
 """An event loop with simulated time, which passes only on demand."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar

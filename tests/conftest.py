@@ -1,7 +1,5 @@
 """Real servers for tests, on loopback, on free ports."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path

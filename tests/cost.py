@@ -1,7 +1,5 @@
 """Costs as counts: the same on each machine, however busy."""
 
-from __future__ import annotations
-
 import sys
 import tracemalloc
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Fields unknown to the schema: puts them into messages, and finds them again."""
 
-from __future__ import annotations
-
 import gc
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Downloads of tests from a package index: skipped without one, but not in CI."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

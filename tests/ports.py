@@ -1,7 +1,5 @@
 """Ports for processes that must know them before their start, or keep them."""
 
-from __future__ import annotations
-
 import random
 import socket
 from typing import Final

@@ -1,7 +1,5 @@
 """The quick selection, `nox -s tests -- -m quick`: all parts of a message's way."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Reading metrics as Prometheus does."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Shared by tests of the chat server: streams, channels, waiting, full disks."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 from collections.abc import (

@@ -3,8 +3,6 @@
 ``python -m bench.attacks NAME GRPC-PORT WEBSOCKET-PORT TOKEN``
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from contextlib import suppress

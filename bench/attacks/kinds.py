@@ -1,7 +1,5 @@
 """The attacks: bytes that a client writes repeatedly to the proxy or to the server."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ process at another address; the control shows the cost of just running such a pr
 machine with few processors.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import tempfile

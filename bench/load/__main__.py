@@ -1,7 +1,5 @@
 """The load client process: reads a job from standard input, writes its result to output."""
 
-from __future__ import annotations
-
 import sys
 
 import uvloop

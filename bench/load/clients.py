@@ -1,7 +1,5 @@
 """The load client's connections, with minimal Python per message."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from time import perf_counter

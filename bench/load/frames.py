@@ -5,8 +5,6 @@ and ends in `MARK`; neither occurs anywhere else in a frame of up to 255 bytes, 
 counting that byte in received data counts messages, even split ones.
 """
 
-from __future__ import annotations
-
 import string
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Runs one job."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os

@@ -4,8 +4,6 @@ The upper bound of `send_str` to each member of a room, to show the cost of the 
 a chat.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import signal

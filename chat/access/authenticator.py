@@ -14,8 +14,6 @@ A proxy passes on the calls of its clients with their tokens. One without a toke
 nobody's, and not the proxy's own because it comes over its connection.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 

@@ -11,8 +11,6 @@ such as half of a set                      is half-written locks nobody out
 =========================================  ===========================================
 """
 
-from __future__ import annotations
-
 import stat
 from pathlib import Path
 from time import monotonic

@@ -16,8 +16,6 @@ from what kind of key it is and never from what a token says of itself (RFC 8725
 section 3.1).
 """
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode
 from dataclasses import dataclass, field

@@ -12,8 +12,6 @@ A token is a JWT (RFC 7519) signed as a JWS (RFC 7515). Its claims:
 ==============  ===========================================================
 """
 
-from __future__ import annotations
-
 import re
 import time
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The handlers of `ChatService`: thin, they translate."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

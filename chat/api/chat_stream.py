@@ -1,7 +1,5 @@
 """One `Chat` stream of a client: its requests, and the answers in their order."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque

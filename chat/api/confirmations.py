@@ -1,7 +1,5 @@
 """Confirmations of a proxy's own messages, told in columns: one event for each commit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final

@@ -1,7 +1,5 @@
 """Running one live stream: reading and writing at once, and every way it ends."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from abc import abstractmethod

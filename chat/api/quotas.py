@@ -13,8 +13,6 @@ Behind a proxy, a user's messages, joins and unary calls are charged here. The p
 `leave` and `authenticate`.
 """
 
-from __future__ import annotations
-
 import time
 from functools import partial
 from weakref import WeakKeyDictionary, WeakSet

@@ -1,7 +1,5 @@
 """One `Relay` stream: the traffic of a proxy's clients."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Final

@@ -1,7 +1,5 @@
 """The answers to a proxy's commands."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import codec

@@ -1,7 +1,5 @@
 """The clients of a proxy, as the server knows them."""
 
-from __future__ import annotations
-
 from chat.access.authenticator import Authenticator
 from chat.access.identity import GUEST, Identity
 from chat.api.context import authenticated_message

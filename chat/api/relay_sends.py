@@ -5,8 +5,6 @@ A message that is delivered to the stream as a member of its room is confirmed b
 has entered since, repeated ones, and those that were not stored.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The handler of `RelayService`."""
 
-from __future__ import annotations
-
 from grpclib.const import Handler
 from grpclib.server import Stream
 

@@ -1,7 +1,5 @@
 """The gRPC statuses of errors."""
 
-from __future__ import annotations
-
 from grpclib import GRPCError, Status
 
 import codec

@@ -1,7 +1,5 @@
 """The command ``python -m chat.commands.backup``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

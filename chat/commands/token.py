@@ -6,8 +6,6 @@ this command signs, and beside it, as a JWK Set, the public part for ``--token-k
 which is made again if it is lost.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -25,8 +25,6 @@ mailbox. Messages are announced after the history can be read (see `storage.base
 page that lacks an announced message is a defect.
 """
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence

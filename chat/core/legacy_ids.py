@@ -4,8 +4,6 @@ The store is asked only about ids that no new user or room may have, and each th
 remembered.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Final
 

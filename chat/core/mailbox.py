@@ -1,7 +1,5 @@
 """A bounded queue of encoded messages for one stream."""
 
-from __future__ import annotations
-
 from collections import deque
 from typing import Final
 

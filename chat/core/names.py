@@ -18,8 +18,6 @@ scripts that look alike are let through; to find them takes tables (UTS #39).
 Each function returns the fault, or an empty text.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from typing import Final

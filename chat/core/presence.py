@@ -1,7 +1,5 @@
 """Presence: a user is active while one of its connections is open. No I/O."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Hashable
 

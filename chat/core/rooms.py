@@ -1,7 +1,5 @@
 """The members of rooms, and how far each room has been delivered: no I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar

@@ -1,7 +1,5 @@
 """The rules that requests obey: pure checks that name the field and the rule."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final

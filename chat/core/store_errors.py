@@ -1,7 +1,5 @@
 """Failures of the store, as a caller is told of them: no more than that it failed."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable
 from typing import TypeVar
 

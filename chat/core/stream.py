@@ -4,8 +4,6 @@ A stream has a mailbox, and one task that writes from it. Items of the mailbox
 are encoded already, once for all the streams that get them.
 """
 
-from __future__ import annotations
-
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

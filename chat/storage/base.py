@@ -34,8 +34,6 @@ how much: no time is further ahead of the clock than that. The order is that of
 **Epoch.** It stays the same as long as no announced message was lost.
 """
 
-from __future__ import annotations
-
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

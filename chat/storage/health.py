@@ -8,8 +8,6 @@
     any ──fail──▶ FATAL                 nothing is stored any more: the process has to stop
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from enum import Enum

@@ -3,8 +3,6 @@
 It keeps every guarantee of `chat.storage.base` but durability.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 import uuid

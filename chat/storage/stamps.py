@@ -1,7 +1,5 @@
 """The times of messages, by a clock that may be set: no I/O but that clock."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final

@@ -1,7 +1,5 @@
 """Log lines and traces of calls; never their contents."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -3,8 +3,6 @@
 And `StreamWriter`, which writes to an open stream at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import struct
 from collections.abc import Callable

@@ -16,8 +16,6 @@ A connection is closed with a GOAWAY that says why, then the end of the stream, 
 linger in which the client may read both.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Final, cast
 

@@ -5,8 +5,6 @@ on a server that authenticates, when a caller on it has been authenticated. So c
 a token keep nobody out who has one.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast

@@ -4,8 +4,6 @@ An application maps its own exceptions with a `StatusOf`; anything that it does 
 defect, of which the client gets a fixed text and the log the whole story.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from grpclib import GRPCError, Status

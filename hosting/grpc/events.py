@@ -1,7 +1,5 @@
 """h2's events of a server's connection, where grpclib would do too much or too little."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The headers of a request, checked before a handler is begun for it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final

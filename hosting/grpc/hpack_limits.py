@@ -7,8 +7,6 @@
   one that no request may have.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from h2.errors import ErrorCodes

@@ -5,8 +5,6 @@ state, because it brings data to an open stream and both windows have room for i
 by a few comparisons, and handled here as h2 would. All others go h2's way.
 """
 
-from __future__ import annotations
-
 import struct
 from typing import Any, Final
 

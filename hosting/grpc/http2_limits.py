@@ -40,8 +40,6 @@ RST_STREAM                            5: a call was begun for it, and has to be
 ====================================  ============================================
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 

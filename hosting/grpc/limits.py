@@ -1,7 +1,5 @@
 """Bounds of the connections to a server."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from hosting.kinds import RATE, duration, whole

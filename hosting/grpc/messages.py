@@ -1,7 +1,5 @@
 """The messages of a call, bounded before they are buffered."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final
 

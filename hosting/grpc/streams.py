@@ -1,7 +1,5 @@
 """grpclib's streams, that do less for each message."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from functools import partial

@@ -8,8 +8,6 @@
 Silence, a link that died, is the business of `hosting.heartbeat`.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any, Final

@@ -12,8 +12,6 @@ operator says otherwise; and on loopback it answers only to names of this machin
 no page of another origin reads it by a name of its own that leads here (DNS rebinding).
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -5,8 +5,6 @@ value, or one value for all messages of a batch. Nothing here takes a lock: each
 writing thread, and a reader sees a value of a moment earlier or later.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The figures of the status page: the last two minutes, second by second."""
 
-from __future__ import annotations
-
 import heapq
 import time
 from abc import abstractmethod

@@ -4,8 +4,6 @@ OpenTelemetry's own variables decide: an OTLP endpoint turns them on, ``OTEL_SDK
 They need the extra ``tracing``.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Final

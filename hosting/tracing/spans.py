@@ -7,8 +7,6 @@ A trace goes from process to process by W3C Trace Context: ``traceparent`` and
 ``tracestate`` in the headers of a handshake and in the metadata of a call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, Protocol

@@ -8,8 +8,6 @@ one, and offers a subprotocol beside the one of this service (RFC 6455, section 
 Never in the address, which ends up in logs and histories.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Final

@@ -6,8 +6,6 @@ client is the last address of the list that is not trusted: the client may have 
 itself all that stands before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Protocol

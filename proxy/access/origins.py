@@ -21,8 +21,6 @@ In the third row the scheme does not count: where TLS ends in front of the proxy
 browsers send the form that is looked up in the DNS.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final

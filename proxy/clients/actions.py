@@ -1,7 +1,5 @@
 """The actions that `session` decides on and `connection` carries out."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import betterproto

@@ -4,8 +4,6 @@ The frames of one connection are handled in order, each before the next is read:
 that asks for more than it can be given is held back by its own socket.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The parts that all connections of a proxy share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Protocol
 

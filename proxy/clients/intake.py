@@ -19,8 +19,6 @@ pieces of messages, pings, pongs     `PIECES` of them are charged as one call. A
 Whole messages are charged by their contents: see `proxy.clients.session`.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from time import monotonic

@@ -27,8 +27,6 @@ If the link is lost meanwhile, the room may go on with another epoch. Then the r
 replay is worth nothing: the client is told `recovered: false`, and enters where the room is.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Final
 

@@ -5,8 +5,6 @@ connection. A client that came without a token is a guest, and may read each roo
 takes guests only while it asks nobody for a token.
 """
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime
 from typing import Final

@@ -1,7 +1,5 @@
 """One connection in logs and traces, which never hold its messages."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass, field
 from itertools import count

@@ -1,7 +1,5 @@
 """Messages that a client missed: read page by page, and written before anything live."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Final
 

@@ -30,8 +30,6 @@ refused as one too many     `refusals`  `Expel`: the client does not listen
 A refusal tells how long to wait. A client that does wait is never expelled.
 """
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections.abc import Callable, Container

@@ -25,8 +25,6 @@ A connection ends in one of these ways:
 * `beat`: it does not answer a ping, or sends a message that comes to no end: it is aborted.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto

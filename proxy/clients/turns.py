@@ -6,8 +6,6 @@ others that wait. So a turn of the loop holds the work of one busy client, howev
 them there are.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Callable

@@ -4,8 +4,6 @@ A call reaches them by a field of its request type in `ClientFrame` and a field
 of its response type in `ServerFrame`. Nothing else is written for it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 

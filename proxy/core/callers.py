@@ -4,8 +4,6 @@ The server believes tokens, not the proxy. Each client is authenticated by its t
 of them again on each new link. It is asked for a client's permissions in each room.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field

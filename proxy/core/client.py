@@ -1,7 +1,5 @@
 """A client as the switchboard sees it, and its identity at the server."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 

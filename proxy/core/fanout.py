@@ -4,8 +4,6 @@ Each message becomes a frame once. Only a sender that gave a request id gets a f
 own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from gen.chat import ChatMessage

@@ -3,8 +3,6 @@
 A frame is built once and written to as many sockets as get it.
 """
 
-from __future__ import annotations
-
 import struct
 
 import codec

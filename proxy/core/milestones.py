@@ -1,7 +1,5 @@
 """Positions of a room that clients wait for: no I/O."""
 
-from __future__ import annotations
-
 import asyncio
 from heapq import heappop, heappush
 

@@ -4,8 +4,6 @@ The switchboard puts them in, the link drains it in batches (`proxy.upstream.wri
 Messages that stand together travel as columns (`ChatMessages`).
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ The server takes a message as a sign that its sender is active. So only the end 
 the last client that sent as a user is gone; and on a new link, that the others are there.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 from gen.chat import Presence as PresenceCommand

@@ -19,8 +19,6 @@ client is written behind them. What fails for one event costs the client or room
 concerns, and nobody else.
 """
 
-from __future__ import annotations
-
 from gen.chat import (
     Admitted,
     Authenticated,

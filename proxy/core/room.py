@@ -7,8 +7,6 @@
        +--refused--> gone                      +--joined--> live
 """
 
-from __future__ import annotations
-
 import asyncio
 
 from gen.chat import ChatMessage, Error, Join, Joined

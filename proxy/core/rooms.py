@@ -4,8 +4,6 @@ A room is needed while it has members or pins. A pin is a client that is about t
 reads what it missed, and must find the room live when it has it all.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager

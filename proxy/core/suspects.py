@@ -15,8 +15,6 @@ that could not be made, or that the server ended in order, is not counted. One t
 for some seconds clears everybody.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Final
 

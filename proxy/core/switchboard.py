@@ -29,8 +29,6 @@ Rules that hold over lost links:
    delivered before; if one is missing, the link is given up, and rule 2 brings it again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 

@@ -17,8 +17,6 @@ than it may      up
 A send is held for `Config.hold_seconds` in all, over however many links.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator

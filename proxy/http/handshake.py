@@ -13,8 +13,6 @@ status  refusal
 ======  =================================================================================
 """
 
-from __future__ import annotations
-
 from math import ceil
 from typing import Final
 

@@ -9,8 +9,6 @@
 ==================  =====================================================
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final

@@ -5,8 +5,6 @@ anywhere else, so the policy (CSP Level 3) can forbid all that. ``connect-src 's
 stands for ``ws`` and ``wss`` at the same host and port, too.
 """
 
-from __future__ import annotations
-
 from collections.abc import MutableMapping
 from typing import Final
 

@@ -1,7 +1,5 @@
 """All open WebSockets: their opening, their heartbeat, and their end when the proxy stops."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Final, Protocol, runtime_checkable
 

@@ -6,8 +6,6 @@ be repeated, whether it was carried out or not. (A user that is so stored twice 
 what another client stored in between.)
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """The standard health check of gRPC: is the server there, and is the link alive?"""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Final
 

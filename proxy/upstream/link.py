@@ -23,8 +23,6 @@ A link is lost when the stream ends, when the server says GOAWAY, when a health 
 answered (`proxy.upstream.health`), or when the server leaves out a position of a room.
 """
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import AsyncExitStack
 from typing import Final

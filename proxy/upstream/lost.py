@@ -1,7 +1,5 @@
 """The exceptions of all layers below by which a link is lost, or cannot be had."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from grpclib import GRPCError

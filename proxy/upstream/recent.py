@@ -1,7 +1,5 @@
 """One answer for all who ask within a moment."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar

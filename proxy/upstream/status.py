@@ -1,7 +1,5 @@
 """The status of a unary call, as an error frame that says whether a retry helps."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -10,8 +10,6 @@ middle of writing, and only if HTTP/2's windows have room; else it waits here.
 answered before the next one goes. `proxy.core.suspects` has the reason.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 from grpclib.client import Stream

@@ -1,7 +1,5 @@
 """Certificates made on the spot, and contexts that trust them."""
 
-from __future__ import annotations
-
 import ssl
 from pathlib import Path
 

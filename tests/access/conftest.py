@@ -1,7 +1,5 @@
 """A server with keys, a proxy that it knows, and both their doors."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path

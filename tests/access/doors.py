@@ -1,7 +1,5 @@
 """Both doors in front of the same server, used in the same way."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

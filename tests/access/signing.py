@@ -1,7 +1,5 @@
 """Keys made on the spot, and tokens signed with them."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """Claims with odd texts or times: refused or bounded before they are used."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

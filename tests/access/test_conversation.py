@@ -1,7 +1,5 @@
 """The token examples of docs/websocket-api.md."""
 
-from __future__ import annotations
-
 import json
 
 import aiohttp

@@ -1,7 +1,5 @@
 """Which connections stay when the gRPC door is full."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -1,7 +1,5 @@
 """Permissions and tokens: the same at the gRPC door and at the WebSocket door."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable

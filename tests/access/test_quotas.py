@@ -1,7 +1,5 @@
 """Quotas of a user: the same at both doors and over all connections."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress

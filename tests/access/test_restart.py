@@ -1,7 +1,5 @@
 """Tokens across a restart of the server."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace

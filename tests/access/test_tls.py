@@ -1,7 +1,5 @@
 """TLS at both doors and between them, with certificates made on the spot."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable

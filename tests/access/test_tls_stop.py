@@ -1,7 +1,5 @@
 """An orderly stop over TLS, whose transports cannot half-close."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import ssl

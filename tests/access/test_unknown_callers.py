@@ -1,7 +1,5 @@
 """Charges for unauthenticated calls: to a connection, and to its address."""
 
-from __future__ import annotations
-
 import asyncio
 import struct
 from collections import Counter

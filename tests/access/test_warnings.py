@@ -1,7 +1,5 @@
 """Warnings for an operator whose service lets anyone be any user."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Users of the page: real browsers before real servers."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import uuid

@@ -1,7 +1,5 @@
 """The context of a server whose history ends with it."""
 
-from __future__ import annotations
-
 import chat
 from chat.access.authenticator import Authenticator
 from chat.api.context import Context

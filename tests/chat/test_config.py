@@ -1,7 +1,5 @@
 """Settings are checked when built; a wrong one is named."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A defect met by a command costs that command only."""
 
-from __future__ import annotations
-
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Graceful drain: accepted messages are kept, and deaf clients are not waited for."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Metrics of the chat server, as Prometheus reads them."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 from pathlib import Path

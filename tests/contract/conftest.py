@@ -1,7 +1,5 @@
 """Every storage engine, and an open store of it."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Further guarantees of durable engines."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The guarantees of `chat.storage.base`, on every engine."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime, timedelta
 

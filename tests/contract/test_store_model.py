@@ -1,7 +1,5 @@
 """Every engine against a plain model, in any order of calls."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 from collections.abc import Callable

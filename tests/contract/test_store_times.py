@@ -1,7 +1,5 @@
 """`sent_at` under a clock that jumps, on every engine and over a restart."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Awaitable, Callable
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """A message that cannot be stored fails alone, on every engine."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

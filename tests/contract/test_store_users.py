@@ -1,7 +1,5 @@
 """The guarantees of `chat.storage.base` about users, on every engine."""
 
-from __future__ import annotations
-
 from chat.storage.base import Store
 from gen.chat import UserStatus
 from tests.support import message

@@ -1,7 +1,5 @@
 """A real nginx with the configuration of `deploy/`, on loopback and on free ports."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import shutil

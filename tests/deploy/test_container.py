@@ -1,7 +1,5 @@
 """The image and the compose file in `deploy/`, as far as checkable without a build."""
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

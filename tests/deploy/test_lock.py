@@ -1,7 +1,5 @@
 """The lock files, as far as checkable offline; `nox -s lock -- --check` does the rest."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

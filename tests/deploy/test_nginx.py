@@ -1,7 +1,5 @@
 """The configuration of nginx in `deploy/`, in a real nginx before real servers."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """The alerts, by Prometheus' own tool: their validity, and when they fire."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 from typing import Any, Final

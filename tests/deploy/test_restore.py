@@ -1,7 +1,5 @@
 """After a restore, clients ahead of it learn that the history is another one."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`nox -s serve`, as a newcomer runs it: once with a network, then without one."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The units in `deploy/`, as judged by systemd's own tools."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

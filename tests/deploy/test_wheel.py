@@ -1,7 +1,5 @@
 """The project as others install it: a wheel, in a fresh environment and an empty folder."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

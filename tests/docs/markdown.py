@@ -1,7 +1,5 @@
 """Reads sections, tables and code blocks of the project's Markdown."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The memory formulas of docs/reliability.md."""
 
-from __future__ import annotations
-
 import re
 from typing import Final, NamedTuple
 

@@ -1,7 +1,5 @@
 """The tutorial's new call: its diffs are applied to a copy of the project, and it is called."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """The bounds promised in docs/reliability.md are those of the code."""
 
-from __future__ import annotations
-
 import re
 from typing import Final, NamedTuple
 

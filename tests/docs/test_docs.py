@@ -1,7 +1,5 @@
 """The documentation matches the code: options, frames, codes, calls, names and links."""
 
-from __future__ import annotations
-
 import ast
 import re
 from dataclasses import fields

@@ -1,7 +1,5 @@
 """The frames, commands and programs shown in the documentation are run."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

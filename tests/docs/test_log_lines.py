@@ -1,7 +1,5 @@
 """The log lines shown in the documentation are logged."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

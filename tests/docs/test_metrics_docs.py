@@ -1,7 +1,5 @@
 """Metrics in documentation, dashboard and alerts are those of running processes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

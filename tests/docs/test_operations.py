@@ -3,8 +3,6 @@
 Runnable commands are run in a folder that stands for the root of the system.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

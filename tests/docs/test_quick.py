@@ -1,7 +1,5 @@
 """The short form of the tests covers every part and excludes slow files."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.docs.markdown import ROOT

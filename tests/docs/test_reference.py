@@ -1,7 +1,5 @@
 """The generated tables of the documentation are up to date."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

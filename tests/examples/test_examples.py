@@ -1,7 +1,5 @@
 """The documented examples work."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from asyncio.subprocess import PIPE

@@ -5,8 +5,6 @@ is sent again, under that id, until it is confirmed; after a lost connection a c
 resumes from the last position and the epoch of each room.
 """
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Sequence

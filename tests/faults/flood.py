@@ -1,7 +1,5 @@
 """Clients that send as fast as their sockets accept, and the memory of their servers."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Sequence

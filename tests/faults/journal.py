@@ -1,7 +1,5 @@
 """The record of what clients do and see, with wake-ups for waiting tests."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checks for remains of gone clients in a server: none after each attack."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging

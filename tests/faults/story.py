@@ -1,7 +1,5 @@
 """A store's commands, their confirmations and moments, and the check of what is left."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence

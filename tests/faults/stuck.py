@@ -1,7 +1,5 @@
 """Clients that do not read and so delay a stop."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Final

@@ -1,7 +1,5 @@
 """Any bytes at the proxy's port: answered or dropped, without a defect of the proxy's own."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -3,8 +3,6 @@
 Heartbeats are short here; by default the same happens later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final

@@ -4,8 +4,6 @@ SQLite has checksums in its write-ahead log and none in the database itself. The
 change within a text or a number cannot be told from what was stored.
 """
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Repeated SIGTERM to either daemon under load: an orderly stop, within its time."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The checker accepts correct histories, and finds each violation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Any metadata and any message bytes, to each method of the server: always a clean status."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import AsyncIterator, Sequence
 

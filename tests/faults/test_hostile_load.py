@@ -1,7 +1,5 @@
 """Attacks by the thousand on a proxy process, whose memory is measured before and after."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """Clients that attack the proxy's port: bounds hold, others are served, nothing stays behind."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import json

@@ -1,7 +1,5 @@
 """`kill -9` of either daemon, again and again, under load."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The link itself: the effect of each kind of break on a connection."""
 
-from __future__ import annotations
-
 import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,7 +1,5 @@
 """A server whose store takes no writes reports it, and stops if it never will again."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -1,7 +1,5 @@
 """Each term of "How much memory" in docs/reliability.md, driven to its limit in real processes."""
 
-from __future__ import annotations
-
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence

@@ -1,7 +1,5 @@
 """A full disk under a real server: senders are refused, readers go on."""
 
-from __future__ import annotations
-
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress

@@ -4,8 +4,6 @@ Servers and sockets are real. The clock of their event loop is simulated: it jum
 the bound, and then stands still while the consequences arrive.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """More messages than can be stored: senders wait, readers do not, and nothing is lost."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager

@@ -4,8 +4,6 @@ It always holds the effect of a whole number of calls of `append`: at least of t
 announced ones, and nothing else.
 """
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A disk without writes: missing permissions, failures, no space."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import tempfile

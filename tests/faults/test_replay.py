@@ -1,7 +1,5 @@
 """A server that goes away in the middle of a replay to a client of the proxy."""
 
-from __future__ import annotations
-
 import signal
 from pathlib import Path
 

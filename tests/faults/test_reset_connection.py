@@ -1,7 +1,5 @@
 """A chat server that dies just as the proxy connects to it."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import struct

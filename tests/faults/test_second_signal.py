@@ -1,7 +1,5 @@
 """A second SIGTERM ends a delayed stop at once; for the pair, see `test_pair`."""
 
-from __future__ import annotations
-
 import signal
 from pathlib import Path
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """Clients that stop reading beside others that go on, in front of real processes."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import AsyncIterator

@@ -4,8 +4,6 @@ Without it, its memory is a matter of chance. ``python -m tests.faults.tidy_prox
 takes the options of ``python -m proxy``.
 """
 
-from __future__ import annotations
-
 import gc
 import signal
 

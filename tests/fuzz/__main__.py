@@ -6,8 +6,6 @@ target fail are written beside them; add them to ``tests/fuzz/corpus`` once the 
 fixed: ``TARGET --keep FILE ...``.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import subprocess

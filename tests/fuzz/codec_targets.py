@@ -1,7 +1,5 @@
 """Fuzz targets for the codec, with google's protobuf library as the oracle."""
 
-from __future__ import annotations
-
 import tempfile
 from functools import cache
 from pathlib import Path

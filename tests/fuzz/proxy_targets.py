@@ -1,7 +1,5 @@
 """Fuzz targets for the proxy's decisions on client frames and on server batches."""
 
-from __future__ import annotations
-
 import json
 from contextlib import suppress
 from functools import cache

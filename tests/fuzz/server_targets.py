@@ -1,7 +1,5 @@
 """Fuzz targets for the server's handling of live streams."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """A fuzz target for sessions behind a switchboard, with broken links and passing time."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from random import Random

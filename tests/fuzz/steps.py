@@ -1,7 +1,5 @@
 """Turns a fuzzer's bytes into choices."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 

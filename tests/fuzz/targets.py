@@ -1,7 +1,5 @@
 """The fuzz targets: functions of bytes that raise if an invariant is violated."""
 
-from __future__ import annotations
-
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path

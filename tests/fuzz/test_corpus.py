@@ -1,7 +1,5 @@
 """Replays the inputs that the fuzzer found, without the fuzzer."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,8 +6,6 @@ output. The command must not begin to serve, whatever the settings. No name serv
 only "localhost" can be resolved.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """`python -m chat` and `python -m proxy` as processes: start, stop, options, errors."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import signal

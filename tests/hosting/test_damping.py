@@ -1,7 +1,5 @@
 """The log has a bounded number of lines of the same event."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

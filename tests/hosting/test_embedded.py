@@ -1,7 +1,5 @@
 """Both servers inside another program: they print nothing unless it configures logging."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tests.kit.processes import run_program

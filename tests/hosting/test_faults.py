@@ -1,7 +1,5 @@
 """Defects in the log: in full once, then counted for a while."""
 
-from __future__ import annotations
-
 import pytest
 from structlog.testing import capture_logs
 

@@ -1,7 +1,5 @@
 """`python -m hosting.health`: health checks of both processes."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import socket

@@ -1,7 +1,5 @@
 """A heartbeat, on a test clock."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Hostile environment variables and paths: one line, and no traceback."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """Logs: one line per event, two formats, a variable level, ids."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

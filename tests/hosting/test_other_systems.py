@@ -1,7 +1,5 @@
 """Windows as far as it can be simulated: no uvloop, no POSIX modules, no signal handlers."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from collections.abc import Callable

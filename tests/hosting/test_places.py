@@ -1,7 +1,5 @@
 """Places for connections, against a plain list of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Created files are private to their owner, whatever the umask."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator

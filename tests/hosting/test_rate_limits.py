@@ -1,7 +1,5 @@
 """Token buckets, against a plain counting one."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import fields
 from fractions import Fraction

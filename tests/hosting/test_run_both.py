@@ -1,7 +1,5 @@
 """`python -m hosting.run_both`, which `nox -s serve` runs: both processes, one terminal."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

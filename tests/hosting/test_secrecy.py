@@ -1,7 +1,5 @@
 """Message contents and tokens are in no log line of either process."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

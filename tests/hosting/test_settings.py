@@ -1,7 +1,5 @@
 """Settings: precedence of their sources, and refusals of a settings file."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

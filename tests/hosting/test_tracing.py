@@ -1,7 +1,5 @@
 """Traces: from a handshake through proxy and relay into the server, or none."""
 
-from __future__ import annotations
-
 import asyncio
 import tomllib
 from collections.abc import Iterator, Sequence

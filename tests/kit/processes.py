@@ -1,7 +1,5 @@
 """The commands as processes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """Clients of a proxy in front of a real chat server."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from functools import partial
 

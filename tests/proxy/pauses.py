@@ -1,7 +1,5 @@
 """Shared by the tests of restarts and of broken links."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ The server does what `relay.py` of the chat server does, one step at a time, so
 that links break and histories vanish between any two of them.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The settings of the proxy."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import FrozenInstanceError, fields
 from typing import Any

@@ -1,7 +1,5 @@
 """The proxy's work for a client is the same, however many others there are."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """A message that ends links, or cannot be handled, costs its client alone."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Leaving `proxy.serve`: sends are confirmed, and clients get a close frame."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing

@@ -1,7 +1,5 @@
 """Many clients at once: deliveries are counted, nothing is timed."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The proxy's metrics, as Prometheus reads them, while clients are active."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Active users, as sockets open and close."""
 
-from __future__ import annotations
-
 from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
 from tests.proxy.web_client import (
     Client,

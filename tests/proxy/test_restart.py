@@ -1,7 +1,5 @@
 """A restart of the chat server is a pause for WebSocket clients."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Unknown fields from a server with a newer schema: dropped on arrival."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """WebSocket clients and servers for the tests of the proxy."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager

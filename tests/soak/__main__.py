@@ -1,7 +1,5 @@
 """``python -m tests.soak``: runs for some minutes, and reports."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import platform

@@ -1,7 +1,5 @@
 """The faults in the worlds of a soak."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random

@@ -1,7 +1,5 @@
 """Clients that come and go, and clients that stop reading."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress

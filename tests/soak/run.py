@@ -6,8 +6,6 @@ and restarted; in the gentle one they live as long as the run, and their memory 
 are measured when all clients have gone.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import time

@@ -1,7 +1,5 @@
 """The figures of a soak: no I/O."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace

@@ -1,7 +1,5 @@
 """The soak itself: a short one runs, and its verdict tells good from bad."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections import Counter

@@ -3,8 +3,6 @@
 ``python -m bench.peers.grpcio_aiohttp.proxy HOST:PORT``
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import signal

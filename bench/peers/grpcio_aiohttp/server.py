@@ -1,7 +1,5 @@
 """The chat server: a gRPC stream for each client, rooms and their history in memory."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import uuid

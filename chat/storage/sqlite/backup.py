@@ -8,8 +8,6 @@ messages that came after the copy, and their positions will be given to others: 
 epoch they learn that their history is not the beginning of the new one.
 """
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Callable

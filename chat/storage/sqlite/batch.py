@@ -1,7 +1,5 @@
 """The messages of one commit, as they get their `seq`: no I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from chat.storage.base import MessageKey

@@ -13,8 +13,6 @@ both held until the claim is closed:
   is not noticed.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from contextlib import ExitStack

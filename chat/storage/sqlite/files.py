@@ -4,8 +4,6 @@ SQLite goes on writing to files that were deleted or replaced, and nobody finds 
 messages it confirms after a restart.
 """
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path

@@ -6,8 +6,6 @@ that positions were given by two writers, who each believed to be the only one. 
 the two messages is the right one cannot be known, so nothing is dropped and nothing goes on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The jobs of the writer thread, their futures, and how many of them the event loop lags behind."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Sequence

@@ -25,8 +25,6 @@ SQLite gives Python's lock up around each statement, and taking it back may mean
 wait for a busy event loop. So a commit is one statement wherever it can be.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each query returns one row, with JSON in it where it has many: a thread that
 shares the interpreter's lock with a busy event loop may wait for it at each row.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from bisect import bisect_right

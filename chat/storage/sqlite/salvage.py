@@ -5,8 +5,6 @@ along those that merely waited beside it. No message is checked for that before 
 failed; then halves are stored apart, and halves of those that fail, down to single ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Final
 

@@ -13,8 +13,6 @@ into the middle of `messages` for each room of a commit is not; so the journal i
 folded into `messages` many commits at a time.
 """
 
-from __future__ import annotations
-
 import uuid
 from typing import Final
 

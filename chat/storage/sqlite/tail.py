@@ -8,8 +8,6 @@ commit. Positions have no gaps: where a message stands in the list of its room i
 from its `seq`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from chat.storage.base import Range

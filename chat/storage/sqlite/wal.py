@@ -12,8 +12,6 @@ anew, nor damage in the last commit from a torn write.
 Source: https://www.sqlite.org/fileformat2.html, section 4, "The Write-Ahead Log".
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,8 +5,6 @@ nobody finds are withheld; once the files are back, they are announced. The watc
 the health of the store: while nobody sends, it tries a commit of its own.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Final

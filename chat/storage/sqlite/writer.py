@@ -24,8 +24,6 @@ How it works. There is one thread, one queue and one connection::
 - Whatever else goes wrong, each job ends with an error: nobody waits for ever.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import queue

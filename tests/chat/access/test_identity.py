@@ -1,7 +1,5 @@
 """Permissions of an identity."""
 
-from __future__ import annotations
-
 from fnmatch import fnmatchcase
 
 import pytest

@@ -1,7 +1,5 @@
 """Keys from a file."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Key sets with unusable entries, and files replaced by anything: the valid keys serve."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Verification of tokens."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`Relay`: messages in columns, each handled as if sent alone."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest

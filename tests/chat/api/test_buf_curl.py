@@ -1,7 +1,5 @@
 """`buf curl` without a schema: calls by reflection. More is in docs/grpc-api.md."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`Chat`: a live stream over a real connection, with the generated stub."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 

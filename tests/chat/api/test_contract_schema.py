@@ -1,7 +1,5 @@
 """Names and numbers of the contract: existing clients keep working."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """gRPC's official client, with classes made from the schema alone."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace

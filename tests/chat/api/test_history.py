@@ -1,7 +1,5 @@
 """`GetChatHistory`: pages over a real connection."""
 
-from __future__ import annotations
-
 import pytest
 from grpclib import GRPCError, Status
 

@@ -1,7 +1,5 @@
 """`join` with a position: missed messages, then live ones."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Limits of sizes, and of the rooms and users of a connection."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import betterproto

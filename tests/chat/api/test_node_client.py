@@ -1,7 +1,5 @@
 """A Node client written against the original contract."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Ids refused for new users and rooms, at every entry, and kept in an older file."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path

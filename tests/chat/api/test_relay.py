@@ -1,7 +1,5 @@
 """`Relay`: the traffic of many clients on one stream, in batches."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The seam between history and live messages, under constant sending."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

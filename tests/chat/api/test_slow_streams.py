@@ -1,7 +1,5 @@
 """Unread streams of clients and proxies: cut off without remains."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 from collections.abc import Callable

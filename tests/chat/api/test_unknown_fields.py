@@ -1,7 +1,5 @@
 """Unknown fields are dropped at every entry."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """A valid message that cannot be stored fails alone, and for good."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`GetUser`, `UpsertUser`, `ListUsers` over a real connection."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

@@ -1,7 +1,5 @@
 """``python -m chat.commands.token``: tokens for development."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat

@@ -1,7 +1,5 @@
 """A stream's bounded queue."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import pytest

@@ -1,7 +1,5 @@
 """Visually distinct and confusable ids."""
 
-from __future__ import annotations
-
 import json
 import unicodedata
 

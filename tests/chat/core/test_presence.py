@@ -1,7 +1,5 @@
 """Presence of users."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st

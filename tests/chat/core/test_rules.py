@@ -1,7 +1,5 @@
 """Request validation, at each edge and one past it."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 
 import pytest

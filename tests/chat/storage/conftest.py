@@ -1,7 +1,5 @@
 """The database path of these tests, and the announcements of its store."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

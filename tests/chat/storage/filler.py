@@ -1,7 +1,5 @@
 """Stores messages for ever, and prints their number: to be killed."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from collections.abc import Sequence

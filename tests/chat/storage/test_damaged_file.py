@@ -1,7 +1,5 @@
 """A database damaged where messages and users are kept."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from pathlib import Path
 

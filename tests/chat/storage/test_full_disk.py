@@ -1,7 +1,5 @@
 """A full disk: senders are refused, nobody else is affected."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

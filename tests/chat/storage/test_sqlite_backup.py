@@ -1,7 +1,5 @@
 """Backups of a database in use, and restored databases."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import stat

@@ -1,7 +1,5 @@
 """One server per database file, whatever name it is opened by."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Positions assigned by two writers: the store stops, and drops nothing silently."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Final

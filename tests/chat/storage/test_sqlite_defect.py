@@ -1,7 +1,5 @@
 """An unforeseen failure in the writer thread: nobody waits for ever."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The SQLite file: created, migrated, or refused."""
 
-from __future__ import annotations
-
 import re
 import threading
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The journal: appended by commits, folded into the table."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

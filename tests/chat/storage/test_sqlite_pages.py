@@ -1,7 +1,5 @@
 """Pages from the table: reading ends where a page is full."""
 
-from __future__ import annotations
-
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence

@@ -1,7 +1,5 @@
 """Files deleted, replaced or moved under an open store: no message is confirmed into them."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Query plans: no statement on a message's way scans a whole table."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import apsw

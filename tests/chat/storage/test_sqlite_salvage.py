@@ -1,7 +1,5 @@
 """Failing commits: because of a message, or because of the store."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 from collections.abc import Sequence

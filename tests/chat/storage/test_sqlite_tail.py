@@ -1,7 +1,5 @@
 """The newest messages: in memory, by generation and room."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Group commit: a failed commit leaves nothing behind."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

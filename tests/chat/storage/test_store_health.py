@@ -1,7 +1,5 @@
 """`StoreHealth`: handling of writes, and notification of listeners."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable

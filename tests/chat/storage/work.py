@@ -1,7 +1,5 @@
 """Work as counts of calls and bytes, independent of time."""
 
-from __future__ import annotations
-
 import sys
 import tracemalloc
 from collections.abc import Callable

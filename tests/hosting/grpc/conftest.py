@@ -1,7 +1,5 @@
 """A server of small calls that must log nothing and hold nothing at the end of a test."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Small handlers behind the real transport, and a server that exposes its streams."""
 
-from __future__ import annotations
-
 import asyncio
 from weakref import WeakSet
 

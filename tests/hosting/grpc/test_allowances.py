@@ -1,7 +1,5 @@
 """Allowances of unauthenticated connections, on a test clock."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """The library without chat: another service, with grpclib's codec and messages."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

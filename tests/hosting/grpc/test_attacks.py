@@ -1,7 +1,5 @@
 """Attacks on the HTTP/2 port: each is stopped, others are served, nothing is left behind."""
 
-from __future__ import annotations
-
 import gc
 import struct
 import tracemalloc

@@ -1,7 +1,5 @@
 """The peer's address in the log."""
 
-from __future__ import annotations
-
 import pytest
 
 from hosting.grpc.call_log import address

@@ -1,7 +1,5 @@
 """Immediate writes to a stream: all of a message, or nothing of it."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """Connections: their number and streams, and how long they may be silent or unread."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 import struct

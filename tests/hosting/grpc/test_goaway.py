@@ -1,7 +1,5 @@
 """A client that sends GOAWAY gets its open calls answered (RFC 9113, section 6.8)."""
 
-from __future__ import annotations
-
 import asyncio
 import struct
 

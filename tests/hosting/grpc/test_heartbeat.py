@@ -1,7 +1,5 @@
 """Heartbeats of the gRPC server: silent clients are pinged, then dropped."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """`DataConnection` behaves as h2's own connection, for any input and output."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from operator import methodcaller

@@ -1,7 +1,5 @@
 """Costs of HTTP/2 frames, and the number received in a turn."""
 
-from __future__ import annotations
-
 import struct
 import sys
 

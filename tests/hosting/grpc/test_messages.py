@@ -1,7 +1,5 @@
 """Counting fields of an encoded message without decoding, against a plain encoder."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """Calls from headers to status: malformed, refused, late, too large or valid."""
 
-from __future__ import annotations
-
 import gc
 import re
 import struct

@@ -1,7 +1,5 @@
 """Stream data: complete, in order, and the window always opens again."""
 
-from __future__ import annotations
-
 import asyncio
 from itertools import count
 

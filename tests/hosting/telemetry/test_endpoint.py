@@ -1,7 +1,5 @@
 """The metrics port: its pages, its guards, and a port in use."""
 
-from __future__ import annotations
-
 import re
 import socket
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Histograms, against plain numbers."""
 
-from __future__ import annotations
-
 import math
 from statistics import median_low
 

@@ -1,7 +1,5 @@
 """Charts of the status page over time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import orjson

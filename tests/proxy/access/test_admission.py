@@ -1,7 +1,5 @@
 """Admission of browsers: origins, limits per address, and security headers."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace

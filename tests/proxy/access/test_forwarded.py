@@ -1,7 +1,5 @@
 """A client's address behind other proxies."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address, ip_network
 
 import pytest

@@ -1,7 +1,5 @@
 """Origins of web pages that may open a connection."""
 
-from __future__ import annotations
-
 import string
 
 import pytest

@@ -1,7 +1,5 @@
 """Bad frames get an error that names the field, and disturb no other client."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from contextlib import closing

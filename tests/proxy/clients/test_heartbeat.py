@@ -1,7 +1,5 @@
 """Silent clients: pinged, and dropped without an answer."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator

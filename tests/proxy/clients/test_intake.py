@@ -1,7 +1,5 @@
 """Incoming WebSocket bytes: all passed on, pieces counted, forbidden frames refused."""
 
-from __future__ import annotations
-
 import asyncio
 import struct
 from itertools import pairwise

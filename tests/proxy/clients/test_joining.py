@@ -1,7 +1,5 @@
 """Joining and resuming, through a real proxy and a real chat server."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 

@@ -1,7 +1,5 @@
 """A client that moves to a proxy slightly behind its former one."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Rate limits of a connection, and the end of clients that ignore them."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -1,7 +1,5 @@
 """Sending: once, in order, within limits."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from contextlib import closing

@@ -1,7 +1,5 @@
 """The state machine of one client: frames in, decisions out."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A client that does not read is cut off alone, and its memory comes back."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Clients that ask for much share the turns of the event loop."""
 
-from __future__ import annotations
-
 import asyncio
 
 from proxy.clients.turns import FREE_WORK, TURN_WORK, Turns, Work

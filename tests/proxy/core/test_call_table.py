@@ -1,7 +1,5 @@
 """The unary calls of WebSocket clients, against the schema's descriptor."""
 
-from __future__ import annotations
-
 from importlib.resources import files
 
 import pytest

@@ -1,7 +1,5 @@
 """Frames, and the recipients of a batch, against a plain model."""
 
-from __future__ import annotations
-
 import json
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Batches for the server, as the server reads them."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The rooms of a proxy, against a plain history that may be lost."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import AbstractContextManager
 

@@ -1,7 +1,5 @@
 """The command that ends the links is found, and no other is blamed for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from hypothesis import given

@@ -1,7 +1,5 @@
 """The switchboard, against a model of the server, in any order of events."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import AbstractContextManager
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Unconfirmed sends, against a plain list and a clock."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 

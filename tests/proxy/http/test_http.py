@@ -1,7 +1,5 @@
 """HTTP resources of the proxy beside the chat."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from dataclasses import replace

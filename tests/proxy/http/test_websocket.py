@@ -1,7 +1,5 @@
 """The frames of the contract, through a real proxy and a real chat server."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Unary calls on a lost link: each is repeated on the next one."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A broken link to a chat server that goes on is a pause for WebSocket clients."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from contextlib import closing

@@ -1,7 +1,5 @@
 """`Recent`: one answer shared by all callers within a short time."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 

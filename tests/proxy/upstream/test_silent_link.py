@@ -1,7 +1,5 @@
 """A link to the server that died silently: noticed, replaced, and nothing lost."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

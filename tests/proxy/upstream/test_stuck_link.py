@@ -1,7 +1,5 @@
 """A proxy that stops reading for a while: the server's memory is bounded, and it resumes."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
