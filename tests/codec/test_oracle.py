@@ -61,7 +61,8 @@ def constructors_and_copies_agree(case: Case) -> None:
     for each, value in given.items():
         setattr(assigned, each, value)
     copies = [cls(**given), assigned, copy.copy(decoded), copy.deepcopy(decoded)]
-    copies.append(codec.from_json(cls, codec.to_json(decoded)))
+    if b'"NaN"' not in codec.to_json(decoded):  # JSON has one, and a float has many
+        copies.append(codec.from_json(cls, codec.to_json(decoded)))
     if NEGATIVE not in case.data:  # betterproto decodes negative enum numbers as large ones
         copies.append(cls().parse(case.data))
     if not oneofs(decoded):  # dataclasses cannot read an unset member of it

@@ -36,7 +36,7 @@ def config(**settings: Any) -> proxy.Config:
 
 
 def test_numbers_have_a_least_value() -> None:
-    numbers = {each.name for each in fields(proxy.Config) if each.type in {"int", "float"}}
+    numbers = {each.name for each in fields(proxy.Config) if each.type in {int, float}}
     assert numbers == set(LEAST)
 
 
