@@ -16,8 +16,9 @@ from tests.kit.processes import both_logged, run
 def without(folder: Path, *modules: str) -> dict[str, str]:
     """The environment of a process that lacks some modules."""
     folder.mkdir()
-    for module in modules:
-        (folder / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
+    # No files in their place: those that are built into the interpreter are not looked for.
+    text = f"import sys\nsys.modules.update(dict.fromkeys({modules}))\n"
+    (folder / "sitecustomize.py").write_text(text)
     return {"PYTHONPATH": str(folder)}
 
 
