@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from gen.chat import Error, ErrorCode
+from hosting.faults import INTERNAL_TEXT
 from hosting.rate_limits import milliseconds
 
 
@@ -104,4 +105,4 @@ def unavailable(text: str = "the chat server cannot be reached") -> Error:
 
 def internal() -> Error:
     """A defect; the details are in the log."""
-    return Error(code=ErrorCode(ErrorCode.INTERNAL), message="internal error")
+    return Error(code=ErrorCode(ErrorCode.INTERNAL), message=INTERNAL_TEXT)
