@@ -22,6 +22,7 @@ from typing import Final, NoReturn
 import click
 
 from hosting.command import checking_options, run_command
+from hosting.settings import variable_of
 from hosting.settings_file import TABLES, read_tables
 from hosting.signals import handling, named_signals, stop_event
 
@@ -72,11 +73,11 @@ def _whose(argument: str) -> Sequence[str]:
     option = argument.partition("=")[0].lstrip("-")
     if option == "config":
         return CHILDREN
-    variable = option.replace("-", "_").upper()
+    chat, proxy = (variable_of(name, option) for name in CHILDREN)
     raise click.UsageError(
         f"No such option: {argument.partition('=')[0]}. For python -m chat it is --chat-{option}, "
-        f"or the environment variable CHAT_{variable}; for python -m proxy --proxy-{option}, "
-        f"or PROXY_{variable}"
+        f"or the environment variable {chat}; for python -m proxy --proxy-{option}, "
+        f"or {proxy}"
     )
 
 
@@ -126,7 +127,7 @@ async def _run(
     for name in CHILDREN:
         is_set = "metrics-port" in files[name] or _is_set(name, "metrics-port", arguments)
         if not is_set and _is_taken(METRICS_PORTS[name]):
-            environment[f"{name.upper()}_METRICS_PORT"] = "0"
+            environment[variable_of(name, "metrics-port")] = "0"
         child = children[name] = await _start(name, arguments[name], environment)
         ready = asyncio.create_task(_pass_ready_line_on(child))
         await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,7 +170,7 @@ def _table(name: str, arguments: Sequence[str]) -> Mapping[str, object]:
     Raises:
         click.UsageError: the file cannot be used.
     """
-    path = os.environ.get(f"{name.upper()}_CONFIG")
+    path = os.environ.get(variable_of(name, "config"))
     for number, each in enumerate(arguments):
         option, _, value = each.partition("=")
         if option == "--config":
@@ -183,7 +184,7 @@ def _table(name: str, arguments: Sequence[str]) -> Mapping[str, object]:
 def _is_set(name: str, option: str, arguments: Arguments) -> bool:
     """Returns True if an option is given on the command line or in the environment."""
     given = any(each.partition("=")[0] == f"--{option}" for each in arguments[name])
-    return given or f"{name}-{option}".replace("-", "_").upper() in os.environ
+    return given or variable_of(name, option) in os.environ
 
 
 def _is_taken(port: int) -> bool:

@@ -35,6 +35,11 @@ _SETTING: Final = "setting"
 _PART: Final = "part"
 
 
+def variable_of(prefix: str, name: str) -> str:
+    """The environment variable of an option: ``CHAT_PORT`` for ``chat`` and ``port``."""
+    return f"{prefix}_{name}".replace("-", "_").upper()
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """The declaration of one setting.
@@ -60,7 +65,7 @@ class Setting:
 
     def variable(self, prefix: str) -> str:
         """Its environment variable, such as ``CHAT_PORT`` for the prefix ``chat``."""
-        return f"{prefix}_{self.parameter}".upper()
+        return variable_of(prefix, self.name)
 
     @property
     def shown_default(self) -> Any:
@@ -245,6 +250,5 @@ def advice(prefix: str, name: str) -> str:
         prefix: the beginning of environment variables, in lower case.
         name: the setting.
     """
-    variable = f"{prefix}_{name}".replace("-", "_").upper()
     in_pair = f"--{prefix}-{name}"
-    return f"to change it: --{name} or {variable}, with nox -s serve -- {in_pair}"
+    return f"to change it: --{name} or {variable_of(prefix, name)}, with nox -s serve -- {in_pair}"

@@ -20,7 +20,7 @@ from typing import Any, Final
 import click
 
 from hosting.options import TextPath
-from hosting.settings import GroupedOption, Setting
+from hosting.settings import GroupedOption, Setting, variable_of
 
 TABLES: Final = ("chat", "proxy")
 """The tables that a file may have."""
@@ -106,7 +106,7 @@ def config_option(name: str, settings: Iterable[Setting]) -> GroupedOption:
         ["--config"],
         group="Settings file",
         type=TextPath(path_type=Path),
-        envvar=f"{name}_CONFIG".upper(),
+        envvar=variable_of(name, "config"),
         help="A settings file in TOML; the environment and the command line win over it.",
         callback=take,
         is_eager=True,
