@@ -20,6 +20,9 @@ _DEFECTS: Final = tuple(
 class StoreMetrics:
     """Figures of a storage engine, which may count in a thread of its own."""
 
+    stored: int = counter(
+        "chat_messages_stored_total", "Messages that this server stored, without repeated ones."
+    )
     commit_seconds: Histogram = histogram(
         "chat_commit_seconds",
         "Duration of a commit, including the wait for the disk.",
@@ -49,7 +52,6 @@ class ServerMetrics:
         "chat_messages_received_total",
         "Accepted messages, including repeated ones.",
     )
-    stored: int = counter("chat_messages_stored_total", "Newly stored messages.")
     deliveries: int = counter(
         "chat_deliveries_total",
         "Messages put into the mailboxes of streams, once for each stream.",

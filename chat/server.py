@@ -32,7 +32,7 @@ from chat.core.rules import Rules
 from chat.errors import Unavailable
 from chat.metrics import ServerMetrics, StoreMetrics
 from chat.report import Report
-from chat.storage.base import Announce, Store
+from chat.storage.base import Announce, Renew, Store
 from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
@@ -162,9 +162,14 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         await hub.store.close()
 
 
-async def _open_store(config: Config, metrics: StoreMetrics, announce: Announce) -> Store:
+async def _open_store(
+    config: Config,
+    metrics: StoreMetrics,
+    announce: Announce,
+    renew: Renew,  # noqa: ARG001 - the epoch of these engines is for good
+) -> Store:
     if config.database == IN_MEMORY:
-        return MemoryStore(announce)
+        return MemoryStore(announce, metrics=metrics)
     return await SqliteStore.open(
         config.database, announce, config.write_queue_bytes, metrics=metrics
     )

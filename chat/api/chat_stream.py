@@ -72,12 +72,14 @@ class ChatConversation(Conversation[ChatStream]):
                 return
         self.put(message.for_client())
 
-    def tell_missed(self, message: ChatMessage) -> None:
-        """Answers the client's own message, and says from where on the room goes on."""
+    def answer_missed(self, message: ChatMessage) -> None:
+        """See `Conversation`."""
         key = key_of(message)
         if key in self._unanswered:
             self._put(ChatStream(error=Internal().to_message(), request_id=self._pop(key)))
-        joined = Joined(message.room_id, self.hub.store.epoch, message.seq, recovered=False)
+
+    def tell_lost(self, joined: Joined) -> None:
+        """See `Conversation`."""
         self._put(ChatStream(joined=joined))
 
     def stop_deliveries(self) -> None:

@@ -12,7 +12,7 @@ from chat.access.identity import Identity
 from chat.api.context import Context
 from chat.core.stream import LiveStream
 from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
-from gen.chat import ChatMessage
+from gen.chat import ChatMessage, Joined
 from hosting.grpc.errors import StreamClosed
 from hosting.logs import get_logger
 from hosting.telemetry.histogram import Tally
@@ -73,13 +73,26 @@ class Conversation(LiveStream, Generic[Request]):
         """
 
     @abstractmethod
-    def tell_missed(self, message: ChatMessage) -> None:
-        """Tells the client that a message of a room could not be delivered to it."""
+    def answer_missed(self, message: ChatMessage) -> None:
+        """Answers the client's own message that could not be delivered to it."""
+
+    @abstractmethod
+    def tell_lost(self, joined: Joined) -> None:
+        """Tells the client from where on a room goes on: what was before it is lost to it."""
 
     def missed(self, message: ChatMessage) -> None:
-        """Tells it (see `tell_missed`); if not even that can be told, the stream ends."""
+        """See `LiveStream`; if not even that can be told, the stream ends."""
         try:
-            self.tell_missed(message)
+            self.answer_missed(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.failed("client not told of a failure", error)
+        else:
+            self.renewed(message.room_id, message.seq)
+
+    def renewed(self, room_id: str, last_seq: int) -> None:
+        """See `LiveStream`; if not even that can be told, the stream ends."""
+        try:
+            self.tell_lost(Joined(room_id, self.hub.store.epoch, last_seq, recovered=False))
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self.failed("client not told of a failure", error)
 

@@ -224,25 +224,30 @@ class RelayConversation(Conversation[RelayRequest]):
         self.check_room(join.room_id, "join.room_id")
 
         def answer(joined: Joined) -> None:
+            self._joins[join.room_id] = ref
             self._answers.tell(RelayEvent(ref=ref, joined=joined))
 
         self._joins.pop(join.room_id, None)
         # However much a proxy has missed while it was cut off is replayed, so that its
         # clients notice nothing.
-        await self.hub.join(self, join, answer=answer, replay=self._replay, limit=None)
-        self._joins[join.room_id] = ref
+        try:
+            await self.hub.join(self, join, answer=answer, replay=self._replay, limit=None)
+        except ChatError:
+            self._joins.pop(join.room_id, None)
+            raise
 
     def _replay(self, message: ChatMessage) -> None:
         self.deliver(EncodedMessage(message))
 
-    def tell_missed(self, message: ChatMessage) -> None:
-        """Answers the proxy's own message, and says from where on the room goes on."""
+    def answer_missed(self, message: ChatMessage) -> None:
+        """See `Conversation`."""
         ref = self._sends.refs.pop(id(message), None)
         if ref is not None:
             self._answers.tell(RelayEvent(ref=ref, error=Internal().to_message()))
-        room_id = message.room_id
-        joined = Joined(room_id, self.hub.store.epoch, message.seq, False)
-        self._answers.tell(RelayEvent(ref=self._joins[room_id], joined=joined))
+
+    def tell_lost(self, joined: Joined) -> None:
+        """See `Conversation`."""
+        self._answers.tell(RelayEvent(ref=self._joins[joined.room_id], joined=joined))
 
     def _take(self) -> list[bytes]:
         self._confirmations.flush()

@@ -10,9 +10,9 @@ gets no lock and no copy of them; it relies on the turns of the event loop:
 
 1. `Rooms.pinned` keeps the room while the stream is not yet a member. Its `last_seq` goes up
    with each announced message, whether anybody is in the room or not.
-2. It is looked up, if nobody has done so. A look-up may see a message that is not
-   announced yet; for an empty room that is its last one, and the later announcement of it
-   reaches nobody. If members came meanwhile, theirs holds (`set_last_seq_if_unknown`).
+2. The room is followed, if nobody has done so: that gives its `last_seq`. It may be of a message
+   that is not announced yet; for an empty room that is its last one, and the later announcement
+   of it reaches nobody. If members came meanwhile, theirs holds (`set_last_seq_if_unknown`).
 3. The answer tells it, and whether the missed messages are replayed.
 4. Pages of the history are put into the mailbox until the cursor is at `last_seq`, which may
    rise with every await.
@@ -23,11 +23,15 @@ gets no lock and no copy of them; it relies on the turns of the event loop:
 A replay waits while the mailbox is half full (`wait_writable`), so it may be longer than the
 mailbox. Messages are announced after the history can be read (see `storage.base`), so a
 page that lacks an announced message is a defect.
+
+Another epoch. The store may learn that messages were lost. `renew` then tells each member from
+where on the room has another history; whoever is in the middle of a replay is told when it
+becomes a member, and gets no more of the old one.
 """
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Self
 
 from chat.core.names import id_fault
@@ -36,7 +40,7 @@ from chat.core.rooms import Room, Rooms
 from chat.core.stream import EncodedMessage, LiveStream, Membership
 from chat.errors import InvalidArgument, Unavailable
 from chat.metrics import ServerMetrics
-from chat.storage.base import Announce, Range, Store, StoreError
+from chat.storage.base import Announce, Range, Renew, Store, StoreError
 from gen.chat import ChatMessage, Join, Joined
 from hosting.faults import Faults
 from hosting.logs import get_logger
@@ -45,7 +49,7 @@ log = get_logger(__name__)
 
 _REPLAY_PAGE = 500
 
-OpenStore = Callable[[Announce], Awaitable[Store]]
+OpenStore = Callable[[Announce, Renew], Awaitable[Store]]
 _Answer = Callable[[Joined], None]
 _Replay = Callable[[ChatMessage], None]
 
@@ -64,7 +68,7 @@ class Hub:
         self.metrics = metrics
         self.streams: set[LiveStream] = set()
         self.faults = faults
-        self._rooms: Rooms[LiveStream] = Rooms()
+        self._rooms: Rooms[LiveStream] = Rooms(self._unfollow)
         self._presence = Presence()
 
     @classmethod
@@ -80,7 +84,7 @@ class Hub:
             StoreUnusable: see the engine.
         """
         hub = cls(metrics or ServerMetrics(), faults or Faults())
-        hub.store = await open_store(hub.announce)
+        hub.store = await open_store(hub.announce, hub.renew)
         return hub
 
     def announce(self, messages: Sequence[ChatMessage]) -> None:
@@ -89,7 +93,6 @@ class Hub:
         A failure at one member costs it that message, and the others nothing.
         """
         metrics = self.metrics
-        metrics.stored += len(messages)
         busy, deliveries = metrics.busy, 0
         for message in messages:
             room_id = message.room_id
@@ -106,6 +109,19 @@ class Hub:
                         self.faults.log("delivery failed", error, room_id=room_id)
                         member.missed(message)
         metrics.deliveries += deliveries
+
+    def renew(self, heads: Mapping[str, int]) -> None:
+        """Tells all members that the history is another one now. The store's listener.
+
+        Args:
+            heads: the newest position of each followed room.
+        """
+        for room_id, last_seq in heads.items():
+            room = self._rooms.get(room_id)
+            if room is not None:
+                room.last_seq = last_seq
+                for member in room.members:
+                    member.renewed(room_id, last_seq)
 
     def send(
         self, stream: LiveStream, messages: Sequence[ChatMessage]
@@ -159,11 +175,14 @@ class Hub:
             if not last_seq and (fault := id_fault(room_id)):
                 raise InvalidArgument("join.room_id", fault)
             recovered = self._can_replay(join, last_seq, limit)
-            answer(Joined(room_id, self.store.epoch, last_seq, recovered))
+            epoch = self.store.epoch
+            answer(Joined(room_id, epoch, last_seq, recovered))
             self.metrics.joined(asked=join.after_seq is not None, recovered=recovered)
             if recovered:
                 await self._replay(stream, join, room, replay)
             self._add_member(stream, room_id, room)
+            if epoch != self.store.epoch:
+                stream.renewed(room_id, room.last_seq or 0)
 
     def leave(self, stream: LiveStream, room_id: str) -> None:
         """Takes a stream out of a room at its own request."""
@@ -215,7 +234,7 @@ class Hub:
     async def _replay(
         self, stream: LiveStream, join: Join, room: Room[LiveStream], replay: _Replay
     ) -> None:
-        cursor = join.after_seq or 0
+        cursor, epoch = join.after_seq or 0, self.store.epoch
         # `last_seq` may go on rising while a page is read; the loop ends in the turn
         # in which nothing is missing, and the caller enters in that same turn.
         while room.last_seq is not None and cursor < room.last_seq:
@@ -227,6 +246,8 @@ class Hub:
             except StoreError as error:
                 log.exception("history unreadable", room_id=join.room_id)
                 raise Unavailable("the history could not be read") from error
+            if epoch != self.store.epoch:
+                return  # what it read is of another history
             if not page.messages:
                 raise AssertionError("the store announced a message that it cannot find")
             for message in page.messages:
@@ -239,10 +260,13 @@ class Hub:
         if room.last_seq is not None:
             return room.last_seq
         try:
-            return room.set_last_seq_if_unknown(await self.store.last_seq(room_id))
+            return room.set_last_seq_if_unknown(await self.store.follow(room_id))
         except StoreError as error:
             log.exception("head unreadable", room_id=room_id)
             raise Unavailable("the history could not be read") from error
+
+    def _unfollow(self, room_id: str) -> None:
+        self.store.unfollow(room_id)
 
     def _add_member(self, stream: LiveStream, room_id: str, room: Room[LiveStream]) -> None:
         room.members[stream] = None

@@ -1,6 +1,6 @@
 """The members of rooms, and how far each room has been delivered: no I/O."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -35,13 +35,22 @@ class Room(Generic[Member]):
 
 
 class Rooms(Generic[Member]):
-    """The rooms that have members; the others take no memory."""
+    """The rooms that have members; the others take no memory.
 
-    def __init__(self) -> None:
+    Args:
+        forgotten: called with each room that nobody is in any more.
+    """
+
+    def __init__(self, forgotten: Callable[[str], None] = lambda _: None) -> None:
         self._rooms: dict[str, Room[Member]] = {}
+        self._forgotten = forgotten
 
     def __len__(self) -> int:
         return len(self._rooms)
+
+    def get(self, room_id: str) -> Room[Member] | None:
+        """Returns a room, if somebody is in it or about to enter it."""
+        return self._rooms.get(room_id)
 
     def count_members(self) -> int:
         """Returns how many members all rooms have together."""
@@ -85,5 +94,6 @@ class Rooms(Generic[Member]):
         return room.members
 
     def _forget_if_empty(self, room_id: str, room: Room[Member]) -> None:
-        if not room.members and not room.pins:
-            self._rooms.pop(room_id, None)
+        if not room.members and not room.pins and self._rooms.get(room_id) is room:
+            del self._rooms[room_id]
+            self._forgotten(room_id)

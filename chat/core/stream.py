@@ -93,6 +93,13 @@ class LiveStream(ABC):
         The next message does not follow the one before. Never fails.
         """
 
+    @abstractmethod
+    def renewed(self, room_id: str, last_seq: int) -> None:
+        """Tells the client that a room has another history now, up to `last_seq`.
+
+        The next message does not follow the one before. Never fails.
+        """
+
     @property
     def waiting_bytes(self) -> int:
         """How much waits to be written."""

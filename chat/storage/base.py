@@ -11,6 +11,10 @@ other calls brought at the same time are refused with it.
 **Order.** In a room, `seq` starts at 1 and goes up by 1 with each message
 stored, whichever node stored it.
 
+**Following.** A node follows the rooms that somebody is in. `follow` returns a position of
+the room: all that it has behind that one, now or later, is announced until `unfollow`. A room
+that nobody follows costs a node nothing, however much other nodes store in it.
+
 **Once.** Of all messages with the same (room_id, sender_id, id), the first is
 stored; the others get the first one back.
 
@@ -19,24 +23,29 @@ only when it would survive a power failure. (An engine may offer less, as the on
 in memory does; its documentation says so.)
 
 **Announcement.** The engine calls `announce` in the event loop with the
-messages that were newly stored, by any node: in each room in the order of `seq`,
-without gaps from the opening of the store on, and each message once. A message
+messages that were newly stored in followed rooms, by any node: in each room in the order of
+`seq`, without gaps from the position of `follow` on, and each message once. A message
 is announced before the `append` that stored it returns, and after it can be
-found by `last_seq` and `history`.
+found by `last_seq` and `history`. (An engine may announce rooms that are not followed as well:
+those of a single node announce all, from their opening on.)
 
-**Time.** `sent_at` is the wall clock of the node that stored the message, in
-microseconds. In a room it does not go back as `seq` goes up, also over a restart,
+**Time.** `sent_at` is the wall clock of the engine, in microseconds: of the node where the
+engine is a part of it, of the database where that is a server of its own.
+In a room it does not go back as `seq` goes up, also over a restart,
 while the clock is set back by no more than `stamps.LEAD_SECONDS`; times then wait
 for the clock. Where it was set back further, they follow it, and the log says by
 how much: no time is further ahead of the clock than that. The order is that of
 `seq`, whatever the times.
 
-**Epoch.** It stays the same as long as no announced message was lost.
+**Epoch.** It stays the same as long as no announced message was lost. Where one was lost, or
+may have been, the engine takes another epoch for all nodes, and then calls `renew` with the
+newest position of each followed room: what comes behind it is announced next. A position
+means something together with its epoch alone: under one epoch, none ever has two messages.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import NamedTuple
@@ -47,6 +56,12 @@ from gen.chat import ChatMessage, User, UserStatus
 
 Announce = Callable[[Sequence[ChatMessage]], None]
 """Tells of messages that were stored; see **Announcement**."""
+
+Renew = Callable[[Mapping[str, int]], None]
+"""Tells that the history is another one now, from where on in each room; see **Epoch**."""
+
+Spent = Mapping[tuple[str, str], float]
+"""By user id and kind of request: how much of an allowance is used, in seconds of its rate."""
 
 MessageKey = tuple[str, str, str]
 """The idempotency key of a message: room_id, sender_id, id."""
@@ -59,8 +74,9 @@ PAGE_BYTES = 512 * 1024
 class StoreError(Exception):
     """The store could not do it; the text is for the log.
 
-    Nothing was stored, except as `PartlyStored` says. The same may succeed later, unless
-    it is `Unstorable`.
+    Nothing was stored, except as `PartlyStored` says, and except where an engine lost the
+    connection to its database during a commit: then it is not known. In any case the same
+    may succeed later, unless it is `Unstorable`, and to try is safe (see **Once**).
     """
 
 
@@ -125,6 +141,11 @@ class Store(ABC):
     def epoch(self) -> str:
         """The name of this history: 1 to 64 characters."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may use the same database."""
+        return False
+
     @abstractmethod
     def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[ChatMessage]]:
         """Stores messages, in order.
@@ -154,13 +175,36 @@ class Store(ABC):
         it go over the bound by one call at most.
         """
 
+    async def follow(self, room_id: str) -> int:
+        """Lets a room be announced; see **Following**.
+
+        If it is followed already, nothing changes.
+
+        Returns:
+            The position behind which all is announced. What is announced may already be
+            further on when the caller goes on.
+
+        Raises:
+            StoreError: the position could not be read, and the room is not followed.
+        """
+        return await self.last_seq(room_id)  # all rooms are announced, unless an engine says else
+
+    def unfollow(self, room_id: str) -> None:  # noqa: B027 - nothing to be done, as above
+        """Lets a room be announced no longer. Never blocks.
+
+        Nothing happens if it is not followed; a `follow` that is under way ends as it may.
+        """
+
     @abstractmethod
     async def last_seq(self, room_id: str) -> int:
         """Returns the `seq` of the newest message of a room, or 0."""
 
     @abstractmethod
     async def history(self, room_id: str, span: Range) -> Page:
-        """Returns a page of a room's messages. Its cost does not grow with the room."""
+        """Returns a page of a room's messages. Its cost does not grow with the room.
+
+        It is of the history that `epoch` names when it returns, and has all that was announced.
+        """
 
     @abstractmethod
     async def get_user(self, user_id: str) -> User | None:
@@ -178,8 +222,24 @@ class Store(ABC):
     def set_active(self, user_id: str, active: bool) -> None:
         """Notes whether a user has an open connection to this node. Never blocks.
 
-        It ends with the node: after a restart nobody is active.
+        A user is active while it has one to any node. It ends with the node: after a restart
+        nobody is active there.
         """
+
+    async def settle(self, spent: Spent) -> Spent:  # noqa: ARG002 - there are no other nodes
+        """Tells other nodes how much users have spent here, and learns how much they have there.
+
+        Args:
+            spent: what was spent at this node since the last call.
+
+        Returns:
+            What all nodes have spent and time has not yet given back, of each key in `spent`.
+            Nothing, where the database is not shared.
+
+        Raises:
+            StoreError: it could not be told; it counts for nothing.
+        """
+        return {}
 
     @abstractmethod
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 
 import codec
+from chat.metrics import StoreMetrics
 from chat.storage.base import (
     Announce,
     MessageKey,
@@ -33,9 +34,16 @@ class MemoryStore(Store):
     Args:
         announce: see `chat.storage.base`.
         clock: the wall clock.
+        metrics: counts messages.
     """
 
-    def __init__(self, announce: Announce, clock: Clock = time.time_ns) -> None:
+    def __init__(
+        self,
+        announce: Announce,
+        clock: Clock = time.time_ns,
+        metrics: StoreMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or StoreMetrics()
         self._stamps = Stamps(clock)
         self.health = StoreHealth()
         self._epoch = uuid.uuid4().hex
@@ -127,6 +135,7 @@ class MemoryStore(Store):
     ) -> None:
         fresh = [sent for sent, each in zip(messages, results, strict=True) if each is sent]
         if fresh:
+            self._metrics.stored += len(fresh)
             self._announce(fresh)
         finish(future, results)
 

@@ -24,7 +24,7 @@ from chat.api.relay_service import RelayService
 from chat.api.status import status_of
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
-from chat.storage.base import Announce, Page, Range
+from chat.storage.base import Announce, Page, Range, Renew
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
 from hosting.grpc.server import GrpcServer
@@ -170,7 +170,7 @@ async def broken_server(
     """Runs the server; yields its hub and a channel to it."""
     config = chat.Config(database=str(folder / "chat.db"))
 
-    async def open_store(announce: Announce) -> SqliteStore:
+    async def open_store(announce: Announce, _: Renew) -> SqliteStore:
         return await BrokenStore.open(config.database, announce, config.write_queue_bytes)
 
     hub = await BrokenHub.open(open_store)

@@ -332,6 +332,9 @@ class Deaf(LiveStream):
     def missed(self, message: ChatMessage) -> None:
         self.lost.append(message.seq)
 
+    def renewed(self, room_id: str, last_seq: int) -> None:
+        raise NotImplementedError
+
 
 async def test_failing_member_affects_no_other(tmp_path: Path) -> None:
     async with (

@@ -83,6 +83,7 @@ class SqliteStore(Store):
         self._claim, files, connection, self._readers = database
         self._epoch = read_epoch(connection)
         self._announce = announce
+        self._metrics = metrics
         self._tail = Tail()
         callbacks = WriterCallbacks(self._stored, self._folded, self._done)
         self._writer = Writer(
@@ -213,6 +214,7 @@ class SqliteStore(Store):
         self._writer.put(job)
 
     def _stored(self, generation: int, messages: Sequence[ChatMessage]) -> None:
+        self._metrics.stored += len(messages)
         self._tail.add(generation, messages)
         self._announce(messages)  # to `Hub.announce`
 
