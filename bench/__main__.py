@@ -10,6 +10,7 @@ from bench import codec, compare, connects, history, results, slow, store, workl
 from bench.attacks import measure as attacks
 from bench.options import Effort, Options
 from bench.report import Section
+from bench.shards import measure as shards
 from bench.targets import GUARDED, ROOT, TARGETS, TargetError
 
 _OPEN_FILES: Final = 16_384
@@ -27,6 +28,7 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "codec": _codec,
     "slow": slow.main,
     "attacks": attacks.main,
+    "shards": shards.main,
 }
 
 

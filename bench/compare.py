@@ -97,7 +97,8 @@ async def measure(options: Options) -> Section:
             found = await rounds.measure(_kind(workload), workload, taking_part)
             rows += make_rows(workload, found)
     notes += load_notes(rows)
-    return Section(_table(rows, base_of(chosen)), _data(rows, base_of(chosen), options.plan), notes)
+    base = base_of(chosen)
+    return Section([_table(rows, base)], _data(rows, base, options.plan), notes)
 
 
 def base_of(targets: Iterable[Target]) -> str:

@@ -30,7 +30,7 @@ async def measure(options: Options) -> Section:
         table.add(
             row.target.label, f"{row.rate:,.0f}", times(row.rate_ratio), *latencies, *efficiency
         )
-    return Section(table, {"rows": [_connect_data(row) for row in rows]}, notes)
+    return Section([table], {"rows": [_connect_data(row) for row in rows]}, notes)
 
 
 def _connect_data(row: Row) -> dict[str, object]:

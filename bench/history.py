@@ -122,4 +122,4 @@ def main(options: Options) -> Section:
                 "forward_us": round(fore * 1e6, 1),
             }
         )
-    return Section(table, {"page": PAGE, "rows": rows})
+    return Section([table], {"page": PAGE, "rows": rows})

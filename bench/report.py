@@ -60,18 +60,19 @@ class Section:
     """The results of one benchmark.
 
     Attributes:
-        table: the table for people.
+        tables: the tables for people.
         data: the same and more for programs, as JSON values.
-        notes: sentences to print below the table.
+        notes: sentences to print below the tables.
     """
 
-    table: Table
+    tables: Sequence[Table]
     data: Mapping[str, object]
     notes: Sequence[str] = field(default=())
 
     def print(self) -> None:
-        """Prints the table and the notes."""
-        self.table.print()
+        """Prints the tables and the notes."""
+        for table in self.tables:
+            table.print()
         for note in self.notes:
             print(f"\n{note}")
 

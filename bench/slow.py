@@ -167,7 +167,7 @@ def main(options: Options) -> Section:
         table.add(kind.name, *_latency_cells(row, "p50"), *_latency_cells(row, "p99"), *_cells(row))
         rows.append(row)
     note = "Memory: when they had joined, at the most, and when they were gone."
-    return Section(table, {"stuck": _STUCK, "rounds": len(kinds[0].alone), "rows": rows}, [note])
+    return Section([table], {"stuck": _STUCK, "rounds": len(kinds[0].alone), "rows": rows}, [note])
 
 
 _Row = dict[str, Any]

@@ -104,4 +104,4 @@ def main(options: Options) -> Section:
                 "messages_per_commit": round(each, 1),
             }
         )
-    return Section(table, {"rows": rows})
+    return Section([table], {"rows": rows})

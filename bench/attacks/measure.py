@@ -187,4 +187,4 @@ def main(options: Options) -> Section:
             "p50_beside_ms": round(figures[1], 2), "ratio": round(ratio, 2),
             "p99_beside_ms": round(p99, 2), "log_lines": lines,
         })  # fmt: skip
-    return Section(table, {"rows": rows})
+    return Section([table], {"rows": rows})
