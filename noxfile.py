@@ -31,9 +31,18 @@ SYSTEM = {
     "openssl": ("openssl",),
     "systemd": ("systemd-analyze",),
     "prometheus": ("promtool",),
+    "postgresql": ("postgres",),
+    "redis-server": ("valkey-server", "redis-server"),
 }
-# Debian installs some of them outside of an ordinary user's path.
-SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+# Debian installs some of them outside of an ordinary user's path. The cluster that the package
+# of PostgreSQL makes is not used: the tests start servers of their own.
+SYSTEM_PATH = os.pathsep.join(
+    [
+        os.environ.get("PATH", os.defpath),
+        "/usr/sbin",
+        *map(str, Path("/usr/lib/postgresql").glob("*/bin")),
+    ]
+)
 
 LOCK = "requirements.lock"
 # Each lock file, and the requirements that it pins.

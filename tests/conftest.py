@@ -1,10 +1,12 @@
 """Real servers for tests, on loopback, on free ports."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import uvloop
 from grpclib.client import Channel
 from hypothesis import settings
@@ -14,7 +16,12 @@ import codec
 import proxy
 from gen.chat import ChatServiceStub
 from tests.faults.world import choose_seed
-from tests.ports import free_ports
+from tests.kit import postgres as kit_postgres
+from tests.kit import valkey as kit_valkey
+from tests.kit.ports import free_ports
+from tests.kit.postgres import Postgres
+from tests.kit.valkey import Valkey
+from tests.network import missing
 from tests.quick import is_quick
 from tests.support import ANY_NUMBER, NO_RATES, PATIENT
 
@@ -96,3 +103,38 @@ async def chat_proxy(proxy_config: proxy.Config) -> AsyncIterator[proxy.RunningP
     """A proxy in front of `chat_server`."""
     async with proxy.serve(proxy_config) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_programs() -> None:
+    """Needed by whoever runs a PostgreSQL: skips without one, but fails in CI."""
+    if kit_postgres.find_programs() is None:
+        missing(f"there is no PostgreSQL: apt-get install {kit_postgres.PACKAGE}")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres(postgres_programs: None) -> AsyncIterator[Postgres]:  # noqa: ARG001
+    """A PostgreSQL for all tests of a worker, who leave it running and as it is."""
+    async with Postgres.running() as server:
+        yield server
+
+
+@pytest.fixture
+async def postgres_url(postgres: Postgres) -> AsyncIterator[str]:
+    """Address of a new database on `postgres`."""
+    async with postgres.database(f"chat_{secrets.token_hex(8)}") as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture(scope="session")
+def valkey_program() -> None:
+    """Needed by whoever runs a Valkey: skips without one, but fails in CI."""
+    if kit_valkey.find_program() is None:
+        missing(f"there is no Valkey or Redis: apt-get install {kit_valkey.PACKAGE}")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def valkey(valkey_program: None) -> AsyncIterator[Valkey]:  # noqa: ARG001
+    """A Valkey for all tests of a worker, who leave it running."""
+    async with Valkey.running() as server:
+        yield server

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Locator, Page, ViewportSize, async_pla
 
 import chat
 import proxy
-from tests.ports import free_ports
+from tests.kit.ports import free_ports
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _ADVICE: Final = (

@@ -17,7 +17,7 @@ from grpclib.client import Channel
 from grpclib.config import Configuration
 
 import codec
-from tests.ports import has_ipv6
+from tests.kit.ports import has_ipv6
 from tests.support import PATIENCE_SECONDS, eventually
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"

@@ -26,7 +26,7 @@ from gen.chat import (
 from proxy.errors import CloseCode
 from proxy.http.routes import STATIC
 from tests.deploy.nginx import Front, running
-from tests.ports import free_ports, has_ipv6
+from tests.kit.ports import free_ports, has_ipv6
 from tests.proxy.web_client import Client
 from tests.support import PATIENCE_SECONDS, ChatCall, RelayCall, message, seqs
 

@@ -14,8 +14,8 @@ import chat
 import proxy
 from gen.chat import ChatServiceStub, ErrorCode
 from hosting.health import Unhealthy, check
+from tests.kit.ports import free_ports
 from tests.kit.processes import ended, ready_line, running
-from tests.ports import free_ports
 from tests.proxy.web_client import Client
 from tests.proxy.web_client import message as frame
 from tests.scraping import scrape

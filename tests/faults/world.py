@@ -15,8 +15,8 @@ from chat.config import UserRates
 from hosting.settings import settings_of
 from proxy.config import ClientRates
 from tests.faults.link import Link
+from tests.kit.ports import free_ports
 from tests.kit.processes import Daemon
-from tests.ports import free_ports
 
 SEED_VARIABLE: Final = "FAULTS_SEED"
 

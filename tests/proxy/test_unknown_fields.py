@@ -21,7 +21,7 @@ from gen.chat import (
     RelayResponse,
 )
 from tests.filling import filled, holders
-from tests.ports import free_ports
+from tests.kit.ports import free_ports
 from tests.proxy.web_client import connect, serve_http
 from tests.support import sent_by
 

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import chat
 import proxy
-from tests.ports import free_ports
+from tests.kit.ports import free_ports
 from tests.support import PATIENCE_SECONDS
 
 Frame = dict[str, Any]

@@ -9,7 +9,7 @@ from aiohttp import ClientSession, TCPConnector
 
 import proxy
 from proxy.http import security_headers
-from tests.ports import has_ipv6
+from tests.kit.ports import has_ipv6
 from tests.proxy.web_client import (
     Client,
     Connect,

@@ -1,0 +1,316 @@
+"""A real PostgreSQL on loopback, with standbys, that can be killed, paused and promoted.
+
+It is found where Debian's packages put it, or on the path; refuses root, as PostgreSQL
+does, and so runs as the user `postgres` of the package then. It is small, and does not
+wait for the disk unless told to: ``kill -9`` loses nothing without that, as the system
+keeps what was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+
+from tests.kit import PATIENCE_SECONDS
+from tests.kit.homes import home, kill, remove
+from tests.kit.ports import free_ports
+
+HOST: Final = "127.0.0.1"
+OLDEST: Final = 14
+"""The oldest major version that is looked for."""
+PACKAGE: Final = "postgresql"
+_USER: Final = "postgres"
+_POLL_SECONDS: Final = 0.01
+
+_SETTINGS: Final = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    # Files in the folder, which go with it.
+    "dynamic_shared_memory_type": "mmap",
+    "shared_buffers": "32MB",
+    "max_connections": "200",
+    # How soon a standby looks again for its primary.
+    "wal_retrieve_retry_interval": "100ms",
+    "log_line_prefix": "%m [%p] %a ",
+    "timezone": "UTC",
+}
+_CARELESS: Final = {"fsync": "off", "full_page_writes": "off"}
+
+# The superuser needs no password; any other role does.
+_ACCESS: Final = f"""
+host all {_USER} {HOST}/32 trust
+host replication {_USER} {HOST}/32 trust
+host all all {HOST}/32 scram-sha-256
+"""
+
+
+def find_programs() -> Path | None:
+    """The folder of PostgreSQL's programs, the newest; or `None`."""
+    if os.geteuid() == 0 and _USER not in {user.pw_name for user in pwd.getpwall()}:
+        return None
+    folders = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    found = {int(each.parts[-3]): each.parent for each in folders if each.parts[-3].isdecimal()}
+    if found and max(found) >= OLDEST:
+        return found[max(found)]
+    on_path = shutil.which("postgres")
+    if on_path is None:
+        return None
+    version = subprocess.run([on_path, "--version"], capture_output=True, text=True, check=True)  # noqa: S603
+    number = re.search(r"\d+", version.stdout)
+    return Path(on_path).parent if number and int(number[0]) >= OLDEST else None
+
+
+class Postgres:
+    """One server; see `running`. Its methods belong to no event loop.
+
+    Attributes:
+        port: its port, which stays the same.
+    """
+
+    def __init__(self, folder: Path, programs: Path, settings: dict[str, str]) -> None:
+        [self.port] = free_ports(1)
+        self._folder = folder
+        self._data = folder / "data"
+        self._programs = programs
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, *, fsync: bool = False, **settings: str) -> AsyncIterator[Postgres]:
+        """Runs a new server; removes it at the end.
+
+        Args:
+            fsync: whether commits wait for the disk.
+            settings: those of its configuration.
+        """
+        async with cls._housed(fsync=fsync, **settings) as server:
+            await server.make()
+            yield server
+
+    @classmethod
+    @asynccontextmanager
+    async def _housed(cls, *, fsync: bool, **settings: str) -> AsyncIterator[Postgres]:
+        programs = find_programs()
+        assert programs is not None, f"PostgreSQL is missing: apt-get install {PACKAGE}"
+        with home("postgres", _owner()[0]) as folder:
+            careless = {} if fsync else _CARELESS
+            server = cls(folder, programs, {**_SETTINGS, **careless, **settings})
+            try:
+                yield server
+            finally:
+                if server.runs:
+                    await server.kill()
+
+    @asynccontextmanager
+    async def standby(self, *, fsync: bool = False, **settings: str) -> AsyncIterator[Postgres]:
+        """Runs a copy of this server that follows it; see `running`."""
+        async with self._housed(fsync=fsync, **settings) as server:
+            await server.join(self)
+            yield server
+
+    @property
+    def address(self) -> str:
+        """Its ``host:port``."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not ended."""
+        return self._process is not None
+
+    @property
+    def log(self) -> str:
+        """What it logged, over all starts."""
+        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """The process that started all its others."""
+        assert self._process is not None
+        return self._process.pid
+
+    def url(self, database: str, *others: Postgres, user: str = _USER, **parameters: str) -> str:
+        """Address of a database, on this server or on whichever of several has it.
+
+        Args:
+            database: its name.
+            others: further servers.
+            user: the role, with its password if it has one: ``ada:secret``.
+            parameters: those of the URL.
+        """
+        hosts = ",".join(each.address for each in (self, *others))
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        return f"postgresql://{user}@{hosts}/{database}" + (f"?{query}" if query else "")
+
+    @asynccontextmanager
+    async def connect(self, database: str = _USER) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """A connection of the superuser."""
+        connection = await asyncpg.connect(self.url(database))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def execute(
+        self, statement: str, *arguments: object, database: str = _USER
+    ) -> list[asyncpg.Record]:
+        """Executes one statement as superuser; returns its rows."""
+        async with self.connect(database) as connection:
+            return await connection.fetch(statement, *arguments)
+
+    @asynccontextmanager
+    async def database(self, name: str, template: str = "template0") -> AsyncIterator[str]:
+        """A new database, dropped at the end with all its connections; yields its name."""
+        await self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        try:
+            yield name
+        finally:
+            await self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    async def terminate(self, condition: str = "true", *arguments: object) -> int:
+        """Ends connections of clients; returns how many.
+
+        Args:
+            condition: which of them, in terms of `pg_stat_activity`.
+            arguments: of the condition.
+        """
+        rows = await self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608 - the test's
+            f" WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND {condition}",
+            *arguments,
+        )
+        return len(rows)
+
+    async def configure(self, **settings: str) -> None:
+        """Changes settings that need no restart, and waits until they hold."""
+        async with self.connect() as connection:
+            for name, value in settings.items():
+                await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+            await connection.execute("SELECT pg_reload_conf()")
+        for name, value in settings.items():
+            await self._until("SELECT setting = $2 FROM pg_settings WHERE name = $1", name, value)
+
+    async def make(self) -> None:
+        """Makes an empty one, and starts it."""
+        await self._run(
+            "initdb", "--no-sync", "--no-instructions", "--auth=trust",
+            f"--username={_USER}", "--encoding=UTF8", "--locale=C", f"--pgdata={self._data}",
+        )  # fmt: skip
+        (self._data / "pg_hba.conf").write_text(_ACCESS)
+        await self.start()
+
+    async def start(self) -> None:
+        """Starts it, and waits until it answers, a standby to reading at least."""
+        assert self._process is None
+        self._process = self._spawn()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self._is_ready():
+                assert self._process.poll() is None, self.log
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def stop(self) -> None:
+        """Stops it in order: connections are ended, standbys get everything first."""
+        await self._end(signal.SIGINT)
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    async def kill(self) -> None:
+        """Kills all its processes at once, as if the machine died."""
+        await asyncio.to_thread(kill, self._folder)
+        await self._end(signal.SIGKILL)
+
+    async def pause(self) -> None:
+        """Stops all its processes where they are (SIGSTOP)."""
+        await asyncio.to_thread(kill, self._folder, signal.SIGSTOP)
+
+    async def resume(self) -> None:
+        """Ends a pause."""
+        await asyncio.to_thread(kill, self._folder, signal.SIGCONT)
+
+    async def require_standby(self) -> None:
+        """Makes commits wait for a standby, any; waits until there is one."""
+        await self.configure(synchronous_standby_names="ANY 1 (*)")
+        await self._until(
+            "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'quorum'"
+        )
+
+    async def promote(self) -> None:
+        """Makes a standby the primary; the old one must be dead, or be left alone."""
+        [row] = await self.execute(f"SELECT pg_promote(true, {PATIENCE_SECONDS:.0f})")
+        assert row[0]
+
+    async def join(self, primary: Postgres) -> None:
+        """Becomes a standby of another server, and forgets what it had.
+
+        It takes settings that were changed by `configure` over from the other one.
+        """
+        if self._process is not None:
+            await self.kill()
+        if self._data.exists():
+            remove(self._data)
+        name = f"dbname={_USER} application_name=standby_{self.port}"
+        await self._run(
+            "pg_basebackup", "--no-sync", "--checkpoint=fast", "--wal-method=stream",
+            "--write-recovery-conf", f"--pgdata={self._data}", f"--username={_USER}",
+            f"--host={HOST}", f"--port={primary.port}", f"--dbname={name}",
+        )  # fmt: skip
+        await self.start()
+
+    async def _until(self, question: str, *arguments: object) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS), self.connect() as connection:
+            while not await connection.fetchval(question, *arguments):  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_SECONDS)
+
+    def _is_ready(self) -> bool:
+        """As in pg_ctl: the file of the running server says so in its last line."""
+        file = self._data / "postmaster.pid"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return len(lines) == 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+
+    async def _end(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.send_signal(number)
+        await asyncio.to_thread(process.wait, PATIENCE_SECONDS)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        options = {"port": str(self.port), **self._settings}
+        command = [str(self._programs / "postgres"), "-D", str(self._data)]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        owner, groups = _owner()
+        with (self._folder / "log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - ours
+                command, stdout=log, stderr=log, start_new_session=True,
+                user=owner, group=owner, extra_groups=groups,
+            )  # fmt: skip
+
+    async def _run(self, program: str, *arguments: str) -> None:
+        def run() -> None:
+            owner, groups = _owner()
+            done = subprocess.run(  # noqa: S603 - ours
+                [str(self._programs / program), *arguments],
+                capture_output=True, text=True, check=False,
+                user=owner, group=owner, extra_groups=groups,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+
+        await asyncio.to_thread(run)
+
+
+def _owner() -> tuple[str | None, list[str] | None]:
+    """The user of its processes, where it is not the present one, and further groups."""
+    return (_USER, []) if os.geteuid() == 0 else (None, None)
