@@ -7,30 +7,25 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import betterproto
 from grpclib.client import Channel
 from grpclib.server import Stream
 
 import chat
-import codec
 from chat.access.authenticator import Authenticator
 from chat.access.identity import ALL_ROOMS, Identity, RoomPatterns
 from chat.api.chat_service import ChatService
 from chat.api.context import Context
 from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
-from chat.api.status import status_of
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
 from chat.storage.base import Announce, Page, Range, Renew
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
-from hosting.grpc.server import GrpcServer
-
-if TYPE_CHECKING:
-    from grpclib._typing import IServable
+from tests.chat.served import served
 
 POISON: Final = "poison"
 """A name or text whose handling fails."""
@@ -175,16 +170,5 @@ async def broken_server(
 
     hub = await BrokenHub.open(open_store)
     context = Context.of(config, authenticator or Authenticator(), hub)
-    services: list[IServable] = [ChatService(context), BrokenRelay(context)]
-    server = GrpcServer(services, codec.GrpcCodec(), lambda _: 1 << 22, status_of=status_of)
-    port = await server.listen("127.0.0.1", 0)
-    channel = Channel("127.0.0.1", port, codec=codec.GrpcCodec())
-    try:
+    async with served(context, [ChatService(context), BrokenRelay(context)]) as channel:
         yield hub, channel
-    finally:
-        channel.close()
-        context.draining.set()
-        server.stop_listening()
-        await server.wait_idle(10.0)
-        await server.go_away()
-        await hub.store.close()

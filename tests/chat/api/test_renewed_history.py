@@ -1,0 +1,165 @@
+"""Members whose history is replaced by another one: some of what they saw is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from grpclib.client import Channel
+
+import chat
+from chat.access.authenticator import Authenticator
+from chat.api.context import Context
+from chat.core.hub import Hub
+from chat.storage.base import Announce, Page, Range, Renew
+from chat.storage.memory import MemoryStore
+from gen.chat import (
+    ChatServiceStub,
+    Join,
+    Joined,
+    Leave,
+    RelayCommand,
+    RelayServiceStub,
+)
+from tests.chat.served import served
+from tests.support import ChatCall, RelayCall, message, seqs
+
+
+class ForgetfulStore(MemoryStore):
+    """A store that loses the newest messages on demand, as a failover may.
+
+    Attributes:
+        followed: the rooms that are followed.
+        pages: set to let reads of the history go on.
+    """
+
+    def __init__(self, announce: Announce, renew: Renew) -> None:
+        super().__init__(announce)
+        self._renew = renew
+        self.followed: set[str] = set()
+        self.pages = asyncio.Event()
+        self.pages.set()
+        self.reading = asyncio.Event()
+
+    async def follow(self, room_id: str) -> int:
+        self.followed.add(room_id)
+        return await super().follow(room_id)
+
+    def unfollow(self, room_id: str) -> None:
+        self.followed.remove(room_id)
+
+    async def history(self, room_id: str, span: Range) -> Page:
+        self.reading.set()
+        page = await super().history(room_id, span)
+        await self.pages.wait()
+        return page
+
+    def lose(self, room_id: str, number: int) -> None:
+        """Loses the newest messages of a room, and takes another epoch."""
+        for lost in self._rooms[room_id][-number:]:
+            del self._keys[lost.room_id, lost.sender_id, lost.id]
+        del self._rooms[room_id][-number:]
+        self._epoch += "'"
+        self._renew({room: len(self._rooms.get(room, ())) for room in self.followed})
+
+
+@pytest.fixture
+async def context() -> Context:
+    async def open_store(announce: Announce, renew: Renew) -> ForgetfulStore:
+        return ForgetfulStore(announce, renew)
+
+    config = chat.Config(database=chat.IN_MEMORY)
+    return Context.of(config, Authenticator(), await Hub.open(open_store))
+
+
+@pytest.fixture
+def store(context: Context) -> ForgetfulStore:
+    store = context.hub.store
+    assert isinstance(store, ForgetfulStore)
+    return store
+
+
+@pytest.fixture
+async def channel(context: Context) -> AsyncIterator[Channel]:
+    async with served(context) as channel:
+        yield channel
+
+
+async def test_member_is_told_from_where_its_room_goes_on(
+    store: ForgetfulStore, channel: Channel
+) -> None:
+    async with (
+        ChatCall(ChatServiceStub(channel)) as call,
+        RelayCall(RelayServiceStub(channel)) as relay,
+    ):
+        await call.enter("room")
+        relay.batch(RelayCommand(ref=7, join=Join("room")))
+        await relay.event()
+        for number in range(5):
+            await call.post(message(key=str(number)))
+        assert seqs(event.chat_message for event in await relay.events(5)) == [1, 2, 3, 4, 5]
+
+        store.lose("room", 2)
+        told = Joined("room", store.epoch, 3, recovered=False)
+        assert (await call.receive()).joined == told
+        event = await relay.event()
+        assert (event.ref, event.joined) == (7, told)
+
+        assert (await call.post(message(key="4"))).seq == 4
+        assert (await relay.event()).chat_message.seq == 4
+
+
+async def test_epoch_of_before_is_not_recovered(store: ForgetfulStore, channel: Channel) -> None:
+    await store.append([message(key=key) for key in "123"])
+    before = store.epoch
+    store.lose("room", 1)
+    async with ChatCall(ChatServiceStub(channel)) as call:
+        call.join("room", after_seq=1, epoch=before)
+        assert (await call.receive()).joined == Joined("room", store.epoch, 2, recovered=False)
+
+
+async def test_replay_ends_where_the_history_does(store: ForgetfulStore, channel: Channel) -> None:
+    await store.append([message(key=str(number)) for number in range(5)])
+    before = store.epoch
+    async with (
+        ChatCall(ChatServiceStub(channel)) as call,
+        RelayCall(RelayServiceStub(channel)) as relay,
+    ):
+        store.pages.clear()
+        call.join("room", after_seq=1)
+        assert (await call.receive()).joined == Joined("room", before, 5, recovered=True)
+        await store.reading.wait()
+        store.reading.clear()
+        relay.batch(RelayCommand(ref=7, join=Join("room", after_seq=1)))
+        assert (await relay.event()).joined == Joined("room", before, 5, recovered=True)
+        await store.reading.wait()
+
+        store.lose("room", 3)
+        store.pages.set()
+        told = Joined("room", store.epoch, 2, recovered=False)
+        assert (await call.receive()).joined == told
+        event = await relay.event()
+        assert (event.ref, event.joined) == (7, told)
+        assert (await call.post(message(key="new"))).seq == 3
+        assert (await relay.event()).chat_message.seq == 3
+
+
+async def test_room_is_followed_while_somebody_is_in_it(
+    store: ForgetfulStore, channel: Channel
+) -> None:
+    async with (
+        ChatCall(ChatServiceStub(channel)) as call,
+        RelayCall(RelayServiceStub(channel)) as relay,
+    ):
+        relay.batch(RelayCommand(ref=1, chat_message=message("other", key="1")))
+        await relay.event()
+        assert store.followed == set()
+        await call.enter("room")
+        await call.enter("room")
+        relay.batch(RelayCommand(ref=2, join=Join("room")))
+        await relay.event()
+        call.leave("room")
+        await call.receive()
+        assert store.followed == {"room"}
+        relay.batch(RelayCommand(ref=3, leave=Leave("room")))
+        await relay.event()
+        assert store.followed == set()
