@@ -31,7 +31,8 @@ becomes a member, and gets no more of the old one.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 from chat.core.names import id_fault
@@ -172,6 +173,8 @@ class Hub:
         self.remove_member(stream, room_id)
         with self._rooms.pinned(room_id) as room:
             last_seq = await self._last_seq(room_id, room)
+            if (join.after_seq or 0) > last_seq:
+                last_seq = await self._catch_up(room_id, room)
             if not last_seq and (fault := id_fault(room_id)):
                 raise InvalidArgument("join.room_id", fault)
             recovered = self._can_replay(join, last_seq, limit)
@@ -238,14 +241,9 @@ class Hub:
         # `last_seq` may go on rising while a page is read; the loop ends in the turn
         # in which nothing is missing, and the caller enters in that same turn.
         while room.last_seq is not None and cursor < room.last_seq:
-            try:
-                page = await self.store.history(
-                    join.room_id,
-                    Range(_REPLAY_PAGE, before_seq=room.last_seq + 1, after_seq=cursor),
-                )
-            except StoreError as error:
-                log.exception("history unreadable", room_id=join.room_id)
-                raise Unavailable("the history could not be read") from error
+            span = Range(_REPLAY_PAGE, before_seq=room.last_seq + 1, after_seq=cursor)
+            with _readable("history unreadable", join.room_id):
+                page = await self.store.history(join.room_id, span)
             if epoch != self.store.epoch:
                 return  # what it read is of another history
             if not page.messages:
@@ -259,11 +257,14 @@ class Hub:
     async def _last_seq(self, room_id: str, room: Room[LiveStream]) -> int:
         if room.last_seq is not None:
             return room.last_seq
-        try:
+        with _readable("head unreadable", room_id):
             return room.set_last_seq_if_unknown(await self.store.follow(room_id))
-        except StoreError as error:
-            log.exception("head unreadable", room_id=room_id)
-            raise Unavailable("the history could not be read") from error
+
+    async def _catch_up(self, room_id: str, room: Room[LiveStream]) -> int:
+        """Waits for what other nodes stored: one of them may have brought it to the client."""
+        with _readable("head unreadable", room_id):
+            await self.store.catch_up(room_id)
+        return room.last_seq or 0
 
     def _unfollow(self, room_id: str) -> None:
         self.store.unfollow(room_id)
@@ -271,3 +272,17 @@ class Hub:
     def _add_member(self, stream: LiveStream, room_id: str, room: Room[LiveStream]) -> None:
         room.members[stream] = None
         stream.rooms[room_id] = Membership()
+
+
+@contextmanager
+def _readable(event: str, room_id: str) -> Iterator[None]:
+    """Turns a failure of the store into what a caller is told.
+
+    Raises:
+        Unavailable: the history could not be read.
+    """
+    try:
+        yield
+    except StoreError as error:
+        log.exception(event, room_id=room_id)
+        raise Unavailable("the history could not be read") from error

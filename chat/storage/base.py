@@ -195,6 +195,15 @@ class Store(ABC):
         Nothing happens if it is not followed; a `follow` that is under way ends as it may.
         """
 
+    async def catch_up(self, room_id: str) -> None:  # noqa: B027 - where others store, it has to do
+        """Returns when all that was stored in a followed room before the call is announced.
+
+        A client that comes from another node may have had more of a room than this node has.
+
+        Raises:
+            StoreError: it could not be read.
+        """
+
     @abstractmethod
     async def last_seq(self, room_id: str) -> int:
         """Returns the `seq` of the newest message of a room, or 0."""

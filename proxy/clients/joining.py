@@ -28,6 +28,7 @@ replay is worth nothing: the client is told `recovered: false`, and enters where
 """
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from gen.chat import (
@@ -96,7 +97,7 @@ class Joining:
         joined = Joined(room.room_id, room.epoch, room.last_seq, replay)
         self._socket.write_frame(ServerFrame(joined=joined, request_id=request_id))
         whole = replay and await Replay(
-            self._client, self._socket, room, self._page, self._work
+            self._client, self._socket, room, partial(self._page, room.epoch), self._work
         ).run(join.after_seq or 0)
         self._context.metrics.joined(asked=join.after_seq is not None, recovered=whole)
         if replay and not whole:
@@ -115,19 +116,20 @@ class Joining:
         if page.epoch == room.epoch and [message.seq for message in page.messages] == [seq]:
             await self._context.switchboard.rooms.wait_delivered(room, seq)
 
-    async def _page(self, request: GetChatHistoryRequest) -> list[ChatMessage]:
-        """Reads a page of the history; an empty one if it cannot be read."""
+    async def _page(self, epoch: str, request: GetChatHistoryRequest) -> list[ChatMessage]:
+        """Reads a page of the history; an empty one if it cannot be read, or is of another."""
         await self._pay(self._session.history_wait())
         try:
-            messages = (await self._fetch(request)).messages
+            page = await self._fetch(request)
         except Refused as refused:
             # The client was told that it is in the room, so it will be; it can page
             # through the missing messages later.
             log.warning("replay given up", room_id=request.room_id, reason=str(refused))
             return []
-        self._context.metrics.replayed += len(messages)
-        self._session.charge_history(len(messages))
-        return messages
+        self._context.metrics.replayed += len(page.messages)
+        self._session.charge_history(len(page.messages))
+        # The server may tell of another epoch here before it does on the stream.
+        return page.messages if page.epoch == epoch else []
 
     async def _fetch(self, request: GetChatHistoryRequest) -> GetChatHistoryResponse:
         call = self._context.calls[HISTORY_CALL]

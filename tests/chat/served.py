@@ -20,20 +20,30 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def served(
+async def listening(
     context: Context, services: Sequence[IServable] | None = None
-) -> AsyncIterator[Channel]:
-    """Serves a context; yields a channel to it. The store is closed at the end."""
+) -> AsyncIterator[int]:
+    """Serves a context on loopback; yields the port. The store is closed at the end."""
     services = services or [ChatService(context), RelayService(context)]
     server = GrpcServer(list(services), codec.GrpcCodec(), lambda _: 1 << 22, status_of=status_of)
-    port = await server.listen("127.0.0.1", 0)
-    channel = Channel("127.0.0.1", port, codec=codec.GrpcCodec())
     try:
-        yield channel
+        yield await server.listen("127.0.0.1", 0)
     finally:
-        channel.close()
         context.draining.set()
         server.stop_listening()
         await server.wait_idle(10.0)
         await server.go_away()
         await context.hub.store.close()
+
+
+@asynccontextmanager
+async def served(
+    context: Context, services: Sequence[IServable] | None = None
+) -> AsyncIterator[Channel]:
+    """Serves a context; yields a channel to it."""
+    async with listening(context, services) as port:
+        channel = Channel("127.0.0.1", port, codec=codec.GrpcCodec())
+        try:
+            yield channel
+        finally:
+            channel.close()

@@ -1,17 +1,11 @@
 """Members whose history is replaced by another one: some of what they saw is lost."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from grpclib.client import Channel
 
-import chat
-from chat.access.authenticator import Authenticator
 from chat.api.context import Context
-from chat.core.hub import Hub
-from chat.storage.base import Announce, Page, Range, Renew
-from chat.storage.memory import MemoryStore
 from gen.chat import (
     ChatServiceStub,
     Join,
@@ -20,67 +14,24 @@ from gen.chat import (
     RelayCommand,
     RelayServiceStub,
 )
+from tests.chat.forgetful import ForgetfulStore, forgetful
 from tests.chat.served import served
 from tests.support import ChatCall, RelayCall, message, seqs
 
 
-class ForgetfulStore(MemoryStore):
-    """A store that loses the newest messages on demand, as a failover may.
-
-    Attributes:
-        followed: the rooms that are followed.
-        pages: set to let reads of the history go on.
-    """
-
-    def __init__(self, announce: Announce, renew: Renew) -> None:
-        super().__init__(announce)
-        self._renew = renew
-        self.followed: set[str] = set()
-        self.pages = asyncio.Event()
-        self.pages.set()
-        self.reading = asyncio.Event()
-
-    async def follow(self, room_id: str) -> int:
-        self.followed.add(room_id)
-        return await super().follow(room_id)
-
-    def unfollow(self, room_id: str) -> None:
-        self.followed.remove(room_id)
-
-    async def history(self, room_id: str, span: Range) -> Page:
-        self.reading.set()
-        page = await super().history(room_id, span)
-        await self.pages.wait()
-        return page
-
-    def lose(self, room_id: str, number: int) -> None:
-        """Loses the newest messages of a room, and takes another epoch."""
-        for lost in self._rooms[room_id][-number:]:
-            del self._keys[lost.room_id, lost.sender_id, lost.id]
-        del self._rooms[room_id][-number:]
-        self._epoch += "'"
-        self._renew({room: len(self._rooms.get(room, ())) for room in self.followed})
+@pytest.fixture
+async def server() -> tuple[Context, ForgetfulStore]:
+    return await forgetful()
 
 
 @pytest.fixture
-async def context() -> Context:
-    async def open_store(announce: Announce, renew: Renew) -> ForgetfulStore:
-        return ForgetfulStore(announce, renew)
-
-    config = chat.Config(database=chat.IN_MEMORY)
-    return Context.of(config, Authenticator(), await Hub.open(open_store))
+def store(server: tuple[Context, ForgetfulStore]) -> ForgetfulStore:
+    return server[1]
 
 
 @pytest.fixture
-def store(context: Context) -> ForgetfulStore:
-    store = context.hub.store
-    assert isinstance(store, ForgetfulStore)
-    return store
-
-
-@pytest.fixture
-async def channel(context: Context) -> AsyncIterator[Channel]:
-    async with served(context) as channel:
+async def channel(server: tuple[Context, ForgetfulStore]) -> AsyncIterator[Channel]:
+    async with served(server[0]) as channel:
         yield channel
 
 

@@ -1,0 +1,69 @@
+"""A server whose history is replaced by another one on demand, as by a failover."""
+
+import asyncio
+
+import chat
+from chat.access.authenticator import Authenticator
+from chat.api.context import Context
+from chat.core.hub import Hub
+from chat.storage.base import Announce, Page, Range, Renew
+from chat.storage.memory import MemoryStore
+
+
+class ForgetfulStore(MemoryStore):
+    """A store that loses the newest messages on demand, as a failover may.
+
+    Attributes:
+        followed: the rooms that are followed.
+        reading: set when the history is read.
+        pages: set to let reads of the history go on.
+        silent: whether to tell nobody of another epoch, until `renew` is called.
+    """
+
+    def __init__(self, announce: Announce, renew: Renew) -> None:
+        super().__init__(announce)
+        self._renew = renew
+        self.followed: set[str] = set()
+        self.silent = False
+        self.pages = asyncio.Event()
+        self.pages.set()
+        self.reading = asyncio.Event()
+
+    async def follow(self, room_id: str) -> int:
+        self.followed.add(room_id)
+        return await super().follow(room_id)
+
+    def unfollow(self, room_id: str) -> None:
+        self.followed.remove(room_id)
+
+    async def history(self, room_id: str, span: Range) -> Page:
+        self.reading.set()
+        page = await super().history(room_id, span)
+        await self.pages.wait()
+        return page
+
+    def lose(self, room_id: str, number: int) -> None:
+        """Loses the newest messages of a room, and takes another epoch."""
+        for lost in self._rooms[room_id][-number:]:
+            del self._keys[lost.room_id, lost.sender_id, lost.id]
+        del self._rooms[room_id][-number:]
+        self._epoch += "'"
+        self.renew()
+
+    def renew(self) -> None:
+        """Tells of the epoch, if that was not done at once."""
+        if not self.silent:
+            self._renew({room: len(self._rooms.get(room, ())) for room in self.followed})
+
+
+async def forgetful() -> tuple[Context, ForgetfulStore]:
+    """Makes the context of a server, and its store."""
+    stores: list[ForgetfulStore] = []
+
+    async def open_store(announce: Announce, renew: Renew) -> ForgetfulStore:
+        stores.append(ForgetfulStore(announce, renew))
+        return stores[0]
+
+    config = chat.Config(database=chat.IN_MEMORY)
+    context = Context.of(config, Authenticator(), await Hub.open(open_store))
+    return context, stores[0]
