@@ -122,6 +122,8 @@ class Hub:
             if room is not None:
                 room.last_seq = last_seq
                 for member in room.members:
+                    # Own messages up to there are not announced: each is answered by itself.
+                    member.rooms[room_id] = Membership()
                     member.renewed(room_id, last_seq)
 
     def send(
