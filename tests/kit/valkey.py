@@ -77,6 +77,12 @@ class Valkey:
         return f"valkey://{self.address}"
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def runs(self) -> bool:
         """Whether it was started, and not ended."""
         return self._process is not None
