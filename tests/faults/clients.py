@@ -50,12 +50,14 @@ class _Link:
     Attributes:
         name: its name in the history.
         joins: the position that each `join` gave, by request id.
+        epochs: the history that the messages of each room belong to.
         spoke: the rooms that it has sent to.
         outbox: frames to write.
     """
 
     name: str
     joins: dict[str, int] = field(default_factory=dict)
+    epochs: dict[str, str] = field(default_factory=dict)
     spoke: set[str] = field(default_factory=set)
     outbox: asyncio.Queue[Frame] = field(default_factory=asyncio.Queue)
 
@@ -253,6 +255,7 @@ class Participant:
                 self._joined(link, joined, request_id)
             case {"left": {"room_id": room}}:
                 link.spoke.discard(room)
+                link.epochs.pop(room, None)
                 self._journal.history.seen.append(Left(link.name, room))
             case {"error": _} if request_id == _LAST_WORD:
                 self._over = True
@@ -279,19 +282,24 @@ class Participant:
             self._stray(link, f"an answer to {request_id!r}")
             return False
         del self._unconfirmed[stored.id]
-        self._journal.add(sending, Outcome.CONFIRMED, stored.seq)
+        epoch = link.epochs.get(stored.room, "")
+        self._journal.add(sending, Outcome.CONFIRMED, stored.seq, epoch)
         return sending.tries > 0
 
     def _joined(self, link: _Link, joined: Frame, request_id: str | None) -> None:
-        room, recovered = joined["room_id"], joined["recovered"]
+        room, recovered, epoch = joined["room_id"], joined["recovered"], joined["epoch"]
         place = self.places[room]
         asked = link.joins.get(request_id or "")
-        if place.epoch not in (None, joined["epoch"]) or (recovered and asked is None):
+        is_new = place.epoch not in (None, epoch)
+        if recovered and (asked is None or is_new):
             self._stray(link, joined)
             return
         after = asked if recovered and asked is not None else joined["last_seq"]
-        self._journal.history.seen.append(Joined(link.name, room, after))
-        place.epoch = joined["epoch"]
+        self._journal.history.seen.append(Joined(link.name, room, after, epoch))
+        place.epoch = link.epochs[room] = epoch
+        if is_new:
+            # All that it had is of another history: it reads this one from the start.
+            place.seq = 0
         if recovered:
             place.follows = request_id == place.request_id
         else:

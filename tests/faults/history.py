@@ -2,6 +2,9 @@
 
 Clients record what they do and see while things break. Afterwards `check` compares
 the record with the guarantees of the service and reports each violation in a line.
+
+Where messages may be lost, a history ends and another begins, with another epoch. All
+guarantees hold in each of them; what must be found in the end is the last one.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ class Send:
 
     Attributes:
         seq: its stored position, if it was confirmed.
+        epoch: the history that it was confirmed in, if the sender knew.
     """
 
     room: str
@@ -66,6 +70,7 @@ class Send:
     content: str
     outcome: Outcome
     seq: int = 0
+    epoch: str = ""
 
     @property
     def key(self) -> Key:
@@ -79,6 +84,7 @@ class Joined(NamedTuple):
     connection: str
     room: str
     after: int
+    epoch: str = ""
 
 
 class Spoke(NamedTuple):
@@ -120,12 +126,24 @@ class History:
         seen: events of all connections, in order for each connection.
         stored: the final history of every room, room by room.
         strays: unexpected frames, in words; each is a violation.
+        losses: how many times messages may have been lost, each the end of a history.
     """
 
     sends: list[Send] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     stored: list[Message] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    losses: int = 0
+
+    @property
+    def epochs(self) -> list[str]:
+        """The histories that clients were told of, in that order."""
+        return list(dict.fromkeys(each.epoch for each in self.seen if isinstance(each, Joined)))
+
+    def is_last(self, epoch: str) -> bool:
+        """Whether that is the history in the end; an unknown one is, if there is one alone."""
+        epochs = self.epochs or [""]
+        return epoch == epochs[-1] or (not epoch and len(epochs) == 1)
 
     def deliveries(self) -> Iterator[Delivered]:
         """All deliveries, over all connections."""
@@ -155,16 +173,52 @@ def check(history: History) -> list[str]:
     Returns:
         The violations, a line for each.
     """
+    delivered = list(_deliveries(history))
     return [
         *history.strays,
+        *_check_epochs(history),
         *_check_positions(history.stored),
         *_check_names(history.stored),
         *_check_origin(history),
         *_check_confirmed(history),
-        *_check_delivered(history),
-        *_check_agreement(history.deliveries()),
+        *_check_delivered(history, delivered),
+        *_check_agreement(delivered),
         *_check_order(history.seen),
     ]
+
+
+def _deliveries(history: History) -> Iterator[tuple[str, Delivered]]:
+    """Deliveries with their epochs, by the connection's latest join; without, it is unknown."""
+    all_epochs = history.epochs or [""]
+    alone = all_epochs[0] if len(all_epochs) == 1 else None
+    epochs: dict[tuple[str, str], str] = {}
+    for event in history.seen:
+        match event:
+            case Joined(connection, room, epoch=epoch):
+                epochs[connection, room] = epoch
+            case Left(connection, room):
+                epochs.pop((connection, room), None)
+            case Delivered(connection, message):
+                known_as = epochs.get((connection, message.room), alone)
+                if known_as is not None:
+                    yield known_as, event
+
+
+def _check_epochs(history: History) -> Iterator[str]:
+    """There is another history only after a loss; each client ends in the last one."""
+    epochs = history.epochs
+    if len(epochs) > history.losses + 1:
+        yield f"there were {len(epochs)} histories, and {history.losses} losses"
+    last: dict[tuple[str, str], str] = {}
+    for event in history.seen:
+        if isinstance(event, Joined):
+            place = event.connection.partition("/")[0], event.room
+            before, last[place] = last.get(place, ""), event.epoch
+            if before and epochs.index(before) > epochs.index(event.epoch):
+                yield f"{event.room}: {event.connection} went back to {event.epoch}"
+    for (client, room), epoch in last.items():
+        if epoch != epochs[-1]:
+            yield f"{room}: {client} was never told of {epochs[-1]}"
 
 
 def _check_positions(stored: Iterable[Message]) -> Iterator[str]:
@@ -197,26 +251,30 @@ def _check_origin(history: History) -> Iterator[str]:
 def _check_confirmed(history: History) -> Iterator[str]:
     stored = {message.position: message.key for message in history.stored}
     for send in history.sends:
-        if send.outcome is not Outcome.CONFIRMED:
+        if send.outcome is not Outcome.CONFIRMED or not history.is_last(send.epoch):
             continue
         if stored.get((send.room, send.seq)) != send.key:
             name = f"{send.room}: {send.id} of {send.sender}"
             yield f"{name} was confirmed, but is not stored at {send.seq}"
 
 
-def _check_delivered(history: History) -> Iterator[str]:
+def _check_delivered(
+    history: History, deliveries: Iterable[tuple[str, Delivered]]
+) -> Iterator[str]:
     stored = {message.position: message for message in history.stored}
-    for connection, message, _ in history.deliveries():
-        if stored.get(message.position) != message:
+    last = (history.epochs or [""])[-1]
+    for epoch, (connection, message, _) in deliveries:
+        if epoch == last and stored.get(message.position) != message:
             name = f"{message.room}: {message.id} of {message.sender}"
             yield f"{name} was delivered to {connection}, but is not stored at {message.seq}"
 
 
-def _check_agreement(deliveries: Iterable[Delivered]) -> Iterator[str]:
-    first: dict[Position, Delivered] = {}
-    for delivered in deliveries:
+def _check_agreement(deliveries: Iterable[tuple[str, Delivered]]) -> Iterator[str]:
+    """Under one epoch, a position never has two messages."""
+    first: dict[tuple[str, Position], Delivered] = {}
+    for epoch, delivered in deliveries:
         message = delivered.message
-        other = first.setdefault(message.position, delivered)
+        other = first.setdefault((epoch, message.position), delivered)
         if other.message != message:
             first_saw = f"{other.connection} saw {other.message.id}"
             then_saw = f"{delivered.connection} saw {message.id}"

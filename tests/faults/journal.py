@@ -74,10 +74,10 @@ class Journal:
         goal = self.confirmed + number
         await self.until(lambda: self.confirmed >= goal)
 
-    def add(self, sending: Sending, outcome: Outcome, seq: int = 0) -> None:
+    def add(self, sending: Sending, outcome: Outcome, seq: int = 0, epoch: str = "") -> None:
         """Records the outcome of an attempt to send."""
         sender, id_, content = sending.sender, sending.id, sending.content
-        self.history.sends.append(Send(sending.room, sender, id_, content, outcome, seq))
+        self.history.sends.append(Send(sending.room, sender, id_, content, outcome, seq, epoch))
         self.confirmed += outcome is Outcome.CONFIRMED
         self.refused += outcome is Outcome.REFUSED
         self.ring()

@@ -1,6 +1,7 @@
 """The checker accepts correct histories, and finds each violation."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,59 @@ def test_join_after_sending_fills_the_gap() -> None:
     history.seen = [Spoke("eve", "lobby"), Delivered("eve", message(3)), Joined("eve", "lobby", 3)]
     history.seen += [Delivered("eve", message(seq)) for seq in (4, 5)]
     assert check(history) == []
+
+
+def renewed(losses: int = 1) -> History:
+    """The example, of whose last two messages one was lost, and one came twice.
+
+    `ada` saw all, and then another message at the same position; `bob` only the rest.
+    """
+    history = example()
+    old, new = "old", "new"
+    history.losses = losses
+    again, other = message(4, id="id 5", sender="sender 2"), message(5, id="id 6")
+    history.stored[3:] = [again._replace(content="text 5 of lobby"), other]
+    history.sends = [replace(each, epoch=old) for each in history.sends]
+    history.sends += [
+        Send(m.room, m.sender, m.id, m.content, Outcome.CONFIRMED, m.seq, new)
+        for m in history.stored[3:]
+    ]
+    history.seen = [
+        *(Joined(*each[:3], old) if isinstance(each, Joined) else each for each in history.seen),
+        *(Joined(client, "lobby", 3, new) for client in ("ada", "bob")),
+        *(Delivered(client, m) for m in history.stored[3:] for client in ("ada", "bob")),
+    ]
+    return history
+
+
+def test_what_was_lost_is_not_missed() -> None:
+    assert check(renewed()) == []
+
+
+def test_loss_must_be_expected() -> None:
+    assert check(renewed(losses=0)) == ["there were 2 histories, and 0 losses"]
+
+
+def test_each_client_must_hear_of_another_history() -> None:
+    history = renewed()
+    history.seen.remove(Joined("bob", "lobby", 3, "new"))
+    found = check(history)
+    assert "lobby: bob was never told of new" in found
+    # It takes the messages of one history for those of the other.
+    assert "lobby: at 4, ada saw id 4 and bob saw id 5" in found
+
+
+def test_no_client_returns_to_a_history() -> None:
+    history = renewed()
+    history.seen += [Joined("bob", "lobby", 5, "old"), Joined("bob", "lobby", 5, "new")]
+    assert check(history) == ["lobby: bob went back to old"]
+
+
+def test_what_was_confirmed_in_the_last_history_is_not_lost() -> None:
+    history = renewed()
+    del history.stored[4]
+    history.seen = history.seen[:-2]
+    assert check(history) == ["lobby: id 6 of sender 2 was confirmed, but is not stored at 5"]
 
 
 def swap_deliveries(history: History) -> None:

@@ -1,4 +1,4 @@
-"""A chat server and proxies as processes that can be stopped and started again."""
+"""Chat servers and proxies as processes that can be stopped and started again."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class World:
         folder: see `running`, as for the others.
 
     Attributes:
-        chat: the chat server.
+        chats: the chat servers.
         proxies: the proxies, once `running` has made them.
-        chat_address: ``host:port`` of the server, past the link.
+        chat_addresses: ``host:port`` of each server, past the link.
         doors: addresses of the proxies, past the link.
         urls: addresses for clients.
     """
@@ -49,26 +49,45 @@ class World:
         *proxy_options: str,
         chat_module: str = "chat",
         chat_options: Sequence[str] = (),
+        database: str = "",
+        servers: int = 1,
         proxies: int = 1,
     ) -> None:
-        chat_port, *ports = free_ports(1 + proxies)
-        database = ("--database", str(folder / "chat.db"))
-        self.chat = Daemon(
-            folder / "chat.log", chat_module, *_at(chat_port), *database, *_ANY_RATE, *chat_options
-        )
-        self.chat_address = f"127.0.0.1:{chat_port}"
-        self.doors = [f"http://127.0.0.1:{port}/" for port in ports]
+        ports = free_ports(servers + proxies)
+        database = database or str(folder / "chat.db")
+        options = ("--database", database, *_ANY_RATE, *chat_options)
+        self.chats = [
+            Daemon(folder / f"chat {number}.log", chat_module, *_at(port), *options)
+            for number, port in enumerate(ports[:servers], start=1)
+        ]
+        self.chat_addresses = [f"127.0.0.1:{port}" for port in ports[:servers]]
+        self.doors = [f"http://127.0.0.1:{port}/" for port in ports[servers:]]
         self.urls = list(self.doors)
         self.proxies: list[Daemon] = []
         self._folder = folder
-        self._ports = ports
+        self._ports = ports[servers:]
         self._proxy_options = proxy_options
         self._links: dict[str, Link] = {}
+
+    @property
+    def chat(self) -> Daemon:
+        """The first server."""
+        return self.chats[0]
+
+    @property
+    def chat_address(self) -> str:
+        """``host:port`` of the first server, past the link."""
+        return self.chat_addresses[0]
 
     @property
     def proxy(self) -> Daemon:
         """The first proxy."""
         return self.proxies[0]
+
+    @property
+    def daemons(self) -> list[Daemon]:
+        """All of them, in the order in which they are to stop."""
+        return [*self.proxies, *self.chats]
 
     @property
     def url(self) -> str:
@@ -77,7 +96,7 @@ class World:
 
     @property
     def server_link(self) -> Link:
-        """The link between the proxies and the server."""
+        """The link between the proxies and the first server."""
         return self._links["server"]
 
     @property
@@ -88,7 +107,7 @@ class World:
     @property
     def tracebacks(self) -> str:
         """The daemons' log lines that hold a traceback."""
-        errors = "".join(each.errors for each in (self.chat, *self.proxies))
+        errors = "".join(each.errors for each in self.daemons)
         return errors if "Traceback" in errors else ""
 
     @classmethod
@@ -99,6 +118,8 @@ class World:
         *proxy_options: str,
         chat_module: str = "chat",
         chat_options: Sequence[str] = (),
+        database: str = "",
+        servers: int = 1,
         proxies: int = 1,
         server_link: bool = False,
         client_link: bool = False,
@@ -106,12 +127,14 @@ class World:
         """Runs a world.
 
         Args:
-            folder: the folder of the database.
+            folder: the folder of the database and the logs.
             proxy_options: options of the proxies, beside their addresses.
             chat_module: module that runs as the server.
-            chat_options: options of the server, beside its address and its database.
+            chat_options: options of the servers, beside their addresses and the database.
+            database: the database, if it is not a file in the folder.
+            servers: number of servers. Several need a database for several.
             proxies: number of proxies.
-            server_link: whether the proxies reach the server over a link.
+            server_link: whether the proxies reach the first server over a link.
             client_link: whether clients reach the first proxy over a link.
         """
         world = cls(
@@ -119,6 +142,8 @@ class World:
             *proxy_options,
             chat_module=chat_module,
             chat_options=chat_options,
+            database=database,
+            servers=servers,
             proxies=proxies,
         )
         async with AsyncExitStack() as stack:
@@ -127,17 +152,17 @@ class World:
                 yield world
             except BaseException as error:
                 await world.clean_up()
-                error.add_note("\n".join(each.story for each in (world.chat, *world.proxies)))
+                error.add_note("\n".join(each.story for each in world.daemons))
                 raise
             finally:
                 await world.clean_up()
 
     async def _start(self, stack: AsyncExitStack, *, server_link: bool, client_link: bool) -> None:
-        upstream = self.chat_address
+        upstreams = list(self.chat_addresses)
         if server_link:
-            link = self._links["server"] = await stack.enter_async_context(Link.to(upstream))
-            upstream = link.address
-        options = ("--upstream", upstream, *UNLIMITED, *self._proxy_options)
+            link = self._links["server"] = await stack.enter_async_context(Link.to(upstreams[0]))
+            upstreams[0] = link.address
+        options = ("--upstream", ",".join(upstreams), *UNLIMITED, *self._proxy_options)
         self.proxies = [
             Daemon(self._folder / f"proxy {number}.log", "proxy", *_at(port), *options)
             for number, port in enumerate(self._ports, start=1)
@@ -146,16 +171,16 @@ class World:
             near = f"127.0.0.1:{self._ports[0]}"
             link = self._links["client"] = await stack.enter_async_context(Link.to(near))
             self.urls[0] = f"http://{link.address}/"
-        await asyncio.gather(*(each.start() for each in (self.chat, *self.proxies)))
+        await asyncio.gather(*(each.start() for each in self.daemons))
 
     async def stop(self) -> None:
         """Stops all in order: the proxies first."""
-        for each in (*self.proxies, self.chat):
+        for each in self.daemons:
             await each.stop()
 
     async def clean_up(self) -> None:
         """Kills all that still run."""
-        for each in (*self.proxies, self.chat):
+        for each in self.daemons:
             await each.clean_up()
 
 
