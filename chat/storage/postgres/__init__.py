@@ -1,0 +1,4 @@
+"""The PostgreSQL engine: one database for any number of nodes.
+
+- `epoch`: the name of the history, and when a failover makes it another one.
+"""
