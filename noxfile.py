@@ -203,8 +203,13 @@ def soak(session: nox.Session) -> None:
 
 
 def install_peers(session: nox.Session) -> None:
-    """Installs the dependencies of the Node stack; it is left out if that fails."""
-    folder = ROOT / "bench/peers/node"
+    """Installs the dependencies of peers in Node; those are left out for which that fails."""
+    for peer in ("node", "socket_io"):
+        install_peer(session, ROOT / "bench/peers" / peer)
+
+
+def install_peer(session: nox.Session, folder: Path) -> None:
+    """Installs what the lock file of one peer names."""
     lock = (folder / "package-lock.json").read_text(encoding="utf-8")
 
     def step() -> None:
@@ -216,7 +221,7 @@ def install_peers(session: nox.Session) -> None:
     except nox.command.CommandFailed:
         if CI:
             raise
-        session.warn("npm could not install the Node stack: without a network it is left out")
+        session.warn(f"npm could not install {folder.name}: without a network it is left out")
 
 
 def require_system(session: nox.Session) -> None:

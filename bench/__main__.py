@@ -9,9 +9,10 @@ import click
 from bench import codec, compare, connects, history, results, slow, store, workloads
 from bench.attacks import measure as attacks
 from bench.options import Effort, Options
+from bench.processes import TargetError
 from bench.report import Section
 from bench.shards import measure as shards
-from bench.targets import GUARDED, ROOT, TARGETS, TargetError
+from bench.targets import ALL, ROOT
 
 _OPEN_FILES: Final = 16_384
 
@@ -50,7 +51,7 @@ _LONG: Final = ("attacks",)
     "--target",
     "targets",
     multiple=True,
-    type=click.Choice([each.name for each in (*TARGETS, *GUARDED)]),
+    type=click.Choice([each.name for each in ALL]),
     help="Run only this; may be repeated.",
 )
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)))

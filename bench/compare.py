@@ -10,7 +10,7 @@ from bench.load.job import BOUND_SHARE, Kind, Result
 from bench.options import Options, Plan
 from bench.report import Section, Table
 from bench.rounds import Results, Rounds, count_runs
-from bench.targets import BROADCAST, GRPCIO, GUARDED, NODE, TARGETS, Target
+from bench.targets import ALL, BROADCAST, GRPCIO, NODE, TARGETS, Target
 from bench.workloads import BUSY_ROOM, IDLE, Workload
 
 
@@ -64,15 +64,15 @@ def present(options: Options) -> tuple[list[Target], list[str]]:
     """Returns the requested targets that are installed, and notes about missing ones."""
     asked = [
         each
-        for each in (*TARGETS, *GUARDED)
+        for each in ALL
         if (each.name in options.targets if options.targets else each in TARGETS)
     ]
     missing = [
         f"Left out: {target.label}; it needs {reason}."
         for target in asked
-        if (reason := target.missing()) is not None
+        if (reason := target.needs()) is not None
     ]
-    return [target for target in asked if target.missing() is None], missing
+    return [target for target in asked if target.needs() is None], missing
 
 
 async def measure(options: Options) -> Section:

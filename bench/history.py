@@ -18,8 +18,8 @@ from typing import Final
 import uvloop
 
 from bench.options import Effort, Options
+from bench.processes import data_folder
 from bench.report import Section, Table, progress
-from bench.targets import data_folder
 from chat.storage.base import Range
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.schema import open_writer

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import psutil
 
@@ -15,6 +16,17 @@ def cpu_seconds(pid: int) -> float:
     """Returns the processor time of a process, in user and kernel mode."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """Returns the processor time of a process and of all that it started, also if they ended."""
+    process = psutil.Process(pid)
+    used = 0.0
+    for each in (process, *process.children(recursive=True)):
+        # It may end meanwhile; then its time is that of its parent's children.
+        with suppress(psutil.NoSuchProcess):
+            used += sum(each.cpu_times()[:4])
+    return used
 
 
 def memory_bytes(pid: int) -> int:

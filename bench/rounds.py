@@ -11,11 +11,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
-from bench import meter, targets
+from bench import meter, processes
 from bench.load.job import Job, Kind, Result
 from bench.options import Plan
+from bench.processes import Running, TargetError
 from bench.report import progress
-from bench.targets import NODE, PROJECT, ROOT, Running, Target, TargetError
+from bench.targets import HOST, NODE, PROJECT, ROOT, Target
 from bench.workloads import Workload
 
 # The results of one workload, by target and round.
@@ -70,9 +71,9 @@ class Rounds:
         if not missing:
             return
         progress(f"{workload.name}: starting {', '.join(target.label for target in missing)}")
-        temporary = tempfile.TemporaryDirectory(dir=targets.data_folder())
+        temporary = tempfile.TemporaryDirectory(dir=processes.data_folder())
         folder = Path(self._stack.enter_context(temporary))
-        contexts = [targets.running(target, folder / target.name) for target in missing]
+        contexts = [processes.running(target, folder / target.name) for target in missing]
         started = await asyncio.gather(*map(self._stack.enter_async_context, contexts))
         self._running.update({each.target: each for each in started})
 
@@ -128,14 +129,16 @@ def make_job(
     return Job(
         kind=kind,
         workload=workload,
-        host=targets.HOST,
-        port=running.port,
+        host=HOST,
+        ports=running.ports,
         pids=running.pids,
+        engine=running.engine,
         tag=uuid.uuid4().hex[:8],
         warm_up=warm_up,
         seconds=seconds,
         token=running.safety.token,
         authority=running.safety.authority,
+        dialect=running.target.dialect,
     )
 
 

@@ -17,14 +17,15 @@ from typing import Any, Final
 
 import uvloop
 
-from bench import meter, targets, workloads
+from bench import meter, processes, workloads
 from bench.load import frames
 from bench.load.job import Job, Result
 from bench.options import Effort, Options
+from bench.processes import Running
 from bench.report import Section, Table, progress
 from bench.rounds import drive, make_job
 from bench.stuck import grpc_client, websocket_client
-from bench.targets import PROJECT, Running
+from bench.targets import PROJECT
 
 _STUCK: Final = 10
 _ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 4, Effort.FULL: 8}
@@ -142,8 +143,8 @@ async def measure(options: Options) -> list[_Kind]:
     """Measures the kinds in alternation."""
     kinds = [_Kind("WebSocket", websocket_client), _Kind("gRPC", grpc_client)]
     rounds, seconds = _ROUNDS[options.effort], _SECONDS[options.effort]
-    with tempfile.TemporaryDirectory(dir=targets.data_folder()) as folder:
-        async with targets.running(PROJECT, Path(folder)) as running:
+    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as folder:
+        async with processes.running(PROJECT, Path(folder)) as running:
             for number in range(rounds):
                 for kind in kinds:
                     progress(f"slow, round {number + 1} of {rounds}: {kind.name}")

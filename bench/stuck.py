@@ -10,7 +10,8 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality
 
 import codec
-from bench.targets import HOST, Running
+from bench.processes import Running
+from bench.targets import HOST
 from gen.chat import ChatStream, Join
 from tests.kit.web import RawWebSocket
 

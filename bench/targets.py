@@ -1,19 +1,14 @@
-"""The targets: the project and its peers, each as processes on loopback."""
+"""The targets: the project and its peers, each a set of commands."""
 
-import asyncio
-import os
-import re
 import shutil
-import signal
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
-from bench import safety
+from bench import engines, safety
+from bench.load.dialects import PLAIN, SOCKET_IO
 from bench.safety import Safety
 from chat.config import UserRates
 from hosting.settings import settings_of
@@ -21,14 +16,21 @@ from proxy.config import ClientRates
 
 ROOT: Final = Path(__file__).parents[1]
 HOST: Final = "127.0.0.1"
-_NODE: Final = ROOT / "bench" / "peers" / "node"
-_READY: Final = re.compile(rb":(\d+)/?\s*$")
-_START_SECONDS: Final = 30.0
-_STOP_SECONDS: Final = 15.0
+_PEERS: Final = ROOT / "bench" / "peers"
+_NODE: Final = _PEERS / "node"
+_SOCKET_IO: Final = _PEERS / "socket_io"
 
 
-class TargetError(Exception):
-    """A target could not be started, or failed; the text gives the reason."""
+def _nothing() -> str | None:
+    return None
+
+
+def _missing_node(folder: Path) -> str | None:
+    if shutil.which("node") is None:
+        return "node"
+    if not (folder / "node_modules").is_dir():
+        return f"what `npm ci` installs in {folder.relative_to(ROOT)}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,53 +40,26 @@ class Target:
     Attributes:
         name: its name on the command line and in the results.
         label: its name in the table.
-        server: returns the command of its gRPC server, given its data folder; `None` if
-            it has only a proxy.
-        proxy: returns the command of its proxy, given the ``host:port`` of its server.
+        server: returns the command of its gRPC server, given the URL of its engine; `None`
+            if it has only a proxy.
+        proxy: returns the command of its proxy, given the ``host:port`` of its server, or
+            the URL of the engine if there is no server.
         safety: creates its keys and certificates in a folder.
+        engine: runs what its nodes share.
+        nodes: the number of its servers, each with a proxy of its own.
+        needs: returns what must be installed for it, or `None` if nothing is missing.
+        dialect: how clients speak to it.
     """
 
     name: str
     label: str
-    server: Callable[[Path], list[str]] | None
+    server: Callable[[str], list[str]] | None
     proxy: Callable[[str], list[str]]
     safety: Callable[[Path], Safety] = safety.none
-
-    def missing(self) -> str | None:
-        """The software that must be installed for it; `None` if nothing."""
-        if self is NODE and shutil.which("node") is None:
-            return "node"
-        if self is NODE and not (_NODE / "node_modules").is_dir():
-            return f"what `npm ci` installs in {_NODE.relative_to(ROOT)}"
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A target that is ready.
-
-    Attributes:
-        target: the target.
-        port: its WebSocket port.
-        pids: its processes.
-        upstream: ``host:port`` of its gRPC server, empty if it has none.
-        log: the file with the standard error of its processes.
-        safety: the credentials of its clients.
-    """
-
-    target: Target
-    port: int
-    pids: tuple[int, ...]
-    upstream: str
-    log: Path
-    safety: Safety
-
-
-def data_folder() -> Path:
-    """The folder of databases: on the disk of the project, never in memory."""
-    folder = ROOT / "data"
-    folder.mkdir(exist_ok=True)
-    return folder
+    engine: engines.Start = engines.file
+    nodes: int = 1
+    needs: Callable[[], str | None] = _nothing
+    dialect: str = PLAIN
 
 
 def _python(*arguments: str) -> list[str]:
@@ -111,9 +86,9 @@ def project(
     return Target(
         name,
         label,
-        lambda folder: _python(
+        lambda database: _python(
             *("chat", "--host", HOST, "--port", "0", "--metrics-port", "0"),
-            *("--database", str(folder / "chat.db"), *server),
+            *("--database", database, *server),
         ),
         lambda upstream: _python(
             *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0"),
@@ -131,6 +106,7 @@ NODE: Final = Target(
     "Node",
     lambda _: ["node", str(_NODE / "server.js")],
     lambda upstream: ["node", str(_NODE / "proxy.js"), upstream],
+    needs=lambda: _missing_node(_NODE),
 )
 GRPCIO: Final = Target(
     "grpcio",
@@ -151,75 +127,44 @@ GUARDED: Final = (
 )
 
 
-@asynccontextmanager
-async def running(target: Target, folder: Path) -> AsyncIterator[Running]:
-    """Runs a target while the context is open.
-
-    Args:
-        target: the target.
-        folder: the folder for its data and its log.
-
-    Raises:
-        TargetError: it did not start.
-    """
-    async with AsyncExitStack() as stack:
-        log = stack.enter_context(_log(folder))
-        pids = []
-        upstream = ""
-        asked = target.safety(folder)
-        if target.server is not None:
-            command = [*target.server(folder), *asked.server]
-            server, port = await stack.enter_async_context(_process(command, log))
-            pids.append(server.pid)
-            upstream = f"{HOST}:{port}"
-        command = [*target.proxy(upstream), *asked.proxy]
-        proxy, port = await stack.enter_async_context(_process(command, log))
-        pids.append(proxy.pid)
-        yield Running(target, port, tuple(pids), upstream, Path(log.name), asked)
-
-
-def _log(folder: Path) -> IO[bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return (folder / "log").open("ab")
-
-
-def _last_words(log: IO[bytes]) -> str:
-    return Path(log.name).read_text(errors="replace").strip()[-2000:]
-
-
-@asynccontextmanager
-async def _process(command: list[str], log: IO[bytes]) -> AsyncIterator[tuple[Process, int]]:
-    # A new session, so that it and its children can be terminated by its id.
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdout=PIPE, stderr=log, start_new_session=True
+def _on_postgresql(name: str, label: str, nodes: int) -> Target:
+    return replace(
+        project(name, label, *_OPTIONS),
+        engine=engines.postgresql,
+        nodes=nodes,
+        needs=engines.missing_postgresql,
     )
-    try:
-        yield process, await _port(process, command, log)
-    finally:
-        await _stop(process)
 
 
-async def _port(process: Process, command: list[str], log: IO[bytes]) -> int:
-    """Reads the port from the ready line of a process."""
-    if process.stdout is None:
-        raise AssertionError("started without a pipe")
-    line = b""
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            while line := await process.stdout.readline():
-                if found := _READY.search(line):
-                    return int(found[1])
-    except TimeoutError:
-        pass
-    raise TargetError(f"{' '.join(command[:3])} … did not start:\n{_last_words(log)}")
+POSTGRESQL: Final = _on_postgresql("postgresql", "on PostgreSQL", 1)
+POSTGRESQL_2: Final = _on_postgresql("postgresql-2", "two nodes", 2)
+POSTGRESQL_4: Final = _on_postgresql("postgresql-4", "four nodes", 4)
 
 
-async def _stop(process: Process) -> None:
-    if process.returncode is None:
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+def _socket_io(name: str, label: str, adapter: str) -> Target:
+    """Socket.IO in two processes; see `peers/socket_io/server.js` for what it does not do."""
+    return Target(
+        name,
+        label,
+        None,
+        lambda url: ["node", str(_SOCKET_IO / "server.js"), adapter, url],
+        engine=engines.redis,
+        nodes=2,
+        needs=lambda: _missing_node(_SOCKET_IO) or engines.missing_redis(),
+        dialect=SOCKET_IO,
+    )
+
+
+SOCKET_IO_PUBSUB: Final = _socket_io("socket-io", "socket.io, Redis adapter", "pubsub")
+SOCKET_IO_STREAMS: Final = _socket_io("socket-io-streams", "socket.io, Redis Streams", "streams")
+
+# Several servers that share something; only on request.
+SHARED: Final = (
+    POSTGRESQL,
+    POSTGRESQL_2,
+    POSTGRESQL_4,
+    SOCKET_IO_PUBSUB,
+    SOCKET_IO_STREAMS,
+)
+
+ALL: Final = (*TARGETS, *GUARDED, *SHARED)

@@ -21,11 +21,12 @@ from typing import Final
 import aiohttp
 import uvloop
 
-from bench import meter, safety, targets
+from bench import meter, processes, safety, targets
 from bench.attacks.kinds import ATTACKS, MESSAGES, ROOM, Attack
 from bench.options import Effort, Options
+from bench.processes import Running
 from bench.report import Section, Table, progress
-from bench.targets import HOST, ROOT, Running
+from bench.targets import HOST, ROOT
 
 _ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 3, Effort.FULL: 7}
 _SECONDS: Final = {Effort.QUICK: 2.0, Effort.NORMAL: 4.0, Effort.FULL: 8.0}
@@ -62,10 +63,10 @@ async def measure(options: Options) -> dict[Attack, _Found]:
     found = {attack: _Found() for attack in ATTACKS}
     for keyed in (False, True):
         attacks = [attack for attack in ATTACKS if attack.keyed is keyed]
-        with tempfile.TemporaryDirectory(dir=targets.data_folder()) as name:
+        with tempfile.TemporaryDirectory(dir=processes.data_folder()) as name:
             # Signed by another key of the same id.
             forged = safety.tokens(Path(name) / "other").token if keyed else ""
-            async with targets.running(_KEYED if keyed else _OPEN, Path(name)) as running:
+            async with processes.running(_KEYED if keyed else _OPEN, Path(name)) as running:
                 if not keyed:
                     await _fill(running)
                 for number in range(_ROUNDS[options.effort]):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from time import perf_counter
 from typing import cast
 
@@ -20,38 +21,52 @@ class Tally:
 
     Attributes:
         latencies: of the messages that returned to their senders, in seconds.
+        far: of the messages that reached others, in seconds, if that is measured.
         running: whether senders send another message when one returns.
         closing: whether connections may be closed.
         lost: the number of connections closed before that.
     """
 
-    __slots__ = ("closing", "latencies", "lost", "running")
+    __slots__ = ("closing", "far", "latencies", "lost", "running")
 
     def __init__(self) -> None:
         self.latencies: list[float] = []
+        self.far: list[float] = []
         self.running = True
         self.closing = False
         self.lost = 0
 
 
 class Room:
-    """A room, with the number of messages that its members have received."""
+    """A room.
 
-    __slots__ = ("received", "senders")
+    Attributes:
+        received: the number of messages that its members have received.
+        senders: those who send.
+        sent_at: when each message was sent, if somebody measures how it reaches others.
+    """
+
+    __slots__ = ("received", "senders", "sent_at")
 
     def __init__(self) -> None:
         self.received = 0
         self.senders: list[Sender] = []
+        self.sent_at: list[float] = []
 
 
 class Opening(asyncio.Protocol):
-    """A connection until it has joined its room."""
+    """A connection until it has joined its room.
 
-    def __init__(self, handshake: bytes, room_id: str) -> None:
+    Args:
+        handshake: the request that opens it.
+        steps: frames, each with what has to be heard before it; the last one joins.
+    """
+
+    def __init__(self, handshake: bytes, steps: Sequence[tuple[bytes, bytes]]) -> None:
         self.joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._handshake = handshake
-        self._join = frames.join(room_id)
+        self._steps = list(steps)
         self._open = False
         self._read = b""
 
@@ -61,14 +76,15 @@ class Opening(asyncio.Protocol):
         self.transport.write(self._handshake)
 
     def data_received(self, data: bytes) -> None:
-        """Reads the handshake response, joins, and reads the reply."""
+        """Reads the handshake response, takes the steps, and reads the reply to the last."""
         self._read += data
         if not self._open and b"\r\n\r\n" in self._read:
             if b" 101 " not in self._read.split(b"\r\n", 1)[0]:
                 self._fail("the target refused a WebSocket")
             self._open = True
-            self.transport.write(self._join)
-        elif b'"joined"' in self._read and not self.joined.done():
+        while self._steps and self._steps[0][0] in self._read:
+            self.transport.write(self._steps.pop(0)[1])
+        if b'"joined"' in self._read and not self.joined.done():
             self.joined.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -107,6 +123,24 @@ class Receiver(asyncio.Protocol):
         """Answers a ping (without payload here); other data are split messages."""
         if b"\x89\x00" in data:
             self.transport.write(frames.PONG)
+
+
+class Listener(Receiver):
+    """A client that measures how messages of the room's only sender reach it."""
+
+    __slots__ = ("_heard",)
+
+    def __init__(self, transport: asyncio.Transport, room: Room, tally: Tally) -> None:
+        super().__init__(transport, room, tally)
+        self._heard = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Counts the messages, and their time: they come in the order of sending."""
+        super().data_received(data)
+        now = perf_counter()
+        for _ in range(data.count(MARK)):
+            self._tally.far.append(now - self._room.sent_at[self._heard])
+            self._heard += 1
 
 
 class Sender(Receiver):

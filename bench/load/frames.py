@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import WSMsgType
 
+from bench.load.dialects import Dialect
 from bench.workloads import Workload
 from tests.kit.web import masked
 
@@ -28,15 +29,11 @@ PONG: Final = masked(WSMsgType.PONG, b"")
 CLOSE: Final = masked(WSMsgType.CLOSE, (1000).to_bytes(2))
 
 
-def join(room_id: str) -> bytes:
-    """Returns the frame that joins a room."""
-    return masked(WSMsgType.TEXT, f'{{"join":{{"room_id":"{room_id}"}}}}'.encode())
-
-
 class Messages:
     """Creates the messages of one sender, with distinct ids.
 
     Args:
+        dialect: how it frames them.
         tag: the prefix of its ids.
         room_id: the room that it sends to.
         number: its number among all clients.
@@ -47,14 +44,21 @@ class Messages:
     __slots__ = ("_head", "_tail", "sent")
 
     def __init__(
-        self, tag: str, room_id: str, number: int, letter: bytes, sender: str | None = None
+        self,
+        dialect: Dialect,
+        tag: str,
+        room_id: str,
+        number: int,
+        letter: bytes,
+        sender: str | None = None,
     ) -> None:
         self.sent = 0
         content = letter.decode().ljust(CONTENT_BYTES - 1, "x") + MARK.decode()
         sender = f"u{number:05d}" if sender is None else sender
-        text = (
-            f'{{"chat_message":{{"id":"{tag}{number:05d}{_COUNTER}","room_id":"{room_id}",'
-            f'"sender_id":"{sender}","content":"{content}"}}}}'
+        text = dialect.text(
+            "chat_message",
+            f'{{"id":"{tag}{number:05d}{_COUNTER}","room_id":"{room_id}",'
+            f'"sender_id":"{sender}","content":"{content}"}}',
         )
         whole = masked(WSMsgType.TEXT, text.encode(), mask=bytes([_KEY] * 4))
         before, after = whole.split(_COUNTER.encode().translate(_MASKED))
@@ -74,4 +78,9 @@ class Messages:
 
 def room_ids(tag: str, workload: Workload) -> list[str]:
     """Names the rooms of a job."""
-    return [f"{tag}-{number:04d}" for number in range(workload.rooms)]
+    return [room_id(tag, number) for number in range(workload.rooms)]
+
+
+def room_id(tag: str, number: int) -> str:
+    """Names one room of a job."""
+    return f"{tag}-{number:04d}"

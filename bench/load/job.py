@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
+from bench.load.dialects import PLAIN
 from bench.workloads import Workload
 
-Kind = Literal["drive", "connect", "idle"]
+Kind = Literal["drive", "pace", "connect", "idle"]
 
 # From this share of one core up, the load client limits the result, or may limit it.
 BOUND_SHARE: Final = 0.9
@@ -19,29 +20,36 @@ class Job:
     """One measurement.
 
     Attributes:
-        kind: whether to send messages, to open and close connections, or to measure
-            the memory of silent clients.
-        workload: the clients and rooms. To connect, each room has one client.
+        kind: whether to send messages as fast as they return, to send them at a steady
+            rate, to open and close connections, or to measure the memory of silent clients.
+        workload: the clients and rooms. To connect, each room has one client; at a steady
+            rate, one sender.
         host: the address of the target.
-        port: its TCP port.
+        ports: its TCP ports, one for each node. The members of a room take them in turn.
         pids: the target's processes.
+        engine: those of what its nodes share; processes that they started count with them.
         tag: distinguishes the rooms and ids of this job from those of all others.
         warm_up: the time under load before the window, in seconds.
         seconds: the length of the window.
+        rate: the messages per second of all senders together, at a steady rate.
         token: the token of all clients, or empty; they send in its subject's name.
         authority: the file with the target's CA, in PEM; empty without TLS.
+        dialect: the name of its way to speak.
     """
 
     kind: Kind
     workload: Workload
     host: str
-    port: int
+    ports: tuple[int, ...]
     pids: tuple[int, ...]
+    engine: tuple[int, ...]
     tag: str
     warm_up: float
     seconds: float
+    rate: float = 0.0
     token: str = ""
     authority: str = ""
+    dialect: str = PLAIN
 
     def to_json(self) -> str:
         """Returns the job as JSON."""
@@ -52,8 +60,9 @@ class Job:
         """Reads a job from JSON."""
         fields = json.loads(text)
         workload = Workload(**fields.pop("workload"))
-        pids = tuple(fields.pop("pids"))
-        return cls(workload=workload, pids=pids, **fields)
+        for name in ("ports", "pids", "engine"):
+            fields[name] = tuple(fields[name])
+        return cls(workload=workload, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,10 @@ class Result:
             room and were closed.
         latencies: from sending to receiving at the sender: the median and the 99th
             percentile, in seconds. For connections, from opening to having joined.
+        far: the same from sending to receiving at others, at a steady rate.
+        messages: the number of messages that returned to their senders.
         cpu: the processor time of each of the target's processes, in seconds.
+        engine_cpu: that of what its nodes share.
         load_cpu: that of the load process.
         load_lag: the 99th percentile of the delay of the load process's event loop, in
             seconds.
@@ -76,7 +88,10 @@ class Result:
     seconds: float = 0.0
     done: int = 0
     latencies: tuple[float, float] = (0.0, 0.0)
+    far: tuple[float, float] = (0.0, 0.0)
+    messages: int = 0
     cpu: tuple[float, ...] = ()
+    engine_cpu: float = 0.0
     load_cpu: float = 0.0
     load_lag: float = 0.0
     client_bytes: float = 0.0
@@ -89,7 +104,7 @@ class Result:
     @property
     def efficiency(self) -> float:
         """Deliveries or connections per second of the target's processor time."""
-        return self.done / max(sum(self.cpu), 0.01)
+        return self.done / max(sum(self.cpu) + self.engine_cpu, 0.01)
 
     @property
     def load_share(self) -> float:
@@ -104,5 +119,6 @@ class Result:
     def from_json(cls, text: str) -> Result:
         """Reads a result from JSON."""
         fields = json.loads(text)
-        latencies = tuple(fields.pop("latencies"))
-        return cls(latencies=latencies, cpu=tuple(fields.pop("cpu")), **fields)
+        for name in ("latencies", "far", "cpu"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)

@@ -3,19 +3,18 @@
 import asyncio
 import gc
 import os
-import ssl
+import random
 from collections.abc import Sequence
 from time import perf_counter
 
 from bench import meter
 from bench.load import frames
-from bench.load.clients import LoadError, Opening, Receiver, Room, Sender, Tally
+from bench.load.clients import Listener, LoadError, Receiver, Room, Sender, Tally
+from bench.load.dialects import DIALECTS
 from bench.load.frames import LETTERS, Messages
 from bench.load.job import Job, Result
-from tests.kit.web import handshake
+from bench.load.opening import Place, open_all, open_one, places
 
-_OPENING_AT_ONCE = 64
-_CONNECT_SECONDS = 60.0
 _FIRST_ANSWERS_SECONDS = 15.0
 _DRAIN_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
@@ -35,6 +34,8 @@ async def run(job: Job) -> Result:
     match job.kind:
         case "drive":
             return await _Drive(job).run()
+        case "pace":
+            return await _Pace(job).run()
         case "connect":
             return await _Connect(job).run()
         case "idle":
@@ -45,24 +46,27 @@ class _Window:
     """The measurement window: starts when created."""
 
     def __init__(self, job: Job) -> None:
-        self._pids = job.pids
+        self._job = job
         self._lags: list[float] = []
         self._lagging = asyncio.create_task(self._watch_lag())
         self._start = perf_counter()
-        self._cpu = [meter.cpu_seconds(pid) for pid in job.pids]
+        self._cpu, self._engine = _used(job)
         self._load = meter.cpu_seconds(os.getpid())
 
-    def result(self, done: int, latencies: Sequence[float]) -> Result:
+    def result(self, done: int, latencies: Sequence[float], far: Sequence[float] = ()) -> Result:
         """Ends the window."""
         seconds = perf_counter() - self._start
         load = meter.cpu_seconds(os.getpid()) - self._load
-        after = [meter.cpu_seconds(pid) for pid in self._pids]
+        after, engine = _used(self._job)
         self._lagging.cancel()
         return Result(
             seconds=seconds,
             done=done,
-            latencies=(_percentile(latencies, 0.5), _percentile(latencies, 0.99)),
+            latencies=_percentiles(latencies),
+            far=_percentiles(far),
+            messages=len(latencies),
             cpu=tuple(end - start for start, end in zip(self._cpu, after, strict=True)),
+            engine_cpu=engine - self._engine,
             load_cpu=load,
             load_lag=_percentile(self._lags, 0.99),
         )
@@ -74,8 +78,18 @@ class _Window:
             self._lags.append(max(0.0, perf_counter() - start - _LAG_STEP))
 
 
+def _used(job: Job) -> tuple[list[float], float]:
+    """The processor time of each of the target's processes, and of its engine."""
+    return (
+        [meter.cpu_seconds(pid) for pid in job.pids],
+        sum(map(meter.tree_cpu_seconds, job.engine)),
+    )
+
+
 class _Drive:
     """Clients in rooms, some of which send."""
+
+    receiver: type[Receiver] = Receiver
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -85,9 +99,7 @@ class _Drive:
 
     async def run(self) -> Result:
         await self._open()
-        in_flight = self._job.workload.in_flight
-        for sender in self._senders():
-            sender.send(in_flight, perf_counter())
+        self._begin()
         await self._warm_up()
         result = await self._measure()
         await self._drain()
@@ -97,19 +109,26 @@ class _Drive:
             client.transport.close()
         return result
 
+    def _begin(self) -> None:
+        in_flight = self._job.workload.in_flight
+        for sender in self._senders():
+            sender.send(in_flight, perf_counter())
+
     async def _open(self) -> None:
         job, workload = self._job, self._job.workload
         ids = frames.room_ids(job.tag, workload)
-        silent = workload.members - workload.senders
-        transports = await open_all(job, ids * silent)
-        for transport, room in zip(transports, self._rooms * silent, strict=True):
-            self._add(transport, Receiver(transport, room, self._tally))
-        transports = await open_all(job, ids * workload.senders)
+        taken = list(places(job))
+        silent = (workload.members - workload.senders) * workload.rooms
+        transports = await open_all(job, taken[:silent])
+        for (number, _), transport in zip(taken, transports, strict=False):
+            self._add(transport, self.receiver(transport, self._rooms[number], self._tally))
+        transports = await open_all(job, taken[silent:])
         for number, transport in enumerate(transports):
             nth, at = divmod(number, workload.rooms)
             # The token names the sender.
             name = "" if job.token else None
-            messages = Messages(job.tag, ids[at], number, LETTERS[nth], name)
+            dialect = DIALECTS[job.dialect]
+            messages = Messages(dialect, job.tag, ids[at], number, LETTERS[nth], name)
             sender = Sender(transport, self._rooms[at], self._tally, messages, LETTERS[nth])
             self._add(transport, sender)
 
@@ -129,12 +148,13 @@ class _Drive:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _measure(self) -> Result:
-        latencies = self._tally.latencies
+        latencies, far = self._tally.latencies, self._tally.far
         latencies.clear()
+        far.clear()
         window = _Window(self._job)
         before = self._received()
         await asyncio.sleep(self._job.seconds)
-        return window.result(self._received() - before, latencies)
+        return window.result(self._received() - before, latencies, far)
 
     async def _drain(self) -> None:
         """Waits for messages in flight: each member must receive each message."""
@@ -155,6 +175,40 @@ class _Drive:
         return sum(room.received for room in self._rooms)
 
 
+class _Pace(_Drive):
+    """Clients in rooms, one of which sends at a steady rate, whatever comes back.
+
+    The pauses are random, as of many people who know nothing of each other.
+    """
+
+    receiver = Listener
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._tally.running = False  # nothing is sent because something returned
+        self._pacing: asyncio.Task[None] | None = None
+
+    def _begin(self) -> None:
+        self._pacing = asyncio.create_task(self._pace())
+
+    async def _pace(self) -> None:
+        pauses = random.Random(self._job.tag)  # noqa: S311 - not a secret
+        due = perf_counter()
+        while True:
+            for room in self._rooms:
+                due += pauses.expovariate(self._job.rate)
+                await asyncio.sleep(due - perf_counter())
+                now = perf_counter()
+                room.sent_at.append(now)
+                room.senders[0].send(1, now)
+
+    async def _drain(self) -> None:
+        if self._pacing is not None:
+            self._pacing.cancel()
+            await asyncio.wait([self._pacing])
+        await super()._drain()
+
+
 class _Connect:
     """Clients that open a connection, join a room, close, and start over."""
 
@@ -165,8 +219,7 @@ class _Connect:
 
     async def run(self) -> Result:
         job = self._job
-        ids = frames.room_ids(job.tag, job.workload)
-        workers = [asyncio.create_task(self._come_and_go(room_id)) for room_id in ids]
+        workers = [asyncio.create_task(self._come_and_go(place)) for place in places(job)]
         await asyncio.sleep(job.warm_up)
         self._times.clear()
         window = _Window(job)
@@ -176,10 +229,10 @@ class _Connect:
         await asyncio.gather(*workers)
         return result
 
-    async def _come_and_go(self, room_id: str) -> None:
+    async def _come_and_go(self, place: Place) -> None:
         while self._running:
             start = perf_counter()
-            opening = await _open_one(self._job, room_id)
+            opening = await open_one(self._job, place)
             self._times.append(perf_counter() - start)
             opening.transport.write(frames.CLOSE)
             await opening.closed
@@ -187,16 +240,16 @@ class _Connect:
 
 async def _weigh(job: Job) -> Result:
     """Measures silent clients: the target's memory with them, minus that without."""
-    ids = frames.room_ids(job.tag, job.workload) * job.workload.members
+    taken = list(places(job))
     # The first clients cause allocations that are not per client.
-    await _leave(await open_all(job, ids[:_TRIAL_CLIENTS]))
+    await _leave(await open_all(job, taken[:_TRIAL_CLIENTS]))
     await meter.quiet(job.pids)
     before = sum(map(meter.memory_bytes, job.pids))
-    transports = await open_all(job, ids)
+    transports = await open_all(job, taken)
     await meter.quiet(job.pids)
     after = sum(map(meter.memory_bytes, job.pids))
     await _leave(transports)
-    return Result(client_bytes=(after - before) / len(ids))
+    return Result(client_bytes=(after - before) / len(taken))
 
 
 async def _leave(transports: Sequence[asyncio.Transport]) -> None:
@@ -206,27 +259,9 @@ async def _leave(transports: Sequence[asyncio.Transport]) -> None:
     await asyncio.sleep(0)
 
 
-async def open_all(job: Job, room_ids: Sequence[str]) -> list[asyncio.Transport]:
-    """Opens a connection for each given room, in about this order, and joins the room."""
-    slots = asyncio.Semaphore(_OPENING_AT_ONCE)
-
-    async def open_in_turn(room_id: str) -> asyncio.Transport:
-        async with slots:
-            return (await _open_one(job, room_id)).transport
-
-    async with asyncio.timeout(_CONNECT_SECONDS):
-        return await asyncio.gather(*map(open_in_turn, room_ids))
-
-
-async def _open_one(job: Job, room_id: str) -> Opening:
-    bearer = f"Bearer {job.token}" if job.token else None
-    hello = handshake(Host=f"{job.host}:{job.port}", Authorization=bearer)
-    tls = ssl.create_default_context(cafile=job.authority) if job.authority else None
-    _, opening = await asyncio.get_running_loop().create_connection(
-        lambda: Opening(hello, room_id), job.host, job.port, ssl=tls
-    )
-    await opening.joined
-    return opening
+def _percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
+    return _percentile(values, 0.5), _percentile(values, 0.99)
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
