@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gen.chat import ChatServiceBase, ErrorCode, RelayServiceBase
-from hosting.telemetry.families import counter, counters, histogram, part
+from hosting.telemetry.families import counter, counters, gauge, histogram, part
 from hosting.telemetry.histogram import SECONDS, SIZES, Histogram
 
 # A defect in each method of the schema.
@@ -32,6 +32,23 @@ class StoreMetrics:
     failures: int = counter(
         "chat_commit_failures_total",
         "Failed commits; the senders got `UNAVAILABLE`.",
+    )
+    epoch_changes: int = counter(
+        "chat_epoch_changes_total",
+        "Times that the history became another one while this server had it open: a failover "
+        "may have lost messages, or an operator said so. Members of rooms are told.",
+    )
+    lease_seconds: float = gauge(
+        "chat_lease_seconds",
+        "Seconds until other servers take this one for dead, and its users for inactive; 0 without "
+        "PostgreSQL.",
+        0.0,
+    )
+    synchronous: float = gauge(
+        "chat_synchronous",
+        "1 if commits in PostgreSQL wait for a synchronous standby, else 0: then a failover may "
+        "lose messages.",
+        0.0,
     )
 
     def committed(self, seconds: float, messages: int) -> None:

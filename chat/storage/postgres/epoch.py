@@ -235,7 +235,7 @@ async def read_server(connection: Connection) -> Server:
     return Server(*row)
 
 
-async def judge(connection: Connection, known: Known | None = None) -> Verdict:
+async def judge(connection: Connection, known: Known | None = None, doubt: str = "") -> Verdict:
     """Finds out under which epoch may be appended over a connection; see the top of this file.
 
     A commit of it that waits for a standby makes this wait, too.
@@ -243,6 +243,8 @@ async def judge(connection: Connection, known: Known | None = None) -> Verdict:
     Args:
         connection: to a database that has the tables; not in a transaction.
         known: what this node saw; `None` when it opens the database.
+        doubt: what else shows that history is missing, for an operator: then a new epoch begins,
+            unless another node has begun one.
 
     Raises:
         StoreUnusable: the database says nothing of its epoch.
@@ -254,6 +256,8 @@ async def judge(connection: Connection, known: Known | None = None) -> Verdict:
         meta = await _read_meta(connection)
         lost = await _find_lost(connection, meta, known)
         action, reason = decide(meta, server, known, lost)
+        if doubt and known is not None and known.epoch == meta.epoch:
+            action, reason = Action.ROTATE, doubt
         if action is Action.KEEP:
             return Verdict(meta.epoch, server)
         if action is Action.ADOPT:
