@@ -1,0 +1,448 @@
+"""What was announced of each followed room, and what has to be fetched: no I/O.
+
+Other nodes write into the same rooms. What they stored reaches this node in four ways, in
+any order and as often as it likes:
+
+- the answer of an append, which brings this node's own messages, and what others stored
+  behind what was announced (`store`);
+- a hint that a room has a new head (`hint`): no message, only a reason to fetch;
+- a sweep, which compares heads with what was announced (`sweep`): a lost hint costs seconds;
+- a fetch of the rows of rooms that are behind (`take`, `bring`, `finish`).
+
+Of each room it is known how far it was **announced**. A row at the next position is announced;
+one at or below is known already; one further up is **held** until those between were fetched.
+So each message is announced once, in order, without gaps, whatever came first.
+
+A commit may be read by a fetch before its own answer comes. The row is then announced as the
+very object that is **in flight** (its sender waits for that one), if its content is the same.
+With another content, it is what another node stored first under the same id, and the
+one in flight is a repeat of it.
+
+In a room positions become visible in order, since its row is locked until the commit. A
+position that is missing below one that can be read will never come: history was **lost**, or
+somebody tampered with it. That is told, and nothing behind it is announced until `renew`.
+
+Whatever was asked before a room was left, or before the history became another one, brings
+nothing afterwards: each stay in a room is an object of its own, and `renew` begins a generation.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
+
+from chat.storage.base import Announce, MessageKey, key_of
+from chat.storage.postgres.epoch import Mark
+from gen.chat import ChatMessage
+
+
+class Stay:
+    """One stay in a room, from `follow` to `unfollow`.
+
+    Attributes:
+        announced: the position up to which it was announced; `None` until its head was read.
+        hinted: the highest position that a hint told.
+        sure: the highest position that is known to have been stored: seen in the table.
+        swept: the highest position that a sweep saw.
+        held: rows behind a gap, by position.
+        last: sender and id of the message at `announced`, if it was announced here.
+        waiting: what is to be called, and when which position was announced.
+    """
+
+    __slots__ = ("announced", "held", "hinted", "last", "sure", "swept", "waiting")
+
+    def __init__(self, announced: int | None = None) -> None:
+        self.announced = announced
+        self.hinted = self.sure = self.swept = announced or 0
+        self.held: dict[int, ChatMessage] = {}
+        self.last = ("", "")
+        self.waiting: list[tuple[int, Callable[[], None]]] = []
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more was stored than was announced, as far as anybody told."""
+        return self.announced is not None and max(self.hinted, self.sure) > self.announced
+
+
+class InFlight:
+    """The messages of one append, from its sending until its answer. Made by `Following.send`.
+
+    Attributes:
+        messages: the objects that were passed.
+        positions: what was announced of those of their rooms that are followed.
+    """
+
+    def __init__(
+        self, messages: Sequence[ChatMessage], positions: Mapping[str, int], generation: int
+    ) -> None:
+        self.messages = messages
+        self.positions = positions
+        self.generation = generation
+        self._by_key: dict[MessageKey, ChatMessage] | None = None
+        self._claimed: set[int] = set()
+
+    def is_announced(self, message: ChatMessage) -> bool:
+        """Whether it was found in the table and taken for this very object: then it is stored.
+
+        Whatever the answer of the append says: the object has its position.
+        """
+        return id(message) in self._claimed
+
+    def claim(self, row: ChatMessage) -> ChatMessage | None:
+        """Returns the object in flight that a row is, with its position, if it is one."""
+        if self._by_key is None:
+            # Seldom needed, so it is not made for each append. The first of a key is stored.
+            self._by_key = {key_of(each): each for each in reversed(self.messages)}
+        mine = self._by_key.get(key_of(row))
+        if mine is None or mine.content != row.content:
+            return None
+        mine.seq, mine.sent_at = row.seq, row.sent_at
+        self._claimed.add(id(mine))
+        return mine
+
+
+class Fetch:
+    """Rooms that are behind, to be read from the table. Made by `Following.take`.
+
+    Attributes:
+        positions: what was announced of each: what is behind it is asked for.
+    """
+
+    def __init__(self, stays: Mapping[str, Stay], positions: Mapping[str, int]) -> None:
+        self.positions = positions
+        self._stays = stays
+        self._told = {room_id: (stay.hinted, stay.sure) for room_id, stay in stays.items()}
+
+    def stays(self) -> Iterator[tuple[str, Stay, int, int]]:
+        """Each room with its stay, and what was hinted and sure when it was taken."""
+        for room_id, stay in self._stays.items():
+            yield room_id, stay, *self._told[room_id]
+
+    def is_of(self, room_id: str, stay: Stay | None) -> bool:
+        """Whether a room was taken in this stay."""
+        return stay is not None and self._stays.get(room_id) is stay
+
+
+class Sweep(NamedTuple):
+    """A look at all heads. Made by `Following.ask`.
+
+    Attributes:
+        positions: what was announced of each followed room.
+    """
+
+    positions: Mapping[str, int]
+    generation: int
+
+
+class Following:
+    """The followed rooms of a node.
+
+    Args:
+        announce: is called with messages whose turn it is.
+        lose: is called with rooms of which history is missing, and what was announced of
+            each. Nothing more is announced of them until `renew`.
+
+    Attributes:
+        generation: how often the history became another one.
+        found: how many messages a sweep found, of which no hint had told.
+    """
+
+    def __init__(self, announce: Announce, lose: Callable[[Mapping[str, int]], None]) -> None:
+        self._announce = announce
+        self._lose = lose
+        self._stays: dict[str, Stay] = {}
+        self._behind: dict[str, None] = {}  # in the order in which they are fetched
+        self._flights: list[InFlight] = []
+        self.generation = 0
+        self.found = 0
+
+    # Rooms.
+
+    def __len__(self) -> int:
+        return len(self._stays)
+
+    def __contains__(self, room_id: object) -> bool:
+        return room_id in self._stays
+
+    def position(self, room_id: str) -> int | None:
+        """Returns how far a room was announced; `None` if it is not followed yet."""
+        stay = self._stays.get(room_id)
+        return None if stay is None else stay.announced
+
+    def positions(self, room_ids: Iterable[str]) -> dict[str, int]:
+        """Returns how far those of some rooms that are followed were announced."""
+        found = ((room_id, self.position(room_id)) for room_id in room_ids)
+        return {room_id: seq for room_id, seq in found if seq is not None}
+
+    def marks(self) -> list[Mark]:
+        """Returns how far each followed room was announced."""
+        return [
+            Mark(room_id, stay.announced, *stay.last)
+            for room_id, stay in self._stays.items()
+            if stay.announced is not None
+        ]
+
+    def begin(self, room_id: str) -> Stay:
+        """Begins a stay, whose head has to be read now; what is told meanwhile counts."""
+        stay = self._stays[room_id] = Stay()
+        return stay
+
+    def open(self, room_id: str, stay: Stay, head: int) -> int:
+        """Takes the head of a room, read after `begin`.
+
+        Returns:
+            From behind which position on it is announced. Not at all, if it was left meanwhile.
+        """
+        # What this node stored meanwhile is confirmed already: it counts as part of the past.
+        position = max(head, stay.sure)
+        if self._stays.get(room_id) is stay:
+            stay.announced = stay.sure = position
+            self._queue(room_id, stay)
+        return position
+
+    def leave(self, room_id: str) -> None:
+        """Ends a stay; nothing happens if there is none."""
+        stay = self._stays.pop(room_id, None)
+        self._behind.pop(room_id, None)
+        if stay is not None:
+            _call(stay.waiting)
+
+    # Appends of this node.
+
+    def send(self, messages: Sequence[ChatMessage]) -> InFlight:
+        """Notes messages that are about to be stored by one append."""
+        positions = self.positions({message.room_id for message in messages})
+        flight = InFlight(messages, positions, self.generation)
+        self._flights.append(flight)
+        return flight
+
+    def store(
+        self, flight: InFlight, others: Sequence[ChatMessage], own: Sequence[ChatMessage]
+    ) -> None:
+        """Takes the answer of an append; announces what it brought.
+
+        Args:
+            flight: is over.
+            others: what others stored, in rooms of `flight.positions`, behind those, in order.
+            own: the objects that were stored, with their positions, in order.
+        """
+        ready: list[ChatMessage] = []
+        if flight.generation == self.generation:
+            self._learn(others, ready)
+            self._learn(own, ready, is_own=True)
+        self.drop(flight)
+        self._tell(ready)
+
+    def again(self, flight: InFlight) -> None:
+        """Notes that an append, of which no answer came, is sent once more.
+
+        What it did before counts: an object that was announced stays announced.
+        """
+        flight.positions = self.positions({message.room_id for message in flight.messages})
+        flight.generation = self.generation
+
+    def drop(self, flight: InFlight) -> None:
+        """Takes note that an append is over, and what it did is not known."""
+        if flight in self._flights:
+            self._flights.remove(flight)
+
+    def when_announced(self, messages: Iterable[ChatMessage], call: Callable[[], None]) -> None:
+        """Calls back once stored messages were announced, at once if they were.
+
+        Those of rooms that are not followed, or no longer, count as announced.
+        """
+        last: dict[str, int] = {}
+        for message in messages:
+            stay = self._stays.get(message.room_id)
+            if stay is not None and message.seq in stay.held:
+                last[message.room_id] = max(message.seq, last.get(message.room_id, 0))
+        if not last:
+            call()
+            return
+        missing = set(last)
+
+        def arrived(room_id: str) -> None:
+            missing.discard(room_id)
+            if not missing:
+                call()
+
+        for room_id, seq in last.items():
+            self._stays[room_id].waiting.append((seq, partial(arrived, room_id)))
+
+    def reach(self, room_id: str, head: int, call: Callable[[], None]) -> None:
+        """Takes a head that was read, and calls back once a room was announced that far.
+
+        At once if it was, or if it is not followed.
+        """
+        stay = self._stays.get(room_id)
+        if stay is None or stay.announced is None or stay.announced >= head:
+            call()
+            return
+        stay.sure = max(head, stay.sure)
+        stay.waiting.append((head, call))
+        self._queue(room_id, stay)
+
+    # Hints, sweeps, fetches.
+
+    def hint(self, heads: Mapping[str, int]) -> None:
+        """Takes heads that another node told; they may be old, or wrong."""
+        for room_id, head in heads.items():
+            stay = self._stays.get(room_id)
+            if stay is not None and head > stay.hinted:
+                stay.hinted = head
+                self._queue(room_id, stay)
+
+    def ask(self) -> Sweep:
+        """Begins a look at all heads."""
+        return Sweep(self.positions(self._stays), self.generation)
+
+    def sweep(self, sweep: Sweep, heads: Mapping[str, int]) -> None:
+        """Takes heads that were read after `ask`, of any of its rooms."""
+        if sweep.generation != self.generation:
+            return
+        lost = {}
+        for room_id, head in heads.items():
+            stay = self._stays.get(room_id)
+            if stay is None or stay.announced is None:
+                continue
+            if head < sweep.positions[room_id] <= stay.announced:
+                lost[room_id] = stay.announced
+            elif head > stay.announced:
+                stay.sure, stay.swept = max(head, stay.sure), head
+            self._queue(room_id, stay)
+        if lost:
+            self._lose(lost)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is anything to fetch."""
+        return bool(self._behind)
+
+    def take(self, most: int) -> Fetch:
+        """Takes rooms that are behind, those first that wait the longest.
+
+        Args:
+            most: how many.
+        """
+        stays = {}
+        positions = {}
+        for room_id in list(islice(self._behind, most)):
+            del self._behind[room_id]
+            stay = self._stays[room_id]
+            if stay.announced is not None and stay.is_behind:
+                stays[room_id] = stay
+                positions[room_id] = stay.announced
+        return Fetch(stays, positions)
+
+    def bring(self, fetch: Fetch, rows: Sequence[ChatMessage]) -> None:
+        """Announces rows that a fetch read, in each room in order; it may be called again."""
+        ready: list[ChatMessage] = []
+        current = [row for row in rows if fetch.is_of(row.room_id, self._stays.get(row.room_id))]
+        self.found += sum(map(self._is_found, current))
+        self._learn(current, ready)
+        self._tell(ready)
+
+    def finish(self, fetch: Fetch, cut: Collection[str]) -> None:
+        """Ends a fetch, of which all rows were brought.
+
+        Args:
+            fetch: from `take`.
+            cut: its rooms that have more rows, which did not fit.
+        """
+        lost = {}
+        for room_id, stay, hinted, sure in fetch.stays():
+            if self._stays.get(room_id) is not stay or stay.announced is None:
+                continue
+            if stay.announced < sure and (
+                room_id not in cut or stay.announced == fetch.positions[room_id]
+            ):
+                lost[room_id] = stay.announced
+                continue
+            if room_id not in cut and stay.hinted == hinted:
+                # All that was there came: what was hinted beyond it is not true.
+                stay.hinted = min(hinted, stay.announced)
+            self._queue(room_id, stay)
+        if lost:
+            self._lose(lost)
+
+    def retry(self, fetch: Fetch) -> None:
+        """Ends a fetch that failed: its rooms are still behind."""
+        for room_id, stay, _, _ in fetch.stays():
+            if self._stays.get(room_id) is stay:
+                self._queue(room_id, stay)
+
+    # Another history.
+
+    def missing(self, heads: Mapping[str, int]) -> list[str]:
+        """Returns the followed rooms whose heads are still to be read before `renew`."""
+        return [room_id for room_id in self._stays if room_id not in heads]
+
+    def renew(self, heads: Mapping[str, int]) -> None:
+        """Begins anew at the heads of another history.
+
+        Args:
+            heads: of all followed rooms, see `missing`.
+        """
+        self.generation += 1
+        before, self._behind = self._stays, {}
+        self._stays = {room_id: Stay(heads[room_id]) for room_id in before}
+        for stay in before.values():
+            _call(stay.waiting)
+
+    def _is_found(self, row: ChatMessage) -> bool:
+        stay = self._stays[row.room_id]
+        return max(stay.hinted, stay.announced or 0) < row.seq <= stay.swept
+
+    def _learn(
+        self, rows: Iterable[ChatMessage], ready: list[ChatMessage], *, is_own: bool = False
+    ) -> None:
+        """Puts what is announced now into `ready`, and holds what is further up."""
+        for row in rows:
+            stay = self._stays.get(row.room_id)
+            if stay is None:
+                continue
+            if row.seq > stay.sure:
+                stay.sure = row.seq
+            if stay.announced is None or row.seq <= stay.announced or row.seq in stay.held:
+                continue
+            message = row if is_own else self._claimed(row)
+            if row.seq == stay.announced + 1:
+                self._advance(stay, message, ready)
+            else:
+                stay.held[row.seq] = message
+                self._queue(row.room_id, stay)
+
+    def _advance(self, stay: Stay, message: ChatMessage, ready: list[ChatMessage]) -> None:
+        ready.append(message)
+        while stay.held and (following := stay.held.pop(message.seq + 1, None)):
+            message = following
+            ready.append(message)
+        stay.announced = message.seq
+        stay.last = (message.sender_id, message.id)
+
+    def _claimed(self, row: ChatMessage) -> ChatMessage:
+        for flight in self._flights:
+            mine = flight.claim(row)
+            if mine is not None:
+                return mine
+        return row
+
+    def _queue(self, room_id: str, stay: Stay) -> None:
+        if stay.is_behind:
+            self._behind[room_id] = None
+
+    def _tell(self, ready: Sequence[ChatMessage]) -> None:
+        if not ready:
+            return
+        self._announce(ready)
+        for room_id in {message.room_id for message in ready}:
+            stay = self._stays.get(room_id)
+            if stay is not None and stay.waiting and stay.announced is not None:
+                reached = [each for each in stay.waiting if each[0] <= stay.announced]
+                stay.waiting = [each for each in stay.waiting if each[0] > stay.announced]
+                _call(reached)
+
+
+def _call(waiting: Iterable[tuple[int, Callable[[], None]]]) -> None:
+    for _, call in waiting:
+        call()
