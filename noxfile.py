@@ -45,11 +45,20 @@ SYSTEM_PATH = os.pathsep.join(
 )
 
 LOCK = "requirements.lock"
+ENGINES = ["--extra", "postgresql"]
 # Each lock file, and the requirements that it pins.
 LOCKS = {
-    LOCK: ["pyproject.toml"],
+    # With what every engine needs: a lock file for each choice would be one too many.
+    LOCK: [*ENGINES, "pyproject.toml"],
     # OpenTelemetry as well; the constraint keeps all other versions the same.
-    "deploy/tracing.lock": ["--extra", "tracing", "--constraint", LOCK, "pyproject.toml"],
+    "deploy/tracing.lock": [
+        *ENGINES,
+        "--extra",
+        "tracing",
+        "--constraint",
+        LOCK,
+        "pyproject.toml",
+    ],
     # The tools that build the project's wheel.
     "deploy/build.lock": ["--group", "build"],
 }

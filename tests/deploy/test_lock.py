@@ -17,10 +17,15 @@ TRACING: Final = DEPLOY / "tracing.lock"
 BUILD: Final = DEPLOY / "build.lock"
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
-DEPENDENCIES: Final[list[str]] = PROJECT["project"]["dependencies"]
+EXTRAS: Final[dict[str, list[str]]] = PROJECT["project"]["optional-dependencies"]
+# Of every engine; only what exports traces is left out.
+DEPENDENCIES: Final[list[str]] = [
+    *PROJECT["project"]["dependencies"],
+    *(line for name, lines in EXTRAS.items() if name != "tracing" for line in lines),
+]
 WANTED: Final[dict[Path, list[str]]] = {
     RUNTIME: DEPENDENCIES,
-    TRACING: [*DEPENDENCIES, *PROJECT["project"]["optional-dependencies"]["tracing"]],
+    TRACING: [*DEPENDENCIES, *EXTRAS["tracing"]],
     BUILD: PROJECT["build-system"]["requires"],
 }
 
