@@ -8,6 +8,7 @@ import click
 
 from bench import codec, compare, connects, history, results, slow, store, workloads
 from bench.attacks import measure as attacks
+from bench.nodes import measure as nodes
 from bench.options import Effort, Options
 from bench.processes import TargetError
 from bench.report import Section
@@ -29,11 +30,12 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "codec": _codec,
     "slow": slow.main,
     "attacks": attacks.main,
+    "nodes": nodes.main,
     "shards": shards.main,
 }
 
 
-_LONG: Final = ("attacks",)
+_LONG: Final = ("attacks", "nodes")
 
 
 @click.command()
@@ -44,7 +46,7 @@ _LONG: Final = ("attacks",)
     "--workload",
     "chosen",
     multiple=True,
-    type=click.Choice([each.name for each in (*workloads.COMPARED, *workloads.SPREAD)]),
+    type=click.Choice([each.name for each in workloads.ALL]),
     help="Compare only this; may be repeated.",
 )
 @click.option(

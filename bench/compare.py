@@ -84,7 +84,7 @@ async def measure(options: Options) -> Section:
     chosen, notes = present(options)
     asked = [
         each
-        for each in (*workloads.COMPARED, *workloads.SPREAD)
+        for each in workloads.ALL
         if (each.name in options.workloads if options.workloads else each in workloads.COMPARED)
     ]
     runs = sum(

@@ -6,10 +6,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Clients in rooms, some of which send as fast as they get replies.
+    """Clients in rooms, some of which send.
 
-    It is a closed loop: a sender keeps a number of messages in flight, and sends the
-    next one when one returns to it.
+    Without a rate it is a closed loop: a sender keeps a number of messages in flight, and
+    sends the next one when one returns to it.
 
     Attributes:
         name: its name on the command line and in the results.
@@ -18,6 +18,8 @@ class Workload:
             join last, so that their own messages reach them after the others.
         senders: the number of senders in each room; at most 24.
         in_flight: the number of messages that each sender keeps in flight.
+        rate: the messages per second of all senders together, whatever returns to them; a
+            room has one sender then.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Workload:
     members: int
     senders: int
     in_flight: int
+    rate: float = 0.0
 
     @property
     def clients(self) -> int:
@@ -41,6 +44,8 @@ class Workload:
             where = f"{self.rooms:,} rooms of {self.members:,}"
         if not self.senders:
             return f"{where}, none sending"
+        if self.rate:
+            return f"{where}, {self.rate:g} messages/s"
         senders = "" if self.members == 1 else f", {self.senders} sending"
         return f"{where}{senders}, {self.in_flight} in flight"
 
@@ -54,6 +59,11 @@ ROOMS: Final = Workload("rooms", rooms=200, members=5, senders=1, in_flight=1)
 # Ten more clients that do not read are added to these.
 HEALTHY: Final = Workload("slow", rooms=1, members=190, senders=20, in_flight=2)
 
+# Of several nodes: one room of a conversation that never pauses, and the way from one client
+# to another, which is at the next node if there are several.
+ONE_ROOM: Final = Workload("one-room", rooms=1, members=24, senders=24, in_flight=8)
+STEADY: Final = Workload("steady", rooms=10, members=2, senders=1, in_flight=0, rate=300.0)
+
 # No senders: the memory of a silent client in a room.
 IDLE: Final = Workload("idle", rooms=600, members=5, senders=0, in_flight=0)
 
@@ -66,3 +76,5 @@ SPREAD: Final = (
     Workload("100-rooms", rooms=100, members=10, senders=1, in_flight=1),
     Workload("1000-rooms", rooms=1000, members=1, senders=1, in_flight=1),
 )
+
+ALL: Final = (*COMPARED, *SPREAD, ONE_ROOM, STEADY)

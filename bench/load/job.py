@@ -9,7 +9,7 @@ from typing import Final, Literal
 from bench.load.dialects import PLAIN
 from bench.workloads import Workload
 
-Kind = Literal["drive", "pace", "connect", "idle"]
+Kind = Literal["drive", "connect", "idle"]
 
 # From this share of one core up, the load client limits the result, or may limit it.
 BOUND_SHARE: Final = 0.9
@@ -20,10 +20,9 @@ class Job:
     """One measurement.
 
     Attributes:
-        kind: whether to send messages as fast as they return, to send them at a steady
-            rate, to open and close connections, or to measure the memory of silent clients.
-        workload: the clients and rooms. To connect, each room has one client; at a steady
-            rate, one sender.
+        kind: whether to send messages, to open and close connections, or to measure
+            the memory of silent clients.
+        workload: the clients and rooms. To connect, each room has one client.
         host: the address of the target.
         ports: its TCP ports, one for each node. The members of a room take them in turn.
         pids: the target's processes.
@@ -31,7 +30,6 @@ class Job:
         tag: distinguishes the rooms and ids of this job from those of all others.
         warm_up: the time under load before the window, in seconds.
         seconds: the length of the window.
-        rate: the messages per second of all senders together, at a steady rate.
         token: the token of all clients, or empty; they send in its subject's name.
         authority: the file with the target's CA, in PEM; empty without TLS.
         dialect: the name of its way to speak.
@@ -46,7 +44,6 @@ class Job:
     tag: str
     warm_up: float
     seconds: float
-    rate: float = 0.0
     token: str = ""
     authority: str = ""
     dialect: str = PLAIN
@@ -75,7 +72,7 @@ class Result:
             room and were closed.
         latencies: from sending to receiving at the sender: the median and the 99th
             percentile, in seconds. For connections, from opening to having joined.
-        far: the same from sending to receiving at others, at a steady rate.
+        far: the same from sending to receiving at others, if the workload has a rate.
         messages: the number of messages that returned to their senders.
         cpu: the processor time of each of the target's processes, in seconds.
         engine_cpu: that of what its nodes share.

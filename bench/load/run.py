@@ -5,6 +5,7 @@ import gc
 import os
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 
 from bench import meter
@@ -33,9 +34,7 @@ async def run(job: Job) -> Result:
     gc.disable()
     match job.kind:
         case "drive":
-            return await _Drive(job).run()
-        case "pace":
-            return await _Pace(job).run()
+            return await (_Pace(job) if job.workload.rate else _Drive(job)).run()
         case "connect":
             return await _Connect(job).run()
         case "idle":
@@ -196,7 +195,7 @@ class _Pace(_Drive):
         due = perf_counter()
         while True:
             for room in self._rooms:
-                due += pauses.expovariate(self._job.rate)
+                due += pauses.expovariate(self._job.workload.rate)
                 await asyncio.sleep(due - perf_counter())
                 now = perf_counter()
                 room.sent_at.append(now)
@@ -205,7 +204,8 @@ class _Pace(_Drive):
     async def _drain(self) -> None:
         if self._pacing is not None:
             self._pacing.cancel()
-            await asyncio.wait([self._pacing])
+            with suppress(asyncio.CancelledError):
+                await self._pacing
         await super()._drain()
 
 
