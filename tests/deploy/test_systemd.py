@@ -15,8 +15,9 @@ from hosting.health import split
 from tests.deploy.nginx import DEPLOY, tool
 
 UNITS: Final = sorted((DEPLOY / "systemd").glob("*.service"))
-PROXY, TEMPLATE, SERVER = UNITS
-INSTANCE: Final = "chat-proxy@1.service"
+PROXY, PROXIES, SERVER, SERVERS = UNITS
+TEMPLATES: Final = {PROXIES: PROXY, SERVERS: SERVER}
+INSTANCES: Final = {each: each.name.replace("@", "@1") for each in TEMPLATES}
 OPERATIONS: Final = DEPLOY.parent / "docs/operations.md"
 PREFIX: Final = "/opt/chat/bin/"
 
@@ -43,10 +44,9 @@ def units(tmp_path: Path) -> list[str]:
         text = re.sub(rf"{PREFIX}\S+", "/bin/true", unit.read_text("utf-8"))
         (tmp_path / unit.name).write_text(text)
     # A template is no unit; an instance of it is.
-    (tmp_path / INSTANCE).symlink_to(tmp_path / TEMPLATE.name)
-    return [str(tmp_path / unit.name) for unit in UNITS if unit != TEMPLATE] + [
-        str(tmp_path / INSTANCE)
-    ]
+    for template, name in INSTANCES.items():
+        (tmp_path / name).symlink_to(tmp_path / template.name)
+    return [str(tmp_path / INSTANCES.get(unit, unit.name)) for unit in UNITS]
 
 
 def test_units_are_valid(units: list[str]) -> None:
@@ -119,34 +119,64 @@ def test_unit_variables_are_options(unit: Path) -> None:
         assert f"`{variable}`" in options or variable in {"HEALTH_URL", "MALLOC_ARENA_MAX"}
 
 
-def test_instance_differs_only_by_port() -> None:
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda unit: unit.name)
+def test_instance_differs_only_by_head(template: Path) -> None:
     """Below its head, the template equals the unit."""
-    one, template = PROXY.read_text("utf-8"), TEMPLATE.read_text("utf-8")
+    unit = TEMPLATES[template]
+    one, other = unit.read_text("utf-8"), template.read_text("utf-8")
     for names in ("EnvironmentFile", "Environment", "Description"):
-        assert set(values(PROXY, names)) != set(values(TEMPLATE, names))
-        one, template = (
+        assert set(values(unit, names)) != set(values(template, names))
+    for names in ("EnvironmentFile", "Environment", "Description", "Before", "Wants"):
+        one, other = (
             re.sub(rf"^(?:#.*\n)*{names}=.*\n", "", text, flags=re.MULTILINE)
-            for text in (one, template)
+            for text in (one, other)
         )
-    assert re.sub(r"^#.*\n", "", template, flags=re.MULTILINE) == re.sub(
+    assert re.sub(r"^#.*\n", "", other, flags=re.MULTILINE) == re.sub(
         r"^#.*\n", "", one, flags=re.MULTILINE
     )
 
 
+def instance_variables(template: Path, instance: int) -> dict[str, str]:
+    text = " ".join(values(template, "Environment")).replace("%i", str(instance))
+    return dict(each.split("=", 1) for each in text.split())
+
+
 @pytest.mark.parametrize("instance", range(1, 10))
 def test_instance_ports(instance: int) -> None:
-    text = " ".join(values(TEMPLATE, "Environment")).replace("%i", str(instance))
-    variables = dict(each.split("=", 1) for each in text.split())
-    port = int(variables["PROXY_PORT"])
+    """All differ, also from those of the other units."""
+    of_proxy = instance_variables(PROXIES, instance)
+    port = int(of_proxy["PROXY_PORT"])
     assert port == proxy.Config().port + instance
-    assert split(variables["HEALTH_URL"]).port == port
-    config = proxy.Config(port=port, metrics_port=int(variables["PROXY_METRICS_PORT"]))
-    assert config.metrics_port not in {9464, 9465}
+    assert split(of_proxy["HEALTH_URL"]).port == port
+    door = proxy.Config(port=port, metrics_port=int(of_proxy["PROXY_METRICS_PORT"]))
+    of_server = instance_variables(SERVERS, instance)
+    port = int(of_server["CHAT_PORT"])
+    assert port == 50060 + instance
+    assert split(of_server["HEALTH_URL"]).port == port
+    server = chat.Config(port=port, metrics_port=int(of_server["CHAT_METRICS_PORT"]))
+    assert len({door.metrics_port, server.metrics_port, 9464, 9465}) == 4
+    assert server.metrics_port == 9450 + instance
+    assert door.metrics_port == 9470 + instance
+
+
+def test_servers_stop_after_every_proxy() -> None:
+    """Systemd stops units in the reverse order of their start."""
+    later = " ".join(values(SERVERS, "Before")).split()
+    assert later == [PROXY.name, *(f"chat-proxy@{number}.service" for number in range(1, 10))]
+
+
+def test_several_nodes_do_not_start_the_single_server() -> None:
+    assert values(PROXY, "Wants") == [SERVER.name]
+    assert values(PROXIES, "Wants") == []
+    # It would be refused: the file is of one server.
+    assert "postgresql:" in instance_variables(SERVERS, 1)["CHAT_DATABASE"]
 
 
 def test_units_have_time_to_stop() -> None:
-    assert float(values(SERVER, "TimeoutStopSec")[0]) > chat.Config().drain_seconds
-    assert float(values(PROXY, "TimeoutStopSec")[0]) > 3 * proxy.Config().drain_seconds
+    for unit in (SERVER, SERVERS):
+        assert float(values(unit, "TimeoutStopSec")[0]) > chat.Config().drain_seconds
+    for unit in (PROXY, PROXIES):
+        assert float(values(unit, "TimeoutStopSec")[0]) > 3 * proxy.Config().drain_seconds
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
@@ -160,5 +190,5 @@ def test_units_restart_without_limit(unit: Path) -> None:
 
 def test_proxy_unit_stops_before_server() -> None:
     """Systemd stops units in the reverse order of their start."""
-    for unit in (PROXY, TEMPLATE):
+    for unit in (PROXY, PROXIES):
         assert "chat-server.service" in values(unit, "After")[0].split()
