@@ -25,6 +25,7 @@ from chat.api.chat_service import ChatService
 from chat.api.context import Context
 from chat.api.conversation import Conversation
 from chat.api.relay_service import RelayService
+from chat.api.settling import settle
 from chat.api.status import status_of
 from chat.config import IN_MEMORY, Config
 from chat.core.hub import Hub
@@ -149,7 +150,12 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
             config.metrics_port,
             lambda: Report(hub, grpc.connections, config.write_queue_bytes),
         )
-        async with kept_fresh(tls), _keys_watched(context), metrics_port as status_url:
+        async with (
+            kept_fresh(tls),
+            _keys_watched(context),
+            _quotas_settled(context),
+            metrics_port as status_url,
+        ):
             port = await grpc.listen(config.host, config.port, tls.context if tls else None)
             _warn(config)
             server = RunningServer(config.host, port, context, grpc, health, status_url)
@@ -173,6 +179,21 @@ async def _open_store(
     return await SqliteStore.open(
         config.database, announce, config.write_queue_bytes, metrics=metrics
     )
+
+
+@asynccontextmanager
+async def _quotas_settled(context: Context) -> AsyncIterator[None]:
+    """Lets quotas hold over all nodes while the context is open, if there are others."""
+    quotas = context.quotas
+    if quotas.tab is None:
+        yield
+        return
+    task = asyncio.create_task(settle(context.hub.store, quotas.tab, quotas.owe, context.faults))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 @asynccontextmanager

@@ -106,6 +106,15 @@ class Bucket:
         """Puts back what was taken."""
         self._full_at -= n * self._interval
 
+    def lack(self, now: float, seconds: float) -> None:
+        """Takes as much out as lets it take so long until it is full again, unless it does.
+
+        Args:
+            now: the time in seconds; it never runs backward.
+            seconds: how long; more than it takes for an empty one lets it owe.
+        """
+        self._full_at = max(self._full_at, now + seconds)
+
     def is_whole(self, now: float) -> bool:
         """Returns True if it is full, and so equal to a new one."""
         return self._full_at <= now and self._promised <= now
@@ -229,23 +238,33 @@ class Buckets(Generic[B_co]):
 AnyAllowance = Buckets[AnyBucket]
 
 
+def _plain_bucket(_: str, per_second: float, holds: float) -> Bucket:
+    return Bucket(per_second, holds)
+
+
 class Allowance(Buckets[Bucket]):
     """The buckets of one client, or of several together.
 
     Args:
         rates: the rates of one client.
         clients: the number of clients.
+        make_bucket: makes the bucket of a kind that has a rate.
     """
 
     __slots__ = ()
 
-    def __init__(self, rates: Rates, clients: float = 1) -> None:
+    def __init__(
+        self,
+        rates: Rates,
+        clients: float = 1,
+        make_bucket: Callable[[str, float, float], Bucket] = _plain_bucket,
+    ) -> None:
         def make(kind: str) -> Bucket:
             if kind == "refusals":
                 return Bucket(_REFUSALS_PER_SECOND * clients, _REFUSALS * clients)
             # Each client has an allowance for as long as it is there: it is kept small.
             rate: float = getattr(rates, kind) * clients
-            return Bucket(rate, rate * BURST_SECONDS) if rate else _ENDLESS
+            return make_bucket(kind, rate, rate * BURST_SECONDS) if rate else _ENDLESS
 
         super().__init__(make)
 
@@ -293,13 +312,18 @@ class BucketTable(Generic[Key, Held]):
     def __len__(self) -> int:
         return len(self._held)
 
-    def of(self, key: Key) -> Held:
-        """Returns the bucket of a key, to be used at once."""
+    def of(self, key: Key, make: Callable[[], Held] | None = None) -> Held:
+        """Returns the bucket of a key, to be used at once.
+
+        Args:
+            key: whose it is.
+            make: makes it, if it is one that knows its key.
+        """
         held = self._held.get(key)
         if held is None:
             if len(self._held) >= self._sweep_at:
                 self._sweep()
-            held = self._held[key] = self._make()
+            held = self._held[key] = (make or self._make)()
         return held
 
     def _sweep(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,6 +13,7 @@ from grpclib.server import Stream
 from chat.access.authenticator import Authenticator
 from chat.access.identity import Identity
 from chat.api.quotas import Quotas
+from chat.api.settling import Tab
 from chat.config import Config
 from chat.core.hub import Hub
 from chat.core.legacy_ids import LegacyIds
@@ -54,7 +56,7 @@ class Context:
             authenticator,
             hub,
             Rules(config.limits),
-            Quotas(config.rates),
+            Quotas(config.rates, Tab(time.monotonic()) if hub.store.is_shared else None),
             LegacyIds(hub.store),
             hub.metrics,
             hub.faults,

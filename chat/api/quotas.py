@@ -10,7 +10,7 @@ a proxy for itself           nothing
 ===========================  ==============================================
 
 Behind a proxy, a user's messages, joins and unary calls are charged here. The proxy alone counts
-`leave` and `authenticate`.
+`leave` and `authenticate`. What a user is charged at other nodes counts too: see `settling`.
 """
 
 import time
@@ -18,6 +18,7 @@ from functools import partial
 from weakref import WeakKeyDictionary, WeakSet
 
 from chat.access.identity import Identity
+from chat.api.settling import Key, Tab
 from chat.errors import RateLimited
 from hosting.rate_limits import Allowance, Bucket, BucketTable, Rates
 
@@ -27,10 +28,15 @@ class Quotas:
 
     Args:
         rates: requests a second of each kind.
+        tab: notes what users spend, if there are other nodes that have to know.
+
+    Attributes:
+        tab: the same.
     """
 
-    def __init__(self, rates: Rates) -> None:
+    def __init__(self, rates: Rates, tab: Tab | None = None) -> None:
         self._users: BucketTable[str, Allowance] = BucketTable(partial(Allowance, rates))
+        self.tab = tab
         self._guests: WeakKeyDictionary[object, Allowance] = WeakKeyDictionary()
         self._proxies: WeakSet[object] = WeakSet()
         self._rates = rates
@@ -38,7 +44,25 @@ class Quotas:
 
     def user(self, user_id: str) -> Allowance:
         """The allowance of a user, to be used at once."""
-        return self._users.of(user_id)
+        tab = self.tab
+        if tab is None:
+            return self._users.of(user_id)
+        return self._users.of(
+            user_id, lambda: Allowance(self._rates, make_bucket=partial(tab.bucket, user_id))
+        )
+
+    def owe(self, key: Key, seconds: float) -> None:
+        """Charges a user with what it has spent at all nodes.
+
+        Args:
+            key: the user and the kind of request.
+            seconds: how long it takes until that is paid back.
+        """
+        user_id, kind = key
+        bucket: Bucket = getattr(self.user(user_id), kind)
+        # What was spent here since it was told is not among it.
+        unknown = self.tab.of(key) if self.tab else 0.0
+        bucket.lack(time.monotonic(), seconds + unknown)
 
     def of(self, caller: Identity, connection: object) -> Allowance:
         """Returns a caller's allowance, to be used at once."""

@@ -1,0 +1,193 @@
+"""Quotas of users over several nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chat.access.identity import Identity
+from chat.api.quotas import Quotas
+from chat.api.settling import NOTICEABLE, SECONDS, Key, Tab, settle
+from chat.storage.base import StoreError
+from chat.storage.memory import MemoryStore
+from hosting.faults import Faults
+from hosting.rate_limits import BURST_SECONDS, Bucket, Rates
+
+RATE = 8.0
+ADA = ("ada", "sends")
+
+
+class Shared:
+    """What `Store.settle` of a shared store does, for one user."""
+
+    def __init__(self) -> None:
+        self.full_at = -1e9
+
+    def settle(self, now: float, spent: float) -> float:
+        self.full_at = max(self.full_at, now - SECONDS) + spent
+        return max(0.0, self.full_at - now)
+
+
+class Node:
+    """A node, with the bucket of one user.
+
+    Attributes:
+        granted: how many requests were granted.
+    """
+
+    def __init__(self) -> None:
+        self.tab = Tab(0.0)
+        self.bucket = self.tab.bucket(*ADA, RATE, RATE * BURST_SECONDS)
+        self.granted = 0
+
+    def ask(self, now: float, number: int) -> None:
+        for _ in range(number):
+            self.granted += self.bucket.take(now) == 0
+
+    def settle(self, now: float, shared: Shared) -> None:
+        for key, spent in self.tab.take(now).items():
+            self.bucket.lack(now, shared.settle(now, spent) + self.tab.of(key))
+
+
+# Of each tenth of a second: how many requests each node gets.
+LOADS = st.lists(
+    st.lists(st.sampled_from([0, 0, 1, 2, 100]), min_size=4, max_size=4),
+    min_size=1,
+    max_size=100,
+)
+
+
+@given(st.integers(1, 4), LOADS, st.integers(1, 20))
+@example(4, [[100] * 4], 600)
+@example(4, [[2] * 4], 600)
+@example(2, [[1, 1, 0, 0]], 600)
+def test_rate_holds_over_all_nodes(number: int, load: list[list[int]], times: int) -> None:
+    shared, nodes = Shared(), [Node() for _ in range(number)]
+    now = 0.0
+    for tick, asked in enumerate(load * times):
+        now = tick / 10
+        for nth, (node, requests) in enumerate(zip(nodes, asked, strict=False)):
+            node.ask(now, requests)
+            if (tick + 3 * nth) % 10 == 0:
+                node.settle(now, shared)
+    most = now + number * (BURST_SECONDS + SECONDS + NOTICEABLE) + SECONDS
+    assert sum(node.granted for node in nodes) <= most * RATE
+
+
+@given(LOADS)
+def test_user_of_one_node_hardly_notices(load: list[list[int]]) -> None:
+    """Settling takes from it at most what it spent before it was told of."""
+    shared, node = Shared(), Node()
+    plain = Bucket(RATE, RATE * BURST_SECONDS)
+    alone = 0
+    for tick, (requests, *_) in enumerate(load * 3):
+        now = tick / 10
+        node.ask(now, requests)
+        alone += sum(plain.take(now) == 0 for _ in range(requests))
+        if tick % 10 == 0:
+            node.settle(now, shared)
+    assert alone - RATE * (SECONDS + NOTICEABLE) <= node.granted <= alone
+
+
+def test_debt_is_paid_back() -> None:
+    shared, nodes = Shared(), [Node() for _ in range(3)]
+    for node in nodes:
+        node.ask(0.0, 1000)
+    burst = RATE * BURST_SECONDS
+    assert [node.granted for node in nodes] == [burst] * 3
+    for _ in range(2):
+        for node in nodes:
+            node.settle(1.0, shared)
+            node.bucket.take(1.0)
+            node.tab.add(ADA, NOTICEABLE)  # so that it is told what others told meanwhile
+    granted = nodes[0].granted
+    nodes[0].ask(2 * BURST_SECONDS - 1.0, 1)
+    assert nodes[0].granted == granted
+    nodes[0].ask(3 * BURST_SECONDS + 10.0, 1)
+    assert nodes[0].granted == granted + 1
+
+
+class TestTab:
+    """What was spent, and nobody was told."""
+
+    def test_little_is_added_up(self) -> None:
+        tab = Tab(0.0)
+        tab.add(ADA, NOTICEABLE / 2)
+        assert tab.take(1.0) == {}
+        tab.add(ADA, NOTICEABLE / 2)
+        assert tab.take(2.0) == {ADA: NOTICEABLE}
+        assert tab.take(3.0) == {}
+        assert len(tab) == 0
+
+    def test_little_is_forgotten(self) -> None:
+        tab = Tab(0.0)
+        tab.add(ADA, NOTICEABLE / 2)
+        for now in (60.0, 120.0):
+            assert len(tab) == 1
+            tab.take(now)
+        assert len(tab) == 0
+
+    def test_what_goes_on_is_not_forgotten(self) -> None:
+        tab = Tab(0.0)
+        for minute in (1, 2, 3):
+            tab.add(ADA, NOTICEABLE / 4)
+            assert tab.take(60.0 * minute) == {}
+        tab.add(ADA, NOTICEABLE / 4)
+        assert tab.take(240.0) == {ADA: NOTICEABLE}
+
+    def test_given_back(self) -> None:
+        tab = Tab(0.0)
+        bucket = tab.bucket(*ADA, 1.0, 10.0)
+        bucket.spend(0.0, 3.0)
+        bucket.give_back(2.0)
+        assert tab.take(1.0) == {ADA: 1.0}
+        bucket.spend(0.0, 3.0)
+        bucket.give_back(3.0)
+        assert tab.take(1.0) == {}
+
+
+class SettlingStore(MemoryStore):
+    """A store whose other nodes have spent a lot."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None)
+        self.calls: asyncio.Queue[Mapping[Key, float]] = asyncio.Queue()
+        self.failures = 0
+
+    async def settle(self, spent: Mapping[Key, float]) -> Mapping[Key, float]:
+        self.calls.put_nowait(spent)
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("away")
+        return dict.fromkeys(spent, 100.0)
+
+
+@pytest.fixture
+def tab() -> Tab:
+    return Tab(0.0)
+
+
+@pytest.fixture
+def quotas(tab: Tab) -> Quotas:
+    return Quotas(Rates(sends=10.0), tab)
+
+
+async def test_what_others_spent_is_owed(tab: Tab, quotas: Quotas) -> None:
+    store = SettlingStore()
+    store.failures = 1
+    task = asyncio.create_task(settle(store, tab, quotas.owe, Faults()))
+    sends = quotas.of(Identity("ada"), object()).sends
+    for _ in range(11):
+        assert sends.take(0.0) == 0
+    # The first one fails, and nothing is lost of it.
+    assert await store.calls.get() == {ADA: pytest.approx(1.1)}
+    assert await store.calls.get() == {ADA: pytest.approx(1.1)}
+    await asyncio.sleep(0)
+    assert quotas.user("ada").sends.take(asyncio.get_running_loop().time()) > 80
+    assert quotas.user("bob").sends.take(0.0) == 0
+    task.cancel()
+    await asyncio.wait([task])
