@@ -1,16 +1,38 @@
 """The settings of the server: declared here, or in the part that obeys them."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from chat.access.tokens import TokenRules
 from chat.core.rules import Limits
 from hosting.grpc.limits import ConnectionLimits
-from hosting.kinds import FILE, HOST, NAME_SET, PORT, RATE, SECONDS, TEXT, whole
+from hosting.kinds import FILE, HOST, NAME_SET, PORT, RATE, SECONDS, TEXT, text, whole
 from hosting.rate_limits import Rates
 from hosting.settings import Settings, metrics_host, metrics_port, part, setting
 from hosting.tls import TlsFiles
 
 IN_MEMORY = ":memory:"
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_POSTGRES: Final = ("postgresql", "postgres")
+
+
+def is_postgres(database: str) -> bool:
+    """Whether a database is the URL of one in PostgreSQL."""
+    match = _SCHEME.match(database)
+    return match is not None and match[1].lower() in _POSTGRES
+
+
+def _check_database(name: str, value: str) -> None:
+    FILE.check(name, value)
+    match = _SCHEME.match(value)
+    if match and not is_postgres(value):
+        # The rest of it may hold a password.
+        raise ValueError(
+            f"{name} must be the path of a file, {IN_MEMORY} or postgresql://…, "
+            f"and not {match[1]}://…"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +124,10 @@ class Trust(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(Settings):
-    """The settings of a server. ``:memory:`` as its database is `IN_MEMORY`."""
+    """The settings of a server. ``:memory:`` as its database is `IN_MEMORY`.
+
+    The URL of a database may hold a password: it is not part of what is printed.
+    """
 
     host: str = setting(
         "0.0.0.0",  # noqa: S104 - the contract's address
@@ -116,9 +141,18 @@ class Config(Settings):
     )
     database: str = setting(
         "data/chat.db",
-        FILE,
+        text(_check_database),
         "The SQLite file, created with its folder if missing. `:memory:` keeps the history in "
-        "memory, and loses it at exit.",
+        "memory, and loses it at exit. `postgresql://user@host/name` is a database that several "
+        "servers may share; it needs the extra `postgresql`. `host1,host2` are the servers of one "
+        "cluster: the one that takes writes is used.",
+        secret=True,
+    )
+    database_password_file: str = setting(
+        "",
+        TEXT,
+        "The file with the password of the PostgreSQL user, read at each connection. Without it, "
+        "the password is that of `PGPASSWORD`, `~/.pgpass`, or the URL.",
     )
     limits: Limits = part(Limits)
     connection_limits: ConnectionLimits = part(ConnectionLimits)

@@ -33,6 +33,16 @@ class StoreMetrics:
         "chat_commit_failures_total",
         "Failed commits; the senders got `UNAVAILABLE`.",
     )
+    commit_wait_seconds: float = gauge(
+        "chat_commit_wait_seconds",
+        "How long the commit under way has waited for PostgreSQL. One that lacks its synchronous "
+        "standby waits without an end.",
+        0.0,
+    )
+    reconnects: int = counter(
+        "chat_store_reconnects_total",
+        "Connections to PostgreSQL that were lost by the writer, and opened again.",
+    )
     epoch_changes: int = counter(
         "chat_epoch_changes_total",
         "Times that the history became another one while this server had it open: a failover "

@@ -27,13 +27,13 @@ from chat.api.conversation import Conversation
 from chat.api.relay_service import RelayService
 from chat.api.settling import settle
 from chat.api.status import status_of
-from chat.config import IN_MEMORY, Config
+from chat.config import IN_MEMORY, Config, is_postgres
 from chat.core.hub import Hub
 from chat.core.rules import Rules
 from chat.errors import Unavailable
 from chat.metrics import ServerMetrics, StoreMetrics
 from chat.report import Report
-from chat.storage.base import Announce, Renew, Store
+from chat.storage.base import Announce, Renew, Store, StoreUnusable
 from chat.storage.health import State, StoreHealth
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
@@ -169,15 +169,35 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
 
 
 async def _open_store(
-    config: Config,
-    metrics: StoreMetrics,
-    announce: Announce,
-    renew: Renew,  # noqa: ARG001 - the epoch of these engines is for good
+    config: Config, metrics: StoreMetrics, announce: Announce, renew: Renew
 ) -> Store:
     if config.database == IN_MEMORY:
         return MemoryStore(announce, metrics=metrics)
+    if is_postgres(config.database):
+        return await _open_postgres(config, metrics, announce, renew)
     return await SqliteStore.open(
         config.database, announce, config.write_queue_bytes, metrics=metrics
+    )
+
+
+async def _open_postgres(
+    config: Config, metrics: StoreMetrics, announce: Announce, renew: Renew
+) -> Store:
+    try:
+        # What it needs need not be installed.
+        from chat.storage.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        raise StoreUnusable(
+            f"a database in PostgreSQL needs the extra of this package that brings {error.name}: "
+            'pip install "asyncio-grpc-chat[postgresql]"'
+        ) from error
+    return await PostgresStore.open(
+        config.database,
+        announce,
+        renew,
+        config.write_queue_bytes,
+        password_file=config.database_password_file,
+        metrics=metrics,
     )
 
 

@@ -82,6 +82,7 @@ def setting(
     name: str = "",
     group: str = "",
     command_default: T | None = None,
+    secret: bool = False,
 ) -> T:
     """Declares a field of a dataclass as a setting; see `Setting`.
 
@@ -92,9 +93,11 @@ def setting(
         name: the option, if it is not the field's name.
         group: a heading, for this one and those that follow.
         command_default: the default of the command, if it is another one.
+        secret: whether it may hold a secret, and is left out where settings are printed.
     """
     used = default if command_default is None else command_default
-    return field(default=default, metadata={_SETTING: Setting(name, kind, used, text, group)})
+    declared = Setting(name, kind, used, text, group)
+    return field(default=default, repr=not secret, metadata={_SETTING: declared})
 
 
 def metrics_host() -> str:

@@ -1,18 +1,33 @@
 """Every storage engine, and an open store of it."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from chat.storage.base import Store
-from tests.contract.engines import ENGINES, Engine
+from tests.contract.engines import ENGINES, Build, Engine, empty, place_of
+from tests.kit.postgres import Postgres
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def database(postgres: Postgres) -> AsyncIterator[str]:
+    """Address of a database for all tests here, one after the other."""
+    async with postgres.database("contract") as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture
+async def empty_database(database: str) -> str:
+    """That database, with nothing in it: emptied much faster than a new one is made."""
+    await empty(database)
+    return database
 
 
 @pytest.fixture(params=ENGINES, ids=lambda build: build.__name__)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    build: Callable[[Path], Engine] = request.param
-    return build(tmp_path)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    build: Build = request.param
+    return build(place_of(request, build))
 
 
 @pytest.fixture

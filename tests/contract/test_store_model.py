@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from chat.storage.base import Range, Store
 from gen.chat import ChatMessage
-from tests.contract.engines import DURABLE, ENGINES, Engine
+from tests.contract.engines import DURABLE, ENGINES, Build, Place, empty, place_of
 from tests.support import MODEL, message, seqs
 
 # Any text is a name, even SQL.
@@ -36,12 +35,13 @@ pytestmark = pytest.mark.timeout(300)
 class StoreMachine(RuleBasedStateMachine):
     """Compares a store with lists and dictionaries."""
 
-    def __init__(self, build: Callable[[Path], Engine]) -> None:
+    def __init__(self, build: Build, database: str) -> None:
         super().__init__()
         self.durable = build in DURABLE
+        self.database = database
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.folder = tempfile.TemporaryDirectory()
-        self.engine = build(Path(self.folder.name))
+        self.engine = build(Place(Path(self.folder.name), database))
         self.stack = AsyncExitStack()
         self.store = self.runner.run(self.open())
         self.epoch = self.store.epoch
@@ -105,13 +105,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.runner.run(self.stack.aclose())
+        if self.database:
+            self.runner.run(empty(self.database))
         self.runner.close()
         self.folder.cleanup()
 
 
 @pytest.mark.parametrize("build", ENGINES)
-def test_calls_in_any_order(build: Callable[[Path], Engine]) -> None:
+def test_calls_in_any_order(request: pytest.FixtureRequest, build: Build) -> None:
+    database = place_of(request, build).database
     run_state_machine_as_test(
-        lambda: StoreMachine(build),  # type: ignore[arg-type] # any factory will do
+        lambda: StoreMachine(build, database),  # type: ignore[arg-type] # any factory will do
         settings=settings(MODEL, max_examples=30, stateful_step_count=20),
     )

@@ -1,5 +1,18 @@
 """The PostgreSQL engine: one database for any number of nodes.
 
-- `epoch`: the name of the history, and when a failover makes it another one.
-- `following`: what was announced of rooms that other nodes write into, too.
+- `store`: the engine, which puts them together.
+- `address`, `connections`: where the database is, and connections to it.
+- `schema`, `sql/`: the tables and functions, their versions and migrations.
+- `writer`, `appender`, `batch`: messages on their way into the database, many at once.
+- `following`: what was announced of the rooms that somebody is in.
+- `reader`: pages and look-ups.
+- `epoch`, `admission`: the name of the history, when a failover makes it another one, and
+  what a node does then.
+- `errors`: what the errors of asyncpg mean.
+
+Begin with `store.append`, then `writer`, `appender`, `sql/002_append.sql`.
 """
+
+from chat.storage.postgres.store import PostgresStore
+
+__all__ = ["PostgresStore"]

@@ -1,0 +1,94 @@
+"""The history that a node works on, and the connections that may be used for it.
+
+Each connection is admitted before its first use. One that leads to the server that was judged
+last may be used at once. Any other is judged (see `epoch`), one at a time: the server may have
+taken the place of another one, and lack messages that this node has seen.
+
+If the judgement is another epoch, the node begins anew: the heads of followed rooms are read,
+and then, in one turn of the event loop, the epoch changes and everybody is told. Until then, no
+connection to the new server is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from chat.metrics import StoreMetrics
+from chat.storage.base import Renew
+from chat.storage.postgres.connections import READ_SECONDS, Connection
+from chat.storage.postgres.epoch import Claim, Known, Mark, Server, judge, read_server
+from chat.storage.postgres.following import Following
+
+_HEADS: Final = "SELECT room_id, head FROM chat.rooms WHERE room_id = ANY ($1::text[])"
+
+
+class Admission:
+    """The history of a node.
+
+    Args:
+        following: what was announced; it begins anew with another history.
+        renew: see `chat.storage.base`.
+
+    Attributes:
+        epoch: the name of the history; empty until the first connection was admitted.
+        server: the server that was judged last.
+        synchronous: whether its commits are known to be on a standby, too; the heartbeat says.
+        acknowledged: the last message that an append of this node stored.
+    """
+
+    def __init__(self, following: Following, renew: Renew, metrics: StoreMetrics) -> None:
+        self.epoch = ""
+        self.server: Server | None = None
+        self.synchronous = False
+        self.acknowledged: Mark | None = None
+        self._following = following
+        self._renew = renew
+        self._metrics = metrics
+        self._lock = asyncio.Lock()
+
+    async def admit(self, connection: Connection) -> None:
+        """Returns when a new connection may be used.
+
+        Raises:
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it may not.
+        """
+        async with asyncio.timeout(READ_SECONDS):
+            server = await read_server(connection)
+        if server != self.server:
+            await self.judge(connection)
+
+    async def judge(self, connection: Connection) -> None:
+        """Finds out over a connection which history it has, and begins anew if it is another.
+
+        A commit may wait for a standby in here.
+
+        Raises:
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it was not
+                found out, and nothing has changed.
+        """
+        async with self._lock:
+            verdict = await judge(connection, self._known())
+            if self.epoch and verdict.epoch != self.epoch:
+                await self._begin_anew(connection, verdict.epoch)
+            self.epoch, self.server = verdict.epoch, verdict.server
+
+    def _known(self) -> Known | None:
+        if not self.epoch:
+            return None
+        marks = [Mark(*mark) for mark in self._following.marks()]
+        if self.acknowledged is not None:
+            marks.append(self.acknowledged)
+        return Known(self.epoch, Claim(self.server, self.synchronous), marks)
+
+    async def _begin_anew(self, connection: Connection, epoch: str) -> None:
+        heads: dict[str, int] = {}
+        # Rooms may come to be followed while heads are read.
+        while missing := self._following.missing(heads):
+            rows = await connection.fetch(_HEADS, missing, timeout=READ_SECONDS)
+            heads |= dict.fromkeys(missing, 0) | {row["room_id"]: row["head"] for row in rows}
+        self.epoch = epoch
+        self.acknowledged = None
+        self._following.renew(heads)
+        self._renew(heads)
+        self._metrics.epoch_changes += 1

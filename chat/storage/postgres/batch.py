@@ -1,0 +1,181 @@
+"""The messages of one append: into arrays for the database, and back. No I/O.
+
+`sql/002_append.sql` has the other end. It stores what is left of a batch without the repeats,
+and tells the positions by room: the first message of a room gets the position behind its base.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from chat.storage.base import MessageKey, key_of
+from gen.chat import ChatMessage
+
+# How much text of others an append brings along at most: more than that is fetched.
+_GAP_BYTES: Final = 256 * 1024
+# How many names are remembered to be stored already.
+_REMEMBERED: Final = 100_000
+
+
+class Names:
+    """Users and rooms that are known to be stored, so that they need not be made again.
+
+    It only saves work: a room that is missing all the same is noticed by the database.
+    """
+
+    def __init__(self) -> None:
+        self.users: set[str] = set()
+        self.rooms: set[str] = set()
+
+    def add(self, users: Iterable[str], rooms: Iterable[str]) -> None:
+        """Takes names that are stored now."""
+        for known, names in ((self.users, users), (self.rooms, rooms)):
+            known.update(names)
+            if len(known) > _REMEMBERED:
+                known.clear()
+
+    def clear(self) -> None:
+        """Forgets all names."""
+        self.users.clear()
+        self.rooms.clear()
+
+
+class Answer:
+    """What the database did with a batch.
+
+    Attributes:
+        own: the messages that it stored, in order, with their positions and times.
+        old: what was stored before, by the place of the message that repeats it.
+        others: what others stored behind what was announced, in each room in order.
+        went_back: how far times of messages went back, in seconds; 0 if they did not.
+    """
+
+    __slots__ = ("old", "others", "own", "went_back")
+
+    def __init__(
+        self,
+        own: list[ChatMessage],
+        old: Mapping[int, ChatMessage],
+        others: list[ChatMessage],
+        went_back: float,
+    ) -> None:
+        self.own = own
+        self.old = old
+        self.others = others
+        self.went_back = went_back
+
+
+class Batch:
+    """The messages of one append.
+
+    Args:
+        messages: in order; of those with the same key, the first is to be stored.
+
+    Attributes:
+        messages: those to be stored.
+        rooms: their rooms, each once.
+        users: their senders.
+    """
+
+    def __init__(self, messages: Sequence[ChatMessage]) -> None:
+        firsts: dict[MessageKey, ChatMessage] = {}
+        for message in messages:
+            firsts.setdefault(key_of(message), message)
+        self._firsts = firsts
+        self.messages = list(firsts.values())
+        self.rooms: dict[str, int] = {}
+        self.users = {sender_id for _, sender_id, _ in firsts}
+        # Of each message, its room's place in `rooms`.
+        rooms = self.rooms
+        self._nth_rooms = [rooms.setdefault(room_id, len(rooms)) for room_id, _, _ in firsts]
+
+    def arguments(
+        self, epoch: str, names: Names, announced: Mapping[str, int], *, deduplicate: bool
+    ) -> list[Any]:
+        """Returns the arguments of the append.
+
+        Args:
+            epoch: what the history has to be.
+            names: which users and rooms need not be made.
+            announced: the newest position that was announced of each followed room.
+            deduplicate: whether some may be stored already.
+        """
+        numbers = [0] * len(self.rooms)
+        nths = []
+        for room in self._nth_rooms:
+            numbers[room] += 1
+            nths.append(numbers[room])
+        return [
+            epoch,
+            sorted(self.users - names.users),
+            sorted(self.rooms.keys() - names.rooms),
+            list(self.rooms),
+            numbers,
+            [announced.get(room_id) for room_id in self.rooms],
+            [room + 1 for room in self._nth_rooms],
+            nths,
+            [sender_id for _, sender_id, _ in self._firsts],
+            [message_id for _, _, message_id in self._firsts],
+            [message.content for message in self.messages],
+            deduplicate,
+            _GAP_BYTES,
+        ]
+
+    def take(self, row: Mapping[str, Any]) -> Answer:
+        """Gives the messages the positions and times that they were stored with."""
+        times = _shared(row["times"])
+        old = self._old(row)
+        heads = list(row["bases"])
+        own = []
+        for nth, (message, room) in enumerate(zip(self.messages, self._nth_rooms, strict=True)):
+            if nth not in old:
+                message.seq = heads[room] = heads[room] + 1
+                message.sent_at = times[room]
+                own.append(message)
+        return Answer(own, old, self._others(row), row["went_back"] or 0.0)
+
+    def first_of(self, message: ChatMessage) -> ChatMessage:
+        """Returns the message of the batch with the same key."""
+        return self._firsts[key_of(message)]
+
+    def _old(self, row: Mapping[str, Any]) -> dict[int, ChatMessage]:
+        if row["old_nths"] is None:
+            return {}
+        columns = (row["old_nths"], row["old_seqs"], row["old_times"], row["old_contents"])
+        found = {}
+        for nth, seq, sent_at, content in zip(*columns, strict=True):
+            key = key_of(self.messages[nth - 1])
+            found[nth - 1] = stored_message(key, seq, sent_at, content)
+        return found
+
+    def _others(self, row: Mapping[str, Any]) -> list[ChatMessage]:
+        if row["gap_rooms"] is None:
+            return []
+        names = list(self.rooms)
+        columns = (
+            row["gap_rooms"], row["gap_seqs"], row["gap_times"],
+            row["gap_sender_ids"], row["gap_ids"], row["gap_contents"],
+        )  # fmt: skip
+        return [
+            stored_message((names[room - 1], sender_id, message_id), seq, sent_at, content)
+            for room, seq, sent_at, sender_id, message_id, content in zip(*columns, strict=True)
+        ]
+
+
+def _shared(times: Sequence[datetime]) -> list[datetime]:
+    """Makes equal times one object: confirmations of one commit are told together by that."""
+    once: dict[datetime, datetime] = {}
+    return [once.setdefault(each, each) for each in times]
+
+
+def stored_message(key: MessageKey, seq: int, sent_at: datetime, content: str) -> ChatMessage:
+    """Makes a message out of its columns in the database."""
+    room_id, sender_id, message_id = key
+    return ChatMessage(
+        id=message_id,
+        room_id=room_id,
+        sender_id=sender_id,
+        content=content,
+        seq=seq,
+        sent_at=sent_at,
+    )

@@ -1,0 +1,197 @@
+"""The PostgreSQL engine as a `Store`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Self
+
+from chat.metrics import StoreMetrics
+from chat.storage.base import Announce, Page, Range, Renew, Store, StoreError, fit_page, make_user
+from chat.storage.health import StoreHealth
+from chat.storage.postgres import schema
+from chat.storage.postgres.address import Address
+from chat.storage.postgres.admission import Admission
+from chat.storage.postgres.appender import Appender
+from chat.storage.postgres.connections import Connection, Connector, ReaderPool, close
+from chat.storage.postgres.errors import FAILURES, unusable
+from chat.storage.postgres.following import Following
+from chat.storage.postgres.reader import Reader, UserRow
+from chat.storage.postgres.writer import Job, Writer
+from gen.chat import ChatMessage, User
+from hosting.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class PostgresStore(Store):
+    """A history in a database that any number of nodes share.
+
+    Durable as the database is: each commit waits for its disk, and for its synchronous standby
+    if it has one.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        announce: Announce,
+        renew: Renew,
+        *,
+        queue_bytes: int,
+        metrics: StoreMetrics,
+    ) -> None:
+        self.health = StoreHealth()
+        self._connector = connector
+        self._following = Following(announce, self._lose)
+        self._admission = admission = Admission(self._following, renew, metrics)
+        self._appender = Appender(self._connect, admission, self._following, metrics, self.health)
+        self._writer = Writer(self._appender, self._following, self._done)
+        self._pool = ReaderPool(self._connect)
+        self._reader = Reader(self._pool)
+        self._queue_bytes = queue_bytes
+        self._queued = 0
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._active: set[str] = set()
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        announce: Announce,
+        renew: Renew,
+        queue_bytes: int,
+        *,
+        password_file: str = "",
+        metrics: StoreMetrics | None = None,
+    ) -> Self:
+        """Opens a database; makes its tables if there are none.
+
+        Args:
+            url: where it is, see `address`.
+            announce: see `chat.storage.base`.
+            renew: see `chat.storage.base`.
+            queue_bytes: how much may wait for the database before `wait_writable` waits.
+            password_file: the file with the password, if it is in one.
+            metrics: counts the commits.
+
+        Raises:
+            StoreUnusable: it cannot be used; the text says why.
+        """
+        address = Address.parse(url, password_file)
+        store = cls(
+            Connector(address, _node_name()),
+            announce,
+            renew,
+            queue_bytes=queue_bytes,
+            metrics=metrics or StoreMetrics(),
+        )
+        try:
+            await store._start()
+        except (*FAILURES, StoreError) as error:
+            raise unusable(address.shown, error) from error
+        return store
+
+    @property
+    def epoch(self) -> str:
+        return self._admission.epoch
+
+    @property
+    def is_shared(self) -> bool:
+        return True
+
+    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[ChatMessage]]:
+        future: asyncio.Future[list[ChatMessage]] = asyncio.get_running_loop().create_future()
+        job = Job(messages, future)
+        self._queued += job.size
+        if self._queued > self._queue_bytes:
+            self._writable.clear()
+        self._writer.put(job)
+        return future
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queued
+
+    async def wait_writable(self) -> None:
+        # Another waiter may have refilled the queue; check again.
+        while not self._writable.is_set():
+            await self._writable.wait()
+
+    async def follow(self, room_id: str) -> int:
+        position = self._following.position(room_id)
+        if position is not None:
+            return position
+        stay = self._following.begin(room_id)
+        return self._following.open(room_id, stay, await self.last_seq(room_id))
+
+    def unfollow(self, room_id: str) -> None:
+        self._following.leave(room_id)
+
+    async def last_seq(self, room_id: str) -> int:
+        return await self._reader.last_seq(room_id)
+
+    async def history(self, room_id: str, span: Range) -> Page:
+        # One more than asked for shows whether there are more.
+        more = Range(span.limit + 1, span.before_seq, span.after_seq)
+        return fit_page(await self._reader.messages(room_id, more), span)
+
+    async def get_user(self, user_id: str) -> User | None:
+        row = await self._reader.user(user_id)
+        return None if row is None else self._user(row)
+
+    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+        await self._reader.upsert(user_id, name, email)
+        return self._user((user_id, name, email))
+
+    async def list_users(self, after_id: str, limit: int) -> list[User]:
+        return [self._user(row) for row in await self._reader.users(after_id, limit)]
+
+    def set_active(self, user_id: str, active: bool) -> None:
+        (self._active.add if active else self._active.discard)(user_id)
+
+    async def close(self) -> None:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._pool.close)
+            stack.push_async_callback(self._appender.close)
+            stack.push_async_callback(self._writer.close)
+
+    async def _start(self) -> None:
+        connection = await self._connector.connect()
+        try:
+            await schema.prepare(connection)
+            await self._admission.judge(connection)
+        finally:
+            await close(connection)
+        self._writer.start()
+
+    async def _connect(self) -> Connection:
+        """Opens a connection that is admitted."""
+        connection = await self._connector.connect()
+        try:
+            await self._admission.admit(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def _lose(self, rooms: Mapping[str, int]) -> None:
+        log.error("history is missing", rooms=dict(rooms))
+
+    def _done(self, size: int) -> None:
+        self._queued -= size
+        if self._queued <= self._queue_bytes:
+            self._writable.set()
+
+    def _user(self, row: UserRow) -> User:
+        user_id, name, email = row
+        return make_user(user_id, name, email, user_id in self._active)
+
+
+def _node_name() -> str:
+    """A name of this node, which no other has had, for people who look at the database."""
+    return f"chat {socket.gethostname()[:24]} {os.getpid()} {uuid.uuid4().hex[:12]}"

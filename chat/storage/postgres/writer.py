@@ -1,0 +1,181 @@
+"""The writer: group commit over all rooms, one batch in flight.
+
+How it works. There is one task and one queue::
+
+    callers               writer task                             database
+    -------               -----------                             --------
+    put(job) --> queue --> take what is queued, up to 256 KiB
+                           one statement (see `appender`) -------> locks, positions, one commit
+                           announce (see `following`)    <-------- positions, what others stored
+             <-- futures
+
+- All that was queued while one commit ran goes into the next, so nobody waits for a timer.
+- While the database is gone, jobs wait for it `PATIENCE_SECONDS`. Then they fail: whoever sent
+  them may try again, or another node.
+- A message that can't be stored for what is in it fails alone.
+- Whatever else goes wrong, each job ends with an error: nobody waits for ever.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from chat.storage.base import StoreError, Unstorable, finish
+from chat.storage.postgres.appender import Appender, Outcomes
+from chat.storage.postgres.errors import FAILURES, text_of
+from chat.storage.postgres.following import Following
+from codec.columns import utf8_length
+from gen.chat import ChatMessage
+from hosting.logs import get_logger
+
+log = get_logger(__name__)
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long a job waits for a database that is gone."""
+# How many bytes one commit takes, if it is not a single job: a bound on its time, and
+# on what the readers of one room are brought at once.
+_COMMIT_BYTES: Final = 256 * 1024
+# The memory of a message beside its text, with all that is kept about it on its way.
+_MESSAGE_OVERHEAD: Final = 1024
+
+
+class Job:
+    """Messages of one call of `append`, and its future.
+
+    Attributes:
+        size: the bytes that they take in the queue, roughly.
+        came: when, by the monotonic clock.
+    """
+
+    __slots__ = ("came", "future", "messages", "size")
+
+    def __init__(
+        self, messages: Sequence[ChatMessage], future: asyncio.Future[list[ChatMessage]]
+    ) -> None:
+        self.messages = messages
+        self.future = future
+        self.came = time.monotonic()
+        self.size = len(messages) * _MESSAGE_OVERHEAD
+        for message in messages:
+            self.size += utf8_length(message.content)
+
+
+class Writer:
+    """The task and its queue.
+
+    Args:
+        appender: stores.
+        following: knows what was announced.
+        on_done: is told of how many bytes jobs were that ended, before their futures end.
+    """
+
+    def __init__(
+        self, appender: Appender, following: Following, on_done: Callable[[int], None]
+    ) -> None:
+        self._appender = appender
+        self._following = following
+        self._on_done = on_done
+        self._queue: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts the task."""
+        self._task = asyncio.create_task(self._run())
+
+    def put(self, job: Job) -> None:
+        """Queues a job; its future ends with its result, or with `StoreError`."""
+        self._queue.append(job)
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Does what is queued."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while jobs := await self._next_jobs():
+            try:
+                outcomes = await self._store(jobs)
+            except Exception as error:
+                log.exception("the writer failed")
+                failure = StoreError(f"the writer failed: {error!r}")
+                outcomes = {id(each): failure for job in jobs for each in job.messages}
+                # What it has left half done is not known.
+                self._appender.terminate()
+            self._end(jobs, outcomes)
+
+    async def _next_jobs(self) -> list[Job]:
+        """Waits for jobs; there are none left when it returns none."""
+        while not self._queue and not self._closing:
+            self._wake.clear()
+            await self._wake.wait()
+        jobs: list[Job] = []
+        size = 0
+        while self._queue and size < _COMMIT_BYTES:
+            jobs.append(self._queue.popleft())
+            size += jobs[-1].size
+        return jobs
+
+    async def _store(self, jobs: Sequence[Job]) -> Outcomes:
+        messages = [message for job in jobs for message in job.messages]
+        # Whoever waits the longest has waited long enough then; all of them are told.
+        deadline = min(job.came for job in jobs) + PATIENCE_SECONDS
+        return await self._outcomes(messages, deadline)
+
+    async def _outcomes(self, messages: Sequence[ChatMessage], deadline: float) -> Outcomes:
+        """Stores messages, all of them or as many as can be."""
+        if not messages:
+            return {}
+        try:
+            return await self._appender.append(messages, deadline)
+        except FAILURES as error:
+            return await self._apart(messages, deadline, error)
+
+    async def _apart(
+        self, messages: Sequence[ChatMessage], deadline: float, error: Exception
+    ) -> Outcomes:
+        """Stores messages without those that can't be stored, one of which made all of them fail.
+
+        What a text must not have is known; whatever else is wrong is found by halves.
+        """
+        faults: Outcomes = {
+            id(each): Unstorable(fault) for each in messages if (fault := _fault_of(each))
+        }
+        if faults:
+            log.error(
+                "commit made without what cannot be stored", number=len(faults), exc_info=error
+            )
+            rest = [message for message in messages if id(message) not in faults]
+            return {**faults, **await self._outcomes(rest, deadline)}
+        if len(messages) == 1:
+            log.error("message cannot be stored", exc_info=error)
+            return {id(messages[0]): Unstorable(text_of(error))}
+        half = len(messages) // 2
+        first = await self._outcomes(messages[:half], deadline)
+        return {**first, **await self._outcomes(messages[half:], deadline)}
+
+    def _end(self, jobs: Sequence[Job], outcomes: Outcomes) -> None:
+        self._on_done(sum(job.size for job in jobs))
+        for job in jobs:
+            results = [outcomes[id(message)] for message in job.messages]
+            own = [sent for sent, each in zip(job.messages, results, strict=True) if each is sent]
+            self._following.when_announced(own, partial(finish, job.future, results))
+
+
+def _fault_of(message: ChatMessage) -> str:
+    """Returns why the database can't hold a message; empty if nothing is known against it."""
+    text = "".join((message.room_id, message.sender_id, message.id, message.content))
+    if "\0" in text:
+        return "a text has a NUL"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return str(error)
+    return ""
