@@ -82,6 +82,16 @@ async def test_postgres_goes_through_a_failover() -> None:
             await first.execute("INSERT INTO t DEFAULT VALUES")
 
 
+@pytest.mark.usefixtures("postgres_programs")
+async def test_postgres_is_put_back_to_what_it_was() -> None:
+    async with Postgres.running() as server:
+        await server.execute("CREATE TABLE t ()")
+        await server.save()
+        await server.execute("INSERT INTO t DEFAULT VALUES")
+        await server.put_back()
+        assert await count(server) == 0
+
+
 async def _has(server: Postgres, number: int) -> bool:
     return await count(server) == number
 

@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -47,17 +48,18 @@ class World:
         self,
         folder: Path,
         *proxy_options: str,
-        chat_module: str = "chat",
+        chat_module: str | Sequence[str] = "chat",
         chat_options: Sequence[str] = (),
         database: str = "",
         servers: int = 1,
         proxies: int = 1,
     ) -> None:
+        modules = cycle([chat_module] if isinstance(chat_module, str) else chat_module)
         ports = free_ports(servers + proxies)
         database = database or str(folder / "chat.db")
         options = ("--database", database, *_ANY_RATE, *chat_options)
         self.chats = [
-            Daemon(folder / f"chat {number}.log", chat_module, *_at(port), *options)
+            Daemon(folder / f"chat {number}.log", next(modules), *_at(port), *options)
             for number, port in enumerate(ports[:servers], start=1)
         ]
         self.chat_addresses = [f"127.0.0.1:{port}" for port in ports[:servers]]
@@ -116,11 +118,12 @@ class World:
         cls,
         folder: Path,
         *proxy_options: str,
-        chat_module: str = "chat",
+        chat_module: str | Sequence[str] = "chat",
         chat_options: Sequence[str] = (),
         database: str = "",
         servers: int = 1,
         proxies: int = 1,
+        apart: bool = False,
         server_link: bool = False,
         client_link: bool = False,
     ) -> AsyncIterator[World]:
@@ -129,11 +132,12 @@ class World:
         Args:
             folder: the folder of the database and the logs.
             proxy_options: options of the proxies, beside their addresses.
-            chat_module: module that runs as the server.
+            chat_module: module that runs as the server, or those of several in turn.
             chat_options: options of the servers, beside their addresses and the database.
             database: the database, if it is not a file in the folder.
             servers: number of servers. Several need a database for several.
             proxies: number of proxies.
+            apart: whether each proxy knows one server only, in turn, instead of all.
             server_link: whether the proxies reach the first server over a link.
             client_link: whether clients reach the first proxy over a link.
         """
@@ -148,7 +152,7 @@ class World:
         )
         async with AsyncExitStack() as stack:
             try:
-                await world._start(stack, server_link=server_link, client_link=client_link)
+                await world._start(stack, apart, server_link, client_link)
                 yield world
             except BaseException as error:
                 await world.clean_up()
@@ -157,14 +161,27 @@ class World:
             finally:
                 await world.clean_up()
 
-    async def _start(self, stack: AsyncExitStack, *, server_link: bool, client_link: bool) -> None:
+    async def _start(
+        self,
+        stack: AsyncExitStack,
+        apart: bool,
+        server_link: bool,
+        client_link: bool,
+    ) -> None:
         upstreams = list(self.chat_addresses)
         if server_link:
             link = self._links["server"] = await stack.enter_async_context(Link.to(upstreams[0]))
             upstreams[0] = link.address
-        options = ("--upstream", ",".join(upstreams), *UNLIMITED, *self._proxy_options)
+        known = cycle(upstreams if apart else [",".join(upstreams)])
+        options = (*UNLIMITED, *self._proxy_options)
         self.proxies = [
-            Daemon(self._folder / f"proxy {number}.log", "proxy", *_at(port), *options)
+            Daemon(
+                self._folder / f"proxy {number}.log",
+                "proxy",
+                *_at(port),
+                *("--upstream", next(known)),
+                *options,
+            )
             for number, port in enumerate(self._ports, start=1)
         ]
         if client_link:

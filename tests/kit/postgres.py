@@ -82,6 +82,7 @@ class Postgres:
         [self.port] = free_ports(1)
         self._folder = folder
         self._data = folder / "data"
+        self._saved = folder / "saved"
         self._programs = programs
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,10 +115,12 @@ class Postgres:
                     await server.kill()
 
     @asynccontextmanager
-    async def standby(self, *, fsync: bool = False, **settings: str) -> AsyncIterator[Postgres]:
-        """Runs a copy of this server that follows it; see `running`."""
+    async def standby(
+        self, *, port: int = 0, fsync: bool = False, **settings: str
+    ) -> AsyncIterator[Postgres]:
+        """Runs a copy of this server that follows it; see `running` and `join`."""
         async with self._housed(fsync=fsync, **settings) as server:
-            await server.join(self)
+            await server.join(self, port)
             yield server
 
     @property
@@ -170,6 +173,28 @@ class Postgres:
         async with self.connect(database) as connection:
             return await connection.fetch(statement, *arguments)
 
+    async def save(self) -> None:
+        """Keeps a copy of its files, as of now, for `put_back`; it is restarted."""
+        await self.stop()
+        await self._copy(self._data, self._saved)
+        await self.start()
+
+    async def put_back(self) -> None:
+        """Takes the copy of `save` for its files, as an operator does with an image of a disk.
+
+        It is killed, and forgets what it has stored since.
+        """
+        await self.kill()
+        remove(self._data)
+        await self._copy(self._saved, self._data)
+        await self.start()
+
+    async def until(self, question: str, *arguments: object, database: str = _USER) -> None:
+        """Waits until a statement answers yes."""
+        async with asyncio.timeout(PATIENCE_SECONDS), self.connect(database) as connection:
+            while not await connection.fetchval(question, *arguments):  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_SECONDS)
+
     @asynccontextmanager
     async def database(self, name: str, template: str = "template0") -> AsyncIterator[str]:
         """A new database, dropped at the end with all its connections; yields its name."""
@@ -200,7 +225,7 @@ class Postgres:
                 await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
             await connection.execute("SELECT pg_reload_conf()")
         for name, value in settings.items():
-            await self._until("SELECT setting = $2 FROM pg_settings WHERE name = $1", name, value)
+            await self.until("SELECT setting = $2 FROM pg_settings WHERE name = $1", name, value)
 
     async def make(self) -> None:
         """Makes an empty one, and starts it."""
@@ -244,19 +269,26 @@ class Postgres:
     async def require_standby(self) -> None:
         """Makes commits wait for a standby, any; waits until there is one."""
         await self.configure(synchronous_standby_names="ANY 1 (*)")
-        await self._until(
-            "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'quorum'"
-        )
+        await self.until("SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'quorum'")
+
+    async def caught_up(self, standby: Postgres) -> None:
+        """Waits until a standby has all that is stored here now."""
+        [row] = await self.execute("SELECT pg_current_wal_lsn()::text")
+        await standby.until("SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", row[0])
 
     async def promote(self) -> None:
         """Makes a standby the primary; the old one must be dead, or be left alone."""
         [row] = await self.execute(f"SELECT pg_promote(true, {PATIENCE_SECONDS:.0f})")
         assert row[0]
 
-    async def join(self, primary: Postgres) -> None:
+    async def join(self, primary: Postgres, port: int = 0) -> None:
         """Becomes a standby of another server, and forgets what it had.
 
         It takes settings that were changed by `configure` over from the other one.
+
+        Args:
+            primary: the other one.
+            port: of another way to it, such as a link.
         """
         if self._process is not None:
             await self.kill()
@@ -266,14 +298,9 @@ class Postgres:
         await self._run(
             "pg_basebackup", "--no-sync", "--checkpoint=fast", "--wal-method=stream",
             "--write-recovery-conf", f"--pgdata={self._data}", f"--username={_USER}",
-            f"--host={HOST}", f"--port={primary.port}", f"--dbname={name}",
+            f"--host={HOST}", f"--port={port or primary.port}", f"--dbname={name}",
         )  # fmt: skip
         await self.start()
-
-    async def _until(self, question: str, *arguments: object) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS), self.connect() as connection:
-            while not await connection.fetchval(question, *arguments):  # noqa: ASYNC110
-                await asyncio.sleep(_POLL_SECONDS)
 
     def _is_ready(self) -> bool:
         """As in pg_ctl: the file of the running server says so in its last line."""
@@ -298,11 +325,16 @@ class Postgres:
                 user=owner, group=owner, extra_groups=groups,
             )  # fmt: skip
 
+    async def _copy(self, source: Path, target: Path) -> None:
+        await self._run("cp", "-Rp", str(source), str(target))
+
     async def _run(self, program: str, *arguments: str) -> None:
+        found = self._programs / program
+
         def run() -> None:
             owner, groups = _owner()
             done = subprocess.run(  # noqa: S603 - ours
-                [str(self._programs / program), *arguments],
+                [str(found) if found.exists() else program, *arguments],
                 capture_output=True, text=True, check=False,
                 user=owner, group=owner, extra_groups=groups,
             )  # fmt: skip
