@@ -21,7 +21,8 @@ refuses under another one.
 
 What nobody can know: a claim of synchronous commits that was withdrawn on the old server, not
 replicated, and seen by no node that still lives; a standby promoted though another one had more;
-an old primary that is still written to. `chat.commands.new_epoch` rotates by hand.
+an old primary that is still written to by those who did not see the failover. For these
+`chat.commands.new_epoch` rotates by hand.
 """
 
 import uuid
@@ -32,7 +33,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 
-from chat.storage.base import StoreUnusable
+from chat.storage.base import StoreError, StoreUnusable
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -108,6 +109,10 @@ class Server(NamedTuple):
             return 0
         return max(0, self.timeline - since.timeline)
 
+    def is_behind(self, other: "Server | None") -> bool:
+        """Whether another one is an heir of this one."""
+        return other is not None and other.promotions(self) > 0
+
 
 class Claim(NamedTuple):
     """Whether the commits of a server were synchronous.
@@ -177,15 +182,17 @@ class Action(Enum):
         KEEP: nothing: the epoch holds. If it is not the node's own, the node follows it.
         ADOPT: the epoch holds, and the server is noted as the one that has it.
         ROTATE: a new epoch begins.
+        REFUSE: this is not the database any more: a server that was left behind.
     """
 
     KEEP = "keep"
     ADOPT = "adopt"
     ROTATE = "rotate"
+    REFUSE = "refuse"
 
 
 class Decision(NamedTuple):
-    """An action, and the reason for an operator if it is to rotate."""
+    """An action, and the reason for an operator if it is to rotate or to refuse."""
 
     action: Action
     reason: str = ""
@@ -201,6 +208,12 @@ def decide(meta: Meta, server: Server, known: Known | None, lost: Mark | None) -
         lost: a message among `known.marks` that is not there.
     """
     claims = [meta.claim]
+    if known is not None and server.is_behind(known.claim.server):
+        return Decision(
+            Action.REFUSE,
+            f"server {server} was left behind by a failover to {known.claim.server}: stop it (or,"
+            " if an old backup was restored on purpose, start this process again)",
+        )
     # What was seen under another epoch says nothing of this one.
     if known is not None and known.epoch == meta.epoch:
         if lost is not None:
@@ -248,6 +261,7 @@ async def judge(connection: Connection, known: Known | None = None, doubt: str =
 
     Raises:
         StoreUnusable: the database says nothing of its epoch.
+        StoreError: the server was left behind by a failover.
         asyncpg.PostgresError, asyncpg.InterfaceError, OSError: it could not be found out.
     """
     server = await read_server(connection)
@@ -258,6 +272,8 @@ async def judge(connection: Connection, known: Known | None = None, doubt: str =
         action, reason = decide(meta, server, known, lost)
         if doubt and known is not None and known.epoch == meta.epoch:
             action, reason = Action.ROTATE, doubt
+        if action is Action.REFUSE:
+            raise StoreError(reason)
         if action is Action.KEEP:
             return Verdict(meta.epoch, server)
         if action is Action.ADOPT:

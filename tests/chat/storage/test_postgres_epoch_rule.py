@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -57,10 +58,16 @@ def test_restored_dump_rotates() -> None:
     assert action(Claim(None, synchronous=True), OLD) is Action.ROTATE
 
 
-def test_server_left_behind_rotates() -> None:
-    """It has a copy of the epoch; what was stored behind the fork is on the other one."""
-    known = Known("old", Claim(NEW, synchronous=True))
-    assert action(SURE, OLD, known) is Action.ROTATE
+@pytest.mark.parametrize("epoch", ["old", "new"])
+def test_server_left_behind_is_refused(epoch: str) -> None:
+    """What was stored behind the fork is on the other one."""
+    found = decide(
+        Meta("old", SURE), OLD, Known(epoch, Claim(NEW, synchronous=True)), Mark("attic", 3)
+    )
+    assert found.action is Action.REFUSE
+    assert f"{OLD} was left behind by a failover to {NEW}" in found.reason
+    # It takes a server that saw the other one: else nobody can know.
+    assert action(SURE, OLD, Known("old", SURE)) is Action.KEEP
 
 
 def test_server_between_them_rotates() -> None:
