@@ -6,7 +6,7 @@ import shutil
 import ssl
 import subprocess
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from grpclib.client import Channel
 from grpclib.config import Configuration
 
 import codec
-from tests.kit.ports import has_ipv6
+from tests.kit.ports import free_ports, has_ipv6
 from tests.support import PATIENCE_SECONDS, eventually
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
@@ -132,11 +132,9 @@ def render(folder: Path, name: str, plain: int, changes: Changes) -> None:
                 text = text.replace(old, new)
         file.write_text(text)
     assert not missing
-    # Started as root, workers run as a user that may not enter a test's folder.
-    user = "user root;" if os.geteuid() == 0 else ""
     addresses = (HOST, "[::1]") if has_ipv6() else (HOST,)
     listens = " ".join(f"listen {address}:{plain} default_server;" for address in addresses)
-    (folder / "nginx.conf").write_text(_MAIN.format(user=user, name=name, listens=listens))
+    (folder / "nginx.conf").write_text(_MAIN.format(user=_user(), name=name, listens=listens))
 
 
 def command(folder: Path, *options: str) -> list[str]:
@@ -172,11 +170,46 @@ async def running(
     else:
         render(folder, name, first, {**_listens(p80=first, p50080=second), **changes})
         front = Front(host, f"http://{host}:{first}", "", second, None)
+    async with _started(folder, second):
+        yield front
+
+
+@asynccontextmanager
+async def running_nodes(folder: Path, proxies: Sequence[str]) -> AsyncIterator[Front]:
+    """Runs the nginx of several nodes in front of two proxies at these addresses."""
+    shutil.copytree(DEPLOY / "nginx", folder)
+    [port] = free_ports(1)
+    changes = {
+        "/tmp/": f"{folder}/",  # noqa: S108 - that of its container
+        "set_real_ip_from 172.30.82.1;": f"set_real_ip_from {HOST};",
+        "listen 8080": f"listen {HOST}:{port}",
+        "worker_processes     auto;": f"worker_processes 1; {_user()} daemon off;",
+        # What the test's own limit of open files allows.
+        "worker_rlimit_nofile 65536;": "",
+        "worker_connections 16384;": "worker_connections 512;",
+    } | {f"proxy{number}:8080": address for number, address in enumerate(proxies, 1)}
+    text = (folder / "nodes.conf").read_text()
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    (folder / "nginx.conf").write_text(text)
+    async with _started(folder, port):
+        yield Front(HOST, f"http://{HOST}:{port}", "", 0, None)
+
+
+def _user() -> str:
+    """Started as root, workers run as a user that may not enter a test's folder."""
+    return "user root;" if os.geteuid() == 0 else ""
+
+
+@asynccontextmanager
+async def _started(folder: Path, port: int) -> AsyncIterator[None]:
+    """Runs nginx with the configuration in a folder, once it listens on a port."""
     process = await asyncio.create_subprocess_exec(*command(folder), stdout=PIPE, stderr=STDOUT)
     try:
-        await eventually(lambda: process.returncode is not None or _listening(host, second))
+        await eventually(lambda: process.returncode is not None or _listening(HOST, port))
         assert process.returncode is None
-        yield front
+        yield
     except BaseException as error:
         error.add_note(await _stop(process))
         raise
