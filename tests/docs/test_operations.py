@@ -31,9 +31,10 @@ FOLDERS: Final = ("etc/systemd/system", "etc/nginx/conf.d", "etc/nginx/snippets"
 # Commands of Debian 12, or of the packages named on the page.
 PROGRAMS: Final = {
     "apt-get", "install", "ln", "mv", "nginx", "runuser", "systemctl", "systemd-sysusers",
-    "for", "do", "break", "done",
+    "for", "do", "break", "done", "openssl", "psql", "pg_basebackup", "pg_verifybackup", "pg_dump",
+    "pg_restore",
 }  # fmt: skip
-CONTAINERS: Final = {"docker", "podman"}
+CONTAINERS: Final = {"docker", "kubectl", "podman"}
 
 # Commands that need root or a running systemd.
 _PRELUDE: Final = """
@@ -109,7 +110,7 @@ def test_command_and_its_files_are_there(script: str) -> None:
             assert program in PROGRAMS | CONTAINERS, program
         for word in words:
             # Keys are the operator's own.
-            if re.match(r"deploy/(?!keys/)|.*\.lock$", word):
+            if re.match(r"deploy/(?!keys/|secrets\b)|.*\.lock$", word):
                 assert list(ROOT.glob(word)), word
 
 
@@ -158,7 +159,7 @@ def test_health_variables_are_described() -> None:
 
 def test_nginx_files_are_installed(root: Path) -> None:
     run(holding("Behind nginx", "snippets"), root)
-    for folder, number in (("conf.d", 1), ("snippets", 4)):
+    for folder, number in (("conf.d", 1), ("snippets", 5)):
         assert len(list((root / "etc/nginx" / folder).iterdir())) == number
 
 
