@@ -7,7 +7,7 @@ from typing import Final
 from chat.access.tokens import TokenRules
 from chat.core.rules import Limits
 from hosting.grpc.limits import ConnectionLimits
-from hosting.kinds import FILE, HOST, NAME_SET, PORT, RATE, SECONDS, TEXT, text, whole
+from hosting.kinds import FILE, HOST, NAME_SET, PORT, RATE, SECONDS, TEXT, duration, text, whole
 from hosting.rate_limits import Rates
 from hosting.settings import Settings, metrics_host, metrics_port, part, setting
 from hosting.tls import TlsFiles
@@ -16,6 +16,7 @@ IN_MEMORY = ":memory:"
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _POSTGRES: Final = ("postgresql", "postgres")
+_VALKEY: Final = ("valkey", "valkeys", "redis", "rediss")
 
 
 def is_postgres(database: str) -> bool:
@@ -33,6 +34,13 @@ def _check_database(name: str, value: str) -> None:
             f"{name} must be the path of a file, {IN_MEMORY} or postgresql://…, "
             f"and not {match[1]}://…"
         )
+
+
+def _check_hints(name: str, value: str) -> None:
+    TEXT.check(name, value)
+    match = _SCHEME.match(value)
+    if value and not (match and match[1].lower() in _VALKEY):
+        raise ValueError(f"{name} must be empty, or the URL of a Valkey: valkey://host:port")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +161,21 @@ class Config(Settings):
         TEXT,
         "The file with the password of the PostgreSQL user, read at each connection. Without it, "
         "the password is that of `PGPASSWORD`, `~/.pgpass`, or the URL.",
+    )
+    hints: str = setting(
+        "",
+        text(_check_hints),
+        "How servers that share a database wake each other when they stored a message. Empty: by "
+        "NOTIFY of PostgreSQL. `valkey://host:port` (`valkeys://` with TLS; also `redis://` and "
+        "`rediss://`): by the sharded publish/subscribe of Valkey or Redis, which takes that load "
+        "off the database. Hints may be lost: see `--sweep-seconds`.",
+        secret=True,
+    )
+    sweep_seconds: float = setting(
+        5.0,
+        duration(),
+        "How often a server that shares its database looks by itself for messages that others "
+        "stored in rooms of its clients: how late one is whose hint was lost.",
     )
     limits: Limits = part(Limits)
     connection_limits: ConnectionLimits = part(ConnectionLimits)

@@ -1,8 +1,9 @@
 """The history that a node works on, and the connections that may be used for it.
 
-Each connection is admitted before its first use. One that leads to the server that was judged
-last may be used at once. Any other is judged (see `epoch`), one at a time: the server may have
-taken the place of another one, and lack messages that this node has seen.
+Each connection is admitted before its first use. One that only reads may be used at once if it
+leads to the server that was judged last. Any other is judged (see `epoch`), one at a time: the
+server may have taken the place of another one, or been put back to an earlier state, and lack
+messages that this node has seen.
 
 If the judgement is another epoch, the node begins anew: the heads of followed rooms are read,
 and then, in one turn of the event loop, the epoch changes and everybody is told. Until then, no

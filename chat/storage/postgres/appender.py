@@ -6,7 +6,8 @@
     -------------              -------------
     a message is stored already  at once, with a look for those that are
     a room is missing            at once, with all rooms as new ones
-    another epoch                after a look at the history (see `admission`)
+    another epoch, or history    after a look at it (see `admission`)
+      is missing
     others came in between       at once (a deadlock, a cancelled statement)
     the connection died          over another one, with a look for its own messages
     a value is at fault          by the caller, without that message
@@ -40,6 +41,7 @@ from chat.storage.postgres.connections import Connection, close
 from chat.storage.postgres.epoch import Mark
 from chat.storage.postgres.errors import (
     FAILURES,
+    HISTORY_MISSING,
     OTHER_EPOCH,
     ROOM_MISSING,
     is_lost,
@@ -188,7 +190,7 @@ class Appender:
             attempt.deduplicate = True
         elif state_of(error) == ROOM_MISSING:
             self._names.clear()
-        elif state_of(error) == OTHER_EPOCH:
+        elif state_of(error) in (OTHER_EPOCH, HISTORY_MISSING):
             assert self._connection is not None  # noqa: S101 - it gave the error
             await self._admission.judge(self._connection)
         elif is_of_a_value(error):

@@ -70,16 +70,23 @@ class Connector:
         self._address = address
         self._name = name
 
-    async def connect(self) -> Connection:
+    async def connect(self, admit: Admit) -> Connection:
         """Opens a connection to the server that takes writes.
+
+        Args:
+            admit: looks at it; where it refuses one, the next host is tried.
 
         Raises:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: there is none.
         """
         hosts: Sequence[tuple[str, int] | None] = self._address.hosts or [None]
-        connection = await _first_of([partial(self._connect, host) for host in hosts])
+        return await _first_of([partial(self._open, host, admit) for host in hosts])
+
+    async def _open(self, host: tuple[str, int] | None, admit: Admit) -> Connection:
+        connection = await self._connect(host)
         try:
             await connection.execute(_DURABLE, timeout=CONNECT_SECONDS)
+            await admit(connection)
         except BaseException:
             connection.terminate()
             raise

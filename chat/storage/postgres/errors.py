@@ -20,6 +20,7 @@ FAILURES: Final = (
 
 OTHER_EPOCH: Final = "CH001"
 ROOM_MISSING: Final = "CH002"
+HISTORY_MISSING: Final = "CH003"
 """Raised by the functions of the schema."""
 
 # The connection, or the server behind it, is of no use any more; another one may be.

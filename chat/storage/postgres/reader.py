@@ -66,7 +66,7 @@ class Reader:
 
     async def last_seq(self, room_id: str) -> int:
         """Returns the newest position of a room, or 0."""
-        head = await self._run(lambda connection: connection.fetchval(_HEAD, room_id))
+        head = await self.run(lambda connection: connection.fetchval(_HEAD, room_id))
         return int(head or 0)
 
     async def messages(self, room_id: str, span: Range) -> list[ChatMessage]:
@@ -76,7 +76,7 @@ class Reader:
         """
         statement = _BACKWARD if span.after_seq is None else _FORWARD
         before = _END if span.before_seq is None else span.before_seq
-        rows = await self._run(
+        rows = await self.run(
             lambda connection: connection.fetch(
                 statement, room_id, span.after_seq or 0, before, span.limit, PAGE_BYTES
             )
@@ -88,19 +88,19 @@ class Reader:
 
     async def user(self, user_id: str) -> UserRow | None:
         """Returns a user's id, name and e-mail address."""
-        row = await self._run(lambda connection: connection.fetchrow(_USER, user_id))
+        row = await self.run(lambda connection: connection.fetchrow(_USER, user_id))
         return None if row is None else _user_row(row)
 
     async def users(self, after_id: str, limit: int) -> list[UserRow]:
         """Returns the users behind `after_id`."""
-        rows = await self._run(lambda connection: connection.fetch(_USERS, after_id, limit))
+        rows = await self.run(lambda connection: connection.fetch(_USERS, after_id, limit))
         return list(map(_user_row, rows))
 
     async def upsert(self, user_id: str, name: str, email: str) -> None:
         """Creates a user or replaces name and e-mail address."""
-        await self._run(lambda connection: connection.execute(_UPSERT, user_id, name, email))
+        await self.run(lambda connection: connection.execute(_UPSERT, user_id, name, email))
 
-    async def _run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """Reads, over another connection if one dies.
 
         Raises:

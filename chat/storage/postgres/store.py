@@ -48,9 +48,11 @@ class PostgresStore(Store):
         self._connector = connector
         self._following = Following(announce, self._lose)
         self._admission = admission = Admission(self._following, renew, metrics)
-        self._appender = Appender(self._connect, admission, self._following, metrics, self.health)
+        self._appender = Appender(
+            self._connect_writer, admission, self._following, metrics, self.health
+        )
         self._writer = Writer(self._appender, self._following, self._done)
-        self._pool = ReaderPool(self._connect)
+        self._pool = ReaderPool(self.connect)
         self._reader = Reader(self._pool)
         self._queue_bytes = queue_bytes
         self._queued = 0
@@ -161,23 +163,19 @@ class PostgresStore(Store):
             stack.push_async_callback(self._writer.close)
 
     async def _start(self) -> None:
-        connection = await self._connector.connect()
-        try:
-            await schema.prepare(connection)
-            await self._admission.judge(connection)
-        finally:
-            await close(connection)
+        await close(await self._connector.connect(self._prepare))
         self._writer.start()
 
-    async def _connect(self) -> Connection:
-        """Opens a connection that is admitted."""
-        connection = await self._connector.connect()
-        try:
-            await self._admission.admit(connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        return connection
+    async def _prepare(self, connection: Connection) -> None:
+        await schema.prepare(connection)
+        await self._admission.judge(connection)
+
+    async def connect(self) -> Connection:
+        """Opens a connection for statements that only read, or whose loss does no harm."""
+        return await self._connector.connect(self._admission.admit)
+
+    async def _connect_writer(self) -> Connection:
+        return await self._connector.connect(self._admission.judge)
 
     def _lose(self, rooms: Mapping[str, int]) -> None:
         log.error("history is missing", rooms=dict(rooms))

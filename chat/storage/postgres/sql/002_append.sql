@@ -8,6 +8,7 @@
 -- Raises:
 --   CH001  the history has another epoch than the one that the caller knows
 --   CH002  a room is missing: it has to be among the new ones
+--   CH003  a followed room has less than the caller has announced: history is lost
 --   23505  a message is stored already (messages_key): to be repeated with deduplicate
 CREATE FUNCTION chat.append_1(
     epoch text,
@@ -74,6 +75,10 @@ BEGIN
     FROM unnest(room_ids) WITH ORDINALITY AS given (room_id, nth) JOIN chat.rooms USING (room_id);
     IF cardinality(rooms) IS DISTINCT FROM cardinality(room_ids) THEN
         RAISE EXCEPTION 'a room is missing' USING ERRCODE = 'CH002';
+    END IF;
+    PERFORM FROM unnest(bases, announced) AS given (base, known) WHERE known > base;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a room has less than was announced' USING ERRCODE = 'CH003';
     END IF;
     SELECT
         array_agg(
