@@ -139,6 +139,8 @@ async def measure(options: Options, kinds: Sequence[_Kind]) -> _Found:
             for (writers, name), runs in found.items():
                 progress(f"store, round {number + 1} of {rounds}: {writers:,} at a time, {name}")
                 clients, store = stores[name]
+                # The other may be moving messages from its journal to their table.
+                await meter.quiet([os.getpid()])
                 runs.append(await clients.run(store, writers, seconds))
     return found
 
