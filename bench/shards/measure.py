@@ -1,17 +1,20 @@
 """Simulates shards: rooms on several database clusters, and what moves when these change.
 
-Nothing runs but the hash functions: the figures are exact for the rooms and seeds that
-they are computed for, and the same on every machine. The traffic of rooms follows Zipf's
+Of the placement nothing runs but the hash functions: the figures are exact for the rooms and
+seeds that they are computed for, and the same on every machine. How long a room takes to move
+is measured (`moving`). The traffic of rooms follows Zipf's
 law: that of the n-th busiest is 1 / n ** exponent.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
+from bench import engines
 from bench.options import Effort, Options
 from bench.report import Section, Table, progress
+from bench.shards import moving
 from bench.shards.placement import (
     Place,
     Weights,
@@ -172,7 +175,15 @@ def main(options: Options) -> Section:
         moves[_BY_HAND].append(world.changes_by_hand(traffic))
         for exponent in _EXPONENTS:
             skews[exponent].append(world.skew(exponent))
-    return _section(rooms, seeds, moves, skews)
+    section = _section(rooms, seeds, moves, skews)
+    if missing := engines.missing_postgresql():
+        return replace(section, notes=[*section.notes, f"No room was moved; it needs {missing}."])
+    moved = moving.main(options)
+    return Section(
+        [*section.tables, moving.table(moved)],
+        {**section.data, "moved": moving.data(moved)},
+        section.notes,
+    )
 
 
 def _section(rooms: int, seeds: int, moves: _Moves, skews: dict[float, list[_Skew]]) -> Section:
