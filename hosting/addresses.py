@@ -47,6 +47,41 @@ def split_address(address: str, name: str = "address") -> tuple[str, int]:
     return host, int(found["port"])
 
 
+def split_addresses(addresses: str, name: str = "addresses") -> tuple[tuple[str, int], ...]:
+    """Splits one or several ``host:port`` with a comma between.
+
+    Args:
+        addresses: the text.
+        name: what an error calls it.
+
+    Raises:
+        ValueError: one is no such address, or is there twice.
+    """
+    items = addresses.split(",")
+    if len(items) == 1:
+        return (split_address(addresses, name),)
+    found: dict[tuple[str, int], tuple[str, int]] = {}
+    for number, item in enumerate(items, start=1):
+        try:
+            host, port = split_address(item, name)
+        except ValueError as error:
+            of = f"item {number} is {repr(item) if item else 'empty'}"
+            form = "HOST:PORT, or several with a comma and no space between"
+            raise ValueError(f"{name} must be {form}: {of}") from error
+        found[_plain(host), port] = host, port
+        if len(found) < number:
+            raise ValueError(f"{name} must not name {item} twice")
+    return tuple(found.values())
+
+
+def _plain(host: str) -> str:
+    """Returns the one of several ways to write a host by which they are compared."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host.lower()
+
+
 def address_text(host: str, port: int) -> str:
     """Joins a host and a port, the reverse of `split_address`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -20,7 +20,7 @@ from proxy.core.call_table import calls_of_schema
 from proxy.core.outbox import Outbox
 from proxy.core.switchboard import Switchboard
 from proxy.http.listener import Listener
-from proxy.http.routes import IS_READY, STATUS_URL, WEBSOCKETS, add_routes
+from proxy.http.routes import IS_READY, STATUS_URL, UPSTREAM, WEBSOCKETS, add_routes
 from proxy.http.websocket import WebSockets
 from proxy.metrics import ProxyMetrics
 from proxy.report import Report
@@ -61,10 +61,12 @@ def _application(config: Config, metrics: ProxyMetrics) -> web.Application:
             Context(config, switchboard, link.calls.make, calls_of_schema(), metrics)
         )
         app[IS_READY], app[WEBSOCKETS] = link.is_ready, websockets
+        # One alone goes without saying.
+        app[UPSTREAM] = lambda: link.upstream if len(link.upstreams) > 1 else ""
         metrics_port = serve_metrics(
             config.metrics_host,
             config.metrics_port,
-            lambda: Report(metrics, websockets, switchboard, config.hold_bytes),
+            lambda: Report(metrics, websockets, switchboard, config.hold_bytes, link),
         )
         async with metrics_port as status_url, kept_fresh(tls):
             app[STATUS_URL] = status_url

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from hosting.addresses import split_address
+from hosting.addresses import split_addresses
 from hosting.kinds import (
     FLAG,
     HOST,
@@ -115,8 +115,10 @@ class Config(Settings):
     tls: TlsFiles = part(ClientTls)
     upstream: str = setting(
         "127.0.0.1:50051",
-        text(lambda name, value: split_address(value, name)),
-        "The chat server, as `HOST:PORT`; an IPv6 address in brackets.",
+        text(lambda name, value: split_addresses(value, name)),
+        "The chat server, as `HOST:PORT`; an IPv6 address in brackets. Several that share a "
+        "database have a comma and no space between. A name with several addresses stands for as "
+        "many servers; it is looked up anew before each connection.",
         group="Link to the chat server",
     )
     upstream_token_file: str = setting(
@@ -130,6 +132,12 @@ class Config(Settings):
         duration(),
         "The interval of health checks on the link to the chat server. A link without a reply "
         "within half of it is dropped and reopened.",
+    )
+    upstream_recycle_seconds: float = setting(
+        600.0,
+        SECONDS,
+        "With several chat servers, the average time after which the link is drawn anew among "
+        "them, so that one that was restarted gets its share. 0 means never.",
     )
     hold_seconds: float = setting(
         20.0, SECONDS, "The time that messages and joins wait for a chat server that is away."

@@ -80,6 +80,14 @@ class ProxyMetrics:
         "proxy_upstream_failures_total",
         "Failures of the link to the chat server: lost, or not opened.",
     )
+    moves: Counter[str] = counters(
+        "proxy_upstream_moves_total",
+        "Moves of the link from one chat server to another that its clients did not notice, by "
+        "`reason`: `recycle`, drawn anew after `--upstream-recycle-seconds`; `not_serving`, the "
+        "server could not store messages, and the other one can.",
+        ("reason",),
+        ("recycle", "not_serving"),
+    )
     errors: Counter[str] = counters(
         "proxy_errors_total",
         "Error frames to clients, by `code`.",

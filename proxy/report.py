@@ -1,5 +1,6 @@
 """Figures of the proxy, for Prometheus and the status page."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -10,6 +11,7 @@ from hosting.telemetry.status import Chart, Series, Source, mean_and_most, quant
 from proxy.core.switchboard import Switchboard
 from proxy.http.websocket import WebSockets
 from proxy.metrics import ProxyMetrics
+from proxy.upstream.link import Link
 
 
 class Report(Source):
@@ -20,6 +22,7 @@ class Report(Source):
         websockets: its clients.
         switchboard: its rooms, and what is between them and the server.
         hold_bytes: the bound of unconfirmed messages.
+        link: its way to the chat servers.
     """
 
     title = "Proxy"
@@ -30,11 +33,13 @@ class Report(Source):
         websockets: WebSockets,
         switchboard: Switchboard,
         hold_bytes: int,
+        link: Link,
     ) -> None:
         self.metrics = metrics
         self.websockets = websockets
         self.switchboard = switchboard
         self.hold_bytes = hold_bytes
+        self.link = link
         # From now on somebody empties it.
         metrics.busy = {}
         self.charts = self._charts()
@@ -43,6 +48,17 @@ class Report(Source):
         """See `Source`."""
         taken, self.metrics.busy = self.metrics.busy or {}, {}
         return taken
+
+    def note(self) -> str:
+        """See `Source`: which of several chat servers the proxy is linked to."""
+        if len(self.link.upstreams) < 2:
+            return ""
+        name = self.link.upstream
+        return f"Linked to {name}" if name else "Linked to no chat server"
+
+    def linked(self) -> Counter[str]:
+        """Returns 1 for the chat server that the proxy is linked to, 0 for each other one."""
+        return Counter({name: int(name == self.link.upstream) for name in self.link.upstreams})
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, as Prometheus asks for them."""
@@ -79,7 +95,7 @@ class Report(Source):
         )
 
 
-FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
+FIGURES: Final[tuple[tuple[Family, Callable[[Report], float | Counter[str]]], ...]] = (
     (
         Family("proxy_connections", "gauge", "Open WebSocket connections."),
         lambda it: len(it.websockets),
@@ -111,6 +127,16 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
             "1 while there is a link to the chat server, else 0.",
         ),
         lambda it: it.switchboard.outbox.is_open,
+    ),
+    (
+        Family(
+            "proxy_upstream_linked",
+            "gauge",
+            "1 for the `upstream` that the link goes to, else 0: each `HOST:PORT` of `--upstream` "
+            "is one, however many addresses it has.",
+            ("upstream",),
+        ),
+        lambda it: it.linked(),
     ),
     (
         Family(

@@ -91,6 +91,19 @@ class _Calls(EventsProcessor):
             event.headers = [*(event.headers or ()), ("content-type", "application/grpc")]  # type: ignore[list-item]  # as above
         super().process_response_received(event)
 
+    def retire(self) -> None:
+        """Takes no more calls; ends the connection after the last."""
+        cast(Handler, self.handler).connection_lost = True  # for grpclib's channel
+        self.goodbye.set()
+        self._end_if_over()
+
+    def abort(self) -> None:
+        """Ends the connection, and all that waits to be written on it."""
+        if not self.connection.is_closing():
+            transport = self.connection._transport  # noqa: SLF001 - grpclib offers no other way
+            self.close()
+            transport.abort()
+
     def _end_if_over(self) -> None:
         if self.goodbye.is_set() and not (self.streams or self.connection.is_closing()):
             self.close("the server has gone")
@@ -105,6 +118,21 @@ class _Protocol(H2Protocol):
     def is_closing(self) -> bool:
         """Whether it is no good any more."""
         return self.processor.connection.is_closing()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or was never made."""
+        return not hasattr(self, "processor") or self.is_closing
+
+    def retire(self) -> None:
+        """Ends it after its calls, if it was made."""
+        if hasattr(self, "processor"):
+            self.processor.retire()
+
+    def abort(self) -> None:
+        """Ends it at once, if it was made and has not ended."""
+        if hasattr(self, "processor"):
+            self.processor.abort()
 
     def end(self) -> None:
         """Ends it, if it was made and has not ended."""
@@ -152,12 +180,20 @@ class Watch:
 
 
 class Channel(client.Channel):
-    """A channel that gets rid of connections that are no good."""
+    """A channel that gets rid of connections that are no good.
+
+    Args:
+        host: the name of the server, which TLS verifies.
+        port: its TCP port.
+        address: the address to connect to, if it is not to be looked up.
+    """
 
     _protocol: _Protocol | None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, host: str, port: int, *, address: str = "", **options: Any) -> None:
+        super().__init__(host, port, **options)
+        self._address = address or host
+        self._retired = False
         # All that are open: one that the server said goodbye on may have calls under way.
         self._protocols: WeakSet[_Protocol] = WeakSet()
 
@@ -166,16 +202,36 @@ class Channel(client.Channel):
         self._protocols.add(protocol)
         return protocol
 
+    async def _create_connection(self) -> H2Protocol:
+        """See grpclib, which looks the name up by itself."""
+        name = self._host if self._ssl else None
+        _, protocol = await asyncio.get_running_loop().create_connection(
+            self._protocol_factory, self._address, self._port, ssl=self._ssl, server_hostname=name
+        )
+        return protocol
+
     async def __connect__(self) -> H2Protocol:
         """See grpclib, which takes one for good that was lost as it was made.
 
         It does if the loss was noticed before the task that waits for the connection has gone
         on; a call on it would end with an AttributeError.
         """
+        if not self._takes_calls():
+            raise ConnectionResetError("no more calls are made on this channel")
         protocol = cast(_Protocol, await super().__connect__())
+        if not self._takes_calls():
+            protocol.retire()
         if protocol.is_closing or protocol.processor.goodbye.is_set():
             raise ConnectionResetError("the connection was lost as it was made")
         return protocol
+
+    def _takes_calls(self) -> bool:
+        return not self._retired
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has no connection any more."""
+        return all(protocol.is_over for protocol in tuple(self._protocols))
 
     def watch(self) -> Watch:
         """Returns a watch of the connection that there is now."""
@@ -197,17 +253,21 @@ class Channel(client.Channel):
         for protocol in tuple(self._protocols):
             protocol.end()
 
+    def retire(self) -> None:
+        """Takes no more calls, and closes the connection after those that are under way."""
+        self._retired = True
+        self._protocol = None  # which grpclib wants to see closed
+        for protocol in tuple(self._protocols):
+            protocol.retire()
+
     def abort(self) -> None:
         """Gives up the connection, and all that waits to be written on it.
 
         To close it would wait until that is written: on a dead link, for many minutes.
         """
-        protocol = self._protocol
-        if protocol is None or protocol.is_closing:
-            return
-        transport = protocol.processor.connection._transport  # noqa: SLF001 - grpclib offers no other way
-        super().close()
-        transport.abort()
+        self._protocol = None
+        for protocol in tuple(self._protocols):
+            protocol.abort()
 
 
 class StreamWriter:

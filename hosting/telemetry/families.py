@@ -69,7 +69,8 @@ class Family:
         if not isinstance(value, Counter):
             make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
             return make(self.name, text, value)
-        family = CounterMetricFamily(self.name, text, labels=self.labels)
+        make_labelled = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
+        family = make_labelled(self.name, text, labels=self.labels)
         for key, count in sorted(value.items()):
             family.add_metric(key if isinstance(key, tuple) else (key,), count)
         return family

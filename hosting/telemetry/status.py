@@ -62,6 +62,10 @@ class Source(Collector):
     title: str
     charts: Sequence[Chart]
 
+    def note(self) -> str:
+        """Returns what else the page says in its head; nothing, as a rule."""
+        return ""
+
     @abstractmethod
     def take_rooms(self) -> Mapping[str, int]:
         """Returns how many messages each room had since the last call, and forgets it."""
@@ -105,6 +109,7 @@ class Status:
         ]
         return {
             "title": self._source.title,
+            "note": self._source.note(),
             "uptime_seconds": time.monotonic() - self._started,
             "period_seconds": PERIOD_SECONDS,
             "kept_periods": _KEPT,

@@ -43,7 +43,7 @@ from proxy.core.outbox import Item, Outbox
 from proxy.core.presence import Presence
 from proxy.core.receiver import Receiver
 from proxy.core.rooms import Rooms
-from proxy.core.suspects import Key
+from proxy.core.suspects import Key, key_of
 from proxy.core.unconfirmed import UnconfirmedSend, UnconfirmedSends
 from proxy.metrics import ProxyMetrics
 
@@ -163,6 +163,10 @@ class Switchboard:
         self.rooms.disconnected()
         self.sends.disconnected()
 
+    def moving(self) -> None:
+        """Notes that another link takes the place of this one at once: nothing is held."""
+        self.rooms.disconnected()
+
     def receive(self, batch: RelayResponse) -> None:
         """Handles a batch of the server, and writes it to the clients.
 
@@ -178,6 +182,11 @@ class Switchboard:
             yield ("join", room.room_id), room.join_ref
         for send in self.sends:
             yield ("chat_message", send.ref), send.ref
+
+    def carried(self) -> dict[Key, int]:
+        """Returns those of the unanswered commands that are not in the outbox, with their refs."""
+        waiting = {key for item in self.outbox if (key := key_of(item)) is not None}
+        return {key: ref for key, ref in self.unanswered() if key not in waiting}
 
     def awaits(self, item: Item) -> bool:
         """Whether the server has not answered a command."""

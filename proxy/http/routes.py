@@ -22,6 +22,8 @@ from proxy.http.websocket import WebSockets
 WEBSOCKETS: Final = web.AppKey("websockets", WebSockets)
 # Tells whether the chat server answers.
 IS_READY: Final = web.AppKey[Callable[[], Awaitable[bool]]]("is_ready")
+# The chat server that the link goes to, of several; else empty.
+UPSTREAM: Final = web.AppKey[Callable[[], str]]("upstream")
 # The address of the status page; empty if there is none.
 STATUS_URL: Final = web.AppKey("status_url", str)
 
@@ -79,5 +81,7 @@ async def _alive(_: web.Request) -> web.Response:
 
 async def _ready(request: web.Request) -> web.Response:
     if await request.app[IS_READY]():
-        return web.json_response({"status": "ready"})
+        upstream = request.app[UPSTREAM]()
+        told = {"upstream": upstream} if upstream else {}
+        return web.json_response({"status": "ready", **told})
     return web.json_response({"status": "upstream unavailable"}, status=503)

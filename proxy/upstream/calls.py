@@ -4,9 +4,13 @@ During a restart of the server a call waits, as sends do. If its connection is l
 the answer came, it is made again on the next link, within the same deadline: each call may
 be repeated, whether it was carried out or not. (A user that is so stored twice may overwrite
 what another client stored in between.)
+
+A call that itself ends connections may end few of them, and those of two servers at most: the
+others are to outlive it.
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, Final
 
 from betterproto import Message
@@ -24,11 +28,13 @@ from proxy.core.call_table import CallType
 from proxy.core.client import Caller
 from proxy.errors import Refused
 from proxy.metrics import ProxyMetrics
+from proxy.upstream.choice import Server
 from proxy.upstream.lost import CUT_OFF
 from proxy.upstream.status import from_grpc
 
-# A call that itself ends each connection that it is made on may not do so for long.
+# So many times a call is made in all, and on so many servers.
 _ATTEMPTS: Final = 3
+_SERVERS: Final = 2
 
 
 def authorization(token: str) -> dict[str, str]:
@@ -36,30 +42,44 @@ def authorization(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The link beside which calls are made.
+
+    Attributes:
+        server: its server.
+        channel: its channel.
+        tokens_required: whether the server asks for tokens.
+        parted: ends when the link does.
+    """
+
+    server: Server
+    channel: Channel
+    tokens_required: bool
+    parted: asyncio.Future[None]
+
+
 class Calls:
     """Makes unary calls on the channel of the link."""
 
-    def __init__(self, config: Config, channel: Channel, metrics: ProxyMetrics) -> None:
+    def __init__(self, config: Config, metrics: ProxyMetrics) -> None:
         self._seconds = config.call_seconds
-        self._channel = channel
         self._metrics = metrics
         self._linked = asyncio.Event()
-        # One for each link, which ends when the link is lost.
-        self._parted: asyncio.Future[None] | None = None
-        self._tokens_required = False
+        self._way: _Way | None = None
 
-    def connected(self, *, tokens_required: bool) -> None:
+    def connected(self, server: Server, channel: Channel, *, tokens_required: bool) -> None:
         """Notes that there is a link, and whether its server asks for tokens."""
-        self._tokens_required = tokens_required
-        self._parted = asyncio.get_running_loop().create_future()
+        parted = asyncio.get_running_loop().create_future()
+        self._way = _Way(server, channel, tokens_required, parted)
         self._linked.set()
 
     def disconnected(self) -> None:
         """Notes that the link is lost: calls wait for the next one."""
         self._linked.clear()
-        if self._parted is not None:
-            self._parted.set_result(None)
-            self._parted = None
+        if self._way is not None:
+            self._way.parted.set_result(None)
+            self._way = None
 
     async def make(self, call: CallType, request: Message, caller: Caller | None = None) -> Message:
         """Makes a call for `caller`, a client with a token, if any; returns the response message.
@@ -83,27 +103,38 @@ class Calls:
             stop=stop_after_attempt(_ATTEMPTS),
             reraise=True,
         )
+        tried: set[Server] = set()
         try:
             async with asyncio.timeout_at(deadline):
-                return await retrying(self._attempt, call, request, caller, deadline)
+                return await retrying(self._attempt, call, request, caller, deadline, tried)
         except (GRPCError, *CUT_OFF, codec.DecodeError, _LinkLostError) as error:
             self._metrics.calls[call.field, "UNAVAILABLE"] += 1
             raise Refused(errors.unavailable()) from error
 
     async def _attempt(
-        self, call: CallType, request: Message, caller: Caller | None, deadline: float
+        self,
+        call: CallType,
+        request: Message,
+        caller: Caller | None,
+        deadline: float,
+        tried: set[Server],
     ) -> Message:
         """Makes a call on the link that there is, or on the next one.
 
         Raises:
             _LinkLostError: it was lost, and its connection with it.
+            ConnectionError: it was lost with as many servers as the call may have.
         """
-        while self._parted is None:
+        while self._way is None:
             await self._linked.wait()
-        parted, connection = self._parted, self._channel.watch()
+        way = self._way
+        tried.add(way.server)
+        if len(tried) > _SERVERS:
+            raise ConnectionError("servers were lost with the call")
+        parted, connection = way.parted, way.channel.watch()
         # In a task of its own. When a connection is lost, grpclib cancels the task that waits
         # for an answer, and never uncancels it; a task that waits for a stream waits for ever.
-        asking = asyncio.create_task(self._ask(call, request, caller, deadline))
+        asking = asyncio.create_task(self._ask(way, call, request, caller, deadline))
         try:
             both: set[asyncio.Future[Any]] = {asking, parted}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -120,16 +151,21 @@ class Calls:
         return asking.result()
 
     async def _ask(
-        self, call: CallType, request: Message, caller: Caller | None, deadline: float
+        self,
+        way: _Way,
+        call: CallType,
+        request: Message,
+        caller: Caller | None,
+        deadline: float,
     ) -> Message:
-        if caller is None and self._tokens_required:
+        if caller is None and way.tokens_required:
             # Without a token the call would be the proxy's own.
             raise Refused(errors.unauthenticated())
         metadata = spans.inject(to_metadata())
         if caller is not None:
             metadata |= authorization(caller.token)
         rest = max(deadline - asyncio.get_running_loop().time(), 0.001)
-        method = UnaryUnaryMethod(self._channel, call.path, call.request_type, call.response_type)
+        method = UnaryUnaryMethod(way.channel, call.path, call.request_type, call.response_type)
         stream = method.open(timeout=rest, metadata=metadata)
         try:
             async with stream:

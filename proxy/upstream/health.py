@@ -22,6 +22,9 @@ class Health:
     Args:
         channel: the channel to it.
         heartbeat_seconds: the time between two checks of a link.
+
+    Attributes:
+        refusing: set while the last answer was that it does not serve.
     """
 
     def __init__(self, channel: Channel, heartbeat_seconds: float) -> None:
@@ -29,6 +32,7 @@ class Health:
         self._stub = HealthStub(channel)
         self._heartbeat_seconds = heartbeat_seconds
         self._recent = Recent(self._is_serving, _RECENT_SECONDS)
+        self.refusing = asyncio.Event()
 
     async def is_serving(self) -> bool:
         """Returns whether the server answers that it serves, or did so a moment ago."""
@@ -43,13 +47,30 @@ class Health:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             try:
-                await self._stub.Check(HealthCheckRequest(), timeout=self._heartbeat_seconds / 2)
-            except GRPCError:
-                continue  # which is an answer too
+                await self.ask()
             except TimeoutError:
                 # Another connection is made; what waits on this one may wait for ever.
                 self._channel.abort()
                 raise
+
+    async def ask(self) -> None:
+        """Asks once, and notes in `refusing` what was answered.
+
+        Raises:
+            TimeoutError: no answer came within half a heartbeat.
+        """
+        serves = True
+        try:
+            answer: HealthCheckResponse = await self._stub.Check(
+                HealthCheckRequest(), timeout=self._heartbeat_seconds / 2
+            )
+            serves = answer.status != HealthCheckResponse.NOT_SERVING
+        except GRPCError:
+            pass  # which is an answer too
+        if serves:
+            self.refusing.clear()
+        else:
+            self.refusing.set()
 
     async def close(self) -> None:
         """Ends a check that is under way."""

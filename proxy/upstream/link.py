@@ -1,80 +1,61 @@
-"""The link to the chat server: one channel, one multiplexed stream, kept up.
+"""The way to the chat servers: always one link, to one of them.
 
 ::
 
-              stream opened              alive for 3 s
-    away ----------------------> new ------------------> proven
-      ^                           |                        |
-      |   lost: wait, then again  |                        |
-      +---------------------------+                        |
-      |   lost: again at once                              |
-      +----------------------------------------------------+
+              link opened                 a better one was opened beside it
+    away ---------------------> linked -------------------------------------+
+      ^                          |  ^                                       |
+      |   lost: another at once  |  +---------------------------------------+
+      +--------------------------+
 
-*away*: the switchboard holds what clients send; the outbox is closed.
-*new*: the outbox is open. The switchboard has put all into it that the server must know, and
-what was not confirmed. A link that dies now may have died of one of these commands: they
-become suspects (`proxy.core.suspects`), and the next attempt waits. The wait grows with each
-failure and is drawn at random (exponential backoff with full jitter), so that many proxies
-do not come back at the same moment.
-*proven*: nothing on it is deadly; the suspects are cleared.
-A server that ends a link in order (it stops, or a token has expired) proves it after 1 s.
+*away*: the switchboard holds what clients send; the outbox is closed. The next server is tried at
+once, unless all rest that there are: `proxy.upstream.choice` draws it, and has the reasons.
+*linked*: `proxy.upstream.conversation` uses the link.
 
-A link is lost when the stream ends, when the server says GOAWAY, when a health check is not
-answered (`proxy.upstream.health`), or when the server leaves out a position of a room.
+With several servers, another link is opened beside the one in use when its server says that it
+does not serve, and every ten minutes or so: so a server that was restarted fills up again.
+It takes over only if its server serves; an attempt that fails costs nobody anything.
 """
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import suppress
+from random import SystemRandom
 from typing import Final
 
-from grpclib import Status
-from grpclib.config import Configuration
-from grpclib.const import Cardinality
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
-
-import codec
-from gen.chat import RelayRequest, RelayResponse
-from hosting.addresses import is_loopback, split_address
-from hosting.grpc.channel import Channel, ended, status_of
+from hosting.addresses import is_loopback
+from hosting.grpc.channel import Channel, ended
 from hosting.logs import get_logger
-from hosting.metadata import RELAY, TOKENS, TOKENS_REQUIRED
 from hosting.tls import Tls
-from proxy import errors
-from proxy.access import bearer
 from proxy.config import Config
-from proxy.core.suspects import LINKS, Suspects, key_of
+from proxy.core.suspects import LINKS, Suspects
 from proxy.core.switchboard import Switchboard
 from proxy.metrics import ProxyMetrics
-from proxy.upstream.calls import Calls, authorization
-from proxy.upstream.health import Health
+from proxy.upstream.calls import Calls
+from proxy.upstream.choice import Choice, Confinement, Server
+from proxy.upstream.conversation import Conversation, about
 from proxy.upstream.lost import LOST
-from proxy.upstream.writer import Relay, Writer
+from proxy.upstream.opening import OpenLink
+from proxy.upstream.resolver import Resolver
 
 log = get_logger(__name__)
 
-# A link that is lost before it has lived so long counts as a failure.
-_PROVEN_SECONDS: Final = 3.0
-# The same for one that the server ends in order.
-_ORDERLY_SECONDS: Final = 1.0
-# The statuses of an end in order: the server stops, or a token or a key has expired.
-_ORDERLY: Final = (Status.UNAVAILABLE, Status.UNAUTHENTICATED)
-# The windows let the stream carry whole batches, and let no unread stream stall
-# the others: a connection window is more than all its streams can fill.
-_WINDOWS: Final = Configuration(
-    http2_connection_window_size=2**30, http2_stream_window_size=4 * 1024 * 1024
-)
+# A link that was handed over stays open until its successor has spoken, or for so long:
+# a user who is told to be there by both was never away.
+_OVERLAP_SECONDS: Final = 1.0
 
 
 class Link:
     """Keeps up the link, and makes unary calls beside it.
 
     Args:
+        config: the settings.
         switchboard: the other end: its outbox is drained, and it takes the server's batches.
         tls: the encryption of the link, if it has any.
         metrics: counts links and batches.
 
     Attributes:
-        calls: makes unary calls on the same channel.
+        calls: makes unary calls beside the link.
+        upstreams: the names of the servers, as the settings have them.
     """
 
     def __init__(
@@ -85,19 +66,22 @@ class Link:
         metrics: ProxyMetrics | None = None,
     ) -> None:
         self._metrics = metrics or ProxyMetrics()
-        host, port = split_address(config.upstream)
         self._config = config
+        self._tls = tls
         self._switchboard = switchboard
-        self._outbox = switchboard.outbox
-        self._channel = Channel(
-            host, port, codec=codec.GrpcCodec(), config=_WINDOWS, ssl=tls.context if tls else None
-        )
-        self._health = Health(self._channel, config.upstream_heartbeat_seconds)
-        self._warned = False
-        # The stream has brought something; it is proven.
-        self._spoke = self._proven = False
         self._suspects = Suspects()
-        self.calls = Calls(config, self._channel, self._metrics)
+        self._resolver = Resolver(config.upstream)
+        self._choice = Choice(SystemRandom())
+        self._confinement = Confinement()
+        self._warned = False
+        # The link in use, and one that is to take its place.
+        self._link: OpenLink | None = None
+        self._successor: OpenLink | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        # Channels of links that ended, for the calls that are under way on them.
+        self._left: set[Channel] = set()
+        self.calls = Calls(config, self._metrics)
+        self.upstreams = self._resolver.names
 
     async def run(self) -> None:
         """Keeps the stream up until it is cancelled."""
@@ -107,150 +91,174 @@ class Link:
             keeping.result()
         finally:
             await ended(keeping)
-            self._channel.close()
-            await self._health.close()
-
-    async def _keep_up(self) -> None:
-        retrying = AsyncRetrying(
-            wait=wait_random_exponential(multiplier=0.05, max=2.0),
-            # Also after unforeseen errors: a proxy without a link is of no use.
-            retry=retry_if_exception_type(Exception),
-            before_sleep=self._log_attempt,
-        )
-        while True:
-            await retrying(self._link)
+            for task in tuple(self._closing):
+                await ended(task)
+            for channel in self._left:
+                channel.close()
+            await self._resolver.close()
 
     @property
     def linked(self) -> bool:
-        """Whether there is a stream to the server."""
-        return self._outbox.is_open
+        """Whether there is a stream to a server."""
+        return self._switchboard.outbox.is_open
+
+    @property
+    def upstream(self) -> str:
+        """The name of the server that the link goes to; empty without one."""
+        return self._link.server.name if self._link is not None and self.linked else ""
 
     async def is_ready(self) -> bool:
         """Returns whether there is a stream, and the server answers that it serves."""
-        return self.linked and await self._health.is_serving()
+        return self.linked and self._link is not None and await self._link.health.is_serving()
 
-    async def _link(self) -> None:
-        """Opens the stream and keeps it until it is lost.
-
-        Raises:
-            Exception: one of `LOST`. It could not be opened, or was lost too soon: the
-                next attempt has to wait.
-        """
-        try:
-            async with AsyncExitStack() as stack:
-                await self._converse(await self._open(stack))
-        except LOST:
-            self._metrics.link_failures += 1
-            # A stream that the server ended fails once more as it is closed.
-            if not self._proven:
-                raise
-        if not self._proven:
-            raise ConnectionError("the link was lost soon after it was made")
-
-    async def _open(self, stack: AsyncExitStack) -> Relay:
-        self._spoke = self._proven = False
-        # The longest time for an answer that costs the server nothing.
-        silence = self._config.upstream_heartbeat_seconds / 2
-        async with AsyncExitStack() as attempt, asyncio.timeout(silence):
-            stream: Relay = await attempt.enter_async_context(
-                self._channel.request(
-                    RELAY,
-                    Cardinality.STREAM_STREAM,
-                    RelayRequest,
-                    RelayResponse,
-                    metadata=self._credential(),
-                )
-            )
+    async def _keep_up(self) -> None:
+        link: OpenLink | None = None
+        while True:
             try:
-                await stream.send_request()
-                # The server sends its metadata at once: the stream is open.
-                await stream.recv_initial_metadata()
-            except asyncio.CancelledError:
-                # Time is up: the next attempt is made on another connection.
-                self._channel.abort()
-                raise
-            stack.push_async_exit(attempt.pop_all())
-        return stream
+                # A successor is used in the same turn of the event loop.
+                link = await self._use(link or await self._next())
+            except Exception:
+                # A proxy without a link is of no use: whatever it was, it goes on.
+                log.exception("upstream failed")
+                link = None
 
-    async def _converse(self, stream: Relay) -> None:
-        log.info("upstream connected", upstream=self._config.upstream)
-        self._metrics.links += 1
+    async def _next(self) -> OpenLink:
+        """Opens a link to one of the servers, as soon as there is one."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        self._outbox.open()
-        said = stream.initial_metadata
-        required = said is not None and said.get(TOKENS) == TOKENS_REQUIRED
-        tasks: set[asyncio.Task[None]] = set()
-        connection = self._channel.watch()
-        try:
-            self.calls.connected(tokens_required=required)
-            self._switchboard.connected(
-                tokens_required=required, presence=self._suspects.links < LINKS - 1
-            )
-            writer = Writer(stream, self._switchboard, self._suspects, self._metrics)
-            if not required:
-                self._warn_of_guests()
-            # Not a task group: of a stop and a lost link in the same turn of the loop,
-            # a group tells of the link alone.
-            for work in (
-                writer.run(),
-                self._read(stream, writer),
-                self._health.watch(),
-                self._channel.goodbye(),
+        while True:
+            servers = await self._resolver.servers()
+            self._choice.forget_all_but(servers)
+            now = loop.time()
+            allowed = self._confinement.allowed(servers, now)
+            server = self._choice.pick(allowed, now)
+            if server is None:
+                rest = self._choice.rest(allowed, now)
+                confined = self._confinement.rest(now)
+                await asyncio.sleep(min(rest, confined or rest))
+                continue
+            link = await self._open(server, asks_health=len(servers) > 1)
+            if link is None:
+                continue
+            if link.health.refusing.is_set() and self._choice.has_better(
+                allowed, server, loop.time()
             ):
-                tasks.add(asyncio.create_task(work))
-            lost = asyncio.wait(tasks, timeout=_PROVEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if not (await lost)[0]:
-                self._prove()
-                writer.stop_grouping()
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            left = Status.UNAVAILABLE if connection.left_in_order else status_of(stream)
-            self._judge(left, loop.time() - began)
+                await link.close()
+                continue
+            self._metrics.links += 1
+            return link
+
+    async def _open(self, server: Server, *, asks_health: bool) -> OpenLink | None:
+        """Opens a link to a server; `None` if that cannot be done."""
+        error: Exception
+        try:
+            link = await OpenLink.to(server, self._config, self._tls, asks_health=asks_health)
+        except LOST as lost:
+            error = lost
+        except Exception as unforeseen:
+            log.exception("upstream failed", **about(server))
+            error = unforeseen
+        else:
+            if link.health.refusing.is_set():
+                self._choice.refused(server, asyncio.get_running_loop().time())
+            return link
+        self._metrics.link_failures += 1
+        now, silent = asyncio.get_running_loop().time(), isinstance(error, TimeoutError)
+        failures = self._choice.failed(server, now, silent=silent)
+        # The first failure is news, the rest of them are not.
+        level = log.warning if failures == 1 else log.debug
+        level("upstream unreachable", **about(server), reason=repr(error))
+        return None
+
+    async def _use(self, link: OpenLink) -> OpenLink | None:
+        """Uses a link until it ends; returns the one that takes its place, if there is one."""
+        self._link = link
+        log.info("upstream connected", **about(link.server))
+        conversation = Conversation(
+            link, self._switchboard, self.calls, self._suspects, self._metrics
+        )
+        if not link.tokens_required:
+            self._warn_of_guests()
+        moved = False
+        try:
+            moved = await conversation.run(self._seek)
         finally:
-            self._outbox.close()
-            self.calls.disconnected()
-            self._switchboard.disconnected()
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
-            _report(tasks)
+            self._note_end(conversation, moved=moved)
+            successor, self._successor = self._successor, None
+            closing = asyncio.create_task(self._close(conversation, successor))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closed)
+        return successor
 
-    async def _read(self, stream: Relay, writer: Writer) -> None:
-        while (batch := await stream.recv_message()) is not None:
-            self._spoke = True
-            self._switchboard.receive(batch)
-            writer.note_answers()
-            # recv_message does not yield while there is something to read, and
-            # the sockets are written to when the loop turns.
-            await asyncio.sleep(0)
-        raise ConnectionError("the server ended the stream")
-
-    def _prove(self) -> None:
-        """Forgets the suspects: the link has lived long enough."""
-        self._proven = True
-        self._suspects.clear()
-        self._switchboard.proven()
-
-    def _judge(self, status: Status | None, seconds: float) -> None:
-        """Decides, as a link is lost, whether one of its commands is to blame.
-
-        Args:
-            status: the status that the server ended the stream with, if it did.
-            seconds: the lifetime of the link.
-        """
-        if self._proven:
+    def _note_end(self, conversation: Conversation, *, moved: bool) -> None:
+        """Notes what the end of a link says about its server."""
+        server, now = conversation.link.server, asyncio.get_running_loop().time()
+        if conversation.proven:
+            self._choice.worked(server)
+            self._confinement.clear()
+        if moved:
             return
-        if status in _ORDERLY:
-            if self._spoke and seconds >= _ORDERLY_SECONDS:
-                self._prove()
+        self._metrics.link_failures += 1
+        if conversation.proven:
+            self._choice.lost(server, now, silent=conversation.silent)
+        else:
+            self._choice.failed(server, now, silent=conversation.silent)
+        if not conversation.orderly:
+            suspected = bool(self._suspects) and self._suspects.links <= LINKS
+            self._confinement.died(server, now, suspected=suspected)
+
+    async def _close(self, conversation: Conversation, successor: OpenLink | None) -> None:
+        """Closes a link that ended, after its successor has told its server all."""
+        if successor is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_OVERLAP_SECONDS):
+                    await successor.spoke.wait()
+        channel = conversation.link.channel
+        self._left = {each for each in self._left if not each.is_over}
+        self._left.add(channel)
+        await conversation.close()
+        # By then no call is waited for any more.
+        asyncio.get_running_loop().call_later(self._config.call_seconds, channel.abort)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("link not closed", exc_info=error)
+
+    async def _seek(self) -> None:
+        """Ends once there is a better link than the one in use: `_successor`."""
+        loop = asyncio.get_running_loop()
+        if self._link is None or self._resolver.is_single:
+            await loop.create_future()
             return
-        unanswered = dict(self._switchboard.unanswered())
-        waiting = {key for item in self._outbox if (key := key_of(item)) is not None}
-        carried = unanswered.keys() - waiting
-        for key in self._suspects.died(carried, waiting):
-            log.error("command given up that was there when links died", kind=key[0])
-            self._switchboard.refuse(unanswered[key], errors.internal())
+        current, period = self._link, self._config.upstream_recycle_seconds
+        refusing = current.health.refusing
+        while self._successor is None:
+            rest = self._choice.recycle_after(period) if period else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await refusing.wait()
+            try:
+                self._successor = await self._look_beside(current, leaving=refusing.is_set())
+            except Exception:
+                log.exception("other servers not looked for")
+            if refusing.is_set() and self._successor is None:
+                # As often as it is asked.
+                await asyncio.sleep(self._config.upstream_heartbeat_seconds)
+
+    async def _look_beside(self, current: OpenLink, *, leaving: bool) -> OpenLink | None:
+        """Opens a link to another server beside the one in use, if that may be better."""
+        loop = asyncio.get_running_loop()
+        servers = await self._resolver.servers()
+        server = self._choice.beside(servers, current.server, loop.time(), leaving=leaving)
+        link = None if server is None else await self._open(server, asks_health=True)
+        if link is None:
+            return None
+        if link.health.refusing.is_set():
+            await link.close()
+            return None
+        self._choice.worked(link.server)
+        self._metrics.moves["not_serving" if leaving else "recycle"] += 1
+        return link
 
     def _warn_of_guests(self) -> None:
         """Warns an operator, once; it may be meant: nobody else may reach the server."""
@@ -258,31 +266,3 @@ class Link:
         if not self._warned and (not is_loopback(config.host) or config.admission.trusted_proxies):
             self._warned = True
             log.warning("anyone who reaches this proxy may be anyone: the server has no token-keys")
-
-    def _credential(self) -> dict[str, str] | None:
-        """Returns the proxy's own token, read anew each time: it may have been replaced.
-
-        Raises:
-            OSError: the file cannot be read, or holds no token.
-        """
-        path = self._config.upstream_token_file
-        return authorization(bearer.of_file(path)) if path else None
-
-    def _log_attempt(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, LOST):
-            log.error("upstream failed", exc_info=error)
-            return
-        # The first failure is news, the rest of them are not.
-        level = log.warning if state.attempt_number == 1 else log.debug
-        level("upstream unreachable", upstream=self._config.upstream, reason=repr(error))
-
-
-def _report(tasks: set[asyncio.Task[None]]) -> None:
-    """Logs why a link ended."""
-    for task in tasks:
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, LOST):
-            log.warning("upstream lost", reason=repr(error))
-        elif error is not None:
-            log.error("upstream failed", exc_info=error)

@@ -51,15 +51,19 @@ class Writer:
         self._careful = len(self._outbox) if suspects else 0
         self._group: list[Item] = []
         self._answers = asyncio.Event()
+        self._stopped = False
 
     async def run(self) -> None:
         """Writes until it is cancelled.
+
+        After `finish` it takes nothing more.
 
         Raises:
             Exception: the stream is lost.
         """
         while True:
-            self._outbox.when_full = None if self._careful else self._write_full
+            held = self._careful or self._stopped
+            self._outbox.when_full = None if held else self._write_full
             await self._outbox.wait()
             self._outbox.when_full = None
             while batch := self._unsent or self._take_batch():
@@ -78,6 +82,14 @@ class Writer:
         """Lets all go together from now on: the link has proven itself."""
         self._careful = 0
         self._answers.set()
+
+    async def finish(self) -> None:
+        """Takes nothing more from the outbox, and waits until all before it is answered."""
+        self._stopped = True
+        self._outbox.when_full = None
+        while self._unsent or self._switchboard.carried():
+            self._answers.clear()
+            await self._answers.wait()
 
     async def _wait_for_group(self) -> None:
         """Waits until the group on the stream is answered, unless the link is proven."""
@@ -101,7 +113,7 @@ class Writer:
     def _take_batch(self) -> bytes:
         """Takes the next batch from the outbox, encoded; empty if nothing waits."""
         batch = b""
-        while self._outbox and not batch:
+        while self._outbox and not (batch or self._stopped):
             if self._careful:
                 items = self._outbox.take_apart(self._suspects.strongly)
                 self._group += items

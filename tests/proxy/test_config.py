@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import proxy
-from hosting.addresses import split_address
+from hosting.addresses import split_address, split_addresses
 from proxy.config import LARGEST_FRAME, LONGEST_CALL
 
 # The least value of each number, and a lower one.
@@ -27,6 +27,7 @@ LEAST: dict[str, tuple[float, float]] = {
     "call_seconds": (0.001, 0),
     "heartbeat_seconds": (0.001, 0),
     "upstream_heartbeat_seconds": (0.001, 0),
+    "upstream_recycle_seconds": (0, -0.1),
     "drain_seconds": (0, -0.1),
 }
 
@@ -137,4 +138,34 @@ NOT_ADDRESSES = [
 )
 def test_invalid_upstream_is_refused(upstream: str) -> None:
     with pytest.raises(ValueError, match="upstream must be HOST:PORT"):
+        config(upstream=upstream)
+
+
+def test_several_upstreams_are_split() -> None:
+    assert split_addresses("a:1") == (("a", 1),)
+    assert split_addresses("a:1,b:1,[::1]:2,a:2") == (("a", 1), ("b", 1), ("::1", 2), ("a", 2))
+
+
+@pytest.mark.parametrize(
+    ("upstream", "told"),
+    [
+        ("a:1,", "item 2 is empty"),
+        (",a:1", "item 1 is empty"),
+        ("a:1,,b:1", "item 2 is empty"),
+        (",", "item 1 is empty"),
+        ("a:1, b:1", "no space between: item 2 is ' b:1'"),
+        ("a:1 ,b:1", "no space between: item 1 is 'a:1 '"),
+        ("a:1,b", "item 2 is 'b'"),
+        ("a,b:1", "item 1 is 'a'"),
+        ("a:1;b:1", "be HOST:PORT"),
+        ("a:1 b:1", "be HOST:PORT"),
+        ("a:1,b:0", "item 2 is 'b:0'"),
+        ("a:1,b:1,a:1", "not name a:1 twice"),
+        ("a:1,A:1", "not name A:1 twice"),
+        ("a:1,a:01", "not name a:01 twice"),
+        ("[::1]:1,[0:0::1]:1", "not name .* twice"),
+    ],
+)
+def test_invalid_list_of_upstreams_is_refused(upstream: str, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^upstream must .*{told}"):
         config(upstream=upstream)

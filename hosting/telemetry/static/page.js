@@ -14,6 +14,7 @@ function show(report) {
   if (document.title !== title) document.title = title;
   find("title").textContent = report.title;
   find("uptime").textContent = `Running for ${span(report.uptime_seconds)}`;
+  if (find("note").textContent !== report.note) find("note").textContent = report.note;
   if (charts.length !== report.charts.length) {
     charts = report.charts.map((chart) => new Chart(chart));
     find("charts").replaceChildren(...charts.map((chart) => chart.root));

@@ -184,7 +184,8 @@ async def test_stop_outlives_lost_link(chat_server: chat.RunningServer) -> None:
     while not await link.is_ready():
         assert not running.done()
         await asyncio.sleep(0)
-    protocol = link._channel._protocol  # noqa: SLF001 - both must happen in one turn
+    assert link._link is not None  # noqa: SLF001 - both must happen in one turn
+    protocol = link._link.channel._protocol  # noqa: SLF001 - likewise
     assert protocol is not None
     protocol.processor.close("the link is lost")
     running.cancel()
