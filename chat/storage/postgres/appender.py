@@ -14,11 +14,11 @@
     anything else                never: `StoreError`
 
 A connection that died took the answer with it. Then it is not known whether the commit was
-made, until the batch is sent again and finds its own messages, or not. That goes on until the
-deadline.
+made, until the batch is sent again and finds its own messages, or not. That goes on for
+`PATIENCE_SECONDS`.
 
 A commit has no time limit and is never cancelled: one that waits for its standby becomes
-visible when it is cancelled, though no standby has it.
+visible when it is cancelled, though no standby has it. `commit_watch` looks why it waits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
 from chat.storage.health import StoreHealth
 from chat.storage.postgres.admission import Admission
-from chat.storage.postgres.batch import Answer, Batch, Names
+from chat.storage.postgres.batch import Answer, Batch, Names, Outcomes, outcomes
+from chat.storage.postgres.commit_watch import LONG_SECONDS, CommitWatch
 from chat.storage.postgres.connections import Connection, close
 from chat.storage.postgres.epoch import Mark
 from chat.storage.postgres.errors import (
@@ -58,6 +59,8 @@ from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
+PATIENCE_SECONDS: Final = 10.0
+"""How long a batch is tried again after its connection died, and a job waits for another one."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 # How often the statement is made again at once: what others do is no reason to go on for ever.
@@ -66,19 +69,18 @@ _MOST_REPEATS: Final = 20
 _APPEND: Final = (
     "SELECT * FROM chat.append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 )
-
-Outcomes = dict[int, ChatMessage | StoreError]
-"""By the `id()` of a message: itself, the original that it repeats, or its error."""
+# A write that changes nothing, but has to be committed.
+_PROBE: Final = "UPDATE chat.meta SET value = value WHERE key = 'epoch'"
 
 
 class Appender:
     """The connection that writes.
 
     Args:
-        connect: opens a connection that is admitted.
+        connect: opens a connection whose history was judged.
         admission: knows the epoch.
         following: announces.
-        health: is set by this one alone.
+        watch: looks at commits that take long.
     """
 
     def __init__(
@@ -86,32 +88,36 @@ class Appender:
         connect: Callable[[], Awaitable[Connection]],
         admission: Admission,
         following: Following,
+        watch: CommitWatch,
         metrics: StoreMetrics,
         health: StoreHealth,
     ) -> None:
         self._connect = connect
         self._admission = admission
         self._following = following
+        self._watch = watch
         self._metrics = metrics
         self._health = health
         self._names = Names()
         self._connection: Connection | None = None
         self._statement: PreparedStatement[asyncpg.Record] | None = None
+        self._lost_at: float | None = None
+        self._gave_up = False
 
-    async def append(self, messages: Sequence[ChatMessage], deadline: float) -> Outcomes:
-        """Stores messages of different rooms by one statement, or none of them; announces them.
+    async def append(self, messages: Sequence[ChatMessage], came: float) -> Outcomes:
+        """Stores messages by one statement, all or none of them; announces them.
 
         Args:
             messages: in order.
-            deadline: until when, by the monotonic clock, it is tried to get a connection.
+            came: since when somebody waits for that, by the monotonic clock.
 
         Raises:
             asyncpg.PostgresError, asyncpg.InterfaceError: a value in them is at fault.
         """
         batch = Batch(messages)
         flight = self._following.send(batch.messages)
+        attempt = _Attempt(came)
         try:
-            attempt = _Attempt(deadline)
             answer = await self._answer(batch, flight, attempt)
         except StoreError as error:
             self._following.drop(flight)
@@ -121,12 +127,38 @@ class Appender:
             self._following.drop(flight)
             raise
         self._following.store(flight, answer.others, answer.own)
-        return _outcomes(messages, batch, answer, flight, is_retry=attempt.is_retry)
+        return outcomes(messages, batch, answer, flight, is_retry=attempt.is_retry)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the last append succeeded, and the connection is there, as far as one knows."""
+        is_open = self._connection is not None and not self._connection.is_closed()
+        return is_open and self._health.is_serving
+
+    async def probe(self) -> None:
+        """Looks whether an append would succeed, when nobody makes one."""
+        try:
+            await self._ready()
+            if not self._health.is_serving:
+                assert self._connection is not None  # noqa: S101 - it is ready
+                with self._watch.commit(self._connection):
+                    await self._connection.execute(_PROBE)
+                self._succeeded()
+        except (*FAILURES, StoreError) as error:
+            if is_lost(error):
+                self._lose(error)
+            else:
+                log.debug("the database takes no writes", exc_info=error)
 
     def terminate(self) -> None:
         """Drops the connection; the batch in flight is tried again over another one."""
         if self._connection is not None:
             self._connection.terminate()
+
+    def give_up(self) -> None:
+        """Drops the connection; the batch in flight is not tried again."""
+        self._gave_up = True
+        self.terminate()
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -143,36 +175,54 @@ class Appender:
 
     async def _try(self, batch: Batch, flight: InFlight, attempt: _Attempt) -> Answer:
         statement = await self._ready()
+        assert self._connection is not None  # noqa: S101 - it is ready
+        if attempt.has_doubt:
+            await self._admission.judge(self._connection)
+            attempt.has_doubt = False
+            self._following.again(flight)
         arguments = batch.arguments(
             self._admission.epoch, self._names, flight.positions, deduplicate=attempt.deduplicate
         )
         attempt.is_sent = True
         began = time.perf_counter()
-        row = await statement.fetchrow(*arguments)
+        with self._watch.commit(self._connection):
+            row = await statement.fetchrow(*arguments)
         assert row is not None  # noqa: S101 - a function returns one
         answer = batch.take(dict(row))
+        self._metrics.committed(time.perf_counter() - began, len(batch.messages))
         self._names.add(batch.users, batch.rooms)
+        self._note(answer)
+        return answer
+
+    def _note(self, answer: Answer) -> None:
+        self._succeeded()
+        self._metrics.stored += len(answer.own)
         if answer.own:
             last = answer.own[-1]
             self._admission.acknowledged = Mark(last.room_id, last.seq, last.sender_id, last.id)
-        self._health.serve()
-        self._metrics.stored += len(answer.own)
-        self._metrics.committed(time.perf_counter() - began, len(batch.messages))
         if answer.went_back:
             log.warning(
-                "times of messages go back, as the database's clock does",
+                "times of messages go back, as the clock does",
                 by_seconds=round(answer.went_back, 3),
                 more_than=LEAD_SECONDS,
             )
-        return answer
 
     async def _ready(self) -> PreparedStatement[asyncpg.Record]:
-        """Returns the statement, on a connection that is open as far as one knows."""
+        """Returns the statement, on a connection that is open as far as one knows.
+
+        Raises:
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError: there is none; `is_lost`.
+        """
         if self._statement is None or self._connection is None or self._connection.is_closed():
-            self._statement = None
+            was_there, self._statement = self._connection is not None, None
             self._names.clear()
-            self._connection = await self._connect()
+            try:
+                self._connection = await self._connect()
+            except (*FAILURES, StoreError) as error:
+                # Whatever it is, it may pass: a server that starts, a standby to be promoted.
+                raise ConnectionError(text_of(error)) from error
             self._statement = await self._connection.prepare(_APPEND)
+            self._metrics.reconnects += was_there
         return self._statement
 
     async def _recover(self, error: Exception, attempt: _Attempt) -> None:
@@ -183,7 +233,8 @@ class Appender:
             asyncpg.PostgresError, asyncpg.InterfaceError: a value is at fault.
         """
         if is_lost(error):
-            await self._lost(error, attempt)
+            self._lose(error)
+            await self._pause(error, attempt)
             return
         attempt.repeat(error)
         if is_repeated(error):
@@ -191,81 +242,79 @@ class Appender:
         elif state_of(error) == ROOM_MISSING:
             self._names.clear()
         elif state_of(error) in (OTHER_EPOCH, HISTORY_MISSING):
-            assert self._connection is not None  # noqa: S101 - it gave the error
-            await self._admission.judge(self._connection)
+            attempt.has_doubt = True
         elif is_of_a_value(error):
             raise error
         elif not is_passing(error):
-            self._failed(error)
+            self._fail(text_of(error))
             raise StoreError(text_of(error)) from error
 
-    async def _lost(self, error: Exception, attempt: _Attempt) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-        if attempt.is_sent:
-            attempt.is_retry = attempt.deduplicate = True
-        if time.monotonic() + attempt.pause > attempt.deadline:
-            self._failed(error)
-            known = (
-                "it is not known whether it was stored"
-                if attempt.is_retry
-                else "nothing was stored"
-            )
-            raise StoreError(f"{known}: the database was lost: {text_of(error)}") from error
-        log.debug("connection to the database lost", exc_info=error)
+    async def _pause(self, error: Exception, attempt: _Attempt) -> None:
+        """Waits before the next attempt to connect, unless there was time enough for that."""
+        deadline = attempt.lost() + PATIENCE_SECONDS
+        if self._gave_up or time.monotonic() + attempt.pause > deadline:
+            self._fail(text_of(error))
+            known = "it is not known whether it was stored" if attempt.is_retry else "not stored"
+            raise StoreError(f"the database was lost, {known}: {text_of(error)}") from error
         await asyncio.sleep(attempt.pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
         attempt.pause = min(2 * attempt.pause, _LONGEST_PAUSE_SECONDS)
 
-    def _failed(self, error: Exception) -> None:
-        """An append failed, as the next ones may."""
+    def _lose(self, error: Exception) -> None:
+        """The connection is of no use any more."""
+        self.terminate()
+        now = time.monotonic()
+        if self._lost_at is None:
+            self._lost_at = now
+            log.warning("connection to the database lost", error=text_of(error))
+        if now - self._lost_at > LONG_SECONDS:
+            self._fail(text_of(error))
+
+    def _fail(self, reason: str) -> None:
         self._metrics.failures += 1
-        self._health.refuse(f"messages cannot be stored: {text_of(error)}")
+        self._health.refuse(f"messages cannot be stored: {reason}")
+
+    def _succeeded(self) -> None:
+        self._lost_at = None
+        self._health.serve()
 
 
 class _Attempt:
     """How far one append has come.
 
+    Args:
+        came: since when somebody waits for it, by the monotonic clock.
+
     Attributes:
-        deadline: until when a connection is waited for.
         deduplicate: whether some may be stored already.
-        is_sent: whether the statement was sent.
-        is_retry: whether it is sent again, and nobody knows what it did before.
+        has_doubt: whether the history may be another one.
+        is_sent: whether the statement was sent, since the last connection died.
+        is_retry: whether it was sent, and nobody knows what it did.
         pause: the seconds until the next connection is tried.
     """
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
+    def __init__(self, came: float) -> None:
         self.deduplicate = False
+        self.has_doubt = False
         self.is_sent = False
         self.is_retry = False
         self.pause = _FIRST_PAUSE_SECONDS
+        self._since = came
         self._repeats = 0
 
+    def lost(self) -> float:
+        """Takes note that the connection died; returns since when a connection is waited for."""
+        if self.is_sent:
+            if not self.is_retry:
+                self._since = time.monotonic()
+            self.is_sent, self.is_retry, self.deduplicate = False, True, True
+        return self._since
+
     def repeat(self, error: Exception) -> None:
-        """Counts what makes the statement be made again at once."""
+        """Counts what makes the statement be made again at once.
+
+        Raises:
+            StoreError: that was often enough.
+        """
         self._repeats += 1
         if self._repeats > _MOST_REPEATS:
             raise StoreError(f"given up after {_MOST_REPEATS} times: {text_of(error)}") from error
-
-
-def _outcomes(
-    messages: Sequence[ChatMessage],
-    batch: Batch,
-    answer: Answer,
-    flight: InFlight,
-    *,
-    is_retry: bool,
-) -> Outcomes:
-    """Returns for each message itself if it was stored, or the one that it repeats."""
-    if len(answer.own) == len(messages):
-        return {id(message): message for message in messages}
-    found: Outcomes = {id(message): message for message in answer.own}
-    for nth, old in answer.old.items():
-        mine = batch.messages[nth]
-        if is_retry and mine.room_id not in flight.positions and mine.content == old.content:
-            # What the commit had stored of which no answer came. Nobody has to announce it.
-            mine.seq, mine.sent_at = old.seq, old.sent_at
-            found[id(mine)] = mine
-        else:
-            found[id(mine)] = mine if flight.is_announced(mine) else old
-    return {id(message): found[id(batch.first_of(message))] for message in messages}

@@ -8,13 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from chat.storage.base import MessageKey, key_of
+from chat.storage.base import MessageKey, StoreError, key_of
+from chat.storage.postgres.following import InFlight
 from gen.chat import ChatMessage
 
 # How much text of others an append brings along at most: more than that is fetched.
 _GAP_BYTES: Final = 256 * 1024
 # How many names are remembered to be stored already.
 _REMEMBERED: Final = 100_000
+
+
+Outcomes = dict[int, ChatMessage | StoreError]
+"""By the `id()` of a message: itself, the original that it repeats, or its error."""
 
 
 class Names:
@@ -160,6 +165,29 @@ class Batch:
             stored_message((names[room - 1], sender_id, message_id), seq, sent_at, content)
             for room, seq, sent_at, sender_id, message_id, content in zip(*columns, strict=True)
         ]
+
+
+def outcomes(
+    messages: Sequence[ChatMessage],
+    batch: Batch,
+    answer: Answer,
+    flight: InFlight,
+    *,
+    is_retry: bool,
+) -> Outcomes:
+    """Returns for each message itself if it was stored, or the one that it repeats."""
+    if len(answer.own) == len(messages):
+        return {id(message): message for message in messages}
+    found: Outcomes = {id(message): message for message in answer.own}
+    for nth, old in answer.old.items():
+        mine = batch.messages[nth]
+        if is_retry and mine.room_id not in flight.positions and mine.content == old.content:
+            # What the commit had stored of which no answer came. Nobody has to announce it.
+            mine.seq, mine.sent_at = old.seq, old.sent_at
+            found[id(mine)] = mine
+        else:
+            found[id(mine)] = mine if flight.is_announced(mine) else old
+    return {id(message): found[id(batch.first_of(message))] for message in messages}
 
 
 def _shared(times: Sequence[datetime]) -> list[datetime]:

@@ -17,6 +17,7 @@ from chat.storage.postgres import schema
 from chat.storage.postgres.address import Address
 from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.appender import Appender
+from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import Connection, Connector, ReaderPool, close
 from chat.storage.postgres.errors import FAILURES, unusable
 from chat.storage.postgres.following import Following
@@ -47,11 +48,17 @@ class PostgresStore(Store):
         self.health = StoreHealth()
         self._connector = connector
         self._following = Following(announce, self._lose)
-        self._admission = admission = Admission(self._following, renew, metrics)
+        self._admission = Admission(self._following, renew, metrics)
+        self._watch = CommitWatch(self.connect, metrics, self.health)
         self._appender = Appender(
-            self._connect_writer, admission, self._following, metrics, self.health
+            self._connect_writer,
+            self._admission,
+            self._following,
+            self._watch,
+            metrics,
+            self.health,
         )
-        self._writer = Writer(self._appender, self._following, self._done)
+        self._writer = Writer(self._appender, self._watch, self._following, self._done)
         self._pool = ReaderPool(self.connect)
         self._reader = Reader(self._pool)
         self._queue_bytes = queue_bytes
@@ -159,11 +166,13 @@ class PostgresStore(Store):
     async def close(self) -> None:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._pool.close)
+            stack.push_async_callback(self._watch.close)
             stack.push_async_callback(self._appender.close)
             stack.push_async_callback(self._writer.close)
 
     async def _start(self) -> None:
         await close(await self._connector.connect(self._prepare))
+        self._watch.start()
         self._writer.start()
 
     async def _prepare(self, connection: Connection) -> None:

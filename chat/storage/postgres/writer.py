@@ -10,8 +10,8 @@ How it works. There is one task and one queue::
              <-- futures
 
 - All that was queued while one commit ran goes into the next, so nobody waits for a timer.
-- While the database is gone, jobs wait for it `PATIENCE_SECONDS`. Then they fail: whoever sent
-  them may try again, or another node.
+- While the database is gone, jobs wait for it `appender.PATIENCE_SECONDS`. Then they fail:
+  whoever sent them may try again. When nothing is queued, it is looked whether it is back.
 - A message that can't be stored for what is in it fails alone.
 - Whatever else goes wrong, each job ends with an error: nobody waits for ever.
 """
@@ -24,7 +24,9 @@ from functools import partial
 from typing import Final
 
 from chat.storage.base import StoreError, Unstorable, finish
-from chat.storage.postgres.appender import Appender, Outcomes
+from chat.storage.postgres.appender import Appender
+from chat.storage.postgres.batch import Outcomes
+from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.errors import FAILURES, text_of
 from chat.storage.postgres.following import Following
 from codec.columns import utf8_length
@@ -33,8 +35,10 @@ from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
-PATIENCE_SECONDS: Final = 10.0
-"""How long a job waits for a database that is gone."""
+CLOSE_SECONDS: Final = 10.0
+"""How long a commit may take at the end, before it is given up."""
+# How often it is looked whether the database is back, when nobody stores anything.
+_PROBE_SECONDS: Final = 1.0
 # How many bytes one commit takes, if it is not a single job: a bound on its time, and
 # on what the readers of one room are brought at once.
 _COMMIT_BYTES: Final = 256 * 1024
@@ -68,14 +72,20 @@ class Writer:
 
     Args:
         appender: stores.
+        watch: knows how long a commit has taken.
         following: knows what was announced.
         on_done: is told of how many bytes jobs were that ended, before their futures end.
     """
 
     def __init__(
-        self, appender: Appender, following: Following, on_done: Callable[[int], None]
+        self,
+        appender: Appender,
+        watch: CommitWatch,
+        following: Following,
+        on_done: Callable[[int], None],
     ) -> None:
         self._appender = appender
+        self._watch = watch
         self._following = following
         self._on_done = on_done
         self._queue: deque[Job] = deque()
@@ -93,17 +103,22 @@ class Writer:
         self._wake.set()
 
     async def close(self) -> None:
-        """Does what is queued."""
+        """Does what is queued; gives a commit up that takes too long."""
         self._closing = True
         self._wake.set()
-        if self._task is not None:
-            await self._task
+        if self._task is None:
+            return
+        while not (await asyncio.wait([self._task], timeout=_PROBE_SECONDS))[0]:
+            if self._watch.seconds > CLOSE_SECONDS:
+                log.error("commit given up, as the server stops: it may be stored or not")
+                self._appender.give_up()
 
     async def _run(self) -> None:
         while jobs := await self._next_jobs():
             try:
                 outcomes = await self._store(jobs)
             except Exception as error:
+                # Else nobody would be answered again.
                 log.exception("the writer failed")
                 failure = StoreError(f"the writer failed: {error!r}")
                 outcomes = {id(each): failure for job in jobs for each in job.messages}
@@ -115,7 +130,12 @@ class Writer:
         """Waits for jobs; there are none left when it returns none."""
         while not self._queue and not self._closing:
             self._wake.clear()
-            await self._wake.wait()
+            try:
+                async with asyncio.timeout(_PROBE_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                if not self._appender.is_well:
+                    await self._appender.probe()
         jobs: list[Job] = []
         size = 0
         while self._queue and size < _COMMIT_BYTES:
@@ -125,21 +145,19 @@ class Writer:
 
     async def _store(self, jobs: Sequence[Job]) -> Outcomes:
         messages = [message for job in jobs for message in job.messages]
-        # Whoever waits the longest has waited long enough then; all of them are told.
-        deadline = min(job.came for job in jobs) + PATIENCE_SECONDS
-        return await self._outcomes(messages, deadline)
+        return await self._outcomes(messages, min(job.came for job in jobs))
 
-    async def _outcomes(self, messages: Sequence[ChatMessage], deadline: float) -> Outcomes:
+    async def _outcomes(self, messages: Sequence[ChatMessage], came: float) -> Outcomes:
         """Stores messages, all of them or as many as can be."""
         if not messages:
             return {}
         try:
-            return await self._appender.append(messages, deadline)
+            return await self._appender.append(messages, came)
         except FAILURES as error:
-            return await self._apart(messages, deadline, error)
+            return await self._apart(messages, came, error)
 
     async def _apart(
-        self, messages: Sequence[ChatMessage], deadline: float, error: Exception
+        self, messages: Sequence[ChatMessage], came: float, error: Exception
     ) -> Outcomes:
         """Stores messages without those that can't be stored, one of which made all of them fail.
 
@@ -153,13 +171,13 @@ class Writer:
                 "commit made without what cannot be stored", number=len(faults), exc_info=error
             )
             rest = [message for message in messages if id(message) not in faults]
-            return {**faults, **await self._outcomes(rest, deadline)}
+            return {**faults, **await self._outcomes(rest, came)}
         if len(messages) == 1:
             log.error("message cannot be stored", exc_info=error)
             return {id(messages[0]): Unstorable(text_of(error))}
         half = len(messages) // 2
-        first = await self._outcomes(messages[:half], deadline)
-        return {**first, **await self._outcomes(messages[half:], deadline)}
+        first = await self._outcomes(messages[:half], came)
+        return {**first, **await self._outcomes(messages[half:], came)}
 
     def _end(self, jobs: Sequence[Job], outcomes: Outcomes) -> None:
         self._on_done(sum(job.size for job in jobs))

@@ -1,0 +1,130 @@
+"""A look at commits that take long: why they wait, and whether the server is still there.
+
+A commit has no time limit (see `appender`). But those who wait must learn why, and a server
+that died without a word would never answer. So, after `LONG_SECONDS`, another connection asks
+the server what the one that writes is waiting for:
+
+- a synchronous standby, a lock, anything else: the health of the store says so, and the commit
+  goes on waiting;
+- it does not know that connection, or does not answer either: that one is dropped, and the
+  batch is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from chat.metrics import StoreMetrics
+from chat.storage.base import StoreError
+from chat.storage.health import StoreHealth
+from chat.storage.postgres.connections import CONNECT_SECONDS, Connection, close
+from chat.storage.postgres.errors import FAILURES, is_lost, text_of
+from hosting.logs import get_logger
+
+log = get_logger(__name__)
+
+LONG_SECONDS: Final = 5.0
+"""After how long it is asked why a commit takes so long."""
+_TICK_SECONDS: Final = 1.0
+
+_WAITS_FOR: Final = """
+SELECT coalesce(wait_event, 'nothing') FROM pg_stat_activity WHERE pid = $1 AND application_name =
+    current_setting('application_name')
+"""
+_NO_STANDBY: Final = (
+    "commits wait for a synchronous standby, and none confirms them: start one, or take it out of "
+    "synchronous_standby_names"
+)
+
+
+class CommitWatch:
+    """The commit under way.
+
+    Args:
+        connect: opens another connection to the server.
+        health: says that a commit takes long; who commits says that it is over.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        metrics: StoreMetrics,
+        health: StoreHealth,
+    ) -> None:
+        self._connect = connect
+        self._metrics = metrics
+        self._health = health
+        self._connection: Connection | None = None
+        self._began = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts to look."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Looks no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    @property
+    def seconds(self) -> float:
+        """How long the commit under way has taken; 0 if there is none."""
+        return time.monotonic() - self._began if self._connection is not None else 0.0
+
+    @contextmanager
+    def commit(self, connection: Connection) -> Iterator[None]:
+        """Begins a commit over a connection; it is over at the end of the context."""
+        self._began, self._connection = time.monotonic(), connection
+        try:
+            yield
+        finally:
+            self._connection = None
+            self._metrics.commit_wait_seconds = 0.0
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            try:
+                self._metrics.commit_wait_seconds = self.seconds
+                if self.seconds > LONG_SECONDS:
+                    await self._look()
+            except Exception:
+                # Else nobody would look again.
+                log.exception("commit not looked at")
+
+    async def _look(self) -> None:
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - it has taken a while
+        try:
+            waits_for = await self._ask(connection.get_server_pid())
+        except (*FAILURES, StoreError) as error:
+            if not is_lost(error):
+                log.warning("cannot ask why a commit takes long", error=text_of(error))
+                return
+            waits_for = None
+        if connection is not self._connection:
+            return
+        if waits_for is None:
+            log.warning("the database has lost the connection of a commit: it is tried again")
+            connection.terminate()
+        elif waits_for == "SyncRep":
+            self._health.refuse(_NO_STANDBY)
+        else:
+            self._health.refuse(
+                f"commits take more than {LONG_SECONDS:.0f} s: wait event {waits_for}"
+            )
+
+    async def _ask(self, pid: int) -> str | None:
+        """Returns what a process of the server waits for; `None` if there is none."""
+        connection = await self._connect()
+        try:
+            found: str | None = await connection.fetchval(_WAITS_FOR, pid, timeout=CONNECT_SECONDS)
+            return found
+        finally:
+            await close(connection)
