@@ -27,6 +27,30 @@ CASES: Final[dict[str, tuple[str, dict[str, str], dict[str, str] | None]]] = {
         },
         None,
     ),
+    "a commit that waits for its standby": (
+        "ChatCommitsWait",
+        {"chat_commit_wait_seconds": "0x5 30+60x5"},
+        {},
+    ),
+    "commits that take a while": (
+        "ChatCommitsWait",
+        {"chat_commit_wait_seconds": "0 4 0 4 0 4 0 4 0 4 0"},
+        None,
+    ),
+    "commits that are no longer synchronous": (
+        "ChatNotSynchronous",
+        {"chat_synchronous": "1x5 0x5"},
+        {},
+    ),
+    "commits that never were": ("ChatNotSynchronous", {"chat_synchronous": "0x10"}, None),
+    "another history": ("ChatHistoryChanged", {"chat_epoch_changes_total": "0x5 1x5"}, {}),
+    "a lost lease": ("ChatNodeWithoutLease", {"chat_lease_seconds": "9x5 0x5"}, {}),
+    "no lease on SQLite": ("ChatNodeWithoutLease", {"chat_lease_seconds": "0x10"}, None),
+    "connections that are lost again and again": (
+        "ChatStoreReconnects",
+        {"chat_store_reconnects_total": "0+1x20"},
+        {},
+    ),
     "few files": (
         "FewFilesLeft",
         {

@@ -241,6 +241,13 @@ def test_alerts_have_severity_and_summary() -> None:
         assert rule["annotations"]["summary"], rule["alert"]
 
 
+def test_alerts_of_nodes_are_explained() -> None:
+    groups = yaml.safe_load(ALERTS.read_text())["groups"]
+    [group] = [each for each in groups if each["name"] == "nodes"]
+    rows = section(ROOT / "docs/operations.md", "Alerts of several nodes").rows()
+    assert [code(row[0])[0] for row in rows] == [rule["alert"] for rule in group["rules"]]
+
+
 def test_scrape_config_matches_ports_and_alerts() -> None:
     configuration = yaml.safe_load(PROMETHEUS.read_text())
     jobs = {
