@@ -60,6 +60,35 @@ class StoreMetrics:
         "lose messages.",
         0.0,
     )
+    followed_rooms: float = gauge(
+        "chat_followed_rooms",
+        "Rooms whose messages this server hears of because somebody is in them; 0 without "
+        "PostgreSQL.",
+        0.0,
+    )
+    hint_age_seconds: float = gauge(
+        "chat_hint_age_seconds",
+        "Seconds since the bus of hints brought anything, be it this server's own probe: more than "
+        "a few times `--sweep-seconds` means that messages of other servers come late. 0 without "
+        "PostgreSQL.",
+        0.0,
+    )
+    follow_lag_seconds: Histogram = histogram(
+        "chat_follow_lag_seconds",
+        "Time from the storing of a message by another server until it was delivered here, by two "
+        "clocks: the database's and this server's.",
+        SECONDS,
+    )
+    sweep_seconds: Histogram = histogram(
+        "chat_sweep_seconds",
+        "Duration of a look at the positions of all followed rooms.",
+        SECONDS,
+    )
+    sweep_found: int = counter(
+        "chat_sweep_found_total",
+        "Messages of other servers that were found by such a look, because no hint had told of "
+        "them by then.",
+    )
 
     def committed(self, seconds: float, messages: int) -> None:
         """Counts a commit that is on disk."""

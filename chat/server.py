@@ -198,6 +198,8 @@ async def _open_postgres(
         config.write_queue_bytes,
         password_file=config.database_password_file,
         metrics=metrics,
+        hints=config.hints,
+        sweep_seconds=config.sweep_seconds,
     )
 
 

@@ -4,7 +4,10 @@
 - `address`, `connections`: where the database is, and connections to it.
 - `schema`, `sql/`: the tables and functions, their versions and migrations.
 - `writer`, `appender`, `batch`: messages on their way into the database, many at once.
-- `following`: what was announced of the rooms that somebody is in.
+- `following`, `follower`: what was announced of the rooms that somebody is in; what other nodes
+  store in them is fetched, by `tails` and `heads`.
+- `hints`, `bus`, `notify`: how nodes tell each other to fetch.
+- `supervised`: loops that survive their failures.
 - `reader`: pages and look-ups.
 - `epoch`, `admission`: the name of the history, when a failover makes it another one, and
   what a node does then.

@@ -59,17 +59,21 @@ class Admission:
         if server != self.server:
             await self.judge(connection)
 
-    async def judge(self, connection: Connection) -> None:
+    async def judge(self, connection: Connection, doubt: str = "") -> None:
         """Finds out over a connection which history it has, and begins anew if it is another.
 
         A commit may wait for a standby in here.
+
+        Args:
+            connection: to the database.
+            doubt: what else shows that history is missing, see `epoch.judge`.
 
         Raises:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it was not
                 found out, and nothing has changed.
         """
         async with self._lock:
-            verdict = await judge(connection, self._known())
+            verdict = await judge(connection, self._known(), doubt)
             if self.epoch and verdict.epoch != self.epoch:
                 await self._begin_anew(connection, verdict.epoch)
             self.epoch, self.server = verdict.epoch, verdict.server

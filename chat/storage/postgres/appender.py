@@ -79,7 +79,8 @@ class Appender:
     Args:
         connect: opens a connection whose history was judged.
         admission: knows the epoch.
-        following: announces.
+        following: knows what was announced.
+        stored: takes the answer, see `Follower.stored`.
         watch: looks at commits that take long.
     """
 
@@ -88,6 +89,7 @@ class Appender:
         connect: Callable[[], Awaitable[Connection]],
         admission: Admission,
         following: Following,
+        stored: Callable[[InFlight, Sequence[ChatMessage], Sequence[ChatMessage]], None],
         watch: CommitWatch,
         metrics: StoreMetrics,
         health: StoreHealth,
@@ -96,6 +98,7 @@ class Appender:
         self._admission = admission
         self._following = following
         self._watch = watch
+        self._stored = stored
         self._metrics = metrics
         self._health = health
         self._names = Names()
@@ -126,7 +129,7 @@ class Appender:
         except BaseException:
             self._following.drop(flight)
             raise
-        self._following.store(flight, answer.others, answer.own)
+        self._stored(flight, answer.others, answer.own)
         return outcomes(messages, batch, answer, flight, is_retry=attempt.is_retry)
 
     @property

@@ -117,13 +117,14 @@ class ReaderPool:
 
     Args:
         connect: opens one, which may be used at once.
+        most: how many there are at most.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], most: int = _READERS) -> None:
         self._connect = connect
         self._idle: list[Connection] = []
         self._in_use: set[Connection] = set()
-        self._places = asyncio.Semaphore(_READERS)
+        self._places = asyncio.Semaphore(most)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

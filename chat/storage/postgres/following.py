@@ -106,10 +106,12 @@ class Fetch:
 
     Attributes:
         positions: what was announced of each: what is behind it is asked for.
+        brought: those rooms of which rows were brought.
     """
 
     def __init__(self, stays: Mapping[str, Stay], positions: Mapping[str, int]) -> None:
         self.positions = positions
+        self.brought: set[str] = set()
         self._stays = stays
         self._told = {room_id: (stay.hinted, stay.sure) for room_id, stay in stays.items()}
 
@@ -163,6 +165,10 @@ class Following:
 
     def __contains__(self, room_id: object) -> bool:
         return room_id in self._stays
+
+    def is_in(self, room_id: str, stay: Stay) -> bool:
+        """Whether a stay has not ended."""
+        return self._stays.get(room_id) is stay
 
     def position(self, room_id: str) -> int | None:
         """Returns how far a room was announced; `None` if it is not followed yet."""
@@ -339,6 +345,7 @@ class Following:
         ready: list[ChatMessage] = []
         current = [row for row in rows if fetch.is_of(row.room_id, self._stays.get(row.room_id))]
         self.found += sum(map(self._is_found, current))
+        fetch.brought.update(row.room_id for row in current)
         self._learn(current, ready)
         self._tell(ready)
 
@@ -347,15 +354,14 @@ class Following:
 
         Args:
             fetch: from `take`.
-            cut: its rooms that have more rows, which did not fit.
+            cut: its rooms that may have more rows, which did not fit.
         """
         lost = {}
         for room_id, stay, hinted, sure in fetch.stays():
             if self._stays.get(room_id) is not stay or stay.announced is None:
                 continue
-            if stay.announced < sure and (
-                room_id not in cut or stay.announced == fetch.positions[room_id]
-            ):
+            is_stuck = room_id in fetch.brought and stay.announced == fetch.positions[room_id]
+            if stay.announced < sure and (room_id not in cut or is_stuck):
                 lost[room_id] = stay.announced
                 continue
             if room_id not in cut and stay.hinted == hinted:

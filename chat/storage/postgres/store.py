@@ -8,7 +8,8 @@ import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Self
+from functools import partial
+from typing import Final, Self
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import Announce, Page, Range, Renew, Store, StoreError, fit_page, make_user
@@ -17,16 +18,27 @@ from chat.storage.postgres import schema
 from chat.storage.postgres.address import Address
 from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.appender import Appender
+from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import Connection, Connector, ReaderPool, close
-from chat.storage.postgres.errors import FAILURES, unusable
+from chat.storage.postgres.epoch import Server
+from chat.storage.postgres.errors import FAILURES, text_of, unusable
+from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
+from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.reader import Reader, UserRow
+from chat.storage.postgres.supervised import go_on
+from chat.storage.postgres.tails import TailReader
 from chat.storage.postgres.writer import Job, Writer
 from gen.chat import ChatMessage, User
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
+
+SWEEP_SECONDS: Final = 5.0
+"""How often it is looked for messages that no hint told of, unless a setting says else."""
+# Connections for what followed rooms need.
+_FOLLOWERS: Final = 2
 
 
 class PostgresStore(Store):
@@ -44,16 +56,34 @@ class PostgresStore(Store):
         *,
         queue_bytes: int,
         metrics: StoreMetrics,
+        hints: str,
+        sweep_seconds: float,
     ) -> None:
         self.health = StoreHealth()
         self._connector = connector
         self._following = Following(announce, self._lose)
-        self._admission = Admission(self._following, renew, metrics)
+        self._admission = admission = Admission(self._following, renew, metrics)
+        # Of its own: who waits for a page must not hold up what is announced.
+        self._tails = ReaderPool(self.connect, _FOLLOWERS)
+        self._follower = Follower(
+            self._following,
+            TailReader(Reader(self._tails).run),
+            metrics,
+            epoch=lambda: admission.epoch,
+            on_other_epoch=self._judge,
+            sweep_seconds=sweep_seconds,
+        )
+        self._hints = Hints(choose_bus(hints, self.connect), self._follower, metrics, sweep_seconds)
+        self._hinted_by: Server | None = None
+        self._doubt = ""
+        self._doubted = asyncio.Event()
+        self._doubts: asyncio.Task[None] | None = None
         self._watch = CommitWatch(self.connect, metrics, self.health)
         self._appender = Appender(
             self._connect_writer,
-            self._admission,
+            admission,
             self._following,
+            self._follower.stored,
             self._watch,
             metrics,
             self.health,
@@ -77,6 +107,8 @@ class PostgresStore(Store):
         *,
         password_file: str = "",
         metrics: StoreMetrics | None = None,
+        hints: str = "",
+        sweep_seconds: float = SWEEP_SECONDS,
     ) -> Self:
         """Opens a database; makes its tables if there are none.
 
@@ -87,6 +119,8 @@ class PostgresStore(Store):
             queue_bytes: how much may wait for the database before `wait_writable` waits.
             password_file: the file with the password, if it is in one.
             metrics: counts the commits.
+            hints: the URL of a bus that tells other nodes of messages; empty for the database.
+            sweep_seconds: how often it is looked for messages that no hint told of.
 
         Raises:
             StoreUnusable: it cannot be used; the text says why.
@@ -98,6 +132,8 @@ class PostgresStore(Store):
             renew,
             queue_bytes=queue_bytes,
             metrics=metrics or StoreMetrics(),
+            hints=hints,
+            sweep_seconds=sweep_seconds,
         )
         try:
             await store._start()
@@ -132,14 +168,13 @@ class PostgresStore(Store):
             await self._writable.wait()
 
     async def follow(self, room_id: str) -> int:
-        position = self._following.position(room_id)
-        if position is not None:
-            return position
-        stay = self._following.begin(room_id)
-        return self._following.open(room_id, stay, await self.last_seq(room_id))
+        return await self._follower.follow(room_id)
 
     def unfollow(self, room_id: str) -> None:
-        self._following.leave(room_id)
+        self._follower.unfollow(room_id)
+
+    async def catch_up(self, room_id: str) -> None:
+        await self._follower.catch_up(room_id)
 
     async def last_seq(self, room_id: str) -> int:
         return await self._reader.last_seq(room_id)
@@ -168,11 +203,22 @@ class PostgresStore(Store):
             stack.push_async_callback(self._pool.close)
             stack.push_async_callback(self._watch.close)
             stack.push_async_callback(self._appender.close)
+            stack.push_async_callback(self._tails.close)
+            stack.push_async_callback(self._hints.close)
+            stack.push_async_callback(self._follower.close)
+            stack.push_async_callback(self._close_doubts)
+            # What it stores may have to be fetched before it is announced.
             stack.push_async_callback(self._writer.close)
 
     async def _start(self) -> None:
         await close(await self._connector.connect(self._prepare))
         self._watch.start()
+        self._follower.start(self._hints)
+        self._hinted_by = self._admission.server
+        self._hints.start()
+        self._doubts = asyncio.create_task(
+            go_on("a look at a doubtful history", self._settle_doubt)
+        )
         self._writer.start()
 
     async def _prepare(self, connection: Connection) -> None:
@@ -184,10 +230,44 @@ class PostgresStore(Store):
         return await self._connector.connect(self._admission.admit)
 
     async def _connect_writer(self) -> Connection:
-        return await self._connector.connect(self._admission.judge)
+        connection = await self._connector.connect(self._admission.judge)
+        # Whatever it was that went, it may have taken hints with it.
+        self._follower.sweep_soon()
+        if self._hinted_by != self._admission.server:
+            self._hinted_by = self._admission.server
+            self._hints.renew()
+        return connection
 
     def _lose(self, rooms: Mapping[str, int]) -> None:
-        log.error("history is missing", rooms=dict(rooms))
+        room_id, seq = next(iter(rooms.items()))
+        self._doubt = f"history is missing behind position {seq} of room {room_id}"
+        self._doubted.set()
+
+    async def _settle_doubt(self) -> None:
+        await self._doubted.wait()
+        self._doubted.clear()
+        try:
+            await self._judge(self._doubt)
+        except StoreError:
+            self._doubted.set()
+            raise
+
+    async def _judge(self, doubt: str = "") -> None:
+        """Looks whether the history has become another one.
+
+        Raises:
+            StoreError: it could not be found out.
+        """
+        try:
+            judge = partial(self._admission.judge, doubt=doubt)
+            await close(await self._connector.connect(judge))
+        except FAILURES as error:
+            raise StoreError(text_of(error)) from error
+
+    async def _close_doubts(self) -> None:
+        if self._doubts is not None:
+            self._doubts.cancel()
+            await asyncio.wait([self._doubts])
 
     def _done(self, size: int) -> None:
         self._queued -= size

@@ -601,3 +601,12 @@ def test_waiting_until_a_room_was_announced_as_far_as_its_head() -> None:
     assert reached == [3, 4]
     heard.following.leave("a")
     assert reached == [3, 4, 5]
+
+
+def test_a_room_whose_rows_did_not_fit_is_fetched_next() -> None:
+    heard = Heard()
+    heard.follow("a", 3)
+    heard.following.sweep(heard.following.ask(), {"a": 4})
+    heard.following.finish(heard.following.take(10), ["a"])
+    assert not heard.lost
+    assert heard.following.take(10).positions == {"a": 3}

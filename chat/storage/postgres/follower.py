@@ -1,0 +1,304 @@
+"""Following rooms: fetches what others stored, and sees that nothing is missed.
+
+::
+
+    hints of other nodes -------------+
+    sweep, every few seconds ---------+--> rooms that are behind --> one fetch --> announce
+    own append's answer above a gap --+
+
+`following` decides; this module reads, waits and watches.
+
+- **follow**: listen to the room's channel, then read its head: whatever is stored after that is
+  told by a hint, or found by the next sweep. Heads that several callers want are read at once.
+- **fetch**: one statement reads what all rooms that are behind have more, up to `_PAGE_BYTES`.
+  A page is announced at once and fits into the mailbox of a reader; before the next one,
+  the event loop has its turn. Rooms with more to come go to the end of the queue.
+- **sweep**: the heads of all followed rooms are compared with what was announced, every
+  `sweep_seconds`, and whenever hints or the connection to the database may have failed.
+- What is read names the epoch it is of. If that is not the one the node works under, nothing
+  of it is announced, and the store is told.
+- Both loops go on after any failure. What they failed at is behind still.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+from chat.metrics import StoreMetrics
+from chat.storage.base import StoreError
+from chat.storage.postgres.following import Following, InFlight
+from chat.storage.postgres.heads import HeadReader
+from chat.storage.postgres.hints import Hints, channel_of
+from chat.storage.postgres.supervised import go_on
+from gen.chat import ChatMessage
+
+# What is announced in one turn at most, if it is more than one message: half of what may
+# wait for a slow reader of a single room would already be much.
+_PAGE_BYTES: Final = 256 * 1024
+# How many rooms one statement reads.
+_ROOMS: Final = 512
+# How many heads one statement compares.
+_POSITIONS: Final = 10_000
+
+
+class Heads(NamedTuple):
+    """The heads of rooms.
+
+    Attributes:
+        epoch: of the history that they are of.
+        heads: by room.
+    """
+
+    epoch: str
+    heads: Mapping[str, int]
+
+
+class Rows(NamedTuple):
+    """What rooms have behind some positions.
+
+    Attributes:
+        epoch: of the history that they are of.
+        messages: of each room in order.
+        cut: the rooms that may have more.
+    """
+
+    epoch: str
+    messages: Sequence[ChatMessage]
+    cut: frozenset[str]
+
+
+class RoomReader(Protocol):
+    """Reads rooms on the server that takes writes; raises `StoreError` if it can't."""
+
+    async def heads(self, room_ids: Sequence[str]) -> Heads:
+        """Reads heads; a room that there is not has none."""
+
+    async def moved(self, positions: Mapping[str, int]) -> Heads:
+        """Reads the heads of those rooms that are not at these positions; 0 for a missing one."""
+
+    async def behind(self, positions: Mapping[str, int], most_bytes: int) -> Rows:
+        """Reads messages behind these positions, up to a size, but one at least."""
+
+
+class Follower:
+    """The rooms that this node follows.
+
+    Args:
+        following: what was announced.
+        reader: reads rooms.
+        metrics: counts.
+        epoch: tells the epoch that the node works under.
+        on_other_epoch: is called when another one was read: the history is to begin anew. May
+            raise `StoreError`.
+        sweep_seconds: how often heads are compared.
+    """
+
+    def __init__(
+        self,
+        following: Following,
+        reader: RoomReader,
+        metrics: StoreMetrics,
+        *,
+        epoch: Callable[[], str],
+        on_other_epoch: Callable[[], Awaitable[None]],
+        sweep_seconds: float,
+    ) -> None:
+        self._following = following
+        self._reader = reader
+        self._metrics = metrics
+        self._epoch = epoch
+        self._on_other_epoch = on_other_epoch
+        self._sweep_seconds = sweep_seconds
+        self._hints: Hints | None = None
+        self._opening: dict[str, asyncio.Task[int]] = {}
+        self._channels: Counter[str] = Counter()
+        self._heads = HeadReader(self._read_heads)
+        self._behind = asyncio.Event()
+        self._sweep_wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, hints: Hints) -> None:
+        """Begins to follow.
+
+        Args:
+            hints: the bus, which tells `hear` and `sweep_soon`.
+        """
+        self._hints = hints
+        self._heads.start()
+        self._tasks = [
+            asyncio.create_task(go_on("fetching messages of other servers", self._fetch)),
+            asyncio.create_task(go_on("comparing heads of rooms", self._sweep)),
+        ]
+
+    async def close(self) -> None:
+        """Follows no longer."""
+        tasks = [*self._tasks, *self._opening.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._heads.close()
+        # Whoever waits for an announcement waits in vain.
+        for mark in self._following.marks():
+            self._following.leave(mark.room_id)
+
+    async def follow(self, room_id: str) -> int:
+        """See `Store.follow`.
+
+        Raises:
+            StoreError: the head could not be read; the room is not followed.
+        """
+        position = self._following.position(room_id)
+        if position is not None:
+            return position
+        opening = self._opening.get(room_id)
+        if opening is None:
+            opening = asyncio.create_task(self._open(room_id))
+            self._opening[room_id] = opening
+            opening.add_done_callback(partial(self._opened, room_id))
+        # Others may wait for the same.
+        return await asyncio.shield(opening)
+
+    def unfollow(self, room_id: str) -> None:
+        """See `Store.unfollow`."""
+        # Whoever follows it again begins anew; who waits already gets what they wait for.
+        self._opening.pop(room_id, None)
+        if room_id in self._following:
+            self._following.leave(room_id)
+            self._channels[channel_of(room_id)] -= 1
+            self._metrics.followed_rooms = len(self._following)
+
+    async def catch_up(self, room_id: str) -> None:
+        """Returns when all was announced that any node had stored in a room before the call.
+
+        At once, if it is not followed.
+
+        Raises:
+            StoreError: the head could not be read.
+        """
+        if self._following.position(room_id) is None:
+            return
+        generation = self._following.generation
+        head = await self._heads.head(room_id)
+        if generation == self._following.generation:
+            reached = asyncio.Event()
+            self._following.reach(room_id, head, reached.set)
+            self._look()
+            await reached.wait()
+
+    def stored(
+        self, flight: InFlight, others: Sequence[ChatMessage], own: Sequence[ChatMessage]
+    ) -> None:
+        """Takes the answer of an append, see `Following.store`, and tells other nodes."""
+        self._observe_lag(others)
+        self._following.store(flight, others, own)
+        self._look()
+        if self._hints is not None:
+            self._hints.tell({message.room_id: message.seq for message in own})
+
+    def hear(self, heads: Mapping[str, int]) -> None:
+        """Takes heads that another node told."""
+        self._following.hint(heads)
+        self._look()
+
+    def sweep_soon(self) -> None:
+        """Compares heads now: something may have been missed."""
+        self._sweep_wanted.set()
+
+    async def _open(self, room_id: str) -> int:
+        stay = self._following.begin(room_id)
+        channel = channel_of(room_id)
+        self._channels[channel] += 1
+        self._metrics.followed_rooms = len(self._following)
+        try:
+            if self._hints is not None:
+                await self._hints.listen(channel)
+            head = await self._heads.head(room_id)
+        except BaseException:
+            if self._following.is_in(room_id, stay):
+                self.unfollow(room_id)
+            raise
+        head = self._following.open(room_id, stay, head)
+        self._look()
+        # The history may have become another one meanwhile: then that one's head counts.
+        position = self._following.position(room_id)
+        return head if position is None else position
+
+    def _opened(self, room_id: str, opening: asyncio.Task[int]) -> None:
+        if self._opening.get(room_id) is opening:
+            del self._opening[room_id]
+        if not opening.cancelled():
+            opening.exception()  # perhaps nobody waits for it any more
+
+    async def _read_heads(self, room_ids: Sequence[str]) -> Mapping[str, int]:
+        read = await self._reader.heads(room_ids)
+        await self._check(read.epoch)
+        return read.heads
+
+    async def _fetch(self) -> None:
+        await self._behind.wait()
+        self._behind.clear()
+        while self._following.is_behind:
+            fetch = self._following.take(_ROOMS)
+            try:
+                rows = await self._reader.behind(fetch.positions, _PAGE_BYTES)
+                await self._check(rows.epoch)
+            except BaseException:
+                self._following.retry(fetch)
+                self._behind.set()
+                raise
+            self._observe_lag(rows.messages)
+            self._following.bring(fetch, rows.messages)
+            self._following.finish(fetch, rows.cut)
+            self._metrics.sweep_found = self._following.found
+
+    async def _sweep(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._sweep_seconds):
+                await self._sweep_wanted.wait()
+        self._sweep_wanted.clear()
+        self._leave_channels()
+        began = time.perf_counter()
+        try:
+            await self._compare()
+        except BaseException:
+            self._sweep_wanted.set()
+            raise
+        self._metrics.sweep_seconds.observe(time.perf_counter() - began)
+
+    async def _compare(self) -> None:
+        sweep = self._following.ask()
+        positions = iter(sweep.positions.items())
+        while part := dict(islice(positions, _POSITIONS)):
+            moved = await self._reader.moved(part)
+            await self._check(moved.epoch)
+            self._following.sweep(sweep, moved.heads)
+            self._look()
+
+    async def _check(self, epoch: str) -> None:
+        """Refuses what was read of another history than the node works on."""
+        if epoch != self._epoch():
+            await self._on_other_epoch()
+            raise StoreError("the history became another one")
+
+    def _leave_channels(self) -> None:
+        unused = [channel for channel, rooms in self._channels.items() if rooms <= 0]
+        for channel in unused:
+            del self._channels[channel]
+            if self._hints is not None:
+                self._hints.ignore(channel)
+
+    def _look(self) -> None:
+        if self._following.is_behind:
+            self._behind.set()
+
+    def _observe_lag(self, messages: Iterable[ChatMessage]) -> None:
+        now = time.time()
+        for message in messages:
+            if message.sent_at is not None:
+                lag = max(0.0, now - message.sent_at.timestamp())
+                self._metrics.follow_lag_seconds.observe(lag)

@@ -1,0 +1,357 @@
+"""Hints to other nodes that rooms have new messages, over any bus.
+
+A hint is a room and its new head. It wakes those who follow the room; what was stored they
+read from the table, which is the truth. So a hint may be lost, late, doubled, out of order or
+wrong: that costs a moment (the next sweep finds what it would have told), or a look in vain.
+From this follows all else here:
+
+- An append never waits for the bus. What is to be told is put aside (`tell`) and sent once
+  the append was acknowledged, all rooms together; while one sending is under way, the next ones
+  are merged. If the bus is down, nothing is kept.
+- Rooms share `CHANNELS` channels by a hash of their id. A node listens only to those of rooms
+  that it follows, so that a room that nobody follows costs other nodes nothing.
+- Whoever begins to follow a room listens first, and reads its head then (`listen`). It waits
+  until the bus has confirmed that, but not for a bus that is down or slow: whenever the bus
+  begins to work, what was missed before is looked for (`sweep_soon`).
+- A link that fails in any way is given up, and another one is made, all subscriptions anew.
+- A bus may fail without a word. Each node hears its own probe every few seconds, on a channel of
+  its own. If it hears nothing for too long, it makes another link.
+"""
+
+import asyncio
+import random
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final, Protocol
+from zlib import crc32
+
+import orjson
+
+from chat.metrics import StoreMetrics
+from hosting.logs import get_logger
+
+log = get_logger(__name__)
+
+CHANNELS: Final = 64
+"""How many channels the rooms share. All nodes must agree on it."""
+PAYLOAD_BYTES: Final = 7900
+"""The longest payload: PostgreSQL's must be below 8000 bytes."""
+
+# Rooms that are told at once at most: a bound on memory, if the bus is slow.
+_MOST_ROOMS: Final = 10_000
+# How long a room waits for its channel before it is followed without.
+_PATIENCE_SECONDS: Final = 1.0
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_HIGHEST: Final = 2**32 - 1
+
+Hear = Callable[[str | bytes], None]
+"""Takes a payload that came on a channel that was subscribed to."""
+
+
+class BusDown(Exception):
+    """The bus cannot be used now; the text says why, without secrets, in one line."""
+
+
+class Link(ABC):
+    """A link to the bus, which works until it fails once.
+
+    What can't be done raises `BusDown`, or any other exception: the link is then closed.
+    """
+
+    @abstractmethod
+    async def subscribe(self, channels: Collection[str]) -> None:
+        """Returns when what others publish from now on is heard."""
+
+    @abstractmethod
+    async def unsubscribe(self, channels: Collection[str]) -> None:
+        """Ends subscriptions."""
+
+    @abstractmethod
+    async def publish(self, hints: Sequence[tuple[str, str]]) -> None:
+        """Sends payloads, each to its channel."""
+
+    @abstractmethod
+    async def wait_broken(self) -> None:
+        """Raises an exception when the link has failed; never returns."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Closes it, at once if the other side does not answer. Never fails."""
+
+
+Connect = Callable[[Hear], Awaitable[Link]]
+"""Opens a link; raises `BusDown` or any other exception if it can't be done."""
+
+
+class Listener(Protocol):
+    """Who wants hints."""
+
+    def hear(self, heads: Mapping[str, int]) -> None:
+        """Takes heads that another node told."""
+
+    def sweep_soon(self) -> None:
+        """Looks for what hints may have failed to tell."""
+
+
+class Hints:
+    """The link of a node to the bus, kept up.
+
+    Args:
+        connect: opens a link.
+        listener: takes what other nodes tell.
+        probe_seconds: how often a probe is sent.
+        answer_seconds: how long the bus may take for anything before it counts as dead.
+
+    Attributes:
+        is_up: whether there is a link.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        listener: Listener,
+        metrics: StoreMetrics,
+        probe_seconds: float,
+        answer_seconds: float = 5.0,
+    ) -> None:
+        self._connect = connect
+        self._listener = listener
+        self._metrics = metrics
+        self._probe_seconds = probe_seconds
+        self._answer_seconds = answer_seconds
+        self._node = uuid.uuid4().hex[:16]
+        self.is_up = False
+        self._tried = False
+        self._why = ""
+        self._heard_at = time.monotonic()
+        self._wanted: set[str] = {self._node}
+        self._subscribed: set[str] = set()
+        self._changed = asyncio.Event()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._impatient = False
+        self._probing = False
+        self._renewed = asyncio.Event()
+        self._pending: dict[str, int] = {}
+        self._to_tell = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins to make links."""
+        self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._measure())]
+
+    async def close(self) -> None:
+        """Ends all of it; what was not told yet is not told."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def listen(self, channel: str) -> None:
+        """Begins to listen to a channel; returns when it is heard, or when that would take long."""
+        self._wanted.add(channel)
+        if channel in self._subscribed or (self._tried and not self.is_up):
+            return
+        self._changed.set()
+        if channel not in self._waiting:
+            self._waiting[channel] = asyncio.get_running_loop().create_future()
+        done, _ = await asyncio.wait([self._waiting[channel]], timeout=_PATIENCE_SECONDS)
+        if not done:
+            self._impatient = True
+
+    def ignore(self, channel: str) -> None:
+        """Listens to a channel no longer."""
+        self._wanted.discard(channel)
+        self._changed.set()
+
+    def tell(self, heads: Mapping[str, int]) -> None:
+        """Tells other nodes the new heads of rooms, soon, if that is possible. Never blocks."""
+        if not self.is_up:
+            return
+        for room_id, head in heads.items():
+            if len(self._pending) < _MOST_ROOMS or room_id in self._pending:
+                self._pending[room_id] = head
+        self._to_tell.set()
+
+    def renew(self) -> None:
+        """Makes another link: the one that there is may lead to the wrong server."""
+        self._renewed.set()
+
+    async def _keep_up(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            began = time.monotonic()
+            try:
+                await self._use_link()
+            except Exception as error:  # noqa: BLE001 - whatever it is, another link is made
+                self._note_failure(error)
+            if time.monotonic() - began > _LONGEST_PAUSE_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _use_link(self) -> None:
+        """Opens a link and uses it; raises an exception when that fails."""
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                link = await self._connect(self._hear)
+            try:
+                await self._subscribe(link)
+                self._went_up()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._keep_subscribed(link))
+                    group.create_task(self._publish(link))
+                    group.create_task(self._probe())
+                    group.create_task(self._wait_renewed())
+                    group.create_task(link.wait_broken())
+            finally:
+                await link.close()
+        finally:
+            self._went_down()
+
+    def _went_up(self) -> None:
+        self._heard_at = time.monotonic()
+        self._renewed.clear()
+        self.is_up = self._tried = True
+        log.info("hints are exchanged with other nodes")
+        self._why = ""
+        self._listener.sweep_soon()
+
+    def _went_down(self) -> None:
+        self.is_up = False
+        self._tried = True
+        self._subscribed.clear()
+        self._pending.clear()
+        self._release(list(self._waiting))
+
+    def _note_failure(self, error: Exception) -> None:
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        why = str(error) if isinstance(error, BusDown) else repr(error)
+        if isinstance(error, TimeoutError):
+            why = "it does not answer"
+        # Each try would tell the same.
+        if why != self._why:
+            log.warning("no hints from other nodes: their messages come later", why=why)
+        self._why = why
+
+    async def _keep_subscribed(self, link: Link) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._subscribe(link)
+            unwanted = self._subscribed - self._wanted
+            # Whoever wants one of them again meanwhile has to wait for its subscription.
+            self._subscribed -= unwanted
+            if unwanted:
+                async with asyncio.timeout(self._answer_seconds):
+                    await link.unsubscribe(unwanted)
+
+    async def _subscribe(self, link: Link) -> None:
+        missing = self._wanted - self._subscribed
+        if missing:
+            async with asyncio.timeout(self._answer_seconds):
+                await link.subscribe(missing)
+            self._subscribed |= missing
+        if self._impatient:
+            self._impatient = False
+            self._listener.sweep_soon()
+        self._release([channel for channel in self._waiting if channel in self._subscribed])
+
+    def _release(self, channels: Collection[str]) -> None:
+        for channel in channels:
+            self._waiting.pop(channel).set_result(None)
+
+    async def _publish(self, link: Link) -> None:
+        while True:
+            await self._to_tell.wait()
+            self._to_tell.clear()
+            heads, self._pending = self._pending, {}
+            hints = list(payloads(self._node, heads))
+            if self._probing:
+                self._probing = False
+                hints.append((self._node, _payload(self._node, {})))
+            if hints:
+                async with asyncio.timeout(self._answer_seconds):
+                    await link.publish(hints)
+
+    async def _probe(self) -> None:
+        while True:
+            self._probing = True
+            self._to_tell.set()
+            await asyncio.sleep(self._probe_seconds)
+            if time.monotonic() - self._heard_at > self._probe_seconds + self._answer_seconds:
+                raise BusDown("not even this node's own hints come back")
+
+    async def _wait_renewed(self) -> None:
+        await self._renewed.wait()
+        raise BusDown("the database is on another server")
+
+    async def _measure(self) -> None:
+        while True:
+            self._metrics.hint_age_seconds = time.monotonic() - self._heard_at
+            await asyncio.sleep(min(1.0, self._probe_seconds))
+
+    def _hear(self, payload: str | bytes) -> None:
+        self._heard_at = time.monotonic()
+        node, heads = read(payload)
+        if heads and node != self._node:
+            self._listener.hear(heads)
+
+
+def channel_of(room_id: str) -> str:
+    """The channel of a room."""
+    return f"{crc32(room_id.encode()) % CHANNELS:02}"
+
+
+def payloads(node: str, heads: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Yields channels and payloads that tell heads of rooms, none longer than `PAYLOAD_BYTES`.
+
+    A room whose id does not fit into one is left out.
+    """
+    rooms: defaultdict[str, list[str]] = defaultdict(list)
+    for room_id in heads:
+        rooms[channel_of(room_id)].append(room_id)
+    for channel, room_ids in rooms.items():
+        for part in _split(room_ids, PAYLOAD_BYTES - len(_payload(node, {}))):
+            yield channel, _payload(node, {room_id: heads[room_id] for room_id in part})
+
+
+def read(payload: str | bytes) -> tuple[str, Mapping[str, int]]:
+    """Reads a payload: the node that sent it, and heads of rooms.
+
+    Anybody may publish anything: what is no hint tells nothing.
+    """
+    try:
+        node, heads = orjson.loads(payload)
+        if isinstance(node, str) and all(map(_is_position, heads.values())):
+            return node, heads
+    except (ValueError, TypeError, AttributeError):
+        pass
+    return "", {}
+
+
+def _is_position(head: object) -> bool:
+    return isinstance(head, int) and 0 <= head <= _HIGHEST
+
+
+def _payload(node: str, heads: Mapping[str, int]) -> str:
+    return orjson.dumps([node, heads]).decode()
+
+
+def _split(room_ids: Sequence[str], most: int) -> Iterator[list[str]]:
+    part: list[str] = []
+    size = 0
+    for room_id in room_ids:
+        # With its quotes, and the colon, the head and the comma behind it.
+        needed = len(orjson.dumps(room_id)) + 12
+        if part and size + needed > most:
+            yield part
+            part, size = [], 0
+        if needed <= most:
+            part.append(room_id)
+            size += needed
+    if part:
+        yield part

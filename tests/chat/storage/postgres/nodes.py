@@ -1,0 +1,85 @@
+"""Nodes on one database: stores, and what each of them announced."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from chat.metrics import StoreMetrics
+from chat.storage.postgres import PostgresStore
+from gen.chat import ChatMessage
+from tests.kit import PATIENCE_SECONDS
+from tests.support import message
+
+QUEUE_BYTES = 16 * 1024 * 1024
+NEVER = 3600.0
+"""As `sweep_seconds`: what no hint tells is not found."""
+
+
+class Node:
+    """A store, and what it announced."""
+
+    def __init__(self) -> None:
+        self.announced: list[ChatMessage] = []
+        self.renewed: list[Mapping[str, int]] = []
+        self.metrics = StoreMetrics()
+        self.store: PostgresStore
+        self._changed = asyncio.Event()
+
+    def announce(self, messages: Sequence[ChatMessage]) -> None:
+        self.announced += messages
+        self._changed.set()
+
+    def renew(self, heads: Mapping[str, int]) -> None:
+        self.renewed.append(heads)
+        self._changed.set()
+
+    def heard_of(self, room_id: str) -> list[ChatMessage]:
+        return [each for each in self.announced if each.room_id == room_id]
+
+    async def hears(self, count: int, room_id: str = "room") -> list[ChatMessage]:
+        """Waits until so many messages of a room were announced; returns them."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.heard_of(room_id)) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        heard = self.heard_of(room_id)
+        assert len(heard) == count
+        first = heard[0].seq
+        assert [each.seq for each in heard] == list(range(first, first + count))
+        return heard
+
+    async def is_renewed(self) -> Mapping[str, int]:
+        """Waits until the history has become another one; returns its heads."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self.renewed:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.renewed[-1]
+
+    async def send(self, count: int = 1, room_id: str = "room") -> list[ChatMessage]:
+        """Stores messages, each in a call of its own; returns them."""
+        sent = [
+            message(room_id, f"text {nth}", key=f"{id(self)}-{id(object())}-{nth}")
+            for nth in range(count)
+        ]
+        await asyncio.gather(*(self.store.append([each]) for each in sent))
+        return sent
+
+
+@asynccontextmanager
+async def node(url: str, *, hints: str = "", sweep_seconds: float = NEVER) -> AsyncIterator[Node]:
+    """Runs a store."""
+    one = Node()
+    one.store = await PostgresStore.open(
+        url,
+        one.announce,
+        one.renew,
+        QUEUE_BYTES,
+        metrics=one.metrics,
+        hints=hints,
+        sweep_seconds=sweep_seconds,
+    )
+    try:
+        yield one
+    finally:
+        await one.store.close()
