@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from chat.storage.postgres.epoch import Action, Claim, Known, Mark, Meta, Server, decide
+from tests.support import MODEL
 
 OLD = Server(7, 1)
 NEW = Server(7, 2)
@@ -328,4 +329,4 @@ class Failovers(RuleBasedStateMachine):
 
 
 TestFailovers = Failovers.TestCase
-TestFailovers.settings = settings(max_examples=200, stateful_step_count=30)
+TestFailovers.settings = settings(MODEL, max_examples=200, stateful_step_count=30)

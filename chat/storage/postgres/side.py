@@ -1,0 +1,89 @@
+"""The connection beside the writer's, for what need not survive: heartbeats, presence, quotas.
+
+Its commits wait for no disk and no standby, so that it answers when a commit of the writer
+hangs in a standby. It is what notices a server that died without a word: an append has no time
+limit, but whoever does not answer here is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from chat.storage.base import StoreError, Unstorable
+from chat.storage.postgres.errors import FAILURES, is_lost, is_of_a_value, text_of
+from hosting.logs import get_logger
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from chat.storage.postgres.connections import Connection
+
+log = get_logger(__name__)
+
+SILENT_SECONDS: Final = 5.0
+"""After so long without an answer a server counts as gone."""
+
+
+class SideConnection:
+    """One connection, opened when it is needed, and used by one at a time.
+
+    Args:
+        connect: opens a connection to the server that takes writes.
+        on_silent: is called when a server did not answer in time.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], on_silent: Callable[[], None]
+    ) -> None:
+        self._connect = connect
+        self._on_silent = on_silent
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """Executes a statement.
+
+        Raises:
+            Unstorable: an argument is at fault.
+            StoreError: it failed otherwise, perhaps after it was executed.
+        """
+        async with self._turn:
+            try:
+                return await self._fetch(statement, arguments)
+            except FAILURES as error:
+                kind = Unstorable if is_of_a_value(error) else StoreError
+                raise kind(text_of(error)) from error
+
+    async def close(self) -> None:
+        """Closes it, after what is under way."""
+        async with self._turn:
+            if self._connection is not None:
+                self._connection.terminate()
+
+    async def _fetch(self, statement: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
+        connection = await self._ready()
+        try:
+            async with asyncio.timeout(SILENT_SECONDS):
+                return await connection.fetch(statement, *arguments)
+        except TimeoutError:
+            connection.terminate()
+            log.warning("the database does not answer", seconds=SILENT_SECONDS)
+            self._on_silent()
+            raise
+        except FAILURES as error:
+            if is_lost(error):
+                connection.terminate()
+            raise
+        except BaseException:
+            # It may still be running.
+            connection.terminate()
+            raise
+
+    async def _ready(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            connection = await self._connect()
+            self._connection = connection
+            await connection.execute("SET synchronous_commit = off")
+        return self._connection
