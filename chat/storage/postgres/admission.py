@@ -34,14 +34,14 @@ class Admission:
     Attributes:
         epoch: the name of the history; empty until the first connection was admitted.
         server: the server that was judged last.
-        synchronous: whether its commits are known to be on a standby, too; the heartbeat says.
+        claim: what the last heartbeat found: whether commits are known to be on a standby, too.
         acknowledged: the last message that an append of this node stored.
     """
 
     def __init__(self, following: Following, renew: Renew, metrics: StoreMetrics) -> None:
         self.epoch = ""
         self.server: Server | None = None
-        self.synchronous = False
+        self.claim = Claim(None, synchronous=False)
         self.acknowledged: Mark | None = None
         self._following = following
         self._renew = renew
@@ -84,7 +84,8 @@ class Admission:
         marks = [Mark(*mark) for mark in self._following.marks()]
         if self.acknowledged is not None:
             marks.append(self.acknowledged)
-        return Known(self.epoch, Claim(self.server, self.synchronous), marks)
+        is_synchronous = self.claim == Claim(self.server, synchronous=True)
+        return Known(self.epoch, Claim(self.server, is_synchronous), marks)
 
     async def _begin_anew(self, connection: Connection, epoch: str) -> None:
         heads: dict[str, int] = {}

@@ -64,11 +64,14 @@ class Connector:
     Args:
         address: of the database.
         name: of this node, for the server's lists of sessions.
+
+    Attributes:
+        name: the same.
     """
 
     def __init__(self, address: Address, name: str) -> None:
         self._address = address
-        self._name = name
+        self.name = name
 
     async def connect(self, admit: Admit) -> Connection:
         """Opens a connection to the server that takes writes.
@@ -103,7 +106,7 @@ class Connector:
                 password=password,
                 timeout=CONNECT_SECONDS,
                 # Else an application name in the URL would be the name of all nodes.
-                server_settings={**_SETTINGS, "application_name": self._name},
+                server_settings={**_SETTINGS, "application_name": self.name},
             )
         except (ValueError, asyncpg.ClientConfigurationError) as error:
             if isinstance(error, FAILURES):

@@ -7,7 +7,7 @@ the place of one that died makes readers wait, as it does writers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import asyncpg
@@ -20,8 +20,8 @@ from gen.chat import ChatMessage
 
 T = TypeVar("T")
 
-UserRow = tuple[str, str, str]
-"""A user: id, name, e-mail address."""
+UserRow = tuple[str, str, str, bool]
+"""A user: id, name, e-mail address, and whether another node that lives has a connection of it."""
 
 _END: Final = 1 << 32
 _PAUSE_SECONDS: Final = 0.1
@@ -48,21 +48,39 @@ ORDER BY seq {direction}
 """
 _FORWARD: Final = _PAGE.format(direction="ASC")
 _BACKWARD: Final = _PAGE.format(direction="DESC")
-_USER: Final = "SELECT user_id, name, email FROM chat.users WHERE user_id = $1"
+# Whether another node than $1 lives that has a connection of the user.
+_IS_ACTIVE: Final = """
+EXISTS (
+    SELECT FROM chat.active JOIN chat.nodes USING (node)
+    WHERE active.user_id = users.user_id AND node <> $1 AND alive_until > clock_timestamp()
+)
+"""
+_USER: Final = "SELECT user_id, name, email, {is_active} FROM chat.users WHERE user_id = $2"
 _USERS: Final = """
-SELECT user_id, name, email FROM chat.users WHERE user_id > $1 ORDER BY user_id LIMIT $2
+SELECT user_id, name, email, {is_active}
+FROM chat.users WHERE user_id > $2 ORDER BY user_id LIMIT $3
 """
 _UPSERT: Final = """
-INSERT INTO chat.users (user_id, name, email) VALUES ($1, $2, $3)
+INSERT INTO chat.users (user_id, name, email) VALUES ($2, $3, $4)
 ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, email = excluded.email
+RETURNING user_id, name, email, {is_active}
 """
+_GET_USER, _LIST_USERS, _UPSERT_USER = (
+    each.format(is_active=_IS_ACTIVE) for each in (_USER, _USERS, _UPSERT)
+)
 
 
 class Reader:
-    """Reads over the connections of a pool."""
+    """Reads over the connections of a pool.
 
-    def __init__(self, pool: ReaderPool) -> None:
+    Args:
+        pool: the connections.
+        node: the name of this node, which knows itself which users it has.
+    """
+
+    def __init__(self, pool: ReaderPool, node: str) -> None:
         self._pool = pool
+        self._node = node
 
     async def last_seq(self, room_id: str) -> int:
         """Returns the newest position of a room, or 0."""
@@ -87,18 +105,23 @@ class Reader:
         ]
 
     async def user(self, user_id: str) -> UserRow | None:
-        """Returns a user's id, name and e-mail address."""
-        row = await self.run(lambda connection: connection.fetchrow(_USER, user_id))
+        """Returns a user, if it is known."""
+        row = await self.run(lambda connection: connection.fetchrow(_GET_USER, self._node, user_id))
         return None if row is None else _user_row(row)
 
     async def users(self, after_id: str, limit: int) -> list[UserRow]:
         """Returns the users behind `after_id`."""
-        rows = await self.run(lambda connection: connection.fetch(_USERS, after_id, limit))
+        rows = await self.run(
+            lambda connection: connection.fetch(_LIST_USERS, self._node, after_id, limit)
+        )
         return list(map(_user_row, rows))
 
-    async def upsert(self, user_id: str, name: str, email: str) -> None:
-        """Creates a user or replaces name and e-mail address."""
-        await self.run(lambda connection: connection.execute(_UPSERT, user_id, name, email))
+    async def upsert(self, user_id: str, name: str, email: str) -> UserRow:
+        """Creates a user or replaces name and e-mail address; returns it."""
+        [row] = await self.run(
+            lambda connection: connection.fetch(_UPSERT_USER, self._node, user_id, name, email)
+        )
+        return _user_row(row)
 
     async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """Reads, over another connection if one dies.
@@ -123,6 +146,6 @@ class Reader:
             raise kind(text_of(error)) from error
 
 
-def _user_row(row: Sequence[str] | asyncpg.Record) -> UserRow:
-    user_id, name, email = row
-    return user_id, name, email
+def _user_row(row: asyncpg.Record) -> UserRow:
+    user_id, name, email, is_active = row
+    return user_id, name, email, is_active

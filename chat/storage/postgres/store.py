@@ -12,7 +12,17 @@ from functools import partial
 from typing import Final, Self
 
 from chat.metrics import StoreMetrics
-from chat.storage.base import Announce, Page, Range, Renew, Store, StoreError, fit_page, make_user
+from chat.storage.base import (
+    Announce,
+    Page,
+    Range,
+    Renew,
+    Spent,
+    Store,
+    StoreError,
+    fit_page,
+    make_user,
+)
 from chat.storage.health import StoreHealth
 from chat.storage.postgres import schema
 from chat.storage.postgres.address import Address
@@ -21,12 +31,15 @@ from chat.storage.postgres.appender import Appender
 from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import Connection, Connector, ReaderPool, close
-from chat.storage.postgres.epoch import Server
+from chat.storage.postgres.epoch import Meta, Server
 from chat.storage.postgres.errors import FAILURES, text_of, unusable
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.hints import Hints
+from chat.storage.postgres.lease import Lease
 from chat.storage.postgres.reader import Reader, UserRow
+from chat.storage.postgres.side import SideConnection
+from chat.storage.postgres.spending import Spending
 from chat.storage.postgres.supervised import go_on
 from chat.storage.postgres.tails import TailReader
 from chat.storage.postgres.writer import Job, Writer
@@ -67,7 +80,7 @@ class PostgresStore(Store):
         self._tails = ReaderPool(self.connect, _FOLLOWERS)
         self._follower = Follower(
             self._following,
-            TailReader(Reader(self._tails).run),
+            TailReader(Reader(self._tails, connector.name).run),
             metrics,
             epoch=lambda: admission.epoch,
             on_other_epoch=self._judge,
@@ -90,12 +103,14 @@ class PostgresStore(Store):
         )
         self._writer = Writer(self._appender, self._watch, self._following, self._done)
         self._pool = ReaderPool(self.connect)
-        self._reader = Reader(self._pool)
+        self._reader = Reader(self._pool, connector.name)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._writable = asyncio.Event()
         self._writable.set()
-        self._active: set[str] = set()
+        self._side = SideConnection(self.connect, self._terminate)
+        self._lease = Lease(connector.name, self._side, self._heard, metrics)
+        self._spending = Spending(self._side)
 
     @classmethod
     async def open(
@@ -189,19 +204,23 @@ class PostgresStore(Store):
         return None if row is None else self._user(row)
 
     async def upsert_user(self, user_id: str, name: str, email: str) -> User:
-        await self._reader.upsert(user_id, name, email)
-        return self._user((user_id, name, email))
+        return self._user(await self._reader.upsert(user_id, name, email))
 
     async def list_users(self, after_id: str, limit: int) -> list[User]:
         return [self._user(row) for row in await self._reader.users(after_id, limit)]
 
     def set_active(self, user_id: str, active: bool) -> None:
-        (self._active.add if active else self._active.discard)(user_id)
+        self._lease.set_active(user_id, active)
+
+    async def settle(self, spent: Spent) -> Spent:
+        return await self._spending.settle(spent)
 
     async def close(self) -> None:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._pool.close)
+            stack.push_async_callback(self._side.close)
             stack.push_async_callback(self._watch.close)
+            stack.push_async_callback(self._lease.close)
             stack.push_async_callback(self._appender.close)
             stack.push_async_callback(self._tails.close)
             stack.push_async_callback(self._hints.close)
@@ -220,6 +239,7 @@ class PostgresStore(Store):
             go_on("a look at a doubtful history", self._settle_doubt)
         )
         self._writer.start()
+        self._lease.start()
 
     async def _prepare(self, connection: Connection) -> None:
         await schema.prepare(connection)
@@ -246,9 +266,11 @@ class PostgresStore(Store):
     async def _settle_doubt(self) -> None:
         await self._doubted.wait()
         self._doubted.clear()
+        doubt, self._doubt = self._doubt, ""
         try:
-            await self._judge(self._doubt)
+            await self._judge(doubt)
         except StoreError:
+            self._doubt = self._doubt or doubt
             self._doubted.set()
             raise
 
@@ -269,14 +291,26 @@ class PostgresStore(Store):
             self._doubts.cancel()
             await asyncio.wait([self._doubts])
 
+    def _heard(self, meta: Meta) -> None:
+        """Takes what a heartbeat found."""
+        self._admission.claim = meta.claim
+        if meta.epoch != self._admission.epoch:
+            self._doubted.set()
+
+    def _terminate(self) -> None:
+        """Drops connections whose server does not answer: what is under way is tried again."""
+        self._appender.terminate()
+        self._pool.terminate()
+        self._tails.terminate()
+
     def _done(self, size: int) -> None:
         self._queued -= size
         if self._queued <= self._queue_bytes:
             self._writable.set()
 
     def _user(self, row: UserRow) -> User:
-        user_id, name, email = row
-        return make_user(user_id, name, email, user_id in self._active)
+        user_id, name, email, is_active = row
+        return make_user(user_id, name, email, is_active or self._lease.is_active(user_id))
 
 
 def _node_name() -> str:
