@@ -40,6 +40,7 @@ class World:
         chats: the chat servers.
         proxies: the proxies, once `running` has made them.
         chat_addresses: ``host:port`` of each server, past the link.
+        status_urls: where the servers show their metrics, if they do.
         doors: addresses of the proxies, past the link.
         urls: addresses for clients.
     """
@@ -53,15 +54,25 @@ class World:
         database: str = "",
         servers: int = 1,
         proxies: int = 1,
+        metrics: bool = False,
     ) -> None:
         modules = cycle([chat_module] if isinstance(chat_module, str) else chat_module)
-        ports = free_ports(servers + proxies)
+        ports = free_ports(2 * servers + proxies)
+        status_ports, ports = ports[:servers], ports[servers:]
         database = database or str(folder / "chat.db")
         options = ("--database", database, *_ANY_RATE, *chat_options)
         self.chats = [
-            Daemon(folder / f"chat {number}.log", next(modules), *_at(port), *options)
-            for number, port in enumerate(ports[:servers], start=1)
+            Daemon(
+                folder / f"chat {number}.log",
+                next(modules),
+                *(*_at(port), "--metrics-port", str(status_port) if metrics else "off"),
+                *options,
+            )
+            for number, (port, status_port) in enumerate(
+                zip(ports[:servers], status_ports, strict=True), start=1
+            )
         ]
+        self.status_urls = [f"http://127.0.0.1:{port}/" for port in status_ports]
         self.chat_addresses = [f"127.0.0.1:{port}" for port in ports[:servers]]
         self.doors = [f"http://127.0.0.1:{port}/" for port in ports[servers:]]
         self.urls = list(self.doors)
@@ -123,6 +134,7 @@ class World:
         database: str = "",
         servers: int = 1,
         proxies: int = 1,
+        metrics: bool = False,
         apart: bool = False,
         server_link: bool = False,
         client_link: bool = False,
@@ -137,6 +149,7 @@ class World:
             database: the database, if it is not a file in the folder.
             servers: number of servers. Several need a database for several.
             proxies: number of proxies.
+            metrics: whether the servers show their metrics.
             apart: whether each proxy knows one server only, in turn, instead of all.
             server_link: whether the proxies reach the first server over a link.
             client_link: whether clients reach the first proxy over a link.
@@ -149,6 +162,7 @@ class World:
             database=database,
             servers=servers,
             proxies=proxies,
+            metrics=metrics,
         )
         async with AsyncExitStack() as stack:
             try:
@@ -188,7 +202,9 @@ class World:
             near = f"127.0.0.1:{self._ports[0]}"
             link = self._links["client"] = await stack.enter_async_context(Link.to(near))
             self.urls[0] = f"http://{link.address}/"
-        await asyncio.gather(*(each.start() for each in self.daemons))
+        async with asyncio.TaskGroup() as group:
+            for each in self.daemons:
+                group.create_task(each.start())
 
     async def stop(self) -> None:
         """Stops all in order: the proxies first."""
