@@ -1,9 +1,14 @@
 """The history that a node works on, and the connections that may be used for it.
 
 Each connection is admitted before its first use. One that only reads may be used at once if it
-leads to the server that was judged last. Any other is judged (see `epoch`), one at a time: the
-server may have taken the place of another one, or been put back to an earlier state, and lack
-messages that this node has seen.
+leads to the server that was judged last, and that did not start anew since. Any other is judged
+(see `epoch`), one at a time: the server may have taken the place of another one, or been put
+back to an earlier state, and lack messages that this node has seen.
+
+Before the judgement there is a barrier: a commit of its own, which waits for the synchronous
+standby if there is one. A server that was killed shows, when it is back, what waited for its
+standby, too; behind the barrier all of that is on the standby. Else it would be confirmed, when
+it is sent again, by a statement that writes nothing and so waits for nothing.
 
 If the judgement is another epoch, the node begins anew: the heads of followed rooms are read,
 and then, in one turn of the event loop, the epoch changes and everybody is told. Until then, no
@@ -13,15 +18,36 @@ connection to the new server is used.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import Renew
+from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import READ_SECONDS, Connection
 from chat.storage.postgres.epoch import Claim, Known, Mark, Server, judge, read_server
 from chat.storage.postgres.following import Following
+from hosting.logs import get_logger
+
+log = get_logger(__name__)
 
 _HEADS: Final = "SELECT room_id, head FROM chat.rooms WHERE room_id = ANY ($1::text[])"
+_STARTED: Final = "SELECT pg_postmaster_start_time()"
+# Written to the log of the database alone, where it is followed by nothing.
+_BARRIER: Final = "SELECT pg_logical_emit_message(true, 'chat', '')"
+
+
+class _Life(NamedTuple):
+    """A server from its start to its end.
+
+    Attributes:
+        server: which one.
+        started: when, by its clock.
+    """
+
+    server: Server
+    started: datetime
 
 
 class Admission:
@@ -30,33 +56,47 @@ class Admission:
     Args:
         following: what was announced; it begins anew with another history.
         renew: see `chat.storage.base`.
+        watch: looks at commits that take long.
+        on_change: is called when connections lead elsewhere than before: those that are open are
+            of no use any more.
 
     Attributes:
         epoch: the name of the history; empty until the first connection was admitted.
-        server: the server that was judged last.
         claim: what the last heartbeat found: whether commits are known to be on a standby, too.
         acknowledged: the last message that an append of this node stored.
     """
 
-    def __init__(self, following: Following, renew: Renew, metrics: StoreMetrics) -> None:
+    def __init__(
+        self,
+        following: Following,
+        renew: Renew,
+        watch: CommitWatch,
+        metrics: StoreMetrics,
+        on_change: Callable[[], None],
+    ) -> None:
         self.epoch = ""
-        self.server: Server | None = None
         self.claim = Claim(None, synchronous=False)
         self.acknowledged: Mark | None = None
         self._following = following
         self._renew = renew
+        self._watch = watch
         self._metrics = metrics
+        self._on_change = on_change
+        self._life: _Life | None = None
         self._lock = asyncio.Lock()
 
+    @property
+    def server(self) -> Server | None:
+        """The server that was judged last."""
+        return None if self._life is None else self._life.server
+
     async def admit(self, connection: Connection) -> None:
-        """Returns when a new connection may be used.
+        """Returns when a new connection may be used to read.
 
         Raises:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it may not.
         """
-        async with asyncio.timeout(READ_SECONDS):
-            server = await read_server(connection)
-        if server != self.server:
+        if await _life_of(connection) != self._life:
             await self.judge(connection)
 
     async def judge(self, connection: Connection, doubt: str = "") -> None:
@@ -73,10 +113,19 @@ class Admission:
                 found out, and nothing has changed.
         """
         async with self._lock:
-            verdict = await judge(connection, self._known(), doubt)
+            life = await _life_of(connection)
+            with self._watch.commit(connection):
+                await connection.execute(_BARRIER)
+                verdict = await judge(connection, self._known(), doubt)
             if self.epoch and verdict.epoch != self.epoch:
                 await self._begin_anew(connection, verdict.epoch)
-            self.epoch, self.server = verdict.epoch, verdict.server
+            self.epoch = verdict.epoch
+            before, self._life = self._life, life
+            if before is not None and before != life:
+                log.info(
+                    "the database is another server, or was restarted", server=str(life.server)
+                )
+                self._on_change()
 
     def _known(self) -> Known | None:
         if not self.epoch:
@@ -98,3 +147,8 @@ class Admission:
         self._following.renew(heads)
         self._renew(heads)
         self._metrics.epoch_changes += 1
+
+
+async def _life_of(connection: Connection) -> _Life:
+    async with asyncio.timeout(READ_SECONDS):
+        return _Life(await read_server(connection), await connection.fetchval(_STARTED))

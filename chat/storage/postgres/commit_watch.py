@@ -21,7 +21,7 @@ from typing import Final
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
 from chat.storage.health import StoreHealth
-from chat.storage.postgres.connections import CONNECT_SECONDS, Connection, close
+from chat.storage.postgres.connections import CONNECT_SECONDS, Admit, Connection, close
 from chat.storage.postgres.errors import FAILURES, is_lost, text_of
 from hosting.logs import get_logger
 
@@ -42,7 +42,7 @@ _NO_STANDBY: Final = (
 
 
 class CommitWatch:
-    """The commit under way.
+    """The commits under way.
 
     Args:
         connect: opens another connection to the server.
@@ -51,15 +51,16 @@ class CommitWatch:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[Connection]],
+        connect: Callable[[Admit], Awaitable[Connection]],
         metrics: StoreMetrics,
         health: StoreHealth,
     ) -> None:
         self._connect = connect
         self._metrics = metrics
         self._health = health
-        self._connection: Connection | None = None
-        self._began = 0.0
+        # When each began, by its connection, in that order.
+        self._commits: dict[Connection, float] = {}
+        self._listeners: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -74,18 +75,23 @@ class CommitWatch:
 
     @property
     def seconds(self) -> float:
-        """How long the commit under way has taken; 0 if there is none."""
-        return time.monotonic() - self._began if self._connection is not None else 0.0
+        """How long the oldest commit under way has taken; 0 if there is none."""
+        return time.monotonic() - min(self._commits.values()) if self._commits else 0.0
+
+    def add_listener(self, listener: Callable[[], None]) -> None:
+        """Calls a listener now and then while a commit takes long."""
+        self._listeners.append(listener)
 
     @contextmanager
     def commit(self, connection: Connection) -> Iterator[None]:
         """Begins a commit over a connection; it is over at the end of the context."""
-        self._began, self._connection = time.monotonic(), connection
+        self._commits[connection] = time.monotonic()
         try:
             yield
         finally:
-            self._connection = None
-            self._metrics.commit_wait_seconds = 0.0
+            del self._commits[connection]
+            if not self._commits:
+                self._metrics.commit_wait_seconds = 0.0
 
     async def _run(self) -> None:
         while True:
@@ -93,14 +99,15 @@ class CommitWatch:
             try:
                 self._metrics.commit_wait_seconds = self.seconds
                 if self.seconds > LONG_SECONDS:
+                    for listener in self._listeners:
+                        listener()
                     await self._look()
             except Exception:
                 # Else nobody would look again.
                 log.exception("commit not looked at")
 
     async def _look(self) -> None:
-        connection = self._connection
-        assert connection is not None  # noqa: S101 - it has taken a while
+        connection = next(iter(self._commits))
         try:
             waits_for = await self._ask(connection.get_server_pid())
         except (*FAILURES, StoreError) as error:
@@ -108,7 +115,7 @@ class CommitWatch:
                 log.warning("cannot ask why a commit takes long", error=text_of(error))
                 return
             waits_for = None
-        if connection is not self._connection:
+        if connection not in self._commits:
             return
         if waits_for is None:
             log.warning("the database has lost the connection of a commit: it is tried again")
@@ -122,9 +129,13 @@ class CommitWatch:
 
     async def _ask(self, pid: int) -> str | None:
         """Returns what a process of the server waits for; `None` if there is none."""
-        connection = await self._connect()
+        connection = await self._connect(_accept)
         try:
             found: str | None = await connection.fetchval(_WAITS_FOR, pid, timeout=CONNECT_SECONDS)
             return found
         finally:
             await close(connection)
+
+
+async def _accept(_: Connection) -> None:
+    """Any server that takes writes can say what it waits for."""

@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from chat.storage.base import PAGE_BYTES, Range, StoreError, Unstorable
+from chat.storage.base import PAGE_BYTES, Page, Range, StoreError, Unstorable
+from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.batch import stored_message
 from chat.storage.postgres.connections import READ_SECONDS, Connection, ReaderPool
 from chat.storage.postgres.errors import FAILURES, is_lost, is_of_a_value, text_of
@@ -26,11 +27,20 @@ UserRow = tuple[str, str, str, bool]
 _END: Final = 1 << 32
 _PAUSE_SECONDS: Final = 0.1
 
-_HEAD: Final = "SELECT head FROM chat.rooms WHERE room_id = $1"
+# What is read is of one history: the epoch is of the same moment.
+_HEAD: Final = """
+SELECT
+    (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch,
+    (SELECT head FROM chat.rooms WHERE room_id = $1) AS head
+"""
 # The last row is the first one that does not fit, so that it shows if there are more; one is
 # in the page however large it is. The length of a text is known without its being read.
 _PAGE: Final = """
-SELECT seq, sent_at, sender_id, id, content
+SELECT
+    (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch,
+    array_agg(seq ORDER BY nth) AS seqs, array_agg(sent_at ORDER BY nth) AS times,
+    array_agg(sender_id ORDER BY nth) AS sender_ids, array_agg(id ORDER BY nth) AS ids,
+    array_agg(content ORDER BY nth) AS contents
 FROM (
     SELECT
         *,
@@ -44,7 +54,6 @@ FROM (
     ) AS page
 ) AS page
 WHERE before <= $5 OR nth = 2
-ORDER BY seq {direction}
 """
 _FORWARD: Final = _PAGE.format(direction="ASC")
 _BACKWARD: Final = _PAGE.format(direction="DESC")
@@ -74,18 +83,20 @@ class Reader:
     """Reads over the connections of a pool.
 
     Args:
-        pool: the connections.
+        pool: has connections that are admitted.
+        admission: knows the epoch.
         node: the name of this node, which knows itself which users it has.
     """
 
-    def __init__(self, pool: ReaderPool, node: str) -> None:
+    def __init__(self, pool: ReaderPool, admission: Admission, node: str) -> None:
         self._pool = pool
+        self._admission = admission
         self._node = node
 
     async def last_seq(self, room_id: str) -> int:
         """Returns the newest position of a room, or 0."""
-        head = await self.run(lambda connection: connection.fetchval(_HEAD, room_id))
-        return int(head or 0)
+        row = await self._row(_HEAD, room_id)
+        return int(row["head"] or 0)
 
     async def messages(self, room_id: str, span: Range) -> list[ChatMessage]:
         """Returns up to `span.limit` messages of a room, in the direction of paging.
@@ -94,14 +105,14 @@ class Reader:
         """
         statement = _BACKWARD if span.after_seq is None else _FORWARD
         before = _END if span.before_seq is None else span.before_seq
-        rows = await self.run(
-            lambda connection: connection.fetch(
-                statement, room_id, span.after_seq or 0, before, span.limit, PAGE_BYTES
-            )
-        )
+        after = min(span.after_seq or 0, _END)
+        row = await self._row(statement, room_id, after, before, span.limit, PAGE_BYTES)
+        if row["seqs"] is None:
+            return []
+        columns = (row["seqs"], row["times"], row["sender_ids"], row["ids"], row["contents"])
         return [
             stored_message((room_id, sender_id, message_id), seq, sent_at, content)
-            for seq, sent_at, sender_id, message_id, content in rows
+            for seq, sent_at, sender_id, message_id, content in zip(*columns, strict=True)
         ]
 
     async def user(self, user_id: str) -> UserRow | None:
@@ -122,6 +133,21 @@ class Reader:
             lambda connection: connection.fetch(_UPSERT_USER, self._node, user_id, name, email)
         )
         return _user_row(row)
+
+    async def _row(self, statement: str, *arguments: object) -> asyncpg.Record:
+        """Reads one row of the history that `Admission.epoch` names when this returns."""
+
+        async def read(connection: Connection) -> asyncpg.Record | None:
+            row = await connection.fetchrow(statement, *arguments)
+            assert row is not None  # noqa: S101 - an aggregate
+            if row["epoch"] == self._admission.epoch:
+                return row
+            await self._admission.judge(connection)
+            return None
+
+        while True:
+            if (row := await self.run(read)) is not None and row["epoch"] == self._admission.epoch:
+                return row
 
     async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """Reads, over another connection if one dies.
@@ -149,3 +175,28 @@ class Reader:
 def _user_row(row: asyncpg.Record) -> UserRow:
     user_id, name, email, is_active = row
     return user_id, name, email, is_active
+
+
+def check_whole(page: Page, span: Range, announced: int) -> None:
+    """Checks that a page has all that it should have.
+
+    Args:
+        page: of a room.
+        span: which of its messages were asked for.
+        announced: the position up to which there were messages when they were.
+
+    Raises:
+        StoreError: a message is missing.
+    """
+    seqs = [message.seq for message in page.messages]
+    end = min(announced, (_END if span.before_seq is None else span.before_seq) - 1)
+    if span.after_seq is None:
+        last = seqs[-1] if seqs else 0
+        is_whole = last >= end and seqs == list(range(last - len(seqs) + 1, last + 1))
+    else:
+        last = span.after_seq + len(seqs)
+        is_whole = (page.has_more or last >= end) and seqs == list(
+            range(span.after_seq + 1, last + 1)
+        )
+    if not is_whole:
+        raise StoreError("a message of the history is missing")

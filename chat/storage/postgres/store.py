@@ -37,7 +37,7 @@ from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.lease import Lease
-from chat.storage.postgres.reader import Reader, UserRow
+from chat.storage.postgres.reader import Reader, UserRow, check_whole
 from chat.storage.postgres.side import SideConnection
 from chat.storage.postgres.spending import Spending
 from chat.storage.postgres.supervised import go_on
@@ -75,12 +75,15 @@ class PostgresStore(Store):
         self.health = StoreHealth()
         self._connector = connector
         self._following = Following(announce, self._lose)
-        self._admission = admission = Admission(self._following, renew, metrics)
+        self._watch = CommitWatch(connector.connect, metrics, self.health)
+        self._admission = admission = Admission(
+            self._following, renew, self._watch, metrics, self._terminate
+        )
         # Of its own: who waits for a page must not hold up what is announced.
         self._tails = ReaderPool(self.connect, _FOLLOWERS)
         self._follower = Follower(
             self._following,
-            TailReader(Reader(self._tails, connector.name).run),
+            TailReader(Reader(self._tails, admission, connector.name).run),
             metrics,
             epoch=lambda: admission.epoch,
             on_other_epoch=self._judge,
@@ -91,7 +94,6 @@ class PostgresStore(Store):
         self._doubt = ""
         self._doubted = asyncio.Event()
         self._doubts: asyncio.Task[None] | None = None
-        self._watch = CommitWatch(self.connect, metrics, self.health)
         self._appender = Appender(
             self._connect_writer,
             admission,
@@ -101,9 +103,9 @@ class PostgresStore(Store):
             metrics,
             self.health,
         )
-        self._writer = Writer(self._appender, self._watch, self._following, self._done)
+        self._writer = Writer(self._appender, self._watch, self._following, self.health, self._done)
         self._pool = ReaderPool(self.connect)
-        self._reader = Reader(self._pool, connector.name)
+        self._reader = Reader(self._pool, admission, connector.name)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._writable = asyncio.Event()
@@ -195,9 +197,12 @@ class PostgresStore(Store):
         return await self._reader.last_seq(room_id)
 
     async def history(self, room_id: str, span: Range) -> Page:
+        announced = self._following.position(room_id) or 0
         # One more than asked for shows whether there are more.
         more = Range(span.limit + 1, span.before_seq, span.after_seq)
-        return fit_page(await self._reader.messages(room_id, more), span)
+        page = fit_page(await self._reader.messages(room_id, more), span)
+        check_whole(page, span, announced)
+        return page
 
     async def get_user(self, user_id: str) -> User | None:
         row = await self._reader.user(user_id)
@@ -230,8 +235,13 @@ class PostgresStore(Store):
             stack.push_async_callback(self._writer.close)
 
     async def _start(self) -> None:
-        await close(await self._connector.connect(self._prepare))
+        # A database without its standby may let the very first commit wait.
         self._watch.start()
+        try:
+            await close(await self._connector.connect(self._prepare))
+        except BaseException:
+            await self._watch.close()
+            raise
         self._follower.start(self._hints)
         self._hinted_by = self._admission.server
         self._hints.start()
@@ -298,7 +308,7 @@ class PostgresStore(Store):
             self._doubted.set()
 
     def _terminate(self) -> None:
-        """Drops connections whose server does not answer: what is under way is tried again."""
+        """Drops connections that lead nowhere: what is under way is tried again."""
         self._appender.terminate()
         self._pool.terminate()
         self._tails.terminate()

@@ -24,7 +24,8 @@ from functools import partial
 from typing import Final
 
 from chat.storage.base import StoreError, Unstorable, finish
-from chat.storage.postgres.appender import Appender
+from chat.storage.health import StoreHealth
+from chat.storage.postgres.appender import PATIENCE_SECONDS, Appender
 from chat.storage.postgres.batch import Outcomes
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.errors import FAILURES, text_of
@@ -82,16 +83,19 @@ class Writer:
         appender: Appender,
         watch: CommitWatch,
         following: Following,
+        health: StoreHealth,
         on_done: Callable[[int], None],
     ) -> None:
         self._appender = appender
         self._watch = watch
         self._following = following
+        self._health = health
         self._on_done = on_done
         self._queue: deque[Job] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
+        watch.add_listener(self._expire)
 
     def start(self) -> None:
         """Starts the task."""
@@ -116,15 +120,13 @@ class Writer:
     async def _run(self) -> None:
         while jobs := await self._next_jobs():
             try:
-                outcomes = await self._store(jobs)
+                self._end(jobs, await self._store(jobs))
             except Exception as error:
                 # Else nobody would be answered again.
                 log.exception("the writer failed")
-                failure = StoreError(f"the writer failed: {error!r}")
-                outcomes = {id(each): failure for job in jobs for each in job.messages}
+                self._fail(jobs, StoreError(f"the writer failed: {error!r}"))
                 # What it has left half done is not known.
-                self._appender.terminate()
-            self._end(jobs, outcomes)
+                self._health.fail(f"the writer failed: {error!r}: start the server again")
 
     async def _next_jobs(self) -> list[Job]:
         """Waits for jobs; there are none left when it returns none."""
@@ -178,6 +180,19 @@ class Writer:
         half = len(messages) // 2
         first = await self._outcomes(messages[:half], came)
         return {**first, **await self._outcomes(messages[half:], came)}
+
+    def _expire(self) -> None:
+        """Fails what waits for a commit that has no end, and was not sent yet."""
+        if self._watch.seconds < PATIENCE_SECONDS:
+            return
+        now = time.monotonic()
+        old = [job for job in self._queue if now - job.came > PATIENCE_SECONDS]
+        if old:
+            self._queue = deque(self._queue[nth] for nth in range(len(old), len(self._queue)))
+            self._fail(old, StoreError("not stored: the database does not confirm commits"))
+
+    def _fail(self, jobs: Sequence[Job], failure: StoreError) -> None:
+        self._end(jobs, {id(each): failure for job in jobs for each in job.messages})
 
     def _end(self, jobs: Sequence[Job], outcomes: Outcomes) -> None:
         self._on_done(sum(job.size for job in jobs))
