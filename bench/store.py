@@ -70,7 +70,8 @@ class _Writers:
         for room in range(_ROOMS):
             await store.follow(f"room-{room}")
         self._commits = self._messages = 0
-        start, used, engine = time.perf_counter(), *self._used()
+        used, engine = self._used()
+        start = time.perf_counter()
         deadline = start + seconds
         await asyncio.gather(
             *(self._write(store, f"room-{number % _ROOMS}", deadline) for number in range(writers))

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
-from bench import workloads
+from bench import engines, workloads
 from bench.load.job import Result
+from bench.nodes import notify, sweep
 from bench.options import Options
 from bench.report import Section, Table
 from bench.rounds import Results, Rounds, count_runs
@@ -139,6 +140,11 @@ async def measure(options: Options) -> Section:
                 rows += _rows(workload, await rounds.measure("drive", workload, part.targets))
             tables.append(_table(part, rows, across=name == "across"))
             data[name] = [_data(row) for row in rows]
+    if engines.missing_postgresql() is None and not options.targets:
+        swept = await sweep.measure(options)
+        told = await notify.measure(options)
+        tables += sweep.table(swept), notify.table(told)
+        data |= {"sweep": sweep.data(swept), "notify": notify.data(told)}
     return Section(tables, data, notes)
 
 
