@@ -51,6 +51,18 @@ CASES: Final[dict[str, tuple[str, dict[str, str], dict[str, str] | None]]] = {
         {"chat_store_reconnects_total": "0+1x20"},
         {},
     ),
+    "a bus that is silent": ("ChatHintsSilent", {"chat_hint_age_seconds": "0+60x20"}, {}),
+    "a bus that is probed": ("ChatHintsSilent", {"chat_hint_age_seconds": "0 6x20"}, None),
+    "messages that no hint told of": (
+        "ChatHintsLost",
+        {"chat_sweep_found_total": "0+10x25"},
+        {},
+    ),
+    "hints lost with a connection": (
+        "ChatHintsLost",
+        {"chat_sweep_found_total": "0x5 40x20"},
+        None,
+    ),
     "few files": (
         "FewFilesLeft",
         {
