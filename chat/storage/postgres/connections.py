@@ -43,6 +43,9 @@ _SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "0",
     # Names are qualified; nobody's functions come in between.
     "search_path": "pg_catalog",
+    # Each statement is a look-up by an index, and planned once, perhaps while tables are empty.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
     # Statements of a millisecond; the number of partitions makes them look dear.
     "jit": "off",
     # The server drops a node that vanished without a word.

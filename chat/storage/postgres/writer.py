@@ -120,13 +120,16 @@ class Writer:
     async def _run(self) -> None:
         while jobs := await self._next_jobs():
             try:
-                self._end(jobs, await self._store(jobs))
+                outcomes = await self._store(jobs)
             except Exception as error:
                 # Else nobody would be answered again.
                 log.exception("the writer failed")
                 self._fail(jobs, StoreError(f"the writer failed: {error!r}"))
                 # What it has left half done is not known.
                 self._health.fail(f"the writer failed: {error!r}: start the server again")
+            else:
+                # In a moment: the next statement can be on its way by then.
+                asyncio.get_running_loop().call_soon(self._end, jobs, outcomes)
 
     async def _next_jobs(self) -> list[Job]:
         """Waits for jobs; there are none left when it returns none."""

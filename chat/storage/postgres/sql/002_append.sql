@@ -48,13 +48,10 @@ DECLARE
     lead CONSTANT interval := interval '10 seconds'; -- stamps.LEAD_SECONDS
     clock timestamptz;
     rooms bigint[];
-    lasts timestamptz[];
+    is_epoch boolean;
+    has_less boolean;
+    has_gap boolean;
 BEGIN
-    PERFORM FROM chat.meta WHERE key = 'epoch' AND value = append_1.epoch;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the history has another epoch' USING ERRCODE = 'CH001';
-    END IF;
-
     IF cardinality(new_users) > 0 THEN
         INSERT INTO chat.users (user_id, name, email)
         SELECT user_id, user_id, '' FROM unnest(new_users) AS new (user_id)
@@ -70,24 +67,28 @@ BEGIN
 
     PERFORM FROM chat.rooms WHERE room_id = ANY (room_ids) ORDER BY room_id FOR NO KEY UPDATE;
     clock := clock_timestamp();
-    SELECT array_agg(room ORDER BY nth), array_agg(head ORDER BY nth), array_agg(last_at ORDER BY nth)
-    INTO rooms, bases, lasts
-    FROM unnest(room_ids) WITH ORDINALITY AS given (room_id, nth) JOIN chat.rooms USING (room_id);
-    IF cardinality(rooms) IS DISTINCT FROM cardinality(room_ids) THEN
-        RAISE EXCEPTION 'a room is missing' USING ERRCODE = 'CH002';
-    END IF;
-    PERFORM FROM unnest(bases, announced) AS given (base, known) WHERE known > base;
-    IF FOUND THEN
-        RAISE EXCEPTION 'a room has less than was announced' USING ERRCODE = 'CH003';
-    END IF;
     SELECT
+        array_agg(room), array_agg(head),
         array_agg(
             CASE WHEN last_at > clock AND last_at <= clock + lead THEN last_at ELSE clock END
-            ORDER BY nth
         ),
-        extract(epoch FROM max(last_at - clock) FILTER (WHERE last_at > clock + lead))
-    INTO times, went_back
-    FROM unnest(lasts) WITH ORDINALITY AS given (last_at, nth);
+        extract(epoch FROM max(last_at - clock) FILTER (WHERE last_at > clock + lead)),
+        bool_or(known > head), bool_or(known < head),
+        EXISTS (SELECT FROM chat.meta WHERE key = 'epoch' AND value = append_1.epoch)
+    INTO rooms, bases, times, went_back, has_less, has_gap, is_epoch
+    FROM (
+        SELECT room, head, last_at, known
+        FROM unnest(room_ids, announced) WITH ORDINALITY AS given (room_id, known, nth)
+        JOIN chat.rooms USING (room_id)
+        ORDER BY nth
+    ) AS found;
+    IF NOT is_epoch THEN
+        RAISE EXCEPTION 'the history has another epoch' USING ERRCODE = 'CH001';
+    ELSIF cardinality(rooms) IS DISTINCT FROM cardinality(room_ids) THEN
+        RAISE EXCEPTION 'a room is missing' USING ERRCODE = 'CH002';
+    ELSIF has_less THEN
+        RAISE EXCEPTION 'a room has less than was announced' USING ERRCODE = 'CH003';
+    END IF;
 
     IF deduplicate THEN
         SELECT array_agg(nth), array_agg(seq), array_agg(sent_at), array_agg(content)
@@ -113,17 +114,18 @@ BEGIN
         FROM generate_subscripts(room_ids, 1) AS nth;
     END IF;
 
-    UPDATE chat.rooms AS stored
-    SET head = given.base + given.number, last_at = given.at
-    FROM unnest(rooms, bases, numbers, times) AS given (room, base, number, at)
-    WHERE stored.room = given.room AND given.number > 0;
+    WITH moved AS (
+        UPDATE chat.rooms AS stored
+        SET head = given.base + given.number, last_at = given.at
+        FROM unnest(rooms, bases, numbers, times) AS given (room, base, number, at)
+        WHERE stored.room = given.room AND given.number > 0
+    )
     INSERT INTO chat.messages (room, seq, sent_at, sender_id, id, content)
     SELECT rooms[nth_room], bases[nth_room] + nth, times[nth_room], sender_id, id, content
     FROM unnest(message_rooms, message_nths, sender_ids, ids, contents)
         AS given (nth_room, nth, sender_id, id, content);
 
-    PERFORM FROM unnest(bases, announced) AS given (base, known) WHERE known < base;
-    IF FOUND THEN
+    IF has_gap THEN
         SELECT
             array_agg(nth ORDER BY nth, seq), array_agg(seq ORDER BY nth, seq),
             array_agg(sent_at ORDER BY nth, seq), array_agg(sender_id ORDER BY nth, seq),
