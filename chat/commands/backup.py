@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from chat.commands.on_postgres import refuse_url
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.backup import back_up
 from hosting.command import StartError, ready, run_command
@@ -15,6 +16,7 @@ from hosting.options import TextPath
 @click.argument("target", type=TextPath(path_type=Path))
 def command(database: Path, target: Path) -> None:
     """Makes the copy, and says so."""
+    refuse_url(database)
     try:
         back_up(database, target)
     except StoreUnusable as error:

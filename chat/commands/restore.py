@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from chat.commands.on_postgres import refuse_url
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.backup import restore
 from hosting.command import StartError, ready, run_command
@@ -18,6 +19,7 @@ from hosting.options import TextPath
 @click.argument("database", type=TextPath(path_type=Path))
 def command(backup: Path, database: Path) -> None:
     """Makes the database, and says so."""
+    refuse_url(database)
     try:
         restore(backup, database)
     except StoreUnusable as error:

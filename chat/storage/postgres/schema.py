@@ -40,6 +40,9 @@ SELECT current_setting('server_version_num')::int AS server,
        to_regclass('chat.meta') IS NOT NULL AS has_meta,
        EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('chat')) AS has_tables
 """
+IMPORTING: Final = "importing"
+"""The key in ``chat.meta`` of a database that is filled by an import, which has not ended."""
+
 _VERSION: Final = """
 SELECT key, value::int FROM chat.meta WHERE key IN ('version', 'compatible')
 """
@@ -74,6 +77,17 @@ async def prepare(connection: Connection) -> None:
     known = migrations()
     if await _version(connection, about, len(known)) < len(known):
         await _migrate(connection, known)
+
+
+async def refuse_unfinished(connection: Connection) -> None:
+    """Refuses a database that is half full.
+
+    Raises:
+        StoreUnusable: it is.
+    """
+    found = await connection.fetchval("SELECT true FROM chat.meta WHERE key = $1", IMPORTING)
+    if found:
+        raise StoreUnusable("an import into the database has not ended: run chat-import again")
 
 
 async def _migrate(connection: Connection, known: tuple[str, ...]) -> None:

@@ -253,6 +253,7 @@ class PostgresStore(Store):
 
     async def _prepare(self, connection: Connection) -> None:
         await schema.prepare(connection)
+        await schema.refuse_unfinished(connection)
         await self._admission.judge(connection)
 
     async def connect(self) -> Connection:

@@ -9,6 +9,7 @@
 - `reader`: pages and look-ups.
 - `schema`: the tables, their versions and migrations.
 - `claim`, `files`, `watch`: one server for a file, which has to stay in its place.
+- `export`: all of a file, for a database of another kind.
 - `backup`, `wal`: copies, databases out of copies, and what a damaged log may have lost.
 
 Begin with `store.append`, then `writer`, `journal`, `fold`.

@@ -1,0 +1,284 @@
+"""``python -m chat.commands.import_sqlite``: from one file to PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from contextlib import AsyncExitStack, ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import asyncpg
+import pytest
+
+import chat
+import proxy
+from chat.commands.import_sqlite import bring
+from chat.storage.base import Range, Store, StoreUnusable
+from chat.storage.postgres import PostgresStore
+from chat.storage.postgres.maintenance import open_database
+from chat.storage.sqlite import SqliteStore
+from chat.storage.sqlite.backup import back_up
+from chat.storage.sqlite.export import Source
+from gen.chat import ChatMessage, User
+from tests.faults.world import choose_seed
+from tests.kit.ports import free_ports
+from tests.kit.processes import run, running
+from tests.proxy.web_client import Client, seqs, serve_http
+from tests.proxy.web_client import message as frame
+from tests.support import PATIENCE_SECONDS, message
+
+ROOMS = 7
+MESSAGES = 300
+
+
+def unheard(_: object) -> None:
+    """Ignores announcements."""
+
+
+async def open_file(path: Path) -> SqliteStore:
+    return await SqliteStore.open(str(path), unheard, 1 << 20, idle_seconds=None)
+
+
+async def open_postgres(url: str) -> PostgresStore:
+    return await PostgresStore.open(url, unheard, unheard, 1 << 20)
+
+
+async def fill(store: Store, numbers: range) -> None:
+    for first in numbers[::10]:
+        await store.append(
+            [
+                message(
+                    f"room {key % ROOMS}",
+                    f"Zoë \N{SNOWMAN} {key}\n",
+                    sender_id=f"user {key % 3}",
+                    key=str(key),
+                )
+                for key in range(first, first + 10)
+            ]
+        )
+    await store.upsert_user("user 1", "Ada Lovelace", "ada@example.com")
+    await store.upsert_user("idle", "Nobody", "")
+
+
+async def content(store: Store) -> tuple[list[ChatMessage], list[User]]:
+    """All that a store has."""
+    found = []
+    for room in range(ROOMS):
+        page = await store.history(f"room {room}", Range(MESSAGES, after_seq=0))
+        assert not page.has_more
+        found += page.messages
+    return found, await store.list_users("", 100)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file, part of whose messages is in the journal."""
+    folder = tmp_path_factory.mktemp("made")
+
+    async def make() -> None:
+        store = await open_file(folder / "live.db")
+        await fill(store, range(MESSAGES // 2))
+        await store.close()
+        store = await open_file(folder / "live.db")
+        await fill(store, range(MESSAGES // 2, MESSAGES))
+        await asyncio.to_thread(back_up, folder / "live.db", folder / "chat.db")
+        await store.close()
+
+    asyncio.run(make())
+    path = folder / "chat.db"
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        for table in ("messages", "journal"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608 - ours
+    return path
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copy(made, tmp_path))
+
+
+async def import_file(path: Path, url: str, most: int = 20) -> str:
+    with ExitStack() as undo:
+        source = Source.open(path, undo)
+        async with open_database(url) as connection:
+            return await bring(source, connection, most)
+
+
+async def refusal(path: Path, url: str) -> str:
+    with pytest.raises(StoreUnusable) as refused:
+        await import_file(path, url)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+async def test_history_goes_on(path: Path, postgres_url: str) -> None:
+    before = await asyncio.to_thread(path.read_bytes)
+    assert await import_file(path, postgres_url) == (
+        f"imported {MESSAGES} messages of {ROOMS} rooms, and 4 users"
+    )
+    assert await asyncio.to_thread(path.read_bytes) == before
+    old, new = await open_file(path), await open_postgres(postgres_url)
+    assert new.epoch == old.epoch
+    assert await content(new) == await content(old)
+    await old.close()
+    # Sent again it is what it was; what is new stands behind it.
+    [repeated] = await new.append([message("room 3", "again", sender_id="user 0", key="3")])
+    assert (repeated.seq, repeated.content) == (1, "Zoë \N{SNOWMAN} 3\n")
+    last = await new.last_seq("room 3")
+    [stored] = await new.append([message("room 3", key="new")])
+    assert stored.seq == last + 1
+    [stored] = await new.append([message("another room", key="new")])
+    assert stored.seq == 1
+    await new.close()
+
+
+async def test_killed_import_goes_on(path: Path, postgres_url: str) -> None:
+    """Its connection is cut at random points, until it gets through."""
+    chance = random.Random(choose_seed())  # noqa: S311 - no secret
+    cuts = 0
+    connection = await asyncpg.connect(postgres_url)
+    while True:
+        task = asyncio.create_task(import_file(path, postgres_url, most=5))
+        await asyncio.wait([task], timeout=chance.uniform(0.05, 0.3) * (1 + cuts / 4))
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        try:
+            await task
+            break
+        except StoreUnusable:
+            cuts += 1
+        assert cuts < 100
+        if await connection.fetchval("SELECT to_regclass('chat.meta')") and (
+            await connection.fetchval("SELECT true FROM chat.meta WHERE key = 'importing'")
+        ):
+            with pytest.raises(StoreUnusable, match="an import into the database has not ended"):
+                await open_postgres(postgres_url)
+    assert cuts
+    await connection.close()
+    old, new = await open_file(path), await open_postgres(postgres_url)
+    assert new.epoch == old.epoch
+    assert await content(new) == await content(old)
+    await old.close()
+    await new.close()
+
+
+async def test_process_is_killed_and_goes_on(path: Path, postgres_url: str) -> None:
+    command = "chat.commands.import_sqlite"
+    async with running(command, str(path), postgres_url) as process:
+        assert process.stderr is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await process.stderr.readline() == b"4 users\n"
+        process.kill()
+    ended = await run(command, str(path), CHAT_DATABASE=postgres_url)
+    assert ended.status == 0, ended.errors
+    assert ended.output == f"imported {MESSAGES} messages of {ROOMS} rooms, and 4 users\n"
+    assert f"{MESSAGES} of {MESSAGES} messages\n" in ended.errors or not ended.errors
+    again = await run(command, str(path), postgres_url)
+    assert again.status == 1
+    assert again.errors.endswith("the database is not empty: import into a new one\n")
+
+
+class TestRefusals:
+    """Nothing is changed then."""
+
+    async def test_file_in_use(self, path: Path, postgres_url: str) -> None:
+        store = await open_file(path)
+        assert "another server has it open" in await refusal(path, postgres_url)
+        await store.close()
+
+    @pytest.mark.parametrize("found", [b"", b"no database" * 100, None])
+    async def test_no_database(
+        self, tmp_path: Path, postgres_url: str, found: bytes | None
+    ) -> None:
+        path = tmp_path / "other.db"
+        if found is not None:
+            path.write_bytes(found)
+        assert str(path) in await refusal(path, postgres_url)
+        assert path.exists() == (found is not None)
+
+    async def test_missing_message(self, path: Path, postgres_url: str) -> None:
+        with closing(apsw.Connection(str(path))) as connection:
+            connection.execute(
+                "DELETE FROM messages WHERE position ="
+                " (SELECT room << 32 | 3 FROM rooms WHERE room_id = 'room 1')"
+            )
+        assert "message 3 of room 'room 1' is missing" in await refusal(path, postgres_url)
+
+    async def test_database_with_content(self, path: Path, postgres_url: str) -> None:
+        store = await open_postgres(postgres_url)
+        await store.upsert_user("ada", "Ada", "")
+        await store.close()
+        assert "the database is not empty" in await refusal(path, postgres_url)
+
+    async def test_database_in_use(self, path: Path, postgres_url: str) -> None:
+        store = await open_postgres(postgres_url)
+        async with open_database(postgres_url) as connection:
+            # Its first heartbeat is on its way.
+            while not await connection.fetchval("SELECT count(*) FROM chat.nodes"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert "a server uses the database" in await refusal(path, postgres_url)
+        await store.close()
+        # It was opened, and nothing was stored.
+        await import_file(path, postgres_url)
+
+    async def test_import_of_another_file(self, path: Path, postgres_url: str) -> None:
+        async with open_database(postgres_url) as connection:
+            await connection.execute(
+                "INSERT INTO chat.meta VALUES ('importing', '[\"another\", \"\", 0, 0]')"
+            )
+        assert "an import of another file" in await refusal(path, postgres_url)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE chat.messages SET content = 'changed' WHERE seq = 5 AND sender_id = 'user 1'",
+            "DELETE FROM chat.messages WHERE seq = 40",
+            "INSERT INTO chat.users VALUES ('somebody', '', '')",
+            "INSERT INTO chat.rooms (room, room_id) OVERRIDING SYSTEM VALUE VALUES (99, 'attic')",
+        ],
+    )
+    async def test_other_content_is_found(
+        self, path: Path, postgres_url: str, change: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from chat.storage.postgres.importing import Import
+
+        compare = Import.compare
+
+        async def change_and_compare(self: Import, sums: object) -> None:
+            async with open_database(postgres_url) as connection:
+                await connection.execute(change)
+            await compare(self, sums)  # type: ignore[arg-type]  # it is what it takes
+
+        monkeypatch.setattr(Import, "compare", change_and_compare)
+        assert "something else wrote to the database" in await refusal(path, postgres_url)
+        with pytest.raises(StoreUnusable, match="an import into the database has not ended"):
+            await open_postgres(postgres_url)
+
+
+async def test_clients_resume(tmp_path: Path, postgres_url: str) -> None:
+    """Their sockets stay open meanwhile, and positions mean what they meant."""
+    [port] = free_ports(1)
+    config = chat.Config(host="127.0.0.1", port=port, database=str(tmp_path / "chat.db"))
+    upstream = proxy.Config(host="127.0.0.1", port=0, upstream=f"127.0.0.1:{port}")
+    async with AsyncExitStack() as stack:
+        async with chat.serve(config):
+            http = await stack.enter_async_context(serve_http(upstream))
+            ada = Client(await stack.enter_async_context(http.ws_connect("/")))
+            joined = (await ada.ask(join={"room_id": "lobby"}))["joined"]
+            for _ in range(3):
+                await ada.ask(chat_message=frame("lobby"))
+        await import_file(tmp_path / "chat.db", postgres_url)
+        await stack.enter_async_context(chat.serve(replace(config, database=postgres_url)))
+        # She is not told of another history.
+        assert (await ada.ask(chat_message=frame("lobby")))["chat_message"]["seq"] == 4
+        bob = Client(await stack.enter_async_context(http.ws_connect("/")))
+        position = {"room_id": "lobby", "after_seq": 1, "epoch": joined["epoch"]}
+        again = (await bob.ask(join=position))["joined"]
+        assert again == {**joined, "last_seq": 4, "recovered": True}
+        assert seqs(await bob.take(3)) == [2, 3, 4]
