@@ -45,7 +45,7 @@ SYSTEM_PATH = os.pathsep.join(
 )
 
 LOCK = "requirements.lock"
-ENGINES = ["--extra", "postgresql"]
+ENGINES = ["--extra", "postgresql", "--extra", "valkey"]
 # Each lock file, and the requirements that it pins.
 LOCKS = {
     # With what every engine needs: a lock file for each choice would be one too many.

@@ -6,7 +6,8 @@
 - `writer`, `appender`, `batch`: messages on their way into the database, many at once.
 - `following`, `follower`: what was announced of the rooms that somebody is in; what other nodes
   store in them is fetched, by `tails` and `heads`.
-- `hints`, `bus`, `notify`: how nodes tell each other to fetch.
+- `hints`, `bus`: how nodes tell each other to fetch; `notify`, `valkey` with `valkey_wire` and
+  `valkey_address`: by what.
 - `supervised`: loops that survive their failures.
 - `reader`: pages and look-ups.
 - `epoch`, `admission`: the name of the history, when a failover makes it another one, and

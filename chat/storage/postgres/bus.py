@@ -6,6 +6,7 @@ from chat.storage.base import StoreUnusable
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.hints import Connect
 from chat.storage.postgres.notify import notify
+from chat.storage.postgres.valkey_address import ValkeyAddress
 
 
 def choose_bus(url: str, connect: Callable[[], Awaitable[Connection]]) -> Connect:
@@ -18,6 +19,14 @@ def choose_bus(url: str, connect: Callable[[], Awaitable[Connection]]) -> Connec
     Raises:
         StoreUnusable: the bus cannot be used.
     """
-    if url:
-        raise StoreUnusable("hints by another bus are not there yet")
-    return notify(connect)
+    if not url:
+        return notify(connect)
+    try:
+        # What it needs need not be installed.
+        from chat.storage.postgres.valkey import valkey
+    except ModuleNotFoundError as error:
+        raise StoreUnusable(
+            f"hints by Valkey need the extra of this package that brings {error.name}: "
+            'pip install "asyncio-grpc-chat[valkey]"'
+        ) from error
+    return valkey(ValkeyAddress.parse(url))

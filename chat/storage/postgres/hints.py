@@ -74,6 +74,9 @@ class Link(ABC):
     async def publish(self, hints: Sequence[tuple[str, str]]) -> None:
         """Sends payloads, each to its channel."""
 
+    async def check(self) -> None:  # noqa: B027 - there need not be any
+        """Looks whether those parts of the bus answer that a probe does not reach."""
+
     @abstractmethod
     async def wait_broken(self) -> None:
         """Raises an exception when the link has failed; never returns."""
@@ -108,6 +111,7 @@ class Hints:
 
     Attributes:
         is_up: whether there is a link.
+        heard_at: when the bus brought anything last, by the monotonic clock.
     """
 
     def __init__(
@@ -127,7 +131,7 @@ class Hints:
         self.is_up = False
         self._tried = False
         self._why = ""
-        self._heard_at = time.monotonic()
+        self.heard_at = time.monotonic()
         self._wanted: set[str] = {self._node}
         self._subscribed: set[str] = set()
         self._changed = asyncio.Event()
@@ -203,7 +207,7 @@ class Hints:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._keep_subscribed(link))
                     group.create_task(self._publish(link))
-                    group.create_task(self._probe())
+                    group.create_task(self._probe(link))
                     group.create_task(self._wait_renewed())
                     group.create_task(link.wait_broken())
             finally:
@@ -212,7 +216,7 @@ class Hints:
             self._went_down()
 
     def _went_up(self) -> None:
-        self._heard_at = time.monotonic()
+        self.heard_at = time.monotonic()
         self._renewed.clear()
         self.is_up = self._tried = True
         log.info("hints are exchanged with other nodes")
@@ -277,12 +281,14 @@ class Hints:
                 async with asyncio.timeout(self._answer_seconds):
                     await link.publish(hints)
 
-    async def _probe(self) -> None:
+    async def _probe(self, link: Link) -> None:
         while True:
             self._probing = True
             self._to_tell.set()
+            async with asyncio.timeout(self._answer_seconds):
+                await link.check()
             await asyncio.sleep(self._probe_seconds)
-            if time.monotonic() - self._heard_at > self._probe_seconds + self._answer_seconds:
+            if time.monotonic() - self.heard_at > self._probe_seconds + self._answer_seconds:
                 raise BusDown("not even this node's own hints come back")
 
     async def _wait_renewed(self) -> None:
@@ -291,11 +297,11 @@ class Hints:
 
     async def _measure(self) -> None:
         while True:
-            self._metrics.hint_age_seconds = time.monotonic() - self._heard_at
+            self._metrics.hint_age_seconds = time.monotonic() - self.heard_at
             await asyncio.sleep(min(1.0, self._probe_seconds))
 
     def _hear(self, payload: str | bytes) -> None:
-        self._heard_at = time.monotonic()
+        self.heard_at = time.monotonic()
         node, heads = read(payload)
         if heads and node != self._node:
             self._listener.hear(heads)

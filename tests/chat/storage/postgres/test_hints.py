@@ -1,0 +1,351 @@
+"""Hints over every bus: from one node to others, also when the bus fails."""
+
+import asyncio
+from binascii import crc_hqx
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.metrics import StoreMetrics
+from chat.storage.base import StoreUnusable
+from chat.storage.postgres.hints import (
+    CHANNELS,
+    PAYLOAD_BYTES,
+    BusDown,
+    Connect,
+    Hints,
+    channel_of,
+    payloads,
+    read,
+)
+from chat.storage.postgres.notify import notify
+from chat.storage.postgres.valkey import valkey
+from chat.storage.postgres.valkey_address import ValkeyAddress
+from tests.kit import PATIENCE_SECONDS
+from tests.kit.postgres import Postgres
+from tests.kit.valkey import Valkey, cluster
+
+# Rooms whose channels are spread over all servers of a cluster.
+ROOMS = [f"room {number}" for number in range(20)]
+
+
+class Ear:
+    """Hints of one node, and what it heard."""
+
+    def __init__(self, connect: Connect, probe_seconds: float = 60) -> None:
+        self.heads: dict[str, int] = {}
+        self.sweeps = 0
+        self.metrics = StoreMetrics()
+        self.changed = asyncio.Event()
+        self.hints = Hints(connect, self, self.metrics, probe_seconds, answer_seconds=1)
+
+    def hear(self, heads: Mapping[str, int]) -> None:
+        self.heads |= heads
+        self.changed.set()
+
+    def sweep_soon(self) -> None:
+        self.sweeps += 1
+        self.changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def is_up_again(self, sweeps: int) -> None:
+        """Waits until there is another link than `sweeps` times ago."""
+        await self.until(lambda: self.sweeps > sweeps and self.hints.is_up)
+
+
+@asynccontextmanager
+async def ear(connect: Connect, probe_seconds: float = 60) -> AsyncIterator[Ear]:
+    one = Ear(connect, probe_seconds)
+    one.hints.start()
+    try:
+        await one.is_up_again(0)
+        yield one
+    finally:
+        await one.hints.close()
+
+
+async def tell(speaker: Ear, listener: Ear, heads: Mapping[str, int]) -> None:
+    speaker.hints.tell(heads)
+    await listener.until(lambda: heads.items() <= listener.heads.items())
+
+
+@dataclass
+class Bus:
+    """A bus.
+
+    Attributes:
+        connect: makes links to it.
+        cut: ends all links, which may be made again.
+    """
+
+    connect: Connect
+    cut: Callable[[], Awaitable[object]]
+
+
+def postgres_bus(server: Postgres, url: str) -> Bus:
+    async def connect() -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(url, server_settings={"application_name": "hints"})
+
+    return Bus(notify(connect), lambda: server.terminate("application_name = 'hints'"))
+
+
+def valkey_bus(*servers: Valkey) -> Bus:
+    async def cut() -> None:
+        for server in servers:
+            await server.drop_clients()
+
+    url = "valkey://" + ",".join(server.address for server in servers)
+    return Bus(valkey(ValkeyAddress.parse(url)), cut)
+
+
+@pytest.fixture(params=["postgres", "valkey"])
+def bus(request: pytest.FixtureRequest) -> Bus:
+    if request.param == "valkey":
+        return valkey_bus(request.getfixturevalue("valkey"))
+    return postgres_bus(
+        request.getfixturevalue("postgres"), request.getfixturevalue("postgres_url")
+    )
+
+
+async def test_told_to_others_and_not_to_oneself(bus: Bus) -> None:
+    async with ear(bus.connect) as one, ear(bus.connect) as other:
+        for room in ROOMS:
+            for each in (one, other):
+                await each.hints.listen(channel_of(room))
+        await tell(one, other, dict.fromkeys(ROOMS, 1))
+        await tell(other, one, dict.fromkeys(ROOMS, 2))
+        assert one.heads == dict.fromkeys(ROOMS, 2)
+        assert other.heads == dict.fromkeys(ROOMS, 1)
+
+
+async def test_only_channels_that_are_listened_to(bus: Bus) -> None:
+    first, second, third, *_ = {channel_of(room): room for room in ROOMS}.values()
+    async with ear(bus.connect) as one, ear(bus.connect) as other:
+        for room in (first, second):
+            await one.hints.listen(channel_of(room))
+        await tell(other, one, {first: 1, second: 1})
+        one.hints.ignore(channel_of(first))
+        # What comes later is done later.
+        await one.hints.listen(channel_of(third))
+        other.hints.tell({first: 2})
+        await tell(other, one, {second: 2})
+        assert one.heads[first] == 1
+        await one.hints.listen(channel_of(first))
+        await tell(other, one, {first: 3})
+
+
+async def test_a_link_that_was_cut_is_made_again(bus: Bus) -> None:
+    async with ear(bus.connect) as one, ear(bus.connect) as other:
+        await one.hints.listen(channel_of("room"))
+        await tell(other, one, {"room": 1})
+        for head in (2, 3):
+            sweeps = one.sweeps, other.sweeps
+            await bus.cut()
+            await one.is_up_again(sweeps[0])
+            await other.is_up_again(sweeps[1])
+            await tell(other, one, {"room": head})
+
+
+async def test_probes_come_back(bus: Bus) -> None:
+    async with ear(bus.connect, probe_seconds=0.05) as one:
+        for _ in range(3):
+            heard_at = one.hints.heard_at
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while one.hints.heard_at == heard_at:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
+        assert one.hints.is_up
+        assert one.metrics.hint_age_seconds < PATIENCE_SECONDS
+        assert one.sweeps == 1
+        assert not one.heads
+
+
+async def test_renewed_on_demand(bus: Bus) -> None:
+    async with ear(bus.connect) as one:
+        one.hints.renew()
+        await one.is_up_again(1)
+
+
+@pytest.mark.usefixtures("valkey_program")
+async def test_a_bus_that_is_silent_is_left() -> None:
+    async with Valkey.running() as server:
+        bus = valkey_bus(server)
+        async with ear(bus.connect, probe_seconds=0.05) as one:
+            await server.pause()
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while one.hints.is_up:  # noqa: ASYNC110 - nobody tells
+                        await asyncio.sleep(0.01)
+                # Nobody waits for it, nothing is kept for it.
+                await one.hints.listen(channel_of("room"))
+                one.hints.tell({"room": 1})
+            finally:
+                await server.resume()
+            await one.is_up_again(1)
+
+
+@pytest.mark.usefixtures("valkey_program")
+async def test_a_bus_that_is_not_there_at_first() -> None:
+    async with Valkey.running() as server:
+        await server.stop()
+        one = Ear(valkey_bus(server).connect)
+        one.hints.start()
+        try:
+            await one.hints.listen(channel_of("room"))
+            assert not one.hints.is_up
+            await server.start()
+            await one.is_up_again(0)
+            async with ear(valkey_bus(server).connect) as other:
+                await tell(other, one, {"room": 1})
+        finally:
+            await one.hints.close()
+
+
+@pytest.mark.usefixtures("valkey_program")
+async def test_cluster_whose_slots_move() -> None:
+    async with cluster() as servers:
+        bus = valkey_bus(*servers)
+        async with ear(bus.connect) as one, ear(bus.connect) as other:
+            for room in ROOMS:
+                await one.hints.listen(channel_of(room))
+            await tell(other, one, dict.fromkeys(ROOMS, 1))
+            sweeps = one.sweeps, other.sweeps
+            await move_channels(servers)
+            await one.is_up_again(sweeps[0])
+            # Who only publishes learns of it when it does.
+            other.hints.tell(dict.fromkeys(ROOMS, 2))
+            await other.is_up_again(sweeps[1])
+            await tell(other, one, dict.fromkeys(ROOMS, 3))
+
+
+async def move_channels(servers: list[Valkey]) -> None:
+    """Gives the slots of all channels to the first server."""
+    name = (await servers[0].command("CLUSTER", "MYID")).split()[1]
+    for channel in range(CHANNELS):
+        slot = str(crc_hqx(f"chat:{channel:02}".encode(), 0) % 16384)
+        for server in servers:
+            await server.command("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+
+async def reason(url: str) -> str:
+    """Why a link can't be made."""
+    with pytest.raises(BusDown) as caught:
+        await valkey(ValkeyAddress.parse(url))(lambda _: None)
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("valkey_program")
+async def test_reasons_for_no_link() -> None:
+    async with Valkey.running("--requirepass", "secret") as server:
+        for wrong in (server.url, f"valkey://:wrong@{server.address}"):
+            why = await reason(wrong)
+            assert "secret" not in why
+            assert "wrong" not in why
+            assert "password" in why.lower() or "authentication" in why.lower()
+        async with ear(valkey(ValkeyAddress.parse(f"valkey://:secret@{server.address}"))):
+            pass
+        await server.stop()
+        assert server.address.partition(":")[0] in await reason(server.url)
+
+
+@pytest.mark.usefixtures("valkey_program")
+async def test_replicas_are_passed_over() -> None:
+    async with Valkey.running() as primary, Valkey.running() as replica:
+        await replica.command("REPLICAOF", "127.0.0.1", str(primary.port))
+        assert "is a replica" in await reason(replica.url)
+        async with ear(valkey_bus(replica, primary).connect):
+            pass
+
+
+@pytest.mark.usefixtures("valkey_program")
+async def test_a_server_without_sharded_subscriptions() -> None:
+    # As one of an older version, which does not know the command.
+    async with Valkey.running("--rename-command", "SSUBSCRIBE", "") as server:
+        link = await valkey(ValkeyAddress.parse(server.url))(lambda _: None)
+        try:
+            with pytest.raises(BusDown, match="Redis 7 or later"):
+                await link.subscribe(["1"])
+        finally:
+            await link.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "valkey://",
+        "valkey://:6379",
+        "valkey://host:0",
+        "valkey://host:70000",
+        "valkey://host:port",
+        "valkey://a@b@host",
+        "valkey://host?ca=file",
+        "valkeys://host?other=1",
+        "valkey://host,",
+        "valkey://host#x",
+        "http://host",
+        "valkey://[::1",
+    ],
+)
+def test_malformed_urls(url: str) -> None:
+    with pytest.raises(StoreUnusable, match="URL of hints is malformed"):
+        ValkeyAddress.parse(url)
+
+
+def test_url() -> None:
+    address = ValkeyAddress.parse("rediss://ada:s%40cret@one,two:1234,[::1]:5/name?ca=file.pem")
+    assert address.hosts == (("one", 6379), ("two", 1234), ("::1", 5))
+    assert (address.user, address.password) == ("ada", "s@cret")
+    assert (address.prefix, address.has_tls, address.authorities) == (
+        "chat:name:",
+        True,
+        "file.pem",
+    )
+    assert "s@cret" not in repr(address)
+
+
+heads = st.dictionaries(
+    st.text(st.characters(codec="utf-8"), max_size=70), st.integers(1, 2**32 - 1)
+)
+
+
+@given(heads)
+def test_payloads_tell_all_heads(heads: Mapping[str, int]) -> None:
+    found: dict[str, int] = {}
+    for channel, payload in payloads("node", heads):
+        assert len(payload.encode()) <= PAYLOAD_BYTES
+        node, part = read(payload)
+        assert node == "node"
+        assert all(channel_of(room_id) == channel for room_id in part)
+        found |= part
+    assert found == heads
+
+
+def test_many_heads_are_several_payloads() -> None:
+    heads = {f"{number:060}": 2**32 - 1 for number in range(10_000)}
+    hints = list(payloads("node", heads))
+    assert len(hints) >= 100
+    assert all(len(payload) < PAYLOAD_BYTES for _, payload in hints)
+    assert len({channel for channel, _ in hints}) == CHANNELS
+
+
+def test_a_room_that_fits_into_no_payload_is_left_out() -> None:
+    heads = {"x" * 2 * PAYLOAD_BYTES: 1, "room": 1}
+    assert [read(payload)[1] for _, payload in payloads("node", heads)] == [{"room": 1}]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "{", "[]", "1", '["node"]', '["node",1]', '["node",{"room":"1"}]', '["node",{"room":1.5}]',
+     '["node",{"room":-1}]', '["node",{"room":4294967296}]', '[1,{"room":1}]', b"\xff", "[[],[]]"],
+)  # fmt: skip
+def test_what_is_no_hint_tells_nothing(payload: str | bytes) -> None:
+    assert read(payload) == ("", {})
