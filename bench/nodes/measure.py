@@ -14,7 +14,7 @@ from typing import Any, Final
 from bench import engines, workloads
 from bench.load.job import Result
 from bench.nodes import notify, sweep
-from bench.options import Options
+from bench.options import Options, Plan
 from bench.report import Section, Table
 from bench.rounds import Results, Rounds, count_runs
 from bench.targets import (
@@ -123,29 +123,31 @@ async def measure(options: Options) -> Section:
     Raises:
         bench.processes.TargetError: a target failed.
     """
-    number = 1 if options.quick else options.plan.rounds
-    plan = replace(options.plan, rounds=number, peer_rounds=number)
     parts, notes = _parts(options)
-    runs = sum(
-        count_runs("drive", len(part.workloads), part.targets, plan)
-        for part in parts
-        if part.targets
-    )
     tables: list[Table] = []
-    data: dict[str, object] = {"rounds": plan.rounds, "window_seconds": plan.seconds}
-    async with Rounds(plan, runs) as rounds:
-        for name, part in zip(("one", "several", "across"), parts, strict=True):
-            rows: list[_Row] = []
+    data: dict[str, object] = {"window_seconds": options.plan.seconds}
+    for name, part in zip(("one", "several", "across"), parts, strict=True):
+        plan = _plan(options, part)
+        runs = count_runs("drive", len(part.workloads), part.targets, plan)
+        rows: list[_Row] = []
+        async with Rounds(plan, runs) as rounds:
             for workload in part.workloads:
                 rows += _rows(workload, await rounds.measure("drive", workload, part.targets))
-            tables.append(_table(part, rows, across=name == "across"))
-            data[name] = [_data(row) for row in rows]
+        tables.append(_table(part, rows, across=name == "across"))
+        data[name] = [_data(row) for row in rows]
     if engines.missing_postgresql() is None and not options.targets:
         swept = await sweep.measure(options)
         told = await notify.measure(options)
         tables += sweep.table(swept), notify.table(told)
         data |= {"sweep": sweep.data(swept), "notify": notify.data(told)}
     return Section(tables, data, notes)
+
+
+def _plan(options: Options, part: _Part) -> Plan:
+    """As many rounds of each target; more where a ratio decides."""
+    number = options.plan.rounds if part.title == _ONE.title else options.plan.peer_rounds
+    number = 1 if options.quick else number
+    return replace(options.plan, rounds=number, peer_rounds=number)
 
 
 def _parts(options: Options) -> tuple[list[_Part], list[str]]:
@@ -215,6 +217,7 @@ def _data(row: _Row) -> dict[str, Any]:
         "workload": row.workload.name,
         "description": str(row.workload),
         "target": row.target.name,
+        "rounds": len(row.rounds),
         "nodes": row.target.nodes,
         "deliveries_per_second": round(row.rate),
         "deliveries_per_second_ratio": round(row.ratio, 3),
