@@ -22,10 +22,12 @@ class Engine:
     Attributes:
         url: where servers find it: a path, or a URL.
         pids: its processes; those that they started count with them.
+        hints: the URL of the bus that tells nodes of messages; empty if it is the database.
     """
 
     url: str
     pids: tuple[int, ...] = ()
+    hints: str = ""
 
 
 Start = Callable[[Path], AbstractAsyncContextManager[Engine]]
@@ -46,6 +48,13 @@ async def postgresql(_: Path) -> AsyncIterator[Engine]:
         server.database(_DATABASE) as name,
     ):
         yield Engine(server.url(name), (server.pid,))
+
+
+@asynccontextmanager
+async def postgresql_with_valkey(folder: Path) -> AsyncIterator[Engine]:
+    """The same, with hints through Valkey or Redis."""
+    async with postgresql(folder) as database, Valkey.running() as bus:
+        yield Engine(database.url, (*database.pids, bus.pid), bus.url)
 
 
 @asynccontextmanager

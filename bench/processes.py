@@ -99,7 +99,7 @@ async def _node(
     pids: list[int] = []
     upstream = ""
     if target.server is not None:
-        command = [*target.server(engine.url), *asked.server]
+        command = [*target.server(engine), *asked.server]
         server, port = await stack.enter_async_context(_process(command, log))
         pids.append(server.pid)
         upstream = f"{HOST}:{port}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import engines, safety
+from bench.engines import Engine
 from bench.load.dialects import PLAIN, SOCKET_IO
 from bench.safety import Safety
 from chat.config import UserRates
@@ -40,8 +41,8 @@ class Target:
     Attributes:
         name: its name on the command line and in the results.
         label: its name in the table.
-        server: returns the command of its gRPC server, given the URL of its engine; `None`
-            if it has only a proxy.
+        server: returns the command of its gRPC server, given its engine; `None` if it has
+            only a proxy.
         proxy: returns the command of its proxy, given the ``host:port`` of its server, or
             the URL of the engine if there is no server.
         safety: creates its keys and certificates in a folder.
@@ -53,7 +54,7 @@ class Target:
 
     name: str
     label: str
-    server: Callable[[str], list[str]] | None
+    server: Callable[[Engine], list[str]] | None
     proxy: Callable[[str], list[str]]
     safety: Callable[[Path], Safety] = safety.none
     engine: engines.Start = engines.file
@@ -86,9 +87,10 @@ def project(
     return Target(
         name,
         label,
-        lambda database: _python(
+        lambda engine: _python(
             *("chat", "--host", HOST, "--port", "0", "--metrics-port", "0"),
-            *("--database", database, *server),
+            *("--database", engine.url, *(("--hints", engine.hints) if engine.hints else ())),
+            *server,
         ),
         lambda upstream: _python(
             *("proxy", "--host", HOST, "--port", "0", "--metrics-port", "0"),
@@ -127,10 +129,12 @@ GUARDED: Final = (
 )
 
 
-def _on_postgresql(name: str, label: str, nodes: int) -> Target:
+def _on_postgresql(
+    name: str, label: str, nodes: int, engine: engines.Start = engines.postgresql
+) -> Target:
     return replace(
         project(name, label, *_OPTIONS),
-        engine=engines.postgresql,
+        engine=engine,
         nodes=nodes,
         needs=engines.missing_postgresql,
     )
@@ -138,6 +142,10 @@ def _on_postgresql(name: str, label: str, nodes: int) -> Target:
 
 POSTGRESQL: Final = _on_postgresql("postgresql", "on PostgreSQL", 1)
 POSTGRESQL_2: Final = _on_postgresql("postgresql-2", "two nodes", 2)
+POSTGRESQL_2_VALKEY: Final = replace(
+    _on_postgresql("postgresql-2-valkey", "two, Valkey", 2, engines.postgresql_with_valkey),
+    needs=lambda: engines.missing_postgresql() or engines.missing_redis(),
+)
 POSTGRESQL_4: Final = _on_postgresql("postgresql-4", "four nodes", 4)
 
 
@@ -162,6 +170,7 @@ SOCKET_IO_STREAMS: Final = _socket_io("socket-io-streams", "socket.io, Redis Str
 SHARED: Final = (
     POSTGRESQL,
     POSTGRESQL_2,
+    POSTGRESQL_2_VALKEY,
     POSTGRESQL_4,
     SOCKET_IO_PUBSUB,
     SOCKET_IO_STREAMS,

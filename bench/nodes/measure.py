@@ -20,6 +20,7 @@ from bench.rounds import Results, Rounds, count_runs
 from bench.targets import (
     POSTGRESQL,
     POSTGRESQL_2,
+    POSTGRESQL_2_VALKEY,
     POSTGRESQL_4,
     PROJECT,
     SOCKET_IO_PUBSUB,
@@ -54,7 +55,10 @@ _SEVERAL: Final = _Part(
 _ACROSS: Final = _Part(
     "From one client to another, at the next node if there are several",
     (workloads.STEADY,),
-    (PROJECT, POSTGRESQL, POSTGRESQL_2, SOCKET_IO_PUBSUB, SOCKET_IO_STREAMS),
+    (
+        *(PROJECT, POSTGRESQL, POSTGRESQL_2, POSTGRESQL_2_VALKEY),
+        *(SOCKET_IO_PUBSUB, SOCKET_IO_STREAMS),
+    ),
 )
 
 
