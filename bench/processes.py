@@ -6,7 +6,7 @@ import re
 import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, NamedTuple
@@ -145,8 +145,10 @@ async def _port(process: Process, command: list[str], log: IO[bytes]) -> int:
 
 
 async def _stop(process: Process) -> None:
-    if process.returncode is None:
-        os.killpg(process.pid, signal.SIGTERM)
+    # It may have ended just now.
+    with suppress(ProcessLookupError):
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGTERM)
     try:
         async with asyncio.timeout(_STOP_SECONDS):
             await process.wait()

@@ -137,8 +137,9 @@ async def measure(options: Options) -> Section:
         async with Rounds(plan, runs) as rounds:
             for workload in part.workloads:
                 rows += _rows(workload, await rounds.measure("drive", workload, part.targets))
-        tables.append(_table(part, rows, across=name == "across"))
-        data[name] = [_data(row) for row in rows]
+        if rows:
+            tables.append(_table(part, rows, across=name == "across"))
+            data[name] = [_data(row) for row in rows]
     if engines.missing_postgresql() is None and not options.targets:
         swept = await sweep.measure(options)
         told = await notify.measure(options)
