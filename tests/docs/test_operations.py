@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
 import chat
 import chat.__main__
@@ -31,8 +32,8 @@ FOLDERS: Final = ("etc/systemd/system", "etc/nginx/conf.d", "etc/nginx/snippets"
 # Commands of Debian 12, or of the packages named on the page.
 PROGRAMS: Final = {
     "apt-get", "install", "ln", "mv", "nginx", "runuser", "systemctl", "systemd-sysusers",
-    "for", "do", "break", "done", "openssl", "psql", "pg_basebackup", "pg_verifybackup", "pg_dump",
-    "pg_restore",
+    "for", "do", "break", "done", "chmod", "openssl", "printf", "sed",
+    "psql", "pg_basebackup", "pg_verifybackup", "pg_dump", "pg_restore",
 }  # fmt: skip
 CONTAINERS: Final = {"docker", "kubectl", "podman"}
 
@@ -109,6 +110,8 @@ def test_command_and_its_files_are_there(script: str) -> None:
         else:
             assert program in PROGRAMS | CONTAINERS, program
         for word in words:
+            if word.startswith(PREFIX):
+                assert word.removeprefix(PREFIX) in project
             # Keys are the operator's own.
             if re.match(r"deploy/(?!keys/|secrets\b)|.*\.lock$", word):
                 assert list(ROOT.glob(word)), word
@@ -147,6 +150,15 @@ def test_systemd_files_are_installed(root: Path) -> None:
         installed = root / "etc/systemd/system" / unit.name
         assert installed.read_bytes() == unit.read_bytes()
         assert installed.stat().st_mode & 0o777 == 0o644
+
+
+def test_alerts_become_a_rule(tmp_path: Path) -> None:
+    script = holding("Kubernetes", "rule.yaml").replace("rule.yaml", f"{tmp_path}/rule.yaml")
+    run(script.replace("kubectl", ": kubectl"), tmp_path)
+    rule = yaml.safe_load((tmp_path / "rule.yaml").read_text("utf-8"))
+    alerts = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yaml").read_text("utf-8"))
+    assert rule["kind"] == "PrometheusRule"
+    assert rule["spec"] == alerts
 
 
 def test_health_variables_are_described() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +41,10 @@ def settings() -> dict[str, Any]:
 
 async def run(script: str, server: Postgres, folder: Path) -> str:
     """Runs a script as if all its hosts were a server; returns its output."""
-    script = script.replace("runuser -u postgres -- ", "")
+    script = re.sub(r"runuser -u \w+ -- |systemctl .*", "", script)
+    script = script.replace("@db1,db2,db3/", f"@127.0.0.1:{server.port}/")
+    script = script.replace("/opt/chat/bin", str(Path(sys.executable).parent))
+    script = re.sub(r"/etc/chat\b|/var/lib/chat\b", str(folder), script)
     script = re.sub(r"\bdb[123]\b", "127.0.0.1", script).replace("replicator", "postgres")
     script = script.replace("/var/backups", str(folder)).replace("chat.dump", f"{folder}/chat.dump")
     environment = {
@@ -64,7 +68,7 @@ async def server(postgres_programs: None) -> AsyncIterator[Postgres]:  # noqa: A
         yield server
 
 
-async def test_database_is_made_used_saved_and_restored(server: Postgres, tmp_path: Path) -> None:
+async def test_database_is_made_filled_saved_and_restored(server: Postgres, tmp_path: Path) -> None:
     [make_roles] = scripts("PostgreSQL for several nodes", "roles.sql")
     await run(make_roles, server, tmp_path)
     async with server.connect() as connection:
@@ -75,11 +79,17 @@ async def test_database_is_made_used_saved_and_restored(server: Postgres, tmp_pa
         for role in ("chat_owner", "chat"):
             await connection.execute(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
 
-    # Whoever owns nothing says so; then the owner makes the tables, and it can work.
+    # Whoever owns nothing says so; then the owner brings the history of a file, and it works.
     with pytest.raises(StoreUnusable, match="owner"):
-        await posts(server, "chat", 1)
-    await posts(server, "chat_owner", 1)
-    await posts(server, "chat", 2)
+        await posts(server.url("chat", user=f"chat:{PASSWORD}"), 1)
+    file = str(tmp_path / "chat.db")
+    epoch = await posts(file, 1)
+    for name in ("owner.password", "postgres.password"):
+        (tmp_path / name).write_text(f"{PASSWORD}\n")
+    [bring] = scripts("From one file to PostgreSQL", "chat-import")
+    await run(bring, server, tmp_path)
+    database = server.url("chat", user=f"chat:{PASSWORD}")
+    assert await posts(database, 2) == epoch
     connection = await asyncpg.connect(server.url("chat", user=f"chat:{PASSWORD}"))
     for statement in (
         "CREATE TABLE chat.more ()",
@@ -93,9 +103,12 @@ async def test_database_is_made_used_saved_and_restored(server: Postgres, tmp_pa
     [save] = scripts("Backup of PostgreSQL", "pg_dump")
     [restore] = scripts("Backup of PostgreSQL", "pg_restore")
     await run(save, server, tmp_path)
-    await posts(server, "chat", 3)
+    await posts(database, 3)
     await run(restore, server, tmp_path)
-    await posts(server, "chat", 3)
+    [rotate] = scripts("Backup of PostgreSQL", "chat-epoch")
+    await run(rotate, server, tmp_path)
+    # Another message at this position, so it is another history.
+    assert await posts(database, 3) != epoch
 
     [copy] = scripts("Backup of PostgreSQL", "pg_basebackup")
     (tmp_path / "postgresql").mkdir()
@@ -105,11 +118,9 @@ async def test_database_is_made_used_saved_and_restored(server: Postgres, tmp_pa
     assert (tmp_path / "copy/standby.signal").exists()
 
 
-async def posts(server: Postgres, user: str, seq: int) -> None:
-    """Starts a chat server as a role, which stores the message of this position."""
-    config = chat.Config(
-        host="127.0.0.1", port=0, database=server.url("chat", user=f"{user}:{PASSWORD}")
-    )
+async def posts(database: str, seq: int) -> str:
+    """Starts a chat server, which stores the message of this position; returns the epoch."""
+    config = chat.Config(host="127.0.0.1", port=0, database=database)
     async with (
         chat.serve(config) as running,
         channel_to(running) as channel,
@@ -118,6 +129,7 @@ async def posts(server: Postgres, user: str, seq: int) -> None:
         assert (await ada.post(message("lobby"))).seq == seq
         history = await ChatServiceStub(channel).get_chat_history(GetChatHistoryRequest("lobby"))
         assert seqs(history.messages) == list(range(1, seq + 1))
+        return history.epoch
 
 
 def test_settings_are_those_of_containers() -> None:
