@@ -15,13 +15,15 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from chat.storage.base import StoreUnusable
 from hosting.addresses import address_text
 
-SCHEMES: Final = ("postgresql", "postgres")
-
+_URL: Final = re.compile(
+    r"(?i:postgres(ql)?)://(?P<login>([^@/?#]*@)?)(?P<hosts>[^@/?#]*)"
+    r"(/(?P<name>[^/?#]*))?(\?(?P<query>[^#]*))?"
+)
 _FORM: Final = "postgresql://user@host:port/name"
 _PORT: Final = 5432
 # One host of the list: a name, an address, or an IPv6 address in brackets.
@@ -33,7 +35,7 @@ class Address:
     """A database, and how to log in.
 
     Attributes:
-        url: all of it, perhaps with a password; not to be shown.
+        url: all but the servers, perhaps with a password; not to be shown.
         hosts: the servers, as host and port; empty if the environment says.
         shown: the servers and the name of the database, for people.
         password_file: where the password stands; empty if not in a file.
@@ -51,32 +53,21 @@ class Address:
         Raises:
             StoreUnusable: it is not one, or the password is given twice.
         """
-        try:
-            parts = urlsplit(url)
-            query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True))
-        except ValueError:
-            query, parts = {}, urlsplit("")
-        login, _, hosts = parts.netloc.rpartition("@")
-        if parts.scheme not in SCHEMES or parts.fragment or "@" in login:
+        parts = _URL.fullmatch(url)
+        query = _query(parts["query"] or "") if parts else None
+        if parts is None or query is None:
             raise StoreUnusable(
                 f"the URL of the database is malformed: it must have the form {_FORM}, with "
                 "percent signs for special characters in a name or password (%40 for @)"
             )
-        if password_file and (":" in login or "password" in query):
-            raise StoreUnusable(
-                "the password of the database is in its URL and in a file: remove one"
-            )
-        found = _hosts(hosts or query.get("host", ""), query.get("port", ""))
-        name = unquote(parts.path[1:]) or query.get("dbname", "")
-        shown = ",".join(address_text(*each) for each in found)
-        if "target_session_attrs" not in query:
-            url += f"{'&' if parts.query else '?'}target_session_attrs=read-write"
-        return cls(
-            url,
-            found,
-            f"postgresql://{shown}/{name}",
-            password_file,
-        )
+        if password_file and (":" in parts["login"] or "password" in query):
+            raise StoreUnusable("the password of the database is in its URL and in a file, too")
+        hosts = _hosts(parts["hosts"] or query.pop("host", ""), query.pop("port", ""))
+        name = unquote(parts["name"] or "") or query.get("dbname", "")
+        shown = ",".join(address_text(*each) for each in hosts)
+        query.setdefault("target_session_attrs", "read-write")
+        rest = f"postgresql://{parts['login']}/{parts['name'] or ''}?{urlencode(query)}"
+        return cls(rest, hosts, f"postgresql://{shown}/{name}", password_file)
 
     def password(self) -> str:
         """Reads the password from its file, which may have changed.
@@ -92,6 +83,13 @@ class Address:
         if not text:
             raise StoreUnusable(f"there is no password in {self.password_file}")
         return text
+
+
+def _query(text: str) -> dict[str, str] | None:
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, strict_parsing=True))
+    except ValueError:
+        return None
 
 
 def _hosts(text: str, ports: str) -> tuple[tuple[str, int], ...]:

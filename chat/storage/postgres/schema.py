@@ -33,7 +33,6 @@ _FILE: Final = re.compile(r"(\d{3})_\w+\.sql")
 
 _ABOUT: Final = """
 SELECT current_setting('server_version_num')::int AS server,
-       current_setting('server_version') AS server_text,
        current_setting('server_encoding') AS encoding,
        pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS read_only,
        to_regnamespace('chat') IS NOT NULL AS has_schema,
@@ -73,7 +72,7 @@ async def prepare(connection: Connection) -> None:
     """
     about = await connection.fetchrow(_ABOUT)
     assert about is not None  # noqa: S101 - it is an aggregate
-    _check_server(about)
+    check_server(about["server"], about["encoding"], is_read_only=about["read_only"])
     known = migrations()
     if await _version(connection, about, len(known)) < len(known):
         await _migrate(connection, known)
@@ -135,16 +134,25 @@ async def _version(connection: Connection, about: asyncpg.Record, known: int) ->
 _FOREIGN: Final = 'it has a schema "chat" of something else: use a database of its own'
 
 
-def _check_server(about: asyncpg.Record) -> None:
-    if about["server"] < _LEAST_SERVER:
+def check_server(version: int, encoding: str, *, is_read_only: bool) -> None:
+    """Checks that a server will do.
+
+    Args:
+        version: as `server_version_num` has it.
+        encoding: of the database.
+        is_read_only: whether it takes no writes.
+
+    Raises:
+        StoreUnusable: it will not.
+    """
+    if version < _LEAST_SERVER:
         raise StoreUnusable(
-            f"the server is PostgreSQL {about['server_text']}: version "
-            f"{_LEAST_SERVER // 10_000} or later is needed"
+            f"the server is PostgreSQL {version // 10_000}: "
+            f"version {_LEAST_SERVER // 10_000} or later is needed"
         )
-    if about["encoding"] != "UTF8":
+    if encoding != "UTF8":
         raise StoreUnusable(
-            f"its encoding is {about['encoding']}: create one with ENCODING 'UTF8' and TEMPLATE "
-            "template0"
+            f"its encoding is {encoding}: create one with ENCODING 'UTF8' and TEMPLATE template0"
         )
-    if about["read_only"]:
+    if is_read_only:
         raise StoreUnusable("it is read-only, or on a standby: name the server that takes writes")

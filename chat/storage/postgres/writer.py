@@ -118,21 +118,23 @@ class Writer:
                 self._appender.give_up()
 
     async def _run(self) -> None:
-        while jobs := await self._next_jobs():
+        while not (self._closing and not self._queue):
+            jobs: list[Job] = []
             try:
+                jobs = await self._next_jobs()
                 outcomes = await self._store(jobs)
             except Exception as error:
-                # Else nobody would be answered again.
+                # Else nobody would be answered again. What it has left half done is not known.
                 log.exception("the writer failed")
-                self._fail(jobs, StoreError(f"the writer failed: {error!r}"))
-                # What it has left half done is not known.
                 self._health.fail(f"the writer failed: {error!r}: start the server again")
+                self._fail(jobs, StoreError(f"the writer failed: {error!r}"))
+                await asyncio.sleep(_PROBE_SECONDS)
             else:
                 # In a moment: the next statement can be on its way by then.
                 asyncio.get_running_loop().call_soon(self._end, jobs, outcomes)
 
     async def _next_jobs(self) -> list[Job]:
-        """Waits for jobs; there are none left when it returns none."""
+        """Waits for jobs; there are none when the store is closed."""
         while not self._queue and not self._closing:
             self._wake.clear()
             try:

@@ -25,10 +25,10 @@ CREATE TABLE chat.messages (
 
 DO $$
 BEGIN
-    FOR part IN 0..15 LOOP
+    FOR part IN 0..7 LOOP
         EXECUTE format(
             'CREATE TABLE chat.messages_%s PARTITION OF chat.messages '
-            'FOR VALUES WITH (MODULUS 16, REMAINDER %s)',
+            'FOR VALUES WITH (MODULUS 8, REMAINDER %s)',
             part, part
         );
     END LOOP;
