@@ -220,7 +220,8 @@ class Channel(client.Channel):
             raise ConnectionResetError("no more calls are made on this channel")
         protocol = cast(_Protocol, await super().__connect__())
         if not self._takes_calls():
-            protocol.retire()
+            # It was retired meanwhile.
+            self.retire()
         if protocol.is_closing or protocol.processor.goodbye.is_set():
             raise ConnectionResetError("the connection was lost as it was made")
         return protocol

@@ -192,11 +192,12 @@ class Confinement:
     A command may be deadly (`proxy.core.suspects`). A server that dies cannot tell its proxy
     whether it died of one, and its clients are to go on at once: so the next server gets
     what was not answered. If that dies, too, soon after, it is hardly chance any more: until the
-    culprit is found, links go to the servers that have died already, as soon as they
-    are back, and to another one only if none is back in time.
+    culprit is found, links go to these two, as soon as one of them is back, and to a third server
+    only if none is back in time.
     """
 
     def __init__(self) -> None:
+        # Those whose links died since one lived.
         self._victims: set[Server] = set()
         self._until = -inf
 
@@ -209,7 +210,8 @@ class Confinement:
             suspected: whether it may have died of a command that is to be sent again.
         """
         self._victims.add(server)
-        self._until = now + _CONFINED_SECONDS if suspected else -inf
+        is_no_chance = suspected and len(self._victims) > 1
+        self._until = now + _CONFINED_SECONDS if is_no_chance else -inf
 
     def clear(self) -> None:
         """Notes that a link lived with all that was sent on it."""

@@ -20,10 +20,9 @@ It takes over only if its server serves; an attempt that fails costs nobody anyt
 import asyncio
 from contextlib import suppress
 from random import SystemRandom
-from typing import Final
 
 from hosting.addresses import is_loopback
-from hosting.grpc.channel import Channel, ended
+from hosting.grpc.channel import ended
 from hosting.logs import get_logger
 from hosting.tls import Tls
 from proxy.config import Config
@@ -33,15 +32,12 @@ from proxy.metrics import ProxyMetrics
 from proxy.upstream.calls import Calls
 from proxy.upstream.choice import Choice, Confinement, Server
 from proxy.upstream.conversation import Conversation, about
+from proxy.upstream.leaving import Leaving
 from proxy.upstream.lost import LOST
 from proxy.upstream.opening import OpenLink
 from proxy.upstream.resolver import Resolver
 
 log = get_logger(__name__)
-
-# A link that was handed over stays open until its successor has spoken, or for so long:
-# a user who is told to be there by both was never away.
-_OVERLAP_SECONDS: Final = 1.0
 
 
 class Link:
@@ -74,12 +70,12 @@ class Link:
         self._choice = Choice(SystemRandom())
         self._confinement = Confinement()
         self._warned = False
+        # Whether one of several servers asks for tokens.
+        self._tokens_required = False
         # The link in use, and one that is to take its place.
         self._link: OpenLink | None = None
         self._successor: OpenLink | None = None
-        self._closing: set[asyncio.Task[None]] = set()
-        # Channels of links that ended, for the calls that are under way on them.
-        self._left: set[Channel] = set()
+        self._leaving = Leaving(config.call_seconds)
         self.calls = Calls(config, self._metrics)
         self.upstreams = self._resolver.names
 
@@ -91,10 +87,7 @@ class Link:
             keeping.result()
         finally:
             await ended(keeping)
-            for task in tuple(self._closing):
-                await ended(task)
-            for channel in self._left:
-                channel.close()
+            await self._leaving.close()
             await self._resolver.close()
 
     @property
@@ -136,7 +129,7 @@ class Link:
                 confined = self._confinement.rest(now)
                 await asyncio.sleep(min(rest, confined or rest))
                 continue
-            link = await self._open(server, asks_health=len(servers) > 1)
+            link = await self._open(server, of_several=len(servers) > 1)
             if link is None:
                 continue
             if link.health.refusing.is_set() and self._choice.has_better(
@@ -147,11 +140,13 @@ class Link:
             self._metrics.links += 1
             return link
 
-    async def _open(self, server: Server, *, asks_health: bool) -> OpenLink | None:
+    async def _open(self, server: Server, *, of_several: bool) -> OpenLink | None:
         """Opens a link to a server; `None` if that cannot be done."""
         error: Exception
         try:
-            link = await OpenLink.to(server, self._config, self._tls, asks_health=asks_health)
+            link = await OpenLink.to(server, self._config, self._tls, asks_health=of_several)
+            if of_several:
+                await self._check_tokens(link)
         except LOST as lost:
             error = lost
         except Exception as unforeseen:
@@ -169,6 +164,17 @@ class Link:
         level("upstream unreachable", **about(server), reason=repr(error))
         return None
 
+    async def _check_tokens(self, link: OpenLink) -> None:
+        """Keeps clients from a server that believes anyone, if others of the same history do not.
+
+        Raises:
+            ConnectionError: it is such a server; the link is closed.
+        """
+        self._tokens_required |= link.tokens_required
+        if self._tokens_required and not link.tokens_required:
+            await link.close()
+            raise ConnectionError("the server asks for no tokens, and others do")
+
     async def _use(self, link: OpenLink) -> OpenLink | None:
         """Uses a link until it ends; returns the one that takes its place, if there is one."""
         self._link = link
@@ -184,9 +190,9 @@ class Link:
         finally:
             self._note_end(conversation, moved=moved)
             successor, self._successor = self._successor, None
-            closing = asyncio.create_task(self._close(conversation, successor))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closed)
+            self._leaving.add(conversation, successor)
+            if successor is not None and not moved:
+                await successor.close()
         return successor
 
     def _note_end(self, conversation: Conversation, *, moved: bool) -> None:
@@ -205,24 +211,6 @@ class Link:
         if not conversation.orderly:
             suspected = bool(self._suspects) and self._suspects.links <= LINKS
             self._confinement.died(server, now, suspected=suspected)
-
-    async def _close(self, conversation: Conversation, successor: OpenLink | None) -> None:
-        """Closes a link that ended, after its successor has told its server all."""
-        if successor is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_OVERLAP_SECONDS):
-                    await successor.spoke.wait()
-        channel = conversation.link.channel
-        self._left = {each for each in self._left if not each.is_over}
-        self._left.add(channel)
-        await conversation.close()
-        # By then no call is waited for any more.
-        asyncio.get_running_loop().call_later(self._config.call_seconds, channel.abort)
-
-    def _closed(self, task: asyncio.Task[None]) -> None:
-        self._closing.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("link not closed", exc_info=error)
 
     async def _seek(self) -> None:
         """Ends once there is a better link than the one in use: `_successor`."""
@@ -250,7 +238,7 @@ class Link:
         loop = asyncio.get_running_loop()
         servers = await self._resolver.servers()
         server = self._choice.beside(servers, current.server, loop.time(), leaving=leaving)
-        link = None if server is None else await self._open(server, asks_health=True)
+        link = None if server is None else await self._open(server, of_several=True)
         if link is None:
             return None
         if link.health.refusing.is_set():

@@ -64,7 +64,7 @@ class MortalServer:
     def cut(self) -> None:
         """Ends the connections of all streams."""
         for stream in tuple(self.hub.streams):
-            if isinstance(stream, _Mortal):
+            if isinstance(stream, _Mortal) and stream.server is self:
                 stream.die()
 
 
@@ -89,7 +89,9 @@ class _Mortal(RelayConversation):
         wire._transport.abort()  # noqa: SLF001 - likewise
 
 
-class _Relay(RelayService):
+class MortalRelay(RelayService):
+    """The real service, whose streams can fail as its server is told."""
+
     server: MortalServer
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
@@ -117,7 +119,7 @@ def carries(payload: Any) -> Is:
 @asynccontextmanager
 async def mortal_server(authenticator: Authenticator | None = None) -> AsyncIterator[MortalServer]:
     context = await in_memory(authenticator=authenticator)
-    relay = _Relay(context)
+    relay = MortalRelay(context)
     relay.server = MortalServer(context.hub)
     relay.server.asks_for_tokens = not context.authenticator.is_open
     services: list[IServable] = [ChatService(context), relay]
