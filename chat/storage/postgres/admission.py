@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from chat.metrics import StoreMetrics
-from chat.storage.base import Renew
+from chat.storage.base import Renew, StoreError
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import READ_SECONDS, Connection
 from chat.storage.postgres.epoch import Claim, Known, Mark, Server, judge, read_server
@@ -98,6 +98,18 @@ class Admission:
         """
         if await _life_of(connection) != self._life:
             await self.judge(connection)
+
+    async def recognize(self, connection: Connection) -> None:
+        """Returns when a new connection may be used for what does not belong to the history.
+
+        It waits for no standby, unlike the others.
+
+        Raises:
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it may not.
+        """
+        server = (await _life_of(connection)).server
+        if server.is_behind(self.server):
+            raise StoreError(f"server {server} was left behind by a failover to {self.server}")
 
     async def judge(self, connection: Connection, doubt: str = "") -> None:
         """Finds out over a connection which history it has, and begins anew if it is another.

@@ -71,7 +71,9 @@ WITH own AS (
       AND EXISTS (SELECT FROM chat.meta WHERE key = 'server' AND value = server)
 )
 SELECT is_new, server, synchronous = 'on' AS synchronous,
-       (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch
+       (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch,
+       (SELECT count(*) FROM chat.nodes
+        WHERE node <> $1 AND alive_until > clock_timestamp()) AS others
 FROM own, here
 """
 _FORGET: Final = "DELETE FROM chat.active WHERE node = $1"
@@ -152,6 +154,9 @@ class Lease:
         side: the connection for it.
         on_beat: is called with what each heartbeat finds.
         metrics: shows how long the lease lasts, and whether commits are synchronous.
+
+    Attributes:
+        others: how many other nodes lived at the last heartbeat; `None` before the first.
     """
 
     def __init__(
@@ -161,6 +166,7 @@ class Lease:
         on_beat: Callable[[Meta], None],
         metrics: StoreMetrics,
     ) -> None:
+        self.others: int | None = None
         self._node = node
         self._side = side
         self._on_beat = on_beat
@@ -231,9 +237,8 @@ class Lease:
 
     async def _beat(self) -> None:
         began = time.monotonic()
-        [(is_new, server, is_synchronous, epoch)] = await self._side.fetch(
-            _BEAT, self._node, LEASE_SECONDS
-        )
+        [beat] = await self._side.fetch(_BEAT, self._node, LEASE_SECONDS)
+        is_new, server, is_synchronous, epoch, self.others = beat
         # It lasts from some time behind this on, whatever the answer took.
         self._renewed_at = began
         self._claim = Claim(Server.parse(server), is_synchronous)

@@ -110,7 +110,7 @@ class PostgresStore(Store):
         self._queued = 0
         self._writable = asyncio.Event()
         self._writable.set()
-        self._side = SideConnection(self.connect, self._terminate)
+        self._side = SideConnection(self._connect_side, self._terminate)
         self._lease = Lease(connector.name, self._side, self._heard, metrics)
         self._spending = Spending(self._side)
 
@@ -269,6 +269,9 @@ class PostgresStore(Store):
             self._hints.renew()
         return connection
 
+    async def _connect_side(self) -> Connection:
+        return await self._connector.connect(self._admission.recognize)
+
     def _lose(self, rooms: Mapping[str, int]) -> None:
         room_id, seq = next(iter(rooms.items()))
         self._doubt = f"history is missing behind position {seq} of room {room_id}"
@@ -304,7 +307,9 @@ class PostgresStore(Store):
 
     def _heard(self, meta: Meta) -> None:
         """Takes what a heartbeat found."""
-        self._admission.claim = meta.claim
+        # Of a server that was not judged yet it says nothing of the one before.
+        if meta.claim.server == self._admission.server:
+            self._admission.claim = meta.claim
         if meta.epoch != self._admission.epoch:
             self._doubted.set()
 
