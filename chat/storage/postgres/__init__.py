@@ -12,6 +12,7 @@
 - `reader`: pages and look-ups.
 - `epoch`, `admission`: the name of the history, when a failover makes it another one, and
   what a node does then.
+- `suspicions`: what makes a node look at its database anew.
 - `side`, `lease`, `spending`: a connection for what may be lost: heartbeats, who is active, quotas.
 - `maintenance`, `importing`: for commands beside the servers.
 - `errors`: what the errors of asyncpg mean.

@@ -111,6 +111,17 @@ class Admission:
         if server.is_behind(self.server):
             raise StoreError(f"server {server} was left behind by a failover to {self.server}")
 
+    async def insist(self, connection: Connection) -> None:
+        """Returns if a new connection leads to the server that was judged last, as it was then.
+
+        Raises:
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError: it could not be found out.
+            StoreError: it leads elsewhere.
+        """
+        life = await _life_of(connection)
+        if life != self._life:
+            raise StoreError(f"it is another server, or was restarted: {life.server}")
+
     async def judge(self, connection: Connection, doubt: str = "") -> None:
         """Finds out over a connection which history it has, and begins anew if it is another.
 

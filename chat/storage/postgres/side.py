@@ -2,7 +2,7 @@
 
 Its commits wait for no disk and no standby, so that it answers when a commit of the writer
 hangs in a standby. It is what notices a server that died without a word: an append has no time
-limit, but whoever does not answer here is gone.
+limit, but whoever does not answer here may be gone (see `suspicions`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from chat.storage.base import StoreError, Unstorable
 from chat.storage.postgres.errors import FAILURES, is_lost, is_of_a_value, text_of
-from hosting.logs import get_logger
 
 if TYPE_CHECKING:
     import asyncpg
 
     from chat.storage.postgres.connections import Connection
 
-log = get_logger(__name__)
-
-SILENT_SECONDS: Final = 5.0
-"""After so long without an answer a server counts as gone."""
+SILENT_SECONDS: Final = 3.0
+"""After so long without an answer a server may be gone."""
 
 
 class SideConnection:
@@ -69,7 +66,6 @@ class SideConnection:
                 return await connection.fetch(statement, *arguments)
         except TimeoutError:
             connection.terminate()
-            log.warning("the database does not answer", seconds=SILENT_SECONDS)
             self._on_silent()
             raise
         except FAILURES as error:
@@ -84,6 +80,10 @@ class SideConnection:
     async def _ready(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             connection = await self._connect()
+            try:
+                await connection.execute("SET synchronous_commit = off", timeout=SILENT_SECONDS)
+            except BaseException:
+                connection.terminate()
+                raise
             self._connection = connection
-            await connection.execute("SET synchronous_commit = off")
         return self._connection

@@ -6,9 +6,8 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Final, Self
 
 from chat.metrics import StoreMetrics
@@ -31,8 +30,8 @@ from chat.storage.postgres.appender import Appender
 from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import Connection, Connector, ReaderPool, close
-from chat.storage.postgres.epoch import Meta, Server
-from chat.storage.postgres.errors import FAILURES, text_of, unusable
+from chat.storage.postgres.epoch import Server
+from chat.storage.postgres.errors import FAILURES, unusable
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.hints import Hints
@@ -40,7 +39,7 @@ from chat.storage.postgres.lease import Lease
 from chat.storage.postgres.reader import Reader, UserRow, check_whole
 from chat.storage.postgres.side import SideConnection
 from chat.storage.postgres.spending import Spending
-from chat.storage.postgres.supervised import go_on
+from chat.storage.postgres.suspicions import Suspicions
 from chat.storage.postgres.tails import TailReader
 from chat.storage.postgres.writer import Job, Writer
 from gen.chat import ChatMessage, User
@@ -74,11 +73,12 @@ class PostgresStore(Store):
     ) -> None:
         self.health = StoreHealth()
         self._connector = connector
-        self._following = Following(announce, self._lose)
+        self._following = Following(announce, lambda rooms: self._suspicions.miss(rooms))
         self._watch = CommitWatch(connector.connect, metrics, self.health)
         self._admission = admission = Admission(
             self._following, renew, self._watch, metrics, self._terminate
         )
+        self._suspicions = Suspicions(connector, admission, self._terminate)
         # Of its own: who waits for a page must not hold up what is announced.
         self._tails = ReaderPool(self.connect, _FOLLOWERS)
         self._follower = Follower(
@@ -86,14 +86,11 @@ class PostgresStore(Store):
             TailReader(Reader(self._tails, admission, connector.name).run),
             metrics,
             epoch=lambda: admission.epoch,
-            on_other_epoch=self._judge,
+            on_other_epoch=self._suspicions.judge,
             sweep_seconds=sweep_seconds,
         )
         self._hints = Hints(choose_bus(hints, self.connect), self._follower, metrics, sweep_seconds)
         self._hinted_by: Server | None = None
-        self._doubt = ""
-        self._doubted = asyncio.Event()
-        self._doubts: asyncio.Task[None] | None = None
         self._appender = Appender(
             self._connect_writer,
             admission,
@@ -110,8 +107,8 @@ class PostgresStore(Store):
         self._queued = 0
         self._writable = asyncio.Event()
         self._writable.set()
-        self._side = SideConnection(self._connect_side, self._terminate)
-        self._lease = Lease(connector.name, self._side, self._heard, metrics)
+        self._side = SideConnection(self._connect_side, self._suspicions.notice_silence)
+        self._lease = Lease(connector.name, self._side, self._suspicions.hear, metrics)
         self._spending = Spending(self._side)
 
     @classmethod
@@ -230,7 +227,7 @@ class PostgresStore(Store):
             stack.push_async_callback(self._tails.close)
             stack.push_async_callback(self._hints.close)
             stack.push_async_callback(self._follower.close)
-            stack.push_async_callback(self._close_doubts)
+            stack.push_async_callback(self._suspicions.close)
             # What it stores may have to be fetched before it is announced.
             stack.push_async_callback(self._writer.close)
 
@@ -245,9 +242,7 @@ class PostgresStore(Store):
         self._follower.start(self._hints)
         self._hinted_by = self._admission.server
         self._hints.start()
-        self._doubts = asyncio.create_task(
-            go_on("a look at a doubtful history", self._settle_doubt)
-        )
+        self._suspicions.start()
         self._writer.start()
         self._lease.start()
 
@@ -271,47 +266,6 @@ class PostgresStore(Store):
 
     async def _connect_side(self) -> Connection:
         return await self._connector.connect(self._admission.recognize)
-
-    def _lose(self, rooms: Mapping[str, int]) -> None:
-        room_id, seq = next(iter(rooms.items()))
-        self._doubt = f"history is missing behind position {seq} of room {room_id}"
-        self._doubted.set()
-
-    async def _settle_doubt(self) -> None:
-        await self._doubted.wait()
-        self._doubted.clear()
-        doubt, self._doubt = self._doubt, ""
-        try:
-            await self._judge(doubt)
-        except StoreError:
-            self._doubt = self._doubt or doubt
-            self._doubted.set()
-            raise
-
-    async def _judge(self, doubt: str = "") -> None:
-        """Looks whether the history has become another one.
-
-        Raises:
-            StoreError: it could not be found out.
-        """
-        try:
-            judge = partial(self._admission.judge, doubt=doubt)
-            await close(await self._connector.connect(judge))
-        except FAILURES as error:
-            raise StoreError(text_of(error)) from error
-
-    async def _close_doubts(self) -> None:
-        if self._doubts is not None:
-            self._doubts.cancel()
-            await asyncio.wait([self._doubts])
-
-    def _heard(self, meta: Meta) -> None:
-        """Takes what a heartbeat found."""
-        # Of a server that was not judged yet it says nothing of the one before.
-        if meta.claim.server == self._admission.server:
-            self._admission.claim = meta.claim
-        if meta.epoch != self._admission.epoch:
-            self._doubted.set()
 
     def _terminate(self) -> None:
         """Drops connections that lead nowhere: what is under way is tried again."""
