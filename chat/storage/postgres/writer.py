@@ -122,7 +122,8 @@ class Writer:
             jobs: list[Job] = []
             try:
                 jobs = await self._next_jobs()
-                outcomes = await self._store(jobs)
+                # There are none when the store is closed.
+                outcomes = await self._store(jobs) if jobs else {}
             except Exception as error:
                 # Else nobody would be answered again. What it has left half done is not known.
                 log.exception("the writer failed")

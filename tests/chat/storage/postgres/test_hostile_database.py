@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from chat.storage.base import Range, StoreError
+from chat.storage.health import State
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChatMessage
 from tests.kit.postgres import Postgres
@@ -75,6 +76,7 @@ class Node:
             yield node
         finally:
             await node.store.close()
+        assert node.store.health.state is not State.FATAL
 
     async def stored(self, room: str) -> list[ChatMessage]:
         return (await self.store.history(room, _ALL)).messages
