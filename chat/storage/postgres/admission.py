@@ -107,9 +107,7 @@ class Admission:
         Raises:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it may not.
         """
-        server = (await _life_of(connection)).server
-        if server.is_behind(self.server):
-            raise StoreError(f"server {server} was left behind by a failover to {self.server}")
+        self._check_not_behind((await _life_of(connection)).server)
 
     async def insist(self, connection: Connection) -> None:
         """Returns if a new connection leads to the server that was judged last, as it was then.
@@ -135,10 +133,14 @@ class Admission:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it was not
                 found out, and nothing has changed.
         """
+        life = await _life_of(connection)
+        self._check_not_behind(life.server)
+        # An old primary that lives on may wait for its standby for ever: in here, nobody who
+        # tries the next host waits with it.
+        with self._watch.commit(connection):
+            await connection.execute(_BARRIER)
         async with self._lock:
-            life = await _life_of(connection)
             with self._watch.commit(connection):
-                await connection.execute(_BARRIER)
                 verdict = await judge(connection, self._known(), doubt)
             if self.epoch and verdict.epoch != self.epoch:
                 await self._begin_anew(connection, verdict.epoch)
@@ -149,6 +151,10 @@ class Admission:
                     "the database is another server, or was restarted", server=str(life.server)
                 )
                 self._on_change()
+
+    def _check_not_behind(self, server: Server) -> None:
+        if server.is_behind(self.server):
+            raise StoreError(f"server {server} was left behind by a failover to {self.server}")
 
     def _known(self) -> Known | None:
         if not self.epoch:
