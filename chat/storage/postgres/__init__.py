@@ -4,10 +4,10 @@
 - `address`, `connections`: where the database is, and connections to it.
 - `schema`, `sql/`: the tables and functions, their versions and migrations.
 - `writer`, `appender`, `batch`: messages on their way into the database, many at once.
-- `following`, `follower`: what was announced of the rooms that somebody is in; what other nodes
-  store in them is fetched, by `tails` and `heads`.
-- `hints`, `bus`: how nodes tell each other to fetch; `notify`, `valkey` with `valkey_wire` and
-  `valkey_address`: by what.
+- `following`, `stays`: what was announced of the rooms that somebody is in, and what is missing.
+- `follower`, `tails`, `heads`: what other nodes store in them is fetched.
+- `hints`, `hint_payloads`, `link`, `bus`: how nodes tell each other to fetch.
+- `notify`; `valkey`, `valkey_wire`, `valkey_address`: by what they tell it.
 - `supervised`: loops that survive their failures.
 - `reader`: pages and look-ups.
 - `epoch`, `admission`: the name of the history, when a failover makes it another one, and

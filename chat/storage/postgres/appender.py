@@ -52,7 +52,8 @@ from chat.storage.postgres.errors import (
     state_of,
     text_of,
 )
-from chat.storage.postgres.following import Following, InFlight
+from chat.storage.postgres.following import Following
+from chat.storage.postgres.stays import InFlight
 from chat.storage.stamps import LEAD_SECONDS
 from gen.chat import ChatMessage
 from hosting.logs import get_logger

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from chat.storage.base import MessageKey, StoreError, key_of
-from chat.storage.postgres.following import InFlight
+from chat.storage.postgres.stays import InFlight
 from gen.chat import ChatMessage
 
 # How much text of others an append brings along at most: more than that is fetched.

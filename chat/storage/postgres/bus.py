@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from chat.storage.base import StoreUnusable
 from chat.storage.postgres.connections import Connection
-from chat.storage.postgres.hints import Connect
+from chat.storage.postgres.link import Connect
 from chat.storage.postgres.notify import notify
 from chat.storage.postgres.valkey_address import ValkeyAddress
 

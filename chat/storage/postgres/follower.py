@@ -31,9 +31,11 @@ from typing import Final, NamedTuple, Protocol
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
-from chat.storage.postgres.following import Following, InFlight
+from chat.storage.postgres.following import Following
 from chat.storage.postgres.heads import HeadReader
-from chat.storage.postgres.hints import Hints, channel_of
+from chat.storage.postgres.hint_payloads import channel_of
+from chat.storage.postgres.hints import Hints
+from chat.storage.postgres.stays import InFlight
 from chat.storage.postgres.supervised import go_on
 from gen.chat import ChatMessage
 
@@ -244,6 +246,8 @@ class Follower:
         self._behind.clear()
         while self._following.is_behind:
             fetch = self._following.take(_ROOMS)
+            if not fetch.positions:
+                continue  # all of them were left, or caught up by an append
             try:
                 rows = await self._reader.behind(fetch.positions, _PAGE_BYTES)
                 await self._check(rows.epoch)

@@ -8,86 +8,40 @@ From this follows all else here:
 - An append never waits for the bus. What is to be told is put aside (`tell`) and sent once
   the append was acknowledged, all rooms together; while one sending is under way, the next ones
   are merged. If the bus is down, nothing is kept.
-- Rooms share `CHANNELS` channels by a hash of their id. A node listens only to those of rooms
-  that it follows, so that a room that nobody follows costs other nodes nothing.
+- A node listens only to channels of rooms that it follows (see `hint_payloads`), so that a room
+  that nobody follows costs other nodes nothing.
 - Whoever begins to follow a room listens first, and reads its head then (`listen`). It waits
   until the bus has confirmed that, but not for a bus that is down or slow: whenever the bus
   begins to work, what was missed before is looked for (`sweep_soon`).
 - A link that fails in any way is given up, and another one is made, all subscriptions anew.
-- A bus may fail without a word. Each node hears its own probe every few seconds, on a channel of
-  its own. If it hears nothing for too long, it makes another link.
+- A bus may fail without a word. Each node sends a probe every few seconds, which comes back to it.
+  If it hears nothing for too long, it makes another link.
+- Probes also show each node that there are others. Who hears a new one answers with its own, and
+  looks for what that one has stored before. As long as there are none, nothing is told.
 """
 
 import asyncio
 import random
 import time
 import uuid
-from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
-from zlib import crc32
-
-import orjson
 
 from chat.metrics import StoreMetrics
+from chat.storage.postgres.hint_payloads import EVERYBODY, payloads, probe, read
+from chat.storage.postgres.link import BusDown, Connect, Link
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
-
-CHANNELS: Final = 64
-"""How many channels the rooms share. All nodes must agree on it."""
-PAYLOAD_BYTES: Final = 7900
-"""The longest payload: PostgreSQL's must be below 8000 bytes."""
 
 # Rooms that are told at once at most: a bound on memory, if the bus is slow.
 _MOST_ROOMS: Final = 10_000
 # How long a room waits for its channel before it is followed without.
 _PATIENCE_SECONDS: Final = 1.0
+# How many probes of other nodes may be lost before there are none.
+_MISSED_PROBES: Final = 3
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-_HIGHEST: Final = 2**32 - 1
-
-Hear = Callable[[str | bytes], None]
-"""Takes a payload that came on a channel that was subscribed to."""
-
-
-class BusDown(Exception):
-    """The bus cannot be used now; the text says why, without secrets, in one line."""
-
-
-class Link(ABC):
-    """A link to the bus, which works until it fails once.
-
-    What can't be done raises `BusDown`, or any other exception: the link is then closed.
-    """
-
-    @abstractmethod
-    async def subscribe(self, channels: Collection[str]) -> None:
-        """Returns when what others publish from now on is heard."""
-
-    @abstractmethod
-    async def unsubscribe(self, channels: Collection[str]) -> None:
-        """Ends subscriptions."""
-
-    @abstractmethod
-    async def publish(self, hints: Sequence[tuple[str, str]]) -> None:
-        """Sends payloads, each to its channel."""
-
-    async def check(self) -> None:  # noqa: B027 - there need not be any
-        """Looks whether those parts of the bus answer that a probe does not reach."""
-
-    @abstractmethod
-    async def wait_broken(self) -> None:
-        """Raises an exception when the link has failed; never returns."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Closes it, at once if the other side does not answer. Never fails."""
-
-
-Connect = Callable[[Hear], Awaitable[Link]]
-"""Opens a link; raises `BusDown` or any other exception if it can't be done."""
 
 
 class Listener(Protocol):
@@ -111,7 +65,9 @@ class Hints:
 
     Attributes:
         is_up: whether there is a link.
+        name: of the link, unlike that of any other.
         heard_at: when the bus brought anything last, by the monotonic clock.
+        others: other nodes, and when each of them was heard last.
     """
 
     def __init__(
@@ -127,17 +83,20 @@ class Hints:
         self._metrics = metrics
         self._probe_seconds = probe_seconds
         self._answer_seconds = answer_seconds
-        self._node = uuid.uuid4().hex[:16]
+        self.name = ""
         self.is_up = False
         self._tried = False
         self._why = ""
         self.heard_at = time.monotonic()
-        self._wanted: set[str] = {self._node}
+        self.others: dict[str, float] = {}
+        self._wanted: set[str] = {EVERYBODY}
         self._subscribed: set[str] = set()
         self._changed = asyncio.Event()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._impatient = False
         self._probing = False
+        self._proven = False
+        self._up_at = 0.0
         self._renewed = asyncio.Event()
         self._pending: dict[str, int] = {}
         self._to_tell = asyncio.Event()
@@ -171,13 +130,20 @@ class Hints:
         self._changed.set()
 
     def tell(self, heads: Mapping[str, int]) -> None:
-        """Tells other nodes the new heads of rooms, soon, if that is possible. Never blocks."""
-        if not self.is_up:
+        """Tells other nodes the new heads of rooms, soon, if there are any. Never blocks."""
+        if not self.tells:
             return
         for room_id, head in heads.items():
             if len(self._pending) < _MOST_ROOMS or room_id in self._pending:
                 self._pending[room_id] = head
         self._to_tell.set()
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is a link, and perhaps somebody who listens."""
+        # At first, as others need not have answered yet.
+        is_new = time.monotonic() - self._up_at <= self._probe_seconds
+        return self.is_up and (is_new or bool(self.others))
 
     def renew(self) -> None:
         """Makes another link: the one that there is may lead to the wrong server."""
@@ -198,6 +164,8 @@ class Hints:
 
     async def _use_link(self) -> None:
         """Opens a link and uses it; raises an exception when that fails."""
+        # A new name: others are to look for what was not told while there was no link.
+        self.name = uuid.uuid4().hex[:16]
         try:
             async with asyncio.timeout(self._answer_seconds):
                 link = await self._connect(self._hear)
@@ -216,12 +184,10 @@ class Hints:
             self._went_down()
 
     def _went_up(self) -> None:
-        self.heard_at = time.monotonic()
+        self.heard_at = self._up_at = time.monotonic()
         self._renewed.clear()
+        self._proven = False
         self.is_up = self._tried = True
-        log.info("hints are exchanged with other nodes")
-        self._why = ""
-        self._listener.sweep_soon()
 
     def _went_down(self) -> None:
         self.is_up = False
@@ -273,23 +239,34 @@ class Hints:
             await self._to_tell.wait()
             self._to_tell.clear()
             heads, self._pending = self._pending, {}
-            hints = list(payloads(self._node, heads))
+            hints = list(payloads(self.name, heads, link.most_channels))
             if self._probing:
                 self._probing = False
-                hints.append((self._node, _payload(self._node, {})))
+                hints.append(probe(self.name))
             if hints:
                 async with asyncio.timeout(self._answer_seconds):
                     await link.publish(hints)
+                # What comes meanwhile goes together.
+                await asyncio.sleep(link.pause_seconds)
 
     async def _probe(self, link: Link) -> None:
         while True:
-            self._probing = True
-            self._to_tell.set()
+            self._send_probe()
+            self._forget_silent()
             async with asyncio.timeout(self._answer_seconds):
                 await link.check()
             await asyncio.sleep(self._probe_seconds)
             if time.monotonic() - self.heard_at > self._probe_seconds + self._answer_seconds:
                 raise BusDown("not even this node's own hints come back")
+
+    def _send_probe(self) -> None:
+        self._probing = True
+        self._to_tell.set()
+
+    def _forget_silent(self) -> None:
+        patience = _MISSED_PROBES * self._probe_seconds + self._answer_seconds
+        oldest = time.monotonic() - patience
+        self.others = {node: at for node, at in self.others.items() if at >= oldest}
 
     async def _wait_renewed(self) -> None:
         await self._renewed.wait()
@@ -302,62 +279,22 @@ class Hints:
 
     def _hear(self, payload: str | bytes) -> None:
         self.heard_at = time.monotonic()
-        node, heads = read(payload)
-        if heads and node != self._node:
-            self._listener.hear(heads)
+        node, heads = read(payload) if payload else (self.name, {})
+        if node == self.name:
+            self._prove()
+        elif node:
+            if node not in self.others:
+                # It is to know that there is this one; and before it came, it told nothing.
+                self._send_probe()
+                self._listener.sweep_soon()
+            self.others[node] = self.heard_at
+            if heads:
+                self._listener.hear(heads)
 
-
-def channel_of(room_id: str) -> str:
-    """The channel of a room."""
-    return f"{crc32(room_id.encode()) % CHANNELS:02}"
-
-
-def payloads(node: str, heads: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Yields channels and payloads that tell heads of rooms, none longer than `PAYLOAD_BYTES`.
-
-    A room whose id does not fit into one is left out.
-    """
-    rooms: defaultdict[str, list[str]] = defaultdict(list)
-    for room_id in heads:
-        rooms[channel_of(room_id)].append(room_id)
-    for channel, room_ids in rooms.items():
-        for part in _split(room_ids, PAYLOAD_BYTES - len(_payload(node, {}))):
-            yield channel, _payload(node, {room_id: heads[room_id] for room_id in part})
-
-
-def read(payload: str | bytes) -> tuple[str, Mapping[str, int]]:
-    """Reads a payload: the node that sent it, and heads of rooms.
-
-    Anybody may publish anything: what is no hint tells nothing.
-    """
-    try:
-        node, heads = orjson.loads(payload)
-        if isinstance(node, str) and all(map(_is_position, heads.values())):
-            return node, heads
-    except (ValueError, TypeError, AttributeError):
-        pass
-    return "", {}
-
-
-def _is_position(head: object) -> bool:
-    return isinstance(head, int) and 0 <= head <= _HIGHEST
-
-
-def _payload(node: str, heads: Mapping[str, int]) -> str:
-    return orjson.dumps([node, heads]).decode()
-
-
-def _split(room_ids: Sequence[str], most: int) -> Iterator[list[str]]:
-    part: list[str] = []
-    size = 0
-    for room_id in room_ids:
-        # With its quotes, and the colon, the head and the comma behind it.
-        needed = len(orjson.dumps(room_id)) + 12
-        if part and size + needed > most:
-            yield part
-            part, size = [], 0
-        if needed <= most:
-            part.append(room_id)
-            size += needed
-    if part:
-        yield part
+    def _prove(self) -> None:
+        """Notes that the link works: others have been told that this node listens."""
+        if not self._proven:
+            self._proven = True
+            self._why = ""
+            log.info("hints are exchanged with other nodes")
+            self._listener.sweep_soon()

@@ -16,7 +16,7 @@ from typing import Final
 
 from chat.storage.postgres.connections import Connection, close
 from chat.storage.postgres.errors import FAILURES, text_of
-from chat.storage.postgres.hints import BusDown, Connect, Hear, Link
+from chat.storage.postgres.link import BusDown, Connect, Hear, Link
 
 _PREFIX: Final = "chat_hints_"
 _FAST: Final = "SELECT set_config('synchronous_commit', 'off', false)"
@@ -50,9 +50,14 @@ def notify(connect: Callable[[], Awaitable[Connection]]) -> Connect:
 class NotifyLink(Link):
     """A connection that listens and notifies."""
 
+    # Each payload, on whichever channel, wakes all connections that listen to any.
+    most_channels = 8
+    pause_seconds = 0.003
+
     def __init__(self, connection: Connection, hear: Hear) -> None:
         self._connection = connection
         self._hear = hear
+        self._pid = connection.get_server_pid()
         # It does one thing at a time.
         self._lock = asyncio.Lock()
         self._broken = asyncio.Event()
@@ -86,5 +91,6 @@ class NotifyLink(Link):
         """See `Link`."""
         await close(self._connection)
 
-    def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        self._hear(str(payload))
+    def _heard(self, _connection: object, pid: int, _channel: str, payload: object) -> None:
+        # PostgreSQL tells them to who sent them, too.
+        self._hear("" if pid == self._pid else str(payload))

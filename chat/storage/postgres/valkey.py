@@ -17,7 +17,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from chat.storage.postgres.hints import BusDown, Connect, Hear, Link
+from chat.storage.postgres.hint_payloads import CHANNELS
+from chat.storage.postgres.link import BusDown, Connect, Hear, Link
 from chat.storage.postgres.valkey_address import Server, ValkeyAddress
 from chat.storage.postgres.valkey_wire import Wire
 
@@ -53,6 +54,9 @@ def valkey(address: ValkeyAddress) -> Connect:
 
 class ValkeyLink(Link):
     """Connections to the servers that carry hints, made as they are needed."""
+
+    most_channels = CHANNELS
+    pause_seconds = 0.001
 
     def __init__(self, address: ValkeyAddress, topology: Topology, hear: Hear) -> None:
         self._address = address

@@ -15,7 +15,7 @@ from typing import Any, Final
 from redis.asyncio import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, RedisError
 
-from chat.storage.postgres.hints import BusDown
+from chat.storage.postgres.link import BusDown
 from chat.storage.postgres.valkey_address import Server, ValkeyAddress
 
 CONNECT_SECONDS: Final = 2.0

@@ -1,7 +1,8 @@
 """Nodes on one database: stores, and what each of them announced."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chat.metrics import StoreMetrics
@@ -16,10 +17,17 @@ NEVER = 3600.0
 
 
 class Node:
-    """A store, and what it announced."""
+    """A store, and what it announced.
+
+    Attributes:
+        sizes: the bytes of text that were announced at once.
+        listen: called with what is announced.
+    """
 
     def __init__(self) -> None:
         self.announced: list[ChatMessage] = []
+        self.sizes: list[int] = []
+        self.listen: Callable[[Sequence[ChatMessage]], object] = lambda _: None
         self.renewed: list[Mapping[str, int]] = []
         self.metrics = StoreMetrics()
         self.store: PostgresStore
@@ -27,6 +35,8 @@ class Node:
 
     def announce(self, messages: Sequence[ChatMessage]) -> None:
         self.announced += messages
+        self.sizes.append(sum(len(each.content) for each in messages))
+        self.listen(messages)
         self._changed.set()
 
     def renew(self, heads: Mapping[str, int]) -> None:
@@ -58,10 +68,7 @@ class Node:
 
     async def send(self, count: int = 1, room_id: str = "room") -> list[ChatMessage]:
         """Stores messages, each in a call of its own; returns them."""
-        sent = [
-            message(room_id, f"text {nth}", key=f"{id(self)}-{id(object())}-{nth}")
-            for nth in range(count)
-        ]
+        sent = [message(room_id, key=uuid.uuid4().hex) for _ in range(count)]
         await asyncio.gather(*(self.store.append([each]) for each in sent))
         return sent
 

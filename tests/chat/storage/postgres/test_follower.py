@@ -1,28 +1,304 @@
-"""Nodes on one database hear of each other's messages."""
+"""Nodes on one database hear of each other's messages, whatever fails meanwhile."""
 
 import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from tests.chat.storage.postgres.nodes import node
+import asyncpg
+import pytest
+
+from chat.metrics import StoreMetrics
+from chat.storage.postgres.connections import Connection, ReaderPool
+from chat.storage.postgres.follower import Follower
+from chat.storage.postgres.following import Following
+from chat.storage.postgres.hints import Hints
+from chat.storage.postgres.link import BusDown, Hear, Link
+from chat.storage.postgres.tails import Run, TailReader
+from tests.chat.storage.postgres.nodes import NEVER, Node, node
+from tests.kit import PATIENCE_SECONDS
+from tests.kit.ports import free_ports
+from tests.kit.postgres import Postgres
+from tests.kit.valkey import Valkey
+from tests.support import message, seqs
+
+# In the statement that reads what others stored, and in no other.
+_FETCHES = "messages.room = rooms.room AND seq > position"
 
 
-async def test_messages_of_another_node(postgres_url: str) -> None:
-    async with node(postgres_url) as one, node(postgres_url) as other:
+@asynccontextmanager
+async def pair(
+    url: str, *, hints: str = "", sweep_seconds: float = NEVER
+) -> AsyncIterator[list[Node]]:
+    """Two nodes."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(node(url, hints=hints, sweep_seconds=sweep_seconds))
+            for _ in range(2)
+        ]
+
+
+@pytest.fixture(params=["postgres", "valkey"])
+def hints(request: pytest.FixtureRequest) -> str:
+    """As the setting."""
+    if request.param == "postgres":
+        return ""
+    valkey: Valkey = request.getfixturevalue("valkey")
+    return valkey.url
+
+
+@pytest.fixture
+def no_bus() -> str:
+    """As the setting: a bus that is not there."""
+    [port] = free_ports(1)
+    return f"valkey://127.0.0.1:{port}"
+
+
+async def test_messages_of_another_node(postgres_url: str, hints: str) -> None:
+    async with pair(postgres_url, hints=hints) as (one, other):
         assert await one.store.follow("room") == 0
         await other.send(3)
-        heard = await one.hears(3)
+        await one.hears(3)
         assert not other.announced
-        assert one.store.epoch == other.store.epoch
         await one.send()
-        assert len(await one.hears(4)) == len(heard) + 1
+        await one.hears(4)
         assert one.metrics.sweep_found == 0
+        assert one.metrics.followed_rooms == 1
+        assert sum(one.metrics.follow_lag_seconds.counts) == 3
+        assert sum(other.metrics.follow_lag_seconds.counts) == 0
 
 
-async def test_both_write_into_one_room(postgres_url: str) -> None:
-    async with node(postgres_url) as one, node(postgres_url) as other:
-        for each in (one, other):
+async def test_both_write_into_one_room(postgres_url: str, hints: str) -> None:
+    async with pair(postgres_url, hints=hints) as nodes:
+        for each in nodes:
             await each.store.follow("room")
-        sent = await asyncio.gather(*(each.send(300) for each in (one, other)))
-        for each, own in zip((one, other), sent, strict=True):
+        sent = await asyncio.gather(*(each.send(300) for each in nodes))
+        for each, own in zip(nodes, sent, strict=True):
             heard = await each.hears(600)
             # The very objects, whose senders wait for them.
             assert {id(message) for message in own} <= {id(message) for message in heard}
+
+
+async def test_a_room_that_nobody_follows_costs_nothing(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    await postgres.execute(f"ALTER DATABASE \"{name}\" SET log_statement = 'all'")
+    reads = postgres.log.count(_FETCHES)
+    async with pair(postgres_url) as (one, other):
+        await one.store.follow("other room")
+        for _ in range(5):
+            await other.send(20)
+        # What is told of this one comes behind all that is told of the others.
+        await other.send(1, "other room")
+        await one.hears(1, "other room")
+        assert postgres.log.count(_FETCHES) == reads + 1
+
+
+async def test_rooms_left_and_followed_while_others_write(postgres_url: str, hints: str) -> None:
+    async with pair(postgres_url, hints=hints) as (one, other):
+        chance = random.Random(7)  # noqa: S311 - no secret
+        positions: list[int] = []
+
+        async def come_and_go() -> None:
+            for _ in range(60):
+                if chance.random() < 0.5:
+                    one.store.unfollow("room")
+                position, again = await asyncio.gather(
+                    one.store.follow("room"), one.store.follow("room")
+                )
+                assert position == again
+                positions.append(position)
+                await asyncio.sleep(chance.random() * 0.005)
+
+        async def write() -> None:
+            for _ in range(40):
+                await other.send(3)
+
+        await asyncio.gather(come_and_go(), write())
+        assert await one.store.follow("room") >= positions[-1]
+        await other.send()
+        head = await other.store.last_seq("room")
+        await one.store.catch_up("room")
+        heard = seqs(one.announced)
+        # Each once, in order; none is missing since it was followed for good.
+        assert heard == sorted(set(heard))
+        assert {*range(positions[-1] + 1, head + 1)} <= set(heard)
+
+
+async def test_a_cancelled_follow_hurts_no_other(postgres_url: str) -> None:
+    async with pair(postgres_url) as (one, other):
+        await other.send()
+        first, second = (asyncio.create_task(one.store.follow("room")) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second == 1
+        await other.send()
+        await one.hears(1)
+
+
+async def test_sweeps_find_what_no_hint_told(postgres_url: str, no_bus: str) -> None:
+    async with pair(postgres_url, hints=no_bus, sweep_seconds=0.05) as (one, other):
+        assert await one.store.follow("room") == 0
+        await other.send(5)
+        await one.hears(5)
+        assert one.metrics.sweep_found == 5
+        assert sum(one.metrics.sweep_seconds.counts) > 0
+
+
+async def test_a_dead_bus_delays_no_append(postgres_url: str, no_bus: str) -> None:
+    async with node(postgres_url, hints=no_bus) as one:
+        await one.store.follow("room")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await one.send(200)
+        await one.hears(200)
+
+
+async def test_catching_up_with_what_another_node_stored(postgres_url: str, no_bus: str) -> None:
+    async with pair(postgres_url, hints=no_bus) as (one, other):
+        await one.store.follow("room")
+        await other.send(700)
+        await one.store.catch_up("room")
+        assert len(one.announced) == 700
+        await one.store.catch_up("another")
+
+
+async def test_what_was_missed_is_looked_for_when_the_listener_is_back(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    async with pair(postgres_url) as (one, other):
+        await one.store.follow("room")
+        stored = 0
+        for _ in range(3):
+            await other.send()
+            cut = "datname = $1 AND query ~* '(LISTEN|pg_notify)'"
+            await asyncio.gather(
+                postgres.terminate(cut, postgres_url.rpartition("/")[2]), other.send(5)
+            )
+            stored += 6
+            await one.hears(stored)
+
+
+async def test_a_pause_is_caught_up_page_by_page(postgres_url: str, no_bus: str) -> None:
+    async with pair(postgres_url, hints=no_bus) as (one, other):
+        rooms = [f"room {number}" for number in range(3)]
+        for room in rooms:
+            await one.store.follow(room)
+        text = "x" * 20_000
+        for room in rooms:
+            sent = [message(room, text, key=f"{nth}") for nth in range(60)]
+            await other.store.append(sent)
+        await asyncio.gather(*map(one.store.catch_up, rooms))
+        assert max(one.sizes) <= 300_000
+        for room in rooms:
+            await one.hears(60, room)
+
+
+async def test_history_that_is_missing_begins_another_one(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    async with pair(postgres_url, sweep_seconds=0.05) as (one, other):
+        await one.store.follow("room")
+        await other.store.follow("room")
+        await one.send(3)
+        await other.hears(3)
+        epoch = one.store.epoch
+        await postgres.execute("DELETE FROM chat.messages WHERE seq = 3", database=name)
+        await postgres.execute("UPDATE chat.rooms SET head = 2", database=name)
+        assert await one.is_renewed() == {"room": 2}
+        assert await other.is_renewed() == {"room": 2}
+        assert epoch != one.store.epoch == other.store.epoch
+        await other.send()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while seqs(one.announced)[-2:] != [3, 3]:  # noqa: ASYNC110 - once in each history
+                await asyncio.sleep(0.01)
+
+
+async def test_another_epoch_is_noticed_before_its_messages_are_told(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    async with pair(postgres_url) as (one, other):
+        await one.store.follow("room")
+        await other.send(2)
+        await one.hears(2)
+        await postgres.execute(
+            "UPDATE chat.meta SET value = 'another' WHERE key = 'epoch'",
+            database=postgres_url.rpartition("/")[2],
+        )
+        one.listen = lambda _: epochs.append(one.store.epoch)
+        epochs: list[str] = []
+        await other.send(2)
+        heads = await one.is_renewed()
+        assert one.store.epoch == "another"
+        await other.send(2)
+        await one.store.catch_up("room")
+        assert seqs(one.announced) == [1, 2, *range(heads["room"] + 1, 7)]
+        assert set(epochs) == {"another"}
+
+
+async def test_hints_delayed_doubled_and_out_of_order(postgres_url: str, no_bus: str) -> None:
+    chance = random.Random(11)  # noqa: S311 - no secret
+    async with node(postgres_url, hints=no_bus) as other, lonely_follower(postgres_url) as alone:
+        follower, heard = alone
+        await follower.follow("room")
+        hints: list[int] = []
+        for _ in range(50):
+            [sent] = await other.send()
+            hints += [sent.seq] * chance.choice([0, 1, 2])
+            chance.shuffle(hints)
+            while hints and chance.random() < 0.6:
+                follower.hear({"room": hints.pop(), "unknown": 5})
+        follower.hear({"room": 50})
+        await follower.catch_up("room")
+        assert heard == list(range(1, 51))
+
+
+@asynccontextmanager
+async def lonely_follower(url: str) -> AsyncIterator[tuple[Follower, list[int]]]:
+    """A follower whose bus is the test; and the positions that it announced."""
+    heard: list[int] = []
+    pool = ReaderPool(lambda: connect(url))
+    [epoch] = await run(pool, "SELECT value FROM chat.meta WHERE key = 'epoch'")
+    follower = Follower(
+        Following(lambda messages: heard.extend(seqs(messages)), lambda _: None),
+        TailReader(reads(pool)),
+        StoreMetrics(),
+        epoch=lambda: epoch,
+        on_other_epoch=nothing,
+        sweep_seconds=NEVER,
+    )
+    hints = Hints(no_link, follower, StoreMetrics(), NEVER)
+    follower.start(hints)
+    hints.start()
+    try:
+        yield follower, heard
+    finally:
+        await hints.close()
+        await follower.close()
+        await pool.close()
+
+
+def reads(pool: ReaderPool) -> Run:
+    async def run(read: Callable[[Connection], Awaitable[asyncpg.Record]]) -> asyncpg.Record:
+        async with pool.connection() as connection:
+            return await read(connection)
+
+    return run
+
+
+async def connect(url: str) -> Connection:
+    return await asyncpg.connect(url)
+
+
+async def run(pool: ReaderPool, statement: str) -> list[str]:
+    async with pool.connection() as connection:
+        return [row[0] for row in await connection.fetch(statement)]
+
+
+async def nothing() -> None:
+    pass
+
+
+async def no_link(_: Hear) -> Link:
+    raise BusDown("there is none")

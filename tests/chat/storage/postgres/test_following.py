@@ -16,7 +16,8 @@ from hypothesis.stateful import (
 )
 
 from chat.storage.base import key_of
-from chat.storage.postgres.following import Fetch, Following, InFlight, Stay, Sweep
+from chat.storage.postgres.following import Following
+from chat.storage.postgres.stays import Fetch, InFlight, Stay, Sweep
 from gen.chat import ChatMessage
 from tests.support import MODEL, message, seqs
 

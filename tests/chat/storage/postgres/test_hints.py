@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreUnusable
-from chat.storage.postgres.hints import (
+from chat.storage.postgres.hint_payloads import (
     CHANNELS,
+    EVERYBODY,
     PAYLOAD_BYTES,
-    BusDown,
-    Connect,
-    Hints,
     channel_of,
     payloads,
     read,
 )
+from chat.storage.postgres.hints import Hints
+from chat.storage.postgres.link import BusDown, Connect
 from chat.storage.postgres.notify import notify
 from chat.storage.postgres.valkey import valkey
 from chat.storage.postgres.valkey_address import ValkeyAddress
@@ -58,9 +58,15 @@ class Ear:
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def is_up_again(self, sweeps: int) -> None:
-        """Waits until there is another link than `sweeps` times ago."""
-        await self.until(lambda: self.sweeps > sweeps and self.hints.is_up)
+    async def knows_another(self) -> None:
+        """Waits until another node was heard: before, there is nobody to tell anything."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self.hints.others:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+
+    async def is_up_again(self, name: str = "") -> None:
+        """Waits until there is another link than that of a name."""
+        await self.until(lambda: self.hints.is_up and self.hints.name != name)
 
 
 @asynccontextmanager
@@ -68,7 +74,7 @@ async def ear(connect: Connect, probe_seconds: float = 60) -> AsyncIterator[Ear]
     one = Ear(connect, probe_seconds)
     one.hints.start()
     try:
-        await one.is_up_again(0)
+        await one.is_up_again()
         yield one
     finally:
         await one.hints.close()
@@ -149,10 +155,10 @@ async def test_a_link_that_was_cut_is_made_again(bus: Bus) -> None:
         await one.hints.listen(channel_of("room"))
         await tell(other, one, {"room": 1})
         for head in (2, 3):
-            sweeps = one.sweeps, other.sweeps
+            names = one.hints.name, other.hints.name
             await bus.cut()
-            await one.is_up_again(sweeps[0])
-            await other.is_up_again(sweeps[1])
+            await one.is_up_again(names[0])
+            await other.is_up_again(names[1])
             await tell(other, one, {"room": head})
 
 
@@ -165,14 +171,27 @@ async def test_probes_come_back(bus: Bus) -> None:
                     await asyncio.sleep(0.01)
         assert one.hints.is_up
         assert one.metrics.hint_age_seconds < PATIENCE_SECONDS
-        assert one.sweeps == 1
         assert not one.heads
+
+
+async def test_nothing_is_told_while_there_is_nobody(bus: Bus) -> None:
+    async with ear(bus.connect, probe_seconds=0.05) as one:
+        async with ear(bus.connect, probe_seconds=0.05) as other:
+            await asyncio.gather(one.knows_another(), other.knows_another())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while one.hints.tells:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        async with ear(bus.connect) as late:
+            await late.hints.listen(channel_of("room"))
+            await one.knows_another()
+            await tell(one, late, {"room": 2})
 
 
 async def test_renewed_on_demand(bus: Bus) -> None:
     async with ear(bus.connect) as one:
+        name = one.hints.name
         one.hints.renew()
-        await one.is_up_again(1)
+        await one.is_up_again(name)
 
 
 @pytest.mark.usefixtures("valkey_program")
@@ -180,6 +199,7 @@ async def test_a_bus_that_is_silent_is_left() -> None:
     async with Valkey.running() as server:
         bus = valkey_bus(server)
         async with ear(bus.connect, probe_seconds=0.05) as one:
+            name = one.hints.name
             await server.pause()
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
@@ -190,7 +210,7 @@ async def test_a_bus_that_is_silent_is_left() -> None:
                 one.hints.tell({"room": 1})
             finally:
                 await server.resume()
-            await one.is_up_again(1)
+            await one.is_up_again(name)
 
 
 @pytest.mark.usefixtures("valkey_program")
@@ -203,7 +223,7 @@ async def test_a_bus_that_is_not_there_at_first() -> None:
             await one.hints.listen(channel_of("room"))
             assert not one.hints.is_up
             await server.start()
-            await one.is_up_again(0)
+            await one.is_up_again()
             async with ear(valkey_bus(server).connect) as other:
                 await tell(other, one, {"room": 1})
         finally:
@@ -218,12 +238,12 @@ async def test_cluster_whose_slots_move() -> None:
             for room in ROOMS:
                 await one.hints.listen(channel_of(room))
             await tell(other, one, dict.fromkeys(ROOMS, 1))
-            sweeps = one.sweeps, other.sweeps
+            names = one.hints.name, other.hints.name
             await move_channels(servers)
-            await one.is_up_again(sweeps[0])
+            await one.is_up_again(names[0])
             # Who only publishes learns of it when it does.
             other.hints.tell(dict.fromkeys(ROOMS, 2))
-            await other.is_up_again(sweeps[1])
+            await other.is_up_again(names[1])
             await tell(other, one, dict.fromkeys(ROOMS, 3))
 
 
@@ -335,6 +355,14 @@ def test_many_heads_are_several_payloads() -> None:
     assert len(hints) >= 100
     assert all(len(payload) < PAYLOAD_BYTES for _, payload in hints)
     assert len({channel for channel, _ in hints}) == CHANNELS
+
+
+def test_hints_of_many_channels_go_to_everybody() -> None:
+    heads = dict.fromkeys(ROOMS, 1)
+    [(channel, payload)] = payloads("node", heads, most_channels=8)
+    assert channel == EVERYBODY
+    assert read(payload) == ("node", heads)
+    assert EVERYBODY not in dict(payloads("node", {"room": 1}, most_channels=8))
 
 
 def test_a_room_that_fits_into_no_payload_is_left_out() -> None:
