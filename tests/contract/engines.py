@@ -1,6 +1,7 @@
 """The storage engines under the contract."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -8,11 +9,11 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
-from chat.storage.base import Announce, Store
+from chat.storage.base import Announce, Page, Range, Store
 from chat.storage.memory import MemoryStore
 from chat.storage.postgres import PostgresStore
 from chat.storage.sqlite import SqliteStore
-from gen.chat import ChatMessage
+from gen.chat import ChatMessage, User
 
 _QUEUE_BYTES = 16 * 1024 * 1024
 # The rooms whose announcements tests look at.
@@ -108,8 +109,89 @@ def postgres(place: Place) -> Engine:
     )
 
 
+def two_nodes(place: Place) -> Engine:
+    """PostgreSQL, with two nodes."""
+
+    async def opener(announce: Announce) -> Store:
+        return Pair(
+            [
+                await PostgresStore.open(place.database, each, lambda _: None, _QUEUE_BYTES)
+                for each in (announce, lambda _: None)
+            ]
+        )
+
+    return Engine(opener)
+
+
+class Pair(Store):
+    """Two nodes on one database, as one store: what each of them stores, the first announces.
+
+    Appends go to them in turn; those that are made together, to the same.
+    """
+
+    def __init__(self, nodes: Sequence[Store]) -> None:
+        self._nodes = list(nodes)
+        self._announcer = nodes[0]
+        self._pending = 0
+        self.health = nodes[0].health
+
+    @property
+    def epoch(self) -> str:
+        return self._nodes[0].epoch
+
+    def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[ChatMessage]]:
+        self._pending += 1
+        future = self._nodes[-1].append(messages)
+        return asyncio.ensure_future(self._heard({m.room_id for m in messages}, future))
+
+    async def _heard(
+        self, rooms: Iterable[str], future: asyncio.Future[list[ChatMessage]]
+    ) -> list[ChatMessage]:
+        try:
+            return await future
+        finally:
+            for node in self._nodes:
+                for room_id in rooms:
+                    await node.catch_up(room_id)
+            self._pending -= 1
+            if not self._pending:
+                self._nodes.reverse()
+
+    async def wait_writable(self) -> None:
+        await self._nodes[-1].wait_writable()
+
+    async def follow(self, room_id: str) -> int:
+        return max([await node.follow(room_id) for node in self._nodes])
+
+    async def last_seq(self, room_id: str) -> int:
+        return await self._nodes[0].last_seq(room_id)
+
+    async def history(self, room_id: str, span: Range) -> Page:
+        return await self._nodes[0].history(room_id, span)
+
+    async def get_user(self, user_id: str) -> User | None:
+        return await self._nodes[0].get_user(user_id)
+
+    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+        return await self._nodes[0].upsert_user(user_id, name, email)
+
+    async def list_users(self, after_id: str, limit: int) -> list[User]:
+        return await self._nodes[0].list_users(after_id, limit)
+
+    def set_active(self, user_id: str, active: bool) -> None:
+        self._nodes[0].set_active(user_id, active)
+
+    async def close(self) -> None:
+        # The one that announces hears of what the other one stores in the end.
+        [other] = (node for node in self._nodes if node is not self._announcer)
+        await other.close()
+        for room_id in _FOLLOWED:
+            await self._announcer.catch_up(room_id)
+        await self._announcer.close()
+
+
 Build = Callable[[Place], Engine]
 
-SHARED = (postgres,)
+SHARED = (postgres, two_nodes)
 DURABLE = (sqlite, folding, *SHARED)
 ENGINES = (*DURABLE, memory)

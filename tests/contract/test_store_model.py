@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from chat.storage.base import Range, Store
 from gen.chat import ChatMessage
-from tests.contract.engines import DURABLE, ENGINES, Build, Place, empty, place_of
+from tests.contract.engines import DURABLE, ENGINES, SHARED, Build, Place, empty, place_of
 from tests.support import MODEL, message, seqs
 
 # Any text is a name, even SQL.
@@ -116,5 +116,8 @@ def test_calls_in_any_order(request: pytest.FixtureRequest, build: Build) -> Non
     database = place_of(request, build).database
     run_state_machine_as_test(
         lambda: StoreMachine(build, database),  # type: ignore[arg-type] # any factory will do
-        settings=settings(MODEL, max_examples=30, stateful_step_count=20),
+        # A server takes its time.
+        settings=settings(
+            MODEL, max_examples=10 if build in SHARED else 30, stateful_step_count=20
+        ),
     )

@@ -166,3 +166,12 @@ async def test_server_that_died_without_a_word(
             [sent] = await node.store.append([message(key="1")])
         assert sent.seq == 2
         assert "has lost the connection of a commit" in "".join(line["event"] for line in logs)
+
+
+async def test_close_in_peace(postgres_url: str) -> None:
+    """Nothing is left to be done: nothing is told, and the health is as it was."""
+    with capture_logs() as logs:
+        async with a_node(postgres_url) as node:
+            await node.store.append([message(key="0")])
+    assert [line["event"] for line in logs if line["log_level"] in ("warning", "error")] == []
+    assert node.store.health.is_serving
