@@ -14,6 +14,7 @@ import pytest
 
 import chat
 from chat.storage.base import StoreUnusable
+from chat.storage.postgres.address import Address
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from tests.docs.markdown import ROOT, section
 from tests.kit.postgres import Postgres, find_programs
@@ -130,6 +131,18 @@ async def posts(database: str, seq: int) -> str:
         history = await ChatServiceStub(channel).get_chat_history(GetChatHistoryRequest("lobby"))
         assert seqs(history.messages) == list(range(1, seq + 1))
         return history.epoch
+
+
+def test_addresses_can_be_read() -> None:
+    files = (PAGE, *(ROOT / "deploy").glob("**/*.y*ml"), *(ROOT / "deploy").glob("systemd/*"))
+    found = [
+        address
+        for file in files
+        for address in re.findall(r"postgresql://[^\s`\"]+", file.read_text("utf-8"))
+    ]
+    assert len(found) > 5
+    for address in found:
+        assert Address.parse(address).shown.endswith("/chat")
 
 
 def test_settings_are_those_of_containers() -> None:
