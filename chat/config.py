@@ -53,7 +53,8 @@ class UserRates(Rates):
     sends: float = setting(
         100.0,
         RATE,
-        "The messages a second that a user may send, over all connections and proxies, in bursts "
+        "The messages a second that a user may send, over all connections and proxies, and over "
+        "all servers that share a database, in bursts "
         "of ten seconds' worth. A gRPC guest is limited per connection. 0 means no limit.",
         name="sends-per-second",
         group="Rates",
