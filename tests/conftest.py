@@ -2,11 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 import uvloop
 from grpclib.client import Channel
 from hypothesis import settings
@@ -18,6 +17,7 @@ from gen.chat import ChatServiceStub
 from tests.faults.world import choose_seed
 from tests.kit import postgres as kit_postgres
 from tests.kit import valkey as kit_valkey
+from tests.kit.held import held
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
 from tests.kit.valkey import Valkey
@@ -112,10 +112,10 @@ def postgres_programs() -> None:
         missing(f"there is no PostgreSQL: apt-get install {kit_postgres.PACKAGE}")
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def postgres(postgres_programs: None) -> AsyncIterator[Postgres]:  # noqa: ARG001
+@pytest.fixture(scope="session")
+def postgres(postgres_programs: None) -> Iterator[Postgres]:  # noqa: ARG001
     """A PostgreSQL for all tests of a worker, who leave it running and as it is."""
-    async with Postgres.running() as server:
+    with held(Postgres.running()) as server:
         yield server
 
 
@@ -133,8 +133,8 @@ def valkey_program() -> None:
         missing(f"there is no Valkey or Redis: apt-get install {kit_valkey.PACKAGE}")
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def valkey(valkey_program: None) -> AsyncIterator[Valkey]:  # noqa: ARG001
+@pytest.fixture(scope="session")
+def valkey(valkey_program: None) -> Iterator[Valkey]:  # noqa: ARG001
     """A Valkey for all tests of a worker, who leave it running."""
-    async with Valkey.running() as server:
+    with held(Valkey.running()) as server:
         yield server

@@ -1,19 +1,19 @@
 """Every storage engine, and an open store of it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import pytest_asyncio
 
 from chat.storage.base import Store
 from tests.contract.engines import ENGINES, Build, Engine, empty, place_of
+from tests.kit.held import held
 from tests.kit.postgres import Postgres
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def database(postgres: Postgres) -> AsyncIterator[str]:
+@pytest.fixture(scope="session")
+def database(postgres: Postgres) -> Iterator[str]:
     """Address of a database for all tests here, one after the other."""
-    async with postgres.database("contract") as name:
+    with held(postgres.database("contract")) as name:
         yield postgres.url(name)
 
 

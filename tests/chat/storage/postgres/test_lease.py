@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from chat.storage.postgres.epoch import Claim, Meta, judge
 from chat.storage.postgres.lease import LEASE_SECONDS, Lease, Roster
 from chat.storage.postgres.side import SideConnection
 from tests.chat.storage.postgres.conftest import Connect
+from tests.kit.held import held
 from tests.kit.postgres import Postgres
 from tests.support import PATIENCE_SECONDS
 
@@ -199,10 +199,10 @@ async def test_lost_connection_is_replaced(node: Running, database: Connection) 
     assert not node.silent.is_set()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def own_server(postgres_programs: None) -> AsyncIterator[Postgres]:  # noqa: ARG001
+@pytest.fixture(scope="module")
+def own_server(postgres_programs: None) -> Iterator[Postgres]:  # noqa: ARG001
     """A server whose configuration may be changed."""
-    async with Postgres.running() as server:
+    with held(Postgres.running()) as server:
         yield server
 
 
