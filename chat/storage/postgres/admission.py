@@ -18,7 +18,7 @@ connection to the new server is used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -83,12 +83,19 @@ class Admission:
         self._metrics = metrics
         self._on_change = on_change
         self._life: _Life | None = None
+        self._newest: Server | None = None
         self._lock = asyncio.Lock()
 
     @property
     def server(self) -> Server | None:
         """The server that was judged last."""
         return None if self._life is None else self._life.server
+
+    def expect(self, servers: Iterable[Server]) -> None:
+        """Takes servers that take writes: none that another one was promoted over is used."""
+        for server in servers:
+            if self._newest is None or self._newest.is_behind(server):
+                self._newest = server
 
     async def admit(self, connection: Connection) -> None:
         """Returns when a new connection may be used to read.
@@ -153,8 +160,9 @@ class Admission:
                 self._on_change()
 
     def _check_not_behind(self, server: Server) -> None:
-        if server.is_behind(self.server):
-            raise StoreError(f"server {server} was left behind by a failover to {self.server}")
+        for other in (self.server, self._newest):
+            if server.is_behind(other):
+                raise StoreError(f"server {server} was left behind by a failover to {other}")
 
     def _known(self) -> Known | None:
         if not self.epoch:

@@ -147,7 +147,7 @@ class Appender:
                 assert self._connection is not None  # noqa: S101 - it is ready
                 with self._watch.commit(self._connection):
                     await self._connection.execute(_PROBE)
-                self._succeeded()
+                self._health.serve()
         except (*FAILURES, StoreError) as error:
             if is_lost(error):
                 self._lose(error)
@@ -199,7 +199,7 @@ class Appender:
         return answer
 
     def _note(self, answer: Answer) -> None:
-        self._succeeded()
+        self._health.serve()
         self._metrics.stored += len(answer.own)
         if answer.own:
             last = answer.own[-1]
@@ -227,6 +227,7 @@ class Appender:
                 raise ConnectionError(text_of(error)) from error
             self._statement = await self._connection.prepare(_APPEND)
             self._metrics.reconnects += was_there
+            self._lost_at = None
         return self._statement
 
     async def _recover(self, error: Exception, attempt: _Attempt) -> None:
@@ -250,14 +251,14 @@ class Appender:
         elif is_of_a_value(error):
             raise error
         elif not is_passing(error):
-            self._fail(text_of(error))
+            self._fail(error)
             raise StoreError(text_of(error)) from error
 
     async def _pause(self, error: Exception, attempt: _Attempt) -> None:
         """Waits before the next attempt to connect, unless there was time enough for that."""
         deadline = attempt.lost() + PATIENCE_SECONDS
         if self._gave_up or time.monotonic() + attempt.pause > deadline:
-            self._fail(text_of(error))
+            self._fail(error)
             known = "it is not known whether it was stored" if attempt.is_retry else "not stored"
             raise StoreError(f"the database was lost, {known}: {text_of(error)}") from error
         await asyncio.sleep(attempt.pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
@@ -271,15 +272,14 @@ class Appender:
             self._lost_at = now
             log.warning("connection to the database lost", error=text_of(error))
         if now - self._lost_at > LONG_SECONDS:
-            self._fail(text_of(error))
+            self._refuse(error)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, error: Exception) -> None:
         self._metrics.failures += 1
-        self._health.refuse(f"messages cannot be stored: {reason}")
+        self._refuse(error)
 
-    def _succeeded(self) -> None:
-        self._lost_at = None
-        self._health.serve()
+    def _refuse(self, error: Exception) -> None:
+        self._health.refuse(f"messages cannot be stored: {text_of(error)}")
 
 
 class _Attempt:

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -24,6 +24,8 @@ from chat.storage.postgres.errors import FAILURES, is_lost
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
+T = TypeVar("T")
+
 Admit = Callable[[Connection], Awaitable[None]]
 """Looks whether a new connection may be used; raises one of `FAILURES` or `StoreError` if not."""
 
@@ -32,6 +34,8 @@ CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 10.0
 """How long a statement that only reads may take, with the wait for a connection."""
 _NEXT_HOST_SECONDS: Final = 0.5
+# How long all of them may take to answer where one answer is not enough.
+_ALL_SECONDS: Final = 2.0
 _READERS: Final = 4
 
 _SETTINGS: Final = {
@@ -87,6 +91,21 @@ class Connector:
         """
         hosts: Sequence[tuple[str, int] | None] = self._address.hosts or [None]
         return await _first_of([partial(self._open, host, admit) for host in hosts])
+
+    async def ask_all(self, ask: Callable[[Connection], Awaitable[T]]) -> list[T]:
+        """Asks each server that takes writes; returns the answers that come soon."""
+        found: list[T] = []
+
+        async def ask_one(connection: Connection) -> None:
+            found.append(await ask(connection))
+
+        if len(self._address.hosts) > 1:
+            tasks = [
+                asyncio.ensure_future(self._open(host, ask_one)) for host in self._address.hosts
+            ]
+            await asyncio.wait(tasks, timeout=_ALL_SECONDS)
+            await _abandon(tasks)
+        return found
 
     async def _open(self, host: tuple[str, int] | None, admit: Admit) -> Connection:
         connection = await self._connect(host)

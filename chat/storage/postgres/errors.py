@@ -64,6 +64,7 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
     ),
     (asyncpg.TooManyConnectionsError, "raise max_connections of the server"),
     (asyncpg.CannotConnectNowError, "the server starts or stops: try again"),
+    (asyncpg.ProtocolViolationError, "name the server itself, not a pooler in front of it"),
     (TimeoutError, "the server does not answer"),
 )
 

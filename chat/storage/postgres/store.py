@@ -30,7 +30,7 @@ from chat.storage.postgres.appender import Appender
 from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import Connection, Connector, ReaderPool, close
-from chat.storage.postgres.epoch import Server
+from chat.storage.postgres.epoch import Server, read_server
 from chat.storage.postgres.errors import FAILURES, unusable
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
@@ -235,6 +235,8 @@ class PostgresStore(Store):
         # A database without its standby may let the very first commit wait.
         self._watch.start()
         try:
+            # Of an old primary that still lives and its heir, only the latter will do.
+            self._admission.expect(await self._connector.ask_all(read_server))
             await close(await self._connector.connect(self._prepare))
         except BaseException:
             await self._watch.close()

@@ -1,11 +1,15 @@
 """A database that cannot be opened is told in one line, with what helps, and without secrets."""
 
+import functools
+import os
+import shutil
 import socket
 import sys
 from pathlib import Path
 
 import asyncpg
 import pytest
+import trustme
 from structlog.testing import capture_logs
 
 import chat
@@ -13,6 +17,7 @@ from chat.storage.base import StoreUnusable
 from chat.storage.postgres import PostgresStore
 from chat.storage.postgres.address import Address
 from chat.storage.postgres.schema import check_server, migrations
+from tests.kit.homes import home
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
 from tests.support import message
@@ -222,3 +227,46 @@ async def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreUnusable, match=r"asyncio-grpc-chat\[postgresql\]"):
         async with chat.serve(chat.Config(port=0, database="postgresql://h/name")):
             pass
+
+
+@pytest.mark.usefixtures("postgres_programs")
+async def test_heir_of_a_primary_that_lives_on() -> None:
+    """Both take writes; whoever took the old one would write what nobody else reads."""
+    async with Postgres.running() as old, old.standby() as heir:
+        await opened(old.url("postgres"))
+        await heir.promote()
+        urls = {"2": old.url("postgres", heir), "3": heir.url("postgres", old)}
+        for key, url in urls.items():
+            store = await PostgresStore.open(url, print, print, 1 << 20)
+            await store.append([message(key=key)])
+            await store.close()
+        count = "SELECT head FROM chat.rooms"
+        assert [row["head"] for row in await old.execute(count)] == [1]
+        assert [row["head"] >= 2 for row in await heir.execute(count)] == [True]
+
+
+@pytest.mark.usefixtures("postgres_programs")
+async def test_tls(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    stranger.cert_pem.write_to_path(tmp_path / "stranger.pem")
+    certificate = authority.issue_cert("127.0.0.1")
+    owner = "postgres" if os.geteuid() == 0 else None
+    with home("certificate", owner) as folder:
+        files = folder / "server.pem", folder / "server.key"
+        certificate.cert_chain_pems[0].write_to_path(files[0])
+        certificate.private_key_pem.write_to_path(files[1])
+        for file in files:
+            file.chmod(0o600)
+            if owner:
+                shutil.chown(file, owner)
+        certificate_file, key_file = map(str, files)
+        async with Postgres.running(
+            ssl="on", ssl_cert_file=certificate_file, ssl_key_file=key_file
+        ) as server:
+            database = functools.partial(server.url, "postgres", sslmode="verify-full")
+            await opened(database(sslrootcert=f"{tmp_path}/ca.pem"))
+            why = await refusal(database(sslrootcert=f"{tmp_path}/stranger.pem"))
+            assert "certificate verify failed" in why
+            [row] = await server.execute("SELECT count(*) FROM pg_stat_ssl WHERE ssl")
+            assert row["count"] > 0
