@@ -8,8 +8,10 @@ gives each of them a standing::
     REFUSING    it said that it does not serve: NOT_SERVING        for 10 s
     SILENT      it did not answer in time                          until it works
 
-The next one is drawn at random among those with the best standing: so the proxies spread
-over the servers, and those of a server that died spread over the rest. A server that could not
+The next one is drawn at random among the good ones: so the proxies spread over the servers, and
+those of a server that died spread over the rest. If none is good, the one with the best standing
+is next, and of several the one whose trouble is the longest ago: never the one that was
+just left, if there is another. A server that could not
 be reached, or whose link was lost soon after it was made, also rests. Its rest is drawn
 at random up to a bound that doubles with each failure in a row (exponential backoff with full
 jitter), so that many proxies do not come back at the same moment. Only if all of them rest, the
@@ -73,6 +75,7 @@ class _Record:
     failures: int = 0
     rests_until: float = -inf
     standing: Standing = Standing.GOOD
+    doubted_at: float = -inf
     doubted_until: float = -inf
 
 
@@ -129,9 +132,14 @@ class Choice:
     def pick(self, servers: Sequence[Server], now: float) -> Server | None:
         """Draws the server for the next link; `None` if all of them rest."""
         awake = self._awake(servers, now)
-        best = min((self.standing(each, now) for each in awake), default=None)
-        drawn = [each for each in awake if self.standing(each, now) is best]
-        return self._chance.choice(drawn) if drawn else None
+        good = [each for each in awake if self.standing(each, now) is Standing.GOOD]
+        if good:
+            return self._chance.choice(good)
+        return min(
+            awake,
+            key=lambda each: (self.standing(each, now), self._of(each).doubted_at),
+            default=None,
+        )
 
     def rest(self, servers: Sequence[Server], now: float) -> float:
         """Returns the time until one of the servers has rested; 0 if one has."""
@@ -176,7 +184,7 @@ class Choice:
 
     def _doubt(self, server: Server, standing: Standing, now: float) -> None:
         record = self._records.setdefault(server, _Record())
-        record.standing = standing
+        record.standing, record.doubted_at = standing, now
         record.doubted_until = inf if standing is Standing.SILENT else now + _DOUBT_SECONDS
 
     def _awake(self, servers: Sequence[Server], now: float) -> list[Server]:

@@ -131,6 +131,16 @@ def test_rests_grow_up_to_a_bound(seed: int) -> None:
         most = min(most * 2, LONGEST_REST)
 
 
+def test_longest_trouble_ago_is_next() -> None:
+    choice = drawing(1)
+    for now, server in enumerate((B, C, A, C)):
+        choice.lost(server, float(now), silent=True)
+    assert [choice.pick(servers, 4.0) for servers in ([A, B, C], [A, C], [C])] == [B, A, C]
+    # Silence is worse than any other trouble.
+    choice.lost(C, 5.0)
+    assert choice.pick(SERVERS, 6.0) == C
+
+
 def test_single_server_is_tried_again_at_once_after_it_lived() -> None:
     choice = drawing(1)
     choice.lost(A, 5.0)
