@@ -5,6 +5,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,9 @@ SYSTEM_PATH = os.pathsep.join(
 
 LOCK = "requirements.lock"
 ENGINES = ["--extra", "postgresql", "--extra", "valkey"]
+# The URLs that ask for one of them, and the variables of the server that may hold them.
+SCHEMES = {"postgresql": "postgres(ql)?", "valkey": "(valkey|redis)s?"}
+ENGINE_VARIABLES = ("CHAT_DATABASE", "CHAT_HINTS")
 # Each lock file, and the requirements that it pins.
 LOCKS = {
     # With what every engine needs: a lock file for each choice would be one too many.
@@ -64,10 +68,16 @@ LOCKS = {
 }
 
 
-def install(session: nox.Session, *groups: str, project: bool = True) -> None:
-    """Installs the project and some of its dependency groups, unless they are up to date."""
+def install(session: nox.Session, *groups: str, project: str = ".") -> None:
+    """Installs the project and some of its dependency groups, unless they are up to date.
+
+    Args:
+        session: the session that needs them.
+        groups: the groups.
+        project: the project, with its extras; empty for the groups alone.
+    """
     names = [name for group in groups for name in nox.project.dependency_groups(PROJECT, group)]
-    wanted = [*(["-e", "."] if project else []), *names]
+    wanted = [*(["-e", project] if project else []), *names]
     made = Path(session.virtualenv.location) / "installed"
     # A change of any of these reinstalls: location, requirements, groups.
     of_what = [str(ROOT), (ROOT / "pyproject.toml").read_text(encoding="utf-8"), *wanted]
@@ -103,7 +113,9 @@ def once(session: nox.Session, made: Path, of_what: list[str], step: Callable[[]
 @nox.session
 def serve(session: nox.Session) -> None:
     """Run the chat server and the proxy in this terminal, until Ctrl-C; ``-- --help`` for more."""
-    install(session)
+    said = " ".join([*session.posargs, *map(os.environ.get, ENGINE_VARIABLES, ("", ""))])
+    extras = [extra for extra, scheme in SCHEMES.items() if re.search(rf"\b{scheme}://", said)]
+    install(session, project=f".[{','.join(extras)}]" if extras else ".")
     # Ctrl-C reaches both processes; the timeouts let them shut down gracefully.
     command = ("python", "-m", "hosting.run_both", *session.posargs)
     session.run(*command, interrupt_timeout=30, terminate_timeout=30)
@@ -159,7 +171,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Pin the dependencies, with hashes; with ``-- --check``, fail if the pins are stale."""
-    install(session, "lock", project=False)
+    install(session, "lock", project="")
     options = [option for option in session.posargs if option != "--check"]
     for name, of_what in LOCKS.items():
         target = Path(session.create_tmp()) / Path(name).name
@@ -185,7 +197,7 @@ def pins(path: Path) -> list[str]:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Check the pinned versions for known vulnerabilities; needs the internet."""
-    install(session, "audit", project=False)
+    install(session, "audit", project="")
     # Strict: a failed look-up is an error too.
     for name in LOCKS:
         session.run(
