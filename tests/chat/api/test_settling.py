@@ -16,6 +16,7 @@ from chat.storage.base import StoreError
 from chat.storage.memory import MemoryStore
 from hosting.faults import Faults
 from hosting.rate_limits import BURST_SECONDS, Bucket, Rates
+from tests.chat.in_memory import in_memory
 
 RATE = 8.0
 ADA = ("ada", "sends")
@@ -191,3 +192,10 @@ async def test_what_others_spent_is_owed(tab: Tab, quotas: Quotas) -> None:
     assert quotas.user("bob").sends.take(0.0) == 0
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_nothing_is_noted_for_nobody() -> None:
+    """Where a store is not shared, there is nobody to be told."""
+    quotas = (await in_memory()).quotas
+    assert quotas.tab is None
+    assert type(quotas.user("ada").sends) is Bucket
