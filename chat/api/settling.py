@@ -23,7 +23,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from chat.storage.base import Store, StoreError
+from chat.storage.base import Store, StoreError, Unstorable
 from hosting.faults import Faults
 from hosting.logs import get_logger
 from hosting.rate_limits import Bucket
@@ -143,6 +143,9 @@ async def settle(store: Store, tab: Tab, owe: Callable[[Key, float], None], faul
         try:
             for key, seconds in (await store.settle(spent)).items():
                 owe(key, seconds)
+        except Unstorable as error:
+            # It would be so again, and keep all others from being told.
+            faults.log("quotas not settled", error)
         except StoreError as error:
             tab.give_back(spent)
             log.debug("other nodes were not told what users have spent", reason=str(error))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chat.access.identity import Identity
 from chat.api.quotas import Quotas
 from chat.api.settling import NOTICEABLE, SECONDS, Key, Tab, settle
-from chat.storage.base import StoreError
+from chat.storage.base import StoreError, Unstorable
 from chat.storage.memory import MemoryStore
 from hosting.faults import Faults
 from hosting.rate_limits import BURST_SECONDS, Bucket, Rates
@@ -157,13 +157,12 @@ class SettlingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__(lambda _: None)
         self.calls: asyncio.Queue[Mapping[Key, float]] = asyncio.Queue()
-        self.failures = 0
+        self.failures: list[StoreError] = []
 
     async def settle(self, spent: Mapping[Key, float]) -> Mapping[Key, float]:
         self.calls.put_nowait(spent)
         if self.failures:
-            self.failures -= 1
-            raise StoreError("away")
+            raise self.failures.pop()
         return dict.fromkeys(spent, 100.0)
 
 
@@ -179,7 +178,7 @@ def quotas(tab: Tab) -> Quotas:
 
 async def test_what_others_spent_is_owed(tab: Tab, quotas: Quotas) -> None:
     store = SettlingStore()
-    store.failures = 1
+    store.failures = [StoreError("away")]
     task = asyncio.create_task(settle(store, tab, quotas.owe, Faults()))
     sends = quotas.of(Identity("ada"), object()).sends
     for _ in range(11):
@@ -190,6 +189,17 @@ async def test_what_others_spent_is_owed(tab: Tab, quotas: Quotas) -> None:
     await asyncio.sleep(0)
     assert quotas.user("ada").sends.take(asyncio.get_running_loop().time()) > 80
     assert quotas.user("bob").sends.take(0.0) == 0
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_what_cannot_be_told_holds_nobody_up(tab: Tab, quotas: Quotas) -> None:
+    store = SettlingStore()
+    store.failures = [Unstorable("a text has a NUL")]
+    task = asyncio.create_task(settle(store, tab, quotas.owe, Faults()))
+    for user_id in ("ada", "bob"):
+        quotas.user(user_id).sends.spend(0.0, 20)
+        assert await store.calls.get() == {(user_id, "sends"): 2.0}
     task.cancel()
     await asyncio.wait([task])
 
