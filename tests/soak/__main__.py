@@ -7,13 +7,13 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
-from tests.soak.run import Plan, blank, soak
+from tests.soak.run import WORLDS, Plan, blank, soak
 from tests.soak.tally import Tally, enough, mib
 
 SAVED: Final = Path(__file__).parents[2] / "bench" / "results" / "soak.json"
@@ -24,14 +24,24 @@ _CHAPTER_SECONDS: Final = 60.0
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=5.0)
 @click.option("--chapter-seconds", type=click.FloatRange(min=1), default=_CHAPTER_SECONDS)
 @click.option("--seed", type=int, help="To break the same things again.")
+@click.option(
+    "--world",
+    "worlds",
+    type=click.Choice(list(WORLDS)),
+    multiple=True,
+    default=list(WORLDS),
+    help="Only this one; may be repeated.",
+)
 @click.option("--save", is_flag=True, help="Write bench/results/soak.json.")
-def main(minutes: float, chapter_seconds: float, seed: int | None, save: bool) -> None:
+def main(
+    minutes: float, chapter_seconds: float, seed: int | None, worlds: Sequence[str], save: bool
+) -> None:
     """Break everything for a while, and check that nothing was lost."""
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     click.echo(f"seed {seed}; {minutes:g} minutes, in chapters of {chapter_seconds:g} s")
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     plan = Plan(minutes, chapter_seconds, seed, folder)
-    problems = run(plan, _progress, SAVED if save else None)
+    problems = run(plan, _progress, SAVED if save else None, worlds)
     if problems:
         click.echo("\n".join(["", f"NOT WELL; databases and logs are in {folder}", *problems]))
         sys.exit(1)
@@ -39,18 +49,24 @@ def main(minutes: float, chapter_seconds: float, seed: int | None, save: bool) -
     click.echo("\nnothing lost, nothing doubled, nothing out of order")
 
 
-def run(plan: Plan, progress: Callable[[Tally, float], None], saved: Path | None) -> list[str]:
+def run(
+    plan: Plan,
+    progress: Callable[[Tally, float], None],
+    saved: Path | None,
+    worlds: Iterable[str] = WORLDS,
+) -> list[str]:
     """Runs a soak and reports, however it ends.
 
     Args:
         plan: its settings.
         progress: see `soak`.
         saved: the file for the figures.
+        worlds: where it runs.
 
     Returns:
         The problems, a line for each.
     """
-    tallies, problems = blank(), []
+    tallies, problems = blank(worlds), []
     try:
         asyncio.run(soak(plan, tallies, progress))
     except BaseException as error:

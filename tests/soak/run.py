@@ -1,29 +1,32 @@
-"""The run: chapters in two worlds, and at the end everything read once more.
+"""The run: chapters in some worlds, and at the end everything read once more.
 
 In each chapter a crowd works in rooms of its own while things break; then all settle,
 and their record is compared with the store. In the rough world the processes are killed
 and restarted; in the gentle one they live as long as the run, and their memory and files
-are measured when all clients have gone.
+are measured when all clients have gone. In the shared one, two servers and two proxies share a
+PostgreSQL, which fails, too.
 """
 
 import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psutil
 
 from tests.faults.history import Message, Send, check
 from tests.faults.journal import Journal
+from tests.faults.shared import Shared
 from tests.faults.storm import Crowd, send_all_again, stored, working
 from tests.faults.world import World, branch
 from tests.proxy.web_client import CutOff
-from tests.soak.faults import GENTLE, ROUGH, Fault, Scene
+from tests.soak.faults import GENTLE, ROUGH, SHARED, Fault, Scene
 from tests.soak.guests import Guests
 from tests.soak.tally import Sample, Tally
 from tests.support import eventually
@@ -40,7 +43,7 @@ _PATIENCE_SECONDS: Final = 180.0
 _PROXY_OPTIONS: Final = ("--heartbeat-seconds", "6", "--upstream-heartbeat-seconds", "4")
 _CHAT_OPTIONS: Final = ("--heartbeat-seconds", "6")
 
-_WORLDS: Final = {"rough": ROUGH, "gentle": GENTLE}
+WORLDS: Final = {"rough": ROUGH, "gentle": GENTLE, "shared": SHARED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,14 @@ class Plan:
         chapter_seconds: length of a chapter, before all settle.
         seed: seed of the randomness.
         folder: the folder of databases and logs.
+        longest: the most seconds that a fault lasts.
     """
 
     minutes: float
     chapter_seconds: float
     seed: int
     folder: Path
+    longest: float = 60.0
 
 
 @dataclass(slots=True)
@@ -70,6 +75,7 @@ class _Stage:
 
     plan: Plan
     world: World
+    shared: Shared | None
     faults: Sequence[Fault]
     tally: Tally
     chance: Random
@@ -98,7 +104,7 @@ class _Stage:
         chance = branch(self.chance)
         rooms = [f"{name} {number}" for name in ("attic", "kitchen", "lobby")]
         journal = Journal(_PATIENCE_SECONDS)
-        crowd = Crowd(self.world.url, journal, chance, rooms=rooms, pause_seconds=_PAUSE_SECONDS)
+        crowd = Crowd(self.world.urls, journal, chance, rooms=rooms, pause_seconds=_PAUSE_SECONDS)
         guests = Guests(self.world.url, rooms, journal)
         await self._live(crowd, guests, journal, chance)
         history = journal.history
@@ -132,11 +138,11 @@ class _Stage:
             for _ in range(2):
                 group.create_task(guests.come_and_go(branch(chance), stop))
             group.create_task(guests.sleep_in(branch(chance), stop))
-            await self._break_things(crowd, branch(chance))
+            await self._break_things(crowd, journal, branch(chance))
             stop.set()
             journal.ring()
 
-    async def _break_things(self, crowd: Crowd, chance: Random) -> None:
+    async def _break_things(self, crowd: Crowd, journal: Journal, chance: Random) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + min(
             self.plan.chapter_seconds, max(1.0, (self.plan.minutes - self.minutes) * 60)
@@ -146,7 +152,10 @@ class _Stage:
             # Each comes once before any comes again; then as it happens.
             new = [each for each in self.faults if not self.tally.faults[each.name]]
             fault = chance.choice(new or self.faults)
-            await fault.strike(Scene(self.world, crowd.everyone, chance))
+            scene = Scene(
+                self.world, self.shared, crowd.everyone, journal, chance, self.plan.longest
+            )
+            await fault.strike(scene)
             self.tally.faults[fault.name] += 1
 
     async def _measure(self) -> None:
@@ -173,18 +182,18 @@ class _Stage:
         ]
 
 
-def blank() -> list[Tally]:
-    """Empty tallies of both worlds."""
+def blank(worlds: Iterable[str] = WORLDS) -> list[Tally]:
+    """Empty tallies of worlds."""
     return [
-        Tally(name, [fault.name for fault in faults], steady=faults is GENTLE)
-        for name, faults in _WORLDS.items()
+        Tally(name, [fault.name for fault in WORLDS[name]], steady=WORLDS[name] is GENTLE)
+        for name in worlds
     ]
 
 
 async def soak(
     plan: Plan, tallies: Iterable[Tally], progress: Callable[[Tally, float], None]
 ) -> None:
-    """Runs both worlds, side by side.
+    """Runs the worlds, side by side.
 
     Args:
         plan: the settings.
@@ -205,14 +214,22 @@ async def _stage(
 ) -> None:
     folder = plan.folder / tally.name
     folder.mkdir()
-    async with World.running(
-        folder, *_PROXY_OPTIONS, chat_options=_CHAT_OPTIONS, server_link=True, client_link=True
-    ) as world:
+    async with AsyncExitStack() as stack:
+        shared: Shared | None = None
+        options: dict[str, Any] = {"chat_options": _CHAT_OPTIONS}
+        if WORLDS[tally.name] is SHARED:
+            shared = await stack.enter_async_context(Shared.running(standby=True, valkey=True))
+            options |= {"database": shared.url, "servers": 2, "proxies": 2, "metrics": True}
+            options["chat_options"] += shared.options
+        world = await stack.enter_async_context(
+            World.running(folder, *_PROXY_OPTIONS, server_link=True, client_link=True, **options)
+        )
         try:
-            await _Stage(plan, world, _WORLDS[tally.name], tally, chance).play(progress)
+            stage = _Stage(plan, world, shared, WORLDS[tally.name], tally, chance)
+            await stage.play(progress)
             await world.stop()
         finally:
-            tally.cut_off = world.proxy.errors.count("slow consumer closed")
+            tally.cut_off = sum(each.errors.count("slow consumer closed") for each in world.proxies)
             if world.tracebacks:
                 tally.violations.append(f"there is a traceback in the logs in {folder}")
 

@@ -29,10 +29,11 @@ def tried(name: str, **seen: Any) -> Tally:
     return Tally(name, stored=1, deliveries=1, **seen)
 
 
+@pytest.mark.usefixtures("postgres_programs", "valkey_program")
 async def test_short_soak_finds_no_problem(tmp_path: Path) -> None:
     told: list[float] = []
     with seeded() as chance:
-        plan = Plan(0.05, 3, chance.randrange(2**32), tmp_path)
+        plan = Plan(0.05, 3, chance.randrange(2**32), tmp_path, longest=1)
         tallies = blank()
         await soak(plan, tallies, lambda _, minutes: told.append(minutes))
         assert [problem for tally in tallies for problem in tally.judge()] == []
@@ -52,7 +53,7 @@ def test_aborted_soak_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[
 
     saved = tmp_path / "soak.json"
     with pytest.raises(ExceptionGroup):
-        run(Plan(0.05, 3, 1, tmp_path), break_off, saved)
+        run(Plan(0.05, 3, 1, tmp_path), break_off, saved, ("rough", "gentle"))
     results = json.loads(saved.read_text())
     assert "breaks off" in results["problems"][0]
     assert any(world["stored"] and world["minutes"] for world in results["worlds"])
