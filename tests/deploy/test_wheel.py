@@ -67,8 +67,9 @@ def run(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 
 
 def check_packages(wheel: Path) -> None:
-    """Checks that each package is marked as typed, and that there is no other."""
+    """Checks that each package is marked as typed, and that there is no other; and the SQL."""
     names = set(ZipFile(wheel).namelist())
+    assert {str(file.relative_to(ROOT)) for file in (ROOT / "chat").rglob("*.sql")} <= names
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     tops = {name.partition("/")[0] for name in names if not name.partition("/")[0].endswith("info")}
     assert tops == set(PACKAGES)

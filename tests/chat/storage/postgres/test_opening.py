@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 import trustme
@@ -16,6 +17,7 @@ import chat
 from chat.storage.base import StoreUnusable
 from chat.storage.postgres import PostgresStore
 from chat.storage.postgres.address import Address
+from chat.storage.postgres.errors import unusable
 from chat.storage.postgres.schema import check_server, migrations
 from tests.kit.homes import home
 from tests.kit.ports import free_ports
@@ -135,9 +137,21 @@ async def test_password_comes_from_a_file(
         assert "start once as the owner of the schema, or grant the rights" in why
         await postgres.execute(f'GRANT CREATE ON DATABASE "{name}" TO {user}')
         await opened(url, str(file))
+        await told_nowhere(postgres.url(name, user=f"{user}:{SECRET}"))
         await postgres.execute(f"DROP OWNED BY {user}", database=name)
     finally:
         await postgres.execute(f"DROP ROLE {user}")
+
+
+async def told_nowhere(url: str) -> None:
+    """Runs a server on a URL with a password, and looks at all that it tells."""
+    config = chat.Config(host="127.0.0.1", port=0, database=url, metrics_port=0)
+    with capture_logs() as logs:
+        async with chat.serve(config) as server, aiohttp.ClientSession() as session:
+            for path in ("", "metrics", "data"):
+                async with session.get(f"{server.status_url}{path}") as response:
+                    assert SECRET not in await response.text()
+    assert SECRET not in repr(logs)
 
 
 async def test_rights_of_others(postgres: Postgres, postgres_url: str) -> None:
@@ -220,6 +234,12 @@ def test_unsuitable_servers(version: int, encoding: str, is_read_only: bool, why
     with pytest.raises(StoreUnusable, match=why):
         check_server(version, encoding, is_read_only=is_read_only)
     check_server(140000, "UTF8", is_read_only=False)
+
+
+def test_pooler_is_named() -> None:
+    error = asyncpg.ProtocolViolationError("unsupported startup parameter: search_path")
+    text = str(unusable("postgresql://h:5432/name", error))
+    assert text.endswith("search_path: name the server itself, not a pooler in front of it")
 
 
 async def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
