@@ -124,11 +124,9 @@ class Writer:
                 jobs = await self._next_jobs()
                 # There are none when the store is closed.
                 outcomes = await self._store(jobs) if jobs else {}
-            except Exception as error:
-                # Else nobody would be answered again. What it has left half done is not known.
-                log.exception("the writer failed")
-                self._health.fail(f"the writer failed: {error!r}: start the server again")
-                self._fail(jobs, StoreError(f"the writer failed: {error!r}"))
+            except Exception as error:  # noqa: BLE001 - else nobody would be answered again
+                self._on_done(sum(job.size for job in jobs))
+                self._break_down(jobs, error)
                 await asyncio.sleep(_PROBE_SECONDS)
             else:
                 # In a moment: the next statement can be on its way by then.
@@ -202,10 +200,21 @@ class Writer:
 
     def _end(self, jobs: Sequence[Job], outcomes: Outcomes) -> None:
         self._on_done(sum(job.size for job in jobs))
+        try:
+            for job in jobs:
+                results = [outcomes[id(message)] for message in job.messages]
+                own = [sent for sent, it in zip(job.messages, results, strict=True) if it is sent]
+                self._following.when_announced(own, partial(finish, job.future, results))
+        except Exception as error:  # noqa: BLE001 - else those behind it would wait for ever
+            self._break_down(jobs, error)
+
+    def _break_down(self, jobs: Sequence[Job], error: Exception) -> None:
+        """Ends jobs after a failure that nobody has foreseen: what is half done is not known."""
+        log.error("the writer failed", exc_info=error)
+        failure = StoreError(f"the writer failed: {error!r}")
+        self._health.fail(f"{failure}: start the server again")
         for job in jobs:
-            results = [outcomes[id(message)] for message in job.messages]
-            own = [sent for sent, each in zip(job.messages, results, strict=True) if each is sent]
-            self._following.when_announced(own, partial(finish, job.future, results))
+            finish(job.future, [failure] * len(job.messages))
 
 
 def _fault_of(message: ChatMessage) -> str:
