@@ -26,8 +26,9 @@ from chat.metrics import StoreMetrics
 from chat.storage.base import Renew, StoreError
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import READ_SECONDS, Connection
-from chat.storage.postgres.epoch import Claim, Known, Mark, Server, judge, read_server
+from chat.storage.postgres.epoch import Claim, Known, Server, judge, read_server
 from chat.storage.postgres.following import Following
+from chat.storage.postgres.stays import Mark
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -48,6 +49,18 @@ class _Life(NamedTuple):
 
     server: Server
     started: datetime
+
+
+class Doubt(NamedTuple):
+    """That history is missing, by what a node saw.
+
+    Attributes:
+        epoch: the one that it is missing of.
+        reason: for an operator.
+    """
+
+    epoch: str
+    reason: str
 
 
 class Admission:
@@ -127,14 +140,14 @@ class Admission:
         if life != self._life:
             raise StoreError(f"it is another server, or was restarted: {life.server}")
 
-    async def judge(self, connection: Connection, doubt: str = "") -> None:
+    async def judge(self, connection: Connection, doubt: Doubt | None = None) -> None:
         """Finds out over a connection which history it has, and begins anew if it is another.
 
         A commit may wait for a standby in here.
 
         Args:
             connection: to the database.
-            doubt: what else shows that history is missing, see `epoch.judge`.
+            doubt: what else shows that history is missing.
 
         Raises:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it was not
@@ -147,8 +160,10 @@ class Admission:
         with self._watch.commit(connection):
             await connection.execute(_BARRIER)
         async with self._lock:
+            # A doubt is settled by another epoch, whoever has begun it.
+            reason = doubt.reason if doubt is not None and doubt.epoch == self.epoch else ""
             with self._watch.commit(connection):
-                verdict = await judge(connection, self._known(), doubt)
+                verdict = await judge(connection, self._known(), reason)
             if self.epoch and verdict.epoch != self.epoch:
                 await self._begin_anew(connection, verdict.epoch)
             self.epoch = verdict.epoch

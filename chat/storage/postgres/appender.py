@@ -39,7 +39,6 @@ from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.batch import Answer, Batch, Names, Outcomes, outcomes
 from chat.storage.postgres.commit_watch import LONG_SECONDS, CommitWatch
 from chat.storage.postgres.connections import Connection, close
-from chat.storage.postgres.epoch import Mark
 from chat.storage.postgres.errors import (
     FAILURES,
     HISTORY_MISSING,
@@ -53,7 +52,7 @@ from chat.storage.postgres.errors import (
     text_of,
 )
 from chat.storage.postgres.following import Following
-from chat.storage.postgres.stays import InFlight
+from chat.storage.postgres.stays import InFlight, Mark
 from chat.storage.stamps import LEAD_SECONDS
 from gen.chat import ChatMessage
 from hosting.logs import get_logger

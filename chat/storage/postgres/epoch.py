@@ -34,6 +34,7 @@ from typing import Final, NamedTuple, TypeAlias
 import asyncpg
 
 from chat.storage.base import StoreError, StoreUnusable
+from chat.storage.postgres.stays import Mark
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -131,20 +132,6 @@ class Meta(NamedTuple):
 
     epoch: str
     claim: Claim
-
-
-class Mark(NamedTuple):
-    """A message that was acknowledged or announced.
-
-    Attributes:
-        room_id, seq: its position; 0 for none.
-        sender_id, id: the rest of its key; empty if only the position is known.
-    """
-
-    room_id: str
-    seq: int
-    sender_id: str = ""
-    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,7 @@ from functools import partial
 from itertools import islice
 
 from chat.storage.base import Announce
-from chat.storage.postgres.epoch import Mark
-from chat.storage.postgres.stays import Fetch, InFlight, Stay, Sweep
+from chat.storage.postgres.stays import Fetch, InFlight, Mark, Stay, Sweep
 from gen.chat import ChatMessage
 
 

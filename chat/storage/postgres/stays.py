@@ -7,6 +7,20 @@ from chat.storage.base import MessageKey, key_of
 from gen.chat import ChatMessage
 
 
+class Mark(NamedTuple):
+    """A message that was acknowledged or announced.
+
+    Attributes:
+        room_id, seq: its position; 0 for none.
+        sender_id, id: the rest of its key; empty if only the position is known.
+    """
+
+    room_id: str
+    seq: int
+    sender_id: str = ""
+    id: str = ""
+
+
 class Stay:
     """One stay in a room, from `follow` to `unfollow`.
 

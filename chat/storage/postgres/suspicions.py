@@ -23,7 +23,7 @@ from functools import partial
 from typing import Final
 
 from chat.storage.base import StoreError
-from chat.storage.postgres.admission import Admission
+from chat.storage.postgres.admission import Admission, Doubt
 from chat.storage.postgres.connections import Connector, close
 from chat.storage.postgres.epoch import Meta
 from chat.storage.postgres.errors import FAILURES, text_of
@@ -50,7 +50,7 @@ class Suspicions:
         self._connector = connector
         self._admission = admission
         self._on_gone = on_gone
-        self._doubt = ""
+        self._doubt: Doubt | None = None
         self._doubted = asyncio.Event()
         self._silent = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,7 +72,8 @@ class Suspicions:
     def miss(self, rooms: Mapping[str, int]) -> None:
         """Takes note that history is missing behind positions of rooms."""
         room_id, seq = next(iter(rooms.items()))
-        self._doubt = f"history is missing behind position {seq} of room {room_id}"
+        reason = f"history is missing behind position {seq} of room {room_id}"
+        self._doubt = Doubt(self._admission.epoch, reason)
         self._doubted.set()
 
     def hear(self, meta: Meta) -> None:
@@ -87,7 +88,7 @@ class Suspicions:
         """Takes note that a heartbeat was not answered."""
         self._silent.set()
 
-    async def judge(self, doubt: str = "") -> None:
+    async def judge(self, doubt: Doubt | None = None) -> None:
         """Looks whether the history has become another one.
 
         Raises:
@@ -102,11 +103,12 @@ class Suspicions:
     async def _settle_doubt(self) -> None:
         await self._doubted.wait()
         self._doubted.clear()
-        doubt, self._doubt = self._doubt, ""
+        doubt, self._doubt = self._doubt, None
         try:
             await self.judge(doubt)
         except BaseException:
-            self._doubt = self._doubt or doubt
+            if self._doubt is None:
+                self._doubt = doubt
             self._doubted.set()
             raise
 

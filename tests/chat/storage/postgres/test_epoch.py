@@ -11,7 +11,8 @@ import pytest
 from chat.storage.base import Range, StoreError
 from chat.storage.postgres import PostgresStore, schema
 from chat.storage.postgres.connections import Connection
-from chat.storage.postgres.epoch import Claim, Known, Mark, Server, judge, read_server
+from chat.storage.postgres.epoch import Claim, Known, Server, judge, read_server
+from chat.storage.postgres.stays import Mark
 from tests.chat.storage.postgres.conftest import Connect
 from tests.kit.postgres import Postgres
 from tests.kit.processes import run

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from chat.storage.postgres.epoch import Action, Claim, Known, Mark, Meta, Server, decide
+from chat.storage.postgres.epoch import Action, Claim, Known, Meta, Server, decide
+from chat.storage.postgres.stays import Mark
 from tests.support import MODEL
 
 OLD = Server(7, 1)

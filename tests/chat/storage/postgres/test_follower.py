@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from chat.metrics import StoreMetrics
+from chat.storage.base import StoreError
 from chat.storage.postgres.connections import Connection, ReaderPool
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
@@ -209,6 +210,8 @@ async def test_history_that_is_missing_begins_another_one(
         assert await one.is_renewed() == {"room": 2}
         assert await other.is_renewed() == {"room": 2}
         assert epoch != one.store.epoch == other.store.epoch
+        # Both noticed it, perhaps: that is one reason, and one new history.
+        assert [each.metrics.epoch_changes for each in (one, other)] == [1, 1]
         await other.send()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while seqs(one.announced)[-2:] != [3, 3]:  # noqa: ASYNC110 - once in each history
@@ -239,43 +242,80 @@ async def test_another_epoch_is_noticed_before_its_messages_are_told(
 
 async def test_hints_delayed_doubled_and_out_of_order(postgres_url: str, no_bus: str) -> None:
     chance = random.Random(11)  # noqa: S311 - no secret
-    async with node(postgres_url, hints=no_bus) as other, lonely_follower(postgres_url) as alone:
-        follower, heard = alone
-        await follower.follow("room")
+    async with node(postgres_url, hints=no_bus) as other, lonely(postgres_url) as one:
+        await one.follower.follow("room")
         hints: list[int] = []
         for _ in range(50):
             [sent] = await other.send()
             hints += [sent.seq] * chance.choice([0, 1, 2])
             chance.shuffle(hints)
             while hints and chance.random() < 0.6:
-                follower.hear({"room": hints.pop(), "unknown": 5})
-        follower.hear({"room": 50})
-        await follower.catch_up("room")
-        assert heard == list(range(1, 51))
+                one.follower.hear({"room": hints.pop(), "unknown": 5})
+        one.follower.hear({"room": 50})
+        await one.follower.catch_up("room")
+        assert one.heard == list(range(1, 51))
+
+
+async def test_what_a_fetch_failed_to_bring_is_fetched_again(
+    postgres_url: str, no_bus: str
+) -> None:
+    async with node(postgres_url, hints=no_bus) as other, lonely(postgres_url) as one:
+        await one.follower.follow("room")
+        await other.send(3)
+        one.epoch = "another"
+        one.follower.hear({"room": 3})
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await one.asked.wait()
+        assert not one.heard
+        # From now on it works under the epoch of what is read.
+        one.epoch = other.store.epoch
+        await one.follower.catch_up("room")
+        assert one.heard == [1, 2, 3]
+        # Whoever is to be followed under another epoch than is read is not.
+        one.epoch = "another"
+        with pytest.raises(StoreError, match="another one"):
+            await one.follower.follow("other room")
+
+
+class Lonely:
+    """A follower whose bus is the test.
+
+    Attributes:
+        epoch: the one that it works under.
+        asked: set when it read another one.
+        heard: the positions that it announced.
+    """
+
+    def __init__(self, epoch: str, pool: ReaderPool) -> None:
+        self.epoch = epoch
+        self.asked = asyncio.Event()
+        self.heard: list[int] = []
+        self.follower = Follower(
+            Following(lambda messages: self.heard.extend(seqs(messages)), lambda _: None),
+            TailReader(reads(pool)),
+            StoreMetrics(),
+            epoch=lambda: self.epoch,
+            on_other_epoch=self._ask,
+            sweep_seconds=NEVER,
+        )
+
+    async def _ask(self) -> None:
+        self.asked.set()
 
 
 @asynccontextmanager
-async def lonely_follower(url: str) -> AsyncIterator[tuple[Follower, list[int]]]:
-    """A follower whose bus is the test; and the positions that it announced."""
-    heard: list[int] = []
+async def lonely(url: str) -> AsyncIterator[Lonely]:
     pool = ReaderPool(lambda: connect(url))
     [epoch] = await run(pool, "SELECT value FROM chat.meta WHERE key = 'epoch'")
-    follower = Follower(
-        Following(lambda messages: heard.extend(seqs(messages)), lambda _: None),
-        TailReader(reads(pool)),
-        StoreMetrics(),
-        epoch=lambda: epoch,
-        on_other_epoch=nothing,
-        sweep_seconds=NEVER,
-    )
-    hints = Hints(no_link, follower, StoreMetrics(), NEVER)
-    follower.start(hints)
+    one = Lonely(epoch, pool)
+    hints = Hints(no_link, one.follower, StoreMetrics(), NEVER)
+    one.follower.start(hints)
     hints.start()
     try:
-        yield follower, heard
+        yield one
     finally:
         await hints.close()
-        await follower.close()
+        await one.follower.close()
         await pool.close()
 
 
@@ -294,10 +334,6 @@ async def connect(url: str) -> Connection:
 async def run(pool: ReaderPool, statement: str) -> list[str]:
     async with pool.connection() as connection:
         return [row[0] for row in await connection.fetch(statement)]
-
-
-async def nothing() -> None:
-    pass
 
 
 async def no_link(_: Hear) -> Link:

@@ -1,18 +1,23 @@
 """Hints over every bus: from one node to others, also when the bus fails."""
 
 import asyncio
+import sys
 from binascii import crc_hqx
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
 import asyncpg
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreUnusable
+from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.hint_payloads import (
     CHANNELS,
     EVERYBODY,
@@ -27,6 +32,7 @@ from chat.storage.postgres.notify import notify
 from chat.storage.postgres.valkey import valkey
 from chat.storage.postgres.valkey_address import ValkeyAddress
 from tests.kit import PATIENCE_SECONDS
+from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
 from tests.kit.valkey import Valkey, cluster
 
@@ -187,6 +193,13 @@ async def test_nothing_is_told_while_there_is_nobody(bus: Bus) -> None:
             await tell(one, late, {"room": 2})
 
 
+async def test_what_a_new_node_stored_before_is_looked_for(bus: Bus) -> None:
+    async with ear(bus.connect) as one:
+        await one.until(lambda: one.sweeps == 1)
+        async with ear(bus.connect):
+            await one.until(lambda: one.sweeps == 2)
+
+
 async def test_renewed_on_demand(bus: Bus) -> None:
     async with ear(bus.connect) as one:
         name = one.hints.name
@@ -296,6 +309,36 @@ async def test_a_server_without_sharded_subscriptions() -> None:
                 await link.subscribe(["1"])
         finally:
             await link.close()
+
+
+@pytest.mark.usefixtures("valkey_program")
+async def test_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "server.pem"
+    )
+    [port] = free_ports(1)
+    options = {
+        "--tls-port": str(port),
+        "--tls-cert-file": str(tmp_path / "server.pem"),
+        "--tls-key-file": str(tmp_path / "server.pem"),
+        "--tls-ca-cert-file": str(tmp_path / "ca.pem"),
+        "--tls-auth-clients": "no",
+    }
+    async with Valkey.running(*chain.from_iterable(options.items())):
+        url = f"valkeys://127.0.0.1:{port}"
+        async with ear(valkey(ValkeyAddress.parse(f"{url}?ca={tmp_path / 'ca.pem'}"))):
+            pass
+        # Its CA is none of the system's.
+        assert "certificate" in (await reason(url)).lower()
+        assert "No such file" in await reason(f"{url}?ca={tmp_path / 'missing.pem'}")
+
+
+def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "chat.storage.postgres.valkey", None)
+    with pytest.raises(StoreUnusable, match=r"asyncio-grpc-chat\[valkey\]"):
+        choose_bus("valkey://host", asyncpg.connect)
 
 
 @pytest.mark.parametrize(
