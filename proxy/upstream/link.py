@@ -30,7 +30,7 @@ from proxy.core.suspects import LINKS, Suspects
 from proxy.core.switchboard import Switchboard
 from proxy.metrics import ProxyMetrics
 from proxy.upstream.calls import Calls
-from proxy.upstream.choice import Choice, Confinement, Server
+from proxy.upstream.choice import LONGEST_REST, Choice, Confinement, Server
 from proxy.upstream.conversation import Conversation, about
 from proxy.upstream.leaving import Leaving
 from proxy.upstream.lost import LOST
@@ -114,6 +114,7 @@ class Link:
                 # A proxy without a link is of no use: whatever it was, it goes on.
                 log.exception("upstream failed")
                 link = None
+                await asyncio.sleep(LONGEST_REST)
 
     async def _next(self) -> OpenLink:
         """Opens a link to one of the servers, as soon as there is one."""
