@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
@@ -16,6 +16,7 @@ from chat.storage.postgres.following import Following
 from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.link import BusDown, Hear, Link
 from chat.storage.postgres.tails import Run, TailReader
+from gen.chat import ChatMessage
 from tests.chat.storage.postgres.nodes import NEVER, Node, node
 from tests.kit import PATIENCE_SECONDS
 from tests.kit.ports import free_ports
@@ -269,7 +270,8 @@ async def test_what_a_fetch_failed_to_bring_is_fetched_again(
         assert not one.heard
         # From now on it works under the epoch of what is read.
         one.epoch = other.store.epoch
-        await one.follower.catch_up("room")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await one.announced.wait()
         assert one.heard == [1, 2, 3]
         # Whoever is to be followed under another epoch than is read is not.
         one.epoch = "another"
@@ -284,20 +286,26 @@ class Lonely:
         epoch: the one that it works under.
         asked: set when it read another one.
         heard: the positions that it announced.
+        announced: set when it announced any.
     """
 
     def __init__(self, epoch: str, pool: ReaderPool) -> None:
         self.epoch = epoch
         self.asked = asyncio.Event()
         self.heard: list[int] = []
+        self.announced = asyncio.Event()
         self.follower = Follower(
-            Following(lambda messages: self.heard.extend(seqs(messages)), lambda _: None),
+            Following(self._announce, lambda _: None),
             TailReader(reads(pool)),
             StoreMetrics(),
             epoch=lambda: self.epoch,
             on_other_epoch=self._ask,
             sweep_seconds=NEVER,
         )
+
+    def _announce(self, messages: Sequence[ChatMessage]) -> None:
+        self.heard += seqs(messages)
+        self.announced.set()
 
     async def _ask(self) -> None:
         self.asked.set()
