@@ -44,6 +44,8 @@ from gen.chat import ChatMessage
 _PAGE_BYTES: Final = 256 * 1024
 # How many rooms one statement reads.
 _ROOMS: Final = 512
+# How long an append is waited for that brings what would be fetched.
+_FLIGHT_SECONDS: Final = 0.005
 # How many heads one statement compares.
 _POSITIONS: Final = 10_000
 
@@ -245,7 +247,11 @@ class Follower:
         await self._behind.wait()
         self._behind.clear()
         while self._following.is_behind:
-            fetch = self._following.take(_ROOMS)
+            fetch = self._following.take(_ROOMS, leave_flying=True)
+            if not fetch.positions and self._following.is_behind:
+                # Most of it comes along with the answer of an append.
+                await asyncio.sleep(_FLIGHT_SECONDS)
+                fetch = self._following.take(_ROOMS)
             if not fetch.positions:
                 continue  # all of them were left, or caught up by an append
             try:

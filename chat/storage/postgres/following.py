@@ -52,7 +52,8 @@ class Following:
         self._announce = announce
         self._lose = lose
         self._stays: dict[str, Stay] = {}
-        self._behind: dict[str, None] = {}  # in the order in which they are fetched
+        # In the order in which they are fetched; whether an append was waited for already.
+        self._behind: dict[str, bool] = {}
         self._flights: list[InFlight] = []
         self.generation = 0
         self.found = 0
@@ -223,15 +224,20 @@ class Following:
         """Whether there is anything to fetch."""
         return bool(self._behind)
 
-    def take(self, most: int) -> Fetch:
+    def take(self, most: int, *, leave_flying: bool = False) -> Fetch:
         """Takes rooms that are behind, those first that wait the longest.
 
         Args:
             most: how many.
+            leave_flying: whether a room is left for the next time, once, that an append under
+                way is about: its answer brings what others stored.
         """
         stays = {}
         positions = {}
-        for room_id in list(islice(self._behind, most)):
+        for room_id, waited in list(islice(self._behind.items(), most)):
+            if leave_flying and not waited and self._is_flying(room_id):
+                self._behind[room_id] = True
+                continue
             del self._behind[room_id]
             stay = self._stays[room_id]
             if stay.announced is not None and stay.is_behind:
@@ -334,7 +340,10 @@ class Following:
 
     def _queue(self, room_id: str, stay: Stay) -> None:
         if stay.is_behind:
-            self._behind[room_id] = None
+            self._behind.setdefault(room_id, False)
+
+    def _is_flying(self, room_id: str) -> bool:
+        return any(room_id in flight.positions for flight in self._flights)
 
     def _tell(self, ready: Sequence[ChatMessage]) -> None:
         if not ready:

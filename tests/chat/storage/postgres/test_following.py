@@ -236,9 +236,9 @@ class FollowingMachine(RuleBasedStateMachine):
             self.sweep = None
 
     @precondition(lambda self: self.fetch is None)
-    @rule(most=st.integers(1, 3), rows=st.integers(1, 4))
-    def begin_fetch(self, most: int, rows: int) -> None:
-        fetch = self.following.take(most)
+    @rule(most=st.integers(1, 3), rows=st.integers(1, 4), leave_flying=st.booleans())
+    def begin_fetch(self, most: int, rows: int, *, leave_flying: bool) -> None:
+        fetch = self.following.take(most, leave_flying=leave_flying)
         found: list[ChatMessage] = []
         cut = []
         for room_id, position in fetch.positions.items():
@@ -319,7 +319,7 @@ class FollowingMachine(RuleBasedStateMachine):
         for _ in range(100):
             if not self.following.is_behind:
                 break
-            self.begin_fetch(2, 2)
+            self.begin_fetch(2, 2, leave_flying=False)
             self.finish()
         assert not self.following.is_behind
         self.in_order_without_gaps()
@@ -364,6 +364,31 @@ def test_rows_read_before_the_answer_are_the_objects_in_flight() -> None:
     assert flight.is_announced(mine)
     heard.following.store(flight, [], [mine])
     assert len(heard.announced) == 1
+
+
+def test_a_room_in_flight_is_left_to_its_append_once() -> None:
+    heard = Heard()
+    heard.follow("a")
+    heard.follow("b")
+    flight = heard.following.send([message("a", "mine", key="1")])
+    heard.following.hint({"a": 1, "b": 1})
+    fetch = heard.following.take(10, leave_flying=True)
+    assert fetch.positions == {"b": 0}
+    heard.following.finish(fetch, ())
+    assert heard.following.is_behind
+    # The append takes long: nobody waits for it any longer.
+    fetch = heard.following.take(10, leave_flying=True)
+    assert fetch.positions == {"a": 0}
+    heard.following.finish(fetch, ())
+
+    heard.following.drop(flight)
+    flight = heard.following.send([message("a", "mine", key="2")])
+    heard.following.hint({"a": 3})
+    assert not heard.following.take(10, leave_flying=True).positions
+    mine = row(2)
+    heard.following.store(flight, [row(1)], [mine])
+    assert seqs(heard.announced) == [1, 2]
+    assert heard.following.take(10, leave_flying=True).positions == {"a": 2}
 
 
 def test_a_row_with_another_content_is_announced_as_what_it_is() -> None:
