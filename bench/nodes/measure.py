@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bench import engines, workloads
 from bench.load.job import Result
-from bench.nodes import notify, sweep
+from bench.nodes import append, notify, sweep
 from bench.options import Options, Plan
 from bench.report import Section, Table
 from bench.rounds import Results, Rounds, count_runs
@@ -141,10 +141,15 @@ async def measure(options: Options) -> Section:
             tables.append(_table(part, rows, across=name == "across"))
             data[name] = [_data(row) for row in rows]
     if engines.missing_postgresql() is None and not options.targets:
+        appended = await append.measure(options)
         swept = await sweep.measure(options)
         told = await notify.measure(options)
-        tables += sweep.table(swept), notify.table(told)
-        data |= {"sweep": sweep.data(swept), "notify": notify.data(told)}
+        tables += append.table(appended), sweep.table(swept), notify.table(told)
+        data |= {
+            "append": append.data(appended),
+            "sweep": sweep.data(swept),
+            "notify": notify.data(told),
+        }
     return Section(tables, data, notes)
 
 
