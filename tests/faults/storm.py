@@ -199,6 +199,7 @@ async def working(
         for each in crowd.everyone:
             await each.reached(heads(journal.history.stored))
             each.finish()
+        journal.history.stayed = {each.name for each in crowd.everyone}
 
 
 def heads(messages: list[Message]) -> dict[str, int]:

@@ -130,6 +130,7 @@ def renewed(losses: int = 1) -> History:
     history = example()
     old, new = "old", "new"
     history.losses = losses
+    history.stayed = {"ada", "bob"}
     again, other = message(4, id="id 5", sender="sender 2"), message(5, id="id 6")
     history.stored[3:] = [again._replace(content="text 5 of lobby"), other]
     history.sends = [replace(each, epoch=old) for each in history.sends]

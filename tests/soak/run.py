@@ -43,6 +43,9 @@ _PATIENCE_SECONDS: Final = 180.0
 _PROXY_OPTIONS: Final = ("--heartbeat-seconds", "6", "--upstream-heartbeat-seconds", "4")
 _CHAT_OPTIONS: Final = ("--heartbeat-seconds", "6")
 
+# In the log of a server whose database lost messages, until it knows.
+_READ_WHAT_WAS_LOST: Final = "a message of the history is missing"
+
 WORLDS: Final = {"rough": ROUGH, "gentle": GENTLE, "shared": SHARED}
 
 
@@ -230,7 +233,8 @@ async def _stage(
             await world.stop()
         finally:
             tally.cut_off = sum(each.errors.count("slow consumer closed") for each in world.proxies)
-            if world.tracebacks:
+            odd = [line for line in world.tracebacks.splitlines() if "Traceback" in line]
+            if not all(_READ_WHAT_WAS_LOST in line for line in odd):
                 tally.violations.append(f"there is a traceback in the logs in {folder}")
 
 
