@@ -84,8 +84,13 @@ def remove(folder: Path) -> None:
     """Removes a folder in which nothing runs."""
     # A PostgreSQL that was killed leaves a System V segment behind, which the file names.
     for file in folder.rglob("postmaster.pid"):
-        *_, segment = file.read_text().splitlines()[6].split()
-        subprocess.run(["ipcrm", "-m", segment], check=False, stderr=subprocess.DEVNULL)  # noqa: S603, S607
+        # Of seven lines or more, unless it was killed as it started.
+        for line in file.read_text().splitlines()[6:7]:
+            subprocess.run(  # noqa: S603
+                ["ipcrm", "-m", line.split()[-1]],  # noqa: S607
+                check=False,
+                stderr=subprocess.DEVNULL,
+            )
     shutil.rmtree(folder)
 
 
