@@ -20,6 +20,9 @@ from tests.deploy.nginx import DEPLOY, running_nodes
 from tests.proxy.web_client import Client
 
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.nodes.yaml").read_text("utf-8"))
+KEYS: Final[dict[str, Any]] = yaml.safe_load(
+    (DEPLOY / "compose.nodes.keys.yaml").read_text("utf-8")
+)
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
 SERVERS: Final = ("server1", "server2")
 PROXIES: Final = ("proxy1", "proxy2")
@@ -32,7 +35,7 @@ def seconds(text: str) -> float:
     return float(text.removesuffix("s"))
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", "compose.keys.yaml", "compose.nodes.yaml"])
+@pytest.mark.parametrize("name", [each.name for each in sorted(DEPLOY.glob("compose*.yaml"))])
 def test_compose_files_match_schema(name: str) -> None:
     """And the values, such as durations and ports, can be read."""
     text = json.dumps(yaml.safe_load((DEPLOY / name).read_text("utf-8")))
@@ -110,7 +113,7 @@ def test_nodes_of_a_kind_are_the_same() -> None:
         for name in names:
             text = yaml.safe_dump(SERVICES[name])
             first = yaml.safe_dump(SERVICES[names[0]])
-            own = r"(?:172\.30\.83\.\d+|(?<=NODE: )db\d|db\d(?=:/var))"
+            own = r"(?:172\.30\.8[23]\.\d+|(?<=NODE: )db\d|db\d(?=:/var))"
             assert re.sub(own, "", text) == re.sub(own, "", first), name
 
 
@@ -189,6 +192,18 @@ def test_secrets_are_files_that_are_not_committed() -> None:
         assert SERVICES[name]["environment"]["SECRETS"] == "/run/secrets"
 
 
+def test_keys_are_those_of_one_node() -> None:
+    """Each of a kind has what the single one has."""
+    single = yaml.safe_load((DEPLOY / "compose.keys.yaml").read_text("utf-8"))["services"]
+    server, door = single["chat"], single["proxy"]
+    assert KEYS["services"] == {
+        **dict.fromkeys(SERVERS, server),
+        **dict.fromkeys(PROXIES, door),
+    }
+    for name, added in KEYS["services"].items():
+        assert not added["environment"].keys() & SERVICES[name]["environment"].keys()
+
+
 def test_mounted_files_exist() -> None:
     for name, service in SERVICES.items():
         for volume in service.get("volumes", []):
@@ -225,6 +240,11 @@ def test_prometheus_asks_all_nodes() -> None:
     for name in PROXIES:
         host = SERVICES[name]["environment"]["PROXY_METRICS_HOST"]
         assert host == address(name, "metrics")
+
+
+def test_new_proxies_are_where_nginx_found_the_old_ones() -> None:
+    fixed = [address(name, "front") for name in ("nginx", *PROXIES)]
+    assert len({*fixed, COMPOSE["networks"]["front"]["ipam"]["config"][0]["gateway"]}) == 4
 
 
 # nginx.

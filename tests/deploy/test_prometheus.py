@@ -39,10 +39,24 @@ CASES: Final[dict[str, tuple[str, dict[str, str], dict[str, str] | None]]] = {
     ),
     "commits that are no longer synchronous": (
         "ChatNotSynchronous",
-        {"chat_synchronous": "1x5 0x5"},
+        {"chat_synchronous": "1x5 0x5", "chat_lease_seconds": "9x10"},
         {},
     ),
-    "commits that never were": ("ChatNotSynchronous", {"chat_synchronous": "0x10"}, None),
+    "commits of a server that never saw a standby": (
+        "ChatNotSynchronous",
+        {"chat_synchronous": "0x10", "chat_lease_seconds": "9x10"},
+        {},
+    ),
+    "synchronous commits": (
+        "ChatNotSynchronous",
+        {"chat_synchronous": "1x10", "chat_lease_seconds": "9x10"},
+        None,
+    ),
+    "no standby of SQLite": (
+        "ChatNotSynchronous",
+        {"chat_synchronous": "0x10", "chat_lease_seconds": "0x10"},
+        None,
+    ),
     "another history": ("ChatHistoryChanged", {"chat_epoch_changes_total": "0x5 1x5"}, {}),
     "a lost lease": ("ChatNodeWithoutLease", {"chat_lease_seconds": "9x5 0x5"}, {}),
     "no lease on SQLite": ("ChatNodeWithoutLease", {"chat_lease_seconds": "0x10"}, None),

@@ -32,7 +32,7 @@ FOLDERS: Final = ("etc/systemd/system", "etc/nginx/conf.d", "etc/nginx/snippets"
 # Commands of Debian 12, or of the packages named on the page.
 PROGRAMS: Final = {
     "apt-get", "install", "ln", "mv", "nginx", "runuser", "systemctl", "systemd-sysusers",
-    "for", "do", "break", "done", "chmod", "openssl", "printf", "sed",
+    "for", "do", "break", "done", "chmod", "cp", "openssl", "printf", "rm", "sed",
     "psql", "pg_basebackup", "pg_verifybackup", "pg_dump", "pg_restore",
 }  # fmt: skip
 CONTAINERS: Final = {"docker", "kubectl", "podman"}
@@ -112,8 +112,8 @@ def test_command_and_its_files_are_there(script: str) -> None:
         for word in words:
             if word.startswith(PREFIX):
                 assert word.removeprefix(PREFIX) in project
-            # Keys are the operator's own.
-            if re.match(r"deploy/(?!keys/|secrets\b)|.*\.lock$", word):
+            # Keys and the copy of the overlay are the operator's own.
+            if re.match(r"deploy/(?!keys/|secrets\b|kubernetes/overlays/mine\b)|.*\.lock$", word):
                 assert list(ROOT.glob(word)), word
 
 
