@@ -10,8 +10,10 @@ and what flows into it in `SECONDS` and until it is `NOTICEABLE`, for each furth
 Users who spend little are not told of at once: what they spent is added up first. Of those who
 then pause for a minute that little is forgotten.
 
-While the store is away the buckets go on as if there were no other nodes. Where a store is not
-shared, nothing of this runs.
+While the store is away the buckets go on as if there were no other nodes. What could not be told
+is paid back by time meanwhile, as in a bucket, so that nobody who keeps to its rate owes for an
+outage. If the answer was lost it may have been told, and is not told again: better too little is
+owed than the same twice. Where a store is not shared, nothing of this runs.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from chat.storage.base import Store, StoreError, Unstorable
+from chat.storage.base import Store, StoreError, Unanswered, Unstorable
 from hosting.faults import Faults
 from hosting.logs import get_logger
 from hosting.rate_limits import Bucket
@@ -55,39 +57,58 @@ class Tab:
         self._young: dict[Key, float] = {}
         self._old: dict[Key, float] = {}
         self._noticeable: dict[Key, None] = {}
+        # When what was given back will be paid back: of those who are taken next.
+        self._paid_at: dict[Key, float] = {}
+        self._failed_at: float | None = None
         self._turn_at = now + _FORGET_SECONDS
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._young) + len(self._old) + len(self._paid_at)
 
     def of(self, key: Key) -> float:
-        """How much a user has spent."""
+        """How much a user has spent since it was taken."""
         return self._young.get(key, 0.0) + self._old.get(key, 0.0)
 
     def add(self, key: Key, seconds: float) -> None:
-        """Notes what a user has spent, or was given back, in seconds of its rate."""
+        """Notes what a user has spent, or has got back, in seconds of its rate."""
         total = self._young[key] = self._young.get(key, 0.0) + self._old.pop(key, 0.0) + seconds
         if total >= NOTICEABLE:
             self._noticeable[key] = None
 
     def take(self, now: float) -> dict[Key, float]:
-        """Takes what is to be told."""
+        """Takes what is to be told, as if it was spent `SECONDS` ago.
+
+        After a failure much may have been spent since the take that failed, and time has paid it
+        back meanwhile: no more is taken than the user's own bucket lacks.
+        """
+        spent_at = now - SECONDS
+        since = spent_at if self._failed_at is None else min(self._failed_at, spent_at)
+        self._failed_at = None
         keys = list(islice(self._noticeable, _MOST))
         taken = {}
         for key in keys:
             del self._noticeable[key]
             total = self._young.pop(key, 0.0) + self._old.pop(key, 0.0)
-            if total > 0:  # it may have been given back
+            total += self._paid_at.pop(key, since) - spent_at
+            if total > 0:  # it may have been given back, or paid back
                 taken[key] = total
         if now >= self._turn_at:
             self._turn_at = now + _FORGET_SECONDS
             self._old, self._young = self._young, {}
         return taken
 
-    def give_back(self, spent: Mapping[Key, float]) -> None:
-        """Notes that it was not told after all."""
+    def give_back(self, spent: Mapping[Key, float], taken_at: float) -> None:
+        """Notes that it was not told after all: from when it was taken, time pays it back.
+
+        Args:
+            spent: what was taken; nothing of it, if it may have been told.
+            taken_at: when.
+        """
+        self._failed_at = taken_at
         for key, seconds in spent.items():
-            self.add(key, seconds)
+            # It was spent up to `SECONDS` before: what time paid back until then is no credit.
+            self._paid_at[key] = taken_at + max(0.0, seconds - SECONDS)
+            self._noticeable[key] = None
 
     def bucket(self, user_id: str, kind: str, per_second: float, holds: float) -> MeteredBucket:
         """Makes a bucket of a user, which notes here what is spent."""
@@ -137,7 +158,8 @@ async def settle(store: Store, tab: Tab, owe: Callable[[Key, float], None], faul
     """
     while True:
         await asyncio.sleep(SECONDS)
-        spent = tab.take(time.monotonic())
+        now = time.monotonic()
+        spent = tab.take(now)
         if not spent:
             continue
         try:
@@ -146,8 +168,11 @@ async def settle(store: Store, tab: Tab, owe: Callable[[Key, float], None], faul
         except Unstorable as error:
             # It would be so again, and keep all others from being told.
             faults.log("quotas not settled", error)
+        except Unanswered as error:
+            tab.give_back({}, now)
+            log.debug("other nodes may not know what users have spent", reason=str(error))
         except StoreError as error:
-            tab.give_back(spent)
+            tab.give_back(spent, now)
             log.debug("other nodes were not told what users have spent", reason=str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, quotas go on
             faults.log("quotas not settled", error)

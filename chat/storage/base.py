@@ -84,6 +84,10 @@ class Unstorable(StoreError):
     """The content of a message or user cannot be stored, now or later."""
 
 
+class Unanswered(StoreError):
+    """It is not known whether it was done: the answer was lost, or did not come in time."""
+
+
 class PartlyStored(StoreError):
     """Of the messages of one call of `append` some were stored, and others were not.
 
@@ -246,7 +250,8 @@ class Store(ABC):
             Nothing, where the database is not shared.
 
         Raises:
-            StoreError: it could not be told; it counts for nothing.
+            Unanswered: it may count already.
+            StoreError: it could not be told otherwise; it counts for nothing.
         """
         return {}
 

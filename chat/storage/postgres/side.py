@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-from chat.storage.base import StoreError, Unstorable
+from chat.storage.base import StoreError, Unanswered, Unstorable
 from chat.storage.postgres.errors import FAILURES, is_lost, is_of_a_value, text_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class SideConnection:
 
         Raises:
             Unstorable: an argument is at fault.
-            StoreError: it failed otherwise, perhaps after it was executed.
+            Unanswered: it was perhaps executed.
+            StoreError: it was not executed.
         """
         async with self._turn:
             try:
@@ -64,14 +65,15 @@ class SideConnection:
         try:
             async with asyncio.timeout(SILENT_SECONDS):
                 return await connection.fetch(statement, *arguments)
-        except TimeoutError:
+        except TimeoutError as error:
             connection.terminate()
             self._on_silent()
-            raise
+            raise Unanswered(text_of(error)) from error
         except FAILURES as error:
-            if is_lost(error):
-                connection.terminate()
-            raise
+            if not is_lost(error):
+                raise
+            connection.terminate()
+            raise Unanswered(text_of(error)) from error
         except BaseException:
             # It may still be running.
             connection.terminate()

@@ -57,8 +57,9 @@ class Spending:
         users = [user_id for user_id, _ in spent]
         kinds = [kind for _, kind in spent]
         seconds = [min(each, _MOST) for each in spent.values()]
-        rows = await self._side.fetch(_SETTLE, users, kinds, seconds, _LATE_SECONDS)
         self._calls += 1
         if self._calls % _CLEAR_CALLS == 0:
+            # First, so that what it fails of was not told yet.
             await self._side.fetch(_CLEAR, _KEPT_SECONDS)
+        rows = await self._side.fetch(_SETTLE, users, kinds, seconds, _LATE_SECONDS)
         return {(user_id, kind): seconds for user_id, kind, seconds in rows}

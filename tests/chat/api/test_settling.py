@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chat.access.identity import Identity
 from chat.api.quotas import Quotas
 from chat.api.settling import NOTICEABLE, SECONDS, Key, Tab, settle
-from chat.storage.base import StoreError, Unstorable
+from chat.storage.base import StoreError, Unanswered, Unstorable
 from chat.storage.memory import MemoryStore
 from hosting.faults import Faults
 from hosting.rate_limits import BURST_SECONDS, Bucket, Rates
@@ -112,6 +112,55 @@ def test_debt_is_paid_back() -> None:
     assert nodes[0].granted == granted + 1
 
 
+# Of each call: what came of it, and after how many tenths of a second.
+FAILURES = st.lists(
+    st.tuples(st.sampled_from(["told", "failed", "lost"]), st.sampled_from([0, 1, 5, 130])),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(LOADS, FAILURES)
+@example([[100] * 4] + [[1] * 4] * 9, [("failed", 0)] * 20 + [("told", 0)])
+@example([[100] * 4], [("failed", 130)] * 2 + [("told", 0)])
+@example([[100] * 4], [("lost", 30)] * 2 + [("told", 0)])
+def test_outage_is_not_owed(load: list[list[int]], failures: list[tuple[str, int]]) -> None:
+    """A user of one node owes no more than its burst, whatever fails."""
+    shared, node = Shared(), Node()
+    requests = [each for each, *_ in load]
+    tick = 0
+
+    def go_on(ticks: int) -> None:
+        nonlocal tick
+        for _ in range(ticks):
+            tick += 1
+            node.ask(tick / 10, requests[tick % len(requests)])
+
+    for outcome, ticks in [*failures, ("told", 0), ("told", 0)]:
+        go_on(10)
+        taken_at = tick / 10
+        spent = node.tab.take(taken_at)
+        # What is told stands for what was spent a while ago.
+        assert spent.get(ADA, 0.0) <= BURST_SECONDS + SECONDS + 1e-6
+        owed = shared.settle(taken_at, spent.get(ADA, 0.0)) if outcome != "failed" else 0.0
+        if outcome == "told":
+            node.bucket.lack(taken_at, owed)
+            assert node.bucket.owes(taken_at) <= 1e-6
+        else:
+            go_on(ticks)
+            node.tab.give_back(spent if outcome == "failed" else {}, taken_at)
+
+
+def test_half_the_rate_through_an_outage() -> None:
+    tab, now = Tab(0.0), 0.0
+    for _ in range(600):
+        now += SECONDS
+        tab.add(ADA, SECONDS / 2)
+        tab.give_back(tab.take(now), now)
+    tab.add(ADA, NOTICEABLE)
+    assert tab.take(now + SECONDS) == {ADA: pytest.approx(NOTICEABLE)}
+
+
 class TestTab:
     """What was spent, and nobody was told."""
 
@@ -150,6 +199,16 @@ class TestTab:
         bucket.give_back(3.0)
         assert tab.take(1.0) == {}
 
+    def test_what_was_not_told_is_paid_back(self) -> None:
+        for seconds in (SECONDS, 5.0, 60.0):
+            tab = Tab(0.0)
+            tab.add(ADA, 7.0)
+            tab.give_back(tab.take(1.0), 1.0)
+            assert len(tab) == 1
+            taken = tab.take(1.0 + seconds).get(ADA, 0.0)
+            assert taken == pytest.approx(max(0.0, 7.0 - seconds))
+            assert len(tab) == 0
+
 
 class SettlingStore(MemoryStore):
     """A store whose other nodes have spent a lot."""
@@ -181,14 +240,27 @@ async def test_what_others_spent_is_owed(tab: Tab, quotas: Quotas) -> None:
     store.failures = [StoreError("away")]
     task = asyncio.create_task(settle(store, tab, quotas.owe, Faults()))
     sends = quotas.of(Identity("ada"), object()).sends
-    for _ in range(11):
+    for _ in range(95):
         assert sends.take(0.0) == 0
-    # The first one fails, and nothing is lost of it.
-    assert await store.calls.get() == {ADA: pytest.approx(1.1)}
-    assert await store.calls.get() == {ADA: pytest.approx(1.1)}
+    # The first one fails, and nothing is lost of it but what time has paid back.
+    assert await store.calls.get() == {ADA: pytest.approx(9.5)}
+    again = await store.calls.get()
+    assert 0 < again[ADA] <= 9.5 - SECONDS + 0.001
     await asyncio.sleep(0)
     assert quotas.user("ada").sends.take(asyncio.get_running_loop().time()) > 80
     assert quotas.user("bob").sends.take(0.0) == 0
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_what_may_have_been_told_is_not_told_again(tab: Tab, quotas: Quotas) -> None:
+    store = SettlingStore()
+    store.failures = [Unanswered("the connection was lost")]
+    task = asyncio.create_task(settle(store, tab, quotas.owe, Faults()))
+    quotas.user("ada").sends.spend(0.0, 20)
+    assert await store.calls.get() == {ADA: 2.0}
+    quotas.user("bob").sends.spend(0.0, 20)
+    assert await store.calls.get() == {("bob", "sends"): pytest.approx(2.0, abs=0.5)}
     task.cancel()
     await asyncio.wait([task])
 

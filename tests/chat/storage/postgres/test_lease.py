@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.metrics import StoreMetrics
+from chat.storage.base import StoreError, Unanswered
 from chat.storage.postgres import schema
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.epoch import Claim, Meta, judge
@@ -214,6 +215,17 @@ async def own_node(own_server: Postgres) -> AsyncIterator[Running]:
     node = Running("one", lambda: asyncpg.connect(own_server.url("postgres")))
     async with node.running():
         yield node
+
+
+async def test_lost_answer_is_told_from_a_refusal(database: Connection, connect: Connect) -> None:  # noqa: ARG001
+    side = SideConnection(connect, lambda: None)
+    with pytest.raises(StoreError) as refused:
+        await side.fetch("SELECT no_such_column FROM chat.nodes")
+    assert type(refused.value) is StoreError
+    with pytest.raises(Unanswered):
+        await side.fetch("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert len(await side.fetch("SELECT 1")) == 1
+    await side.close()
 
 
 async def test_claim_follows_the_configuration(own_server: Postgres, own_node: Running) -> None:
