@@ -101,6 +101,9 @@ def state_of(error: BaseException) -> str:
 
 def text_of(error: BaseException) -> str:
     """Returns an error in one line, for the log or an operator."""
+    if isinstance(error, asyncpg.InternalClientError):
+        # Its text is of the states of asyncpg's own machine, and puzzles operators.
+        return "the connection to the database was lost"
     text = " ".join(str(error).split())
     return text or type(error).__name__
 
