@@ -1,9 +1,10 @@
 """The history that a node works on, and the connections that may be used for it.
 
 Each connection is admitted before its first use. One that only reads may be used at once if it
-leads to the server that was judged last, and that did not start anew since. Any other is judged
-(see `epoch`), one at a time: the server may have taken the place of another one, or been put
-back to an earlier state, and lack messages that this node has seen.
+leads to the server that was judged last, and that did not start anew since. Else it waits until
+that server was judged (see `epoch`), over a connection of its own (see `suspicions`): the server
+may have taken the place of another one, or been put back to an earlier state, and lack messages
+that this node has seen. Each connection that writes is judged itself.
 
 Before the judgement there is a barrier: a commit of its own, which waits for the synchronous
 standby if there is one. A server that was killed shows, when it is back, what waited for its
@@ -72,6 +73,8 @@ class Admission:
         watch: looks at commits that take long.
         on_change: is called when connections lead elsewhere than before: those that are open are
             of no use any more.
+        on_doubt: is called when there is something to be judged: to do it over a connection of
+            its own, which waits for a standby as long as that takes.
 
     Attributes:
         epoch: the name of the history; empty until the first connection was admitted.
@@ -86,6 +89,7 @@ class Admission:
         watch: CommitWatch,
         metrics: StoreMetrics,
         on_change: Callable[[], None],
+        on_doubt: Callable[[], None],
     ) -> None:
         self.epoch = ""
         self.claim = Claim(None, synchronous=False)
@@ -95,6 +99,9 @@ class Admission:
         self._watch = watch
         self._metrics = metrics
         self._on_change = on_change
+        self._on_doubt = on_doubt
+        # Is set by the next judgement, and replaced then.
+        self._judged = asyncio.Event()
         self._life: _Life | None = None
         self._newest: Server | None = None
         self._lock = asyncio.Lock()
@@ -116,8 +123,15 @@ class Admission:
         Raises:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: it may not.
         """
-        if await _life_of(connection) != self._life:
-            await self.judge(connection)
+        life = await _life_of(connection)
+        while life != self._life:
+            self._check_not_behind(life.server)
+            await self.wait_judged()
+
+    async def wait_judged(self) -> None:
+        """Returns when the history was looked at once more; whoever waits has to set a limit."""
+        self._on_doubt()
+        await self._judged.wait()
 
     async def recognize(self, connection: Connection) -> None:
         """Returns when a new connection may be used for what does not belong to the history.
@@ -159,6 +173,10 @@ class Admission:
         # tries the next host waits with it.
         with self._watch.commit(connection):
             await connection.execute(_BARRIER)
+        # Not to be cut off: a new epoch must not become visible without the standby.
+        await asyncio.shield(asyncio.ensure_future(self._settle(connection, life, doubt)))
+
+    async def _settle(self, connection: Connection, life: _Life, doubt: Doubt | None) -> None:
         async with self._lock:
             # A doubt is settled by another epoch, whoever has begun it.
             reason = doubt.reason if doubt is not None and doubt.epoch == self.epoch else ""
@@ -173,6 +191,8 @@ class Admission:
                     "the database is another server, or was restarted", server=str(life.server)
                 )
                 self._on_change()
+            self._judged.set()
+            self._judged = asyncio.Event()
 
     def _check_not_behind(self, server: Server) -> None:
         for other in (self.server, self._newest):
@@ -197,7 +217,8 @@ class Admission:
         self.epoch = epoch
         self.acknowledged = None
         self._following.renew(heads)
-        self._renew(heads)
+        # Some may have been left meanwhile, and be entered anew.
+        self._renew({room: head for room, head in heads.items() if room in self._following})
         self._metrics.epoch_changes += 1
 
 

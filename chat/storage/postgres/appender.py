@@ -63,6 +63,8 @@ PATIENCE_SECONDS: Final = 10.0
 """How long a batch is tried again after its connection died, and a job waits for another one."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
+# How long nobody's append waits for a connection: one may come at any time.
+_PROBE_PATIENCE_SECONDS: Final = 1.0
 # How often the statement is made again at once: what others do is no reason to go on for ever.
 _MOST_REPEATS: Final = 20
 
@@ -106,6 +108,8 @@ class Appender:
         self._statement: PreparedStatement[asyncpg.Record] | None = None
         self._lost_at: float | None = None
         self._gave_up = False
+        # A connection on its way.
+        self._connecting: asyncio.Future[Connection] | None = None
 
     async def append(self, messages: Sequence[ChatMessage], came: float) -> Outcomes:
         """Stores messages by one statement, all or none of them; announces them.
@@ -141,7 +145,7 @@ class Appender:
     async def probe(self) -> None:
         """Looks whether an append would succeed, when nobody makes one."""
         try:
-            await self._ready()
+            await self._ready(_PROBE_PATIENCE_SECONDS)
             if not self._health.is_serving:
                 assert self._connection is not None  # noqa: S101 - it is ready
                 with self._watch.commit(self._connection):
@@ -161,10 +165,17 @@ class Appender:
     def give_up(self) -> None:
         """Drops the connection; the batch in flight is not tried again."""
         self._gave_up = True
+        if self._connecting is not None:
+            self._connecting.cancel()
         self.terminate()
 
     async def close(self) -> None:
         """Closes the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            for result in await asyncio.gather(self._connecting, return_exceptions=True):
+                if not isinstance(result, BaseException):
+                    result.terminate()
         if self._connection is not None:
             await close(self._connection)
 
@@ -177,11 +188,13 @@ class Appender:
             self._following.again(flight)
 
     async def _try(self, batch: Batch, flight: InFlight, attempt: _Attempt) -> Answer:
-        statement = await self._ready()
-        assert self._connection is not None  # noqa: S101 - it is ready
         if attempt.has_doubt:
-            await self._admission.judge(self._connection)
+            # Another connection is judged before it is used.
+            self.terminate()
             attempt.has_doubt = False
+        statement = await self._ready(attempt.patience())
+        assert self._connection is not None  # noqa: S101 - it is ready
+        if flight.generation != self._following.generation:
             self._following.again(flight)
         arguments = batch.arguments(
             self._admission.epoch, self._names, flight.positions, deduplicate=attempt.deduplicate
@@ -210,8 +223,11 @@ class Appender:
                 more_than=LEAD_SECONDS,
             )
 
-    async def _ready(self) -> PreparedStatement[asyncpg.Record]:
+    async def _ready(self, patience: float) -> PreparedStatement[asyncpg.Record]:
         """Returns the statement, on a connection that is open as far as one knows.
+
+        Args:
+            patience: how long a connection is waited for, in seconds.
 
         Raises:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError: there is none; `is_lost`.
@@ -219,15 +235,34 @@ class Appender:
         if self._statement is None or self._connection is None or self._connection.is_closed():
             was_there, self._statement = self._connection is not None, None
             self._names.clear()
-            try:
-                self._connection = await self._connect()
-            except (*FAILURES, StoreError) as error:
-                # Whatever it is, it may pass: a server that starts, a standby to be promoted.
-                raise ConnectionError(text_of(error)) from error
+            self.terminate()
+            self._connection = await self._connected(patience)
             self._statement = await self._connection.prepare(_APPEND)
             self._metrics.reconnects += was_there
             self._lost_at = None
         return self._statement
+
+    async def _connected(self, patience: float) -> Connection:
+        """Returns a new connection.
+
+        One may wait for a standby for as long as that takes (see `admission`). Whoever loses
+        patience leaves it to the next one: to begin anew each time would leave ever more
+        sessions waiting at the server.
+        """
+        if self._gave_up:
+            raise ConnectionError("the server stops")
+        if self._connecting is None:
+            self._connecting = asyncio.ensure_future(self._connect())
+        if not (await asyncio.wait({self._connecting}, timeout=patience))[0]:
+            raise ConnectionError("the database confirms nothing over a new connection")
+        connecting, self._connecting = self._connecting, None
+        if connecting.cancelled():
+            raise ConnectionError("the server stops")
+        try:
+            return connecting.result()
+        except (*FAILURES, StoreError) as error:
+            # Whatever it is, it may pass: a server that starts, a standby to be promoted.
+            raise ConnectionError(text_of(error)) from error
 
     async def _recover(self, error: Exception, attempt: _Attempt) -> None:
         """Returns when the statement may be made again.
@@ -278,7 +313,9 @@ class Appender:
         self._refuse(error)
 
     def _refuse(self, error: Exception) -> None:
-        self._health.refuse(f"messages cannot be stored: {text_of(error)}")
+        # A reason that was told before may be the better one, as that no standby confirms.
+        if self._health.is_serving:
+            self._health.refuse(f"messages cannot be stored: {text_of(error)}")
 
 
 class _Attempt:
@@ -311,6 +348,10 @@ class _Attempt:
                 self._since = time.monotonic()
             self.is_sent, self.is_retry, self.deduplicate = False, True, True
         return self._since
+
+    def patience(self) -> float:
+        """Returns how long a connection may be waited for, in seconds."""
+        return max(0.0, self._since + PATIENCE_SECONDS - time.monotonic())
 
     def repeat(self, error: Exception) -> None:
         """Counts what makes the statement be made again at once.

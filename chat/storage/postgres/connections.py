@@ -150,6 +150,8 @@ class ReaderPool:
         self._idle: list[Connection] = []
         self._in_use: set[Connection] = set()
         self._places = asyncio.Semaphore(most)
+        # How often all were dropped.
+        self._ended = 0
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -159,7 +161,7 @@ class ReaderPool:
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError: there is none.
         """
         async with self._places:
-            connection = self._take() or await self._connect()
+            connection = self._take() or await self._open()
             self._in_use.add(connection)
             try:
                 yield connection
@@ -178,6 +180,7 @@ class ReaderPool:
 
     def terminate(self) -> None:
         """Drops all connections: what is read over them fails."""
+        self._ended += 1
         for connection in (*self._idle, *self._in_use):
             connection.terminate()
         self._idle.clear()
@@ -186,6 +189,14 @@ class ReaderPool:
         """Closes all connections that are not in use."""
         while self._idle:
             await close(self._idle.pop())
+
+    async def _open(self) -> Connection:
+        while True:
+            ended = self._ended
+            connection = await self._connect()
+            if ended == self._ended:
+                return connection
+            connection.terminate()  # it leads where the others led
 
     def _take(self) -> Connection | None:
         while self._idle:
@@ -221,13 +232,17 @@ async def _first_of(attempts: Sequence[Callable[[], Awaitable[Connection]]]) -> 
                     pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in done:
-                    if task.exception() is None:
+                    if _error_of(task) is None:
                         return tasks.pop(tasks.index(task)).result()
                 if patience is not None:
                     break  # one failed, or none has answered: to the next host
-        raise _most_telling([error for task in tasks if (error := task.exception())])
+        raise _most_telling([error for task in tasks if (error := _error_of(task))])
     finally:
         await _abandon(tasks)
+
+
+def _error_of(task: asyncio.Future[Connection]) -> BaseException | None:
+    return ConnectionError("the attempt was cut off") if task.cancelled() else task.exception()
 
 
 def _most_telling(errors: Sequence[BaseException]) -> BaseException:

@@ -23,7 +23,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -31,6 +31,7 @@ from typing import Final, NamedTuple, Protocol
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
+from chat.storage.postgres.connections import READ_SECONDS
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.heads import HeadReader
 from chat.storage.postgres.hint_payloads import channel_of
@@ -97,8 +98,7 @@ class Follower:
         reader: reads rooms.
         metrics: counts.
         epoch: tells the epoch that the node works under.
-        on_other_epoch: is called when another one was read: the history is to begin anew. May
-            raise `StoreError`.
+        on_other_epoch: is called when another one was read: the history is to begin anew.
         sweep_seconds: how often heads are compared.
     """
 
@@ -109,7 +109,7 @@ class Follower:
         metrics: StoreMetrics,
         *,
         epoch: Callable[[], str],
-        on_other_epoch: Callable[[], Awaitable[None]],
+        on_other_epoch: Callable[[], None],
         sweep_seconds: float,
     ) -> None:
         self._following = following
@@ -182,7 +182,7 @@ class Follower:
         At once, if it is not followed.
 
         Raises:
-            StoreError: the head could not be read.
+            StoreError: that could not be read, or not in time.
         """
         if self._following.position(room_id) is None:
             return
@@ -192,7 +192,11 @@ class Follower:
             reached = asyncio.Event()
             self._following.reach(room_id, head, reached.set)
             self._look()
-            await reached.wait()
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    await reached.wait()
+            except TimeoutError as error:
+                raise StoreError("the rest of the room could not be read in time") from error
 
     def stored(
         self, flight: InFlight, others: Sequence[ChatMessage], own: Sequence[ChatMessage]
@@ -292,7 +296,7 @@ class Follower:
     async def _check(self, epoch: str) -> None:
         """Refuses what was read of another history than the node works on."""
         if epoch != self._epoch():
-            await self._on_other_epoch()
+            self._on_other_epoch()
             raise StoreError("the history became another one")
 
     def _leave_channels(self) -> None:

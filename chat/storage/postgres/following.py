@@ -136,6 +136,9 @@ class Following:
         if flight.generation == self.generation:
             self._learn(others, ready)
             self._learn(own, ready, is_own=True)
+        else:
+            # It may be of the history of before, too: what is true of it is fetched.
+            self.hint({message.room_id: message.seq for message in own})
         self.drop(flight)
         self._tell(ready)
 

@@ -142,7 +142,7 @@ class Reader:
             assert row is not None  # noqa: S101 - an aggregate
             if row["epoch"] == self._admission.epoch:
                 return row
-            await self._admission.judge(connection)
+            await self._admission.wait_judged()
             return None
 
         while True:

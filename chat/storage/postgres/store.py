@@ -76,7 +76,12 @@ class PostgresStore(Store):
         self._following = Following(announce, lambda rooms: self._suspicions.miss(rooms))
         self._watch = CommitWatch(connector.connect, metrics, self.health)
         self._admission = admission = Admission(
-            self._following, renew, self._watch, metrics, self._terminate
+            self._following,
+            renew,
+            self._watch,
+            metrics,
+            on_change=self._terminate,
+            on_doubt=lambda: self._suspicions.look(),
         )
         self._suspicions = Suspicions(connector, admission, self._terminate)
         # Of its own: who waits for a page must not hold up what is announced.
@@ -86,7 +91,7 @@ class PostgresStore(Store):
             TailReader(Reader(self._tails, admission, connector.name).run),
             metrics,
             epoch=lambda: admission.epoch,
-            on_other_epoch=self._suspicions.judge,
+            on_other_epoch=self._suspicions.look,
             sweep_seconds=sweep_seconds,
         )
         self._hints = Hints(choose_bus(hints, self.connect), self._follower, metrics, sweep_seconds)

@@ -84,28 +84,21 @@ class Suspicions:
         if meta.epoch != self._admission.epoch:
             self._doubted.set()
 
+    def look(self) -> None:
+        """Takes note that the history may be another one."""
+        self._doubted.set()
+
     def notice_silence(self) -> None:
         """Takes note that a heartbeat was not answered."""
         self._silent.set()
-
-    async def judge(self, doubt: Doubt | None = None) -> None:
-        """Looks whether the history has become another one.
-
-        Raises:
-            StoreError: it could not be found out.
-        """
-        try:
-            judge = partial(self._admission.judge, doubt=doubt)
-            await close(await self._connector.connect(judge))
-        except FAILURES as error:
-            raise StoreError(text_of(error)) from error
 
     async def _settle_doubt(self) -> None:
         await self._doubted.wait()
         self._doubted.clear()
         doubt, self._doubt = self._doubt, None
         try:
-            await self.judge(doubt)
+            judge = partial(self._admission.judge, doubt=doubt)
+            await close(await self._connector.connect(judge))
         except BaseException:
             if self._doubt is None:
                 self._doubt = doubt

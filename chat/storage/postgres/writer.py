@@ -100,6 +100,7 @@ class Writer:
     def start(self) -> None:
         """Starts the task."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._ended)
 
     def put(self, job: Job) -> None:
         """Queues a job; its future ends with its result, or with `StoreError`."""
@@ -116,6 +117,13 @@ class Writer:
             if self._watch.seconds > CLOSE_SECONDS:
                 log.error("commit given up, as the server stops: it may be stored or not")
                 self._appender.give_up()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Fails what is queued, if the task has ended by itself: nobody would answer it."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            jobs, self._queue = list(self._queue), deque()
+            self._break_down(jobs, RuntimeError(f"the task of the writer ended: {error!r}"))
 
     async def _run(self) -> None:
         while not (self._closing and not self._queue):

@@ -307,7 +307,7 @@ class Lonely:
         self.heard += seqs(messages)
         self.announced.set()
 
-    async def _ask(self) -> None:
+    def _ask(self) -> None:
         self.asked.set()
 
 

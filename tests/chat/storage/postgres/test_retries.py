@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from chat.storage.base import Range, StoreError
 from chat.storage.health import State
-from chat.storage.postgres import writer
+from chat.storage.postgres import appender, reader, writer
+from chat.storage.postgres.epoch import rotate
 from tests.chat.storage.postgres.nodes import Node
 from tests.chat.storage.postgres.nodes import node as a_node
 from tests.faults.link import Link, Way
@@ -175,3 +176,75 @@ async def test_close_in_peace(postgres_url: str) -> None:
             await node.store.append([message(key="0")])
     assert [line["event"] for line in logs if line["log_level"] in ("warning", "error")] == []
     assert node.store.health.is_serving
+
+
+async def test_append_under_another_epoch_is_announced_first(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    """The connection that it waits for finds another history; the hint of it is not needed."""
+    async with linked(postgres, postgres_url) as (link, node):
+        await node.store.follow("room")
+        await node.store.append([message(key="0")])
+        before = node.store.epoch
+        link.cut()
+        sent = [message(key="1"), message(key="2")]
+        future = node.store.append(sent)
+        async with postgres.connect(postgres_url.rpartition("/")[2]) as connection:
+            await rotate(connection)
+        with capture_logs():
+            link.restore()
+            results = await future
+        assert node.store.epoch != before
+        assert node.renewed == [{"room": 1}]
+        assert [id(each) for each in results] == [id(each) for each in sent]
+        assert [id(each) for each in node.announced[1:]] == [id(each) for each in sent]
+
+
+async def test_database_that_lost_its_standby_as_it_started(
+    postgres_programs: None,  # noqa: ARG001 - it runs one
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Appends and reads fail in time, no session is left behind for each, and a stop ends."""
+    monkeypatch.setattr(reader, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(appender, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(writer, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(writer, "CLOSE_SECONDS", 0.5)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    async with Postgres.running() as server:
+        with capture_logs():
+            async with a_node(server.url("postgres")) as node:
+                await node.store.append([message(key="0")])
+                await server.configure(synchronous_standby_names="nobody")
+                await server.restart()
+                for _ in range(5):
+                    with pytest.raises(StoreError):
+                        await node.store.append([message(key="1")])
+                    with pytest.raises(StoreError):
+                        await node.store.last_seq("room")
+                # The connection that is to write, and the one over which it is judged.
+                [[sessions]] = await server.execute(waiting)
+                assert 1 <= sessions <= 2
+                last = node.store.append([message(key="2")])
+            with pytest.raises(StoreError):
+                await last
+
+
+async def test_writer_goes_on_when_the_standby_confirms(
+    postgres_programs: None,  # noqa: ARG001 - it runs one
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over the very connection that waited for it."""
+    monkeypatch.setattr(appender, "PATIENCE_SECONDS", 0.3)
+    async with Postgres.running() as server:
+        with capture_logs():
+            async with a_node(server.url("postgres")) as node:
+                await node.store.append([message(key="0")])
+                await server.configure(synchronous_standby_names="nobody")
+                await server.restart()
+                with pytest.raises(StoreError):
+                    await node.store.append([message(key="1")])
+                await server.configure(synchronous_standby_names="")
+                await eventually(lambda: node.store.health.is_serving)
+                [stored] = await node.store.append([message(key="1")])
+                assert stored.seq == 2
+                assert await node.store.last_seq("room") == 2
