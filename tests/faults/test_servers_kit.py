@@ -16,7 +16,7 @@ from tests.kit.valkey import Valkey, cluster
 from tests.support import eventually
 
 _RUN = """
-import asyncio, sys
+import asyncio, signal, sys
 from tests.kit.{module} import {kind}
 
 async def main():
@@ -24,6 +24,8 @@ async def main():
         print(server._folder, flush=True)
         await asyncio.Event().wait()
 
+# Whoever runs in the background is started without it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 

@@ -49,18 +49,21 @@ def check(stage: Stage) -> None:
     assert stage.world.tracebacks == ""
 
 
-async def test_killed_node_or_engine_is_a_pause(tmp_path: Path) -> None:
+async def test_killed_nodes_and_engine_are_a_pause_and_proxies_lose_nothing(
+    tmp_path: Path,
+) -> None:
     async with shared(tmp_path, pause_seconds=_PAUSE_SECONDS) as (stage, one):
+
+        async def nobody_was_cut_off() -> None:
+            assert {each.connections for each in stage.crowd.everyone} == {1}
+            assert all(send.outcome is not Outcome.UNKNOWN for send in stage.history.sends)
+
         first, second = map(stage.killing, stage.world.chats)
-        await stage.outlive([first, one.kill_engine, second])
-        check(stage)
-
-
-async def test_killed_proxy_loses_or_repeats_nothing(tmp_path: Path) -> None:
-    async with shared(tmp_path, pause_seconds=_PAUSE_SECONDS) as (stage, _):
-        await stage.outlive(map(stage.killing, stage.world.proxies))
+        proxies = map(stage.killing, stage.world.proxies)
+        await stage.outlive([first, one.kill_engine, second, nobody_was_cut_off, *proxies])
         stage.check(cut_off=True)
         stage.check_complete()
+        assert len(stage.history.epochs) == 1
         assert stage.world.tracebacks == ""
 
 

@@ -39,6 +39,8 @@ VALUES: Final[dict[str, tuple[Any, Any, Any]]] = {
     "trusted-proxies": (["192.0.2.1"], ["192.0.2.2", "192.0.2.3"], ["192.0.2.4"]),
     "proxy-names": (["a"], ["b", "c"], ["d"]),
     "metrics-port": (1, "off", 3),
+    "database": ("a.db", "b.db", "postgresql://c.example/chat"),
+    "hints": ("valkey://a.example", "redis://b.example:1", "valkeys://c.example"),
     "log-level": ("debug", "warning", "error"),
     "log-format": ("json", "readable", "json"),
 }

@@ -97,13 +97,19 @@ class Suspicions:
         self._doubted.clear()
         doubt, self._doubt = self._doubt, None
         try:
-            judge = partial(self._admission.judge, doubt=doubt)
-            await close(await self._connector.connect(judge))
+            await self._judge(doubt)
         except BaseException:
             if self._doubt is None:
                 self._doubt = doubt
             self._doubted.set()
             raise
+
+    async def _judge(self, doubt: Doubt | None) -> None:
+        try:
+            judge = partial(self._admission.judge, doubt=doubt)
+            await close(await self._connector.connect(judge))
+        except FAILURES as error:
+            raise StoreError(text_of(error)) from error
 
     async def _settle_silence(self) -> None:
         await self._silent.wait()
