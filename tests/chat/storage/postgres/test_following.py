@@ -578,7 +578,12 @@ def test_what_was_asked_of_another_history_brings_nothing() -> None:
     heard.following.bring(fetch, [row(3)])
     heard.following.finish(fetch, ["a"])
     heard.following.sweep(sweep, {"a": 9})
+    assert not heard.following.is_behind
     heard.following.store(flight, [], [row(3)])
+    # Of which history that is, is not known: it is looked for, and need not be there.
+    fetch = heard.following.take(10)
+    assert fetch.positions == {"a": 2}
+    heard.following.finish(fetch, ())
     assert not heard.announced
     assert not heard.following.is_behind
     assert not heard.lost
