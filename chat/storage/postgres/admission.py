@@ -202,7 +202,7 @@ class Admission:
     def _known(self) -> Known | None:
         if not self.epoch:
             return None
-        marks = [Mark(*mark) for mark in self._following.marks()]
+        marks = self._following.marks()
         if self.acknowledged is not None:
             marks.append(self.acknowledged)
         is_synchronous = self.claim == Claim(self.server, synchronous=True)
