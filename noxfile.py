@@ -121,23 +121,25 @@ def serve(session: nox.Session) -> None:
     session.run(*command, interrupt_timeout=30, terminate_timeout=30)
 
 
-@nox.session
-def tests(session: nox.Session) -> None:
-    """Run the tests, with a real browser and all; with ``-- -m quick``, in under two minutes."""
+def run_tests(session: nox.Session, *options: str) -> None:
+    """Installs what the tests need, and runs them or a selection."""
     install(session, "tests")
     require_system(session)
     # Most tests wait most of the time, so run more of them than there are processors.
     workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
-    session.run("pytest", *workers, *session.posargs)
+    session.run("pytest", *options, *workers, *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests, with a real browser and all; with ``-- -m quick``, in under two minutes."""
+    run_tests(session)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests as `tests` does, and report what they cover: takes a third longer."""
-    install(session, "tests")
-    require_system(session)
-    workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
-    session.run("pytest", "--cov", "--cov-report=", *workers, *session.posargs)
+    run_tests(session, "--cov", "--cov-report=")
     session.run("coverage", "report")
 
 
