@@ -21,6 +21,7 @@ from bench.options import Effort, Options
 from bench.processes import data_folder
 from bench.report import Section, Table, progress
 from chat.storage.base import Range
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.schema import open_writer
 
@@ -71,7 +72,7 @@ async def measure(numbers: Sequence[int]) -> list[_Size]:
 
 async def _filled(path: Path, number: int) -> _Size:
     await asyncio.to_thread(_fill, path, number)
-    return _Size(number, await SqliteStore.open(str(path), lambda _: None, queue_bytes=1 << 30))
+    return _Size(number, await SqliteStore.open(str(path), Listener(), queue_bytes=1 << 30))
 
 
 def _fill(path: Path, number: int) -> None:

@@ -18,7 +18,8 @@ from bench.engines import Engine
 from bench.options import Effort, Options
 from bench.processes import data_folder
 from bench.report import Section, Table, progress
-from chat.storage.base import Announce, Store
+from chat.storage.base import Store
+from chat.storage.listener import Announce, Head, Listener
 from chat.storage.postgres import PostgresStore
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
@@ -98,16 +99,16 @@ class _Writers:
             await store.append([message])
 
 
-def _renew(_: Mapping[str, int]) -> None:
+def _renew(_: Mapping[str, Head]) -> None:
     raise AssertionError("the history became another one")
 
 
 async def _open_sqlite(url: str, announce: Announce) -> Store:
-    return await SqliteStore.open(url, announce, queue_bytes=_QUEUE_BYTES)
+    return await SqliteStore.open(url, Listener(announce), queue_bytes=_QUEUE_BYTES)
 
 
 async def _open_postgresql(url: str, announce: Announce) -> Store:
-    return await PostgresStore.open(url, announce, _renew, _QUEUE_BYTES)
+    return await PostgresStore.open(url, Listener(announce, _renew), _QUEUE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

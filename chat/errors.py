@@ -4,7 +4,8 @@
 
     ChatError                 an answer that a client may see
     ├── InvalidArgument       the request breaks a rule; names the field
-    ├── NotFound              no such user
+    ├── NotFound              no such user or message
+    ├── FailedPrecondition    the state of a message or room does not allow it
     ├── Unauthenticated       the caller has no valid token
     ├── PermissionDenied      the caller may not do this; names the field
     ├── ResourceExhausted     a limit was reached
@@ -60,6 +61,12 @@ class NotFound(ChatError):
     """The thing asked for does not exist."""
 
     code = "NOT_FOUND"
+
+
+class FailedPrecondition(ChatError):
+    """The state of what the request is about does not allow it; the text names the field."""
+
+    code = "FAILED_PRECONDITION"
 
 
 class Unauthenticated(ChatError):

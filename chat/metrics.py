@@ -23,6 +23,11 @@ class StoreMetrics:
     stored: int = counter(
         "chat_messages_stored_total", "Messages that this server stored, without repeated ones."
     )
+    changed: int = counter(
+        "chat_changes_stored_total",
+        "Edits, deletions, reactions and pins that this server stored, without those that held "
+        "already.",
+    )
     commit_seconds: Histogram = histogram(
         "chat_commit_seconds",
         "Duration of a commit, including the wait for the disk.",

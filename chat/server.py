@@ -33,8 +33,9 @@ from chat.core.rules import Rules
 from chat.errors import Unavailable
 from chat.metrics import ServerMetrics, StoreMetrics
 from chat.report import Report
-from chat.storage.base import Announce, Renew, Store, StoreUnusable
+from chat.storage.base import Store, StoreUnusable
 from chat.storage.health import State, StoreHealth
+from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from hosting.addresses import address_text, is_loopback
@@ -168,21 +169,17 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
         await hub.store.close()
 
 
-async def _open_store(
-    config: Config, metrics: StoreMetrics, announce: Announce, renew: Renew
-) -> Store:
+async def _open_store(config: Config, metrics: StoreMetrics, listener: Listener) -> Store:
     if config.database == IN_MEMORY:
-        return MemoryStore(announce, metrics=metrics)
+        return MemoryStore(listener, metrics=metrics)
     if is_postgres(config.database):
-        return await _open_postgres(config, metrics, announce, renew)
+        return await _open_postgres(config, metrics, listener)
     return await SqliteStore.open(
-        config.database, announce, config.write_queue_bytes, metrics=metrics
+        config.database, listener, config.write_queue_bytes, metrics=metrics
     )
 
 
-async def _open_postgres(
-    config: Config, metrics: StoreMetrics, announce: Announce, renew: Renew
-) -> Store:
+async def _open_postgres(config: Config, metrics: StoreMetrics, listener: Listener) -> Store:
     try:
         # What it needs need not be installed.
         from chat.storage.postgres import PostgresStore
@@ -193,8 +190,7 @@ async def _open_postgres(
         ) from error
     return await PostgresStore.open(
         config.database,
-        announce,
-        renew,
+        listener,
         config.write_queue_bytes,
         password_file=config.database_password_file,
         metrics=metrics,

@@ -18,6 +18,7 @@ from codec.jsonvalues import (
     parse_bool,
     parse_int32,
     parse_list,
+    parse_string,
     parse_uint32,
     parse_uint64,
 )
@@ -37,6 +38,7 @@ from codec.reading import (
     unpack_fixed,
     unpack_fixed32,
     unpack_fixed64,
+    unpack_varints,
 )
 from codec.times import format_timestamp, parse_timestamp, read_timestamp, write_timestamp
 from codec.writing import (
@@ -44,6 +46,7 @@ from codec.writing import (
     pack_fixed,
     pack_fixed32,
     pack_fixed64,
+    pack_varints,
     tag_table,
     tagged,
     uint32,
@@ -55,31 +58,51 @@ from .chat import (
     Admitted,
     Authenticate,
     Authenticated,
+    ChangeMessageRequest,
+    ChangeMessageResponse,
     ChatMessage,
     ChatMessages,
     ChatStream,
     ClientFrame,
     ClientGone,
+    Delete,
+    EraseUserRequest,
+    EraseUserResponse,
     Error,
     ErrorCode,
+    GetChangesRequest,
+    GetChangesResponse,
     GetChatHistoryRequest,
     GetChatHistoryResponse,
     GetUserRequest,
     GetUserResponse,
     Join,
+    JoinFollow,
     Joined,
     Leave,
     Left,
+    ListReactionsRequest,
+    ListReactionsResponse,
     ListUsersRequest,
     ListUsersResponse,
+    Mark,
+    MarkReadRequest,
+    MarkReadResponse,
+    MessageChange,
+    MessageExtra,
+    MessageState,
     Presence,
+    Reaction,
+    Reads,
     RelayCommand,
     RelayEvent,
     RelayRequest,
     RelayResponse,
+    RoomChanges,
     ServerFrame,
     Stored,
     Texts,
+    ToUser,
     UpsertUserRequest,
     UpsertUserResponse,
     User,
@@ -92,6 +115,14 @@ _USER_STATUS_ENUM = EnumTable(
         "UNKNOWN": 0,
         "ACTIVE": 1,
         "INACTIVE": 2,
+    },
+)
+_JOIN_FOLLOW_ENUM = EnumTable(
+    JoinFollow,
+    {
+        "NONE": 0,
+        "CHANGES": 1,
+        "READS": 4,
     },
 )
 _ERROR_CODE_ENUM = EnumTable(
@@ -131,9 +162,21 @@ _TAG_48 = tag_table(48)
 _TAG_50 = tag_table(50)
 _TAG_58 = tag_table(58)
 _TAG_66 = tag_table(66)
+_TAG_72 = tag_table(72)
 _TAG_74 = tag_table(74)
 _TAG_82 = tag_table(82)
 _TAG_90 = tag_table(90)
+_TAG_98 = tag_table(98)
+_TAG_106 = tag_table(106)
+_TAG_114 = tag_table(114)
+_TAG_122 = tag_table(122)
+_TAG_130 = tag_table(130)
+_TAG_138 = tag_table(138)
+_TAG_146 = tag_table(146)
+_TAG_162 = tag_table(162)
+_TAG_170 = tag_table(170)
+_TAG_202 = tag_table(202)
+_TAG_210 = tag_table(210)
 
 
 def decode_user(data: bytes, spans: Spans, depth: int) -> User:
@@ -845,6 +888,7 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
     content = ""
     seq = 0
     sent_at_spans: Spans = []
+    extra_spans: Spans = []
     for pos, end in spans:
         while pos < end:
             tag = data[pos]
@@ -869,6 +913,8 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
                     content = data[pos:stop].decode()
                 elif tag == 50:
                     sent_at_spans.append((pos, stop))
+                elif tag == 58:
+                    extra_spans.append((pos, stop))
                 else:
                     check_number(tag)
                 pos = stop
@@ -895,6 +941,8 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
     message.sent_at = (
         read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else NO_TIMESTAMP
     )
+    if extra_spans:
+        message.extra = decode_message_extra(data, extra_spans, depth - 1)
     return message
 
 
@@ -934,6 +982,13 @@ def encode_chat_message(message: ChatMessage, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
+    value = vars(message).get("extra")
+    if value is not None:
+        raw = encode_message_extra(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_58[size] if size < 128 else tagged(58, size)
+            out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -948,6 +1003,7 @@ _CHAT_MESSAGE_KEYS: dict[str, str] = {
     "seq": "seq",
     "sent_at": "sent_at",
     "sentAt": "sent_at",
+    "extra": "extra",
 }
 
 
@@ -960,6 +1016,7 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
     content = ""
     seq = 0
     sent_at = NO_TIMESTAMP
+    extra: MessageExtra | None = None
     key = ""
     try:
         for key, item in members.items():
@@ -985,6 +1042,8 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
                 seq = parse_uint32(item)
             elif key == "sent_at" or (key == "sentAt" and once(members, "sent_at")):
                 sent_at = parse_timestamp(item)
+            elif key == "extra":
+                extra = message_extra_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -996,6 +1055,8 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
     message.content = content
     message.seq = seq
     message.sent_at = sent_at
+    if extra is not None:
+        message.extra = extra
     return message
 
 
@@ -1015,6 +1076,468 @@ def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
     value = message.sent_at
     if value is not None and value is not NO_TIMESTAMP:
         out["sent_at"] = format_timestamp(value)
+    value = vars(message).get("extra")
+    if value is not None and value._serialized_on_wire:
+        out["extra"] = message_extra_to_json(value, depth - 1)
+    return out
+
+
+def decode_message_extra(data: bytes, spans: Spans, depth: int) -> MessageExtra:
+    reply_to: int | None = None
+    mentions: list[str] = []
+    mentions_room = False
+    data_ = ""
+    state_spans: Spans = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 26:
+                    mentions.append(data[pos:stop].decode())
+                elif tag == 50:
+                    data_ = data[pos:stop].decode()
+                elif tag == 58:
+                    state_spans.append((pos, stop))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 8:
+                    reply_to = value & 0xFFFF_FFFF
+                elif tag == 32:
+                    mentions_room = value != 0
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(MessageExtra)
+    message.reply_to = reply_to
+    message.mentions = mentions
+    message.mentions_room = mentions_room
+    message.data = data_
+    if state_spans:
+        message.state = decode_message_state(data, state_spans, depth - 1)
+    return message
+
+
+def encode_message_extra(message: MessageExtra, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    value = message.reply_to
+    if value is not None:
+        out += _TAG_8[value] if 0 <= value < 128 else tagged(8, uint32(value))
+    values = message.mentions
+    if values:
+        for value in values:
+            raw = value.encode()
+            size = len(raw)
+            out += _TAG_26[size] if size < 128 else tagged(26, size)
+            out += raw
+    value = message.mentions_room
+    if value:
+        out += _TAG_32[1 if value else 0]
+    value = message.data
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_50[size] if size < 128 else tagged(50, size)
+        out += raw
+    value = vars(message).get("state")
+    if value is not None:
+        raw = encode_message_state(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_58[size] if size < 128 else tagged(58, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_MESSAGE_EXTRA_KEYS: dict[str, str] = {
+    "reply_to": "reply_to",
+    "replyTo": "reply_to",
+    "mentions": "mentions",
+    "mentions_room": "mentions_room",
+    "mentionsRoom": "mentions_room",
+    "data": "data",
+    "state": "state",
+}
+
+
+def message_extra_from_json(members: Any, depth: int) -> MessageExtra:
+    if type(members) is not dict:
+        raise expected("an object")
+    reply_to: int | None = None
+    mentions: list[str] = []
+    mentions_room = False
+    data_ = ""
+    state: MessageState | None = None
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _MESSAGE_EXTRA_KEYS)
+            elif key == "reply_to" or (key == "replyTo" and once(members, "reply_to")):
+                reply_to = parse_uint32(item)
+            elif key == "mentions":
+                mentions = parse_list(item, parse_string)
+            elif key == "mentions_room" or (
+                key == "mentionsRoom" and once(members, "mentions_room")
+            ):
+                mentions_room = parse_bool(item)
+            elif key == "data":
+                if type(item) is not str:
+                    raise expected("a string")
+                data_ = item
+            elif key == "state":
+                state = message_state_from_json(item, depth - 1)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_MESSAGE_EXTRA_KEYS.get(key) or quoted(key)) from None
+    message = new(MessageExtra)
+    message.reply_to = reply_to
+    message.mentions = mentions
+    message.mentions_room = mentions_room
+    message.data = data_
+    if state is not None:
+        message.state = state
+    return message
+
+
+def message_extra_to_json(message: MessageExtra, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    value = message.reply_to
+    if value is not None:
+        out["reply_to"] = value
+    values = message.mentions
+    out["mentions"] = values
+    value = message.mentions_room
+    out["mentions_room"] = value
+    value = message.data
+    out["data"] = value
+    value = vars(message).get("state")
+    if value is not None and value._serialized_on_wire:
+        out["state"] = message_state_to_json(value, depth - 1)
+    return out
+
+
+def decode_message_state(data: bytes, spans: Spans, depth: int) -> MessageState:
+    change = 0
+    edited_at_spans: Spans = []
+    deleted_at_spans: Spans = []
+    deleted_by: str | None = None
+    pinned = False
+    reactions: list[Reaction] = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 18:
+                    edited_at_spans.append((pos, stop))
+                elif tag == 26:
+                    deleted_at_spans.append((pos, stop))
+                elif tag == 34:
+                    deleted_by = data[pos:stop].decode()
+                elif tag == 50:
+                    reactions.append(decode_reaction(data, [(pos, stop)], depth - 1))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 8:
+                    change = value & 0xFFFF_FFFF
+                elif tag == 40:
+                    pinned = value != 0
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(MessageState)
+    message.change = change
+    message.edited_at = (
+        read_timestamp(data, edited_at_spans, depth - 1) if edited_at_spans else NO_TIMESTAMP
+    )
+    message.deleted_at = (
+        read_timestamp(data, deleted_at_spans, depth - 1) if deleted_at_spans else NO_TIMESTAMP
+    )
+    message.deleted_by = deleted_by
+    message.pinned = pinned
+    message.reactions = reactions
+    return message
+
+
+def encode_message_state(message: MessageState, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    value = message.change
+    if value:
+        out += _TAG_8[value] if 0 <= value < 128 else tagged(8, uint32(value))
+    value = message.edited_at
+    if value is not None and value is not NO_TIMESTAMP:
+        raw = write_timestamp(value)
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    value = message.deleted_at
+    if value is not None and value is not NO_TIMESTAMP:
+        raw = write_timestamp(value)
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    value = message.deleted_by
+    if value is not None:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_34[size] if size < 128 else tagged(34, size)
+        out += raw
+    value = message.pinned
+    if value:
+        out += _TAG_40[1 if value else 0]
+    values = message.reactions
+    if values:
+        for value in values:
+            raw = encode_reaction(value, depth - 1)
+            size = len(raw)
+            out += _TAG_50[size] if size < 128 else tagged(50, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_MESSAGE_STATE_KEYS: dict[str, str] = {
+    "change": "change",
+    "edited_at": "edited_at",
+    "editedAt": "edited_at",
+    "deleted_at": "deleted_at",
+    "deletedAt": "deleted_at",
+    "deleted_by": "deleted_by",
+    "deletedBy": "deleted_by",
+    "pinned": "pinned",
+    "reactions": "reactions",
+}
+
+
+def message_state_from_json(members: Any, depth: int) -> MessageState:
+    if type(members) is not dict:
+        raise expected("an object")
+    change = 0
+    edited_at = NO_TIMESTAMP
+    deleted_at = NO_TIMESTAMP
+    deleted_by: str | None = None
+    pinned = False
+    reactions: list[Reaction] = []
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _MESSAGE_STATE_KEYS)
+            elif key == "change":
+                change = parse_uint32(item)
+            elif key == "edited_at" or (key == "editedAt" and once(members, "edited_at")):
+                edited_at = parse_timestamp(item)
+            elif key == "deleted_at" or (key == "deletedAt" and once(members, "deleted_at")):
+                deleted_at = parse_timestamp(item)
+            elif key == "deleted_by" or (key == "deletedBy" and once(members, "deleted_by")):
+                if type(item) is not str:
+                    raise expected("a string")
+                deleted_by = item
+            elif key == "pinned":
+                pinned = parse_bool(item)
+            elif key == "reactions":
+                reactions = parse_list(item, lambda item: reaction_from_json(item, depth - 1))
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_MESSAGE_STATE_KEYS.get(key) or quoted(key)) from None
+    message = new(MessageState)
+    message.change = change
+    message.edited_at = edited_at
+    message.deleted_at = deleted_at
+    message.deleted_by = deleted_by
+    message.pinned = pinned
+    message.reactions = reactions
+    return message
+
+
+def message_state_to_json(message: MessageState, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    value = message.change
+    out["change"] = value
+    value = message.edited_at
+    if value is not None and value is not NO_TIMESTAMP:
+        out["edited_at"] = format_timestamp(value)
+    value = message.deleted_at
+    if value is not None and value is not NO_TIMESTAMP:
+        out["deleted_at"] = format_timestamp(value)
+    value = message.deleted_by
+    if value is not None:
+        out["deleted_by"] = value
+    value = message.pinned
+    out["pinned"] = value
+    values = message.reactions
+    out["reactions"] = [reaction_to_json(value, depth - 1) for value in values]
+    return out
+
+
+def decode_reaction(data: bytes, spans: Spans, depth: int) -> Reaction:
+    emoji = ""
+    count = 0
+    user_ids: list[str] = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    emoji = data[pos:stop].decode()
+                elif tag == 26:
+                    user_ids.append(data[pos:stop].decode())
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    count = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Reaction)
+    message.emoji = emoji
+    message.count = count
+    message.user_ids = user_ids
+    return message
+
+
+def encode_reaction(message: Reaction, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    value = message.emoji
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.count
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    values = message.user_ids
+    if values:
+        for value in values:
+            raw = value.encode()
+            size = len(raw)
+            out += _TAG_26[size] if size < 128 else tagged(26, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_REACTION_KEYS: dict[str, str] = {
+    "emoji": "emoji",
+    "count": "count",
+    "user_ids": "user_ids",
+    "userIds": "user_ids",
+}
+
+
+def reaction_from_json(members: Any, depth: int) -> Reaction:
+    if type(members) is not dict:
+        raise expected("an object")
+    emoji = ""
+    count = 0
+    user_ids: list[str] = []
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _REACTION_KEYS)
+            elif key == "emoji":
+                if type(item) is not str:
+                    raise expected("a string")
+                emoji = item
+            elif key == "count":
+                count = parse_uint32(item)
+            elif key == "user_ids" or (key == "userIds" and once(members, "user_ids")):
+                user_ids = parse_list(item, parse_string)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_REACTION_KEYS.get(key) or quoted(key)) from None
+    message = new(Reaction)
+    message.emoji = emoji
+    message.count = count
+    message.user_ids = user_ids
+    return message
+
+
+def reaction_to_json(message: Reaction, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    value = message.emoji
+    out["emoji"] = value
+    value = message.count
+    out["count"] = value
+    values = message.user_ids
+    out["user_ids"] = values
     return out
 
 
@@ -1053,6 +1576,12 @@ def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
                     payload_members.append(("authenticate", decode_authenticate, (pos, stop)))
                 elif tag == 74:
                     payload_members.append(("authenticated", decode_authenticated, (pos, stop)))
+                elif tag == 82:
+                    payload_members.append(("changes", decode_room_changes, (pos, stop)))
+                elif tag == 114:
+                    payload_members.append(("reads", decode_reads, (pos, stop)))
+                elif tag == 122:
+                    payload_members.append(("mark", decode_mark, (pos, stop)))
                 else:
                     check_number(tag)
                 pos = stop
@@ -1120,6 +1649,21 @@ def encode_chat_stream(message: ChatStream, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
+    elif payload == "changes":
+        raw = encode_room_changes(value, depth - 1)
+        size = len(raw)
+        out += _TAG_82[size] if size < 128 else tagged(82, size)
+        out += raw
+    elif payload == "reads":
+        raw = encode_reads(value, depth - 1)
+        size = len(raw)
+        out += _TAG_114[size] if size < 128 else tagged(114, size)
+        out += raw
+    elif payload == "mark":
+        raw = encode_mark(value, depth - 1)
+        size = len(raw)
+        out += _TAG_122[size] if size < 128 else tagged(122, size)
+        out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -1136,6 +1680,9 @@ _CHAT_STREAM_KEYS: dict[str, str] = {
     "requestId": "request_id",
     "authenticate": "authenticate",
     "authenticated": "authenticated",
+    "changes": "changes",
+    "reads": "reads",
+    "mark": "mark",
 }
 
 
@@ -1169,6 +1716,12 @@ def chat_stream_from_json(members: Any, depth: int) -> ChatStream:
                 payload_members["authenticate"] = authenticate_from_json(item, depth - 1)
             elif key == "authenticated":
                 payload_members["authenticated"] = authenticated_from_json(item, depth - 1)
+            elif key == "changes":
+                payload_members["changes"] = room_changes_from_json(item, depth - 1)
+            elif key == "reads":
+                payload_members["reads"] = reads_from_json(item, depth - 1)
+            elif key == "mark":
+                payload_members["mark"] = mark_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -1207,6 +1760,12 @@ def chat_stream_to_json(message: ChatStream, depth: int) -> dict[str, Any]:
         out["authenticate"] = authenticate_to_json(value, depth - 1)
     elif payload == "authenticated":
         out["authenticated"] = authenticated_to_json(value, depth - 1)
+    elif payload == "changes":
+        out["changes"] = room_changes_to_json(value, depth - 1)
+    elif payload == "reads":
+        out["reads"] = reads_to_json(value, depth - 1)
+    elif payload == "mark":
+        out["mark"] = mark_to_json(value, depth - 1)
     return out
 
 
@@ -1214,6 +1773,9 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
     room_id = ""
     after_seq: int | None = None
     epoch: str | None = None
+    follow: list[JoinFollow] = []
+    after_change: int | None = None
+    user_id = ""
     for pos, end in spans:
         while pos < end:
             tag = data[pos]
@@ -1232,6 +1794,12 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
                     room_id = data[pos:stop].decode()
                 elif tag == 26:
                     epoch = data[pos:stop].decode()
+                elif tag == 34:
+                    follow.extend(
+                        _JOIN_FOLLOW_ENUM[value] for value in unpack_varints(data[pos:stop])
+                    )
+                elif tag == 50:
+                    user_id = data[pos:stop].decode()
                 else:
                     check_number(tag)
                 pos = stop
@@ -1242,6 +1810,10 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
                     value, pos = read_varint(data, pos - 1)
                 if tag == 16:
                     after_seq = value & 0xFFFF_FFFF
+                elif tag == 32:
+                    follow.append(_JOIN_FOLLOW_ENUM[value])
+                elif tag == 40:
+                    after_change = value & 0xFFFF_FFFF
                 else:
                     check_number(tag)
             else:
@@ -1253,11 +1825,15 @@ def decode_join(data: bytes, spans: Spans, depth: int) -> Join:
     message.room_id = room_id
     message.after_seq = after_seq
     message.epoch = epoch
+    message.follow = follow
+    message.after_change = after_change
+    message.user_id = user_id
     return message
 
 
 def encode_join(message: Join, depth: int) -> bytes:
     value: Any
+    values: Any
     out = bytearray()
     value = message.room_id
     if value:
@@ -1274,6 +1850,21 @@ def encode_join(message: Join, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
+    values = message.follow
+    if values:
+        raw = pack_varints([int32(value) for value in values])
+        size = len(raw)
+        out += _TAG_34[size] if size < 128 else tagged(34, size)
+        out += raw
+    value = message.after_change
+    if value is not None:
+        out += _TAG_40[value] if 0 <= value < 128 else tagged(40, uint32(value))
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_50[size] if size < 128 else tagged(50, size)
+        out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -1284,6 +1875,11 @@ _JOIN_KEYS: dict[str, str] = {
     "after_seq": "after_seq",
     "afterSeq": "after_seq",
     "epoch": "epoch",
+    "follow": "follow",
+    "after_change": "after_change",
+    "afterChange": "after_change",
+    "user_id": "user_id",
+    "userId": "user_id",
 }
 
 
@@ -1293,6 +1889,9 @@ def join_from_json(members: Any, depth: int) -> Join:
     room_id = ""
     after_seq: int | None = None
     epoch: str | None = None
+    follow: list[JoinFollow] = []
+    after_change: int | None = None
+    user_id = ""
     key = ""
     try:
         for key, item in members.items():
@@ -1308,6 +1907,14 @@ def join_from_json(members: Any, depth: int) -> Join:
                 if type(item) is not str:
                     raise expected("a string")
                 epoch = item
+            elif key == "follow":
+                follow = parse_list(item, _JOIN_FOLLOW_ENUM.parse)
+            elif key == "after_change" or (key == "afterChange" and once(members, "after_change")):
+                after_change = parse_uint32(item)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -1316,11 +1923,15 @@ def join_from_json(members: Any, depth: int) -> Join:
     message.room_id = room_id
     message.after_seq = after_seq
     message.epoch = epoch
+    message.follow = follow
+    message.after_change = after_change
+    message.user_id = user_id
     return message
 
 
 def join_to_json(message: Join, depth: int) -> dict[str, Any]:
     value: Any
+    values: Any
     out: dict[str, Any] = {}
     value = message.room_id
     out["room_id"] = value
@@ -1330,6 +1941,13 @@ def join_to_json(message: Join, depth: int) -> dict[str, Any]:
     value = message.epoch
     if value is not None:
         out["epoch"] = value
+    values = message.follow
+    out["follow"] = [_JOIN_FOLLOW_ENUM.format(value) for value in values]
+    value = message.after_change
+    if value is not None:
+        out["after_change"] = value
+    value = message.user_id
+    out["user_id"] = value
     return out
 
 
@@ -1338,6 +1956,7 @@ def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
     epoch = ""
     last_seq = 0
     recovered = False
+    last_change: int | None = None
     for pos, end in spans:
         while pos < end:
             tag = data[pos]
@@ -1368,6 +1987,8 @@ def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
                     last_seq = value & 0xFFFF_FFFF
                 elif tag == 32:
                     recovered = value != 0
+                elif tag == 40:
+                    last_change = value & 0xFFFF_FFFF
                 else:
                     check_number(tag)
             else:
@@ -1380,6 +2001,7 @@ def decode_joined(data: bytes, spans: Spans, depth: int) -> Joined:
     message.epoch = epoch
     message.last_seq = last_seq
     message.recovered = recovered
+    message.last_change = last_change
     return message
 
 
@@ -1404,6 +2026,9 @@ def encode_joined(message: Joined, depth: int) -> bytes:
     value = message.recovered
     if value:
         out += _TAG_32[1 if value else 0]
+    value = message.last_change
+    if value is not None:
+        out += _TAG_40[value] if 0 <= value < 128 else tagged(40, uint32(value))
     out += message._unknown_fields
     return bytes(out)
 
@@ -1415,6 +2040,8 @@ _JOINED_KEYS: dict[str, str] = {
     "last_seq": "last_seq",
     "lastSeq": "last_seq",
     "recovered": "recovered",
+    "last_change": "last_change",
+    "lastChange": "last_change",
 }
 
 
@@ -1425,6 +2052,7 @@ def joined_from_json(members: Any, depth: int) -> Joined:
     epoch = ""
     last_seq = 0
     recovered = False
+    last_change: int | None = None
     key = ""
     try:
         for key, item in members.items():
@@ -1442,6 +2070,8 @@ def joined_from_json(members: Any, depth: int) -> Joined:
                 last_seq = parse_uint32(item)
             elif key == "recovered":
                 recovered = parse_bool(item)
+            elif key == "last_change" or (key == "lastChange" and once(members, "last_change")):
+                last_change = parse_uint32(item)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -1451,6 +2081,7 @@ def joined_from_json(members: Any, depth: int) -> Joined:
     message.epoch = epoch
     message.last_seq = last_seq
     message.recovered = recovered
+    message.last_change = last_change
     return message
 
 
@@ -1465,6 +2096,9 @@ def joined_to_json(message: Joined, depth: int) -> dict[str, Any]:
     out["last_seq"] = value
     value = message.recovered
     out["recovered"] = value
+    value = message.last_change
+    if value is not None:
+        out["last_change"] = value
     return out
 
 
@@ -1947,6 +2581,7 @@ def decode_get_chat_history_response(
     messages: list[ChatMessage] = []
     has_more = False
     epoch = ""
+    last_change: int | None = None
     for pos, end in spans:
         while pos < end:
             tag = data[pos]
@@ -1975,6 +2610,8 @@ def decode_get_chat_history_response(
                     value, pos = read_varint(data, pos - 1)
                 if tag == 16:
                     has_more = value != 0
+                elif tag == 32:
+                    last_change = value & 0xFFFF_FFFF
                 else:
                     check_number(tag)
             else:
@@ -1986,6 +2623,7 @@ def decode_get_chat_history_response(
     message.messages = messages
     message.has_more = has_more
     message.epoch = epoch
+    message.last_change = last_change
     return message
 
 
@@ -2009,6 +2647,9 @@ def encode_get_chat_history_response(message: GetChatHistoryResponse, depth: int
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
+    value = message.last_change
+    if value is not None:
+        out += _TAG_32[value] if 0 <= value < 128 else tagged(32, uint32(value))
     out += message._unknown_fields
     return bytes(out)
 
@@ -2018,6 +2659,8 @@ _GET_CHAT_HISTORY_RESPONSE_KEYS: dict[str, str] = {
     "has_more": "has_more",
     "hasMore": "has_more",
     "epoch": "epoch",
+    "last_change": "last_change",
+    "lastChange": "last_change",
 }
 
 
@@ -2027,6 +2670,7 @@ def get_chat_history_response_from_json(members: Any, depth: int) -> GetChatHist
     messages: list[ChatMessage] = []
     has_more = False
     epoch = ""
+    last_change: int | None = None
     key = ""
     try:
         for key, item in members.items():
@@ -2040,6 +2684,8 @@ def get_chat_history_response_from_json(members: Any, depth: int) -> GetChatHist
                 if type(item) is not str:
                     raise expected("a string")
                 epoch = item
+            elif key == "last_change" or (key == "lastChange" and once(members, "last_change")):
+                last_change = parse_uint32(item)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -2048,6 +2694,7 @@ def get_chat_history_response_from_json(members: Any, depth: int) -> GetChatHist
     message.messages = messages
     message.has_more = has_more
     message.epoch = epoch
+    message.last_change = last_change
     return message
 
 
@@ -2063,6 +2710,1744 @@ def get_chat_history_response_to_json(
     out["has_more"] = value
     value = message.epoch
     out["epoch"] = value
+    value = message.last_change
+    if value is not None:
+        out["last_change"] = value
+    return out
+
+
+def decode_room_changes(data: bytes, spans: Spans, depth: int) -> RoomChanges:
+    room_id = ""
+    after_change = 0
+    last_change = 0
+    messages: list[MessageChange] = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 34:
+                    messages.append(decode_message_change(data, [(pos, stop)], depth - 1))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    after_change = value & 0xFFFF_FFFF
+                elif tag == 24:
+                    last_change = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(RoomChanges)
+    message.room_id = room_id
+    message.after_change = after_change
+    message.last_change = last_change
+    message.messages = messages
+    return message
+
+
+def encode_room_changes(message: RoomChanges, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.after_change
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    value = message.last_change
+    if value:
+        out += _TAG_24[value] if 0 <= value < 128 else tagged(24, uint32(value))
+    values = message.messages
+    if values:
+        for value in values:
+            raw = encode_message_change(value, depth - 1)
+            size = len(raw)
+            out += _TAG_34[size] if size < 128 else tagged(34, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_ROOM_CHANGES_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "after_change": "after_change",
+    "afterChange": "after_change",
+    "last_change": "last_change",
+    "lastChange": "last_change",
+    "messages": "messages",
+}
+
+
+def room_changes_from_json(members: Any, depth: int) -> RoomChanges:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    after_change = 0
+    last_change = 0
+    messages: list[MessageChange] = []
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _ROOM_CHANGES_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "after_change" or (key == "afterChange" and once(members, "after_change")):
+                after_change = parse_uint32(item)
+            elif key == "last_change" or (key == "lastChange" and once(members, "last_change")):
+                last_change = parse_uint32(item)
+            elif key == "messages":
+                messages = parse_list(item, lambda item: message_change_from_json(item, depth - 1))
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_ROOM_CHANGES_KEYS.get(key) or quoted(key)) from None
+    message = new(RoomChanges)
+    message.room_id = room_id
+    message.after_change = after_change
+    message.last_change = last_change
+    message.messages = messages
+    return message
+
+
+def room_changes_to_json(message: RoomChanges, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.after_change
+    out["after_change"] = value
+    value = message.last_change
+    out["last_change"] = value
+    values = message.messages
+    out["messages"] = [message_change_to_json(value, depth - 1) for value in values]
+    return out
+
+
+def decode_message_change(data: bytes, spans: Spans, depth: int) -> MessageChange:
+    seq = 0
+    content: str | None = None
+    state_spans: Spans = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 18:
+                    content = data[pos:stop].decode()
+                elif tag == 26:
+                    state_spans.append((pos, stop))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 8:
+                    seq = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(MessageChange)
+    message.seq = seq
+    message.content = content
+    if state_spans:
+        message.state = decode_message_state(data, state_spans, depth - 1)
+    return message
+
+
+def encode_message_change(message: MessageChange, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.seq
+    if value:
+        out += _TAG_8[value] if 0 <= value < 128 else tagged(8, uint32(value))
+    value = message.content
+    if value is not None:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    value = vars(message).get("state")
+    if value is not None:
+        raw = encode_message_state(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_26[size] if size < 128 else tagged(26, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_MESSAGE_CHANGE_KEYS: dict[str, str] = {
+    "seq": "seq",
+    "content": "content",
+    "state": "state",
+}
+
+
+def message_change_from_json(members: Any, depth: int) -> MessageChange:
+    if type(members) is not dict:
+        raise expected("an object")
+    seq = 0
+    content: str | None = None
+    state: MessageState | None = None
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _MESSAGE_CHANGE_KEYS)
+            elif key == "seq":
+                seq = parse_uint32(item)
+            elif key == "content":
+                if type(item) is not str:
+                    raise expected("a string")
+                content = item
+            elif key == "state":
+                state = message_state_from_json(item, depth - 1)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_MESSAGE_CHANGE_KEYS.get(key) or quoted(key)) from None
+    message = new(MessageChange)
+    message.seq = seq
+    message.content = content
+    if state is not None:
+        message.state = state
+    return message
+
+
+def message_change_to_json(message: MessageChange, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.seq
+    out["seq"] = value
+    value = message.content
+    if value is not None:
+        out["content"] = value
+    value = vars(message).get("state")
+    if value is not None and value._serialized_on_wire:
+        out["state"] = message_state_to_json(value, depth - 1)
+    return out
+
+
+def decode_change_message_request(data: bytes, spans: Spans, depth: int) -> ChangeMessageRequest:
+    room_id = ""
+    seq = 0
+    user_id = ""
+    if_change: int | None = None
+    change_members: Seen = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 26:
+                    user_id = data[pos:stop].decode()
+                elif tag == 42:
+                    change_members.append(("content", None, data[pos:stop].decode()))
+                elif tag == 50:
+                    change_members.append(("delete", decode_delete, (pos, stop)))
+                elif tag == 58:
+                    change_members.append(("react", None, data[pos:stop].decode()))
+                elif tag == 66:
+                    change_members.append(("unreact", None, data[pos:stop].decode()))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    seq = value & 0xFFFF_FFFF
+                elif tag == 32:
+                    if_change = value & 0xFFFF_FFFF
+                elif tag == 72:
+                    change_members.append(("pinned", None, value != 0))
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ChangeMessageRequest)
+    message.room_id = room_id
+    message.seq = seq
+    message.user_id = user_id
+    message.if_change = if_change
+    if change_members:
+        set_member(message, "change", data, change_members, depth - 1)
+    return message
+
+
+def encode_change_message_request(message: ChangeMessageRequest, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    change = message._group_current["change"]
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.seq
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    value = message.if_change
+    if value is not None:
+        out += _TAG_32[value] if 0 <= value < 128 else tagged(32, uint32(value))
+    value = message.change
+    if change == "content":
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_42[size] if size < 128 else tagged(42, size)
+        out += raw
+    elif change == "delete":
+        raw = encode_delete(value, depth - 1)
+        size = len(raw)
+        out += _TAG_50[size] if size < 128 else tagged(50, size)
+        out += raw
+    elif change == "react":
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_58[size] if size < 128 else tagged(58, size)
+        out += raw
+    elif change == "unreact":
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_66[size] if size < 128 else tagged(66, size)
+        out += raw
+    elif change == "pinned":
+        out += _TAG_72[1 if value else 0]
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_CHANGE_MESSAGE_REQUEST_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "seq": "seq",
+    "user_id": "user_id",
+    "userId": "user_id",
+    "if_change": "if_change",
+    "ifChange": "if_change",
+    "content": "content",
+    "delete": "delete",
+    "react": "react",
+    "unreact": "unreact",
+    "pinned": "pinned",
+}
+
+
+def change_message_request_from_json(members: Any, depth: int) -> ChangeMessageRequest:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    seq = 0
+    user_id = ""
+    if_change: int | None = None
+    change_members: dict[str, Any] = {}
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _CHANGE_MESSAGE_REQUEST_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "seq":
+                seq = parse_uint32(item)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            elif key == "if_change" or (key == "ifChange" and once(members, "if_change")):
+                if_change = parse_uint32(item)
+            elif key == "content":
+                if type(item) is not str:
+                    raise expected("a string")
+                change_members["content"] = item
+            elif key == "delete":
+                change_members["delete"] = delete_from_json(item, depth - 1)
+            elif key == "react":
+                if type(item) is not str:
+                    raise expected("a string")
+                change_members["react"] = item
+            elif key == "unreact":
+                if type(item) is not str:
+                    raise expected("a string")
+                change_members["unreact"] = item
+            elif key == "pinned":
+                change_members["pinned"] = parse_bool(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_CHANGE_MESSAGE_REQUEST_KEYS.get(key) or quoted(key)) from None
+    if len(change_members) > 1:
+        raise more_than_one(change_members)
+    message = new(ChangeMessageRequest)
+    message.room_id = room_id
+    message.seq = seq
+    message.user_id = user_id
+    message.if_change = if_change
+    if change_members:
+        choose(message, "change", *change_members.popitem())
+    return message
+
+
+def change_message_request_to_json(message: ChangeMessageRequest, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    change = message._group_current["change"]
+    value = message.room_id
+    out["room_id"] = value
+    value = message.seq
+    out["seq"] = value
+    value = message.user_id
+    out["user_id"] = value
+    value = message.if_change
+    if value is not None:
+        out["if_change"] = value
+    value = message.change
+    if change == "content":
+        out["content"] = value
+    elif change == "delete":
+        out["delete"] = delete_to_json(value, depth - 1)
+    elif change == "react":
+        out["react"] = value
+    elif change == "unreact":
+        out["unreact"] = value
+    elif change == "pinned":
+        out["pinned"] = value
+    return out
+
+
+def decode_delete(data: bytes, spans: Spans, depth: int) -> Delete:
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            pos = skip(data, pos, end, tag, depth)
+            check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Delete)
+    return message
+
+
+def encode_delete(message: Delete, depth: int) -> bytes:
+    out = bytearray()
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_DELETE_KEYS: dict[str, str] = {}
+
+
+def delete_from_json(members: Any, depth: int) -> Delete:
+    if type(members) is not dict:
+        raise expected("an object")
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _DELETE_KEYS)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_DELETE_KEYS.get(key) or quoted(key)) from None
+    message = new(Delete)
+    return message
+
+
+def delete_to_json(message: Delete, depth: int) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    return out
+
+
+def decode_change_message_response(data: bytes, spans: Spans, depth: int) -> ChangeMessageResponse:
+    message__spans: Spans = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    message__spans.append((pos, stop))
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ChangeMessageResponse)
+    if message__spans:
+        message.message = decode_chat_message(data, message__spans, depth - 1)
+    return message
+
+
+def encode_change_message_response(message: ChangeMessageResponse, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = vars(message).get("message")
+    if value is not None:
+        raw = encode_chat_message(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_CHANGE_MESSAGE_RESPONSE_KEYS: dict[str, str] = {
+    "message": "message",
+}
+
+
+def change_message_response_from_json(members: Any, depth: int) -> ChangeMessageResponse:
+    if type(members) is not dict:
+        raise expected("an object")
+    message_: ChatMessage | None = None
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _CHANGE_MESSAGE_RESPONSE_KEYS)
+            elif key == "message":
+                message_ = chat_message_from_json(item, depth - 1)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_CHANGE_MESSAGE_RESPONSE_KEYS.get(key) or quoted(key)) from None
+    message = new(ChangeMessageResponse)
+    if message_ is not None:
+        message.message = message_
+    return message
+
+
+def change_message_response_to_json(message: ChangeMessageResponse, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = vars(message).get("message")
+    if value is not None and value._serialized_on_wire:
+        out["message"] = chat_message_to_json(value, depth - 1)
+    return out
+
+
+def decode_get_changes_request(data: bytes, spans: Spans, depth: int) -> GetChangesRequest:
+    room_id = ""
+    after_change = 0
+    limit = 0
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    after_change = value & 0xFFFF_FFFF
+                elif tag == 24:
+                    limit = value if value < 0x8000_0000 else signed32(value)
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(GetChangesRequest)
+    message.room_id = room_id
+    message.after_change = after_change
+    message.limit = limit
+    return message
+
+
+def encode_get_changes_request(message: GetChangesRequest, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.after_change
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    value = message.limit
+    if value:
+        out += _TAG_24[value] if 0 <= value < 128 else tagged(24, int32(value))
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_GET_CHANGES_REQUEST_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "after_change": "after_change",
+    "afterChange": "after_change",
+    "limit": "limit",
+}
+
+
+def get_changes_request_from_json(members: Any, depth: int) -> GetChangesRequest:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    after_change = 0
+    limit = 0
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _GET_CHANGES_REQUEST_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "after_change" or (key == "afterChange" and once(members, "after_change")):
+                after_change = parse_uint32(item)
+            elif key == "limit":
+                limit = parse_int32(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_GET_CHANGES_REQUEST_KEYS.get(key) or quoted(key)) from None
+    message = new(GetChangesRequest)
+    message.room_id = room_id
+    message.after_change = after_change
+    message.limit = limit
+    return message
+
+
+def get_changes_request_to_json(message: GetChangesRequest, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.after_change
+    out["after_change"] = value
+    value = message.limit
+    out["limit"] = value
+    return out
+
+
+def decode_get_changes_response(data: bytes, spans: Spans, depth: int) -> GetChangesResponse:
+    changes_spans: Spans = []
+    has_more = False
+    epoch = ""
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    changes_spans.append((pos, stop))
+                elif tag == 26:
+                    epoch = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    has_more = value != 0
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(GetChangesResponse)
+    if changes_spans:
+        message.changes = decode_room_changes(data, changes_spans, depth - 1)
+    message.has_more = has_more
+    message.epoch = epoch
+    return message
+
+
+def encode_get_changes_response(message: GetChangesResponse, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = vars(message).get("changes")
+    if value is not None:
+        raw = encode_room_changes(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    value = message.has_more
+    if value:
+        out += _TAG_16[1 if value else 0]
+    value = message.epoch
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_GET_CHANGES_RESPONSE_KEYS: dict[str, str] = {
+    "changes": "changes",
+    "has_more": "has_more",
+    "hasMore": "has_more",
+    "epoch": "epoch",
+}
+
+
+def get_changes_response_from_json(members: Any, depth: int) -> GetChangesResponse:
+    if type(members) is not dict:
+        raise expected("an object")
+    changes: RoomChanges | None = None
+    has_more = False
+    epoch = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _GET_CHANGES_RESPONSE_KEYS)
+            elif key == "changes":
+                changes = room_changes_from_json(item, depth - 1)
+            elif key == "has_more" or (key == "hasMore" and once(members, "has_more")):
+                has_more = parse_bool(item)
+            elif key == "epoch":
+                if type(item) is not str:
+                    raise expected("a string")
+                epoch = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_GET_CHANGES_RESPONSE_KEYS.get(key) or quoted(key)) from None
+    message = new(GetChangesResponse)
+    if changes is not None:
+        message.changes = changes
+    message.has_more = has_more
+    message.epoch = epoch
+    return message
+
+
+def get_changes_response_to_json(message: GetChangesResponse, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = vars(message).get("changes")
+    if value is not None and value._serialized_on_wire:
+        out["changes"] = room_changes_to_json(value, depth - 1)
+    value = message.has_more
+    out["has_more"] = value
+    value = message.epoch
+    out["epoch"] = value
+    return out
+
+
+def decode_list_reactions_request(data: bytes, spans: Spans, depth: int) -> ListReactionsRequest:
+    room_id = ""
+    seq = 0
+    user_id = ""
+    page_size = 0
+    page_token = ""
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 26:
+                    user_id = data[pos:stop].decode()
+                elif tag == 42:
+                    page_token = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    seq = value & 0xFFFF_FFFF
+                elif tag == 32:
+                    page_size = value if value < 0x8000_0000 else signed32(value)
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ListReactionsRequest)
+    message.room_id = room_id
+    message.seq = seq
+    message.user_id = user_id
+    message.page_size = page_size
+    message.page_token = page_token
+    return message
+
+
+def encode_list_reactions_request(message: ListReactionsRequest, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.seq
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    value = message.page_size
+    if value:
+        out += _TAG_32[value] if 0 <= value < 128 else tagged(32, int32(value))
+    value = message.page_token
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_42[size] if size < 128 else tagged(42, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_LIST_REACTIONS_REQUEST_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "seq": "seq",
+    "user_id": "user_id",
+    "userId": "user_id",
+    "page_size": "page_size",
+    "pageSize": "page_size",
+    "page_token": "page_token",
+    "pageToken": "page_token",
+}
+
+
+def list_reactions_request_from_json(members: Any, depth: int) -> ListReactionsRequest:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    seq = 0
+    user_id = ""
+    page_size = 0
+    page_token = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _LIST_REACTIONS_REQUEST_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "seq":
+                seq = parse_uint32(item)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            elif key == "page_size" or (key == "pageSize" and once(members, "page_size")):
+                page_size = parse_int32(item)
+            elif key == "page_token" or (key == "pageToken" and once(members, "page_token")):
+                if type(item) is not str:
+                    raise expected("a string")
+                page_token = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_LIST_REACTIONS_REQUEST_KEYS.get(key) or quoted(key)) from None
+    message = new(ListReactionsRequest)
+    message.room_id = room_id
+    message.seq = seq
+    message.user_id = user_id
+    message.page_size = page_size
+    message.page_token = page_token
+    return message
+
+
+def list_reactions_request_to_json(message: ListReactionsRequest, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.seq
+    out["seq"] = value
+    value = message.user_id
+    out["user_id"] = value
+    value = message.page_size
+    out["page_size"] = value
+    value = message.page_token
+    out["page_token"] = value
+    return out
+
+
+def decode_list_reactions_response(data: bytes, spans: Spans, depth: int) -> ListReactionsResponse:
+    reactions: list[Reaction] = []
+    next_page_token = ""
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    reactions.append(decode_reaction(data, [(pos, stop)], depth - 1))
+                elif tag == 18:
+                    next_page_token = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ListReactionsResponse)
+    message.reactions = reactions
+    message.next_page_token = next_page_token
+    return message
+
+
+def encode_list_reactions_response(message: ListReactionsResponse, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    values = message.reactions
+    if values:
+        for value in values:
+            raw = encode_reaction(value, depth - 1)
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    value = message.next_page_token
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_LIST_REACTIONS_RESPONSE_KEYS: dict[str, str] = {
+    "reactions": "reactions",
+    "next_page_token": "next_page_token",
+    "nextPageToken": "next_page_token",
+}
+
+
+def list_reactions_response_from_json(members: Any, depth: int) -> ListReactionsResponse:
+    if type(members) is not dict:
+        raise expected("an object")
+    reactions: list[Reaction] = []
+    next_page_token = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _LIST_REACTIONS_RESPONSE_KEYS)
+            elif key == "reactions":
+                reactions = parse_list(item, lambda item: reaction_from_json(item, depth - 1))
+            elif key == "next_page_token" or (
+                key == "nextPageToken" and once(members, "next_page_token")
+            ):
+                if type(item) is not str:
+                    raise expected("a string")
+                next_page_token = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_LIST_REACTIONS_RESPONSE_KEYS.get(key) or quoted(key)) from None
+    message = new(ListReactionsResponse)
+    message.reactions = reactions
+    message.next_page_token = next_page_token
+    return message
+
+
+def list_reactions_response_to_json(message: ListReactionsResponse, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    values = message.reactions
+    out["reactions"] = [reaction_to_json(value, depth - 1) for value in values]
+    value = message.next_page_token
+    out["next_page_token"] = value
+    return out
+
+
+def decode_mark_read_request(data: bytes, spans: Spans, depth: int) -> MarkReadRequest:
+    room_id = ""
+    seq = 0
+    user_id = ""
+    epoch: str | None = None
+    back = False
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 26:
+                    user_id = data[pos:stop].decode()
+                elif tag == 34:
+                    epoch = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    seq = value & 0xFFFF_FFFF
+                elif tag == 40:
+                    back = value != 0
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(MarkReadRequest)
+    message.room_id = room_id
+    message.seq = seq
+    message.user_id = user_id
+    message.epoch = epoch
+    message.back = back
+    return message
+
+
+def encode_mark_read_request(message: MarkReadRequest, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.seq
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    value = message.epoch
+    if value is not None:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_34[size] if size < 128 else tagged(34, size)
+        out += raw
+    value = message.back
+    if value:
+        out += _TAG_40[1 if value else 0]
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_MARK_READ_REQUEST_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "seq": "seq",
+    "user_id": "user_id",
+    "userId": "user_id",
+    "epoch": "epoch",
+    "back": "back",
+}
+
+
+def mark_read_request_from_json(members: Any, depth: int) -> MarkReadRequest:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    seq = 0
+    user_id = ""
+    epoch: str | None = None
+    back = False
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _MARK_READ_REQUEST_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "seq":
+                seq = parse_uint32(item)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            elif key == "epoch":
+                if type(item) is not str:
+                    raise expected("a string")
+                epoch = item
+            elif key == "back":
+                back = parse_bool(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_MARK_READ_REQUEST_KEYS.get(key) or quoted(key)) from None
+    message = new(MarkReadRequest)
+    message.room_id = room_id
+    message.seq = seq
+    message.user_id = user_id
+    message.epoch = epoch
+    message.back = back
+    return message
+
+
+def mark_read_request_to_json(message: MarkReadRequest, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.seq
+    out["seq"] = value
+    value = message.user_id
+    out["user_id"] = value
+    value = message.epoch
+    if value is not None:
+        out["epoch"] = value
+    value = message.back
+    out["back"] = value
+    return out
+
+
+def decode_mark_read_response(data: bytes, spans: Spans, depth: int) -> MarkReadResponse:
+    mark_spans: Spans = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    mark_spans.append((pos, stop))
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(MarkReadResponse)
+    if mark_spans:
+        message.mark = decode_mark(data, mark_spans, depth - 1)
+    return message
+
+
+def encode_mark_read_response(message: MarkReadResponse, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = vars(message).get("mark")
+    if value is not None:
+        raw = encode_mark(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_MARK_READ_RESPONSE_KEYS: dict[str, str] = {
+    "mark": "mark",
+}
+
+
+def mark_read_response_from_json(members: Any, depth: int) -> MarkReadResponse:
+    if type(members) is not dict:
+        raise expected("an object")
+    mark: Mark | None = None
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _MARK_READ_RESPONSE_KEYS)
+            elif key == "mark":
+                mark = mark_from_json(item, depth - 1)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_MARK_READ_RESPONSE_KEYS.get(key) or quoted(key)) from None
+    message = new(MarkReadResponse)
+    if mark is not None:
+        message.mark = mark
+    return message
+
+
+def mark_read_response_to_json(message: MarkReadResponse, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = vars(message).get("mark")
+    if value is not None and value._serialized_on_wire:
+        out["mark"] = mark_to_json(value, depth - 1)
+    return out
+
+
+def decode_mark(data: bytes, spans: Spans, depth: int) -> Mark:
+    room_id = ""
+    seq = 0
+    mentions = 0
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    seq = value & 0xFFFF_FFFF
+                elif tag == 24:
+                    mentions = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Mark)
+    message.room_id = room_id
+    message.seq = seq
+    message.mentions = mentions
+    return message
+
+
+def encode_mark(message: Mark, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.seq
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    value = message.mentions
+    if value:
+        out += _TAG_24[value] if 0 <= value < 128 else tagged(24, uint32(value))
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_MARK_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "seq": "seq",
+    "mentions": "mentions",
+}
+
+
+def mark_from_json(members: Any, depth: int) -> Mark:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    seq = 0
+    mentions = 0
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _MARK_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "seq":
+                seq = parse_uint32(item)
+            elif key == "mentions":
+                mentions = parse_uint32(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_MARK_KEYS.get(key) or quoted(key)) from None
+    message = new(Mark)
+    message.room_id = room_id
+    message.seq = seq
+    message.mentions = mentions
+    return message
+
+
+def mark_to_json(message: Mark, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.seq
+    out["seq"] = value
+    value = message.mentions
+    out["mentions"] = value
+    return out
+
+
+def decode_reads(data: bytes, spans: Spans, depth: int) -> Reads:
+    room_id = ""
+    user_ids: list[str] = []
+    seqs: list[int] = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 18:
+                    user_ids.append(data[pos:stop].decode())
+                elif tag == 26:
+                    seqs.extend(value & 0xFFFF_FFFF for value in unpack_varints(data[pos:stop]))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 24:
+                    seqs.append(value & 0xFFFF_FFFF)
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Reads)
+    message.room_id = room_id
+    message.user_ids = user_ids
+    message.seqs = seqs
+    return message
+
+
+def encode_reads(message: Reads, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    values = message.user_ids
+    if values:
+        for value in values:
+            raw = value.encode()
+            size = len(raw)
+            out += _TAG_18[size] if size < 128 else tagged(18, size)
+            out += raw
+    values = message.seqs
+    if values:
+        raw = pack_varints([uint32(value) for value in values])
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_READS_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "user_ids": "user_ids",
+    "userIds": "user_ids",
+    "seqs": "seqs",
+}
+
+
+def reads_from_json(members: Any, depth: int) -> Reads:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    user_ids: list[str] = []
+    seqs: list[int] = []
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _READS_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "user_ids" or (key == "userIds" and once(members, "user_ids")):
+                user_ids = parse_list(item, parse_string)
+            elif key == "seqs":
+                seqs = parse_list(item, parse_uint32)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_READS_KEYS.get(key) or quoted(key)) from None
+    message = new(Reads)
+    message.room_id = room_id
+    message.user_ids = user_ids
+    message.seqs = seqs
+    return message
+
+
+def reads_to_json(message: Reads, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    values = message.user_ids
+    out["user_ids"] = values
+    values = message.seqs
+    out["seqs"] = values
+    return out
+
+
+def decode_erase_user_request(data: bytes, spans: Spans, depth: int) -> EraseUserRequest:
+    user_id = ""
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    user_id = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(EraseUserRequest)
+    message.user_id = user_id
+    return message
+
+
+def encode_erase_user_request(message: EraseUserRequest, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_ERASE_USER_REQUEST_KEYS: dict[str, str] = {
+    "user_id": "user_id",
+    "userId": "user_id",
+}
+
+
+def erase_user_request_from_json(members: Any, depth: int) -> EraseUserRequest:
+    if type(members) is not dict:
+        raise expected("an object")
+    user_id = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _ERASE_USER_REQUEST_KEYS)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_ERASE_USER_REQUEST_KEYS.get(key) or quoted(key)) from None
+    message = new(EraseUserRequest)
+    message.user_id = user_id
+    return message
+
+
+def erase_user_request_to_json(message: EraseUserRequest, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.user_id
+    out["user_id"] = value
+    return out
+
+
+def decode_erase_user_response(data: bytes, spans: Spans, depth: int) -> EraseUserResponse:
+    messages = 0
+    done = False
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 8:
+                    messages = value
+                elif tag == 16:
+                    done = value != 0
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(EraseUserResponse)
+    message.messages = messages
+    message.done = done
+    return message
+
+
+def encode_erase_user_response(message: EraseUserResponse, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.messages
+    if value:
+        out += _TAG_8[value] if 0 <= value < 128 else tagged(8, uint64(value))
+    value = message.done
+    if value:
+        out += _TAG_16[1 if value else 0]
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_ERASE_USER_RESPONSE_KEYS: dict[str, str] = {
+    "messages": "messages",
+    "done": "done",
+}
+
+
+def erase_user_response_from_json(members: Any, depth: int) -> EraseUserResponse:
+    if type(members) is not dict:
+        raise expected("an object")
+    messages = 0
+    done = False
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _ERASE_USER_RESPONSE_KEYS)
+            elif key == "messages":
+                messages = parse_uint64(item)
+            elif key == "done":
+                done = parse_bool(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_ERASE_USER_RESPONSE_KEYS.get(key) or quoted(key)) from None
+    message = new(EraseUserResponse)
+    message.messages = messages
+    message.done = done
+    return message
+
+
+def erase_user_response_to_json(message: EraseUserResponse, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.messages
+    out["messages"] = str(value)
+    value = message.done
+    out["done"] = value
     return out
 
 
@@ -2235,6 +4620,20 @@ def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
                     payload_members.append(("list_users", decode_list_users_request, (pos, stop)))
                 elif tag == 74:
                     payload_members.append(("authenticate", decode_authenticate, (pos, stop)))
+                elif tag == 90:
+                    payload_members.append(
+                        ("change_message", decode_change_message_request, (pos, stop))
+                    )
+                elif tag == 98:
+                    payload_members.append(("mark_read", decode_mark_read_request, (pos, stop)))
+                elif tag == 106:
+                    payload_members.append(
+                        ("list_reactions", decode_list_reactions_request, (pos, stop))
+                    )
+                elif tag == 162:
+                    payload_members.append(("erase_user", decode_erase_user_request, (pos, stop)))
+                elif tag == 170:
+                    payload_members.append(("get_changes", decode_get_changes_request, (pos, stop)))
                 else:
                     check_number(tag)
                 pos = stop
@@ -2301,6 +4700,31 @@ def encode_client_frame(message: ClientFrame, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
+    elif payload == "change_message":
+        raw = encode_change_message_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_90[size] if size < 128 else tagged(90, size)
+        out += raw
+    elif payload == "mark_read":
+        raw = encode_mark_read_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_98[size] if size < 128 else tagged(98, size)
+        out += raw
+    elif payload == "list_reactions":
+        raw = encode_list_reactions_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_106[size] if size < 128 else tagged(106, size)
+        out += raw
+    elif payload == "erase_user":
+        raw = encode_erase_user_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_162[size] if size < 128 else tagged(162, size)
+        out += raw
+    elif payload == "get_changes":
+        raw = encode_get_changes_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_170[size] if size < 128 else tagged(170, size)
+        out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -2321,6 +4745,16 @@ _CLIENT_FRAME_KEYS: dict[str, str] = {
     "list_users": "list_users",
     "listUsers": "list_users",
     "authenticate": "authenticate",
+    "change_message": "change_message",
+    "changeMessage": "change_message",
+    "mark_read": "mark_read",
+    "markRead": "mark_read",
+    "list_reactions": "list_reactions",
+    "listReactions": "list_reactions",
+    "erase_user": "erase_user",
+    "eraseUser": "erase_user",
+    "get_changes": "get_changes",
+    "getChanges": "get_changes",
 }
 
 
@@ -2358,6 +4792,24 @@ def client_frame_from_json(members: Any, depth: int) -> ClientFrame:
                 payload_members["list_users"] = list_users_request_from_json(item, depth - 1)
             elif key == "authenticate":
                 payload_members["authenticate"] = authenticate_from_json(item, depth - 1)
+            elif key == "change_message" or (
+                key == "changeMessage" and once(members, "change_message")
+            ):
+                payload_members["change_message"] = change_message_request_from_json(
+                    item, depth - 1
+                )
+            elif key == "mark_read" or (key == "markRead" and once(members, "mark_read")):
+                payload_members["mark_read"] = mark_read_request_from_json(item, depth - 1)
+            elif key == "list_reactions" or (
+                key == "listReactions" and once(members, "list_reactions")
+            ):
+                payload_members["list_reactions"] = list_reactions_request_from_json(
+                    item, depth - 1
+                )
+            elif key == "erase_user" or (key == "eraseUser" and once(members, "erase_user")):
+                payload_members["erase_user"] = erase_user_request_from_json(item, depth - 1)
+            elif key == "get_changes" or (key == "getChanges" and once(members, "get_changes")):
+                payload_members["get_changes"] = get_changes_request_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -2395,6 +4847,16 @@ def client_frame_to_json(message: ClientFrame, depth: int) -> dict[str, Any]:
         out["list_users"] = list_users_request_to_json(value, depth - 1)
     elif payload == "authenticate":
         out["authenticate"] = authenticate_to_json(value, depth - 1)
+    elif payload == "change_message":
+        out["change_message"] = change_message_request_to_json(value, depth - 1)
+    elif payload == "mark_read":
+        out["mark_read"] = mark_read_request_to_json(value, depth - 1)
+    elif payload == "list_reactions":
+        out["list_reactions"] = list_reactions_request_to_json(value, depth - 1)
+    elif payload == "erase_user":
+        out["erase_user"] = erase_user_request_to_json(value, depth - 1)
+    elif payload == "get_changes":
+        out["get_changes"] = get_changes_request_to_json(value, depth - 1)
     return out
 
 
@@ -2439,6 +4901,28 @@ def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
                     payload_members.append(("error", decode_error, (pos, stop)))
                 elif tag == 82:
                     payload_members.append(("authenticated", decode_authenticated, (pos, stop)))
+                elif tag == 90:
+                    payload_members.append(("changes", decode_room_changes, (pos, stop)))
+                elif tag == 114:
+                    payload_members.append(("reads", decode_reads, (pos, stop)))
+                elif tag == 122:
+                    payload_members.append(("mark", decode_mark, (pos, stop)))
+                elif tag == 130:
+                    payload_members.append(
+                        ("changed_message", decode_change_message_response, (pos, stop))
+                    )
+                elif tag == 138:
+                    payload_members.append(("marked_read", decode_mark_read_response, (pos, stop)))
+                elif tag == 146:
+                    payload_members.append(
+                        ("reactions", decode_list_reactions_response, (pos, stop))
+                    )
+                elif tag == 202:
+                    payload_members.append(("erased_user", decode_erase_user_response, (pos, stop)))
+                elif tag == 210:
+                    payload_members.append(
+                        ("room_changes", decode_get_changes_response, (pos, stop))
+                    )
                 else:
                     check_number(tag)
                 pos = stop
@@ -2510,6 +4994,46 @@ def encode_server_frame(message: ServerFrame, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_82[size] if size < 128 else tagged(82, size)
         out += raw
+    elif payload == "changes":
+        raw = encode_room_changes(value, depth - 1)
+        size = len(raw)
+        out += _TAG_90[size] if size < 128 else tagged(90, size)
+        out += raw
+    elif payload == "reads":
+        raw = encode_reads(value, depth - 1)
+        size = len(raw)
+        out += _TAG_114[size] if size < 128 else tagged(114, size)
+        out += raw
+    elif payload == "mark":
+        raw = encode_mark(value, depth - 1)
+        size = len(raw)
+        out += _TAG_122[size] if size < 128 else tagged(122, size)
+        out += raw
+    elif payload == "changed_message":
+        raw = encode_change_message_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_130[size] if size < 128 else tagged(130, size)
+        out += raw
+    elif payload == "marked_read":
+        raw = encode_mark_read_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_138[size] if size < 128 else tagged(138, size)
+        out += raw
+    elif payload == "reactions":
+        raw = encode_list_reactions_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_146[size] if size < 128 else tagged(146, size)
+        out += raw
+    elif payload == "erased_user":
+        raw = encode_erase_user_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_202[size] if size < 128 else tagged(202, size)
+        out += raw
+    elif payload == "room_changes":
+        raw = encode_get_changes_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_210[size] if size < 128 else tagged(210, size)
+        out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -2529,6 +5053,18 @@ _SERVER_FRAME_KEYS: dict[str, str] = {
     "users": "users",
     "error": "error",
     "authenticated": "authenticated",
+    "changes": "changes",
+    "reads": "reads",
+    "mark": "mark",
+    "changed_message": "changed_message",
+    "changedMessage": "changed_message",
+    "marked_read": "marked_read",
+    "markedRead": "marked_read",
+    "reactions": "reactions",
+    "erased_user": "erased_user",
+    "erasedUser": "erased_user",
+    "room_changes": "room_changes",
+    "roomChanges": "room_changes",
 }
 
 
@@ -2568,6 +5104,26 @@ def server_frame_from_json(members: Any, depth: int) -> ServerFrame:
                 payload_members["error"] = error_from_json(item, depth - 1)
             elif key == "authenticated":
                 payload_members["authenticated"] = authenticated_from_json(item, depth - 1)
+            elif key == "changes":
+                payload_members["changes"] = room_changes_from_json(item, depth - 1)
+            elif key == "reads":
+                payload_members["reads"] = reads_from_json(item, depth - 1)
+            elif key == "mark":
+                payload_members["mark"] = mark_from_json(item, depth - 1)
+            elif key == "changed_message" or (
+                key == "changedMessage" and once(members, "changed_message")
+            ):
+                payload_members["changed_message"] = change_message_response_from_json(
+                    item, depth - 1
+                )
+            elif key == "marked_read" or (key == "markedRead" and once(members, "marked_read")):
+                payload_members["marked_read"] = mark_read_response_from_json(item, depth - 1)
+            elif key == "reactions":
+                payload_members["reactions"] = list_reactions_response_from_json(item, depth - 1)
+            elif key == "erased_user" or (key == "erasedUser" and once(members, "erased_user")):
+                payload_members["erased_user"] = erase_user_response_from_json(item, depth - 1)
+            elif key == "room_changes" or (key == "roomChanges" and once(members, "room_changes")):
+                payload_members["room_changes"] = get_changes_response_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -2607,6 +5163,22 @@ def server_frame_to_json(message: ServerFrame, depth: int) -> dict[str, Any]:
         out["error"] = error_to_json(value, depth - 1)
     elif payload == "authenticated":
         out["authenticated"] = authenticated_to_json(value, depth - 1)
+    elif payload == "changes":
+        out["changes"] = room_changes_to_json(value, depth - 1)
+    elif payload == "reads":
+        out["reads"] = reads_to_json(value, depth - 1)
+    elif payload == "mark":
+        out["mark"] = mark_to_json(value, depth - 1)
+    elif payload == "changed_message":
+        out["changed_message"] = change_message_response_to_json(value, depth - 1)
+    elif payload == "marked_read":
+        out["marked_read"] = mark_read_response_to_json(value, depth - 1)
+    elif payload == "reactions":
+        out["reactions"] = list_reactions_response_to_json(value, depth - 1)
+    elif payload == "erased_user":
+        out["erased_user"] = erase_user_response_to_json(value, depth - 1)
+    elif payload == "room_changes":
+        out["room_changes"] = get_changes_response_to_json(value, depth - 1)
     return out
 
 
@@ -3641,6 +6213,12 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
                     event_members.append(("authenticated", decode_authenticated, (pos, stop)))
                 elif tag == 66:
                     event_members.append(("admitted", decode_admitted, (pos, stop)))
+                elif tag == 74:
+                    event_members.append(("changes", decode_room_changes, (pos, stop)))
+                elif tag == 98:
+                    event_members.append(("reads", decode_reads, (pos, stop)))
+                elif tag == 106:
+                    event_members.append(("to_user", decode_to_user, (pos, stop)))
                 else:
                     check_number(tag)
                 pos = stop
@@ -3708,6 +6286,21 @@ def encode_relay_event(message: RelayEvent, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_66[size] if size < 128 else tagged(66, size)
         out += raw
+    elif event == "changes":
+        raw = encode_room_changes(value, depth - 1)
+        size = len(raw)
+        out += _TAG_74[size] if size < 128 else tagged(74, size)
+        out += raw
+    elif event == "reads":
+        raw = encode_reads(value, depth - 1)
+        size = len(raw)
+        out += _TAG_98[size] if size < 128 else tagged(98, size)
+        out += raw
+    elif event == "to_user":
+        raw = encode_to_user(value, depth - 1)
+        size = len(raw)
+        out += _TAG_106[size] if size < 128 else tagged(106, size)
+        out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -3722,6 +6315,10 @@ _RELAY_EVENT_KEYS: dict[str, str] = {
     "stored": "stored",
     "authenticated": "authenticated",
     "admitted": "admitted",
+    "changes": "changes",
+    "reads": "reads",
+    "to_user": "to_user",
+    "toUser": "to_user",
 }
 
 
@@ -3751,6 +6348,12 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
                 event_members["authenticated"] = authenticated_from_json(item, depth - 1)
             elif key == "admitted":
                 event_members["admitted"] = admitted_from_json(item, depth - 1)
+            elif key == "changes":
+                event_members["changes"] = room_changes_from_json(item, depth - 1)
+            elif key == "reads":
+                event_members["reads"] = reads_from_json(item, depth - 1)
+            elif key == "to_user" or (key == "toUser" and once(members, "to_user")):
+                event_members["to_user"] = to_user_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -3785,6 +6388,116 @@ def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
         out["authenticated"] = authenticated_to_json(value, depth - 1)
     elif event == "admitted":
         out["admitted"] = admitted_to_json(value, depth - 1)
+    elif event == "changes":
+        out["changes"] = room_changes_to_json(value, depth - 1)
+    elif event == "reads":
+        out["reads"] = reads_to_json(value, depth - 1)
+    elif event == "to_user":
+        out["to_user"] = to_user_to_json(value, depth - 1)
+    return out
+
+
+def decode_to_user(data: bytes, spans: Spans, depth: int) -> ToUser:
+    user_id = ""
+    payload_members: Seen = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    user_id = data[pos:stop].decode()
+                elif tag == 18:
+                    payload_members.append(("mark", decode_mark, (pos, stop)))
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ToUser)
+    message.user_id = user_id
+    if payload_members:
+        set_member(message, "payload", data, payload_members, depth - 1)
+    return message
+
+
+def encode_to_user(message: ToUser, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    payload = message._group_current["payload"]
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.payload
+    if payload == "mark":
+        raw = encode_mark(value, depth - 1)
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_TO_USER_KEYS: dict[str, str] = {
+    "user_id": "user_id",
+    "userId": "user_id",
+    "mark": "mark",
+}
+
+
+def to_user_from_json(members: Any, depth: int) -> ToUser:
+    if type(members) is not dict:
+        raise expected("an object")
+    user_id = ""
+    payload_members: dict[str, Any] = {}
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _TO_USER_KEYS)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            elif key == "mark":
+                payload_members["mark"] = mark_from_json(item, depth - 1)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_TO_USER_KEYS.get(key) or quoted(key)) from None
+    if len(payload_members) > 1:
+        raise more_than_one(payload_members)
+    message = new(ToUser)
+    message.user_id = user_id
+    if payload_members:
+        choose(message, "payload", *payload_members.popitem())
+    return message
+
+
+def to_user_to_json(message: ToUser, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    payload = message._group_current["payload"]
+    value = message.user_id
+    out["user_id"] = value
+    value = message.payload
+    if payload == "mark":
+        out["mark"] = mark_to_json(value, depth - 1)
     return out
 
 
@@ -3964,6 +6677,13 @@ COMPILED: dict[type, Compiled] = {
     ChatMessage: Compiled(
         decode_chat_message, encode_chat_message, chat_message_from_json, chat_message_to_json
     ),
+    MessageExtra: Compiled(
+        decode_message_extra, encode_message_extra, message_extra_from_json, message_extra_to_json
+    ),
+    MessageState: Compiled(
+        decode_message_state, encode_message_state, message_state_from_json, message_state_to_json
+    ),
+    Reaction: Compiled(decode_reaction, encode_reaction, reaction_from_json, reaction_to_json),
     ChatStream: Compiled(
         decode_chat_stream, encode_chat_stream, chat_stream_from_json, chat_stream_to_json
     ),
@@ -3988,6 +6708,78 @@ COMPILED: dict[type, Compiled] = {
         encode_get_chat_history_response,
         get_chat_history_response_from_json,
         get_chat_history_response_to_json,
+    ),
+    RoomChanges: Compiled(
+        decode_room_changes, encode_room_changes, room_changes_from_json, room_changes_to_json
+    ),
+    MessageChange: Compiled(
+        decode_message_change,
+        encode_message_change,
+        message_change_from_json,
+        message_change_to_json,
+    ),
+    ChangeMessageRequest: Compiled(
+        decode_change_message_request,
+        encode_change_message_request,
+        change_message_request_from_json,
+        change_message_request_to_json,
+    ),
+    Delete: Compiled(decode_delete, encode_delete, delete_from_json, delete_to_json),
+    ChangeMessageResponse: Compiled(
+        decode_change_message_response,
+        encode_change_message_response,
+        change_message_response_from_json,
+        change_message_response_to_json,
+    ),
+    GetChangesRequest: Compiled(
+        decode_get_changes_request,
+        encode_get_changes_request,
+        get_changes_request_from_json,
+        get_changes_request_to_json,
+    ),
+    GetChangesResponse: Compiled(
+        decode_get_changes_response,
+        encode_get_changes_response,
+        get_changes_response_from_json,
+        get_changes_response_to_json,
+    ),
+    ListReactionsRequest: Compiled(
+        decode_list_reactions_request,
+        encode_list_reactions_request,
+        list_reactions_request_from_json,
+        list_reactions_request_to_json,
+    ),
+    ListReactionsResponse: Compiled(
+        decode_list_reactions_response,
+        encode_list_reactions_response,
+        list_reactions_response_from_json,
+        list_reactions_response_to_json,
+    ),
+    MarkReadRequest: Compiled(
+        decode_mark_read_request,
+        encode_mark_read_request,
+        mark_read_request_from_json,
+        mark_read_request_to_json,
+    ),
+    MarkReadResponse: Compiled(
+        decode_mark_read_response,
+        encode_mark_read_response,
+        mark_read_response_from_json,
+        mark_read_response_to_json,
+    ),
+    Mark: Compiled(decode_mark, encode_mark, mark_from_json, mark_to_json),
+    Reads: Compiled(decode_reads, encode_reads, reads_from_json, reads_to_json),
+    EraseUserRequest: Compiled(
+        decode_erase_user_request,
+        encode_erase_user_request,
+        erase_user_request_from_json,
+        erase_user_request_to_json,
+    ),
+    EraseUserResponse: Compiled(
+        decode_erase_user_response,
+        encode_erase_user_response,
+        erase_user_response_from_json,
+        erase_user_response_to_json,
     ),
     Error: Compiled(decode_error, encode_error, error_from_json, error_to_json),
     ClientFrame: Compiled(
@@ -4021,5 +6813,6 @@ COMPILED: dict[type, Compiled] = {
     RelayEvent: Compiled(
         decode_relay_event, encode_relay_event, relay_event_from_json, relay_event_to_json
     ),
+    ToUser: Compiled(decode_to_user, encode_to_user, to_user_from_json, to_user_to_json),
     Stored: Compiled(decode_stored, encode_stored, stored_from_json, stored_to_json),
 }

@@ -19,6 +19,7 @@ from bench.engines import Engine
 from bench.options import Options
 from bench.report import Table, progress
 from chat.metrics import StoreMetrics
+from chat.storage.listener import Head, Listener
 from chat.storage.postgres import PostgresStore
 
 _ROOMS: Final = (1_000, 10_000)
@@ -76,11 +77,11 @@ async def _fill(engine: Engine, rooms: int) -> None:
 
 
 async def _open(engine: Engine, metrics: StoreMetrics) -> PostgresStore:
-    def renew(_: Mapping[str, int]) -> None:
+    def renew(_: Mapping[str, Head]) -> None:
         raise AssertionError("the history became another one")
 
     return await PostgresStore.open(
-        engine.url, lambda _: None, renew, _QUEUE_BYTES,
+        engine.url, Listener(renew=renew), _QUEUE_BYTES,
         metrics=metrics, sweep_seconds=_SWEEP_SECONDS,
     )  # fmt: skip
 

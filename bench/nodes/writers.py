@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import uvloop
 
 from chat.storage.base import Store
+from chat.storage.listener import Head, Listener
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChatMessage
 
@@ -34,11 +35,11 @@ class _Node:
     def announce(self, messages: Sequence[ChatMessage]) -> None:
         self._announced += len(messages)
 
-    def renew(self, heads: Mapping[str, int]) -> None:
+    def renew(self, heads: Mapping[str, Head]) -> None:
         raise AssertionError(f"the history of {len(heads)} rooms became another one")
 
     async def run(self, url: str) -> None:
-        store = await PostgresStore.open(url, self.announce, self.renew, _QUEUE_BYTES)
+        store = await PostgresStore.open(url, Listener(self.announce, self.renew), _QUEUE_BYTES)
         for room_id in self._rooms:
             await store.follow(room_id)
         print("ready", flush=True)

@@ -19,6 +19,7 @@ import uvloop
 from bench import engines
 from bench.options import Effort, Options
 from bench.report import Table, progress
+from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 
 _SIZES: Final = {
@@ -77,7 +78,7 @@ async def measure(options: Options) -> list[Moved]:
 async def _cluster() -> AsyncIterator[_Connection]:
     """A cluster with the tables of a chat server."""
     async with engines.postgresql(Path()) as engine:
-        store = await PostgresStore.open(engine.url, lambda _: None, lambda _: None, 1 << 20)
+        store = await PostgresStore.open(engine.url, Listener(), 1 << 20)
         await store.close()
         connection = await asyncpg.connect(engine.url)
         try:

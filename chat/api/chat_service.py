@@ -12,6 +12,7 @@ from chat.access.identity import Identity
 from chat.api.chat_stream import ChatConversation
 from chat.api.context import Context
 from chat.api.handlers import Handle, handlers
+from chat.api.message_calls import MessageCalls
 from chat.api.quotas import charge
 from chat.core.store_errors import not_stored, or_unavailable
 from chat.errors import NotFound, RateLimited
@@ -47,6 +48,7 @@ class ChatService:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.hub.store
+        self._messages = MessageCalls(context)
 
     def __mapping__(self) -> dict[str, Handler]:
         """The methods of the schema; grpclib asks for them."""
@@ -56,6 +58,11 @@ class ChatService:
             "GetChatHistory": self._unary(self._get_chat_history),
             "UpsertUser": self._unary(self._upsert_user),
             "ListUsers": self._unary(self._list_users),
+            "ChangeMessage": self._unary(self._messages.change_message),
+            "GetChanges": self._unary(self._messages.get_changes),
+            "ListReactions": self._unary(self._messages.list_reactions),
+            "MarkRead": self._unary(self._messages.mark_read),
+            "EraseUser": self._unary(self._messages.erase_user),
         }
         return handlers(ChatServiceBase(), served)
 

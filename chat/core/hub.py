@@ -41,8 +41,9 @@ from chat.core.rooms import Room, Rooms
 from chat.core.stream import EncodedMessage, LiveStream, Membership
 from chat.errors import InvalidArgument, Unavailable
 from chat.metrics import ServerMetrics
-from chat.storage.base import Announce, Range, Renew, Store, StoreError
-from gen.chat import ChatMessage, Join, Joined
+from chat.storage.base import Range, Store, StoreError
+from chat.storage.listener import Head, Listener, UserMark
+from gen.chat import ChatMessage, Join, Joined, RoomChanges
 from hosting.faults import Faults
 from hosting.logs import get_logger
 
@@ -50,7 +51,7 @@ log = get_logger(__name__)
 
 _REPLAY_PAGE = 500
 
-OpenStore = Callable[[Announce, Renew], Awaitable[Store]]
+OpenStore = Callable[[Listener], Awaitable[Store]]
 _Answer = Callable[[Joined], None]
 _Replay = Callable[[ChatMessage], None]
 
@@ -85,7 +86,7 @@ class Hub:
             StoreUnusable: see the engine.
         """
         hub = cls(metrics or ServerMetrics(), faults or Faults())
-        hub.store = await open_store(hub.announce, hub.renew)
+        hub.store = await open_store(Listener(hub.announce, hub.renew, hub.changed, hub.marked))
         return hub
 
     def announce(self, messages: Sequence[ChatMessage]) -> None:
@@ -111,13 +112,20 @@ class Hub:
                         member.missed(message)
         metrics.deliveries += deliveries
 
-    def renew(self, heads: Mapping[str, int]) -> None:
+    def changed(self, changes: Sequence[RoomChanges]) -> None:
+        """Tells followers what changed. The store's listener."""
+
+    def marked(self, marks: Sequence[UserMark]) -> None:
+        """Tells how far users have read. The store's listener."""
+
+    def renew(self, heads: Mapping[str, Head]) -> None:
         """Tells all members that the history is another one now. The store's listener.
 
         Args:
-            heads: the newest position of each followed room.
+            heads: of each followed room.
         """
-        for room_id, last_seq in heads.items():
+        for room_id, head in heads.items():
+            last_seq = head.seq
             room = self._rooms.get(room_id)
             if room is not None:
                 room.last_seq = last_seq
@@ -260,7 +268,7 @@ class Hub:
         if room.last_seq is not None:
             return room.last_seq
         with _readable("head unreadable", room_id):
-            return room.set_last_seq_if_unknown(await self.store.follow(room_id))
+            return room.set_last_seq_if_unknown((await self.store.follow(room_id)).seq)
 
     async def _catch_up(self, room_id: str, room: Room[LiveStream]) -> int:
         """Waits for what other nodes stored: one of them may have brought it to the client."""

@@ -29,6 +29,25 @@ is announced before the `append` that stored it returns, and after it can be
 found by `last_seq` and `history`. (An engine may announce rooms that are not followed as well:
 those of a single node announce all, from their opening on.)
 
+**Changes.** What becomes of messages is numbered as well: in a room, `change` starts at 1 and
+goes up by 1 with each change that is stored, whichever node stored it. `change` stores one as
+`changes.decide` decides on it; one that holds already is none. `changed` is called in the event
+loop for followed rooms, with spans that chain: each begins where the one before of its room
+ended, the first at the head that `follow` returned. A change may be announced together with
+later ones of its message, as the message stands then: of each message only what came last is
+told, with its text if that is among them. A change is announced after its message, before the
+call that made it returns, and once `history` and `changes` have it. `history` returns messages
+as they stand; of what a page shows, `Page.last_change` tells how new it is at least. All of
+this is as durable as messages are.
+
+**Marks.** How far users have read is stored by `mark`; it does not go back unless it is told to.
+`marked` is called in the event loop with each mark that moved, of followed rooms, once it is
+stored. One of another node may be lost on its way: whoever asks gets the stored one.
+
+**Erasure.** What was deleted, or replaced by another text, is found by nothing above this
+interface as soon as the change is announced. When an engine has removed it from its disk is in
+the engine's documentation.
+
 **Time.** `sent_at` is the wall clock of the engine, in microseconds: of the node where the
 engine is a part of it, of the database where that is a server of its own.
 In a room it does not go back as `seq` goes up, also over a restart,
@@ -39,26 +58,23 @@ how much: no time is further ahead of the clock than that. The order is that of
 
 **Epoch.** It stays the same as long as no announced message was lost. Where one was lost, or
 may have been, the engine takes another epoch for all nodes, and then calls `renew` with the
-newest position of each followed room: what comes behind it is announced next. A position
-means something together with its epoch alone: under one epoch, none ever has two messages.
+heads of each followed room: what comes behind them is announced next. A position or the number
+of a change means something together with its epoch alone: under one epoch, none ever has two
+messages, or two meanings.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import NamedTuple
 
+from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
+from chat.storage.listener import Head
 from codec.columns import utf8_length
-from gen.chat import ChatMessage, User, UserStatus
-
-Announce = Callable[[Sequence[ChatMessage]], None]
-"""Tells of messages that were stored; see **Announcement**."""
-
-Renew = Callable[[Mapping[str, int]], None]
-"""Tells that the history is another one now, from where on in each room; see **Epoch**."""
+from gen.chat import ChatMessage, Mark, RoomChanges, User, UserStatus
 
 Spent = Mapping[tuple[str, str], float]
 """By user id and kind of request: how much of an allowance is used, in seconds of its rate."""
@@ -125,10 +141,49 @@ class Page(NamedTuple):
         messages: oldest first; at most `PAGE_BYTES` of text, and at least one
             message if there is one.
         has_more: whether the range holds more, in the direction of paging.
+        last_change: all changes up to that one are in the messages; 0 in a room without any.
     """
 
     messages: list[ChatMessage]
     has_more: bool
+    last_change: int = 0
+
+
+class ChangesPage(NamedTuple):
+    """Some changes of a room.
+
+    Attributes:
+        changes: in the order of the messages' last changes. It ends with the room's newest
+            change, if there are no more.
+        has_more: whether there are more behind them.
+    """
+
+    changes: RoomChanges
+    has_more: bool
+
+
+class ReactionRow(NamedTuple):
+    """A user's reaction to a message; rows sort by kind, and then as they came.
+
+    Attributes:
+        change: the number of the change by which it came.
+    """
+
+    emoji: str
+    change: int
+    user_id: str
+
+
+class Erased(NamedTuple):
+    """What one step of an erasure did.
+
+    Attributes:
+        messages: how many messages it deleted.
+        done: whether nothing of the user is left.
+    """
+
+    messages: int
+    done: bool
 
 
 class Store(ABC):
@@ -179,19 +234,19 @@ class Store(ABC):
         it go over the bound by one call at most.
         """
 
-    async def follow(self, room_id: str) -> int:
-        """Lets a room be announced; see **Following**.
+    @abstractmethod
+    async def follow(self, room_id: str) -> Head:
+        """Lets a room be announced; see **Following** and **Changes**.
 
         If it is followed already, nothing changes.
 
         Returns:
-            The position behind which all is announced. What is announced may already be
+            The head behind which all is announced. What is announced may already be
             further on when the caller goes on.
 
         Raises:
-            StoreError: the position could not be read, and the room is not followed.
+            StoreError: the head could not be read, and the room is not followed.
         """
-        return await self.last_seq(room_id)  # all rooms are announced, unless an engine says else
 
     def unfollow(self, room_id: str) -> None:  # noqa: B027 - nothing to be done, as above
         """Lets a room be announced no longer. Never blocks.
@@ -218,6 +273,88 @@ class Store(ABC):
 
         It is of the history that `epoch` names when it returns, and has all that was announced.
         """
+
+    async def change(self, change: Change) -> ChatMessage:
+        """Changes a message, unless what is asked holds already; see **Changes**.
+
+        Args:
+            change: a checked request.
+
+        Returns:
+            The message as it stands: another object than any that was returned before.
+
+        Raises:
+            NotFound: there is no such message.
+            ChatError: see `changes.decide`; nothing was changed.
+            StoreError: see there.
+        """
+        raise NotImplementedError
+
+    async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
+        """Returns what changed in a room behind a change. Its cost does not grow with the room.
+
+        Args:
+            room_id: the room.
+            after_change: the change.
+            limit: how many messages at most; at least 1. Of more text than fits into a page
+                they are fewer.
+
+        It is of the history that `epoch` names when it returns, and has all that was announced.
+        """
+        raise NotImplementedError
+
+    async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
+        """Returns how many messages of a room changed behind a change; `most` if there are more."""
+        raise NotImplementedError
+
+    async def reactions(
+        self, room_id: str, seq: int, user_id: str, after: tuple[str, int] | None, limit: int
+    ) -> list[ReactionRow]:
+        """Returns reactions to a message, in their order.
+
+        Args:
+            room_id: the room.
+            seq: the message.
+            user_id: only of this user; empty for all.
+            after: kind and change behind which they begin; `None` for the beginning.
+            limit: how many at most.
+        """
+        raise NotImplementedError
+
+    async def mark(self, user_id: str, room_id: str, seq: int, *, back: bool) -> Mark:
+        """Notes how far a user has read; see **Marks**. Calls of one moment share a commit.
+
+        Args:
+            user_id: the user, who need not be known.
+            room_id: the room.
+            seq: the position; more than there is stands for the newest. If it is not beyond the
+                stored one, nothing is stored.
+            back: whether it may go back.
+
+        Returns:
+            How far the user has read now.
+
+        Raises:
+            StoreError: see there.
+        """
+        raise NotImplementedError
+
+    async def erase(self, user_id: str, limit: int) -> Erased:
+        """Goes on to erase a user, by one step: messages, reactions, marks, mentions, profile.
+
+        The first step notes that it has to be done, so that it can be gone on with after a
+        restart (`erasures`). Each deletion and each reaction taken back is a change. A user of
+        whom nothing is known is erased by one step. What it sends from then on is new.
+
+        Args:
+            user_id: the user.
+            limit: how many messages, or reactions, at most.
+        """
+        raise NotImplementedError
+
+    async def erasures(self) -> list[str]:
+        """Returns the users whose erasure was begun and is not done."""
+        raise NotImplementedError
 
     @abstractmethod
     async def get_user(self, user_id: str) -> User | None:
@@ -265,13 +402,14 @@ def key_of(message: ChatMessage) -> MessageKey:
     return message.room_id, message.sender_id, message.id
 
 
-def fit_page(messages: list[ChatMessage], span: Range) -> Page:
+def fit_page(messages: list[ChatMessage], span: Range, last_change: int = 0) -> Page:
     """Cuts messages down to a page.
 
     Args:
         messages: in the order of paging (newest first without `after_seq`), at
             most `span.limit` + 1 of them, so that it shows if there are more.
         span: the requested range.
+        last_change: see `Page`.
     """
     size = 0
     kept: list[ChatMessage] = []
@@ -283,7 +421,7 @@ def fit_page(messages: list[ChatMessage], span: Range) -> Page:
     has_more = len(kept) < len(messages)
     if span.after_seq is None:
         kept.reverse()
-    return Page(kept, has_more)
+    return Page(kept, has_more, last_change)
 
 
 def is_full(messages: Sequence[ChatMessage]) -> bool:

@@ -7,15 +7,18 @@ import asyncio
 import time
 import uuid
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import codec
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
-    Announce,
+    ChangesPage,
+    Erased,
     MessageKey,
     Page,
     Range,
+    ReactionRow,
     Store,
     StoreError,
     Unstorable,
@@ -23,23 +26,82 @@ from chat.storage.base import (
     fit_page,
     make_user,
 )
+from chat.storage.changes import (
+    MOST_MENTIONS,
+    NAMED,
+    Change,
+    Reactors,
+    change_of,
+    decide,
+    is_deleted,
+    is_for,
+    needs_reactors,
+    no_message,
+    state_of,
+)
 from chat.storage.health import StoreHealth
+from chat.storage.listener import Head, Listener, UserMark
 from chat.storage.stamps import Clock, Stamps, from_micros
-from gen.chat import ChatMessage, User
+from gen.chat import ChangeMessageRequest, ChatMessage, Delete, Mark, RoomChanges, User
+
+
+class _Room:
+    """One room.
+
+    Attributes:
+        messages: as they stand, in the order of `seq`.
+        changed: by position, in the order of their last changes: the number of the last change
+            of the text, 0 for none.
+        change: the number of the newest change.
+        announced: the newest position that was announced.
+        reactions: by position, kind and user: the number of the change.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[ChatMessage] = []
+        self.changed: dict[int, int] = {}
+        self.change = 0
+        self.announced = 0
+        self.reactions: dict[int, dict[tuple[str, str], int]] = {}
+
+    @property
+    def head(self) -> Head:
+        return Head(len(self.messages), self.change)
+
+    def reactors(self, request: ChangeMessageRequest) -> Reactors:
+        """Those who react with the kind that a request is about."""
+        emoji = needs_reactors(request)
+        reactions = self.reactions.get(request.seq, {})
+        users = [user_id for kind, user_id in reactions if kind == emoji]
+        return Reactors(users[: NAMED + 1], request.user_id in users)
+
+    def note(self, request: ChangeMessageRequest, message: ChatMessage) -> None:
+        """Notes what a change has made of a message."""
+        self.change += 1
+        seq = message.seq
+        old_text, self.messages[seq - 1] = self.messages[seq - 1].content, message
+        text_change = self.changed.pop(seq, 0)
+        self.changed[seq] = text_change if old_text == message.content else self.change
+        emoji = needs_reactors(request)
+        reactions = self.reactions.setdefault(seq, {})
+        if is_deleted(message):
+            reactions.clear()
+        elif emoji and reactions.pop((emoji, request.user_id), None) is None:
+            reactions[emoji, request.user_id] = self.change
 
 
 class MemoryStore(Store):
     """A history that ends with the process.
 
     Args:
-        announce: see `chat.storage.base`.
+        listener: see `chat.storage.base`.
         clock: the wall clock.
         metrics: counts messages.
     """
 
     def __init__(
         self,
-        announce: Announce,
+        listener: Listener,
         clock: Clock = time.time_ns,
         metrics: StoreMetrics | None = None,
     ) -> None:
@@ -47,12 +109,15 @@ class MemoryStore(Store):
         self._stamps = Stamps(clock)
         self.health = StoreHealth()
         self._epoch = uuid.uuid4().hex
-        self._announce = announce
-        self._rooms: dict[str, list[ChatMessage]] = {}
-        self._keys: dict[MessageKey, ChatMessage] = {}
+        self._listener = listener
+        self._rooms: dict[str, _Room] = {}
+        # Where a message is: what it says may change.
+        self._keys: dict[MessageKey, int] = {}
         self._users: dict[str, tuple[str, str]] = {}
         self._user_ids: list[str] = []  # in order
         self._active: set[str] = set()
+        self._marks: dict[tuple[str, str], int] = {}
+        self._erasing: dict[str, None] = {}
 
     @property
     def epoch(self) -> str:
@@ -69,19 +134,90 @@ class MemoryStore(Store):
     async def wait_writable(self) -> None:
         return
 
+    async def follow(self, room_id: str) -> Head:
+        return self._room(room_id).head
+
     async def last_seq(self, room_id: str) -> int:
-        return len(self._rooms.get(room_id, ()))
+        return self._room(room_id).head.seq
 
     async def history(self, room_id: str, span: Range) -> Page:
-        room = self._rooms.get(room_id, [])
+        room = self._room(room_id)
+        messages = room.messages
         # Of the positions behind `first` and up to `last`, one more than asked for shows
         # whether there are more.
         limit = span.limit + 1
         first = span.after_seq or 0
-        last = len(room) if span.before_seq is None else min(len(room), span.before_seq - 1)
+        last = len(messages) if span.before_seq is None else min(len(messages), span.before_seq - 1)
         if span.after_seq is not None:
-            return fit_page(room[first : max(first, min(last, first + limit))], span)
-        return fit_page(room[max(0, last - limit) : max(0, last)][::-1], span)
+            found = messages[first : max(first, min(last, first + limit))]
+        else:
+            found = messages[max(0, last - limit) : max(0, last)][::-1]
+        return fit_page(found, span, room.change)
+
+    async def change(self, change: Change) -> ChatMessage:
+        await asyncio.sleep(0)  # messages of this turn are announced before
+        return self._change(change) or self._message(change.request)
+
+    async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
+        room = self._room(room_id)
+        behind = [
+            change_of(room.messages[seq - 1], after_change, text_change)
+            for seq, text_change in room.changed.items()
+            if _number(room.messages[seq - 1]) > after_change
+        ]
+        page = behind[:limit]
+        has_more = len(behind) > limit
+        last = page[-1].state.change if has_more else room.change
+        return ChangesPage(RoomChanges(room_id, after_change, last, page), has_more)
+
+    async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
+        room = self._room(room_id)
+        behind = (seq for seq in room.changed if _number(room.messages[seq - 1]) > after_change)
+        return len(list(islice(behind, most)))
+
+    async def reactions(
+        self, room_id: str, seq: int, user_id: str, after: tuple[str, int] | None, limit: int
+    ) -> list[ReactionRow]:
+        rows = sorted(
+            ReactionRow(emoji, change, who)
+            for (emoji, who), change in self._room(room_id).reactions.get(seq, {}).items()
+            if user_id in ("", who) and (after is None or (emoji, change) > after)
+        )
+        return rows[:limit]
+
+    async def mark(self, user_id: str, room_id: str, seq: int, *, back: bool) -> Mark:
+        room = self._room(room_id)
+        before = min(self._marks.get((user_id, room_id), 0), len(room.messages))
+        after = min(seq, len(room.messages))
+        if not back:
+            after = max(before, after)
+        unread = islice(reversed(room.messages), len(room.messages) - after)
+        count = sum(is_for(message, user_id) for message in unread)
+        mark = Mark(room_id, after, min(count, MOST_MENTIONS))
+        if after != before:
+            self._marks[user_id, room_id] = after
+            await asyncio.sleep(0)  # messages of this turn are announced before
+            self._listener.marked([UserMark(user_id, mark)])
+        return mark
+
+    async def erase(self, user_id: str, limit: int) -> Erased:
+        await asyncio.sleep(0)
+        self._erasing[user_id] = None
+        asked = list(islice(self._traces(user_id), limit))
+        for request in asked:
+            self._change(Change(request))
+        deleted = sum(isinstance(request.change, Delete) for request in asked)
+        if next(self._traces(user_id), None) is not None:
+            return Erased(deleted, done=False)
+        for key in [key for key in self._marks if key[0] == user_id]:
+            del self._marks[key]
+        if self._users.pop(user_id, None) is not None:
+            self._user_ids.remove(user_id)
+        del self._erasing[user_id]
+        return Erased(deleted, done=True)
+
+    async def erasures(self) -> list[str]:
+        return list(self._erasing)
 
     async def get_user(self, user_id: str) -> User | None:
         return self._user(user_id) if user_id in self._users else None
@@ -111,14 +247,13 @@ class MemoryStore(Store):
         except UnicodeEncodeError as error:
             return Unstorable(str(error))
         key = (message.room_id, message.sender_id, message.id)
-        original = self._keys.get(key)
-        if original is not None:
-            return original
-        room = self._rooms.setdefault(message.room_id, [])
-        message.seq = len(room) + 1
+        room = self._rooms.setdefault(message.room_id, _Room())
+        if key in self._keys:
+            return room.messages[self._keys[key] - 1]
+        message.seq = len(room.messages) + 1
         message.sent_at = from_micros(self._stamps.next())
-        room.append(message)
-        self._keys[key] = message
+        room.messages.append(message)
+        self._keys[key] = message.seq
         self._know(message.sender_id)
         return message
 
@@ -136,9 +271,51 @@ class MemoryStore(Store):
         fresh = [sent for sent, each in zip(messages, results, strict=True) if each is sent]
         if fresh:
             self._metrics.stored += len(fresh)
-            self._announce(fresh)
+            for message in fresh:
+                self._rooms[message.room_id].announced = message.seq
+            self._listener.announce(fresh)
         finish(future, results)
+
+    def _change(self, change: Change) -> ChatMessage | None:
+        """Changes a message; returns nothing if what is asked holds already."""
+        request = change.request
+        message = self._message(request)
+        room = self._rooms[request.room_id]
+        now = from_micros(self._stamps.next())
+        outcome = decide(message, change, room.reactors(request), room.change + 1, now)
+        if outcome is None:
+            return None
+        room.note(request, outcome.message)
+        told = RoomChanges(request.room_id, room.change - 1, room.change, [outcome.change])
+        self._metrics.changed += 1
+        self._listener.changed([told])
+        return outcome.message
+
+    def _message(self, request: ChangeMessageRequest) -> ChatMessage:
+        room = self._room(request.room_id)
+        if not 1 <= request.seq <= room.announced:
+            raise no_message(request)
+        return room.messages[request.seq - 1]
+
+    def _traces(self, user_id: str) -> Iterator[ChangeMessageRequest]:
+        """Yields the requests that take back what a user sent, and its reactions."""
+        for room_id, room in self._rooms.items():
+            for message in room.messages:
+                if message.sender_id == user_id and not is_deleted(message):
+                    yield ChangeMessageRequest(room_id, message.seq, user_id, delete=Delete())
+            for seq, reactions in room.reactions.items():
+                for emoji, who in reactions:
+                    if who == user_id:
+                        yield ChangeMessageRequest(room_id, seq, user_id, unreact=emoji)
+
+    def _room(self, room_id: str) -> _Room:
+        return self._rooms.get(room_id) or _Room()
 
     def _user(self, user_id: str) -> User:
         name, email = self._users[user_id]
         return make_user(user_id, name, email, user_id in self._active)
+
+
+def _number(message: ChatMessage) -> int:
+    state = state_of(message)
+    return 0 if state is None else state.change

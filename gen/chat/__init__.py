@@ -44,6 +44,19 @@ class UserStatus(betterproto.Enum):
     """Contract. None is."""
 
 
+class JoinFollow(betterproto.Enum):
+    """What is told beside messages. Nothing, unless it is asked for."""
+
+    NONE = 0
+    """Nothing."""
+
+    CHANGES = 1
+    """`changes`."""
+
+    READS = 4
+    """`reads`."""
+
+
 class ErrorCode(betterproto.Enum):
     """The gRPC status codes, by their names and numbers."""
 
@@ -274,6 +287,9 @@ class ChatMessage(_objects.Message):
     sent_at: datetime = betterproto.message_field(6)
     """When the server stored it. Set by the server."""
 
+    extra: "MessageExtra" = betterproto.message_field(7)
+    """What only some messages have. Left out where there is nothing of it."""
+
     def __init__(
         self,
         id: str = "",
@@ -282,6 +298,7 @@ class ChatMessage(_objects.Message):
         content: str = "",
         seq: int = 0,
         sent_at: "datetime | None" = None,
+        extra: "MessageExtra | None" = None,
     ) -> None:
         self.id = id
         self.room_id = room_id
@@ -289,6 +306,122 @@ class ChatMessage(_objects.Message):
         self.content = content
         self.seq = seq
         self.sent_at = sent_at if sent_at is not None else _objects.NO_TIMESTAMP
+        if extra is not None:
+            self.extra = extra
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class MessageExtra(_objects.Message):
+    """
+    What a sender adds to the text of a message, and what became of the message. All but
+     `state` never changes, and is deleted with the text.
+    """
+
+    reply_to: Optional[int] = betterproto.uint32_field(1, optional=True)
+    """The message of the room that it answers, by its `seq`."""
+
+    mentions: List[str] = betterproto.string_field(3)
+    """
+    The users that it is for, each once; at most 50. The text is not looked at.
+    """
+
+    mentions_room: bool = betterproto.bool_field(4)
+    """Whether it is for everyone in the room: for moderators."""
+
+    data: str = betterproto.string_field(6)
+    """
+    Anything of the application's own, at most 4 KiB of UTF-8; it is not looked at.
+    """
+
+    state: "MessageState" = betterproto.message_field(7)
+    """What became of the message. Set by the server."""
+
+    def __init__(
+        self,
+        reply_to: "Optional[int]" = None,
+        mentions: "List[str] | None" = None,
+        mentions_room: bool = False,
+        data: str = "",
+        state: "MessageState | None" = None,
+    ) -> None:
+        self.reply_to = reply_to
+        self.mentions = [*mentions] if mentions is not None else []
+        self.mentions_room = mentions_room
+        self.data = data
+        if state is not None:
+            self.state = state
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class MessageState(_objects.Message):
+    """What became of a message."""
+
+    change: int = betterproto.uint32_field(1)
+    """The number of the room's change that made it so."""
+
+    edited_at: datetime = betterproto.message_field(2)
+    """When its text was last replaced."""
+
+    deleted_at: datetime = betterproto.message_field(3)
+    """
+    When it was deleted. Then its `content` is empty, and of `extra` only this is left.
+    """
+
+    deleted_by: Optional[str] = betterproto.string_field(4, optional=True)
+    """Who deleted it, if that was not the sender."""
+
+    pinned: bool = betterproto.bool_field(5)
+    """Whether it is pinned."""
+
+    reactions: List["Reaction"] = betterproto.message_field(6)
+    """
+    The reactions: the kind that was given first comes first; at most 50 kinds.
+    """
+
+    def __init__(
+        self,
+        change: int = 0,
+        edited_at: "datetime | None" = None,
+        deleted_at: "datetime | None" = None,
+        deleted_by: "Optional[str]" = None,
+        pinned: bool = False,
+        reactions: "List[Reaction] | None" = None,
+    ) -> None:
+        self.change = change
+        self.edited_at = edited_at if edited_at is not None else _objects.NO_TIMESTAMP
+        self.deleted_at = deleted_at if deleted_at is not None else _objects.NO_TIMESTAMP
+        self.deleted_by = deleted_by
+        self.pinned = pinned
+        self.reactions = [*reactions] if reactions is not None else []
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Reaction(_objects.Message):
+    """The reactions of one kind to a message."""
+
+    emoji: str = betterproto.string_field(1)
+    """
+    An emoji or a short name: 1 to 32 bytes of UTF-8, no control characters.
+    """
+
+    count: int = betterproto.uint32_field(2)
+    """How many users."""
+
+    user_ids: List[str] = betterproto.string_field(3)
+    """Who: the 20 that were first."""
+
+    def __init__(
+        self,
+        emoji: str = "",
+        count: int = 0,
+        user_ids: "List[str] | None" = None,
+    ) -> None:
+        self.emoji = emoji
+        self.count = count
+        self.user_ids = [*user_ids] if user_ids is not None else []
 
 
 @_objects.plain
@@ -323,6 +456,18 @@ class ChatStream(_objects.Message):
     authenticated: "Authenticated" = betterproto.message_field(9, group="payload")
     """From the server: the answer to `authenticate`."""
 
+    changes: "RoomChanges" = betterproto.message_field(10, group="payload")
+    """From the server, where it is followed: messages of the room changed."""
+
+    reads: "Reads" = betterproto.message_field(14, group="payload")
+    """From the server, where it is followed: how far users have read."""
+
+    mark: "Mark" = betterproto.message_field(15, group="payload")
+    """
+    From the server, in rooms of which anything is followed: how far oneself has read,
+     perhaps on another device.
+    """
+
     request_id: Optional[str] = betterproto.string_field(7, optional=True)
     """From the client: any text; it comes back on the answer."""
 
@@ -336,6 +481,9 @@ class ChatStream(_objects.Message):
         error: "Error | None" = None,
         authenticate: "Authenticate | None" = None,
         authenticated: "Authenticated | None" = None,
+        changes: "RoomChanges | None" = None,
+        reads: "Reads | None" = None,
+        mark: "Mark | None" = None,
         request_id: "Optional[str]" = None,
     ) -> None:
         self.request_id = request_id
@@ -364,8 +512,28 @@ class ChatStream(_objects.Message):
         if authenticated is not None:
             _payload_name = _objects.only_one(_payload_name, "authenticated")
             _payload = authenticated
+        if changes is not None:
+            _payload_name = _objects.only_one(_payload_name, "changes")
+            _payload = changes
+        if reads is not None:
+            _payload_name = _objects.only_one(_payload_name, "reads")
+            _payload = reads
+        if mark is not None:
+            _payload_name = _objects.only_one(_payload_name, "mark")
+            _payload = mark
         self.payload: Final[
-            ChatMessage | Join | Leave | Joined | Left | Error | Authenticate | Authenticated | None
+            ChatMessage
+            | Join
+            | Leave
+            | Joined
+            | Left
+            | Error
+            | Authenticate
+            | Authenticated
+            | RoomChanges
+            | Reads
+            | Mark
+            | None
         ] = _payload
         self._group_current = {"payload": _payload_name}
 
@@ -391,15 +559,36 @@ class Join(_objects.Message):
     The epoch under which `after_seq` was read. Left out, it is not checked.
     """
 
+    follow: List["JoinFollow"] = betterproto.enum_field(4)
+    """What is told beside messages; each kind once."""
+
+    after_change: Optional[int] = betterproto.uint32_field(5, optional=True)
+    """
+    The last change that the client has, of messages up to `after_seq`. With it, and if
+     changes are followed, what changed since is told before the missed messages.
+    """
+
+    user_id: str = betterproto.string_field(6)
+    """
+    The user whose read marks are told, beside those of the users as whom the client has
+     sent; with a token its subject, or left out.
+    """
+
     def __init__(
         self,
         room_id: str = "",
         after_seq: "Optional[int]" = None,
         epoch: "Optional[str]" = None,
+        follow: "List[JoinFollow] | None" = None,
+        after_change: "Optional[int]" = None,
+        user_id: str = "",
     ) -> None:
         self.room_id = room_id
         self.after_seq = after_seq
         self.epoch = epoch
+        self.follow = [*follow] if follow is not None else []
+        self.after_change = after_change
+        self.user_id = user_id
 
 
 @_objects.plain
@@ -425,17 +614,22 @@ class Joined(_objects.Message):
      is replayed, and history paging fills in.
     """
 
+    last_change: Optional[int] = betterproto.uint32_field(5, optional=True)
+    """Where changes are followed: the number of the room's newest change."""
+
     def __init__(
         self,
         room_id: str = "",
         epoch: str = "",
         last_seq: int = 0,
         recovered: bool = False,
+        last_change: "Optional[int]" = None,
     ) -> None:
         self.room_id = room_id
         self.epoch = epoch
         self.last_seq = last_seq
         self.recovered = recovered
+        self.last_change = last_change
 
 
 @_objects.plain
@@ -554,15 +748,447 @@ class GetChatHistoryResponse(_objects.Message):
     epoch: str = betterproto.string_field(3)
     """The epoch of the room's history."""
 
+    last_change: Optional[int] = betterproto.uint32_field(4, optional=True)
+    """
+    The newest change that the messages show; left out in a room without any.
+    """
+
     def __init__(
         self,
         messages: "List[ChatMessage] | None" = None,
         has_more: bool = False,
         epoch: str = "",
+        last_change: "Optional[int]" = None,
     ) -> None:
         self.messages = [*messages] if messages is not None else []
         self.has_more = has_more
         self.epoch = epoch
+        self.last_change = last_change
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class RoomChanges(_objects.Message):
+    """
+    What changed in a room: everything from behind one change up to another. What changed
+     twice is told once, as it stands. A client goes on from it if `after_change` is at most
+     its own last change.
+    """
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    after_change: int = betterproto.uint32_field(2)
+    """Nothing is left out from this change, exclusive,"""
+
+    last_change: int = betterproto.uint32_field(3)
+    """to this one, inclusive."""
+
+    messages: List["MessageChange"] = betterproto.message_field(4)
+    """The messages that changed, in the order of their last changes."""
+
+    def __init__(
+        self,
+        room_id: str = "",
+        after_change: int = 0,
+        last_change: int = 0,
+        messages: "List[MessageChange] | None" = None,
+    ) -> None:
+        self.room_id = room_id
+        self.after_change = after_change
+        self.last_change = last_change
+        self.messages = [*messages] if messages is not None else []
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class MessageChange(_objects.Message):
+    """A message as it stands."""
+
+    seq: int = betterproto.uint32_field(1)
+    """Its position."""
+
+    content: Optional[str] = betterproto.string_field(2, optional=True)
+    """
+    Its text, if that changed among these changes; empty if the message was deleted.
+    """
+
+    state: "MessageState" = betterproto.message_field(3)
+    """What became of it."""
+
+    def __init__(
+        self,
+        seq: int = 0,
+        content: "Optional[str]" = None,
+        state: "MessageState | None" = None,
+    ) -> None:
+        self.seq = seq
+        self.content = content
+        if state is not None:
+            self.state = state
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ChangeMessageRequest(_objects.Message):
+    """Asks to change a message."""
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    seq: int = betterproto.uint32_field(2)
+    """The message."""
+
+    user_id: str = betterproto.string_field(3)
+    """The user who changes it; with a token its subject, or left out."""
+
+    if_change: Optional[int] = betterproto.uint32_field(4, optional=True)
+    """
+    Only if `MessageState.change` of the message is this (0: it never changed), or if it
+     is as asked for already. Otherwise FAILED_PRECONDITION.
+    """
+
+    content: str = betterproto.string_field(5, group="change")
+    """The message has this text: by its sender. As `ChatMessage.content`."""
+
+    delete: "Delete" = betterproto.message_field(6, group="change")
+    """
+    Nothing is left of the message but its place: by its sender or a moderator.
+    """
+
+    react: str = betterproto.string_field(7, group="change")
+    """The user reacts with this. As `Reaction.emoji`."""
+
+    unreact: str = betterproto.string_field(8, group="change")
+    """The user does not react with this."""
+
+    pinned: bool = betterproto.bool_field(9, group="change")
+    """The message is pinned, or it is not: by a moderator."""
+
+    def __init__(
+        self,
+        room_id: str = "",
+        seq: int = 0,
+        user_id: str = "",
+        if_change: "Optional[int]" = None,
+        content: "str | None" = None,
+        delete: "Delete | None" = None,
+        react: "str | None" = None,
+        unreact: "str | None" = None,
+        pinned: "bool | None" = None,
+    ) -> None:
+        self.room_id = room_id
+        self.seq = seq
+        self.user_id = user_id
+        self.if_change = if_change
+        _change = _change_name = None
+        if content is not None:
+            _change_name = _objects.only_one(_change_name, "content")
+            _change = content
+        if delete is not None:
+            _change_name = _objects.only_one(_change_name, "delete")
+            _change = delete
+        if react is not None:
+            _change_name = _objects.only_one(_change_name, "react")
+            _change = react
+        if unreact is not None:
+            _change_name = _objects.only_one(_change_name, "unreact")
+            _change = unreact
+        if pinned is not None:
+            _change_name = _objects.only_one(_change_name, "pinned")
+            _change = pinned
+        self.change: Final[str | Delete | bool | None] = _change
+        self._group_current = {"change": _change_name}
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Delete(_objects.Message):
+    """Deletes a message."""
+
+    pass
+
+    def __init__(
+        self,
+    ) -> None:
+        pass
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ChangeMessageResponse(_objects.Message):
+    """The answer to ChangeMessageRequest."""
+
+    message: "ChatMessage" = betterproto.message_field(1)
+    """The message as it stands."""
+
+    def __init__(
+        self,
+        message: "ChatMessage | None" = None,
+    ) -> None:
+        if message is not None:
+            self.message = message
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class GetChangesRequest(_objects.Message):
+    """Asks what changed in a room."""
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    after_change: int = betterproto.uint32_field(2)
+    """The last change that the caller has."""
+
+    limit: int = betterproto.int32_field(3)
+    """
+    How many messages at most. 0 stands for 50; more than 500 is taken as 500.
+    """
+
+    def __init__(
+        self,
+        room_id: str = "",
+        after_change: int = 0,
+        limit: int = 0,
+    ) -> None:
+        self.room_id = room_id
+        self.after_change = after_change
+        self.limit = limit
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class GetChangesResponse(_objects.Message):
+    """The answer to GetChangesRequest."""
+
+    changes: "RoomChanges" = betterproto.message_field(1)
+    """What changed."""
+
+    has_more: bool = betterproto.bool_field(2)
+    """Whether there is more behind `changes.last_change`."""
+
+    epoch: str = betterproto.string_field(3)
+    """The epoch of the room's history."""
+
+    def __init__(
+        self,
+        changes: "RoomChanges | None" = None,
+        has_more: bool = False,
+        epoch: str = "",
+    ) -> None:
+        if changes is not None:
+            self.changes = changes
+        self.has_more = has_more
+        self.epoch = epoch
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ListReactionsRequest(_objects.Message):
+    """Asks who reacted to a message."""
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    seq: int = betterproto.uint32_field(2)
+    """The message."""
+
+    user_id: str = betterproto.string_field(3)
+    """Only this user's; empty for everybody's."""
+
+    page_size: int = betterproto.int32_field(4)
+    """
+    How many users at most. 0 stands for 50; more than 500 is taken as 500.
+    """
+
+    page_token: str = betterproto.string_field(5)
+    """`next_page_token` of the page before, or empty for the first page."""
+
+    def __init__(
+        self,
+        room_id: str = "",
+        seq: int = 0,
+        user_id: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> None:
+        self.room_id = room_id
+        self.seq = seq
+        self.user_id = user_id
+        self.page_size = page_size
+        self.page_token = page_token
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ListReactionsResponse(_objects.Message):
+    """The answer to ListReactionsRequest."""
+
+    reactions: List["Reaction"] = betterproto.message_field(1)
+    """
+    The kinds in the order of their names, each with its users of this page, of whom those
+     come first who were first. `count` is of all pages.
+    """
+
+    next_page_token: str = betterproto.string_field(2)
+    """
+    Pass it as `page_token` to get the next page. Empty on the last page.
+    """
+
+    def __init__(
+        self,
+        reactions: "List[Reaction] | None" = None,
+        next_page_token: str = "",
+    ) -> None:
+        self.reactions = [*reactions] if reactions is not None else []
+        self.next_page_token = next_page_token
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class MarkReadRequest(_objects.Message):
+    """Asks to note how far a user has read a room."""
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    seq: int = betterproto.uint32_field(2)
+    """
+    Up to this position; more than there is stands for the newest. 0 only asks how far the
+     user has read, unless `back` is set.
+    """
+
+    user_id: str = betterproto.string_field(3)
+    """The user; with a token its subject, or left out."""
+
+    epoch: Optional[str] = betterproto.string_field(4, optional=True)
+    """
+    The epoch under which `seq` was read; if it is another one, FAILED_PRECONDITION.
+    """
+
+    back: bool = betterproto.bool_field(5)
+    """Whether the mark may go back: to mark messages as unread."""
+
+    def __init__(
+        self,
+        room_id: str = "",
+        seq: int = 0,
+        user_id: str = "",
+        epoch: "Optional[str]" = None,
+        back: bool = False,
+    ) -> None:
+        self.room_id = room_id
+        self.seq = seq
+        self.user_id = user_id
+        self.epoch = epoch
+        self.back = back
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class MarkReadResponse(_objects.Message):
+    """The answer to MarkReadRequest."""
+
+    mark: "Mark" = betterproto.message_field(1)
+    """How far the user has read."""
+
+    def __init__(
+        self,
+        mark: "Mark | None" = None,
+    ) -> None:
+        if mark is not None:
+            self.mark = mark
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Mark(_objects.Message):
+    """How far a user has read a room."""
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    seq: int = betterproto.uint32_field(2)
+    """Up to this position. What is behind it is unread."""
+
+    mentions: int = betterproto.uint32_field(3)
+    """
+    How many messages behind it mention the user; at most 100 are counted.
+    """
+
+    def __init__(
+        self,
+        room_id: str = "",
+        seq: int = 0,
+        mentions: int = 0,
+    ) -> None:
+        self.room_id = room_id
+        self.seq = seq
+        self.mentions = mentions
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Reads(_objects.Message):
+    """
+    How far users have read a room: those whose marks moved since it was last told. Only in
+     rooms that few are in.
+    """
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    user_ids: List[str] = betterproto.string_field(2)
+    """Who."""
+
+    seqs: List[int] = betterproto.uint32_field(3)
+    """Up to where, each."""
+
+    def __init__(
+        self,
+        room_id: str = "",
+        user_ids: "List[str] | None" = None,
+        seqs: "List[int] | None" = None,
+    ) -> None:
+        self.room_id = room_id
+        self.user_ids = [*user_ids] if user_ids is not None else []
+        self.seqs = [*seqs] if seqs is not None else []
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class EraseUserRequest(_objects.Message):
+    """Asks to erase all that is stored of a user."""
+
+    user_id: str = betterproto.string_field(1)
+    """The user."""
+
+    def __init__(
+        self,
+        user_id: str = "",
+    ) -> None:
+        self.user_id = user_id
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class EraseUserResponse(_objects.Message):
+    """The answer to EraseUserRequest."""
+
+    messages: int = betterproto.uint64_field(1)
+    """How many messages this call erased."""
+
+    done: bool = betterproto.bool_field(2)
+    """Whether all is erased. If not, the server goes on with it."""
+
+    def __init__(
+        self,
+        messages: int = 0,
+        done: bool = False,
+    ) -> None:
+        self.messages = messages
+        self.done = done
 
 
 @_objects.plain
@@ -636,6 +1262,21 @@ class ClientFrame(_objects.Message):
     authenticate: "Authenticate" = betterproto.message_field(9, group="payload")
     """Go on with another token. Answer: `authenticated`."""
 
+    change_message: "ChangeMessageRequest" = betterproto.message_field(11, group="payload")
+    """Answer: `changed_message`."""
+
+    mark_read: "MarkReadRequest" = betterproto.message_field(12, group="payload")
+    """Answer: `marked_read`."""
+
+    list_reactions: "ListReactionsRequest" = betterproto.message_field(13, group="payload")
+    """Answer: `reactions`."""
+
+    erase_user: "EraseUserRequest" = betterproto.message_field(20, group="payload")
+    """Answer: `erased_user`."""
+
+    get_changes: "GetChangesRequest" = betterproto.message_field(21, group="payload")
+    """Answer: `room_changes`."""
+
     def __init__(
         self,
         request_id: "Optional[str]" = None,
@@ -647,6 +1288,11 @@ class ClientFrame(_objects.Message):
         upsert_user: "UpsertUserRequest | None" = None,
         list_users: "ListUsersRequest | None" = None,
         authenticate: "Authenticate | None" = None,
+        change_message: "ChangeMessageRequest | None" = None,
+        mark_read: "MarkReadRequest | None" = None,
+        list_reactions: "ListReactionsRequest | None" = None,
+        erase_user: "EraseUserRequest | None" = None,
+        get_changes: "GetChangesRequest | None" = None,
     ) -> None:
         self.request_id = request_id
         _payload = _payload_name = None
@@ -674,6 +1320,21 @@ class ClientFrame(_objects.Message):
         if authenticate is not None:
             _payload_name = _objects.only_one(_payload_name, "authenticate")
             _payload = authenticate
+        if change_message is not None:
+            _payload_name = _objects.only_one(_payload_name, "change_message")
+            _payload = change_message
+        if mark_read is not None:
+            _payload_name = _objects.only_one(_payload_name, "mark_read")
+            _payload = mark_read
+        if list_reactions is not None:
+            _payload_name = _objects.only_one(_payload_name, "list_reactions")
+            _payload = list_reactions
+        if erase_user is not None:
+            _payload_name = _objects.only_one(_payload_name, "erase_user")
+            _payload = erase_user
+        if get_changes is not None:
+            _payload_name = _objects.only_one(_payload_name, "get_changes")
+            _payload = get_changes
         self.payload: Final[
             ChatMessage
             | Join
@@ -683,6 +1344,11 @@ class ClientFrame(_objects.Message):
             | UpsertUserRequest
             | ListUsersRequest
             | Authenticate
+            | ChangeMessageRequest
+            | MarkReadRequest
+            | ListReactionsRequest
+            | EraseUserRequest
+            | GetChangesRequest
             | None
         ] = _payload
         self._group_current = {"payload": _payload_name}
@@ -723,6 +1389,30 @@ class ServerFrame(_objects.Message):
     authenticated: "Authenticated" = betterproto.message_field(10, group="payload")
     """The answer to `authenticate`."""
 
+    changes: "RoomChanges" = betterproto.message_field(11, group="payload")
+    """Messages of a room changed whose changes are followed."""
+
+    reads: "Reads" = betterproto.message_field(14, group="payload")
+    """How far users have read a room whose reads are followed."""
+
+    mark: "Mark" = betterproto.message_field(15, group="payload")
+    """How far oneself has read a room of which anything is followed."""
+
+    changed_message: "ChangeMessageResponse" = betterproto.message_field(16, group="payload")
+    """The answer to `change_message`."""
+
+    marked_read: "MarkReadResponse" = betterproto.message_field(17, group="payload")
+    """The answer to `mark_read`."""
+
+    reactions: "ListReactionsResponse" = betterproto.message_field(18, group="payload")
+    """The answer to `list_reactions`."""
+
+    erased_user: "EraseUserResponse" = betterproto.message_field(25, group="payload")
+    """The answer to `erase_user`."""
+
+    room_changes: "GetChangesResponse" = betterproto.message_field(26, group="payload")
+    """The answer to `get_changes`."""
+
     def __init__(
         self,
         request_id: "Optional[str]" = None,
@@ -735,6 +1425,14 @@ class ServerFrame(_objects.Message):
         users: "ListUsersResponse | None" = None,
         error: "Error | None" = None,
         authenticated: "Authenticated | None" = None,
+        changes: "RoomChanges | None" = None,
+        reads: "Reads | None" = None,
+        mark: "Mark | None" = None,
+        changed_message: "ChangeMessageResponse | None" = None,
+        marked_read: "MarkReadResponse | None" = None,
+        reactions: "ListReactionsResponse | None" = None,
+        erased_user: "EraseUserResponse | None" = None,
+        room_changes: "GetChangesResponse | None" = None,
     ) -> None:
         self.request_id = request_id
         _payload = _payload_name = None
@@ -765,6 +1463,30 @@ class ServerFrame(_objects.Message):
         if authenticated is not None:
             _payload_name = _objects.only_one(_payload_name, "authenticated")
             _payload = authenticated
+        if changes is not None:
+            _payload_name = _objects.only_one(_payload_name, "changes")
+            _payload = changes
+        if reads is not None:
+            _payload_name = _objects.only_one(_payload_name, "reads")
+            _payload = reads
+        if mark is not None:
+            _payload_name = _objects.only_one(_payload_name, "mark")
+            _payload = mark
+        if changed_message is not None:
+            _payload_name = _objects.only_one(_payload_name, "changed_message")
+            _payload = changed_message
+        if marked_read is not None:
+            _payload_name = _objects.only_one(_payload_name, "marked_read")
+            _payload = marked_read
+        if reactions is not None:
+            _payload_name = _objects.only_one(_payload_name, "reactions")
+            _payload = reactions
+        if erased_user is not None:
+            _payload_name = _objects.only_one(_payload_name, "erased_user")
+            _payload = erased_user
+        if room_changes is not None:
+            _payload_name = _objects.only_one(_payload_name, "room_changes")
+            _payload = room_changes
         self.payload: Final[
             ChatMessage
             | Joined
@@ -775,6 +1497,14 @@ class ServerFrame(_objects.Message):
             | ListUsersResponse
             | Error
             | Authenticated
+            | RoomChanges
+            | Reads
+            | Mark
+            | ChangeMessageResponse
+            | MarkReadResponse
+            | ListReactionsResponse
+            | EraseUserResponse
+            | GetChangesResponse
             | None
         ] = _payload
         self._group_current = {"payload": _payload_name}
@@ -1090,6 +1820,15 @@ class RelayEvent(_objects.Message):
     admitted: "Admitted" = betterproto.message_field(8, group="event")
     """The answer to `admit`."""
 
+    changes: "RoomChanges" = betterproto.message_field(9, group="event")
+    """Messages of a room changed whose changes are followed. `ref` is 0."""
+
+    reads: "Reads" = betterproto.message_field(12, group="event")
+    """How far users have read a room whose reads are followed. `ref` is 0."""
+
+    to_user: "ToUser" = betterproto.message_field(13, group="event")
+    """For the clients of one user. `ref` is 0."""
+
     def __init__(
         self,
         ref: int = 0,
@@ -1100,6 +1839,9 @@ class RelayEvent(_objects.Message):
         stored: "Stored | None" = None,
         authenticated: "Authenticated | None" = None,
         admitted: "Admitted | None" = None,
+        changes: "RoomChanges | None" = None,
+        reads: "Reads | None" = None,
+        to_user: "ToUser | None" = None,
     ) -> None:
         self.ref = ref
         _event = _event_name = None
@@ -1124,10 +1866,54 @@ class RelayEvent(_objects.Message):
         if admitted is not None:
             _event_name = _objects.only_one(_event_name, "admitted")
             _event = admitted
+        if changes is not None:
+            _event_name = _objects.only_one(_event_name, "changes")
+            _event = changes
+        if reads is not None:
+            _event_name = _objects.only_one(_event_name, "reads")
+            _event = reads
+        if to_user is not None:
+            _event_name = _objects.only_one(_event_name, "to_user")
+            _event = to_user
         self.event: Final[
-            ChatMessage | Joined | Left | Error | Stored | Authenticated | Admitted | None
+            ChatMessage
+            | Joined
+            | Left
+            | Error
+            | Stored
+            | Authenticated
+            | Admitted
+            | RoomChanges
+            | Reads
+            | ToUser
+            | None
         ] = _event
         self._group_current = {"event": _event_name}
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ToUser(_objects.Message):
+    """Something for the clients of one user."""
+
+    user_id: str = betterproto.string_field(1)
+    """The user."""
+
+    mark: "Mark" = betterproto.message_field(2, group="payload")
+    """How far the user has read a room, of which anything is followed."""
+
+    def __init__(
+        self,
+        user_id: str = "",
+        mark: "Mark | None" = None,
+    ) -> None:
+        self.user_id = user_id
+        _payload = _payload_name = None
+        if mark is not None:
+            _payload_name = _objects.only_one(_payload_name, "mark")
+            _payload = mark
+        self.payload: Final[Mark | None] = _payload
+        self._group_current = {"payload": _payload_name}
 
 
 @_objects.plain
@@ -1246,6 +2032,91 @@ class ChatServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def change_message(
+        self,
+        change_message_request: "ChangeMessageRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "ChangeMessageResponse":
+        return await self._unary_unary(
+            "/chat.ChatService/ChangeMessage",
+            change_message_request,
+            ChangeMessageResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_changes(
+        self,
+        get_changes_request: "GetChangesRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "GetChangesResponse":
+        return await self._unary_unary(
+            "/chat.ChatService/GetChanges",
+            get_changes_request,
+            GetChangesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_reactions(
+        self,
+        list_reactions_request: "ListReactionsRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "ListReactionsResponse":
+        return await self._unary_unary(
+            "/chat.ChatService/ListReactions",
+            list_reactions_request,
+            ListReactionsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def mark_read(
+        self,
+        mark_read_request: "MarkReadRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "MarkReadResponse":
+        return await self._unary_unary(
+            "/chat.ChatService/MarkRead",
+            mark_read_request,
+            MarkReadResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def erase_user(
+        self,
+        erase_user_request: "EraseUserRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "EraseUserResponse":
+        return await self._unary_unary(
+            "/chat.ChatService/EraseUser",
+            erase_user_request,
+            EraseUserResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class RelayServiceStub(betterproto.ServiceStub):
     async def relay(
@@ -1290,6 +2161,25 @@ class ChatServiceBase(ServiceBase):
     async def list_users(self, list_users_request: "ListUsersRequest") -> "ListUsersResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def change_message(
+        self, change_message_request: "ChangeMessageRequest"
+    ) -> "ChangeMessageResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_changes(self, get_changes_request: "GetChangesRequest") -> "GetChangesResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_reactions(
+        self, list_reactions_request: "ListReactionsRequest"
+    ) -> "ListReactionsResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def mark_read(self, mark_read_request: "MarkReadRequest") -> "MarkReadResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def erase_user(self, erase_user_request: "EraseUserRequest") -> "EraseUserResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_get_user(
         self, stream: "grpclib.server.Stream[GetUserRequest, GetUserResponse]"
     ) -> None:
@@ -1327,6 +2217,43 @@ class ChatServiceBase(ServiceBase):
         response = await self.list_users(request)
         await stream.send_message(response)
 
+    async def __rpc_change_message(
+        self,
+        stream: "grpclib.server.Stream[ChangeMessageRequest, ChangeMessageResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.change_message(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_changes(
+        self, stream: "grpclib.server.Stream[GetChangesRequest, GetChangesResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.get_changes(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_reactions(
+        self,
+        stream: "grpclib.server.Stream[ListReactionsRequest, ListReactionsResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.list_reactions(request)
+        await stream.send_message(response)
+
+    async def __rpc_mark_read(
+        self, stream: "grpclib.server.Stream[MarkReadRequest, MarkReadResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.mark_read(request)
+        await stream.send_message(response)
+
+    async def __rpc_erase_user(
+        self, stream: "grpclib.server.Stream[EraseUserRequest, EraseUserResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.erase_user(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> Dict[str, grpclib.const.Handler]:
         return {
             "/chat.ChatService/GetUser": grpclib.const.Handler(
@@ -1358,6 +2285,36 @@ class ChatServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListUsersRequest,
                 ListUsersResponse,
+            ),
+            "/chat.ChatService/ChangeMessage": grpclib.const.Handler(
+                self.__rpc_change_message,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ChangeMessageRequest,
+                ChangeMessageResponse,
+            ),
+            "/chat.ChatService/GetChanges": grpclib.const.Handler(
+                self.__rpc_get_changes,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetChangesRequest,
+                GetChangesResponse,
+            ),
+            "/chat.ChatService/ListReactions": grpclib.const.Handler(
+                self.__rpc_list_reactions,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListReactionsRequest,
+                ListReactionsResponse,
+            ),
+            "/chat.ChatService/MarkRead": grpclib.const.Handler(
+                self.__rpc_mark_read,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                MarkReadRequest,
+                MarkReadResponse,
+            ),
+            "/chat.ChatService/EraseUser": grpclib.const.Handler(
+                self.__rpc_erase_user,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                EraseUserRequest,
+                EraseUserResponse,
             ),
         }
 

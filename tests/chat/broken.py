@@ -22,7 +22,8 @@ from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
-from chat.storage.base import Announce, Page, Range, Renew
+from chat.storage.base import Page, Range
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
 from tests.chat.served import served
@@ -165,8 +166,8 @@ async def broken_server(
     """Runs the server; yields its hub and a channel to it."""
     config = chat.Config(database=str(folder / "chat.db"))
 
-    async def open_store(announce: Announce, _: Renew) -> SqliteStore:
-        return await BrokenStore.open(config.database, announce, config.write_queue_bytes)
+    async def open_store(listener: Listener) -> SqliteStore:
+        return await BrokenStore.open(config.database, listener, config.write_queue_bytes)
 
     hub = await BrokenHub.open(open_store)
     context = Context.of(config, authenticator or Authenticator(), hub)

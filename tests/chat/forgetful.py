@@ -6,7 +6,8 @@ import chat
 from chat.access.authenticator import Authenticator
 from chat.api.context import Context
 from chat.core.hub import Hub
-from chat.storage.base import Announce, Page, Range, Renew
+from chat.storage.base import Page, Range
+from chat.storage.listener import Head, Listener
 from chat.storage.memory import MemoryStore
 
 
@@ -20,16 +21,15 @@ class ForgetfulStore(MemoryStore):
         silent: whether to tell nobody of another epoch, until `renew` is called.
     """
 
-    def __init__(self, announce: Announce, renew: Renew) -> None:
-        super().__init__(announce)
-        self._renew = renew
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(listener)
         self.followed: set[str] = set()
         self.silent = False
         self.pages = asyncio.Event()
         self.pages.set()
         self.reading = asyncio.Event()
 
-    async def follow(self, room_id: str) -> int:
+    async def follow(self, room_id: str) -> Head:
         self.followed.add(room_id)
         return await super().follow(room_id)
 
@@ -44,24 +44,25 @@ class ForgetfulStore(MemoryStore):
 
     def lose(self, room_id: str, number: int) -> None:
         """Loses the newest messages of a room, and takes another epoch."""
-        for lost in self._rooms[room_id][-number:]:
+        messages = self._rooms[room_id].messages
+        for lost in messages[-number:]:
             del self._keys[lost.room_id, lost.sender_id, lost.id]
-        del self._rooms[room_id][-number:]
+        del messages[-number:]
         self._epoch += "'"
         self.renew()
 
     def renew(self) -> None:
         """Tells of the epoch, if that was not done at once."""
         if not self.silent:
-            self._renew({room: len(self._rooms.get(room, ())) for room in self.followed})
+            self._listener.renew({room: self._room(room).head for room in self.followed})
 
 
 async def forgetful() -> tuple[Context, ForgetfulStore]:
     """Makes the context of a server, and its store."""
     stores: list[ForgetfulStore] = []
 
-    async def open_store(announce: Announce, renew: Renew) -> ForgetfulStore:
-        stores.append(ForgetfulStore(announce, renew))
+    async def open_store(listener: Listener) -> ForgetfulStore:
+        stores.append(ForgetfulStore(listener))
         return stores[0]
 
     config = chat.Config(database=chat.IN_MEMORY)

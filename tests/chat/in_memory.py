@@ -4,7 +4,7 @@ import chat
 from chat.access.authenticator import Authenticator
 from chat.api.context import Context
 from chat.core.hub import Hub
-from chat.storage.base import Announce, Renew
+from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 
 
@@ -17,5 +17,5 @@ async def in_memory(
     return Context.of(config, authenticator or Authenticator(), hub)
 
 
-async def _open_store(announce: Announce, _: Renew) -> MemoryStore:
-    return MemoryStore(announce)
+async def _open_store(listener: Listener) -> MemoryStore:
+    return MemoryStore(listener)

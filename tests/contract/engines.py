@@ -9,7 +9,8 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
-from chat.storage.base import Announce, Page, Range, Store
+from chat.storage.base import Page, Range, Store
+from chat.storage.listener import Head, Listener
 from chat.storage.memory import MemoryStore
 from chat.storage.postgres import PostgresStore
 from chat.storage.sqlite import SqliteStore
@@ -47,7 +48,7 @@ class Engine:
         listen: called with each message as it is announced.
     """
 
-    def __init__(self, opener: Callable[[Announce], Awaitable[Store]]) -> None:
+    def __init__(self, opener: Callable[[Listener], Awaitable[Store]]) -> None:
         self._opener = opener
         self.announced: list[ChatMessage] = []
         self.listen: Callable[[ChatMessage], object] = lambda _: None
@@ -55,7 +56,7 @@ class Engine:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Store]:
         """An open store."""
-        store = await self._opener(self._hear)
+        store = await self._opener(Listener(self._hear))
         try:
             for room_id in _FOLLOWED:
                 await store.follow(room_id)
@@ -84,39 +85,37 @@ async def empty(database: str) -> None:
 def sqlite(place: Place) -> Engine:
     """SQLite, on its own file."""
     path = str(place.folder / "chat.db")
-    return Engine(lambda announce: SqliteStore.open(path, announce, _QUEUE_BYTES))
+    return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES))
 
 
 def folding(place: Place) -> Engine:
     """SQLite, continuously folding its journal into the table."""
     path = str(place.folder / "chat.db")
-    return Engine(lambda announce: SqliteStore.open(path, announce, _QUEUE_BYTES, fold_bytes=200))
+    return Engine(lambda listener: SqliteStore.open(path, listener, _QUEUE_BYTES, fold_bytes=200))
 
 
 def memory(_: Place) -> Engine:
     """The engine in memory."""
 
-    async def opener(announce: Announce) -> Store:
-        return MemoryStore(announce)
+    async def opener(listener: Listener) -> Store:
+        return MemoryStore(listener)
 
     return Engine(opener)
 
 
 def postgres(place: Place) -> Engine:
     """PostgreSQL, with one node."""
-    return Engine(
-        lambda announce: PostgresStore.open(place.database, announce, lambda _: None, _QUEUE_BYTES)
-    )
+    return Engine(lambda listener: PostgresStore.open(place.database, listener, _QUEUE_BYTES))
 
 
 def two_nodes(place: Place) -> Engine:
     """PostgreSQL, with two nodes."""
 
-    async def opener(announce: Announce) -> Store:
+    async def opener(listener: Listener) -> Store:
         return Pair(
             [
-                await PostgresStore.open(place.database, each, lambda _: None, _QUEUE_BYTES)
-                for each in (announce, lambda _: None)
+                await PostgresStore.open(place.database, each, _QUEUE_BYTES)
+                for each in (listener, Listener())
             ]
         )
 
@@ -160,7 +159,7 @@ class Pair(Store):
     async def wait_writable(self) -> None:
         await self._nodes[-1].wait_writable()
 
-    async def follow(self, room_id: str) -> int:
+    async def follow(self, room_id: str) -> Head:
         return max([await node.follow(room_id) for node in self._nodes])
 
     async def last_seq(self, room_id: str) -> int:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from chat.storage.base import Store
+from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
 from chat.storage.stamps import LEAD_SECONDS, Stamps, from_micros
-from tests.chat.storage.filler import unheard
 from tests.support import eventually, message
 
 START = 1_700_000_000.0
@@ -35,12 +35,12 @@ class Clock:
 
 async def sqlite(folder: Path, clock: Clock, idle_seconds: float | None = None) -> Store:
     return await SqliteStore.open(
-        str(folder / "chat.db"), unheard, 1 << 20, clock=clock.read, idle_seconds=idle_seconds
+        str(folder / "chat.db"), Listener(), 1 << 20, clock=clock.read, idle_seconds=idle_seconds
     )
 
 
 async def memory(_: Path, clock: Clock) -> Store:
-    return MemoryStore(unheard, clock.read)
+    return MemoryStore(Listener(), clock.read)
 
 
 class Sender:

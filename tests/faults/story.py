@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import uvloop
 
 from chat.storage.base import Range
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
 from tests.faults.disk import Disk, mounted
@@ -133,7 +134,9 @@ async def go_on(store: SqliteStore, found: Found) -> None:
 @asynccontextmanager
 async def opened(story: Story, folder: Path) -> AsyncIterator[SqliteStore]:
     """Opens a store whose announcements are recorded in the story."""
-    store = await SqliteStore.open(str(folder / NAME), story.listen, 1 << 20, story.fold_bytes)
+    store = await SqliteStore.open(
+        str(folder / NAME), Listener(story.listen), 1 << 20, story.fold_bytes
+    )
     story.epochs.append((story.disk.now, store.epoch))
     yield store
     await store.close()

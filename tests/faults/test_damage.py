@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from chat.storage.base import Page, Range, StoreError, StoreUnusable
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
-from tests.chat.storage.filler import unheard
 from tests.faults.disk import Loss, put
 from tests.faults.story import NAME, ROOMS, Found, Story, check, read, run, tell
 from tests.support import MODEL, message
@@ -53,7 +53,7 @@ def a_path(files: dict[str, bytes]) -> Iterator[Path]:
 
 
 async def open_store(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), unheard, 1 << 20, 3000)
+    return await SqliteStore.open(str(path), Listener(), 1 << 20, 3000)
 
 
 @settings(MODEL, max_examples=60)

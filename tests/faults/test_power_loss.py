@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
-from tests.chat.storage.filler import unheard
 from tests.faults.disk import Disk, Loss, Write, mounted, put
 from tests.faults.story import NAME, Found, Story, check, go_on, read, run, tell
 from tests.support import MODEL
@@ -57,7 +57,7 @@ async def recover(disk: Disk, folder: Path, *, further: bool = True) -> tuple[in
         further: whether to store more then.
     """
     with mounted(disk, asyncio.get_running_loop()):
-        store = await SqliteStore.open(str(folder / NAME), unheard, 1 << 20, FOLDING)
+        store = await SqliteStore.open(str(folder / NAME), Listener(), 1 << 20, FOLDING)
         try:
             found = await read(store)
             moment = disk.now

@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from chat.storage.base import StoreError, StoreUnusable
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
-from tests.chat.storage.filler import unheard
 from tests.faults.disk import Disk, Loss, mounted, put
 from tests.faults.story import NAME, Found, read
 from tests.support import message, told
@@ -69,7 +69,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def open_store(folder: Path, fold_bytes: int = FOLD_BYTES) -> SqliteStore:
-    return await SqliteStore.open(str(folder / NAME), unheard, 1 << 20, fold_bytes)
+    return await SqliteStore.open(str(folder / NAME), Listener(), 1 << 20, fold_bytes)
 
 
 async def fill(store: SqliteStore, life: int, number: int) -> None:

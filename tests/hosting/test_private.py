@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up, restore
 from hosting.private import make_folder
@@ -29,7 +30,7 @@ def open_to_others(folder: Path) -> list[str]:
 
 async def test_databases_and_copies_are_private(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "chat.db"
-    store = await SqliteStore.open(str(path), lambda _: None, 1024)
+    store = await SqliteStore.open(str(path), Listener(), 1024)
     await store.append([message(key="1")])
     names = {each.name for each in path.parent.iterdir()}
     assert names == {"chat.db", "chat.db-wal", "chat.db-shm", "chat.db.lock"}
@@ -60,8 +61,8 @@ def test_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
 
 async def test_world_readable_database_is_warned_about(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
-    await (await SqliteStore.open(str(path), lambda _: None, 1024)).close()
+    await (await SqliteStore.open(str(path), Listener(), 1024)).close()
     path.chmod(0o644)
     with capture_logs() as logs:
-        await (await SqliteStore.open(str(path), lambda _: None, 1024)).close()
+        await (await SqliteStore.open(str(path), Listener(), 1024)).close()
     assert [line["event"] for line in logs] == ["everybody on this machine may read the database"]

@@ -19,12 +19,12 @@ connection to the new server is used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from chat.metrics import StoreMetrics
-from chat.storage.base import Renew, StoreError
+from chat.storage.base import StoreError
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import READ_SECONDS, Connection
 from chat.storage.postgres.epoch import Claim, Known, Server, judge, read_server
@@ -69,7 +69,7 @@ class Admission:
 
     Args:
         following: what was announced; it begins anew with another history.
-        renew: see `chat.storage.base`.
+        renew: takes the new position of each followed room.
         watch: looks at commits that take long.
         on_change: is called when connections lead elsewhere than before: those that are open are
             of no use any more.
@@ -85,7 +85,7 @@ class Admission:
     def __init__(
         self,
         following: Following,
-        renew: Renew,
+        renew: Callable[[Mapping[str, int]], None],
         watch: CommitWatch,
         metrics: StoreMetrics,
         on_change: Callable[[], None],

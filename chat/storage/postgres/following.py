@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
-from chat.storage.base import Announce
+from chat.storage.listener import Announce
 from chat.storage.postgres.stays import Fetch, InFlight, Mark, Stay, Sweep
 from gen.chat import ChatMessage
 

@@ -12,10 +12,8 @@ from typing import Final, Self
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
-    Announce,
     Page,
     Range,
-    Renew,
     Spent,
     Store,
     StoreError,
@@ -23,6 +21,7 @@ from chat.storage.base import (
     make_user,
 )
 from chat.storage.health import StoreHealth
+from chat.storage.listener import Head, Listener
 from chat.storage.postgres import schema
 from chat.storage.postgres.address import Address
 from chat.storage.postgres.admission import Admission
@@ -63,8 +62,7 @@ class PostgresStore(Store):
     def __init__(
         self,
         connector: Connector,
-        announce: Announce,
-        renew: Renew,
+        listener: Listener,
         *,
         queue_bytes: int,
         metrics: StoreMetrics,
@@ -73,11 +71,11 @@ class PostgresStore(Store):
     ) -> None:
         self.health = StoreHealth()
         self._connector = connector
-        self._following = Following(announce, lambda rooms: self._suspicions.miss(rooms))
+        self._following = Following(listener.announce, lambda rooms: self._suspicions.miss(rooms))
         self._watch = CommitWatch(connector.connect, metrics, self.health)
         self._admission = admission = Admission(
             self._following,
-            renew,
+            lambda heads: listener.renew({room: Head(seq) for room, seq in heads.items()}),
             self._watch,
             metrics,
             on_change=self._terminate,
@@ -120,8 +118,7 @@ class PostgresStore(Store):
     async def open(
         cls,
         url: str,
-        announce: Announce,
-        renew: Renew,
+        listener: Listener,
         queue_bytes: int,
         *,
         password_file: str = "",
@@ -133,8 +130,7 @@ class PostgresStore(Store):
 
         Args:
             url: where it is, see `address`.
-            announce: see `chat.storage.base`.
-            renew: see `chat.storage.base`.
+            listener: see `chat.storage.base`.
             queue_bytes: how much may wait for the database before `wait_writable` waits.
             password_file: the file with the password, if it is in one.
             metrics: counts the commits.
@@ -147,8 +143,7 @@ class PostgresStore(Store):
         address = Address.parse(url, password_file)
         store = cls(
             Connector(address, _node_name()),
-            announce,
-            renew,
+            listener,
             queue_bytes=queue_bytes,
             metrics=metrics or StoreMetrics(),
             hints=hints,
@@ -186,8 +181,8 @@ class PostgresStore(Store):
         while not self._writable.is_set():
             await self._writable.wait()
 
-    async def follow(self, room_id: str) -> int:
-        return await self._follower.follow(room_id)
+    async def follow(self, room_id: str) -> Head:
+        return Head(await self._follower.follow(room_id))
 
     def unfollow(self, room_id: str) -> None:
         self._follower.unfollow(room_id)

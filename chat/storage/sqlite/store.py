@@ -11,7 +11,6 @@ import apsw
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
-    Announce,
     Page,
     Range,
     Store,
@@ -21,6 +20,7 @@ from chat.storage.base import (
     make_user,
 )
 from chat.storage.health import StoreHealth
+from chat.storage.listener import Head, Listener
 from chat.storage.sqlite.claim import Claim
 from chat.storage.sqlite.files import DatabaseFiles
 from chat.storage.sqlite.fold import fold_leftovers
@@ -73,7 +73,7 @@ class SqliteStore(Store):
         self,
         database: _Database,
         journal: Journal,
-        announce: Announce,
+        listener: Listener,
         *,
         queue_bytes: int,
         metrics: StoreMetrics,
@@ -82,7 +82,7 @@ class SqliteStore(Store):
         self.health = StoreHealth()
         self._claim, files, connection, self._readers = database
         self._epoch = read_epoch(connection)
-        self._announce = announce
+        self._listener = listener
         self._metrics = metrics
         self._tail = Tail()
         callbacks = WriterCallbacks(self._stored, self._folded, self._done)
@@ -99,7 +99,7 @@ class SqliteStore(Store):
     async def open(
         cls,
         path: str,
-        announce: Announce,
+        listener: Listener,
         queue_bytes: int,
         fold_bytes: int = FOLD_BYTES,
         metrics: StoreMetrics | None = None,
@@ -110,7 +110,7 @@ class SqliteStore(Store):
 
         Args:
             path: where it is; missing folders are made.
-            announce: see `chat.storage.base`.
+            listener: see `chat.storage.base`.
             queue_bytes: how much may wait for the disk before `wait_writable` waits.
             fold_bytes: how much is moved from the journal to the table at a time, and
                 is kept in memory until then.
@@ -133,7 +133,7 @@ class SqliteStore(Store):
                 store = cls(
                     database,
                     Journal(database.connection, fold_bytes, clock),
-                    announce,
+                    listener,
                     queue_bytes=queue_bytes,
                     metrics=metrics or StoreMetrics(),
                     idle_seconds=idle_seconds,
@@ -163,6 +163,9 @@ class SqliteStore(Store):
         # Another waiter may have refilled the queue; check again.
         while not self._writable.is_set():
             await self._writable.wait()
+
+    async def follow(self, room_id: str) -> Head:
+        return Head(await self.last_seq(room_id))
 
     async def last_seq(self, room_id: str) -> int:
         return self._tail.last_seq(room_id) or await self._readers.last_seq(room_id)
@@ -216,7 +219,7 @@ class SqliteStore(Store):
     def _stored(self, generation: int, messages: Sequence[ChatMessage]) -> None:
         self._metrics.stored += len(messages)
         self._tail.add(generation, messages)
-        self._announce(messages)  # to `Hub.announce`
+        self._listener.announce(messages)  # to `Hub.announce`
 
     def _folded(self, before: int) -> None:
         self._tail.drop(before)

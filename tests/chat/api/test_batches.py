@@ -18,7 +18,7 @@ from chat.api.relay import MOST_COMMANDS, RelayConversation
 from chat.core.hub import Hub
 from chat.core.rules import Limits, Rules
 from chat.errors import InvalidArgument
-from chat.storage.base import Announce, Renew
+from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 from codec.columns import lengths_of, split
 from gen.chat import (
@@ -163,8 +163,8 @@ async def test_large_columns_are_stored_in_parts() -> None:
     """All may be for one room, whose readers receive a commit at once."""
     parts: list[Sequence[ChatMessage]] = []
 
-    async def open_store(_: Announce, __: Renew) -> MemoryStore:
-        return MemoryStore(parts.append)
+    async def open_store(_: Listener) -> MemoryStore:
+        return MemoryStore(Listener(parts.append))
 
     config = chat.Config(database=chat.IN_MEMORY)
     context = Context.of(config, Authenticator(), await Hub.open(open_store))

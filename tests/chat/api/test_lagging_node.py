@@ -8,7 +8,8 @@ import chat
 from chat.access.authenticator import Authenticator
 from chat.api.context import Context
 from chat.core.hub import Hub
-from chat.storage.base import Announce, Renew, StoreError
+from chat.storage.base import StoreError
+from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 from gen.chat import ChatMessage, ChatServiceStub, ErrorCode
 from tests.chat.served import served
@@ -22,9 +23,9 @@ class LaggingStore(MemoryStore):
         away: whether the database cannot be reached.
     """
 
-    def __init__(self, announce: Announce) -> None:
-        super().__init__(self._keep)
-        self._tell = announce
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(Listener(self._keep))
+        self._tell = listener.announce
         self._kept: list[ChatMessage] = []
         self.away = False
 
@@ -42,8 +43,8 @@ class LaggingStore(MemoryStore):
 async def lagging() -> tuple[Context, LaggingStore]:
     stores: list[LaggingStore] = []
 
-    async def open_store(announce: Announce, _: Renew) -> LaggingStore:
-        stores.append(LaggingStore(announce))
+    async def open_store(listener: Listener) -> LaggingStore:
+        stores.append(LaggingStore(listener))
         return stores[0]
 
     config = chat.Config(database=chat.IN_MEMORY)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import chat
 import proxy
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import (
     ChatMessage,
@@ -40,7 +41,7 @@ def chat_config(tmp_path: Path) -> chat.Config:
 @pytest.fixture
 async def chat_server(chat_config: chat.Config) -> AsyncIterator[chat.RunningServer]:
     """A server on a file with such ids."""
-    store = await SqliteStore.open(chat_config.database, lambda _: None, 1024 * 1024)
+    store = await SqliteStore.open(chat_config.database, Listener(), 1024 * 1024)
     for room_id, sender_id in OLD:
         await store.append([message(room_id, "old", sender_id=sender_id, key="1")])
     await store.close()

@@ -13,6 +13,7 @@ from chat.access.identity import Identity
 from chat.api.quotas import Quotas
 from chat.api.settling import NOTICEABLE, SECONDS, Key, Tab, settle
 from chat.storage.base import StoreError, Unanswered, Unstorable
+from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 from hosting.faults import Faults
 from hosting.rate_limits import BURST_SECONDS, Bucket, Rates
@@ -217,7 +218,7 @@ class SettlingStore(MemoryStore):
     """A store whose other nodes have spent a lot."""
 
     def __init__(self) -> None:
-        super().__init__(lambda _: None)
+        super().__init__(Listener())
         self.calls: asyncio.Queue[Mapping[Key, float]] = asyncio.Queue()
         self.failures: list[StoreError] = []
 

@@ -17,6 +17,7 @@ import chat
 import proxy
 from chat.commands.import_sqlite import bring
 from chat.storage.base import Range, Store, StoreUnusable
+from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from chat.storage.postgres.maintenance import open_database
 from chat.storage.sqlite import SqliteStore
@@ -41,11 +42,11 @@ def unheard(_: object) -> None:
 
 
 async def open_file(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), unheard, 1 << 20, idle_seconds=None)
+    return await SqliteStore.open(str(path), Listener(), 1 << 20, idle_seconds=None)
 
 
 async def open_postgres(url: str) -> PostgresStore:
-    return await PostgresStore.open(url, unheard, unheard, 1 << 20)
+    return await PostgresStore.open(url, Listener(), 1 << 20)
 
 
 async def fill(store: Store, numbers: range) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
 from tests.support import message
@@ -25,7 +26,7 @@ async def fill(store: SqliteStore, start: int, number: int) -> None:
 
 async def main(path: str, fold_bytes: int) -> None:
     """Runs until killed."""
-    store = await SqliteStore.open(path, unheard, 1 << 20, fold_bytes)
+    store = await SqliteStore.open(path, Listener(), 1 << 20, fold_bytes)
     stored = 0
     while True:
         await fill(store, stored, COMMIT)

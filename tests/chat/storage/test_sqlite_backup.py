@@ -10,9 +10,10 @@ import apsw
 import pytest
 
 from chat.storage.base import StoreUnusable
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up, restore
-from tests.chat.storage.filler import COMMIT, ROOMS, fill, unheard
+from tests.chat.storage.filler import COMMIT, ROOMS, fill
 from tests.kit.processes import Ended, run
 from tests.support import message
 
@@ -21,7 +22,7 @@ FOLD_BYTES = 20_000
 
 
 async def open_store(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), unheard, 1 << 20, FOLD_BYTES)
+    return await SqliteStore.open(str(path), Listener(), 1 << 20, FOLD_BYTES)
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from structlog.testing import capture_logs
 
 from chat.storage.base import Range, StoreError, StoreUnusable
 from chat.storage.health import State
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up, restore
-from tests.chat.storage.filler import fill, unheard
+from tests.chat.storage.filler import fill
 from tests.support import eventually, message, seqs
 
 ON_LINUX = pytest.mark.skipif(
@@ -88,7 +89,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def open_store(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), unheard, 1024)
+    return await SqliteStore.open(str(path), Listener(), 1024)
 
 
 def open_elsewhere(path: Path) -> str:
@@ -97,7 +98,7 @@ def open_elsewhere(path: Path) -> str:
         "import asyncio, sys\n"
         "from chat.storage.sqlite import SqliteStore\n"
         "async def main():\n"
-        "    store = await SqliteStore.open(sys.argv[1], print, 1024)\n"
+        "    store = await SqliteStore.open(sys.argv[1], Listener(print), 1024)\n"
         "    await store.close()\n"
         "asyncio.run(main())\n"
     )

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from chat.storage.base import Range, StoreError, StoreUnusable
 from chat.storage.health import State
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
-from tests.chat.storage.filler import unheard
 from tests.support import eventually, message, seqs
 
 # Number of the first room of a database.
@@ -20,7 +20,7 @@ HELP: Final = "two servers wrote to this database"
 
 
 async def open_store(path: Path, idle_seconds: float | None = None) -> SqliteStore:
-    return await SqliteStore.open(str(path), unheard, 1 << 20, idle_seconds=idle_seconds)
+    return await SqliteStore.open(str(path), Listener(), 1 << 20, idle_seconds=idle_seconds)
 
 
 def put(other: apsw.Connection, seq: int, key: str, content: str = "theirs") -> None:

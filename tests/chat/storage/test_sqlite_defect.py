@@ -10,6 +10,7 @@ import pytest
 
 from chat.storage.base import Range, StoreError
 from chat.storage.health import State
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
 from tests.support import eventually, message, seqs
@@ -45,7 +46,7 @@ def failing_log() -> Iterator[_Failing]:
 async def test_writer_failure_reaches_all_callers(tmp_path: Path, unstorable: bool) -> None:
     path = tmp_path / "real" / "chat.db"
     announced: list[ChatMessage] = []
-    store = await SqliteStore.open(str(path), announced.extend, 4096)
+    store = await SqliteStore.open(str(path), Listener(announced.extend), 4096)
     await store.append([message(key="1")])
     with failing_log() as handler:
         if unstorable:

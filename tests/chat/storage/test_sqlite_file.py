@@ -8,16 +8,16 @@ import apsw
 import pytest
 
 from chat.storage.base import StoreUnusable
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, open_writer
-from tests.chat.storage.filler import unheard
 from tests.support import message
 
 FULL = 2  # of PRAGMA synchronous
 
 
 async def open_store(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), unheard, 1024)
+    return await SqliteStore.open(str(path), Listener(), 1024)
 
 
 async def refusal(path: Path) -> str:

@@ -12,8 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from chat.storage.base import Range
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
-from tests.chat.storage.filler import COMMIT, ROOMS, fill, unheard
+from tests.chat.storage.filler import COMMIT, ROOMS, fill
 from tests.support import eventually, message, no_file_grows_past, seqs
 
 IDLE = 0.01
@@ -22,7 +23,7 @@ EVERYTHING = Range(1 << 20, after_seq=0)
 
 async def open_store(path: Path, fold_bytes: int, idle_seconds: float | None = None) -> SqliteStore:
     return await SqliteStore.open(
-        str(path), unheard, 1 << 20, fold_bytes, idle_seconds=idle_seconds
+        str(path), Listener(), 1 << 20, fold_bytes, idle_seconds=idle_seconds
     )
 
 

@@ -11,15 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat.storage.base import PAGE_BYTES, Page, Range, Store
+from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
-from tests.chat.storage.filler import unheard
 from tests.support import message, seqs
 
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(str(path), unheard, 1024)
+    store = await SqliteStore.open(str(path), Listener(), 1024)
     try:
         yield store
     finally:
@@ -76,7 +76,7 @@ def test_pages_match_the_memory_store(
 ) -> None:
     async def compare() -> None:
         texts = [long.get(index, "short") for index in range(number)]
-        memory = MemoryStore(unheard)
+        memory = MemoryStore(Listener())
         await fill(memory, texts)
         with TemporaryDirectory() as folder:
             async with folded(Path(folder) / "chat.db", texts) as store:

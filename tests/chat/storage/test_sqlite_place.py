@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from chat.storage.base import Range, StoreError
 from chat.storage.health import State
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
 from tests.support import eventually, message, no_file_grows_past, seqs, told
@@ -27,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(str(named(path)), announced.extend, 1 << 20)
+    store = await SqliteStore.open(str(named(path)), Listener(announced.extend), 1 << 20)
     await store.append([message(key=str(n)) for n in range(1, 51)])
     yield store
     await store.close()
@@ -191,14 +192,14 @@ async def test_contents_of_a_deleted_log_are_saved(
     # As after `kill -9`.
     after = tmp_path / "after.db"
     shutil.copy(path, after)
-    again = await SqliteStore.open(str(after), lambda _: None, 1024)
+    again = await SqliteStore.open(str(after), Listener(), 1024)
     assert await again.last_seq("room") == confirmed
     await again.close()
 
 
 async def test_replacing_database_is_left_alone(path: Path) -> None:
     """A closing store cleans up, but not another database in its place."""
-    store = await SqliteStore.open(str(path), lambda _: None, 1 << 20)
+    store = await SqliteStore.open(str(path), Listener(), 1 << 20)
     await store.append([message(key="1")])
     other = path.with_name("other.db")
     for suffix in ("", "-wal", "-shm"):

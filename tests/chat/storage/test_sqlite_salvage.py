@@ -16,11 +16,11 @@ from structlog.testing import capture_logs
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import PartlyStored, Range, StoreError, Unstorable
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.journal import Commit, UserRow
 from chat.storage.sqlite.salvage import Salvage, is_of_a_value
 from gen.chat import ChatMessage
-from tests.chat.storage.filler import unheard
 from tests.support import MODEL, message, no_file_grows_past, seqs
 
 BAD = "\udfff"
@@ -117,7 +117,9 @@ def test_errors_of_store_and_value_differ(error: Exception, of_a_value: bool) ->
 
 async def test_full_disk_is_tried_once(tmp_path: Path) -> None:
     path, metrics = tmp_path / "chat.db", StoreMetrics()
-    store = await SqliteStore.open(str(path), unheard, 1 << 20, metrics=metrics, idle_seconds=None)
+    store = await SqliteStore.open(
+        str(path), Listener(), 1 << 20, metrics=metrics, idle_seconds=None
+    )
     await store.append([message(key="0")])
     calls = [[message(key=f"{n}-{m}") for m in range(20)] for n in range(10)]
     log = path.with_name("chat.db-wal").stat().st_size
@@ -133,7 +135,7 @@ async def test_unstorable_message_is_no_store_failure(
     tmp_path: Path,
 ) -> None:
     metrics = StoreMetrics()
-    store = await SqliteStore.open(str(tmp_path / "chat.db"), unheard, 1 << 20, metrics=metrics)
+    store = await SqliteStore.open(str(tmp_path / "chat.db"), Listener(), 1 << 20, metrics=metrics)
     with capture_logs() as logs, pytest.raises(PartlyStored):
         await store.append([message(key="1"), message(key="2", content=BAD), message(key="3")])
     [line] = logs
@@ -182,7 +184,11 @@ class FailingMachine(RuleBasedStateMachine):
 
     async def open(self) -> SqliteStore:
         return await SqliteStore.open(
-            str(self.path), self.announced.extend, 1 << 20, fold_bytes=2000, idle_seconds=None
+            str(self.path),
+            Listener(self.announced.extend),
+            1 << 20,
+            fold_bytes=2000,
+            idle_seconds=None,
         )
 
     @rule(calls=calls)

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from chat.storage.base import Range, StoreError
+from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
 from tests.support import message, no_file_grows_past, seqs, told
@@ -16,7 +17,7 @@ from tests.support import message, no_file_grows_past, seqs, told
 
 @pytest.fixture
 async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(str(path), announced.extend, 4096)
+    store = await SqliteStore.open(str(path), Listener(announced.extend), 4096)
     yield store
     await store.close()
 
@@ -75,12 +76,12 @@ async def test_unstored_user_is_unknown(store: SqliteStore, path: Path) -> None:
 
 
 async def test_messages_before_full_disk_survive(path: Path, announced: list[ChatMessage]) -> None:
-    store = await SqliteStore.open(str(path), announced.extend, 4096)
+    store = await SqliteStore.open(str(path), Listener(announced.extend), 4096)
     await store.append(messages("1", "2"))
     with no_file_grows_past(log_size(path)), capture_logs():
         await fail_to_append(store, messages("3"))
     await store.close()
-    store = await SqliteStore.open(str(path), announced.extend, 4096)
+    store = await SqliteStore.open(str(path), Listener(announced.extend), 4096)
     assert seqs((await store.history("room", Range(5))).messages) == [1, 2]
     await store.close()
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chat.metrics import StoreMetrics
+from chat.storage.listener import Head, Listener
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChatMessage
 from tests.kit import PATIENCE_SECONDS
@@ -28,7 +29,7 @@ class Node:
         self.announced: list[ChatMessage] = []
         self.sizes: list[int] = []
         self.listen: Callable[[Sequence[ChatMessage]], object] = lambda _: None
-        self.renewed: list[Mapping[str, int]] = []
+        self.renewed: list[Mapping[str, Head]] = []
         self.metrics = StoreMetrics()
         self.store: PostgresStore
         self._changed = asyncio.Event()
@@ -39,7 +40,7 @@ class Node:
         self.listen(messages)
         self._changed.set()
 
-    def renew(self, heads: Mapping[str, int]) -> None:
+    def renew(self, heads: Mapping[str, Head]) -> None:
         self.renewed.append(heads)
         self._changed.set()
 
@@ -58,7 +59,7 @@ class Node:
         assert [each.seq for each in heard] == list(range(first, first + count))
         return heard
 
-    async def is_renewed(self) -> Mapping[str, int]:
+    async def is_renewed(self) -> Mapping[str, Head]:
         """Waits until the history has become another one; returns its heads."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not self.renewed:
@@ -79,8 +80,7 @@ async def node(url: str, *, hints: str = "", sweep_seconds: float = NEVER) -> As
     one = Node()
     one.store = await PostgresStore.open(
         url,
-        one.announce,
-        one.renew,
+        Listener(one.announce, one.renew),
         QUEUE_BYTES,
         metrics=one.metrics,
         hints=hints,

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from chat.storage.base import Range, StoreError
+from chat.storage.listener import Head, Listener
 from chat.storage.postgres import PostgresStore, schema
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.epoch import Claim, Known, Server, judge, read_server
@@ -117,9 +118,9 @@ async def test_server_left_behind_is_refused(connection: Connection) -> None:
 
 
 async def test_epoch_is_changed_by_hand(postgres_url: str) -> None:
-    renewed: asyncio.Queue[dict[str, int]] = asyncio.Queue()
+    renewed: asyncio.Queue[dict[str, Head]] = asyncio.Queue()
     node = await PostgresStore.open(
-        postgres_url, lambda _: None, lambda heads: renewed.put_nowait(dict(heads)), 1 << 20
+        postgres_url, Listener(renew=lambda heads: renewed.put_nowait(dict(heads))), 1 << 20
     )
     old = node.epoch
     await node.follow("lobby")
@@ -128,7 +129,7 @@ async def test_epoch_is_changed_by_hand(postgres_url: str) -> None:
     assert ended.status == 0, ended.errors
     # Nothing was lost, but the node cannot know.
     async with asyncio.timeout(PATIENCE_SECONDS):
-        assert await renewed.get() == {"lobby": 1}
+        assert await renewed.get() == {"lobby": Head(1)}
     assert ended.output == f"epoch changed from {old} to {node.epoch}\n"
     assert len((await node.history("lobby", Range(10))).messages) == 1
     await node.append([message("lobby", key="new")])
@@ -153,7 +154,7 @@ async def test_wrong_database_is_told_in_one_line(
     if module == "import_sqlite":
         from chat.storage.sqlite import SqliteStore
 
-        await (await SqliteStore.open(str(path), lambda _: None, 1 << 20)).close()
+        await (await SqliteStore.open(str(path), Listener(), 1 << 20)).close()
     ended = await run(f"chat.commands.{module}", *(each.format(path=path) for each in arguments))
     assert ended.status == 1
     assert text in ended.errors

@@ -10,6 +10,7 @@ import pytest
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
+from chat.storage.listener import Head
 from chat.storage.postgres.connections import Connection, ReaderPool
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
@@ -58,7 +59,7 @@ def no_bus() -> str:
 
 async def test_messages_of_another_node(postgres_url: str, hints: str) -> None:
     async with pair(postgres_url, hints=hints) as (one, other):
-        assert await one.store.follow("room") == 0
+        assert await one.store.follow("room") == Head()
         await other.send(3)
         await one.hears(3)
         assert not other.announced
@@ -110,7 +111,7 @@ async def test_rooms_left_and_followed_while_others_write(postgres_url: str, hin
                     one.store.follow("room"), one.store.follow("room")
                 )
                 assert position == again
-                positions.append(position)
+                positions.append(position.seq)
                 await asyncio.sleep(chance.random() * 0.005)
 
         async def write() -> None:
@@ -118,7 +119,7 @@ async def test_rooms_left_and_followed_while_others_write(postgres_url: str, hin
                 await other.send(3)
 
         await asyncio.gather(come_and_go(), write())
-        assert await one.store.follow("room") >= positions[-1]
+        assert (await one.store.follow("room")).seq >= positions[-1]
         await other.send()
         head = await other.store.last_seq("room")
         await one.store.catch_up("room")
@@ -134,14 +135,14 @@ async def test_a_cancelled_follow_hurts_no_other(postgres_url: str) -> None:
         first, second = (asyncio.create_task(one.store.follow("room")) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
-        assert await second == 1
+        assert await second == Head(1)
         await other.send()
         await one.hears(1)
 
 
 async def test_sweeps_find_what_no_hint_told(postgres_url: str, no_bus: str) -> None:
     async with pair(postgres_url, hints=no_bus, sweep_seconds=0.05) as (one, other):
-        assert await one.store.follow("room") == 0
+        assert await one.store.follow("room") == Head()
         await other.send(5)
         await one.hears(5)
         assert one.metrics.sweep_found == 5
@@ -208,8 +209,8 @@ async def test_history_that_is_missing_begins_another_one(
         epoch = one.store.epoch
         await postgres.execute("DELETE FROM chat.messages WHERE seq = 3", database=name)
         await postgres.execute("UPDATE chat.rooms SET head = 2", database=name)
-        assert await one.is_renewed() == {"room": 2}
-        assert await other.is_renewed() == {"room": 2}
+        assert await one.is_renewed() == {"room": Head(2)}
+        assert await other.is_renewed() == {"room": Head(2)}
         assert epoch != one.store.epoch == other.store.epoch
         # Both noticed it, perhaps: that is one reason, and one new history.
         assert [each.metrics.epoch_changes for each in (one, other)] == [1, 1]
@@ -237,7 +238,7 @@ async def test_another_epoch_is_noticed_before_its_messages_are_told(
         assert one.store.epoch == "another"
         await other.send(2)
         await one.store.catch_up("room")
-        assert seqs(one.announced) == [1, 2, *range(heads["room"] + 1, 7)]
+        assert seqs(one.announced) == [1, 2, *range(heads["room"].seq + 1, 7)]
         assert set(epochs) == {"another"}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from chat.storage.base import Range, StoreError
 from chat.storage.health import State
+from chat.storage.listener import Head, Listener
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChatMessage
 from tests.kit.postgres import Postgres
@@ -60,7 +61,7 @@ class Node:
 
     def __init__(self) -> None:
         self.announced: list[ChatMessage] = []
-        self.renewed: list[Mapping[str, int]] = []
+        self.renewed: list[Mapping[str, Head]] = []
 
     @classmethod
     @asynccontextmanager
@@ -68,7 +69,7 @@ class Node:
         """Opens a store, and follows rooms."""
         node = cls()
         node.store = await PostgresStore.open(
-            url, node.announced.extend, node.renewed.append, _QUEUE_BYTES
+            url, Listener(node.announced.extend, node.renewed.append), _QUEUE_BYTES
         )
         try:
             for room in rooms:
@@ -239,7 +240,7 @@ async def test_position_is_not_given_twice_under_one_epoch(
             [again] = await node.store.append([message(key="4")])
         assert again.seq == 2
         assert node.store.epoch != before
-        assert node.renewed == ([{"room": 1}] if followed else [{}])
+        assert node.renewed == ([{"room": Head(1)}] if followed else [{}])
 
 
 async def test_dropped_database_is_told(postgres: Postgres, name: str) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 import chat
 from chat.storage.base import StoreUnusable
+from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from chat.storage.postgres.address import Address
 from chat.storage.postgres.errors import unusable
@@ -30,7 +31,7 @@ SECRET = "pass-Word-17"  # noqa: S105 - of nothing
 async def refusal(url: str, password_file: str = "") -> str:
     """Opens a database that cannot be opened; returns the reason."""
     with capture_logs() as logs, pytest.raises(StoreUnusable) as failure:
-        await PostgresStore.open(url, print, print, 1 << 20, password_file=password_file)
+        await PostgresStore.open(url, Listener(), 1 << 20, password_file=password_file)
     text = str(failure.value)
     assert "\n" not in text
     assert SECRET not in text + repr(logs) + repr(failure.value)
@@ -39,7 +40,7 @@ async def refusal(url: str, password_file: str = "") -> str:
 
 async def opened(url: str, password_file: str = "") -> None:
     """Opens a database, and stores a message."""
-    store = await PostgresStore.open(url, print, print, 1 << 20, password_file=password_file)
+    store = await PostgresStore.open(url, Listener(), 1 << 20, password_file=password_file)
     [sent] = await store.append([message(key="1")])
     assert sent.seq == 1
     await store.close()
@@ -168,7 +169,7 @@ async def test_rights_of_others(postgres: Postgres, postgres_url: str) -> None:
             "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA chat",
         ):
             await postgres.execute(f"GRANT {grant} TO {user}", database=name)
-        store = await PostgresStore.open(url, print, print, 1 << 20)
+        store = await PostgresStore.open(url, Listener(), 1 << 20)
         [sent] = await store.append([message("another room", key="1")])
         assert sent.seq == 1
         await store.close()
@@ -203,7 +204,7 @@ async def test_newer_schema(postgres: Postgres, postgres_url: str) -> None:
     await opened(postgres_url)
     newer = "UPDATE chat.meta SET value = $1 WHERE key = $2"
     await postgres.execute(newer, str(known + 1), "version", database=name)
-    store = await PostgresStore.open(postgres_url, print, print, 1 << 20)
+    store = await PostgresStore.open(postgres_url, Listener(), 1 << 20)
     await store.close()
     await postgres.execute(newer, str(known + 1), "compatible", database=name)
     why = await refusal(postgres_url)
@@ -257,7 +258,7 @@ async def test_heir_of_a_primary_that_lives_on() -> None:
         await heir.promote()
         urls = {"2": old.url("postgres", heir), "3": heir.url("postgres", old)}
         for key, url in urls.items():
-            store = await PostgresStore.open(url, print, print, 1 << 20)
+            store = await PostgresStore.open(url, Listener(), 1 << 20)
             await store.append([message(key=key)])
             await store.close()
         count = "SELECT head FROM chat.rooms"

@@ -12,6 +12,7 @@ import pytest
 from grpclib.client import Channel
 
 import codec
+from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChatServiceStub, UserStatus
 from tests.kit.processes import ready_line, running
@@ -21,7 +22,7 @@ ACTIVE, INACTIVE = UserStatus.ACTIVE, UserStatus.INACTIVE
 
 
 async def open_store(url: str) -> PostgresStore:
-    return await PostgresStore.open(url, lambda _: None, lambda _: None, 1 << 20)
+    return await PostgresStore.open(url, Listener(), 1 << 20)
 
 
 @pytest.fixture

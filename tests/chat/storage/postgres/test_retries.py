@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from chat.storage.base import Range, StoreError
 from chat.storage.health import State
+from chat.storage.listener import Head
 from chat.storage.postgres import appender, reader, writer
 from chat.storage.postgres.epoch import rotate
 from tests.chat.storage.postgres.nodes import Node
@@ -195,7 +196,7 @@ async def test_append_under_another_epoch_is_announced_first(
             link.restore()
             results = await future
         assert node.store.epoch != before
-        assert node.renewed == [{"room": 1}]
+        assert node.renewed == [{"room": Head(1)}]
         assert [id(each) for each in results] == [id(each) for each in sent]
         assert [id(each) for each in node.announced[1:]] == [id(each) for each in sent]
 

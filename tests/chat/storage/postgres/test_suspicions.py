@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from chat.metrics import StoreMetrics
+from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from tests.kit.postgres import Postgres
 from tests.support import PATIENCE_SECONDS, message
@@ -22,7 +23,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def open_store(url: str, metrics: StoreMetrics | None = None) -> PostgresStore:
-    return await PostgresStore.open(url, lambda _: None, lambda _: None, 1 << 20, metrics=metrics)
+    return await PostgresStore.open(url, Listener(), 1 << 20, metrics=metrics)
 
 
 async def test_held_up_heartbeat_disturbs_nobody(postgres_url: str) -> None:
