@@ -257,6 +257,8 @@ class Store(ABC):
     async def catch_up(self, room_id: str) -> None:  # noqa: B027 - where others store, it has to do
         """Returns when all that was stored in a followed room before the call is announced.
 
+        Changes, too.
+
         A client that comes from another node may have had more of a room than this node has.
 
         Raises:

@@ -92,21 +92,28 @@ class Outcome(NamedTuple):
         return is_deleted(self.message)
 
 
+def extra_of(message: ChatMessage) -> MessageExtra | None:
+    """Returns what a message has beside its text, if anything."""
+    # To read the field would make an object of it, which most messages do not have.
+    extra: MessageExtra | None = vars(message).get("extra")
+    return extra if extra is not None and betterproto.serialized_on_wire(extra) else None
+
+
 def state_of(message: ChatMessage) -> MessageState | None:
     """Returns what became of a message; `None` if it never changed."""
-    extra: MessageExtra | None = message.extra
-    return None if extra is None else extra.state
+    extra = extra_of(message)
+    return extra.state if extra is not None and extra.is_set("state") else None
 
 
 def is_deleted(message: ChatMessage) -> bool:
     """Whether a message was deleted."""
     state = state_of(message)
-    return state is not None and _is_tombstone(state)
+    return state is not None and state.is_set("deleted_at")
 
 
 def is_for(message: ChatMessage, user_id: str) -> bool:
     """Whether a message mentions a user, or everyone in the room; not if the user sent it."""
-    extra: MessageExtra | None = message.extra
+    extra = extra_of(message)
     if extra is None or message.sender_id == user_id:
         return False
     return extra.mentions_room or user_id in extra.mentions
@@ -175,8 +182,8 @@ def decide(
 
 def with_change(message: ChatMessage, change: MessageChange) -> ChatMessage:
     """Returns a message as a change leaves it; the message itself is not touched."""
-    extra: MessageExtra | None = message.extra
-    if extra is None or _is_tombstone(change.state):
+    extra = extra_of(message)
+    if extra is None or change.state.is_set("deleted_at"):
         extra = MessageExtra()
     content = message.content if change.content is None else change.content
     return replace(message, content=content, extra=replace(extra, state=change.state))
@@ -218,11 +225,6 @@ def _is_nothing_left_enough(request: ChangeMessageRequest) -> bool:
     """Whether what is asked holds for a message of which nothing is left."""
     kind, value = betterproto.which_one_of(request, "change")
     return kind in ("delete", "unreact") or value is False
-
-
-def _is_tombstone(state: MessageState) -> bool:
-    deleted_at: datetime | None = state.deleted_at
-    return deleted_at is not None
 
 
 def _check_rights(message: ChatMessage, change: Change) -> None:

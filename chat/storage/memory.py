@@ -155,6 +155,10 @@ class MemoryStore(Store):
         return fit_page(found, span, room.change)
 
     async def change(self, change: Change) -> ChatMessage:
+        try:
+            codec.encode(change.request)
+        except UnicodeEncodeError as error:
+            raise Unstorable(str(error)) from error
         await asyncio.sleep(0)  # messages of this turn are announced before
         return self._change(change) or self._message(change.request)
 

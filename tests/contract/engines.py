@@ -9,12 +9,13 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
-from chat.storage.base import Page, Range, Store
-from chat.storage.listener import Head, Listener
+from chat.storage.base import ChangesPage, Erased, Page, Range, ReactionRow, Store
+from chat.storage.changes import Change
+from chat.storage.listener import Head, Listener, UserMark
 from chat.storage.memory import MemoryStore
 from chat.storage.postgres import PostgresStore
 from chat.storage.sqlite import SqliteStore
-from gen.chat import ChatMessage, User
+from gen.chat import ChatMessage, Mark, RoomChanges, User
 
 _QUEUE_BYTES = 16 * 1024 * 1024
 # The rooms whose announcements tests look at.
@@ -41,22 +42,29 @@ def place_of(request: pytest.FixtureRequest, build: "Build") -> Place:
 
 
 class Engine:
-    """One engine, and the messages that its stores announce.
+    """One engine, and what its stores announce.
 
     Attributes:
         announced: the messages, in the order of announcement.
+        changed: the changes, likewise.
+        marked: how far users have read, likewise.
         listen: called with each message as it is announced.
+        listen_to_changes: called with all that changed in a room as it is announced.
     """
 
     def __init__(self, opener: Callable[[Listener], Awaitable[Store]]) -> None:
         self._opener = opener
         self.announced: list[ChatMessage] = []
+        self.changed: list[RoomChanges] = []
+        self.marked: list[UserMark] = []
         self.listen: Callable[[ChatMessage], object] = lambda _: None
+        self.listen_to_changes: Callable[[RoomChanges], object] = lambda _: None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Store]:
         """An open store."""
-        store = await self._opener(Listener(self._hear))
+        listener = Listener(self._hear, changed=self._hear_changes, marked=self.marked.extend)
+        store = await self._opener(listener)
         try:
             for room_id in _FOLLOWED:
                 await store.follow(room_id)
@@ -68,6 +76,11 @@ class Engine:
         for message in messages:
             self.announced.append(message)
             self.listen(message)
+
+    def _hear_changes(self, changes: Sequence[RoomChanges]) -> None:
+        for change in changes:
+            self.changed.append(change)
+            self.listen_to_changes(change)
 
 
 async def empty(database: str) -> None:
@@ -168,6 +181,41 @@ class Pair(Store):
     async def history(self, room_id: str, span: Range) -> Page:
         return await self._nodes[0].history(room_id, span)
 
+    async def change(self, change: Change) -> ChatMessage:
+        message = await self._nodes[-1].change(change)
+        await self._meet(change.request.room_id)
+        return message
+
+    async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
+        return await self._nodes[0].changes(room_id, after_change, limit)
+
+    async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
+        return await self._nodes[0].count_changes(room_id, after_change, most)
+
+    async def reactions(
+        self, room_id: str, seq: int, user_id: str, after: tuple[str, int] | None, limit: int
+    ) -> list[ReactionRow]:
+        return await self._nodes[0].reactions(room_id, seq, user_id, after, limit)
+
+    async def mark(self, user_id: str, room_id: str, seq: int, *, back: bool) -> Mark:
+        # What another node tells of marks may be lost: one announces what it stores.
+        return await self._announcer.mark(user_id, room_id, seq, back=back)
+
+    async def erase(self, user_id: str, limit: int) -> Erased:
+        erased = await self._nodes[-1].erase(user_id, limit)
+        for room_id in _FOLLOWED:
+            await self._meet(room_id)
+        return erased
+
+    async def erasures(self) -> list[str]:
+        return await self._nodes[0].erasures()
+
+    async def _meet(self, room_id: str) -> None:
+        for node in self._nodes:
+            await node.catch_up(room_id)
+        if not self._pending:
+            self._nodes.reverse()
+
     async def get_user(self, user_id: str) -> User | None:
         return await self._nodes[0].get_user(user_id)
 
@@ -194,3 +242,5 @@ Build = Callable[[Place], Engine]
 SHARED = (postgres, two_nodes)
 DURABLE = (sqlite, folding, *SHARED)
 ENGINES = (*DURABLE, memory)
+# Those that know what becomes of messages.
+CHANGING = (memory,)

@@ -1,0 +1,357 @@
+"""What becomes of a message, on every engine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from chat.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted
+from chat.storage.base import Range, Store
+from chat.storage.changes import Change, is_deleted, state_of
+from chat.storage.listener import Head
+from gen.chat import (
+    ChangeMessageRequest,
+    ChatMessage,
+    Delete,
+    MessageExtra,
+    MessageState,
+    Reaction,
+    RoomChanges,
+)
+from tests.contract.engines import CHANGING, Build, Engine, place_of
+from tests.support import message, seqs
+
+
+@pytest.fixture(params=CHANGING, ids=lambda build: build.__name__)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    build: Build = request.param
+    return build(place_of(request, build))
+
+
+@pytest.fixture
+async def store(engine: Engine) -> AsyncIterator[Store]:
+    async with engine.open() as store:
+        yield store
+
+
+def asked(seq: int = 1, by: str = "ada", *, moderator: bool = False, **change: Any) -> Change:
+    """A request in the room of these tests."""
+    return Change(ChangeMessageRequest("room", seq, by, **change), is_moderator=moderator)
+
+
+async def read(store: Store, seq: int = 1) -> ChatMessage:
+    """A message as the history shows it."""
+    [found] = (await store.history("room", Range(1, after_seq=seq - 1))).messages
+    return found
+
+
+def state(message: ChatMessage) -> MessageState:
+    found = state_of(message)
+    assert found is not None
+    return found
+
+
+async def head(store: Store) -> Head:
+    page = await store.history("room", Range(1))
+    assert (await store.changes("room", 0, 1000)).changes.last_change == page.last_change
+    return Head(await store.last_seq("room"), page.last_change)
+
+
+async def test_edit(engine: Engine, store: Store) -> None:
+    await store.append([message(content="helo"), message(key="2")])
+    changed = await store.change(asked(content="hello"))
+    assert changed == await read(store)
+    assert (changed.content, state(changed).change) == ("hello", 1)
+    assert state(changed).edited_at >= changed.sent_at
+    assert await head(store) == Head(2, 1)
+    [told] = engine.changed
+    assert (told.room_id, told.after_change, told.last_change) == ("room", 0, 1)
+    [change] = told.messages
+    assert (change.seq, change.content, change.state) == (1, "hello", state(changed))
+
+
+async def test_repeated_change_changes_nothing(engine: Engine, store: Store) -> None:
+    await store.append([message()])
+    for change in (
+        asked(content="other"),
+        asked(react="👍", by="ben"),
+        asked(pinned=True, moderator=True),
+        asked(pinned=False, moderator=True),
+        asked(unreact="👍", by="ben"),
+        asked(delete=Delete()),
+    ):
+        first = await store.change(change)
+        before, told = await head(store), len(engine.changed)
+        assert await store.change(change) == first
+        assert await head(store) == before
+        assert len(engine.changed) == told
+
+
+async def test_deleted_message_keeps_its_place_and_its_name(store: Store) -> None:
+    extra = MessageExtra(mentions=["ben"], data="{}")
+    sent = message(key="k")
+    sent.extra = extra
+    await store.append([sent, message(key="2")])
+    await store.change(asked(react="👍", by="ben"))
+    tombstone = await store.change(asked(delete=Delete()))
+    assert (tombstone.content, tombstone.seq, tombstone.id) == ("", 1, "k")
+    assert tombstone.extra == MessageExtra(state=state(tombstone))
+    assert state(tombstone) == MessageState(change=2, deleted_at=state(tombstone).deleted_at)
+    assert await store.reactions("room", 1, "", None, 10) == []
+    assert await read(store) == tombstone
+    again = message(key="k", content="once more")
+    assert await store.append([again]) == [tombstone]
+    assert await store.last_seq("room") == 2
+
+
+async def test_deleted_by_a_moderator(store: Store) -> None:
+    await store.append([message()])
+    tombstone = await store.change(asked(by="mod", moderator=True, delete=Delete()))
+    assert state(tombstone).deleted_by == "mod"
+
+
+async def test_deleted_message_takes_no_other_change(engine: Engine, store: Store) -> None:
+    await store.append([message()])
+    await store.change(asked(delete=Delete()))
+    for refused in (
+        asked(content="x"),
+        asked(react="👍"),
+        asked(pinned=True, moderator=True),
+    ):
+        with pytest.raises(FailedPrecondition):
+            await store.change(refused)
+    for holds in (asked(unreact="👍"), asked(pinned=False, moderator=True)):
+        assert is_deleted(await store.change(holds))
+    assert await head(store) == Head(1, 1)
+    assert len(engine.changed) == 1
+
+
+async def test_rights(store: Store) -> None:
+    await store.append([message()])
+    for refused in (
+        asked(by="ben", content="x"),
+        asked(by="mod", moderator=True, content="x"),
+        asked(by="ben", delete=Delete()),
+        asked(pinned=True),
+    ):
+        with pytest.raises(PermissionDenied):
+            await store.change(refused)
+    assert await head(store) == Head(1, 0)
+
+
+@pytest.mark.parametrize("seq", [0, 3, 2**32 - 1])
+async def test_no_such_message(store: Store, seq: int) -> None:
+    await store.append([message(), message(key="2")])
+    with pytest.raises(NotFound, match=f"room has no message {seq}"):
+        await store.change(asked(seq, react="👍"))
+
+
+async def test_no_such_room(store: Store) -> None:
+    with pytest.raises(NotFound, match="room nowhere has no message 1"):
+        await store.change(Change(ChangeMessageRequest("nowhere", 1, "ada", react="x")))
+    assert (await store.changes("nowhere", 0, 5)).changes == RoomChanges("nowhere")
+    assert await store.count_changes("nowhere", 0, 5) == 0
+    assert await store.reactions("nowhere", 1, "", None, 5) == []
+    assert (await store.mark("ada", "nowhere", 7, back=False)).seq == 0
+
+
+async def test_if_change(store: Store) -> None:
+    await store.append([message()])
+    await store.change(asked(content="a", if_change=0))
+    with pytest.raises(FailedPrecondition, match="if_change"):
+        await store.change(asked(content="b", if_change=0))
+    await store.change(asked(content="a", if_change=0))  # it holds already
+    assert (await store.change(asked(content="b", if_change=1))).content == "b"
+
+
+async def test_reactions(store: Store) -> None:
+    await store.append([message()])
+    users = [f"u{n:02}" for n in range(25)]
+    for user in users:
+        await store.change(asked(by=user, react="👍"))
+    await store.change(asked(by="u03", react="a"))
+    assert state(await read(store)).reactions == [
+        Reaction("👍", 25, users[:20]),
+        Reaction("a", 1, ["u03"]),
+    ]
+    # Who came later moves up.
+    await store.change(asked(by="u00", unreact="👍"))
+    await store.change(asked(by="u24", unreact="👍"))
+    found = await read(store)
+    assert state(found).reactions[0] == Reaction("👍", 23, users[1:21])
+    # Who comes again comes last.
+    await store.change(asked(by="u00", react="👍"))
+    rows = await store.reactions("room", 1, "", None, 100)
+    assert [(row.emoji, row.user_id) for row in rows] == [
+        ("a", "u03"),
+        *(("👍", user) for user in [*users[1:24], "u00"]),
+    ]
+    page = await store.reactions("room", 1, "", (rows[4].emoji, rows[4].change), 3)
+    assert page == rows[5:8]
+    assert await store.reactions("room", 1, "u03", None, 100) == [
+        row for row in rows if row.user_id == "u03"
+    ]
+    # The last one takes the kind away.
+    await store.change(asked(by="u03", unreact="a"))
+    assert [each.emoji for each in state(await read(store)).reactions] == ["👍"]
+
+
+async def test_most_kinds_of_reactions(store: Store) -> None:
+    await store.append([message()])
+    for number in range(50):
+        await store.change(asked(react=f"e{number}"))
+    with pytest.raises(ResourceExhausted):
+        await store.change(asked(react="one more"))
+    await store.change(asked(by="ben", react="e7"))
+    await store.change(asked(unreact="e0"))
+    assert len(state(await store.change(asked(react="one more"))).reactions) == 50
+
+
+async def test_extra_is_kept_and_announced(engine: Engine, store: Store) -> None:
+    await store.append([message()])
+    sent = message(key="2")
+    sent.extra = MessageExtra(reply_to=1, mentions=["ben", "cy"], data="{}")
+    await store.append([sent])
+    assert engine.announced[-1] == sent
+    assert (await read(store, 2)).extra == sent.extra
+    edited = await store.change(asked(2, content="other"))
+    assert edited.extra.reply_to == 1
+    assert edited.extra.mentions == ["ben", "cy"]
+    assert (await store.append([message(key="2")])) == [edited]
+
+
+async def test_changes_in_pages(store: Store) -> None:
+    await store.append([message(key=str(n)) for n in range(6)])
+    for seq in (1, 2, 3, 4, 5, 6):
+        await store.change(asked(seq, content=f"text {seq}"))
+    await store.change(asked(2, react="👍"))
+    seen: list[int] = []
+    after, has_more = 1, True
+    while has_more:
+        changes, has_more = await store.changes("room", after, 2)
+        assert changes.after_change == after < changes.last_change
+        after = changes.last_change
+        seen += [each.seq for each in changes.messages]
+    assert seen == [3, 4, 5, 6, 2]
+    assert after == 7
+    assert await head(store) == Head(6, 7)
+    assert await store.count_changes("room", 0, 100) == 6
+    assert await store.count_changes("room", 0, 4) == 4
+    assert await store.count_changes("room", 7, 100) == 0
+    assert (await store.changes("room", 7, 5)).changes.messages == []
+
+
+async def test_text_is_told_if_it_changed_in_the_span(store: Store) -> None:
+    await store.append([message()])
+    await store.change(asked(content="new"))
+    await store.change(asked(react="👍"))
+    [all_of_it] = (await store.changes("room", 0, 5)).changes.messages
+    assert (all_of_it.content, all_of_it.state.change) == ("new", 2)
+    [rest] = (await store.changes("room", 1, 5)).changes.messages
+    assert (rest.content, rest.state.change) == (None, 2)
+
+
+async def test_changes_at_once(engine: Engine, store: Store) -> None:
+    await store.append([message()])
+    users = [f"u{n}" for n in range(30)]
+    await asyncio.gather(*(store.change(asked(by=user, react="👍")) for user in users))
+    found = state(await read(store))
+    assert (found.change, found.reactions[0].count) == (30, 30)
+    after = 0
+    for told in engine.changed:
+        assert told.after_change == after
+        after = told.last_change
+    assert after == 30
+
+
+async def test_refused_change_harms_no_other(store: Store) -> None:
+    await store.append([message()])
+    outcomes = await asyncio.gather(
+        store.change(asked(react="a")),
+        store.change(asked(by="ben", content="no")),
+        store.change(asked(99, react="a")),
+        store.change(asked(content="\udcff")),
+        store.change(asked(react="b")),
+        return_exceptions=True,
+    )
+    assert [isinstance(each, ChatMessage) for each in outcomes] == [True, False, False, False, True]
+    assert (await read(store)).content == "hello"
+    assert await head(store) == Head(1, 2)
+
+
+async def test_marks(engine: Engine, store: Store) -> None:
+    await store.append([message(key=str(n)) for n in range(5)])
+    assert (await store.mark("ben", "room", 0, back=False)).seq == 0
+    assert (await store.mark("ben", "room", 3, back=False)).seq == 3
+    assert (await store.mark("ben", "room", 2, back=False)).seq == 3
+    assert (await store.mark("ben", "room", 99, back=False)).seq == 5
+    assert (await store.mark("ben", "room", 1, back=True)).seq == 1
+    assert (await store.mark("ben", "room", 0, back=False)).seq == 1
+    assert (await store.mark("ben", "room", 0, back=True)).seq == 0
+    assert (await store.mark("cy", "room", 0, back=False)).seq == 0
+    told = [(each.user_id, each.mark.room_id, each.mark.seq) for each in engine.marked]
+    assert told == [("ben", "room", seq) for seq in (3, 5, 1, 0)]
+
+
+async def test_unread_mentions(store: Store) -> None:
+    for number in range(4):
+        sent = message(key=str(number))
+        sent.extra = MessageExtra(mentions=["ben"]) if number % 2 else MessageExtra(data="x")
+        await store.append([sent])
+    everyone = message(key="all")
+    everyone.extra = MessageExtra(mentions_room=True, mentions=["ben"])
+    own = message(key="own", sender_id="ben")
+    own.extra = MessageExtra(mentions=["ben"])
+    await store.append([everyone, own])
+    assert (await store.mark("ben", "room", 0, back=False)).mentions == 3
+    assert (await store.mark("cy", "room", 0, back=False)).mentions == 1
+    assert (await store.mark("ben", "room", 2, back=False)).mentions == 2
+    await store.change(asked(4, delete=Delete()))
+    assert (await store.mark("ben", "room", 0, back=False)).mentions == 1
+
+
+async def test_mentions_are_counted_up_to_a_bound(store: Store) -> None:
+    sent = [message(key=str(n)) for n in range(103)]
+    for each in sent:
+        each.extra = MessageExtra(mentions=["ben"])
+    await store.append(sent)
+    assert (await store.mark("ben", "room", 0, back=False)).mentions == 100
+    assert (await store.mark("ben", "room", 5, back=False)).mentions == 98
+
+
+async def test_erasure(engine: Engine, store: Store) -> None:
+    await store.upsert_user("ada", "Ada", "ada@example.org")
+    await store.append([message("a", key=str(n)) for n in range(3)])
+    await store.append([message("b", sender_id="ben")])
+    await store.change(Change(ChangeMessageRequest("b", 1, "ada", react="👍")))
+    await store.change(Change(ChangeMessageRequest("b", 1, "ben", react="👍")))
+    await store.mark("ada", "b", 1, back=False)
+    first = await store.erase("ada", 2)
+    assert (first.done, await store.erasures()) == (False, ["ada"])
+    messages = first.messages
+    while not first.done:
+        first = await store.erase("ada", 2)
+        messages += first.messages
+    assert (messages, await store.erasures()) == (3, [])
+    page = await store.history("a", Range(10))
+    assert all(map(is_deleted, page.messages))
+    assert seqs(page.messages) == [1, 2, 3]
+    assert [row.user_id for row in await store.reactions("b", 1, "", None, 10)] == ["ben"]
+    assert (await store.mark("ada", "b", 0, back=False)).seq == 0
+    assert await store.get_user("ada") is None
+    assert [user.id for user in await store.list_users("", 10)] == ["ben"]
+    assert sum(len(each.messages) for each in engine.changed if each.room_id == "a") == 3
+    assert (await store.erase("ada", 5)).done
+
+
+async def test_erased_user_may_come_again(store: Store) -> None:
+    await store.append([message(key="1")])
+    while not (await store.erase("ada", 5)).done:
+        pass
+    assert is_deleted((await store.append([message(key="1")]))[0])
+    [new] = await store.append([message(key="2")])
+    assert (new.seq, new.content) == (2, "hello")
+    found = await store.get_user("ada")
+    assert found is not None
+    assert found.name == "ada"
