@@ -295,6 +295,9 @@ class Store(ABC):
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         """Returns what changed in a room behind a change. Its cost does not grow with the room.
 
+        A message whose text ever changed comes with it: of two pages, the first may end between
+        an edit and a later change of the same message, and then only the second one has it.
+
         Args:
             room_id: the room.
             after_change: the change.

@@ -124,8 +124,9 @@ def change_of(message: ChatMessage, after_change: int, text_change: int) -> Mess
 
     Args:
         message: as it stands.
-        after_change: what is told begins behind this change.
-        text_change: the last change of its text.
+        after_change: what is told begins behind this change. In a page it counts as 0: an edit
+            of before may be in none of the pages, as its message is told where it changed last.
+        text_change: the last change of its text; 0 for none.
     """
     content = message.content if text_change > after_change else None
     return MessageChange(message.seq, content, state_of(message))

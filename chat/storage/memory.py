@@ -165,7 +165,7 @@ class MemoryStore(Store):
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         room = self._room(room_id)
         behind = [
-            change_of(room.messages[seq - 1], after_change, text_change)
+            change_of(room.messages[seq - 1], 0, text_change)
             for seq, text_change in room.changed.items()
             if _number(room.messages[seq - 1]) > after_change
         ]

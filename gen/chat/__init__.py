@@ -564,8 +564,8 @@ class Join(_objects.Message):
 
     after_change: Optional[int] = betterproto.uint32_field(5, optional=True)
     """
-    The last change that the client has, of messages up to `after_seq`. With it, and if
-     changes are followed, what changed since is told before the missed messages.
+    The last change that the client has, of messages up to `after_seq`. What changed since
+     is told before the missed messages. It needs both `after_seq` and CHANGES in `follow`.
     """
 
     user_id: str = betterproto.string_field(6)
@@ -810,7 +810,8 @@ class MessageChange(_objects.Message):
 
     content: Optional[str] = betterproto.string_field(2, optional=True)
     """
-    Its text, if that changed among these changes; empty if the message was deleted.
+    Its text, if that changed among these changes, or perhaps before; empty if the message
+     was deleted. Left out, the text that the client has goes on to hold.
     """
 
     state: "MessageState" = betterproto.message_field(3)
