@@ -1,0 +1,338 @@
+"""Every engine against a plain model of what becomes of messages, in any order of calls.
+
+Beside the model there is a follower: it knows only what the store announces, and has to end up
+with the same picture.
+"""
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import betterproto
+import pytest
+import uvloop
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from chat.errors import ChatError
+from chat.storage.base import Range, Store
+from chat.storage.changes import Change, is_deleted, state_of, with_change
+from gen.chat import (
+    ChangeMessageRequest,
+    ChatMessage,
+    Delete,
+    MessageExtra,
+    MessageState,
+    Reaction,
+    RoomChanges,
+)
+from tests.contract.engines import CHANGING, DURABLE, SHARED, Build, Place, empty, place_of
+from tests.support import MODEL, message
+
+ROOMS = ["a", "b"]
+USERS = ["ada", "ben", "bob' OR '1'='1"]
+rooms = st.sampled_from(ROOMS)
+users = st.sampled_from(USERS)
+texts = st.sampled_from(["hello", "x" * 3000, "été 🦊", "', ''); --"])
+extras = st.none() | st.builds(
+    MessageExtra, mentions=st.lists(users, max_size=2, unique=True), mentions_room=st.booleans()
+)
+wishes: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.fixed_dictionaries({"content": texts}),
+    st.just({"delete": Delete()}),
+    st.fixed_dictionaries({"react": st.sampled_from(["👍", "a"])}),
+    st.fixed_dictionaries({"unreact": st.sampled_from(["👍", "a"])}),
+    st.fixed_dictionaries({"pinned": st.booleans()}),
+)
+requests = st.builds(
+    lambda room, seq, user, if_change, wish: ChangeMessageRequest(
+        room, seq, user, if_change, **wish
+    ),
+    rooms, st.integers(0, 6), users, st.none() | st.integers(0, 3), wishes,
+)  # fmt: skip
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@dataclass
+class Kept:
+    """A message of the model."""
+
+    sender_id: str
+    text: str
+    mentions: set[str]
+    change: int = 0
+    text_change: int = 0
+    deleted: bool = False
+    pinned: bool = False
+    reactions: dict[str, list[str]] = field(default_factory=dict)
+
+    def obey(self, request: ChangeMessageRequest) -> bool:
+        """Does what is asked; returns whether that changed anything."""
+        name, value = betterproto.which_one_of(request, "change")
+        who = request.user_id
+        before = repr(self)
+        if name == "content" and isinstance(value, str):
+            self.text = value
+        elif name == "delete":
+            self.text, self.deleted, self.pinned = "", True, False
+            self.reactions, self.mentions = {}, set()
+        elif isinstance(value, bool):
+            self.pinned = value
+        elif isinstance(value, str):
+            given = self.reactions.setdefault(value, [])
+            if name == "react" and who not in given:
+                given.append(who)
+            if name == "unreact" and who in given:
+                given.remove(who)
+            if not given:
+                del self.reactions[value]
+        return repr(self) != before
+
+
+class Follower:
+    """Somebody who follows all rooms from the beginning, and knows what is announced."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, list[ChatMessage]] = {room: [] for room in ROOMS}
+        self.change = dict.fromkeys(ROOMS, 0)
+
+    def hear(self, sent: ChatMessage) -> None:
+        room = self.rooms[sent.room_id]
+        assert sent.seq == len(room) + 1
+        room.append(replace(sent))
+
+    def hear_changes(self, told: RoomChanges) -> None:
+        assert told.after_change == self.change[told.room_id] < told.last_change
+        self.change[told.room_id] = told.last_change
+        room = self.rooms[told.room_id]
+        numbers = [each.state.change for each in told.messages]
+        assert numbers == sorted(set(numbers))
+        for each in told.messages:
+            assert each.seq <= len(room)
+            assert told.after_change < each.state.change <= told.last_change
+            known = state_of(room[each.seq - 1])
+            if known is None or known.change < each.state.change:
+                room[each.seq - 1] = with_change(room[each.seq - 1], each)
+
+
+class ChangesMachine(RuleBasedStateMachine):
+    """Compares a store with dictionaries."""
+
+    def __init__(self, build: Build, database: str) -> None:
+        super().__init__()
+        self.durable = build in DURABLE
+        self.database = database
+        self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self.folder = tempfile.TemporaryDirectory()
+        self.engine = build(Place(Path(self.folder.name), database))
+        self.follower = Follower()
+        self.engine.listen = self.follower.hear
+        self.engine.listen_to_changes = self.follower.hear_changes
+        self.stack = AsyncExitStack()
+        self.store = self.runner.run(self.open())
+        self.model: dict[str, list[Kept]] = {room: [] for room in ROOMS}
+        self.change = dict.fromkeys(ROOMS, 0)
+        self.marks: dict[tuple[str, str], int] = {}
+        self.erased: set[str] = set()
+        self.keys = 0
+
+    async def open(self) -> Store:
+        return await self.stack.enter_async_context(self.engine.open())
+
+    @rule(room=rooms, sender=users, text=texts, extra=extras, count=st.integers(1, 3))
+    def append(
+        self, room: str, sender: str, text: str, extra: MessageExtra | None, count: int
+    ) -> None:
+        sent = []
+        for _ in range(count):
+            self.keys += 1
+            one = message(room, text, sender_id=sender, key=str(self.keys))
+            mentions: set[str] = set()
+            if extra is not None and betterproto.serialized_on_wire(extra):
+                one.extra = replace(extra)
+                everyone = set(USERS) if extra.mentions_room else set()
+                mentions = (everyone | set(extra.mentions)) - {sender}
+            sent.append(one)
+            self.model[room].append(Kept(sender, text, mentions))
+        self.runner.run(self._append(sent))
+
+    async def _append(self, sent: list[ChatMessage]) -> None:
+        await self.store.append(sent)
+
+    @rule(asked=st.lists(requests, min_size=1, max_size=4), moderator=st.booleans())
+    def ask(self, asked: list[ChangeMessageRequest], moderator: bool) -> None:
+        # One after the other, and then together: what is asked holds already.
+        for request in asked:
+            self.ask_once(request, moderator)
+        for request in asked:
+            request.if_change = None
+
+        async def repeat() -> None:
+            wanted = (self.store.change(Change(each, moderator)) for each in asked[-1:])
+            for outcome in await asyncio.gather(*wanted, return_exceptions=True):
+                assert isinstance(outcome, ChatMessage | ChatError), outcome
+
+        before = dict(self.change)
+        last = asked[-1]
+        self.runner.run(repeat())
+        room = self.model[last.room_id]
+        if 1 <= last.seq <= len(room) and self.may(room[last.seq - 1], last, moderator):
+            self.note(room[last.seq - 1], last)
+        assert sum(self.change.values()) - sum(before.values()) <= 1
+
+    def ask_once(self, request: ChangeMessageRequest, moderator: bool) -> None:
+        room = self.model[request.room_id]
+        kept = room[request.seq - 1] if 1 <= request.seq <= len(room) else None
+        expected = kept is not None and self.may(kept, request, moderator)
+        if kept is not None and expected and request.if_change not in (None, kept.change):
+            trial = replace(kept, reactions={k: [*v] for k, v in kept.reactions.items()})
+            expected = not trial.obey(request)
+        try:
+            found = self.runner.run(self._change(Change(request, moderator)))
+        except ChatError:
+            assert not expected
+            return
+        assert expected
+        assert kept is not None
+        self.note(kept, request)
+        assert found.seq == request.seq
+        self.compare(found, kept)
+
+    async def _change(self, change: Change) -> ChatMessage:
+        return await self.store.change(change)
+
+    def may(self, kept: Kept, request: ChangeMessageRequest, moderator: bool) -> bool:
+        """Whether the rules allow a request."""
+        name, value = betterproto.which_one_of(request, "change")
+        own = kept.sender_id == request.user_id
+        allowed = {"content": own, "delete": own or moderator, "pinned": moderator}.get(name, True)
+        return allowed and (not kept.deleted or name in ("delete", "unreact") or value is False)
+
+    def note(self, kept: Kept, request: ChangeMessageRequest) -> None:
+        text = kept.text
+        if kept.obey(request):
+            self.change[request.room_id] += 1
+            kept.change = self.change[request.room_id]
+            if kept.text != text:
+                kept.text_change = kept.change
+
+    @rule(user=users, room=rooms, seq=st.integers(0, 8), back=st.booleans())
+    def mark(self, user: str, room: str, seq: int, back: bool) -> None:
+        moved = min(seq, len(self.model[room]))
+        if not back:
+            moved = max(moved, self.marks.get((user, room), 0))
+        self.marks[user, room] = moved
+
+        async def mark() -> None:
+            mark = await self.store.mark(user, room, seq, back=back)
+            unread = sum(user in each.mentions for each in self.model[room][moved:])
+            assert (mark.room_id, mark.seq) == (room, moved)
+            # What mentioned somebody who was erased may count or not.
+            assert user in self.erased or mark.mentions == unread
+
+        self.runner.run(mark())
+
+    @rule(user=users, step=st.integers(1, 3))
+    def erase(self, user: str, step: int) -> None:
+        async def erase() -> int:
+            messages = 0
+            while True:
+                erased = await self.store.erase(user, step)
+                messages += erased.messages
+                if erased.done:
+                    return messages
+
+        self.erased.add(user)
+        deleted = 0
+        for room, messages in self.model.items():
+            for kept in messages:
+                if kept.sender_id == user and not kept.deleted:
+                    kept.obey(ChangeMessageRequest(delete=Delete(), user_id=user))
+                    deleted += 1
+                for emoji in list(kept.reactions):
+                    kept.obey(ChangeMessageRequest(unreact=emoji, user_id=user))
+            self.marks.pop((user, room), None)
+        assert self.runner.run(erase()) == deleted
+        # In which order is the engine's affair.
+        for room, messages in self.model.items():
+            page = self.runner.run(self.store.history(room, Range(500)))
+            self.change[room] = page.last_change
+            for found, kept in zip(page.messages, messages, strict=True):
+                state = state_of(found)
+                if state is not None and state.change != kept.change:
+                    kept.change = state.change
+                    if kept.sender_id == user:
+                        kept.text_change = kept.change
+
+    @rule(room=rooms, after=st.integers(0, 9), limit=st.integers(1, 4))
+    def changes(self, room: str, after: int, limit: int) -> None:
+        page = self.runner.run(self.store.changes(room, after, limit))
+        behind = sorted(
+            (kept.change, seq)
+            for seq, kept in enumerate(self.model[room], 1)
+            if kept.change > after
+        )
+        assert [each.seq for each in page.changes.messages] == [seq for _, seq in behind[:limit]]
+        for each in page.changes.messages:
+            kept = self.model[room][each.seq - 1]
+            assert each.content == (kept.text if kept.text_change > after else None)
+        assert page.has_more == (len(behind) > limit)
+        if not page.has_more:
+            assert page.changes.last_change == self.change[room]
+        counted = self.runner.run(self.store.count_changes(room, after, limit))
+        assert counted == min(len(behind), limit)
+
+    @rule(room=rooms, limit=st.integers(1, 8), after=st.none() | st.integers(0, 8))
+    def page(self, room: str, limit: int, after: int | None) -> None:
+        page = self.runner.run(self.store.history(room, Range(limit, after_seq=after)))
+        kept = list(enumerate(self.model[room], 1))[after or 0 :]
+        kept = kept[-limit:] if after is None else kept[:limit]
+        assert [each.seq for each in page.messages] == [seq for seq, _ in kept]
+        for found, (_, model) in zip(page.messages, kept, strict=True):
+            self.compare(found, model)
+        assert page.last_change == self.change[room]
+
+    @rule()
+    def reopen(self) -> None:
+        """Not of the engine in memory: it would be empty."""
+        if self.durable:
+            self.runner.run(self.stack.aclose())
+            self.store = self.runner.run(self.open())
+
+    @invariant()
+    def follower_has_the_same_picture(self) -> None:
+        for room, messages in self.model.items():
+            assert self.follower.change[room] == self.change[room]
+            for found, kept in zip(self.follower.rooms[room], messages, strict=True):
+                self.compare(found, kept)
+
+    def compare(self, found: ChatMessage, kept: Kept) -> None:
+        state = state_of(found) or MessageState()
+        assert found.content == kept.text
+        assert is_deleted(found) == kept.deleted
+        assert (state.change, state.pinned) == (kept.change, kept.pinned)
+        assert state.reactions == [
+            Reaction(emoji, len(given), given) for emoji, given in kept.reactions.items()
+        ]
+
+    def teardown(self) -> None:
+        self.runner.run(self.stack.aclose())
+        if self.database:
+            self.runner.run(empty(self.database))
+        self.runner.close()
+        self.folder.cleanup()
+
+
+@pytest.mark.parametrize("build", CHANGING)
+def test_changes_in_any_order(request: pytest.FixtureRequest, build: Build) -> None:
+    database = place_of(request, build).database
+    run_state_machine_as_test(
+        lambda: ChangesMachine(build, database),  # type: ignore[arg-type] # any factory will do
+        # A server takes its time.
+        settings=settings(MODEL, max_examples=8 if build in SHARED else 25, stateful_step_count=20),
+    )
