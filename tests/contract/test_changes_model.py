@@ -202,6 +202,7 @@ class ChangesMachine(RuleBasedStateMachine):
         self.note(kept, request)
         assert found.seq == request.seq
         self.compare(found, kept)
+        self.changes(request.room_id, max(0, kept.change - 1), 1)
 
     async def _change(self, change: Change) -> ChatMessage:
         return await self.store.change(change)
@@ -248,26 +249,33 @@ class ChangesMachine(RuleBasedStateMachine):
                     return messages
 
         self.erased.add(user)
-        deleted = 0
-        for room, messages in self.model.items():
-            for kept in messages:
-                if kept.sender_id == user and not kept.deleted:
-                    kept.obey(ChangeMessageRequest(delete=Delete(), user_id=user))
-                    deleted += 1
-                for emoji in list(kept.reactions):
-                    kept.obey(ChangeMessageRequest(unreact=emoji, user_id=user))
-            self.marks.pop((user, room), None)
+        deleted = sum(self.forget(room, user) for room in ROOMS)
         assert self.runner.run(erase()) == deleted
-        # In which order is the engine's affair.
-        for room, messages in self.model.items():
-            page = self.runner.run(self.store.history(room, Range(500)))
-            self.change[room] = page.last_change
-            for found, kept in zip(page.messages, messages, strict=True):
-                state = state_of(found)
-                if state is not None and state.change != kept.change:
-                    kept.change = state.change
-                    if kept.sender_id == user:
-                        kept.text_change = kept.change
+        for room in ROOMS:
+            self.learn_numbers(room, user)
+
+    def forget(self, room: str, user: str) -> int:
+        """Erases a user from the model; returns how many messages that deleted."""
+        self.marks.pop((user, room), None)
+        deleted = 0
+        for kept in self.model[room]:
+            if kept.sender_id == user and not kept.deleted:
+                kept.obey(ChangeMessageRequest(delete=Delete(), user_id=user))
+                deleted += 1
+            for emoji in list(kept.reactions):
+                kept.obey(ChangeMessageRequest(unreact=emoji, user_id=user))
+        return deleted
+
+    def learn_numbers(self, room: str, user: str) -> None:
+        """Takes over in which order an erasure went: that is the engine's affair."""
+        page = self.runner.run(self.store.history(room, Range(500)))
+        self.change[room] = page.last_change
+        for found, kept in zip(page.messages, self.model[room], strict=True):
+            state = state_of(found)
+            if state is not None and state.change != kept.change:
+                kept.change = state.change
+                if kept.sender_id == user:
+                    kept.text_change = kept.change
 
     @rule(room=rooms, after=st.integers(0, 9), limit=st.integers(1, 4))
     def changes(self, room: str, after: int, limit: int) -> None:
