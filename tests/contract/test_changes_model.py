@@ -66,7 +66,7 @@ class Kept:
     text: str
     mentions: set[str]
     change: int = 0
-    text_change: int = 0
+    has_new_text: bool = False
     deleted: bool = False
     pinned: bool = False
     reactions: dict[str, list[str]] = field(default_factory=dict)
@@ -219,8 +219,7 @@ class ChangesMachine(RuleBasedStateMachine):
         if kept.obey(request):
             self.change[request.room_id] += 1
             kept.change = self.change[request.room_id]
-            if kept.text != text:
-                kept.text_change = kept.change
+            kept.has_new_text = kept.has_new_text or kept.text != text
 
     @rule(user=users, room=rooms, seq=st.integers(0, 8), back=st.booleans())
     def mark(self, user: str, room: str, seq: int, back: bool) -> None:
@@ -274,8 +273,7 @@ class ChangesMachine(RuleBasedStateMachine):
             state = state_of(found)
             if state is not None and state.change != kept.change:
                 kept.change = state.change
-                if kept.sender_id == user:
-                    kept.text_change = kept.change
+                kept.has_new_text = kept.has_new_text or kept.sender_id == user
 
     @rule(room=rooms, after=st.integers(0, 9), limit=st.integers(1, 4))
     def changes(self, room: str, after: int, limit: int) -> None:
@@ -288,7 +286,7 @@ class ChangesMachine(RuleBasedStateMachine):
         assert [each.seq for each in page.changes.messages] == [seq for _, seq in behind[:limit]]
         for each in page.changes.messages:
             kept = self.model[room][each.seq - 1]
-            assert each.content == (kept.text if kept.text_change > after else None)
+            assert each.content == (kept.text if kept.has_new_text else None)
         assert page.has_more == (len(behind) > limit)
         if not page.has_more:
             assert page.changes.last_change == self.change[room]
