@@ -6,12 +6,23 @@ request                 is allowed to
 send to a room          callers with write access, in their own name
 join a room, read its   callers with read access
 history
+edit a message          its sender, with write access
+delete a message        its sender and moderators, with read access
+pin one                 moderators, with read access
+react to one, see what  callers with read access, in their own name
+changed, note how far
+one has read a room
+mention everyone in a   moderators
+room
 change a user           that user, and an admin
 see an e-mail address   its owner, and an admin
+erase a user            an admin
 open the batch stream   a proxy
 ======================  =========================================================
 
-A guest, of whom nothing is known, may do all of this: names are taken on trust.
+Moderators are callers whose token says so, and admins, in the rooms that they may read.
+
+A guest, of whom nothing is known, may do all of this but erase: names are taken on trust.
 """
 
 from __future__ import annotations
@@ -62,7 +73,8 @@ class Identity:
         subject: its user; `None` for a guest, who may be anyone.
         reads: the rooms that it may read.
         writes: the rooms that it may send to.
-        is_admin: whether it sees and changes all users.
+        is_admin: whether it sees, changes and erases all users.
+        is_moderator: whether it moderates the rooms that it may read; an admin does so, too.
         is_proxy: whether it speaks for others on the batch stream.
         expires_at: the end of its token, in seconds since 1970; `None` for never.
         key: the key that signed its token; `None` without a token.
@@ -72,6 +84,7 @@ class Identity:
     reads: RoomPatterns = NO_ROOMS
     writes: RoomPatterns = NO_ROOMS
     is_admin: bool = False
+    is_moderator: bool = False
     is_proxy: bool = False
     expires_at: float | None = None
     key: Key | None = field(default=None, repr=False)
@@ -141,6 +154,19 @@ class Identity:
         """Whether it may see and change all of a user."""
         return self.subject is None or self.is_admin or self.subject == user_id
 
+    def moderates(self, room_id: str) -> bool:
+        """Whether it may delete and pin the messages of others in a room, and call everyone."""
+        return (self.is_moderator or self.is_admin) and room_id in self.reads
+
+    def check_admin(self, path: str) -> None:
+        """Checks that it may erase users.
+
+        Raises:
+            PermissionDenied: it may not.
+        """
+        if not self.is_admin:
+            raise PermissionDenied(path, "only an admin may erase a user")
+
     def check_proxy(self) -> None:
         """Checks that it may open the batch stream.
 
@@ -151,5 +177,5 @@ class Identity:
             raise PermissionDenied("authorization", "only a proxy may open this stream")
 
 
-GUEST: Final = Identity(reads=ALL_ROOMS, writes=ALL_ROOMS, is_proxy=True)
-"""A caller of a server that knows nobody: it may be anyone, and do anything."""
+GUEST: Final = Identity(reads=ALL_ROOMS, writes=ALL_ROOMS, is_moderator=True, is_proxy=True)
+"""A caller of a server that knows nobody: it may be anyone, and do anything but erase."""

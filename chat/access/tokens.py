@@ -8,7 +8,7 @@ A token is a JWT (RFC 7519) signed as a JWS (RFC 7515). Its claims:
                 seconds since 1970; what is beyond the year 9999 is its end
 ``iss, aud``    issuer and audience: checked if configured
 ``rooms``       ``{"read": [patterns], "write": [patterns]}``; without it, none
-``role``        ``admin`` or ``proxy``; without it, a user
+``role``        ``admin``, ``moderator`` or ``proxy``; without it, a user
 ==============  ===========================================================
 """
 
@@ -38,7 +38,7 @@ _LONGEST_TOKEN: Final = 8 * 1024
 _LATEST: Final = 253_402_300_799.0
 _MOST_PATTERNS: Final = 1000
 _SCHEME: Final = "bearer "
-_ROLES: Final = (None, "user", "admin", "proxy")
+_ROLES: Final = (None, "user", "moderator", "admin", "proxy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +170,7 @@ class TokenVerifier:
             reads=_rooms(rooms, "read"),
             writes=_rooms(rooms, "write"),
             is_admin=role == "admin",
+            is_moderator=role == "moderator",
             is_proxy=role == "proxy",
             expires_at=expires_at,
             key=key,

@@ -11,7 +11,9 @@ import codec
 from chat.access.identity import Identity
 from chat.api.context import Context, authenticated_message
 from chat.api.conversation import Bounds, Conversation
+from chat.api.extras import admit_extra
 from chat.api.quotas import charge
+from chat.core.extras import has_extra
 from chat.core.store_errors import not_stored
 from chat.core.stream import EncodedMessage
 from chat.errors import ChatError, Internal, InvalidArgument, RateLimited
@@ -124,6 +126,8 @@ class ChatConversation(Conversation[ChatStream]):
         self.check_user(message.sender_id, "chat_message.sender_id")
         if not may_be_new:
             await self.context.legacy_ids.check_message(message)
+        if has_extra(message):
+            await admit_extra(self.context, self.caller, message)
         if message.room_id in self.caller.reads:
             self.check_room(message.room_id, "chat_message.room_id")
             await self.hub.enter(self, message.room_id)

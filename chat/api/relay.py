@@ -9,10 +9,12 @@ from chat.api.batches import Columns, MessageRun
 from chat.api.confirmations import Confirmations
 from chat.api.context import Context
 from chat.api.conversation import Bounds, Conversation
+from chat.api.extras import admit_extra
 from chat.api.quotas import charge
 from chat.api.relay_answers import RelayAnswers
 from chat.api.relay_clients import RelayClients
 from chat.api.relay_sends import RelaySends
+from chat.core.extras import has_extra
 from chat.core.stream import EncodedMessage
 from chat.errors import ChatError, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from gen.chat import (
@@ -107,6 +109,8 @@ class RelayConversation(Conversation[RelayRequest]):
     ) -> MessageRun:
         if not self._check(command.client, message):
             await self.context.legacy_ids.check_message(message)
+        if has_extra(message):
+            await admit_extra(self.context, self._clients.of(command.client), message)
         trace = command.traceparent
         span = None if trace is None else spans.begin("message", trace, {})
         run.add(command.ref, message, self.rooms.get(message.room_id))

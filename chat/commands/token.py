@@ -68,7 +68,7 @@ class _Subject(click.ParamType[str]):
 @click.option(
     "--write", type=TEXT, multiple=True, default=("*",), show_default=True, help="Rooms to send to."
 )
-@click.option("--role", type=click.Choice(["user", "admin", "proxy"]), default="user")
+@click.option("--role", type=click.Choice(["user", "moderator", "admin", "proxy"]), default="user")
 @click.option("--seconds", type=click.IntRange(1, _CENTURY), default=_HOUR, show_default=True)
 @click.option("--issuer", type=TEXT, help="The claim iss.")
 @click.option("--audience", type=TEXT, help="The claim aud.")

@@ -86,7 +86,7 @@ class Rules:
                 self.identifier(message_id, "chat_message.id")
             self.identifier(room_id, "chat_message.room_id")
             self.identifier(sender_id, "chat_message.sender_id")
-        self._content(message.content)
+        self.content(message.content, "chat_message.content")
         return is_plain or not (self._id_fault(room_id) or self._id_fault(sender_id))
 
     def are_keys(self, joined: str, lengths: list[int]) -> bool:
@@ -124,6 +124,17 @@ class Rules:
             and "\0" not in joined
         )
 
+    def content(self, content: str, path: str) -> None:
+        """Checks the text of a message."""
+        if not content:
+            raise InvalidArgument(path, "must not be empty")
+        # Counting characters first spares most messages the encoding.
+        limit = self.limits.content_bytes
+        if len(content) > limit // 4 and len(content.encode()) > limit:
+            raise InvalidArgument(path, f"must have at most {limit} bytes of UTF-8")
+        if "\0" in content:
+            raise InvalidArgument(path, "must not contain NUL")
+
     def email(self, value: str, path: str) -> None:
         """Checks the form of an e-mail address (RFC 5321, RFC 6531); empty means none."""
         if not value:
@@ -140,17 +151,6 @@ class Rules:
         """Checks a count."""
         if value < 0:
             raise InvalidArgument(path, "must not be negative")
-
-    def _content(self, content: str) -> None:
-        path = "chat_message.content"
-        if not content:
-            raise InvalidArgument(path, "must not be empty")
-        # Counting characters first spares most messages the encoding.
-        limit = self.limits.content_bytes
-        if len(content) > limit // 4 and len(content.encode()) > limit:
-            raise InvalidArgument(path, f"must have at most {limit} bytes of UTF-8")
-        if "\0" in content:
-            raise InvalidArgument(path, "must not contain NUL")
 
 
 def _are_spaced(joined: str, lengths: list[int]) -> bool:

@@ -1,5 +1,6 @@
 """Permissions of an identity."""
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
@@ -47,6 +48,25 @@ class TestRights:
     def test_other_room_is_refused(self) -> None:
         with pytest.raises(PermissionDenied, match=r"^join\.room_id: .* read"):
             ADA.check_read("tea", "join.room_id")
+
+    @pytest.mark.parametrize(
+        "caller", [replace(ADA, is_moderator=True), replace(ADA, is_admin=True)]
+    )
+    def test_moderators_moderate_what_they_read(self, caller: Identity) -> None:
+        assert [room for room in ("lobby", "team-red", "tea") if caller.moderates(room)] == [
+            "lobby",
+            "team-red",
+        ]
+        assert not ADA.moderates("lobby")
+
+    def test_only_admins_erase(self) -> None:
+        replace(ADA, is_admin=True).check_admin("user_id")
+        for caller in (ADA, replace(ADA, is_moderator=True), GUEST):
+            with pytest.raises(PermissionDenied, match=r"^user_id: only an admin may erase a user"):
+                caller.check_admin("user_id")
+
+    def test_guests_moderate(self) -> None:
+        assert GUEST.moderates("any")
 
 
 class TestNames:

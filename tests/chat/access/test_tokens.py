@@ -116,10 +116,20 @@ def test_token_without_rooms_opens_none(hs: TokenVerifier) -> None:
     assert "lobby" not in identity.writes
 
 
-@pytest.mark.parametrize(("role", "rights"), [("admin", (True, False)), ("proxy", (False, True))])
-def test_role_gives_its_rights(hs: TokenVerifier, role: str, rights: tuple[bool, bool]) -> None:
+@pytest.mark.parametrize(
+    ("role", "rights"),
+    [
+        ("user", (False, False, False)),
+        ("moderator", (True, False, False)),
+        ("admin", (False, True, False)),
+        ("proxy", (False, False, True)),
+    ],
+)
+def test_role_gives_its_rights(
+    hs: TokenVerifier, role: str, rights: tuple[bool, bool, bool]
+) -> None:
     identity = hs.verify(hs256().token(role=role))
-    assert (identity.is_admin, identity.is_proxy) == rights
+    assert (identity.is_moderator, identity.is_admin, identity.is_proxy) == rights
 
 
 def test_bearer_header_is_parsed(hs: TokenVerifier) -> None:
