@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from heapq import merge
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import apsw
 import orjson
@@ -30,9 +30,31 @@ from chat.storage.sqlite.wal import is_damaged
 _MESSAGES: Final = """
 SELECT position, sender_id, id, sent_at, content FROM messages WHERE position > ? ORDER BY position
 """
+# As they stand: what was edited or deleted has no text anywhere else.
+_CURRENT_MESSAGES: Final = """
+SELECT position, sender_id, id, sent_at, coalesce(states.content, messages.content)
+FROM messages LEFT JOIN states USING (position) WHERE position > ? ORDER BY position
+"""
 _JOURNAL: Final = "SELECT batch FROM journal ORDER BY nth"
+_CONTENT: Final = "SELECT content FROM states WHERE position = ?"
 _ROOMS: Final = "SELECT room, room_id FROM rooms"
+_CHANGES: Final = "SELECT room, changes FROM rooms WHERE changes > 0"
+_STATES: Final = """
+SELECT position, coalesce(change, 0) & 0xffffffff, text_change, extra, state
+FROM states WHERE position > ? ORDER BY position
+"""
+_REACTIONS: Final = """
+SELECT position, emoji, change, user_id FROM reactions
+WHERE position > ? ORDER BY position, emoji, change
+"""
+_MENTIONS: Final = "SELECT user_id, position, sender_id FROM mentions ORDER BY user_id, position"
+_MARKS: Final = "SELECT user_id, room, read_seq FROM marks ORDER BY user_id, room"
+_ERASURES: Final = "SELECT user_id FROM erasures ORDER BY user_id"
 _USERS: Final = "SELECT user_id, name, email FROM users WHERE user_id > ? ORDER BY user_id"
+
+
+# The version of files in which nothing became of a message.
+_BEFORE_STATES: Final = 2
 
 
 class StoredMessage(NamedTuple):
@@ -41,6 +63,7 @@ class StoredMessage(NamedTuple):
     Attributes:
         room: the number of the room in the file.
         sent_at: in microseconds since 1970.
+        content: its text as it stands; empty if it was deleted.
     """
 
     room: int
@@ -55,21 +78,70 @@ StoredUser = tuple[str, str, str]
 """user_id, name, email."""
 
 
+class StoredState(NamedTuple):
+    """What a message has beside its text.
+
+    Attributes:
+        room: the number of the room in the file.
+        change: the number of its last change; 0 if it never changed.
+        text_change: that of the last change of its text, or 0.
+        extra: an encoded `MessageExtra` without its state, if it has any.
+        state: an encoded `MessageState`, if it ever changed.
+    """
+
+    room: int
+    seq: int
+    change: int
+    text_change: int
+    extra: bytes | None
+    state: bytes | None
+
+
+class StoredReaction(NamedTuple):
+    """A user's reaction to a message, and the change by which it came."""
+
+    room: int
+    seq: int
+    emoji: str
+    change: int
+    user_id: str
+
+
+class StoredMention(NamedTuple):
+    """A message that is for a user, or, if that is empty, for everyone in its room."""
+
+    user_id: str
+    room: int
+    seq: int
+    sender_id: str
+
+
+class StoredMark(NamedTuple):
+    """How far a user has read a room."""
+
+    user_id: str
+    room: int
+    seq: int
+
+
 class Source:
     """A file, open for reading. Made by `open`.
 
     Attributes:
         epoch: the name of its history.
         rooms: their ids, by their numbers.
+        changes: of rooms in which messages changed, the number of the newest change.
     """
 
     def __init__(self, path: Path, connection: apsw.Connection) -> None:
         self._path = path
         self._connection = connection
         version = connection.pragma("user_version")
-        self._journal = sorted(_read_journal(connection)) if version > 1 else []
+        self._has_states = version > _BEFORE_STATES
+        self._journal = sorted(self._read_journal()) if version > 1 else []
         self.epoch = read_epoch(connection)
         self.rooms = {int(str(room)): str(room_id) for room, room_id in connection.execute(_ROOMS)}
+        self.changes: dict[int, int] = dict(self._rows(_CHANGES))
 
     @classmethod
     def open(cls, path: Path, undo: ExitStack) -> Self:
@@ -139,7 +211,9 @@ class Source:
         last = after = room << SEQ_BITS | seq
         try:
             for row in merge(
-                self._connection.execute(_MESSAGES, (after,)),
+                self._connection.execute(
+                    _CURRENT_MESSAGES if self._has_states else _MESSAGES, (after,)
+                ),
                 (row for row in self._journal if row[0] > after),
             ):
                 position = row[0]
@@ -157,6 +231,64 @@ class Source:
         except (apsw.Error, ValueError, TypeError) as error:
             raise _unreadable(self._path, error) from error
 
+    def states(self, room: int = 0, seq: int = 0) -> Iterator[StoredState]:
+        """What messages behind one have beside their texts, in the order of `messages`.
+
+        Raises:
+            StoreUnusable: it cannot be read.
+        """
+        for position, *rest in self._rows(_STATES, room << SEQ_BITS | seq):
+            yield StoredState(position >> SEQ_BITS, position & SEQ_MASK, *rest)
+
+    def reactions(self, room: int = 0, seq: int = 0) -> Iterator[StoredReaction]:
+        """The reactions to messages behind one, in the order of `messages`.
+
+        Raises:
+            StoreUnusable: they cannot be read.
+        """
+        for position, *rest in self._rows(_REACTIONS, room << SEQ_BITS | seq):
+            yield StoredReaction(position >> SEQ_BITS, position & SEQ_MASK, *rest)
+
+    def mentions(self) -> Iterator[StoredMention]:
+        """The messages that are for somebody, in the order of users.
+
+        Raises:
+            StoreUnusable: they cannot be read.
+        """
+        for user_id, position, sender_id in self._rows(_MENTIONS):
+            yield StoredMention(user_id, position >> SEQ_BITS, position & SEQ_MASK, sender_id)
+
+    def marks(self) -> Iterator[StoredMark]:
+        """How far users have read, in the order of users.
+
+        Raises:
+            StoreUnusable: it cannot be read.
+        """
+        return (StoredMark(*row) for row in self._rows(_MARKS))
+
+    def erasures(self) -> list[str]:
+        """The users whose erasure is not done.
+
+        Raises:
+            StoreUnusable: they cannot be read.
+        """
+        return [user_id for (user_id,) in self._rows(_ERASURES)]
+
+    def _rows(self, statement: str, *bindings: int) -> Iterator[Any]:
+        """Rows of tables that files of before do not have."""
+        if not self._has_states:
+            return
+        try:
+            yield from self._connection.execute(statement, bindings)
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise _unreadable(self._path, error) from error
+
+    def _read_journal(self) -> Iterator[_Row]:
+        for (batch,) in self._connection.execute(_JOURNAL):
+            for position, *rest, content in orjson.loads(batch):
+                found = next(self._rows(_CONTENT, position), (None,))
+                yield (position, *rest, content if found[0] is None else found[0])
+
 
 _Row = tuple[int, str, str, int, str]
 
@@ -166,12 +298,6 @@ def _message(row: _Row) -> StoredMessage:
     return StoredMessage(
         position >> SEQ_BITS, position & SEQ_MASK, sent_at, sender_id, message_id, content
     )
-
-
-def _read_journal(connection: apsw.Connection) -> Iterator[_Row]:
-    for (batch,) in connection.execute(_JOURNAL):
-        for row in orjson.loads(batch):
-            yield tuple(row)
 
 
 def _unreadable(path: Path, error: Exception) -> StoreUnusable:

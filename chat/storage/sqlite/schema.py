@@ -11,6 +11,11 @@ What is new is in `journal` first: one row for each commit, with its messages as
 JSON array of rows of `messages`. To write to the end of one table is cheap, to write
 into the middle of `messages` for each room of a commit is not; so the journal is
 folded into `messages` many commits at a time.
+
+What only some messages have is beside them, in `states`: most messages have no row there, and
+rooms without any (`rooms.beside`) are read without a look at it. An edited or deleted message
+has its text there alone: in `messages` it is empty then, and what the journal still has of it
+counts for nothing (see `fold`).
 """
 
 import uuid
@@ -79,7 +84,67 @@ CREATE VIEW history AS
     JOIN rooms ON room = position >> 32;
 """
 
-MIGRATIONS: Final = (_V1, _V2)
+# `extra` and `state` are in the encoding of protobuf.
+_V3: Final = """
+ALTER TABLE rooms ADD COLUMN changes INTEGER NOT NULL DEFAULT 0; -- the number of the newest
+ALTER TABLE rooms ADD COLUMN beside INTEGER NOT NULL DEFAULT 0; -- whether `states` has any of it
+
+CREATE TABLE states (
+    position INTEGER PRIMARY KEY,
+    change INTEGER UNIQUE, -- room << 32 | number; NULL if it never changed
+    text_change INTEGER NOT NULL DEFAULT 0, -- the number of the last change of its text
+    content TEXT, -- NULL if its text never changed; empty if it was deleted
+    extra BLOB, -- MessageExtra, but for its state
+    state BLOB -- MessageState
+) STRICT;
+
+CREATE TABLE reactions (
+    position INTEGER NOT NULL,
+    emoji TEXT NOT NULL,
+    change INTEGER NOT NULL, -- the number of the change by which it came
+    user_id TEXT NOT NULL,
+    PRIMARY KEY (position, emoji, change)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX reactions_user ON reactions (user_id, position, emoji);
+
+CREATE TABLE mentions (
+    user_id TEXT NOT NULL, -- empty for everyone in the room, and then there is no other
+    position INTEGER NOT NULL,
+    sender_id TEXT NOT NULL,
+    PRIMARY KEY (user_id, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE marks (
+    user_id TEXT NOT NULL,
+    room INTEGER NOT NULL,
+    read_seq INTEGER NOT NULL,
+    PRIMARY KEY (user_id, room)
+) STRICT, WITHOUT ROWID;
+
+-- Users whose erasure was begun, and is not done.
+CREATE TABLE erasures (
+    user_id TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+DROP VIEW history;
+
+CREATE VIEW history AS
+    SELECT room_id, position & 0xffffffff AS seq, sender_id, id,
+           strftime('%Y-%m-%dT%H:%M:%fZ', sent_at / 1e6, 'unixepoch') AS sent_at, content
+    FROM (
+        SELECT position, sender_id, id, sent_at, coalesce(states.content, messages.content)
+            AS content
+        FROM messages LEFT JOIN states USING (position)
+        UNION
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3,
+               coalesce(states.content, value ->> 4)
+        FROM journal, json_each(batch) LEFT JOIN states ON position = value ->> 0
+    )
+    JOIN rooms ON room = position >> 32;
+"""
+
+MIGRATIONS: Final = (_V1, _V2, _V3)
 
 # How much of the tables and indexes the writer keeps in memory.
 _CACHE_KIB: Final = 8192
