@@ -155,6 +155,25 @@ class ServerMetrics:
         "Time from the arrival of a message until it was stored and in the mailboxes.",
         SECONDS,
     )
+    marks_waiting: float = gauge(
+        "chat_marks_waiting",
+        "Calls of `MarkRead` that wait for the disk, or for their turn: at most a second.",
+        0.0,
+    )
+    marks_shared: int = counter(
+        "chat_marks_shared_total",
+        "Read marks that were stored together with another one of the same user and room.",
+    )
+    erasures: float = gauge(
+        "chat_erasures", "Users whose erasure is under way at this server.", 0.0
+    )
+    erased_messages: int = counter(
+        "chat_erased_messages_total", "Messages that were deleted to erase their senders."
+    )
+    erasure_failures: int = counter(
+        "chat_erasure_failures_total",
+        "Erasures that failed and are gone on with later: the log says why.",
+    )
     busy: dict[str, int] | None = None
     store: StoreMetrics = part(StoreMetrics)
 

@@ -155,6 +155,8 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
             kept_fresh(tls),
             _keys_watched(context),
             _quotas_settled(context),
+            context.erasing.going_on(),
+            context.marking.at_work(),
             metrics_port as status_url,
         ):
             port = await grpc.listen(config.host, config.port, tls.context if tls else None)

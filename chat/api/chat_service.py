@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from grpclib.const import Handler
 from grpclib.server import Stream
@@ -35,9 +35,6 @@ from hosting.logs import get_logger
 from hosting.rate_limits import CALLS
 
 log = get_logger(__name__)
-
-DEFAULT_PAGE: Final = 50
-LARGEST_PAGE: Final = 500
 
 _Method = Callable[[Identity, Any], Awaitable[Any]]
 
@@ -128,13 +125,17 @@ class ChatService:
     ) -> GetChatHistoryResponse:
         self._context.rules.identifier(request.room_id, "room_id")
         caller.check_read(request.room_id, "room_id")
-        span = Range(self._page_size(request.limit, "limit"), request.before_seq, request.after_seq)
+        span = Range(
+            self._page_size(request.limit, "limit"),
+            request.before_seq,
+            request.after_seq,
+        )
         page = await or_unavailable(self._store.history(request.room_id, span))
-        return GetChatHistoryResponse(page.messages, page.has_more, self._store.epoch)
+        epoch, last_change = self._store.epoch, page.last_change or None
+        return GetChatHistoryResponse(page.messages, page.has_more, epoch, last_change)
 
     def _page_size(self, asked: int, path: str) -> int:
-        self._context.rules.not_negative(asked, path)
-        return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
+        return self._context.rules.page_size(asked, path)
 
     async def _chat(self, stream: Stream[ChatStream, ChatStream]) -> None:
         caller = self._context.authenticate(stream)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from grpclib.server import Stream
@@ -15,11 +17,14 @@ from chat.access.identity import Identity
 from chat.api.quotas import Quotas
 from chat.api.settling import Tab
 from chat.config import Config
+from chat.core.erasing import Erasing
 from chat.core.hub import Hub
 from chat.core.legacy_ids import LegacyIds
+from chat.core.marking import Marking, Wish
 from chat.core.rules import Rules
 from chat.metrics import ServerMetrics
-from gen.chat import Authenticated
+from chat.storage.base import Store
+from gen.chat import Authenticated, Mark
 from hosting.faults import Faults
 from hosting.grpc.connections import connection_of, lift_connection_limits, mark_authenticated
 
@@ -35,6 +40,8 @@ class Context:
         rules: checks of ids, names and texts.
         quotas: rate limits of callers.
         legacy_ids: checks of ids that no new user or room may have.
+        marking: paces read marks.
+        erasing: erases users.
         draining: set when the server is about to stop.
     """
 
@@ -44,6 +51,8 @@ class Context:
     rules: Rules
     quotas: Quotas
     legacy_ids: LegacyIds
+    marking: Marking
+    erasing: Erasing
     metrics: ServerMetrics
     faults: Faults
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,6 +67,8 @@ class Context:
             Rules(config.limits),
             Quotas(config.rates, Tab(time.monotonic()) if hub.store.is_shared else None),
             LegacyIds(hub.store),
+            Marking(partial(_store_mark, hub.store), hub.metrics, hub.faults),
+            Erasing(hub.store, hub.metrics, hub.faults),
             hub.metrics,
             hub.faults,
         )
@@ -93,6 +104,10 @@ class Context:
 def authenticated_message(caller: Identity) -> Authenticated:
     """Makes the answer to a token: its user, and its end."""
     return Authenticated(caller.subject or "", datetime.fromtimestamp(caller.expires_at or 0, UTC))
+
+
+def _store_mark(store: Store, user_id: str, room_id: str, wish: Wish) -> Awaitable[Mark]:
+    return store.mark(user_id, room_id, wish.seq, back=wish.back)
 
 
 def _authorization(call: Stream[Any, Any]) -> list[str]:

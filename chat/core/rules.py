@@ -17,6 +17,8 @@ from hosting.settings import Settings, setting
 _LONGEST_EMAIL: Final = 254
 _REMEMBERED: Final = 1024
 LARGEST_CONTENT: Final = 1024 * 1024
+DEFAULT_PAGE: Final = 50
+LARGEST_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +149,11 @@ class Rules:
         except EmailNotValidError:
             raise InvalidArgument(path, "must be an e-mail address, or empty") from None
 
-    def not_negative(self, value: int, path: str) -> None:
-        """Checks a count."""
-        if value < 0:
+    def page_size(self, asked: int, path: str) -> int:
+        """Checks how many items a caller wants on a page; returns how many it gets at most."""
+        if asked < 0:
             raise InvalidArgument(path, "must not be negative")
+        return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
 
 
 def _are_spaced(joined: str, lengths: list[int]) -> bool:

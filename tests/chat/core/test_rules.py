@@ -153,8 +153,9 @@ def test_documented_email_rule_is_enforced(email: str) -> None:
 
 
 def test_counts() -> None:
-    RULES.not_negative(0, "limit")
-    assert refusal(RULES.not_negative, -1, "limit") == "limit: must not be negative"
+    sizes = [RULES.page_size(asked, "limit") for asked in (0, 1, 500, 501, 2**31 - 1)]
+    assert sizes == [50, 1, 500, 500, 500]
+    assert refusal(RULES.page_size, -1, "limit") == "limit: must not be negative"
 
 
 @pytest.mark.parametrize("name", [each.name for each in fields(Limits)])
