@@ -60,6 +60,19 @@ class ProxyMetrics:
     replayed: int = counter(
         "proxy_replayed_messages_total", "Messages read from the history for joins."
     )
+    changed: int = counter(
+        "proxy_changed_messages_total",
+        "Changed messages that the chat server told of; of several changes at a time of one "
+        "message it tells once.",
+    )
+    change_deliveries: int = counter(
+        "proxy_change_deliveries_total",
+        "Frames of changes written to clients, once for each follower of the room. One frame may "
+        "tell of many messages.",
+    )
+    replayed_changes: int = counter(
+        "proxy_replayed_changes_total", "Changed messages read for joins."
+    )
     joins: int = counter("proxy_joins_total", "Answered joins of clients.")
     resumes: Counter[str] = counters(
         "proxy_resumes_total",

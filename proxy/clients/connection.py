@@ -12,7 +12,15 @@ from typing import Final
 import betterproto
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
-from gen.chat import ChatMessage, Error, GetChatHistoryResponse, Left, ServerFrame
+from gen.chat import (
+    ChatMessage,
+    Error,
+    GetChangesResponse,
+    GetChatHistoryResponse,
+    Join,
+    Left,
+    ServerFrame,
+)
 from hosting.logs import get_logger
 from hosting.metadata import of_request, shortened
 from hosting.rate_limits import AnyAllowance
@@ -223,12 +231,7 @@ class Connection(Client):
                 if self.socket.state is _OPEN:
                     self._send(action, enter=may_read)
             case EnterRoom(join, request_id):
-                if not await self._permissions.may_read(join.room_id, "join.room_id"):
-                    text = "the token does not allow to read this room"
-                    raise Refused(errors.denied(f"join.room_id: {text}"))
-                with spans.span("join"):
-                    joining = Joining(self._context, self, self.socket, self._session, self._work)
-                    await joining.run(join, request_id)
+                await self._enter(join, request_id)
             case Renew(token, request_id):
                 answer = await self._permissions.renew(token)
                 self.socket.write_frame(ServerFrame(authenticated=answer, request_id=request_id))
@@ -243,11 +246,24 @@ class Connection(Client):
                 self._refuse(error, request_id)
                 self._expel()
 
+    async def _enter(self, join: Join, request_id: str | None) -> None:
+        if join.user_id and not self.may_be(join.user_id):
+            text = "must be the subject of the token, or left out"
+            raise Refused(errors.denied(f"join.user_id: {text}"))
+        if not await self._permissions.may_read(join.room_id, "join.room_id"):
+            text = "the token does not allow to read this room"
+            raise Refused(errors.denied(f"join.room_id: {text}"))
+        with spans.span("join"):
+            joining = Joining(self._context, self, self.socket, self._session, self._work)
+            await joining.run(join, request_id)
+
     async def _ask(self, field: str, request: betterproto.Message, request_id: str | None) -> None:
         call = self._context.calls[field]
         response = await self._context.make_call(call, request, self.caller)
         if isinstance(response, GetChatHistoryResponse):
             self._session.charge_history(len(response.messages))
+        elif isinstance(response, GetChangesResponse):
+            self._session.charge_history(len(response.changes.messages))
         frame = ServerFrame(request_id=request_id)
         setattr(frame, call.answer, response)
         await self.socket.send_and_wait(frame)

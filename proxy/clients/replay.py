@@ -1,23 +1,23 @@
-"""Messages that a client missed: read page by page, and written before anything live."""
+"""What a client missed: read page by page, and written before anything live.
 
-from collections.abc import Awaitable, Callable
+Two things may be missing, and each goes on while the other is read: messages behind a position, and
+changes behind a change. Changes come first, and only those of messages that the client has: the
+others it will get as they stand. In the turn of the event loop in which neither is missing, the
+client has what is there.
+"""
+
 from typing import Final
 
-from gen.chat import ChatMessage, GetChatHistoryRequest, ServerFrame
+from gen.chat import ChatMessage, RoomChanges, ServerFrame
+from proxy.clients.pages import Pages
 from proxy.clients.socket import ClientSocket
 from proxy.clients.turns import Work
 from proxy.core import frames
 from proxy.core.client import Client
 from proxy.core.room import Room
 
-# So many messages are read at a time.
-_PAGE: Final = 100
-
 # The price of a message that is replayed: read from the server, written for one client.
 _WORK: Final = 2
-
-Fetch = Callable[[GetChatHistoryRequest], Awaitable[list[ChatMessage]]]
-"""Reads a page of history; an empty one if it cannot be read."""
 
 
 class Replay:
@@ -27,33 +27,46 @@ class Replay:
         client: the client.
         socket: its socket.
         room: the room that it is about to enter.
-        fetch: reads the pages.
+        pages: reads what it missed.
         work: counts the work that was done for the client.
+        limit: the most messages that may have changed.
     """
 
     def __init__(
-        self, client: Client, socket: ClientSocket, room: Room, fetch: Fetch, work: Work
+        self,
+        client: Client,
+        socket: ClientSocket,
+        room: Room,
+        pages: Pages,
+        work: Work,
+        limit: int,
     ) -> None:
         self._work = work
         self._client = client
         self._socket = socket
         self._room = room
-        self._fetch = fetch
+        self._epoch = room.epoch
+        self._pages = pages
+        self._limit = limit
         # The messages that the client sent meanwhile: it is to find them in the replay.
         self._own: dict[int, tuple[ChatMessage, str | None]] = {}
 
-    async def run(self, after_seq: int) -> bool:
-        """Writes the messages after a position.
+    async def run(self, after_seq: int, after_change: int | None) -> bool:
+        """Writes what came after a position.
 
         It returns in the turn of the event loop in which nothing is missing. The caller has
         to enter the room in that same turn: no gap, no duplicate.
+
+        Args:
+            after_seq: the last message that the client has.
+            after_change: its last change; `None` if it does not ask for what changed.
 
         Returns:
             Whether all of it was there and could be read.
         """
         self._room.replaying[self._client] = self._own
         try:
-            whole = await self._pages(after_seq)
+            whole = await self._run(after_seq, after_change)
         finally:
             del self._room.replaying[self._client]
         # Messages that the replay did not come to are answered all the same.
@@ -61,21 +74,41 @@ class Replay:
             self._socket.write(frames.message(message, request_id))
         return whole
 
-    async def _pages(self, cursor: int) -> bool:
-        room = self._room
-        epoch = room.epoch
-        while cursor < room.last_seq and not self._socket.is_gone:
-            page = await self._fetch(
-                GetChatHistoryRequest(
-                    room.room_id, _PAGE, before_seq=room.last_seq + 1, after_seq=cursor
-                )
-            )
-            if room.epoch != epoch or not page:
-                return False
-            for message in page:
-                await self._write(message)
-            cursor = page[-1].seq
-        return room.epoch == epoch
+    async def _run(self, seq: int, change: int | None) -> bool:
+        room, left = self._room, self._limit
+        # What changes while this runs is not counted: a slow client would come to no end.
+        counted = room.last_change or 0
+        while not self._socket.is_gone and room.epoch == self._epoch:
+            if change is not None and change < (room.last_change or 0):
+                page = await self._pages.changes(self._epoch, change)
+                if page is None or page.last_change <= change or room.epoch != self._epoch:
+                    return False
+                if change < counted:
+                    left -= len(page.messages)
+                if left < 0:
+                    return False
+                change = await self._write_changes(page, change, seq)
+            elif seq < room.last_seq:
+                messages = await self._pages.messages(self._epoch, seq, room.last_seq)
+                if not messages or room.epoch != self._epoch:
+                    return False
+                for message in messages:
+                    await self._write(message)
+                seq = messages[-1].seq
+            else:
+                break
+        return room.epoch == self._epoch
+
+    async def _write_changes(self, page: RoomChanges, after_change: int, seq: int) -> int:
+        """Writes what changed of the messages up to a position; returns the last change."""
+        messages = [each for each in page.messages if each.seq <= seq]
+        # What the server has and this proxy does not comes live, from there on.
+        last_change = min(page.last_change, self._room.last_change or page.last_change)
+        told = RoomChanges(page.room_id, after_change, last_change, messages)
+        if self._work.add(_WORK * max(len(messages), 1)):
+            await self._work.rest()
+        await self._socket.send_and_wait(ServerFrame(changes=told))
+        return last_change
 
     async def _write(self, message: ChatMessage) -> None:
         sent, request_id = self._own.get(message.seq, (None, None))

@@ -23,7 +23,8 @@ frame                       charged to  with nothing left
 `chat_message`              `sends`     `Refuse`
 `join`                      `joins`     `Refuse`
 anything else, or wrong     `calls`     `Refuse`
-`get_chat_history` as well  `history`   the next one: `Refuse`, until it is paid for
+`get_chat_history` and      `history`   the next one: `Refuse`, until it is paid for
+`get_changes` as well
 refused as one too many     `refusals`  `Expel`: the client does not listen
 ==========================  ==========  ===============================================
 
@@ -39,7 +40,7 @@ import betterproto
 import orjson
 
 import codec
-from gen.chat import Authenticate, ChatMessage, ClientFrame, Join, Leave
+from gen.chat import Authenticate, ChatMessage, ClientFrame, Join, JoinFollow, Leave
 from hosting.rate_limits import (
     CALLS,
     HISTORY,
@@ -52,7 +53,9 @@ from hosting.rate_limits import (
 )
 from proxy import errors
 from proxy.clients.actions import Action, Ask, EnterRoom, Expel, LeaveRoom, Refuse, Renew, Send
-from proxy.core.call_table import HISTORY_CALL
+from proxy.core import extras
+from proxy.core.call_table import CHANGES_CALL, HISTORY_CALL
+from proxy.core.followers import wants_changes
 
 # For people who leave it out, or do not know that there is one.
 _ENVELOPE: Final = (
@@ -65,6 +68,11 @@ _ENVELOPE: Final = (
 # the largest message.
 _CHARGED_BYTES: Final = 16 * 1024
 _CHARGED_BYTES_OF_WRONG: Final = 1024
+
+_READING_CALLS: Final = (HISTORY_CALL, CHANGES_CALL)
+_FOLLOWS: Final = frozenset(map(int, JoinFollow))
+# The server has the rule for ids; this bounds what is kept for a client.
+_LONGEST_USER_ID: Final = 1024
 
 
 class Session:
@@ -116,7 +124,7 @@ class Session:
             frame = codec.from_json(ClientFrame, data)
         except codec.DecodeError as error:
             return self._refuse(_explained(error), price_of_wrong(data) - 1, data)
-        return self._decide(frame, extra)
+        return self._decide(frame, extra, data)
 
     def receive_binary(self, data: bytes = b"") -> Action:
         """Refuses a binary frame."""
@@ -138,10 +146,13 @@ class Session:
         """Returns the seconds until the history that was read is paid for."""
         return self._allowance.history.owes(self._clock())
 
-    def _decide(self, frame: ClientFrame, extra: int) -> Action:
+    def _decide(self, frame: ClientFrame, extra: int, data: bytes) -> Action:
         payload = frame.payload
         request_id: str | None = frame.request_id
         if type(payload) is ChatMessage:
+            if extras.clean(payload):
+                # What no client has to send may take as long to read as a wrong frame.
+                extra = price_of_wrong(data) - 1
             wait = self._take(self._allowance.sends, extra)
             if wait:
                 return self._limit(MESSAGES, wait, request_id)
@@ -149,6 +160,8 @@ class Session:
         bucket, what = self._allowance.calls, CALLS
         if type(payload) is Join:
             bucket, what = self._allowance.joins, JOINS
+            if len(payload.follow) > len(_FOLLOWS):
+                extra = price_of_wrong(data) - 1
         wait = self._take(bucket, extra)
         if wait:
             return self._limit(what, wait, request_id)
@@ -157,6 +170,8 @@ class Session:
     def _decide_other(self, frame: ClientFrame, payload: object, request_id: str | None) -> Action:
         match payload:
             case Join():
+                if fault := _fault_of(payload):
+                    return Refuse(errors.invalid(fault), request_id)
                 if self._too_many(payload.room_id):
                     return self._refuse_room("join", request_id)
                 return EnterRoom(payload, request_id)
@@ -168,7 +183,7 @@ class Session:
                 return Renew(payload.token, request_id)
             case betterproto.Message():
                 name, _ = betterproto.which_one_of(frame, "payload")
-                if name == HISTORY_CALL and (wait := self.history_wait()):
+                if name in _READING_CALLS and (wait := self.history_wait()):
                     return self._limit(HISTORY, wait, request_id)
                 if name in self._calls:
                     return Ask(name, payload, request_id)
@@ -232,6 +247,22 @@ def _price_beyond_one(data: bytes) -> int:
 def price_of_wrong(data: bytes) -> int:
     """The price of a wrong frame; 1 is a small one."""
     return 1 + len(data) // _CHARGED_BYTES_OF_WRONG
+
+
+def _fault_of(join: Join) -> str:
+    """Returns the rule that a `join` breaks, and its field; empty if it breaks none."""
+    seen: set[int] = set()
+    for each in map(int, join.follow):
+        if each not in _FOLLOWS:
+            return f"join.follow: {each} is nothing that can be followed"
+        if each in seen:
+            return f"join.follow: has {JoinFollow(each).name} more than once"
+        seen.add(each)
+    if join.after_change is not None and (join.after_seq is None or not wants_changes(join)):
+        return "join.after_change: needs after_seq, and CHANGES in follow"
+    if len(join.user_id) > _LONGEST_USER_ID:
+        return f"join.user_id: must have at most {_LONGEST_USER_ID} characters"
+    return ""
 
 
 def _request_id(data: bytes) -> str | None:

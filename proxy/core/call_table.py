@@ -14,6 +14,8 @@ from gen.chat import ChatServiceBase, ClientFrame, ServerFrame
 
 HISTORY_CALL: Final = "get_chat_history"
 """The field of the call that is answered with messages of the history."""
+CHANGES_CALL: Final = "get_changes"
+"""The field of the call that is answered with messages that changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """A batch of messages, turned into one write for each member of a room: no I/O of its own.
 
 Each message becomes a frame once. Only a sender that gave a request id gets a frame of its
-own.
+own. What else is told about the rooms goes behind all messages of the batch: so nobody hears of a
+change before the message.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gen.chat import ChatMessage
+from hosting.faults import Faults
 from proxy.core import frames
 from proxy.core.client import Client
 from proxy.core.room import Room
@@ -17,13 +19,15 @@ from proxy.metrics import ProxyMetrics
 class Fanout:
     """The frames of one batch, by room."""
 
-    def __init__(self, metrics: ProxyMetrics | None = None) -> None:
+    def __init__(self, metrics: ProxyMetrics | None = None, faults: Faults | None = None) -> None:
         self._metrics = metrics or ProxyMetrics()
+        self._faults = faults or Faults()
         # The times at which the sends came that are answered.
         self._came: list[float] = []
         self._rooms: dict[Room, list[bytes]] = {}
         # Frames with a request id, by member and by the index of the shared one.
         self._personal: dict[tuple[Room, Client], dict[int, bytes]] = {}
+        self._behind: list[Callable[[], None]] = []
 
     def add(self, room: Room, message: ChatMessage, send: UnconfirmedSend | None) -> bool:
         """Adds a message; returns whether it will answer the send.
@@ -47,8 +51,12 @@ class Fanout:
             own[len(frame_list) - 1] = frames.message(message, send.request_id)
         return True
 
+    def add_behind(self, tell: Callable[[], None]) -> None:
+        """Adds what is told behind the messages that were added before, and perhaps later ones."""
+        self._behind.append(tell)
+
     def write(self) -> None:
-        """Writes all frames of a room to each member, as one piece."""
+        """Writes all frames of a room to each member, as one piece, and tells what is behind."""
         messages = deliveries = 0
         busy = self._metrics.busy
         for room, frame_list in self._rooms.items():
@@ -67,6 +75,16 @@ class Fanout:
         self._came.clear()
         self._rooms.clear()
         self._personal.clear()
+        if self._behind:
+            self._tell()
+
+    def _tell(self) -> None:
+        behind, self._behind = self._behind, []
+        for tell in behind:
+            try:
+                tell()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                self._faults.log("not told", error)
 
 
 def _merge(shared: Sequence[bytes], own: dict[int, bytes]) -> bytes:

@@ -1,7 +1,8 @@
 """Commands on their way to the server: no I/O.
 
 The switchboard puts them in, the link drains it in batches (`proxy.upstream.writer`).
-Messages that stand together travel as columns (`ChatMessages`).
+Messages that stand together travel as columns (`ChatMessages`); one with more than a text goes
+alone.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Final
 
 from codec.columns import lengths_of
 from gen.chat import ChatMessages, RelayCommand, RelayRequest, Texts
+from proxy.core.extras import extra_of
 from proxy.core.unconfirmed import UnconfirmedSend
 
 # The most of one batch. With fewer commands, both ends are busy with the frame around them;
@@ -134,8 +136,12 @@ def _commands(items: list[Item]) -> list[RelayCommand]:
     commands: list[RelayCommand] = []
     run: list[UnconfirmedSend] = []
     for item in items:
-        # Columns have no traces.
-        if type(item) is UnconfirmedSend and item.client.traceparent is None:
+        # Columns have neither traces nor extras.
+        if (
+            type(item) is UnconfirmedSend
+            and item.client.traceparent is None
+            and extra_of(item.message) is None
+        ):
             run.append(item)
             continue
         _end_run(commands, run)

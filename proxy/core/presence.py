@@ -4,7 +4,7 @@ The server takes a message as a sign that its sender is active. So only the end 
 the last client that sent as a user is gone; and on a new link, that the others are there.
 """
 
-from collections import Counter
+from collections.abc import Collection
 
 from gen.chat import Presence as PresenceCommand
 from gen.chat import RelayCommand
@@ -17,20 +17,25 @@ class Presence:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._users: Counter[str] = Counter()
+        self._users: dict[str, dict[Client, None]] = {}
         # Senders whose end is not told before the link is proven; `None` once it is.
         self._untold: set[str] | None = None
 
     def add(self, client: Client, user_id: str) -> None:
         """Notes that a client speaks as a user for the first time."""
         client.users.add(user_id)
-        self._users[user_id] += 1
+        self._users.setdefault(user_id, {})[client] = None
+
+    def clients_of(self, user_id: str) -> Collection[Client]:
+        """Returns the clients that have sent as a user."""
+        return self._users.get(user_id, ())
 
     def remove(self, client: Client) -> None:
         """Notes that a client is gone; tells the server of users that went with it."""
         for user_id in client.users:
-            self._users[user_id] -= 1
-            if not self._users[user_id]:
+            clients = self._users[user_id]
+            del clients[client]
+            if not clients:
                 del self._users[user_id]
                 self._tell(user_id, active=False)
         client.users.clear()

@@ -12,6 +12,8 @@ event               meaning
 `error`             a command is refused: a send, a join, or what `callers` asked
 `authenticated`,    answers for `callers`
 `admitted`
+`changes`, `reads`  for the followers of a room (`news`)
+`to_user`           for the followers of a room that are one user
 ==================  =====================================================================
 
 The messages of a batch leave it together (`Fanout`), but in order: whatever else is told a
@@ -19,16 +21,20 @@ client is written behind them. What fails for one event costs the client or room
 concerns, and nobody else.
 """
 
+from functools import partial
+
 from gen.chat import (
     Admitted,
     Authenticated,
     ChatMessage,
     Error,
     Joined,
+    Reads,
     RelayEvent,
     RelayResponse,
-    ServerFrame,
+    RoomChanges,
     Stored,
+    ToUser,
 )
 from hosting.faults import Faults
 from hosting.logs import get_logger
@@ -37,7 +43,8 @@ from proxy import errors
 from proxy.core import frames
 from proxy.core.callers import Callers
 from proxy.core.fanout import Fanout
-from proxy.core.room import ProtocolViolation, Room
+from proxy.core.news import News
+from proxy.core.room import Lost, ProtocolViolation, Room
 from proxy.core.rooms import Rooms
 from proxy.core.unconfirmed import UnconfirmedSend, UnconfirmedSends
 from proxy.metrics import ProxyMetrics
@@ -53,12 +60,14 @@ class Receiver:
         rooms: Rooms,
         sends: UnconfirmedSends,
         callers: Callers,
+        news: News,
         faults: Faults,
         metrics: ProxyMetrics,
     ) -> None:
         self._rooms = rooms
         self._sends = sends
         self._callers = callers
+        self._news = news
         self._faults = faults
         self._metrics = metrics
 
@@ -66,10 +75,10 @@ class Receiver:
         """Handles a batch, and writes it to the clients.
 
         Raises:
-            ProtocolViolation: the server left out a message, or confirmed one that was not sent.
+            ProtocolViolation: the server left out something, or confirmed what was not sent.
         """
         self._metrics.received_batches.observe(len(batch.events))
-        fanout = Fanout(self._metrics)
+        fanout = Fanout(self._metrics, self._faults)
         try:
             for event in batch.events:
                 try:
@@ -117,6 +126,8 @@ class Receiver:
                 self._command_refused(ref, payload)
         elif isinstance(payload, Authenticated | Admitted):
             self._callers.answered(ref, payload)
+        else:
+            self._told(payload, fanout)
 
     def _failed(self, event: RelayEvent, error: Exception) -> None:
         self._faults.log("event failed", error)
@@ -125,6 +136,17 @@ class Receiver:
                 self.refuse(event.ref, errors.internal())
             except Exception as worse:  # noqa: BLE001 - likewise
                 self._faults.log("client not told of a failure", worse)
+
+    def _told(self, payload: object, fanout: Fanout) -> None:
+        """Brings followers what is told beside messages, behind those that came before it."""
+        if isinstance(payload, RoomChanges):
+            room = self._rooms.get(payload.room_id)
+            if room is not None and room.advance_changes(payload):
+                fanout.add_behind(partial(self._news.changed, room, payload))
+        elif isinstance(payload, Reads):
+            fanout.add_behind(partial(self._news.read, payload))
+        elif isinstance(payload, ToUser):
+            fanout.add_behind(partial(self._news.marked, payload))
 
     # Messages.
 
@@ -187,7 +209,7 @@ class Receiver:
         """Tells the members of a gap: nobody can be told the message that comes next."""
         fanout.write()
         self._metrics.room_resumes["lost"] += 1
-        _tell_lost(room, Joined(room.room_id, room.epoch, room.last_seq, recovered=False))
+        self._news.lost(room)
         room.note_delivered()
 
     # Rooms.
@@ -198,10 +220,10 @@ class Receiver:
             return
         resumed = bool(room.epoch)
         lost = room.joined(joined)
-        if lost or resumed:
-            self._metrics.room_resumes["lost" if lost else "recovered"] += 1
-        if lost:
-            _tell_lost(room, joined)
+        if resumed:
+            self._metrics.room_resumes["lost" if lost is Lost.ALL else "recovered"] += 1
+        if lost is not Lost.NOTHING:
+            self._news.lost(room, changes_alone=lost is Lost.CHANGES)
 
     # Refusals.
 
@@ -247,13 +269,6 @@ class Receiver:
             self._faults.log("answer not encoded", failure)
             frame = frames.error(told, None)
         send.client.write(frame)
-
-
-def _tell_lost(room: Room, joined: Joined) -> None:
-    """Tells the members that there is a gap between what they have and what they will get."""
-    frame = frames.encode(ServerFrame(joined=joined))
-    for client in room.members:
-        client.write(frame)
 
 
 def _can_be_framed(message: ChatMessage) -> bool:

@@ -1,5 +1,9 @@
 """One room of a proxy's clients, and how far it was delivered: no I/O.
 
+How far is said by two numbers, which chain each by itself: the position of a message, and the
+number of a change. A change never comes before its message. A server of before tells of no
+changes: then there is no such number, and all else is the same.
+
 ::
 
     joining --joined--> live --link lost--> joining (from the last position)
@@ -8,9 +12,11 @@
 """
 
 import asyncio
+from enum import Enum, auto
 
-from gen.chat import ChatMessage, Error, Join, Joined
+from gen.chat import ChatMessage, Error, Join, Joined, JoinFollow, RoomChanges
 from proxy.core.client import Client
+from proxy.core.followers import Followers
 from proxy.core.milestones import Milestones
 
 
@@ -19,7 +25,15 @@ class ProtocolViolation(Exception):
 
 
 class GapError(ProtocolViolation):
-    """The server left out a message."""
+    """The server left out a message or a change."""
+
+
+class Lost(Enum):
+    """What there is a gap in, between what members have and what they will get."""
+
+    NOTHING = auto()
+    CHANGES = auto()
+    ALL = auto()
 
 
 class Room:
@@ -31,9 +45,12 @@ class Room:
         live: whether the server has answered it.
         epoch: the epoch of its history, empty before it was first live.
         last_seq: the position that was last delivered.
+        last_change: the change that was last delivered; `None` if the server tells of none.
         milestones: the positions that clients wait for who had them from another proxy;
             `None` in most rooms.
+        change_milestones: the same for changes.
         members: the clients that get the next message, in the order of entering.
+        followers: those of them that are told more than messages.
         tentative: the members that only a message put in which is not confirmed yet, with
             the refs of all that they sent since then. If all are refused, they are
             taken out again.
@@ -44,8 +61,11 @@ class Room:
     """
 
     __slots__ = (
+        "change_milestones",
         "epoch",
+        "followers",
         "join_ref",
+        "last_change",
         "last_seq",
         "live",
         "members",
@@ -63,11 +83,14 @@ class Room:
         self.live = False
         self.epoch = ""
         self.last_seq = 0
+        self.last_change: int | None = None
         self.members: dict[Client, None] = {}
         self.tentative: dict[Client, dict[int, None]] = {}
         self.replaying: dict[Client, dict[int, tuple[ChatMessage, str | None]]] = {}
         self.pins = 0
+        self.followers = Followers()
         self.milestones: Milestones | None = None
+        self.change_milestones: Milestones | None = None
         self.ready: asyncio.Future[Error | None] = asyncio.get_running_loop().create_future()
 
     def note_sent(self, client: Client, ref: int, *, entered: bool) -> None:
@@ -104,6 +127,28 @@ class Room:
         self.last_seq = seq
         return True
 
+    def advance_changes(self, changes: RoomChanges) -> bool:
+        """Notes that messages changed.
+
+        Returns:
+            Whether any of it is new; if not, all of it was delivered before.
+
+        Raises:
+            GapError: changes are missing before them, or a message that changed.
+        """
+        if not self.live or changes.last_change <= (self.last_change or 0):
+            return False
+        if self.last_change is None or changes.after_change > self.last_change:
+            raise GapError(
+                f"room {self.room_id!r}: changes behind {changes.after_change} came after"
+                f" {self.last_change}"
+            )
+        seq = max((each.seq for each in changes.messages), default=0)
+        if seq > self.last_seq:
+            raise GapError(f"room {self.room_id!r}: {seq} changed before it came")
+        self.last_change = changes.last_change
+        return True
+
     def remains_without(self, client: Client, ref: int) -> bool:
         """Notes that a send was refused; returns whether its sender stays in the room."""
         refs = self.tentative.get(client)
@@ -116,14 +161,16 @@ class Room:
         """Takes a client out."""
         self.members.pop(client, None)
         self.tentative.pop(client, None)
+        self.followers.discard(client)
 
     def start_join(self, ref: int) -> Join:
         """Notes that the room is asked for; returns the request."""
         self.link_lost()
         self.join_ref = ref
+        follow = [JoinFollow(JoinFollow.CHANGES), JoinFollow(JoinFollow.READS)]
         if not self.epoch:
-            return Join(self.room_id)
-        return Join(self.room_id, self.last_seq, self.epoch)
+            return Join(self.room_id, follow=follow)
+        return Join(self.room_id, self.last_seq, self.epoch, follow, self.last_change)
 
     def link_lost(self) -> None:
         """Notes that the last request will not be answered."""
@@ -132,19 +179,23 @@ class Room:
         if self.ready.done():
             self.ready = asyncio.get_running_loop().create_future()
 
-    def joined(self, joined: Joined) -> bool:
-        """Notes the server's answer.
-
-        Returns:
-            Whether there is a gap between what the members have and what they will get.
-        """
-        resumed = bool(self.epoch)
-        lost = resumed and not joined.recovered
-        if not resumed or lost:
+    def joined(self, joined: Joined) -> Lost:
+        """Notes the server's answer; returns whether there is a gap now."""
+        lost = Lost.NOTHING
+        if not self.epoch or not joined.recovered:
+            lost = Lost.ALL if self.epoch else Lost.NOTHING
             self.epoch = joined.epoch
             self.last_seq = joined.last_seq
+            self.last_change = joined.last_change
             # A position of another history will never come.
             self._end_milestones()
+        elif joined.last_change is None:
+            # The server before this one told of changes, and what comes now will be missing.
+            self.last_change = None
+            self.note_delivered()
+        elif self.last_change is None:
+            lost = Lost.CHANGES
+            self.last_change = joined.last_change
         self.live = True
         self._end_wait(None)
         return lost
@@ -159,9 +210,13 @@ class Room:
 
         It may come from another proxy, which is ahead of this one.
         """
-        if join.after_seq is None or join.after_seq <= self.last_seq:
+        if join.epoch not in (None, self.epoch):
             return False
-        return join.epoch in (None, self.epoch)
+        return (join.after_seq or 0) > self.last_seq or self.lacks_change(join.after_change)
+
+    def lacks_change(self, change: int | None) -> bool:
+        """Whether a change was not delivered here that the server may have told of elsewhere."""
+        return None not in (change, self.last_change) and (change or 0) > (self.last_change or 0)
 
     def milestone(self, seq: int) -> asyncio.Future[None]:
         """Returns a future that ends once a position was delivered, or never will be.
@@ -174,31 +229,50 @@ class Room:
         self.note_delivered()
         return future
 
+    def change_milestone(self, change: int) -> asyncio.Future[None]:
+        """As `milestone`, of a change."""
+        if self.change_milestones is None:
+            self.change_milestones = Milestones()
+        future = self.change_milestones.at(change)
+        self.note_delivered()
+        return future
+
     def note_delivered(self) -> None:
         """Ends the milestones up to what was delivered; to be called behind each batch."""
         if self.milestones is not None:
             self.milestones.reached(self.last_seq)
             if not self.milestones:
                 self.milestones = None
+        if self.change_milestones is not None:
+            if self.last_change is None:
+                self.change_milestones.clear()
+            else:
+                self.change_milestones.reached(self.last_change)
+            if not self.change_milestones:
+                self.change_milestones = None
 
     def can_replay(self, join: Join, limit: int) -> bool:
-        """Whether all that a client missed can be replayed to it.
+        """Whether all that a client missed can be replayed to it, as far as the numbers tell.
+
+        Several changes may be of one message. So it may turn out in a replay that more messages
+        changed than may be replayed.
 
         Args:
             join: the position that the client has.
             limit: the most messages that may be replayed.
         """
         after_seq, epoch = join.after_seq, join.epoch
-        if after_seq is None or after_seq > self.last_seq:
+        if after_seq is None or after_seq > self.last_seq or self.lacks_change(join.after_change):
             return False
         if epoch is not None and epoch != self.epoch:
             return False
         return self.last_seq - after_seq <= limit
 
     def _end_milestones(self) -> None:
-        if self.milestones is not None:
-            self.milestones.clear()
-            self.milestones = None
+        for milestones in (self.milestones, self.change_milestones):
+            if milestones is not None:
+                milestones.clear()
+        self.milestones = self.change_milestones = None
 
     def _end_wait(self, result: Error | None) -> None:
         if not self.ready.done():

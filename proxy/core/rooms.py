@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from gen.chat import Error, Leave, Left, RelayCommand, ServerFrame
+from gen.chat import Error, Join, Leave, Left, RelayCommand, ServerFrame
 from proxy import errors
 from proxy.config import Config
 from proxy.core import frames
@@ -70,10 +70,18 @@ class Rooms:
             room.pins -= 1
             self._give_up_if_unused(room)
 
-    def add_member(self, client: Client, room: Room) -> None:
-        """Puts a client into a room: it gets what comes after `Room.last_seq`."""
+    def add_member(self, client: Client, room: Room, join: Join | None = None) -> None:
+        """Puts a client into a room: it gets what comes after `Room.last_seq`.
+
+        Args:
+            client: the client.
+            room: the room.
+            join: what it asked for, if it did not just send: it says what the client follows.
+        """
         client.rooms.add(room.room_id)
         room.members[client] = None
+        if join is not None:
+            room.followers.add(client, join)
 
     def leave(self, client: Client, room_id: str) -> None:
         """Takes a client out of a room at its own request."""
@@ -97,13 +105,19 @@ class Rooms:
         if error is not None:
             raise Refused(error)
 
-    async def wait_delivered(self, room: Room, seq: int) -> None:
+    async def wait_delivered(self, room: Room, seq: int, change: int) -> None:
         """Waits until a room was delivered up to a position, or its history is another.
+
+        Args:
+            room: the room.
+            seq: the message.
+            change: the change.
 
         Raises:
             Refused: that takes too long, or the server refused the room.
         """
         await self._patiently(room.milestone(seq))
+        await self._patiently(room.change_milestone(change))
         await self.wait_live(room)
 
     # The server answers.

@@ -9,7 +9,7 @@
     pinned, add_member    --> rooms     where they are       --> join, leave
     send                  --> presence  as whom they speak   --> presence
                               sends     kept until confirmed --> chat_message
-    write                 <-- receiver  fan-out              <-- batches of events
+    write                 <-- receiver  fan-out, news        <-- batches of events
 
 The life of a message: `send` puts it into `sends` and into the outbox. It comes back as
 `stored` with its position; the receiver finds it by its ref, makes a frame of it once,
@@ -21,12 +21,13 @@ Rules that hold over lost links:
    (`connected`), in this order: tokens, presence, rooms, messages, and at last the clients
    and users that are gone. A message never comes before the token of its sender, nor before
    the `join` of the room that its sender is in.
-2. Each room is asked for from the position that was last delivered, each message is sent
-   again in its order, and its idempotency key makes it stored once.
+2. Each room is asked for from the position and the change that were last delivered, each message
+   is sent again in its order, and its idempotency key makes it stored once.
 3. A ref names a send for good: an answer on a later link finds it. A `join` has a new
    one on each link, and answers to an old one find nothing.
 4. A message is delivered if its position is the next one of its room. If it is older, it was
-   delivered before; if one is missing, the link is given up, and rule 2 brings it again.
+   delivered before; if one is missing, the link is given up, and rule 2 brings it again. The same
+   holds for changes, by their numbers.
 """
 
 from collections.abc import Iterator
@@ -37,8 +38,10 @@ from gen.chat import ChatMessage, Error, Join, RelayResponse
 from hosting.faults import Faults
 from proxy import errors
 from proxy.config import Config
+from proxy.core import extras
 from proxy.core.callers import Callers
 from proxy.core.client import Client
+from proxy.core.news import News
 from proxy.core.outbox import Item, Outbox
 from proxy.core.presence import Presence
 from proxy.core.receiver import Receiver
@@ -77,7 +80,10 @@ class Switchboard:
         self.guests: set[Client] = set()
         self.tokens_required = False
         self._presence = Presence(outbox)
-        self._receiver = Receiver(self.rooms, self.sends, self.callers, self.faults, self._metrics)
+        news = News(self.rooms, self._presence, self.faults, self._metrics)
+        self._receiver = Receiver(
+            self.rooms, self.sends, self.callers, news, self.faults, self._metrics
+        )
 
     # Clients.
 
@@ -171,7 +177,7 @@ class Switchboard:
         """Handles a batch of the server, and writes it to the clients.
 
         Raises:
-            ProtocolViolation: the server left out a message, or confirmed one that was not sent.
+            ProtocolViolation: the server left out something, or confirmed what was not sent.
         """
         self._receiver.receive(batch)
 
@@ -213,4 +219,5 @@ class Switchboard:
 def _size(message: ChatMessage) -> int:
     """Returns how many bytes a message takes while it is kept; in a batch it takes less."""
     names = len(message.id) + len(message.room_id) + len(message.sender_id)
-    return utf8_length(message.content) + names * _LARGEST_CHARACTER + _OVERHEAD
+    texts = utf8_length(message.content) + extras.size_of(message)
+    return texts + names * _LARGEST_CHARACTER + _OVERHEAD

@@ -18,7 +18,7 @@ import proxy
 from gen.chat import Join, Joined, Leave, RelayCommand
 from proxy import errors
 from proxy.core.outbox import Outbox
-from proxy.core.room import GapError, Room
+from proxy.core.room import GapError, Lost, Room
 from proxy.core.rooms import Rooms
 from tests.proxy.relay_model import Follower
 from tests.support import MODEL
@@ -74,7 +74,7 @@ class Following(RuleBasedStateMachine):
         recovered = after_seq is not None and epoch == str(self.epoch)
         first = not self.room.epoch
         lost = self.room.joined(Joined("lobby", str(self.epoch), self.head, recovered))
-        assert lost is (not first and not recovered)
+        assert lost is (Lost.NOTHING if first or recovered else Lost.ALL)
         if recovered:
             self.due = list(range((after_seq or 0) + 1, self.head + 1))
         else:

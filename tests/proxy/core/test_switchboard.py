@@ -24,6 +24,7 @@ from gen.chat import (
     ErrorCode,
     Join,
     Joined,
+    JoinFollow,
     RelayCommand,
     RelayEvent,
     RelayRequest,
@@ -40,6 +41,7 @@ ROOMS = ("lobby", "attic", "refused")
 USERS = ("ada", "bob")
 LONG = 10_000.0
 CONFIG = proxy.Config(hold_seconds=LONG, call_seconds=LONG)
+BOTH = [JoinFollow(JoinFollow.CHANGES), JoinFollow(JoinFollow.READS)]
 
 # A client that is about to enter a room.
 Entry = tuple["Follower", AbstractContextManager[Room], Room]
@@ -285,7 +287,7 @@ async def test_missing_message_is_noticed(switchboard: Switchboard, asked: Asked
     assert client.last == {"lobby": 1}
     switchboard.disconnected()
     switchboard.connected()
-    assert (await asked.next("join")).join == Join("lobby", 1, "this")
+    assert (await asked.next("join")).join == Join("lobby", 1, "this", BOTH)
 
 
 async def test_messages_past_a_gap_stay_unconfirmed(switchboard: Switchboard, asked: Asked) -> None:
@@ -312,7 +314,7 @@ async def test_unavailable_room_is_asked_again(switchboard: Switchboard, asked: 
     tell(switchboard, RelayEvent(ref=first.ref, error=error))
     assert client.rooms == {"lobby"}
     second = await asked.next("join")
-    assert second.join == Join("lobby")
+    assert second.join == Join("lobby", follow=BOTH)
     assert second.ref > first.ref
 
 
