@@ -130,6 +130,18 @@ class ServerMetrics:
     replayed: int = counter(
         "chat_replayed_messages_total", "Messages read from the history for joins."
     )
+    changes: int = counter(
+        "chat_changes_total",
+        "Changed messages of rooms that somebody is in, as the store told of them.",
+    )
+    notices: int = counter(
+        "chat_notices_total",
+        "What was told beside messages and put into the mailboxes of streams that follow it, once "
+        "for each stream: changes, at most four times a second for each room, and read marks.",
+    )
+    replayed_changes: int = counter(
+        "chat_replayed_changes_total", "Changed messages read from the history for joins."
+    )
     slow_consumers: int = counter(
         "chat_slow_consumers_total",
         "Streams ended because their client read too slowly.",

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 
 import codec
+from chat.core.membership import Membership
 from chat.core.rules import Rules
-from chat.core.stream import Membership
 from chat.errors import ChatError
+from chat.storage.changes import extra_of
 from codec.columns import split
 from gen.chat import ChatMessage, ChatMessages
 from hosting.tracing import spans
@@ -106,6 +107,9 @@ class MessageRun:
     def add(self, ref: int, message: ChatMessage, membership: Membership | None) -> None:
         """Adds a message."""
         self.size += len(message.content)
+        extra = extra_of(message)
+        if extra is not None:
+            self.size += len(extra.data) + sum(map(len, extra.mentions))
         self.refs.append(ref)
         self.messages.append(message)
         self.memberships.append(membership)

@@ -13,9 +13,10 @@ from chat.api.context import Context, authenticated_message
 from chat.api.conversation import Bounds, Conversation
 from chat.api.extras import admit_extra
 from chat.api.quotas import charge
+from chat.core.encoded import EncodedMessage, Notice
 from chat.core.extras import has_extra
+from chat.core.membership import membership_of
 from chat.core.store_errors import not_stored
-from chat.core.stream import EncodedMessage
 from chat.errors import ChatError, Internal, InvalidArgument, RateLimited
 from chat.storage.base import MessageKey, StoreError, key_of
 from gen.chat import Authenticate, ChatMessage, ChatStream, Join, Joined, Leave, Left
@@ -73,6 +74,10 @@ class ChatConversation(Conversation[ChatStream]):
                 self._pop(key)
                 return
         self.put(message.for_client())
+
+    def tell(self, notice: Notice) -> None:
+        """See `LiveStream`."""
+        self.put(notice.for_client())
 
     def answer_missed(self, message: ChatMessage) -> None:
         """See `Conversation`."""
@@ -147,9 +152,13 @@ class ChatConversation(Conversation[ChatStream]):
         self.context.rules.identifier(join.room_id, "join.room_id")
         self.caller.check_read(join.room_id, "join.room_id")
         self.check_room(join.room_id, "join.room_id")
+        user_id = self.caller.sender(join.user_id, "join.user_id")
+        if user_id:
+            self.context.rules.identifier(user_id, "join.user_id")
         await self.hub.join(
             self,
             join,
+            membership_of(join, user_id),
             answer=lambda joined: self._put(ChatStream(joined=joined, request_id=request_id)),
             replay=self._replay,
             limit=self.context.config.replay_messages,

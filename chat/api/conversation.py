@@ -10,6 +10,7 @@ from grpclib.server import Stream
 
 from chat.access.identity import Identity
 from chat.api.context import Context
+from chat.core.membership import Following
 from chat.core.stream import LiveStream
 from chat.errors import ChatError, Draining, Internal, ResourceExhausted, Unauthenticated
 from gen.chat import ChatMessage, Joined
@@ -92,7 +93,12 @@ class Conversation(LiveStream, Generic[Request]):
     def renewed(self, room_id: str, last_seq: int) -> None:
         """See `LiveStream`; if not even that can be told, the stream ends."""
         try:
-            self.tell_lost(Joined(room_id, self.hub.store.epoch, last_seq, recovered=False))
+            stay = self.rooms.get(room_id)
+            last_change = stay.change if isinstance(stay, Following) and stay.changes else None
+            epoch = self.hub.store.epoch
+            self.tell_lost(
+                Joined(room_id, epoch, last_seq, recovered=False, last_change=last_change)
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
             self.failed("client not told of a failure", error)
 

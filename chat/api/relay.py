@@ -14,8 +14,9 @@ from chat.api.quotas import charge
 from chat.api.relay_answers import RelayAnswers
 from chat.api.relay_clients import RelayClients
 from chat.api.relay_sends import RelaySends
+from chat.core.encoded import EncodedMessage, Notice
 from chat.core.extras import has_extra
-from chat.core.stream import EncodedMessage
+from chat.core.membership import membership_of
 from chat.errors import ChatError, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from gen.chat import (
     Admit,
@@ -173,6 +174,10 @@ class RelayConversation(Conversation[RelayRequest]):
         else:
             self._confirmations.add(ref, message.message)
 
+    def tell(self, notice: Notice) -> None:
+        """See `LiveStream`."""
+        self.put(notice.for_proxy())
+
     def put(self, item: bytes) -> None:
         """Puts an encoded message into the mailbox, behind the confirmations."""
         self._confirmations.flush()
@@ -226,6 +231,7 @@ class RelayConversation(Conversation[RelayRequest]):
     async def _join(self, join: Join, ref: int) -> None:
         self.context.rules.identifier(join.room_id, "join.room_id")
         self.check_room(join.room_id, "join.room_id")
+        stay = membership_of(join, user_id=None)
 
         def answer(joined: Joined) -> None:
             self._joins[join.room_id] = ref
@@ -235,7 +241,7 @@ class RelayConversation(Conversation[RelayRequest]):
         # However much a proxy has missed while it was cut off is replayed, so that its
         # clients notice nothing.
         try:
-            await self.hub.join(self, join, answer=answer, replay=self._replay, limit=None)
+            await self.hub.join(self, join, stay, answer=answer, replay=self._replay, limit=None)
         except ChatError:
             self._joins.pop(join.room_id, None)
             raise

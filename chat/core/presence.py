@@ -2,19 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable
+from typing import Generic, TypeVar
+
+Connection = TypeVar("Connection", bound=Hashable)
 
 
-class Presence:
+class Presence(Generic[Connection]):
     """Counts the connections of each user."""
 
     def __init__(self) -> None:
-        self._connections: dict[str, set[Hashable]] = {}
-        self._users: defaultdict[Hashable, set[str]] = defaultdict(set)
+        self._connections: dict[str, set[Connection]] = {}
+        self._users: defaultdict[Connection, set[str]] = defaultdict(set)
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    def attach(self, connection: Hashable, user_id: str) -> bool:
+    def attach(self, connection: Connection, user_id: str) -> bool:
         """Notes that a connection speaks for a user.
 
         Returns:
@@ -28,7 +31,7 @@ class Presence:
         connections.add(connection)
         return len(connections) == 1
 
-    def detach(self, connection: Hashable, user_id: str) -> bool:
+    def detach(self, connection: Connection, user_id: str) -> bool:
         """Notes that a connection no longer speaks for a user.
 
         Returns:
@@ -42,11 +45,15 @@ class Presence:
             del self._users[connection]
         return self._drop(connection, user_id)
 
-    def users_of(self, connection: Hashable) -> Collection[str]:
+    def users_of(self, connection: Connection) -> Collection[str]:
         """Returns the users that a connection speaks for."""
         return self._users.get(connection, ())
 
-    def close(self, connection: Hashable) -> list[str]:
+    def connections_of(self, user_id: str) -> Collection[Connection]:
+        """Returns the connections that speak for a user."""
+        return self._connections.get(user_id, ())
+
+    def close(self, connection: Connection) -> list[str]:
         """Forgets a connection.
 
         Returns:
@@ -55,7 +62,7 @@ class Presence:
         users = self._users.pop(connection, set())
         return [user_id for user_id in users if self._drop(connection, user_id)]
 
-    def _drop(self, connection: Hashable, user_id: str) -> bool:
+    def _drop(self, connection: Connection, user_id: str) -> bool:
         connections = self._connections[user_id]
         connections.discard(connection)
         if connections:

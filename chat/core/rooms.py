@@ -4,6 +4,10 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from chat.core.membership import Followers, Following, Membership
+from chat.storage.listener import Head
+from gen.chat import RoomChanges
+
 Member = TypeVar("Member")
 
 
@@ -12,26 +16,74 @@ class Room(Generic[Member]):
 
     Attributes:
         last_seq: the `seq` of the last message that was delivered, or that was in the
-            history when a member entered. `None` until it was looked up.
+            history when a member entered. `None` until something of it is known.
+        last_change: the last change that was heard of, likewise.
+        told_change: the last change that followers were told. Those behind it wait to be told
+            together.
         members: the receivers of the next message, in the order of entering.
+        followers: those of them who follow more than messages, if any.
     """
 
-    __slots__ = ("last_seq", "members", "pins")
+    __slots__ = ("followers", "last_change", "last_seq", "members", "pins", "told_change")
 
     def __init__(self) -> None:
         self.last_seq: int | None = None
+        self.last_change: int | None = None
+        self.told_change = 0
         self.members: dict[Member, None] = {}
+        self.followers: Followers[Member] | None = None
         self.pins = 0
 
-    def set_last_seq_if_unknown(self, seq: int) -> int:
-        """Takes the result of a look-up, if nothing is known yet; returns the last `seq`.
+    @property
+    def is_known(self) -> bool:
+        """Whether both heads are known; nobody enters before."""
+        return self.last_seq is not None and self.last_change is not None
 
-        A look-up may see a message before it is announced. Once there are
-        members, they still wait for that one: `last_seq` must not pass it.
+    @property
+    def head(self) -> Head:
+        """How far the room has come; see `last_seq`, `last_change`."""
+        return Head(self.last_seq or 0, self.last_change or 0)
+
+    def learn(self, head: Head) -> None:
+        """Takes the result of a look-up, if the room is not known yet.
+
+        A look-up may see a message or a change before it is announced. Once there are
+        members, they still wait for that one: `last_seq` must not pass it. Before, nobody
+        misses it: whoever enters reads up to there.
         """
-        if self.last_seq is None:
-            self.last_seq = seq
-        return self.last_seq
+        if not self.is_known:
+            seq, change = self.head
+            self.renew(Head(max(head.seq, seq), max(head.change, change)))
+
+    def renew(self, head: Head) -> None:
+        """Goes on from a head, of another history perhaps."""
+        self.last_seq, self.last_change = head
+        self.told_change = head.change
+
+    def hear(self, changes: RoomChanges) -> bool:
+        """Notes that messages changed; returns whether those in the room are to be told."""
+        last_change = changes.last_change
+        if self.last_change is None:
+            self.last_change = self.told_change = last_change
+            return False
+        if last_change <= self.last_change:
+            return False
+        self.last_change = last_change
+        return True
+
+    def enter(self, member: Member, stay: Membership) -> None:
+        """Adds a member; one that follows changes was told all up to `told_change` at least."""
+        self.members[member] = None
+        if isinstance(stay, Following):
+            self.followers = self.followers or Followers()
+            self.followers.add(member, stay)
+
+    def remove(self, member: Member) -> None:
+        """Removes a member; nothing happens if it is not one."""
+        self.members.pop(member, None)
+        if self.followers is not None:
+            self.followers.remove(member)
+            self.followers = self.followers or None
 
 
 class Rooms(Generic[Member]):
@@ -60,8 +112,8 @@ class Rooms(Generic[Member]):
     def pinned(self, room_id: str) -> Iterator[Room[Member]]:
         """Follows a room while somebody is about to enter it.
 
-        Inside, `last_seq` goes up with each message, with or without members, so
-        that a member that has read the history up to `last_seq` may enter in the same
+        Inside, `last_seq` and `last_change` go up with each message and change, with or without
+        members, so that a member that has read the history up to there may enter in the same
         turn of the event loop without a gap or a duplicate at the seam.
         """
         room = self._rooms.setdefault(room_id, Room())
@@ -76,7 +128,7 @@ class Rooms(Generic[Member]):
         """Takes a member out of a room; nothing happens if it is not in it."""
         room = self._rooms.get(room_id)
         if room is not None:
-            room.members.pop(member, None)
+            room.remove(member)
             self._forget_if_empty(room_id, room)
 
     def advance(self, room_id: str, seq: int) -> Collection[Member]:

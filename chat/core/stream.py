@@ -11,10 +11,11 @@ from typing import Final, Protocol
 
 from structlog.contextvars import get_contextvars
 
-import codec
+from chat.core.encoded import EncodedMessage, Notice
 from chat.core.mailbox import Mailbox
+from chat.core.membership import Membership
 from chat.errors import SlowConsumer
-from gen.chat import ChatMessage, ChatStream, RelayEvent, RelayResponse
+from gen.chat import ChatMessage
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -29,36 +30,6 @@ class Sender(Protocol):
 
     async def send_message(self, message: bytes) -> None:
         """Sends an encoded message; waits while the client's window is closed."""
-
-
-class EncodedMessage:
-    """A stored message on its way to streams: encoded once for each kind of them."""
-
-    __slots__ = ("_for_client", "_for_proxy", "message")
-
-    def __init__(self, message: ChatMessage) -> None:
-        self.message = message
-        self._for_client: bytes | None = None
-        self._for_proxy: bytes | None = None
-
-    def for_client(self) -> bytes:
-        """As a message of `Chat`."""
-        if self._for_client is None:
-            self._for_client = codec.encode(ChatStream(chat_message=self.message))
-        return self._for_client
-
-    def for_proxy(self) -> bytes:
-        """As a batch of one for `Relay`; batches may be concatenated."""
-        if self._for_proxy is None:
-            event = RelayEvent(chat_message=self.message)
-            self._for_proxy = codec.encode(RelayResponse(events=[event]))
-        return self._for_proxy
-
-
-class Membership:
-    """One stay in a room; a new one for each entry."""
-
-    __slots__ = ()
 
 
 class LiveStream(ABC):
@@ -85,6 +56,10 @@ class LiveStream(ABC):
     @abstractmethod
     def deliver(self, message: EncodedMessage) -> None:
         """Puts a message of a room into the mailbox."""
+
+    @abstractmethod
+    def tell(self, notice: Notice) -> None:
+        """Puts what is told of a room beside its messages into the mailbox."""
 
     @abstractmethod
     def missed(self, message: ChatMessage) -> None:

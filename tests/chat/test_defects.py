@@ -9,7 +9,8 @@ import betterproto
 import pytest
 from structlog.testing import capture_logs
 
-from chat.core.stream import EncodedMessage, LiveStream
+from chat.core.encoded import EncodedMessage, Notice
+from chat.core.stream import LiveStream
 from codec.columns import lengths_of
 from gen.chat import (
     Admit,
@@ -103,7 +104,7 @@ REQUESTS: Final = {
     ],
 }
 # Sent by the server only, on `Chat`.
-ANSWERS: Final = {"joined", "left", "error", "authenticated"}
+ANSWERS: Final = {"joined", "left", "error", "authenticated", "changes", "reads", "mark"}
 
 
 def test_every_command_kind_is_tested() -> None:
@@ -327,6 +328,9 @@ class Deaf(LiveStream):
         self.lost: list[int] = []
 
     def deliver(self, message: EncodedMessage) -> None:  # noqa: ARG002 - of the protocol
+        raise Defect
+
+    def tell(self, notice: Notice) -> None:  # noqa: ARG002 - of the protocol
         raise Defect
 
     def missed(self, message: ChatMessage) -> None:

@@ -9,7 +9,7 @@ import chat
 import proxy
 from chat.api.chat_stream import _MOST_REQUEST_IDS
 from chat.api.relay import _STORE_CHARACTERS, MOST_COMMANDS
-from chat.core.hub import _REPLAY_PAGE
+from chat.core.joining import _REPLAY_PAGE
 from chat.core.mailbox import ITEM_BYTES
 from chat.core.stream import _CHUNK_BYTES
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH

@@ -21,7 +21,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.presence = Presence()
+        self.presence: Presence[str] = Presence()
         self.pairs: set[tuple[str, str]] = set()
 
     def is_active(self, user: str) -> bool:

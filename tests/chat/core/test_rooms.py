@@ -19,7 +19,10 @@ from hypothesis.stateful import (
     rule,
 )
 
+from chat.core.membership import Membership
 from chat.core.rooms import Room, Rooms
+from chat.storage.listener import Head
+from gen.chat import RoomChanges
 from tests.support import MODEL
 
 ROOM = "room"
@@ -31,8 +34,8 @@ pytestmark = pytest.mark.timeout(300)
 def admit(rooms: Rooms[str], member: str, head: int) -> None:
     """Adds a member to a room as the hub does."""
     with rooms.pinned(ROOM) as room:
-        room.set_last_seq_if_unknown(head)
-        room.members[member] = None
+        room.learn(Head(head))
+        room.enter(member, Membership())
 
 
 def test_members_keep_their_order() -> None:
@@ -56,15 +59,37 @@ def test_empty_room_is_forgotten() -> None:
     assert len(rooms) == 0
 
 
-def test_late_look_up_skips_no_message() -> None:
-    """Of two concurrent look-ups, the later result covers a message not yet announced."""
+def test_late_look_up_skips_nothing() -> None:
+    """Of two concurrent look-ups, the later result covers what is not yet announced."""
     rooms: Rooms[str] = Rooms()
     with rooms.pinned(ROOM) as early, rooms.pinned(ROOM) as late:
-        early.set_last_seq_if_unknown(5)
-        early.members["ada"] = None
-        late.set_last_seq_if_unknown(6)
-        late.members["bob"] = None
+        early.learn(Head(5, 2))
+        early.enter("ada", Membership())
+        late.learn(Head(6, 3))
+        late.enter("bob", Membership())
     assert list(rooms.advance(ROOM, 6)) == ["ada", "bob"]
+    assert early.hear(RoomChanges(ROOM, 2, 3))
+
+
+def test_what_was_announced_meanwhile_and_what_was_found_belong_together() -> None:
+    """A change of message 6 may be known only if 6 is: nobody is told of it again."""
+    rooms: Rooms[str] = Rooms()
+    with rooms.pinned(ROOM) as room:
+        rooms.advance(ROOM, 5)
+        room.learn(Head(6, 3))
+        assert room.head == (6, 3)
+        room.enter("ada", Membership())
+        assert not rooms.advance(ROOM, 6)
+        assert not room.hear(RoomChanges(ROOM, 2, 3))
+
+
+def test_what_is_announced_meanwhile_is_newer_than_what_was_found() -> None:
+    rooms: Rooms[str] = Rooms()
+    with rooms.pinned(ROOM) as room:
+        rooms.advance(ROOM, 6)
+        assert not room.hear(RoomChanges(ROOM, 3, 4))
+        room.learn(Head(5, 3))
+        assert (room.head, room.told_change) == ((6, 4), 4)
 
 
 @dataclass(eq=False)
@@ -121,7 +146,7 @@ class RoomMachine(RuleBasedStateMachine):
         pin = ExitStack()
         room = pin.enter_context(self.rooms.pinned(ROOM))
         self.pinned += 1
-        return Member(pin, room, sees=self.announced if room.last_seq is None else None)
+        return Member(pin, room, sees=None if room.is_known else self.announced)
 
     def unpin(self, member: Member) -> None:
         member.pin.close()
@@ -130,12 +155,10 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(target=inside, member=consumes(entering), data=st.data())
     def enter(self, member: Member, data: st.DataObject) -> Member:
         if member.sees is not None:
-            member.room.set_last_seq_if_unknown(
-                data.draw(st.integers(member.sees, self.stored), "found")
-            )
+            member.room.learn(Head(data.draw(st.integers(member.sees, self.stored), "found")))
         assert member.room.last_seq is not None
         member.seen = list(range(1, member.room.last_seq + 1))
-        member.room.members[member] = None
+        member.room.enter(member, Membership())
         self.unpin(member)
         self.members.append(member)
         return member

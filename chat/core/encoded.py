@@ -1,0 +1,83 @@
+"""What is on its way to streams: encoded once for each kind of them."""
+
+from __future__ import annotations
+
+import codec
+from gen.chat import (
+    ChatMessage,
+    ChatStream,
+    Mark,
+    Reads,
+    RelayEvent,
+    RelayResponse,
+    RoomChanges,
+    ToUser,
+)
+
+
+class EncodedMessage:
+    """A stored message."""
+
+    __slots__ = ("_for_client", "_for_proxy", "message")
+
+    def __init__(self, message: ChatMessage) -> None:
+        self.message = message
+        self._for_client: bytes | None = None
+        self._for_proxy: bytes | None = None
+
+    def for_client(self) -> bytes:
+        """As a message of `Chat`."""
+        if self._for_client is None:
+            self._for_client = codec.encode(ChatStream(chat_message=self.message))
+        return self._for_client
+
+    def for_proxy(self) -> bytes:
+        """As a batch of one for `Relay`; batches may be concatenated."""
+        if self._for_proxy is None:
+            event = RelayEvent(chat_message=self.message)
+            self._for_proxy = codec.encode(RelayResponse(events=[event]))
+        return self._for_proxy
+
+
+class Notice:
+    """What is told of a room beside its messages, to those who follow it.
+
+    Args:
+        to_client: as it is told on `Chat`.
+        to_proxy: as it is told on `Relay`.
+    """
+
+    __slots__ = ("_for_client", "_for_proxy", "_to_client", "_to_proxy")
+
+    def __init__(self, to_client: ChatStream, to_proxy: RelayEvent) -> None:
+        self._to_client = to_client
+        self._to_proxy = to_proxy
+        self._for_client: bytes | None = None
+        self._for_proxy: bytes | None = None
+
+    @classmethod
+    def of_changes(cls, changes: RoomChanges) -> Notice:
+        """Messages changed."""
+        return cls(ChatStream(changes=changes), RelayEvent(changes=changes))
+
+    @classmethod
+    def of_reads(cls, reads: Reads) -> Notice:
+        """Users have read."""
+        return cls(ChatStream(reads=reads), RelayEvent(reads=reads))
+
+    @classmethod
+    def of_mark(cls, user_id: str, mark: Mark) -> Notice:
+        """A user has read, perhaps on another device."""
+        return cls(ChatStream(mark=mark), RelayEvent(to_user=ToUser(user_id, mark=mark)))
+
+    def for_client(self) -> bytes:
+        """As a message of `Chat`."""
+        if self._for_client is None:
+            self._for_client = codec.encode(self._to_client)
+        return self._for_client
+
+    def for_proxy(self) -> bytes:
+        """As a batch of one for `Relay`; batches may be concatenated."""
+        if self._for_proxy is None:
+            self._for_proxy = codec.encode(RelayResponse(events=[self._to_proxy]))
+        return self._for_proxy
