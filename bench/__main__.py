@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from bench import codec, compare, connects, history, results, slow, store, workloads
+from bench import changes, codec, compare, connects, history, results, slow, store, workloads
 from bench.attacks import measure as attacks
 from bench.nodes import measure as nodes
 from bench.options import Effort, Options
@@ -27,6 +27,7 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "connects": connects.main,
     "store": store.main,
     "history": history.main,
+    "changes": changes.main,
     "codec": _codec,
     "slow": slow.main,
     "attacks": attacks.main,

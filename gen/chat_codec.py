@@ -5398,6 +5398,10 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
                     traceparent = data[pos:stop].decode()
                 elif tag == 90:
                     command_members.append(("chat_messages", decode_chat_messages, (pos, stop)))
+                elif tag == 114:
+                    command_members.append(
+                        ("change_message", decode_change_message_request, (pos, stop))
+                    )
                 else:
                     check_number(tag)
                 pos = stop
@@ -5485,6 +5489,11 @@ def encode_relay_command(message: RelayCommand, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_90[size] if size < 128 else tagged(90, size)
         out += raw
+    elif command == "change_message":
+        raw = encode_change_message_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_114[size] if size < 128 else tagged(114, size)
+        out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -5504,6 +5513,8 @@ _RELAY_COMMAND_KEYS: dict[str, str] = {
     "traceparent": "traceparent",
     "chat_messages": "chat_messages",
     "chatMessages": "chat_messages",
+    "change_message": "change_message",
+    "changeMessage": "change_message",
 }
 
 
@@ -5545,6 +5556,12 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
                 key == "chatMessages" and once(members, "chat_messages")
             ):
                 command_members["chat_messages"] = chat_messages_from_json(item, depth - 1)
+            elif key == "change_message" or (
+                key == "changeMessage" and once(members, "change_message")
+            ):
+                command_members["change_message"] = change_message_request_from_json(
+                    item, depth - 1
+                )
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -5590,6 +5607,8 @@ def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
     value = message.command
     if command == "chat_messages":
         out["chat_messages"] = chat_messages_to_json(value, depth - 1)
+    elif command == "change_message":
+        out["change_message"] = change_message_request_to_json(value, depth - 1)
     return out
 
 
@@ -6219,6 +6238,10 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
                     event_members.append(("reads", decode_reads, (pos, stop)))
                 elif tag == 106:
                     event_members.append(("to_user", decode_to_user, (pos, stop)))
+                elif tag == 122:
+                    event_members.append(
+                        ("changed_message", decode_change_message_response, (pos, stop))
+                    )
                 else:
                     check_number(tag)
                 pos = stop
@@ -6301,6 +6324,11 @@ def encode_relay_event(message: RelayEvent, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_106[size] if size < 128 else tagged(106, size)
         out += raw
+    elif event == "changed_message":
+        raw = encode_change_message_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_122[size] if size < 128 else tagged(122, size)
+        out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -6319,6 +6347,8 @@ _RELAY_EVENT_KEYS: dict[str, str] = {
     "reads": "reads",
     "to_user": "to_user",
     "toUser": "to_user",
+    "changed_message": "changed_message",
+    "changedMessage": "changed_message",
 }
 
 
@@ -6354,6 +6384,12 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
                 event_members["reads"] = reads_from_json(item, depth - 1)
             elif key == "to_user" or (key == "toUser" and once(members, "to_user")):
                 event_members["to_user"] = to_user_from_json(item, depth - 1)
+            elif key == "changed_message" or (
+                key == "changedMessage" and once(members, "changed_message")
+            ):
+                event_members["changed_message"] = change_message_response_from_json(
+                    item, depth - 1
+                )
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -6394,6 +6430,8 @@ def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
         out["reads"] = reads_to_json(value, depth - 1)
     elif event == "to_user":
         out["to_user"] = to_user_to_json(value, depth - 1)
+    elif event == "changed_message":
+        out["changed_message"] = change_message_response_to_json(value, depth - 1)
     return out
 
 

@@ -36,10 +36,16 @@ class Dialect:
         """
         return self.event.replace("NAME", name).replace("VALUE", value)
 
-    def steps(self, room_id: str) -> list[tuple[bytes, bytes]]:
-        """The frames up to that which joins a room, each with what has to be heard before it."""
+    def steps(self, room_id: str, *, follow: bool = False) -> list[tuple[bytes, bytes]]:
+        """The frames up to that which joins a room, each with what has to be heard before it.
+
+        Args:
+            room_id: the room.
+            follow: whether its changes are followed.
+        """
         heard = [b"\r\n\r\n", *(answer for _, answer in self.greeting)]
-        join = self.text("join", f'{{"room_id":"{room_id}"}}')
+        further = ',"follow":["CHANGES"]' if follow else ""
+        join = self.text("join", f'{{"room_id":"{room_id}"{further}}}')
         texts = [*(said for said, _ in self.greeting), join]
         frames = [masked(WSMsgType.TEXT, text.encode()) for text in texts]
         return list(zip(heard, frames, strict=True))

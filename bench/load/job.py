@@ -33,6 +33,7 @@ class Job:
         token: the token of all clients, or empty; they send in its subject's name.
         authority: the file with the target's CA, in PEM; empty without TLS.
         dialect: the name of its way to speak.
+        follow: whether clients follow the changes of their room.
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class Job:
     token: str = ""
     authority: str = ""
     dialect: str = PLAIN
+    follow: bool = False
 
     def to_json(self) -> str:
         """Returns the job as JSON."""

@@ -45,7 +45,7 @@ async def open_one(job: Job, place: Place) -> Opening:
     dialect = DIALECTS[job.dialect]
     bearer = f"Bearer {job.token}" if job.token else None
     hello = dialect.handshake(f"{job.host}:{port}", bearer)
-    steps = dialect.steps(room_id(job.tag, number))
+    steps = dialect.steps(room_id(job.tag, number), follow=job.follow)
     tls = ssl.create_default_context(cafile=job.authority) if job.authority else None
     _, opening = await asyncio.get_running_loop().create_connection(
         lambda: Opening(hello, steps), job.host, port, ssl=tls

@@ -1585,6 +1585,12 @@ class RelayCommand(_objects.Message):
     Store these messages, each of which has a `ref` and a `client` of its own.
     """
 
+    change_message: "ChangeMessageRequest" = betterproto.message_field(14, group="command")
+    """
+    Change a message. Answer: `changed_message`. As the call of ChatService, but many
+     travel together.
+    """
+
     client: int = betterproto.uint64_field(6)
     """
     The proxy's name for the client on whose behalf it asks, at least 1; 0
@@ -1608,6 +1614,7 @@ class RelayCommand(_objects.Message):
         client_gone: "ClientGone | None" = None,
         admit: "Admit | None" = None,
         chat_messages: "ChatMessages | None" = None,
+        change_message: "ChangeMessageRequest | None" = None,
         client: int = 0,
         traceparent: "Optional[str]" = None,
     ) -> None:
@@ -1639,6 +1646,9 @@ class RelayCommand(_objects.Message):
         if chat_messages is not None:
             _command_name = _objects.only_one(_command_name, "chat_messages")
             _command = chat_messages
+        if change_message is not None:
+            _command_name = _objects.only_one(_command_name, "change_message")
+            _command = change_message
         self.command: Final[
             ChatMessage
             | Join
@@ -1648,6 +1658,7 @@ class RelayCommand(_objects.Message):
             | ClientGone
             | Admit
             | ChatMessages
+            | ChangeMessageRequest
             | None
         ] = _command
         self._group_current = {"command": _command_name}
@@ -1830,6 +1841,9 @@ class RelayEvent(_objects.Message):
     to_user: "ToUser" = betterproto.message_field(13, group="event")
     """For the clients of one user. `ref` is 0."""
 
+    changed_message: "ChangeMessageResponse" = betterproto.message_field(15, group="event")
+    """The answer to `change_message`."""
+
     def __init__(
         self,
         ref: int = 0,
@@ -1843,6 +1857,7 @@ class RelayEvent(_objects.Message):
         changes: "RoomChanges | None" = None,
         reads: "Reads | None" = None,
         to_user: "ToUser | None" = None,
+        changed_message: "ChangeMessageResponse | None" = None,
     ) -> None:
         self.ref = ref
         _event = _event_name = None
@@ -1876,6 +1891,9 @@ class RelayEvent(_objects.Message):
         if to_user is not None:
             _event_name = _objects.only_one(_event_name, "to_user")
             _event = to_user
+        if changed_message is not None:
+            _event_name = _objects.only_one(_event_name, "changed_message")
+            _event = changed_message
         self.event: Final[
             ChatMessage
             | Joined
@@ -1887,6 +1905,7 @@ class RelayEvent(_objects.Message):
             | RoomChanges
             | Reads
             | ToUser
+            | ChangeMessageResponse
             | None
         ] = _event
         self._group_current = {"event": _event_name}

@@ -1,0 +1,244 @@
+"""Measures what changes of messages cost those who do not make them.
+
+Pages: 50 messages of a room without changes, of one in which some messages changed, and of one
+in which all did, in alternation, from the database on disk.
+
+Storm: a busy room whose members follow its changes, with and without a thousand reactions a
+second to its newest messages, in alternation. Those who react are further clients of the proxy.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import aiohttp
+import orjson
+import uvloop
+
+from bench import meter, processes, workloads
+from bench.load import frames
+from bench.load.job import Job, Result
+from bench.options import Effort, Options
+from bench.processes import Running
+from bench.report import Section, Table, progress
+from bench.rounds import drive, make_job
+from bench.targets import HOST, PROJECT
+from chat.storage.base import Range
+from chat.storage.changes import Change
+from chat.storage.listener import Listener
+from chat.storage.sqlite import SqliteStore
+from gen.chat import ChangeMessageRequest, ChatMessage
+
+PAGE: Final = 50
+_MESSAGES: Final = 2_000
+_PAGES_A_ROUND: Final = 200
+_ROUNDS: Final = {Effort.QUICK: 3, Effort.NORMAL: 5, Effort.FULL: 9}
+# Of so many messages one changed.
+_EVERY: Final = {"without changes": 0, "one in ten changed": 10, "all changed": 1}
+
+_STORM_ROUNDS: Final = {Effort.QUICK: 2, Effort.NORMAL: 5, Effort.FULL: 9}
+_STORM_SECONDS: Final = {Effort.QUICK: 3.0, Effort.NORMAL: 6.0, Effort.FULL: 10.0}
+_REACTORS: Final = 20
+_REACTIONS_A_SECOND: Final = 1_000
+_WARM_UP: Final = 1.0
+# They react to so many of the newest messages.
+_NEWEST: Final = 10
+
+
+@dataclass(slots=True)
+class _Room:
+    name: str
+    every: int
+    times: list[float] = field(default_factory=list)
+
+    async def fill(self, store: SqliteStore) -> None:
+        """Stores the messages, and the changes."""
+        messages = [
+            ChatMessage(id=f"{number:08}", room_id=self.name, sender_id="ada", content="x" * 64)
+            for number in range(_MESSAGES)
+        ]
+        await store.append(messages)
+        if self.every:
+            changed = range(1, _MESSAGES + 1, self.every)
+            requests = (ChangeMessageRequest(self.name, seq, "ben", react="👍") for seq in changed)
+            await asyncio.gather(*(store.change(Change(request)) for request in requests))
+
+    async def read(self, store: SqliteStore) -> None:
+        """Reads pages, and notes how long each took."""
+        for number in range(_PAGES_A_ROUND):
+            span = Range(PAGE, after_seq=number * 7 % (_MESSAGES - PAGE))
+            start = time.perf_counter()
+            page = await store.history(self.name, span)
+            self.times.append(time.perf_counter() - start)
+            if len(page.messages) != PAGE:
+                raise AssertionError("a page came back short")
+
+
+async def _measure_pages(effort: Effort) -> list[_Room]:
+    rooms = [_Room(name, every) for name, every in _EVERY.items()]
+    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as folder:
+        path = str(Path(folder) / "chat.db")
+        store = await SqliteStore.open(path, Listener(), queue_bytes=1 << 30)
+        for room in rooms:
+            progress(f"changes: filling a room, {room.name}")
+            await room.fill(store)
+        await store.close()
+        # What is on disk, not what is in memory still.
+        store = await SqliteStore.open(path, Listener(), queue_bytes=1 << 30)
+        for number in range(_ROUNDS[effort]):
+            progress(f"changes: pages, round {number + 1} of {_ROUNDS[effort]}")
+            for room in rooms:
+                await room.read(store)
+        await store.close()
+    return rooms
+
+
+@dataclass(slots=True)
+class _Storm:
+    """The reactions of one window.
+
+    Attributes:
+        reactions: how many were answered.
+        told: how many frames a member got that told of changes.
+        seconds: how long it lasted.
+    """
+
+    reactions: int = 0
+    told: int = 0
+    seconds: float = 0.0
+
+
+@asynccontextmanager
+async def _storm(running: Running, room_id: str) -> AsyncIterator[_Storm]:
+    """A storm of reactions, and a member that counts what it is told of it."""
+    storm = _Storm()
+    url = f"http://{HOST}:{running.port}/"
+    async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+        sockets = [
+            await stack.enter_async_context(session.ws_connect(url, max_msg_size=0))
+            for _ in range(_REACTORS + 1)
+        ]
+        tasks = [
+            asyncio.create_task(_listen(sockets.pop(), storm, room_id)),
+            *(asyncio.create_task(_count_answers(socket, storm)) for socket in sockets),
+            asyncio.create_task(_react(sockets, room_id)),
+        ]
+        start = time.perf_counter()
+        try:
+            yield storm
+        finally:
+            storm.seconds = time.perf_counter() - start
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+async def _react(sockets: list[aiohttp.ClientWebSocketResponse], room_id: str) -> None:
+    """Reacts and takes it back, at a steady rate, whatever is answered."""
+    # Who has sent nothing waits: there is no message to react to before.
+    await asyncio.sleep(_WARM_UP)
+    due = time.perf_counter()
+    for number in count():
+        due += 1 / _REACTIONS_A_SECOND
+        if (rest := due - time.perf_counter()) > 0:
+            await asyncio.sleep(rest)
+        nth = number % _REACTORS
+        turn = number // _REACTORS
+        # Each reacts to one message after the other, and then takes all of it back.
+        wish = "unreact" if turn // _NEWEST % 2 else "react"
+        frame = {
+            "room_id": room_id,
+            "seq": turn % _NEWEST + 1,
+            "user_id": f"reactor-{nth}",
+            wish: "👍",
+        }
+        await sockets[nth].send_str(orjson.dumps({"change_message": frame}).decode())
+
+
+async def _count_answers(socket: aiohttp.ClientWebSocketResponse, storm: _Storm) -> None:
+    async for frame in socket:
+        if "changed_message" in str(frame.data)[:40]:
+            storm.reactions += 1
+
+
+async def _listen(socket: aiohttp.ClientWebSocketResponse, storm: _Storm, room_id: str) -> None:
+    join = {"join": {"room_id": room_id, "follow": ["CHANGES"]}}
+    await socket.send_str(orjson.dumps(join).decode())
+    async for frame in socket:
+        if '"changes"' in str(frame.data)[:40]:
+            storm.told += 1
+
+
+@dataclass(slots=True)
+class _Busy:
+    calm: list[Result] = field(default_factory=list)
+    stormy: list[Result] = field(default_factory=list)
+    storms: list[_Storm] = field(default_factory=list)
+
+    async def round(self, running: Running, seconds: float, number: int) -> None:
+        """Measures with and without a storm, in the opposite order in every other round."""
+        steps = self._measure_calm, self._measure_stormy
+        for step in steps if number % 2 == 0 else steps[::-1]:
+            job = make_job("drive", workloads.BUSY_ROOM, running, 2 * _WARM_UP, seconds)
+            await meter.quiet(running.pids)
+            await step(running, replace(job, follow=True))
+
+    async def _measure_calm(self, _: Running, job: Job) -> None:
+        self.calm.append(await drive(job, PROJECT))
+
+    async def _measure_stormy(self, running: Running, job: Job) -> None:
+        [room_id] = frames.room_ids(job.tag, job.workload)
+        async with _storm(running, room_id) as storm:
+            self.stormy.append(await drive(job, PROJECT))
+        self.storms.append(storm)
+
+
+async def _measure_storm(effort: Effort) -> _Busy:
+    busy, rounds = _Busy(), _STORM_ROUNDS[effort]
+    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as folder:
+        async with processes.running(PROJECT, Path(folder)) as running:
+            for number in range(rounds):
+                progress(f"changes: storm, round {number + 1} of {rounds}")
+                await busy.round(running, _STORM_SECONDS[effort], number)
+    return busy
+
+
+def main(options: Options) -> Section:
+    """Runs both, and summarizes them."""
+    rooms = uvloop.run(_measure_pages(options.effort))
+    busy = uvloop.run(_measure_storm(options.effort))
+    pages = Table(f"A page of {PAGE} messages", ["room", "µs", "ratio"])
+    base = median(rooms[0].times)
+    rows = []
+    for room in rooms:
+        time_of_page = median(room.times)
+        pages.add(room.name, f"{time_of_page * 1e6:.0f}", f"{time_of_page / base:.2f}")
+        rows.append({"room": room.name, "page_us": round(time_of_page * 1e6, 1)})
+    ratios = [
+        with_.rate / without.rate for with_, without in zip(busy.stormy, busy.calm, strict=True)
+    ]
+    seconds = sum(storm.seconds for storm in busy.storms) - _WARM_UP * len(busy.storms)
+    storm = {
+        "deliveries_without": round(median(result.rate for result in busy.calm)),
+        "deliveries_with": round(median(result.rate for result in busy.stormy)),
+        "ratio": round(median(ratios), 2),
+        "reactions_a_second": round(sum(storm.reactions for storm in busy.storms) / seconds),
+        "frames_a_second": round(sum(storm.told for storm in busy.storms) / seconds, 1),
+    }
+    table = Table(
+        f"{workloads.BUSY_ROOM}, following changes; {_REACTORS} others react",
+        ["deliveries/s without", "with", "ratio", "reactions/s", "frames of changes/s"],
+    )
+    table.add(
+        f"{storm['deliveries_without']:,}",
+        f"{storm['deliveries_with']:,}",
+        *map(str, list(storm.values())[2:]),
+    )
+    return Section([pages, table], {"page": PAGE, "pages": rows, "storm": storm})
