@@ -17,14 +17,19 @@ import codec
 import proxy
 from gen.chat import (
     Authenticate,
+    ChangeMessageRequest,
     ChatMessage,
     ChatServiceStub,
     ChatStream,
+    EraseUserRequest,
+    GetChangesRequest,
     GetChatHistoryRequest,
     GetUserRequest,
     Join,
     Leave,
+    ListReactionsRequest,
     ListUsersRequest,
+    MarkReadRequest,
     ServerFrame,
     UpsertUserRequest,
 )
@@ -45,6 +50,11 @@ _FIELDS: Final = {
     GetUserRequest: "get_user",
     ListUsersRequest: "list_users",
     UpsertUserRequest: "upsert_user",
+    ChangeMessageRequest: "change_message",
+    GetChangesRequest: "get_changes",
+    ListReactionsRequest: "list_reactions",
+    MarkReadRequest: "mark_read",
+    EraseUserRequest: "erase_user",
 }
 
 
@@ -91,18 +101,10 @@ class Caller(Visitor):
         try:
             if isinstance(request, LIVE):
                 return await self._live(request)
-            match request:
-                case GetChatHistoryRequest():
-                    return await self._stub.get_chat_history(request)
-                case GetUserRequest():
-                    return await self._stub.get_user(request)
-                case ListUsersRequest():
-                    return await self._stub.list_users(request)
-                case UpsertUserRequest():
-                    return await self._stub.upsert_user(request)
+            # The methods are named like the fields of a frame.
+            return await getattr(self._stub, _FIELDS[type(request)])(request)
         except GRPCError as error:
             raise Refused(error.status.name, error.message or "") from error
-        raise TypeError(request)
 
     async def _live(self, request: betterproto.Message) -> Any:
         payload: dict[str, Any] = {_FIELDS[type(request)]: request}
@@ -127,7 +129,7 @@ class Browser(Visitor):
         self._client = client
 
     async def ask(self, request: betterproto.Message) -> Any:
-        payload = request.to_dict(casing=betterproto.Casing.SNAKE)  # type: ignore[arg-type]  # a function
+        payload = orjson.loads(codec.to_json(request))
         await self._client.send(**{_FIELDS[type(request)]: payload}, request_id="asked")
         return _payload(_frame((await self._client.take_until_answer("asked"))[-1]))
 
