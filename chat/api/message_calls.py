@@ -4,14 +4,15 @@ from itertools import groupby
 from typing import Final
 
 from chat.access.identity import Identity
+from chat.api.changing import admit_change, admit_user, make_change
 from chat.api.context import Context
-from chat.core.extras import check_change, check_position
+from chat.core.extras import check_position
 from chat.core.marking import Wish
 from chat.core.page_tokens import page_token, read_page_token
 from chat.core.store_errors import not_stored, or_unavailable
 from chat.errors import FailedPrecondition, NotFound
 from chat.storage.base import Range, ReactionRow, StoreError
-from chat.storage.changes import Change, state_of
+from chat.storage.changes import state_of
 from gen.chat import (
     ChangeMessageRequest,
     ChangeMessageResponse,
@@ -42,17 +43,8 @@ class MessageCalls:
         self, caller: Identity, request: ChangeMessageRequest
     ) -> ChangeMessageResponse:
         """Edits, deletes, pins or reacts to a message."""
-        check_change(self._context.rules, request)
-        request.user_id = await self._user(caller, request.user_id)
-        if request.is_set("content"):
-            caller.check_write(request.room_id, "room_id")
-        else:
-            caller.check_read(request.room_id, "room_id")
-        change = Change(request, is_moderator=caller.moderates(request.room_id))
-        try:
-            return ChangeMessageResponse(await self._store.change(change))
-        except StoreError as error:
-            raise not_stored(error) from error
+        change = await admit_change(self._context, caller, request)
+        return ChangeMessageResponse(await make_change(self._context, change))
 
     async def get_changes(self, caller: Identity, request: GetChangesRequest) -> GetChangesResponse:
         """Returns what changed in a room."""
@@ -88,7 +80,7 @@ class MessageCalls:
         """Notes how far a user has read a room."""
         self._check_room(caller, request.room_id)
         self._check_epoch(request)
-        user_id = await self._user(caller, request.user_id)
+        user_id = await admit_user(self._context, caller, request.user_id)
         try:
             if request.seq or request.back:
                 wish = Wish(request.seq, request.back)
@@ -118,13 +110,6 @@ class MessageCalls:
     def _check_epoch(self, request: MarkReadRequest) -> None:
         if request.epoch not in (None, self._store.epoch):
             raise FailedPrecondition("epoch: the room has another history now")
-
-    async def _user(self, caller: Identity, user_id: str) -> str:
-        """Returns who asks: others see it, so it may not be a new id that looks like another."""
-        user_id = caller.sender(user_id, "user_id")
-        self._context.rules.identifier(user_id, "user_id")
-        await self._context.legacy_ids.check_user(user_id, "user_id")
-        return user_id
 
     async def _message(self, room_id: str, seq: int) -> ChatMessage:
         span = Range(1, before_seq=seq + 1, after_seq=seq - 1)
