@@ -204,6 +204,14 @@ class Config(Settings):
         whole(1),
         "The bytes that may wait for the disk before the server stops reading from senders.",
     )
+    scrub_seconds: float = setting(
+        3600.0,
+        SECONDS,
+        "Within which time a text that was deleted or replaced is gone from the SQLite file and "
+        "its log, and not only from every answer. For half of it nothing is done, so that what is "
+        "deleted meanwhile goes with it; 0 begins at once. See "
+        "[erasing a person](operations.md#erasing-a-person).",
+    )
     drain_seconds: float = setting(10.0, SECONDS, "The time that a stop waits for calls to end.")
     metrics_host: str = metrics_host()
     metrics_port: int | None = metrics_port(9464)

@@ -95,6 +95,22 @@ class StoreMetrics:
         "them by then.",
     )
 
+    scrub_waiting_seconds: float = gauge(
+        "chat_scrub_waiting_seconds",
+        "How long something that was deleted or replaced has waited to be removed from the SQLite "
+        "file as well; 0 if nothing does. More than `--scrub-seconds`: the log has the reason.",
+        0.0,
+    )
+    scrub_seconds: Histogram = histogram(
+        "chat_scrub_seconds",
+        "Duration of a scrub of the SQLite file, with its rests.",
+        SECONDS,
+    )
+    scrub_failures: int = counter(
+        "chat_scrub_failures_total",
+        "Scrubs that failed; they are tried again.",
+    )
+
     def committed(self, seconds: float, messages: int) -> None:
         """Counts a commit that is on disk."""
         self.commit_seconds.observe(seconds)

@@ -177,7 +177,11 @@ async def _open_store(config: Config, metrics: StoreMetrics, listener: Listener)
     if is_postgres(config.database):
         return await _open_postgres(config, metrics, listener)
     return await SqliteStore.open(
-        config.database, listener, config.write_queue_bytes, metrics=metrics
+        config.database,
+        listener,
+        config.write_queue_bytes,
+        metrics=metrics,
+        scrub_seconds=config.scrub_seconds,
     )
 
 

@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { applyHistory, missingHistory } from '../../proxy/static/js/history.js';
-import { unread } from '../../proxy/static/js/reading.js';
-import { applyJoined } from '../../proxy/static/js/room.js';
+import { applyHistory, applyJoined, missingHistory, unread } from '../../proxy/static/js/room.js';
 import { Store } from '../../proxy/static/js/store.js';
-import { look, message, messages, seqs } from './support.mjs';
+import { message, messages, seqs } from './support.mjs';
 
 function enter(store, id, last = 0) {
   const room = store.addRoom(id);
@@ -20,7 +18,7 @@ function storeIn(...rooms) {
   store.self = 'me';
   for (const id of rooms) enter(store, id);
   store.select(rooms[0]);
-  look(store, true);
+  store.setReading(true);
   return store;
 }
 
@@ -94,10 +92,10 @@ describe('reading', () => {
     const store = storeIn('lobby');
     store.receive(message(1));
     assert.equal(store.unreadTotal, 0);
-    look(store, false);
+    store.setReading(false);
     store.receive(message(2));
     assert.equal(unread(store.current), 1);
-    look(store, true);
+    store.setReading(true);
     assert.equal(unread(store.current), 0);
   });
 
@@ -122,11 +120,11 @@ describe('reading', () => {
     store.receive(message(1, { room_id: 'ops' }));
     store.receive(message(2, { room_id: 'ops' }));
     store.select('ops');
-    look(store, true);
+    store.setReading(true);
     assert.equal(store.current.markSeq, 0);
     store.compose('ops', 'a', 'hello', '2024-01-01T12:00:00Z');
     assert.equal(store.current.markSeq, null);
-    look(store, false);
+    store.setReading(false);
     store.receive(message(3, { room_id: 'ops' }));
     store.receive(message(4, { room_id: 'ops' }));
     assert.equal(store.current.markSeq, 2);

@@ -8,6 +8,7 @@
 - `tail`: the content of the journal, for readers.
 - `reader`: pages and look-ups.
 - `schema`: the tables, their versions and migrations.
+- `scrub`, `cleaning`, `slack`: how what was deleted goes from the disk, too.
 - `claim`, `files`, `watch`: one server for a file, which has to stay in its place.
 - `export`: all of a file, for a database of another kind.
 - `backup`, `wal`: copies, databases out of copies, and what a damaged log may have lost.

@@ -150,6 +150,10 @@ class Journal:
         """Whether nothing is left to be folded."""
         return not self._size()
 
+    def is_folded(self, generation: int) -> bool:
+        """Whether all messages of a generation, and of those before it, are in the table."""
+        return self.is_empty() or generation < self.generation - (self._folding is not None)
+
     def fold(self) -> bool:
         """Begins to fold the journal, or goes on with it, by one slice.
 

@@ -28,6 +28,7 @@ from chat.storage.sqlite.jobs import Append, Job, Upsert
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
+from chat.storage.sqlite.scrub import SCRUB_SECONDS, Scrub
 from chat.storage.sqlite.tail import Tail
 from chat.storage.sqlite.writer import IDLE_SECONDS, Writer, WriterCallbacks
 from chat.storage.stamps import Clock
@@ -77,6 +78,7 @@ class SqliteStore(Store):
         *,
         queue_bytes: int,
         metrics: StoreMetrics,
+        scrub: Scrub,
         idle_seconds: float | None,
     ) -> None:
         self.health = StoreHealth()
@@ -87,7 +89,7 @@ class SqliteStore(Store):
         self._tail = Tail()
         callbacks = WriterCallbacks(self._stored, self._folded, self._done)
         self._writer = Writer(
-            connection, journal, files, callbacks, metrics, self.health, idle_seconds
+            connection, journal, files, callbacks, metrics, self.health, scrub, idle_seconds
         )
         self._queue_bytes = queue_bytes
         self._queued = 0
@@ -105,6 +107,7 @@ class SqliteStore(Store):
         metrics: StoreMetrics | None = None,
         idle_seconds: float | None = IDLE_SECONDS,
         clock: Clock = time.time_ns,
+        scrub_seconds: float = SCRUB_SECONDS,
     ) -> Self:
         """Opens a file, or makes it.
 
@@ -118,6 +121,7 @@ class SqliteStore(Store):
             idle_seconds: after how long without anything to store all of the journal is
                 moved; `None` for never.
             clock: the wall clock.
+            scrub_seconds: within which time what was deleted or replaced is gone from the disk.
 
         Raises:
             StoreUnusable: it cannot be used; the text says why.
@@ -130,12 +134,15 @@ class SqliteStore(Store):
         try:
             async with AsyncExitStack() as undo:
                 database = await _open_database(path, claim, undo)
+                journal = Journal(database.connection, fold_bytes, clock)
+                metrics = metrics or StoreMetrics()
                 store = cls(
                     database,
-                    Journal(database.connection, fold_bytes, clock),
+                    journal,
                     listener,
                     queue_bytes=queue_bytes,
-                    metrics=metrics or StoreMetrics(),
+                    metrics=metrics,
+                    scrub=Scrub(database.connection, journal, metrics, scrub_seconds, clock),
                     idle_seconds=idle_seconds,
                 )
                 undo.pop_all()

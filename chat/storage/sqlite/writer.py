@@ -20,6 +20,7 @@ How it works. There is one thread, one queue and one connection::
   a while.
 - A commit that fails for a value in it is made again in parts (see `salvage`). One that
   fails otherwise fails all its jobs, and the health of the store says so until one succeeds.
+- What was deleted is scrubbed from the file, in steps between commits (see `scrub`).
 - Where the files are not in their place any more (see `watch`), nothing is confirmed.
 - Whatever else goes wrong, each job ends with an error: nobody waits for ever.
 """
@@ -43,6 +44,7 @@ from chat.storage.sqlite.fold import HistoryConflict
 from chat.storage.sqlite.jobs import Append, Backlog, Job, Upsert, end, fail
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.salvage import Item, Outcome, Salvage, is_of_a_value
+from chat.storage.sqlite.scrub import Scrub
 from chat.storage.sqlite.watch import LOOK_SECONDS, FileWatch, NotInPlace
 from gen.chat import ChatMessage
 from hosting.logs import get_logger
@@ -85,6 +87,7 @@ class Writer:
         connection: from `schema.open_writer`; the thread closes it.
         journal: on that connection.
         health: is set by this thread alone.
+        scrub: on that connection.
         idle_seconds: after how long without a job all that is in the journal is folded;
             `None` for never.
     """
@@ -97,9 +100,11 @@ class Writer:
         callbacks: WriterCallbacks,
         metrics: StoreMetrics,
         health: StoreHealth,
+        scrub: Scrub,
         idle_seconds: float | None = IDLE_SECONDS,
     ) -> None:
         self._metrics = metrics
+        self._scrub = scrub
         self._health = health
         self._connection = connection
         self._journal = journal
@@ -134,6 +139,7 @@ class Writer:
             while not self._journal.is_empty() and self._fold():
                 pass
         finally:
+            self._scrub.close()
             self._connection.close()
 
     def _work_safely(self, jobs: list[Job]) -> None:
@@ -155,6 +161,8 @@ class Writer:
             self._idle_since, self._fold_gave_up = time.monotonic(), False
         while self._is_due() and self._fold():
             pass
+        if self._watch.is_in_place():
+            self._scrub.go_on(self._fold)
 
     def _is_due(self) -> bool:
         """Whether a slice should be folded: of anything, when nothing has come for a while."""
@@ -168,9 +176,8 @@ class Writer:
         return not self._fold_gave_up and not self._journal.is_empty()
 
     def _wait_seconds(self) -> float:
-        if self._awaits_idle_fold():
-            return min(LOOK_SECONDS, self._idle_seconds)
-        return LOOK_SECONDS
+        wait = min(LOOK_SECONDS, self._scrub.wait_seconds())
+        return min(wait, self._idle_seconds) if self._awaits_idle_fold() else wait
 
     def _next_jobs(self) -> list[Job] | None:
         """Waits for jobs, though not for long: none may come; `None` after the last ones."""
