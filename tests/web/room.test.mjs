@@ -2,18 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import {
-  applyDisconnect,
   applyHistory,
-  applyJoined,
   applyMessage,
-  createRoom,
   KEEP_LEAST,
   KEEP_MOST,
   missingHistory,
   resumePosition,
-  trim,
-  unread,
-} from '../../proxy/static/js/room.js';
+} from '../../proxy/static/js/history.js';
+import { unread } from '../../proxy/static/js/reading.js';
+import { applyDisconnect, applyJoined, createRoom } from '../../proxy/static/js/room.js';
 import { message, messages, seqs } from './support.mjs';
 
 function joined(last_seq, { epoch = 'e1', recovered = false } = {}) {
@@ -154,7 +151,7 @@ describe('resumption', () => {
   test('without a replay everything is loaded anew', () => {
     const room = loadedRoom(1, 3);
     applyDisconnect(room);
-    applyJoined(room, joined(900));
+    applyJoined(room, joined(5));
     assert.deepEqual(seqs(room), []);
     assert.equal(missingHistory(room, true).kind, 'newest');
   });
@@ -219,10 +216,8 @@ describe('unread', () => {
 
 test('a room that grew is cut to its newest messages, and older ones can be had again', () => {
   const room = loadedRoom(1, KEEP_MOST);
-  trim(room);
   assert.equal(room.messages.length, KEEP_MOST);
   applyMessage(room, message(KEEP_MOST + 1), 'me');
-  trim(room);
   assert.equal(room.messages.length, KEEP_LEAST);
   assert.equal(room.messages.at(-1).seq, KEEP_MOST + 1);
   assert.equal(room.hasOlder, true);

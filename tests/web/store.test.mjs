@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { applyHistory, applyJoined, missingHistory, unread } from '../../proxy/static/js/room.js';
+import { applyHistory, missingHistory } from '../../proxy/static/js/history.js';
+import { unread } from '../../proxy/static/js/reading.js';
+import { applyJoined } from '../../proxy/static/js/room.js';
 import { Store } from '../../proxy/static/js/store.js';
-import { message, messages, seqs } from './support.mjs';
+import { look, message, messages, seqs } from './support.mjs';
 
 function enter(store, id, last = 0) {
   const room = store.addRoom(id);
@@ -18,7 +20,7 @@ function storeIn(...rooms) {
   store.self = 'me';
   for (const id of rooms) enter(store, id);
   store.select(rooms[0]);
-  store.setReading(true);
+  look(store, true);
   return store;
 }
 
@@ -92,10 +94,10 @@ describe('reading', () => {
     const store = storeIn('lobby');
     store.receive(message(1));
     assert.equal(store.unreadTotal, 0);
-    store.setReading(false);
+    look(store, false);
     store.receive(message(2));
     assert.equal(unread(store.current), 1);
-    store.setReading(true);
+    look(store, true);
     assert.equal(unread(store.current), 0);
   });
 
@@ -120,11 +122,11 @@ describe('reading', () => {
     store.receive(message(1, { room_id: 'ops' }));
     store.receive(message(2, { room_id: 'ops' }));
     store.select('ops');
-    store.setReading(true);
+    look(store, true);
     assert.equal(store.current.markSeq, 0);
     store.compose('ops', 'a', 'hello', '2024-01-01T12:00:00Z');
     assert.equal(store.current.markSeq, null);
-    store.setReading(false);
+    look(store, false);
     store.receive(message(3, { room_id: 'ops' }));
     store.receive(message(4, { room_id: 'ops' }));
     assert.equal(store.current.markSeq, 2);

@@ -30,6 +30,18 @@ export function seqs(room) {
 }
 
 /**
+ * Has all of the current room that is not read in view, down to the newest message, or nothing.
+ *
+ * @param {import('../../proxy/static/js/store.js').Store} store
+ * @param {boolean} atEnd
+ */
+export function look(store, atEnd) {
+  const { readSeq, messages: loaded } = store.current;
+  const last = atEnd ? (loaded.at(-1)?.seq ?? 0) : 0;
+  store.look({ first: Math.min((readSeq ?? 0) + 1, last || 1), last, atEnd }, atEnd);
+}
+
+/**
  * Numbers that look random and are the same in every run (mulberry32).
  *
  * @param {number} seed
@@ -110,9 +122,21 @@ export class ModelServer {
   epoch = 'epoch-0';
   refusing = false;
   link = null;
+  /** How many changes there were. */
+  changes = 0;
+  /** The change that last replaced the text, by position. */
+  texts = new Map();
+  /** How far the user has read. */
+  marked = 0;
+  turn = 0;
+
+  /** @param {{tellsChanges?: boolean}} [options] false for a server of before */
+  constructor({ tellsChanges = true } = {}) {
+    this.tellsChanges = tellsChanges;
+  }
 
   open = () => {
-    const link = { up: [], down: [], joined: false, socket: new Socket() };
+    const link = { up: [], down: [], late: [], joined: false, socket: new Socket() };
     link.socket.send = (text) => link.up.push(JSON.parse(text));
     this.link = link;
     return link.socket;
@@ -136,7 +160,44 @@ export class ModelServer {
   wipe() {
     this.epoch = `epoch-${Number(this.epoch.slice(6)) + 1}`;
     this.log = [];
+    this.changes = this.marked = 0;
+    this.texts.clear();
     if (this.link?.joined) this.link.down.push({ joined: this.joined(false) });
+  }
+
+  /** Somebody edits, deletes or reacts to a message. */
+  change(random) {
+    const index = Math.floor(random() ** 0.5 * this.log.length);
+    const stored = this.log[index];
+    if (!stored || !this.tellsChanges || stored.extra?.state.deleted_at) return;
+    const change = (this.changes += 1);
+    const kind = ['edit', 'delete', 'react', 'react'][Math.floor(random() * 4)];
+    const state = { ...stored.extra?.state, change, ...(kind === 'delete' && { deleted_at: 'now' }) };
+    const content = kind === 'delete' ? '' : kind === 'edit' ? `edit ${change}` : stored.content;
+    if (kind !== 'react') this.texts.set(stored.seq, change);
+    this.log[index] = { ...stored, content, extra: { state } };
+    // Live changes are told together now and then.
+    if (random() < 0.5) this.tell();
+  }
+
+  /** Tells what changed since it was last told. */
+  tell() {
+    if (this.link?.told === undefined || this.link.told === this.changes) return;
+    this.link.down.push({ changes: this.span(this.link.told, this.changes) });
+    this.link.told = this.changes;
+  }
+
+  /** What changed behind a change; a live span leaves out the texts that did not. */
+  span(after, last, { limit = Infinity, upTo = Infinity, isLive = true } = {}) {
+    const changed = this.log.filter(({ seq, extra }) => extra && extra.state.change > after && seq <= upTo);
+    changed.sort((a, b) => a.extra.state.change - b.extra.state.change);
+    const messages = changed.slice(0, limit).map(({ seq, content, extra: { state } }) => ({
+      seq,
+      state,
+      ...((this.texts.get(seq) ?? 0) > (isLive ? after : 0) && { content }),
+    }));
+    const end = changed.length > limit ? messages.at(-1).state.change : last;
+    return { room_id: 'lobby', after_change: after, last_change: end, messages };
   }
 
   lose(code) {
@@ -154,6 +215,10 @@ export class ModelServer {
 
   /** @returns {boolean} whether there was a frame to deliver */
   deliverOne() {
+    const { link } = this;
+    // Pages are read a while before they are told: what happens meanwhile overtakes them.
+    this.turn += 1;
+    if (link && (this.turn % 4 === 0 || link.down.length === 0)) link.down.push(...link.late.splice(0, 1));
     const frame = this.link?.down.shift();
     if (frame) this.link.socket.say(frame);
     return frame !== undefined;
@@ -167,13 +232,25 @@ export class ModelServer {
     }
     if (kind === 'join') this.join(requestId, body);
     else if (kind === 'chat_message') this.take(requestId, body);
-    else if (kind === 'get_chat_history') this.reply(requestId, { chat_history: this.page(body) });
+    else if (kind === 'get_chat_history') {
+      this.link.late.push({ request_id: requestId, chat_history: this.page(body) });
+    } else if (!this.tellsChanges) this.reply(requestId, { error: refusal(`${kind}: unknown field`) });
+    else if (kind === 'get_changes') this.replyChanges(requestId, body);
+    else if (kind === 'mark_read') this.replyMark(requestId, body);
     else this.reply(requestId, { user: {} });
   }
 
-  join(requestId, { after_seq: after, epoch }) {
+  join(requestId, { after_seq: after, epoch, follow, after_change: afterChange }) {
+    if (follow && !this.tellsChanges) {
+      this.reply(requestId, { error: refusal('join.follow: unknown field') });
+      return;
+    }
     const recovered = after !== undefined && epoch === this.epoch && after <= this.log.length;
     this.reply(requestId, { joined: this.joined(recovered) });
+    if (follow) this.link.told = this.changes;
+    if (recovered && afterChange !== undefined) {
+      this.link.down.push({ changes: this.span(afterChange, this.changes, { upTo: after, isLive: false }) });
+    }
     const missed = recovered ? this.log.slice(after) : [];
     this.link.down.push(...missed.map((stored) => ({ chat_message: stored })));
     this.link.joined = true;
@@ -187,19 +264,40 @@ export class ModelServer {
 
   page({ limit, before_seq: before, after_seq: after }) {
     const { epoch, log } = this;
+    const common = { epoch, ...(this.tellsChanges && { last_change: this.changes }) };
     if (after !== undefined) {
       const rest = log.slice(after);
-      return { messages: rest.slice(0, limit), has_more: rest.length > limit, epoch };
+      return { messages: rest.slice(0, limit), has_more: rest.length > limit, ...common };
     }
     const rest = log.slice(0, before === undefined ? log.length : before - 1);
-    return { messages: rest.slice(-limit), has_more: rest.length > limit, epoch };
+    return { messages: rest.slice(-limit), has_more: rest.length > limit, ...common };
+  }
+
+  replyChanges(requestId, { after_change: after, limit }) {
+    const changes = this.span(after, this.changes, { limit, isLive: false });
+    const room_changes = { changes, has_more: changes.last_change < this.changes, epoch: this.epoch };
+    this.reply(requestId, { room_changes });
+  }
+
+  replyMark(requestId, { seq, epoch }) {
+    if (epoch !== undefined && epoch !== this.epoch) {
+      this.reply(requestId, { error: { ...refusal('mark_read.epoch: is another'), code: 'FAILED_PRECONDITION' } });
+      return;
+    }
+    this.marked = Math.max(this.marked, Math.min(seq, this.log.length));
+    this.reply(requestId, { marked_read: { mark: { room_id: 'lobby', seq: this.marked, mentions: 0 } } });
   }
 
   joined(recovered) {
-    return { room_id: 'lobby', epoch: this.epoch, last_seq: this.log.length, recovered };
+    const last_change = this.tellsChanges ? this.changes : undefined;
+    return { room_id: 'lobby', epoch: this.epoch, last_seq: this.log.length, recovered, last_change };
   }
 
   reply(requestId, frame) {
     this.link.down.push({ request_id: requestId, ...frame });
   }
+}
+
+function refusal(message) {
+  return { code: 'INVALID_ARGUMENT', message, retryable: false };
 }

@@ -8,6 +8,7 @@ import { DEAD_MS, SLOW_MS } from '../../proxy/static/js/requests.js';
 import { Store } from '../../proxy/static/js/store.js';
 import { Sync } from '../../proxy/static/js/sync.js';
 import {
+  look,
   message,
   messages,
   mockTime,
@@ -19,6 +20,7 @@ import {
 } from './support.mjs';
 
 const ALWAYS_LONGEST = () => 1;
+const FOLLOWED = { room_id: 'lobby', follow: ['CHANGES'], user_id: 'me' };
 
 /** @param {(url: string) => Socket} openSocket */
 function client(openSocket, random = ALWAYS_LONGEST) {
@@ -55,13 +57,18 @@ function inRoom(last = 3) {
   const { request_id: requestId } = sockets[0].last('get_chat_history');
   const chat_history = { messages: messages(1, last), has_more: false, epoch: 'e1' };
   sockets[0].say({ request_id: requestId, chat_history });
-  store.setReading(true);
+  look(store, true);
   return { ...parts, sockets, room: store.current };
 }
 
-function answerJoin(socket, last_seq, { recovered = false, epoch = 'e1' } = {}) {
+/** Without `last_change` as a server of before, that tells of messages alone. */
+function answerJoin(socket, last_seq, { recovered = false, epoch = 'e1', last_change, mark = 0 } = {}) {
   const { request_id, join } = socket.last('join');
-  socket.say({ request_id, joined: { room_id: join.room_id, epoch, last_seq, recovered } });
+  socket.say({ request_id, joined: { room_id: join.room_id, epoch, last_seq, recovered, last_change } });
+  const asked = socket.last('mark_read').request_id;
+  const error = { code: 'UNIMPLEMENTED', message: 'the chat server is too old', retryable: false };
+  const marked_read = { mark: { room_id: join.room_id, seq: mark, mentions: 0 } };
+  socket.say({ request_id: asked, ...(last_change === undefined ? { error } : { marked_read }) });
 }
 
 function refuse(socket, payload, { retryable, message: text = 'path: no' }) {
@@ -186,7 +193,7 @@ describe('after a loss', () => {
     parts.sync.send('lobby', 'two');
     const first = parts.sockets[0].sent.filter((frame) => frame.chat_message);
     const socket = reconnect(parts);
-    assert.deepEqual(socket.sent[0].join, { room_id: 'lobby', after_seq: 3, epoch: 'e1' });
+    assert.deepEqual(socket.sent[0].join, { ...FOLLOWED, after_seq: 3, epoch: 'e1' });
     const again = socket.sent.filter((frame) => frame.chat_message);
     assert.deepEqual(again.map((frame) => frame.chat_message), first.map((frame) => frame.chat_message));
   });
@@ -233,7 +240,7 @@ describe('after a loss', () => {
     refuse(socket, 'join', { retryable: true });
     mock.timers.tick(500);
     assert.equal(joins(), 2);
-    assert.deepEqual(socket.last('join').join, { room_id: 'lobby', after_seq: 3, epoch: 'e1' });
+    assert.deepEqual(socket.last('join').join, { ...FOLLOWED, after_seq: 3, epoch: 'e1' });
   });
 
   test('a message that was too big for the server is not sent again by itself', () => {
@@ -299,6 +306,7 @@ describe('a refusal', () => {
     store.addRoom('private');
     sync.settle();
     refuse(sockets[0], 'join', { retryable: false, message: 'join.room_id: members only' });
+    refuse(sockets[0], 'mark_read', { retryable: false });
     const room = store.rooms.get('private');
     assert.deepEqual([room.phase, room.error], ['refused', 'Members only.']);
     const count = sockets[0].sent.length;
@@ -348,6 +356,10 @@ describe('whatever happens to the connection', () => {
       [1, () => server.lose([1001, 1006, 4008][Math.floor(random() * 3)])],
       [1, () => (server.refusing = !server.refusing)],
       [1, () => sync.loadOlder('lobby')],
+      [2, () => server.change(random)],
+      [1, () => sync.goTo('lobby', Math.ceil(random() * server.log.length) || 'newest')],
+      [1, () => sync.loadNewer('lobby')],
+      [2, () => look(store, random() < 0.5)],
       [0.2, () => server.wipe()],
     ];
     const total = actions.reduce((sum, [weight]) => sum + weight, 0);
@@ -360,9 +372,12 @@ describe('whatever happens to the connection', () => {
   }
 
   /** Time passes without further trouble. */
-  function calm(server, { store }) {
+  function calm(server, { store, sync }) {
     server.refusing = false;
     for (let second = 0; second < 120; second += 1) {
+      server.tell();
+      look(store, true);
+      if (second === 60) sync.goTo('lobby', 'newest');
       if (server.link && store.link.phase === 'connecting') server.link.socket.accept();
       while (server.takeOne() || server.deliverOne());
       mock.timers.tick(1000);
@@ -373,7 +388,7 @@ describe('whatever happens to the connection', () => {
     let most = 0;
     for (let seed = 1; seed <= ROUNDS; seed += 1) {
       const random = randomFrom(seed);
-      const server = new ModelServer();
+      const server = new ModelServer({ tellsChanges: seed % 3 > 0 });
       for (let i = 0; i < random() * 120; i += 1) server.chatter('earlier');
       const parts = client(server.open, random);
       parts.store.addRoom('lobby');
@@ -382,9 +397,11 @@ describe('whatever happens to the connection', () => {
       const written = live(random, server, parts);
       calm(server, parts);
 
-      const { messages: shown, pending, historyError } = parts.store.current;
+      const { messages: shown, pending, historyError, lastChange, readSeq } = parts.store.current;
       const label = `seed ${seed}`;
       assert.deepEqual([pending, historyError], [[], ''], label);
+      assert.equal(lastChange, server.tellsChanges ? server.changes : null, label);
+      if (server.tellsChanges) assert.equal(server.marked, readSeq, label);
       assert.deepEqual(shown, server.log.slice(server.log.length - shown.length), label);
       assert.equal(shown.length > 0, server.log.length > 0, label);
       const own = server.log.filter(({ sender_id: sender }) => sender === 'me').map(({ id }) => id);

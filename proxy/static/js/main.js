@@ -29,6 +29,7 @@ const store = new Store();
 const archive = new Archive();
 let token = '';
 let renderDue = false;
+let shown = { first: 1, last: 0, atEnd: false };
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let saving;
 
@@ -89,7 +90,7 @@ const log = new LogView({
     scheduleRender();
     composer.focus();
   },
-  onPlace: noticeReading,
+  onLook: noticeReading,
 });
 
 /** Renders once for all changes until the next animation frame. */
@@ -117,11 +118,17 @@ function save() {
   if (store.self) archive.saveSettings(store.save());
 }
 
-/** @param {boolean} atBottom */
-function noticeReading(atBottom) {
+/** @param {import('./store.js').View} view what is in view of the current room */
+function noticeReading(view) {
+  shown = view;
   const before = store.unreadTotal;
-  store.setReading(atBottom && document.visibilityState === 'visible');
-  if (store.unreadTotal !== before) scheduleRender();
+  store.look(view, hasAttention());
+  if (store.unreadTotal !== before) sync.settle();
+}
+
+/** Whether somebody looks at the page: a window in view, but without focus, is not read. */
+function hasAttention() {
+  return document.visibilityState === 'visible' && document.hasFocus();
 }
 
 /**
@@ -130,7 +137,10 @@ function noticeReading(atBottom) {
  * @param {import('./view/entry.js').Entered} entered
  */
 function enter({ name, token: entered, room }) {
-  if (name) store.self = name;
+  if (name && name !== store.self) {
+    store.self = name;
+    sync.rejoinAll();
+  }
   if (entered) useToken(entered);
   if (room) goTo(room);
   else scheduleRender();
@@ -235,7 +245,7 @@ function seen() {
     wake();
     render();
   } else {
-    store.setReading(false);
+    noticeReading(shown);
     save();
   }
 }
@@ -293,6 +303,8 @@ function listen() {
   addEventListener('storage', heard);
   addEventListener('keydown', pressed);
   document.addEventListener('visibilitychange', seen);
+  addEventListener('focus', () => noticeReading(shown));
+  addEventListener('blur', () => noticeReading(shown));
   byId('join', HTMLButtonElement).addEventListener('click', () => entry.open('join'));
   byId('rename', HTMLButtonElement).addEventListener('click', () => {
     if (store.signedIn) entry.open('sign-in', { lead: 'What you have sent keeps the old name.' });

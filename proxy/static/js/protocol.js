@@ -9,17 +9,61 @@
  * @property {string} content
  * @property {number} seq position in the room, from 1, without gaps
  * @property {string} sent_at RFC 3339, when the server stored it
+ * @property {MessageExtra} [extra] what only some messages have
+ *
+ * @typedef {object} MessageExtra
+ * @property {number} [reply_to] the position of the message that it answers
+ * @property {string[]} [mentions] the users that it is for
+ * @property {boolean} [mentions_room] whether it is for everybody
+ * @property {string} [data]
+ * @property {MessageState} [state] what became of it; set by the server
+ *
+ * @typedef {object} MessageState
+ * @property {number} change the room's change that made it so; of two states the larger holds
+ * @property {string} [edited_at] RFC 3339
+ * @property {string} [deleted_at] RFC 3339; the text is empty then
+ * @property {string} [deleted_by] who deleted it, if not the sender
+ * @property {boolean} [pinned]
+ * @property {Reaction[]} [reactions] in the order in which their kinds were first given
+ *
+ * @typedef {object} Reaction
+ * @property {string} emoji
+ * @property {number} count
+ * @property {string[]} user_ids those that were first; at most 20
+ *
+ * @typedef {object} MessageChange a message as it stands
+ * @property {number} seq
+ * @property {string} [content] its text, if that changed
+ * @property {MessageState} [state]
+ *
+ * @typedef {object} RoomChanges what changed behind one change, up to another
+ * @property {string} room_id
+ * @property {number} after_change
+ * @property {number} last_change
+ * @property {MessageChange[]} messages
+ *
+ * @typedef {object} ChangesPage
+ * @property {RoomChanges} changes
+ * @property {boolean} has_more
+ * @property {string} epoch
+ *
+ * @typedef {object} Mark how far a user has read
+ * @property {string} room_id
+ * @property {number} seq 0: never noted
+ * @property {number} mentions messages behind it that mention the user; at most 100 are counted
  *
  * @typedef {object} Joined
  * @property {string} room_id
  * @property {string} epoch
  * @property {number} last_seq
  * @property {boolean} recovered
+ * @property {number} [last_change] the newest change; servers of before, which tell none, leave it out
  *
  * @typedef {object} HistoryPage
  * @property {ChatMessage[]} messages oldest first
  * @property {boolean} has_more
  * @property {string} epoch
+ * @property {number} [last_change] all changes up to this one are in the messages
  *
  * @typedef {object} ErrorBody
  * @property {string} code a gRPC status name
@@ -30,11 +74,18 @@
  * @typedef {{kind: 'chat_message', requestId: string, body: ChatMessage}} MessageFrame
  * @typedef {{kind: 'joined', requestId: string, body: Joined}} JoinedFrame
  * @typedef {{kind: 'chat_history', requestId: string, body: HistoryPage}} HistoryFrame
+ * @typedef {{kind: 'changes', requestId: string, body: RoomChanges}} ChangesFrame
+ * @typedef {{kind: 'room_changes', requestId: string, body: ChangesPage}} ChangesPageFrame
+ * @typedef {{kind: 'changed_message', requestId: string, body: {message: ChatMessage}}} ChangedFrame
+ * @typedef {{kind: 'mark', requestId: string, body: Mark}} MarkFrame
+ * @typedef {{kind: 'marked_read', requestId: string, body: {mark: Mark}}} MarkedFrame
  * @typedef {{kind: 'error', requestId: string, body: ErrorBody}} ErrorFrame
- * @typedef {{kind: 'left' | 'user', requestId: string, body: object}} PlainFrame
- * @typedef {MessageFrame | JoinedFrame | HistoryFrame | ErrorFrame | PlainFrame} ServerFrame
+ * @typedef {{kind: typeof PLAIN[number], requestId: string, body: object}} PlainFrame
+ * @typedef {MessageFrame | JoinedFrame | HistoryFrame | ChangesFrame | ChangesPageFrame
+ *   | ChangedFrame | MarkFrame | MarkedFrame | ErrorFrame | PlainFrame} ServerFrame
  *
  * @typedef {{before_seq?: number, after_seq?: number}} HistoryRange
+ * @typedef {{after_seq: number, epoch: string, after_change?: number}} Position
  */
 
 /** Characters of a user's or a room's name. */
@@ -47,7 +98,21 @@ export const CONTENT_BYTES = 16 * 1024;
 export const PAGE_SIZE = 50;
 export const PAGE_LIMIT = 500;
 
-const KINDS = /** @type {const} */ (['chat_message', 'joined', 'left', 'chat_history', 'user', 'error']);
+/** Kinds whose content only the one who asked looks at. */
+const PLAIN = /** @type {const} */ (['left', 'user', 'users', 'upserted_user', 'reactions']);
+
+const KINDS = /** @type {const} */ ([
+  'chat_message',
+  'joined',
+  'chat_history',
+  'changes',
+  'room_changes',
+  'changed_message',
+  'mark',
+  'marked_read',
+  'error',
+  ...PLAIN,
+]);
 
 /**
  * Reads a text frame.
@@ -93,9 +158,15 @@ export const request = {
 
   /**
    * @param {string} roomId
-   * @param {{after_seq: number, epoch: string} | null} position where to resume, if anywhere
+   * @param {Position | null} position where to resume, if anywhere
+   * @param {string | null} follower the user whose marks are told, beside what becomes of
+   *   messages; null for servers of before, which know of neither
    */
-  join: (roomId, position) => ({ join: { room_id: roomId, ...position } }),
+  join: (roomId, position, follower) => {
+    const { after_change, ...before } = position ?? {};
+    if (follower === null) return { join: { room_id: roomId, ...before } };
+    return { join: { room_id: roomId, ...position, follow: ['CHANGES'], user_id: follower } };
+  },
 
   /** @param {string} roomId */
   leave: (roomId) => ({ leave: { room_id: roomId } }),
@@ -107,6 +178,32 @@ export const request = {
    */
   history: (roomId, range, limit) => ({
     get_chat_history: { room_id: roomId, limit, ...range },
+  }),
+
+  /**
+   * @param {string} roomId
+   * @param {number} afterChange
+   */
+  changes: (roomId, afterChange) => ({
+    get_changes: { room_id: roomId, after_change: afterChange, limit: PAGE_LIMIT },
+  }),
+
+  /**
+   * @param {string} roomId
+   * @param {string} userId
+   * @param {{seq: number, epoch?: string}} position read up to; of `seq` 0 it only asks
+   */
+  markRead: (roomId, userId, position) => ({
+    mark_read: { room_id: roomId, user_id: userId, ...position },
+  }),
+
+  /**
+   * @param {string} roomId
+   * @param {number} seq
+   * @param {string} pageToken empty for the first page
+   */
+  reactions: (roomId, seq, pageToken) => ({
+    list_reactions: { room_id: roomId, seq, page_size: PAGE_LIMIT, page_token: pageToken },
   }),
 
   /** @param {string} userId */
@@ -149,6 +246,16 @@ export function afterClose(code) {
 export function sentenceOf({ message }) {
   const text = message.replace(/^[\w.[\]]+: /, '').replace(/\.$/, '');
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+/**
+ * Returns whether a server of before refused a join because it does not know what may be
+ * followed: it names the first field that it does not know.
+ *
+ * @param {ErrorBody} error
+ */
+export function knowsNoFollow({ code, message }) {
+  return code === 'INVALID_ARGUMENT' && /^join\.(follow|after_change|user_id): unknown field/.test(message);
 }
 
 /** The token of the connection has expired. */

@@ -2,7 +2,7 @@
  * The requests that are not answered yet, by their request_id.
  *
  * @typedef {object} Asked
- * @property {'send' | 'join' | 'history' | 'leave' | 'probe'} kind
+ * @property {'send' | 'join' | 'history' | 'changes' | 'mark' | 'leave' | 'probe'} kind
  * @property {string} roomId empty where it is about no room
  * @property {string} messageId empty where it is about no message
  * @property {number} at milliseconds of `ticks()`

@@ -5,14 +5,14 @@
  * The rules:
  * - A position (`seq`) means something only together with its epoch. Another
  *   epoch is another history: the old state of the room is dropped.
- * - `messages` is ordered by `seq`, each once. A hole in it is a gap to fill.
  * - A room that was never viewed is not `loaded`: of its messages only the
  *   position of the newest is kept, which is enough to count the unread ones.
  * - A message that was sent from here stays in `pending` until the server's copy
  *   of it arrives, by whatever way: live, replayed, or in a page of history.
+ * - Which messages are loaded is up to `history.js`, how they change to `states.js`,
+ *   what is new to `reading.js`.
  *
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
- * @typedef {import('./protocol.js').HistoryPage} HistoryPage
  * @typedef {import('./protocol.js').HistoryRange} HistoryRange
  * @typedef {import('./protocol.js').Joined} Joined
  *
@@ -27,7 +27,7 @@
  * @property {boolean} inFlight whether it went out on the open connection
  *
  * @typedef {object} HistoryRequest
- * @property {'newest' | 'older' | 'fill'} kind
+ * @property {'newest' | 'around' | 'older' | 'newer' | 'fill'} kind
  * @property {HistoryRange} range
  * @property {number} limit
  *
@@ -38,23 +38,31 @@
  * @property {string} epoch
  * @property {number} lastSeq position of the room's newest message, as far as known
  * @property {number | null} readSeq position read up to; null before the first join
+ * @property {number} liveSeq position of the newest message when the room was joined
+ * @property {boolean} isFresh whether nothing is known of what was read before this visit
+ * @property {number} seenSeq position up to which was read here; 0: nothing
+ * @property {number | null} markedSeq position that the server has; null: not heard
+ * @property {number} mentions unread messages that mention the user
  * @property {number | null} markSeq the line above new messages is drawn after it
  * @property {boolean} loaded
- * @property {ChatMessage[]} messages
- * @property {boolean} hasOlder
+ * @property {ChatMessage[]} messages ordered by `seq`, each once; a piece of the history
+ * @property {boolean} hasOlder whether there are more before them
+ * @property {boolean} hasNewer whether there are more behind them
  * @property {boolean} wantsOlder
+ * @property {boolean} wantsNewer
+ * @property {number | 'newest' | null} goal the place to load next, if another one
+ * @property {number | null} lastChange all changes up to it are in `messages`; null: the server tells none
+ * @property {number} newestChange the newest change heard of
+ * @property {string} changesRequest the request_id of the one under way; empty for none
+ * @property {string} markRequest likewise
  * @property {(HistoryRequest & {requestId: string}) | null} request the one under way
  * @property {string} historyError why a page could not be loaded
  * @property {Pending[]} pending in the order of sending
  * @property {string} draft
  */
 
-import { findGap, insert, merge, messageKey } from './messages.js';
-import { PAGE_LIMIT, PAGE_SIZE } from './protocol.js';
-
-/** A room that grows beyond KEEP_MOST messages is cut to the newest KEEP_LEAST. */
-export const KEEP_MOST = 1000;
-export const KEEP_LEAST = 500;
+import { startReading, resumeReading } from './reading.js';
+import { startChanges } from './states.js';
 
 /**
  * @param {string} id
@@ -69,11 +77,23 @@ export function createRoom(id, saved = {}) {
     epoch: saved.epoch ?? '',
     lastSeq: saved.readSeq ?? 0,
     readSeq: saved.readSeq ?? null,
+    liveSeq: 0,
+    isFresh: false,
+    seenSeq: 0,
+    markedSeq: null,
+    mentions: 0,
     markSeq: null,
     loaded: false,
     messages: [],
     hasOlder: false,
+    hasNewer: false,
     wantsOlder: false,
+    wantsNewer: false,
+    goal: null,
+    lastChange: null,
+    newestChange: 0,
+    changesRequest: '',
+    markRequest: '',
     request: null,
     historyError: '',
     pending: [],
@@ -91,34 +111,52 @@ export function applyJoined(room, joined) {
   const sameHistory = room.epoch === joined.epoch;
   room.phase = 'joined';
   room.error = '';
-  if (!(sameHistory && joined.recovered)) forget(room);
-  if (sameHistory && room.readSeq !== null) {
-    room.lastSeq = Math.max(room.lastSeq, joined.last_seq);
-  } else {
-    startHistory(room, joined.epoch, joined.last_seq);
+  if (sameHistory && joined.recovered) continueChanges(room, joined.last_change);
+  else {
+    forget(room);
+    startChanges(room, joined.last_change);
   }
+  if (!sameHistory) room.goal = null;
+  if (sameHistory && room.readSeq !== null) resumeReading(room, joined.last_seq);
+  else startHistory(room, joined.epoch, joined.last_seq);
 }
 
 /**
- * Messages of a history met for the first time do not count as unread.
- *
+ * @param {Room} room
+ * @param {number | undefined} newest the newest change; undefined if the server tells none
+ */
+function continueChanges(room, newest) {
+  // What was loaded from a server that tells none may have changed since.
+  if (newest === undefined) room.lastChange = null;
+  else if (room.lastChange === null) Object.assign(room, { lastChange: 0, newestChange: newest });
+}
+
+/**
  * @param {Room} room
  * @param {string} epoch
  * @param {number} lastSeq
  */
-function startHistory(room, epoch, lastSeq) {
+export function startHistory(room, epoch, lastSeq) {
   room.epoch = epoch;
-  room.lastSeq = lastSeq;
-  room.readSeq = lastSeq;
-  room.markSeq = null;
+  startReading(room, lastSeq);
 }
 
-/** @param {Room} room */
-function forget(room) {
+/**
+ * Drops what is loaded; one who reads in the middle of it is to find the place again.
+ *
+ * @param {Room} room
+ */
+export function forget(room) {
+  const middle = room.messages[room.messages.length >> 1];
+  if (middle) room.goal = room.hasNewer ? middle.seq : null;
   room.loaded = false;
   room.messages = [];
+  room.newestChange = room.lastChange ?? 0;
+  room.changesRequest = '';
   room.hasOlder = false;
+  room.hasNewer = false;
   room.wantsOlder = false;
+  room.wantsNewer = false;
   room.request = null;
   room.historyError = '';
 }
@@ -133,141 +171,10 @@ export function applyDisconnect(room) {
   if (!room.loaded) room.messages = [];
   room.request = null;
   room.historyError = '';
+  // What is missing is replayed.
+  room.newestChange = room.lastChange ?? 0;
+  room.changesRequest = '';
+  room.markedSeq = null;
+  room.markRequest = '';
   room.pending = room.pending.map((pending) => ({ ...pending, inFlight: false }));
-}
-
-/**
- * Takes a message that arrived live, in a replay, or as an answer to an own one.
- *
- * @param {Room} room
- * @param {ChatMessage} message
- * @param {string} self the user's own name
- * @returns {boolean} whether it is shown now and was not before
- */
-export function applyMessage(room, message, self) {
-  settle(room, [message]);
-  room.lastSeq = Math.max(room.lastSeq, message.seq);
-  if (message.sender_id === self && room.readSeq !== null) {
-    room.readSeq = Math.max(room.readSeq, message.seq);
-  }
-  return belongs(room, message) && insert(room.messages, message);
-}
-
-/**
- * The answer to a message that was sent twice is an old message; before the loaded
- * range it would tear a hole.
- *
- * @param {Room} room
- * @param {ChatMessage} message
- */
-function belongs(room, message) {
-  if (!room.loaded) return room.request?.kind === 'newest';
-  return !room.hasOlder || room.messages.length === 0 || message.seq > room.messages[0].seq;
-}
-
-/**
- * @param {Room} room
- * @param {ChatMessage[]} messages
- */
-function settle(room, messages) {
-  if (room.pending.length === 0) return;
-  const stored = new Set(messages.map(messageKey));
-  room.pending = room.pending.filter((pending) => !stored.has(messageKey(pending)));
-}
-
-/**
- * Chooses the most urgent page of history that the room lacks.
- *
- * @param {Room} room
- * @param {boolean} isCurrent whether the room is in view
- * @returns {HistoryRequest | null}
- */
-export function missingHistory(room, isCurrent) {
-  if (room.phase !== 'joined' || room.request || room.historyError) return null;
-  if (!room.loaded) return isCurrent ? { kind: 'newest', range: {}, limit: PAGE_SIZE } : null;
-  const gap = findGap(room.messages);
-  if (gap) {
-    const limit = Math.min(PAGE_LIMIT, gap.before - gap.after - 1);
-    return { kind: 'fill', range: { after_seq: gap.after }, limit };
-  }
-  if (!room.wantsOlder || !room.hasOlder) return null;
-  return { kind: 'older', range: { before_seq: room.messages[0].seq }, limit: PAGE_SIZE };
-}
-
-/**
- * Returns the position that a new connection has to resume from.
- *
- * @param {Room} room
- * @returns {{after_seq: number, epoch: string} | null} null: from now on
- */
-export function resumePosition(room) {
-  if (!room.loaded) return null;
-  const after = findGap(room.messages)?.after ?? room.messages.at(-1)?.seq ?? 0;
-  return { after_seq: after, epoch: room.epoch };
-}
-
-/**
- * Takes the page that answers `room.request`.
- *
- * @param {Room} room
- * @param {HistoryPage} page
- */
-export function applyHistory(room, page) {
-  const { request } = room;
-  room.request = null;
-  if (!request || !agreesOnEpoch(room, page, request)) return;
-  const { kind, range } = request;
-  settle(room, page.messages);
-  if (kind === 'newest') dropBefore(room, page.messages[0]?.seq ?? 0);
-  const before = room.messages.length;
-  room.messages = merge(room.messages, page.messages);
-  const added = room.messages.length - before;
-  const unfilled = kind === 'fill' && findGap(room.messages)?.after === range.after_seq;
-  if (unfilled) room.historyError = 'Some messages are missing.';
-  if (kind === 'newest') room.loaded = true;
-  if (kind === 'newest' || kind === 'older') room.hasOlder = page.has_more && added > 0;
-  if (kind === 'older') room.wantsOlder = false;
-  room.lastSeq = Math.max(room.lastSeq, room.messages.at(-1)?.seq ?? 0);
-}
-
-/**
- * The newest page stands for itself, so a new epoch can be taken from it. Any other
- * page is of no use under another epoch: everything is to be loaded again.
- *
- * @param {Room} room
- * @param {HistoryPage} page
- * @param {HistoryRequest} request
- */
-function agreesOnEpoch(room, page, { kind }) {
-  if (page.epoch === room.epoch) return true;
-  forget(room);
-  if (kind === 'newest') startHistory(room, page.epoch, page.messages.at(-1)?.seq ?? 0);
-  return kind === 'newest';
-}
-
-/**
- * @param {Room} room
- * @param {number} seq
- */
-function dropBefore(room, seq) {
-  room.messages = room.messages.filter((message) => message.seq >= seq);
-}
-
-/**
- * Bounds the size of a room that is followed for days.
- *
- * @param {Room} room
- */
-export function trim(room) {
-  if (room.messages.length <= KEEP_MOST || findGap(room.messages)) return;
-  room.messages = room.messages.slice(-KEEP_LEAST);
-  room.hasOlder = true;
-}
-
-/**
- * @param {Room} room
- * @returns {number}
- */
-export function unread(room) {
-  return room.readSeq === null ? 0 : Math.max(0, room.lastSeq - room.readSeq);
 }

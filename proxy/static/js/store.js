@@ -13,20 +13,30 @@
  * @property {string} reason the server's reason for the close
  * @property {number} code the close code; 0 before a close
  *
+ * @typedef {object} View what is in view of the current room
+ * @property {number} first position of the first message in view
+ * @property {number} last position of the last one; less than `first` if there is none
+ * @property {boolean} atEnd whether nothing comes behind it
+ *
  * @typedef {object} Saved the settings that outlive the page
  * @property {string} name
  * @property {string} current
  * @property {import('./saved.js').SavedRoom[]} rooms
  */
 
-import { applyMessage, createRoom, trim, unread } from './room.js';
+import { applyMessage } from './history.js';
+import { adoptReading, applyMark, placeLine, readAll, see, unread } from './reading.js';
+import { createRoom } from './room.js';
+import { applyChanges } from './states.js';
 
 export class Store {
   self = '';
   currentId = '';
   /** Whether a token names the user. */
   signedIn = false;
-  /** Whether the newest message of the current room is in view. */
+  /** Whether the newest message of the current room is in view: what comes is shown. */
+  following = false;
+  /** Whether also all is read, and the page has the attention: what comes is read. */
   reading = false;
   /** @type {Map<string, Room>} in the order of joining */
   rooms = new Map();
@@ -64,7 +74,7 @@ export class Store {
   adopt(saved) {
     const room = this.addRoom(saved.id, saved);
     if (room.epoch !== saved.epoch || room.readSeq === null || saved.readSeq === null) return;
-    room.readSeq = Math.max(room.readSeq, saved.readSeq);
+    adoptReading(room, saved.readSeq);
     if (unread(room) === 0 && room.id !== this.currentId) room.markSeq = null;
   }
 
@@ -98,26 +108,55 @@ export class Store {
     if (id === this.currentId) return;
     if (this.current) this.current.markSeq = null;
     this.currentId = id;
-    this.reading = false;
+    this.following = this.reading = false;
     const room = this.current;
     if (room && unread(room) > 0) room.markSeq ??= room.readSeq;
   }
 
   /**
-   * Sets whether the newest message of the current room is in view.
+   * Notes what is in view.
    *
-   * @param {boolean} reading
+   * @param {View} view
+   * @param {boolean} hasAttention whether somebody looks at the page
    */
-  setReading(reading) {
-    this.reading = reading;
-    this.#markRead();
+  look({ first, last, atEnd }, hasAttention) {
+    const room = this.current;
+    this.following = atEnd;
+    if (room && hasAttention) see(room, first, last, this.self);
+    this.reading = hasAttention && atEnd && room !== undefined && unread(room) === 0;
   }
 
-  #markRead() {
-    const room = this.current;
-    if (!room?.loaded || !this.reading || room.readSeq === null) return;
-    // Another tab may have read further than this one has heard of.
-    room.readSeq = Math.max(room.readSeq, room.lastSeq);
+  /** Marks the current room as read, and takes the line "New" away. */
+  readAll() {
+    if (!this.current) return;
+    readAll(this.current, this.self);
+    this.current.markSeq = null;
+  }
+
+  /**
+   * Takes how far the user has read a room, perhaps on another device.
+   *
+   * @param {import('./protocol.js').Mark} mark
+   */
+  mark(mark) {
+    const room = this.rooms.get(mark.room_id);
+    if (!room) return;
+    applyMark(room, mark);
+    if (room.id !== this.currentId) room.markSeq = unread(room) > 0 ? room.readSeq : null;
+  }
+
+  /**
+   * Takes what became of messages.
+   *
+   * @param {import('./protocol.js').RoomChanges} changes
+   */
+  change(changes) {
+    const room = this.rooms.get(changes.room_id);
+    if (!room) return;
+    applyChanges(room, changes);
+    // One that mentions the user may be gone: they are to be counted again.
+    const isLess = changes.messages.some(({ state }) => state?.deleted_at !== undefined);
+    if (isLess && room.mentions > 0) room.markedSeq = null;
   }
 
   /**
@@ -129,12 +168,13 @@ export class Store {
   receive(message) {
     const room = this.rooms.get(message.room_id);
     if (!room) return false;
-    const { readSeq, markSeq } = room;
     const caughtUp = unread(room) === 0;
-    const added = applyMessage(room, message, this.self);
-    this.#markRead();
-    if (unread(room) > 0) room.markSeq = caughtUp ? readSeq : (markSeq ?? readSeq);
-    if (room.id !== this.currentId || this.reading) trim(room);
+    const isCurrent = room.id === this.currentId;
+    const added = applyMessage(room, message, this.self, isCurrent && this.following);
+    // What was missed is read when it was in view, not when it comes.
+    const isLive = message.seq > room.liveSeq;
+    if (isCurrent && this.reading && isLive) see(room, message.seq, message.seq, this.self);
+    placeLine(room, caughtUp);
     return added;
   }
 

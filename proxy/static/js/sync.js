@@ -20,14 +20,21 @@
  */
 
 import { Holds } from './holds.js';
-import { newId, parseFrame, request, sentenceOf, TOO_BIG } from './protocol.js';
+import { applyHistory, goTo, missingHistory, resumePosition } from './history.js';
+import { knowsNoFollow, newId, parseFrame, request, sentenceOf, TOO_BIG } from './protocol.js';
+import { owesMark } from './reading.js';
 import { Requests } from './requests.js';
-import { applyDisconnect, applyHistory, applyJoined, missingHistory, resumePosition } from './room.js';
+import { applyDisconnect, applyJoined, forget } from './room.js';
 import { contentBytes } from './rules.js';
+import { applyChangesPage, applyState, missingChanges } from './states.js';
 
 /** Time limit of an answer to a probe of the connection. */
 export const PROBE_MS = 8_000;
 const WATCH_MS = 1_000;
+/** The server is told how far a room was read at most once in this time. */
+export const MARK_MS = 1_000;
+/** After a refusal it is told again no earlier than this. */
+const MARK_AGAIN_MS = 5_000;
 
 const SLOW = 'The server is slow to answer. What you send is kept.';
 
@@ -37,6 +44,13 @@ export class Sync {
   #holds;
   #requests = new Requests();
   #isOpen = false;
+  /** Whether the server knows that more than messages may be followed; those of before do not. */
+  #follows = true;
+  /** Rooms of which the server was told how far they are read a moment ago. */
+  #marked = new Holds(
+    () => this.settle(),
+    () => 0,
+  );
   /** @type {Map<string, Asked>} answered joins: their replay may still fail */
   #joins = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -56,6 +70,7 @@ export class Sync {
   /** Takes a new connection. */
   opened() {
     this.#isOpen = true;
+    this.#follows = true;
     this.#watch = setInterval(() => this.#watchAnswers(), WATCH_MS);
     this.settle();
   }
@@ -72,6 +87,7 @@ export class Sync {
     this.#requests.clear();
     this.#joins.clear();
     this.#holds.clear();
+    this.#marked.clear();
     this.#store.rooms.forEach(applyDisconnect);
     this.#store.trouble = '';
     this.#out.onChange();
@@ -94,7 +110,7 @@ export class Sync {
    */
   send(roomId, content) {
     this.#store.compose(roomId, newId(), content, new Date().toISOString());
-    this.settle();
+    this.goTo(roomId, 'newest');
   }
 
   /**
@@ -112,6 +128,7 @@ export class Sync {
   leave(roomId) {
     this.#store.removeRoom(roomId);
     this.#holds.release(roomId);
+    this.#marked.release(roomId);
     if (this.#isOpen) this.#ask(request.leave(roomId), { kind: 'leave', roomId });
     this.settle();
   }
@@ -122,11 +139,42 @@ export class Sync {
    * @param {string} roomId
    */
   loadOlder(roomId) {
-    const room = this.#store.rooms.get(roomId);
-    if (!room) return;
-    room.wantsOlder = true;
-    room.historyError = '';
+    this.#withRoom(roomId, (room) => Object.assign(room, { wantsOlder: true, historyError: '' }));
     this.settle();
+  }
+
+  /**
+   * Asks for the page behind the newest loaded message.
+   *
+   * @param {string} roomId
+   */
+  loadNewer(roomId) {
+    this.#withRoom(roomId, (room) => Object.assign(room, { wantsNewer: true, historyError: '' }));
+    this.settle();
+  }
+
+  /**
+   * Loads what is around a position, unless it is loaded.
+   *
+   * @param {string} roomId
+   * @param {number | 'newest'} goal
+   */
+  goTo(roomId, goal) {
+    this.#withRoom(roomId, (room) => goTo(room, goal));
+    this.settle();
+  }
+
+  /** Joins all rooms again: under another name, other marks are told. */
+  rejoinAll() {
+    for (const room of this.#store.rooms.values()) if (room.phase === 'joined') this.#startOver(room);
+    this.settle();
+  }
+
+  /** @param {Room} room */
+  #startOver(room) {
+    room.phase = 'idle';
+    room.markedSeq = null;
+    room.markRequest = '';
   }
 
   /**
@@ -163,6 +211,8 @@ export class Sync {
     if (room.phase === 'refused' || this.#holds.holds(room.id)) return;
     if (room.phase === 'idle') this.#join(room);
     this.#askHistory(room);
+    this.#askChanges(room);
+    if (room.phase === 'joined' && owesMark(room)) this.#askMark(room, room.seenSeq);
     for (const pending of room.pending) {
       if (pending.state === 'sending' && !pending.inFlight) this.#sendPending(pending);
     }
@@ -171,8 +221,35 @@ export class Sync {
   /** @param {Room} room */
   #join(room) {
     room.phase = 'joining';
-    const position = resumePosition(room);
-    this.#ask(request.join(room.id, position), { kind: 'join', roomId: room.id });
+    const follower = this.#follows ? this.#store.self : null;
+    const payload = request.join(room.id, resumePosition(room), follower);
+    this.#ask(payload, { kind: 'join', roomId: room.id });
+    // In the same breath: how far it was read decides what is loaded first.
+    if (this.#follows) this.#askMark(room, 0);
+  }
+
+  /**
+   * Tells the server how far a room was read, and is told what it knows.
+   *
+   * @param {Room} room
+   * @param {number} seq 0 only asks
+   */
+  #askMark(room, seq) {
+    if (room.markRequest || this.#marked.holds(room.id)) return;
+    const position = seq > 0 ? { seq, epoch: room.epoch } : { seq };
+    const payload = request.markRead(room.id, this.#store.self, position);
+    room.markRequest = this.#ask(payload, { kind: 'mark', roomId: room.id });
+    if (seq === 0) return;
+    room.markedSeq = Math.max(room.markedSeq ?? 0, seq);
+    this.#marked.hold(room.id, MARK_MS);
+  }
+
+  /** @param {Room} room */
+  #askChanges(room) {
+    const after = missingChanges(room);
+    if (after === null) return;
+    const payload = request.changes(room.id, after);
+    room.changesRequest = this.#ask(payload, { kind: 'changes', roomId: room.id });
   }
 
   /** @param {Room} room */
@@ -233,6 +310,31 @@ export class Sync {
         if (asked) this.#joins.set(frame.requestId, asked);
         this.#withRoom(frame.body.room_id, (room) => applyJoined(room, frame.body));
         return;
+      case 'changes':
+        this.#store.change(frame.body);
+        return;
+      case 'room_changes':
+        this.#withRoom(asked?.roomId ?? '', (room) => {
+          if (room.changesRequest !== frame.requestId) return;
+          if (frame.body.epoch === room.epoch) applyChangesPage(room, frame.body);
+          else forget(room);
+        });
+        return;
+      case 'changed_message': {
+        const { message } = frame.body;
+        this.#withRoom(message.room_id, (room) => applyState(room, message));
+        return;
+      }
+      case 'mark':
+        this.#store.mark(frame.body);
+        return;
+      case 'marked_read':
+        this.#withRoom(asked?.roomId ?? '', (room) => {
+          if (room.markRequest !== frame.requestId) return;
+          room.markRequest = '';
+          this.#store.mark(frame.body.mark);
+        });
+        return;
       case 'chat_history':
         this.#withRoom(asked?.roomId ?? '', (room) => {
           if (room.request?.requestId === frame.requestId) applyHistory(room, frame.body);
@@ -264,11 +366,33 @@ export class Sync {
    */
   #takeError(error, asked) {
     if (asked?.kind === 'probe' || asked?.kind === 'leave') return;
+    if (asked?.kind === 'mark') return this.#refuseMark(error, asked);
+    if (asked?.kind === 'join' && knowsNoFollow(error)) {
+      this.#follows = false;
+      this.#withRoom(asked.roomId, (room) => this.#startOver(room));
+      return;
+    }
     const reason = sentenceOf(error);
     if (!asked || error.retryable) this.#store.trouble = `${reason} What you send is kept.`;
     if (!asked) return;
     if (error.retryable) this.#undo(asked, error.retry_after_ms);
     else this.#refuse(asked, reason);
+  }
+
+  /**
+   * Where marks are refused, the positions that this device keeps are all there is.
+   *
+   * @param {ErrorBody} error
+   * @param {Asked} asked
+   */
+  #refuseMark(error, { roomId }) {
+    // A history that was replaced meanwhile has positions of its own.
+    const again = error.retryable || error.code === 'FAILED_PRECONDITION';
+    this.#withRoom(roomId, (room) => {
+      room.markRequest = '';
+      room.markedSeq = again ? null : Infinity;
+    });
+    if (again) this.#marked.hold(roomId, Math.max(error.retry_after_ms ?? 0, MARK_AGAIN_MS));
   }
 
   /**
@@ -281,6 +405,7 @@ export class Sync {
     this.#withRoom(roomId, (room) => {
       if (kind === 'join') room.phase = 'idle';
       if (kind === 'history') room.request = null;
+      if (kind === 'changes') room.changesRequest = '';
     });
     if (kind === 'send') this.#store.amend(roomId, messageId, { inFlight: false });
     this.#holds.hold(roomId, wait);
@@ -295,6 +420,7 @@ export class Sync {
     this.#withRoom(roomId, (room) => {
       if (kind === 'join') Object.assign(room, { phase: 'refused', error: reason });
       if (kind === 'history') Object.assign(room, { request: null, historyError: reason });
+      if (kind === 'changes') Object.assign(room, { changesRequest: '', historyError: reason });
     });
   }
 

@@ -16,10 +16,10 @@
  * @property {(roomId: string) => void} onOlder
  * @property {(roomId: string, id: string) => void} onRetry
  * @property {(roomId: string, id: string) => void} onDiscard
- * @property {(atBottom: boolean) => void} onPlace
+ * @property {(view: import('../store.js').View) => void} onLook
  */
 
-import { unread } from '../room.js';
+import { unread } from '../reading.js';
 import { timeline } from '../timeline.js';
 import { arrange, byId, setText } from './dom.js';
 import { createLine, updateLine } from './message.js';
@@ -43,11 +43,14 @@ export class LogView {
   #roomId = '';
   /** @type {Map<string, HTMLElement>} */
   #elements = new Map();
+  /** @type {HTMLElement[]} of the stored messages, in order */
+  #stored = [];
   /** @type {Map<string, Place | null>} where each room was left; null: at the bottom */
   #places = new Map();
   #atBottom = true;
   #placed = false;
   #canLoad = false;
+  #hasNewer = false;
 
   /** @param {Handlers} handlers */
   constructor(handlers) {
@@ -72,6 +75,7 @@ export class LogView {
   render(store) {
     const room = store.current;
     const place = this.#enter(room?.id ?? '');
+    this.#hasNewer = room?.hasNewer ?? false;
     if (!room?.loaded) this.#placed = false;
     const keep = place ?? (this.#atBottom ? null : this.#firstInView());
     this.#fill(room ? timeline(room, store.self) : []);
@@ -80,7 +84,7 @@ export class LogView {
     this.#showJump(room);
     this.#canLoad = isReady(room) && !room.historyError;
     this.#loadAtTop();
-    this.#handlers.onPlace(this.#placed && this.#atBottom);
+    this.#look();
   }
 
   /**
@@ -106,6 +110,7 @@ export class LogView {
     for (const line of lines) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line);
     arrange(this.#list, [...elements.values()]);
     this.#elements = elements;
+    this.#stored = [...elements.values()].filter((element) => element.dataset.seq);
   }
 
   /** @param {Room | undefined} room */
@@ -176,13 +181,42 @@ export class LogView {
 
   #isAtBottom() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    return scrollHeight - scrollTop - clientHeight < BOTTOM;
+    return !this.#hasNewer && scrollHeight - scrollTop - clientHeight < BOTTOM;
+  }
+
+  /** Tells which messages are in view. */
+  #look() {
+    const atEnd = this.#placed && this.#atBottom;
+    const { scrollTop, clientHeight } = this.#scroller;
+    const first = this.#stored[this.#countAbove(scrollTop + 1)];
+    const last = atEnd ? this.#stored.at(-1) : this.#stored[this.#countAbove(scrollTop + clientHeight + 1) - 1];
+    const isSeen = this.#placed && first && last;
+    this.#handlers.onLook({
+      first: isSeen ? Number(first.dataset.seq) : 1,
+      last: isSeen ? Number(last.dataset.seq) : 0,
+      atEnd,
+    });
+  }
+
+  /**
+   * @param {number} height in pixels from the top of all that is loaded
+   * @returns {number} how many messages end above it
+   */
+  #countAbove(height) {
+    let [low, high] = [0, this.#stored.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const { offsetTop, offsetHeight } = this.#stored[middle];
+      if (offsetTop + offsetHeight < height) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   #scrolled() {
     this.#atBottom = this.#isAtBottom();
     this.#loadAtTop();
-    this.#handlers.onPlace(this.#placed && this.#atBottom);
+    this.#look();
   }
 
   #resized() {

@@ -7,7 +7,7 @@
  */
 
 import { hashOf } from '../location.js';
-import { unread } from '../room.js';
+import { unread } from '../reading.js';
 import { arrange, byId, fromTemplate, part, setText } from './dom.js';
 
 const MOST = 99;
