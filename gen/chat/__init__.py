@@ -319,7 +319,9 @@ class MessageExtra(_objects.Message):
     """
 
     reply_to: Optional[int] = betterproto.uint32_field(1, optional=True)
-    """The message of the room that it answers, by its `seq`."""
+    """
+    The message of the room that it answers, by its `seq`. It has to exist.
+    """
 
     mentions: List[str] = betterproto.string_field(3)
     """
@@ -331,7 +333,8 @@ class MessageExtra(_objects.Message):
 
     data: str = betterproto.string_field(6)
     """
-    Anything of the application's own, at most 4 KiB of UTF-8; it is not looked at.
+    Anything of the application's own, at most 4 KiB of UTF-8 without NUL; it is not
+     looked at.
     """
 
     state: "MessageState" = betterproto.message_field(7)
@@ -1000,11 +1003,13 @@ class ListReactionsRequest(_objects.Message):
 
     page_size: int = betterproto.int32_field(4)
     """
-    How many users at most. 0 stands for 50; more than 500 is taken as 500.
+    How many reactions at most. 0 stands for 50; more than 500 is taken as 500.
     """
 
     page_token: str = betterproto.string_field(5)
-    """`next_page_token` of the page before, or empty for the first page."""
+    """
+    `next_page_token` of the page before, of the same request; or empty for the first page.
+    """
 
     def __init__(
         self,
@@ -1028,8 +1033,8 @@ class ListReactionsResponse(_objects.Message):
 
     reactions: List["Reaction"] = betterproto.message_field(1)
     """
-    The kinds in the order of their names, each with its users of this page, of whom those
-     come first who were first. `count` is of all pages.
+    The kinds in the order of their bytes, each with its users of this page, of whom those
+     come first who were first. `count` is of all pages; of one user it is 1.
     """
 
     next_page_token: str = betterproto.string_field(2)
@@ -1178,7 +1183,7 @@ class EraseUserResponse(_objects.Message):
     """The answer to EraseUserRequest."""
 
     messages: int = betterproto.uint64_field(1)
-    """How many messages this call erased."""
+    """How many messages were erased during this call."""
 
     done: bool = betterproto.bool_field(2)
     """Whether all is erased. If not, the server goes on with it."""
