@@ -89,6 +89,8 @@ async def empty(database: str) -> None:
     if await connection.fetchval("SELECT to_regclass('chat.meta')"):
         await connection.execute(
             "DELETE FROM chat.messages; DELETE FROM chat.rooms; DELETE FROM chat.users;"
+            "DELETE FROM chat.states; DELETE FROM chat.reactions; DELETE FROM chat.mentions;"
+            "DELETE FROM chat.marks; DELETE FROM chat.erasures;"
             "DELETE FROM chat.nodes; DELETE FROM chat.active; DELETE FROM chat.spent;"
             "DELETE FROM chat.meta WHERE key NOT IN ('version', 'compatible')"
         )
@@ -243,4 +245,4 @@ SHARED = (postgres, two_nodes)
 DURABLE = (sqlite, folding, *SHARED)
 ENGINES = (*DURABLE, memory)
 # Those that know what becomes of messages.
-CHANGING = (memory,)
+CHANGING = (postgres, two_nodes, memory)

@@ -25,6 +25,8 @@ from typing import Final, NamedTuple
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
+from chat.storage.listener import Head
+from chat.storage.postgres.change_following import ChangeFollowing, ChangeMark
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import READ_SECONDS, Connection
 from chat.storage.postgres.epoch import Claim, Known, Server, judge, read_server
@@ -34,7 +36,7 @@ from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
-_HEADS: Final = "SELECT room_id, head FROM chat.rooms WHERE room_id = ANY ($1::text[])"
+_HEADS: Final = "SELECT room_id, head, changes FROM chat.rooms WHERE room_id = ANY ($1::text[])"
 _STARTED: Final = "SELECT pg_postmaster_start_time()"
 # Written to the log of the database alone, where it is followed by nothing.
 _BARRIER: Final = "SELECT pg_logical_emit_message(true, 'chat', '')"
@@ -69,7 +71,8 @@ class Admission:
 
     Args:
         following: what was announced; it begins anew with another history.
-        renew: takes the new position of each followed room.
+        changes: likewise of the changes.
+        renew: takes the new heads of each followed room.
         watch: looks at commits that take long.
         on_change: is called when connections lead elsewhere than before: those that are open are
             of no use any more.
@@ -80,12 +83,14 @@ class Admission:
         epoch: the name of the history; empty until the first connection was admitted.
         claim: what the last heartbeat found: whether commits are known to be on a standby, too.
         acknowledged: the last message that an append of this node stored.
+        acknowledged_change: the last change that this node stored.
     """
 
     def __init__(
         self,
         following: Following,
-        renew: Callable[[Mapping[str, int]], None],
+        changes: ChangeFollowing,
+        renew: Callable[[Mapping[str, Head]], None],
         watch: CommitWatch,
         metrics: StoreMetrics,
         on_change: Callable[[], None],
@@ -94,7 +99,9 @@ class Admission:
         self.epoch = ""
         self.claim = Claim(None, synchronous=False)
         self.acknowledged: Mark | None = None
+        self.acknowledged_change: ChangeMark | None = None
         self._following = following
+        self._changes = changes
         self._renew = renew
         self._watch = watch
         self._metrics = metrics
@@ -205,18 +212,24 @@ class Admission:
         marks = self._following.marks()
         if self.acknowledged is not None:
             marks.append(self.acknowledged)
+        changes = self._changes.marks()
+        if self.acknowledged_change is not None:
+            changes.append(self.acknowledged_change)
         is_synchronous = self.claim == Claim(self.server, synchronous=True)
-        return Known(self.epoch, Claim(self.server, is_synchronous), marks)
+        return Known(self.epoch, Claim(self.server, is_synchronous), marks, changes)
 
     async def _begin_anew(self, connection: Connection, epoch: str) -> None:
-        heads: dict[str, int] = {}
+        heads: dict[str, Head] = {}
         # Rooms may come to be followed while heads are read.
         while missing := self._following.missing(heads):
             rows = await connection.fetch(_HEADS, missing, timeout=READ_SECONDS)
-            heads |= dict.fromkeys(missing, 0) | {row["room_id"]: row["head"] for row in rows}
+            heads |= dict.fromkeys(missing, Head())
+            heads |= {room_id: Head(*head) for room_id, *head in rows}
         self.epoch = epoch
-        self.acknowledged = None
-        self._following.renew(heads)
+        self.acknowledged = self.acknowledged_change = None
+        # First, as what waits for a message is of the history of before.
+        self._changes.renew({room_id: head.change for room_id, head in heads.items()})
+        self._following.renew({room_id: head.seq for room_id, head in heads.items()})
         # Some may have been left meanwhile, and be entered anew.
         self._renew({room: head for room, head in heads.items() if room in self._following})
         self._metrics.epoch_changes += 1

@@ -5,7 +5,8 @@
     the statement              is made again
     -------------              -------------
     a message is stored already  at once, with a look for those that are
-    a room is missing            at once, with all rooms as new ones
+    a room is missing, or users  at once, with all rooms and users as new ones
+      were erased
     another epoch, or history    after a look at it (see `admission`)
       is missing
     others came in between       at once (a deadlock, a cancelled statement)
@@ -44,6 +45,7 @@ from chat.storage.postgres.errors import (
     HISTORY_MISSING,
     OTHER_EPOCH,
     ROOM_MISSING,
+    USERS_ERASED,
     is_lost,
     is_of_a_value,
     is_passing,
@@ -69,7 +71,8 @@ _PROBE_PATIENCE_SECONDS: Final = 1.0
 _MOST_REPEATS: Final = 20
 
 _APPEND: Final = (
-    "SELECT * FROM chat.append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+    "SELECT * FROM chat.append_2("
+    "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
 )
 # A write that changes nothing, but has to be committed.
 _PROBE: Final = "UPDATE chat.meta SET value = value WHERE key = 'epoch'"
@@ -280,6 +283,9 @@ class Appender:
             attempt.deduplicate = True
         elif state_of(error) == ROOM_MISSING:
             self._names.clear()
+        elif state_of(error) == USERS_ERASED:
+            self._names.clear()
+            self._names.erased = getattr(error, "detail", None) or ""
         elif state_of(error) in (OTHER_EPOCH, HISTORY_MISSING):
             attempt.has_doubt = True
         elif is_of_a_value(error):

@@ -1,16 +1,19 @@
 """The messages of one append: into arrays for the database, and back. No I/O.
 
-`sql/002_append.sql` has the other end. It stores what is left of a batch without the repeats,
+`sql/004_append.sql` has the other end. It stores what is left of a batch without the repeats,
 and tells the positions by room: the first message of a room gets the position behind its base.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from chat.storage.base import MessageKey, StoreError, key_of
+from chat.storage.postgres.extras import add_all, added, is_same, mentioned
 from chat.storage.postgres.stays import InFlight
 from gen.chat import ChatMessage
+
+T = TypeVar("T")
 
 # How much text of others an append brings along at most: more than that is fetched.
 _GAP_BYTES: Final = 256 * 1024
@@ -26,9 +29,13 @@ class Names:
     """Users and rooms that are known to be stored, so that they need not be made again.
 
     It only saves work: a room that is missing all the same is noticed by the database.
+
+    Attributes:
+        erased: how often users were erased before these names were taken.
     """
 
     def __init__(self) -> None:
+        self.erased = ""
         self.users: set[str] = set()
         self.rooms: set[str] = set()
 
@@ -110,8 +117,17 @@ class Batch:
         for room in self._nth_rooms:
             numbers[room] += 1
             nths.append(numbers[room])
+        extras = [
+            (nth, extra)
+            for nth, message in enumerate(self.messages, 1)
+            if (extra := added(message)) is not None
+        ]
+        mentions = [
+            (nth, user_id) for nth, _ in extras for user_id in mentioned(self.messages[nth - 1])
+        ]
         return [
             epoch,
+            names.erased,
             sorted(self.users - names.users),
             sorted(self.rooms.keys() - names.rooms),
             list(self.rooms),
@@ -122,6 +138,8 @@ class Batch:
             [sender_id for _, sender_id, _ in self._firsts],
             [message_id for _, _, message_id in self._firsts],
             [message.content for message in self.messages],
+            *_columns(extras),
+            *_columns(mentions),
             deduplicate,
             _GAP_BYTES,
         ]
@@ -151,6 +169,7 @@ class Batch:
         for nth, seq, sent_at, content in zip(*columns, strict=True):
             key = key_of(self.messages[nth - 1])
             found[nth - 1] = stored_message(key, seq, sent_at, content)
+        add_all(list(found.values()), row["old_extras"], row["old_states"])
         return found
 
     def _others(self, row: Mapping[str, Any]) -> list[ChatMessage]:
@@ -161,10 +180,11 @@ class Batch:
             row["gap_rooms"], row["gap_seqs"], row["gap_times"],
             row["gap_sender_ids"], row["gap_ids"], row["gap_contents"],
         )  # fmt: skip
-        return [
+        found = [
             stored_message((names[room - 1], sender_id, message_id), seq, sent_at, content)
             for room, seq, sent_at, sender_id, message_id, content in zip(*columns, strict=True)
         ]
+        return add_all(found, row["gap_extras"], row["gap_states"])
 
 
 def outcomes(
@@ -181,13 +201,18 @@ def outcomes(
     found: Outcomes = {id(message): message for message in answer.own}
     for nth, old in answer.old.items():
         mine = batch.messages[nth]
-        if is_retry and mine.room_id not in flight.positions and mine.content == old.content:
+        if is_retry and mine.room_id not in flight.positions and is_same(mine, old):
             # What the commit had stored of which no answer came. Nobody has to announce it.
             mine.seq, mine.sent_at = old.seq, old.sent_at
             found[id(mine)] = mine
         else:
             found[id(mine)] = mine if flight.is_announced(mine) else old
     return {id(message): found[id(batch.first_of(message))] for message in messages}
+
+
+def _columns(pairs: Sequence[tuple[int, T]]) -> tuple[list[int], list[T]] | tuple[None, None]:
+    """Turns pairs into columns; into nothing where there are none, which costs nothing."""
+    return ([nth for nth, _ in pairs], [each for _, each in pairs]) if pairs else (None, None)
 
 
 def _shared(times: Sequence[datetime]) -> list[datetime]:

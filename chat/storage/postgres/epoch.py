@@ -12,7 +12,8 @@ is judged before anything is appended over it (`judge`), by what it leads to:
 - `Meta`: what the database says of itself. Its epoch, the server that this was last decided
   for, and whether commits there were known to be synchronous (a claim, kept up by the
   heartbeat of every node). A standby that has a claim has all that was committed before it.
-- `Known`: what this node saw. Each message it had acknowledged or announced must be there.
+- `Known`: what this node saw. Each message and each change that it had acknowledged or announced
+  must be there.
 
 `decide` is the rule. The log of a server is lost from its end, so a node need only look for the
 newest of what it saw in each room. Who rotates does so by compare-and-set: of two nodes that
@@ -34,6 +35,7 @@ from typing import Final, NamedTuple, TypeAlias
 import asyncpg
 
 from chat.storage.base import StoreError, StoreUnusable
+from chat.storage.postgres.change_following import ChangeMark
 from chat.storage.postgres.stays import Mark
 from hosting.logs import get_logger
 
@@ -62,6 +64,19 @@ WHERE seq > 0 AND (
     SELECT true FROM chat.rooms JOIN chat.messages AS found USING (room)
     WHERE rooms.room_id = mark.room_id AND found.seq = mark.seq
       AND (mark.id = '' OR (found.sender_id = mark.sender_id AND found.id = mark.id))
+) IS NULL
+LIMIT 1
+"""
+# A change that was overtaken is on no message any more; but its message has a later one then.
+_UNDONE: Final = """
+SELECT room_id, change, seq
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS mark (room_id, change, seq)
+WHERE change > 0 AND (
+    SELECT true FROM chat.rooms
+    WHERE rooms.room_id = mark.room_id AND rooms.changes >= mark.change AND (mark.seq = 0 OR (
+        SELECT true FROM chat.states
+        WHERE states.room = rooms.room AND states.seq = mark.seq AND states.change >= mark.change
+    ))
 ) IS NULL
 LIMIT 1
 """
@@ -143,11 +158,13 @@ class Known:
         claim: of the server that it was last connected to.
         marks: the newest message announced of each followed room, and the last message
             that an append of this node acknowledged.
+        changes: likewise of the changes.
     """
 
     epoch: str
     claim: Claim
     marks: Sequence[Mark] = ()
+    changes: Sequence[ChangeMark] = ()
 
 
 class Verdict(NamedTuple):
@@ -185,14 +202,16 @@ class Decision(NamedTuple):
     reason: str = ""
 
 
-def decide(meta: Meta, server: Server, known: Known | None, lost: Mark | None) -> Decision:
+def decide(
+    meta: Meta, server: Server, known: Known | None, lost: Mark | ChangeMark | None
+) -> Decision:
     """Decides about the epoch of a database.
 
     Args:
         meta: what it says.
         server: where it is.
         known: what this node saw, if it saw anything.
-        lost: a message among `known.marks` that is not there.
+        lost: a message among `known.marks`, or a change among `known.changes`, that is not there.
     """
     claims = [meta.claim]
     if known is not None and server.is_behind(known.claim.server):
@@ -204,9 +223,10 @@ def decide(meta: Meta, server: Server, known: Known | None, lost: Mark | None) -
     # What was seen under another epoch says nothing of this one.
     if known is not None and known.epoch == meta.epoch:
         if lost is not None:
-            return Decision(
-                Action.ROTATE, f"message {lost.seq} of room {lost.room_id!r} is not there any more"
+            what = (
+                f"change {lost.change}" if isinstance(lost, ChangeMark) else f"message {lost.seq}"
             )
+            return Decision(Action.ROTATE, f"{what} of room {lost.room_id!r} is not there any more")
         claims.append(known.claim)
     for claim in claims:
         if claim.server == server:
@@ -305,9 +325,17 @@ async def _read_meta(connection: Connection) -> Meta:
     return Meta(found["epoch"], claim)
 
 
-async def _find_lost(connection: Connection, meta: Meta, known: Known | None) -> Mark | None:
-    if known is None or known.epoch != meta.epoch or not known.marks:
+async def _find_lost(
+    connection: Connection, meta: Meta, known: Known | None
+) -> Mark | ChangeMark | None:
+    if known is None or known.epoch != meta.epoch:
         return None
-    columns = list(zip(*known.marks, strict=True))
-    row = await connection.fetchrow(_LOST, *map(list, columns))
-    return Mark(*row) if row else None
+    if known.marks:
+        columns = list(zip(*known.marks, strict=True))
+        if row := await connection.fetchrow(_LOST, *map(list, columns)):
+            return Mark(*row)
+    if known.changes:
+        columns = list(zip(*known.changes, strict=True))
+        if row := await connection.fetchrow(_UNDONE, *map(list, columns)):
+            return ChangeMark(*row)
+    return None

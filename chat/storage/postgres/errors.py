@@ -21,6 +21,8 @@ FAILURES: Final = (
 OTHER_EPOCH: Final = "CH001"
 ROOM_MISSING: Final = "CH002"
 HISTORY_MISSING: Final = "CH003"
+CHANGED_MEANWHILE: Final = "CH004"
+USERS_ERASED: Final = "CH005"
 """Raised by the functions of the schema."""
 
 # The connection, or the server behind it, is of no use any more; another one may be.
@@ -92,6 +94,18 @@ def is_repeated(error: BaseException) -> bool:
     return isinstance(error, asyncpg.UniqueViolationError) and "_sender_id_" in (
         error.constraint_name or ""
     )
+
+
+def fault_of(*texts: str) -> str:
+    """Returns why the database can't hold texts; empty if nothing is known against them."""
+    text = "".join(texts)
+    if "\0" in text:
+        return "a text has a NUL"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return str(error)
+    return ""
 
 
 def state_of(error: BaseException) -> str:

@@ -31,10 +31,14 @@ from typing import Final, NamedTuple, Protocol
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
+from chat.storage.listener import Head, Marked
+from chat.storage.postgres.change_follower import ChangeFollower
+from chat.storage.postgres.change_following import ChangeFollowing
+from chat.storage.postgres.change_reads import ChangesBehind
 from chat.storage.postgres.connections import READ_SECONDS
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.heads import HeadReader
-from chat.storage.postgres.hint_payloads import channel_of
+from chat.storage.postgres.hint_payloads import Told, channel_of
 from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.stays import InFlight
 from chat.storage.postgres.supervised import go_on
@@ -60,7 +64,7 @@ class Heads(NamedTuple):
     """
 
     epoch: str
-    heads: Mapping[str, int]
+    heads: Mapping[str, Head]
 
 
 class Rows(NamedTuple):
@@ -83,11 +87,16 @@ class RoomReader(Protocol):
     async def heads(self, room_ids: Sequence[str]) -> Heads:
         """Reads heads; a room that there is not has none."""
 
-    async def moved(self, positions: Mapping[str, int]) -> Heads:
-        """Reads the heads of those rooms that are not at these positions; 0 for a missing one."""
+    async def moved(self, positions: Mapping[str, Head]) -> Heads:
+        """Reads the heads of those rooms that are not at these; a missing one is at 0."""
 
     async def behind(self, positions: Mapping[str, int], most_bytes: int) -> Rows:
         """Reads messages behind these positions, up to a size, but one at least."""
+
+    async def changes_behind(
+        self, positions: Mapping[str, tuple[int, int]], most_bytes: int
+    ) -> ChangesBehind:
+        """Reads changes behind these numbers, see `change_reads.read_behind`."""
 
 
 class Follower:
@@ -95,31 +104,41 @@ class Follower:
 
     Args:
         following: what was announced.
+        changes: likewise of the changes.
         reader: reads rooms.
+        marked: takes marks that other nodes told, of followed rooms.
         metrics: counts.
         epoch: tells the epoch that the node works under.
         on_other_epoch: is called when another one was read: the history is to begin anew.
         sweep_seconds: how often heads are compared.
+
+    Attributes:
+        changes: the changes of the same rooms.
     """
 
     def __init__(
         self,
         following: Following,
+        changes: ChangeFollowing,
         reader: RoomReader,
         metrics: StoreMetrics,
         *,
+        marked: Marked,
         epoch: Callable[[], str],
         on_other_epoch: Callable[[], None],
         sweep_seconds: float,
     ) -> None:
         self._following = following
+        self._changes = changes
+        self.changes = ChangeFollower(changes, reader.changes_behind, self._check)
         self._reader = reader
+        self._marked = marked
         self._metrics = metrics
         self._epoch = epoch
         self._on_other_epoch = on_other_epoch
         self._sweep_seconds = sweep_seconds
         self._hints: Hints | None = None
-        self._opening: dict[str, asyncio.Task[int]] = {}
+        self._opening: dict[str, asyncio.Task[Head]] = {}
         self._channels: Counter[str] = Counter()
         self._heads = HeadReader(self._read_heads)
         self._behind = asyncio.Event()
@@ -134,6 +153,7 @@ class Follower:
         """
         self._hints = hints
         self._heads.start()
+        self.changes.start()
         self._tasks = [
             asyncio.create_task(go_on("fetching messages of other servers", self._fetch)),
             asyncio.create_task(go_on("comparing heads of rooms", self._sweep)),
@@ -146,19 +166,19 @@ class Follower:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._heads.close()
+        await self.changes.close()
         # Whoever waits for an announcement waits in vain.
         for mark in self._following.marks():
             self._following.leave(mark.room_id)
 
-    async def follow(self, room_id: str) -> int:
+    async def follow(self, room_id: str) -> Head:
         """See `Store.follow`.
 
         Raises:
             StoreError: the head could not be read; the room is not followed.
         """
-        position = self._following.position(room_id)
-        if position is not None:
-            return position
+        if (head := self._head(room_id)) is not None:
+            return head
         opening = self._opening.get(room_id)
         if opening is None:
             opening = asyncio.create_task(self._open(room_id))
@@ -173,6 +193,7 @@ class Follower:
         self._opening.pop(room_id, None)
         if room_id in self._following:
             self._following.leave(room_id)
+            self._changes.leave(room_id)
             self._channels[channel_of(room_id)] -= 1
             self._metrics.followed_rooms = len(self._following)
 
@@ -190,11 +211,12 @@ class Follower:
         head = await self._heads.head(room_id)
         if generation == self._following.generation:
             reached = asyncio.Event()
-            self._following.reach(room_id, head, reached.set)
+            self._following.reach(room_id, head.seq, reached.set)
             self._look()
             try:
                 async with asyncio.timeout(READ_SECONDS):
                     await reached.wait()
+                    await self.changes.reach(room_id, head.change)
             except TimeoutError as error:
                 raise StoreError("the rest of the room could not be read in time") from error
 
@@ -208,17 +230,27 @@ class Follower:
         if self._hints is not None:
             self._hints.tell({message.room_id: message.seq for message in own})
 
-    def hear(self, heads: Mapping[str, int]) -> None:
-        """Takes heads that another node told."""
-        self._following.hint(heads)
+    def hear(self, told: Told) -> None:
+        """Takes what another node told."""
+        self._following.hint(told.heads)
+        self._changes.hint(told.changes)
         self._look()
+        marks = [each for each in told.marks if each.mark.room_id in self._following]
+        if marks:
+            self._marked(marks)
 
     def sweep_soon(self) -> None:
         """Compares heads now: something may have been missed."""
         self._sweep_wanted.set()
 
-    async def _open(self, room_id: str) -> int:
+    def _head(self, room_id: str) -> Head | None:
+        """How far a room was announced; `None` if it is not followed yet."""
+        seq, change = self._following.position(room_id), self._changes.position(room_id)
+        return None if seq is None or change is None else Head(seq, change)
+
+    async def _open(self, room_id: str) -> Head:
         stay = self._following.begin(room_id)
+        self._changes.begin(room_id)
         channel = channel_of(room_id)
         self._channels[channel] += 1
         self._metrics.followed_rooms = len(self._following)
@@ -230,21 +262,22 @@ class Follower:
             if self._following.is_in(room_id, stay):
                 self.unfollow(room_id)
             raise
-        head = self._following.open(room_id, stay, head)
+        if self._following.is_in(room_id, stay):
+            self._changes.open(room_id, head.change)
+        head = head._replace(seq=self._following.open(room_id, stay, head.seq))
         self._look()
         # The history may have become another one meanwhile: then that one's head counts.
-        position = self._following.position(room_id)
-        return head if position is None else position
+        return self._head(room_id) or head
 
-    def _opened(self, room_id: str, opening: asyncio.Task[int]) -> None:
+    def _opened(self, room_id: str, opening: asyncio.Task[Head]) -> None:
         if self._opening.get(room_id) is opening:
             del self._opening[room_id]
         if not opening.cancelled():
             opening.exception()  # perhaps nobody waits for it any more
 
-    async def _read_heads(self, room_ids: Sequence[str]) -> Mapping[str, int]:
+    async def _read_heads(self, room_ids: Sequence[str]) -> Mapping[str, Head]:
         read = await self._reader.heads(room_ids)
-        await self._check(read.epoch)
+        self._check(read.epoch)
         return read.heads
 
     async def _fetch(self) -> None:
@@ -260,7 +293,7 @@ class Follower:
                 continue  # all of them were left, or caught up by an append
             try:
                 rows = await self._reader.behind(fetch.positions, _PAGE_BYTES)
-                await self._check(rows.epoch)
+                self._check(rows.epoch)
             except BaseException:
                 self._following.retry(fetch)
                 self._behind.set()
@@ -286,14 +319,20 @@ class Follower:
 
     async def _compare(self) -> None:
         sweep = self._following.ask()
+        changes = self._changes.positions()
         positions = iter(sweep.positions.items())
         while part := dict(islice(positions, _POSITIONS)):
-            moved = await self._reader.moved(part)
-            await self._check(moved.epoch)
-            self._following.sweep(sweep, moved.heads)
+            known = {room: Head(seq, changes.get(room, 0)) for room, seq in part.items()}
+            moved = await self._reader.moved(known)
+            self._check(moved.epoch)
+            if sweep.generation != self._following.generation:
+                return
+            heads = moved.heads.items()
+            self._following.sweep(sweep, {room_id: head.seq for room_id, head in heads})
+            self._changes.sweep(changes, {room_id: head.change for room_id, head in heads})
             self._look()
 
-    async def _check(self, epoch: str) -> None:
+    def _check(self, epoch: str) -> None:
         """Refuses what was read of another history than the node works on."""
         if epoch != self._epoch():
             self._on_other_epoch()
@@ -309,6 +348,7 @@ class Follower:
     def _look(self) -> None:
         if self._following.is_behind:
             self._behind.set()
+        self.changes.look()
 
     def _observe_lag(self, messages: Iterable[ChatMessage]) -> None:
         now = time.time()

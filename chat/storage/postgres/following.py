@@ -287,7 +287,7 @@ class Following:
 
     # Another history.
 
-    def missing(self, heads: Mapping[str, int]) -> list[str]:
+    def missing(self, heads: Collection[str]) -> list[str]:
         """Returns the followed rooms whose heads are still to be read before `renew`."""
         return [room_id for room_id in self._stays if room_id not in heads]
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from chat.storage.base import StoreError
+from chat.storage.listener import Head
 from chat.storage.postgres.supervised import go_on
 
 # How many one statement reads.
@@ -22,9 +23,9 @@ class HeadReader:
         read: reads those of some rooms; a room that there is not has none. Raises `StoreError`.
     """
 
-    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]) -> None:
+    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, Head]]]) -> None:
         self._read = read
-        self._waiting: dict[str, asyncio.Future[int]] = {}
+        self._waiting: dict[str, asyncio.Future[Head]] = {}
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -39,8 +40,8 @@ class HeadReader:
             await asyncio.wait([self._task])
         self._fail(self._waiting, StoreError("the store is closed"))
 
-    async def head(self, room_id: str) -> int:
-        """Reads the head of a room, no earlier than now; 0 if there is no such room.
+    async def head(self, room_id: str) -> Head:
+        """Reads the head of a room, no earlier than now; that of an empty one if there is none.
 
         Raises:
             StoreError: it could not be read.
@@ -67,9 +68,9 @@ class HeadReader:
             raise
         else:
             for room_id, waiter in waiting.items():
-                waiter.set_result(heads.get(room_id, 0))
+                waiter.set_result(heads.get(room_id, Head()))
 
-    def _fail(self, waiting: Mapping[str, asyncio.Future[int]], error: StoreError) -> None:
+    def _fail(self, waiting: Mapping[str, asyncio.Future[Head]], error: StoreError) -> None:
         for waiter in waiting.values():
             waiter.set_exception(error)
             waiter.exception()  # perhaps nobody waits for it any more

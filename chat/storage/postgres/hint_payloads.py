@@ -1,16 +1,23 @@
 """What a hint looks like: rooms and their new heads, as text on a channel; no I/O.
 
+There are two forms. ``[node, heads]`` tells of messages. ``[node, {}, changes, marks]`` tells of
+what became of them, and of how far users have read. Nodes of before that form take it for no hint,
+and go on to read the other one.
+
 Rooms share `CHANNELS` channels by a hash of their id, so that a node need listen only to those of
 rooms that it follows. There is one more, `EVERYBODY`, that all nodes listen to: for probes, and
 for hints of more channels than are worth a payload each.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import orjson
+
+from chat.storage.listener import UserMark
+from gen.chat import Mark
 
 CHANNELS: Final = 64
 """How many channels the rooms share. All nodes must agree on it."""
@@ -27,26 +34,49 @@ def channel_of(room_id: str) -> str:
     return f"{crc32(room_id.encode()) % CHANNELS:02}"
 
 
-def payloads(
-    node: str, heads: Mapping[str, int], most_channels: int = CHANNELS
-) -> Iterator[tuple[str, str]]:
-    """Yields channels and payloads that tell heads of rooms, none longer than `PAYLOAD_BYTES`.
+class Told(NamedTuple):
+    """What a node told.
+
+    Attributes:
+        node: who; empty if it is no hint.
+        heads: by room: its newest position.
+        changes: by room: the number of its newest change.
+        marks: how far users have read.
+    """
+
+    node: str = ""
+    heads: Mapping[str, int] = {}
+    changes: Mapping[str, int] = {}
+    marks: Sequence[UserMark] = ()
+
+
+def payloads(told: Told, most_channels: int = CHANNELS) -> Iterator[tuple[str, str]]:
+    """Yields channels and payloads that tell something, none longer than `PAYLOAD_BYTES`.
 
     A room whose id does not fit into one is left out.
 
     Args:
-        node: who tells it.
-        heads: by room.
-        most_channels: if they are of more channels than that, all of it goes to `EVERYBODY`.
+        told: what to tell.
+        most_channels: if it is of more channels than that, all of it goes to `EVERYBODY`.
     """
-    rooms: defaultdict[str, list[str]] = defaultdict(list)
-    for room_id in heads:
-        rooms[channel_of(room_id)].append(room_id)
-    if len(rooms) > most_channels:
-        rooms = defaultdict(list, {EVERYBODY: list(heads)})
-    for channel, room_ids in rooms.items():
-        for part in _split(room_ids, PAYLOAD_BYTES - len(_payload(node, {}))):
-            yield channel, _payload(node, {room_id: heads[room_id] for room_id in part})
+    rooms = {*told.heads, *told.changes, *(each.mark.room_id for each in told.marks)}
+    is_for_all = len(set(map(channel_of, rooms))) > most_channels
+
+    def channel(room_id: str) -> str:
+        return EVERYBODY if is_for_all else channel_of(room_id)
+
+    head = len(_payload(told.node, {}))
+    for to, part in _parts(((channel(room), room, at) for room, at in told.heads.items()), head):
+        yield to, _payload(told.node, dict(part))
+    head = len(_payload(told.node, {}, {}, []))
+    for to, part in _parts(((channel(room), room, at) for room, at in told.changes.items()), head):
+        yield to, _payload(told.node, {}, dict(part), [])
+    marks = (
+        (channel(mark.room_id), user_id, (mark.room_id, mark.seq, mark.mentions))
+        for user_id, mark in told.marks
+    )
+    for to, part in _parts(marks, head):
+        yield to, _payload(told.node, {}, {}, [[user_id, *mark] for user_id, mark in part])
 
 
 def probe(node: str) -> tuple[str, str]:
@@ -54,39 +84,59 @@ def probe(node: str) -> tuple[str, str]:
     return EVERYBODY, _payload(node, {})
 
 
-def read(payload: str | bytes) -> tuple[str, Mapping[str, int]]:
-    """Reads a payload: the node that sent it, and heads of rooms.
+def read(payload: str | bytes) -> Told:
+    """Reads a payload.
 
     Anybody may publish anything: what is no hint tells nothing.
     """
     try:
-        node, heads = orjson.loads(payload)
-        if isinstance(node, str) and all(map(_is_position, heads.values())):
-            return node, heads
+        node, heads, *more = orjson.loads(payload)
+        changes, marks = more or ({}, [])
+        numbers = [*heads.values(), *changes.values()]
+        if isinstance(node, str) and all(map(_is_position, numbers)):
+            return Told(node, heads, changes, [_mark(*each) for each in marks])
     except (ValueError, TypeError, AttributeError):
         pass
-    return "", {}
+    return Told()
+
+
+def _mark(user_id: object, room_id: object, seq: object, mentions: object) -> UserMark:
+    if not (isinstance(user_id, str) and isinstance(room_id, str)):
+        raise TypeError("no mark")
+    if not (isinstance(seq, int) and isinstance(mentions, int)):
+        raise TypeError("no mark")
+    if not (_is_position(seq) and _is_position(mentions)):
+        raise ValueError("no mark")
+    return UserMark(user_id, Mark(room_id, seq, mentions))
 
 
 def _is_position(head: object) -> bool:
     return isinstance(head, int) and 0 <= head <= _HIGHEST
 
 
-def _payload(node: str, heads: Mapping[str, int]) -> str:
-    return orjson.dumps([node, heads]).decode()
+def _payload(node: str, *told: object) -> str:
+    return orjson.dumps([node, *told]).decode()
 
 
-def _split(room_ids: Iterable[str], most: int) -> Iterator[list[str]]:
-    part: list[str] = []
-    size = 0
-    for room_id in room_ids:
-        # With its quotes, and the colon, the head and the comma behind it.
-        needed = len(orjson.dumps(room_id)) + 12
-        if part and size + needed > most:
-            yield part
-            part, size = [], 0
-        if needed <= most:
-            part.append(room_id)
-            size += needed
-    if part:
-        yield part
+def _parts(
+    items: Iterable[tuple[str, str, Any]], head: int
+) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """Yields the items of each channel, as many at once as fit behind the head of a payload.
+
+    Args:
+        items: channel, key and value of each.
+        head: the bytes of a payload without any.
+    """
+    channels: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
+    sizes: Counter[str] = Counter()
+    for channel, key, value in items:
+        # With the colon and the comma, of a number with all of its digits.
+        needed = len(orjson.dumps(key)) + max(10, len(orjson.dumps(value))) + 2
+        if head + needed > PAYLOAD_BYTES:
+            continue
+        if channels[channel] and head + sizes[channel] + needed > PAYLOAD_BYTES:
+            yield channel, channels.pop(channel)
+            del sizes[channel]
+        channels[channel].append((key, value))
+        sizes[channel] += needed
+    yield from ((channel, part) for channel, part in channels.items() if part)

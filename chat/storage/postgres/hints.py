@@ -1,10 +1,11 @@
-"""Hints to other nodes that rooms have new messages, over any bus.
+"""Hints to other nodes that rooms have new messages or changes, over any bus.
 
 A hint is a room and its new head. It wakes those who follow the room; what was stored they
 read from the table, which is the truth. So a hint may be lost, late, doubled, out of order or
 wrong: that costs a moment (the next sweep finds what it would have told), or a look in vain.
 From this follows all else here:
 
+- Marks of users come with them: those are told whole, and not read from the table.
 - An append never waits for the bus. What is to be told is put aside (`tell`) and sent once
   the append was acknowledged, all rooms together; while one sending is under way, the next ones
   are merged. If the bus is down, nothing is kept.
@@ -24,15 +25,19 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Collection, Mapping
-from typing import Final, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
 from chat.metrics import StoreMetrics
-from chat.storage.postgres.hint_payloads import EVERYBODY, payloads, probe, read
+from chat.storage.listener import UserMark
+from chat.storage.postgres.hint_payloads import EVERYBODY, Told, payloads, probe, read
 from chat.storage.postgres.link import BusDown, Connect, Link
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 # Rooms that are told at once at most: a bound on memory, if the bus is slow.
 _MOST_ROOMS: Final = 10_000
@@ -47,8 +52,8 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 class Listener(Protocol):
     """Who wants hints."""
 
-    def hear(self, heads: Mapping[str, int]) -> None:
-        """Takes heads that another node told."""
+    def hear(self, told: Told) -> None:
+        """Takes what another node told."""
 
     def sweep_soon(self) -> None:
         """Looks for what hints may have failed to tell."""
@@ -99,6 +104,8 @@ class Hints:
         self._up_at = 0.0
         self._renewed = asyncio.Event()
         self._pending: dict[str, int] = {}
+        self._changes: dict[str, int] = {}
+        self._marks: dict[tuple[str, str], UserMark] = {}
         self._to_tell = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -131,11 +138,22 @@ class Hints:
 
     def tell(self, heads: Mapping[str, int]) -> None:
         """Tells other nodes the new heads of rooms, soon, if there are any. Never blocks."""
+        self._put(self._pending, heads)
+
+    def tell_changes(self, changes: Mapping[str, int]) -> None:
+        """Tells them the numbers of the newest changes of rooms, likewise."""
+        self._put(self._changes, changes)
+
+    def tell_marks(self, marks: Sequence[UserMark]) -> None:
+        """Tells them how far users have read, likewise."""
+        self._put(self._marks, {(each.user_id, each.mark.room_id): each for each in marks})
+
+    def _put(self, pending: dict[K, V], news: Mapping[K, V]) -> None:
         if not self.tells:
             return
-        for room_id, head in heads.items():
-            if len(self._pending) < _MOST_ROOMS or room_id in self._pending:
-                self._pending[room_id] = head
+        for key, value in news.items():
+            if len(pending) < _MOST_ROOMS or key in pending:
+                pending[key] = value
         self._to_tell.set()
 
     @property
@@ -193,8 +211,13 @@ class Hints:
         self.is_up = False
         self._tried = True
         self._subscribed.clear()
-        self._pending.clear()
+        self._forget()
         self._release(list(self._waiting))
+
+    def _forget(self) -> None:
+        self._pending.clear()
+        self._changes.clear()
+        self._marks.clear()
 
     def _note_failure(self, error: Exception) -> None:
         while isinstance(error, ExceptionGroup):
@@ -238,8 +261,11 @@ class Hints:
         while True:
             await self._to_tell.wait()
             self._to_tell.clear()
-            heads, self._pending = self._pending, {}
-            hints = list(payloads(self.name, heads, link.most_channels))
+            told = Told(
+                self.name, dict(self._pending), dict(self._changes), list(self._marks.values())
+            )
+            self._forget()
+            hints = list(payloads(told, link.most_channels))
             if self._probing:
                 self._probing = False
                 hints.append(probe(self.name))
@@ -279,7 +305,8 @@ class Hints:
 
     def _hear(self, payload: str | bytes) -> None:
         self.heard_at = time.monotonic()
-        node, heads = read(payload) if payload else (self.name, {})
+        told = read(payload) if payload else Told(self.name)
+        node = told.node
         if node == self.name:
             self._prove()
         elif node:
@@ -288,8 +315,8 @@ class Hints:
                 self._send_probe()
                 self._listener.sweep_soon()
             self.others[node] = self.heard_at
-            if heads:
-                self._listener.hear(heads)
+            if told.heads or told.changes or told.marks:
+                self._listener.hear(told)
 
     def _prove(self) -> None:
         """Notes that the link works: others have been told that this node listens."""

@@ -17,6 +17,7 @@ from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.batch import stored_message
 from chat.storage.postgres.connections import READ_SECONDS, Connection, ReaderPool
 from chat.storage.postgres.errors import FAILURES, is_lost, is_of_a_value, text_of
+from chat.storage.postgres.extras import add
 from gen.chat import ChatMessage
 
 T = TypeVar("T")
@@ -38,25 +39,43 @@ SELECT
 _PAGE: Final = """
 SELECT
     (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch,
+    (SELECT changes FROM chat.rooms WHERE room_id = $1 AND has_states) AS changes,
     array_agg(seq ORDER BY nth) AS seqs, array_agg(sent_at ORDER BY nth) AS times,
     array_agg(sender_id ORDER BY nth) AS sender_ids, array_agg(id ORDER BY nth) AS ids,
-    array_agg(content ORDER BY nth) AS contents
+    array_agg(content ORDER BY nth) AS contents{columns}
 FROM (
     SELECT
         *,
-        sum(octet_length(content)) OVER (ORDER BY seq {direction}) - octet_length(content)
-            AS before,
+        sum({size}) OVER (ORDER BY seq {direction}) - ({size}) AS before,
         row_number() OVER (ORDER BY seq {direction}) AS nth
     FROM (
         SELECT seq, sent_at, sender_id, id, content FROM chat.messages
         WHERE room = (SELECT room FROM chat.rooms WHERE room_id = $1) AND seq > $2 AND seq < $3
         ORDER BY seq {direction} LIMIT $4
-    ) AS page
+    ) AS page{states}
 ) AS page
 WHERE before <= $5 OR nth = 2
 """
-_FORWARD: Final = _PAGE.format(direction="ASC")
-_BACKWARD: Final = _PAGE.format(direction="DESC")
+_PLAIN: Final = {"columns": "", "states": "", "size": "octet_length(content)"}
+_WITH_STATES: Final = {
+    "columns": """,
+    array_agg(extra ORDER BY nth) AS extras, array_agg(state ORDER BY nth) AS states""",
+    "states": """ LEFT JOIN LATERAL (
+        SELECT extra, state FROM chat.states
+        WHERE states.room = (SELECT room FROM chat.rooms WHERE room_id = $1)
+            AND states.seq = page.seq
+        LIMIT 1
+    ) AS added ON true""",
+    "size": "octet_length(content)",
+}
+# By direction, and whether the room has states: most have none, and cost what they always did.
+_PAGES: Final = {
+    (direction, has_states): _PAGE.format(direction=direction, **parts)
+    for direction in ("ASC", "DESC")
+    for has_states, parts in ((False, _PLAIN), (True, _WITH_STATES))
+}
+# Of how many rooms it is remembered that they have states.
+_REMEMBERED: Final = 100_000
 # Whether another node than $1 lives that has a connection of the user.
 _IS_ACTIVE: Final = """
 EXISTS (
@@ -92,28 +111,33 @@ class Reader:
         self._pool = pool
         self._admission = admission
         self._node = node
+        # Rooms that have states: it only saves a statement that shows so.
+        self._have_states: set[str] = set()
 
     async def last_seq(self, room_id: str) -> int:
         """Returns the newest position of a room, or 0."""
-        row = await self._row(_HEAD, room_id)
+        row = await self.row(_HEAD, room_id)
         return int(row["head"] or 0)
 
-    async def messages(self, room_id: str, span: Range) -> list[ChatMessage]:
-        """Returns up to `span.limit` messages of a room, in the direction of paging.
+    async def messages(self, room_id: str, span: Range) -> tuple[list[ChatMessage], int]:
+        """Returns messages of a room as they stand, in the direction of paging, and its changes.
 
-        They are fewer if more would not fit into a page, but one more than fit.
+        They are up to `span.limit`, and fewer if more would not fit into a page, but one more
+        than fit. Of the changes it is the number of the newest one.
         """
-        statement = _BACKWARD if span.after_seq is None else _FORWARD
+        direction = "DESC" if span.after_seq is None else "ASC"
         before = _END if span.before_seq is None else span.before_seq
         after = min(span.after_seq or 0, _END)
-        row = await self._row(statement, room_id, after, before, span.limit, PAGE_BYTES)
-        if row["seqs"] is None:
-            return []
-        columns = (row["seqs"], row["times"], row["sender_ids"], row["ids"], row["contents"])
-        return [
-            stored_message((room_id, sender_id, message_id), seq, sent_at, content)
-            for seq, sent_at, sender_id, message_id, content in zip(*columns, strict=True)
-        ]
+        has_states = room_id in self._have_states
+        arguments = (room_id, after, before, span.limit, PAGE_BYTES)
+        row = await self.row(_PAGES[direction, has_states], *arguments)
+        if row["changes"] is not None and not has_states:
+            if len(self._have_states) >= _REMEMBERED:
+                self._have_states.clear()
+            self._have_states.add(room_id)
+            row = await self.row(_PAGES[direction, True], *arguments)
+            has_states = True
+        return _messages(room_id, row, has_states=has_states), row["changes"] or 0
 
     async def user(self, user_id: str) -> UserRow | None:
         """Returns a user, if it is known."""
@@ -134,8 +158,16 @@ class Reader:
         )
         return _user_row(row)
 
-    async def _row(self, statement: str, *arguments: object) -> asyncpg.Record:
-        """Reads one row of the history that `Admission.epoch` names when this returns."""
+    async def row(self, statement: str, *arguments: object) -> asyncpg.Record:
+        """Reads one row of the history that `Admission.epoch` names when this returns.
+
+        Args:
+            statement: reads one row with the epoch as `epoch`.
+            arguments: of the statement.
+
+        Raises:
+            StoreError: see `run`.
+        """
 
         async def read(connection: Connection) -> asyncpg.Record | None:
             row = await connection.fetchrow(statement, *arguments)
@@ -172,22 +204,39 @@ class Reader:
             raise kind(text_of(error)) from error
 
 
+def _messages(room_id: str, row: asyncpg.Record, *, has_states: bool) -> list[ChatMessage]:
+    if row["seqs"] is None:
+        return []
+    columns = (row["seqs"], row["times"], row["sender_ids"], row["ids"], row["contents"])
+    found = [
+        stored_message((room_id, sender_id, message_id), seq, sent_at, content)
+        for seq, sent_at, sender_id, message_id, content in zip(*columns, strict=True)
+    ]
+    if has_states:
+        for message, extra, state in zip(found, row["extras"], row["states"], strict=True):
+            add(message, extra, state)
+    return found
+
+
 def _user_row(row: asyncpg.Record) -> UserRow:
     user_id, name, email, is_active = row
     return user_id, name, email, is_active
 
 
-def check_whole(page: Page, span: Range, announced: int) -> None:
+def check_whole(page: Page, span: Range, announced: int, changed: int) -> None:
     """Checks that a page has all that it should have.
 
     Args:
         page: of a room.
         span: which of its messages were asked for.
         announced: the position up to which there were messages when they were.
+        changed: the number of the change up to which there were changes.
 
     Raises:
-        StoreError: a message is missing.
+        StoreError: a message or a change is missing.
     """
+    if page.last_change < changed:
+        raise StoreError("a change of the history is missing")
     seqs = [message.seq for message in page.messages]
     end = min(announced, (_END if span.before_seq is None else span.before_seq) - 1)
     if span.after_seq is None:

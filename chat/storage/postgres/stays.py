@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from chat.storage.base import MessageKey, key_of
+from chat.storage.changes import state_of
+from chat.storage.postgres.extras import is_same
 from gen.chat import ChatMessage
 
 
@@ -79,9 +81,11 @@ class InFlight:
             # Seldom needed, so it is not made for each append. The first of a key is stored.
             self._by_key = {key_of(each): each for each in reversed(self.messages)}
         mine = self._by_key.get(key_of(row))
-        if mine is None or mine.content != row.content:
+        if mine is None or not is_same(mine, row):
             return None
         mine.seq, mine.sent_at = row.seq, row.sent_at
+        if state_of(row) is not None:
+            mine.content, mine.extra = row.content, row.extra
         self._claimed.add(id(mine))
         return mine
 

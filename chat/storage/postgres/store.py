@@ -12,36 +12,46 @@ from typing import Final, Self
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
+    ChangesPage,
+    Erased,
     Page,
     Range,
+    ReactionRow,
     Spent,
     Store,
     StoreError,
     fit_page,
     make_user,
 )
+from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
-from chat.storage.listener import Head, Listener
+from chat.storage.listener import Head, Listener, UserMark
 from chat.storage.postgres import schema
 from chat.storage.postgres.address import Address
 from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.appender import Appender
 from chat.storage.postgres.bus import choose_bus
+from chat.storage.postgres.change_following import ChangeFollowing
+from chat.storage.postgres.change_reads import ChangeReader
+from chat.storage.postgres.changer import Changer
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import Connection, Connector, ReaderPool, close
+from chat.storage.postgres.durable import DurableConnection
 from chat.storage.postgres.epoch import Server, read_server
+from chat.storage.postgres.erasing import Erasing
 from chat.storage.postgres.errors import FAILURES, unusable
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.lease import Lease
+from chat.storage.postgres.marks import Marks
 from chat.storage.postgres.reader import Reader, UserRow, check_whole
 from chat.storage.postgres.side import SideConnection
 from chat.storage.postgres.spending import Spending
 from chat.storage.postgres.suspicions import Suspicions
 from chat.storage.postgres.tails import TailReader
 from chat.storage.postgres.writer import Job, Writer
-from gen.chat import ChatMessage, User
+from gen.chat import ChatMessage, Mark, User
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -71,11 +81,18 @@ class PostgresStore(Store):
     ) -> None:
         self.health = StoreHealth()
         self._connector = connector
+        self._listener = listener
         self._following = Following(listener.announce, lambda rooms: self._suspicions.miss(rooms))
+        self._changes = ChangeFollowing(
+            self._following,
+            listener.changed,
+            lambda rooms: self._suspicions.miss(rooms, "change"),
+        )
         self._watch = CommitWatch(connector.connect, metrics, self.health)
         self._admission = admission = Admission(
             self._following,
-            lambda heads: listener.renew({room: Head(seq) for room, seq in heads.items()}),
+            self._changes,
+            listener.renew,
             self._watch,
             metrics,
             on_change=self._terminate,
@@ -86,8 +103,10 @@ class PostgresStore(Store):
         self._tails = ReaderPool(self.connect, _FOLLOWERS)
         self._follower = Follower(
             self._following,
+            self._changes,
             TailReader(Reader(self._tails, admission, connector.name).run),
             metrics,
+            marked=listener.marked,
             epoch=lambda: admission.epoch,
             on_other_epoch=self._suspicions.look,
             sweep_seconds=sweep_seconds,
@@ -104,8 +123,22 @@ class PostgresStore(Store):
             self.health,
         )
         self._writer = Writer(self._appender, self._watch, self._following, self.health, self._done)
+        self._durable = DurableConnection(
+            lambda: connector.connect(admission.judge), self._watch, metrics
+        )
+        self._changer = Changer(
+            self._durable,
+            admission,
+            self._follower.changes,
+            self._hints.tell_changes,
+            self._watch,
+            metrics,
+        )
+        self._marks = Marks(self._durable, admission, self._marked)
+        self._erasing = Erasing(self._durable, self._changer)
         self._pool = ReaderPool(self.connect)
         self._reader = Reader(self._pool, admission, connector.name)
+        self._change_reader = ChangeReader(self._reader)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._writable = asyncio.Event()
@@ -182,7 +215,7 @@ class PostgresStore(Store):
             await self._writable.wait()
 
     async def follow(self, room_id: str) -> Head:
-        return Head(await self._follower.follow(room_id))
+        return await self._follower.follow(room_id)
 
     def unfollow(self, room_id: str) -> None:
         self._follower.unfollow(room_id)
@@ -195,11 +228,40 @@ class PostgresStore(Store):
 
     async def history(self, room_id: str, span: Range) -> Page:
         announced = self._following.position(room_id) or 0
+        changed = self._changes.position(room_id) or 0
         # One more than asked for shows whether there are more.
         more = Range(span.limit + 1, span.before_seq, span.after_seq)
-        page = fit_page(await self._reader.messages(room_id, more), span)
-        check_whole(page, span, announced)
+        messages, last_change = await self._reader.messages(room_id, more)
+        page = fit_page(messages, span, last_change)
+        check_whole(page, span, announced, changed)
         return page
+
+    async def change(self, change: Change) -> ChatMessage:
+        return await self._changer.change(change)
+
+    async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
+        announced = self._changes.position(room_id) or 0
+        page = await self._change_reader.changes(room_id, after_change, limit)
+        if not page.has_more and page.changes.last_change < announced:
+            raise StoreError("a change of the history is missing")
+        return page
+
+    async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
+        return await self._change_reader.count_changes(room_id, after_change, most)
+
+    async def reactions(
+        self, room_id: str, seq: int, user_id: str, after: tuple[str, int] | None, limit: int
+    ) -> list[ReactionRow]:
+        return await self._change_reader.reactions(room_id, seq, user_id, after, limit)
+
+    async def mark(self, user_id: str, room_id: str, seq: int, *, back: bool) -> Mark:
+        return await self._marks.mark(user_id, room_id, seq, back=back)
+
+    async def erase(self, user_id: str, limit: int) -> Erased:
+        return await self._erasing.step(user_id, limit)
+
+    async def erasures(self) -> list[str]:
+        return await self._erasing.pending()
 
     async def get_user(self, user_id: str) -> User | None:
         row = await self._reader.user(user_id)
@@ -224,12 +286,15 @@ class PostgresStore(Store):
             stack.push_async_callback(self._watch.close)
             stack.push_async_callback(self._lease.close)
             stack.push_async_callback(self._appender.close)
+            stack.push_async_callback(self._durable.close)
             stack.push_async_callback(self._tails.close)
             stack.push_async_callback(self._hints.close)
             stack.push_async_callback(self._follower.close)
             stack.push_async_callback(self._suspicions.close)
-            # What it stores may have to be fetched before it is announced.
+            # What they store may have to be fetched before it is announced.
             stack.push_async_callback(self._writer.close)
+            stack.push_async_callback(self._marks.close)
+            stack.push_async_callback(self._changer.close)
 
     async def _start(self) -> None:
         # A database without its standby may let the very first commit wait.
@@ -246,6 +311,8 @@ class PostgresStore(Store):
         self._hints.start()
         self._suspicions.start()
         self._writer.start()
+        self._changer.start()
+        self._marks.start()
         self._lease.start()
 
     async def _prepare(self, connection: Connection) -> None:
@@ -272,6 +339,7 @@ class PostgresStore(Store):
     def _terminate(self) -> None:
         """Drops connections that lead nowhere: what is under way is tried again."""
         self._appender.terminate()
+        self._durable.terminate()
         self._pool.terminate()
         self._tails.terminate()
 
@@ -279,6 +347,13 @@ class PostgresStore(Store):
         self._queued -= size
         if self._queued <= self._queue_bytes:
             self._writable.set()
+
+    def _marked(self, marks: Sequence[UserMark]) -> None:
+        """Tells of marks that moved by this node."""
+        self._hints.tell_marks(marks)
+        followed = [each for each in marks if each.mark.room_id in self._following]
+        if followed:
+            self._listener.marked(followed)
 
     def _user(self, row: UserRow) -> User:
         user_id, name, email, is_active = row

@@ -69,10 +69,10 @@ class Suspicions:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def miss(self, rooms: Mapping[str, int]) -> None:
-        """Takes note that history is missing behind positions of rooms."""
-        room_id, seq = next(iter(rooms.items()))
-        reason = f"history is missing behind position {seq} of room {room_id}"
+    def miss(self, rooms: Mapping[str, int], what: str = "position") -> None:
+        """Takes note that history is missing behind positions of rooms, or behind changes."""
+        room_id, number = next(iter(rooms.items()))
+        reason = f"history is missing behind {what} {number} of room {room_id}"
         self._doubt = Doubt(self._admission.epoch, reason)
         self._doubted.set()
 

@@ -12,8 +12,11 @@ from typing import Final
 
 import asyncpg
 
+from chat.storage.listener import Head
 from chat.storage.postgres.batch import stored_message
+from chat.storage.postgres.change_reads import ChangesBehind, read_behind
 from chat.storage.postgres.connections import Connection
+from chat.storage.postgres.extras import add_all
 from chat.storage.postgres.follower import Heads, Rows
 
 # The rows of one room in one page: so that a busy one leaves room for others.
@@ -25,7 +28,8 @@ _HEADS: Final = """
 SELECT
     (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch,
     array_agg(room_id) AS room_ids,
-    array_agg(head) AS heads
+    array_agg(head) AS heads,
+    array_agg(changes) AS changes
 FROM chat.rooms WHERE room_id = ANY ($1::text[])
 """
 # A room that vanished is at 0: that is told, too.
@@ -33,10 +37,11 @@ _MOVED: Final = """
 SELECT
     (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch,
     array_agg(given.room_id) AS room_ids,
-    array_agg(coalesce(head, 0)) AS heads
-FROM unnest($1::text[], $2::bigint[]) AS given (room_id, position)
+    array_agg(coalesce(head, 0)) AS heads,
+    array_agg(coalesce(changes, 0)) AS changes
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS given (room_id, position, change)
 LEFT JOIN chat.rooms USING (room_id)
-WHERE coalesce(head, 0) <> position
+WHERE coalesce(head, 0) <> position OR coalesce(changes, 0) <> change
 """
 # A message that begins within the size is in it, so there is one at least. The arrays are in
 # the order of the rows below them.
@@ -49,18 +54,26 @@ SELECT
     array_agg(sent_at) FILTER (WHERE fits) AS times,
     array_agg(sender_id) FILTER (WHERE fits) AS sender_ids,
     array_agg(id) FILTER (WHERE fits) AS ids,
-    array_agg(content) FILTER (WHERE fits) AS contents
+    array_agg(content) FILTER (WHERE fits) AS contents,
+    array_agg(extra) FILTER (WHERE fits) AS extras,
+    array_agg(state) FILTER (WHERE fits) AS states
 FROM (
     SELECT *, sum(size) OVER (ORDER BY nth, seq) - size < $3 AS fits
     FROM (
-        SELECT nth, seq, sent_at, sender_id, id, content, octet_length(content) + $5 AS size
+        SELECT nth, tail.seq, sent_at, sender_id, id, content, extra, state,
+            octet_length(content) + coalesce(octet_length(extra), 0)
+                + coalesce(octet_length(state), 0) + $5 AS size
         FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS given (room_id, position, nth)
         JOIN chat.rooms USING (room_id)
         CROSS JOIN LATERAL (
             SELECT seq, sent_at, sender_id, id, content FROM chat.messages
             WHERE messages.room = rooms.room AND seq > position ORDER BY seq LIMIT $4
         ) AS tail
-        ORDER BY nth, seq LIMIT $3 / $5 + 1
+        LEFT JOIN LATERAL (
+            SELECT extra, state FROM chat.states
+            WHERE has_states AND states.room = rooms.room AND states.seq = tail.seq LIMIT 1
+        ) AS added ON true
+        ORDER BY nth, tail.seq LIMIT $3 / $5 + 1
     ) AS tails
     ORDER BY nth, seq
 ) AS tails
@@ -84,9 +97,17 @@ class TailReader:
         """See `RoomReader`."""
         return await self._heads(_HEADS, list(room_ids))
 
-    async def moved(self, positions: Mapping[str, int]) -> Heads:
+    async def moved(self, positions: Mapping[str, Head]) -> Heads:
         """See `RoomReader`."""
-        return await self._heads(_MOVED, list(positions), list(positions.values()))
+        seqs = [head.seq for head in positions.values()]
+        changes = [head.change for head in positions.values()]
+        return await self._heads(_MOVED, list(positions), seqs, changes)
+
+    async def changes_behind(
+        self, positions: Mapping[str, tuple[int, int]], most_bytes: int
+    ) -> ChangesBehind:
+        """See `RoomReader`."""
+        return await read_behind(self._run, positions, most_bytes)
 
     async def behind(self, positions: Mapping[str, int], most_bytes: int) -> Rows:
         """See `RoomReader`."""
@@ -103,6 +124,7 @@ class TailReader:
             stored_message((room_ids[nth - 1], sender_id, message_id), seq, sent_at, content)
             for nth, seq, sent_at, sender_id, message_id, content in columns
         ]
+        add_all(messages, row["extras"] or (), row["states"] or ())
         # Each page has all that fits of the rooms before its last one.
         cut = {room_ids[nth - 1] for nth, rows in Counter(nths).items() if rows == _ROOM_ROWS}
         if row["found"] > len(messages) or row["found"] > most_bytes // _OVERHEAD:
@@ -111,8 +133,9 @@ class TailReader:
 
     async def _heads(self, statement: str, *arguments: object) -> Heads:
         row = await self._row(statement, *arguments)
-        pairs = zip(row["room_ids"] or (), row["heads"] or (), strict=True)
-        return Heads(str(row["epoch"]), dict(pairs))
+        columns = (row["room_ids"] or (), row["heads"] or (), row["changes"] or ())
+        heads = {room_id: Head(*head) for room_id, *head in zip(*columns, strict=True)}
+        return Heads(str(row["epoch"]), heads)
 
     async def _row(self, statement: str, *arguments: object) -> asyncpg.Record:
         async def read(connection: Connection) -> asyncpg.Record:

@@ -28,7 +28,8 @@ from chat.storage.health import StoreHealth
 from chat.storage.postgres.appender import PATIENCE_SECONDS, Appender
 from chat.storage.postgres.batch import Outcomes
 from chat.storage.postgres.commit_watch import CommitWatch
-from chat.storage.postgres.errors import FAILURES, text_of
+from chat.storage.postgres.errors import FAILURES, fault_of, text_of
+from chat.storage.postgres.extras import added, mentioned
 from chat.storage.postgres.following import Following
 from codec.columns import utf8_length
 from gen.chat import ChatMessage
@@ -167,7 +168,7 @@ class Writer:
             return {}
         try:
             return await self._appender.append(messages, came)
-        except FAILURES as error:
+        except (*FAILURES, UnicodeEncodeError) as error:
             return await self._apart(messages, came, error)
 
     async def _apart(
@@ -227,11 +228,9 @@ class Writer:
 
 def _fault_of(message: ChatMessage) -> str:
     """Returns why the database can't hold a message; empty if nothing is known against it."""
-    text = "".join((message.room_id, message.sender_id, message.id, message.content))
-    if "\0" in text:
-        return "a text has a NUL"
+    texts = (message.room_id, message.sender_id, message.id, message.content)
     try:
-        text.encode()
+        extra = added(message)
     except UnicodeEncodeError as error:
         return str(error)
-    return ""
+    return fault_of(*texts) if extra is None else fault_of(*texts, *mentioned(message))

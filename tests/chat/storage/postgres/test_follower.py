@@ -11,9 +11,11 @@ import pytest
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
 from chat.storage.listener import Head
+from chat.storage.postgres.change_following import ChangeFollowing
 from chat.storage.postgres.connections import Connection, ReaderPool
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
+from chat.storage.postgres.hint_payloads import Told
 from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.link import BusDown, Hear, Link
 from chat.storage.postgres.tails import Run, TailReader
@@ -252,8 +254,8 @@ async def test_hints_delayed_doubled_and_out_of_order(postgres_url: str, no_bus:
             hints += [sent.seq] * chance.choice([0, 1, 2])
             chance.shuffle(hints)
             while hints and chance.random() < 0.6:
-                one.follower.hear({"room": hints.pop(), "unknown": 5})
-        one.follower.hear({"room": 50})
+                one.follower.hear(Told("another", {"room": hints.pop(), "unknown": 5}))
+        one.follower.hear(Told("another", {"room": 50}))
         await one.follower.catch_up("room")
         assert one.heard == list(range(1, 51))
 
@@ -265,7 +267,7 @@ async def test_what_a_fetch_failed_to_bring_is_fetched_again(
         await one.follower.follow("room")
         await other.send(3)
         one.epoch = "another"
-        one.follower.hear({"room": 3})
+        one.follower.hear(Told("another", {"room": 3}))
         async with asyncio.timeout(PATIENCE_SECONDS):
             await one.asked.wait()
         assert not one.heard
@@ -295,10 +297,13 @@ class Lonely:
         self.asked = asyncio.Event()
         self.heard: list[int] = []
         self.announced = asyncio.Event()
+        following = Following(self._announce, lambda _: None)
         self.follower = Follower(
-            Following(self._announce, lambda _: None),
+            following,
+            ChangeFollowing(following, lambda _: None, lambda _: None),
             TailReader(reads(pool)),
             StoreMetrics(),
+            marked=lambda _: None,
             epoch=lambda: self.epoch,
             on_other_epoch=self._ask,
             sweep_seconds=NEVER,

@@ -3,13 +3,14 @@
 import asyncio
 import sys
 from binascii import crc_hqx
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import asyncpg
+import orjson
 import pytest
 import trustme
 from hypothesis import given
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreUnusable
+from chat.storage.listener import UserMark
 from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.hint_payloads import (
     CHANNELS,
     EVERYBODY,
     PAYLOAD_BYTES,
+    Told,
     channel_of,
     payloads,
     read,
@@ -31,6 +34,7 @@ from chat.storage.postgres.link import BusDown, Connect
 from chat.storage.postgres.notify import notify
 from chat.storage.postgres.valkey import valkey
 from chat.storage.postgres.valkey_address import ValkeyAddress
+from gen.chat import Mark
 from tests.kit import PATIENCE_SECONDS
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
@@ -45,13 +49,17 @@ class Ear:
 
     def __init__(self, connect: Connect, probe_seconds: float = 60) -> None:
         self.heads: dict[str, int] = {}
+        self.changes: dict[str, int] = {}
+        self.marks: list[UserMark] = []
         self.sweeps = 0
         self.metrics = StoreMetrics()
         self.changed = asyncio.Event()
         self.hints = Hints(connect, self, self.metrics, probe_seconds, answer_seconds=1)
 
-    def hear(self, heads: Mapping[str, int]) -> None:
-        self.heads |= heads
+    def hear(self, told: Told) -> None:
+        self.heads |= told.heads
+        self.changes |= told.changes
+        self.marks += told.marks
         self.changed.set()
 
     def sweep_soon(self) -> None:
@@ -138,6 +146,17 @@ async def test_told_to_others_and_not_to_oneself(bus: Bus) -> None:
         await tell(other, one, dict.fromkeys(ROOMS, 2))
         assert one.heads == dict.fromkeys(ROOMS, 2)
         assert other.heads == dict.fromkeys(ROOMS, 1)
+
+
+async def test_changes_and_marks_are_told(bus: Bus) -> None:
+    async with ear(bus.connect) as one, ear(bus.connect) as other:
+        await other.hints.listen(channel_of("room"))
+        await one.knows_another()
+        mark = UserMark("ada", Mark("room", 7, 1))
+        one.hints.tell_changes({"room": 5})
+        one.hints.tell_marks([UserMark("ada", Mark("room", 6, 1)), mark])
+        await other.until(lambda: bool(other.changes and other.marks))
+        assert (other.heads, other.changes, other.marks) == ({}, {"room": 5}, [mark])
 
 
 async def test_only_channels_that_are_listened_to(bus: Bus) -> None:
@@ -380,21 +399,40 @@ heads = st.dictionaries(
 )
 
 
-@given(heads)
-def test_payloads_tell_all_heads(heads: Mapping[str, int]) -> None:
+marks = st.lists(
+    st.builds(
+        lambda user_id, room_id, seq: UserMark(user_id, Mark(room_id, seq, 100)),
+        *[st.text(st.characters(codec="utf-8"), max_size=70)] * 2,
+        st.integers(0, 2**32 - 1),
+    )
+)
+
+
+@given(heads, heads, marks)
+def test_payloads_tell_all(
+    heads: Mapping[str, int], changes: Mapping[str, int], marks: Sequence[UserMark]
+) -> None:
     found: dict[str, int] = {}
-    for channel, payload in payloads("node", heads):
+    changed: dict[str, int] = {}
+    read_marks: list[UserMark] = []
+    for channel, payload in payloads(Told("node", heads, changes, marks)):
         assert len(payload.encode()) <= PAYLOAD_BYTES
-        node, part = read(payload)
-        assert node == "node"
-        assert all(channel_of(room_id) == channel for room_id in part)
-        found |= part
-    assert found == heads
+        part = read(payload)
+        assert part.node == "node"
+        rooms = {*part.heads, *part.changes, *(each.mark.room_id for each in part.marks)}
+        assert all(channel_of(room_id) == channel for room_id in rooms)
+        # Nodes of before know the form that tells of messages alone.
+        assert not part.heads or len(orjson.loads(payload)) == 2
+        found |= part.heads
+        changed |= part.changes
+        read_marks += part.marks
+    assert (found, changed) == (heads, changes)
+    assert sorted(map(repr, read_marks)) == sorted(map(repr, marks))
 
 
 def test_many_heads_are_several_payloads() -> None:
     heads = {f"{number:060}": 2**32 - 1 for number in range(10_000)}
-    hints = list(payloads("node", heads))
+    hints = list(payloads(Told("node", heads)))
     assert len(hints) >= 100
     assert all(len(payload) < PAYLOAD_BYTES for _, payload in hints)
     assert len({channel for channel, _ in hints}) == CHANNELS
@@ -402,21 +440,24 @@ def test_many_heads_are_several_payloads() -> None:
 
 def test_hints_of_many_channels_go_to_everybody() -> None:
     heads = dict.fromkeys(ROOMS, 1)
-    [(channel, payload)] = payloads("node", heads, most_channels=8)
+    [(channel, payload)] = payloads(Told("node", heads), most_channels=8)
     assert channel == EVERYBODY
-    assert read(payload) == ("node", heads)
-    assert EVERYBODY not in dict(payloads("node", {"room": 1}, most_channels=8))
+    assert read(payload) == Told("node", heads, {}, [])
+    assert EVERYBODY not in dict(payloads(Told("node", {"room": 1}), most_channels=8))
 
 
 def test_a_room_that_fits_into_no_payload_is_left_out() -> None:
     heads = {"x" * 2 * PAYLOAD_BYTES: 1, "room": 1}
-    assert [read(payload)[1] for _, payload in payloads("node", heads)] == [{"room": 1}]
+    assert [read(payload)[1] for _, payload in payloads(Told("node", heads))] == [{"room": 1}]
 
 
 @pytest.mark.parametrize(
     "payload",
     ["", "{", "[]", "1", '["node"]', '["node",1]', '["node",{"room":"1"}]', '["node",{"room":1.5}]',
-     '["node",{"room":-1}]', '["node",{"room":4294967296}]', '[1,{"room":1}]', b"\xff", "[[],[]]"],
+     '["node",{"room":-1}]', '["node",{"room":4294967296}]', '[1,{"room":1}]', b"\xff", "[[],[]]",
+     '["node",{},{"room":-1},[]]', '["node",{},{}]', '["node",{},[],[]]', '["node",{},{},{"a":1}]',
+     '["node",{},{},[["ada","room",1]]]', '["node",{},{},[["ada",1,1,0]]]',
+     '["node",{},{},[["ada","room",-1,0]]]', '["node",{},{},[["ada","room",1,"0"]]]'],
 )  # fmt: skip
 def test_what_is_no_hint_tells_nothing(payload: str | bytes) -> None:
-    assert read(payload) == ("", {})
+    assert read(payload) == Told()
