@@ -25,6 +25,7 @@ from proxy.http.websocket import WebSockets
 from proxy.metrics import ProxyMetrics
 from proxy.report import Report
 from proxy.upstream.link import Link
+from proxy.upstream.relayed import RelayedCalls
 
 log = get_logger(__name__)
 
@@ -57,8 +58,9 @@ def _application(config: Config, metrics: ProxyMetrics) -> web.Application:
         tls = None if wanted is None else Tls.client(wanted).for_http2()
         switchboard = Switchboard(config, Outbox(), metrics)
         link = Link(config, switchboard, tls, metrics)
+        calls = RelayedCalls(link.calls, switchboard, metrics)
         websockets = WebSockets(
-            Context(config, switchboard, link.calls.make, calls_of_schema(), metrics)
+            Context(config, switchboard, calls.make, calls_of_schema(), metrics)
         )
         app[IS_READY], app[WEBSOCKETS] = link.is_ready, websockets
         # One alone goes without saying.

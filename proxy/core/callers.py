@@ -4,11 +4,9 @@ The server believes tokens, not the proxy. Each client is authenticated by its t
 of them again on each new link. It is asked for a client's permissions in each room.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from gen.chat import (
     Admit,
@@ -24,37 +22,25 @@ from proxy.access.bearer import can_be_token
 from proxy.config import Config
 from proxy.core.client import Caller
 from proxy.core.outbox import COMMAND_BYTES, Outbox
-from proxy.core.suspects import Key, key_of
+from proxy.core.questions import Answer, Questions
+from proxy.core.suspects import Key
 from proxy.errors import Refused
 
 # Bytes of UTF-8.
 _LARGEST_CHARACTER: Final = 4
 
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """A command that waits for its answer, and its size in bytes, at most."""
-
-    command: RelayCommand
-    size: int
-    answer: asyncio.Future[Authenticated | Admitted] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
 
 class Callers:
     """All clients with tokens."""
 
-    def __init__(self, config: Config, outbox: Outbox) -> None:
+    def __init__(self, config: Config, outbox: Outbox, questions: Questions) -> None:
         self._patience = config.hold_seconds + config.call_seconds
         self._refs = outbox.refs
         self._outbox = outbox
+        self._questions = questions
         self._numbers = count(1)
         # Those that the server knows, or will know once there is a link.
         self._known: dict[int, Caller] = {}
-        self._asked: dict[int, _Question] = {}
         # Callers that were authenticated again on this link, by ref.
         self._again: dict[int, Caller] = {}
 
@@ -89,7 +75,9 @@ class Callers:
         Raises:
             Refused: the server no longer believes the client, or stays away.
         """
-        return await self._ask(Admitted, caller, COMMAND_BYTES, admit=Admit(room_id))
+        return await self._questions.ask(
+            Admitted, caller.number, COMMAND_BYTES, self._patience, admit=Admit(room_id)
+        )
 
     def forget(self, caller: Caller) -> None:
         """Forgets a client."""
@@ -99,7 +87,7 @@ class Callers:
         )
 
     def connected(self, leaving: Iterable[Caller]) -> None:
-        """Authenticates everybody on a new link, and repeats the questions without an answer.
+        """Authenticates everybody on a new link.
 
         Args:
             leaving: clients that are gone, but whose messages are still to be sent.
@@ -111,21 +99,15 @@ class Callers:
             self._again[ref] = caller
             authenticate = Authenticate(caller.token)
             self._outbox.put(_command(ref, caller, authenticate=authenticate), _size(caller.token))
-        for question in self._asked.values():
-            self._outbox.put(question.command, question.size)
 
     def unanswered(self) -> Iterator[tuple[Key, int]]:
-        """Yields the questions that the server has not answered, with their refs."""
+        """Yields the clients that were authenticated again without an answer, with the refs."""
         for ref, caller in self._again.items():
             yield ("authenticate", caller.number), ref
-        for ref, question in self._asked.items():
-            key = key_of(question.command)
-            if key is not None and not question.answer.done():
-                yield key, ref
 
     def awaits(self, ref: int) -> bool:
-        """Whether a question of this ref is not answered."""
-        return ref in self._again or (ref in self._asked and not self._asked[ref].answer.done())
+        """Whether a client was authenticated again by this ref, and there is no answer."""
+        return ref in self._again
 
     def forget_leaving(self, leaving: Iterable[Caller]) -> None:
         """Tells the server that clients are gone, behind their messages."""
@@ -133,43 +115,25 @@ class Callers:
             if caller.number not in self._known:
                 self.forget(caller)
 
-    def answered(self, ref: int, answer: Authenticated | Admitted | Error) -> bool:
-        """Takes an answer of the server; returns whether its question came from here."""
+    def answered(self, ref: int, answer: Answer | Error) -> bool:
+        """Takes an answer of the server; returns whether a client was authenticated again by it."""
         again = self._again.pop(ref, None)
-        if again is not None:
-            if isinstance(answer, Error):
-                again.dismiss(answer)
-            return True
-        question = self._asked.get(ref)
-        if question is None or question.answer.done():
+        if again is None:
             return False
         if isinstance(answer, Error):
-            question.answer.set_exception(Refused(answer))
-        else:
-            question.answer.set_result(answer)
+            again.dismiss(answer)
         return True
 
     async def _authenticate(self, caller: Caller, token: str) -> Authenticated:
-        size = _size(token)
-        answer = await self._ask(Authenticated, caller, size, authenticate=Authenticate(token))
+        answer = await self._questions.ask(
+            Authenticated,
+            caller.number,
+            _size(token),
+            self._patience,
+            authenticate=Authenticate(token),
+        )
         caller.token, caller.user_id = token, answer.user_id
         self._known[caller.number] = caller
-        return answer
-
-    async def _ask(self, kind: type[Answer], caller: Caller, size: int, **payload: Any) -> Answer:
-        ref = next(self._refs)
-        question = _Question(_command(ref, caller, **payload), size)
-        self._asked[ref] = question
-        self._outbox.put(question.command, size)
-        try:
-            async with asyncio.timeout(self._patience):
-                answer = await question.answer
-        except TimeoutError:
-            raise Refused(errors.unavailable()) from None
-        finally:
-            del self._asked[ref]
-        if not isinstance(answer, kind):
-            raise TypeError(f"the server answered {type(answer).__name__}, not {kind.__name__}")
         return answer
 
 

@@ -37,6 +37,8 @@ FEW: Final = 100
 """With more members in a room, they are not told how far the others have read."""
 
 _PAUSE_SECONDS: Final = 1.0
+# So much text, in characters, is told sooner: it could fill the socket of a client.
+_MOST_TEXT: Final = 256 * 1024
 
 
 class News:
@@ -58,6 +60,9 @@ class News:
         self._metrics.changed += len(changes.messages)
         if self._paced or _pause(room):
             self._paced.add(room, changes)
+            waiting = self._paced.waiting(room)
+            if waiting is not None and _text_of(waiting) > _MOST_TEXT:
+                self._paced.flush(room)
         else:
             self._tell_changes(room, changes)
         room.note_delivered()
@@ -116,3 +121,7 @@ class News:
 
 def _pause(room: Room) -> float:
     return _PAUSE_SECONDS if len(room.followers.changes) > MANY else 0.0
+
+
+def _text_of(changes: RoomChanges) -> int:
+    return sum(len(each.content or "") for each in changes.messages)

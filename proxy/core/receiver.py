@@ -9,9 +9,10 @@ event               meaning
                     answer to a send that nobody else gets: it was stored before, or the
                     sender is not in the room
 `joined`            a room is live, or there is a gap for its members
-`error`             a command is refused: a send, a join, or what `callers` asked
-`authenticated`,    answers for `callers`
-`admitted`
+`error`             a command is refused: a send, a join, or one of `questions` and `callers`
+`authenticated`,    answers to `questions`, or for `callers`
+`admitted`,
+`changed_message`
 `changes`, `reads`  for the followers of a room (`news`)
 `to_user`           for the followers of a room that are one user
 ==================  =====================================================================
@@ -26,6 +27,7 @@ from functools import partial
 from gen.chat import (
     Admitted,
     Authenticated,
+    ChangeMessageResponse,
     ChatMessage,
     Error,
     Joined,
@@ -44,6 +46,7 @@ from proxy.core import frames
 from proxy.core.callers import Callers
 from proxy.core.fanout import Fanout
 from proxy.core.news import News
+from proxy.core.questions import Answer, Questions
 from proxy.core.room import Lost, ProtocolViolation, Room
 from proxy.core.rooms import Rooms
 from proxy.core.unconfirmed import UnconfirmedSend, UnconfirmedSends
@@ -60,6 +63,7 @@ class Receiver:
         rooms: Rooms,
         sends: UnconfirmedSends,
         callers: Callers,
+        questions: Questions,
         news: News,
         faults: Faults,
         metrics: ProxyMetrics,
@@ -67,6 +71,7 @@ class Receiver:
         self._rooms = rooms
         self._sends = sends
         self._callers = callers
+        self._questions = questions
         self._news = news
         self._faults = faults
         self._metrics = metrics
@@ -94,7 +99,7 @@ class Receiver:
 
     def refuse(self, ref: int, error: Error) -> None:
         """Takes an error for the answer to a command."""
-        if not self._callers.answered(ref, error):
+        if not self._answered(ref, error):
             self._command_refused(ref, error)
         self._sends.wake_waiters()
 
@@ -122,12 +127,16 @@ class Receiver:
             fanout.write()
             self._joined(ref, payload)
         elif isinstance(payload, Error):
-            if not self._callers.answered(ref, payload):
+            if not self._answered(ref, payload):
                 self._command_refused(ref, payload)
-        elif isinstance(payload, Authenticated | Admitted):
-            self._callers.answered(ref, payload)
+        elif isinstance(payload, Authenticated | Admitted | ChangeMessageResponse):
+            self._answered(ref, payload)
         else:
             self._told(payload, fanout)
+
+    def _answered(self, ref: int, answer: Answer | Error) -> bool:
+        """Returns whether this was the answer to a question."""
+        return self._questions.answered(ref, answer) or self._callers.answered(ref, answer)
 
     def _failed(self, event: RelayEvent, error: Exception) -> None:
         self._faults.log("event failed", error)

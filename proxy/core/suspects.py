@@ -18,7 +18,7 @@ for some seconds clears everybody.
 from collections.abc import Iterable
 from typing import Final
 
-from gen.chat import Admit, Authenticate, Join
+from gen.chat import Admit, Authenticate, ChangeMessageRequest, Join
 from proxy.core.outbox import Item
 from proxy.core.unconfirmed import UnconfirmedSend
 
@@ -43,6 +43,8 @@ def key_of(item: Item) -> Key | None:
             return "authenticate", item.client
         case Admit():
             return "admit", item.ref
+        case ChangeMessageRequest():
+            return "change_message", item.ref
     return None
 
 

@@ -7,6 +7,7 @@
     authenticate, renew,  --> callers   who they are         --> authenticate, admit
     ask_permissions
     pinned, add_member    --> rooms     where they are       --> join, leave
+    change                --> questions kept until answered  --> change_message
     send                  --> presence  as whom they speak   --> presence
                               sends     kept until confirmed --> chat_message
     write                 <-- receiver  fan-out, news        <-- batches of events
@@ -34,16 +35,24 @@ from collections.abc import Iterator
 from typing import Final
 
 from codec.columns import utf8_length
-from gen.chat import ChatMessage, Error, Join, RelayResponse
+from gen.chat import (
+    ChangeMessageRequest,
+    ChangeMessageResponse,
+    ChatMessage,
+    Error,
+    Join,
+    RelayResponse,
+)
 from hosting.faults import Faults
 from proxy import errors
 from proxy.config import Config
 from proxy.core import extras
 from proxy.core.callers import Callers
-from proxy.core.client import Client
+from proxy.core.client import Caller, Client
 from proxy.core.news import News
-from proxy.core.outbox import Item, Outbox
+from proxy.core.outbox import COMMAND_BYTES, Item, Outbox
 from proxy.core.presence import Presence
+from proxy.core.questions import Questions
 from proxy.core.receiver import Receiver
 from proxy.core.rooms import Rooms
 from proxy.core.suspects import Key, key_of
@@ -76,13 +85,21 @@ class Switchboard:
         self.faults = Faults()
         self.rooms = Rooms(config, outbox)
         self.sends = UnconfirmedSends(config, self._give_up)
-        self.callers = Callers(config, outbox)
+        self._questions = Questions(outbox)
+        self.callers = Callers(config, outbox, self._questions)
+        self._call_seconds = config.call_seconds
         self.guests: set[Client] = set()
         self.tokens_required = False
         self._presence = Presence(outbox)
         news = News(self.rooms, self._presence, self.faults, self._metrics)
         self._receiver = Receiver(
-            self.rooms, self.sends, self.callers, news, self.faults, self._metrics
+            self.rooms,
+            self.sends,
+            self.callers,
+            self._questions,
+            news,
+            self.faults,
+            self._metrics,
         )
 
     # Clients.
@@ -122,6 +139,24 @@ class Switchboard:
         self.outbox.put(send, size)
         self._metrics.received += 1
 
+    async def change(
+        self, caller: Caller | None, request: ChangeMessageRequest
+    ) -> ChangeMessageResponse:
+        """Changes a message for a client, as a call would, but in the batches of the link.
+
+        Raises:
+            Refused: the server refused, or did not answer in time.
+        """
+        self.sends.check()
+        number = 0 if caller is None else caller.number
+        return await self._questions.ask(
+            ChangeMessageResponse,
+            number,
+            _size_of_change(request),
+            self._call_seconds,
+            change_message=request,
+        )
+
     def close(self, client: Client) -> None:
         """Forgets a client. What it sent is still stored."""
         for room_id in tuple(client.rooms):
@@ -150,6 +185,7 @@ class Switchboard:
         self.sends.connected()
         callers = [send.client.caller for send in self.sends if send.client.caller is not None]
         self.callers.connected(callers)
+        self._questions.connected()
         self._presence.connected(at_once=presence)
         self.rooms.connected()
         senders = set()
@@ -184,6 +220,7 @@ class Switchboard:
     def unanswered(self) -> Iterator[tuple[Key, int]]:
         """Yields the commands that the server has not answered, with their refs."""
         yield from self.callers.unanswered()
+        yield from self._questions.unanswered()
         for room in self.rooms.unanswered():
             yield ("join", room.room_id), room.join_ref
         for send in self.sends:
@@ -200,7 +237,7 @@ class Switchboard:
             return self.sends.find(item.ref) is not None
         if isinstance(item.command, Join):
             return self.rooms.awaits(item.command.room_id, item.ref)
-        return self.callers.awaits(item.ref)
+        return self.callers.awaits(item.ref) or self._questions.awaits(item.ref)
 
     def refuse(self, ref: int, error: Error) -> None:
         """Takes an error for the answer to a command."""
@@ -221,3 +258,10 @@ def _size(message: ChatMessage) -> int:
     names = len(message.id) + len(message.room_id) + len(message.sender_id)
     texts = utf8_length(message.content) + extras.size_of(message)
     return texts + names * _LARGEST_CHARACTER + _OVERHEAD
+
+
+def _size_of_change(request: ChangeMessageRequest) -> int:
+    value = request.change
+    text = utf8_length(value) if isinstance(value, str) else 0
+    names = len(request.room_id) + len(request.user_id)
+    return text + names * _LARGEST_CHARACTER + COMMAND_BYTES

@@ -1,6 +1,7 @@
 """The status of a unary call, as an error frame that says whether a retry helps."""
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from grpclib import GRPCError, Status
@@ -17,7 +18,10 @@ _RETRYABLE: Final = frozenset(
     }
 )
 
-_NAMING_A_FIELD: Final = frozenset({Status.INVALID_ARGUMENT, Status.PERMISSION_DENIED})
+# Their texts begin with a path in the request.
+_NAMING_A_FIELD: Final = frozenset(
+    {int(ErrorCode.INVALID_ARGUMENT), int(ErrorCode.PERMISSION_DENIED)}
+)
 
 _MILLISECONDS: Final = re.compile("[0-9]{1,9}")
 
@@ -26,16 +30,23 @@ def from_grpc(error: GRPCError, field: str, retry_after: str | None = None) -> E
     """Turns the status of a unary call into an error.
 
     Args:
-        error: the status. For `_NAMING_A_FIELD`, its text begins with a path in the request.
+        error: the status.
         field: the field of the frame that holds the request.
         retry_after: the milliseconds after which to try again, if the server says so.
     """
-    text = error.message or error.status.name
-    if error.status in _NAMING_A_FIELD:
-        text = f"{field}.{text}"
     told = Error(
-        code=ErrorCode(error.status.value), message=text, retryable=error.status in _RETRYABLE
+        code=ErrorCode(error.status.value),
+        message=error.message or error.status.name,
+        retryable=error.status in _RETRYABLE,
     )
+    told = with_field(told, field)
     if retry_after is not None and _MILLISECONDS.fullmatch(retry_after):
         told.retryable, told.retry_after_ms = True, int(retry_after)
     return told
+
+
+def with_field(error: Error, field: str) -> Error:
+    """Returns an error of a request with the path in the frame, where its text has one."""
+    if int(error.code) not in _NAMING_A_FIELD:
+        return error
+    return replace(error, message=f"{field}.{error.message}")
