@@ -245,4 +245,4 @@ SHARED = (postgres, two_nodes)
 DURABLE = (sqlite, folding, *SHARED)
 ENGINES = (*DURABLE, memory)
 # Those that know what becomes of messages.
-CHANGING = (postgres, two_nodes, memory)
+CHANGING = ENGINES

@@ -4,12 +4,17 @@ A slice may be folded twice, so a crash in between is no harm: each message is t
 its position already. Another message at its position, or itself at another one, means
 that positions were given by two writers, who each believed to be the only one. Which of
 the two messages is the right one cannot be known, so nothing is dropped and nothing goes on.
+
+A message that was edited or deleted has its text in `states`, and none in the table. In memory
+its row is marked as `textless`, and folded so. After a crash the journal still has the old text:
+`states` then tells that it counts for nothing, neither as a text nor as another message.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Final
 
@@ -29,7 +34,9 @@ _ROW: Final = "(?,?,?,?,?)"
 _FOLD: Final = "INSERT INTO messages VALUES {rows} ON CONFLICT (position) DO NOTHING"
 _FOLD_JOURNAL: Final = """
 INSERT INTO messages
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, iif(EXISTS (
+    SELECT 1 FROM states WHERE position = value ->> 0 AND content IS NOT NULL
+), '', value ->> 4)
 FROM journal, json_each(batch) WHERE true ORDER BY 1
 ON CONFLICT (position) DO NOTHING
 """
@@ -39,8 +46,10 @@ _DIFFERENT: Final = """
 WITH new (position, sender_id, id, sent_at, content) AS ({rows})
 SELECT format('position %d of room %s', position & 0xffffffff, json_quote(room_id))
 FROM new JOIN messages AS old USING (position) LEFT JOIN rooms ON room = position >> 32
-WHERE (new.sender_id, new.id, new.sent_at, new.content)
-      IS NOT (old.sender_id, old.id, old.sent_at, old.content)
+WHERE (new.sender_id, new.id, new.sent_at) IS NOT (old.sender_id, old.id, old.sent_at)
+      OR new.content IS NOT old.content AND NOT EXISTS (
+          SELECT 1 FROM states WHERE states.position = new.position AND content IS NOT NULL
+      )
 LIMIT 1
 """
 _JOURNAL_ROWS: Final = """
@@ -74,11 +83,12 @@ class Fold:
 
     Attributes:
         rows: all of them, in the order of their positions.
-        messages: the same, by their keys.
+        messages: the same, as they stand, by their keys.
         size: the bytes that they take in the journal.
         last: the number of the last row of the journal among them, or 0.
         sent_at: the time of the last of them that came.
         done: how many of the rows are in the table.
+        textless: the positions of rows whose text is not to be folded.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -87,10 +97,25 @@ class Fold:
     last: int = 0
     sent_at: int = 0
     done: int = 0
+    textless: set[int] = field(default_factory=set)
+    # The rows by their positions, as far as one was looked for, until they are sorted.
+    _by_position: dict[int, Row] = field(default_factory=dict)
+    _is_sorted: bool = False
 
     def begin(self) -> None:
         """Makes it ready to be folded: nothing is added from now on."""
         self.rows.sort(key=_position)
+        self._by_position, self._is_sorted = {}, True
+
+    def row_at(self, position: int) -> Row | None:
+        """Returns the row of a position, if it is here."""
+        if self._is_sorted:
+            nth = bisect_left(self.rows, position, key=_position)
+            row = self.rows[nth] if nth < len(self.rows) else None
+            return row if row is not None and row[0] == position else None
+        for row in islice(self.rows, len(self._by_position), None):
+            self._by_position[row[0]] = row
+        return self._by_position.get(position)
 
     def fold_slice(self, connection: apsw.Connection) -> bool:
         """Folds some of the rows, and with the last of them removes them from the journal.
@@ -104,6 +129,8 @@ class Fold:
         """
         rows = self.rows[self.done : self.done + _SLICE]
         more = self.done + len(rows) < len(self.rows)
+        if self.textless:
+            rows = [(*row[:4], "") if row[0] in self.textless else row for row in rows]
         values = ",".join([_ROW] * len(rows))
         bindings = list(chain.from_iterable(rows))
         with _all_or_nothing(connection):

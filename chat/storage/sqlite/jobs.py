@@ -5,7 +5,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
+from chat.errors import ChatError
 from chat.storage.base import StoreError
+from chat.storage.changes import Change, extra_of
+from chat.storage.sqlite.asks import Answer, Ask
 from chat.storage.sqlite.journal import UserRow
 from codec.columns import utf8_length
 from gen.chat import ChatMessage
@@ -21,9 +24,10 @@ class Append:
 
     Attributes:
         size: the bytes that they take in the queue, roughly.
+        has_extras: whether some of them may have an extra.
     """
 
-    __slots__ = ("future", "messages", "size")
+    __slots__ = ("future", "has_extras", "messages", "size")
 
     def __init__(
         self, messages: Sequence[ChatMessage], future: asyncio.Future[list[ChatMessage]]
@@ -31,8 +35,20 @@ class Append:
         self.messages = messages
         self.future = future
         self.size = len(messages) * _MESSAGE_OVERHEAD
+        self.has_extras = False
         for message in messages:
             self.size += utf8_length(message.content)
+            # Not read: that would make one.
+            if "extra" in message.__dict__:
+                self.size += self._size_of_extra(message)
+
+    def _size_of_extra(self, message: ChatMessage) -> int:
+        extra = extra_of(message)
+        if extra is None:
+            return 0
+        self.has_extras = True
+        names = sum(map(len, extra.mentions))
+        return _MESSAGE_OVERHEAD + utf8_length(extra.data) + names
 
 
 class Upsert:
@@ -50,7 +66,34 @@ class Upsert:
         self.size = _MESSAGE_OVERHEAD
 
 
-Job = Append | Upsert
+class Asking:
+    """Something that is asked beside that, and the future of its answer.
+
+    Attributes:
+        size: the bytes that it takes in the queue, roughly.
+    """
+
+    __slots__ = ("ask", "future", "size")
+
+    def __init__(self, ask: Ask, future: asyncio.Future[Any]) -> None:
+        self.ask = ask
+        self.future = future
+        self.size = _MESSAGE_OVERHEAD
+        if isinstance(ask, Change) and ask.request.change and isinstance(ask.request.change, str):
+            self.size += utf8_length(ask.request.change)
+
+
+class Settle:
+    """To fold all that is in the journal, and the future of that."""
+
+    __slots__ = ("future", "size")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+        self.size = 0
+
+
+Job = Append | Upsert | Asking | Settle
 
 
 def end(future: asyncio.Future[T], result: T) -> None:
@@ -59,7 +102,15 @@ def end(future: asyncio.Future[T], result: T) -> None:
         future.set_result(result)
 
 
-def fail(future: asyncio.Future[Any], failure: StoreError) -> None:
+def answer(future: asyncio.Future[Any], result: Answer | StoreError) -> None:
+    """Ends a future with the answer to what was asked, unless it was cancelled."""
+    if isinstance(result, Exception):
+        fail(future, result)
+    else:
+        end(future, result)
+
+
+def fail(future: asyncio.Future[Any], failure: StoreError | ChatError) -> None:
     """Ends a future with an error, unless it was cancelled."""
     if not future.done():
         future.set_exception(failure)

@@ -20,6 +20,9 @@ Two generations of messages are in the journal at a time, in memory too::
 - Once: a commit's statement also looks whether one of its messages is in the table; those in
   the journal are known in memory. Only if one is, the whole commit is made anew without it.
 - `seq` is given here: the last one of a room is looked up once, then counted in memory.
+- A message that is edited or deleted while it is here is known by what it has become, as a
+  repeat of it gets that back. Its text is in `states` then: its row is folded without one, and
+  the journal forgets the old one as it is folded (see `fold`, also for a crash before).
 
 SQLite gives Python's lock up around each statement, and taking it back may mean to
 wait for a busy event loop. So a commit is one statement wherever it can be.
@@ -28,15 +31,17 @@ wait for a busy event loop. So a commit is one statement wherever it can be.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import apsw
 import orjson
 
 from chat.storage.base import MessageKey, key_of
+from chat.storage.sqlite.asks import NOTHING_TOLD, Answer, RoomHead, Told
 from chat.storage.sqlite.batch import CommitBatch, stored_message
 from chat.storage.sqlite.fold import Fold, HistoryConflict
 from chat.storage.sqlite.schema import read_last_sent_at
+from chat.storage.sqlite.states import with_state
 from chat.storage.stamps import Clock, Stamps
 from gen.chat import ChatMessage
 
@@ -55,13 +60,16 @@ INSERT INTO journal (batch) SELECT ?1 WHERE NOT EXISTS (
 )
 """
 _FIND: Final = """
-SELECT json_group_array(json_array(new.key, position & 0xffffffff, sent_at, content))
-FROM json_each(?) AS new CROSS JOIN rooms CROSS JOIN messages
+SELECT json_group_array(json_array(
+    new.key, position & 0xffffffff, sent_at, coalesce(states.content, messages.content),
+    hex(extra), hex(state)
+))
+FROM json_each(?) AS new CROSS JOIN rooms CROSS JOIN messages LEFT JOIN states USING (position)
 WHERE room_id = new.value ->> 0 AND position >> 32 = +room
   AND sender_id = new.value ->> 1 AND messages.id = new.value ->> 2
 """
 _NEWEST: Final = """
-SELECT coalesce(
+SELECT changes, beside, coalesce(
     (SELECT position FROM messages WHERE position BETWEEN room << 32 AND room << 32 | 0xffffffff
      ORDER BY position DESC LIMIT 1),
     room << 32
@@ -79,13 +87,39 @@ class Commit:
     Attributes:
         stored: as `Store.append` returns them, for each call of it.
         fresh: the messages that were not stored before, in order.
+        answers: to what else was asked, in order.
+        told: what is announced beside the messages.
+        has_written: whether it shows that the disk takes writes.
     """
 
     stored: list[list[ChatMessage]]
     fresh: list[ChatMessage]
+    answers: Sequence[Answer] = ()
+    told: Told = NOTHING_TOLD
+    has_written: bool = True
 
 
-class _RepeatedError(Exception):
+class Staged(NamedTuple):
+    """What the journal wrote in a transaction that may still fail.
+
+    Attributes:
+        batch: its messages.
+        stored: as `Commit.stored`.
+        size: the bytes that they take in the journal.
+        nth: the number of their row, if there is one.
+        senders: of whom it was not known that they are stored.
+        heads: of rooms that it looked up.
+    """
+
+    batch: CommitBatch
+    stored: list[list[ChatMessage]]
+    size: int
+    nth: int
+    senders: set[str]
+    heads: dict[str, RoomHead]
+
+
+class RepeatedError(Exception):
     """Some message of the commit was stored before."""
 
 
@@ -127,12 +161,24 @@ class Journal:
             HistoryConflict: somebody else writes to the database.
             apsw.Error: nothing was stored.
         """
+        self.make_room()
+        try:
+            staged = self.stage(appends, users, {})
+        except RepeatedError:
+            staged = self.stage(appends, users, self.find(appends))
+        self.note(staged)
+        told = Told(staged.heads) if staged.heads else NOTHING_TOLD
+        return Commit(staged.stored, list(staged.batch.fresh.values()), told=told)
+
+    def make_room(self) -> None:
+        """Folds until more may be appended.
+
+        Raises:
+            HistoryConflict: the table has another message at a position.
+            apsw.Error: it could not.
+        """
         while self._size() >= self._fold_bytes * _FULL:
             self.fold()
-        try:
-            return self._store(appends, users, {})
-        except _RepeatedError:
-            return self._store(appends, users, self._find(appends))
 
     def is_due(self, *, idle: bool) -> bool:
         """Whether a slice should be folded now.
@@ -177,80 +223,123 @@ class Journal:
     def _size(self) -> int:
         return self._current.size + (self._folding.size if self._folding else 0)
 
-    def _store(
+    def stage(
         self,
         appends: Sequence[Sequence[ChatMessage]],
         users: Sequence[UserRow],
         stored: Mapping[MessageKey, ChatMessage],
-    ) -> Commit:
+    ) -> Staged:
+        """Writes messages and users, all of them or none, perhaps in an open transaction.
+
+        Args:
+            appends: the messages, in the order in which they are to be stored.
+            users: created or replaced.
+            stored: those of the messages that are in the table already.
+
+        Raises:
+            RepeatedError: others of them are; nothing is to be kept.
+            apsw.Error: likewise.
+        """
         rooms, senders = _names(appends)
         senders -= self._known_users
         if users or senders or not rooms <= self._last_row_ids.keys():
             with self._connection:
-                last_row_ids = {room_id: self._last_row_id(room_id) for room_id in rooms}
+                heads: dict[str, RoomHead] = {}
+                last_row_ids = {room_id: self._last_row_id(room_id, heads) for room_id in rooms}
                 self._add_users(senders)
                 self._replace_users(users)
-                batch, results, size = self._append(appends, last_row_ids, stored)
-        else:
-            last_row_ids = {room_id: self._last_row_ids[room_id] for room_id in rooms}
-            batch, results, size = self._append(appends, last_row_ids, stored)
-        # Only now, when all of it is on disk.
-        self._known_users |= senders
-        self._last_row_ids.update(last_row_ids)
-        self._note(batch, size)
-        return Commit(results, list(batch.fresh.values()))
+                return self._append(appends, last_row_ids, stored, senders, heads)
+        last_row_ids = {room_id: self._last_row_ids[room_id] for room_id in rooms}
+        return self._append(appends, last_row_ids, stored, senders, {})
+
+    def note(self, staged: Staged) -> None:
+        """Takes note of what was written: now that all of it is on disk.
+
+        Raises:
+            HistoryConflict: somebody else writes to the database.
+        """
+        batch = staged.batch
+        self._known_users |= staged.senders
+        self._last_row_ids.update(batch.last_row_ids)
+        if batch.rows:
+            self._current.rows += batch.rows
+            self._current.messages |= batch.fresh
+            self._current.size += staged.size
+            self._current.last = self._checked(staged.nth)
+            self._current.sent_at = batch.sent_at
+
+    def find(self, appends: Sequence[Sequence[ChatMessage]]) -> dict[MessageKey, ChatMessage]:
+        """Returns those of messages that are in the table, as they stand."""
+        keys = [key_of(message) for messages in appends for message in messages]
+        found = orjson.loads(
+            str(self._connection.execute(_FIND, (orjson.dumps(keys).decode(),)).get)
+        )
+        return {
+            keys[number]: with_state(stored_message(keys[number], *columns), extra, state)
+            for number, *columns, extra, state in found
+        }
+
+    def message_at(self, room_id: str, position: int) -> ChatMessage | None:
+        """Returns a message as it stands, if it is still in the journal."""
+        for fold in (self._current, self._folding):
+            if fold is not None and (row := fold.row_at(position)):
+                return fold.messages[room_id, row[1], row[2]]
+        return None
+
+    def replace(self, message: ChatMessage, position: int, *, has_new_text: bool) -> None:
+        """Takes note of what became of a message, if it is still in the journal."""
+        key = key_of(message)
+        for fold in (self._current, self._folding):
+            if fold is not None and key in fold.messages:
+                fold.messages[key] = message
+                if has_new_text:
+                    fold.textless.add(position)
+
+    def next_time(self) -> int:
+        """Returns the time of a commit, in microseconds since 1970."""
+        return self._stamps.next()
+
+    def forget_user(self, user_id: str) -> None:
+        """Looks the next time whether a user is stored."""
+        self._known_users.discard(user_id)
 
     def _append(
         self,
         appends: Sequence[Sequence[ChatMessage]],
         last_row_ids: dict[str, int],
         stored: Mapping[MessageKey, ChatMessage],
-    ) -> tuple[CommitBatch, list[list[ChatMessage]], int]:
+        senders: set[str],
+        heads: dict[str, RoomHead],
+    ) -> Staged:
         folding = self._folding.messages if self._folding else {}
         batch = CommitBatch(
             last_row_ids, (self._current.messages, folding, stored), self._stamps.next()
         )
         results = [batch.add(messages) for messages in appends]
         if not batch.rows:
-            return batch, results, 0
+            return Staged(batch, results, 0, 0, senders, heads)
         rows = orjson.dumps(batch.rows)
         self._connection.execute(_APPEND, (rows.decode(),))
         if not self._connection.changes():
-            raise _RepeatedError
-        return batch, results, len(rows)
-
-    def _note(self, batch: CommitBatch, size: int) -> None:
-        if batch.rows:
-            self._current.rows += batch.rows
-            self._current.messages |= batch.fresh
-            self._current.size += size
-            self._current.last = self._nth_of_append()
-            self._current.sent_at = batch.sent_at
-
-    def _nth_of_append(self) -> int:
-        """Returns the number of the row that was appended: the next one, if nobody else writes."""
+            raise RepeatedError
         nth = self._connection.last_insert_rowid()
+        return Staged(batch, results, len(rows), nth, senders, heads)
+
+    def _checked(self, nth: int) -> int:
+        """Returns the number of the row that was appended: the next one, if nobody else writes."""
         before = self._current.last or (self._folding.last if self._folding else 0)
         if nth != before + 1:
             raise HistoryConflict(f"row {nth} of the journal follows on row {before}")
         return nth
 
-    def _last_row_id(self, room_id: str) -> int:
+    def _last_row_id(self, room_id: str, heads: dict[str, RoomHead]) -> int:
         if room_id in self._last_row_ids:
             return self._last_row_ids[room_id]
         execute = self._connection.execute
         execute("INSERT OR IGNORE INTO rooms (room_id) VALUES (?)", (room_id,))
-        return int(execute(_NEWEST, (room_id,)).get)
-
-    def _find(self, appends: Sequence[Sequence[ChatMessage]]) -> dict[MessageKey, ChatMessage]:
-        keys = [key_of(message) for messages in appends for message in messages]
-        found = orjson.loads(
-            str(self._connection.execute(_FIND, (orjson.dumps(keys).decode(),)).get)
-        )
-        return {
-            keys[number]: stored_message(keys[number], seq, sent_at, content)
-            for number, seq, sent_at, content in found
-        }
+        [(changes, has_states, last)] = execute(_NEWEST, (room_id,))
+        heads[room_id] = RoomHead(changes, bool(has_states))
+        return int(last)
 
     def _add_users(self, senders: Iterable[str]) -> None:
         self._connection.executemany(

@@ -7,7 +7,7 @@ shares the interpreter's lock with a busy event loop may wait for it at each row
 import asyncio
 import threading
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ import orjson
 from chat.storage.base import PAGE_BYTES, Range, StoreError
 from chat.storage.sqlite.batch import stored_message
 from chat.storage.sqlite.journal import UserRow
+from chat.storage.sqlite.states import with_state
 from gen.chat import ChatMessage
 
 _THREADS: Final = 2
@@ -35,14 +36,33 @@ FROM (
           AND position < (SELECT room << 32 FROM rooms WHERE room_id = ?1) + ?3
         ORDER BY position {direction} LIMIT ?4
     )
-)
+){join}
 """
 _ROW: Final = {
     "element": "json_array(position & 0xffffffff, id, sender_id, content, sent_at)",
     "columns": "*",
+    "join": "",
 }
 # SQLite has the length of a text beside it: no text is read.
-_SIZE: Final = {"element": "octets", "columns": "octet_length(content) AS octets"}
+_SIZE: Final = {
+    "element": "octets",
+    "columns": "octet_length(content) AS octets",
+    "join": "",
+}
+# The same of a room in which messages have more than their texts, as they stand.
+_CURRENT_ROW: Final = {
+    "element": "json_array(page.position & 0xffffffff, id, sender_id,"
+    " coalesce(states.content, page.content), sent_at, hex(extra), hex(state))",
+    "columns": "*",
+    "join": " AS page LEFT JOIN states ON states.position = page.position",
+}
+_CURRENT_SIZE: Final = {
+    "element": "octets",
+    "columns": "octet_length(coalesce("
+    "(SELECT content FROM states WHERE states.position = messages.position), content"
+    ")) AS octets",
+    "join": "",
+}
 
 
 class _Statements(NamedTuple):
@@ -56,14 +76,16 @@ class _Statements(NamedTuple):
     sizes: str
 
 
-def _statements(direction: str) -> _Statements:
+def _statements(direction: str, row: Mapping[str, str], size: Mapping[str, str]) -> _Statements:
     return _Statements(
-        _PAGE.format(direction=direction, **_ROW), _PAGE.format(direction=direction, **_SIZE)
+        _PAGE.format(direction=direction, **row), _PAGE.format(direction=direction, **size)
     )
 
 
-_FORWARD: Final = _statements("ASC")
-_BACKWARD: Final = _statements("DESC")
+_FORWARD: Final = _statements("ASC", _ROW, _SIZE)
+_BACKWARD: Final = _statements("DESC", _ROW, _SIZE)
+_CURRENT_FORWARD: Final = _statements("ASC", _CURRENT_ROW, _CURRENT_SIZE)
+_CURRENT_BACKWARD: Final = _statements("DESC", _CURRENT_ROW, _CURRENT_SIZE)
 
 _HEAD: Final = """
 SELECT position & 0xffffffff FROM messages
@@ -91,8 +113,8 @@ SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
 FROM (SELECT * FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?)
 """
 
-# As JSON has it: position, id, sender_id, content, sent_at.
-_Row = tuple[int, str, str, str, int]
+# As JSON has it: position, id, sender_id, content, sent_at, and perhaps extra and state.
+_Row = Sequence[Any]
 
 # The latter where a damaged row is no text, no time or of another type.
 _UNREADABLE: Final = (apsw.Error, ValueError, TypeError, OverflowError)
@@ -122,7 +144,7 @@ class Readers:
 
         def begin() -> None:
             all_there.wait()  # so each thread has one to begin
-            self._one(_ANYTHING, ())  # opens all of its files
+            self.one(_ANYTHING, ())  # opens all of its files
 
         begun: list[asyncio.Future[None]] = []
         try:
@@ -135,27 +157,30 @@ class Readers:
 
     async def last_seq(self, room_id: str) -> int:
         """Returns the newest position of a room, or 0."""
-        found = await self._run(lambda: self._one(_HEAD, (room_id,)))
+        found = await self.run(lambda: self.one(_HEAD, (room_id,)))
         return found if isinstance(found, int) else 0
 
-    async def messages(self, room_id: str, span: Range, last_seq: int) -> list[ChatMessage]:
+    async def messages(
+        self, room_id: str, span: Range, last_seq: int, *, has_states: bool
+    ) -> list[ChatMessage]:
         """Returns up to `span.limit` messages of a room, in the direction of paging.
 
         Args:
             room_id: the room.
             span: which of them; not those that may be missing in the table.
             last_seq: that of the newest message, if it is known, or 0.
+            has_states: whether messages of the room may have more than their texts.
         """
-        return await self._run(lambda: self._messages(room_id, span, last_seq))
+        return await self.run(lambda: self._messages(room_id, span, last_seq, has_states))
 
     async def user(self, user_id: str) -> UserRow | None:
         """Returns a user's id, name and e-mail address."""
-        found = await self._run(lambda: self._one(_USER, (user_id,)))
+        found = await self.run(lambda: self.one(_USER, (user_id,)))
         return None if found is None else _user_row(orjson.loads(str(found)))
 
     async def users(self, after_id: str, limit: int) -> list[UserRow]:
         """Returns the users behind `after_id`."""
-        rows = await self._run(lambda: self._list(_USERS, (after_id, limit)))
+        rows = await self.run(lambda: self._list(_USERS, (after_id, limit)))
         return list(map(_user_row, rows))
 
     async def close(self) -> None:
@@ -164,13 +189,18 @@ class Readers:
         for connection in self._connections:
             connection.close()
 
-    async def _run(self, read: Callable[[], T]) -> T:
+    async def run(self, read: Callable[[], T]) -> T:
+        """Reads in one of the threads.
+
+        Raises:
+            StoreError: it could not.
+        """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, read)
         except _UNREADABLE as error:
             raise StoreError(str(error)) from error
 
-    def _connection(self) -> apsw.Connection:
+    def connection(self) -> apsw.Connection:
         """Returns the connection of this thread."""
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
@@ -181,16 +211,21 @@ class Readers:
             self._connections.append(connection)
         return connection
 
-    def _one(self, sql: str, bindings: tuple[str | int, ...]) -> object:
-        return self._connection().execute(sql, bindings).get
+    def one(self, sql: str, bindings: tuple[str | int, ...]) -> object:
+        """Returns the first value of the first row, or `None`; in one of the threads."""
+        return self.connection().execute(sql, bindings).get
 
-    def _messages(self, room_id: str, span: Range, last_seq: int) -> list[ChatMessage]:
+    def _messages(
+        self, room_id: str, span: Range, last_seq: int, has_states: bool
+    ) -> list[ChatMessage]:
         after = min(span.after_seq or 0, _END)
         before = _END if span.before_seq is None else span.before_seq
         forward = span.after_seq is not None
-        limit, rows = self._rows(
-            _FORWARD if forward else _BACKWARD, room_id, after, before, span.limit
-        )
+        if has_states:
+            page = _CURRENT_FORWARD if forward else _CURRENT_BACKWARD
+        else:
+            page = _FORWARD if forward else _BACKWARD
+        limit, rows = self._rows(page, room_id, after, before, span.limit)
         # Positions have no gaps, from 1 on: one that does not follow is damage.
         seqs = [row[0] for row in rows]
         if forward:
@@ -216,7 +251,7 @@ class Readers:
         """
         if limit <= _FEW:
             return limit, self._list(page.rows, (room_id, after, before, limit))
-        with self._connection():  # both as of one moment
+        with self.connection():  # both as of one moment
             sizes = self._list(page.sizes, (room_id, after, before, limit))
             # The first one is in the page however large it is.
             fitting = max(1, bisect_right(list(accumulate(sizes)), PAGE_BYTES))
@@ -225,19 +260,20 @@ class Readers:
         return limit, rows
 
     def _list(self, sql: str, bindings: tuple[str | int, ...]) -> list[Any]:
-        found: list[Any] = orjson.loads(str(self._one(sql, bindings)))
+        found: list[Any] = orjson.loads(str(self.one(sql, bindings)))
         return found
 
     def _is_broken_off(self, room_id: str, before: int, last_seq: int) -> bool:
         """Whether there should be something right before a position, where nothing was found."""
         if before == _END:
             return False
-        return before <= last_seq or bool(self._one(_BROKEN_OFF, (room_id, before)))
+        return before <= last_seq or bool(self.one(_BROKEN_OFF, (room_id, before)))
 
 
 def _message(room_id: str, row: _Row) -> ChatMessage:
-    seq, message_id, sender_id, content, sent_at = row
-    return stored_message((room_id, sender_id, message_id), seq, sent_at, content)
+    seq, message_id, sender_id, content, sent_at, *beside = row
+    message = stored_message((room_id, sender_id, message_id), seq, sent_at, content)
+    return with_state(message, *beside) if beside else message
 
 
 def _user_row(row: list[str]) -> UserRow:

@@ -6,21 +6,25 @@ failed; then halves are stored apart, and halves of those that fail, down to sin
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 import apsw
 
 from chat.storage.base import StoreError, Unstorable
+from chat.storage.changes import Change
+from chat.storage.sqlite.asks import Answer, Ask, Forgetting, Reading
 from chat.storage.sqlite.journal import Commit, UserRow
 from gen.chat import ChatMessage
 
-Item = ChatMessage | UserRow
+Item = ChatMessage | UserRow | Ask
 """The unit of storage, stored as a whole or not at all."""
 
-Outcome = ChatMessage | UserRow | StoreError
-"""The result for an item: the stored message, or the user, or its error."""
+Outcome = Answer | UserRow | StoreError
+"""The result for an item: the stored message, the user, the answer, or its error."""
 
-Store = Callable[[Sequence[Sequence[ChatMessage]], Sequence[UserRow]], Commit]
+_ASKS: Final = (Change, Reading, Forgetting)
+
+Store = Callable[[Sequence[Sequence[ChatMessage]], Sequence[UserRow], Sequence[Ask]], Commit]
 
 # SQLite's errors of a value. All others are of the disk, the file or the engine:
 # they would meet every other message too.
@@ -46,7 +50,7 @@ class Salvage:
     attempts. Once the store itself fails, it makes no more.
 
     Args:
-        store: stores messages and users, all of them or none.
+        store: stores messages and users and does what is asked, all of it or nothing.
     """
 
     def __init__(self, store: Store) -> None:
@@ -80,7 +84,18 @@ class Salvage:
 
     def _stored(self, items: Sequence[Item]) -> list[Outcome]:
         messages = [item for item in items if isinstance(item, ChatMessage)]
-        users = [item for item in items if not isinstance(item, ChatMessage)]
-        [stored] = self._store([messages], users).stored
-        found = iter(stored)
-        return [next(found) if isinstance(item, ChatMessage) else item for item in items]
+        users = [item for item in items if is_user(item)]
+        asks = [item for item in items if isinstance(item, _ASKS)]
+        commit = self._store([messages], users, asks)
+        [stored], answers = map(iter, commit.stored), iter(commit.answers)
+        return [
+            next(stored) if isinstance(item, ChatMessage)
+            else next(answers) if isinstance(item, _ASKS)
+            else item
+            for item in items
+        ]  # fmt: skip
+
+
+def is_user(item: Item) -> TypeGuard[UserRow]:
+    """Returns whether an item is a user."""
+    return not isinstance(item, (ChatMessage, *_ASKS))

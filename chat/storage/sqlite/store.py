@@ -5,34 +5,42 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, cast
 
 import apsw
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
+    ChangesPage,
+    Erased,
     Page,
     Range,
+    ReactionRow,
     Store,
     StoreUnusable,
     fit_page,
     is_full,
     make_user,
 )
+from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Listener
+from chat.storage.sqlite.asks import Answer, Ask, Reading, RoomHead, Told
 from chat.storage.sqlite.claim import Claim
+from chat.storage.sqlite.erasing import Erasing
 from chat.storage.sqlite.files import DatabaseFiles
 from chat.storage.sqlite.fold import fold_leftovers
-from chat.storage.sqlite.jobs import Append, Job, Upsert
+from chat.storage.sqlite.heads import Heads
+from chat.storage.sqlite.jobs import Append, Asking, Job, Settle, Upsert
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.scrub import SCRUB_SECONDS, Scrub
+from chat.storage.sqlite.state_reader import StateReader
 from chat.storage.sqlite.tail import Tail
 from chat.storage.sqlite.writer import IDLE_SECONDS, Writer, WriterCallbacks
 from chat.storage.stamps import Clock
-from gen.chat import ChatMessage, User
+from gen.chat import ChatMessage, Mark, User
 from hosting import private
 from hosting.logs import get_logger
 
@@ -87,7 +95,10 @@ class SqliteStore(Store):
         self._listener = listener
         self._metrics = metrics
         self._tail = Tail()
-        callbacks = WriterCallbacks(self._stored, self._folded, self._done)
+        self._heads = Heads()
+        self._states = StateReader(self._readers)
+        self._erasing = Erasing(self._states, self._ask, self._settle)
+        callbacks = WriterCallbacks(self._stored, self._told, self._folded, self._done)
         self._writer = Writer(
             connection, journal, files, callbacks, metrics, self.health, scrub, idle_seconds
         )
@@ -172,12 +183,23 @@ class SqliteStore(Store):
             await self._writable.wait()
 
     async def follow(self, room_id: str) -> Head:
-        return Head(await self.last_seq(room_id))
+        seq = await self.last_seq(room_id)
+        head = await self._head(room_id)
+        return Head(self._tail.last_seq(room_id) or seq, head.change)
 
     async def last_seq(self, room_id: str) -> int:
         return self._tail.last_seq(room_id) or await self._readers.last_seq(room_id)
 
     async def history(self, room_id: str, span: Range) -> Page:
+        while True:
+            head = await self._head(room_id)
+            has_states = self._heads.may_have_states(room_id)
+            page = await self._page(room_id, span, head.change, has_states=has_states)
+            # A message that was edited meanwhile has no text in the table any more.
+            if has_states or not self._heads.may_have_states(room_id):
+                return page
+
+    async def _page(self, room_id: str, span: Range, last_change: int, *, has_states: bool) -> Page:
         # One more than asked for shows whether there are more.
         limit = span.limit + 1
         tail, rest = self._tail.find(room_id, Range(limit, span.before_seq, span.after_seq))
@@ -186,12 +208,45 @@ class SqliteStore(Store):
             found = tail[::-1]
             if rest and len(found) < limit and not is_full(found):
                 rest = Range(limit - len(found), rest.before_seq)
-                found += await self._readers.messages(room_id, rest, last_seq)
+                found += await self._readers.messages(
+                    room_id, rest, last_seq, has_states=has_states
+                )
         else:
             found = tail
             if rest:
-                found = await self._readers.messages(room_id, rest, last_seq) + tail
-        return fit_page(found[:limit], span)
+                found = await self._readers.messages(room_id, rest, last_seq, has_states=has_states)
+                found += tail
+        return fit_page(found[:limit], span, last_change)
+
+    async def change(self, change: Change) -> ChatMessage:
+        await self.wait_writable()
+        return cast("ChatMessage", await self._ask(change))
+
+    async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
+        return await self._states.changes(room_id, after_change, limit)
+
+    async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
+        return await self._states.count_changes(room_id, after_change, most)
+
+    async def reactions(
+        self, room_id: str, seq: int, user_id: str, after: tuple[str, int] | None, limit: int
+    ) -> list[ReactionRow]:
+        return await self._states.reactions(room_id, seq, user_id, after, limit)
+
+    async def mark(self, user_id: str, room_id: str, seq: int, *, back: bool) -> Mark:
+        last_seq = await self.last_seq(room_id)
+        mark = await self._states.mark(user_id, room_id, last_seq)
+        seq = min(seq, last_seq)
+        if seq == mark.seq or (seq < mark.seq and not back):
+            return mark
+        await self.wait_writable()
+        return cast("Mark", await self._ask(Reading(user_id, room_id, seq, back)))
+
+    async def erase(self, user_id: str, limit: int) -> Erased:
+        return await self._erasing.step(user_id, limit)
+
+    async def erasures(self) -> list[str]:
+        return await self._states.erasures()
 
     async def get_user(self, user_id: str) -> User | None:
         row = await self._readers.user(user_id)
@@ -222,6 +277,40 @@ class SqliteStore(Store):
         if self._queued > self._queue_bytes:
             self._writable.clear()
         self._writer.put(job)
+
+    async def _ask(self, ask: Ask) -> Answer:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if isinstance(ask, Change):
+            self._heads.begin(ask.request.room_id, future)
+        self._put(Asking(ask, future))
+        # It is done whether or not somebody still waits for it.
+        return await asyncio.shield(future)
+
+    async def _settle(self) -> None:
+        """Has all of the journal folded."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(Settle(future))
+        await future
+
+    async def _head(self, room_id: str) -> RoomHead:
+        """Returns what was announced of a room's changes."""
+        head = self._heads.get(room_id)
+        if head is None:
+            read = await self._states.head(room_id)
+            if under_way := self._heads.under_way(room_id):
+                await asyncio.wait(under_way)
+            head = self._heads.learn(room_id, read)
+        return head
+
+    def _told(self, told: Told) -> None:
+        for message in told.changed:
+            self._tail.replace(message)
+        self._heads.note(told)
+        self._metrics.changed += sum(each.last_change - each.after_change for each in told.changes)
+        if told.changes:
+            self._listener.changed(told.changes)
+        if told.marks:
+            self._listener.marked(told.marks)
 
     def _stored(self, generation: int, messages: Sequence[ChatMessage]) -> None:
         self._metrics.stored += len(messages)

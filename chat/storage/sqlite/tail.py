@@ -34,6 +34,14 @@ class Tail:
             else:
                 rooms[room_id] = [message]
 
+    def replace(self, message: ChatMessage) -> None:
+        """Takes note of what became of a message, if it is here."""
+        for rooms in self._generations.values():
+            if run := rooms.get(message.room_id):
+                nth = message.seq - run[0].seq
+                if 0 <= nth < len(run):
+                    run[nth] = message
+
     def drop(self, before: int) -> None:
         """Removes the messages of all generations before that one: they are in the table.
 

@@ -1,12 +1,12 @@
 """Whether the files are where they were, looked for by the writer thread now and then.
 
-While they are not, nothing is confirmed, and messages of a commit that went to files which
-nobody finds are withheld; once the files are back, they are announced. The watch also sets
+While they are not, nothing is confirmed, and what a commit has to tell that went to files which
+nobody finds is withheld; once the files are back, it is announced. The watch also sets
 the health of the store: while nobody sends, it tries a commit of its own.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import apsw
@@ -15,7 +15,7 @@ from chat.storage.base import StoreError
 from chat.storage.health import State, StoreHealth
 from chat.storage.sqlite.claim import ClaimLost
 from chat.storage.sqlite.files import DatabaseFiles
-from gen.chat import ChatMessage
+from chat.storage.sqlite.journal import Commit
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -36,7 +36,7 @@ class FileWatch:
 
     Args:
         connection: the writer's.
-        announce: tells of messages that were withheld.
+        announce: tells what was withheld.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class FileWatch:
         files: DatabaseFiles,
         connection: apsw.Connection,
         health: StoreHealth,
-        announce: Callable[[Sequence[ChatMessage]], None],
+        announce: Callable[[Commit], None],
     ) -> None:
         self._files = files
         self._connection = connection
@@ -52,8 +52,8 @@ class FileWatch:
         self._announce = announce
         self._looked = time.monotonic()
         self._displaced = False
-        # Messages of a commit that went to files which nobody finds.
-        self._withheld: Sequence[ChatMessage] = ()
+        # A commit that went to files which nobody finds.
+        self._withheld: Commit | None = None
 
     def is_in_place(self) -> bool:
         """Returns whether anything may be written."""
@@ -66,22 +66,26 @@ class FileWatch:
             if self.is_in_place() and not self._health.is_serving:
                 self._probe()
 
-    def check(self) -> None:
+    def check(self, *, thoroughly: bool = False) -> None:
         """Checks before a commit that the files are in their place.
+
+        Args:
+            thoroughly: whether to look for them now: readers find what a commit changes
+                before it is told.
 
         Raises:
             NotInPlace: they are not.
         """
-        if self._displaced:
+        if self._displaced or (thoroughly and self._files.has_moved()):
             self._look()
         if not self.is_in_place():
             raise NotInPlace(self._health.reason)
 
-    def confirm(self, fresh: Sequence[ChatMessage]) -> None:
+    def confirm(self, commit: Commit) -> None:
         """Checks after a commit that what it stored is found after a restart.
 
         Args:
-            fresh: the messages that it stored; they are announced once the files are back.
+            commit: what it stored is announced once the files are back.
 
         Raises:
             NotInPlace: the files are not in their place.
@@ -89,7 +93,7 @@ class FileWatch:
         if self._files.has_moved():
             self._look()
             if not self.is_in_place():
-                self._withheld = fresh
+                self._withheld = commit
                 raise NotInPlace(self._health.reason)
 
     def _look(self) -> None:
@@ -109,7 +113,7 @@ class FileWatch:
             self._displaced = False
             if self._withheld:
                 self._announce(self._withheld)
-            self._withheld = ()
+            self._withheld = None
 
     def _rescue(self) -> None:
         try:

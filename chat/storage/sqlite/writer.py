@@ -12,7 +12,8 @@ How it works. There is one thread, one queue and one connection::
 
 - All that was queued while one commit ran goes into the next. So a commit costs one flush,
   however many messages are in it, and nobody waits for a timer.
-- Messages are announced (`stored`) before their futures end, in the order of `seq`.
+- Messages are announced (`stored`) before their futures end, in the order of `seq`; behind
+  them (`told`) what else a commit has done (see `commits`).
 - The event loop may be held up, and hear of many commits in one turn. The thread waits when
   it is too far ahead, so that they fit into the mailbox of a reader.
 - What was committed is moved to its place in the table (see `journal`) when nothing else is
@@ -32,6 +33,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 import apsw
@@ -39,9 +41,21 @@ import apsw
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError, Unstorable, finish
 from chat.storage.health import StoreHealth
+from chat.storage.sqlite.asks import NOTHING_TOLD, Answer, Ask, Told
+from chat.storage.sqlite.commits import Commits
 from chat.storage.sqlite.files import DatabaseFiles
 from chat.storage.sqlite.fold import HistoryConflict
-from chat.storage.sqlite.jobs import Append, Backlog, Job, Upsert, end, fail
+from chat.storage.sqlite.jobs import (
+    Append,
+    Asking,
+    Backlog,
+    Job,
+    Settle,
+    Upsert,
+    answer,
+    end,
+    fail,
+)
 from chat.storage.sqlite.journal import Commit, Journal, UserRow
 from chat.storage.sqlite.salvage import Item, Outcome, Salvage, is_of_a_value
 from chat.storage.sqlite.scrub import Scrub
@@ -70,12 +84,14 @@ class WriterCallbacks:
     Attributes:
         on_stored: messages were stored, in this generation of the journal. In each room
             they come in the order of `seq`.
+        on_told: what else a commit has to tell; called behind `on_stored` of the same commit.
         on_folded: all generations before this one are in the table.
         on_done: jobs of so many bytes were done or failed; their futures end behind this
             call.
     """
 
     on_stored: Callable[[int, Sequence[ChatMessage]], None]
+    on_told: Callable[[Told], None]
     on_folded: Callable[[int], None]
     on_done: Callable[[int], None]
 
@@ -109,6 +125,7 @@ class Writer:
         self._connection = connection
         self._journal = journal
         self._watch = FileWatch(files, connection, health, self._announce)
+        self._commits = Commits(connection, journal, partial(self._watch.check, thoroughly=True))
         # Those who have come, and were told nothing yet.
         self._owed: list[Job] = []
         self._callbacks = callbacks
@@ -159,6 +176,9 @@ class Writer:
         if jobs:
             self._commit(jobs)
             self._idle_since, self._fold_gave_up = time.monotonic(), False
+            for job in jobs:
+                if isinstance(job, Settle):
+                    self._settle(job)
         while self._is_due() and self._fold():
             pass
         if self._watch.is_in_place():
@@ -204,10 +224,12 @@ class Writer:
     def _commit(self, jobs: list[Job]) -> None:
         appends = [job.messages for job in jobs if isinstance(job, Append)]
         users = [job.user for job in jobs if isinstance(job, Upsert)]
+        asks = [job.ask for job in jobs if isinstance(job, Asking)]
+        has_extras = any(job.has_extras for job in jobs if isinstance(job, Append))
         size = sum(job.size for job in jobs)
         self._backlog.add(size)
         try:
-            commit = self._store(appends, users)
+            commit = self._store(appends, users, asks, has_extras=has_extras)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, those who wait learn of it
             if is_of_a_value(error):
                 self._tell(self._finish_each, jobs, size, self._salvage(jobs, error))
@@ -217,13 +239,20 @@ class Writer:
             self._tell(self._finish, jobs, size, commit, self._journal.generation)
         self._owed = []
 
-    def _store(self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]) -> Commit:
+    def _store(
+        self,
+        appends: Sequence[Sequence[ChatMessage]],
+        users: Sequence[UserRow],
+        asks: Sequence[Ask],
+        *,
+        has_extras: bool,
+    ) -> Commit:
         """Stores all of it, or nothing; notes what that says about the store."""
         began = time.perf_counter()
         try:
             self._watch.check()
-            commit = self._journal.store(appends, users)
-            self._watch.confirm(commit.fresh)
+            commit = self._commits.store(appends, users, asks, has_extras=has_extras)
+            self._watch.confirm(commit)
         except HistoryConflict as conflict:
             self._metrics.failures += 1
             self._health.fail(str(conflict))
@@ -232,7 +261,8 @@ class Writer:
             if not is_of_a_value(error):
                 self._note_failure(error)
             raise
-        self._health.serve()
+        if commit.has_written:
+            self._health.serve()
         self._metrics.committed(time.perf_counter() - began, sum(map(len, commit.stored)))
         return commit
 
@@ -240,19 +270,28 @@ class Writer:
         """Stores what can be of a commit that failed for something in it."""
         items: list[Item] = []
         for job in jobs:
-            items += job.messages if isinstance(job, Append) else [job.user]
+            items += _items(job)
         outcomes = Salvage(self._store_and_tell).apart(items, error)
         unstorable = sum(isinstance(outcome, Unstorable) for outcome in outcomes)
         log.error("commit made without what cannot be stored", number=unstorable, exc_info=error)
         return outcomes
 
     def _store_and_tell(
-        self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]
+        self,
+        appends: Sequence[Sequence[ChatMessage]],
+        users: Sequence[UserRow],
+        asks: Sequence[Ask],
     ) -> Commit:
-        commit = self._store(appends, users)
-        if commit.fresh:
-            self._announce(commit.fresh)
+        commit = self._store(appends, users, asks, has_extras=True)
+        self._announce(commit)
         return commit
+
+    def _settle(self, job: Settle) -> None:
+        while not self._journal.is_empty():
+            if not self._fold():
+                self._tell(fail, job.future, StoreError("the journal could not be folded"))
+                return
+        self._tell(end, job.future, None)
 
     def _fold(self) -> bool:
         """Folds a slice; returns whether it could."""
@@ -281,22 +320,30 @@ class Writer:
             level("commit failed", exc_info=error)
             self._health.refuse(_COMMITS_FAIL)
 
-    def _announce(self, fresh: Sequence[ChatMessage]) -> None:
-        self._tell(self._callbacks.on_stored, self._journal.generation, fresh)
+    def _announce(self, commit: Commit) -> None:
+        self._tell(self._hear, self._journal.generation, commit)
 
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         self._loop.call_soon_threadsafe(callback, *args)
 
-    def _finish(self, jobs: list[Job], size: int, commit: Commit, generation: int) -> None:
-        self._backlog.remove(size)
+    def _hear(self, generation: int, commit: Commit) -> None:
+        """In the event loop: tells what a commit has stored."""
         if commit.fresh:
             self._callbacks.on_stored(generation, commit.fresh)
+        if commit.told is not NOTHING_TOLD:
+            self._callbacks.on_told(commit.told)
+
+    def _finish(self, jobs: list[Job], size: int, commit: Commit, generation: int) -> None:
+        self._backlog.remove(size)
+        self._hear(generation, commit)
         self._callbacks.on_done(size)
-        stored = iter(commit.stored)
+        stored, answers = iter(commit.stored), iter(commit.answers)
         for job in jobs:
             if isinstance(job, Append):
                 end(job.future, next(stored))
-            else:
+            elif isinstance(job, Asking):
+                answer(job.future, next(answers))
+            elif isinstance(job, Upsert):
                 end(job.future, None)
 
     def _finish_each(self, jobs: list[Job], size: int, outcomes: Sequence[Outcome]) -> None:
@@ -309,6 +356,10 @@ class Writer:
                     job.future,
                     cast("list[ChatMessage | StoreError]", [next(rest) for _ in job.messages]),
                 )
+            elif isinstance(job, Asking):
+                answer(job.future, cast("Answer | StoreError", next(rest)))
+            elif isinstance(job, Settle):
+                continue
             elif isinstance(outcome := next(rest), StoreError):
                 fail(job.future, outcome)
             else:
@@ -319,3 +370,15 @@ class Writer:
         self._callbacks.on_done(size)
         for job in jobs:
             fail(job.future, failure)
+
+
+def _items(job: Job) -> Sequence[Item]:
+    match job:
+        case Append():
+            return job.messages
+        case Upsert():
+            return [job.user]
+        case Asking():
+            return [job.ask]
+        case _:
+            return []

@@ -96,6 +96,7 @@ def open_elsewhere(path: Path) -> str:
     """Opens a database in another process; returns the last line of its output."""
     script = (
         "import asyncio, sys\n"
+        "from chat.storage.listener import Listener\n"
         "from chat.storage.sqlite import SqliteStore\n"
         "async def main():\n"
         "    store = await SqliteStore.open(sys.argv[1], Listener(print), 1024)\n"

@@ -18,6 +18,7 @@ from chat.metrics import StoreMetrics
 from chat.storage.base import PartlyStored, Range, StoreError, Unstorable
 from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
+from chat.storage.sqlite.asks import Ask
 from chat.storage.sqlite.journal import Commit, UserRow
 from chat.storage.sqlite.salvage import Salvage, is_of_a_value
 from gen.chat import ChatMessage
@@ -41,8 +42,14 @@ class Counting:
         self.stored: list[ChatMessage] = []
         self._broken_after = broken_after
 
-    def store(self, appends: Sequence[Sequence[ChatMessage]], users: Sequence[UserRow]) -> Commit:
-        """As `Journal.store`."""
+    def store(
+        self,
+        appends: Sequence[Sequence[ChatMessage]],
+        users: Sequence[UserRow],
+        asks: Sequence[Ask],
+    ) -> Commit:
+        """As `Commits.store`."""
+        assert not asks
         self.attempts += 1
         [messages] = appends
         for each in messages:
