@@ -13,7 +13,7 @@
     │   └── SlowConsumer      the client does not read
     ├── Unavailable           not now; the same request may succeed later
     │   ├── Draining          the server is about to stop
-    │   └── StorageFailed     the message could not be stored
+    │   └── StorageFailed     the message, or the change, could not be stored
     └── Internal              a defect
 
 Anything else that a handler raises is a defect: the client gets the fixed text of
@@ -137,10 +137,14 @@ class Draining(Unavailable):
 
 
 class StorageFailed(Unavailable):
-    """The message could not be stored; nothing of it was kept."""
+    """Something could not be stored; nothing of it was kept.
 
-    def __init__(self) -> None:
-        super().__init__("the message could not be stored")
+    Args:
+        what: the thing.
+    """
+
+    def __init__(self, what: str = "message") -> None:
+        super().__init__(f"the {what} could not be stored")
 
 
 class Internal(ChatError):

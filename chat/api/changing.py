@@ -55,4 +55,4 @@ async def make_change(context: Context, change: Change) -> ChatMessage:
     try:
         return await context.hub.store.change(change)
     except StoreError as error:
-        raise not_stored(error) from error
+        raise not_stored(error, "change") from error

@@ -88,7 +88,7 @@ class MessageCalls:
             else:
                 mark = await self._store.mark(user_id, request.room_id, 0, back=False)
         except StoreError as error:
-            raise not_stored(error) from error
+            raise not_stored(error, "read mark") from error
         # It may have become another one while the mark waited for its turn.
         self._check_epoch(request)
         return MarkReadResponse(mark)
@@ -100,7 +100,7 @@ class MessageCalls:
         try:
             erased = await self._context.erasing.erase(request.user_id, _ERASE_SECONDS)
         except StoreError as error:
-            raise not_stored(error) from error
+            raise not_stored(error, "erasure") from error
         return EraseUserResponse(erased.messages, erased.done)
 
     def _check_room(self, caller: Identity, room_id: str) -> None:

@@ -25,10 +25,10 @@ async def or_unavailable(reading: Awaitable[T]) -> T:
         raise Unavailable("the store could not be read") from error
 
 
-def not_stored(failure: BaseException) -> ChatError:
-    """Returns the error of a message or user that was not stored.
+def not_stored(failure: BaseException, what: str = "message") -> ChatError:
+    """Returns the error of something that was not stored.
 
     An unstorable one passed the rules and should not have: that is a defect, and no
     reason to send it again.
     """
-    return Internal() if isinstance(failure, Unstorable) else StorageFailed()
+    return Internal() if isinstance(failure, Unstorable) else StorageFailed(what)

@@ -1,5 +1,5 @@
 // Two clients who know only the contract: they chat in a room, look each other
-// up, and read the history. Prints what they saw, as JSON.
+// up, and read the history, also that of a room in which messages changed. Prints what they saw, as JSON.
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import grpc from "@grpc/grpc-js";
@@ -63,6 +63,7 @@ seen.again = await ada.say("2", "said twice");
 seen.active = await ask("GetUser", { user_id: "bob" });
 seen.history = await ask("GetChatHistory", { room_id: "lobby", limit: 2 });
 seen.wholeHistory = await ask("GetChatHistory", { room_id: "lobby" });
+seen.changed = await ask("GetChatHistory", { room_id: "changed" });
 seen.refused = await ask("GetChatHistory", { room_id: "lobby", limit: -1 });
 seen.closed = [await ada.close(), await bob.close()];
 seen.inactive = await ask("GetUser", { user_id: "bob" });

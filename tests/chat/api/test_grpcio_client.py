@@ -3,47 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import grpc.aio  # type: ignore[import-untyped]  # comes without types
-import grpc_tools.protoc  # type: ignore[import-untyped]  # comes without types
 import pytest
-from google.protobuf import json_format
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClassesForFiles
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.reflection.v1.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 import chat
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
+from tests.chat.api.grpcio import SERVICE, Conversation, compiled
 from tests.support import PATIENCE_SECONDS, ChatCall, channel_to, message
 
 ROOT = Path(__file__).parents[3]
-SERVICE = "/chat.ChatService"
 
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The messages of proto/chat.proto, by full name."""
-    output = tmp_path_factory.mktemp("schema") / "chat.binpb"
-    status = grpc_tools.protoc.main(
-        [
-            "protoc",
-            f"--proto_path={ROOT / 'proto'}",
-            f"--proto_path={files('grpc_tools') / '_proto'}",
-            "--include_imports",
-            f"--descriptor_set_out={output}",
-            "chat.proto",
-        ]
-    )
-    assert status == 0
-    pool = DescriptorPool()
-    for file in FileDescriptorSet.FromString(output.read_bytes()).file:
-        pool.Add(file)
-    return dict(GetMessageClassesForFiles(["chat.proto"], pool))
+    return compiled(ROOT / "proto/chat.proto", tmp_path_factory.mktemp("schema"))
 
 
 @pytest.fixture
@@ -69,25 +48,6 @@ def unary(channel: grpc.aio.Channel, schema: dict[str, Any]) -> Call:
         return await stub(request(**fields), timeout=PATIENCE_SECONDS)
 
     return call
-
-
-class Conversation:
-    """A `Chat` stream that is written and read as dictionaries."""
-
-    def __init__(self, channel: grpc.aio.Channel, message: Any) -> None:
-        self._message = message
-        self.call = channel.stream_stream(
-            f"{SERVICE}/Chat",
-            request_serializer=message.SerializeToString,
-            response_deserializer=message.FromString,
-        )(timeout=PATIENCE_SECONDS)
-
-    async def send(self, **payload: Any) -> None:
-        await self.call.write(json_format.ParseDict(payload, self._message()))
-
-    async def receive(self) -> dict[str, Any]:
-        response = await self.call.read()
-        return json_format.MessageToDict(response, preserving_proto_field_name=True)
 
 
 @pytest.fixture

@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 
 import chat
+from gen.chat import ChangeMessageRequest, ChatMessage, ChatServiceStub, Delete
 from tests.network import fetch, missing
+from tests.support import ChatCall
 
 SOURCES = Path(__file__).parents[2] / "node"
 # The first run installs the client's packages.
 pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def chat_config() -> chat.Config:
+    return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +73,25 @@ def frame(sent: dict[str, str]) -> dict[str, str]:
     return {"payload": "chat_message", **sent}
 
 
-async def test_node_client_works(client: Path, chat_server: chat.RunningServer) -> None:
+async def change(stub: ChatServiceStub) -> None:
+    """Fills a room with an edited, a deleted and a plain message, to which somebody reacted."""
+    async with ChatCall(stub) as call:
+        for number in (1, 2, 3):
+            await call.post(ChatMessage(str(number), "changed", "eve", f"text {number}"))
+    changes: list[dict[str, Any]] = [{"content": "better"}, {"delete": Delete()}, {"react": "👍"}]
+    for seq, asked in enumerate(changes, 1):
+        await stub.change_message(ChangeMessageRequest("changed", seq, "eve", **asked))
+
+
+async def test_node_client_works(
+    client: Path, chat_server: chat.RunningServer, stub: ChatServiceStub
+) -> None:
+    await change(stub)
     seen = await run(client, chat_server.address)
+    texts = [("1", "better"), ("2", ""), ("3", "text 3")]
+    assert seen["changed"] == {
+        "messages": [{**message(key, "eve", text), "room_id": "changed"} for key, text in texts]
+    }
     late = [message("1", "eve", "before"), message("2", "eve", "after")]
     assert seen["late"] == [frame(each) for each in late]
     assert seen["nobody"] == {"code": 5, "details": "user_id: there is no user ada"}
