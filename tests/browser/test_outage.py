@@ -24,6 +24,7 @@ async def test_page_survives_proxy_restart(visit: Visit, servers: Servers) -> No
 
     await servers.stop_proxy()
     await expect(ada.banner).to_contain_text("Connection lost. Reconnecting…")
+    await expect(ada.banner).to_contain_text("Shown as of ")
     await ada.say("during, one")
     await ada.say("during, two")
     await expect(ada.message("during, two")).to_have_attribute("data-state", "sending")

@@ -17,6 +17,7 @@ import { Drawer } from './view/drawer.js';
 import { EntryView } from './view/entry.js';
 import { HeaderView } from './view/header.js';
 import { LogView } from './view/log.js';
+import { PillView } from './view/pill.js';
 import { RoomsView } from './view/rooms.js';
 
 const FIRST_ROOM = 'general';
@@ -36,9 +37,13 @@ let saving;
 const handlers = {
   onOpen: () => sync.opened(),
   onText: (/** @type {string} */ text) => sync.receive(text),
-  onLost: (/** @type {number} */ code) => sync.lost(code),
+  onLost: (/** @type {number} */ code) => {
+    store.lostAt = Date.now();
+    sync.lost(code);
+  },
   onLink: (/** @type {import('./store.js').Link} */ link) => {
     if (link.phase === 'open' && link.tries > 0) announcer.say('Connected again.');
+    if (link.phase === 'open') store.lostAt = 0;
     store.link = link;
     if (link.phase === 'ended' && wantsToken(link.code)) signIn();
     scheduleRender();
@@ -81,6 +86,8 @@ const composer = new ComposerView({
 });
 const log = new LogView({
   onOlder: (roomId) => sync.loadOlder(roomId),
+  onNewer: (roomId) => sync.loadNewer(roomId),
+  onGoTo: (roomId, goal) => sync.goTo(roomId, goal),
   onRetry: (roomId, id) => {
     sync.retry(roomId, id);
     composer.focus();
@@ -92,6 +99,22 @@ const log = new LogView({
   },
   onLook: noticeReading,
 });
+
+const pill = new PillView({ onJump: toFirstUnread, onRead: readAll });
+
+/** Goes to where reading stopped. */
+function toFirstUnread() {
+  store.moveLine();
+  render();
+  log.goTo((store.current?.readSeq ?? 0) + 1);
+}
+
+/** Is done with what is new in the room. */
+function readAll() {
+  store.readAll();
+  sync.settle();
+  log.focus();
+}
 
 /** Renders once for all changes until the next animation frame. */
 function scheduleRender() {
@@ -108,6 +131,7 @@ function renderIfDue() {
 function render() {
   renderDue = false;
   for (const view of [banner, rooms, header, composer, log]) view.render(store);
+  pill.render(store, shown);
   archive.saveOutbox(store.outbox());
   saving ??= setTimeout(save, SAVE_MS);
 }
@@ -121,9 +145,8 @@ function save() {
 /** @param {import('./store.js').View} view what is in view of the current room */
 function noticeReading(view) {
   shown = view;
-  const before = store.unreadTotal;
-  store.look(view, hasAttention());
-  if (store.unreadTotal !== before) sync.settle();
+  if (store.look(view, hasAttention())) sync.settle();
+  pill.render(store, shown);
 }
 
 /** Whether somebody looks at the page: a window in view, but without focus, is not read. */
@@ -254,11 +277,22 @@ function seen() {
 function pressed(event) {
   if (document.querySelector('dialog[open]')) return;
   if (event.key === 'Escape' && drawer.isOpen) drawer.close();
+  if (event.key === 'Escape' && event.shiftKey && store.current) readAll();
+  if (event.key === 'Enter' && pill.isShown && isIdle(event.target)) toFirstUnread();
   const step = event.altKey ? { ArrowUp: -1, ArrowDown: 1 }[event.key] : undefined;
   if (step === undefined) return;
   event.preventDefault();
   const id = store.neighbour(step);
   if (id) goTo(id);
+}
+
+/**
+ * @param {EventTarget | null} target
+ * @returns {boolean} whether Enter does nothing there
+ */
+function isIdle(target) {
+  const { id, value } = /** @type {HTMLTextAreaElement} */ (target);
+  return id === 'log' || (id === 'message-input' && value === '');
 }
 
 /**
@@ -301,7 +335,8 @@ function listen() {
   });
   addEventListener('pagehide', save);
   addEventListener('storage', heard);
-  addEventListener('keydown', pressed);
+  // Before the composer, which is empty after Enter in any case.
+  addEventListener('keydown', pressed, { capture: true });
   document.addEventListener('visibilitychange', seen);
   addEventListener('focus', () => noticeReading(shown));
   addEventListener('blur', () => noticeReading(shown));

@@ -42,6 +42,8 @@ export class Store {
   rooms = new Map();
   /** @type {Link} */
   link = { phase: 'idle', tries: 0, retryAt: 0, reason: '', code: 0 };
+  /** When the connection was lost, in milliseconds of `Date.now()`; 0 while there is one. */
+  lostAt = 0;
   /** Why the connected server refuses requests; or empty. */
   trouble = '';
 
@@ -118,12 +120,20 @@ export class Store {
    *
    * @param {View} view
    * @param {boolean} hasAttention whether somebody looks at the page
+   * @returns {boolean} whether something was read by that
    */
   look({ first, last, atEnd }, hasAttention) {
     const room = this.current;
+    const before = room?.seenSeq;
     this.following = atEnd;
     if (room && hasAttention) see(room, first, last, this.self);
     this.reading = hasAttention && atEnd && room !== undefined && unread(room) === 0;
+    return room?.seenSeq !== before;
+  }
+
+  /** Moves the line "New" of the current room to where reading stopped. */
+  moveLine() {
+    if (this.current) this.current.markSeq = this.current.readSeq;
   }
 
   /** Marks the current room as read, and takes the line "New" away. */

@@ -9,6 +9,7 @@
 import { ticks } from '../clock.js';
 import { BAD_TOKEN, TOKEN_EXPIRED, wantsToken } from '../protocol.js';
 import { byId, setText } from './dom.js';
+import { timeOf } from './times.js';
 
 /** A shorter wait is over before it is read. */
 const SHORT_MS = 1_500;
@@ -28,8 +29,9 @@ export class BannerView {
   }
 
   /** @param {Store} store */
-  render({ link, trouble }) {
-    const text = textOf(link, trouble);
+  render({ link, trouble, current, lostAt }) {
+    const asOf = lostAt && current?.loaded ? ` Shown as of ${timeOf(new Date(lostAt))}.` : '';
+    const text = textOf(link, trouble, asOf);
     setText(this.#text, text);
     this.#banner.hidden = text === '';
     const ended = link.phase === 'ended';
@@ -73,14 +75,15 @@ function buttonOf({ phase, code }) {
 /**
  * @param {Link} link
  * @param {string} trouble
+ * @param {string} asOf how old the messages are that are shown
  * @returns {string} empty when all is well
  */
-function textOf({ phase, tries, reason, code }, trouble) {
+function textOf({ phase, tries, reason, code }, trouble, asOf) {
   if (phase === 'open') return trouble;
-  if (code === TOKEN_EXPIRED) return 'Your session has expired. What you send is kept.';
-  if (code === BAD_TOKEN) return 'You are not signed in. What you send is kept.';
-  if (phase === 'ended') return `The server ended this connection: ${reason}.`;
+  if (code === TOKEN_EXPIRED) return `Your session has expired. What you send is kept.${asOf}`;
+  if (code === BAD_TOKEN) return `You are not signed in. What you send is kept.${asOf}`;
+  if (phase === 'ended') return `The server ended this connection: ${reason}.${asOf}`;
   if (tries === 0) return '';
   const what = navigator.onLine ? 'Connection lost.' : 'You are offline.';
-  return `${what} Reconnecting… What you send is kept.`;
+  return `${what} Reconnecting… What you send is kept.${asOf}`;
 }

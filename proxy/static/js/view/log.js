@@ -14,6 +14,8 @@
  *
  * @typedef {object} Handlers
  * @property {(roomId: string) => void} onOlder
+ * @property {(roomId: string) => void} onNewer
+ * @property {(roomId: string, goal: number | 'newest') => void} onGoTo loads what is around it
  * @property {(roomId: string, id: string) => void} onRetry
  * @property {(roomId: string, id: string) => void} onDiscard
  * @property {(view: import('../store.js').View) => void} onLook
@@ -22,21 +24,21 @@
 import { unread } from '../reading.js';
 import { timeline } from '../timeline.js';
 import { arrange, byId, setText } from './dom.js';
+import { EndView } from './end.js';
 import { createLine, updateLine } from './message.js';
 
 /** So close to the bottom, in pixels, counts as at the bottom. */
 const BOTTOM = 40;
-/** So close to the top, older messages are loaded. */
-const TOP = 400;
+/** So close to an end of what is loaded, more is. */
+const NEAR = 400;
 /** So much of the log stays above the mark of new messages. */
 const ABOVE_MARK = 72;
 
 export class LogView {
   #scroller = byId('log', HTMLElement);
   #list = byId('messages', HTMLOListElement);
-  #older = byId('older', HTMLElement);
-  #olderButton = byId('load-older', HTMLButtonElement);
-  #olderText = byId('older-text', HTMLElement);
+  #older = new EndView('older', () => this.#handlers.onOlder(this.#roomId));
+  #newer = new EndView('newer', () => this.#handlers.onNewer(this.#roomId));
   #blank = byId('blank', HTMLElement);
   #jump = byId('jump', HTMLButtonElement);
   #handlers;
@@ -49,26 +51,76 @@ export class LogView {
   #places = new Map();
   #atBottom = true;
   #placed = false;
-  #canLoad = false;
+  #canLoad = { older: false, newer: false };
   #hasNewer = false;
+  /**
+   * Where to go once it is loaded: the message that is to be at the top, or the newest one.
+   *
+   * @type {number | 'newest' | null}
+   */
+  #goal = null;
+  /** @type {Place | null} where one was when the room was dropped, to be loaded anew */
+  #dropped = null;
 
   /** @param {Handlers} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     this.#list.addEventListener('click', (event) => this.#clicked(event));
-    this.#olderButton.addEventListener('click', () => handlers.onOlder(this.#roomId));
     this.#jump.addEventListener('click', () => this.#jumped());
     const observer = new ResizeObserver(() => this.#resized());
     observer.observe(this.#scroller);
     observer.observe(this.#list);
   }
 
+  focus() {
+    this.#scroller.focus({ preventScroll: true });
+  }
+
   /** Goes to the newest message. */
   toBottom() {
+    this.#goal = 'newest';
+    if (!this.#reachGoal()) this.#handlers.onGoTo(this.#roomId, 'newest');
+  }
+
+  /**
+   * Goes to a message, which may have to be loaded, so that it is at the top.
+   *
+   * @param {number} seq
+   */
+  goTo(seq) {
+    this.#goal = seq;
+    if (!this.#reachGoal()) this.#handlers.onGoTo(this.#roomId, seq);
+    this.focus();
+  }
+
+  /** @returns {boolean} whether there was a goal, and it is loaded */
+  #reachGoal() {
+    if (this.#goal === null) return false;
+    return this.#goal === 'newest' ? this.#reachEnd() : this.#reach(this.#goal);
+  }
+
+  #reachEnd() {
+    if (this.#hasNewer) return false;
+    this.#goal = null;
     this.#atBottom = true;
     this.#placed = true;
     this.#stick();
+    return true;
+  }
+
+  /** @param {number} seq */
+  #reach(seq) {
+    const at = this.#stored.findIndex(({ dataset }) => Number(dataset.seq) >= seq);
+    const isThere = at > 0 || Number(this.#stored[0]?.dataset.seq) === seq;
+    if (!isThere) return false;
+    this.#goal = null;
+    this.#placed = true;
+    const line = this.#stored[at].previousElementSibling;
+    const top = line instanceof HTMLElement && !line.classList.contains('message') ? line : this.#stored[at];
+    this.#scroller.scrollTop = top.offsetTop - ABOVE_MARK;
+    this.#atBottom = this.#isAtBottom();
+    return true;
   }
 
   /** @param {Store} store */
@@ -76,14 +128,16 @@ export class LogView {
     const room = store.current;
     const place = this.#enter(room?.id ?? '');
     this.#hasNewer = room?.hasNewer ?? false;
-    if (!room?.loaded) this.#placed = false;
+    if (!room?.loaded) this.#drop();
     const keep = place ?? (this.#atBottom ? null : this.#firstInView());
     this.#fill(room ? timeline(room, store.self) : []);
     this.#describe(room);
     this.#restore(room, keep);
     this.#showJump(room);
-    this.#canLoad = isReady(room) && !room.historyError;
-    this.#loadAtTop();
+    const isReady = room !== undefined && room.loaded && !room.request && !room.historyError && !room.goal;
+    this.#canLoad.older = isReady && room.hasOlder && !room.wantsOlder;
+    this.#canLoad.newer = isReady && room.hasNewer && !room.wantsNewer;
+    this.#loadNearEnds();
     this.#look();
   }
 
@@ -97,6 +151,9 @@ export class LogView {
     const place = this.#places.get(roomId) ?? null;
     this.#roomId = roomId;
     this.#elements.clear();
+    this.#stored = [];
+    this.#goal = null;
+    this.#dropped = null;
     this.#placed = place !== null;
     this.#atBottom = place === null;
     return place;
@@ -115,21 +172,23 @@ export class LogView {
 
   /** @param {Room | undefined} room */
   #describe(room) {
-    const busy = room?.request?.kind === 'older' || room?.request?.kind === 'fill';
+    const kind = room?.request?.kind ?? '';
     const problem = room?.historyError ?? '';
-    this.#hideOlder(!problem && !(room?.loaded && room.hasOlder));
-    const offer = problem ? 'Try again' : 'Load older messages';
-    setText(this.#olderButton, busy ? 'Loading older messages…' : offer);
-    setText(this.#olderText, problem);
+    const atEnd = room !== undefined && room.wantsNewer && !room.wantsOlder;
+    const isLoaded = room !== undefined && room.loaded;
+    this.#older.render({
+      hasMore: isLoaded && room.hasOlder,
+      isBusy: isLoaded && ['older', 'fill', 'around'].includes(kind),
+      problem: atEnd ? '' : problem,
+    });
+    this.#newer.render({
+      hasMore: isLoaded && room.hasNewer,
+      isBusy: isLoaded && ['newer', 'newest'].includes(kind),
+      problem: atEnd ? problem : '',
+    });
     this.#blank.hidden = this.#elements.size > 0 || problem !== '';
     setText(this.#blank, blankText(room));
-  }
-
-  /** @param {boolean} hidden */
-  #hideOlder(hidden) {
-    const losesFocus = hidden && this.#older.contains(document.activeElement);
-    this.#older.hidden = hidden;
-    if (losesFocus) this.#scroller.focus({ preventScroll: true });
+    this.#blank.classList.toggle('rows', room !== undefined && !room.loaded && room.phase !== 'refused');
   }
 
   /**
@@ -137,16 +196,31 @@ export class LogView {
    * @param {Place | null} place
    */
   #restore(room, place) {
-    if (!this.#placed && room?.loaded) {
+    if (room?.loaded && !room.goal) {
+      if (this.#reachGoal()) return;
+      // There is no such message, or it cannot be loaded.
+      if (!room.request) this.#goal = null;
+    }
+    if (!this.#placed && room?.loaded && !room.goal) {
       this.#placed = true;
       this.#firstPlace();
     } else if (this.#atBottom || !this.#placed) this.#stick();
     else this.#stay(place);
   }
 
-  /** A room opens where its new messages begin; without any, at the bottom. */
+  #drop() {
+    if (this.#placed && !this.#atBottom) this.#dropped = this.#firstInView();
+    this.#placed = false;
+  }
+
+  /**
+   * A room opens where its new messages begin; without any, at the bottom. One that was loaded
+   * anew is found where it was.
+   */
   #firstPlace() {
     this.#stick();
+    const dropped = this.#dropped && this.#elements.get(this.#dropped.key);
+    if (dropped) return this.#stay(this.#dropped);
     const mark = this.#elements.get('mark');
     if (mark) this.#scroller.scrollTop = Math.min(this.#scroller.scrollTop, mark.offsetTop - ABOVE_MARK);
     this.#atBottom = this.#isAtBottom();
@@ -215,7 +289,7 @@ export class LogView {
 
   #scrolled() {
     this.#atBottom = this.#isAtBottom();
-    this.#loadAtTop();
+    this.#loadNearEnds();
     this.#look();
   }
 
@@ -223,22 +297,29 @@ export class LogView {
     if (this.#atBottom) this.#stick();
   }
 
-  #loadAtTop() {
-    if (!this.#canLoad || !this.#placed || this.#scroller.scrollTop > TOP) return;
-    this.#canLoad = false;
-    this.#handlers.onOlder(this.#roomId);
+  #loadNearEnds() {
+    if (!this.#placed) return;
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+    if (this.#canLoad.older && scrollTop <= NEAR) {
+      this.#canLoad = { older: false, newer: false };
+      this.#handlers.onOlder(this.#roomId);
+    } else if (this.#canLoad.newer && scrollHeight - scrollTop - clientHeight <= NEAR) {
+      this.#canLoad = { older: false, newer: false };
+      this.#handlers.onNewer(this.#roomId);
+    }
   }
 
   #jumped() {
     this.toBottom();
-    this.#scroller.focus({ preventScroll: true });
+    this.focus();
   }
 
   /** @param {Room | undefined} room */
   #showJump(room) {
     const count = room ? unread(room) : 0;
     this.#jump.hidden = this.#atBottom || !room?.loaded;
-    setText(this.#jump, count > 0 ? `${count} new ${count === 1 ? 'message' : 'messages'}` : 'Newest');
+    const words = `${count.toLocaleString('en')} new ${count === 1 ? 'message' : 'messages'}`;
+    setText(this.#jump, count > 0 ? words : 'Newest');
     this.#jump.classList.toggle('news', count > 0);
   }
 
@@ -250,14 +331,6 @@ export class LogView {
     if (action === 'retry') this.#handlers.onRetry(this.#roomId, id);
     if (action === 'discard') this.#handlers.onDiscard(this.#roomId, id);
   }
-}
-
-/**
- * @param {Room | undefined} room
- * @returns {room is Room}
- */
-function isReady(room) {
-  return room !== undefined && room.loaded && room.hasOlder && !room.request && !room.wantsOlder;
 }
 
 /** @param {Room | undefined} room */

@@ -50,8 +50,11 @@ export class RoomsView {
   #renderMenu(store) {
     const here = store.current ? unread(store.current) : 0;
     const elsewhere = store.unreadTotal - here;
+    const mentions = [...store.rooms.values()]
+      .filter((room) => room !== store.current)
+      .reduce((sum, room) => sum + room.mentions, 0);
     this.#menuCount.hidden = elsewhere === 0;
-    setText(this.#menuCount, short(elsewhere));
+    setText(this.#menuCount, mentions ? `@${short(mentions)}` : short(elsewhere));
     setText(this.#menuLabel, elsewhere ? `Rooms, ${elsewhere} unread` : 'Rooms');
   }
 }
@@ -78,8 +81,10 @@ function updateItem(item, room, isCurrent) {
   const count = unread(room);
   const badge = part(item, 'count', HTMLElement);
   badge.hidden = count === 0;
-  setText(badge, short(count));
-  setText(part(item, 'count-label', HTMLElement), count ? `, ${count} unread` : '');
+  setText(badge, room.mentions > 0 ? `@${short(room.mentions)}` : short(count));
+  badge.classList.toggle('mentions', room.mentions > 0);
+  const mentions = room.mentions > 0 ? `, ${room.mentions} of them ${room.mentions === 1 ? 'mentions' : 'mention'} you` : '';
+  setText(part(item, 'count-label', HTMLElement), count ? `, ${count} unread${mentions}` : '');
   const failed = room.pending.some(({ state }) => state === 'failed') || room.phase === 'refused';
   part(item, 'trouble', HTMLElement).hidden = !failed;
 }

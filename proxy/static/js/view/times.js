@@ -32,6 +32,24 @@ export function dayName(at, now = new Date()) {
   return (at.getFullYear() === now.getFullYear() ? dayOfYear : dayOfAnyYear).format(at);
 }
 
+const dayOfWeek = new Intl.DateTimeFormat('en-GB', { weekday: 'long' });
+const shortDay = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long' });
+
+/**
+ * Names a moment as briefly as it can be understood: the hour today, the day of this week and
+ * the hour, or the date.
+ *
+ * @param {Date} at
+ * @param {Date} [now]
+ */
+export function sinceWhen(at, now = new Date()) {
+  if (isNaN(at.getTime())) return '';
+  const days = Math.round((startOfDay(now) - startOfDay(at)) / 86_400_000);
+  if (days === 0) return clock.format(at);
+  if (days === 1) return `yesterday ${clock.format(at)}`;
+  return days < 7 ? `${dayOfWeek.format(at)} ${clock.format(at)}` : shortDay.format(at);
+}
+
 /** @param {Date} at */
 function startOfDay(at) {
   return new Date(at.getFullYear(), at.getMonth(), at.getDate()).getTime();

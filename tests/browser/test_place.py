@@ -1,0 +1,94 @@
+"""The place where reading stopped: it is found again, and nothing unseen counts as read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from playwright.async_api import expect
+
+import chat
+from tests.browser.conftest import Visitor
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Servers, Visit
+
+_SCROLL_TO_END: Final = """() => {
+  const log = document.getElementById('log');
+  log.scrollTop = log.scrollHeight;
+  return log.querySelector('.message:last-of-type').dataset.seq === '393';
+}"""
+
+
+@pytest.fixture
+def database() -> str:
+    return chat.IN_MEMORY
+
+
+async def test_reading_goes_on_where_it_stopped(visit: Visit, servers: Servers) -> None:
+    await servers.post("lobby", "bob", [f"old {i}" for i in range(1, 31)])
+    ada = await visit()
+    await ada.enter("ada", "lobby")
+    await expect(ada.messages).to_have_count(30)
+    address = ada.page.url
+    await ada.page.goto("about:blank")
+    await servers.post("lobby", "bob", ["one", "two", "three"])
+    await ada.page.goto(address)
+    await expect(ada.message("three")).to_be_in_viewport()
+    line = ada.page.get_by_test_id("new-mark")
+    await expect(line).to_be_in_viewport()
+    assert await line.evaluate("e => e.nextElementSibling.dataset.seq") == "31"
+    await expect(ada.page).to_have_title("lobby · Chat")
+
+    await ada.page.goto("about:blank")
+    await servers.post("lobby", "bob", [f"new {i}" for i in range(1, 361)])
+    await ada.page.goto(address)
+    await _finds_its_way(ada)
+
+
+async def _finds_its_way(ada: Visitor) -> None:
+    pill, jump = ada.page.get_by_test_id("pill"), ada.page.get_by_test_id("pill-jump")
+    await expect(ada.message("new 1")).to_be_in_viewport()
+    await expect(ada.message("three")).to_be_in_viewport()
+    await expect(ada.message("new 40")).not_to_be_in_viewport()
+    await expect(jump).to_contain_text("new since")
+    left = await _unread(ada)
+    assert 330 < left < 360
+
+    await ada.page.get_by_test_id("jump-button").click()
+    await expect(ada.message("new 360")).to_be_in_viewport()
+    await expect(jump).to_have_text(f"{left} new since {await _time(ada)}")
+    await ada.input.press("Enter")
+    await expect(ada.message(f"new {361 - left}")).to_be_in_viewport()
+    await expect(ada.message("new 360")).to_have_count(0)
+    assert await _unread(ada) < left
+
+    await ada.page.wait_for_function(_SCROLL_TO_END)
+    await expect(ada.message("new 360")).to_have_count(1)
+    assert await ada.messages.count() <= 300
+    await ada.input.press("Shift+Escape")
+    await expect(pill).to_be_hidden()
+    await expect(ada.page).to_have_title("lobby · Chat")
+
+
+async def _unread(visitor: Visitor) -> int:
+    title = await visitor.page.title()
+    return int(title[1 : title.index(")")])
+
+
+async def _time(visitor: Visitor) -> str:
+    return await visitor.page.get_by_test_id("message-time").first.inner_text()
+
+
+async def test_window_without_focus_is_not_read(visit: Visit, servers: Servers) -> None:
+    ada = await visit()
+    await ada.enter("ada", "lobby")
+    await ada.page.evaluate("document.hasFocus = () => false")
+    await ada.page.evaluate("dispatchEvent(new Event('blur'))")
+    await servers.post("lobby", "bob", ["while ada looks elsewhere"])
+    await expect(ada.message("while ada looks elsewhere")).to_be_in_viewport()
+    await expect(ada.page).to_have_title("(1) lobby · Chat")
+    await ada.page.evaluate("delete document.hasFocus")
+    await ada.page.evaluate("dispatchEvent(new Event('focus'))")
+    await expect(ada.page).to_have_title("lobby · Chat")
+    await expect(ada.page.get_by_test_id("new-mark")).to_be_visible()
