@@ -70,7 +70,8 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import NamedTuple
 
-from chat.storage.changes import Change
+import codec
+from chat.storage.changes import Change, extra_of
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head
 from codec.columns import utf8_length
@@ -138,8 +139,8 @@ class Page(NamedTuple):
     """Some messages of a room.
 
     Attributes:
-        messages: oldest first; at most `PAGE_BYTES` of text, and at least one
-            message if there is one.
+        messages: oldest first; at most `PAGE_BYTES` of text and of what is beside it, and at
+            least one message if there is one.
         has_more: whether the range holds more, in the direction of paging.
         last_change: all changes up to that one are in the messages; 0 in a room without any.
     """
@@ -407,6 +408,13 @@ def key_of(message: ChatMessage) -> MessageKey:
     return message.room_id, message.sender_id, message.id
 
 
+def message_size(message: ChatMessage) -> int:
+    """Returns how much of a page a message takes: its text, and what it has beside it, in bytes."""
+    extra = extra_of(message)
+    beside = 0 if extra is None else len(codec.encode(extra))
+    return utf8_length(message.content) + beside
+
+
 def fit_page(messages: list[ChatMessage], span: Range, last_change: int = 0) -> Page:
     """Cuts messages down to a page.
 
@@ -419,7 +427,7 @@ def fit_page(messages: list[ChatMessage], span: Range, last_change: int = 0) -> 
     size = 0
     kept: list[ChatMessage] = []
     for message in messages[: span.limit]:
-        size += utf8_length(message.content)
+        size += message_size(message)
         if kept and size > PAGE_BYTES:
             break
         kept.append(message)
@@ -431,7 +439,7 @@ def fit_page(messages: list[ChatMessage], span: Range, last_change: int = 0) -> 
 
 def is_full(messages: Sequence[ChatMessage]) -> bool:
     """Whether `fit_page` keeps less than these messages, so that no further one is needed."""
-    sizes = accumulate(utf8_length(message.content) for message in messages)
+    sizes = accumulate(map(message_size, messages))
     return any(size > PAGE_BYTES for size in islice(sizes, 1, None))
 
 

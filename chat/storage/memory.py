@@ -8,11 +8,12 @@ import time
 import uuid
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 
 import codec
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
+    PAGE_BYTES,
     ChangesPage,
     Erased,
     MessageKey,
@@ -169,8 +170,9 @@ class MemoryStore(Store):
             for seq, text_change in room.changed.items()
             if _number(room.messages[seq - 1]) > after_change
         ]
-        page = behind[:limit]
-        has_more = len(behind) > limit
+        sizes = accumulate(len(codec.encode(each)) for each in behind[:limit])
+        page = behind[: max(1, sum(size <= PAGE_BYTES for size in sizes))]
+        has_more = len(behind) > len(page)
         last = page[-1].state.change if has_more else room.change
         return ChangesPage(RoomChanges(room_id, after_change, last, page), has_more)
 

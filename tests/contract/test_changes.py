@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+import codec
 from chat.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted
-from chat.storage.base import Range, Store
+from chat.storage.base import PAGE_BYTES, Range, Store, message_size
 from chat.storage.changes import Change, is_deleted, state_of
 from chat.storage.listener import Head
 from gen.chat import (
@@ -357,3 +359,23 @@ async def test_erased_user_may_come_again(store: Store) -> None:
     found = await store.get_user("ada")
     assert found is not None
     assert found.name == "ada"
+
+
+async def test_pages_are_bounded_in_bytes(store: Store) -> None:
+    """What a message has beside its text counts, too; so does a text that changed."""
+    data = "x" * 4096
+    number = 2 * PAGE_BYTES // len(data)
+    extra = MessageExtra(data=data)
+    sent = [message(content=str(seq), key=str(seq)) for seq in range(1, number + 1)]
+    await store.append([replace(each, extra=extra) for each in sent])
+    for span in (Range(500), Range(500, after_seq=0)):
+        page = await store.history("room", span)
+        assert page.has_more
+        assert 0.9 * PAGE_BYTES < sum(message_size(each) for each in page.messages) <= PAGE_BYTES
+    await asyncio.gather(*(store.change(asked(seq, content=data)) for seq in range(1, number + 1)))
+    first = await store.changes("room", 0, 500)
+    assert first.has_more
+    assert sum(len(codec.encode(each)) for each in first.changes.messages) > PAGE_BYTES / 2
+    assert len(first.changes.messages) <= PAGE_BYTES // len(data)
+    rest = await store.changes("room", first.changes.last_change, 500)
+    assert rest.changes.messages[0].state.change == first.changes.last_change + 1

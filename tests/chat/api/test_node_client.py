@@ -19,11 +19,6 @@ SOURCES = Path(__file__).parents[2] / "node"
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
-def chat_config() -> chat.Config:
-    return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY)
-
-
 @pytest.fixture(scope="module")
 def client(request: pytest.FixtureRequest) -> Path:
     """The client's program, with its packages installed."""
