@@ -7,17 +7,20 @@
  * A browser without storage, or with other data under these keys, is no error: the page
  * starts anew.
  *
+ * @typedef {import('./changes.js').PendingChange} PendingChange
  * @typedef {import('./room.js').Pending} Pending
  * @typedef {import('./saved.js').SavedRoom} SavedRoom
  * @typedef {import('./store.js').Saved} Saved
  */
 
+import { asChange } from './changes.js';
 import { asPending, asRoom, asText, furthest } from './saved.js';
 
 const SETTINGS = 'chat.settings';
 const ROOM = 'chat.room.';
 const NAME = 'chat.name';
 const OUTBOX = 'chat.outbox';
+const CHANGES = 'chat.changes';
 const TOKEN = 'chat.token';
 const APART = 'chat.apart';
 
@@ -134,6 +137,17 @@ export class Archive {
   /** @param {Pending[]} outbox */
   saveOutbox(outbox) {
     this.#tab.write(OUTBOX, outbox);
+  }
+
+  /** @returns {PendingChange[]} */
+  loadChanges() {
+    const saved = this.#tab.read(CHANGES);
+    return Array.isArray(saved) ? saved.flatMap((value) => asChange(value) ?? []) : [];
+  }
+
+  /** @param {PendingChange[]} changes */
+  saveChanges(changes) {
+    this.#tab.write(CHANGES, changes);
   }
 
   /** @returns {string} empty for none */

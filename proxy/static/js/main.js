@@ -7,7 +7,8 @@ import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
 import { nameProblem } from './rules.js';
 import { Store } from './store.js';
 import { Sync } from './sync.js';
-import { offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
+import { moderates, offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
+import { Acting } from './view/acting.js';
 import { Announcer } from './view/announcer.js';
 import { BannerView } from './view/banner.js';
 import { ComposerView } from './view/composer.js';
@@ -19,6 +20,7 @@ import { HeaderView } from './view/header.js';
 import { LogView } from './view/log.js';
 import { PillView } from './view/pill.js';
 import { RoomsView } from './view/rooms.js';
+import { Suggest } from './view/suggest.js';
 
 const FIRST_ROOM = 'general';
 /** Delay of saving: read positions change with every message. */
@@ -61,6 +63,7 @@ const sync = new Sync(store, {
     const isHeard = message.room_id === store.currentId && message.sender_id !== store.self;
     if (isHeard) announcer.sayMessage(message);
   },
+  onRefused: (reason) => announcer.say(`Not saved: ${reason}`),
 });
 
 const announcer = new Announcer();
@@ -77,12 +80,21 @@ const header = new HeaderView({
 });
 const composer = new ComposerView({
   onSend: (content) => {
+    if (acting.save(content)) return;
     log.toBottom();
-    sync.send(store.currentId, content);
+    sync.send(store.currentId, content, store.takeExtra(suggest.take(content)));
   },
-  onDraft: (draft) => {
-    if (store.current) store.current.draft = draft;
+  onDraft: (draft) => store.keepDraft(draft),
+  onUp: () => acting.editLast(),
+  onEscape: () => acting.cancel(),
+});
+const suggest = new Suggest({
+  people: () => {
+    sync.askPeople();
+    return store.people();
   },
+  onText: () => composer.refresh(),
+  say: (text) => announcer.say(text),
 });
 const log = new LogView({
   onOlder: (roomId) => sync.loadOlder(roomId),
@@ -97,7 +109,14 @@ const log = new LogView({
     scheduleRender();
     composer.focus();
   },
+  onAct: (action, element, button) => acting.pressed(action, element, button),
   onLook: noticeReading,
+});
+const acting = new Acting(store, sync, {
+  onChange: () => scheduleRender(),
+  show: (seq) => log.goTo(seq),
+  toComposer: () => composer.focus(),
+  say: (text) => announcer.say(text),
 });
 
 const pill = new PillView({ onJump: toFirstUnread, onRead: readAll });
@@ -132,7 +151,9 @@ function render() {
   renderDue = false;
   for (const view of [banner, rooms, header, composer, log]) view.render(store);
   pill.render(store, shown);
+  acting.render();
   archive.saveOutbox(store.outbox());
+  archive.saveChanges(store.changes());
   saving ??= setTimeout(save, SAVE_MS);
 }
 
@@ -176,6 +197,7 @@ function useToken(given) {
   token = given;
   archive.saveToken(token);
   store.signedIn = token !== '';
+  store.moderates = moderates(token);
   if (token) store.self = subjectOf(token);
 }
 
@@ -252,7 +274,9 @@ function followAddress() {
 async function leave(id) {
   const unsent = store.rooms.get(id)?.pending.length ?? 0;
   const what = unsent === 1 ? 'A message is' : `${unsent} messages are`;
-  if (unsent && !(await confirmLoss(`${what} not sent yet and will be lost.`))) return;
+  const text = `${what} not sent yet and will be lost.`;
+  const question = { title: 'Leave this room?', text, yes: 'Leave', no: 'Stay' };
+  if (unsent && !(await confirmLoss(question))) return;
   drop(id);
 }
 
@@ -351,7 +375,7 @@ function start() {
   listen();
   const name = takeName();
   const saved = archive.loadSettings();
-  store.restore({ ...saved, name: name || saved.name }, archive.loadOutbox());
+  store.restore({ ...saved, name: name || saved.name }, archive.loadOutbox(), archive.loadChanges());
   if (!takeToken()) useToken(archive.loadToken());
   if (nameProblem(store.self, 'name')) store.self = '';
   const room = roomInHash(location.hash) || saved.current || (saved.rooms[0]?.id ?? '');

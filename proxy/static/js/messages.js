@@ -85,3 +85,12 @@ export function indexOf(messages, seq) {
   }
   return messages[low]?.seq === seq ? low : -1;
 }
+
+/**
+ * @param {{messages: ChatMessage[]}} room
+ * @param {number} seq
+ * @returns {ChatMessage | undefined} undefined if it is not loaded
+ */
+export function findMessage({ messages }, seq) {
+  return messages[indexOf(messages, seq)];
+}

@@ -79,10 +79,11 @@
  * @typedef {{kind: 'changed_message', requestId: string, body: {message: ChatMessage}}} ChangedFrame
  * @typedef {{kind: 'mark', requestId: string, body: Mark}} MarkFrame
  * @typedef {{kind: 'marked_read', requestId: string, body: {mark: Mark}}} MarkedFrame
+ * @typedef {{kind: 'users', requestId: string, body: {users?: {id: string, name?: string}[]}}} UsersFrame
  * @typedef {{kind: 'error', requestId: string, body: ErrorBody}} ErrorFrame
  * @typedef {{kind: typeof PLAIN[number], requestId: string, body: object}} PlainFrame
  * @typedef {MessageFrame | JoinedFrame | HistoryFrame | ChangesFrame | ChangesPageFrame
- *   | ChangedFrame | MarkFrame | MarkedFrame | ErrorFrame | PlainFrame} ServerFrame
+ *   | ChangedFrame | UsersFrame | MarkFrame | MarkedFrame | ErrorFrame | PlainFrame} ServerFrame
  *
  * @typedef {{before_seq?: number, after_seq?: number}} HistoryRange
  * @typedef {{after_seq: number, epoch: string, after_change?: number}} Position
@@ -90,6 +91,9 @@
 
 /** Characters of a user's or a room's name. */
 export const NAME_CHARACTERS = 64;
+
+/** Bytes of UTF-8 in a reaction. */
+export const EMOJI_BYTES = 32;
 
 /** Bytes of UTF-8 in a message. */
 export const CONTENT_BYTES = 16 * 1024;
@@ -99,7 +103,7 @@ export const PAGE_SIZE = 50;
 export const PAGE_LIMIT = 500;
 
 /** Kinds whose content only the one who asked looks at. */
-const PLAIN = /** @type {const} */ (['left', 'user', 'users', 'upserted_user', 'reactions']);
+const PLAIN = /** @type {const} */ (['left', 'user', 'upserted_user', 'reactions']);
 
 const KINDS = /** @type {const} */ ([
   'chat_message',
@@ -110,6 +114,7 @@ const KINDS = /** @type {const} */ ([
   'changed_message',
   'mark',
   'marked_read',
+  'users',
   'error',
   ...PLAIN,
 ]);
@@ -151,10 +156,18 @@ function isObject(value) {
 
 /** The payloads that a client sends. */
 export const request = {
-  /** @param {{id: string, room_id: string, sender_id: string, content: string}} message */
-  send: ({ id, room_id, sender_id, content }) => ({
-    chat_message: { id, room_id, sender_id, content },
+  /** @param {import('./room.js').Pending} message */
+  send: ({ id, room_id, sender_id, content, extra }) => ({
+    chat_message: { id, room_id, sender_id, content, ...(extra && { extra }) },
   }),
+
+  /** @param {import('./changes.js').PendingChange} change */
+  change: ({ room_id, seq, user_id, kind, value, basis }) => ({
+    change_message: { room_id, seq, user_id, ...whatHolds(kind, value, basis) },
+  }),
+
+  /** @param {string} pageToken empty for the first page */
+  users: (pageToken) => ({ list_users: { page_size: PAGE_LIMIT, page_token: pageToken } }),
 
   /**
    * @param {string} roomId
@@ -209,6 +222,24 @@ export const request = {
   /** @param {string} userId */
   user: (userId) => ({ get_user: { user_id: userId } }),
 };
+
+/**
+ * @param {import('./changes.js').ChangeKind} kind
+ * @param {string} value
+ * @param {number} basis
+ */
+function whatHolds(kind, value, basis) {
+  switch (kind) {
+    case 'content':
+      return { content: value, if_change: basis };
+    case 'delete':
+      return { delete: {} };
+    case 'pinned':
+      return { pinned: value === 'yes' };
+    default:
+      return { [kind]: value };
+  }
+}
 
 /**
  * Makes an id that no other message has: 128 random bits.

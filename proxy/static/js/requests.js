@@ -2,9 +2,9 @@
  * The requests that are not answered yet, by their request_id.
  *
  * @typedef {object} Asked
- * @property {'send' | 'join' | 'history' | 'changes' | 'mark' | 'leave' | 'probe'} kind
+ * @property {'send' | 'join' | 'history' | 'changes' | 'change' | 'mark' | 'leave' | 'probe' | 'users'} kind
  * @property {string} roomId empty where it is about no room
- * @property {string} messageId empty where it is about no message
+ * @property {string} messageId of a message to be sent, or of a change; else empty
  * @property {number} at milliseconds of `ticks()`
  * @property {number} deadline when the connection counts as dead without an answer
  */

@@ -25,6 +25,7 @@
  * @property {'sending' | 'failed'} state
  * @property {string} error why it failed
  * @property {boolean} inFlight whether it went out on the open connection
+ * @property {{reply_to?: number, mentions?: string[]} | null} extra
  *
  * @typedef {object} HistoryRequest
  * @property {'newest' | 'around' | 'older' | 'newer' | 'fill'} kind
@@ -59,8 +60,13 @@
  * @property {string} historyError why a page could not be loaded
  * @property {Pending[]} pending in the order of sending
  * @property {string} draft
+ * @property {import('./changes.js').PendingChange[]} changes what the user did to messages, unconfirmed
+ * @property {Set<string>} reacted how the user is known to have reacted: "position emoji"
+ * @property {number} replyTo the message that is being answered; 0 for none
+ * @property {{seq: number, text: string} | null} editing the message that is being edited
  */
 
+import { forgetChanges, recallChanges } from './changing.js';
 import { startReading, resumeReading } from './reading.js';
 import { startChanges } from './states.js';
 
@@ -98,6 +104,10 @@ export function createRoom(id, saved = {}) {
     historyError: '',
     pending: [],
     draft: '',
+    changes: [],
+    reacted: new Set(),
+    replyTo: 0,
+    editing: null,
   };
 }
 
@@ -139,6 +149,7 @@ function continueChanges(room, newest) {
 export function startHistory(room, epoch, lastSeq) {
   room.epoch = epoch;
   startReading(room, lastSeq);
+  forgetChanges(room);
 }
 
 /**
@@ -177,4 +188,5 @@ export function applyDisconnect(room) {
   room.markedSeq = null;
   room.markRequest = '';
   room.pending = room.pending.map((pending) => ({ ...pending, inFlight: false }));
+  recallChanges(room);
 }

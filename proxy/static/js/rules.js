@@ -3,7 +3,7 @@
  * check returns the problem, or an empty string.
  */
 
-import { CONTENT_BYTES, NAME_CHARACTERS } from './protocol.js';
+import { CONTENT_BYTES, EMOJI_BYTES, NAME_CHARACTERS } from './protocol.js';
 
 const encoder = new TextEncoder();
 /** Control characters, and the two separators that the server counts among them. */
@@ -50,6 +50,19 @@ export function contentProblem(content) {
   if (/\p{Cs}/u.test(content)) return 'This message contains half a character.';
   const excess = contentBytes(content) - CONTENT_BYTES;
   return excess > 0 ? `Too long by ${excess.toLocaleString('en')} bytes.` : '';
+}
+
+/**
+ * Checks a reaction.
+ *
+ * @param {string} emoji
+ * @returns {string}
+ */
+export function emojiProblem(emoji) {
+  if (emoji === '') return 'Enter an emoji.';
+  if (CONTROL.test(emoji)) return 'A reaction has no tabs or other control characters.';
+  if (/\p{Cs}/u.test(emoji)) return 'This reaction contains half a character.';
+  return contentBytes(emoji) > EMOJI_BYTES ? 'This is too long for a reaction.' : '';
 }
 
 /**

@@ -52,10 +52,31 @@ function asSeq(value) {
  * @returns {Pending | null} null if it is no message that can be sent
  */
 export function asPending(value) {
-  const { id, room_id, sender_id, content, created, state, error } = value ?? {};
+  const { id, room_id, sender_id, content, created, state, error, extra } = value ?? {};
   const isMessage = [id, room_id, sender_id, content].every((text) => isText(text) && text);
   if (!isMessage || !isMoment(created) || !['sending', 'failed'].includes(state)) return null;
-  return { id, room_id, sender_id, content, created, state, error: asText(error), inFlight: false };
+  const rest = { error: asText(error), inFlight: false, extra: asExtra(extra) };
+  return { id, room_id, sender_id, content, created, state, ...rest };
+}
+
+/**
+ * @param {any} value
+ * @returns {Pending['extra']} what of it can be sent; null for nothing
+ */
+function asExtra(value) {
+  const answered = asSeq(value?.reply_to);
+  const found = Array.isArray(value?.mentions) ? value.mentions.filter((/** @type {unknown} */ id) => isText(id) && id) : [];
+  return extraOf(answered ?? 0, found);
+}
+
+/**
+ * @param {number} answered the message that is answered; 0 for none
+ * @param {string[]} mentions
+ * @returns {Pending['extra']}
+ */
+export function extraOf(answered, mentions) {
+  if (answered === 0 && mentions.length === 0) return null;
+  return { ...(answered && { reply_to: answered }), ...(mentions.length > 0 && { mentions }) };
 }
 
 /** @param {unknown} value */

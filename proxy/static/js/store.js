@@ -2,6 +2,7 @@
  * The state of the page, and the only place where it changes: the user, the rooms,
  * the current room, and the connection's state. Pure: no network, no page, no clock.
  *
+ * @typedef {import('./changes.js').PendingChange} PendingChange
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
  * @typedef {import('./room.js').Room} Room
  * @typedef {import('./room.js').Pending} Pending
@@ -24,14 +25,20 @@
  * @property {import('./saved.js').SavedRoom[]} rooms
  */
 
+import { dropRefused } from './changing.js';
 import { applyMessage } from './history.js';
 import { adoptReading, applyMark, placeLine, readAll, see, unread } from './reading.js';
 import { createRoom } from './room.js';
+import { extraOf } from './saved.js';
 import { applyChanges } from './states.js';
 
 export class Store {
   self = '';
   currentId = '';
+  /** Whether the user may do what moderators may. */
+  moderates = true;
+  /** @type {{id: string, name?: string}[]} everybody that the server knows, once that was asked for */
+  users = [];
   /** Whether a token names the user. */
   signedIn = false;
   /** Whether the newest message of the current room is in view: what comes is shown. */
@@ -195,8 +202,9 @@ export class Store {
    * @param {string} id
    * @param {string} content
    * @param {string} created RFC 3339
+   * @param {Pending['extra']} [extra]
    */
-  compose(roomId, id, content, created) {
+  compose(roomId, id, content, created, extra = null) {
     const room = this.addRoom(roomId);
     room.markSeq = null;
     room.pending.push({
@@ -208,7 +216,56 @@ export class Store {
       state: 'sending',
       error: '',
       inFlight: false,
+      extra,
     });
+  }
+
+  /**
+   * Takes what the composer holds: the draft, or the new text of a message.
+   *
+   * @param {string} text
+   */
+  keepDraft(text) {
+    const room = this.current;
+    if (room?.editing) room.editing.text = text;
+    else if (room) room.draft = text;
+  }
+
+  /**
+   * Ends answering: the answer is sent.
+   *
+   * @param {string[]} mentions
+   * @returns {Pending['extra']} what goes with it
+   */
+  takeExtra(mentions) {
+    const room = this.current;
+    const answered = room?.replyTo ?? 0;
+    if (room) room.replyTo = 0;
+    return extraOf(answered, mentions);
+  }
+
+  /** @returns {import('./view/suggest.js').People | null} null where nobody can be mentioned */
+  people() {
+    const room = this.current;
+    if (!room || room.lastChange === null || room.editing) return null;
+    const here = room.messages.map((message) => message.sender_id).reverse();
+    return { here: [...new Set(here)], users: this.users, self: this.self };
+  }
+
+  /**
+   * Drops the refused changes of a message.
+   *
+   * @param {string} roomId
+   * @param {number} seq
+   */
+  discardChanges(roomId, seq) {
+    const room = this.rooms.get(roomId);
+    if (room) dropRefused(room, seq);
+  }
+
+  /** @returns {PendingChange[]} the unconfirmed changes of all rooms */
+  changes() {
+    return [...this.rooms.values()].flatMap((room) => room.changes);
   }
 
   /**
@@ -253,13 +310,15 @@ export class Store {
    *
    * @param {Saved} saved
    * @param {Pending[]} outbox
+   * @param {PendingChange[]} [changes]
    */
-  restore(saved, outbox) {
+  restore(saved, outbox, changes = []) {
     this.self = saved.name;
     for (const { id, epoch, readSeq } of saved.rooms) this.addRoom(id, { epoch, readSeq });
     for (const pending of outbox) {
       this.addRoom(pending.room_id).pending.push({ ...pending, inFlight: false });
     }
+    for (const change of changes) this.rooms.get(change.room_id)?.changes.push(change);
     if (this.rooms.has(saved.current)) this.select(saved.current);
   }
 }

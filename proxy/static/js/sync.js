@@ -17,8 +17,10 @@
  * @property {() => void} drop gives the connection up
  * @property {() => void} onChange the store changed
  * @property {(message: ChatMessage) => void} onNew a message came that was not there
+ * @property {(reason: string) => void} onRefused a change of a message was refused
  */
 
+import { putBack, refuseChange, settleChange, takeDue, wantAgain, wantChange } from './changing.js';
 import { Holds } from './holds.js';
 import { applyHistory, goTo, missingHistory, resumePosition } from './history.js';
 import { knowsNoFollow, newId, parseFrame, request, sentenceOf, TOO_BIG } from './protocol.js';
@@ -51,6 +53,7 @@ export class Sync {
     () => this.settle(),
     () => 0,
   );
+  #knowsPeople = false;
   /** @type {Map<string, Asked>} answered joins: their replay may still fail */
   #joins = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -88,6 +91,7 @@ export class Sync {
     this.#joins.clear();
     this.#holds.clear();
     this.#marked.clear();
+    this.#knowsPeople = this.#store.users.length > 0;
     this.#store.rooms.forEach(applyDisconnect);
     this.#store.trouble = '';
     this.#out.onChange();
@@ -95,11 +99,14 @@ export class Sync {
 
   /** Sent repeatedly, an oversized message would close every connection. */
   #failLargest() {
-    const largest = this.#store
-      .outbox()
-      .filter((pending) => pending.inFlight)
+    const edits = this.#store.changes().map((change) => ({ ...change, content: change.value }));
+    const largest = [...this.#store.outbox(), ...edits]
+      .filter((unsent) => unsent.inFlight)
       .sort((a, b) => contentBytes(b.content) - contentBytes(a.content))[0];
-    if (largest) this.#fail(largest.room_id, largest.id, 'Too big for the server.');
+    if (!largest) return;
+    const error = { code: 'INVALID_ARGUMENT', message: 'Too big for the server.', retryable: false };
+    const kind = 'kind' in largest ? 'change' : 'send';
+    this.#refuse({ kind, roomId: largest.room_id, messageId: largest.id }, error);
   }
 
   /**
@@ -107,9 +114,10 @@ export class Sync {
    *
    * @param {string} roomId
    * @param {string} content
+   * @param {Pending['extra']} [extra]
    */
-  send(roomId, content) {
-    this.#store.compose(roomId, newId(), content, new Date().toISOString());
+  send(roomId, content, extra = null) {
+    this.#store.compose(roomId, newId(), content, new Date().toISOString(), extra);
     this.goTo(roomId, 'newest');
   }
 
@@ -122,6 +130,38 @@ export class Sync {
   retry(roomId, id) {
     this.#store.amend(roomId, id, { state: 'sending', error: '', inFlight: false });
     this.settle();
+  }
+
+  /**
+   * Changes a loaded message, now or as soon as there is a connection.
+   *
+   * @param {string} roomId
+   * @param {number} seq
+   * @param {import('./changes.js').ChangeKind} kind
+   * @param {string} value
+   */
+  change(roomId, seq, kind, value) {
+    const what = { id: newId(), user_id: this.#store.self, kind, value };
+    this.#withRoom(roomId, (room) => wantChange(room, seq, what));
+    this.settle();
+  }
+
+  /**
+   * Sends the refused changes of a message again.
+   *
+   * @param {string} roomId
+   * @param {number} seq
+   */
+  retryChanges(roomId, seq) {
+    this.#withRoom(roomId, (room) => wantAgain(room, seq));
+    this.settle();
+  }
+
+  /** Asks once for everybody that the server knows. */
+  askPeople() {
+    if (!this.#isOpen || this.#knowsPeople) return;
+    this.#knowsPeople = true;
+    this.#ask(request.users(''), { kind: 'users' });
   }
 
   /** @param {string} roomId */
@@ -215,6 +255,9 @@ export class Sync {
     if (room.phase === 'joined' && owesMark(room)) this.#askMark(room, room.seenSeq);
     for (const pending of room.pending) {
       if (pending.state === 'sending' && !pending.inFlight) this.#sendPending(pending);
+    }
+    for (const change of takeDue(room)) {
+      this.#ask(request.change(change), { kind: 'change', roomId: room.id, messageId: change.id });
     }
   }
 
@@ -322,9 +365,15 @@ export class Sync {
         return;
       case 'changed_message': {
         const { message } = frame.body;
-        this.#withRoom(message.room_id, (room) => applyState(room, message));
+        this.#withRoom(message.room_id, (room) => {
+          applyState(room, message);
+          if (asked?.kind === 'change') settleChange(room, asked.messageId, message);
+        });
         return;
       }
+      case 'users':
+        this.#store.users = frame.body.users ?? [];
+        return;
       case 'mark':
         this.#store.mark(frame.body);
         return;
@@ -376,7 +425,7 @@ export class Sync {
     if (!asked || error.retryable) this.#store.trouble = `${reason} What you send is kept.`;
     if (!asked) return;
     if (error.retryable) this.#undo(asked, error.retry_after_ms);
-    else this.#refuse(asked, reason);
+    else this.#refuse(asked, error);
   }
 
   /**
@@ -406,21 +455,24 @@ export class Sync {
       if (kind === 'join') room.phase = 'idle';
       if (kind === 'history') room.request = null;
       if (kind === 'changes') room.changesRequest = '';
+      if (kind === 'change') putBack(room, messageId);
     });
     if (kind === 'send') this.#store.amend(roomId, messageId, { inFlight: false });
     this.#holds.hold(roomId, wait);
   }
 
   /**
-   * @param {Asked} asked
-   * @param {string} reason
+   * @param {Pick<Asked, 'kind' | 'roomId' | 'messageId'>} asked
+   * @param {ErrorBody} error
    */
-  #refuse({ kind, roomId, messageId }, reason) {
+  #refuse({ kind, roomId, messageId }, error) {
+    const reason = sentenceOf(error);
     if (kind === 'send') this.#fail(roomId, messageId, reason);
     this.#withRoom(roomId, (room) => {
       if (kind === 'join') Object.assign(room, { phase: 'refused', error: reason });
       if (kind === 'history') Object.assign(room, { request: null, historyError: reason });
       if (kind === 'changes') Object.assign(room, { changesRequest: '', historyError: reason });
+      if (kind === 'change') this.#out.onRefused(refuseChange(room, messageId, error));
     });
   }
 

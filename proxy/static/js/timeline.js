@@ -2,6 +2,7 @@
  * The lines of a room's log, from its state: which messages, under which day, and
  * which of them open a group by one sender. Pure; days are those of local time.
  *
+ * @typedef {import('./look.js').Look} Look
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
  * @typedef {import('./room.js').Pending} Pending
  * @typedef {import('./room.js').Room} Room
@@ -23,11 +24,16 @@
  * @property {Date} at
  * @property {boolean} own
  * @property {boolean} opens whether it is the first of a group
+ * @property {Look | null} look how it looks, where that is more than its text
+ * @property {{seq: number, message: ChatMessage | undefined, content: string} | null} quote the message
+ *   that it answers; undefined where that is not loaded
+ * @property {boolean} mentioned whether it is for the user
  *
  * @typedef {DayLine | MarkLine | MessageLine} Line
  */
 
-import { messageKey } from './messages.js';
+import { lookOf } from './look.js';
+import { findMessage, messageKey } from './messages.js';
 
 /** A message this long after the one before it opens a new group. */
 export const GROUP_MS = 5 * 60 * 1000;
@@ -59,10 +65,57 @@ export function timeline(room, self) {
  * @param {string} self
  * @returns {MessageLine[]} in order, the unconfirmed ones last
  */
-function messageLines({ messages, pending }, self) {
-  const sent = messages.map((message) => lineOf(message, 'sent', message.sent_at, self));
-  const unsent = pending.map((message) => lineOf(message, message.state, message.created, self));
+function messageLines(room, self) {
+  const { messages, pending, changes } = room;
+  const unsaved = new Set(changes.map(({ seq }) => seq));
+  const sent = messages.map((message) => {
+    const line = lineOf(message, 'sent', message.sent_at, self);
+    if (message.extra || unsaved.has(message.seq)) adorn(line, message, room, self);
+    return line;
+  });
+  const unsent = pending.map((message) => {
+    const line = lineOf(message, message.state, message.created, self);
+    line.quote = quoteOf(message.extra?.reply_to, room, self);
+    return line;
+  });
   return [...sent, ...unsent];
+}
+
+/**
+ * @param {MessageLine} line changed in place
+ * @param {ChatMessage} message
+ * @param {Room} room
+ * @param {string} self
+ */
+function adorn(line, message, room, self) {
+  const { mentions, mentions_room: everybody, reply_to: answered } = message.extra ?? {};
+  line.look = lookIn(room, message, self);
+  line.quote = quoteOf(answered, room, self);
+  line.mentioned = !line.own && !line.look.deleted && Boolean(everybody || mentions?.includes(self));
+}
+
+/**
+ * @param {Room} room
+ * @param {ChatMessage} message
+ * @param {string} self
+ * @returns {Look} with what the user did to it
+ */
+export function lookIn(room, message, self) {
+  const { seq } = message;
+  const changes = room.changes.filter((change) => change.seq === seq);
+  return lookOf(message, changes, self, (emoji) => room.reacted.has(`${seq} ${emoji}`));
+}
+
+/**
+ * @param {number | undefined} seq
+ * @param {Room} room
+ * @param {string} self
+ * @returns {MessageLine['quote']}
+ */
+function quoteOf(seq, room, self) {
+  if (!seq) return null;
+  const message = findMessage(room, seq);
+  return { seq, message, content: message ? lookIn(room, message, self).content : '' };
 }
 
 /**
@@ -75,7 +128,8 @@ function messageLines({ messages, pending }, self) {
 function lineOf(message, state, at, self) {
   const own = state !== 'sent' || message.sender_id === self;
   const key = messageKey(message);
-  return { kind: 'message', key, message, state, at: new Date(at), own, opens: false };
+  const extras = { look: null, quote: null, mentioned: false };
+  return { kind: 'message', key, message, state, at: new Date(at), own, opens: false, ...extras };
 }
 
 /** @param {Date} at */

@@ -6,6 +6,7 @@
  * @typedef {import('../protocol.js').ChatMessage} ChatMessage
  */
 
+import { ticks } from '../clock.js';
 import { byId } from './dom.js';
 
 /** Messages within this time are announced together. */
@@ -16,17 +17,31 @@ const CHARACTERS = 300;
 /** How long a text stays: one that browses the page should not meet it twice for long. */
 const STAY_MS = 8_000;
 
+/** What is said beside new messages is said at most so often. */
+const ASIDE_MS = 5_000;
+
 export class Announcer {
   #region = byId('announcer', HTMLElement);
+  #saidAt = -Infinity;
   /** @type {ChatMessage[]} */
   #waiting = [];
 
   /** @param {string} text */
   say(text) {
+    this.#saidAt = ticks();
     const line = document.createElement('p');
     line.textContent = text;
     this.#region.append(line);
     setTimeout(() => line.remove(), STAY_MS);
+  }
+
+  /**
+   * Says what may also be left out: it is, where there is much to say.
+   *
+   * @param {string} text
+   */
+  sayAside(text) {
+    if (this.#waiting.length === 0 && ticks() - this.#saidAt > ASIDE_MS) this.say(text);
   }
 
   /** @param {ChatMessage} message */

@@ -17,10 +17,19 @@ export class ComposerView {
   #button = byId('send', HTMLButtonElement);
   #problem = byId('message-problem', HTMLElement);
   #left = byId('message-left', HTMLElement);
-  #roomId = '';
+  /** The message that is edited, and the room. */
+  #shown = '0 ';
+  #editing = false;
   #handlers;
 
-  /** @param {{onSend: (content: string) => void, onDraft: (draft: string) => void}} handlers */
+  /**
+   * @param {object} handlers
+   * @param {(content: string) => void} handlers.onSend also the new text of a message, or empty for
+   *   none, while one is edited
+   * @param {(draft: string) => void} handlers.onDraft
+   * @param {() => void} handlers.onUp an arrow up in the empty field
+   * @param {() => void} handlers.onEscape
+   */
   constructor(handlers) {
     this.#handlers = handlers;
     this.#form.addEventListener('submit', (event) => this.#submit(event));
@@ -37,10 +46,19 @@ export class ComposerView {
     const closed = !room || room.phase === 'refused';
     this.#field.disabled = closed;
     this.#button.disabled = closed;
-    if ((room?.id ?? '') === this.#roomId) return;
-    this.#roomId = room?.id ?? '';
+    const editing = room?.editing ?? null;
+    const shown = `${editing?.seq ?? 0} ${room?.id ?? ''}`;
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.#editing = editing !== null;
+    this.#button.setAttribute('aria-label', editing ? 'Save' : 'Send');
     this.#field.placeholder = room ? `Message ${room.id}` : '';
-    this.#field.value = room?.draft ?? '';
+    this.#field.value = (editing ? editing.text : room?.draft) ?? '';
+    this.#changed();
+  }
+
+  /** Takes a text that was completed from outside. */
+  refresh() {
     this.#changed();
   }
 
@@ -70,6 +88,12 @@ export class ComposerView {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
+    if (event.key === 'Escape') this.#handlers.onEscape();
+    const plain = !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey;
+    if (event.key === 'ArrowUp' && plain && this.#field.value === '') {
+      event.preventDefault();
+      this.#handlers.onUp();
+    }
     // While an input method composes, Enter chooses a word.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     this.#submit(event);
@@ -79,13 +103,15 @@ export class ComposerView {
   #submit(event) {
     event.preventDefault();
     const content = tidy(this.#field.value);
-    if (content === '' || !this.#check(content)) {
+    if ((content === '' && !this.#editing) || !this.#check(content)) {
       this.#field.focus();
       return;
     }
-    this.#field.value = '';
-    this.#changed();
-    this.#handlers.onSend(content);
+    if (!this.#editing) {
+      this.#field.value = '';
+      this.#changed();
+    }
     this.#field.focus();
+    this.#handlers.onSend(content);
   }
 }

@@ -3,12 +3,21 @@
 import { byId } from './dom.js';
 
 /**
- * @param {string} question
+ * @typedef {object} Question
+ * @property {string} title
+ * @property {string} text
+ * @property {string} yes the button that goes on
+ * @property {string} no the one that does not
+ *
+ * @param {Question} question
  * @returns {Promise<boolean>}
  */
-export function confirmLoss(question) {
+export function confirmLoss({ title, text, yes, no }) {
   const dialog = byId('confirm', HTMLDialogElement);
-  byId('confirm-text', HTMLElement).textContent = question;
+  byId('confirm-title', HTMLElement).textContent = title;
+  byId('confirm-text', HTMLElement).textContent = text;
+  byId('confirm-yes', HTMLElement).textContent = yes;
+  byId('confirm-no', HTMLElement).textContent = no;
   dialog.returnValue = '';
   dialog.showModal();
   return new Promise((resolve) => {

@@ -19,6 +19,8 @@
  * @property {(roomId: string, id: string) => void} onRetry
  * @property {(roomId: string, id: string) => void} onDiscard
  * @property {(view: import('../store.js').View) => void} onLook
+ * @property {(action: string, element: HTMLElement, button: HTMLElement) => void} onAct anything else
+ *   that a button in a message does
  */
 
 import { unread } from '../reading.js';
@@ -325,11 +327,14 @@ export class LogView {
 
   /** @param {MouseEvent} event */
   #clicked({ target }) {
-    const action = target instanceof HTMLElement ? target.dataset.action : undefined;
-    const id = target instanceof HTMLElement && target.closest('li')?.dataset.id;
-    if (!id) return;
-    if (action === 'retry') this.#handlers.onRetry(this.#roomId, id);
-    if (action === 'discard') this.#handlers.onDiscard(this.#roomId, id);
+    const button = target instanceof Element ? target.closest('button') : null;
+    const element = /** @type {HTMLElement | null | undefined} */ (button?.closest('.message'));
+    const action = button?.dataset.action;
+    const id = element?.dataset.id;
+    if (!button || !element || !action || !id) return;
+    if (element.dataset.seq) this.#handlers.onAct(action, element, button);
+    else if (action === 'retry') this.#handlers.onRetry(this.#roomId, id);
+    else if (action === 'discard') this.#handlers.onDiscard(this.#roomId, id);
   }
 }
 

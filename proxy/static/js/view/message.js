@@ -7,6 +7,7 @@
 
 import { splitLinks } from '../links.js';
 import { fromTemplate, part, setText } from './dom.js';
+import { updateMarks } from './marks.js';
 import { dayName, fullTimeOf, timeOf } from './times.js';
 
 /** How many colours there are for names; the style sheet has one for each. */
@@ -14,6 +15,8 @@ const TONES = 8;
 /** A message with more than so many characters or lines is folded. */
 const FOLD_CHARACTERS = 1500;
 const FOLD_LINES = 24;
+/** @type {Record<string, string>} */
+const BUSY = { saving: 'Saving…', deleting: 'Deleting…' };
 
 /**
  * @param {Line} line
@@ -38,13 +41,15 @@ export function updateLine(element, line) {
 /** @param {MessageLine} line */
 function createMessage({ message }) {
   const element = fromTemplate('message-template');
-  const { id, sender_id: sender, content } = message;
+  const { id, sender_id: sender } = message;
   element.dataset.id = id;
   element.dataset.tone = String(toneOf(sender));
   part(element, 'avatar', HTMLElement).textContent = initialOf(sender);
   part(element, 'sender', HTMLElement).textContent = sender;
-  fillText(part(element, 'text', HTMLElement), content);
-  if (isLong(content)) fold(element);
+  element.tabIndex = -1;
+  part(element, 'unfold', HTMLButtonElement).addEventListener('click', ({ currentTarget }) => {
+    setFold(element, /** @type {Element} */ (currentTarget).getAttribute('aria-expanded') === 'false');
+  });
   return element;
 }
 
@@ -52,20 +57,64 @@ function createMessage({ message }) {
  * @param {HTMLElement} element
  * @param {MessageLine} line
  */
-function updateMessage(element, { message, state, at, own, opens }) {
+function updateMessage(element, line) {
+  const { message, state, at, own, opens, look } = line;
   element.dataset.seq = 'seq' in message ? String(message.seq) : '';
   element.dataset.state = state;
+  // Most messages are nothing but their text, which never changes.
+  const adorned = look !== null || line.quote !== null;
+  if (!element.dataset.adorned || adorned || element.dataset.adorned === 'yes') {
+    element.dataset.adorned = adorned ? 'yes' : 'no';
+    showText(element, look?.content ?? message.content, look);
+    updateMarks(element, line);
+  }
+  part(element, 'reach', HTMLButtonElement).hidden = state !== 'sent' || (look?.deleted ?? false);
   element.classList.toggle('own', own);
   element.classList.toggle('opens', opens);
   const time = part(element, 'time', HTMLTimeElement);
   setText(time, timeOf(at));
   time.dateTime = isNaN(at.getTime()) ? '' : at.toISOString();
   time.title = fullTimeOf(at);
-  const failed = state === 'failed';
-  part(element, 'status', HTMLElement).hidden = state === 'sent';
+  showStatus(element, line);
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {MessageLine} line
+ */
+function showStatus(element, { message, state, look }) {
+  const progress = look?.progress ?? '';
+  element.dataset.progress = progress;
+  const failed = state === 'failed' || progress === 'failed';
+  part(element, 'status', HTMLElement).hidden = state === 'sent' && progress === '';
   part(element, 'actions', HTMLElement).hidden = !failed;
-  const error = 'error' in message ? message.error : '';
-  setText(part(element, 'state', HTMLElement), failed ? `Not sent: ${error}` : 'Sending…');
+  const error = 'error' in message ? `Not sent: ${message.error}` : `Not saved: ${look?.error ?? ''}`;
+  const busy = state === 'sent' ? BUSY[progress] : 'Sending…';
+  setText(part(element, 'state', HTMLElement), failed ? error : (busy ?? ''));
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {string} content
+ * @param {import('../look.js').Look | null} look
+ */
+function showText(element, content, look) {
+  const text = part(element, 'text', HTMLElement);
+  const deleted = look?.deleted ?? false;
+  const shown = deleted ? goneText(look?.deletedBy ?? '') : content;
+  element.classList.toggle('deleted', deleted);
+  if (text.textContent === shown && text.childNodes.length > 0) return;
+  text.replaceChildren();
+  fillText(text, shown);
+  const long = !deleted && isLong(content);
+  text.classList.toggle('long', long);
+  part(element, 'unfold', HTMLButtonElement).hidden = !long;
+  setFold(element, !long);
+}
+
+/** @param {string} deleter who is not the sender; or empty */
+function goneText(deleter) {
+  return deleter ? `Message deleted by ${deleter}` : 'Message deleted';
 }
 
 /**
@@ -94,19 +143,15 @@ function isLong(content) {
   return content.length > FOLD_CHARACTERS || content.split('\n', FOLD_LINES + 1).length > FOLD_LINES;
 }
 
-/** @param {HTMLElement} element */
-function fold(element) {
-  const text = part(element, 'text', HTMLElement);
+/**
+ * @param {HTMLElement} element
+ * @param {boolean} open
+ */
+function setFold(element, open) {
+  part(element, 'text', HTMLElement).classList.toggle('folded', !open);
   const toggle = part(element, 'unfold', HTMLButtonElement);
-  text.classList.add('long');
-  const set = (/** @type {boolean} */ open) => {
-    text.classList.toggle('folded', !open);
-    toggle.setAttribute('aria-expanded', String(open));
-    toggle.textContent = open ? 'Show less' : 'Show all';
-  };
-  toggle.addEventListener('click', () => set(text.classList.contains('folded')));
-  toggle.hidden = false;
-  set(false);
+  toggle.setAttribute('aria-expanded', String(open));
+  toggle.textContent = open ? 'Show less' : 'Show all';
 }
 
 /**

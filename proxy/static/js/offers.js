@@ -1,0 +1,45 @@
+/**
+ * What a user may do to a message, as far as the page knows the server's rules: the
+ * server decides. Pure.
+ *
+ * @typedef {'react' | 'reply' | 'edit' | 'copy' | 'pin' | 'unpin' | 'delete'} Action
+ *
+ * @typedef {object} Who
+ * @property {string} self
+ * @property {boolean} moderates
+ */
+
+/** @type {Record<Action, string>} */
+export const LABELS = {
+  react: 'React',
+  reply: 'Reply',
+  edit: 'Edit',
+  copy: 'Copy text',
+  pin: 'Pin',
+  unpin: 'Unpin',
+  delete: 'Delete',
+};
+
+/** Keys that do the same while a message has the focus. */
+/** @type {Record<string, Action>} */
+export const KEYS = { r: 'reply', e: 'edit', '+': 'react', Delete: 'delete' };
+
+/**
+ * @param {{sender_id: string}} message
+ * @param {import('./look.js').Look} look
+ * @param {Who} who
+ * @param {boolean} changeable whether the server takes changes; one of before does not
+ * @returns {Action[]} in the order of the menu
+ */
+export function offersFor(message, look, { self, moderates }, changeable) {
+  if (look.deleted) return [];
+  if (!changeable) return ['copy'];
+  const own = message.sender_id === self;
+  /** @type {Action[]} */
+  const offers = ['react', 'reply'];
+  if (own) offers.push('edit');
+  offers.push('copy');
+  if (moderates) offers.push(look.pinned ? 'unpin' : 'pin');
+  if (own || moderates) offers.push('delete');
+  return offers;
+}

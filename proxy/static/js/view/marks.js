@@ -1,0 +1,98 @@
+/**
+ * What a message has beside its text: the message it answers, who reacted, that it was edited, is
+ * pinned, or mentions the user.
+ *
+ * @typedef {import('../look.js').Chip} Chip
+ * @typedef {import('../look.js').Look} Look
+ * @typedef {import('../timeline.js').MessageLine} MessageLine
+ */
+
+import { firstWords, whoReacted } from '../look.js';
+import { arrange, part, setText } from './dom.js';
+
+/**
+ * @param {HTMLElement} element
+ * @param {MessageLine} line
+ */
+export function updateMarks(element, { look, quote, mentioned }) {
+  element.classList.toggle('mentioned', mentioned);
+  part(element, 'mention', HTMLElement).hidden = !mentioned;
+  part(element, 'edited', HTMLElement).hidden = !look?.edited || look.deleted;
+  part(element, 'pin', HTMLElement).hidden = !look?.pinned;
+  updateQuote(part(element, 'quote', HTMLButtonElement), quote);
+  updateChips(part(element, 'chips', HTMLUListElement), look?.chips ?? []);
+}
+
+/**
+ * @param {HTMLButtonElement} button
+ * @param {MessageLine['quote']} quote
+ */
+function updateQuote(button, quote) {
+  button.hidden = quote === null;
+  if (!quote) return;
+  button.dataset.action = 'go';
+  button.dataset.to = String(quote.seq);
+  const { message, content } = quote;
+  setText(part(button, 'quote-sender', HTMLElement), message ? `${message.sender_id}: ` : '');
+  const words = message ? firstWords(content) || 'Message deleted' : 'An earlier message';
+  setText(part(button, 'quote-words', HTMLElement), words);
+  button.classList.toggle('gone', !message || content === '');
+}
+
+/**
+ * @param {HTMLUListElement} list
+ * @param {Chip[]} chips
+ */
+function updateChips(list, chips) {
+  list.hidden = chips.length === 0;
+  if (chips.length === 0 && list.childElementCount === 0) return;
+  const known = new Map([...list.children].map((item) => [/** @type {HTMLElement} */ (item).dataset.emoji, item]));
+  const items = chips.map((chip) => {
+    const item = /** @type {HTMLElement} */ (known.get(chip.emoji) ?? createChip(chip.emoji));
+    updateChip(/** @type {HTMLButtonElement} */ (item.firstElementChild), chip);
+    return item;
+  });
+  arrange(list, items);
+}
+
+/** @param {string} emoji */
+function createChip(emoji) {
+  const item = document.createElement('li');
+  item.dataset.emoji = emoji;
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'chip';
+  button.dataset.action = 'toggle';
+  button.dataset.emoji = emoji;
+  button.dataset.testid = 'chip';
+  const sign = document.createElement('span');
+  sign.className = 'chip-emoji';
+  sign.textContent = emoji;
+  const count = document.createElement('span');
+  count.className = 'chip-count';
+  button.append(sign, count);
+  item.append(button);
+  return item;
+}
+
+/**
+ * @param {HTMLButtonElement} button
+ * @param {Chip} chip
+ */
+function updateChip(button, chip) {
+  const { emoji, count, mine, waits } = chip;
+  setText(/** @type {Element} */ (button.lastElementChild), String(count));
+  const pressed = String(mine);
+  if (button.getAttribute('aria-pressed') !== pressed) button.setAttribute('aria-pressed', pressed);
+  const name = `${emoji} ${count}, ${whoReacted(chip)}`;
+  if (button.getAttribute('aria-label') !== name) button.setAttribute('aria-label', name);
+  button.title = namesOf(chip);
+  button.classList.toggle('waits', waits);
+}
+
+/** @param {Chip} chip */
+function namesOf({ count, mine, others }) {
+  const names = mine ? [...others, 'you'] : others;
+  const more = count - names.length;
+  return more > 0 ? [...names, `${more} more`].join(', ') : names.join(', ');
+}

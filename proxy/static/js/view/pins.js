@@ -1,0 +1,84 @@
+/**
+ * The pinned messages of the room, as far as they are loaded: a button in the header, and a list.
+ *
+ * @typedef {import('../protocol.js').ChatMessage} ChatMessage
+ */
+
+import { firstWords } from '../look.js';
+import { byId, setText } from './dom.js';
+import { Popup } from './popup.js';
+import { dayName, timeOf } from './times.js';
+
+export class Pins {
+  #button = byId('pins-button', HTMLButtonElement);
+  #popup = new Popup(byId('pins', HTMLElement));
+  #list = byId('pins-list', HTMLOListElement);
+  #onGo;
+  /** @type {ChatMessage[]} */
+  #pinned = [];
+
+  /** @param {(seq: number) => void} onGo */
+  constructor(onGo) {
+    this.#onGo = onGo;
+    this.#button.addEventListener('click', () => this.#toggle());
+    this.#list.addEventListener('click', ({ target }) => {
+      const item = target instanceof Element ? target.closest('button') : null;
+      if (!item) return;
+      this.#popup.close({ refocus: false });
+      this.#onGo(Number(item.dataset.seq));
+    });
+  }
+
+  /** @param {ChatMessage[]} pinned oldest first */
+  render(pinned) {
+    const same = pinned.length === this.#pinned.length && pinned.every((one, nth) => one === this.#pinned[nth]);
+    if (same) return;
+    this.#pinned = pinned;
+    const count = pinned.length;
+    this.#button.hidden = count === 0;
+    setText(byId('pins-count', HTMLElement), String(count));
+    setText(byId('pins-label', HTMLElement), count === 1 ? '1 pinned message' : `${count} pinned messages`);
+    if (!this.#popup.isOpen) return;
+    if (count === 0) this.#popup.close();
+    else this.#fill();
+  }
+
+  #toggle() {
+    if (this.#popup.isOpen) {
+      this.#popup.close();
+      return;
+    }
+    this.#fill();
+    this.#popup.open(this.#button);
+    this.#list.querySelector('button')?.focus();
+  }
+
+  #fill() {
+    this.#list.replaceChildren(...this.#pinned.map(itemOf).reverse());
+  }
+}
+
+/** @param {ChatMessage} message */
+function itemOf({ seq, sender_id: sender, content, sent_at: sent }) {
+  const item = document.createElement('li');
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'pins-item';
+  button.dataset.seq = String(seq);
+  const head = document.createElement('span');
+  head.className = 'pins-head';
+  const name = document.createElement('bdi');
+  name.textContent = sender;
+  const at = new Date(sent);
+  const time = document.createElement('span');
+  time.className = 'pins-time';
+  time.textContent = `${dayName(at)}, ${timeOf(at)}`;
+  head.append(name, ' ', time);
+  const words = document.createElement('span');
+  words.className = 'pins-words';
+  words.dir = 'auto';
+  words.textContent = firstWords(content);
+  button.append(head, words);
+  item.append(button);
+  return item;
+}
