@@ -71,6 +71,28 @@ async def test_unconfirmed_message_outlives_reload(visit: Visit, servers: Server
     await ada.sees("kept")
 
 
+async def test_changes_outlive_an_outage_and_a_reload(visit: Visit, servers: Servers) -> None:
+    ada, ben = await visit(), await visit()
+    await ada.enter("ada", "lobby")
+    await ben.enter("ben", "lobby")
+    await ada.say("before")
+    await ben.sees("before")
+    await servers.stop_chat()
+    await ada.input.press("ArrowUp")
+    await ada.say("after")
+    await ada.messages.first.hover()
+    await ada.page.get_by_test_id("bar-react").click()
+    await ada.page.locator("#picker-grid").get_by_text("🎉").click()
+    await expect(ada.messages.first).to_have_attribute("data-progress", "saving")
+    await expect(ada.texts).to_have_text(["after"])
+    await ada.page.reload()
+    await servers.start_chat()
+    for visitor in (ada, ben):
+        await visitor.sees("after")
+        await expect(visitor.messages.first.get_by_test_id("chip")).to_be_visible()
+        await expect(visitor.messages.first).to_have_attribute("data-progress", "")
+
+
 async def test_offline_browser_is_shown(visit: Visit, servers: Servers) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
