@@ -18,13 +18,16 @@ import chat
 import codec
 import proxy
 from gen.chat import (
+    ChangeMessageRequest,
     ChatMessage,
     ChatServiceStub,
     ChatStream,
+    GetChangesRequest,
     GetChatHistoryRequest,
     Join,
     ListUsersRequest,
     ListUsersResponse,
+    MarkReadRequest,
 )
 from tests.access.doors import DOORS, Doors, Refused, opened
 from tests.access.signing import Signer
@@ -104,6 +107,24 @@ async def test_doors_share_a_user_quota(doors: Doors, signer: Signer, kind: str)
         # Others are not concerned.
         bob = await stack.enter_async_context(doors.visit("websocket", signer.token(sub="bob")))
         await bob.ask(third)
+
+
+@pytest.mark.parametrize("rates", [chat.Rates(calls=SLOW)], ids=["calls"])
+async def test_changes_are_calls(doors: Doors, signer: Signer) -> None:
+    """So a user that reacts without end is held back, at either door."""
+    async with (
+        doors.visit("grpc", signer.token()) as caller,
+        doors.visit("websocket", signer.token()) as browser,
+    ):
+        await caller.ask(said(1))
+        reactions = [ChangeMessageRequest("lobby", 1, react=emoji) for emoji in "abc"]
+        await browser.ask(reactions[0])
+        await caller.ask(reactions[1])
+        for visitor in (browser, caller):
+            for request in (reactions[2], MarkReadRequest("lobby", 1), GetChangesRequest("lobby")):
+                with pytest.raises(Refused) as refused:
+                    await visitor.ask(request)
+                assert refused.value.code == "RESOURCE_EXHAUSTED"
 
 
 @pytest.mark.parametrize("rates", [chat.Rates(sends=SLOW)], ids=["sends"])
