@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
 import pytest
 from playwright.async_api import expect
 
@@ -92,3 +93,35 @@ async def test_window_without_focus_is_not_read(visit: Visit, servers: Servers) 
     await ada.page.evaluate("dispatchEvent(new Event('focus'))")
     await expect(ada.page).to_have_title("lobby · Chat")
     await expect(ada.page.get_by_test_id("new-mark")).to_be_visible()
+
+
+async def test_devices_share_marks_and_mentions(visit: Visit, servers: Servers) -> None:
+    desk, phone = await visit(), await visit(size=(390, 780))
+    for device in (desk, phone):
+        await device.enter("ada", "lobby")
+        await device.page.evaluate("location.hash = '#ops'")
+        await device.is_in("ops")
+    async with aiohttp.ClientSession() as session, session.ws_connect(servers.url) as socket:
+        for number, extra in enumerate(({"mentions": ["ada"]}, {"mentions": ["eve"]})):
+            message = {"room_id": "lobby", "sender_id": "bob", "content": f"message {number}"}
+            await socket.send_json({"chat_message": message | {"extra": extra}})
+            await socket.receive_json()
+    for device in (desk, phone):
+        await expect(device.room_item("lobby").get_by_test_id("unread-count")).to_have_text("@1")
+    await phone.page.reload()
+    await phone.is_in("ops")
+    await expect(phone.room_item("lobby").get_by_test_id("unread-count")).to_have_text("@1")
+    await desk.room_item("lobby").click()
+    await expect(desk.message("message 1")).to_be_in_viewport()
+    for device in (desk, phone):
+        await expect(device.room_item("lobby").get_by_test_id("unread-count")).to_be_hidden()
+    # A device that was never in the room finds the place, too.
+    await desk.page.close()
+    await servers.post("lobby", "bob", ["news"])
+    await expect(phone.page).to_have_title("(1) ops · Chat")
+    other = await visit()
+    await other.enter("ada", "lobby")
+    line = other.page.get_by_test_id("new-mark")
+    await expect(line).to_be_visible()
+    assert await line.evaluate("e => e.nextElementSibling.dataset.seq") == "3"
+    await expect(phone.page).to_have_title("ops · Chat")

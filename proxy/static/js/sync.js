@@ -33,8 +33,8 @@ import { applyChangesPage, applyState, missingChanges } from './states.js';
 /** Time limit of an answer to a probe of the connection. */
 export const PROBE_MS = 8_000;
 const WATCH_MS = 1_000;
-/** The server is told how far a room was read at most once in this time. */
-export const MARK_MS = 1_000;
+/** The server is told how far a room was read at most once in this time: it stores one a second. */
+export const MARK_MS = 1_200;
 /** After a refusal it is told again no earlier than this. */
 const MARK_AGAIN_MS = 5_000;
 
@@ -179,7 +179,7 @@ export class Sync {
    * @param {string} roomId
    */
   loadOlder(roomId) {
-    this.#withRoom(roomId, (room) => Object.assign(room, { wantsOlder: true, historyError: '' }));
+    this.#withRoom(roomId, (room) => Object.assign(room, { wantsOlder: room.loaded, historyError: '' }));
     this.settle();
   }
 
