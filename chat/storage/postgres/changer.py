@@ -156,12 +156,15 @@ class Changer:
         epoch, found = await read_to_decide(connection, wanted)
         batch = ChangeBatch(wanted, found)
         outcomes = [_decided(batch, change) for change in changes]
-        arguments = batch.arguments(self._admission.epoch)
-        if not len(batch) and epoch == self._admission.epoch:
+        own_epoch = self._admission.epoch
+        if not len(batch) and epoch == own_epoch:
             return outcomes
         # Of another epoch than the node's this says so.
         began = time.perf_counter()
-        await connection.execute(_CHANGE, *arguments)
+        await connection.execute(_CHANGE, *batch.arguments(own_epoch))
+        if own_epoch != self._admission.epoch:
+            # What it has stored may be of the history of before.
+            raise ConnectionError("the history became another one")
         self._metrics.commit_seconds.observe(time.perf_counter() - began)
         self._metrics.changed += len(batch)
         spans = batch.spans()

@@ -4,11 +4,14 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
 
 from chat.metrics import StoreMetrics
-from chat.storage.listener import Head, Listener
+from chat.storage.changes import Change
+from chat.storage.listener import Head, Listener, UserMark
 from chat.storage.postgres import PostgresStore
-from gen.chat import ChatMessage
+from gen.chat import ChangeMessageRequest, ChatMessage, RoomChanges
 from tests.kit import PATIENCE_SECONDS
 from tests.support import message
 
@@ -23,6 +26,8 @@ class Node:
     Attributes:
         sizes: the bytes of text that were announced at once.
         listen: called with what is announced.
+        changed: what changed in rooms.
+        marked: how far users have read.
     """
 
     def __init__(self) -> None:
@@ -30,6 +35,8 @@ class Node:
         self.sizes: list[int] = []
         self.listen: Callable[[Sequence[ChatMessage]], object] = lambda _: None
         self.renewed: list[Mapping[str, Head]] = []
+        self.changed: list[RoomChanges] = []
+        self.marked: list[UserMark] = []
         self.metrics = StoreMetrics()
         self.store: PostgresStore
         self._changed = asyncio.Event()
@@ -43,6 +50,39 @@ class Node:
     def renew(self, heads: Mapping[str, Head]) -> None:
         self.renewed.append(heads)
         self._changed.set()
+
+    def hear_changes(self, changes: Sequence[RoomChanges]) -> None:
+        self.changed += changes
+        self._changed.set()
+
+    def hear_marks(self, marks: Sequence[UserMark]) -> None:
+        self.marked += marks
+        self._changed.set()
+
+    async def hears_change(self, change: int, room_id: str = "room") -> list[RoomChanges]:
+        """Waits until a room was announced up to a change; returns its spans, which chain."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                heard = [each for each in self.changed if each.room_id == room_id]
+                for before, behind in pairwise(heard):
+                    assert behind.after_change == before.last_change
+                if heard and heard[-1].last_change >= change:
+                    return heard
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def hears_mark(self) -> UserMark:
+        """Waits for a mark; returns the last one."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self.marked:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.marked[-1]
+
+    async def change(self, seq: int = 1, by: str = "ada", **change: Any) -> ChatMessage:
+        """Changes a message of the room, as a moderator."""
+        request = ChangeMessageRequest("room", seq, by, **change)
+        return await self.store.change(Change(request, is_moderator=True))
 
     def heard_of(self, room_id: str) -> list[ChatMessage]:
         return [each for each in self.announced if each.room_id == room_id]
@@ -80,7 +120,7 @@ async def node(url: str, *, hints: str = "", sweep_seconds: float = NEVER) -> As
     one = Node()
     one.store = await PostgresStore.open(
         url,
-        Listener(one.announce, one.renew),
+        Listener(one.announce, one.renew, one.hear_changes, one.hear_marks),
         QUEUE_BYTES,
         metrics=one.metrics,
         hints=hints,

@@ -11,6 +11,7 @@ import pytest
 from chat.storage.base import Range, StoreError
 from chat.storage.listener import Head, Listener
 from chat.storage.postgres import PostgresStore, schema
+from chat.storage.postgres.change_following import ChangeMark
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.epoch import Claim, Known, Server, judge, read_server
 from chat.storage.postgres.stays import Mark
@@ -97,6 +98,29 @@ async def test_messages_are_looked_for(connection: Connection) -> None:
         (Mark("lobby", 3, "bob", "id 3"), True),
     ):
         known = Known(epoch, Claim(server, synchronous=True), [there, mark, there])
+        before, epoch = epoch, (await judge(connection, known)).epoch
+        assert (epoch != before) == lost, mark
+
+
+async def test_changes_are_looked_for(connection: Connection) -> None:
+    epoch, server = await judge(connection)
+    await store(connection, "lobby", 3)
+    await connection.execute(
+        "UPDATE chat.rooms SET changes = 4; INSERT INTO chat.states (room, seq, change)"
+        " SELECT room, seq, seq + 1 FROM chat.rooms, generate_series(1, 3) AS seq"
+    )
+    there = ChangeMark("lobby", 4, 3)
+    for mark, lost in (
+        (ChangeMark("lobby", 4), False),
+        (ChangeMark("attic", 0), False),
+        # It was overtaken by another one of its message.
+        (ChangeMark("lobby", 1, 1), False),
+        (ChangeMark("lobby", 5), True),
+        (ChangeMark("attic", 1), True),
+        # Another change has taken the number.
+        (ChangeMark("lobby", 4, 2), True),
+    ):
+        known = Known(epoch, Claim(server, synchronous=True), [], [there, mark, there])
         before, epoch = epoch, (await judge(connection, known)).epoch
         assert (epoch != before) == lost, mark
 

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from chat.storage.postgres.change_following import ChangeMark
 from chat.storage.postgres.epoch import Action, Claim, Known, Meta, Server, decide
 from chat.storage.postgres.stays import Mark
 from tests.support import MODEL
@@ -53,6 +54,14 @@ def test_lost_message_rotates_on_any_server() -> None:
         found = decide(Meta("old", SURE), server, Known("old", SURE, [mark]), mark)
         assert found.action is Action.ROTATE
         assert "message 3 of room 'attic'" in found.reason
+
+
+def test_lost_change_rotates_on_any_server() -> None:
+    mark = ChangeMark("attic", 3, 1)
+    for server in (OLD, NEW):
+        found = decide(Meta("old", SURE), server, Known("old", SURE, [], [mark]), mark)
+        assert found.action is Action.ROTATE
+        assert "change 3 of room 'attic'" in found.reason
 
 
 def test_restored_dump_rotates() -> None:
