@@ -9,7 +9,6 @@ which is made again if it is lost.
 import json
 import os
 import secrets
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,8 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import OKPAlgorithm
 
-from chat.core.rules import Limits, Rules
-from chat.errors import InvalidArgument
+from chat.commands.users import UserId
 from hosting import private
 from hosting.command import StartError, run_command
 from hosting.options import TEXT, TextPath
@@ -39,22 +37,8 @@ _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 _CENTURY: Final = 100 * 366 * 24 * _HOUR
 
 
-class _Subject(click.ParamType[str]):
-    """A user, as a server lets it be one; how long an id may be is the server's to say."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        subject = TEXT.convert(value, param, ctx)
-        try:
-            Rules(Limits(id_length=sys.maxsize)).identifier(subject, "subject")
-        except InvalidArgument as error:
-            self.fail(f"{error}.", param, ctx)
-        return subject
-
-
 @click.command(help="Mint a token for development, and print it.")
-@click.option("--subject", required=True, type=_Subject(), help="The user that it is for.")
+@click.option("--subject", required=True, type=UserId(), help="The user that it is for.")
 @click.option(
     "--key",
     type=TextPath(dir_okay=False, path_type=Path),

@@ -76,7 +76,18 @@ class Cleaning:
         """
         if self._next > self._last:
             self._rounds += 1
-        end = time.monotonic() + seconds * self._rounds
+        before = self.written
+        done = self._clean_until(time.monotonic() + seconds * self._rounds)
+        if self.written > before:
+            # Each step waits for its own: the disk would be held up by all of them at the end.
+            self._file.xSync(apsw.SQLITE_SYNC_FULL)
+        return done
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.xClose()
+
+    def _clean_until(self, end: float) -> bool:
         self._shape = Shape.of(self._file.xRead(HEADER_BYTES, 0))
         self._free = FreePages.of(self._shape, self._read)
         while self._again:
@@ -88,12 +99,7 @@ class Cleaning:
             self._clean_chunk()
             if time.monotonic() > end:
                 return False
-        self._file.xSync(apsw.SQLITE_SYNC_FULL)
         return True
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.xClose()
 
     def _clean_chunk(self) -> None:
         size = self._shape.page_bytes
