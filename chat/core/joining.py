@@ -24,9 +24,13 @@ waits to be told to all followers together (`telling`), and the stream will be o
 may have some of it already, which does no harm. So a storm of changes holds nobody up: the goal
 moves four times a second at most. What the answer told of is replayed in any case.
 
+Pages of changes are read to their end. A message that was edited, and changed again behind the end
+of a page, is on a later page: the text would be missing if the stream went on from the first.
+
 The cursor never passes `last_change`. A page may have changes that are not announced yet, of
 messages that are not announced yet either: those messages are delivered without them, so the
-changes are still to come.
+changes are still to come. The others are told with the page: a client may have a newer state of
+a message than its position says.
 
 A replay waits while the mailbox is half full (`wait_writable`), so it may be longer than the
 mailbox. Messages and changes are announced after they can be read (see `storage.base`), so a
@@ -162,6 +166,8 @@ class _Missed:
         self._seq = join.after_seq or 0
         # Without a position nothing was missed of what was before the answer.
         self._change = head.change if join.after_change is None else join.after_change
+        # Behind which change the next page begins, if more of this reading is to come.
+        self._page_end: int | None = None
 
     async def replay(self, replay: Replay) -> int:
         """Replays it all; the caller enters in the turn in which this returns.
@@ -171,13 +177,17 @@ class _Missed:
         """
         epoch = self._store.epoch
         while epoch == self._store.epoch:
-            if self._follows and self._change < max(self._head.change, self._room.told_change):
+            if self._page_end is not None or (self._follows and self._change < self._goal):
                 await self._replay_changes(epoch)
             elif self._seq < self._room.head.seq:
                 await self._replay_messages(epoch, replay)
             else:
                 return self._change
         return self._room.head.change  # what was read is of another history
+
+    @property
+    def _goal(self) -> int:
+        return max(self._head.change, self._room.told_change)
 
     async def _replay_messages(self, epoch: str, replay: Replay) -> None:
         room_id, last_seq = self._room_id, self._room.head.seq
@@ -195,20 +205,22 @@ class _Missed:
         self._seq = page.messages[-1].seq
 
     async def _replay_changes(self, epoch: str) -> None:
-        room_id, after = self._room_id, self._change
+        room_id = self._room_id
+        begin = self._change if self._page_end is None else self._page_end
         with _readable("changes unreadable", room_id):
-            page = await self._store.changes(room_id, after, _REPLAY_PAGE)
+            page = await self._store.changes(room_id, begin, _REPLAY_PAGE)
         if epoch != self._store.epoch:
             return
-        last = min(page.changes.last_change, self._room.head.change)
-        if last <= after:
+        end = page.changes.last_change
+        if end <= begin:
             raise AssertionError("the store announced a change that it cannot find")
+        self._page_end = end if page.has_more else None
+        after, self._change = self._change, min(end, self._room.head.change)
         messages = [each for each in page.changes.messages if each.seq <= self._seq]
-        for frame in Span(RoomChanges(room_id, after, last, messages)).frames():
+        for frame in Span(RoomChanges(room_id, after, self._change, messages)).frames():
             await self._stream.wait_writable()
             self._stream.tell(Notice.of_changes(frame))
         self._metrics.replayed_changes += len(messages)
-        self._change = last
 
 
 def _follows_changes(stay: Membership) -> bool:
