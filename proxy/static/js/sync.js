@@ -20,15 +20,16 @@
  * @property {(reason: string) => void} onRefused a change of a message was refused
  */
 
-import { putBack, refuseChange, settleChange, takeDue, wantAgain, wantChange } from './changing.js';
+import { refuse, refuseMark, startOver, takeFrame, undo } from './answers.js';
+import { takeDue, wantAgain, wantChange } from './changing.js';
 import { Holds } from './holds.js';
-import { applyHistory, goTo, missingHistory, resumePosition } from './history.js';
+import { goTo, missingHistory, resumePosition } from './history.js';
 import { knowsNoFollow, newId, parseFrame, request, sentenceOf, TOO_BIG } from './protocol.js';
 import { owesMark } from './reading.js';
 import { Requests } from './requests.js';
-import { applyDisconnect, applyJoined, forget } from './room.js';
+import { applyDisconnect } from './room.js';
 import { contentBytes } from './rules.js';
-import { applyChangesPage, applyState, missingChanges } from './states.js';
+import { missingChanges } from './states.js';
 
 /** Time limit of an answer to a probe of the connection. */
 export const PROBE_MS = 8_000;
@@ -206,15 +207,8 @@ export class Sync {
 
   /** Joins all rooms again: under another name, other marks are told. */
   rejoinAll() {
-    for (const room of this.#store.rooms.values()) if (room.phase === 'joined') this.#startOver(room);
+    for (const room of this.#store.rooms.values()) if (room.phase === 'joined') startOver(room);
     this.settle();
-  }
-
-  /** @param {Room} room */
-  #startOver(room) {
-    room.phase = 'idle';
-    room.markedSeq = null;
-    room.markRequest = '';
   }
 
   /**
@@ -345,53 +339,11 @@ export class Sync {
    * @param {Asked | undefined} asked the request that it answers
    */
   #take(frame, asked) {
-    switch (frame.kind) {
-      case 'chat_message':
-        if (this.#store.receive(frame.body)) this.#out.onNew(frame.body);
-        return;
-      case 'joined':
-        if (asked) this.#joins.set(frame.requestId, asked);
-        this.#withRoom(frame.body.room_id, (room) => applyJoined(room, frame.body));
-        return;
-      case 'changes':
-        this.#store.change(frame.body);
-        return;
-      case 'room_changes':
-        this.#withRoom(asked?.roomId ?? '', (room) => {
-          if (room.changesRequest !== frame.requestId) return;
-          if (frame.body.epoch === room.epoch) applyChangesPage(room, frame.body);
-          else forget(room);
-        });
-        return;
-      case 'changed_message': {
-        const { message } = frame.body;
-        this.#withRoom(message.room_id, (room) => {
-          applyState(room, message);
-          if (asked?.kind === 'change') settleChange(room, asked.messageId, message);
-        });
-        return;
-      }
-      case 'users':
-        this.#store.users = frame.body.users ?? [];
-        return;
-      case 'mark':
-        this.#store.mark(frame.body);
-        return;
-      case 'marked_read':
-        this.#withRoom(asked?.roomId ?? '', (room) => {
-          if (room.markRequest !== frame.requestId) return;
-          room.markRequest = '';
-          this.#store.mark(frame.body.mark);
-        });
-        return;
-      case 'chat_history':
-        this.#withRoom(asked?.roomId ?? '', (room) => {
-          if (room.request?.requestId === frame.requestId) applyHistory(room, frame.body);
-        });
-        return;
-      case 'error':
-        this.#takeError(frame.body, asked);
-    }
+    if (frame.kind === 'error') this.#takeError(frame.body, asked);
+    else if (frame.kind === 'chat_message') {
+      if (this.#store.receive(frame.body)) this.#out.onNew(frame.body);
+    } else takeFrame(this.#store, frame, asked);
+    if (frame.kind === 'joined' && asked) this.#joins.set(frame.requestId, asked);
   }
 
   /**
@@ -415,74 +367,36 @@ export class Sync {
    */
   #takeError(error, asked) {
     if (asked?.kind === 'probe' || asked?.kind === 'leave') return;
-    if (asked?.kind === 'mark') return this.#refuseMark(error, asked);
+    if (asked?.kind === 'mark') return this.#takeRefusedMark(error, asked);
     if (asked?.kind === 'join' && knowsNoFollow(error)) {
       this.#follows = false;
-      this.#withRoom(asked.roomId, (room) => this.#startOver(room));
+      startOver(this.#store.rooms.get(asked.roomId));
       return;
     }
-    const reason = sentenceOf(error);
-    if (!asked || error.retryable) this.#store.trouble = `${reason} What you send is kept.`;
+    if (!asked || error.retryable) this.#store.trouble = `${sentenceOf(error)} What you send is kept.`;
     if (!asked) return;
-    if (error.retryable) this.#undo(asked, error.retry_after_ms);
-    else this.#refuse(asked, error);
+    if (error.retryable) {
+      undo(this.#store, asked);
+      this.#holds.hold(asked.roomId, error.retry_after_ms);
+    } else this.#refuse(asked, error);
   }
 
   /**
-   * Where marks are refused, the positions that this device keeps are all there is.
-   *
    * @param {ErrorBody} error
    * @param {Asked} asked
    */
-  #refuseMark(error, { roomId }) {
-    // A history that was replaced meanwhile has positions of its own.
-    const again = error.retryable || error.code === 'FAILED_PRECONDITION';
-    this.#withRoom(roomId, (room) => {
-      room.markRequest = '';
-      room.markedSeq = again ? null : Infinity;
-    });
-    if (again) this.#marked.hold(roomId, Math.max(error.retry_after_ms ?? 0, MARK_AGAIN_MS));
-  }
-
-  /**
-   * Puts back a request that may succeed later, after a wait.
-   *
-   * @param {Asked} asked
-   * @param {number} [wait] milliseconds that the server asked for
-   */
-  #undo({ kind, roomId, messageId }, wait) {
-    this.#withRoom(roomId, (room) => {
-      if (kind === 'join') room.phase = 'idle';
-      if (kind === 'history') room.request = null;
-      if (kind === 'changes') room.changesRequest = '';
-      if (kind === 'change') putBack(room, messageId);
-    });
-    if (kind === 'send') this.#store.amend(roomId, messageId, { inFlight: false });
-    this.#holds.hold(roomId, wait);
+  #takeRefusedMark(error, asked) {
+    if (!refuseMark(this.#store, asked, error)) return;
+    this.#marked.hold(asked.roomId, Math.max(error.retry_after_ms ?? 0, MARK_AGAIN_MS));
   }
 
   /**
    * @param {Pick<Asked, 'kind' | 'roomId' | 'messageId'>} asked
    * @param {ErrorBody} error
    */
-  #refuse({ kind, roomId, messageId }, error) {
-    const reason = sentenceOf(error);
-    if (kind === 'send') this.#fail(roomId, messageId, reason);
-    this.#withRoom(roomId, (room) => {
-      if (kind === 'join') Object.assign(room, { phase: 'refused', error: reason });
-      if (kind === 'history') Object.assign(room, { request: null, historyError: reason });
-      if (kind === 'changes') Object.assign(room, { changesRequest: '', historyError: reason });
-      if (kind === 'change') this.#out.onRefused(refuseChange(room, messageId, error));
-    });
-  }
-
-  /**
-   * @param {string} roomId
-   * @param {string} messageId
-   * @param {string} reason
-   */
-  #fail(roomId, messageId, reason) {
-    this.#store.amend(roomId, messageId, { state: 'failed', error: reason, inFlight: false });
+  #refuse(asked, error) {
+    const reason = refuse(this.#store, asked, error);
+    if (reason) this.#out.onRefused(reason);
   }
 
   #watchAnswers() {
