@@ -7,6 +7,7 @@ that links break and histories vanish between any two of them.
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import betterproto
 
@@ -16,15 +17,22 @@ from gen.chat import (
     ErrorCode,
     Join,
     Joined,
+    JoinFollow,
     Leave,
     Left,
+    MessageChange,
+    MessageExtra,
+    MessageState,
     Presence,
     RelayCommand,
     RelayEvent,
+    RoomChanges,
     Stored,
 )
 from proxy.core.client import Client
+from proxy.core.followers import wants_changes
 from proxy.core.outbox import Item, Outbox
+from proxy.core.room import Room
 from tests.kit.web import split_frames
 
 Key = tuple[str, str, str]
@@ -38,13 +46,21 @@ def key_of(message: ChatMessage) -> Key:
 
 @dataclass
 class Stream:
-    """One stream on the server's side."""
+    """One stream on the server's side.
+
+    Attributes:
+        tells: whether it tells of changes: a server of before does not.
+        told: the change of each room up to which it has told.
+    """
+
+    tells: bool = True
 
     inbox: list[RelayCommand] = field(default_factory=list)
     outbox: list[RelayEvent] = field(default_factory=list)
     rooms: dict[str, object] = field(default_factory=dict)
     pending: list[Pending] = field(default_factory=list)
     active: set[str] = field(default_factory=set)
+    told: dict[str, int] = field(default_factory=dict)
 
 
 class Server:
@@ -54,11 +70,44 @@ class Server:
         self.epoch = 1
         self.history: defaultdict[str, list[ChatMessage]] = defaultdict(list)
         self.stored: dict[Key, ChatMessage] = {}
+        # The positions that changed, by the number of the change.
+        self.changes: defaultdict[str, list[int]] = defaultdict(list)
 
     def lose_history(self) -> None:
         self.epoch += 1
         self.history.clear()
         self.stored.clear()
+        self.changes.clear()
+
+    def last_change(self, room_id: str, seq: int) -> int:
+        """Returns the last change of a message; 0 if it never changed."""
+        changes = self.changes[room_id]
+        return max((number for number, each in enumerate(changes, 1) if each == seq), default=0)
+
+    def change(self, room_id: str, seq: int) -> None:
+        """Changes a message."""
+        self.changes[room_id].append(seq)
+        message = self.history[room_id][seq - 1]
+        number = len(self.changes[room_id])
+        message.content = f"as of {number}"
+        message.extra = MessageExtra(state=MessageState(change=number))
+
+    def tell_changes(self, stream: Stream, room_id: str) -> None:
+        """Tells a stream what changed since it was told last."""
+        told, last_change = stream.told.get(room_id), len(self.changes[room_id])
+        if told is not None and told < last_change:
+            stream.told[room_id] = last_change
+            seqs = self.changes[room_id][told:]
+            self._tell_changed(stream, room_id, told, seqs)
+
+    def _tell_changed(self, stream: Stream, room_id: str, after: int, seqs: list[int]) -> None:
+        messages = [
+            MessageChange(seq, message.content, message.extra.state)
+            for seq in dict.fromkeys(seqs)
+            for message in [self.history[room_id][seq - 1]]
+        ]
+        changes = RoomChanges(room_id, after, len(self.changes[room_id]), messages)
+        stream.outbox.append(RelayEvent(changes=changes))
 
     def process(self, stream: Stream) -> None:
         """Handles the next command."""
@@ -71,6 +120,7 @@ class Server:
                 self._join(stream, command.ref, payload)
             case Leave():
                 stream.rooms.pop(payload.room_id, None)
+                stream.told.pop(payload.room_id, None)
                 stream.outbox.append(RelayEvent(ref=command.ref, left=Left(payload.room_id)))
             case Presence():
                 (stream.active.add if payload.active else stream.active.discard)(payload.user_id)
@@ -111,15 +161,28 @@ class Server:
         if join.room_id == "refused":
             self._refuse(stream, ref)
             return
-        history = self.history[join.room_id]
+        room_id, history = join.room_id, self.history[join.room_id]
         same = join.epoch is None or join.epoch == str(self.epoch)
         after_seq = join.after_seq if join.after_seq is not None else len(history) + 1
         recovered = same and after_seq <= len(history)
-        joined = Joined(join.room_id, str(self.epoch), len(history), recovered)
+        tells = stream.tells and wants_changes(join)
+        last_change = len(self.changes[room_id]) if tells else None
+        joined = Joined(room_id, str(self.epoch), len(history), recovered, last_change)
         stream.outbox.append(RelayEvent(ref=ref, joined=joined))
         if recovered:
-            stream.outbox += [RelayEvent(chat_message=each) for each in history[after_seq:]]
-        stream.rooms[join.room_id] = object()
+            self._replay(stream, join, after_seq, last_change)
+        if last_change is not None:
+            stream.told[room_id] = last_change
+        stream.rooms[room_id] = object()
+
+    def _replay(self, stream: Stream, join: Join, after_seq: int, last_change: int | None) -> None:
+        room_id, after_change = join.room_id, join.after_change
+        if last_change is not None and after_change is not None and after_change < last_change:
+            missed = self.changes[room_id][after_change:]
+            seqs = [seq for seq in missed if seq <= after_seq]
+            self._tell_changed(stream, room_id, after_change, seqs)
+        history = self.history[room_id]
+        stream.outbox += [RelayEvent(chat_message=each) for each in history[after_seq:]]
 
     def _refuse(self, stream: Stream, ref: int) -> None:
         error = Error(code=ErrorCode(ErrorCode.INVALID_ARGUMENT), message="wrong")
@@ -156,42 +219,92 @@ class Guest(Client):
 
 
 class Follower(Guest):
-    """A client that checks its messages.
+    """A client that checks what it is told.
 
     Attributes:
         last: its position in each room, if known.
+        changes: its last change in each room whose changes it follows; `None` if none are told.
+        shown: the last change of each message that it got in such a room.
         answers: number of answers to each request.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.last: dict[str, int] = {}
+        self.changes: dict[str, int | None] = {}
+        self.shown: dict[tuple[str, int], int] = {}
         self.sent: dict[str, ChatMessage] = {}
         self.answers: Counter[str] = Counter()
         self.got: dict[str, int] = {}
+
+    def enter(self, room: Room, *, follows: bool) -> Join:
+        """Notes that it enters a room; returns what it asked for."""
+        self.forget(room.room_id)
+        self.last[room.room_id] = room.last_seq
+        if not follows:
+            return Join(room.room_id)
+        self.changes[room.room_id] = room.last_change
+        return Join(room.room_id, follow=[JoinFollow(JoinFollow.CHANGES)])
+
+    def forget(self, room_id: str) -> None:
+        """Notes that it is not in a room."""
+        self.last.pop(room_id, None)
+        self.changes.pop(room_id, None)
+        self._forget_shown(room_id)
 
     def write(self, frame: bytes) -> None:
         for each in split_frames(frame):
             told = each.json()
             if "joined" in told:
-                assert told["joined"]["recovered"] is False
-                self.last[told["joined"]["room_id"]] = told["joined"]["last_seq"]
+                self._start_over(told["joined"])
+                continue
+            if "changes" in told:
+                self._change(told["changes"])
                 continue
             if "request_id" in told:
                 self.answers[told["request_id"]] += 1
             if "chat_message" in told:
-                message = told["chat_message"]
-                self._follow(message["room_id"], message["seq"], told.get("request_id"))
+                self._follow(told["chat_message"], told.get("request_id"))
 
-    def _follow(self, room_id: str, seq: int, request_id: str | None) -> None:
+    def _start_over(self, joined: Any) -> None:
+        room_id = joined["room_id"]
+        assert joined["recovered"] is False
+        self.last[room_id] = joined["last_seq"]
+        self._forget_shown(room_id)
+        if room_id in self.changes:
+            self.changes[room_id] = joined.get("last_change")
+        else:
+            assert "last_change" not in joined
+
+    def _forget_shown(self, room_id: str) -> None:
+        self.shown = {key: change for key, change in self.shown.items() if key[0] != room_id}
+
+    def _change(self, changes: Any) -> None:
+        room_id = changes["room_id"]
+        assert room_id in self.rooms
+        own = self.changes[room_id]
+        assert own is not None
+        assert changes["after_change"] <= own < changes["last_change"]
+        self.changes[room_id] = changes["last_change"]
+        for each in changes["messages"]:
+            assert each["seq"] <= self.last[room_id]
+            key = room_id, each["seq"]
+            if key in self.shown:
+                self.shown[key] = max(self.shown[key], each["state"]["change"])
+
+    def _follow(self, message: Any, request_id: str | None) -> None:
+        room_id, seq = message["room_id"], message["seq"]
         last = self.last.get(room_id)
         if request_id is not None:
             self.got[request_id] = seq
             # It may be of the room, or of the sender alone.
-            if last is not None and seq == last + 1:
-                self.last[room_id] = seq
-            return
-        assert room_id in self.rooms
-        if last is not None:
-            assert seq == last + 1
+            if last is None or seq != last + 1:
+                return
+        else:
+            assert room_id in self.rooms
+            if last is not None:
+                assert seq == last + 1
         self.last[room_id] = seq
+        if room_id in self.changes:
+            state = message.get("extra", {}).get("state", {})
+            self.shown[room_id, seq] = state.get("change", 0)

@@ -131,3 +131,26 @@ async def test_lagging_proxy_answers_in_time(chat_server: chat.RunningServer) ->
         assert (await beside.ask(join={"room_id": "lobby"}))["joined"]["last_seq"] == 0
         answer = await asking
         assert (answer["error"]["code"], answer["error"]["retryable"]) == ("UNAVAILABLE", True)
+
+
+async def test_moved_client_gets_later_changes(pair: Pair) -> None:
+    follow = {"room_id": "lobby", "follow": ["CHANGES"]}
+    await joined(pair.behind, "lobby")
+    mover = await joined(pair.ahead, "lobby", follow=["CHANGES"])
+    await post(mover, 1)
+    about = {"room_id": "lobby", "seq": 1, "user_id": "ada"}
+    pair.link.halve(Way.BACK)
+    await mover.send(change_message=about | {"react": "1"})
+    await mover.take_until(lambda frame: "changes" in frame)
+    moved, liar = await connect(pair.behind), await connect(pair.behind)
+    position = {"after_seq": 1, "after_change": 1}
+    await moved.send(join=follow | position)
+    pair.link.restore()
+    answer = (await moved.receive())["joined"]
+    assert (answer["recovered"], answer["last_change"]) == (True, 1)
+    await mover.send(change_message=about | {"react": "2"})
+    changes = (await moved.receive())["changes"]
+    assert (changes["after_change"], changes["last_change"]) == (1, 2)
+    # What the server does not have is not waited for.
+    answer = (await liar.ask(join=follow | {"after_seq": 1, "after_change": 2**32 - 1}))["joined"]
+    assert answer["recovered"] is False

@@ -158,15 +158,29 @@ async def test_replay_decision_matches_the_model() -> None:
         after_seq=st.none() | st.integers(0, 10),
         epoch=st.sampled_from([None, "", "this", "that"]),
         limit=st.integers(0, 9),
+        last_change=st.none() | st.integers(0, 3),
+        after_change=st.none() | st.integers(0, 4),
     )
-    def check(last_seq: int, after_seq: int | None, epoch: str | None, limit: int) -> None:
+    def check(
+        last_seq: int,
+        after_seq: int | None,
+        epoch: str | None,
+        limit: int,
+        last_change: int | None,
+        after_change: int | None,
+    ) -> None:
         room: Room = Room("lobby")
-        room.joined(Joined("lobby", "this", last_seq, recovered=False))
+        room.joined(Joined("lobby", "this", last_seq, False, last_change))
         history = list(range(1, last_seq + 1))
         known = after_seq is not None and (after_seq == 0 or after_seq in history)
         missed = [seq for seq in history if seq > (after_seq or 0)]
-        expected = known and epoch in {None, "this"} and len(missed) <= limit
-        assert room.can_replay(Join("lobby", after_seq, epoch), limit) is expected
+        # Of a server that tells of no changes, nobody can have had any.
+        ahead = last_change is not None and (after_change or 0) > last_change
+        expected = known and not ahead and epoch in {None, "this"} and len(missed) <= limit
+        join = Join("lobby", after_seq, epoch, after_change=after_change)
+        assert room.can_replay(join, limit) is expected
+        if epoch in {None, "this"}:
+            assert room.is_behind(join) is ((after_seq or 0) > last_seq or ahead)
 
     check()
 

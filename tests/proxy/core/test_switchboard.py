@@ -87,14 +87,14 @@ class Chatting(RuleBasedStateMachine):
             id=key or request_id, room_id=room_id, sender_id=user_id, content=content
         )
         if room_id not in client.rooms:
-            client.last.pop(room_id, None)
+            client.forget(room_id)
         client.sent[request_id] = message
         self.switchboard.send(client, message, request_id)
 
     @rule(index=clients, room_id=room_ids)
     def leave(self, index: int, room_id: str) -> None:
         self.switchboard.rooms.leave(self.followers[index], room_id)
-        self.followers[index].last.pop(room_id, None)
+        self.followers[index].forget(room_id)
 
     @rule(index=clients)
     def go(self, index: int) -> None:
@@ -111,17 +111,17 @@ class Chatting(RuleBasedStateMachine):
         if any(client is entering for entering, _, _ in self.entering):
             return
         self.switchboard.rooms.leave(client, room_id)
-        client.last.pop(room_id, None)
+        client.forget(room_id)
         context = self.switchboard.rooms.pinned(room_id)
         self.entering.append((client, context, context.__enter__()))
 
     @precondition(lambda self: self.entering)
-    @rule()
-    def enter(self) -> None:
+    @rule(follows=st.booleans())
+    def enter(self, follows: bool) -> None:
         client, _, room = entry = self.entering.pop(0)
         if room.ready.done() and room.ready.result() is None:
-            self.switchboard.rooms.add_member(client, room)
-            client.last[room.room_id] = room.last_seq
+            join = client.enter(room, follows=follows)
+            self.switchboard.rooms.add_member(client, room, join)
         self.exit(entry)
 
     def exit(self, entry: Entry) -> bool:
@@ -131,9 +131,9 @@ class Chatting(RuleBasedStateMachine):
     # Steps of the link and the server.
 
     @precondition(lambda self: self.stream is None)
-    @rule()
-    def connect(self) -> None:
-        self.stream = Stream()
+    @rule(tells=st.sampled_from([True, True, True, False]))
+    def connect(self, tells: bool) -> None:
+        self.stream = Stream(tells)
         self.switchboard.connected()
 
     @precondition(lambda self: self.stream is not None)
@@ -169,6 +169,26 @@ class Chatting(RuleBasedStateMachine):
         del self.stream.outbox[:number]
         tell(self.switchboard, *batch)
 
+    @precondition(lambda self: self.stream is not None)
+    @rule()
+    def all_on_its_way_arrives(self) -> None:
+        assert self.stream is not None
+        while self.stream.inbox or self.stream.outbox:
+            if self.stream.inbox:
+                self.process(5)
+            if self.stream.outbox:
+                self.deliver(8)
+
+    @rule(index=clients, room_id=st.sampled_from(ROOMS[:2]), follows=st.booleans())
+    def come_in(self, index: int, room_id: str, follows: bool) -> None:
+        """The steps of an entry, one right behind the other."""
+        if self.stream is None:
+            self.connect(tells=follows)
+        self.begin_to_enter(index, room_id)
+        self.all_on_its_way_arrives()
+        while self.entering:
+            self.enter(follows)
+
     @rule(room_id=st.sampled_from(ROOMS[:2]))
     def somebody_else_sends(self, room_id: str) -> None:
         self.requests += 1
@@ -178,6 +198,25 @@ class Chatting(RuleBasedStateMachine):
         self.server.commit(None, [(0, message, None)])
         if self.stream is not None and room_id in self.stream.rooms:
             self.stream.outbox.append(RelayEvent(chat_message=message))
+
+    @rule(
+        room_id=st.sampled_from(ROOMS[:2]),
+        seqs=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+        at_once=st.booleans(),
+    )
+    def messages_are_changed(self, room_id: str, seqs: list[int], at_once: bool) -> None:
+        if not self.server.history[room_id]:
+            self.somebody_else_sends(room_id)
+        for seq in seqs:
+            self.server.change(room_id, 1 + seq % len(self.server.history[room_id]))
+            if at_once and self.stream is not None:
+                self.server.tell_changes(self.stream, room_id)
+
+    @precondition(lambda self: self.stream is not None)
+    @rule(room_id=st.sampled_from(ROOMS[:2]))
+    def what_changed_is_told(self, room_id: str) -> None:
+        assert self.stream is not None
+        self.server.tell_changes(self.stream, room_id)
 
     # Invariants.
 
@@ -189,12 +228,18 @@ class Chatting(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Lets all settle; then every client has everything."""
         while self.entering:
-            self.enter()
+            self.enter(follows=True)
+        if self.stream is not None and not self.stream.tells:
+            self.disconnect(stored=True, history_lost=False)
         self.come_to_rest()
         for client in self.followers:
             assert set(client.answers) == set(client.sent)
             for room_id in client.rooms & set(client.last):
                 assert client.last[room_id] == len(self.server.history[room_id])
+            for room_id in client.rooms & set(client.changes):
+                assert client.changes[room_id] == len(self.server.changes[room_id])
+            for (room_id, seq), change in client.shown.items():
+                assert change == self.server.last_change(room_id, seq)
         assert self.stream is not None
         assert set(self.stream.rooms) == set().union(*(each.rooms for each in self.followers))
         assert self.stream.active <= set().union(*(each.users for each in self.followers))
@@ -206,8 +251,10 @@ class Chatting(RuleBasedStateMachine):
 
     def come_to_rest(self) -> None:
         if self.stream is None:
-            self.connect()
+            self.connect(tells=True)
         assert self.stream is not None
+        for room_id in ROOMS[:2]:
+            self.server.tell_changes(self.stream, room_id)
         while self.stream.inbox or self.stream.pending or self.stream.outbox:
             if self.stream.inbox:
                 self.process(5)

@@ -1,0 +1,263 @@
+"""What is told beside messages, and to whom."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import proxy
+from gen.chat import (
+    ChatMessage,
+    Join,
+    Joined,
+    JoinFollow,
+    Mark,
+    MessageChange,
+    MessageState,
+    Reads,
+    RelayEvent,
+    RelayResponse,
+    RoomChanges,
+    ToUser,
+)
+from proxy.core.changes import merged
+from proxy.core.client import Caller
+from proxy.core.news import FEW, MANY
+from proxy.core.outbox import Outbox
+from proxy.core.room import GapError, Room
+from proxy.core.switchboard import Switchboard
+from tests.kit.web import split_frames
+from tests.proxy.relay_model import Guest
+from tests.proxy.web_client import Frame
+from tests.support import PATIENCE_SECONDS
+
+CHANGES = JoinFollow(JoinFollow.CHANGES)
+READS = JoinFollow(JoinFollow.READS)
+
+
+class Listener(Guest):
+    """A client that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.told = asyncio.Event()
+
+    def write(self, frame: bytes) -> None:
+        self.writes.append(frame)
+        self.told.set()
+
+    def frames(self) -> list[Frame]:
+        """Returns the frames since this was called last."""
+        frames = [frame.json() for data in self.writes for frame in split_frames(data)]
+        self.writes.clear()
+        self.told.clear()
+        return frames
+
+
+class World:
+    """A live room "lobby" of a switchboard, at message 5 and change 10."""
+
+    def __init__(self) -> None:
+        outbox = Outbox()
+        outbox.open()
+        self.switchboard = Switchboard(proxy.Config(), outbox)
+        self.switchboard.connected()
+        self._pin: AbstractContextManager[Room] = self.switchboard.rooms.pinned("lobby")
+        self.room = self._pin.__enter__()
+        self.tell(RelayEvent(self.room.join_ref, joined=Joined("lobby", "this", 5, False, 10)))
+
+    def tell(self, *events: RelayEvent) -> None:
+        self.switchboard.receive(RelayResponse(list(events)))
+
+    def enter(self, number: int = 1, *follow: JoinFollow, user_id: str = "") -> list[Listener]:
+        clients = [Listener() for _ in range(number)]
+        join = Join("lobby", follow=list(follow), user_id=user_id)
+        for client in clients:
+            self.switchboard.rooms.add_member(client, self.room, join)
+        return clients
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+def changed(number: int, seq: int = 1, content: str | None = None) -> RelayEvent:
+    """The server tells of one change."""
+    state = MessageState(change=number)
+    span = RoomChanges("lobby", number - 1, number, [MessageChange(seq, content, state)])
+    return RelayEvent(changes=span)
+
+
+def message(seq: int) -> RelayEvent:
+    return RelayEvent(chat_message=ChatMessage("", "lobby", "eve", "hello", seq))
+
+
+def kinds(frames: Sequence[Frame]) -> list[str]:
+    return [next(iter(frame)) for frame in frames]
+
+
+def spans(frames: Sequence[Frame]) -> Iterator[tuple[int, int]]:
+    for frame in frames:
+        yield frame["changes"]["after_change"], frame["changes"]["last_change"]
+
+
+async def test_change_is_told_behind_messages_of_its_batch(world: World) -> None:
+    [keen], [plain] = world.enter(1, CHANGES), world.enter()
+    world.tell(changed(11), message(6), changed(12, 6), message(7))
+    assert kinds(keen.frames()) == ["chat_message", "chat_message", "changes", "changes"]
+    assert kinds(plain.frames()) == ["chat_message", "chat_message"]
+
+
+async def test_frame_is_made_once_for_all(world: World) -> None:
+    clients = world.enter(3, CHANGES)
+    world.tell(changed(11))
+    first, *others = [client.writes[0] for client in clients]
+    assert all(each is first for each in others)
+
+
+async def test_many_followers_are_told_once_a_second(world: World) -> None:
+    client, *_ = world.enter(MANY + 1, CHANGES)
+    for number in range(11, 61):
+        # Its text changed once, in the middle.
+        world.tell(changed(number, content="edited" if number == 30 else None))
+    assert list(spans(client.frames())) == [(10, 11)]
+    [late] = world.enter(1, CHANGES)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await client.told.wait()
+    [frame] = client.frames()
+    assert frame["changes"] == {
+        "room_id": "lobby",
+        "after_change": 11,
+        "last_change": 60,
+        "messages": [
+            {
+                "seq": 1,
+                "content": "edited",
+                "state": {"change": 60, "pinned": False, "reactions": []},
+            }
+        ],
+    }
+    # One who entered meanwhile is told it too, and goes on from there.
+    assert late.frames() == [frame]
+
+
+async def test_few_followers_are_told_as_it_comes(world: World) -> None:
+    client, *_ = world.enter(MANY, CHANGES)
+    for number in range(11, 16):
+        world.tell(changed(number))
+    assert list(spans(client.frames())) == [(number, number + 1) for number in range(10, 15)]
+
+
+async def test_large_changes_do_not_wait(world: World) -> None:
+    client, *_ = world.enter(MANY + 1, CHANGES)
+    text = "x" * 100_000
+    world.tell(*(changed(number, number - 10, text) for number in range(11, 15)))
+    assert list(spans(client.frames())) == [(10, 11), (11, 14)]
+
+
+@pytest.mark.parametrize("event", [changed(12), changed(11, 6)], ids=["change", "message"])
+async def test_gap_before_a_change_ends_the_link(world: World, event: RelayEvent) -> None:
+    [keen] = world.enter(1, CHANGES)
+    with pytest.raises(GapError):
+        world.tell(event)
+    assert keen.frames() == []
+    assert world.room.last_change == 10
+
+
+async def test_changes_told_before_are_not_told_again(world: World) -> None:
+    [keen] = world.enter(1, CHANGES)
+    world.tell(changed(10), changed(3))
+    assert keen.frames() == []
+
+
+async def test_other_history_starts_over(world: World) -> None:
+    clients = world.enter(MANY + 1, CHANGES)
+    [plain] = world.enter()
+    world.tell(changed(11), changed(12))
+    for client in clients:
+        client.frames()
+    world.tell(RelayEvent(world.room.join_ref, joined=Joined("lobby", "that", 2, False, 1)))
+    joined = {"room_id": "lobby", "epoch": "that", "last_seq": 2, "recovered": False}
+    assert plain.frames() == [{"joined": joined}]
+    assert clients[0].frames() == [{"joined": joined | {"last_change": 1}}]
+    # What waited of the other history is not told.
+    world.tell(changed(2))
+    assert list(spans(clients[0].frames())) == [(1, 2)]
+
+
+async def test_unencodable_changes_are_a_gap(world: World) -> None:
+    [keen], [plain] = world.enter(1, CHANGES), world.enter()
+    # A lone surrogate: no server sends one.
+    world.tell(changed(11, content="\ud800"))
+    [frame] = keen.frames()
+    assert frame["joined"]["recovered"] is False
+    assert frame["joined"]["last_change"] == 11
+    assert plain.frames() == []
+
+
+async def test_reads_are_told_where_few_are(world: World) -> None:
+    [reader], [keen] = world.enter(1, READS), world.enter(1, CHANGES)
+    world.enter(FEW - 2)
+    reads = RelayEvent(reads=Reads("lobby", ["ada"], [4]))
+    world.tell(reads)
+    assert reader.frames() == [{"reads": {"room_id": "lobby", "user_ids": ["ada"], "seqs": [4]}}]
+    assert keen.frames() == []
+    world.enter()
+    world.tell(reads)
+    assert reader.frames() == []
+
+
+async def test_mark_is_told_to_its_user(world: World) -> None:
+    [named], [other] = world.enter(1, READS, user_id="ada"), world.enter(1, READS, user_id="bob")
+    # It follows nothing, so it is not told either.
+    [plain] = world.enter(1, user_id="ada")
+    [sender] = world.enter(1, CHANGES)
+    world.switchboard.send(sender, ChatMessage("x", "attic", "ada", "hello"), None)
+    [subject] = [Listener()]
+    subject.caller = Caller(1, "token", subject.dismiss)
+    subject.caller.user_id = "ada"
+    world.switchboard.rooms.add_member(subject, world.room, Join("lobby", follow=[CHANGES]))
+    mark = RelayEvent(to_user=ToUser("ada", mark=Mark("lobby", 4, 2)))
+    world.tell(mark)
+    for client in (named, sender, subject):
+        assert client.frames() == [{"mark": {"room_id": "lobby", "seq": 4, "mentions": 2}}]
+    for client in (other, plain):
+        assert client.frames() == []
+    world.switchboard.rooms.leave(named, "lobby")
+    world.switchboard.close(sender)
+    world.tell(mark)
+    assert named.frames() == sender.frames() == []
+    assert kinds(subject.frames()) == ["mark"]
+
+
+changes_of_one = st.tuples(st.integers(1, 3), st.none() | st.text(max_size=3))
+
+
+@given(st.lists(st.lists(changes_of_one, max_size=4), min_size=1, max_size=5))
+def test_merged_changes_tell_the_same(batches: list[list[tuple[int, str | None]]]) -> None:
+    number, told = 0, list[RoomChanges]()
+    texts: dict[int, str] = {}
+    last: dict[int, int] = {}
+    for batch in batches:
+        after, messages = number, dict[int, MessageChange]()
+        for seq, content in batch:
+            number += 1
+            last[seq] = number
+            if content is not None:
+                texts[seq] = content
+            before = messages.pop(seq, None)
+            text = content if before is None or content is not None else before.content
+            messages[seq] = MessageChange(seq, text, MessageState(change=number))
+        told.append(RoomChanges("lobby", after, number, list(messages.values())))
+    whole = told[0]
+    for each in told[1:]:
+        whole = merged(whole, each)
+    assert (whole.after_change, whole.last_change) == (0, number)
+    assert {each.seq: each.state.change for each in whole.messages} == last
+    assert {each.seq: each.content for each in whole.messages if each.content is not None} == texts
+    assert [each.state.change for each in whole.messages] == sorted(last.values())
