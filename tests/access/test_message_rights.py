@@ -20,6 +20,7 @@ from gen.chat import (
     ListReactionsRequest,
     MarkReadRequest,
     MessageExtra,
+    MessageState,
     RelayCommand,
     RelayServiceStub,
 )
@@ -181,6 +182,35 @@ async def test_erasure_is_for_admins(house: House) -> None:
     page = await house.ask("reader", GetChatHistoryRequest("lobby"))
     assert [message.content for message in page.messages] == ["", "", ""]
     assert (await refusal(house.ask("root", GetUserRequest("ada")))).startswith("NOT_FOUND")
+
+
+async def test_extra_is_refused_or_kept(house: House) -> None:
+    """Who sent it is told of the very message that the others read."""
+    await house.say("ada")
+
+    async def send(name: str, extra: MessageExtra) -> ChatMessage:
+        sent = ChatMessage(room_id="lobby", content="hello", extra=extra)
+        answer: ChatMessage = await house.ask(name, sent)
+        page = await house.ask(name, GetChatHistoryRequest("lobby", 1))
+        assert page.messages == [answer]
+        return answer
+
+    for told, extra in {
+        "mentions_room: only a moderator may mention everyone in a room": MessageExtra(
+            mentions_room=True
+        ),
+        "reply_to: must be at least 1": MessageExtra(reply_to=0),
+        "reply_to: the room has no message 2": MessageExtra(reply_to=2),
+        "mentions: must have each user once": MessageExtra(mentions=["ada", "ada"]),
+        "data: must have at most 4096 bytes of UTF-8": MessageExtra(data="x" * 4097),
+    }.items():
+        refused = await refusal(send("bob", extra))
+        assert refused.partition(": ")[2] == f"chat_message.extra.{told}"
+    all_of_it = MessageExtra(reply_to=1, mentions=["ada"], data="{}")
+    assert (await send("bob", all_of_it)).extra == all_of_it
+    assert (await send("mod", MessageExtra(mentions_room=True))).extra.mentions_room
+    for empty in (MessageExtra(), MessageExtra(state=MessageState(change=9, pinned=True))):
+        assert "extra" not in vars(await send("bob", empty))
 
 
 async def test_everyone_is_mentioned_by_moderators(

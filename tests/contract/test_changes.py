@@ -349,6 +349,25 @@ async def test_erasure(engine: Engine, store: Store) -> None:
     assert (await store.erase("ada", 5)).done
 
 
+async def test_two_may_erase_the_same_user(store: Store) -> None:
+    """Each message is deleted once, by whichever of them."""
+    await store.append([message(key=str(number), sender_id="ada") for number in range(30)])
+    await store.append([message(key="1", sender_id="bob")])
+    await store.change(asked(31, by="ada", react="x"))
+
+    async def erase() -> None:
+        while not (await store.erase("ada", 4)).done:
+            pass
+
+    await asyncio.gather(erase(), erase(), erase())
+    page = await store.history("room", Range(100))
+    assert [is_deleted(each) for each in page.messages] == [True] * 30 + [False]
+    assert page.last_change == 1 + 30 + 1
+    assert state(page.messages[-1]).reactions == []
+    assert await store.erasures() == []
+    assert await store.get_user("ada") is None
+
+
 async def test_erased_user_may_come_again(store: Store) -> None:
     await store.append([message(key="1")])
     while not (await store.erase("ada", 5)).done:
