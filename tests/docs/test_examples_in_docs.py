@@ -21,11 +21,13 @@ from tests.proxy.web_client import Client
 
 GRPC: Final = ROOT / "docs/grpc-api.md"
 
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z")
 # Variable parts of a frame: name and pattern.
 _VARIABLE: Final = {
     # Of a message sent without an id.
     "id": re.compile(r"[0-9a-f]{32}"),
-    "sent_at": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z"),
+    "sent_at": _TIME,
+    "edited_at": _TIME,
     "epoch": re.compile(r"[0-9a-f]{32}"),
 }
 
@@ -41,8 +43,19 @@ def plain(value: Any, name: str = "") -> Any:
     return value
 
 
+# What happened before a conversation, and is no part of it.
+_BEFORE: Final = {
+    "list_reactions": [
+        {"change_message": {"room_id": "lobby", "seq": 1, "user_id": user_id, "react": "👍"}}
+        for user_id in ("ben", "ada")
+    ]
+}
+
+
 async def replay(client: Client, conversation: Section) -> None:
     """Sends the client's frames and expects the server's, in order."""
+    for frame in _BEFORE.get(conversation.title, []):
+        assert "changed_message" in await client.ask(**frame)
     for block in conversation.blocks:
         if block.info.startswith("json client"):
             await client.send_text(block.text.encode())
@@ -55,9 +68,10 @@ def conversations(page: Path) -> list[Section]:
     return [
         each
         for each in sections(page)
-        # It needs a server with keys: the tests of access have it.
-        if each.title != "authenticate"
-        and any(block.info.startswith("json") for block in each.blocks)
+        # These need a server with keys: the tests of access have them.
+        if each.title not in ("authenticate", "erase_user")
+        # What is told unasked has its tests elsewhere.
+        and any(block.info.startswith("json client") for block in each.blocks)
     ]
 
 
