@@ -201,7 +201,7 @@ def a_folder(disk: Disk, moment: int, loss: Loss, random: Random) -> Iterator[Pa
         yield folder
 
 
-@settings(MODEL, max_examples=25)
+@settings(MODEL, max_examples=20)
 @given(share=st.floats(0, 1), loss=st.sampled_from(Loss), random=st.randoms(use_true_random=True))
 def test_power_fails_at_any_step(
     scrubbed: Scrubbed, share: float, loss: Loss, random: Random

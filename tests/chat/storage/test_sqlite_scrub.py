@@ -8,13 +8,16 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import apsw
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from chat.metrics import StoreMetrics
 from chat.storage.sqlite.journal import Journal
 from chat.storage.sqlite.schema import open_writer
 from chat.storage.sqlite.scrub import Scrub, note
+from tests.support import told
 
 # Nothing else that a test stores has so many of these letters in a row.
 SECRET = re.compile(rb"[Q-Z]{16}")
@@ -107,7 +110,7 @@ def run(scrub: Scrub, connection: apsw.Connection, between: Callable[[], None]) 
     raise AssertionError("it does not end")
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 1 << 32), st.sampled_from((512, 1024, 4096)))
 def test_nothing_is_left_of_what_was_deleted(seed: int, page_bytes: int) -> None:
     random = Random(seed)  # noqa: S311 - for a test
@@ -168,3 +171,33 @@ def test_without_a_scrub_it_is_left(path: Path) -> None:
         rows.delete_secrets()
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         assert found(path) == {path.name}
+
+
+@pytest.mark.parametrize("at", [1, 3, 12], ids=["free blocks", "number of cells", "cells"])
+def test_damaged_page_is_left_alone(path: Path, at: int) -> None:
+    """It fails, is tried again later, and the note stays."""
+    metrics = StoreMetrics()
+    with opened(path) as connection:
+        rows = Rows(connection, Random(3))  # noqa: S311 - for a test
+        for _ in range(20):
+            rows.insert(is_secret=False)
+        root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'keyed'").get
+    begin = (int(str(root)) - 1) * 4096
+    content = bytearray(path.read_bytes())
+    content[begin + at : begin + at + 2] = b"\xff\xfe"
+    path.write_bytes(content)
+    with opened(path) as connection:
+        note(connection, 0)
+        scrub = scrub_of(connection, metrics)
+        with capture_logs() as logged:
+            for _ in range(20):
+                scrub.go_on(lambda: True)
+        assert metrics.scrub_failures == 1
+        [line] = told(logged)
+        assert line["event"] == "what was deleted is still on the disk: not scrubbed"
+        assert is_noted(connection)
+        # Nobody is held up by it.
+        assert scrub.wait_seconds() > 0
+        assert not connection.pragma("secure_delete")
+        scrub.close()
+    assert path.read_bytes()[begin : begin + 4096] == bytes(content[begin : begin + 4096])
