@@ -37,14 +37,17 @@ function client(openSocket, random = ALWAYS_LONGEST) {
     drop: () => connection.drop(),
     onChange: () => {},
     onNew: (added) => news.push(added.seq),
+    onChanged: () => {},
+    onRefused: (reason) => refusals.push(reason),
   };
   const news = [];
+  const refusals = [];
   const sync = new Sync(store, outlets, { random });
-  return { store, connection, sync, news };
+  return { store, connection, sync, news, refusals };
 }
 
 /** A client in the room `lobby`, which holds the messages 1 to `last`. */
-function inRoom(last = 3) {
+function inRoom(last = 3, joined = {}) {
   const sockets = [];
   const parts = client(() => (sockets.push(new Socket()), sockets.at(-1)));
   const { store, connection, sync } = parts;
@@ -53,7 +56,7 @@ function inRoom(last = 3) {
   store.addRoom('lobby');
   store.select('lobby');
   sync.settle();
-  answerJoin(sockets[0], last);
+  answerJoin(sockets[0], last, joined);
   const { request_id: requestId } = sockets[0].last('get_chat_history');
   const chat_history = { messages: messages(1, last), has_more: false, epoch: 'e1' };
   sockets[0].say({ request_id: requestId, chat_history });
@@ -337,6 +340,62 @@ test('what comes after one left a room is not taken', () => {
   assert.deepEqual(sockets[0].last('leave').leave, { room_id: 'lobby' });
   sockets[0].say({ chat_message: message(4) });
   assert.equal(store.rooms.size, 0);
+});
+
+describe('a change of a message', () => {
+  const changed = (socket, state, fields = {}) => {
+    const { request_id, change_message: asked } = socket.last('change_message');
+    const answer = { ...message(asked.seq), ...fields, extra: { state } };
+    socket.say({ request_id, changed_message: { message: answer } });
+  };
+  const count = (socket) => socket.sent.filter((frame) => 'change_message' in frame).length;
+
+  test('goes out again after a loss, until it is answered', () => {
+    const { room, sync, sockets } = inRoom(3, { last_change: 0 });
+    sync.change('lobby', 2, 'content', 'new');
+    sync.change('lobby', 2, 'content', 'newer');
+    const wanted = { room_id: 'lobby', seq: 2, user_id: 'me', if_change: 0 };
+    assert.deepEqual(sockets[0].sent.at(-1).change_message, { ...wanted, content: 'new' });
+    sockets[0].lose();
+    mock.timers.tick(500);
+    sockets[1].accept();
+    assert.equal(count(sockets[1]), 0, 'not before the history is known to be the same');
+    answerJoin(sockets[1], 3, { recovered: true, last_change: 0 });
+    assert.equal(count(sockets[1]), 1);
+    changed(sockets[1], { change: 1, edited_at: 't1' }, { content: 'new' });
+    assert.deepEqual(sockets[1].last('change_message').change_message, { ...wanted, if_change: 1, content: 'newer' });
+    changed(sockets[1], { change: 2, edited_at: 't2' }, { content: 'newer' });
+    assert.deepEqual([room.changes, room.messages[1].content, count(sockets[1])], [[], 'newer', 2]);
+  });
+
+  test('is dropped with the history that it belongs to', () => {
+    const { room, sync, sockets } = inRoom(3, { last_change: 0 });
+    sync.change('lobby', 2, 'delete', '');
+    sockets[0].lose();
+    mock.timers.tick(500);
+    sockets[1].accept();
+    answerJoin(sockets[1], 3, { epoch: 'e2', last_change: 0 });
+    assert.deepEqual([room.changes, count(sockets[1])], [[], 0]);
+  });
+
+  test('waits where the server cannot serve now, and is told where it is refused', () => {
+    const { room, sync, sockets, refusals } = inRoom(3, { last_change: 0 });
+    sync.change('lobby', 2, 'react', '👍');
+    refuse(sockets[0], 'change_message', { retryable: true });
+    assert.deepEqual([room.changes[0].state, count(sockets[0])], ['sending', 1]);
+    mock.timers.tick(10_000);
+    assert.equal(count(sockets[0]), 2);
+    refuse(sockets[0], 'change_message', { retryable: false });
+    assert.deepEqual([room.changes[0].state, room.changes[0].error, refusals], ['failed', 'No.', ['No.']]);
+    sync.retryChanges('lobby', 2);
+    assert.equal(count(sockets[0]), 3);
+  });
+
+  test('does not go out to a server of before', () => {
+    const { sync, sockets } = inRoom();
+    sync.change('lobby', 2, 'react', '👍');
+    assert.equal(count(sockets[0]), 0);
+  });
 });
 
 describe('whatever happens to the connection', () => {

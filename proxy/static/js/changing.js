@@ -125,3 +125,16 @@ export function forgetChanges(room) {
   room.replyTo = 0;
   room.editing = null;
 }
+
+/**
+ * Says what would be lost with a room.
+ *
+ * @param {Pick<Room, 'pending' | 'changes'>} room
+ * @returns {string} empty for nothing
+ */
+export function lossOf({ pending, changes }) {
+  const messages = pending.length === 1 ? 'A message is' : `${pending.length} messages are`;
+  if (pending.length > 0) return `${messages} not sent yet and will be lost.`;
+  const what = changes.length === 1 ? 'A change is' : `${changes.length} changes are`;
+  return changes.length > 0 ? `${what} not saved yet and will be lost.` : '';
+}

@@ -8,7 +8,7 @@ export const EMOJI = [
   ['👍', 'thumbs up yes agree'],
   ['❤️', 'red heart love'],
   ['😂', 'tears of joy laugh'],
-  ['🎉', 'party popper celebrate'],
+  ['🎉', 'party popper celebrate tada'],
   ['😮', 'open mouth surprised wow'],
   ['😢', 'crying sad'],
   ['👎', 'thumbs down no'],

@@ -1,6 +1,7 @@
 /** Puts the parts together: the store, the conversation with the server, the views, the address. */
 
 import { Archive } from './archive.js';
+import { lossOf } from './changing.js';
 import { Connection } from './connection.js';
 import { hashOf, nameInQuery, roomInHash, socketUrl } from './location.js';
 import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
@@ -63,6 +64,7 @@ const sync = new Sync(store, {
     const isHeard = message.room_id === store.currentId && message.sender_id !== store.self;
     if (isHeard) announcer.sayMessage(message);
   },
+  onChanged: (changes) => announcer.sayChange(changes, store),
   onRefused: (reason) => announcer.say(`Not saved: ${reason}`),
 });
 
@@ -272,11 +274,10 @@ function followAddress() {
 
 /** @param {string} id */
 async function leave(id) {
-  const unsent = store.rooms.get(id)?.pending.length ?? 0;
-  const what = unsent === 1 ? 'A message is' : `${unsent} messages are`;
-  const text = `${what} not sent yet and will be lost.`;
+  const room = store.rooms.get(id);
+  const text = room ? lossOf(room) : '';
   const question = { title: 'Leave this room?', text, yes: 'Leave', no: 'Stay' };
-  if (unsent && !(await confirmLoss(question))) return;
+  if (text && !(await confirmLoss(question))) return;
   drop(id);
 }
 
@@ -329,8 +330,8 @@ function heard(event) {
   if (!said) return;
   const here = store.rooms.get(said.id);
   if (said.room) store.adopt(said.room);
-  // A draft or an unsent message is not discarded by another tab.
-  else if (here && here.pending.length === 0 && here.draft === '') drop(said.id);
+  // A draft, an unsent message or an unsaved change is not discarded by another tab.
+  else if (here && !lossOf(here) && here.draft === '' && !here.editing) drop(said.id);
   sync.settle();
 }
 

@@ -6,6 +6,7 @@
  *
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
  * @typedef {import('./protocol.js').ErrorBody} ErrorBody
+ * @typedef {import('./protocol.js').RoomChanges} RoomChanges
  * @typedef {import('./protocol.js').ServerFrame} ServerFrame
  * @typedef {import('./requests.js').Asked} Asked
  * @typedef {import('./room.js').Pending} Pending
@@ -17,6 +18,7 @@
  * @property {() => void} drop gives the connection up
  * @property {() => void} onChange the store changed
  * @property {(message: ChatMessage) => void} onNew a message came that was not there
+ * @property {(changes: RoomChanges) => void} onChanged messages of a room changed
  * @property {(reason: string) => void} onRefused a change of a message was refused
  */
 
@@ -344,6 +346,7 @@ export class Sync {
       if (this.#store.receive(frame.body)) this.#out.onNew(frame.body);
     } else takeFrame(this.#store, frame, asked);
     if (frame.kind === 'joined' && asked) this.#joins.set(frame.requestId, asked);
+    if (frame.kind === 'changes') this.#out.onChanged(frame.body);
   }
 
   /**

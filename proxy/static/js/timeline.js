@@ -34,6 +34,7 @@
 
 import { lookOf } from './look.js';
 import { findMessage, messageKey } from './messages.js';
+import { isFor } from './reading.js';
 
 /** A message this long after the one before it opens a new group. */
 export const GROUP_MS = 5 * 60 * 1000;
@@ -88,10 +89,9 @@ function messageLines(room, self) {
  * @param {string} self
  */
 function adorn(line, message, room, self) {
-  const { mentions, mentions_room: everybody, reply_to: answered } = message.extra ?? {};
   line.look = lookIn(room, message, self);
-  line.quote = quoteOf(answered, room, self);
-  line.mentioned = !line.own && !line.look.deleted && Boolean(everybody || mentions?.includes(self));
+  line.quote = quoteOf(message.extra?.reply_to, room, self);
+  line.mentioned = isFor(message, self);
 }
 
 /**

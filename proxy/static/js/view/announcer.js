@@ -7,6 +7,7 @@
  */
 
 import { ticks } from '../clock.js';
+import { findMessage } from '../messages.js';
 import { byId } from './dom.js';
 
 /** Messages within this time are announced together. */
@@ -42,6 +43,19 @@ export class Announcer {
    */
   sayAside(text) {
     if (this.#waiting.length === 0 && ticks() - this.#saidAt > ASIDE_MS) this.say(text);
+  }
+
+  /**
+   * Says that a message of the current room was edited or deleted; reactions are silent.
+   *
+   * @param {import('../protocol.js').RoomChanges} changes
+   * @param {import('../store.js').Store} store
+   */
+  sayChange({ room_id: roomId, messages: [change, another] }, { current: room, self }) {
+    if (!change || another || change.content === undefined || roomId !== room?.id) return;
+    const sender = findMessage(room, change.seq)?.sender_id ?? self;
+    if (sender === self) return;
+    this.sayAside(change.state?.deleted_at ? 'A message was deleted' : `${sender} edited a message`);
   }
 
   /** @param {ChatMessage} message */

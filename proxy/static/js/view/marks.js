@@ -70,7 +70,7 @@ function createChip(emoji) {
   sign.textContent = emoji;
   const count = document.createElement('span');
   count.className = 'chip-count';
-  button.append(sign, count);
+  button.append(sign, ' ', count);
   item.append(button);
   return item;
 }

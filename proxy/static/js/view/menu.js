@@ -108,7 +108,7 @@ function itemOf(action, name, role) {
   item.type = 'button';
   item.className = action === 'delete' ? `${name} danger-item` : name;
   item.dataset.act = action;
-  item.textContent = LABELS[action];
+  item.textContent = action === 'react' ? 'Other reaction' : LABELS[action];
   if (role) {
     item.setAttribute('role', role);
     item.tabIndex = -1;

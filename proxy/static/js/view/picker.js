@@ -45,7 +45,9 @@ export class Picker {
     this.#field.value = '';
     this.#filter();
     this.#popup.open(anchor);
-    this.#field.focus();
+    // On a touch screen, the field would raise the keyboard over the emoji.
+    if (matchMedia('(pointer: fine)').matches) this.#field.focus();
+    else this.#buttons()[0].focus();
   }
 
   #filter() {

@@ -1,6 +1,6 @@
 /**
  * A box beside what it belongs to, above everything else: it closes by Escape, by a press
- * outside, and when the page scrolls or is resized. The focus goes back to where it was.
+ * outside, and when the focus leaves it. The focus goes back to where it was.
  */
 
 /** Pixels between the box and its anchor, and to the edges of the page. */
@@ -29,7 +29,8 @@ export class Popup {
       this.close();
     });
     addEventListener('pointerdown', ({ target }) => this.#pressed(target), { capture: true });
-    addEventListener('resize', () => this.close());
+    // The keyboard of a phone takes part of the page.
+    addEventListener('resize', () => this.#place());
     // Tab leads out of it.
     box.addEventListener('focusout', ({ relatedTarget }) => {
       const inside = relatedTarget instanceof Node && this.#contains(relatedTarget);
@@ -48,7 +49,7 @@ export class Popup {
     this.#anchor = anchor;
     anchor.setAttribute('aria-expanded', 'true');
     this.#box.showPopover();
-    this.#place(anchor.getBoundingClientRect());
+    this.#place();
   }
 
   /** @param {{refocus?: boolean}} [options] whether the focus goes back */
@@ -63,8 +64,9 @@ export class Popup {
     this.#onClose();
   }
 
-  /** @param {DOMRect} at */
-  #place(at) {
+  #place() {
+    if (!this.#anchor) return;
+    const at = this.#anchor.getBoundingClientRect();
     const { width, height } = this.#box.getBoundingClientRect();
     const below = at.bottom + GAP;
     const top = below + height + EDGE <= innerHeight ? below : at.top - GAP - height;
