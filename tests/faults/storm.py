@@ -15,6 +15,7 @@ import aiohttp
 from tests.faults.clients import Participant
 from tests.faults.history import Message, Outcome, Send, check
 from tests.faults.journal import Journal
+from tests.faults.painters import Painter, compare, exhibition
 from tests.faults.world import World, branch, seeded
 from tests.kit.processes import Daemon
 from tests.proxy.web_client import Client, message
@@ -24,10 +25,11 @@ TIMES: Final = 3
 _PAGE: Final = 500
 _CHUNK: Final = 100
 _AGAIN_SECONDS: Final = 0.1
+_PAINT_SECONDS: Final = 0.02
 
 
 class Crowd:
-    """The clients of one test: talkers, roamers and one listener.
+    """The clients of one test: talkers, roamers, one listener, and painters in a room of theirs.
 
     Args:
         urls: addresses of the proxies; each client begins at another one.
@@ -59,6 +61,11 @@ class Crowd:
         ]
         self.roamers = [self._one(name, rooms) for name in ("kim", "lee")]
         self.listener = self._one("max", rooms)
+        self.painters = [self._painter(name) for name in ("pia", "quo", "ray")]
+
+    def _painter(self, name: str) -> Painter:
+        self._urls.rotate()
+        return Painter(name, tuple(self._urls), f"studio of {self.rooms[0]}", self._journal)
 
     def _one(self, name: str, rooms: Sequence[str]) -> Participant:
         self._urls.rotate()
@@ -185,12 +192,17 @@ async def working(
     async with asyncio.TaskGroup() as group:
         for each in crowd.everyone:
             group.create_task(each.run())
+        painting = [group.create_task(each.run()) for each in crowd.painters]
         await journal.until(lambda: all(each.follows for each in crowd.everyone))
         work = [
             group.create_task(each.talk(branch(chance), stop, most, crowd.pause_seconds))
             for each, most in zip(crowd.talkers, (1, 2, 8, 20), strict=True)
         ]
         work += [group.create_task(each.roam(branch(chance), stop)) for each in crowd.roamers]
+        work += [
+            group.create_task(each.paint(branch(chance), stop, _PAINT_SECONDS))
+            for each in crowd.painters
+        ]
         yield stop
         stop.set()
         journal.ring()
@@ -200,6 +212,19 @@ async def working(
             await each.reached(heads(journal.history.stored))
             each.finish()
         journal.history.stayed = {each.name for each in crowd.everyone}
+        journal.history.strays += await _judge(url, crowd.painters)
+        for painter in crowd.painters:
+            await painter.finish()
+        await asyncio.gather(*painting)
+
+
+async def _judge(url: str, painters: Sequence[Painter]) -> list[str]:
+    """Compares the pictures of all painters with the history, once they have all of it."""
+    async with visitor(url) as client:
+        messages, last_change = await exhibition(client, painters[0].room)
+    for each in painters:
+        await each.reached(len(messages), last_change)
+    return compare(painters, messages, last_change)
 
 
 def heads(messages: list[Message]) -> dict[str, int]:

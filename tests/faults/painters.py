@@ -1,0 +1,244 @@
+"""Clients that change messages while things break, and keep a picture of their room.
+
+Each does one thing at a time, and asks for it until it is answered: a request says what is to
+hold, so that it may be repeated. Only one's own texts are edited, so it is known what they
+have to be in the end.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import count, cycle
+from random import Random
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import ClientError, WSMsgType
+
+from tests.faults.journal import Journal
+from tests.faults.pictures import Frame, Picture, differences, number
+from tests.proxy.web_client import Client, message
+
+_RETRY_SECONDS: Final = 0.03
+_PAGE: Final = 500
+_EMOJI: Final = ("👍", "🎉", "a")
+
+
+class Painter:
+    """A client that stays in its room, over as many connections as it takes.
+
+    Args:
+        name: the user that it is.
+        urls: addresses to connect to, used in turn.
+        room: the room.
+        journal: wakes who waits for it.
+
+    Attributes:
+        picture: what it knows of the room.
+        acknowledged: by position, the newest change that it was answered.
+        texts: by position, what its own messages have to say.
+        mark: how far it was answered that it has read.
+        done: how many things it has done.
+        connections: how many connections it made.
+        lost: how often its picture could not be continued.
+    """
+
+    def __init__(self, name: str, urls: Sequence[str], room: str, journal: Journal) -> None:
+        self.name = name
+        self.room = room
+        self.picture = Picture()
+        self.acknowledged: dict[int, int] = {}
+        self.texts: dict[int, str] = {}
+        self.mark = 0
+        self.done = 0
+        self.connections = 0
+        self.lost = 0
+        self._urls = cycle(urls)
+        self._journal = journal
+        self._numbers = count(1)
+        self._wanted: Frame | None = None
+        self._request_id = ""
+        self._join_id = ""
+        self._follows = False
+        self._socket: aiohttp.ClientWebSocketResponse[Any] | None = None
+        self._over = False
+
+    async def run(self) -> None:
+        """Stays connected until `finish`."""
+        async with aiohttp.ClientSession() as session:
+            while not self._over:
+                with suppress(ClientError, OSError):
+                    async with session.ws_connect(next(self._urls)) as socket:
+                        self.connections += 1
+                        self._socket = socket
+                        await self._join()
+                        await self._ask()
+                        await self._read(socket)
+                self._socket, self._follows = None, False
+                if not self._over:
+                    await asyncio.sleep(_RETRY_SECONDS)
+
+    async def paint(self, chance: Random, until: asyncio.Event, pause_seconds: float) -> None:
+        """Does one thing after the other until told to stop, and until the last is answered."""
+        while not until.is_set():
+            self._wanted = self._something(chance)
+            self._request_id = f"{self.name} {next(self._numbers)}"
+            await self._ask()
+            await self._journal.until(lambda: self._wanted is None)
+            self.done += 1
+            await asyncio.sleep(pause_seconds)
+
+    async def reached(self, seq: int, change: int) -> None:
+        """Waits until its picture has all of the room."""
+        await self._journal.until(
+            lambda: (
+                self._follows
+                and (self.picture.seq, self.picture.change) >= (seq, change)
+                and self.picture.change >= change
+            )
+        )
+
+    async def finish(self) -> None:
+        """Lets `run` end."""
+        self._over = True
+        if self._socket is not None:
+            await self._socket.close()
+
+    def _something(self, chance: Random) -> Frame:
+        """One thing to be done."""
+        seqs = list(self.picture.messages)
+        own = [seq for seq, text in self.texts.items() if text and seq in self.picture.messages]
+        if len(seqs) < 3 or chance.random() < 0.2:
+            extra: Frame = {"mentions": [chance.choice(["ada", "ben"])]}
+            if seqs:
+                extra["reply_to"] = chance.choice(seqs)
+            name = f"{self.name}-{next(self._numbers)}"
+            return {"chat_message": message(self.room, name, self.name, id=name, extra=extra)}
+        if chance.random() < 0.1:
+            mark = {"room_id": self.room, "seq": chance.choice(seqs), "user_id": self.name}
+            return {"mark_read": mark}
+        asked: Frame = {"room_id": self.room, "user_id": self.name, "seq": chance.choice(seqs)}
+        if own and chance.random() < 0.5:
+            asked["seq"] = chance.choice(own)
+            wish: Frame = {"content": f"text {next(self._numbers)}"}
+            if chance.random() < 0.15:
+                wish = {"delete": {}}
+        elif chance.random() < 0.2:
+            wish = {"pinned": chance.random() < 0.5}
+        else:
+            wish = {chance.choice(["react", "unreact"]): chance.choice(_EMOJI)}
+        return {"change_message": asked | wish}
+
+    async def _join(self) -> None:
+        self._follows = False
+        self._join_id = f"join {next(self._numbers)}"
+        join = {"room_id": self.room, "follow": ["CHANGES", "READS"], "user_id": self.name}
+        await self._send({"join": join | self.picture.position}, self._join_id)
+
+    async def _ask(self) -> None:
+        if self._wanted is not None:
+            await self._send(self._wanted, self._request_id)
+
+    async def _send(self, frame: Frame, request_id: str) -> None:
+        if self._socket is not None:
+            # The reader notices that the connection is gone.
+            with suppress(ClientError, OSError):
+                await self._socket.send_json(frame | {"request_id": request_id})
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
+        async for received in socket:
+            if received.type is WSMsgType.TEXT:
+                await self._take(received.json())
+                self._journal.ring()
+
+    async def _take(self, frame: Frame) -> None:
+        answer = frame.pop("request_id", None)
+        [(kind, payload)] = frame.items()
+        match kind:
+            case "joined":
+                await self._joined(payload, answer)
+            case "chat_message" if payload["room_id"] == self.room:
+                self.picture.hear(payload)
+            case "changes":
+                self.picture.hear_changes(payload)
+            case "changed_message":
+                self.picture.take(payload["message"])
+            case "error":
+                await self._refused(payload, answer)
+                return
+        if answer == self._request_id and self._wanted is not None:
+            self._answered(kind, payload)
+
+    async def _joined(self, joined: Frame, answer: str | None) -> None:
+        if self.picture.joined(joined):
+            self._follows = self._follows or answer == self._join_id
+        else:
+            self.lost += 1
+            if joined["epoch"]:
+                self.acknowledged.clear()
+                self.texts.clear()
+                self.mark = 0
+            await self._join()
+
+    def _answered(self, kind: str, payload: Frame) -> None:
+        match kind:
+            case "chat_message":
+                self.texts[payload["seq"]] = payload["content"]
+            case "changed_message":
+                found = payload["message"]
+                seq = found["seq"]
+                self.acknowledged[seq] = max(number(found), self.acknowledged.get(seq, 0))
+                if found["sender_id"] == self.name:
+                    self.texts[seq] = found["content"]
+            case "marked_read":
+                self.mark = max(self.mark, payload["mark"]["seq"])
+            case _:
+                self.picture.faults.append(f"{kind} answers {self._wanted}")
+        self._wanted = None
+
+    async def _refused(self, error: Frame, answer: str | None) -> None:
+        if answer == self._join_id:
+            await asyncio.sleep(_RETRY_SECONDS)
+            await self._join()
+        elif answer == self._request_id and self._wanted is not None:
+            if error["retryable"]:
+                await asyncio.sleep(error.get("retry_after_ms", 0) / 1000 + _RETRY_SECONDS)
+                await self._ask()
+                return
+            # What it knew of the message was old: somebody deleted it, or another history began.
+            if error["code"] not in ("FAILED_PRECONDITION", "NOT_FOUND", "INVALID_ARGUMENT"):
+                self.picture.faults.append(f"{error} answers {self._wanted}")
+            self._wanted = None
+
+    def judge(self, history: list[Frame], last_change: int) -> list[str]:
+        """Compares what it knows, and was promised, with the history at rest."""
+        found = differences(self.picture, history, last_change)
+        for seq, change in self.acknowledged.items():
+            if number(history[seq - 1]) < change:
+                found.append(f"was answered change {change} of message {seq}, which is gone")
+        for seq, text in self.texts.items():
+            now = history[seq - 1]
+            if now["content"] != text and "deleted_at" not in now["extra"]["state"]:
+                found.append(f"message {seq} has to say {text!r}: {now}")
+        return [f"{self.name} in {self.room}: {line}" for line in found]
+
+
+async def exhibition(client: Client, room: str) -> tuple[list[Frame], int]:
+    """Reads a whole room; returns its messages, and its newest change."""
+    messages: list[Frame] = []
+    more, last_change = True, 0
+    while more:
+        page = {"room_id": room, "limit": _PAGE, "after_seq": len(messages)}
+        answer = await client.ask(get_chat_history=page)
+        if answer.get("error", {}).get("retryable"):
+            await asyncio.sleep(_RETRY_SECONDS)
+            continue
+        history = answer["chat_history"]
+        messages += history["messages"]
+        more, last_change = history["has_more"], history.get("last_change", 0)
+    return messages, last_change
+
+
+def compare(painters: Iterable[Painter], history: list[Frame], last_change: int) -> list[str]:
+    """The faults that all painters of a room found."""
+    return [line for each in painters for line in each.judge(history, last_change)]
