@@ -68,7 +68,7 @@ class Picture:
             if seq > self.seq:
                 self.faults.append(f"a change of message {seq} came before it")
                 continue
-            if not after < state["change"] <= last:
+            if state["change"] <= after:
                 self.faults.append(f"change {state['change']} came in {after} to {last}")
             known = self.messages[seq]
             told = {"content": each.get("content", known["content"])}
