@@ -62,8 +62,8 @@ class Conversation(LiveStream, Generic[Request]):
         # Why the stream has to end, if it was decided elsewhere.
         self._verdict: ChatError | None = None
         self._judged = asyncio.Event()
-        # Sends that are on their way to the disk.
-        self._pending: set[asyncio.Future[list[ChatMessage]]] = set()
+        # Sends and changes that are on their way to the disk.
+        self._pending: set[asyncio.Future[Any]] = set()
         self.refused = Tally(self.lines_of_refusals)
 
     @abstractmethod
@@ -146,8 +146,8 @@ class Conversation(LiveStream, Generic[Request]):
         """The metadata with which the stream is opened."""
         return {}
 
-    def expect(self, future: asyncio.Future[list[ChatMessage]]) -> None:
-        """Lets the stream not end well before a send is done."""
+    def expect(self, future: asyncio.Future[Any]) -> None:
+        """Lets the stream not end well before a send or a change is done."""
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
 

@@ -12,6 +12,7 @@ from chat.api.conversation import Bounds, Conversation
 from chat.api.extras import admit_extra
 from chat.api.quotas import charge
 from chat.api.relay_answers import RelayAnswers
+from chat.api.relay_changes import RelayChanges
 from chat.api.relay_clients import RelayClients
 from chat.api.relay_sends import RelaySends
 from chat.core.encoded import EncodedMessage, Notice
@@ -22,6 +23,7 @@ from gen.chat import (
     Admit,
     Admitted,
     Authenticate,
+    ChangeMessageRequest,
     ChatMessage,
     ChatMessages,
     ClientGone,
@@ -71,6 +73,7 @@ class RelayConversation(Conversation[RelayRequest]):
         self._clients = RelayClients(context.authenticator)
         self._answers = RelayAnswers(context, self.refused, self.put)
         self._sends = RelaySends(context, self, self._answers)
+        self._changes = RelayChanges(context, self, self._answers)
         self._confirmations = Confirmations(super().put, self._answers.fail, self.wake)
         # The joins by which the stream is in its rooms.
         self._joins: dict[str, int] = {}
@@ -198,6 +201,9 @@ class RelayConversation(Conversation[RelayRequest]):
     async def _dispatch(self, command: RelayCommand, payload: object) -> None:
         ref = command.ref
         match payload:
+            case ChangeMessageRequest():
+                client = self._clients.of(command.client)
+                await self._changes.make(client, (ref, command.client), payload)
             case Join():
                 await self._join(payload, ref)
             case Leave():

@@ -23,6 +23,7 @@ from chat.api.relay_service import RelayService
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
 from chat.storage.base import Page, Range
+from chat.storage.changes import Change, needs_reactors
 from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
@@ -111,6 +112,10 @@ class BrokenStore(SqliteStore):
         for message in page.messages:
             _spoil(message)
         return page
+
+    async def change(self, change: Change) -> ChatMessage:
+        _fail_at(needs_reactors(change.request))
+        return await super().change(change)
 
     def set_active(self, user_id: str, active: bool) -> None:
         if active:

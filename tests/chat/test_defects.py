@@ -15,6 +15,7 @@ from codec.columns import lengths_of
 from gen.chat import (
     Admit,
     Authenticate,
+    ChangeMessageRequest,
     ChatMessage,
     ChatMessages,
     ChatServiceStub,
@@ -90,6 +91,10 @@ COMMANDS: Final = {
     ],
     "client_gone": [command(client=UNCOUNTABLE, client_gone=ClientGone())],
     "admit": [command(admit=Admit(POISON))],
+    "change_message": [
+        command(change_message=ChangeMessageRequest(POISON, 1, react="+1")),
+        command(change_message=ChangeMessageRequest("room", 1, react=POISON)),
+    ],
 }
 REQUESTS: Final = {
     "chat_message": [
