@@ -7,9 +7,11 @@ from grpclib.client import Channel
 
 from chat.api.context import Context
 from gen.chat import (
+    ChangeMessageRequest,
     ChatServiceStub,
     Join,
     Joined,
+    JoinFollow,
     Leave,
     RelayCommand,
     RelayServiceStub,
@@ -57,6 +59,25 @@ async def test_member_is_told_from_where_its_room_goes_on(
 
         assert (await call.post(message(key="4"))).seq == 4
         assert (await relay.event()).chat_message.seq == 4
+
+
+async def test_follower_goes_on_from_the_change_that_is_left(
+    store: ForgetfulStore, channel: Channel
+) -> None:
+    stub = ChatServiceStub(channel)
+    async with ChatCall(stub) as call:
+        call.join("room", follow=[JoinFollow(JoinFollow.CHANGES)])
+        assert (await call.receive()).joined.last_change == 0
+        for key in "12":
+            await call.post(message(key=key))
+        await stub.change_message(ChangeMessageRequest("room", 1, "ada", react="+1"))
+        assert (await call.receive()).changes.last_change == 1
+        store.lose("room", 1)
+        told = Joined("room", store.epoch, 1, recovered=False, last_change=1)
+        assert (await call.receive()).joined == told
+        await stub.change_message(ChangeMessageRequest("room", 1, "ada", unreact="+1"))
+        changes = (await call.receive()).changes
+        assert (changes.after_change, changes.last_change) == (1, 2)
 
 
 async def test_epoch_of_before_is_not_recovered(store: ForgetfulStore, channel: Channel) -> None:
