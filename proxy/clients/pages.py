@@ -11,7 +11,6 @@ from gen.chat import (
     GetChangesResponse,
     GetChatHistoryRequest,
     GetChatHistoryResponse,
-    RoomChanges,
 )
 from hosting.logs import get_logger
 from proxy.clients.context import Context
@@ -67,7 +66,7 @@ class Pages:
         self._session.charge_history(len(page.messages))
         return page.messages if page.epoch == epoch else []
 
-    async def changes(self, epoch: str, change: int) -> RoomChanges | None:
+    async def changes(self, epoch: str, change: int) -> GetChangesResponse | None:
         """Returns what changed behind a change; `None` for the same reasons."""
         await self._pay()
         try:
@@ -78,7 +77,7 @@ class Pages:
         changed = len(page.changes.messages)
         self._context.metrics.replayed_changes += changed
         self._session.charge_history(changed)
-        return page.changes if page.epoch == epoch else None
+        return page if page.epoch == epoch else None
 
     # What the client has had from another proxy.
 

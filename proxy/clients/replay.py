@@ -4,6 +4,10 @@ Two things may be missing, and each goes on while the other is read: messages be
 changes behind a change. Changes come first, and only those of messages that the client has: the
 others it will get as they stand. In the turn of the event loop in which neither is missing, the
 client has what is there.
+
+Pages of changes are read to the last of them, even if that is beyond what this proxy was told: of a
+message that changed twice, a page has the last change alone, with its text; what comes live
+later has a text only if that changed later.
 """
 
 from typing import Final
@@ -75,19 +79,20 @@ class Replay:
         return whole
 
     async def _run(self, seq: int, change: int | None) -> bool:
-        room, left = self._room, self._limit
+        room, left, more = self._room, self._limit, False
         # What changes while this runs is not counted: a slow client would come to no end.
         counted = room.last_change or 0
         while not self._socket.is_gone and room.epoch == self._epoch:
-            if change is not None and change < (room.last_change or 0):
+            if change is not None and (more or change < (room.last_change or 0)):
                 page = await self._pages.changes(self._epoch, change)
-                if page is None or page.last_change <= change or room.epoch != self._epoch:
+                if page is None or page.changes.last_change <= change or room.epoch != self._epoch:
                     return False
                 if change < counted:
-                    left -= len(page.messages)
+                    left -= len(page.changes.messages)
                 if left < 0:
                     return False
-                change = await self._write_changes(page, change, seq)
+                await self._write_changes(page.changes, change, seq)
+                change, more = page.changes.last_change, page.has_more
             elif seq < room.last_seq:
                 messages = await self._pages.messages(self._epoch, seq, room.last_seq)
                 if not messages or room.epoch != self._epoch:
@@ -99,16 +104,17 @@ class Replay:
                 break
         return room.epoch == self._epoch
 
-    async def _write_changes(self, page: RoomChanges, after_change: int, seq: int) -> int:
-        """Writes what changed of the messages up to a position; returns the last change."""
+    async def _write_changes(self, page: RoomChanges, after_change: int, seq: int) -> None:
+        """Writes what changed of the messages up to a position."""
         messages = [each for each in page.messages if each.seq <= seq]
-        # What the server has and this proxy does not comes live, from there on.
-        last_change = min(page.last_change, self._room.last_change or page.last_change)
-        told = RoomChanges(page.room_id, after_change, last_change, messages)
+        # Not further than this proxy was told: what comes live begins there.
+        known = self._room.last_change or page.last_change
+        told = RoomChanges(
+            page.room_id, min(after_change, known), min(page.last_change, known), messages
+        )
         if self._work.add(_WORK * max(len(messages), 1)):
             await self._work.rest()
         await self._socket.send_and_wait(ServerFrame(changes=told))
-        return last_change
 
     async def _write(self, message: ChatMessage) -> None:
         sent, request_id = self._own.get(message.seq, (None, None))

@@ -130,13 +130,15 @@ class Room:
     def advance_changes(self, changes: RoomChanges) -> bool:
         """Notes that messages changed.
 
+        What was told before may be told again, in a newer state perhaps: that does no harm.
+
         Returns:
-            Whether any of it is new; if not, all of it was delivered before.
+            Whether there is anything to tell.
 
         Raises:
             GapError: changes are missing before them, or a message that changed.
         """
-        if not self.live or changes.last_change <= (self.last_change or 0):
+        if not self.live:
             return False
         if self.last_change is None or changes.after_change > self.last_change:
             raise GapError(
@@ -146,8 +148,9 @@ class Room:
         seq = max((each.seq for each in changes.messages), default=0)
         if seq > self.last_seq:
             raise GapError(f"room {self.room_id!r}: {seq} changed before it came")
-        self.last_change = changes.last_change
-        return True
+        is_new = changes.last_change > self.last_change
+        self.last_change = max(self.last_change, changes.last_change)
+        return is_new or bool(changes.messages)
 
     def remains_without(self, client: Client, ref: int) -> bool:
         """Notes that a send was refused; returns whether its sender stays in the room."""

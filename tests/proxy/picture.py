@@ -78,7 +78,7 @@ class Picture:
     def _take_changes(self, changes: Frame) -> None:
         assert self.change is not None
         assert changes["after_change"] <= self.change, (changes, self.change)
-        assert changes["after_change"] < changes["last_change"]
+        assert changes["after_change"] <= changes["last_change"]
         for told in changes["messages"]:
             assert told["seq"] <= self.seq, (told, self.seq)
             known = self.messages.get(told["seq"])

@@ -284,8 +284,8 @@ class Follower(Guest):
         assert room_id in self.rooms
         own = self.changes[room_id]
         assert own is not None
-        assert changes["after_change"] <= own < changes["last_change"]
-        self.changes[room_id] = changes["last_change"]
+        assert changes["after_change"] <= own
+        self.changes[room_id] = max(own, changes["last_change"])
         for each in changes["messages"]:
             assert each["seq"] <= self.last[room_id]
             key = room_id, each["seq"]

@@ -13,6 +13,7 @@ from tests.proxy.web_client import Client, Frame, Http, connect, joined, message
 
 BOTH = {"follow": ["CHANGES", "READS"]}
 STORM = 200
+MORE_THAN_A_PAGE = 110
 
 
 @pytest.fixture
@@ -143,6 +144,28 @@ async def test_replayed_changes_are_bounded(node: Node, limit: int, whole: bool)
         picture.take_all(await client.barrier())
         assert picture.resets == (1 if whole else 2)
         assert picture.change == 10
+
+
+async def test_text_is_not_lost_between_pages_and_live(node: Node, http: Http) -> None:
+    picture, watcher = Picture(), await joined(http, "lobby", **BOTH)
+    client = await follower(http, picture)
+    for _ in range(MORE_THAN_A_PAGE):
+        await client.say("lobby", "hello")
+    picture.take_all(await client.take(MORE_THAN_A_PAGE))
+    await client.socket.close()
+    await change(node, 1, content="edited")
+    await watcher.take_until(is_change(1))
+    # The proxy is told of these together, after a while; a page of them lacks the first message,
+    # whose last change is the last of all.
+    for seq in (*range(2, MORE_THAN_A_PAGE + 1), 1):
+        await change(node, seq, react="👍")
+    client = await follower(http, picture, **picture.position)
+    last_change = MORE_THAN_A_PAGE + 1
+    picture.take_all(await client.barrier())
+    await watcher.take_until(is_change(last_change))
+    picture.take_all(await client.barrier())
+    assert (picture.change, picture.resets) == (last_change, 1)
+    assert picture.messages == await history(client)
 
 
 async def test_storm_is_told_in_few_frames(node: Node, http: Http) -> None:
