@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 import { CONNECT_MS, Connection, SOON_MS, STABLE_MS } from '../../proxy/static/js/connection.js';
 import { DEAD_MS, SLOW_MS } from '../../proxy/static/js/requests.js';
 import { Store } from '../../proxy/static/js/store.js';
-import { Sync } from '../../proxy/static/js/sync.js';
+import { MARK_MS, Sync } from '../../proxy/static/js/sync.js';
 import {
   look,
   message,
@@ -331,6 +331,65 @@ describe('a refusal', () => {
     const count = sockets[0].sent.length;
     sync.loadOlder('lobby');
     assert.equal(sockets[0].sent.length, count + 1);
+  });
+});
+
+describe('how far one has read', () => {
+  const marks = ({ sockets }) => sockets.at(-1).sent.flatMap((frame) => frame.mark_read?.seq ?? []);
+
+  function answerMark({ sockets }, seq, error) {
+    const { request_id, mark_read } = sockets.at(-1).last('mark_read');
+    const marked_read = { mark: { room_id: mark_read.room_id, seq, mentions: 0 } };
+    sockets.at(-1).say({ request_id, ...(error ? { error } : { marked_read }) });
+  }
+
+  function beingRead(parts) {
+    for (const seq of [4, 5, 6]) parts.sockets[0].say({ chat_message: message(seq) });
+    parts.sync.settle();
+  }
+
+  test('is told at once, and then the newest at most once in a while', () => {
+    const parts = inRoom(3, { last_change: 0 });
+    parts.sync.settle();
+    assert.deepEqual(marks(parts), [0, 3]);
+    answerMark(parts, 3);
+    beingRead(parts);
+    assert.deepEqual(marks(parts), [0, 3]);
+    mock.timers.tick(MARK_MS);
+    assert.deepEqual(marks(parts), [0, 3, 6]);
+    answerMark(parts, 6);
+    mock.timers.tick(MARK_MS * 3);
+    assert.deepEqual(marks(parts), [0, 3, 6]);
+  });
+
+  test('is told again after a refusal for now, and no more after one for good', () => {
+    for (const [retryable, count] of [[true, 3], [false, 2]]) {
+      const parts = inRoom(3, { last_change: 0 });
+      parts.sync.settle();
+      answerMark(parts, 0, { code: 'UNAVAILABLE', message: 'away', retryable });
+      beingRead(parts);
+      assert.equal(parts.store.trouble, '');
+      mock.timers.tick(20_000);
+      assert.equal(marks(parts).length, count);
+    }
+  });
+
+  test('on another device moves the position here', () => {
+    const parts = inRoom(3, { last_change: 0, mark: 1 });
+    look(parts.store, false);
+    for (const seq of [4, 5]) parts.sockets[0].say({ chat_message: message(seq) });
+    assert.equal(parts.store.unreadTotal, 2);
+    parts.sockets[0].say({ mark: { room_id: 'lobby', seq: 5, mentions: 0 } });
+    assert.equal(parts.store.unreadTotal, 0);
+  });
+
+  test('is of a name: another one joins again, and asks', () => {
+    const parts = inRoom(3, { last_change: 0 });
+    parts.store.self = 'other';
+    parts.sync.rejoinAll();
+    const { join } = parts.sockets[0].last('join');
+    assert.deepEqual([join.user_id, join.after_seq, join.after_change], ['other', 3, 0]);
+    assert.deepEqual(parts.sockets[0].last('mark_read').mark_read, { room_id: 'lobby', user_id: 'other', seq: 0 });
   });
 });
 

@@ -83,7 +83,7 @@ export function applyMark(room, { seq, mentions }) {
  * @param {string} self the user's own name
  */
 export function countMessage(room, message, self) {
-  const isNew = message.seq > room.lastSeq;
+  const isNew = message.seq > Math.max(room.lastSeq, room.readSeq ?? 0);
   room.lastSeq = Math.max(room.lastSeq, message.seq);
   if (room.readSeq === null) return;
   // Whoever writes has read.

@@ -47,6 +47,8 @@ export class LogView {
   #roomId = '';
   /** @type {Map<string, HTMLElement>} */
   #elements = new Map();
+  /** @type {Map<string, Line>} what they show */
+  #lines = new Map();
   /** @type {HTMLElement[]} of the stored messages, in order */
   #stored = [];
   /** @type {Map<string, Place | null>} where each room was left; null: at the bottom */
@@ -166,9 +168,13 @@ export class LogView {
     const elements = new Map(
       lines.map((line) => [line.key, this.#elements.get(line.key) ?? createLine(line)]),
     );
-    for (const line of lines) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line);
+    for (const line of lines) {
+      const isAsBefore = this.#elements.has(line.key) && isSame(this.#lines.get(line.key), line);
+      if (!isAsBefore) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line);
+    }
     arrange(this.#list, [...elements.values()]);
     this.#elements = elements;
+    this.#lines = new Map(lines.map((line) => [line.key, line]));
     this.#stored = [...elements.values()].filter((element) => element.dataset.seq);
   }
 
@@ -265,7 +271,8 @@ export class LogView {
     const atEnd = this.#placed && this.#atBottom;
     const { scrollTop, clientHeight } = this.#scroller;
     const first = this.#stored[this.#countAbove(scrollTop + 1)];
-    const last = atEnd ? this.#stored.at(-1) : this.#stored[this.#countAbove(scrollTop + clientHeight + 1) - 1];
+    const seen = atEnd ? this.#stored.length : this.#countAbove(scrollTop + clientHeight + 1);
+    const last = this.#stored[seen - 1];
     const isSeen = this.#placed && first && last;
     this.#handlers.onLook({
       first: isSeen ? Number(first.dataset.seq) : 1,
@@ -336,6 +343,18 @@ export class LogView {
     else if (action === 'retry') this.#handlers.onRetry(this.#roomId, id);
     else if (action === 'discard') this.#handlers.onDiscard(this.#roomId, id);
   }
+}
+
+/**
+ * @param {Line | undefined} before
+ * @param {Line} line
+ * @returns {boolean} whether it is a message that looks as before, as most do
+ */
+function isSame(before, line) {
+  if (before?.kind !== 'message' || line.kind !== 'message') return false;
+  if (before.look || before.quote || line.look || line.quote) return false;
+  const fields = /** @type {const} */ (['message', 'state', 'opens', 'own']);
+  return fields.every((field) => before[field] === line[field]);
 }
 
 /** @param {Room | undefined} room */
