@@ -86,6 +86,18 @@ describe('a change', () => {
     assert.deepEqual([at(room, 3).content, room.lastChange, missingChanges(room)], ['edited at 1', 3, null]);
   });
 
+  test('that is told live while pages are read waits for the last one', () => {
+    const room = loadedRoom();
+    applyChanges(room, span(4, 5, react(5, 5)));
+    // Message 1 was edited at 2 and changed again at 6, behind the end of this page.
+    applyChangesPage(room, { changes: span(0, 3, react(3, 3)), has_more: true, epoch: 'e1' });
+    applyChanges(room, span(3, 6, react(4, 4), react(5, 5), react(1, 6)));
+    assert.equal(missingChanges(room), 3);
+    const rest = span(3, 6, react(4, 4), react(5, 5), { ...react(1, 6), content: 'edited' });
+    applyChangesPage(room, { changes: rest, has_more: false, epoch: 'e1' });
+    assert.deepEqual([at(room, 1).content, missingChanges(room)], ['edited', null]);
+  });
+
   test('that overtook a page of history is asked for again', () => {
     const room = createRoom('lobby');
     applyJoined(room, { ...JOINED, last_change: 0 });

@@ -274,7 +274,8 @@ export class ModelServer {
   }
 
   replyChanges(requestId, { after_change: after, limit }) {
-    const changes = this.span(after, this.changes, { limit, isLive: false });
+    // Full pages are small here, so that there are some.
+    const changes = this.span(after, this.changes, { limit: Math.min(limit, 2), isLive: false });
     const room_changes = { changes, has_more: changes.last_change < this.changes, epoch: this.epoch };
     this.reply(requestId, { room_changes });
   }

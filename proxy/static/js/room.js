@@ -54,6 +54,7 @@
  * @property {number | 'newest' | null} goal the place to load next, if another one
  * @property {number | null} lastChange all changes up to it are in `messages`; null: the server tells none
  * @property {number} newestChange the newest change heard of
+ * @property {boolean} isPaging whether pages of changes are being read, and there are more
  * @property {string} changesRequest the request_id of the one under way; empty for none
  * @property {string} markRequest likewise
  * @property {(HistoryRequest & {requestId: string}) | null} request the one under way
@@ -98,6 +99,7 @@ export function createRoom(id, saved = {}) {
     goal: null,
     lastChange: null,
     newestChange: 0,
+    isPaging: false,
     changesRequest: '',
     markRequest: '',
     request: null,
@@ -163,6 +165,7 @@ export function forget(room) {
   room.loaded = false;
   room.messages = [];
   room.newestChange = room.lastChange ?? 0;
+  room.isPaging = false;
   room.changesRequest = '';
   room.hasOlder = false;
   room.hasNewer = false;
@@ -184,6 +187,7 @@ export function applyDisconnect(room) {
   room.historyError = '';
   // What is missing is replayed.
   room.newestChange = room.lastChange ?? 0;
+  room.isPaging = false;
   room.changesRequest = '';
   room.markedSeq = null;
   room.markRequest = '';

@@ -11,6 +11,9 @@
  * - Frames tell spans of changes. One that begins at `lastChange` or before continues it. One
  *   that begins later is not looked at, for of what it leaves out (texts that did not change
  *   in it) some may have changed before it: the span between is asked for.
+ * - Pages of changes are read to the last one before a live span counts again: a page that
+ *   ends early leaves out what changed again behind it, also the texts that it had before, and
+ *   the live span leaves out texts that it did not change.
  * - A page of history may have been read before a change that overtook it. It says up to which
  *   change it is good, and `lastChange` goes back to that: what is behind is asked for again.
  * - `newestChange` is the newest one heard of; while `lastChange` is less, something is missing.
@@ -34,6 +37,7 @@ export function startChanges(room, lastChange) {
   room.lastChange = lastChange ?? null;
   room.newestChange = lastChange ?? 0;
   room.changesRequest = '';
+  room.isPaging = false;
 }
 
 /**
@@ -45,9 +49,17 @@ export function startChanges(room, lastChange) {
 export function applyChanges(room, changes) {
   if (room.lastChange === null) return;
   room.newestChange = Math.max(room.newestChange, changes.last_change);
-  if (changes.after_change > room.lastChange) return;
+  if (room.isPaging || changes.after_change > room.lastChange) return;
+  take(room, changes);
+}
+
+/**
+ * @param {Room} room
+ * @param {RoomChanges} changes which continue `lastChange`
+ */
+function take(room, changes) {
   for (const change of changes.messages) applyChange(room, change);
-  room.lastChange = Math.max(room.lastChange, changes.last_change);
+  room.lastChange = Math.max(room.lastChange ?? 0, changes.last_change);
 }
 
 /**
@@ -58,10 +70,11 @@ export function applyChanges(room, changes) {
  */
 export function applyChangesPage(room, page) {
   room.changesRequest = '';
-  const before = room.lastChange;
-  applyChanges(room, page.changes);
+  if (room.lastChange === null || page.changes.after_change > room.lastChange) return;
+  take(room, page.changes);
+  room.isPaging = page.has_more;
   // A server that has no more than that will not have more if it is asked again.
-  if (!page.has_more && room.lastChange === before) room.newestChange = before ?? 0;
+  if (!page.has_more && room.lastChange <= page.changes.after_change) room.newestChange = room.lastChange;
 }
 
 /**
@@ -69,8 +82,8 @@ export function applyChangesPage(room, page) {
  * @returns {number | null} the change behind which some are missing; null: none are
  */
 export function missingChanges(room) {
-  const { lastChange, newestChange, phase, changesRequest, historyError } = room;
-  if (lastChange === null || lastChange >= newestChange) return null;
+  const { lastChange, newestChange, isPaging, phase, changesRequest, historyError } = room;
+  if (lastChange === null || (lastChange >= newestChange && !isPaging)) return null;
   return phase === 'joined' && !changesRequest && !historyError ? lastChange : null;
 }
 
