@@ -6,9 +6,9 @@ once to compare. When it was killed, it goes on behind the last batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,7 +16,7 @@ import click
 
 from chat.commands.on_postgres import password_file, run_on_postgres
 from chat.storage.base import StoreUnusable
-from chat.storage.sqlite.export import Source, StoredMessage, StoredUser
+from chat.storage.sqlite.export import Source, StoredMessage, StoredState, StoredUser
 from hosting.command import StartError, ready, run_command
 from hosting.options import TEXT, TextPath
 
@@ -73,6 +73,7 @@ async def bring(source: Source, connection: Connection, most: int = _MOST) -> st
     async with Import.begin(connection, source.epoch) as target:
         users = await _bring_users(source, target, most)
         await _bring_messages(source, target, most)
+        await _bring_changes(source, connection, most)
         messages, rooms = await _compare(source, target)
         await target.finish(rooms, messages, users)
     return f"imported {messages} messages of {rooms} rooms, and {users} users"
@@ -95,6 +96,35 @@ async def _bring_messages(source: Source, target: Import, most: int) -> None:
         await target.add_messages(batch, source.rooms)
         number += len(batch)
         _say(f"{number} of {total} messages")
+
+
+async def _bring_changes(source: Source, connection: Connection, most: int) -> None:
+    """Brings what became of messages, with marks and erasures; and compares it."""
+    from chat.storage.postgres import importing_changes as changes
+
+    changed = dict(source.changes)
+    tables: list[tuple[changes.Rows, Iterable[Sequence[changes.Value]]]] = [
+        (changes.STATES, source.states()),
+        (changes.REACTIONS, source.reactions()),
+        (changes.MENTIONS, source.mentions()),
+        (changes.MARKS, source.marks()),
+        (changes.ERASURES, ((user_id,) for user_id in source.erasures())),
+    ]
+    for table, rows in tables:
+        sums = changes.Sums()
+        left = iter(rows)
+        while batch := list(islice(left, most)):
+            await table.add(connection, batch)
+            sums.add(batch)
+            states = [row for row in batch if isinstance(row, StoredState)]
+            await changes.note_deletions(
+                connection,
+                [(row.room, row.seq, row.state) for row in states if row.state is not None],
+            )
+            changed |= {row.room: source.changes.get(row.room, 0) for row in states}
+            _say(f"{sums.number} of {table.name}")
+        await table.compare(connection, sums)
+    await changes.note_changes(connection, changed)
 
 
 async def _compare(source: Source, target: Import) -> tuple[int, int]:

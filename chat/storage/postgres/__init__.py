@@ -18,7 +18,7 @@
   what a node does then.
 - `suspicions`: what makes a node look at its database anew.
 - `side`, `lease`, `spending`: a connection for what may be lost: heartbeats, who is active, quotas.
-- `maintenance`, `importing`: for commands beside the servers.
+- `maintenance`, `importing`, `importing_changes`: for commands beside the servers.
 - `errors`: what the errors of asyncpg mean.
 
 Begin with `store.append`, then `writer`, `appender`, `sql/004_append.sql`.

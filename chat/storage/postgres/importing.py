@@ -193,7 +193,10 @@ class Import:
             found = await self._connection.fetchval(f"SELECT count(*) FROM chat.{table}")  # noqa: S608 - names of ours
             if found != number:
                 raise _differs(f"{table}: {found} instead of {number}")
-        await self._connection.execute("ANALYZE chat.rooms, chat.messages, chat.users")
+        await self._connection.execute(
+            "ANALYZE chat.rooms, chat.messages, chat.users, chat.states, chat.reactions,"
+            " chat.mentions, chat.marks"
+        )
         server = await read_server(self._connection)
         async with self._connection.transaction():
             await self._connection.execute(_NEXT_ROOM)

@@ -66,7 +66,9 @@ _WITH_STATES: Final = {
             AND states.seq = page.seq
         LIMIT 1
     ) AS added ON true""",
-    "size": "octet_length(content)",
+    # No more than `message_size` counts.
+    "size": "octet_length(content) + coalesce(octet_length(extra), 0)"
+    " + coalesce(octet_length(state), 0)",
 }
 # By direction, and whether the room has states: most have none, and cost what they always did.
 _PAGES: Final = {

@@ -8,6 +8,7 @@ import shutil
 from contextlib import AsyncExitStack, ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import apsw
 import asyncpg
@@ -17,13 +18,14 @@ import chat
 import proxy
 from chat.commands.import_sqlite import bring
 from chat.storage.base import Range, Store, StoreUnusable
+from chat.storage.changes import Change
 from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from chat.storage.postgres.maintenance import open_database
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up
 from chat.storage.sqlite.export import Source
-from gen.chat import ChatMessage, User
+from gen.chat import ChangeMessageRequest, ChatMessage, Delete, MessageExtra, User
 from tests.faults.world import choose_seed
 from tests.kit.ports import free_ports
 from tests.kit.processes import run, running
@@ -137,6 +139,48 @@ async def test_history_goes_on(path: Path, postgres_url: str) -> None:
     [stored] = await new.append([message("another room", key="new")])
     assert stored.seq == 1
     await new.close()
+
+
+async def test_what_became_of_messages_goes_on(tmp_path: Path, postgres_url: str) -> None:
+    path = tmp_path / "chat.db"
+    old = await open_file(path)
+    await old.append([message("a", key=str(key)) for key in range(30)])
+    sent = message("b", key="1")
+    sent.extra = MessageExtra(mentions=["ben", "cy"], data="\0")
+    await old.append([sent, message("b", key="2")])
+    await old.append([message("c", key="1")])
+    await change(old, "a", 1, content="edited")
+    await change(old, "a", 2, delete=Delete())
+    for user in ("ada", "ben"):
+        await change(old, "a", 3, user, react="\N{THUMBS UP SIGN}")
+    await old.mark("ben", "a", 7, back=False)
+    assert not (await old.erase("cy", 1)).messages
+    await old.append([message("c", sender_id="dan", key=str(key)) for key in range(3)])
+    assert not (await old.erase("dan", 1)).done
+
+    async def seen(store: Store) -> object:
+        pages = [await store.history(room, Range(99)) for room in "abc"]
+        changes = [await store.changes(room, 0, 99) for room in "abc"]
+        rows = await store.reactions("a", 3, "", None, 9)
+        marks = [await store.mark("ben", room, 0, back=False) for room in "ab"]
+        return pages, changes, rows, marks, await store.erasures()
+
+    before = await seen(old)
+    await old.close()
+    await import_file(path, postgres_url, most=3)
+    new = await open_postgres(postgres_url)
+    assert await seen(new) == before
+    # Numbers go on, and so does the erasure.
+    await change(new, "a", 3, react="x")
+    assert (await new.history("a", Range(1))).last_change == 5
+    while not (erased := await new.erase("dan", 5)).done:
+        pass
+    assert erased.messages == 2
+    await new.close()
+
+
+async def change(store: Store, room: str, seq: int, user: str = "ada", **wish: Any) -> None:
+    await store.change(Change(ChangeMessageRequest(room, seq, user, **wish)))
 
 
 async def test_killed_import_goes_on(path: Path, postgres_url: str) -> None:

@@ -1,0 +1,143 @@
+"""Filling a database with what became of messages, how far users have read, and open erasures.
+
+It comes behind the messages (see `importing`). A row that is there already is left, so an import
+that was cut short brings all of this once more. The comparison is of each table: how many rows it
+has, and the sum of a hash of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import codec
+from chat.storage.base import StoreUnusable
+from codec import DecodeError
+from gen.chat import MessageState
+
+if TYPE_CHECKING:
+    from chat.storage.postgres.connections import Connection
+
+Value = int | str | bytes | None
+
+_OF_ROOMS: Final = """
+UPDATE chat.rooms SET changes = given.changes, has_states = true
+FROM unnest($1::bigint[], $2::bigint[]) AS given (room, changes)
+WHERE rooms.room = given.room
+"""
+_SUM: Final = r"""
+SELECT count(*), coalesce(sum(('x' || encode(substr(sha256(convert_to(
+    concat_ws(E'\n', {columns}), 'UTF8')), 1, 6), 'hex'))::bit(48)::bigint), 0)::text
+FROM chat.{table}
+"""
+
+
+class Rows(NamedTuple):
+    """A table, and the columns that are brought, by their types.
+
+    Attributes:
+        name: of the table.
+        columns: the types, by name, in the order of the rows.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+
+    async def add(self, connection: Connection, rows: Sequence[Sequence[Value]]) -> None:
+        """Stores rows that are not there yet."""
+        given = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(self.columns.values(), 1))
+        await connection.execute(
+            f"INSERT INTO chat.{self.name} ({', '.join(self.columns)})"  # noqa: S608 - names of ours
+            f" SELECT * FROM unnest({given}) ON CONFLICT DO NOTHING",
+            *map(list, zip(*rows, strict=True)),
+        )
+
+    async def compare(self, connection: Connection, sums: Sums) -> None:
+        """Compares all rows with those of a file.
+
+        Raises:
+            StoreUnusable: they are not the same.
+        """
+        texts = {"bytea": "coalesce(encode({}, 'hex'), '-')", "text": "{}"}
+        columns = [texts.get(kind, "{}::text").format(name) for name, kind in self.columns.items()]
+        statement = _SUM.format(columns=", ".join(columns), table=self.name)
+        [(number, total)] = await connection.fetch(statement)
+        if (number, int(total)) != (sums.number, sums.total):
+            raise StoreUnusable(
+                f"{self.name}: {number} instead of {sums.number}, or not the same: something else"
+                " wrote to the database, or the file was changed: drop the database, create it"
+                " again and begin anew"
+            )
+
+
+class Sums:
+    """How many rows there are, and the sum of their hashes."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.total = 0
+
+    def add(self, rows: Iterable[Sequence[Value]]) -> None:
+        """Counts rows."""
+        for row in rows:
+            digest = sha256("\n".join(map(_text, row)).encode()).digest()
+            self.number += 1
+            self.total += int.from_bytes(digest[:6])
+
+
+STATES: Final = Rows(
+    "states",
+    {
+        "room": "bigint", "seq": "bigint", "change": "bigint", "text_change": "bigint",
+        "extra": "bytea", "state": "bytea",
+    },
+)  # fmt: skip
+REACTIONS: Final = Rows(
+    "reactions",
+    {"room": "bigint", "seq": "bigint", "emoji": "text", "change": "bigint", "user_id": "text"},
+)
+MENTIONS: Final = Rows(
+    "mentions", {"user_id": "text", "room": "bigint", "seq": "bigint", "sender_id": "text"}
+)
+MARKS: Final = Rows("marks", {"user_id": "text", "room": "bigint", "read_seq": "bigint"})
+ERASURES: Final = Rows("erasures", {"user_id": "text"})
+
+
+async def note_deletions(connection: Connection, states: Sequence[tuple[int, int, bytes]]) -> None:
+    """Notes which messages were deleted.
+
+    Args:
+        connection: to the database, which has their states.
+        states: room, seq and state of messages.
+
+    Raises:
+        StoreUnusable: a state is not what this program wrote.
+    """
+    deleted = []
+    for room, seq, state in states:
+        try:
+            if codec.decode(MessageState, state).is_set("deleted_at"):
+                deleted.append((room, seq))
+        except DecodeError as error:
+            raise StoreUnusable(
+                f"message {seq} of room number {room} has no readable state: {error}"
+            ) from error
+    if deleted:
+        await connection.execute(
+            "UPDATE chat.states SET is_deleted = true"
+            " FROM unnest($1::bigint[], $2::bigint[]) AS given (room, seq)"
+            " WHERE states.room = given.room AND states.seq = given.seq AND NOT is_deleted",
+            *map(list, zip(*deleted, strict=True)),
+        )
+
+
+async def note_changes(connection: Connection, changes: Mapping[int, int]) -> None:
+    """Notes of rooms the number of their newest change, or 0 if they have extras alone."""
+    await connection.execute(_OF_ROOMS, list(changes), list(changes.values()))
+
+
+def _text(value: Value) -> str:
+    if value is None:
+        return "-"
+    return value.hex() if isinstance(value, bytes) else str(value)
