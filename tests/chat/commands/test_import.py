@@ -89,6 +89,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         await store.close()
         store = await open_file(folder / "live.db")
         await fill(store, range(MESSAGES // 2, MESSAGES))
+        await change(store, "room 1", 1, "user 1", content="edited")
+        await change(store, "room 2", 1, "user 2", delete=Delete())
+        for user in ("user 0", "user 1"):
+            await change(store, "room 3", 1, user, react="x")
         await asyncio.to_thread(back_up, folder / "live.db", folder / "chat.db")
         await store.close()
 
