@@ -51,16 +51,19 @@ _SIZE: Final = {
 }
 # The same of a room in which messages have more than their texts, as they stand.
 _CURRENT_ROW: Final = {
-    "element": "json_array(page.position & 0xffffffff, id, sender_id,"
-    " coalesce(states.content, page.content), sent_at, hex(extra), hex(state))",
+    "element": "iif(states.position IS NULL,"
+    " json_array(page.position & 0xffffffff, id, sender_id, page.content, sent_at),"
+    " json_array(page.position & 0xffffffff, id, sender_id,"
+    " coalesce(states.content, page.content), sent_at, hex(extra), hex(state)))",
     "columns": "*",
     "join": " AS page LEFT JOIN states ON states.position = page.position",
 }
 _CURRENT_SIZE: Final = {
     "element": "octets",
-    "columns": "octet_length(coalesce("
-    "(SELECT content FROM states WHERE states.position = messages.position), content"
-    ")) AS octets",
+    "columns": "coalesce((SELECT coalesce(octet_length(states.content), 0)"
+    " + coalesce(octet_length(extra), 0) + coalesce(octet_length(state), 0)"
+    " FROM states WHERE states.position = messages.position), 0)"
+    " + octet_length(content) AS octets",
     "join": "",
 }
 

@@ -41,10 +41,12 @@ def with_state(message: ChatMessage, extra: str, state: str) -> ChatMessage:
     Raises:
         ValueError: they are damaged.
     """
-    if extra or state:
+    if extra:
         message.extra = codec.decode(MessageExtra, bytes.fromhex(extra))
         if state:
             message.extra.state = state_from(state)
+    elif state:
+        message.extra = MessageExtra(state=state_from(state))
     return message
 
 
