@@ -59,6 +59,7 @@ class Upsert:
     """
 
     __slots__ = ("future", "size", "user")
+    has_extras = False
 
     def __init__(self, user: UserRow, future: asyncio.Future[None]) -> None:
         self.user = user
@@ -74,6 +75,7 @@ class Asking:
     """
 
     __slots__ = ("ask", "future", "size")
+    has_extras = False
 
     def __init__(self, ask: Ask, future: asyncio.Future[Any]) -> None:
         self.ask = ask
@@ -87,6 +89,7 @@ class Settle:
     """To fold all that is in the journal, and the future of that."""
 
     __slots__ = ("future", "size")
+    has_extras = False
 
     def __init__(self, future: asyncio.Future[None]) -> None:
         self.future = future

@@ -223,9 +223,12 @@ class Writer:
 
     def _commit(self, jobs: list[Job]) -> None:
         appends = [job.messages for job in jobs if isinstance(job, Append)]
-        users = [job.user for job in jobs if isinstance(job, Upsert)]
-        asks = [job.ask for job in jobs if isinstance(job, Asking)]
-        has_extras = any(job.has_extras for job in jobs if isinstance(job, Append))
+        users: list[UserRow] = []
+        asks: list[Ask] = []
+        if len(appends) < len(jobs):
+            users = [job.user for job in jobs if isinstance(job, Upsert)]
+            asks = [job.ask for job in jobs if isinstance(job, Asking)]
+        has_extras = True in [job.has_extras for job in jobs]
         size = sum(job.size for job in jobs)
         self._backlog.add(size)
         try:
