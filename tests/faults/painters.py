@@ -157,9 +157,10 @@ class Painter:
         match kind:
             case "joined":
                 await self._joined(payload, answer)
-            case "chat_message" if payload["room_id"] == self.room:
+            # Before its join is answered, all of it is of its stay before.
+            case "chat_message" if self._follows:
                 self.picture.hear(payload)
-            case "changes":
+            case "changes" if self._follows:
                 self.picture.hear_changes(payload)
             case "changed_message":
                 self.picture.take(payload["message"])
@@ -170,9 +171,11 @@ class Painter:
             self._answered(kind, payload)
 
     async def _joined(self, joined: Frame, answer: str | None) -> None:
-        if self.picture.joined(joined):
+        if joined["recovered"]:
             self._follows = self._follows or answer == self._join_id
-        else:
+            self.picture.joined(joined)
+        elif self._follows or answer == self._join_id:
+            self.picture.joined(joined)
             self.lost += 1
             if joined["epoch"]:
                 self.acknowledged.clear()
@@ -206,7 +209,10 @@ class Painter:
                 await self._ask()
                 return
             # What it knew of the message was old: somebody deleted it, or another history began.
-            if error["code"] not in ("FAILED_PRECONDITION", "NOT_FOUND", "INVALID_ARGUMENT"):
+            passing = ["FAILED_PRECONDITION", "NOT_FOUND", "INVALID_ARGUMENT"]
+            if self.lost:
+                passing.append("PERMISSION_DENIED")  # it is another's message now
+            if error["code"] not in passing:
                 self.picture.faults.append(f"{error} answers {self._wanted}")
             self._wanted = None
 

@@ -226,4 +226,6 @@ async def test_node_that_slept_and_one_with_another_clock(tmp_path: Path) -> Non
         await stage.outlive([sleep])
         check(stage)
         [row] = await one.primary.execute(_ODD_TIMES, database=DATABASE)
-        assert tuple(row) == (0, len(stage.history.stored))
+        odd, number = row
+        assert odd == 0
+        assert number >= len(stage.history.stored)
