@@ -88,7 +88,7 @@ export class ComposerView {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    if (event.key === 'Escape') this.#handlers.onEscape();
+    if (event.key === 'Escape' && !event.shiftKey) this.#handlers.onEscape();
     const plain = !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey;
     if (event.key === 'ArrowUp' && plain && this.#field.value === '') {
       event.preventDefault();

@@ -68,7 +68,7 @@ export class Cursor {
   #pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const { key, target } = event;
-    if (key === 'Escape') {
+    if (key === 'Escape' && !event.shiftKey) {
       event.stopPropagation();
       this.#handlers.onLeave();
       return;
