@@ -410,9 +410,11 @@ def key_of(message: ChatMessage) -> MessageKey:
 
 def message_size(message: ChatMessage) -> int:
     """Returns how much of a page a message takes: its text, and what it has beside it, in bytes."""
-    extra = extra_of(message)
-    beside = 0 if extra is None else len(codec.encode(extra))
-    return utf8_length(message.content) + beside
+    size = utf8_length(message.content)
+    # Most have nothing beside it: each message of each page comes by here.
+    if "extra" in message.__dict__ and (extra := extra_of(message)):
+        size += len(codec.encode(extra))
+    return size
 
 
 def fit_page(messages: list[ChatMessage], span: Range, last_change: int = 0) -> Page:

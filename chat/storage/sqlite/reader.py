@@ -116,6 +116,7 @@ SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
 FROM (SELECT * FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?)
 """
 
+_PLAIN_COLUMNS: Final = 5
 # As JSON has it: position, id, sender_id, content, sent_at, and perhaps extra and state.
 _Row = Sequence[Any]
 
@@ -243,7 +244,8 @@ class Readers:
             is_whole = is_whole and not self._is_broken_off(room_id, before, last_seq)
         if not is_whole:
             raise ValueError(f"room {room_id!r}: a position is missing or out of order")
-        return [_message(room_id, row) for row in rows]
+        make = _current_message if has_states else _message
+        return [make(room_id, row) for row in rows]
 
     def _rows(
         self, page: _Statements, room_id: str, after: int, before: int, limit: int
@@ -274,9 +276,15 @@ class Readers:
 
 
 def _message(room_id: str, row: _Row) -> ChatMessage:
-    seq, message_id, sender_id, content, sent_at, *beside = row
-    message = stored_message((room_id, sender_id, message_id), seq, sent_at, content)
-    return with_state(message, *beside) if beside else message
+    seq, message_id, sender_id, content, sent_at = row
+    return stored_message((room_id, sender_id, message_id), seq, sent_at, content)
+
+
+def _current_message(room_id: str, row: _Row) -> ChatMessage:
+    if len(row) == _PLAIN_COLUMNS:
+        return _message(room_id, row)
+    *columns, extra, state = row
+    return with_state(_message(room_id, columns), extra, state)
 
 
 def _user_row(row: list[str]) -> UserRow:
