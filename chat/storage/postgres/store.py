@@ -227,11 +227,16 @@ class PostgresStore(Store):
         return await self._reader.last_seq(room_id)
 
     async def history(self, room_id: str, span: Range) -> Page:
-        announced = self._following.position(room_id) or 0
-        changed = self._changes.position(room_id) or 0
         # One more than asked for shows whether there are more.
         more = Range(span.limit + 1, span.before_seq, span.after_seq)
-        messages, last_change = await self._reader.messages(room_id, more)
+        while True:
+            generation = self._following.generation
+            announced = self._following.position(room_id) or 0
+            changed = self._changes.position(room_id) or 0
+            messages, last_change = await self._reader.messages(room_id, more)
+            # What was announced of another history says nothing of this one.
+            if generation == self._following.generation:
+                break
         page = fit_page(messages, span, last_change)
         check_whole(page, span, announced, changed)
         return page
@@ -240,8 +245,12 @@ class PostgresStore(Store):
         return await self._changer.change(change)
 
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
-        announced = self._changes.position(room_id) or 0
-        page = await self._change_reader.changes(room_id, after_change, limit)
+        while True:
+            generation = self._following.generation
+            announced = self._changes.position(room_id) or 0
+            page = await self._change_reader.changes(room_id, after_change, limit)
+            if generation == self._following.generation:
+                break
         if not page.has_more and page.changes.last_change < announced:
             raise StoreError("a change of the history is missing")
         return page
