@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import codec
@@ -313,13 +313,28 @@ async def play(plan: Iterable[tuple[str, int]], loop: ClockLoop) -> None:
     world.check()
 
 
-@settings(MODEL, max_examples=60)
+# An edit, and a later change of the same message: one in a page, the other live.
+EDIT_AND_REACTION: Final = [
+    *[("join", 22), ("answer", 23), ("early", 25), ("post", 32), ("post", 20), ("post", 48)],
+    *[("announce", 36), ("post", 32), ("change", 14), ("change", 40), ("change", 55)],
+    *[("early", 7), ("join", 31), ("answer", 5), ("change", 36), ("answer", 35), ("answer", 12)],
+]
+# A page shows a change that is not announced yet, of a message that is not announced yet.
+AHEAD: Final = [
+    *[("post", 11), ("change", 58), ("join", 23), ("announce", 29), ("post", 55), ("change", 5)],
+    *[("answer", 42), ("answer", 41), ("answer", 36)],
+]
+
+
+@settings(MODEL, max_examples=40)
+@example(EDIT_AND_REACTION)
+@example(AHEAD)
 @given(plans())
 def test_pictures_equal_the_history(plan: list[tuple[str, int]]) -> None:
     run(lambda loop: play(plan, loop))
 
 
-@settings(MODEL, max_examples=30)
+@settings(MODEL, max_examples=20)
 @given(plans(lose=1))
 def test_pictures_equal_the_history_after_losses(plan: list[tuple[str, int]]) -> None:
     run(lambda loop: play(plan, loop))
