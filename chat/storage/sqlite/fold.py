@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from operator import itemgetter
 from typing import Final
 
@@ -113,7 +113,8 @@ class Fold:
             nth = bisect_left(self.rows, position, key=_position)
             row = self.rows[nth] if nth < len(self.rows) else None
             return row if row is not None and row[0] == position else None
-        for row in islice(self.rows, len(self._by_position), None):
+        for nth in range(len(self._by_position), len(self.rows)):
+            row = self.rows[nth]
             self._by_position[row[0]] = row
         return self._by_position.get(position)
 
