@@ -155,21 +155,39 @@ class Node:
     judged: Database | None = None
     pending: tuple[Database, Meta, Action] | None = None
     announced: list[list[str]] = field(default_factory=lambda: [[], []])
-    last: Mark | None = None
+    last: Mark | ChangeMark | None = None
 
-    def marks(self) -> list[Mark]:
-        marks = [
-            Mark(str(room), len(ids), "", ids[-1]) for room, ids in enumerate(self.announced) if ids
+    def marks(self) -> tuple[list[Mark], list[ChangeMark]]:
+        found: list[Mark | ChangeMark] = [
+            mark_of(room, ids) for room, ids in enumerate(self.announced) if ids
         ]
-        return marks + ([self.last] if self.last else [])
+        found += [self.last] if self.last else []
+        messages = [each for each in found if isinstance(each, Mark)]
+        return messages, [each for each in found if isinstance(each, ChangeMark)]
 
 
 NODES = st.integers(0, 1)
 ROOMS = st.integers(0, 1)
+CHANGES = 1
+"""The room whose entries stand for changes: they are numbered, and lost, as messages are."""
+
+
+def mark_of(room: int, ids: list[str]) -> Mark | ChangeMark:
+    """The newest entry of a room."""
+    if room == CHANGES:
+        return ChangeMark(str(room), len(ids), int(ids[-1][1:]))
+    return Mark(str(room), len(ids), "", ids[-1])
+
+
+def is_there(mark: Mark | ChangeMark, ids: list[str]) -> bool:
+    """Whether the entry of a mark is in its room."""
+    if isinstance(mark, ChangeMark):
+        return ids[mark.change - 1 : mark.change] == [f"m{mark.seq}"]
+    return ids[mark.seq - 1 : mark.seq] == [mark.id]
 
 
 class Failovers(RuleBasedStateMachine):
-    """No position means two messages under one epoch.
+    """No position means two messages under one epoch, and no number two changes.
 
     What nobody can know is left out, as the module says: a claim that is withdrawn reaches
     each node that lives, or else the standby, before a message is lost.
@@ -202,11 +220,12 @@ class Failovers(RuleBasedStateMachine):
         """A node connects anew, and decides by what it reads."""
         node, database = self.nodes[nth], self.database
         meta, known = database.meta, node.known
-        lost = None
+        lost: Mark | ChangeMark | None = None
         if known is not None and known.epoch == meta.epoch:
-            known = Known(known.epoch, known.claim, node.marks())
-            for mark in known.marks:
-                if database.room(int(mark.room_id))[mark.seq - 1 : mark.seq] != [mark.id]:
+            known = Known(known.epoch, known.claim, *node.marks())
+            marks: list[Mark | ChangeMark] = [*known.marks, *known.changes]
+            for mark in marks:
+                if not is_there(mark, database.room(int(mark.room_id))):
                     lost = mark
         found = decide(meta, database.server, known, lost).action
         node.judged, node.pending = None, (database, meta, found)
@@ -252,7 +271,7 @@ class Failovers(RuleBasedStateMachine):
         ids = database.room(room)
         assert node.known is not None
         self.see(node.known.epoch, room, len(ids), ids[-1])
-        node.last = Mark(str(room), len(ids), "", ids[-1])
+        node.last = mark_of(room, ids)
 
     @rule(nth=NODES, room=ROOMS)
     def fetch(self, nth: int, room: int) -> None:
