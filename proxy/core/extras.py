@@ -1,7 +1,7 @@
 """What a message has beside its text, as the proxy deals with it: pure.
 
-To read `ChatMessage.extra` would make an object of it, which most messages do not have: so this is
-the only place that looks at it on the way of a message.
+To read `ChatMessage.extra` would make an object of it, which most messages do not have. So callers
+ask ``"extra" in message.__dict__`` first: that costs a plain message next to nothing.
 """
 
 from typing import Final
@@ -15,12 +15,6 @@ _TEXT_BYTES: Final = 64
 _OVERHEAD: Final = 512
 
 
-def extra_of(message: ChatMessage) -> MessageExtra | None:
-    """Returns what a message has beside its text, if anything was given."""
-    extra: MessageExtra | None = vars(message).get("extra")
-    return extra
-
-
 def clean(message: ChatMessage) -> bool:
     """Removes what a client may not give: a state, which is the server's, and an empty extra.
 
@@ -29,19 +23,14 @@ def clean(message: ChatMessage) -> bool:
     Returns:
         Whether there was a state.
     """
-    extra = extra_of(message)
-    if extra is None:
-        return False
+    extra = message.extra
     state = vars(extra).pop("state", None)
     if not codec.encode(extra):
         del vars(message)["extra"]
     return state is not None
 
 
-def size_of(message: ChatMessage) -> int:
-    """Returns how many bytes that takes while it is kept; in a batch it takes less."""
-    extra = extra_of(message)
-    if extra is None:
-        return 0
+def size_of(extra: MessageExtra) -> int:
+    """Returns how many bytes it takes while it is kept; in a batch it takes less."""
     mentions = sum(_TEXT_BYTES + utf8_length(each) for each in extra.mentions)
     return _OVERHEAD + utf8_length(extra.data) + mentions

@@ -13,7 +13,6 @@ from typing import Final
 
 from codec.columns import lengths_of
 from gen.chat import ChatMessages, RelayCommand, RelayRequest, Texts
-from proxy.core.extras import extra_of
 from proxy.core.unconfirmed import UnconfirmedSend
 
 # The most of one batch. With fewer commands, both ends are busy with the frame around them;
@@ -140,7 +139,7 @@ def _commands(items: list[Item]) -> list[RelayCommand]:
         if (
             type(item) is UnconfirmedSend
             and item.client.traceparent is None
-            and extra_of(item.message) is None
+            and "extra" not in item.message.__dict__
         ):
             run.append(item)
             continue

@@ -256,8 +256,8 @@ class Switchboard:
 def _size(message: ChatMessage) -> int:
     """Returns how many bytes a message takes while it is kept; in a batch it takes less."""
     names = len(message.id) + len(message.room_id) + len(message.sender_id)
-    texts = utf8_length(message.content) + extras.size_of(message)
-    return texts + names * _LARGEST_CHARACTER + _OVERHEAD
+    size = utf8_length(message.content) + names * _LARGEST_CHARACTER + _OVERHEAD
+    return size + extras.size_of(message.extra) if "extra" in message.__dict__ else size
 
 
 def _size_of_change(request: ChangeMessageRequest) -> int:
