@@ -221,7 +221,7 @@ class TestCost:
 
     def session(self, clock: Clock, **rates: float) -> Session:
         allowance = Allowance(Rates(**rates))
-        calls = ("get_chat_history",)
+        calls = ("get_chat_history", "get_changes", "change_message")
         return Session(1 << 20, 10, calls, allowance=allowance, clock=clock)
 
     def test_bytes_are_charged_beside_messages(self) -> None:
@@ -256,10 +256,27 @@ class TestCost:
         refused = session.receive(large)
         assert (type(refused), refused.request_id) == (Refuse, None)
 
-    def test_history_is_charged_by_message(self) -> None:
+    def test_what_no_client_has_to_send_is_charged_by_size(self) -> None:
+        """It may take as long to read as a wrong frame."""
+        follow = json.dumps({"join": {"room_id": "lobby", "follow": [7] * 20_000}}).encode()
+        forged: dict[str, Any] = {"state": {"reactions": [{}] * 20_000}}
+        extra = json.dumps({"chat_message": message("lobby", "x", extra=forged)}).encode()
+        session = self.session(Clock(), joins=50.0, sends=50.0)
+        for frame in (follow, extra):
+            told = [session.receive(frame) for _ in range(20)]
+            limited = [isinstance(each, Refuse) and each.error.retryable for each in told]
+            assert limited.count(False) < 10
+
+    def test_storm_of_reactions_is_limited(self) -> None:
+        session = self.session(Clock(), calls=50.0)
+        react = b'{"change_message": {"room_id": "lobby", "seq": 1, "react": "+1"}}'
+        assert [type(session.receive(react)) for _ in range(501)] == [Ask] * 500 + [Refuse]
+
+    @pytest.mark.parametrize("call", ["get_chat_history", "get_changes"])
+    def test_history_is_charged_by_message(self, call: str) -> None:
         clock = Clock()
         session = self.session(clock, history=100.0)
-        page = b'{"get_chat_history": {"room_id": "lobby"}, "request_id": "7"}'
+        page = json.dumps({call: {"room_id": "lobby"}, "request_id": "7"}).encode()
         assert isinstance(session.receive(page), Ask)
         session.charge_history(1000)
         assert session.history_wait() == 0
