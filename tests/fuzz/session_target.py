@@ -57,7 +57,7 @@ class _Conversing(Chatting):
             case Send(message, _):
                 assert len(in_rooms | {message.room_id}) <= _MOST_ROOMS
                 if message.room_id not in in_rooms:
-                    client.last.pop(message.room_id, None)
+                    client.forget(message.room_id)
                 client.sent[request_id] = message
                 try:
                     self.switchboard.send(client, message, request_id)
@@ -87,8 +87,8 @@ class _Conversing(Chatting):
             for client in self.followers:
                 assert set(client.answers) == set(client.sent)
 
-    def connect(self) -> None:
-        super().connect()
+    def connect(self, tells: bool = True) -> None:
+        super().connect(tells=tells)
         self.away = 0.0
 
     def go(self, index: int) -> None:
@@ -97,7 +97,7 @@ class _Conversing(Chatting):
 
     async def step(self, choices: Choices) -> None:
         """Performs the event that the next bytes choose."""
-        chosen, index = choices.below(11), choices.below(3)
+        chosen, index = choices.below(13), choices.below(3)
         room_id = choices.of(ROOMS)
         match chosen:
             case 0 | 1 | 2:
@@ -112,11 +112,15 @@ class _Conversing(Chatting):
             case 5:
                 self.go(index)
             case 6 if self.entering:
-                self.enter()
+                self.enter(follows=index > 0)
             case 7 if room_id != "refused":
                 self.somebody_else_sends(room_id)
             case 8:
                 await self.pass_time(choices.of([0.1, 1.0, 5.0, 15.0, 20.0]))
+            case 9 if room_id != "refused":
+                self.messages_are_changed(room_id, [index, index + 1], at_once=index > 1)
+            case 10 if room_id != "refused" and self.stream is not None:
+                self.what_changed_is_told(room_id)
             case _:
                 self.upstream(choices, index)
 
