@@ -59,9 +59,11 @@ WHERE before <= $5 OR nth = 2
 _PLAIN: Final = {"columns": "", "states": "", "size": "octet_length(content)"}
 _WITH_STATES: Final = {
     "columns": """,
-    array_agg(extra ORDER BY nth) AS extras, array_agg(state ORDER BY nth) AS states""",
+    array_agg(seq) FILTER (WHERE is_added) AS added_seqs,
+    array_agg(extra) FILTER (WHERE is_added) AS extras,
+    array_agg(state) FILTER (WHERE is_added) AS states""",
     "states": """ LEFT JOIN LATERAL (
-        SELECT extra, state FROM chat.states
+        SELECT true AS is_added, extra, state FROM chat.states
         WHERE states.room = (SELECT room FROM chat.rooms WHERE room_id = $1)
             AND states.seq = page.seq
         LIMIT 1
@@ -214,9 +216,10 @@ def _messages(room_id: str, row: asyncpg.Record, *, has_states: bool) -> list[Ch
         stored_message((room_id, sender_id, message_id), seq, sent_at, content)
         for seq, sent_at, sender_id, message_id, content in zip(*columns, strict=True)
     ]
-    if has_states:
-        for message, extra, state in zip(found, row["extras"], row["states"], strict=True):
-            add(message, extra, state)
+    if has_states and row["added_seqs"] is not None:
+        by_seq = {message.seq: message for message in found}
+        for seq, extra, state in zip(row["added_seqs"], row["extras"], row["states"], strict=True):
+            add(by_seq[seq], extra, state)
     return found
 
 
