@@ -186,6 +186,7 @@ async def test_database_that_stays_away(
         )
         assert [type(each) in (StoreError, Unanswered) for each in outcomes] == [True] * 3
         link.restore()
+        monkeypatch.undo()
         await node.change(react="c")
         assert (await node.store.mark("ada", "room", 1, back=False)).seq == 1
 
