@@ -16,10 +16,11 @@ from gen.chat import MessageChange, RoomChanges
 FRAME_BYTES: Final = 256 * 1024
 """How large a frame of changes is at most, roughly, if it has more than one message."""
 
-# Roughly: the numbers and times of a state; a kind of reaction; one who reacted.
-_STATE_BYTES: Final = 64
-_KIND_BYTES: Final = 40
-_NAME_BYTES: Final = 66
+# At most: the numbers and times of a state; a kind of reaction; what is around a name.
+_STATE_BYTES: Final = 128
+_KIND_BYTES: Final = 48
+_NAME_BYTES: Final = 3
+_CHARACTER_BYTES: Final = 4
 
 
 class Span:
@@ -78,7 +79,10 @@ class Span:
 
 def _size(message: MessageChange) -> int:
     reactions = message.state.reactions
-    names = sum(len(each.user_ids) for each in reactions)
     content = message.content or ""
-    text = len(content) if content.isascii() else 4 * len(content)
-    return text + _STATE_BYTES + _KIND_BYTES * len(reactions) + _NAME_BYTES * names
+    size = _STATE_BYTES + _KIND_BYTES * len(reactions)
+    size += len(content) if content.isascii() else _CHARACTER_BYTES * len(content)
+    for each in reactions:
+        size += _NAME_BYTES * len(each.user_ids)
+        size += _CHARACTER_BYTES * sum(map(len, each.user_ids))
+    return size

@@ -21,6 +21,7 @@ and gives the tombstone back. Its text, its extra and its reactions are gone.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import betterproto
@@ -32,6 +33,7 @@ from chat.errors import (
     PermissionDenied,
     ResourceExhausted,
 )
+from codec.columns import utf8_length
 from gen.chat import (
     ChangeMessageRequest,
     ChatMessage,
@@ -44,7 +46,9 @@ from gen.chat import (
 MOST_KINDS: Final = 50
 """How many kinds of reactions a message may have."""
 NAMED: Final = 20
-"""How many of those who reacted are named in the state of a message."""
+"""How many of those who reacted with one kind are named in the state of a message."""
+NAMES_BYTES: Final = 4 * 1024
+"""How much the names in a state may take, in UTF-8: each change tells all of them anew."""
 MOST_MENTIONS: Final = 100
 """How many unread messages that mention a user are counted."""
 
@@ -262,4 +266,23 @@ def _reactions(
         )
     else:
         after.append(Reaction(emoji, 1, [user_id]))
-    return after
+    return _bounded(after)
+
+
+def _bounded(reactions: Sequence[Reaction]) -> list[Reaction]:
+    """Leaves out names that would be too much; those of the first kinds stay.
+
+    A kind has them again when it changes next, if there is room.
+    """
+    left = NAMES_BYTES
+    bounded = []
+    for reaction in reactions:
+        named = len(reaction.user_ids)
+        sizes = accumulate(map(utf8_length, reaction.user_ids))
+        fitting = [size for size in sizes if size <= left]
+        if len(fitting) < named:
+            names = reaction.user_ids[: len(fitting)]
+            reaction = Reaction(reaction.emoji, reaction.count, names)
+        left -= fitting[-1] if fitting else 0
+        bounded.append(reaction)
+    return bounded

@@ -414,7 +414,10 @@ class Reaction(_objects.Message):
     """How many users."""
 
     user_ids: List[str] = betterproto.string_field(3)
-    """Who: the 20 that were first."""
+    """
+    Who: those that were first, at most 20. Long ids leave out some: the names of all
+     kinds together take at most 4 KiB.
+    """
 
     def __init__(
         self,

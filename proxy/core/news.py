@@ -37,8 +37,12 @@ FEW: Final = 100
 """With more members in a room, they are not told how far the others have read."""
 
 _PAUSE_SECONDS: Final = 1.0
-# So much text, in characters, is told sooner: it could fill the socket of a client.
-_MOST_TEXT: Final = 256 * 1024
+# So much, in characters, is told sooner: it could fill the socket of a client.
+_MOST: Final = 256 * 1024
+# A change beside its text, and a kind of reaction beside its names, in characters of JSON.
+_CHANGE: Final = 256
+_KIND: Final = 64
+_NAME: Final = 3
 
 
 class News:
@@ -61,7 +65,7 @@ class News:
         if self._paced or _pause(room):
             self._paced.add(room, changes)
             waiting = self._paced.waiting(room)
-            if waiting is not None and _text_of(waiting) > _MOST_TEXT:
+            if waiting is not None and _size_of(waiting) > _MOST:
                 self._paced.flush(room)
         else:
             self._tell_changes(room, changes)
@@ -123,5 +127,10 @@ def _pause(room: Room) -> float:
     return _PAUSE_SECONDS if len(room.followers.changes) > MANY else 0.0
 
 
-def _text_of(changes: RoomChanges) -> int:
-    return sum(len(each.content or "") for each in changes.messages)
+def _size_of(changes: RoomChanges) -> int:
+    size = _CHANGE * len(changes.messages)
+    for each in changes.messages:
+        size += len(each.content or "")
+        for reaction in each.state.reactions:
+            size += _KIND + sum(map(len, reaction.user_ids)) + _NAME * len(reaction.user_ids)
+    return size

@@ -199,6 +199,24 @@ async def test_reactions(store: Store) -> None:
     assert [each.emoji for each in state(await read(store)).reactions] == ["👍"]
 
 
+async def test_names_in_a_state_are_bounded(store: Store) -> None:
+    """Each change tells all of them to everybody."""
+    await store.append([message()])
+    users = ["🦊" * 60 + str(number) for number in range(10)]
+    for emoji in ("a", "b"):
+        for user in users:
+            await store.change(asked(by=user, react=emoji))
+    found = state(await read(store)).reactions
+    assert [each.count for each in found] == [10, 10]
+    assert [len(each.user_ids) for each in found] == [10, 6]
+    assert found[1].user_ids == users[:6]
+    await store.change(asked(by=users[0], unreact="b"))
+    await store.change(asked(by=users[1], unreact="a"))
+    found = state(await read(store)).reactions
+    assert (found[0].user_ids, found[1].count) == ([users[0], *users[2:]], 9)
+    assert len(await store.reactions("room", 1, "", None, 100)) == 18
+
+
 async def test_most_kinds_of_reactions(store: Store) -> None:
     await store.append([message()])
     for number in range(50):
