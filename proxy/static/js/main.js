@@ -117,7 +117,11 @@ const log = new LogView({
 const acting = new Acting(store, sync, {
   onChange: () => scheduleRender(),
   show: (seq) => log.goTo(seq),
-  toComposer: () => composer.focus(),
+  toComposer: () => {
+    // It has to show its text before a key can reach it.
+    render();
+    composer.focus();
+  },
   say: (text) => announcer.say(text),
 });
 
