@@ -106,7 +106,8 @@ def extra_of(message: ChatMessage) -> MessageExtra | None:
 def state_of(message: ChatMessage) -> MessageState | None:
     """Returns what became of a message; `None` if it never changed."""
     extra = extra_of(message)
-    return extra.state if extra is not None and extra.is_set("state") else None
+    state: MessageState | None = None if extra is None else vars(extra).get("state")
+    return state if state is not None and betterproto.serialized_on_wire(state) else None
 
 
 def is_deleted(message: ChatMessage) -> bool:
@@ -170,7 +171,9 @@ def decide(
     """
     request = change.request
     _check_rights(message, change)
-    before = state_of(message) or MessageState()
+    before = state_of(message)
+    if before is None:
+        before = MessageState()
     if is_deleted(message):
         if _is_nothing_left_enough(request):
             return None

@@ -33,6 +33,7 @@ from chat.storage.sqlite.fold import fold_leftovers
 from chat.storage.sqlite.heads import Heads
 from chat.storage.sqlite.jobs import Append, Asking, Job, Settle, Upsert
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow
+from chat.storage.sqlite.pacing import Pacing
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.scrub import SCRUB_SECONDS, Scrub
@@ -102,6 +103,7 @@ class SqliteStore(Store):
         self._writer = Writer(
             connection, journal, files, callbacks, metrics, self.health, scrub, idle_seconds
         )
+        self._pacing = Pacing(self._writer.put)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._writable = asyncio.Event()
@@ -269,6 +271,7 @@ class SqliteStore(Store):
         # The readers first: the last connection to close checkpoints, and that
         # must be the writer.
         await self._readers.close()
+        self._pacing.flush()
         await self._writer.close()
         self._claim.close()
 
@@ -276,7 +279,7 @@ class SqliteStore(Store):
         self._queued += job.size
         if self._queued > self._queue_bytes:
             self._writable.clear()
-        self._writer.put(job)
+        self._pacing.put(job)
 
     async def _ask(self, ask: Ask) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

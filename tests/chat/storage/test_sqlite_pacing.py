@@ -1,0 +1,95 @@
+"""Changes on their way to the writer: in order, together, and holding up nothing else."""
+
+import asyncio
+from typing import Any
+
+from chat.storage.changes import Change
+from chat.storage.sqlite.asks import Ask, Reading
+from chat.storage.sqlite.jobs import Append, Asking, Job, Settle, Upsert
+from chat.storage.sqlite.pacing import PACE_SECONDS, STORM_SECONDS, Pacing
+from gen.chat import ChangeMessageRequest
+from tests.support import message
+
+
+def future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+def asking(ask: Ask) -> Asking:
+    return Asking(ask, future())
+
+
+def change() -> Asking:
+    return asking(Change(ChangeMessageRequest("room", 1, "ada", react="👍")))
+
+
+async def test_first_change_goes_at_once_and_the_next_ones_together() -> None:
+    passed: list[Job] = []
+    times: list[float] = []
+    last = asyncio.Event()
+    jobs = [change() for _ in range(4)]
+
+    def put(job: Job) -> None:
+        passed.append(job)
+        times.append(asyncio.get_running_loop().time())
+        if job is jobs[-1]:
+            last.set()
+
+    pacing = Pacing(put)
+    began = asyncio.get_running_loop().time()
+    for job in jobs:
+        pacing.put(job)
+    assert passed == jobs[:1]
+    await last.wait()
+    assert passed == jobs
+    # The clock of timers may be behind by a tick.
+    assert times[1] - began > PACE_SECONDS / 2
+
+
+async def test_what_is_no_change_goes_at_once_and_never_ahead_of_a_change() -> None:
+    passed: list[Job] = []
+    pacing = Pacing(passed.append)
+    others: list[Job] = [
+        Append([message()], future()),
+        Upsert(("ada", "Ada", ""), future()),
+        asking(Reading("ada", "room", 1, back=False)),
+        Settle(future()),
+    ]
+    expected: list[Job] = []
+    pacing.put(change())
+    for other in others:
+        waiting = change()
+        pacing.put(waiting)
+        pacing.put(other)
+        expected += [waiting, other]
+    assert passed[1:] == expected
+
+
+async def test_flush_passes_on_what_waits() -> None:
+    passed: list[Job] = []
+    pacing = Pacing(passed.append)
+    jobs = [change() for _ in range(3)]
+    for job in jobs:
+        pacing.put(job)
+    pacing.flush()
+    assert passed == jobs
+
+
+async def test_change_behind_a_quiet_pause_goes_at_once() -> None:
+    passed: list[Job] = []
+    came = asyncio.Event()
+
+    def put(job: Job) -> None:
+        passed.append(job)
+        came.set()
+
+    pacing = Pacing(put)
+    pacing.put(change())
+    # The pause behind it brings nothing, and the timer of it comes before this one's.
+    quiet = future()
+    asyncio.get_running_loop().call_later(STORM_SECONDS, quiet.set_result, None)
+    await quiet
+    came.clear()
+    pacing.put(change())
+    assert came.is_set()
+    assert len(passed) == 2
