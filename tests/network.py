@@ -1,10 +1,47 @@
 """Downloads of tests from a package index: skipped without one, but not in CI."""
 
+import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+
+def npm_packages(sources: Path, request: pytest.FixtureRequest, purpose: str) -> Path:
+    """Installs what a lock file of npm names, unless a run before has.
+
+    Args:
+        sources: the folder of package.json and package-lock.json, and of programs that use them.
+        request: of a fixture; pytest's cache, unless it is off, keeps what was installed.
+        purpose: what cannot be tested without it.
+
+    Returns:
+        A copy of the folder, with its packages.
+    """
+    if not (shutil.which("node") and shutil.which("npm")):
+        missing(f"node and npm are not installed: {purpose} was not tried")
+    packages = (sources / "package-lock.json").read_bytes()
+    name = f"node-{hashlib.sha256(packages).hexdigest()[:16]}"
+    # `-p no:cacheprovider` leaves no attribute.
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    folder = cache.mkdir(name) if cache else _temporary(request, name)
+    shutil.copytree(sources, folder, dirs_exist_ok=True)
+    # Written by npm when it is done.
+    if not (folder / "node_modules" / ".package-lock.json").exists():
+        npm_install(folder)
+    return folder
+
+
+def _temporary(request: pytest.FixtureRequest, name: str) -> Path:
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    return factory.mktemp(name)
+
+
+def npm_install(folder: Path) -> None:
+    """Installs what the lock file of a folder names."""
+    fetch("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder)
 
 
 def fetch(*command: str, cwd: Path) -> None:

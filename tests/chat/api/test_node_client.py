@@ -1,7 +1,6 @@
 """A Node client written against the original contract."""
 
 import asyncio
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 import chat
 from gen.chat import ChangeMessageRequest, ChatMessage, ChatServiceStub, Delete
-from tests.network import fetch, missing
+from tests.network import npm_install, npm_packages
 from tests.support import ChatCall
 
 SOURCES = Path(__file__).parents[2] / "node"
@@ -22,19 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def client(request: pytest.FixtureRequest) -> Path:
     """The client's program, with its packages installed."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        missing("node and npm are not installed: the Node client was not tried")
-    packages = (SOURCES / "package-lock.json").read_bytes()
-    folder = request.config.cache.mkdir(f"node-{hashlib.sha256(packages).hexdigest()[:16]}")
-    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
-    # Written by npm when it is done.
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        install(folder)
-    return folder / "client.mjs"
-
-
-def install(folder: Path) -> None:
-    fetch("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder)
+    return npm_packages(SOURCES, request, "the Node client") / "client.mjs"
 
 
 async def run(client: Path, address: str) -> Any:
@@ -113,4 +100,4 @@ def test_node_client_is_skipped_offline(
     monkeypatch.setenv("npm_config_fetch_retries", "0")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
     with pytest.raises(outcome.Exception, match="perhaps without a network"):
-        install(tmp_path / "client")
+        npm_install(tmp_path / "client")
