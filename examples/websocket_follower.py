@@ -17,8 +17,8 @@ async def follow(url: str, position: dict[str, Any], copy: dict[int, dict[str, A
         async for frame in socket:
             match frame.json():
                 case {"joined": {"epoch": epoch, "recovered": recovered}}:
-                    if not recovered:  # another history: begin anew
-                        raise SystemExit("the history was replaced")
+                    if not recovered:  # another history, or too much: page through it instead
+                        raise SystemExit("cannot go on: see the recipe in docs/websocket-api.md")
                     position["epoch"] = epoch
                     print("joined", position["room_id"], flush=True)
                 case {"chat_message": message}:
@@ -28,6 +28,9 @@ async def follow(url: str, position: dict[str, Any], copy: dict[int, dict[str, A
                 case {"changes": {"last_change": last_change, "messages": changed}}:
                     for each in changed:
                         message = copy[each["seq"]]
+                        known = message.get("extra", {}).get("state", {"change": 0})
+                        if each["state"]["change"] <= known["change"]:
+                            continue  # of two states, the one with the larger number holds
                         message |= {"content": each.get("content", message["content"])}
                         message["extra"] = message.get("extra", {}) | {"state": each["state"]}
                         emoji = [reaction["emoji"] for reaction in each["state"]["reactions"]]

@@ -5,9 +5,11 @@ changes behind a change. Changes come first, and only those of messages that the
 others it will get as they stand. In the turn of the event loop in which neither is missing, the
 client has what is there.
 
-Pages of changes are read to the last of them, even if that is beyond what this proxy was told: of a
+Pages of changes are read to the last of them, even beyond what this proxy was told: of a
 message that changed twice, a page has the last change alone, with its text; what comes live
-later has a text only if that changed later.
+later has a text only if that changed later. But no client is told numbers beyond those that this
+proxy was told, since what comes live begins there. So what was read and what was told are two
+numbers; the latter is brought forward last, by a span without messages if need be.
 """
 
 from typing import Final
@@ -82,8 +84,10 @@ class Replay:
         room, left, more = self._room, self._limit, False
         # What changes while this runs is not counted: a slow client would come to no end.
         counted = room.last_change or 0
+        told = change or 0
         while not self._socket.is_gone and room.epoch == self._epoch:
-            if change is not None and (more or change < (room.last_change or 0)):
+            known = room.last_change or 0
+            if change is not None and (more or change < known):
                 page = await self._pages.changes(self._epoch, change)
                 if page is None or page.changes.last_change <= change or room.epoch != self._epoch:
                     return False
@@ -91,8 +95,10 @@ class Replay:
                     left -= len(page.changes.messages)
                 if left < 0:
                     return False
-                await self._write_changes(page.changes, change, seq)
+                told = await self._write_changes(page.changes, told, seq)
                 change, more = page.changes.last_change, page.has_more
+            elif change is not None and told < known:
+                told = await self._write_changes(RoomChanges(room.room_id, told, known), told, seq)
             elif seq < room.last_seq:
                 messages = await self._pages.messages(self._epoch, seq, room.last_seq)
                 if not messages or room.epoch != self._epoch:
@@ -104,17 +110,26 @@ class Replay:
                 break
         return room.epoch == self._epoch
 
-    async def _write_changes(self, page: RoomChanges, after_change: int, seq: int) -> None:
-        """Writes what changed of the messages up to a position."""
+    async def _write_changes(self, page: RoomChanges, after_change: int, seq: int) -> int:
+        """Writes what changed of the messages up to a position.
+
+        Args:
+            page: what was read.
+            after_change: the change up to which the client was told all.
+            seq: the position.
+
+        Returns:
+            The change up to which it is told all now.
+        """
         messages = [each for each in page.messages if each.seq <= seq]
         # Not further than this proxy was told: what comes live begins there.
         known = self._room.last_change or page.last_change
-        told = RoomChanges(
-            page.room_id, min(after_change, known), min(page.last_change, known), messages
-        )
+        last_change = max(after_change, min(page.last_change, known))
+        told = RoomChanges(page.room_id, min(after_change, known), last_change, messages)
         if self._work.add(_WORK * max(len(messages), 1)):
             await self._work.rest()
         await self._socket.send_and_wait(ServerFrame(changes=told))
+        return last_change
 
     async def _write(self, message: ChatMessage) -> None:
         sent, request_id = self._own.get(message.seq, (None, None))

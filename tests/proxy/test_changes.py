@@ -168,6 +168,29 @@ async def test_text_is_not_lost_between_pages_and_live(node: Node, http: Http) -
     assert picture.messages == await history(client)
 
 
+async def test_spans_chain_from_a_replay_on(node: Node, http: Http) -> None:
+    """The server is ahead of what it has told the proxy: a page has more than live spans follow."""
+    picture, watcher = Picture(), await joined(http, "lobby", **BOTH)
+    client = await follower(http, picture)
+    picture.take(await client.ask(chat_message=message("lobby")))
+    number = 0
+    for _ in range(10):
+        await client.socket.close()
+        for _ in range(3):
+            number += 1
+            await change(node, 1, content=f"text {number}")
+        client = await follower(http, picture, **picture.position)
+        number += 1
+        await change(node, 1, content=f"text {number}")
+        frames = await client.take_until(is_change(number))
+        for frame in frames:
+            if "changes" in frame:
+                assert frame["changes"]["after_change"] <= picture.change
+            picture.take(frame)
+        assert picture.messages == await history(client)
+    await watcher.take_until(is_change(number))
+
+
 async def test_storm_is_told_in_few_frames(node: Node, http: Http) -> None:
     picture = Picture()
     client = await follower(http, picture)
