@@ -1,11 +1,12 @@
 """Commands that somebody waits for: no I/O.
 
 Each is kept until it is answered, and asked again on each new link: so a server may be asked twice.
+One timer does for all of them: nearly all are answered, long before they are due.
 """
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gen.chat import Admitted, Authenticated, ChangeMessageResponse, Error, RelayCommand
@@ -21,13 +22,15 @@ _Kind = TypeVar("_Kind", bound=Answer)
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A command that waits for its answer, and its size in bytes, at most."""
+    """A command that waits for its answer, and its size in bytes, at most.
+
+    It waits until `due`, in the time of the event loop.
+    """
 
     command: RelayCommand
     size: int
-    answer: asyncio.Future[Answer] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    due: float
+    answer: asyncio.Future[Answer]
 
 
 class Questions:
@@ -36,6 +39,8 @@ class Questions:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._asked: dict[int, _Question] = {}
+        # Runs out when the first of them is due, or one that was answered.
+        self._timer: asyncio.TimerHandle | None = None
 
     async def ask(
         self, kind: type[_Kind], client: int, size: int, patience: float, **payload: Any
@@ -53,14 +58,14 @@ class Questions:
             Refused: the server refused, or stays away.
         """
         ref = next(self._outbox.refs)
-        question = _Question(RelayCommand(ref=ref, client=client, **payload), size)
+        command = RelayCommand(ref=ref, client=client, **payload)
+        loop = asyncio.get_running_loop()
+        question = _Question(command, size, loop.time() + patience, loop.create_future())
         self._asked[ref] = question
-        self._outbox.put(question.command, size)
+        self._outbox.put(command, size)
+        self._watch(question.due)
         try:
-            async with asyncio.timeout(patience):
-                answer = await question.answer
-        except TimeoutError:
-            raise Refused(errors.unavailable()) from None
+            answer = await question.answer
         finally:
             del self._asked[ref]
         if not isinstance(answer, kind):
@@ -93,3 +98,22 @@ class Questions:
         else:
             question.answer.set_result(answer)
         return True
+
+    def _watch(self, due: float) -> None:
+        """Sees to it that a question is given up when it is due."""
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due, self._give_up)
+
+    def _give_up(self) -> None:
+        """Ends the questions that are due; the server stays away."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        waiting = [each for each in self._asked.values() if not each.answer.done()]
+        for question in waiting:
+            if question.due <= now:
+                question.answer.set_exception(Refused(errors.unavailable()))
+        if later := [each.due for each in waiting if each.due > now]:
+            self._watch(min(later))
