@@ -70,7 +70,8 @@ field => {
 
 
 async def test_keys_edit_and_keep_the_draft(visit: Visit) -> None:
-    ada, _ = await _pair(visit)
+    ada = await visit()
+    await ada.enter("ada", "lobby")
     await ada.say("first")
     await ada.sees("first")
     # At once: the next key may come before the next frame.
