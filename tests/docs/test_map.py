@@ -39,7 +39,9 @@ def test_map_names_each_module(folder: str) -> None:
 
 def test_map_names_each_script() -> None:
     rows = section(PAGE, "The web client").rows()
-    scripts = {path.stem for path in (ROOT / "proxy/static/js").glob("*.js")}
+    folder = ROOT / "proxy/static/js"
+    files = [path.relative_to(folder) for path in folder.rglob("*.js")]
+    scripts = {path.with_suffix("").as_posix() for path in files}
     assert {name for row in rows for name in code(row[0])} == scripts | {"view/"}
 
 
