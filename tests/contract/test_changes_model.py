@@ -340,5 +340,5 @@ def test_changes_in_any_order(request: pytest.FixtureRequest, build: Build) -> N
     run_state_machine_as_test(
         lambda: ChangesMachine(build, database),  # type: ignore[arg-type] # any factory will do
         # A server takes its time.
-        settings=settings(MODEL, max_examples=8 if build in SHARED else 25, stateful_step_count=20),
+        settings=settings(MODEL, max_examples=3 if build in SHARED else 12, stateful_step_count=20),
     )
