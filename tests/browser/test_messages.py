@@ -149,6 +149,43 @@ async def test_reply_leads_to_what_it_answers(visit: Visit, servers: Servers) ->
     )
 
 
+async def test_bar_follows_the_mouse(visit: Visit) -> None:
+    ada, _ = await _pair(visit)
+    await ada.say("one")
+    await ada.say("two")
+    await ada.sees("one", "two")
+    one, two = ada.message("one"), ada.message("two")
+    await one.hover()
+    await one.get_by_test_id("bar-react").click()
+    await ada.page.get_by_test_id("picker").get_by_role("button", name="thumbs up").click()
+    await expect(one.get_by_test_id("chip")).to_be_visible()
+    await two.get_by_test_id("message-text").hover()
+    await expect(two.get_by_test_id("message-bar")).to_be_visible()
+    await two.get_by_test_id("bar-more").click()
+    await ada.page.keyboard.press("Escape")
+    await expect(two.get_by_test_id("bar-more")).to_be_focused()
+    await one.get_by_test_id("message-text").hover()
+    await expect(one.get_by_test_id("message-bar")).to_be_visible()
+
+
+async def test_deleted_message_keeps_the_focus_but_no_bar(visit: Visit) -> None:
+    ada, _ = await _pair(visit)
+    for text in ("one", "two"):
+        await ada.say(text)
+    await ada.sees("one", "two")
+    await ada.message("two").focus()
+    await ada.page.keyboard.press("Delete")
+    await ada.page.get_by_test_id("confirm-yes").click()
+    await ada.sees("one", "Message deleted")
+    await expect(ada.messages.last).to_be_focused()
+    await expect(ada.page.get_by_test_id("message-bar")).to_be_hidden()
+    await _choose(ada, ada.message("one"), "Delete")
+    await ada.page.get_by_test_id("confirm-yes").click()
+    await ada.sees("Message deleted", "Message deleted")
+    await expect(ada.messages.first).to_be_focused()
+    await expect(ada.page.get_by_test_id("message-bar")).to_be_hidden()
+
+
 async def test_mention_is_chosen_from_those_who_wrote(visit: Visit) -> None:
     ada, ben = await _pair(visit)
     await ben.say("I am here")

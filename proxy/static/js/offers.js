@@ -32,7 +32,7 @@ export const KEYS = { r: 'reply', e: 'edit', '+': 'react', Delete: 'delete' };
  * @returns {Action[]} in the order of the menu
  */
 export function offersFor(message, look, { self, moderates }, changeable) {
-  if (look.deleted) return [];
+  if (look.deleted || look.progress === 'deleting') return [];
   if (!changeable) return ['copy'];
   const own = message.sender_id === self;
   /** @type {Action[]} */

@@ -78,6 +78,7 @@ export class Acting {
     const { current: room, self } = this.#store;
     this.#jump.render(room);
     this.#cursor.render();
+    this.#bar.render();
     const pinned = room?.messages.filter((message) => message.extra?.state?.pinned) ?? [];
     this.#pins.render(pinned);
     this.#context.render(room ? contextOf(room, self) : null);
@@ -176,7 +177,7 @@ export class Acting {
    */
   #barred(action, element, button) {
     if (action === 'more') this.#openMenu(element, button);
-    else this.#act(action, element, button);
+    else if (this.#offersOf(element).includes(action)) this.#act(action, element, button);
   }
 
   /**
@@ -236,6 +237,8 @@ export class Acting {
         void this.#copy(lookIn(room, message, self).content);
         return;
       case 'delete':
+        // The bar, and a focus in it, would be gone when the question is answered.
+        element.focus({ preventScroll: true });
         void this.#delete(message);
         return;
       default:

@@ -7,8 +7,12 @@
 
 import { byId, fromTemplate } from './dom.js';
 
+/** So much of the log, in pixels, it takes above a bubble. */
+const ROOM = 30;
+
 export class Bar {
   #bar = fromTemplate('bar-template');
+  #log = byId('log', HTMLElement);
   #list = byId('messages', HTMLOListElement);
   #handlers;
   /** @type {HTMLElement | null} */
@@ -25,7 +29,14 @@ export class Bar {
     this.#list.addEventListener('pointerover', ({ pointerType, target }) => {
       if (pointerType === 'mouse') this.#show(messageOf(target));
     });
-    byId('log', HTMLElement).addEventListener('pointerleave', () => this.#show(this.#focused()));
+    // A mouse that moves takes the bar along, also if a menu gave the focus back to it; messages that
+    // are scrolled under a resting mouse do not.
+    this.#list.addEventListener('pointermove', ({ pointerType, target }) => {
+      if (pointerType !== 'mouse' || this.#handlers.isBusy()) return;
+      if (messageOf(target) !== this.#message) this.#yield();
+      this.#show(messageOf(target));
+    });
+    this.#log.addEventListener('pointerleave', () => this.#show(this.#focused()));
     this.#list.addEventListener('focusin', ({ target }) => this.#show(messageOf(target)));
     this.#list.addEventListener('focusout', ({ relatedTarget }) => {
       if (!messageOf(relatedTarget)) this.#show(null);
@@ -51,6 +62,22 @@ export class Bar {
     this.#show(message);
   }
 
+  /** Follows what may be done to its message, which may be deleted by now. */
+  render() {
+    const message = this.#message;
+    if (!message) return;
+    if (message.isConnected && this.#handlers.offers(message).length > 0) this.#fill(message);
+    else {
+      this.#yield();
+      this.#put(null);
+    }
+  }
+
+  /** Gives the focus to the message, if a button has it. */
+  #yield() {
+    if (this.#bar.contains(document.activeElement)) this.#message?.focus({ preventScroll: true });
+  }
+
   /** @returns {HTMLElement | null} the message that has the focus */
   #focused() {
     return messageOf(document.activeElement);
@@ -61,18 +88,31 @@ export class Bar {
     if (this.#handlers.isBusy() || (message === this.#message && this.#bar.isConnected)) return;
     // The focus is not taken away from under a hand at the keyboard.
     if (this.#bar.contains(document.activeElement) && message !== this.#message) return;
-    const offers = message ? this.#handlers.offers(message) : [];
-    this.#message = offers.length > 0 ? message : null;
-    const bubble = this.#message?.querySelector('[data-part="bubble"]');
-    if (!bubble) {
+    this.#put(message && this.#handlers.offers(message).length > 0 ? message : null);
+  }
+
+  /** @param {HTMLElement | null} message one that something may be done to */
+  #put(message) {
+    this.#message = message;
+    const bubble = message?.querySelector('[data-part="bubble"]');
+    if (!message || !bubble) {
       this.#bar.remove();
       return;
     }
+    this.#fill(message);
+    // Above the topmost one in view it would be cut off.
+    const { top } = bubble.getBoundingClientRect();
+    this.#bar.classList.toggle('below', top - this.#log.getBoundingClientRect().top < ROOM);
+    bubble.append(this.#bar);
+  }
+
+  /** @param {HTMLElement} message */
+  #fill(message) {
+    const offers = this.#handlers.offers(message);
     for (const button of this.#bar.querySelectorAll('button')) {
       const { bar = '' } = button.dataset;
       button.hidden = bar !== 'more' && !offers.includes(bar);
     }
-    bubble.append(this.#bar);
   }
 }
 
