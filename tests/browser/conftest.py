@@ -11,7 +11,15 @@ from urllib.parse import urljoin
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    Dialog,
+    Locator,
+    Page,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 import chat
 import proxy
@@ -205,6 +213,13 @@ async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
     problems: list[str] = []
     contexts = AsyncExitStack()
 
+    async def on_dialog(dialog: Dialog) -> None:
+        # The browser's own question before unsent words are lost: a test answers it or goes on.
+        if dialog.type == "beforeunload":
+            await dialog.accept()
+        else:
+            problems.append(f"dialog: {dialog.message}")
+
     async def visit(address: str = "", *, size: tuple[int, int] = _DESK, **options: Any) -> Visitor:
         viewport = ViewportSize(width=size[0], height=size[1])
         context = await contexts.enter_async_context(
@@ -214,7 +229,7 @@ async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
         page.set_default_timeout(PATIENCE_MS)
         await page.add_init_script(WATCH_POLICY)
         page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
+        page.on("dialog", on_dialog)
         page.on("console", lambda message: problems.extend(_complaint(message.type, message.text)))
         await page.goto(urljoin(servers.url, address))
         return Visitor(page)

@@ -43,10 +43,11 @@ async def test_edit_and_deletion_are_seen_by_others_and_later(visit: Visit) -> N
     await ben.sees("Helo", "gone soon")
 
     await _choose(ada, ada.message("Helo"), "Edit")
-    await expect(ada.page.get_by_test_id("context")).to_contain_text("Editing · Esc cancels")
+    await expect(ada.page.get_by_test_id("context")).to_contain_text("Editing Helo")
     await ada.say("Hello")
     await _choose(ada, ada.message("gone soon"), "Delete")
     dialog = ada.page.get_by_test_id("confirm")
+    await expect(dialog).to_contain_text("gone soon")
     await expect(dialog).to_contain_text("Everyone will see that it was deleted.")
     await dialog.get_by_role("button", name="Delete").click()
 
@@ -184,6 +185,30 @@ async def test_deleted_message_keeps_the_focus_but_no_bar(visit: Visit) -> None:
     await ada.sees("Message deleted", "Message deleted")
     await expect(ada.messages.first).to_be_focused()
     await expect(ada.page.get_by_test_id("message-bar")).to_be_hidden()
+
+
+async def test_one_step_leads_to_the_newest_message(visit: Visit) -> None:
+    ada, ben = await _pair(visit)
+    await ada.say("see https://example.org")
+    await ada.message("see https://example.org").hover()
+    await ada.page.get_by_test_id("bar-reply").click()
+    await ada.say("a long answer " * 12)
+    await ben.page.wait_for_function("document.querySelectorAll('.message').length === 2")
+    first, answer = ben.messages.first, ben.messages.last
+    await expect(answer).to_have_attribute("data-state", "sent")
+    await ben.input.press("Shift+Tab")
+    await expect(answer).to_be_focused()
+    await ben.page.keyboard.press("Tab")
+    await expect(answer.get_by_test_id("quote")).to_be_focused()
+    await ben.page.keyboard.press("+")
+    await expect(ben.page.get_by_test_id("picker")).to_be_visible()
+    await ben.page.keyboard.press("Escape")
+    await expect(answer.get_by_test_id("quote")).to_be_focused()
+    await ben.page.keyboard.press("Shift+Tab")
+    await ben.page.keyboard.press("q")
+    await expect(first).to_be_focused()
+    await ben.page.keyboard.press("Tab")
+    await expect(first.get_by_role("link")).to_be_focused()
 
 
 async def test_mention_is_chosen_from_those_who_wrote(visit: Visit) -> None:

@@ -62,13 +62,21 @@ async def test_page_survives_server_restart(visit: Visit, servers: Servers) -> N
 async def test_unconfirmed_message_outlives_reload(visit: Visit, servers: Servers) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
+    asked: list[str] = []
+    ada.page.on("dialog", lambda dialog: asked.append(dialog.type))
+    await ada.say("sent")
+    await ada.sees("sent")
+    await ada.page.reload()
+    await ada.sees("sent")
+    assert asked == []
     await servers.stop_chat()
     await ada.say("kept")
     await expect(ada.message("kept")).to_have_attribute("data-state", "sending")
     await ada.page.reload()
+    assert asked == ["beforeunload"]
     await expect(ada.message("kept")).to_have_attribute("data-state", "sending")
     await servers.start_chat()
-    await ada.sees("kept")
+    await ada.sees("sent", "kept")
 
 
 async def test_changes_outlive_an_outage_and_a_reload(visit: Visit, servers: Servers) -> None:

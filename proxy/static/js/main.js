@@ -1,7 +1,7 @@
 /** Puts the parts together: the store, the conversation with the server, the views, the address. */
 
 import { Archive } from './archive.js';
-import { lossOf } from './changing.js';
+import { isUnsaved, lossOf } from './changing.js';
 import { Connection } from './connection.js';
 import { hashOf, nameInQuery, roomInHash, socketUrl } from './location.js';
 import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
@@ -285,6 +285,15 @@ async function leave(id) {
   drop(id);
 }
 
+/**
+ * Has the browser ask before the page is closed.
+ *
+ * @param {BeforeUnloadEvent} event
+ */
+function closing(event) {
+  if ([...store.rooms.values()].some(isUnsaved)) event.preventDefault();
+}
+
 /** The network or the page woke up: waits are cut short, and a dead connection found. */
 function wake() {
   if (store.link.phase === 'waiting') connection.connect();
@@ -362,6 +371,7 @@ function listen() {
     sync.probe();
     scheduleRender();
   });
+  addEventListener('beforeunload', closing);
   addEventListener('pagehide', save);
   addEventListener('storage', heard);
   // Before the composer, which is empty after Enter in any case.

@@ -59,6 +59,7 @@ export class Acting {
         if (this.#offersOf(element).includes(action)) this.#act(action, element);
       },
       onMenu: (element) => this.#openMenu(element, this.#bar.moreButton),
+      onQuote: (element) => this.#goToAnswered(element),
       nameOf: (element) => this.#nameOf(element),
       onLeave: outlets.toComposer,
     });
@@ -104,6 +105,13 @@ export class Acting {
       this.#out.onChange();
       this.#out.toComposer();
     }
+  }
+
+  /** @param {HTMLElement} element of an answer, perhaps */
+  #goToAnswered(element) {
+    const room = this.#store.current;
+    const answered = this.#messageOf(element)?.extra?.reply_to;
+    if (room && answered) this.#jump.go(room.id, answered);
   }
 
   /** Edits the last message of one's own. */
@@ -269,10 +277,12 @@ export class Acting {
   }
 
   /** @param {ChatMessage} message */
-  async #delete({ room_id: roomId, seq, sender_id: sender }) {
+  async #delete(message) {
+    const { room_id: roomId, seq, sender_id: sender } = message;
     const own = sender === this.#store.self;
     const agreed = await confirmLoss({
-      title: own ? 'Delete this message?' : `Delete this message of ${sender}?`,
+      title: own ? 'Delete this message?' : `Delete ${sender}'s message?`,
+      quote: firstWords(message.content),
       text: 'Everyone will see that it was deleted.',
       yes: 'Delete',
       no: 'Keep',
@@ -323,9 +333,13 @@ export class Acting {
  * @returns {Parameters<ContextView['render']>[0]}
  */
 function contextOf(room, self) {
-  if (room.editing) return { kind: 'edit', title: 'Editing', words: '· Esc cancels' };
+  const wordsOf = (/** @type {number} */ seq) => {
+    const message = findMessage(room, seq);
+    return message ? firstWords(lookIn(room, message, self).content) || 'Message deleted' : '';
+  };
+  if (room.editing) return { kind: 'edit', title: 'Editing', words: wordsOf(room.editing.seq) };
   if (room.replyTo === 0) return null;
   const message = findMessage(room, room.replyTo);
-  const words = message ? firstWords(lookIn(room, message, self).content) || 'Message deleted' : '';
+  const words = wordsOf(room.replyTo);
   return { kind: 'reply', title: message ? `Reply to ${message.sender_id}` : 'Reply', words };
 }

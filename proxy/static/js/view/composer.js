@@ -17,6 +17,8 @@ export class ComposerView {
   #button = byId('send', HTMLButtonElement);
   #problem = byId('message-problem', HTMLElement);
   #left = byId('message-left', HTMLElement);
+  #enter = byId('help-enter', HTMLElement);
+  #escape = byId('help-escape', HTMLElement);
   /** The message that is edited, and the room. */
   #shown = '0 ';
   #editing = false;
@@ -52,6 +54,8 @@ export class ComposerView {
     this.#shown = shown;
     this.#editing = editing !== null;
     this.#button.setAttribute('aria-label', editing ? 'Save' : 'Send');
+    setText(this.#enter, editing ? 'saves' : 'sends');
+    this.#escape.hidden = editing === null;
     this.#field.placeholder = room ? `Message ${room.id}` : '';
     this.#field.value = (editing ? editing.text : room?.draft) ?? '';
     this.#changed();

@@ -65,6 +65,7 @@ function createChip(emoji) {
   button.dataset.action = 'toggle';
   button.dataset.emoji = emoji;
   button.dataset.testid = 'chip';
+  button.tabIndex = -1;
   const sign = document.createElement('span');
   sign.className = 'chip-emoji';
   sign.textContent = emoji;

@@ -135,6 +135,7 @@ function link(text, href) {
   anchor.href = href;
   anchor.target = '_blank';
   anchor.rel = 'noopener noreferrer';
+  anchor.tabIndex = -1;
   return anchor;
 }
 
