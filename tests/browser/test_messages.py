@@ -262,6 +262,8 @@ async def test_stale_edit_is_refused_and_may_be_repeated(visit: Visit, servers: 
     await ada.page.context.set_offline(offline=False)
     refused = ada.messages.first
     await expect(refused).to_contain_text("Not saved: the message changed meanwhile.")
+    await ada.sees("written elsewhere")
+    await expect(refused.get_by_test_id("unsaved")).to_have_text("Your text: written offline")
     await other.sees("written elsewhere")
     await refused.get_by_test_id("retry-button").click()
     for tab in (ada, other):

@@ -153,7 +153,8 @@ describe('a message looks', () => {
   test('as before, with the reason, where a change was refused; words that were written stay', () => {
     const refuse = (one) => ({ ...one, state: 'failed', error: 'why' });
     const look = lookOf(stands(1, { change: 1, reactions }), [refuse(change('unreact', '👍')), refuse(change('content', 'mine'))], 'me');
-    assert.deepEqual([look.progress, look.error, look.content, look.chips[0].count], ['failed', 'why', 'mine', 3]);
+    assert.deepEqual([look.progress, look.error, look.unsaved, look.chips[0].count], ['failed', 'why', 'mine', 3]);
+    assert.notEqual(look.content, 'mine', 'what holds is shown');
   });
 
   test('empty once it is deleted, whatever waits', () => {

@@ -19,6 +19,7 @@
  */
 
 import { findGap, indexOf, insert, merge, messageKey } from './messages.js';
+import { notePin } from './pins.js';
 import { PAGE_LIMIT, PAGE_SIZE } from './protocol.js';
 import { countMessage, unread } from './reading.js';
 import { forget, startHistory } from './room.js';
@@ -44,6 +45,7 @@ export function applyMessage(room, message, self, isFollowed = true) {
   countMessage(room, message, self);
   if (room.loaded && !isFollowed && room.messages.length >= KEEP_MOST) room.hasNewer = true;
   const added = belongs(room, message) && insert(room.messages, message);
+  if (added) notePin(room, message);
   if (isFollowed) trim(room);
   return added;
 }
@@ -171,6 +173,7 @@ export function applyHistory(room, page) {
   noteAge(room, page.last_change ?? 0);
   const known = request.kind === 'around' ? [] : kept(room, page, request);
   room.messages = merge(known, page.messages);
+  for (const message of room.messages) notePin(room, message);
   const added = room.messages.length - known.length;
   room.lastSeq = Math.max(room.lastSeq, room.messages.at(-1)?.seq ?? 0);
   TAKE[request.kind](room, page, added, request);

@@ -21,6 +21,7 @@
  * @property {Chip[]} chips
  * @property {'' | 'saving' | 'deleting' | 'failed'} progress
  * @property {string} error why a change failed
+ * @property {string} unsaved the user's text of an edit that failed; empty for none
  */
 
 /**
@@ -43,6 +44,7 @@ export function lookOf(message, changes, self, reacted = () => false) {
     chips: (state?.reactions ?? []).map((reaction) => chipOf(reaction, self, reacted)),
     progress: '',
     error: '',
+    unsaved: '',
   };
   for (const change of changes) apply(look, change);
   look.chips = look.chips.filter(({ count, waits }) => count > 0 || waits);
@@ -69,13 +71,13 @@ function apply(look, change) {
   if (failed) look.error ||= change.error;
   if (failed || look.progress === 'failed') look.progress = 'failed';
   else look.progress = change.kind === 'delete' ? 'deleting' : look.progress || 'saving';
-  if (look.deleted) return;
+  // What was refused did not happen: only words that were written are kept in view, beside those that hold.
+  if (failed && change.kind === 'content') look.unsaved = change.value;
+  if (failed || look.deleted) return;
   if (change.kind === 'content') {
     look.content = change.value;
     look.edited = true;
   }
-  // What was refused did not happen: only words that were written are kept in view.
-  if (failed) return;
   if (change.kind === 'pinned') look.pinned = change.value === 'yes';
   if (change.kind === 'react' || change.kind === 'unreact') react(look, change);
 }

@@ -55,6 +55,7 @@
  * @property {number | null} lastChange all changes up to it are in `messages`; null: the server tells none
  * @property {number} newestChange the newest change heard of
  * @property {boolean} isPaging whether pages of changes are being read, and there are more
+ * @property {Map<number, ChatMessage | null>} pins what is known of the pinned messages, by position
  * @property {string} changesRequest the request_id of the one under way; empty for none
  * @property {string} markRequest likewise
  * @property {(HistoryRequest & {requestId: string}) | null} request the one under way
@@ -100,6 +101,7 @@ export function createRoom(id, saved = {}) {
     lastChange: null,
     newestChange: 0,
     isPaging: false,
+    pins: new Map(),
     changesRequest: '',
     markRequest: '',
     request: null,

@@ -26,6 +26,7 @@
  */
 
 import { changeOf, indexOf } from './messages.js';
+import { noteFarPin, notePin } from './pins.js';
 
 /**
  * Begins with a history of which nothing is loaded.
@@ -38,6 +39,7 @@ export function startChanges(room, lastChange) {
   room.newestChange = lastChange ?? 0;
   room.changesRequest = '';
   room.isPaging = false;
+  room.pins.clear();
 }
 
 /**
@@ -107,14 +109,17 @@ export function applyState(room, message) {
   const index = indexOf(room.messages, message.seq);
   if (index < 0 || changeOf(message) <= changeOf(room.messages[index])) return;
   room.messages[index] = message;
+  notePin(room, message);
 }
 
 /**
  * @param {Room} room
  * @param {MessageChange} change
  */
-function applyChange(room, { seq, content, state }) {
+function applyChange(room, change) {
+  const { seq, content, state } = change;
   const known = room.messages[indexOf(room.messages, seq)];
+  if (!known) noteFarPin(room, change);
   if (!known || !state) return;
   const text = content ?? known.content;
   const deleted = state.deleted_at !== undefined;

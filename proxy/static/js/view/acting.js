@@ -11,6 +11,7 @@
 import { firstWords, whoReacted } from '../look.js';
 import { findMessage } from '../messages.js';
 import { offersFor } from '../offers.js';
+import { pinsOf } from '../pins.js';
 import { lookIn } from '../timeline.js';
 import { Bar } from './bar.js';
 import { confirmLoss } from './confirm.js';
@@ -80,8 +81,7 @@ export class Acting {
     this.#jump.render(room);
     this.#cursor.render();
     this.#bar.render();
-    const pinned = room?.messages.filter((message) => message.extra?.state?.pinned) ?? [];
-    this.#pins.render(pinned);
+    this.#pins.render(room ? pinsOf(room) : []);
     this.#context.render(room ? contextOf(room, self) : null);
   }
 
@@ -147,7 +147,7 @@ export class Acting {
     }
     if (message && lookIn(room, message, this.#store.self).content !== content) {
       this.#sync.change(room.id, seq, 'content', content);
-    }
+    } else this.#store.discardChanges(room.id, seq);
     room.editing = null;
     this.#out.onChange();
     return true;
@@ -260,7 +260,8 @@ export class Acting {
    * @param {string} self
    */
   #edit(room, message, self) {
-    room.editing = { seq: message.seq, text: lookIn(room, message, self).content };
+    const { content, unsaved } = lookIn(room, message, self);
+    room.editing = { seq: message.seq, text: unsaved || content };
     this.#out.onChange();
     this.#out.toComposer();
   }
@@ -322,6 +323,7 @@ export class Acting {
       look.pinned ? 'pinned' : '',
       ...look.chips.map((chip) => `${chip.emoji} ${chip.count}, ${whoReacted(chip)}`),
       look.error ? `not saved: ${look.error}` : '',
+      look.unsaved ? `your text: ${look.unsaved}` : '',
     ];
     return said.filter((text) => text !== '').join('; ');
   }

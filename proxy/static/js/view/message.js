@@ -88,6 +88,13 @@ function showStatus(element, { message, state, look }) {
   const failed = state === 'failed' || progress === 'failed';
   part(element, 'status', HTMLElement).hidden = state === 'sent' && progress === '';
   part(element, 'actions', HTMLElement).hidden = !failed;
+  const unsaved = look?.unsaved ?? '';
+  part(element, 'unsaved', HTMLElement).hidden = unsaved === '';
+  setText(part(element, 'unsaved-text', HTMLElement), unsaved);
+  const retry = part(element, 'retry', HTMLButtonElement);
+  // Nothing can be done to a message that is gone.
+  retry.hidden = look?.deleted ?? false;
+  setText(retry, unsaved ? 'Save mine' : 'Retry');
   const error = 'error' in message ? `Not sent: ${message.error}` : `Not saved: ${look?.error ?? ''}`;
   const busy = state === 'sent' ? BUSY[progress] : 'Sending…';
   setText(part(element, 'state', HTMLElement), failed ? error : (busy ?? ''));

@@ -1,7 +1,7 @@
 /**
- * The pinned messages of the room, as far as they are loaded: a button in the header, and a list.
+ * The pinned messages of the room, as far as they are known: a button in the header, and a list.
  *
- * @typedef {import('../protocol.js').ChatMessage} ChatMessage
+ * @typedef {{seq: number, message: import('../protocol.js').ChatMessage | null}} Pin
  */
 
 import { firstWords } from '../look.js';
@@ -14,7 +14,7 @@ export class Pins {
   #popup = new Popup(byId('pins', HTMLElement));
   #list = byId('pins-list', HTMLOListElement);
   #onGo;
-  /** @type {ChatMessage[]} */
+  /** @type {Pin[]} */
   #pinned = [];
 
   /** @param {(seq: number) => void} onGo */
@@ -29,9 +29,9 @@ export class Pins {
     });
   }
 
-  /** @param {ChatMessage[]} pinned oldest first */
+  /** @param {Pin[]} pinned oldest first */
   render(pinned) {
-    const same = pinned.length === this.#pinned.length && pinned.every((one, nth) => one === this.#pinned[nth]);
+    const same = pinned.length === this.#pinned.length && pinned.every((one, nth) => isSame(one, this.#pinned[nth]));
     if (same) return;
     this.#pinned = pinned;
     const count = pinned.length;
@@ -58,13 +58,27 @@ export class Pins {
   }
 }
 
-/** @param {ChatMessage} message */
-function itemOf({ seq, sender_id: sender, content, sent_at: sent }) {
+/**
+ * @param {Pin} one
+ * @param {Pin} other
+ */
+function isSame(one, other) {
+  return one.seq === other.seq && one.message === other.message;
+}
+
+/** @param {Pin} pin */
+function itemOf({ seq, message }) {
   const item = document.createElement('li');
   const button = document.createElement('button');
   button.type = 'button';
   button.className = 'pins-item';
   button.dataset.seq = String(seq);
+  item.append(button);
+  if (!message) {
+    button.textContent = 'A message further back';
+    return item;
+  }
+  const { sender_id: sender, content, sent_at: sent } = message;
   const head = document.createElement('span');
   head.className = 'pins-head';
   const name = document.createElement('bdi');
@@ -79,6 +93,5 @@ function itemOf({ seq, sender_id: sender, content, sent_at: sent }) {
   words.dir = 'auto';
   words.textContent = firstWords(content);
   button.append(head, words);
-  item.append(button);
   return item;
 }
