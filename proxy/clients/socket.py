@@ -184,6 +184,9 @@ class ClientSocket:
         Raises:
             ClientConnectionResetError: the client is gone, or does not read.
         """
+        # A page may be on its way here while the proxy stops: behind the end nothing is written.
+        if self.is_gone:
+            raise ClientConnectionResetError("the client is gone")
         try:
             async with asyncio.timeout(self._config.heartbeat_seconds):
                 await self._socket.send_frame(codec.to_json(frame), WSMsgType.TEXT)

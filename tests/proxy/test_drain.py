@@ -6,13 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 import chat
 import proxy
-from gen.chat import ChatServiceStub, GetChatHistoryRequest
+from gen.chat import ChatServiceStub, GetChatHistoryRequest, ServerFrame
+from proxy.http.routes import WEBSOCKETS
 from tests.faults.link import Link
 from tests.kit.web import RawWebSocket
-from tests.proxy.web_client import Client, contents, message, seqs
+from tests.proxy.web_client import Client, connect, contents, message, seqs
 
 DRAIN_SECONDS = 2.0
 # Longer than a test may take.
@@ -69,6 +71,20 @@ async def test_drain_confirms_before_close(
         assert [frame["request_id"] for frame in frames] == [str(number) for number in range(50)]
         assert await client.closed() == 1001
         await stopping
+
+
+async def test_page_that_comes_behind_the_end_of_a_socket(proxy_config: proxy.Config) -> None:
+    """A replay may be waiting for it as the proxy stops: it has nowhere to go, and is no defect."""
+    server = TestServer(proxy.create_app(proxy_config))
+    async with TestClient(server) as http:
+        client = await connect(http)
+        await client.barrier()
+        assert server.app is not None
+        [connection] = server.app[WEBSOCKETS]._open  # noqa: SLF001
+        connection.socket.go_away()
+        with pytest.raises(aiohttp.ClientConnectionResetError):
+            await connection.socket.send_and_wait(ServerFrame())
+        assert await client.closed() == 1001
 
 
 async def test_drain_waits_for_absent_server(
