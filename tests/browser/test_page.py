@@ -110,6 +110,7 @@ async def test_unread_messages_per_room(visit: Visit, servers: Servers) -> None:
     await servers.post("lobby", "bob", ["one", "two"])
     count = ada.room_item("lobby").get_by_test_id("unread-count")
     await expect(count).to_have_text("2")
+    await expect(ada.room_item("lobby")).to_have_accessible_name("lobby, 2 unread")
     await expect(ada.page).to_have_title("(2) ops · Chat")
     await servers.post("ops", "bob", ["here"])
     await ada.sees("here")

@@ -84,9 +84,11 @@ function updateItem(item, room, isCurrent) {
   setText(badge, room.mentions > 0 ? `@${short(room.mentions)}` : short(count));
   badge.classList.toggle('mentions', room.mentions > 0);
   const mentions = room.mentions > 0 ? `, ${room.mentions} of them ${room.mentions === 1 ? 'mentions' : 'mention'} you` : '';
-  setText(part(item, 'count-label', HTMLElement), count ? `, ${count} unread${mentions}` : '');
   const failed = room.pending.some(({ state }) => state === 'failed') || room.phase === 'refused';
   part(item, 'trouble', HTMLElement).hidden = !failed;
+  // Of its parts, a screen reader would make "lobby , 3 unread".
+  const label = `${room.id}${failed ? ', needs attention' : ''}${count ? `, ${count} unread${mentions}` : ''}`;
+  if (link.getAttribute('aria-label') !== label) link.setAttribute('aria-label', label);
 }
 
 /** @param {number} count */
