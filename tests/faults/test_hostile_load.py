@@ -308,5 +308,5 @@ async def test_log_escapes_client_text(chat_server: chat.RunningServer, tmp_path
         ):
             await answer_to(port_of(daemon), data)
     [told] = [line for line in lines(log) if 'event="upstream connected"' not in line]
-    assert "level=warning logger=proxy.clients.joining" in told
+    assert "level=warning logger=proxy.clients.pages" in told
     assert r'room_id="a\" level=critical event=\"\\ =é"' in told

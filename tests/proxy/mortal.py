@@ -17,7 +17,7 @@ from chat.api.relay_service import RelayService
 from chat.api.status import status_of
 from chat.core.hub import Hub
 from chat.errors import Unavailable
-from gen.chat import RelayCommand, RelayRequest, RelayResponse
+from gen.chat import Join, RelayCommand, RelayRequest, RelayResponse
 from hosting.grpc.server import GrpcServer
 from tests.chat.in_memory import in_memory
 from tests.support import sent_by
@@ -112,6 +112,16 @@ def carries(payload: Any) -> Is:
 
     def check(command: RelayCommand) -> bool:
         return payload in vars(command).values()
+
+    return check
+
+
+def joins(room_id: str, after_seq: int | None = None) -> Is:
+    """Matches commands that join a room from this position on."""
+
+    def check(command: RelayCommand) -> bool:
+        join = command.command
+        return isinstance(join, Join) and (join.room_id, join.after_seq) == (room_id, after_seq)
 
     return check
 

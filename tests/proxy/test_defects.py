@@ -15,7 +15,6 @@ from gen.chat import (
     Authenticate,
     ChatMessage,
     Error,
-    Join,
     Joined,
     Presence,
     RelayEvent,
@@ -29,7 +28,7 @@ from proxy.core.switchboard import Switchboard
 from proxy.upstream.link import Link
 from tests.chat.broken import BrokenAuthenticator
 from tests.kit.web import split_frames
-from tests.proxy.mortal import MortalServer, anything, carries, mortal_server, nothing, says
+from tests.proxy.mortal import MortalServer, anything, carries, joins, mortal_server, nothing, says
 from tests.proxy.pauses import HOLD_SECONDS, check_all_once, check_unavailable
 from tests.proxy.relay_model import DirectOutbox, Follower
 from tests.proxy.web_client import Client, Frame, Http, message, seqs, serve_http
@@ -103,7 +102,7 @@ async def send_it(server: MortalServer, http: Http) -> None:
 
 
 async def join_it(server: MortalServer, http: Http) -> None:
-    server.kills = carries(Join(DEADLY))
+    server.kills = joins(DEADLY)
     client = await visitor(server, http, "mallory")
     check_internal(await client.ask(join={"room_id": DEADLY}))
     assert "joined" in await client.ask(join={"room_id": "lair"})
@@ -131,8 +130,7 @@ async def present_it_again(server: MortalServer, http: Http) -> None:
 
 async def stay_in_it(server: MortalServer, http: Http) -> None:
     client = await entered(server, http, "mallory", DEADLY)
-    room = server.hub.store.epoch
-    server.kills = carries(Join(DEADLY, 0, room))
+    server.kills = joins(DEADLY, 0)
     server.cut()
     assert await client.receive() == {"left": {"room_id": DEADLY}}
 
