@@ -94,6 +94,16 @@ class Shared:
         await self.standby.join(self.primary)
         await self.primary.require_standby()
 
+    async def heard_of(self, nodes: int) -> None:
+        """Waits until so many nodes have sent the primary a heartbeat, from now on."""
+        [[now]] = await self.primary.execute("SELECT clock_timestamp()", database=DATABASE)
+        await self.primary.until(
+            "SELECT count(*) = $1 FROM chat.nodes WHERE alive_until - $2 > interval '10 seconds'",
+            nodes,
+            now,
+            database=DATABASE,
+        )
+
     async def cut_listeners(self) -> None:
         """Ends the connections that hints come on."""
         assert await self.primary.terminate("query ~* '^LISTEN|pg_notify'")

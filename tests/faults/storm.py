@@ -25,7 +25,7 @@ TIMES: Final = 3
 _PAGE: Final = 500
 _CHUNK: Final = 100
 _AGAIN_SECONDS: Final = 0.1
-_PAINT_SECONDS: Final = 0.02
+_PAINT_SECONDS: Final = 0.05
 
 
 class Crowd:
@@ -61,7 +61,7 @@ class Crowd:
         ]
         self.roamers = [self._one(name, rooms) for name in ("kim", "lee")]
         self.listener = self._one("max", rooms)
-        self.painters = [self._painter(name) for name in ("pia", "quo", "ray")]
+        self.painters = [self._painter(name) for name in ("pia", "quo")]
 
     def _painter(self, name: str) -> Painter:
         self._urls.rotate()

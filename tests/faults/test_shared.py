@@ -115,6 +115,8 @@ async def test_failover_to_a_synchronous_standby_is_a_pause(tmp_path: Path) -> N
         async def replace() -> None:
             await one.fail_over()
             await one.rejoin()
+            # What they know may be of the server before.
+            await one.heard_of(2)
             await known_synchronous(stage.world)
 
         async def leave_the_old_one_alive() -> None:
