@@ -412,7 +412,7 @@ def message_size(message: ChatMessage) -> int:
     """Returns how much of a page a message takes: its text, and what it has beside it, in bytes."""
     size = utf8_length(message.content)
     # Most have nothing beside it: each message of each page comes by here.
-    if "extra" in message.__dict__ and (extra := extra_of(message)):
+    if "extra" in message.__dict__ and (extra := extra_of(message)) is not None:
         size += len(codec.encode(extra))
     return size
 
