@@ -39,7 +39,7 @@ from chat.storage.health import StoreHealth
 from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.batch import Answer, Batch, Names, Outcomes, outcomes
 from chat.storage.postgres.commit_watch import LONG_SECONDS, CommitWatch
-from chat.storage.postgres.connections import Connection, close
+from chat.storage.postgres.connections import Connection, Opening, close
 from chat.storage.postgres.errors import (
     FAILURES,
     HISTORY_MISSING,
@@ -99,7 +99,7 @@ class Appender:
         metrics: StoreMetrics,
         health: StoreHealth,
     ) -> None:
-        self._connect = connect
+        self._opening = Opening(connect)
         self._admission = admission
         self._following = following
         self._watch = watch
@@ -110,9 +110,6 @@ class Appender:
         self._connection: Connection | None = None
         self._statement: PreparedStatement[asyncpg.Record] | None = None
         self._lost_at: float | None = None
-        self._gave_up = False
-        # A connection on its way.
-        self._connecting: asyncio.Future[Connection] | None = None
 
     async def append(self, messages: Sequence[ChatMessage], came: float) -> Outcomes:
         """Stores messages by one statement, all or none of them; announces them.
@@ -167,18 +164,12 @@ class Appender:
 
     def give_up(self) -> None:
         """Drops the connection; the batch in flight is not tried again."""
-        self._gave_up = True
-        if self._connecting is not None:
-            self._connecting.cancel()
+        self._opening.give_up()
         self.terminate()
 
     async def close(self) -> None:
         """Closes the connection."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            for result in await asyncio.gather(self._connecting, return_exceptions=True):
-                if not isinstance(result, BaseException):
-                    result.terminate()
+        await self._opening.close()
         if self._connection is not None:
             await close(self._connection)
 
@@ -239,33 +230,11 @@ class Appender:
             was_there, self._statement = self._connection is not None, None
             self._names.clear()
             self.terminate()
-            self._connection = await self._connected(patience)
+            self._connection = await self._opening.get(patience)
             self._statement = await self._connection.prepare(_APPEND)
             self._metrics.reconnects += was_there
             self._lost_at = None
         return self._statement
-
-    async def _connected(self, patience: float) -> Connection:
-        """Returns a new connection.
-
-        One may wait for a standby for as long as that takes (see `admission`). Whoever loses
-        patience leaves it to the next one: to begin anew each time would leave ever more
-        sessions waiting at the server.
-        """
-        if self._gave_up:
-            raise ConnectionError("the server stops")
-        if self._connecting is None:
-            self._connecting = asyncio.ensure_future(self._connect())
-        if not (await asyncio.wait({self._connecting}, timeout=patience))[0]:
-            raise ConnectionError("the database confirms nothing over a new connection")
-        connecting, self._connecting = self._connecting, None
-        if connecting.cancelled():
-            raise ConnectionError("the server stops")
-        try:
-            return connecting.result()
-        except (*FAILURES, StoreError) as error:
-            # Whatever it is, it may pass: a server that starts, a standby to be promoted.
-            raise ConnectionError(text_of(error)) from error
 
     async def _recover(self, error: Exception, attempt: _Attempt) -> None:
         """Returns when the statement may be made again.
@@ -297,7 +266,7 @@ class Appender:
     async def _pause(self, error: Exception, attempt: _Attempt) -> None:
         """Waits before the next attempt to connect, unless there was time enough for that."""
         deadline = attempt.lost() + PATIENCE_SECONDS
-        if self._gave_up or time.monotonic() + attempt.pause > deadline:
+        if self._opening.gave_up or time.monotonic() + attempt.pause > deadline:
             self._fail(error)
             known = "it is not known whether it was stored" if attempt.is_retry else "not stored"
             raise StoreError(f"the database was lost, {known}: {text_of(error)}") from error

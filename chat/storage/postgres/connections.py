@@ -20,7 +20,7 @@ import asyncpg
 
 from chat.storage.base import StoreError
 from chat.storage.postgres.address import Address
-from chat.storage.postgres.errors import FAILURES, is_lost
+from chat.storage.postgres.errors import FAILURES, is_lost, text_of
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -204,6 +204,64 @@ class ReaderPool:
             if not connection.is_closed():
                 return connection
         return None
+
+
+class Opening:
+    """A connection on its way, for one who needs one after the other.
+
+    One may wait for a standby for as long as that takes (see `admission`). Whoever loses
+    patience leaves it to the next one: to begin anew each time would leave ever more
+    sessions waiting at the server.
+
+    Args:
+        connect: opens a connection whose history was judged.
+
+    Attributes:
+        gave_up: whether no connection is wanted any more.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self.gave_up = False
+        self._connect = connect
+        self._connecting: asyncio.Future[Connection] | None = None
+
+    async def get(self, patience: float) -> Connection:
+        """Returns a new connection.
+
+        Args:
+            patience: how long it is waited for, in seconds.
+
+        Raises:
+            ConnectionError: there is none; whatever the reason is, it may pass.
+        """
+        if self.gave_up:
+            raise ConnectionError("the server stops")
+        if self._connecting is None:
+            self._connecting = asyncio.ensure_future(self._connect())
+        if not (await asyncio.wait({self._connecting}, timeout=patience))[0]:
+            raise ConnectionError("the database confirms nothing over a new connection")
+        connecting, self._connecting = self._connecting, None
+        if connecting.cancelled():
+            raise ConnectionError("the server stops")
+        try:
+            return connecting.result()
+        except (*FAILURES, StoreError) as error:
+            # A server that starts, a standby to be promoted.
+            raise ConnectionError(text_of(error)) from error
+
+    def give_up(self) -> None:
+        """Opens no connection any more."""
+        self.gave_up = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+
+    async def close(self) -> None:
+        """Drops the one that is on its way."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            for result in await asyncio.gather(self._connecting, return_exceptions=True):
+                if not isinstance(result, BaseException):
+                    result.terminate()
 
 
 async def close(connection: Connection) -> None:

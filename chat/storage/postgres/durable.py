@@ -22,7 +22,7 @@ from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError, Unanswered, Unstorable
 from chat.storage.postgres import appender
 from chat.storage.postgres.commit_watch import CommitWatch
-from chat.storage.postgres.connections import Connection, close
+from chat.storage.postgres.connections import Connection, Opening, close
 from chat.storage.postgres.errors import (
     CHANGED_MEANWHILE,
     FAILURES,
@@ -61,14 +61,11 @@ class DurableConnection:
         watch: CommitWatch,
         metrics: StoreMetrics,
     ) -> None:
-        self._connect = connect
+        self._opening = Opening(connect)
         self._watch = watch
         self._metrics = metrics
         self._connection: Connection | None = None
-        # A connection on its way: it may wait for a standby for as long as that takes.
-        self._connecting: asyncio.Future[Connection] | None = None
         self._turn = asyncio.Lock()
-        self._gave_up = False
 
     async def do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Does something until it is known to be done.
@@ -98,7 +95,7 @@ class DurableConnection:
                         is_sent = True
                     self._recover(error)
                     lasts = pause if is_lost(error) else _APART_SECONDS
-                    if self._gave_up or time.monotonic() + lasts > deadline:
+                    if self._opening.gave_up or time.monotonic() + lasts > deadline:
                         self._metrics.failures += 1
                         kind = Unanswered if is_sent else StoreError
                         raise kind(f"given up: {text_of(error)}") from error
@@ -117,18 +114,12 @@ class DurableConnection:
 
     def give_up(self) -> None:
         """Drops the connection; what is under way is not done again."""
-        self._gave_up = True
-        if self._connecting is not None:
-            self._connecting.cancel()
+        self._opening.give_up()
         self.terminate()
 
     async def close(self) -> None:
         """Closes the connection."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            for result in await asyncio.gather(self._connecting, return_exceptions=True):
-                if not isinstance(result, BaseException):
-                    result.terminate()
+        await self._opening.close()
         if self._connection is not None:
             await close(self._connection)
 
@@ -151,21 +142,5 @@ class DurableConnection:
     async def _ready(self, patience: float) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
-            self._connection = await self._connected(patience)
+            self._connection = await self._opening.get(max(0.0, patience))
         return self._connection
-
-    async def _connected(self, patience: float) -> Connection:
-        if self._gave_up:
-            raise ConnectionError("the server stops")
-        if self._connecting is None:
-            self._connecting = asyncio.ensure_future(self._connect())
-        if not (await asyncio.wait({self._connecting}, timeout=max(0.0, patience)))[0]:
-            raise ConnectionError("the database confirms nothing over a new connection")
-        connecting, self._connecting = self._connecting, None
-        if connecting.cancelled():
-            raise ConnectionError("the server stops")
-        try:
-            return connecting.result()
-        except (*FAILURES, StoreError) as error:
-            # Whatever it is, it may pass.
-            raise ConnectionError(text_of(error)) from error
