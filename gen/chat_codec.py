@@ -81,13 +81,18 @@ from .chat import (
     Joined,
     Leave,
     Left,
+    ListMembersRequest,
+    ListMembersResponse,
     ListReactionsRequest,
     ListReactionsResponse,
+    ListRoomsRequest,
+    ListRoomsResponse,
     ListUsersRequest,
     ListUsersResponse,
     Mark,
     MarkReadRequest,
     MarkReadResponse,
+    Member,
     MessageChange,
     MessageExtra,
     MessageState,
@@ -98,15 +103,23 @@ from .chat import (
     RelayEvent,
     RelayRequest,
     RelayResponse,
+    Room,
     RoomChanges,
+    RoomPresence,
+    RoomSummary,
     ServerFrame,
+    SetRoomRequest,
+    SetRoomResponse,
     Stored,
     Texts,
     ToUser,
+    Typing,
+    Typists,
     UpsertUserRequest,
     UpsertUserResponse,
     User,
     UserStatus,
+    Wanted,
 )
 
 _USER_STATUS_ENUM = EnumTable(
@@ -122,6 +135,8 @@ _JOIN_FOLLOW_ENUM = EnumTable(
     {
         "NONE": 0,
         "CHANGES": 1,
+        "TYPING": 2,
+        "PRESENCE": 3,
         "READS": 4,
     },
 )
@@ -160,6 +175,7 @@ _TAG_40 = tag_table(40)
 _TAG_42 = tag_table(42)
 _TAG_48 = tag_table(48)
 _TAG_50 = tag_table(50)
+_TAG_56 = tag_table(56)
 _TAG_58 = tag_table(58)
 _TAG_66 = tag_table(66)
 _TAG_72 = tag_table(72)
@@ -173,8 +189,10 @@ _TAG_122 = tag_table(122)
 _TAG_130 = tag_table(130)
 _TAG_138 = tag_table(138)
 _TAG_146 = tag_table(146)
+_TAG_154 = tag_table(154)
 _TAG_162 = tag_table(162)
 _TAG_170 = tag_table(170)
+_TAG_178 = tag_table(178)
 _TAG_202 = tag_table(202)
 _TAG_210 = tag_table(210)
 
@@ -680,6 +698,7 @@ def upsert_user_response_to_json(message: UpsertUserResponse, depth: int) -> dic
 def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUsersRequest:
     page_size = 0
     page_token = ""
+    user_ids: list[str] = []
     for pos, end in spans:
         while pos < end:
             tag = data[pos]
@@ -696,6 +715,8 @@ def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUser
                     raise truncated()
                 if tag == 18:
                     page_token = data[pos:stop].decode()
+                elif tag == 26:
+                    user_ids.append(data[pos:stop].decode())
                 else:
                     check_number(tag)
                 pos = stop
@@ -716,11 +737,13 @@ def decode_list_users_request(data: bytes, spans: Spans, depth: int) -> ListUser
     message = new(ListUsersRequest)
     message.page_size = page_size
     message.page_token = page_token
+    message.user_ids = user_ids
     return message
 
 
 def encode_list_users_request(message: ListUsersRequest, depth: int) -> bytes:
     value: Any
+    values: Any
     out = bytearray()
     value = message.page_size
     if value:
@@ -731,6 +754,13 @@ def encode_list_users_request(message: ListUsersRequest, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
+    values = message.user_ids
+    if values:
+        for value in values:
+            raw = value.encode()
+            size = len(raw)
+            out += _TAG_26[size] if size < 128 else tagged(26, size)
+            out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -740,6 +770,8 @@ _LIST_USERS_REQUEST_KEYS: dict[str, str] = {
     "pageSize": "page_size",
     "page_token": "page_token",
     "pageToken": "page_token",
+    "user_ids": "user_ids",
+    "userIds": "user_ids",
 }
 
 
@@ -748,6 +780,7 @@ def list_users_request_from_json(members: Any, depth: int) -> ListUsersRequest:
         raise expected("an object")
     page_size = 0
     page_token = ""
+    user_ids: list[str] = []
     key = ""
     try:
         for key, item in members.items():
@@ -759,6 +792,8 @@ def list_users_request_from_json(members: Any, depth: int) -> ListUsersRequest:
                 if type(item) is not str:
                     raise expected("a string")
                 page_token = item
+            elif key == "user_ids" or (key == "userIds" and once(members, "user_ids")):
+                user_ids = parse_list(item, parse_string)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -766,16 +801,20 @@ def list_users_request_from_json(members: Any, depth: int) -> ListUsersRequest:
     message = new(ListUsersRequest)
     message.page_size = page_size
     message.page_token = page_token
+    message.user_ids = user_ids
     return message
 
 
 def list_users_request_to_json(message: ListUsersRequest, depth: int) -> dict[str, Any]:
     value: Any
+    values: Any
     out: dict[str, Any] = {}
     value = message.page_size
     out["page_size"] = value
     value = message.page_token
     out["page_token"] = value
+    values = message.user_ids
+    out["user_ids"] = values
     return out
 
 
@@ -1578,6 +1617,12 @@ def decode_chat_stream(data: bytes, spans: Spans, depth: int) -> ChatStream:
                     payload_members.append(("authenticated", decode_authenticated, (pos, stop)))
                 elif tag == 82:
                     payload_members.append(("changes", decode_room_changes, (pos, stop)))
+                elif tag == 90:
+                    payload_members.append(("typing", decode_typing, (pos, stop)))
+                elif tag == 98:
+                    payload_members.append(("typists", decode_typists, (pos, stop)))
+                elif tag == 106:
+                    payload_members.append(("room_presence", decode_room_presence, (pos, stop)))
                 elif tag == 114:
                     payload_members.append(("reads", decode_reads, (pos, stop)))
                 elif tag == 122:
@@ -1654,6 +1699,21 @@ def encode_chat_stream(message: ChatStream, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_82[size] if size < 128 else tagged(82, size)
         out += raw
+    elif payload == "typing":
+        raw = encode_typing(value, depth - 1)
+        size = len(raw)
+        out += _TAG_90[size] if size < 128 else tagged(90, size)
+        out += raw
+    elif payload == "typists":
+        raw = encode_typists(value, depth - 1)
+        size = len(raw)
+        out += _TAG_98[size] if size < 128 else tagged(98, size)
+        out += raw
+    elif payload == "room_presence":
+        raw = encode_room_presence(value, depth - 1)
+        size = len(raw)
+        out += _TAG_106[size] if size < 128 else tagged(106, size)
+        out += raw
     elif payload == "reads":
         raw = encode_reads(value, depth - 1)
         size = len(raw)
@@ -1681,6 +1741,10 @@ _CHAT_STREAM_KEYS: dict[str, str] = {
     "authenticate": "authenticate",
     "authenticated": "authenticated",
     "changes": "changes",
+    "typing": "typing",
+    "typists": "typists",
+    "room_presence": "room_presence",
+    "roomPresence": "room_presence",
     "reads": "reads",
     "mark": "mark",
 }
@@ -1718,6 +1782,14 @@ def chat_stream_from_json(members: Any, depth: int) -> ChatStream:
                 payload_members["authenticated"] = authenticated_from_json(item, depth - 1)
             elif key == "changes":
                 payload_members["changes"] = room_changes_from_json(item, depth - 1)
+            elif key == "typing":
+                payload_members["typing"] = typing_from_json(item, depth - 1)
+            elif key == "typists":
+                payload_members["typists"] = typists_from_json(item, depth - 1)
+            elif key == "room_presence" or (
+                key == "roomPresence" and once(members, "room_presence")
+            ):
+                payload_members["room_presence"] = room_presence_from_json(item, depth - 1)
             elif key == "reads":
                 payload_members["reads"] = reads_from_json(item, depth - 1)
             elif key == "mark":
@@ -1762,6 +1834,12 @@ def chat_stream_to_json(message: ChatStream, depth: int) -> dict[str, Any]:
         out["authenticated"] = authenticated_to_json(value, depth - 1)
     elif payload == "changes":
         out["changes"] = room_changes_to_json(value, depth - 1)
+    elif payload == "typing":
+        out["typing"] = typing_to_json(value, depth - 1)
+    elif payload == "typists":
+        out["typists"] = typists_to_json(value, depth - 1)
+    elif payload == "room_presence":
+        out["room_presence"] = room_presence_to_json(value, depth - 1)
     elif payload == "reads":
         out["reads"] = reads_to_json(value, depth - 1)
     elif payload == "mark":
@@ -2721,6 +2799,7 @@ def decode_room_changes(data: bytes, spans: Spans, depth: int) -> RoomChanges:
     after_change = 0
     last_change = 0
     messages: list[MessageChange] = []
+    room_spans: Spans = []
     for pos, end in spans:
         while pos < end:
             tag = data[pos]
@@ -2739,6 +2818,8 @@ def decode_room_changes(data: bytes, spans: Spans, depth: int) -> RoomChanges:
                     room_id = data[pos:stop].decode()
                 elif tag == 34:
                     messages.append(decode_message_change(data, [(pos, stop)], depth - 1))
+                elif tag == 50:
+                    room_spans.append((pos, stop))
                 else:
                     check_number(tag)
                 pos = stop
@@ -2763,6 +2844,8 @@ def decode_room_changes(data: bytes, spans: Spans, depth: int) -> RoomChanges:
     message.after_change = after_change
     message.last_change = last_change
     message.messages = messages
+    if room_spans:
+        message.room = decode_room(data, room_spans, depth - 1)
     return message
 
 
@@ -2789,6 +2872,13 @@ def encode_room_changes(message: RoomChanges, depth: int) -> bytes:
             size = len(raw)
             out += _TAG_34[size] if size < 128 else tagged(34, size)
             out += raw
+    value = vars(message).get("room")
+    if value is not None:
+        raw = encode_room(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_50[size] if size < 128 else tagged(50, size)
+            out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -2801,6 +2891,7 @@ _ROOM_CHANGES_KEYS: dict[str, str] = {
     "last_change": "last_change",
     "lastChange": "last_change",
     "messages": "messages",
+    "room": "room",
 }
 
 
@@ -2811,6 +2902,7 @@ def room_changes_from_json(members: Any, depth: int) -> RoomChanges:
     after_change = 0
     last_change = 0
     messages: list[MessageChange] = []
+    room: Room | None = None
     key = ""
     try:
         for key, item in members.items():
@@ -2826,6 +2918,8 @@ def room_changes_from_json(members: Any, depth: int) -> RoomChanges:
                 last_change = parse_uint32(item)
             elif key == "messages":
                 messages = parse_list(item, lambda item: message_change_from_json(item, depth - 1))
+            elif key == "room":
+                room = room_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -2835,6 +2929,8 @@ def room_changes_from_json(members: Any, depth: int) -> RoomChanges:
     message.after_change = after_change
     message.last_change = last_change
     message.messages = messages
+    if room is not None:
+        message.room = room
     return message
 
 
@@ -2850,6 +2946,9 @@ def room_changes_to_json(message: RoomChanges, depth: int) -> dict[str, Any]:
     out["last_change"] = value
     values = message.messages
     out["messages"] = [message_change_to_json(value, depth - 1) for value in values]
+    value = vars(message).get("room")
+    if value is not None and value._serialized_on_wire:
+        out["room"] = room_to_json(value, depth - 1)
     return out
 
 
@@ -4287,6 +4386,1479 @@ def reads_to_json(message: Reads, depth: int) -> dict[str, Any]:
     return out
 
 
+def decode_typing(data: bytes, spans: Spans, depth: int) -> Typing:
+    room_id = ""
+    user_id = ""
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 18:
+                    user_id = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Typing)
+    message.room_id = room_id
+    message.user_id = user_id
+    return message
+
+
+def encode_typing(message: Typing, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_TYPING_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "user_id": "user_id",
+    "userId": "user_id",
+}
+
+
+def typing_from_json(members: Any, depth: int) -> Typing:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    user_id = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _TYPING_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_TYPING_KEYS.get(key) or quoted(key)) from None
+    message = new(Typing)
+    message.room_id = room_id
+    message.user_id = user_id
+    return message
+
+
+def typing_to_json(message: Typing, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.user_id
+    out["user_id"] = value
+    return out
+
+
+def decode_typists(data: bytes, spans: Spans, depth: int) -> Typists:
+    room_id = ""
+    user_ids: list[str] = []
+    others = 0
+    hold_ms = 0
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 18:
+                    user_ids.append(data[pos:stop].decode())
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 24:
+                    others = value & 0xFFFF_FFFF
+                elif tag == 32:
+                    hold_ms = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Typists)
+    message.room_id = room_id
+    message.user_ids = user_ids
+    message.others = others
+    message.hold_ms = hold_ms
+    return message
+
+
+def encode_typists(message: Typists, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    values = message.user_ids
+    if values:
+        for value in values:
+            raw = value.encode()
+            size = len(raw)
+            out += _TAG_18[size] if size < 128 else tagged(18, size)
+            out += raw
+    value = message.others
+    if value:
+        out += _TAG_24[value] if 0 <= value < 128 else tagged(24, uint32(value))
+    value = message.hold_ms
+    if value:
+        out += _TAG_32[value] if 0 <= value < 128 else tagged(32, uint32(value))
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_TYPISTS_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "user_ids": "user_ids",
+    "userIds": "user_ids",
+    "others": "others",
+    "hold_ms": "hold_ms",
+    "holdMs": "hold_ms",
+}
+
+
+def typists_from_json(members: Any, depth: int) -> Typists:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    user_ids: list[str] = []
+    others = 0
+    hold_ms = 0
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _TYPISTS_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "user_ids" or (key == "userIds" and once(members, "user_ids")):
+                user_ids = parse_list(item, parse_string)
+            elif key == "others":
+                others = parse_uint32(item)
+            elif key == "hold_ms" or (key == "holdMs" and once(members, "hold_ms")):
+                hold_ms = parse_uint32(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_TYPISTS_KEYS.get(key) or quoted(key)) from None
+    message = new(Typists)
+    message.room_id = room_id
+    message.user_ids = user_ids
+    message.others = others
+    message.hold_ms = hold_ms
+    return message
+
+
+def typists_to_json(message: Typists, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    values = message.user_ids
+    out["user_ids"] = values
+    value = message.others
+    out["others"] = value
+    value = message.hold_ms
+    out["hold_ms"] = value
+    return out
+
+
+def decode_room_presence(data: bytes, spans: Spans, depth: int) -> RoomPresence:
+    room_id = ""
+    count = 0
+    user_ids: list[str] = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 26:
+                    user_ids.append(data[pos:stop].decode())
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    count = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(RoomPresence)
+    message.room_id = room_id
+    message.count = count
+    message.user_ids = user_ids
+    return message
+
+
+def encode_room_presence(message: RoomPresence, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.count
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    values = message.user_ids
+    if values:
+        for value in values:
+            raw = value.encode()
+            size = len(raw)
+            out += _TAG_26[size] if size < 128 else tagged(26, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_ROOM_PRESENCE_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "count": "count",
+    "user_ids": "user_ids",
+    "userIds": "user_ids",
+}
+
+
+def room_presence_from_json(members: Any, depth: int) -> RoomPresence:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    count = 0
+    user_ids: list[str] = []
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _ROOM_PRESENCE_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "count":
+                count = parse_uint32(item)
+            elif key == "user_ids" or (key == "userIds" and once(members, "user_ids")):
+                user_ids = parse_list(item, parse_string)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_ROOM_PRESENCE_KEYS.get(key) or quoted(key)) from None
+    message = new(RoomPresence)
+    message.room_id = room_id
+    message.count = count
+    message.user_ids = user_ids
+    return message
+
+
+def room_presence_to_json(message: RoomPresence, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.count
+    out["count"] = value
+    values = message.user_ids
+    out["user_ids"] = values
+    return out
+
+
+def decode_room(data: bytes, spans: Spans, depth: int) -> Room:
+    id_ = ""
+    title = ""
+    topic = ""
+    change = 0
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    id_ = data[pos:stop].decode()
+                elif tag == 26:
+                    title = data[pos:stop].decode()
+                elif tag == 34:
+                    topic = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 72:
+                    change = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Room)
+    message.id = id_
+    message.title = title
+    message.topic = topic
+    message.change = change
+    return message
+
+
+def encode_room(message: Room, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.title
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    value = message.topic
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_34[size] if size < 128 else tagged(34, size)
+        out += raw
+    value = message.change
+    if value:
+        out += _TAG_72[value] if 0 <= value < 128 else tagged(72, uint32(value))
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_ROOM_KEYS: dict[str, str] = {
+    "id": "id",
+    "title": "title",
+    "topic": "topic",
+    "change": "change",
+}
+
+
+def room_from_json(members: Any, depth: int) -> Room:
+    if type(members) is not dict:
+        raise expected("an object")
+    id_ = ""
+    title = ""
+    topic = ""
+    change = 0
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _ROOM_KEYS)
+            elif key == "id":
+                if type(item) is not str:
+                    raise expected("a string")
+                id_ = item
+            elif key == "title":
+                if type(item) is not str:
+                    raise expected("a string")
+                title = item
+            elif key == "topic":
+                if type(item) is not str:
+                    raise expected("a string")
+                topic = item
+            elif key == "change":
+                change = parse_uint32(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_ROOM_KEYS.get(key) or quoted(key)) from None
+    message = new(Room)
+    message.id = id_
+    message.title = title
+    message.topic = topic
+    message.change = change
+    return message
+
+
+def room_to_json(message: Room, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.id
+    out["id"] = value
+    value = message.title
+    out["title"] = value
+    value = message.topic
+    out["topic"] = value
+    value = message.change
+    out["change"] = value
+    return out
+
+
+def decode_set_room_request(data: bytes, spans: Spans, depth: int) -> SetRoomRequest:
+    room_spans: Spans = []
+    if_change: int | None = None
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_spans.append((pos, stop))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    if_change = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(SetRoomRequest)
+    if room_spans:
+        message.room = decode_room(data, room_spans, depth - 1)
+    message.if_change = if_change
+    return message
+
+
+def encode_set_room_request(message: SetRoomRequest, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = vars(message).get("room")
+    if value is not None:
+        raw = encode_room(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    value = message.if_change
+    if value is not None:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_SET_ROOM_REQUEST_KEYS: dict[str, str] = {
+    "room": "room",
+    "if_change": "if_change",
+    "ifChange": "if_change",
+}
+
+
+def set_room_request_from_json(members: Any, depth: int) -> SetRoomRequest:
+    if type(members) is not dict:
+        raise expected("an object")
+    room: Room | None = None
+    if_change: int | None = None
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _SET_ROOM_REQUEST_KEYS)
+            elif key == "room":
+                room = room_from_json(item, depth - 1)
+            elif key == "if_change" or (key == "ifChange" and once(members, "if_change")):
+                if_change = parse_uint32(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_SET_ROOM_REQUEST_KEYS.get(key) or quoted(key)) from None
+    message = new(SetRoomRequest)
+    if room is not None:
+        message.room = room
+    message.if_change = if_change
+    return message
+
+
+def set_room_request_to_json(message: SetRoomRequest, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = vars(message).get("room")
+    if value is not None and value._serialized_on_wire:
+        out["room"] = room_to_json(value, depth - 1)
+    value = message.if_change
+    if value is not None:
+        out["if_change"] = value
+    return out
+
+
+def decode_set_room_response(data: bytes, spans: Spans, depth: int) -> SetRoomResponse:
+    room_spans: Spans = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_spans.append((pos, stop))
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(SetRoomResponse)
+    if room_spans:
+        message.room = decode_room(data, room_spans, depth - 1)
+    return message
+
+
+def encode_set_room_response(message: SetRoomResponse, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = vars(message).get("room")
+    if value is not None:
+        raw = encode_room(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_SET_ROOM_RESPONSE_KEYS: dict[str, str] = {
+    "room": "room",
+}
+
+
+def set_room_response_from_json(members: Any, depth: int) -> SetRoomResponse:
+    if type(members) is not dict:
+        raise expected("an object")
+    room: Room | None = None
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _SET_ROOM_RESPONSE_KEYS)
+            elif key == "room":
+                room = room_from_json(item, depth - 1)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_SET_ROOM_RESPONSE_KEYS.get(key) or quoted(key)) from None
+    message = new(SetRoomResponse)
+    if room is not None:
+        message.room = room
+    return message
+
+
+def set_room_response_to_json(message: SetRoomResponse, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = vars(message).get("room")
+    if value is not None and value._serialized_on_wire:
+        out["room"] = room_to_json(value, depth - 1)
+    return out
+
+
+def decode_list_rooms_request(data: bytes, spans: Spans, depth: int) -> ListRoomsRequest:
+    user_id = ""
+    page_size = 0
+    page_token = ""
+    marked = False
+    query = ""
+    room_ids: list[str] = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    user_id = data[pos:stop].decode()
+                elif tag == 26:
+                    page_token = data[pos:stop].decode()
+                elif tag == 42:
+                    query = data[pos:stop].decode()
+                elif tag == 50:
+                    room_ids.append(data[pos:stop].decode())
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    page_size = value if value < 0x8000_0000 else signed32(value)
+                elif tag == 32:
+                    marked = value != 0
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ListRoomsRequest)
+    message.user_id = user_id
+    message.page_size = page_size
+    message.page_token = page_token
+    message.marked = marked
+    message.query = query
+    message.room_ids = room_ids
+    return message
+
+
+def encode_list_rooms_request(message: ListRoomsRequest, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.page_size
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, int32(value))
+    value = message.page_token
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_26[size] if size < 128 else tagged(26, size)
+        out += raw
+    value = message.marked
+    if value:
+        out += _TAG_32[1 if value else 0]
+    value = message.query
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_42[size] if size < 128 else tagged(42, size)
+        out += raw
+    values = message.room_ids
+    if values:
+        for value in values:
+            raw = value.encode()
+            size = len(raw)
+            out += _TAG_50[size] if size < 128 else tagged(50, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_LIST_ROOMS_REQUEST_KEYS: dict[str, str] = {
+    "user_id": "user_id",
+    "userId": "user_id",
+    "page_size": "page_size",
+    "pageSize": "page_size",
+    "page_token": "page_token",
+    "pageToken": "page_token",
+    "marked": "marked",
+    "query": "query",
+    "room_ids": "room_ids",
+    "roomIds": "room_ids",
+}
+
+
+def list_rooms_request_from_json(members: Any, depth: int) -> ListRoomsRequest:
+    if type(members) is not dict:
+        raise expected("an object")
+    user_id = ""
+    page_size = 0
+    page_token = ""
+    marked = False
+    query = ""
+    room_ids: list[str] = []
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _LIST_ROOMS_REQUEST_KEYS)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            elif key == "page_size" or (key == "pageSize" and once(members, "page_size")):
+                page_size = parse_int32(item)
+            elif key == "page_token" or (key == "pageToken" and once(members, "page_token")):
+                if type(item) is not str:
+                    raise expected("a string")
+                page_token = item
+            elif key == "marked":
+                marked = parse_bool(item)
+            elif key == "query":
+                if type(item) is not str:
+                    raise expected("a string")
+                query = item
+            elif key == "room_ids" or (key == "roomIds" and once(members, "room_ids")):
+                room_ids = parse_list(item, parse_string)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_LIST_ROOMS_REQUEST_KEYS.get(key) or quoted(key)) from None
+    message = new(ListRoomsRequest)
+    message.user_id = user_id
+    message.page_size = page_size
+    message.page_token = page_token
+    message.marked = marked
+    message.query = query
+    message.room_ids = room_ids
+    return message
+
+
+def list_rooms_request_to_json(message: ListRoomsRequest, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    value = message.user_id
+    out["user_id"] = value
+    value = message.page_size
+    out["page_size"] = value
+    value = message.page_token
+    out["page_token"] = value
+    value = message.marked
+    out["marked"] = value
+    value = message.query
+    out["query"] = value
+    values = message.room_ids
+    out["room_ids"] = values
+    return out
+
+
+def decode_list_rooms_response(data: bytes, spans: Spans, depth: int) -> ListRoomsResponse:
+    rooms: list[RoomSummary] = []
+    next_page_token = ""
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    rooms.append(decode_room_summary(data, [(pos, stop)], depth - 1))
+                elif tag == 18:
+                    next_page_token = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ListRoomsResponse)
+    message.rooms = rooms
+    message.next_page_token = next_page_token
+    return message
+
+
+def encode_list_rooms_response(message: ListRoomsResponse, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    values = message.rooms
+    if values:
+        for value in values:
+            raw = encode_room_summary(value, depth - 1)
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    value = message.next_page_token
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_LIST_ROOMS_RESPONSE_KEYS: dict[str, str] = {
+    "rooms": "rooms",
+    "next_page_token": "next_page_token",
+    "nextPageToken": "next_page_token",
+}
+
+
+def list_rooms_response_from_json(members: Any, depth: int) -> ListRoomsResponse:
+    if type(members) is not dict:
+        raise expected("an object")
+    rooms: list[RoomSummary] = []
+    next_page_token = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _LIST_ROOMS_RESPONSE_KEYS)
+            elif key == "rooms":
+                rooms = parse_list(item, lambda item: room_summary_from_json(item, depth - 1))
+            elif key == "next_page_token" or (
+                key == "nextPageToken" and once(members, "next_page_token")
+            ):
+                if type(item) is not str:
+                    raise expected("a string")
+                next_page_token = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_LIST_ROOMS_RESPONSE_KEYS.get(key) or quoted(key)) from None
+    message = new(ListRoomsResponse)
+    message.rooms = rooms
+    message.next_page_token = next_page_token
+    return message
+
+
+def list_rooms_response_to_json(message: ListRoomsResponse, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    values = message.rooms
+    out["rooms"] = [room_summary_to_json(value, depth - 1) for value in values]
+    value = message.next_page_token
+    out["next_page_token"] = value
+    return out
+
+
+def decode_room_summary(data: bytes, spans: Spans, depth: int) -> RoomSummary:
+    room_spans: Spans = []
+    last_seq = 0
+    mark_spans: Spans = []
+    last_message_spans: Spans = []
+    present = 0
+    members_ = 0
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_spans.append((pos, stop))
+                elif tag == 26:
+                    mark_spans.append((pos, stop))
+                elif tag == 34:
+                    last_message_spans.append((pos, stop))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    last_seq = value & 0xFFFF_FFFF
+                elif tag == 48:
+                    present = value & 0xFFFF_FFFF
+                elif tag == 56:
+                    members_ = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(RoomSummary)
+    if room_spans:
+        message.room = decode_room(data, room_spans, depth - 1)
+    message.last_seq = last_seq
+    if mark_spans:
+        message.mark = decode_mark(data, mark_spans, depth - 1)
+    if last_message_spans:
+        message.last_message = decode_chat_message(data, last_message_spans, depth - 1)
+    message.present = present
+    message.members = members_
+    return message
+
+
+def encode_room_summary(message: RoomSummary, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = vars(message).get("room")
+    if value is not None:
+        raw = encode_room(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    value = message.last_seq
+    if value:
+        out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
+    value = vars(message).get("mark")
+    if value is not None:
+        raw = encode_mark(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_26[size] if size < 128 else tagged(26, size)
+            out += raw
+    value = vars(message).get("last_message")
+    if value is not None:
+        raw = encode_chat_message(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_34[size] if size < 128 else tagged(34, size)
+            out += raw
+    value = message.present
+    if value:
+        out += _TAG_48[value] if 0 <= value < 128 else tagged(48, uint32(value))
+    value = message.members
+    if value:
+        out += _TAG_56[value] if 0 <= value < 128 else tagged(56, uint32(value))
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_ROOM_SUMMARY_KEYS: dict[str, str] = {
+    "room": "room",
+    "last_seq": "last_seq",
+    "lastSeq": "last_seq",
+    "mark": "mark",
+    "last_message": "last_message",
+    "lastMessage": "last_message",
+    "present": "present",
+    "members": "members",
+}
+
+
+def room_summary_from_json(members: Any, depth: int) -> RoomSummary:
+    if type(members) is not dict:
+        raise expected("an object")
+    room: Room | None = None
+    last_seq = 0
+    mark: Mark | None = None
+    last_message: ChatMessage | None = None
+    present = 0
+    members_ = 0
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _ROOM_SUMMARY_KEYS)
+            elif key == "room":
+                room = room_from_json(item, depth - 1)
+            elif key == "last_seq" or (key == "lastSeq" and once(members, "last_seq")):
+                last_seq = parse_uint32(item)
+            elif key == "mark":
+                mark = mark_from_json(item, depth - 1)
+            elif key == "last_message" or (key == "lastMessage" and once(members, "last_message")):
+                last_message = chat_message_from_json(item, depth - 1)
+            elif key == "present":
+                present = parse_uint32(item)
+            elif key == "members":
+                members_ = parse_uint32(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_ROOM_SUMMARY_KEYS.get(key) or quoted(key)) from None
+    message = new(RoomSummary)
+    if room is not None:
+        message.room = room
+    message.last_seq = last_seq
+    if mark is not None:
+        message.mark = mark
+    if last_message is not None:
+        message.last_message = last_message
+    message.present = present
+    message.members = members_
+    return message
+
+
+def room_summary_to_json(message: RoomSummary, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = vars(message).get("room")
+    if value is not None and value._serialized_on_wire:
+        out["room"] = room_to_json(value, depth - 1)
+    value = message.last_seq
+    out["last_seq"] = value
+    value = vars(message).get("mark")
+    if value is not None and value._serialized_on_wire:
+        out["mark"] = mark_to_json(value, depth - 1)
+    value = vars(message).get("last_message")
+    if value is not None and value._serialized_on_wire:
+        out["last_message"] = chat_message_to_json(value, depth - 1)
+    value = message.present
+    out["present"] = value
+    value = message.members
+    out["members"] = value
+    return out
+
+
+def decode_list_members_request(data: bytes, spans: Spans, depth: int) -> ListMembersRequest:
+    room_id = ""
+    present = False
+    page_size = 0
+    page_token = ""
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                elif tag == 34:
+                    page_token = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    present = value != 0
+                elif tag == 24:
+                    page_size = value if value < 0x8000_0000 else signed32(value)
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ListMembersRequest)
+    message.room_id = room_id
+    message.present = present
+    message.page_size = page_size
+    message.page_token = page_token
+    return message
+
+
+def encode_list_members_request(message: ListMembersRequest, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.present
+    if value:
+        out += _TAG_16[1 if value else 0]
+    value = message.page_size
+    if value:
+        out += _TAG_24[value] if 0 <= value < 128 else tagged(24, int32(value))
+    value = message.page_token
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_34[size] if size < 128 else tagged(34, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_LIST_MEMBERS_REQUEST_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "present": "present",
+    "page_size": "page_size",
+    "pageSize": "page_size",
+    "page_token": "page_token",
+    "pageToken": "page_token",
+}
+
+
+def list_members_request_from_json(members: Any, depth: int) -> ListMembersRequest:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    present = False
+    page_size = 0
+    page_token = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _LIST_MEMBERS_REQUEST_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "present":
+                present = parse_bool(item)
+            elif key == "page_size" or (key == "pageSize" and once(members, "page_size")):
+                page_size = parse_int32(item)
+            elif key == "page_token" or (key == "pageToken" and once(members, "page_token")):
+                if type(item) is not str:
+                    raise expected("a string")
+                page_token = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_LIST_MEMBERS_REQUEST_KEYS.get(key) or quoted(key)) from None
+    message = new(ListMembersRequest)
+    message.room_id = room_id
+    message.present = present
+    message.page_size = page_size
+    message.page_token = page_token
+    return message
+
+
+def list_members_request_to_json(message: ListMembersRequest, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.present
+    out["present"] = value
+    value = message.page_size
+    out["page_size"] = value
+    value = message.page_token
+    out["page_token"] = value
+    return out
+
+
+def decode_list_members_response(data: bytes, spans: Spans, depth: int) -> ListMembersResponse:
+    members_: list[Member] = []
+    next_page_token = ""
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    members_.append(decode_member(data, [(pos, stop)], depth - 1))
+                elif tag == 18:
+                    next_page_token = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ListMembersResponse)
+    message.members = members_
+    message.next_page_token = next_page_token
+    return message
+
+
+def encode_list_members_response(message: ListMembersResponse, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    values = message.members
+    if values:
+        for value in values:
+            raw = encode_member(value, depth - 1)
+            size = len(raw)
+            out += _TAG_10[size] if size < 128 else tagged(10, size)
+            out += raw
+    value = message.next_page_token
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_18[size] if size < 128 else tagged(18, size)
+        out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_LIST_MEMBERS_RESPONSE_KEYS: dict[str, str] = {
+    "members": "members",
+    "next_page_token": "next_page_token",
+    "nextPageToken": "next_page_token",
+}
+
+
+def list_members_response_from_json(members: Any, depth: int) -> ListMembersResponse:
+    if type(members) is not dict:
+        raise expected("an object")
+    members_: list[Member] = []
+    next_page_token = ""
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _LIST_MEMBERS_RESPONSE_KEYS)
+            elif key == "members":
+                members_ = parse_list(item, lambda item: member_from_json(item, depth - 1))
+            elif key == "next_page_token" or (
+                key == "nextPageToken" and once(members, "next_page_token")
+            ):
+                if type(item) is not str:
+                    raise expected("a string")
+                next_page_token = item
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_LIST_MEMBERS_RESPONSE_KEYS.get(key) or quoted(key)) from None
+    message = new(ListMembersResponse)
+    message.members = members_
+    message.next_page_token = next_page_token
+    return message
+
+
+def list_members_response_to_json(message: ListMembersResponse, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    values = message.members
+    out["members"] = [member_to_json(value, depth - 1) for value in values]
+    value = message.next_page_token
+    out["next_page_token"] = value
+    return out
+
+
+def decode_member(data: bytes, spans: Spans, depth: int) -> Member:
+    user_id = ""
+    present = False
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    user_id = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 32:
+                    present = value != 0
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Member)
+    message.user_id = user_id
+    message.present = present
+    return message
+
+
+def encode_member(message: Member, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.user_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.present
+    if value:
+        out += _TAG_32[1 if value else 0]
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_MEMBER_KEYS: dict[str, str] = {
+    "user_id": "user_id",
+    "userId": "user_id",
+    "present": "present",
+}
+
+
+def member_from_json(members: Any, depth: int) -> Member:
+    if type(members) is not dict:
+        raise expected("an object")
+    user_id = ""
+    present = False
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _MEMBER_KEYS)
+            elif key == "user_id" or (key == "userId" and once(members, "user_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                user_id = item
+            elif key == "present":
+                present = parse_bool(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_MEMBER_KEYS.get(key) or quoted(key)) from None
+    message = new(Member)
+    message.user_id = user_id
+    message.present = present
+    return message
+
+
+def member_to_json(message: Member, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.user_id
+    out["user_id"] = value
+    value = message.present
+    out["present"] = value
+    return out
+
+
 def decode_erase_user_request(data: bytes, spans: Spans, depth: int) -> EraseUserRequest:
     user_id = ""
     for pos, end in spans:
@@ -4620,6 +6192,8 @@ def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
                     payload_members.append(("list_users", decode_list_users_request, (pos, stop)))
                 elif tag == 74:
                     payload_members.append(("authenticate", decode_authenticate, (pos, stop)))
+                elif tag == 82:
+                    payload_members.append(("typing", decode_typing, (pos, stop)))
                 elif tag == 90:
                     payload_members.append(
                         ("change_message", decode_change_message_request, (pos, stop))
@@ -4629,6 +6203,14 @@ def decode_client_frame(data: bytes, spans: Spans, depth: int) -> ClientFrame:
                 elif tag == 106:
                     payload_members.append(
                         ("list_reactions", decode_list_reactions_request, (pos, stop))
+                    )
+                elif tag == 114:
+                    payload_members.append(("set_room", decode_set_room_request, (pos, stop)))
+                elif tag == 122:
+                    payload_members.append(("list_rooms", decode_list_rooms_request, (pos, stop)))
+                elif tag == 138:
+                    payload_members.append(
+                        ("list_members", decode_list_members_request, (pos, stop))
                     )
                 elif tag == 162:
                     payload_members.append(("erase_user", decode_erase_user_request, (pos, stop)))
@@ -4700,6 +6282,11 @@ def encode_client_frame(message: ClientFrame, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
+    elif payload == "typing":
+        raw = encode_typing(value, depth - 1)
+        size = len(raw)
+        out += _TAG_82[size] if size < 128 else tagged(82, size)
+        out += raw
     elif payload == "change_message":
         raw = encode_change_message_request(value, depth - 1)
         size = len(raw)
@@ -4714,6 +6301,21 @@ def encode_client_frame(message: ClientFrame, depth: int) -> bytes:
         raw = encode_list_reactions_request(value, depth - 1)
         size = len(raw)
         out += _TAG_106[size] if size < 128 else tagged(106, size)
+        out += raw
+    elif payload == "set_room":
+        raw = encode_set_room_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_114[size] if size < 128 else tagged(114, size)
+        out += raw
+    elif payload == "list_rooms":
+        raw = encode_list_rooms_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_122[size] if size < 128 else tagged(122, size)
+        out += raw
+    elif payload == "list_members":
+        raw = encode_list_members_request(value, depth - 1)
+        size = len(raw)
+        out += _TAG_138[size] if size < 128 else tagged(138, size)
         out += raw
     elif payload == "erase_user":
         raw = encode_erase_user_request(value, depth - 1)
@@ -4745,12 +6347,19 @@ _CLIENT_FRAME_KEYS: dict[str, str] = {
     "list_users": "list_users",
     "listUsers": "list_users",
     "authenticate": "authenticate",
+    "typing": "typing",
     "change_message": "change_message",
     "changeMessage": "change_message",
     "mark_read": "mark_read",
     "markRead": "mark_read",
     "list_reactions": "list_reactions",
     "listReactions": "list_reactions",
+    "set_room": "set_room",
+    "setRoom": "set_room",
+    "list_rooms": "list_rooms",
+    "listRooms": "list_rooms",
+    "list_members": "list_members",
+    "listMembers": "list_members",
     "erase_user": "erase_user",
     "eraseUser": "erase_user",
     "get_changes": "get_changes",
@@ -4792,6 +6401,8 @@ def client_frame_from_json(members: Any, depth: int) -> ClientFrame:
                 payload_members["list_users"] = list_users_request_from_json(item, depth - 1)
             elif key == "authenticate":
                 payload_members["authenticate"] = authenticate_from_json(item, depth - 1)
+            elif key == "typing":
+                payload_members["typing"] = typing_from_json(item, depth - 1)
             elif key == "change_message" or (
                 key == "changeMessage" and once(members, "change_message")
             ):
@@ -4806,6 +6417,12 @@ def client_frame_from_json(members: Any, depth: int) -> ClientFrame:
                 payload_members["list_reactions"] = list_reactions_request_from_json(
                     item, depth - 1
                 )
+            elif key == "set_room" or (key == "setRoom" and once(members, "set_room")):
+                payload_members["set_room"] = set_room_request_from_json(item, depth - 1)
+            elif key == "list_rooms" or (key == "listRooms" and once(members, "list_rooms")):
+                payload_members["list_rooms"] = list_rooms_request_from_json(item, depth - 1)
+            elif key == "list_members" or (key == "listMembers" and once(members, "list_members")):
+                payload_members["list_members"] = list_members_request_from_json(item, depth - 1)
             elif key == "erase_user" or (key == "eraseUser" and once(members, "erase_user")):
                 payload_members["erase_user"] = erase_user_request_from_json(item, depth - 1)
             elif key == "get_changes" or (key == "getChanges" and once(members, "get_changes")):
@@ -4847,12 +6464,20 @@ def client_frame_to_json(message: ClientFrame, depth: int) -> dict[str, Any]:
         out["list_users"] = list_users_request_to_json(value, depth - 1)
     elif payload == "authenticate":
         out["authenticate"] = authenticate_to_json(value, depth - 1)
+    elif payload == "typing":
+        out["typing"] = typing_to_json(value, depth - 1)
     elif payload == "change_message":
         out["change_message"] = change_message_request_to_json(value, depth - 1)
     elif payload == "mark_read":
         out["mark_read"] = mark_read_request_to_json(value, depth - 1)
     elif payload == "list_reactions":
         out["list_reactions"] = list_reactions_request_to_json(value, depth - 1)
+    elif payload == "set_room":
+        out["set_room"] = set_room_request_to_json(value, depth - 1)
+    elif payload == "list_rooms":
+        out["list_rooms"] = list_rooms_request_to_json(value, depth - 1)
+    elif payload == "list_members":
+        out["list_members"] = list_members_request_to_json(value, depth - 1)
     elif payload == "erase_user":
         out["erase_user"] = erase_user_request_to_json(value, depth - 1)
     elif payload == "get_changes":
@@ -4903,6 +6528,10 @@ def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
                     payload_members.append(("authenticated", decode_authenticated, (pos, stop)))
                 elif tag == 90:
                     payload_members.append(("changes", decode_room_changes, (pos, stop)))
+                elif tag == 98:
+                    payload_members.append(("typists", decode_typists, (pos, stop)))
+                elif tag == 106:
+                    payload_members.append(("room_presence", decode_room_presence, (pos, stop)))
                 elif tag == 114:
                     payload_members.append(("reads", decode_reads, (pos, stop)))
                 elif tag == 122:
@@ -4917,6 +6546,12 @@ def decode_server_frame(data: bytes, spans: Spans, depth: int) -> ServerFrame:
                     payload_members.append(
                         ("reactions", decode_list_reactions_response, (pos, stop))
                     )
+                elif tag == 154:
+                    payload_members.append(("set_room", decode_set_room_response, (pos, stop)))
+                elif tag == 162:
+                    payload_members.append(("rooms", decode_list_rooms_response, (pos, stop)))
+                elif tag == 178:
+                    payload_members.append(("members", decode_list_members_response, (pos, stop)))
                 elif tag == 202:
                     payload_members.append(("erased_user", decode_erase_user_response, (pos, stop)))
                 elif tag == 210:
@@ -4999,6 +6634,16 @@ def encode_server_frame(message: ServerFrame, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_90[size] if size < 128 else tagged(90, size)
         out += raw
+    elif payload == "typists":
+        raw = encode_typists(value, depth - 1)
+        size = len(raw)
+        out += _TAG_98[size] if size < 128 else tagged(98, size)
+        out += raw
+    elif payload == "room_presence":
+        raw = encode_room_presence(value, depth - 1)
+        size = len(raw)
+        out += _TAG_106[size] if size < 128 else tagged(106, size)
+        out += raw
     elif payload == "reads":
         raw = encode_reads(value, depth - 1)
         size = len(raw)
@@ -5023,6 +6668,21 @@ def encode_server_frame(message: ServerFrame, depth: int) -> bytes:
         raw = encode_list_reactions_response(value, depth - 1)
         size = len(raw)
         out += _TAG_146[size] if size < 128 else tagged(146, size)
+        out += raw
+    elif payload == "set_room":
+        raw = encode_set_room_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_154[size] if size < 128 else tagged(154, size)
+        out += raw
+    elif payload == "rooms":
+        raw = encode_list_rooms_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_162[size] if size < 128 else tagged(162, size)
+        out += raw
+    elif payload == "members":
+        raw = encode_list_members_response(value, depth - 1)
+        size = len(raw)
+        out += _TAG_178[size] if size < 128 else tagged(178, size)
         out += raw
     elif payload == "erased_user":
         raw = encode_erase_user_response(value, depth - 1)
@@ -5054,6 +6714,9 @@ _SERVER_FRAME_KEYS: dict[str, str] = {
     "error": "error",
     "authenticated": "authenticated",
     "changes": "changes",
+    "typists": "typists",
+    "room_presence": "room_presence",
+    "roomPresence": "room_presence",
     "reads": "reads",
     "mark": "mark",
     "changed_message": "changed_message",
@@ -5061,6 +6724,10 @@ _SERVER_FRAME_KEYS: dict[str, str] = {
     "marked_read": "marked_read",
     "markedRead": "marked_read",
     "reactions": "reactions",
+    "set_room": "set_room",
+    "setRoom": "set_room",
+    "rooms": "rooms",
+    "members": "members",
     "erased_user": "erased_user",
     "erasedUser": "erased_user",
     "room_changes": "room_changes",
@@ -5106,6 +6773,12 @@ def server_frame_from_json(members: Any, depth: int) -> ServerFrame:
                 payload_members["authenticated"] = authenticated_from_json(item, depth - 1)
             elif key == "changes":
                 payload_members["changes"] = room_changes_from_json(item, depth - 1)
+            elif key == "typists":
+                payload_members["typists"] = typists_from_json(item, depth - 1)
+            elif key == "room_presence" or (
+                key == "roomPresence" and once(members, "room_presence")
+            ):
+                payload_members["room_presence"] = room_presence_from_json(item, depth - 1)
             elif key == "reads":
                 payload_members["reads"] = reads_from_json(item, depth - 1)
             elif key == "mark":
@@ -5120,6 +6793,12 @@ def server_frame_from_json(members: Any, depth: int) -> ServerFrame:
                 payload_members["marked_read"] = mark_read_response_from_json(item, depth - 1)
             elif key == "reactions":
                 payload_members["reactions"] = list_reactions_response_from_json(item, depth - 1)
+            elif key == "set_room" or (key == "setRoom" and once(members, "set_room")):
+                payload_members["set_room"] = set_room_response_from_json(item, depth - 1)
+            elif key == "rooms":
+                payload_members["rooms"] = list_rooms_response_from_json(item, depth - 1)
+            elif key == "members":
+                payload_members["members"] = list_members_response_from_json(item, depth - 1)
             elif key == "erased_user" or (key == "erasedUser" and once(members, "erased_user")):
                 payload_members["erased_user"] = erase_user_response_from_json(item, depth - 1)
             elif key == "room_changes" or (key == "roomChanges" and once(members, "room_changes")):
@@ -5165,6 +6844,10 @@ def server_frame_to_json(message: ServerFrame, depth: int) -> dict[str, Any]:
         out["authenticated"] = authenticated_to_json(value, depth - 1)
     elif payload == "changes":
         out["changes"] = room_changes_to_json(value, depth - 1)
+    elif payload == "typists":
+        out["typists"] = typists_to_json(value, depth - 1)
+    elif payload == "room_presence":
+        out["room_presence"] = room_presence_to_json(value, depth - 1)
     elif payload == "reads":
         out["reads"] = reads_to_json(value, depth - 1)
     elif payload == "mark":
@@ -5175,6 +6858,12 @@ def server_frame_to_json(message: ServerFrame, depth: int) -> dict[str, Any]:
         out["marked_read"] = mark_read_response_to_json(value, depth - 1)
     elif payload == "reactions":
         out["reactions"] = list_reactions_response_to_json(value, depth - 1)
+    elif payload == "set_room":
+        out["set_room"] = set_room_response_to_json(value, depth - 1)
+    elif payload == "rooms":
+        out["rooms"] = list_rooms_response_to_json(value, depth - 1)
+    elif payload == "members":
+        out["members"] = list_members_response_to_json(value, depth - 1)
     elif payload == "erased_user":
         out["erased_user"] = erase_user_response_to_json(value, depth - 1)
     elif payload == "room_changes":
@@ -5398,6 +7087,10 @@ def decode_relay_command(data: bytes, spans: Spans, depth: int) -> RelayCommand:
                     traceparent = data[pos:stop].decode()
                 elif tag == 90:
                     command_members.append(("chat_messages", decode_chat_messages, (pos, stop)))
+                elif tag == 98:
+                    command_members.append(("typists", decode_typists, (pos, stop)))
+                elif tag == 106:
+                    command_members.append(("room_presence", decode_room_presence, (pos, stop)))
                 elif tag == 114:
                     command_members.append(
                         ("change_message", decode_change_message_request, (pos, stop))
@@ -5489,6 +7182,16 @@ def encode_relay_command(message: RelayCommand, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_90[size] if size < 128 else tagged(90, size)
         out += raw
+    elif command == "typists":
+        raw = encode_typists(value, depth - 1)
+        size = len(raw)
+        out += _TAG_98[size] if size < 128 else tagged(98, size)
+        out += raw
+    elif command == "room_presence":
+        raw = encode_room_presence(value, depth - 1)
+        size = len(raw)
+        out += _TAG_106[size] if size < 128 else tagged(106, size)
+        out += raw
     elif command == "change_message":
         raw = encode_change_message_request(value, depth - 1)
         size = len(raw)
@@ -5513,6 +7216,9 @@ _RELAY_COMMAND_KEYS: dict[str, str] = {
     "traceparent": "traceparent",
     "chat_messages": "chat_messages",
     "chatMessages": "chat_messages",
+    "typists": "typists",
+    "room_presence": "room_presence",
+    "roomPresence": "room_presence",
     "change_message": "change_message",
     "changeMessage": "change_message",
 }
@@ -5556,6 +7262,12 @@ def relay_command_from_json(members: Any, depth: int) -> RelayCommand:
                 key == "chatMessages" and once(members, "chat_messages")
             ):
                 command_members["chat_messages"] = chat_messages_from_json(item, depth - 1)
+            elif key == "typists":
+                command_members["typists"] = typists_from_json(item, depth - 1)
+            elif key == "room_presence" or (
+                key == "roomPresence" and once(members, "room_presence")
+            ):
+                command_members["room_presence"] = room_presence_from_json(item, depth - 1)
             elif key == "change_message" or (
                 key == "changeMessage" and once(members, "change_message")
             ):
@@ -5607,6 +7319,10 @@ def relay_command_to_json(message: RelayCommand, depth: int) -> dict[str, Any]:
     value = message.command
     if command == "chat_messages":
         out["chat_messages"] = chat_messages_to_json(value, depth - 1)
+    elif command == "typists":
+        out["typists"] = typists_to_json(value, depth - 1)
+    elif command == "room_presence":
+        out["room_presence"] = room_presence_to_json(value, depth - 1)
     elif command == "change_message":
         out["change_message"] = change_message_request_to_json(value, depth - 1)
     return out
@@ -6234,10 +7950,16 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
                     event_members.append(("admitted", decode_admitted, (pos, stop)))
                 elif tag == 74:
                     event_members.append(("changes", decode_room_changes, (pos, stop)))
+                elif tag == 82:
+                    event_members.append(("typists", decode_typists, (pos, stop)))
+                elif tag == 90:
+                    event_members.append(("room_presence", decode_room_presence, (pos, stop)))
                 elif tag == 98:
                     event_members.append(("reads", decode_reads, (pos, stop)))
                 elif tag == 106:
                     event_members.append(("to_user", decode_to_user, (pos, stop)))
+                elif tag == 114:
+                    event_members.append(("wanted", decode_wanted, (pos, stop)))
                 elif tag == 122:
                     event_members.append(
                         ("changed_message", decode_change_message_response, (pos, stop))
@@ -6314,6 +8036,16 @@ def encode_relay_event(message: RelayEvent, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_74[size] if size < 128 else tagged(74, size)
         out += raw
+    elif event == "typists":
+        raw = encode_typists(value, depth - 1)
+        size = len(raw)
+        out += _TAG_82[size] if size < 128 else tagged(82, size)
+        out += raw
+    elif event == "room_presence":
+        raw = encode_room_presence(value, depth - 1)
+        size = len(raw)
+        out += _TAG_90[size] if size < 128 else tagged(90, size)
+        out += raw
     elif event == "reads":
         raw = encode_reads(value, depth - 1)
         size = len(raw)
@@ -6323,6 +8055,11 @@ def encode_relay_event(message: RelayEvent, depth: int) -> bytes:
         raw = encode_to_user(value, depth - 1)
         size = len(raw)
         out += _TAG_106[size] if size < 128 else tagged(106, size)
+        out += raw
+    elif event == "wanted":
+        raw = encode_wanted(value, depth - 1)
+        size = len(raw)
+        out += _TAG_114[size] if size < 128 else tagged(114, size)
         out += raw
     elif event == "changed_message":
         raw = encode_change_message_response(value, depth - 1)
@@ -6344,9 +8081,13 @@ _RELAY_EVENT_KEYS: dict[str, str] = {
     "authenticated": "authenticated",
     "admitted": "admitted",
     "changes": "changes",
+    "typists": "typists",
+    "room_presence": "room_presence",
+    "roomPresence": "room_presence",
     "reads": "reads",
     "to_user": "to_user",
     "toUser": "to_user",
+    "wanted": "wanted",
     "changed_message": "changed_message",
     "changedMessage": "changed_message",
 }
@@ -6380,10 +8121,18 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
                 event_members["admitted"] = admitted_from_json(item, depth - 1)
             elif key == "changes":
                 event_members["changes"] = room_changes_from_json(item, depth - 1)
+            elif key == "typists":
+                event_members["typists"] = typists_from_json(item, depth - 1)
+            elif key == "room_presence" or (
+                key == "roomPresence" and once(members, "room_presence")
+            ):
+                event_members["room_presence"] = room_presence_from_json(item, depth - 1)
             elif key == "reads":
                 event_members["reads"] = reads_from_json(item, depth - 1)
             elif key == "to_user" or (key == "toUser" and once(members, "to_user")):
                 event_members["to_user"] = to_user_from_json(item, depth - 1)
+            elif key == "wanted":
+                event_members["wanted"] = wanted_from_json(item, depth - 1)
             elif key == "changed_message" or (
                 key == "changedMessage" and once(members, "changed_message")
             ):
@@ -6426,12 +8175,119 @@ def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
         out["admitted"] = admitted_to_json(value, depth - 1)
     elif event == "changes":
         out["changes"] = room_changes_to_json(value, depth - 1)
+    elif event == "typists":
+        out["typists"] = typists_to_json(value, depth - 1)
+    elif event == "room_presence":
+        out["room_presence"] = room_presence_to_json(value, depth - 1)
     elif event == "reads":
         out["reads"] = reads_to_json(value, depth - 1)
     elif event == "to_user":
         out["to_user"] = to_user_to_json(value, depth - 1)
+    elif event == "wanted":
+        out["wanted"] = wanted_to_json(value, depth - 1)
     elif event == "changed_message":
         out["changed_message"] = change_message_response_to_json(value, depth - 1)
+    return out
+
+
+def decode_wanted(data: bytes, spans: Spans, depth: int) -> Wanted:
+    room_id = ""
+    presence = False
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    room_id = data[pos:stop].decode()
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 16:
+                    presence = value != 0
+                else:
+                    check_number(tag)
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(Wanted)
+    message.room_id = room_id
+    message.presence = presence
+    return message
+
+
+def encode_wanted(message: Wanted, depth: int) -> bytes:
+    value: Any
+    out = bytearray()
+    value = message.room_id
+    if value:
+        raw = value.encode()
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.presence
+    if value:
+        out += _TAG_16[1 if value else 0]
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_WANTED_KEYS: dict[str, str] = {
+    "room_id": "room_id",
+    "roomId": "room_id",
+    "presence": "presence",
+}
+
+
+def wanted_from_json(members: Any, depth: int) -> Wanted:
+    if type(members) is not dict:
+        raise expected("an object")
+    room_id = ""
+    presence = False
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _WANTED_KEYS)
+            elif key == "room_id" or (key == "roomId" and once(members, "room_id")):
+                if type(item) is not str:
+                    raise expected("a string")
+                room_id = item
+            elif key == "presence":
+                presence = parse_bool(item)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_WANTED_KEYS.get(key) or quoted(key)) from None
+    message = new(Wanted)
+    message.room_id = room_id
+    message.presence = presence
+    return message
+
+
+def wanted_to_json(message: Wanted, depth: int) -> dict[str, Any]:
+    value: Any
+    out: dict[str, Any] = {}
+    value = message.room_id
+    out["room_id"] = value
+    value = message.presence
+    out["presence"] = value
     return out
 
 
@@ -6807,6 +8663,52 @@ COMPILED: dict[type, Compiled] = {
     ),
     Mark: Compiled(decode_mark, encode_mark, mark_from_json, mark_to_json),
     Reads: Compiled(decode_reads, encode_reads, reads_from_json, reads_to_json),
+    Typing: Compiled(decode_typing, encode_typing, typing_from_json, typing_to_json),
+    Typists: Compiled(decode_typists, encode_typists, typists_from_json, typists_to_json),
+    RoomPresence: Compiled(
+        decode_room_presence, encode_room_presence, room_presence_from_json, room_presence_to_json
+    ),
+    Room: Compiled(decode_room, encode_room, room_from_json, room_to_json),
+    SetRoomRequest: Compiled(
+        decode_set_room_request,
+        encode_set_room_request,
+        set_room_request_from_json,
+        set_room_request_to_json,
+    ),
+    SetRoomResponse: Compiled(
+        decode_set_room_response,
+        encode_set_room_response,
+        set_room_response_from_json,
+        set_room_response_to_json,
+    ),
+    ListRoomsRequest: Compiled(
+        decode_list_rooms_request,
+        encode_list_rooms_request,
+        list_rooms_request_from_json,
+        list_rooms_request_to_json,
+    ),
+    ListRoomsResponse: Compiled(
+        decode_list_rooms_response,
+        encode_list_rooms_response,
+        list_rooms_response_from_json,
+        list_rooms_response_to_json,
+    ),
+    RoomSummary: Compiled(
+        decode_room_summary, encode_room_summary, room_summary_from_json, room_summary_to_json
+    ),
+    ListMembersRequest: Compiled(
+        decode_list_members_request,
+        encode_list_members_request,
+        list_members_request_from_json,
+        list_members_request_to_json,
+    ),
+    ListMembersResponse: Compiled(
+        decode_list_members_response,
+        encode_list_members_response,
+        list_members_response_from_json,
+        list_members_response_to_json,
+    ),
+    Member: Compiled(decode_member, encode_member, member_from_json, member_to_json),
     EraseUserRequest: Compiled(
         decode_erase_user_request,
         encode_erase_user_request,
@@ -6851,6 +8753,7 @@ COMPILED: dict[type, Compiled] = {
     RelayEvent: Compiled(
         decode_relay_event, encode_relay_event, relay_event_from_json, relay_event_to_json
     ),
+    Wanted: Compiled(decode_wanted, encode_wanted, wanted_from_json, wanted_to_json),
     ToUser: Compiled(decode_to_user, encode_to_user, to_user_from_json, to_user_to_json),
     Stored: Compiled(decode_stored, encode_stored, stored_from_json, stored_to_json),
 }

@@ -44,6 +44,15 @@ this is as durable as messages are.
 `marked` is called in the event loop with each mark that moved, of followed rooms, once it is
 stored. One of another node may be lost on its way: whoever asks gets the stored one.
 
+**Rooms.** What is known of a room beside its messages (`Room`) is set by `set_room`. To set it is
+a change of the room, with a number as those of messages have, and told with them
+(`RoomChanges.room`). A room is listed once it has a message or was set. Its members are the
+users that have a mark in it.
+
+**Whispers.** Who types and who is there is never stored. Where nodes share a database, `whisper`
+carries it to the others, and may lose it; `whispered` is called in the event loop with what
+another node says of its own clients, and `lost` with a node that has fallen silent.
+
 **Erasure.** What was deleted, or replaced by another text, is found by nothing above this
 interface as soon as the change is announced. When an engine has removed it from its disk is in
 the engine's documentation.
@@ -75,13 +84,25 @@ from chat.storage.changes import Change, extra_of
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head
 from codec.columns import utf8_length
-from gen.chat import ChatMessage, Mark, RoomChanges, User, UserStatus
+from gen.chat import (
+    ChatMessage,
+    Mark,
+    Room,
+    RoomChanges,
+    RoomPresence,
+    Typists,
+    User,
+    UserStatus,
+)
 
 Spent = Mapping[tuple[str, str], float]
 """By user id and kind of request: how much of an allowance is used, in seconds of its rate."""
 
 MessageKey = tuple[str, str, str]
 """The idempotency key of a message: room_id, sender_id, id."""
+
+MOST_MEMBERS = 1000
+"""How many members of a room are counted."""
 
 # A page of history stays under what gRPC clients accept by default (4 MiB),
 # even when JSON escapes most of its characters.
@@ -185,6 +206,35 @@ class Erased(NamedTuple):
 
     messages: int
     done: bool
+
+
+class RoomIds(NamedTuple):
+    """Some rooms.
+
+    Attributes:
+        ids: in their order.
+        after: the id behind which the next ones are; empty if there are no more. There may be
+            more even if `ids` is short, or empty: one call looks at so many rooms at most.
+    """
+
+    ids: list[str]
+    after: str
+
+
+class RoomRow(NamedTuple):
+    """A room, as a list shows it.
+
+    Attributes:
+        room: what is known of it; with its id at least.
+        last_message: the newest one, as it stands; `None` if there is none.
+        mark: of the user for whom it was asked; `None` if there is none.
+        members: how many users have a mark in it, at most `MOST_MEMBERS`.
+    """
+
+    room: Room
+    last_message: ChatMessage | None
+    mark: Mark | None
+    members: int
 
 
 class Store(ABC):
@@ -361,6 +411,56 @@ class Store(ABC):
     async def erasures(self) -> list[str]:
         """Returns the users whose erasure was begun and is not done."""
         return []
+
+    async def set_room(self, room: Room, if_change: int | None) -> Room:
+        """Sets what is known of a room, unless that holds already; see **Rooms**.
+
+        Args:
+            room: as it is to be, checked; its `change` is of no account.
+            if_change: only if `Room.change` is this.
+
+        Returns:
+            It as it stands.
+
+        Raises:
+            FailedPrecondition: `if_change` does not hold, nor what is asked.
+            StoreError: see there.
+        """
+        raise NotImplementedError
+
+    async def room_ids(self, after_id: str, limit: int, query: str, marked_by: str) -> RoomIds:
+        """Lists rooms; see **Rooms**. Its cost does not grow with the rooms before them.
+
+        Args:
+            after_id: only those whose id sorts behind this, by Unicode code points.
+            limit: how many at most.
+            query: only those whose id or title has this in it, whatever the case; or empty.
+            marked_by: only those that this user has a mark in; or empty.
+        """
+        raise NotImplementedError
+
+    async def room_rows(self, room_ids: Sequence[str], user_id: str) -> list[RoomRow]:
+        """Returns what a list shows of rooms, in the order of `room_ids`.
+
+        Args:
+            room_ids: the rooms, each once; those that are not known have a row, too.
+            user_id: the user whose marks are in it; or empty.
+        """
+        raise NotImplementedError
+
+    async def members(self, room_id: str, after_id: str, limit: int) -> list[str]:
+        """Returns members of a room whose id sorts behind `after_id`, in the order of ids."""
+        raise NotImplementedError
+
+    def whisper(self, told: Typists | RoomPresence) -> None:  # noqa: B027 - no other nodes
+        """Tells other nodes who types in a room, or is there, of this node's clients.
+
+        Never blocks. Of what waits to be told of a room, the newest is told. See **Whispers**.
+        """
+
+    async def get_users(self, user_ids: Sequence[str]) -> list[User]:
+        """Returns those of some users that are known, in any order."""
+        raise NotImplementedError
 
     @abstractmethod
     async def get_user(self, user_id: str) -> User | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gen.chat import ChatMessage, Mark, RoomChanges
+from gen.chat import ChatMessage, Mark, RoomChanges, RoomPresence, Typists
 
 
 class Head(NamedTuple):
@@ -39,7 +39,14 @@ Marked = Callable[[Sequence[UserMark]], None]
 """Tells how far users have read; see **Marks**."""
 
 
-def _ignore(_: Any) -> None:
+Whispered = Callable[[str, Typists | RoomPresence], None]
+"""Tells what another node, by its name, says of its clients; see **Whispers**."""
+
+Lost = Callable[[str], None]
+"""Tells that another node has not been heard of for a while: nobody is there any more."""
+
+
+def _ignore(*_: Any) -> None:
     """Takes what nobody wants to hear."""
 
 
@@ -52,9 +59,13 @@ class Listener:
         renew: of another history.
         changed: of changes.
         marked: of marks.
+        whispered: of who types and who is there, at other nodes.
+        lost: of other nodes that are gone.
     """
 
     announce: Announce = _ignore
     renew: Renew = _ignore
     changed: Changed = _ignore
     marked: Marked = _ignore
+    whispered: Whispered = _ignore
+    lost: Lost = _ignore

@@ -53,6 +53,12 @@ class JoinFollow(betterproto.Enum):
     CHANGES = 1
     """`changes`."""
 
+    TYPING = 2
+    """`typists`."""
+
+    PRESENCE = 3
+    """`room_presence`."""
+
     READS = 4
     """`reads`."""
 
@@ -227,13 +233,21 @@ class ListUsersRequest(_objects.Message):
     page_token: str = betterproto.string_field(2)
     """`next_page_token` of the page before, or empty for the first page."""
 
+    user_ids: List[str] = betterproto.string_field(3)
+    """
+    Only these users, each once, at most 500; those that nobody knows are left out. Empty for
+     all. With it, all of them are on one page.
+    """
+
     def __init__(
         self,
         page_size: int = 0,
         page_token: str = "",
+        user_ids: "List[str] | None" = None,
     ) -> None:
         self.page_size = page_size
         self.page_token = page_token
+        self.user_ids = [*user_ids] if user_ids is not None else []
 
 
 @_objects.plain
@@ -465,6 +479,17 @@ class ChatStream(_objects.Message):
     changes: "RoomChanges" = betterproto.message_field(10, group="payload")
     """From the server, where it is followed: messages of the room changed."""
 
+    typing: "Typing" = betterproto.message_field(11, group="payload")
+    """
+    To the server: a user types in a room. Never answered, unless it is refused.
+    """
+
+    typists: "Typists" = betterproto.message_field(12, group="payload")
+    """From the server, where it is followed: who types."""
+
+    room_presence: "RoomPresence" = betterproto.message_field(13, group="payload")
+    """From the server, where it is followed: who is there."""
+
     reads: "Reads" = betterproto.message_field(14, group="payload")
     """From the server, where it is followed: how far users have read."""
 
@@ -488,6 +513,9 @@ class ChatStream(_objects.Message):
         authenticate: "Authenticate | None" = None,
         authenticated: "Authenticated | None" = None,
         changes: "RoomChanges | None" = None,
+        typing: "Typing | None" = None,
+        typists: "Typists | None" = None,
+        room_presence: "RoomPresence | None" = None,
         reads: "Reads | None" = None,
         mark: "Mark | None" = None,
         request_id: "Optional[str]" = None,
@@ -521,6 +549,15 @@ class ChatStream(_objects.Message):
         if changes is not None:
             _payload_name = _objects.only_one(_payload_name, "changes")
             _payload = changes
+        if typing is not None:
+            _payload_name = _objects.only_one(_payload_name, "typing")
+            _payload = typing
+        if typists is not None:
+            _payload_name = _objects.only_one(_payload_name, "typists")
+            _payload = typists
+        if room_presence is not None:
+            _payload_name = _objects.only_one(_payload_name, "room_presence")
+            _payload = room_presence
         if reads is not None:
             _payload_name = _objects.only_one(_payload_name, "reads")
             _payload = reads
@@ -537,6 +574,9 @@ class ChatStream(_objects.Message):
             | Authenticate
             | Authenticated
             | RoomChanges
+            | Typing
+            | Typists
+            | RoomPresence
             | Reads
             | Mark
             | None
@@ -576,8 +616,8 @@ class Join(_objects.Message):
 
     user_id: str = betterproto.string_field(6)
     """
-    The user whose read marks are told, beside those of the users as whom the client has
-     sent; with a token its subject, or left out.
+    Whom the client is there for: the room's presence names it, and its read marks are told,
+     beside those of the users as whom the client has sent. With a token its subject, or left out.
     """
 
     def __init__(
@@ -793,17 +833,23 @@ class RoomChanges(_objects.Message):
     messages: List["MessageChange"] = betterproto.message_field(4)
     """The messages that changed, in the order of their last changes."""
 
+    room: "Room" = betterproto.message_field(6)
+    """The room itself as it stands, if that changed among these changes."""
+
     def __init__(
         self,
         room_id: str = "",
         after_change: int = 0,
         last_change: int = 0,
         messages: "List[MessageChange] | None" = None,
+        room: "Room | None" = None,
     ) -> None:
         self.room_id = room_id
         self.after_change = after_change
         self.last_change = last_change
         self.messages = [*messages] if messages is not None else []
+        if room is not None:
+            self.room = room
 
 
 @_objects.plain
@@ -1167,6 +1213,373 @@ class Reads(_objects.Message):
 
 @_objects.plain
 @dataclass(init=False, eq=False, repr=False)
+class Typing(_objects.Message):
+    """
+    Tells that a user types in a room. A client tells it at most once in 3 seconds for each
+     room; what comes more often is dropped. It is never stored.
+    """
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    user_id: str = betterproto.string_field(2)
+    """The user; with a token its subject, or left out."""
+
+    def __init__(
+        self,
+        room_id: str = "",
+        user_id: str = "",
+    ) -> None:
+        self.room_id = room_id
+        self.user_id = user_id
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Typists(_objects.Message):
+    """
+    All who type in a room now. It replaces what was told before. Whoever sends a message to the
+     room has ceased to type.
+    """
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    user_ids: List[str] = betterproto.string_field(2)
+    """
+    Who: those that began first, at most 5. Nobody, if the last one has ceased.
+    """
+
+    others: int = betterproto.uint32_field(3)
+    """How many more."""
+
+    hold_ms: int = betterproto.uint32_field(4)
+    """
+    How long it holds unless it is told again. From a proxy to the server: not set.
+    """
+
+    def __init__(
+        self,
+        room_id: str = "",
+        user_ids: "List[str] | None" = None,
+        others: int = 0,
+        hold_ms: int = 0,
+    ) -> None:
+        self.room_id = room_id
+        self.user_ids = [*user_ids] if user_ids is not None else []
+        self.others = others
+        self.hold_ms = hold_ms
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class RoomPresence(_objects.Message):
+    """
+    Who is in a room now: users on whose behalf a client has joined it (`Join.user_id`, the
+     subject of a token, or a user as whom the client has sent). It replaces what was told before.
+    """
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    count: int = betterproto.uint32_field(2)
+    """
+    How many users. Where several servers share the users of a room, and there are more than
+     are named, one who is connected to two of them counts twice.
+    """
+
+    user_ids: List[str] = betterproto.string_field(3)
+    """
+    Who, ordered by id, if they are at most 50; otherwise nobody is named.
+    """
+
+    def __init__(
+        self,
+        room_id: str = "",
+        count: int = 0,
+        user_ids: "List[str] | None" = None,
+    ) -> None:
+        self.room_id = room_id
+        self.count = count
+        self.user_ids = [*user_ids] if user_ids is not None else []
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Room(_objects.Message):
+    """
+    What is known of a room beside its messages. Other numbers are kept for what rooms may get.
+    """
+
+    id: str = betterproto.string_field(1)
+    """The room."""
+
+    title: str = betterproto.string_field(3)
+    """
+    The name to show: at most 64 characters, no control characters. Empty until it is set.
+    """
+
+    topic: str = betterproto.string_field(4)
+    """
+    What it is about: at most 1 KiB of UTF-8, without control characters but line breaks.
+    """
+
+    change: int = betterproto.uint32_field(9)
+    """
+    The number of the room's change that made it so; 0 if it was never set. Set by the server.
+    """
+
+    def __init__(
+        self,
+        id: str = "",
+        title: str = "",
+        topic: str = "",
+        change: int = 0,
+    ) -> None:
+        self.id = id
+        self.title = title
+        self.topic = topic
+        self.change = change
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class SetRoomRequest(_objects.Message):
+    """Asks to set what is known of a room."""
+
+    room: "Room" = betterproto.message_field(1)
+    """As it is to be: what is left out is empty from now on."""
+
+    if_change: Optional[int] = betterproto.uint32_field(2, optional=True)
+    """
+    Only if `Room.change` is this, or if the room is as asked for already. Otherwise
+     FAILED_PRECONDITION.
+    """
+
+    def __init__(
+        self,
+        room: "Room | None" = None,
+        if_change: "Optional[int]" = None,
+    ) -> None:
+        if room is not None:
+            self.room = room
+        self.if_change = if_change
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class SetRoomResponse(_objects.Message):
+    """The answer to SetRoomRequest."""
+
+    room: "Room" = betterproto.message_field(1)
+    """As it stands."""
+
+    def __init__(
+        self,
+        room: "Room | None" = None,
+    ) -> None:
+        if room is not None:
+            self.room = room
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ListRoomsRequest(_objects.Message):
+    """Asks for a page of rooms: those that have messages, or were set."""
+
+    user_id: str = betterproto.string_field(1)
+    """
+    The user whose marks are given; with a token its subject, or left out.
+    """
+
+    page_size: int = betterproto.int32_field(2)
+    """
+    How many rooms at most. 0 stands for 50; more than 500 is taken as 500.
+    """
+
+    page_token: str = betterproto.string_field(3)
+    """
+    `next_page_token` of the page before, of the same request; or empty for the first page.
+    """
+
+    marked: bool = betterproto.bool_field(4)
+    """Only rooms that the user has a mark in."""
+
+    query: str = betterproto.string_field(5)
+    """
+    Only rooms whose id or title has this in it, whatever the case; at most 64 characters.
+    """
+
+    room_ids: List[str] = betterproto.string_field(6)
+    """
+    Only these rooms, each once, at most 500; those without messages as well.
+    """
+
+    def __init__(
+        self,
+        user_id: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        marked: bool = False,
+        query: str = "",
+        room_ids: "List[str] | None" = None,
+    ) -> None:
+        self.user_id = user_id
+        self.page_size = page_size
+        self.page_token = page_token
+        self.marked = marked
+        self.query = query
+        self.room_ids = [*room_ids] if room_ids is not None else []
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ListRoomsResponse(_objects.Message):
+    """The answer to ListRoomsRequest."""
+
+    rooms: List["RoomSummary"] = betterproto.message_field(1)
+    """
+    The rooms that the caller may read, ordered by id. There may be fewer than were asked for,
+     or none, before the last page.
+    """
+
+    next_page_token: str = betterproto.string_field(2)
+    """
+    Pass it as `page_token` to get the next page. Empty on the last page.
+    """
+
+    def __init__(
+        self,
+        rooms: "List[RoomSummary] | None" = None,
+        next_page_token: str = "",
+    ) -> None:
+        self.rooms = [*rooms] if rooms is not None else []
+        self.next_page_token = next_page_token
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class RoomSummary(_objects.Message):
+    """A room, as a list shows it."""
+
+    room: "Room" = betterproto.message_field(1)
+    """The room."""
+
+    last_seq: int = betterproto.uint32_field(2)
+    """The position of its newest message; 0 if there is none."""
+
+    mark: "Mark" = betterproto.message_field(3)
+    """
+    How far the user has read; left out if it has no mark. Unread is `last_seq - mark.seq`.
+    """
+
+    last_message: "ChatMessage" = betterproto.message_field(4)
+    """The newest message; left out if there is none."""
+
+    present: int = betterproto.uint32_field(6)
+    """How many users are there now; see `RoomPresence.count`."""
+
+    members: int = betterproto.uint32_field(7)
+    """How many users have a read mark in it; at most 1000 are counted."""
+
+    def __init__(
+        self,
+        room: "Room | None" = None,
+        last_seq: int = 0,
+        mark: "Mark | None" = None,
+        last_message: "ChatMessage | None" = None,
+        present: int = 0,
+        members: int = 0,
+    ) -> None:
+        if room is not None:
+            self.room = room
+        self.last_seq = last_seq
+        if mark is not None:
+            self.mark = mark
+        if last_message is not None:
+            self.last_message = last_message
+        self.present = present
+        self.members = members
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ListMembersRequest(_objects.Message):
+    """Asks for a page of members of a room."""
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    present: bool = betterproto.bool_field(2)
+    """
+    Only those who are there now. Otherwise all who have a read mark in it.
+    """
+
+    page_size: int = betterproto.int32_field(3)
+    """How many at most. 0 stands for 50; more than 500 is taken as 500."""
+
+    page_token: str = betterproto.string_field(4)
+    """
+    `next_page_token` of the page before, of the same request; or empty for the first page.
+    """
+
+    def __init__(
+        self,
+        room_id: str = "",
+        present: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> None:
+        self.room_id = room_id
+        self.present = present
+        self.page_size = page_size
+        self.page_token = page_token
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ListMembersResponse(_objects.Message):
+    """The answer to ListMembersRequest."""
+
+    members: List["Member"] = betterproto.message_field(1)
+    """The members, ordered by id."""
+
+    next_page_token: str = betterproto.string_field(2)
+    """
+    Pass it as `page_token` to get the next page. Empty on the last page.
+    """
+
+    def __init__(
+        self,
+        members: "List[Member] | None" = None,
+        next_page_token: str = "",
+    ) -> None:
+        self.members = [*members] if members is not None else []
+        self.next_page_token = next_page_token
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Member(_objects.Message):
+    """A user in a room."""
+
+    user_id: str = betterproto.string_field(1)
+    """The user."""
+
+    present: bool = betterproto.bool_field(4)
+    """Whether it is there now."""
+
+    def __init__(
+        self,
+        user_id: str = "",
+        present: bool = False,
+    ) -> None:
+        self.user_id = user_id
+        self.present = present
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
 class EraseUserRequest(_objects.Message):
     """Asks to erase all that is stored of a user."""
 
@@ -1271,6 +1684,9 @@ class ClientFrame(_objects.Message):
     authenticate: "Authenticate" = betterproto.message_field(9, group="payload")
     """Go on with another token. Answer: `authenticated`."""
 
+    typing: "Typing" = betterproto.message_field(10, group="payload")
+    """A user types. Never answered, unless it is refused."""
+
     change_message: "ChangeMessageRequest" = betterproto.message_field(11, group="payload")
     """Answer: `changed_message`."""
 
@@ -1279,6 +1695,15 @@ class ClientFrame(_objects.Message):
 
     list_reactions: "ListReactionsRequest" = betterproto.message_field(13, group="payload")
     """Answer: `reactions`."""
+
+    set_room: "SetRoomRequest" = betterproto.message_field(14, group="payload")
+    """Answer: `set_room`."""
+
+    list_rooms: "ListRoomsRequest" = betterproto.message_field(15, group="payload")
+    """Answer: `rooms`."""
+
+    list_members: "ListMembersRequest" = betterproto.message_field(17, group="payload")
+    """Answer: `members`."""
 
     erase_user: "EraseUserRequest" = betterproto.message_field(20, group="payload")
     """Answer: `erased_user`."""
@@ -1297,9 +1722,13 @@ class ClientFrame(_objects.Message):
         upsert_user: "UpsertUserRequest | None" = None,
         list_users: "ListUsersRequest | None" = None,
         authenticate: "Authenticate | None" = None,
+        typing: "Typing | None" = None,
         change_message: "ChangeMessageRequest | None" = None,
         mark_read: "MarkReadRequest | None" = None,
         list_reactions: "ListReactionsRequest | None" = None,
+        set_room: "SetRoomRequest | None" = None,
+        list_rooms: "ListRoomsRequest | None" = None,
+        list_members: "ListMembersRequest | None" = None,
         erase_user: "EraseUserRequest | None" = None,
         get_changes: "GetChangesRequest | None" = None,
     ) -> None:
@@ -1329,6 +1758,9 @@ class ClientFrame(_objects.Message):
         if authenticate is not None:
             _payload_name = _objects.only_one(_payload_name, "authenticate")
             _payload = authenticate
+        if typing is not None:
+            _payload_name = _objects.only_one(_payload_name, "typing")
+            _payload = typing
         if change_message is not None:
             _payload_name = _objects.only_one(_payload_name, "change_message")
             _payload = change_message
@@ -1338,6 +1770,15 @@ class ClientFrame(_objects.Message):
         if list_reactions is not None:
             _payload_name = _objects.only_one(_payload_name, "list_reactions")
             _payload = list_reactions
+        if set_room is not None:
+            _payload_name = _objects.only_one(_payload_name, "set_room")
+            _payload = set_room
+        if list_rooms is not None:
+            _payload_name = _objects.only_one(_payload_name, "list_rooms")
+            _payload = list_rooms
+        if list_members is not None:
+            _payload_name = _objects.only_one(_payload_name, "list_members")
+            _payload = list_members
         if erase_user is not None:
             _payload_name = _objects.only_one(_payload_name, "erase_user")
             _payload = erase_user
@@ -1353,9 +1794,13 @@ class ClientFrame(_objects.Message):
             | UpsertUserRequest
             | ListUsersRequest
             | Authenticate
+            | Typing
             | ChangeMessageRequest
             | MarkReadRequest
             | ListReactionsRequest
+            | SetRoomRequest
+            | ListRoomsRequest
+            | ListMembersRequest
             | EraseUserRequest
             | GetChangesRequest
             | None
@@ -1401,6 +1846,12 @@ class ServerFrame(_objects.Message):
     changes: "RoomChanges" = betterproto.message_field(11, group="payload")
     """Messages of a room changed whose changes are followed."""
 
+    typists: "Typists" = betterproto.message_field(12, group="payload")
+    """Who types in a room where that is followed."""
+
+    room_presence: "RoomPresence" = betterproto.message_field(13, group="payload")
+    """Who is in a room where that is followed."""
+
     reads: "Reads" = betterproto.message_field(14, group="payload")
     """How far users have read a room whose reads are followed."""
 
@@ -1415,6 +1866,15 @@ class ServerFrame(_objects.Message):
 
     reactions: "ListReactionsResponse" = betterproto.message_field(18, group="payload")
     """The answer to `list_reactions`."""
+
+    set_room: "SetRoomResponse" = betterproto.message_field(19, group="payload")
+    """The answer to `set_room`."""
+
+    rooms: "ListRoomsResponse" = betterproto.message_field(20, group="payload")
+    """The answer to `list_rooms`."""
+
+    members: "ListMembersResponse" = betterproto.message_field(22, group="payload")
+    """The answer to `list_members`."""
 
     erased_user: "EraseUserResponse" = betterproto.message_field(25, group="payload")
     """The answer to `erase_user`."""
@@ -1435,11 +1895,16 @@ class ServerFrame(_objects.Message):
         error: "Error | None" = None,
         authenticated: "Authenticated | None" = None,
         changes: "RoomChanges | None" = None,
+        typists: "Typists | None" = None,
+        room_presence: "RoomPresence | None" = None,
         reads: "Reads | None" = None,
         mark: "Mark | None" = None,
         changed_message: "ChangeMessageResponse | None" = None,
         marked_read: "MarkReadResponse | None" = None,
         reactions: "ListReactionsResponse | None" = None,
+        set_room: "SetRoomResponse | None" = None,
+        rooms: "ListRoomsResponse | None" = None,
+        members: "ListMembersResponse | None" = None,
         erased_user: "EraseUserResponse | None" = None,
         room_changes: "GetChangesResponse | None" = None,
     ) -> None:
@@ -1475,6 +1940,12 @@ class ServerFrame(_objects.Message):
         if changes is not None:
             _payload_name = _objects.only_one(_payload_name, "changes")
             _payload = changes
+        if typists is not None:
+            _payload_name = _objects.only_one(_payload_name, "typists")
+            _payload = typists
+        if room_presence is not None:
+            _payload_name = _objects.only_one(_payload_name, "room_presence")
+            _payload = room_presence
         if reads is not None:
             _payload_name = _objects.only_one(_payload_name, "reads")
             _payload = reads
@@ -1490,6 +1961,15 @@ class ServerFrame(_objects.Message):
         if reactions is not None:
             _payload_name = _objects.only_one(_payload_name, "reactions")
             _payload = reactions
+        if set_room is not None:
+            _payload_name = _objects.only_one(_payload_name, "set_room")
+            _payload = set_room
+        if rooms is not None:
+            _payload_name = _objects.only_one(_payload_name, "rooms")
+            _payload = rooms
+        if members is not None:
+            _payload_name = _objects.only_one(_payload_name, "members")
+            _payload = members
         if erased_user is not None:
             _payload_name = _objects.only_one(_payload_name, "erased_user")
             _payload = erased_user
@@ -1507,11 +1987,16 @@ class ServerFrame(_objects.Message):
             | Error
             | Authenticated
             | RoomChanges
+            | Typists
+            | RoomPresence
             | Reads
             | Mark
             | ChangeMessageResponse
             | MarkReadResponse
             | ListReactionsResponse
+            | SetRoomResponse
+            | ListRoomsResponse
+            | ListMembersResponse
             | EraseUserResponse
             | GetChangesResponse
             | None
@@ -1593,6 +2078,18 @@ class RelayCommand(_objects.Message):
     Store these messages, each of which has a `ref` and a `client` of its own.
     """
 
+    typists: "Typists" = betterproto.message_field(12, group="command")
+    """
+    Who types in a room, of this proxy's clients, each time that one of them says so.
+     No answer.
+    """
+
+    room_presence: "RoomPresence" = betterproto.message_field(13, group="command")
+    """
+    Who is in a room, of this proxy's clients, whenever that changed; names only if they are
+     `wanted`. No answer.
+    """
+
     change_message: "ChangeMessageRequest" = betterproto.message_field(14, group="command")
     """
     Change a message. Answer: `changed_message`. As the call of ChatService, but many
@@ -1622,6 +2119,8 @@ class RelayCommand(_objects.Message):
         client_gone: "ClientGone | None" = None,
         admit: "Admit | None" = None,
         chat_messages: "ChatMessages | None" = None,
+        typists: "Typists | None" = None,
+        room_presence: "RoomPresence | None" = None,
         change_message: "ChangeMessageRequest | None" = None,
         client: int = 0,
         traceparent: "Optional[str]" = None,
@@ -1654,6 +2153,12 @@ class RelayCommand(_objects.Message):
         if chat_messages is not None:
             _command_name = _objects.only_one(_command_name, "chat_messages")
             _command = chat_messages
+        if typists is not None:
+            _command_name = _objects.only_one(_command_name, "typists")
+            _command = typists
+        if room_presence is not None:
+            _command_name = _objects.only_one(_command_name, "room_presence")
+            _command = room_presence
         if change_message is not None:
             _command_name = _objects.only_one(_command_name, "change_message")
             _command = change_message
@@ -1666,6 +2171,8 @@ class RelayCommand(_objects.Message):
             | ClientGone
             | Admit
             | ChatMessages
+            | Typists
+            | RoomPresence
             | ChangeMessageRequest
             | None
         ] = _command
@@ -1843,11 +2350,26 @@ class RelayEvent(_objects.Message):
     changes: "RoomChanges" = betterproto.message_field(9, group="event")
     """Messages of a room changed whose changes are followed. `ref` is 0."""
 
+    typists: "Typists" = betterproto.message_field(10, group="event")
+    """
+    Who types in a room where that is followed, at this proxy or elsewhere. `ref` is 0.
+    """
+
+    room_presence: "RoomPresence" = betterproto.message_field(11, group="event")
+    """
+    Who is in a room where that is followed, at this proxy and elsewhere. `ref` is 0.
+    """
+
     reads: "Reads" = betterproto.message_field(12, group="event")
     """How far users have read a room whose reads are followed. `ref` is 0."""
 
     to_user: "ToUser" = betterproto.message_field(13, group="event")
     """For the clients of one user. `ref` is 0."""
+
+    wanted: "Wanted" = betterproto.message_field(14, group="event")
+    """
+    What a proxy is to tell of a room that it has members in. `ref` is 0.
+    """
 
     changed_message: "ChangeMessageResponse" = betterproto.message_field(15, group="event")
     """The answer to `change_message`."""
@@ -1863,8 +2385,11 @@ class RelayEvent(_objects.Message):
         authenticated: "Authenticated | None" = None,
         admitted: "Admitted | None" = None,
         changes: "RoomChanges | None" = None,
+        typists: "Typists | None" = None,
+        room_presence: "RoomPresence | None" = None,
         reads: "Reads | None" = None,
         to_user: "ToUser | None" = None,
+        wanted: "Wanted | None" = None,
         changed_message: "ChangeMessageResponse | None" = None,
     ) -> None:
         self.ref = ref
@@ -1893,12 +2418,21 @@ class RelayEvent(_objects.Message):
         if changes is not None:
             _event_name = _objects.only_one(_event_name, "changes")
             _event = changes
+        if typists is not None:
+            _event_name = _objects.only_one(_event_name, "typists")
+            _event = typists
+        if room_presence is not None:
+            _event_name = _objects.only_one(_event_name, "room_presence")
+            _event = room_presence
         if reads is not None:
             _event_name = _objects.only_one(_event_name, "reads")
             _event = reads
         if to_user is not None:
             _event_name = _objects.only_one(_event_name, "to_user")
             _event = to_user
+        if wanted is not None:
+            _event_name = _objects.only_one(_event_name, "wanted")
+            _event = wanted
         if changed_message is not None:
             _event_name = _objects.only_one(_event_name, "changed_message")
             _event = changed_message
@@ -1911,12 +2445,37 @@ class RelayEvent(_objects.Message):
             | Authenticated
             | Admitted
             | RoomChanges
+            | Typists
+            | RoomPresence
             | Reads
             | ToUser
+            | Wanted
             | ChangeMessageResponse
             | None
         ] = _event
         self._group_current = {"event": _event_name}
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class Wanted(_objects.Message):
+    """What a proxy is to tell of a room. It holds as long as the link."""
+
+    room_id: str = betterproto.string_field(1)
+    """The room."""
+
+    presence: bool = betterproto.bool_field(2)
+    """
+    Whether somebody follows who is there, so that names are needed beside the count.
+    """
+
+    def __init__(
+        self,
+        room_id: str = "",
+        presence: bool = False,
+    ) -> None:
+        self.room_id = room_id
+        self.presence = presence
 
 
 @_objects.plain
@@ -2060,6 +2619,57 @@ class ChatServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def list_rooms(
+        self,
+        list_rooms_request: "ListRoomsRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "ListRoomsResponse":
+        return await self._unary_unary(
+            "/chat.ChatService/ListRooms",
+            list_rooms_request,
+            ListRoomsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def set_room(
+        self,
+        set_room_request: "SetRoomRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "SetRoomResponse":
+        return await self._unary_unary(
+            "/chat.ChatService/SetRoom",
+            set_room_request,
+            SetRoomResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_members(
+        self,
+        list_members_request: "ListMembersRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "ListMembersResponse":
+        return await self._unary_unary(
+            "/chat.ChatService/ListMembers",
+            list_members_request,
+            ListMembersResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def change_message(
         self,
         change_message_request: "ChangeMessageRequest",
@@ -2189,6 +2799,17 @@ class ChatServiceBase(ServiceBase):
     async def list_users(self, list_users_request: "ListUsersRequest") -> "ListUsersResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def list_rooms(self, list_rooms_request: "ListRoomsRequest") -> "ListRoomsResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def set_room(self, set_room_request: "SetRoomRequest") -> "SetRoomResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_members(
+        self, list_members_request: "ListMembersRequest"
+    ) -> "ListMembersResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def change_message(
         self, change_message_request: "ChangeMessageRequest"
     ) -> "ChangeMessageResponse":
@@ -2243,6 +2864,27 @@ class ChatServiceBase(ServiceBase):
     ) -> None:
         request = await stream.recv_message()
         response = await self.list_users(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_rooms(
+        self, stream: "grpclib.server.Stream[ListRoomsRequest, ListRoomsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.list_rooms(request)
+        await stream.send_message(response)
+
+    async def __rpc_set_room(
+        self, stream: "grpclib.server.Stream[SetRoomRequest, SetRoomResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.set_room(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_members(
+        self, stream: "grpclib.server.Stream[ListMembersRequest, ListMembersResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.list_members(request)
         await stream.send_message(response)
 
     async def __rpc_change_message(
@@ -2313,6 +2955,24 @@ class ChatServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListUsersRequest,
                 ListUsersResponse,
+            ),
+            "/chat.ChatService/ListRooms": grpclib.const.Handler(
+                self.__rpc_list_rooms,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListRoomsRequest,
+                ListRoomsResponse,
+            ),
+            "/chat.ChatService/SetRoom": grpclib.const.Handler(
+                self.__rpc_set_room,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SetRoomRequest,
+                SetRoomResponse,
+            ),
+            "/chat.ChatService/ListMembers": grpclib.const.Handler(
+                self.__rpc_list_members,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListMembersRequest,
+                ListMembersResponse,
             ),
             "/chat.ChatService/ChangeMessage": grpclib.const.Handler(
                 self.__rpc_change_message,
