@@ -51,7 +51,10 @@ users that have a mark in it.
 
 **Whispers.** Who types and who is there is never stored. Where nodes share a database, `whisper`
 carries it to the others, and may lose it; `whispered` is called in the event loop with what
-another node says of its own clients, and `lost` with a node that has fallen silent.
+another node says of its own clients: of who types only in followed rooms. `met` is called with a
+node that is to be told all anew, as it may have missed what was whispered before: it is new, or
+its bus was down, or that of this node. `lost` is called with one that was closed, or has fallen
+silent. A node keeps its name as long as it is open.
 
 **Erasure.** What was deleted, or replaced by another text, is found by nothing above this
 interface as soon as the change is announced. When an engine has removed it from its disk is in
@@ -82,15 +85,13 @@ from typing import NamedTuple
 import codec
 from chat.storage.changes import Change, extra_of
 from chat.storage.health import StoreHealth
-from chat.storage.listener import Head
+from chat.storage.listener import Head, Whisper
 from codec.columns import utf8_length
 from gen.chat import (
     ChatMessage,
     Mark,
     Room,
     RoomChanges,
-    RoomPresence,
-    Typists,
     User,
     UserStatus,
 )
@@ -452,10 +453,11 @@ class Store(ABC):
         """Returns members of a room whose id sorts behind `after_id`, in the order of ids."""
         raise NotImplementedError
 
-    def whisper(self, told: Typists | RoomPresence) -> None:  # noqa: B027 - no other nodes
+    def whisper(self, told: Whisper) -> None:  # noqa: B027 - no other nodes
         """Tells other nodes who types in a room, or is there, of this node's clients.
 
-        Never blocks. Of what waits to be told of a room, the newest is told. See **Whispers**.
+        Never blocks. Of what waits to be told of a room, the newest of its kind is told, to the
+        nodes that there are then. See **Whispers**.
         """
 
     async def get_users(self, user_ids: Sequence[str]) -> list[User]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gen.chat import ChatMessage, Mark, RoomChanges, RoomPresence, Typists
+from gen.chat import ChatMessage, Mark, RoomChanges, RoomPresence, Typists, Wanted
 
 
 class Head(NamedTuple):
@@ -38,12 +38,17 @@ Renew = Callable[[Mapping[str, Head]], None]
 Marked = Callable[[Sequence[UserMark]], None]
 """Tells how far users have read; see **Marks**."""
 
+Whisper = Typists | RoomPresence | Wanted
+"""What nodes tell each other of their clients; see **Whispers**."""
 
-Whispered = Callable[[str, Typists | RoomPresence], None]
+Whispered = Callable[[str, Whisper], None]
 """Tells what another node, by its name, says of its clients; see **Whispers**."""
 
+Met = Callable[[str], None]
+"""Tells that another node is there, which may have missed all that was whispered before."""
+
 Lost = Callable[[str], None]
-"""Tells that another node has not been heard of for a while: nobody is there any more."""
+"""Tells that another node is gone, or has not been heard of for a while."""
 
 
 def _ignore(*_: Any) -> None:
@@ -60,6 +65,7 @@ class Listener:
         changed: of changes.
         marked: of marks.
         whispered: of who types and who is there, at other nodes.
+        met: of other nodes that are to be told all anew.
         lost: of other nodes that are gone.
     """
 
@@ -68,4 +74,5 @@ class Listener:
     changed: Changed = _ignore
     marked: Marked = _ignore
     whispered: Whispered = _ignore
+    met: Met = _ignore
     lost: Lost = _ignore
