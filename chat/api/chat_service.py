@@ -14,8 +14,10 @@ from chat.api.context import Context
 from chat.api.handlers import Handle, handlers
 from chat.api.message_calls import MessageCalls
 from chat.api.quotas import charge
+from chat.api.room_calls import RoomCalls
+from chat.core.room_rules import check_ids
 from chat.core.store_errors import not_stored, or_unavailable
-from chat.errors import NotFound, RateLimited
+from chat.errors import InvalidArgument, NotFound, RateLimited
 from chat.storage.base import Range, StoreError
 from gen.chat import (
     ChatServiceBase,
@@ -46,6 +48,7 @@ class ChatService:
         self._context = context
         self._store = context.hub.store
         self._messages = MessageCalls(context)
+        self._rooms = RoomCalls(context)
 
     def __mapping__(self) -> dict[str, Handler]:
         """The methods of the schema; grpclib asks for them."""
@@ -55,6 +58,9 @@ class ChatService:
             "GetChatHistory": self._unary(self._get_chat_history),
             "UpsertUser": self._unary(self._upsert_user),
             "ListUsers": self._unary(self._list_users),
+            "ListRooms": self._unary(self._rooms.list_rooms),
+            "SetRoom": self._unary(self._rooms.set_room),
+            "ListMembers": self._unary(self._rooms.list_members),
             "ChangeMessage": self._unary(self._messages.change_message),
             "GetChanges": self._unary(self._messages.get_changes),
             "ListReactions": self._unary(self._messages.list_reactions),
@@ -114,11 +120,21 @@ class ChatService:
 
     async def _list_users(self, caller: Identity, request: ListUsersRequest) -> ListUsersResponse:
         limit = self._page_size(request.page_size, "page_size")
+        if request.user_ids:
+            return await self._get_users(caller, request)
         # One more than asked for shows whether there is a further page.
         users = await or_unavailable(self._store.list_users(request.page_token, limit + 1))
         token = users[limit - 1].id if len(users) > limit else ""
         seen = [_seen_by(caller, user) for user in users[:limit]]
         return ListUsersResponse(users=seen, next_page_token=token)
+
+    async def _get_users(self, caller: Identity, request: ListUsersRequest) -> ListUsersResponse:
+        check_ids(self._context.rules, request.user_ids, "user_ids")
+        if request.page_token:
+            raise InvalidArgument("page_token", "must be empty with user_ids: all are on one page")
+        users = await or_unavailable(self._store.get_users(request.user_ids))
+        users.sort(key=lambda user: user.id)
+        return ListUsersResponse([_seen_by(caller, user) for user in users])
 
     async def _get_chat_history(
         self, caller: Identity, request: GetChatHistoryRequest

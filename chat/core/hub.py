@@ -197,6 +197,18 @@ class Hub:
         """Returns the users that a stream speaks for."""
         return self._presence.users_of(stream)
 
+    def count_present(self, room_id: str) -> int:  # noqa: ARG002 - nobody is known yet
+        """Returns how many users are known to be in a room now."""
+        return 0
+
+    def known_present(self, room_id: str) -> Collection[str]:  # noqa: ARG002 - likewise
+        """Returns the users that are known to be in a room now."""
+        return ()
+
+    async def who_is_present(self, room_id: str) -> Sequence[str]:
+        """Returns the users that are in a room now, ordered by id; may take a second."""
+        return sorted(self.known_present(room_id))
+
     @property
     def rooms(self) -> Rooms[LiveStream]:
         """The rooms that streams are in."""

@@ -1,6 +1,6 @@
-"""Tokens of pages of reactions: where the next page begins, for the server alone to read.
+"""Tokens of pages: where the next page begins, for the server alone to read.
 
-A token is the base64 (RFC 4648, section 5) of a check, a change and an emoji. The check is of
+A token is the base64 (RFC 4648, section 5) of a check, a number and a text. The check is of
 these and of the question that they belong to, so that a token of another question is told
 apart, as is anything else that somebody made up. It is no secret: who makes one up with effort
 gets a page that begins elsewhere.
@@ -13,7 +13,7 @@ from typing import Final
 from chat.errors import InvalidArgument
 
 Position = tuple[str, int]
-"""Kind and change of a reaction."""
+"""Kind and change of a reaction; or the id of a room or user, and 0."""
 
 _CHECK_BYTES: Final = 6
 _NUMBER_BYTES: Final = 4
@@ -25,10 +25,10 @@ def page_token(question: tuple[str, ...], after: Position) -> str:
 
     Args:
         question: what the page is of.
-        after: the last reaction of the page before.
+        after: what was last on the page before.
     """
-    emoji, change = after
-    place = change.to_bytes(_NUMBER_BYTES, "big") + emoji.encode()
+    text, number = after
+    place = number.to_bytes(_NUMBER_BYTES, "big") + text.encode()
     return base64.urlsafe_b64encode(_check(question, place) + place).decode()
 
 

@@ -45,9 +45,10 @@ this is as durable as messages are.
 stored. One of another node may be lost on its way: whoever asks gets the stored one.
 
 **Rooms.** What is known of a room beside its messages (`Room`) is set by `set_room`. To set it is
-a change of the room, with a number as those of messages have, and told with them
-(`RoomChanges.room`). A room is listed once it has a message or was set. Its members are the
-users that have a mark in it.
+a change of the room, with a number as those of messages have, and told with them, as that of a
+message 0 would be: `RoomChanges.room` is there if the room was set last among these changes. A
+room is listed once it has a message or was set. Its members are the users that have a mark in it,
+be it one that went back to 0.
 
 **Whispers.** Who types and who is there is never stored. Where nodes share a database, `whisper`
 carries it to the others, and may lose it; `whispered` is called in the event loop with what
@@ -353,15 +354,18 @@ class Store(ABC):
         Args:
             room_id: the room.
             after_change: the change.
-            limit: how many messages at most; at least 1. Of more text than fits into a page
-                they are fewer.
+            limit: how many messages at most, the room itself as one of them; at least 1. Of
+                more text than fits into a page they are fewer.
 
         It is of the history that `epoch` names when it returns, and has all that was announced.
         """
         raise NotImplementedError
 
     async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
-        """Returns how many messages of a room changed behind a change; `most` if there are more."""
+        """Returns how many messages of a room changed behind a change; `most` if there are more.
+
+        The room itself counts as one of them.
+        """
         raise NotImplementedError
 
     async def reactions(
@@ -435,7 +439,7 @@ class Store(ABC):
         Args:
             after_id: only those whose id sorts behind this, by Unicode code points.
             limit: how many at most.
-            query: only those whose id or title has this in it, whatever the case; or empty.
+            query: only those whose id or title has this in it, by `rooms.is_found`; or empty.
             marked_by: only those that this user has a mark in; or empty.
         """
         raise NotImplementedError

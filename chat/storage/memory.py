@@ -8,11 +8,14 @@ import time
 import uuid
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate, islice
+from typing import Final
 
 import codec
 from chat.metrics import StoreMetrics
 from chat.storage.base import (
+    MOST_MEMBERS,
     PAGE_BYTES,
     ChangesPage,
     Erased,
@@ -20,6 +23,8 @@ from chat.storage.base import (
     Page,
     Range,
     ReactionRow,
+    RoomIds,
+    RoomRow,
     Store,
     StoreError,
     Unstorable,
@@ -42,8 +47,21 @@ from chat.storage.changes import (
 )
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Listener, UserMark
+from chat.storage.rooms import decide_room, folded, is_found
 from chat.storage.stamps import Clock, Stamps, from_micros
-from gen.chat import ChangeMessageRequest, ChatMessage, Delete, Mark, RoomChanges, User
+from gen.chat import (
+    ChangeMessageRequest,
+    ChatMessage,
+    Delete,
+    Mark,
+    MessageChange,
+    Room,
+    RoomChanges,
+    User,
+)
+
+# The place of what is known of the room itself among the positions of its messages.
+_ITSELF: Final = 0
 
 
 class _Room:
@@ -51,19 +69,25 @@ class _Room:
 
     Attributes:
         messages: as they stand, in the order of `seq`.
+        info: what is known of it beside its messages.
         changed: by position, in the order of their last changes: the number of the last change
-            of the text, 0 for none.
+            of the text, 0 for none. The room itself has position 0.
         change: the number of the newest change.
         announced: the newest position that was announced.
         reactions: by position, kind and user: the number of the change.
+        marks: by user, how far it has read.
+        members: the users with a mark, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room_id: str) -> None:
+        self.info = Room(room_id)
         self.messages: list[ChatMessage] = []
         self.changed: dict[int, int] = {}
         self.change = 0
         self.announced = 0
         self.reactions: dict[int, dict[tuple[str, str], int]] = {}
+        self.marks: dict[str, int] = {}
+        self.members: list[str] = []
 
     @property
     def head(self) -> Head:
@@ -75,6 +99,38 @@ class _Room:
         reactions = self.reactions.get(request.seq, {})
         users = [user_id for kind, user_id in reactions if kind == emoji]
         return Reactors(users[: NAMED + 1], request.user_id in users)
+
+    def number(self, seq: int) -> int:
+        """The number of the last change of a message, or of the room itself; 0 for none."""
+        if seq == _ITSELF:
+            return self.info.change
+        state = state_of(self.messages[seq - 1])
+        return 0 if state is None else state.change
+
+    def mark(self, user_id: str, seq: int) -> None:
+        """Notes how far a user has read."""
+        if user_id not in self.marks:
+            insort(self.members, user_id)
+        self.marks[user_id] = seq
+
+    def unmark(self, user_id: str) -> None:
+        """Forgets how far a user has read."""
+        if self.marks.pop(user_id, None) is not None:
+            self.members.remove(user_id)
+
+    def mark_of(self, user_id: str, seq: int) -> Mark:
+        """The mark of a user who has read up to a position."""
+        unread = islice(reversed(self.messages), len(self.messages) - seq)
+        count = sum(is_for(message, user_id) for message in unread)
+        return Mark(self.info.id, seq, min(count, MOST_MENTIONS))
+
+    def set(self, info: Room) -> RoomChanges:
+        """Sets what is known of it; returns that as it is told."""
+        before, self.change = self.change, info.change
+        self.info = info
+        self.changed.pop(_ITSELF, None)
+        self.changed[_ITSELF] = 0
+        return RoomChanges(info.id, before, self.change, room=replace(info))
 
     def note(self, request: ChangeMessageRequest, message: ChatMessage) -> None:
         """Notes what a change has made of a message."""
@@ -112,12 +168,12 @@ class MemoryStore(Store):
         self._epoch = uuid.uuid4().hex
         self._listener = listener
         self._rooms: dict[str, _Room] = {}
+        self._room_ids: list[str] = []  # in order
         # Where a message is: what it says may change.
         self._keys: dict[MessageKey, int] = {}
         self._users: dict[str, tuple[str, str]] = {}
         self._user_ids: list[str] = []  # in order
         self._active: set[str] = set()
-        self._marks: dict[tuple[str, str], int] = {}
         self._erasing: dict[str, None] = {}
 
     @property
@@ -166,19 +222,21 @@ class MemoryStore(Store):
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         room = self._room(room_id)
         behind = [
-            change_of(room.messages[seq - 1], 0, text_change)
+            room.info if seq == _ITSELF else change_of(room.messages[seq - 1], 0, text_change)
             for seq, text_change in room.changed.items()
-            if _number(room.messages[seq - 1]) > after_change
+            if room.number(seq) > after_change
         ]
         sizes = accumulate(len(codec.encode(each)) for each in behind[:limit])
         page = behind[: max(1, sum(size <= PAGE_BYTES for size in sizes))]
         has_more = len(behind) > len(page)
-        last = page[-1].state.change if has_more else room.change
-        return ChangesPage(RoomChanges(room_id, after_change, last, page), has_more)
+        messages = [each for each in page if isinstance(each, MessageChange)]
+        info = next((replace(each) for each in page if isinstance(each, Room)), None)
+        last = _number(page[-1]) if has_more else room.change
+        return ChangesPage(RoomChanges(room_id, after_change, last, messages, info), has_more)
 
     async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
         room = self._room(room_id)
-        behind = (seq for seq in room.changed if _number(room.messages[seq - 1]) > after_change)
+        behind = (seq for seq in room.changed if room.number(seq) > after_change)
         return len(list(islice(behind, most)))
 
     async def reactions(
@@ -193,15 +251,13 @@ class MemoryStore(Store):
 
     async def mark(self, user_id: str, room_id: str, seq: int, *, back: bool) -> Mark:
         room = self._room(room_id)
-        before = min(self._marks.get((user_id, room_id), 0), len(room.messages))
+        before = min(room.marks.get(user_id, 0), len(room.messages))
         after = min(seq, len(room.messages))
         if not back:
             after = max(before, after)
-        unread = islice(reversed(room.messages), len(room.messages) - after)
-        count = sum(is_for(message, user_id) for message in unread)
-        mark = Mark(room_id, after, min(count, MOST_MENTIONS))
+        mark = room.mark_of(user_id, after)
         if after != before:
-            self._marks[user_id, room_id] = after
+            room.mark(user_id, after)
             await asyncio.sleep(0)  # messages of this turn are announced before
             self._listener.marked([UserMark(user_id, mark)])
         return mark
@@ -215,8 +271,8 @@ class MemoryStore(Store):
         deleted = sum(isinstance(request.change, Delete) for request in asked)
         if next(self._traces(user_id), None) is not None:
             return Erased(deleted, done=False)
-        for key in [key for key in self._marks if key[0] == user_id]:
-            del self._marks[key]
+        for room in self._rooms.values():
+            room.unmark(user_id)
         if self._users.pop(user_id, None) is not None:
             self._user_ids.remove(user_id)
         del self._erasing[user_id]
@@ -224,6 +280,51 @@ class MemoryStore(Store):
 
     async def erasures(self) -> list[str]:
         return list(self._erasing)
+
+    async def set_room(self, room: Room, if_change: int | None) -> Room:
+        try:
+            codec.encode(room)
+        except UnicodeEncodeError as error:
+            raise Unstorable(str(error)) from error
+        await asyncio.sleep(0)  # messages of this turn are announced before
+        known = self._room(room.id)
+        info = decide_room(known.info, room, if_change, known.change + 1)
+        if info is not None:
+            known = self._open_room(room.id)
+            self._metrics.changed += 1
+            self._listener.changed([known.set(info)])
+        return replace(known.info)
+
+    async def room_ids(self, after_id: str, limit: int, query: str, marked_by: str) -> RoomIds:
+        start = bisect_right(self._room_ids, after_id)
+        query = folded(query)
+        found = (
+            room_id
+            for room_id in islice(self._room_ids, start, None)
+            if (not query or is_found(query, room_id, self._rooms[room_id].info.title))
+            and (not marked_by or marked_by in self._rooms[room_id].marks)
+        )
+        ids = list(islice(found, limit))
+        return RoomIds(ids, ids[-1] if next(found, None) is not None else "")
+
+    async def room_rows(self, room_ids: Sequence[str], user_id: str) -> list[RoomRow]:
+        rows = []
+        for room_id in room_ids:
+            room = self._room(room_id)
+            last = room.messages[room.announced - 1] if room.announced else None
+            seq = room.marks.get(user_id)
+            mark = None if seq is None else room.mark_of(user_id, seq)
+            members = min(len(room.members), MOST_MEMBERS)
+            rows.append(RoomRow(replace(room.info), last, mark, members))
+        return rows
+
+    async def members(self, room_id: str, after_id: str, limit: int) -> list[str]:
+        members = self._room(room_id).members
+        start = bisect_right(members, after_id)
+        return members[start : start + limit]
+
+    async def get_users(self, user_ids: Sequence[str]) -> list[User]:
+        return [self._user(user_id) for user_id in user_ids if user_id in self._users]
 
     async def get_user(self, user_id: str) -> User | None:
         return self._user(user_id) if user_id in self._users else None
@@ -253,7 +354,7 @@ class MemoryStore(Store):
         except UnicodeEncodeError as error:
             return Unstorable(str(error))
         key = (message.room_id, message.sender_id, message.id)
-        room = self._rooms.setdefault(message.room_id, _Room())
+        room = self._open_room(message.room_id)
         if key in self._keys:
             return room.messages[self._keys[key] - 1]
         message.seq = len(room.messages) + 1
@@ -315,13 +416,20 @@ class MemoryStore(Store):
                         yield ChangeMessageRequest(room_id, seq, user_id, unreact=emoji)
 
     def _room(self, room_id: str) -> _Room:
-        return self._rooms.get(room_id) or _Room()
+        return self._rooms.get(room_id) or _Room(room_id)
+
+    def _open_room(self, room_id: str) -> _Room:
+        """Returns a room, which is there from now on."""
+        room = self._rooms.get(room_id)
+        if room is None:
+            room = self._rooms[room_id] = _Room(room_id)
+            insort(self._room_ids, room_id)
+        return room
 
     def _user(self, user_id: str) -> User:
         name, email = self._users[user_id]
         return make_user(user_id, name, email, user_id in self._active)
 
 
-def _number(message: ChatMessage) -> int:
-    state = state_of(message)
-    return 0 if state is None else state.change
+def _number(each: MessageChange | Room) -> int:
+    return each.change if isinstance(each, Room) else each.state.change
