@@ -8,6 +8,7 @@ import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
 import { nameProblem } from './rules.js';
 import { Store } from './store.js';
 import { Sync } from './sync.js';
+import { onLanguage, translate } from './texts.js';
 import { moderates, offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
 import { Acting } from './view/acting.js';
 import { Announcer } from './view/announcer.js';
@@ -386,7 +387,15 @@ function listen() {
   });
 }
 
+/** Shows everything anew, in another language. */
+function speak() {
+  log.refresh();
+  render();
+}
+
 function start() {
+  translate(document);
+  onLanguage(speak);
   listen();
   const name = takeName();
   const saved = archive.loadSettings();

@@ -24,6 +24,7 @@
  */
 
 import { unread } from '../reading.js';
+import { t } from '../texts.js';
 import { timeline } from '../timeline.js';
 import { arrange, byId, setText } from './dom.js';
 import { EndView } from './end.js';
@@ -79,6 +80,11 @@ export class LogView {
 
   focus() {
     this.#scroller.focus({ preventScroll: true });
+  }
+
+  /** Lets all lines be shown anew, in another language. */
+  refresh() {
+    this.#lines.clear();
   }
 
   /** Goes to the newest message. */
@@ -327,8 +333,7 @@ export class LogView {
   #showJump(room) {
     const count = room ? unread(room) : 0;
     this.#jump.hidden = this.#atBottom || !room?.loaded;
-    const words = `${count.toLocaleString('en')} new ${count === 1 ? 'message' : 'messages'}`;
-    setText(this.#jump, count > 0 ? words : 'Newest');
+    setText(this.#jump, count > 0 ? t('jump.new', { count }) : t('jump.newest'));
     this.#jump.classList.toggle('news', count > 0);
   }
 
