@@ -9,13 +9,22 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
-from chat.storage.base import ChangesPage, Erased, Page, Range, ReactionRow, Store
+from chat.storage.base import (
+    ChangesPage,
+    Erased,
+    Page,
+    Range,
+    ReactionRow,
+    RoomIds,
+    RoomRow,
+    Store,
+)
 from chat.storage.changes import Change
 from chat.storage.listener import Head, Listener, UserMark
 from chat.storage.memory import MemoryStore
 from chat.storage.postgres import PostgresStore
 from chat.storage.sqlite import SqliteStore
-from gen.chat import ChatMessage, Mark, RoomChanges, User
+from gen.chat import ChatMessage, Mark, Room, RoomChanges, User
 
 _QUEUE_BYTES = 16 * 1024 * 1024
 # The rooms whose announcements tests look at.
@@ -212,6 +221,23 @@ class Pair(Store):
     async def erasures(self) -> list[str]:
         return await self._nodes[0].erasures()
 
+    async def set_room(self, room: Room, if_change: int | None) -> Room:
+        found = await self._nodes[-1].set_room(room, if_change)
+        await self._meet(room.id)
+        return found
+
+    async def room_ids(self, after_id: str, limit: int, query: str, marked_by: str) -> RoomIds:
+        return await self._nodes[0].room_ids(after_id, limit, query, marked_by)
+
+    async def room_rows(self, room_ids: Sequence[str], user_id: str) -> list[RoomRow]:
+        return await self._nodes[0].room_rows(room_ids, user_id)
+
+    async def members(self, room_id: str, after_id: str, limit: int) -> list[str]:
+        return await self._nodes[0].members(room_id, after_id, limit)
+
+    async def get_users(self, user_ids: Sequence[str]) -> list[User]:
+        return await self._nodes[0].get_users(user_ids)
+
     async def _meet(self, room_id: str) -> None:
         for node in self._nodes:
             await node.catch_up(room_id)
@@ -246,3 +272,5 @@ DURABLE = (sqlite, folding, *SHARED)
 ENGINES = (*DURABLE, memory)
 # Those that know what becomes of messages.
 CHANGING = ENGINES
+# Those that know of rooms beside their messages.
+LISTING: tuple[Build, ...] = (memory,)

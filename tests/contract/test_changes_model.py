@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from chat.errors import ChatError
 from chat.storage.base import Range, Store
 from chat.storage.changes import Change, is_deleted, state_of, with_change
+from chat.storage.rooms import room_of
 from gen.chat import (
     ChangeMessageRequest,
     ChatMessage,
@@ -28,15 +29,17 @@ from gen.chat import (
     MessageExtra,
     MessageState,
     Reaction,
+    Room,
     RoomChanges,
 )
-from tests.contract.engines import CHANGING, DURABLE, SHARED, Build, Place, empty, place_of
+from tests.contract.engines import CHANGING, DURABLE, LISTING, SHARED, Build, Place, empty, place_of
 from tests.support import MODEL, message
 
 ROOMS = ["a", "b"]
 USERS = ["ada", "ben", "bob' OR '1'='1"]
 rooms = st.sampled_from(ROOMS)
 users = st.sampled_from(USERS)
+titles = st.sampled_from(["", "Title", "Été"])
 texts = st.sampled_from(["hello", "x" * 3000, "été 🦊", "', ''); --"])
 extras = st.none() | st.builds(
     MessageExtra, mentions=st.lists(users, max_size=2, unique=True), mentions_room=st.booleans()
@@ -99,6 +102,7 @@ class Follower:
 
     def __init__(self) -> None:
         self.rooms: dict[str, list[ChatMessage]] = {room: [] for room in ROOMS}
+        self.info = {room: Room(room) for room in ROOMS}
         self.change = dict.fromkeys(ROOMS, 0)
 
     def hear(self, sent: ChatMessage) -> None:
@@ -110,6 +114,10 @@ class Follower:
         assert told.after_change == self.change[told.room_id] < told.last_change
         self.change[told.room_id] = told.last_change
         room = self.rooms[told.room_id]
+        info = room_of(told)
+        if info is not None:
+            assert told.after_change < info.change <= told.last_change
+            self.info[told.room_id] = info
         numbers = [each.state.change for each in told.messages]
         assert numbers == sorted(set(numbers))
         for each in told.messages:
@@ -126,6 +134,7 @@ class ChangesMachine(RuleBasedStateMachine):
     def __init__(self, build: Build, database: str) -> None:
         super().__init__()
         self.durable = build in DURABLE
+        self.lists = build in LISTING
         self.database = database
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.folder = tempfile.TemporaryDirectory()
@@ -137,6 +146,7 @@ class ChangesMachine(RuleBasedStateMachine):
         self.store = self.runner.run(self.open())
         self.model: dict[str, list[Kept]] = {room: [] for room in ROOMS}
         self.change = dict.fromkeys(ROOMS, 0)
+        self.info = {room: Room(room) for room in ROOMS}
         self.marks: dict[tuple[str, str], int] = {}
         self.erased: set[str] = set()
         self.keys = 0
@@ -237,6 +247,50 @@ class ChangesMachine(RuleBasedStateMachine):
 
         self.runner.run(mark())
 
+    @rule(room=rooms, title=titles, if_change=st.none() | st.integers(0, 3))
+    def set_room(self, room: str, title: str, if_change: int | None) -> None:
+        if not self.lists:
+            return
+        before = self.info[room]
+        holds = before.title == title
+        expected = holds or if_change in (None, before.change)
+        wanted = Room(room, title, title)
+
+        async def set_room() -> Room:
+            return await self.store.set_room(wanted, if_change)
+
+        try:
+            found = self.runner.run(set_room())
+        except ChatError:
+            assert not expected
+            return
+        assert expected
+        if not holds:
+            self.change[room] += 1
+            self.info[room] = replace(wanted, change=self.change[room])
+        assert found == self.info[room]
+
+    @rule(user=users)
+    def list_rooms(self, user: str) -> None:
+        if not self.lists:
+            return
+
+        async def list_rooms() -> None:
+            ids, after = await self.store.room_ids("", 9, "", "")
+            known = [room for room in ROOMS if self.model[room] or self.info[room].change]
+            assert (ids, after) == (known, "")
+            for row in await self.store.room_rows(ROOMS, user):
+                room_id = row.room.id
+                assert row.room == self.info[room_id]
+                page = await self.store.history(room_id, Range(1))
+                assert [each for each in (row.last_message,) if each] == page.messages
+                assert (row.mark.seq if row.mark else 0) == self.marks.get((user, room_id), 0)
+                members = await self.store.members(room_id, "", 9)
+                assert row.members == len(members)
+                assert (user in members) == (row.mark is not None)
+
+        self.runner.run(list_rooms())
+
     @rule(user=users, step=st.integers(1, 3))
     def erase(self, user: str, step: int) -> None:
         async def erase() -> int:
@@ -278,18 +332,19 @@ class ChangesMachine(RuleBasedStateMachine):
     @rule(room=rooms, after=st.integers(0, 9), limit=st.integers(1, 4))
     def changes(self, room: str, after: int, limit: int) -> None:
         page = self.runner.run(self.store.changes(room, after, limit))
-        behind = sorted(
-            (kept.change, seq)
-            for seq, kept in enumerate(self.model[room], 1)
-            if kept.change > after
-        )
-        assert [each.seq for each in page.changes.messages] == [seq for _, seq in behind[:limit]]
+        # What is known of the room itself is in the place of a message 0.
+        places = [(self.info[room].change, 0)]
+        places += [(kept.change, seq) for seq, kept in enumerate(self.model[room], 1)]
+        behind = sorted(place for place in places if place[0] > after)
+        seqs = [seq for _, seq in behind[:limit]]
+        assert [each.seq for each in page.changes.messages] == [seq for seq in seqs if seq]
+        assert room_of(page.changes) == (self.info[room] if 0 in seqs else None)
         for each in page.changes.messages:
             kept = self.model[room][each.seq - 1]
             assert each.content == (kept.text if kept.has_new_text else None)
         assert page.has_more == (len(behind) > limit)
-        if not page.has_more:
-            assert page.changes.last_change == self.change[room]
+        last = behind[limit - 1][0] if page.has_more else self.change[room]
+        assert page.changes.last_change == last
         counted = self.runner.run(self.store.count_changes(room, after, limit))
         assert counted == min(len(behind), limit)
 
@@ -314,6 +369,7 @@ class ChangesMachine(RuleBasedStateMachine):
     def follower_has_the_same_picture(self) -> None:
         for room, messages in self.model.items():
             assert self.follower.change[room] == self.change[room]
+            assert self.follower.info[room] == self.info[room]
             for found, kept in zip(self.follower.rooms[room], messages, strict=True):
                 self.compare(found, kept)
 
