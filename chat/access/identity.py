@@ -13,7 +13,9 @@ react to one, see what  callers with read access, in their own name
 changed, note how far
 one has read a room
 mention everyone in a   moderators
-room
+room, or set the room
+list a room, and its    callers with read access
+members
 change a user           that user, and an admin
 see an e-mail address   its owner, and an admin
 erase a user            an admin
@@ -155,7 +157,7 @@ class Identity:
         return self.subject is None or self.is_admin or self.subject == user_id
 
     def moderates(self, room_id: str) -> bool:
-        """Whether it may delete and pin the messages of others in a room, and call everyone."""
+        """Whether it may set a room, delete and pin messages of others in it, and call everyone."""
         return (self.is_moderator or self.is_admin) and room_id in self.reads
 
     def check_admin(self, path: str) -> None:

@@ -27,10 +27,13 @@ from gen.chat import (
     GetUserRequest,
     Join,
     Leave,
+    ListMembersRequest,
     ListReactionsRequest,
+    ListRoomsRequest,
     ListUsersRequest,
     MarkReadRequest,
     ServerFrame,
+    SetRoomRequest,
     UpsertUserRequest,
 )
 from tests.proxy.web_client import Client
@@ -55,6 +58,9 @@ _FIELDS: Final = {
     ListReactionsRequest: "list_reactions",
     MarkReadRequest: "mark_read",
     EraseUserRequest: "erase_user",
+    ListRoomsRequest: "list_rooms",
+    SetRoomRequest: "set_room",
+    ListMembersRequest: "list_members",
 }
 
 
