@@ -4,47 +4,20 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { Archive } from '../../proxy/static/js/archive.js';
+import { Drafts } from '../../proxy/static/js/drafts.js';
 import { hashOf } from '../../proxy/static/js/location.js';
 import { Store } from '../../proxy/static/js/store.js';
 import { timeline } from '../../proxy/static/js/timeline.js';
+import { Unsent } from '../../proxy/static/js/unsent.js';
+import { FakeStorage } from './storage.mjs';
 import { randomFrom } from './support.mjs';
-
-/** A browser's storage, which notifies listeners of other tabs' changes. */
-class FakeStorage {
-  #items = new Map();
-  listeners = new Set();
-
-  get length() {
-    return this.#items.size;
-  }
-
-  key(nth) {
-    return [...this.#items.keys()][nth] ?? null;
-  }
-
-  getItem(key) {
-    return this.#items.get(key) ?? null;
-  }
-
-  setItem(key, value) {
-    this.#items.set(key, value);
-    this.#tell(key, value);
-  }
-
-  removeItem(key) {
-    if (this.#items.delete(key)) this.#tell(key, null);
-  }
-
-  #tell(key, newValue) {
-    for (const listener of this.listeners) listener({ key, newValue, storageArea: this });
-  }
-}
 
 /** A tab: a store restored from the storage that follows other tabs' changes. */
 function tab(all, own = new FakeStorage()) {
   const archive = new Archive({ tab: () => own, all: () => all });
   const store = new Store();
-  store.restore(archive.loadSettings(), archive.loadOutbox());
+  const { outbox, changes } = new Unsent(archive.tab, archive.all).load();
+  store.restore(archive.loadSettings(), outbox, changes);
   let writing = false;
   all.listeners.add((event) => {
     if (writing) return; // a browser notifies the other tabs only
@@ -217,6 +190,8 @@ describe('what is found in the storage', () => {
     assert.deepEqual(archive.loadSettings().rooms.length, 1, 'it is remembered as long as the page lives');
     const full = new FakeStorage();
     full.setItem = forbidden;
-    new Archive({ tab: () => full, all: () => full }).saveOutbox([]);
+    const { tab: area } = new Archive({ tab: () => full, all: () => full });
+    new Unsent(area, area).save([], []);
+    new Drafts(area).save([]);
   });
 });

@@ -1,26 +1,22 @@
 /**
  * Data that outlives the page. For all tabs: the initial name, and the rooms, each
  * under a key of its own, so that tabs that save at the same moment do not overwrite
- * each other's. For this tab: its name, the unconfirmed messages, and the token. A tab
- * opened as another user keeps all of it to itself.
+ * each other's. For this tab: its name and the token. A tab opened as another user keeps all
+ * of it to itself. Drafts are up to `drafts.js`, what is not sent to `unsent.js`.
  *
  * A browser without storage, or with other data under these keys, is no error: the page
  * starts anew.
  *
- * @typedef {import('./changes.js').PendingChange} PendingChange
- * @typedef {import('./room.js').Pending} Pending
  * @typedef {import('./saved.js').SavedRoom} SavedRoom
  * @typedef {import('./store.js').Saved} Saved
  */
 
-import { asChange } from './changes.js';
-import { asPending, asRoom, asText, furthest } from './saved.js';
+import { Area, parse } from './area.js';
+import { asRoom, asText, furthest } from './saved.js';
 
 const SETTINGS = 'chat.settings';
 const ROOM = 'chat.room.';
 const NAME = 'chat.name';
-const OUTBOX = 'chat.outbox';
-const CHANGES = 'chat.changes';
 const TOKEN = 'chat.token';
 const APART = 'chat.apart';
 
@@ -41,6 +37,16 @@ export class Archive {
   constructor({ tab = () => sessionStorage, all = () => localStorage } = {}) {
     this.#tab = new Area(tab);
     this.#all = this.#tab.read(APART) === true ? this.#tab : new Area(all);
+  }
+
+  /** The storage of this tab. */
+  get tab() {
+    return this.#tab;
+  }
+
+  /** The storage that this tab shares with others. */
+  get all() {
+    return this.#all;
   }
 
   /** Keeps the name and the rooms of this tab apart from those of the others, from now on. */
@@ -128,28 +134,6 @@ export class Archive {
     return room;
   }
 
-  /** @returns {Pending[]} */
-  loadOutbox() {
-    const saved = this.#tab.read(OUTBOX);
-    return Array.isArray(saved) ? saved.flatMap((value) => asPending(value) ?? []) : [];
-  }
-
-  /** @param {Pending[]} outbox */
-  saveOutbox(outbox) {
-    this.#tab.write(OUTBOX, outbox);
-  }
-
-  /** @returns {PendingChange[]} */
-  loadChanges() {
-    const saved = this.#tab.read(CHANGES);
-    return Array.isArray(saved) ? saved.flatMap((value) => asChange(value) ?? []) : [];
-  }
-
-  /** @param {PendingChange[]} changes */
-  saveChanges(changes) {
-    this.#tab.write(CHANGES, changes);
-  }
-
   /** @returns {string} empty for none */
   loadToken() {
     return asText(this.#tab.read(TOKEN));
@@ -158,73 +142,5 @@ export class Archive {
   /** @param {string} token empty for none */
   saveToken(token) {
     this.#tab.write(TOKEN, token);
-  }
-}
-
-/** A storage that may be forbidden or full: the page works then, it only forgets. */
-class Area {
-  #storage;
-
-  /** @param {() => Storage} storage reading the property itself throws where it is forbidden */
-  constructor(storage) {
-    this.#storage = () => {
-      try {
-        return storage();
-      } catch {
-        return null;
-      }
-    };
-  }
-
-  /** @param {Storage | null} storage */
-  is(storage) {
-    return storage !== null && storage === this.#storage();
-  }
-
-  /**
-   * @param {string} prefix
-   * @returns {string[]}
-   */
-  keys(prefix) {
-    const storage = this.#storage();
-    const all = Array.from({ length: storage?.length ?? 0 }, (_, nth) => storage?.key(nth) ?? '');
-    return all.filter((key) => key.startsWith(prefix));
-  }
-
-  /**
-   * @param {string} key
-   * @returns {any} the stored value, or null
-   */
-  read(key) {
-    return parse(this.#storage()?.getItem(key) ?? 'null');
-  }
-
-  /**
-   * @param {string} key
-   * @param {unknown} value
-   */
-  write(key, value) {
-    const storage = this.#storage();
-    const text = JSON.stringify(value);
-    if (storage === null || storage.getItem(key) === text) return;
-    try {
-      storage.setItem(key, text);
-    } catch {
-      // It is full.
-    }
-  }
-
-  /** @param {string} key */
-  remove(key) {
-    this.#storage()?.removeItem(key);
-  }
-}
-
-/** @param {string} text */
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
   }
 }

@@ -127,17 +127,6 @@ export function forgetChanges(room) {
 }
 
 /**
- * Tells whether something of the user's would be lost with the page.
- *
- * @param {Room} room
- */
-export function isUnsaved(room) {
-  const { editing } = room;
-  const edits = editing !== null && editing.text !== findMessage(room, editing.seq)?.content;
-  return edits || lossOf(room) !== '';
-}
-
-/**
  * Says what would be lost with a room.
  *
  * @param {Pick<Room, 'pending' | 'changes'>} room

@@ -1,8 +1,9 @@
 /** Puts the parts together: the store, the conversation with the server, the views, the address. */
 
 import { Archive } from './archive.js';
-import { isUnsaved, lossOf } from './changing.js';
+import { lossOf } from './changing.js';
 import { Connection } from './connection.js';
+import { draftOf, Drafts } from './drafts.js';
 import { hashOf, nameInQuery, roomInHash, socketUrl } from './location.js';
 import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
 import { nameProblem } from './rules.js';
@@ -10,6 +11,7 @@ import { Store } from './store.js';
 import { Sync } from './sync.js';
 import { onLanguage, translate } from './texts.js';
 import { moderates, offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
+import { Unsent } from './unsent.js';
 import { Acting } from './view/acting.js';
 import { Announcer } from './view/announcer.js';
 import { BannerView } from './view/banner.js';
@@ -32,6 +34,10 @@ const HIDDEN_RENDER_MS = 250;
 
 const store = new Store();
 const archive = new Archive();
+/** @type {Drafts} */
+let drafts;
+/** @type {Unsent} */
+let unsent;
 let token = '';
 let renderDue = false;
 let shown = { first: 1, last: 0, atEnd: false };
@@ -87,7 +93,10 @@ const composer = new ComposerView({
     log.toBottom();
     sync.send(store.currentId, content, store.takeExtra(suggest.take(content)));
   },
-  onDraft: (draft) => store.keepDraft(draft),
+  onDraft: (draft) => {
+    store.keepDraft(draft);
+    saving ??= setTimeout(save, SAVE_MS);
+  },
   onUp: () => acting.editLast(),
   onEscape: () => acting.cancel(),
 });
@@ -156,11 +165,11 @@ function renderIfDue() {
 
 function render() {
   renderDue = false;
+  drafts.restore(store.rooms.values(), userOfDrafts());
   for (const view of [banner, rooms, header, composer, log]) view.render(store);
   pill.render(store, shown);
   acting.render();
-  archive.saveOutbox(store.outbox());
-  archive.saveChanges(store.changes());
+  unsent.save(store.outbox(), store.changes());
   saving ??= setTimeout(save, SAVE_MS);
 }
 
@@ -168,6 +177,24 @@ function save() {
   clearTimeout(saving);
   saving = undefined;
   if (store.self) archive.saveSettings(store.save());
+  drafts.save(store.rooms.values(), userOfDrafts());
+}
+
+/** Whose drafts are kept: with tokens, several people may use this browser. */
+function userOfDrafts() {
+  return store.signedIn ? store.self : '';
+}
+
+/**
+ * Takes over what a closed tab left unsent.
+ *
+ * @param {import('./unsent.js').Left} left
+ */
+function takeOver(left) {
+  const taken = store.takeOver(left);
+  unsent.save(store.outbox(), store.changes());
+  sync.settle();
+  return taken;
 }
 
 /** @param {import('./store.js').View} view what is in view of the current room */
@@ -191,6 +218,7 @@ function enter({ name, token: entered, room }) {
   if (name && name !== store.self) {
     store.self = name;
     sync.rejoinAll();
+    unsent.look();
   }
   if (entered) useToken(entered);
   if (room) goTo(room);
@@ -292,7 +320,7 @@ async function leave(id) {
  * @param {BeforeUnloadEvent} event
  */
 function closing(event) {
-  if ([...store.rooms.values()].some(isUnsaved)) event.preventDefault();
+  if ([...store.rooms.values()].some(lossOf)) event.preventDefault();
 }
 
 /** The network or the page woke up: waits are cut short, and a dead connection found. */
@@ -340,12 +368,14 @@ function isIdle(target) {
  * @param {StorageEvent} event
  */
 function heard(event) {
+  unsent.heard(event);
+  if (drafts.heard(event, store.rooms, { current: store.currentId, user: userOfDrafts() })) scheduleRender();
   const said = archive.heard(event);
   if (!said) return;
   const here = store.rooms.get(said.id);
   if (said.room) store.adopt(said.room);
   // A draft, an unsent message or an unsaved change is not discarded by another tab.
-  else if (here && !lossOf(here) && here.draft === '' && !here.editing) drop(said.id);
+  else if (here && !lossOf(here) && !(said.id === store.currentId && draftOf(here))) drop(said.id);
   sync.settle();
 }
 
@@ -399,9 +429,13 @@ function start() {
   listen();
   const name = takeName();
   const saved = archive.loadSettings();
-  store.restore({ ...saved, name: name || saved.name }, archive.loadOutbox(), archive.loadChanges());
+  drafts = new Drafts(archive.all);
+  unsent = new Unsent(archive.tab, archive.all);
+  const left = unsent.load();
+  store.restore({ ...saved, name: name || saved.name }, left.outbox, left.changes);
   if (!takeToken()) useToken(archive.loadToken());
   if (nameProblem(store.self, 'name')) store.self = '';
+  void unsent.open({ onLeft: takeOver, onTaken: () => store.giveUp(left) }).then(scheduleRender);
   const room = roomInHash(location.hash) || saved.current || (saved.rooms[0]?.id ?? '');
   const problem = room && nameProblem(room, 'room name');
   if (!store.self || !room || problem) {

@@ -41,7 +41,7 @@ export function asRoom(value) {
 }
 
 /** @param {unknown} value */
-function asSeq(value) {
+export function asSeq(value) {
   return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= LAST_SEQ
     ? Number(value)
     : null;

@@ -321,4 +321,37 @@ export class Store {
     for (const change of changes) this.rooms.get(change.room_id)?.changes.push(change);
     if (this.rooms.has(saved.current)) this.select(saved.current);
   }
+
+  /**
+   * Takes over what a closed tab left unconfirmed.
+   *
+   * @param {import('./unsent.js').Left} left
+   * @returns {import('./unsent.js').Left} what of it is the user's, and was taken
+   */
+  takeOver({ outbox, changes }) {
+    const own = {
+      outbox: outbox.filter((pending) => pending.sender_id === this.self),
+      changes: changes.filter((change) => change.user_id === this.self),
+    };
+    for (const pending of own.outbox) {
+      const room = this.addRoom(pending.room_id);
+      if (!room.pending.some(({ id }) => id === pending.id)) room.pending.push(pending);
+    }
+    for (const change of own.changes) {
+      const room = this.addRoom(change.room_id, { epoch: change.epoch });
+      if (!room.changes.some(({ id }) => id === change.id)) room.changes.push(change);
+    }
+    return own;
+  }
+
+  /**
+   * Forgets what another tab took over.
+   *
+   * @param {import('./unsent.js').Left} left
+   */
+  giveUp({ outbox, changes }) {
+    for (const { room_id: roomId, id } of outbox) this.discard(roomId, id);
+    const ids = new Set(changes.map(({ id }) => id));
+    for (const room of this.rooms.values()) room.changes = room.changes.filter(({ id }) => !ids.has(id));
+  }
 }

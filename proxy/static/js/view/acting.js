@@ -145,6 +145,11 @@ export class Acting {
       if (message) void this.#delete(message);
       return true;
     }
+    if (!message && content !== '') {
+      // Restored by a reload, it may be of a message that is not loaded: it is to be seen first.
+      this.#jump.go(room.id, seq);
+      return true;
+    }
     if (message && lookIn(room, message, this.#store.self).content !== content) {
       this.#sync.change(room.id, seq, 'content', content);
     } else this.#store.discardChanges(room.id, seq);

@@ -50,14 +50,16 @@ export class ComposerView {
     this.#button.disabled = closed;
     const editing = room?.editing ?? null;
     const shown = `${editing?.seq ?? 0} ${room?.id ?? ''}`;
-    if (shown === this.#shown) return;
+    const text = (editing ? editing.text : room?.draft) ?? '';
+    // It may have been sent in another tab.
+    if (shown === this.#shown && text === this.#field.value) return;
     this.#shown = shown;
     this.#editing = editing !== null;
     this.#button.setAttribute('aria-label', editing ? 'Save' : 'Send');
     setText(this.#enter, editing ? 'saves' : 'sends');
     this.#escape.hidden = editing === null;
     this.#field.placeholder = room ? `Message ${room.id}` : '';
-    this.#field.value = (editing ? editing.text : room?.draft) ?? '';
+    this.#field.value = text;
     this.#changed();
   }
 
