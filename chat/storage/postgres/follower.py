@@ -31,7 +31,7 @@ from typing import Final, NamedTuple, Protocol
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
-from chat.storage.listener import Head, Marked
+from chat.storage.listener import Head, Listener
 from chat.storage.postgres.change_follower import ChangeFollower
 from chat.storage.postgres.change_following import ChangeFollowing
 from chat.storage.postgres.change_reads import ChangesBehind
@@ -40,9 +40,10 @@ from chat.storage.postgres.following import Following
 from chat.storage.postgres.heads import HeadReader
 from chat.storage.postgres.hint_payloads import Told, channel_of
 from chat.storage.postgres.hints import Hints
+from chat.storage.postgres.neighbours import node_of
 from chat.storage.postgres.stays import InFlight
 from chat.storage.postgres.supervised import go_on
-from gen.chat import ChatMessage
+from gen.chat import ChatMessage, Typists
 
 # What is announced in one turn at most, if it is more than one message: half of what may
 # wait for a slow reader of a single room would already be much.
@@ -106,7 +107,7 @@ class Follower:
         following: what was announced.
         changes: likewise of the changes.
         reader: reads rooms.
-        marked: takes marks that other nodes told, of followed rooms.
+        listener: takes what other nodes told beside: marks, and whispers.
         metrics: counts.
         epoch: tells the epoch that the node works under.
         on_other_epoch: is called when another one was read: the history is to begin anew.
@@ -123,7 +124,7 @@ class Follower:
         reader: RoomReader,
         metrics: StoreMetrics,
         *,
-        marked: Marked,
+        listener: Listener,
         epoch: Callable[[], str],
         on_other_epoch: Callable[[], None],
         sweep_seconds: float,
@@ -132,7 +133,7 @@ class Follower:
         self._changes = changes
         self.changes = ChangeFollower(changes, reader.changes_behind, self._check)
         self._reader = reader
-        self._marked = marked
+        self._listener = listener
         self._metrics = metrics
         self._epoch = epoch
         self._on_other_epoch = on_other_epoch
@@ -237,7 +238,18 @@ class Follower:
         self._look()
         marks = [each for each in told.marks if each.mark.room_id in self._following]
         if marks:
-            self._marked(marks)
+            self._listener.marked(marks)
+        for whisper in told.whispers:
+            if not isinstance(whisper, Typists) or whisper.room_id in self._following:
+                self._listener.whispered(node_of(told.node), whisper)
+
+    def met(self, node: str) -> None:
+        """Takes that another node is there."""
+        self._listener.met(node)
+
+    def lost(self, node: str) -> None:
+        """Takes that another node is gone."""
+        self._listener.lost(node)
 
     def sweep_soon(self) -> None:
         """Compares heads now: something may have been missed."""

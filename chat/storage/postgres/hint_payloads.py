@@ -1,12 +1,15 @@
 """What a hint looks like: rooms and their new heads, as text on a channel; no I/O.
 
-There are two forms. ``[node, heads]`` tells of messages. ``[node, {}, changes, marks]`` tells of
-what became of them, and of how far users have read. Nodes of before that form take it for no hint,
-and go on to read the other one.
+There are four forms. ``[node, heads]`` tells of messages. ``[node, {}, changes, marks]`` tells of
+what became of them, and of how far users have read. ``[node, {}, {}, [], whispers]`` tells of who
+types and who is there (see `whisper_payloads`), and ``[node, null]`` that the node is gone. Nodes
+of before a form take it for no hint, and go on to read the other ones. `node` is the name of a
+link (see `neighbours`).
 
 Rooms share `CHANNELS` channels by a hash of their id, so that a node need listen only to those of
 rooms that it follows. There is one more, `EVERYBODY`, that all nodes listen to: for probes, and
-for hints of more channels than are worth a payload each.
+for hints of more channels than are worth a payload each, and for who is there: rooms are listed
+with that at any node.
 """
 
 from collections import Counter, defaultdict
@@ -16,8 +19,9 @@ from zlib import crc32
 
 import orjson
 
-from chat.storage.listener import UserMark
-from gen.chat import Mark
+from chat.storage.listener import UserMark, Whisper
+from chat.storage.postgres.whisper_payloads import pack, unpack
+from gen.chat import Mark, Typists
 
 CHANNELS: Final = 64
 """How many channels the rooms share. All nodes must agree on it."""
@@ -27,6 +31,8 @@ PAYLOAD_BYTES: Final = 7900
 """The longest payload: PostgreSQL's must be below 8000 bytes."""
 
 _HIGHEST: Final = 2**32 - 1
+# What is counted beside a value that has an empty key; see `_parts`.
+_AROUND: Final = 4
 
 
 def channel_of(room_id: str) -> str:
@@ -42,12 +48,21 @@ class Told(NamedTuple):
         heads: by room: its newest position.
         changes: by room: the number of its newest change.
         marks: how far users have read.
+        whispers: who types, and who is there.
+        is_gone: whether the node says that it is gone, and nothing else.
     """
 
     node: str = ""
     heads: Mapping[str, int] = {}
     changes: Mapping[str, int] = {}
     marks: Sequence[UserMark] = ()
+    whispers: Sequence[Whisper] = ()
+    is_gone: bool = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether it tells of any room."""
+        return bool(self.heads or self.changes or self.marks or self.whispers)
 
 
 def payloads(told: Told, most_channels: int = CHANNELS) -> Iterator[tuple[str, str]]:
@@ -59,7 +74,8 @@ def payloads(told: Told, most_channels: int = CHANNELS) -> Iterator[tuple[str, s
         told: what to tell.
         most_channels: if it is of more channels than that, all of it goes to `EVERYBODY`.
     """
-    rooms = {*told.heads, *told.changes, *(each.mark.room_id for each in told.marks)}
+    typists = {each.room_id for each in told.whispers if isinstance(each, Typists)}
+    rooms = {*told.heads, *told.changes, *(each.mark.room_id for each in told.marks), *typists}
     is_for_all = len(set(map(channel_of, rooms))) > most_channels
 
     def channel(room_id: str) -> str:
@@ -77,6 +93,17 @@ def payloads(told: Told, most_channels: int = CHANNELS) -> Iterator[tuple[str, s
     )
     for to, part in _parts(marks, head):
         yield to, _payload(told.node, {}, {}, [[user_id, *mark] for user_id, mark in part])
+    head = len(_payload(told.node, {}, {}, [], []))
+    whispers = (
+        (
+            channel(each.room_id) if isinstance(each, Typists) else EVERYBODY,
+            "",
+            pack(each, PAYLOAD_BYTES - head - _AROUND),
+        )
+        for each in told.whispers
+    )
+    for to, part in _parts(whispers, head):
+        yield to, _payload(told.node, {}, {}, [], [packed for _, packed in part])
 
 
 def probe(node: str) -> tuple[str, str]:
@@ -84,17 +111,28 @@ def probe(node: str) -> tuple[str, str]:
     return EVERYBODY, _payload(node, {})
 
 
+def goodbye(node: str) -> tuple[str, str]:
+    """Returns the channel and the payload by which a node says that it is gone."""
+    return EVERYBODY, _payload(node, None)
+
+
 def read(payload: str | bytes) -> Told:
     """Reads a payload.
 
     Anybody may publish anything: what is no hint tells nothing.
     """
+    if len(payload) > PAYLOAD_BYTES:
+        return Told()
     try:
         node, heads, *more = orjson.loads(payload)
-        changes, marks = more or ({}, [])
+        if isinstance(node, str) and heads is None and not more:
+            return Told(node, is_gone=True)
+        changes, marks, *whispers = more or ({}, [])
+        [told] = whispers or [[]]
         numbers = [*heads.values(), *changes.values()]
         if isinstance(node, str) and all(map(_is_position, numbers)):
-            return Told(node, heads, changes, [_mark(*each) for each in marks])
+            read_marks = [_mark(*each) for each in marks]
+            return Told(node, heads, changes, read_marks, [unpack(*each) for each in told])
     except (ValueError, TypeError, AttributeError):
         pass
     return Told()
@@ -111,7 +149,7 @@ def _mark(user_id: object, room_id: object, seq: object, mentions: object) -> Us
 
 
 def _is_position(head: object) -> bool:
-    return isinstance(head, int) and 0 <= head <= _HIGHEST
+    return isinstance(head, int) and not isinstance(head, bool) and 0 <= head <= _HIGHEST
 
 
 def _payload(node: str, *told: object) -> str:

@@ -5,7 +5,8 @@ read from the table, which is the truth. So a hint may be lost, late, doubled, o
 wrong: that costs a moment (the next sweep finds what it would have told), or a look in vain.
 From this follows all else here:
 
-- Marks of users come with them: those are told whole, and not read from the table.
+- Marks of users come with them: those are told whole, and not read from the table. So are
+  whispers, which no table has: who types, and who is there.
 - An append never waits for the bus. What is to be told is put aside (`tell`) and sent once
   the append was acknowledged, all rooms together; while one sending is under way, the next ones
   are merged. If the bus is down, nothing is kept.
@@ -19,6 +20,8 @@ From this follows all else here:
   If it hears nothing for too long, it makes another link.
 - Probes also show each node that there are others. Who hears a new one answers with its own, and
   looks for what that one has stored before. As long as there are none, nothing is told.
+- A node that is closed says so; one that misses its probes is lost, too. Of one that was away,
+  or whose whispers were not heard while this node was, all of them are wanted anew (`met`).
 """
 
 import asyncio
@@ -26,25 +29,25 @@ import random
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from contextlib import suppress
+from typing import Final, Protocol
 
 from chat.metrics import StoreMetrics
-from chat.storage.listener import UserMark
-from chat.storage.postgres.hint_payloads import EVERYBODY, Told, payloads, probe, read
+from chat.storage.listener import UserMark, Whisper
+from chat.storage.postgres.hint_payloads import EVERYBODY, Told, goodbye, payloads, probe, read
 from chat.storage.postgres.link import BusDown, Connect, Link
+from chat.storage.postgres.neighbours import Neighbours, link_name, node_of
+from chat.storage.postgres.untold import Untold
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-# Rooms that are told at once at most: a bound on memory, if the bus is slow.
-_MOST_ROOMS: Final = 10_000
 # How long a room waits for its channel before it is followed without.
 _PATIENCE_SECONDS: Final = 1.0
 # How many probes of other nodes may be lost before there are none.
 _MISSED_PROBES: Final = 3
+# How long it may take to say that the node is gone.
+_LEAVE_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 
@@ -57,6 +60,12 @@ class Listener(Protocol):
 
     def sweep_soon(self) -> None:
         """Looks for what hints may have failed to tell."""
+
+    def met(self, node: str) -> None:
+        """Takes that a node is there, which may have heard no whisper of before."""
+
+    def lost(self, node: str) -> None:
+        """Takes that a node is gone."""
 
 
 class Hints:
@@ -72,7 +81,7 @@ class Hints:
         is_up: whether there is a link.
         name: of the link, unlike that of any other.
         heard_at: when the bus brought anything last, by the monotonic clock.
-        others: other nodes, and when each of them was heard last.
+        others: the other nodes.
     """
 
     def __init__(
@@ -88,12 +97,14 @@ class Hints:
         self._metrics = metrics
         self._probe_seconds = probe_seconds
         self._answer_seconds = answer_seconds
+        self._node = uuid.uuid4().hex[:16]
+        self._links = 0
         self.name = ""
         self.is_up = False
         self._tried = False
         self._why = ""
         self.heard_at = time.monotonic()
-        self.others: dict[str, float] = {}
+        self.others = Neighbours()
         self._wanted: set[str] = {EVERYBODY}
         self._subscribed: set[str] = set()
         self._changed = asyncio.Event()
@@ -103,9 +114,9 @@ class Hints:
         self._proven = False
         self._up_at = 0.0
         self._renewed = asyncio.Event()
-        self._pending: dict[str, int] = {}
-        self._changes: dict[str, int] = {}
-        self._marks: dict[tuple[str, str], UserMark] = {}
+        self._untold = Untold()
+        self._leaving = False
+        self._left = asyncio.Event()
         self._to_tell = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -114,7 +125,13 @@ class Hints:
         self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._measure())]
 
     async def close(self) -> None:
-        """Ends all of it; what was not told yet is not told."""
+        """Ends all of it; what was not told yet is not told, but that the node is gone."""
+        if self.is_up and self.others:
+            self._leaving = True
+            self._to_tell.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await self._left.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -138,23 +155,28 @@ class Hints:
 
     def tell(self, heads: Mapping[str, int]) -> None:
         """Tells other nodes the new heads of rooms, soon, if there are any. Never blocks."""
-        self._put(self._pending, heads)
+        if self.tells:
+            self._untold.add_heads(heads)
+            self._to_tell.set()
 
     def tell_changes(self, changes: Mapping[str, int]) -> None:
         """Tells them the numbers of the newest changes of rooms, likewise."""
-        self._put(self._changes, changes)
+        if self.tells:
+            self._untold.add_changes(changes)
+            self._to_tell.set()
 
     def tell_marks(self, marks: Sequence[UserMark]) -> None:
         """Tells them how far users have read, likewise."""
-        self._put(self._marks, {(each.user_id, each.mark.room_id): each for each in marks})
+        if self.tells:
+            self._untold.add_marks(marks)
+            self._to_tell.set()
 
-    def _put(self, pending: dict[K, V], news: Mapping[K, V]) -> None:
-        if not self.tells:
-            return
-        for key, value in news.items():
-            if len(pending) < _MOST_ROOMS or key in pending:
-                pending[key] = value
-        self._to_tell.set()
+    def whisper(self, whisper: Whisper) -> None:
+        """Tells those that were heard who types or is there, likewise."""
+        # Others are told all anew once they are heard.
+        if self.is_up and self.others:
+            self._untold.add_whisper(whisper)
+            self._to_tell.set()
 
     @property
     def tells(self) -> bool:
@@ -183,7 +205,8 @@ class Hints:
     async def _use_link(self) -> None:
         """Opens a link and uses it; raises an exception when that fails."""
         # A new name: others are to look for what was not told while there was no link.
-        self.name = uuid.uuid4().hex[:16]
+        self._links += 1
+        self.name = link_name(self._node, self._links)
         try:
             async with asyncio.timeout(self._answer_seconds):
                 link = await self._connect(self._hear)
@@ -211,13 +234,8 @@ class Hints:
         self.is_up = False
         self._tried = True
         self._subscribed.clear()
-        self._forget()
+        self._untold.clear()
         self._release(list(self._waiting))
-
-    def _forget(self) -> None:
-        self._pending.clear()
-        self._changes.clear()
-        self._marks.clear()
 
     def _note_failure(self, error: Exception) -> None:
         while isinstance(error, ExceptionGroup):
@@ -261,19 +279,24 @@ class Hints:
         while True:
             await self._to_tell.wait()
             self._to_tell.clear()
-            told = Told(
-                self.name, dict(self._pending), dict(self._changes), list(self._marks.values())
-            )
-            self._forget()
-            hints = list(payloads(told, link.most_channels))
-            if self._probing:
-                self._probing = False
-                hints.append(probe(self.name))
+            is_last = self._leaving
+            hints = [goodbye(self.name)] if is_last else self._next_hints(link)
             if hints:
                 async with asyncio.timeout(self._answer_seconds):
                     await link.publish(hints)
+                if is_last:
+                    self._left.set()
                 # What comes meanwhile goes together.
                 await asyncio.sleep(link.pause_seconds)
+
+    def _next_hints(self, link: Link) -> list[tuple[str, str]]:
+        hints = list(payloads(self._untold.take(self.name), link.most_channels))
+        if self._untold:
+            self._to_tell.set()
+        if self._probing:
+            self._probing = False
+            hints.append(probe(self.name))
+        return hints
 
     async def _probe(self, link: Link) -> None:
         while True:
@@ -291,8 +314,10 @@ class Hints:
 
     def _forget_silent(self) -> None:
         patience = _MISSED_PROBES * self._probe_seconds + self._answer_seconds
-        oldest = time.monotonic() - patience
-        self.others = {node: at for node, at in self.others.items() if at >= oldest}
+        # What was told while there was no link could not be heard.
+        if time.monotonic() - self._up_at > patience:
+            for node in self.others.forget_silent(time.monotonic() - patience):
+                self._listener.lost(node)
 
     async def _wait_renewed(self) -> None:
         await self._renewed.wait()
@@ -309,13 +334,16 @@ class Hints:
         node = told.node
         if node == self.name:
             self._prove()
+        elif node and told.is_gone:
+            if self.others.leave(node):
+                self._listener.lost(node_of(node))
         elif node:
-            if node not in self.others:
+            if self.others.hear(node, self.heard_at):
                 # It is to know that there is this one; and before it came, it told nothing.
                 self._send_probe()
                 self._listener.sweep_soon()
-            self.others[node] = self.heard_at
-            if told.heads or told.changes or told.marks:
+                self._listener.met(node_of(node))
+            if told.has_news:
                 self._listener.hear(told)
 
     def _prove(self) -> None:
@@ -325,3 +353,7 @@ class Hints:
             self._why = ""
             log.info("hints are exchanged with other nodes")
             self._listener.sweep_soon()
+            # Those that are known from before have missed whispers, as this node has theirs: they
+            # see its new name.
+            for other in self.others:
+                self._listener.met(other)

@@ -25,7 +25,7 @@ from chat.storage.base import (
 )
 from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
-from chat.storage.listener import Head, Listener, UserMark
+from chat.storage.listener import Head, Listener, UserMark, Whisper
 from chat.storage.postgres import schema
 from chat.storage.postgres.address import Address
 from chat.storage.postgres.admission import Admission
@@ -106,7 +106,7 @@ class PostgresStore(Store):
             self._changes,
             TailReader(Reader(self._tails, admission, connector.name).run),
             metrics,
-            marked=listener.marked,
+            listener=listener,
             epoch=lambda: admission.epoch,
             on_other_epoch=self._suspicions.look,
             sweep_seconds=sweep_seconds,
@@ -271,6 +271,9 @@ class PostgresStore(Store):
 
     async def erasures(self) -> list[str]:
         return await self._erasing.pending()
+
+    def whisper(self, told: Whisper) -> None:
+        self._hints.whisper(told)
 
     async def get_user(self, user_id: str) -> User | None:
         row = await self._reader.user(user_id)

@@ -9,7 +9,7 @@ from typing import Any
 
 from chat.metrics import StoreMetrics
 from chat.storage.changes import Change
-from chat.storage.listener import Head, Listener, UserMark
+from chat.storage.listener import Head, Listener, UserMark, Whisper
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChangeMessageRequest, ChatMessage, RoomChanges
 from tests.kit import PATIENCE_SECONDS
@@ -28,6 +28,9 @@ class Node:
         listen: called with what is announced.
         changed: what changed in rooms.
         marked: how far users have read.
+        whispered: what other nodes told of their clients, by whom.
+        met: other nodes that are there.
+        lost: other nodes that are gone.
     """
 
     def __init__(self) -> None:
@@ -37,6 +40,9 @@ class Node:
         self.renewed: list[Mapping[str, Head]] = []
         self.changed: list[RoomChanges] = []
         self.marked: list[UserMark] = []
+        self.whispered: list[tuple[str, Whisper]] = []
+        self.met: list[str] = []
+        self.lost: list[str] = []
         self.metrics = StoreMetrics()
         self.store: PostgresStore
         self._changed = asyncio.Event()
@@ -59,6 +65,39 @@ class Node:
         self.marked += marks
         self._changed.set()
 
+    def hear_whisper(self, node: str, whisper: Whisper) -> None:
+        self.whispered.append((node, whisper))
+        self._changed.set()
+
+    def meet(self, node: str) -> None:
+        self.met.append(node)
+        self._changed.set()
+
+    def lose(self, node: str) -> None:
+        self.lost.append(node)
+        self._changed.set()
+
+    async def hears_whispers(self, count: int) -> list[tuple[str, Whisper]]:
+        """Waits for so many whispers; returns them."""
+        await self._until(lambda: len(self.whispered) >= count)
+        assert len(self.whispered) == count
+        return self.whispered
+
+    async def meets(self) -> list[str]:
+        """Waits for another node; returns all that there are."""
+        await self._until(lambda: bool(self.met))
+        return self.met
+
+    async def loses(self, node: str) -> None:
+        """Waits until another node is gone."""
+        await self._until(lambda: node in self.lost)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
     async def hears_change(self, change: int, room_id: str = "room") -> list[RoomChanges]:
         """Waits until a room was announced up to a change; returns its spans, which chain."""
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -73,10 +112,7 @@ class Node:
 
     async def hears_mark(self) -> UserMark:
         """Waits for a mark; returns the last one."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not self.marked:
-                self._changed.clear()
-                await self._changed.wait()
+        await self._until(lambda: bool(self.marked))
         return self.marked[-1]
 
     async def change(self, seq: int = 1, by: str = "ada", **change: Any) -> ChatMessage:
@@ -89,10 +125,7 @@ class Node:
 
     async def hears(self, count: int, room_id: str = "room") -> list[ChatMessage]:
         """Waits until so many messages of a room were announced; returns them."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(self.heard_of(room_id)) < count:
-                self._changed.clear()
-                await self._changed.wait()
+        await self._until(lambda: len(self.heard_of(room_id)) >= count)
         heard = self.heard_of(room_id)
         assert len(heard) == count
         first = heard[0].seq
@@ -101,10 +134,7 @@ class Node:
 
     async def is_renewed(self) -> Mapping[str, Head]:
         """Waits until the history has become another one; returns its heads."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not self.renewed:
-                self._changed.clear()
-                await self._changed.wait()
+        await self._until(lambda: bool(self.renewed))
         return self.renewed[-1]
 
     async def send(self, count: int = 1, room_id: str = "room") -> list[ChatMessage]:
@@ -120,7 +150,15 @@ async def node(url: str, *, hints: str = "", sweep_seconds: float = NEVER) -> As
     one = Node()
     one.store = await PostgresStore.open(
         url,
-        Listener(one.announce, one.renew, one.hear_changes, one.hear_marks),
+        Listener(
+            one.announce,
+            one.renew,
+            one.hear_changes,
+            one.hear_marks,
+            one.hear_whisper,
+            one.meet,
+            one.lose,
+        ),
         QUEUE_BYTES,
         metrics=one.metrics,
         hints=hints,

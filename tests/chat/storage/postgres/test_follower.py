@@ -10,7 +10,7 @@ import pytest
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
-from chat.storage.listener import Head
+from chat.storage.listener import Head, Listener
 from chat.storage.postgres.change_following import ChangeFollowing
 from chat.storage.postgres.connections import Connection, ReaderPool
 from chat.storage.postgres.follower import Follower
@@ -19,7 +19,7 @@ from chat.storage.postgres.hint_payloads import Told
 from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.link import BusDown, Hear, Link
 from chat.storage.postgres.tails import Run, TailReader
-from gen.chat import ChatMessage
+from gen.chat import ChatMessage, RoomPresence, Typists, Wanted
 from tests.chat.storage.postgres.nodes import NEVER, Node, node
 from tests.kit import PATIENCE_SECONDS
 from tests.kit.ports import free_ports
@@ -71,6 +71,26 @@ async def test_messages_of_another_node(postgres_url: str, hints: str) -> None:
         assert one.metrics.followed_rooms == 1
         assert sum(one.metrics.follow_lag_seconds.counts) == 3
         assert sum(other.metrics.follow_lag_seconds.counts) == 0
+
+
+async def test_whispers_of_another_node(postgres_url: str, hints: str) -> None:
+    async with pair(postgres_url, hints=hints) as (one, other):
+        await one.store.follow("room")
+        [name], [_] = await one.meets(), await other.meets()
+        # To a room that is followed, to one that is not; and what all are told, in the end.
+        other.store.whisper(Typists("room", ["ada"], 0, 6000))
+        other.store.whisper(Typists("other", ["ada"], 0, 6000))
+        other.store.whisper(RoomPresence("other", 1, ["ada"]))
+        other.store.whisper(RoomPresence("other", 2, ["ada", "ben"]))
+        other.store.whisper(Wanted("other", presence=True))
+        assert await one.hears_whispers(3) == [
+            (name, Typists("room", ["ada"], 0, 6000)),
+            (name, RoomPresence("other", 2, ["ada", "ben"])),
+            (name, Wanted("other", presence=True)),
+        ]
+        await other.store.close()
+        await one.loses(name)
+        assert not other.whispered
 
 
 async def test_both_write_into_one_room(postgres_url: str, hints: str) -> None:
@@ -303,7 +323,7 @@ class Lonely:
             ChangeFollowing(following, lambda _: None, lambda _: None),
             TailReader(reads(pool)),
             StoreMetrics(),
-            marked=lambda _: None,
+            listener=Listener(),
             epoch=lambda: self.epoch,
             on_other_epoch=self._ask,
             sweep_seconds=NEVER,

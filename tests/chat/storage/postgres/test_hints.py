@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreUnusable
-from chat.storage.listener import UserMark
+from chat.storage.listener import UserMark, Whisper
 from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.hint_payloads import (
     CHANNELS,
@@ -34,7 +34,7 @@ from chat.storage.postgres.link import BusDown, Connect
 from chat.storage.postgres.notify import notify
 from chat.storage.postgres.valkey import valkey
 from chat.storage.postgres.valkey_address import ValkeyAddress
-from gen.chat import Mark
+from gen.chat import Mark, RoomPresence, Typists
 from tests.kit import PATIENCE_SECONDS
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
@@ -51,6 +51,9 @@ class Ear:
         self.heads: dict[str, int] = {}
         self.changes: dict[str, int] = {}
         self.marks: list[UserMark] = []
+        self.whispers: list[Whisper] = []
+        self.met_nodes: list[str] = []
+        self.lost_nodes: list[str] = []
         self.sweeps = 0
         self.metrics = StoreMetrics()
         self.changed = asyncio.Event()
@@ -60,6 +63,15 @@ class Ear:
         self.heads |= told.heads
         self.changes |= told.changes
         self.marks += told.marks
+        self.whispers += told.whispers
+        self.changed.set()
+
+    def met(self, node: str) -> None:
+        self.met_nodes.append(node)
+        self.changed.set()
+
+    def lost(self, node: str) -> None:
+        self.lost_nodes.append(node)
         self.changed.set()
 
     def sweep_soon(self) -> None:
@@ -159,6 +171,35 @@ async def test_changes_and_marks_are_told(bus: Bus) -> None:
         assert (other.heads, other.changes, other.marks) == ({}, {"room": 5}, [mark])
 
 
+async def test_whispers_are_told_anew_to_who_was_away(bus: Bus) -> None:
+    async with ear(bus.connect) as one:
+        one.hints.whisper(RoomPresence("room", 1))  # there is nobody
+        async with ear(bus.connect) as other:
+            await one.until(lambda: len(one.met_nodes) == 1)
+            await other.until(lambda: len(other.met_nodes) == 1)
+            for count in (2, 3):
+                one.hints.whisper(RoomPresence("room", count))
+            # Who types is told to those who follow the room.
+            one.hints.whisper(Typists("room", ["ada"]))
+            await other.until(lambda: bool(other.whispers))
+            names = one.hints.name, other.hints.name
+            await bus.cut()
+            await one.is_up_again(names[0])
+            await other.is_up_again(names[1])
+            # Each sees that it was away itself, and that the other was.
+            await one.until(lambda: len(one.met_nodes) >= 2)
+            await other.until(lambda: len(other.met_nodes) >= 2)
+            assert {*map(len, map(set, (one.met_nodes, other.met_nodes)))} == {1}
+            await other.hints.listen(channel_of("room"))
+            one.hints.whisper(Typists("room", ["ben"]))
+            await other.until(lambda: len(other.whispers) == 2)
+            assert other.whispers == [RoomPresence("room", 3), Typists("room", ["ben"])]
+            assert not one.lost_nodes
+        await one.until(lambda: bool(one.lost_nodes))
+        assert one.lost_nodes == one.met_nodes[:1]
+        assert not one.hints.others
+
+
 async def test_only_channels_that_are_listened_to(bus: Bus) -> None:
     first, second, third, *_ = {channel_of(room): room for room in ROOMS}.values()
     async with ear(bus.connect) as one, ear(bus.connect) as other:
@@ -206,6 +247,7 @@ async def test_nothing_is_told_while_there_is_nobody(bus: Bus) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while one.hints.tells:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
+        assert one.lost_nodes == one.met_nodes
         async with ear(bus.connect) as late:
             await late.hints.listen(channel_of("room"))
             await one.knows_another()
@@ -442,7 +484,7 @@ def test_hints_of_many_channels_go_to_everybody() -> None:
     heads = dict.fromkeys(ROOMS, 1)
     [(channel, payload)] = payloads(Told("node", heads), most_channels=8)
     assert channel == EVERYBODY
-    assert read(payload) == Told("node", heads, {}, [])
+    assert read(payload) == Told("node", heads, {}, [], [])
     assert EVERYBODY not in dict(payloads(Told("node", {"room": 1}), most_channels=8))
 
 
