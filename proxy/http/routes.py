@@ -3,21 +3,22 @@
 ==================  =====================================================
 ``GET /``           the web client, or a chat connection if it asks for an
                     upgrade to WebSocket
-``GET /static/*``   the parts of the web client
+``GET /static/*``   the parts of the web client, and the files they are made of
 ``GET /healthz``    200 while the process is alive
 ``GET /readyz``     200 while the chat server answers, and stores, else 503
 ==================  =====================================================
 """
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 from proxy.http import security_headers
 from proxy.http.listener import HttpConnection
+from proxy.http.page import PageHandlers
 from proxy.http.websocket import WebSockets
+from proxy.page.source import PageSource
 
 WEBSOCKETS: Final = web.AppKey("websockets", WebSockets)
 # Tells whether the chat server answers.
@@ -27,20 +28,20 @@ UPSTREAM: Final = web.AppKey[Callable[[], str]]("upstream")
 # The address of the status page; empty if there is none.
 STATUS_URL: Final = web.AppKey("status_url", str)
 
-STATIC: Final = Path(__file__).parents[1] / "static"
-
-# By their names, so that no other name reaches the file system.
-_FILES: Final = {
-    path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*") if path.is_file()
-}
+_PAGE: Final = web.AppKey("page", PageHandlers)
 
 
 def add_routes(app: web.Application) -> None:
-    """Adds the routes to an application."""
+    """Adds the routes to an application.
+
+    Raises:
+        proxy.page.modules.UnusablePage: the page cannot be prepared.
+    """
+    page = app[_PAGE] = PageHandlers(PageSource())
     app.router.add_get("/", _root)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
-    app.router.add_get("/static/{name:.+}", _static)
+    app.router.add_get("/static/{name:.+}", page.below)
     app.on_response_prepare.append(_answering)
     app.on_response_prepare.append(_add_headers)
 
@@ -48,14 +49,7 @@ def add_routes(app: web.Application) -> None:
 async def _root(request: web.Request) -> web.StreamResponse:
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return await request.app[WEBSOCKETS].handle(request)
-    return web.FileResponse(STATIC / "index.html")
-
-
-async def _static(request: web.Request) -> web.FileResponse:
-    path = _FILES.get(request.match_info["name"])
-    if path is None:
-        raise web.HTTPNotFound
-    return web.FileResponse(path)
+    return request.app[_PAGE].document(request)
 
 
 async def _answering(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,27 +1,37 @@
 """Headers of each answer that restrict what a browser does with it.
 
 The web client is made of files alone: no script, no style and no markup comes from
-anywhere else, so the policy (CSP Level 3) can forbid all that. ``connect-src 'self'``
-stands for ``ws`` and ``wss`` at the same host and port, too.
+anywhere else, so the policy (CSP Level 3) can forbid all that. The one style sheet that is
+in the document is named by its hash. ``connect-src 'self'`` stands for ``ws`` and ``wss``
+at the same host and port, too.
 """
 
 from collections.abc import MutableMapping
 from typing import Final
 
-_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
+
+def policy(*styles: str) -> str:
+    """A Content-Security-Policy.
+
+    Args:
+        styles: the hashes of style sheets within the document, as the policy names them.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            " ".join(("style-src 'self'", *styles)),
+            "img-src 'self'",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
     )
-)
+
+
 _UNUSED: Final = (
     "accelerometer",
     "camera",
@@ -39,7 +49,7 @@ _UNUSED: Final = (
 )
 
 ALWAYS: Final = {
-    "Content-Security-Policy": _POLICY,
+    "Content-Security-Policy": policy(),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _UNUSED),

@@ -1,0 +1,153 @@
+"""What browsers get of the page: the document, and the parts that it names.
+
+The document carries its style sheet, so that the page is painted as soon as it has arrived.
+It names the script and all other parts by addresses that tell their content: a browser that
+has one of them never asks for it again. Whatever changes gives another document.
+"""
+
+import gzip
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import Final
+
+import orjson
+
+from proxy.page.linker import link
+from proxy.page.modules import UnusablePage
+
+DOCUMENT: Final = "index.html"
+FOLDER: Final = "static/"
+"""Where the document's addresses lead, from its own."""
+
+TYPES: Final = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+"""The media types of the files, by the ends of their names."""
+
+_PACKED: Final = {".css", ".html", ".js", ".svg", ".webmanifest"}
+_REFERENCE: Final = re.compile(r'([\w-]+)="static/([^"]+)"')
+_STYLE: Final = re.compile(r'<link rel="stylesheet" href="static/([^"]+)">')
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing to be served.
+
+    Attributes:
+        content_type: its media type.
+        body: its bytes.
+        packed: the same for those who take gzip; empty if that is no smaller.
+        mark: tells its content: 16 hexadecimal digits.
+    """
+
+    content_type: str
+    body: bytes
+    packed: bytes
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPage:
+    """The page.
+
+    Attributes:
+        document: the document.
+        style_hash: of the style sheet in it, as a Content-Security-Policy names it.
+        parts: the other parts, by their addresses in `FOLDER`.
+    """
+
+    document: Part
+    style_hash: str
+    parts: Mapping[str, Part]
+
+
+def prepare(files: Mapping[str, bytes]) -> PreparedPage:
+    """Prepares the page.
+
+    Args:
+        files: the files of the page as they were written, by path, ``index.html`` among them.
+
+    Raises:
+        UnusablePage: a file is missing, or the script cannot be linked.
+    """
+    return _Preparation(files).page()
+
+
+class _Preparation:
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = files
+        self.parts: dict[str, Part] = {}
+        self.style = ""
+
+    def page(self) -> PreparedPage:
+        text = self.read(DOCUMENT, DOCUMENT).decode()
+        text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+        text = _STYLE.sub(self.style_element, re.sub(r"\n\s+", "\n", text))
+        text = _REFERENCE.sub(self.reference, text)
+        hashed = b64encode(sha256(self.style.encode()).digest()).decode()
+        document = _part(DOCUMENT, text.encode())
+        return PreparedPage(document, f"'sha256-{hashed}'", self.parts)
+
+    def read(self, name: str, asked_by: str) -> bytes:
+        if name not in self.files:
+            raise UnusablePage(f"{asked_by}: there is no file {name!r}")
+        return self.files[name]
+
+    def style_element(self, found: re.Match[str]) -> str:
+        style = _without_comments(self.read(found[1], DOCUMENT).decode())
+        if self.style or "url(" in style or "</" in style:
+            raise UnusablePage(f"{DOCUMENT}: its one style sheet has to do without url() and </")
+        self.style = style
+        return f"<style>{style}</style>"
+
+    def reference(self, found: re.Match[str]) -> str:
+        return f'{found[1]}="{FOLDER}{self.address(found[2], DOCUMENT)}"'
+
+    def address(self, name: str, asked_by: str) -> str:
+        """Makes a file a part of the page, and returns its address in the folder."""
+        content = self.read(name, asked_by)
+        if name.endswith(".js"):
+            content = link(self.files, name).encode()
+        elif name.endswith(".webmanifest"):
+            content = self.manifest(name, content)
+        part = _part(name, content)
+        path = PurePosixPath(name)
+        address = f"{path.stem}-{part.mark}{path.suffix}"
+        self.parts[address] = part
+        return address
+
+    def manifest(self, name: str, content: bytes) -> bytes:
+        # The addresses in it are relative to its own, which is in the same folder.
+        told = orjson.loads(content)
+        for icon in told["icons"]:
+            icon["src"] = self.address(icon["src"], name)
+        return orjson.dumps(told)
+
+
+def _part(name: str, body: bytes) -> Part:
+    end = PurePosixPath(name).suffix
+    if end not in TYPES:
+        raise UnusablePage(f"{name}: parts of the page end with one of {', '.join(TYPES)}")
+    packed = gzip.compress(body, mtime=0) if end in _PACKED else b""
+    mark = sha256(body).hexdigest()[:16]
+    return Part(TYPES[end], body, packed if len(packed) < len(body) else b"", mark)
+
+
+def _without_comments(style: str) -> str:
+    bare = re.sub(
+        r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|/\*.*?\*/""",
+        lambda found: found[1] or "",
+        style,
+        flags=re.DOTALL,
+    )
+    return re.sub(r"\s*\n\s*", "\n", bare).strip()

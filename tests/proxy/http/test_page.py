@@ -1,0 +1,98 @@
+"""The page over HTTP: what is kept for ever, what is asked for anew, and in which encoding."""
+
+import gzip
+import re
+
+import pytest
+
+from proxy.page.source import STATIC
+from tests.proxy.web_client import Http
+
+FOR_EVER = "public, max-age=31536000, immutable"
+NOTHING = {"Accept-Encoding": "identity"}
+
+
+@pytest.fixture
+async def script(http: Http) -> str:
+    """The address of the page's script."""
+    async with http.get("/") as answer:
+        [found] = re.findall(r'src="(static/main-[^"]+\.js)"', await answer.text())
+        return f"/{found}"
+
+
+async def test_document_is_asked_for_anew(http: Http) -> None:
+    async with http.get("/") as answer:
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        etag = answer.headers["ETag"]
+    for known, status in ((etag, 304), (f'"x", {etag}', 304), (f"W/{etag}", 304), ('"x"', 200)):
+        async with http.get("/", headers={"If-None-Match": known}) as answer:
+            assert answer.status == status
+            assert answer.headers["ETag"] == etag
+            # Of an answer without a body, a browser takes the headers over.
+            assert "'sha256-" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["Cache-Control"] == "no-cache"
+
+
+async def test_parts_are_kept_for_ever(http: Http) -> None:
+    async with http.get("/") as answer:
+        named = set(re.findall(r'(?:href|src)="(static/[^"]+)"', await answer.text()))
+    for name in named:
+        async with http.get(f"/{name}") as answer:
+            assert answer.status == 200
+            assert answer.headers["Cache-Control"] == FOR_EVER
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip, deflate, br", True),
+        ("br;q=1, GZIP;q=0.5", True),
+        ("gzip;q=0, identity", False),
+        ("gzip; q=0.000", False),
+        ("br", False),
+        ("identity", False),
+        ("", False),
+    ],
+)
+async def test_encoding_is_negotiated(http: Http, script: str, accepted: str, packed: bool) -> None:
+    async with http.session.get(
+        http.make_url(script), headers={"Accept-Encoding": accepted}, auto_decompress=False
+    ) as answer:
+        assert answer.headers.get("Content-Encoding") == ("gzip" if packed else None)
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        body = await answer.read()
+        assert len(body) == int(answer.headers["Content-Length"])
+        etag = answer.headers["ETag"]
+    async with http.get(script, headers=NOTHING) as plain:
+        assert (plain.headers["ETag"] != etag) is packed
+        assert await plain.read() == (gzip.decompress(body) if packed else body)
+
+
+async def test_head_tells_what_get_gives(http: Http, script: str) -> None:
+    for path in ("/", script, "/static/js/main.js"):
+        async with http.get(path) as got, http.head(path) as told:
+            assert told.status == 200
+            for name in ("Content-Length", "Content-Type", "ETag", "Cache-Control"):
+                assert told.headers[name] == got.headers[name]
+            assert await told.read() == b""
+
+
+async def test_part_of_another_version_is_not_found(http: Http, script: str) -> None:
+    other = re.sub("-[0-9a-f]{16}", f"-{'0' * 16}", script)
+    async with http.get(other) as answer:
+        assert answer.status == 404
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_files_are_served_as_written(http: Http) -> None:
+    for name, content_type in (
+        ("index.html", "text/html"),
+        ("js/view/dom.js", "text/javascript"),
+        ("icon.svg", "image/svg+xml"),
+    ):
+        async with http.get(f"/static/{name}") as answer:
+            assert answer.content_type == content_type
+            assert answer.headers["Cache-Control"] == "no-cache"
+            assert await answer.read() == (STATIC / name).read_bytes()
