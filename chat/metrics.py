@@ -155,6 +155,19 @@ class ServerMetrics:
         "What was told beside messages and put into the mailboxes of streams that follow it, once "
         "for each stream: changes, at most four times a second for each room, and read marks.",
     )
+    notices_skipped: int = counter(
+        "chat_notices_skipped_total",
+        "Who is there and who types, not told to a stream whose mailbox was more than half full.",
+    )
+    typing: int = counter(
+        "chat_typing_total",
+        "Times that a client or a proxy said that somebody types, without those that came too "
+        "often.",
+    )
+    typing_dropped: int = counter(
+        "chat_typing_dropped_total",
+        "Times that a client of `Chat` said so again within 3 seconds: dropped.",
+    )
     replayed_changes: int = counter(
         "chat_replayed_changes_total", "Changed messages read from the history for joins."
     )

@@ -137,6 +137,18 @@ FIGURES: Final[tuple[tuple[Family, Callable[[Report], float]], ...]] = (
         lambda it: len(it.hub.rooms),
     ),
     (
+        Family("chat_attended_rooms", "gauge", "Rooms with users in them, at any node."),
+        lambda it: len(it.hub.present),
+    ),
+    (
+        Family(
+            "chat_watched_rooms",
+            "gauge",
+            "Rooms of which a stream follows who is there, or a call has asked within a minute.",
+        ),
+        lambda it: it.hub.present.watched,
+    ),
+    (
         Family(
             "chat_room_members", "gauge", "Streams in rooms: one in three rooms counts three times."
         ),

@@ -168,6 +168,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
             finally:
                 await server.drain()
     finally:
+        hub.stop()
         await hub.store.close()
 
 

@@ -13,13 +13,20 @@ from chat.api.context import Context, authenticated_message
 from chat.api.conversation import Bounds, Conversation
 from chat.api.extras import admit_extra
 from chat.api.quotas import charge
+from chat.api.typing_turns import TypingTurns
 from chat.core.encoded import EncodedMessage, Notice
 from chat.core.extras import has_extra
 from chat.core.membership import membership_of
 from chat.core.store_errors import not_stored
-from chat.errors import ChatError, Internal, InvalidArgument, RateLimited
+from chat.errors import (
+    ChatError,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    RateLimited,
+)
 from chat.storage.base import MessageKey, StoreError, key_of
-from gen.chat import Authenticate, ChatMessage, ChatStream, Join, Joined, Leave, Left
+from gen.chat import Authenticate, ChatMessage, ChatStream, Join, Joined, Leave, Left, Typing
 from hosting.grpc.connections import connection_of
 from hosting.logs import get_logger
 from hosting.metadata import shortened
@@ -46,6 +53,7 @@ class ChatConversation(Conversation[ChatStream]):
         self._unanswered: dict[MessageKey, deque[str | None]] = {}
         # How long all of those are.
         self._unanswered_size = 0
+        self._typing_turns = TypingTurns()
 
     async def receive(self, request: ChatStream) -> None:
         """Handles one message of the client; a defect costs it that one alone.
@@ -119,6 +127,8 @@ class ChatConversation(Conversation[ChatStream]):
                 self.context.rules.identifier(payload.room_id, "leave.room_id")
                 self.hub.leave(self, payload.room_id)
                 self._put(ChatStream(left=Left(payload.room_id), request_id=request.request_id))
+            case Typing():
+                await self._type(payload)
             case Authenticate():
                 self._authenticate(payload, request.request_id)
             case _:
@@ -136,6 +146,7 @@ class ChatConversation(Conversation[ChatStream]):
         if message.room_id in self.caller.reads:
             self.check_room(message.room_id, "chat_message.room_id")
             await self.hub.enter(self, message.room_id)
+            self.hub.present.speaks(self, message.room_id, message.sender_id)
         while self._unanswered_size > _MOST_REQUEST_IDS and self._pending:
             # The write queue is counted without them.
             await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
@@ -154,7 +165,7 @@ class ChatConversation(Conversation[ChatStream]):
         self.check_room(join.room_id, "join.room_id")
         user_id = self.caller.sender(join.user_id, "join.user_id")
         if user_id:
-            self.context.rules.identifier(user_id, "join.user_id")
+            await self._check_seen(user_id, "join.user_id")
         await self.hub.join(
             self,
             join,
@@ -162,7 +173,26 @@ class ChatConversation(Conversation[ChatStream]):
             answer=lambda joined: self._put(ChatStream(joined=joined, request_id=request_id)),
             replay=self._replay,
             limit=self.context.config.replay_messages,
+            user_id=user_id,
         )
+
+    async def _type(self, typing: Typing) -> None:
+        room_id = typing.room_id
+        self.context.rules.identifier(room_id, "typing.room_id")
+        self.caller.check_write(room_id, "typing.room_id")
+        user_id = self.caller.sender(typing.user_id, "typing.user_id")
+        await self._check_seen(user_id, "typing.user_id")
+        if room_id not in self.rooms:
+            raise FailedPrecondition("typing.room_id: is not joined")
+        if self._typing_turns.take(room_id, time.monotonic()):
+            self.hub.typing.types(self, room_id, user_id)
+        else:
+            self.context.metrics.typing_dropped += 1
+
+    async def _check_seen(self, user_id: str, path: str) -> None:
+        """Checks a user whom others are shown: it may not be a new id that looks like another."""
+        self.context.rules.identifier(user_id, path)
+        await self.context.legacy_ids.check_user(user_id, path)
 
     def _authenticate(self, request: Authenticate, request_id: str | None) -> None:
         caller = self.context.authenticator.verify(request.token)

@@ -14,6 +14,7 @@ from chat.api.quotas import charge
 from chat.api.relay_answers import RelayAnswers
 from chat.api.relay_changes import RelayChanges
 from chat.api.relay_clients import RelayClients
+from chat.api.relay_people import RelayPeople
 from chat.api.relay_sends import RelaySends
 from chat.core.encoded import EncodedMessage, Notice
 from chat.core.extras import has_extra
@@ -35,6 +36,8 @@ from gen.chat import (
     RelayCommand,
     RelayEvent,
     RelayRequest,
+    RoomPresence,
+    Typists,
 )
 from hosting.logs import get_logger
 from hosting.metadata import TOKENS, TOKENS_REQUIRED
@@ -62,6 +65,7 @@ class RelayConversation(Conversation[RelayRequest]):
         caller: the proxy.
     """
 
+    is_link = True
     # It has many clients, each of which may be worth a line.
     lines_of_refusals = 32
 
@@ -74,6 +78,7 @@ class RelayConversation(Conversation[RelayRequest]):
         self._answers = RelayAnswers(context, self.refused, self.put)
         self._sends = RelaySends(context, self, self._answers)
         self._changes = RelayChanges(context, self, self._answers)
+        self._people = RelayPeople(context, self)
         self._confirmations = Confirmations(super().put, self._answers.fail, self.wake)
         # The joins by which the stream is in its rooms.
         self._joins: dict[str, int] = {}
@@ -222,6 +227,8 @@ class RelayConversation(Conversation[RelayRequest]):
                 self._answers.tell(RelayEvent(ref=ref, authenticated=answer))
             case ClientGone():
                 self._clients.discard(command.client)
+            case Typists() | RoomPresence():
+                await self._people.take(payload)
             case Admit():
                 self._answer_permissions(self._clients.of(command.client), payload.room_id, ref)
             case _:

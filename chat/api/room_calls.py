@@ -74,14 +74,12 @@ class RoomCalls:
         after = token[0] if token else ""
         # One more than asked for shows whether there is a further page.
         if request.present:
-            present = await self._hub.who_is_present(room_id)
-            begin = bisect_right(present, after)
-            found = list(present[begin : begin + limit + 1])
+            found = await self._hub.present.names(room_id, after, limit + 1)
             members = [Member(user_id, True) for user_id in found]
         else:
             found = await or_unavailable(self._store.members(room_id, after, limit + 1))
-            known = self._hub.known_present(room_id)
-            members = [Member(user_id, user_id in known) for user_id in found]
+            is_present = self._hub.present.has
+            members = [Member(user_id, is_present(room_id, user_id)) for user_id in found]
         has_more = len(members) > limit
         next_token = page_token(question, (members[limit - 1].user_id, 0)) if has_more else ""
         return ListMembersResponse(members[:limit], next_token)
@@ -159,7 +157,7 @@ class _Listing:
             last_seq=0 if row.last_message is None else row.last_message.seq,
             mark=row.mark,
             last_message=row.last_message,
-            present=self._hub.count_present(row.room.id),
+            present=self._hub.present.count(row.room.id),
             members=row.members,
         )
         self._size += len(codec.encode(summary))

@@ -11,7 +11,10 @@ from gen.chat import (
     RelayEvent,
     RelayResponse,
     RoomChanges,
+    RoomPresence,
     ToUser,
+    Typists,
+    Wanted,
 )
 
 
@@ -43,13 +46,13 @@ class Notice:
     """What is told of a room beside its messages, to those who follow it.
 
     Args:
-        to_client: as it is told on `Chat`.
+        to_client: as it is told on `Chat`; `None` if it is for proxies alone.
         to_proxy: as it is told on `Relay`.
     """
 
     __slots__ = ("_for_client", "_for_proxy", "_to_client", "_to_proxy")
 
-    def __init__(self, to_client: ChatStream, to_proxy: RelayEvent) -> None:
+    def __init__(self, to_client: ChatStream | None, to_proxy: RelayEvent) -> None:
         self._to_client = to_client
         self._to_proxy = to_proxy
         self._for_client: bytes | None = None
@@ -70,9 +73,26 @@ class Notice:
         """A user has read, perhaps on another device."""
         return cls(ChatStream(mark=mark), RelayEvent(to_user=ToUser(user_id, mark=mark)))
 
+    @classmethod
+    def of_typists(cls, typists: Typists) -> Notice:
+        """Who types."""
+        return cls(ChatStream(typists=typists), RelayEvent(typists=typists))
+
+    @classmethod
+    def of_presence(cls, presence: RoomPresence) -> Notice:
+        """Who is there."""
+        return cls(ChatStream(room_presence=presence), RelayEvent(room_presence=presence))
+
+    @classmethod
+    def of_wanted(cls, wanted: Wanted) -> Notice:
+        """What a proxy is to tell."""
+        return cls(None, RelayEvent(wanted=wanted))
+
     def for_client(self) -> bytes:
         """As a message of `Chat`."""
         if self._for_client is None:
+            if self._to_client is None:
+                raise AssertionError("only proxies are told of it")
             self._for_client = codec.encode(self._to_client)
         return self._for_client
 

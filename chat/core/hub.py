@@ -3,7 +3,8 @@
 The life of a message here: `send` hands it to the store; the store's writer
 gives it its position in the room and puts it on disk; `announce` hears of it and
 delivers it to each stream in the room. How a stream enters a room, with all that it missed, is
-in `joining`; how those in a room are told what became of messages, in `telling`.
+in `joining`; how those in a room are told what became of messages, in `telling`; who is there
+and who types, in `telling_presence` and `telling_typists`.
 
 Another epoch. The store may learn that messages were lost. `renew` then tells each member from
 where on the room has another history; whoever is in the middle of a replay is told when it
@@ -22,10 +23,12 @@ from chat.core.presence import Presence
 from chat.core.rooms import Rooms
 from chat.core.stream import LiveStream
 from chat.core.telling import Telling
+from chat.core.telling_presence import TellingPresence
+from chat.core.telling_typists import TellingTypists
 from chat.metrics import ServerMetrics
 from chat.storage.base import Store
-from chat.storage.listener import Head, Listener, UserMark
-from gen.chat import ChatMessage, Join, RoomChanges
+from chat.storage.listener import Head, Listener, UserMark, Whisper
+from gen.chat import ChatMessage, Join, RoomChanges, RoomPresence, Typists
 from hosting.faults import Faults
 
 OpenStore = Callable[[Listener], Awaitable[Store]]
@@ -37,6 +40,8 @@ class Hub:
     Attributes:
         store: keeps messages and users.
         streams: the live streams that are open.
+        present: who is in rooms.
+        typing: who types in rooms.
     """
 
     store: Store
@@ -49,6 +54,8 @@ class Hub:
         self._rooms: Rooms[LiveStream] = Rooms(self._unfollow)
         self._presence: Presence[LiveStream] = Presence()
         self._telling = Telling(self._rooms, self._presence, metrics, faults)
+        self.present = TellingPresence(self._rooms, metrics, faults)
+        self.typing = TellingTypists(self._rooms, self.present.count, metrics, faults)
 
     @classmethod
     async def open(
@@ -63,7 +70,20 @@ class Hub:
             StoreUnusable: see the engine.
         """
         hub = cls(metrics or ServerMetrics(), faults or Faults())
-        hub.store = await open_store(Listener(hub.announce, hub.renew, hub.changed, hub.marked))
+        hub.store = await open_store(
+            Listener(
+                hub.announce,
+                hub.renew,
+                hub.changed,
+                hub.marked,
+                hub.whispered,
+                hub.present.met,
+                hub.lost,
+            )
+        )
+        if hub.store.is_shared:
+            hub.present.whisper_by(hub.store.whisper)
+            hub.typing.whisper_by(hub.store.whisper)
         hub._joining = Joining(hub.store, hub._rooms, hub.metrics)
         return hub
 
@@ -102,6 +122,21 @@ class Hub:
         """Tells how far users have read. The store's listener."""
         for each in marks:
             self._telling.marked(each)
+
+    def whispered(self, node: str, told: Whisper) -> None:
+        """Takes what another node tells of its clients. The store's listener."""
+        try:
+            if isinstance(told, Typists):
+                self.typing.whispered(node, told)
+            elif isinstance(told, RoomPresence):
+                self.present.whispered(node, told)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+            self.faults.log("whisper not taken", error, room_id=told.room_id)
+
+    def lost(self, node: str) -> None:
+        """Notes that another node is gone. The store's listener."""
+        self.typing.lost(node)
+        self.present.lost(node)
 
     def renew(self, heads: Mapping[str, Head]) -> None:
         """Tells all members that the history is another one now. The store's listener.
@@ -146,6 +181,7 @@ class Hub:
         """Puts a stream into a room, from now on. Nothing happens if it is in it."""
         if room_id not in stream.rooms:
             await self._joining.enter(stream, room_id)
+            self.present.entered(stream, room_id, "")
 
     async def join(
         self,
@@ -156,6 +192,7 @@ class Hub:
         answer: Answer,
         replay: Replay,
         limit: int | None,
+        user_id: str = "",
     ) -> None:
         """Puts a stream into a room, and first replays what it missed.
 
@@ -168,13 +205,24 @@ class Hub:
             answer: sends the answer.
             replay: puts a stored message into the stream's mailbox.
             limit: how many messages are replayed at most, and how many changed ones.
+            user_id: for whom a client is there; empty for nobody.
 
         Raises:
             InvalidArgument: the room would be a new one, and may not have such an id.
             Unavailable: the history could not be read.
         """
-        self.remove_member(stream, join.room_id)
-        await self._joining.join(stream, join, stay, answer=answer, replay=replay, limit=limit)
+        room_id = join.room_id
+        stream.rooms.pop(room_id, None)
+        self._rooms.leave(room_id, stream)
+        try:
+            await self._joining.join(stream, join, stay, answer=answer, replay=replay, limit=limit)
+        finally:
+            # Whoever was there already was there all the time.
+            if room_id in stream.rooms:
+                self.present.entered(stream, room_id, user_id)
+                self.typing.entered(stream, room_id, stay)
+            else:
+                self._gone(stream, room_id)
 
     def leave(self, stream: LiveStream, room_id: str) -> None:
         """Takes a stream out of a room at its own request."""
@@ -184,6 +232,7 @@ class Hub:
         """Takes a stream out of a room. Nothing happens if it is not in it."""
         stream.rooms.pop(room_id, None)
         self._rooms.leave(room_id, stream)
+        self._gone(stream, room_id)
 
     def set_active(self, stream: LiveStream, user_id: str, active: bool) -> None:
         """Notes that a stream speaks for a user, or no longer does."""
@@ -196,18 +245,6 @@ class Hub:
     def users_of(self, stream: LiveStream) -> Collection[str]:
         """Returns the users that a stream speaks for."""
         return self._presence.users_of(stream)
-
-    def count_present(self, room_id: str) -> int:  # noqa: ARG002 - nobody is known yet
-        """Returns how many users are known to be in a room now."""
-        return 0
-
-    def known_present(self, room_id: str) -> Collection[str]:  # noqa: ARG002 - likewise
-        """Returns the users that are known to be in a room now."""
-        return ()
-
-    async def who_is_present(self, room_id: str) -> Sequence[str]:
-        """Returns the users that are in a room now, ordered by id; may take a second."""
-        return sorted(self.known_present(room_id))
 
     @property
     def rooms(self) -> Rooms[LiveStream]:
@@ -226,7 +263,18 @@ class Hub:
             self.remove_member(stream, room_id)
         for user_id in self._presence.close(stream):
             self.store.set_active(user_id, False)
+        self.present.closed(stream)
+
+    def stop(self) -> None:
+        """Tells nothing any more of who is there: the store is about to be closed."""
+        self.present.close()
+        self.typing.close()
+
+    def _gone(self, stream: LiveStream, room_id: str) -> None:
+        self.present.left(stream, room_id)
+        self.typing.left(stream, room_id)
 
     def _unfollow(self, room_id: str) -> None:
         self._telling.forget(room_id)
+        self.typing.forget(room_id)
         self.store.unfollow(room_id)

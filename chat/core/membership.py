@@ -10,7 +10,15 @@ from gen.chat import Join, JoinFollow
 
 Member = TypeVar("Member")
 
-_KINDS: Final = frozenset({JoinFollow.NONE, JoinFollow.CHANGES, JoinFollow.READS})
+_KINDS: Final = frozenset(
+    {
+        JoinFollow.NONE,
+        JoinFollow.CHANGES,
+        JoinFollow.TYPING,
+        JoinFollow.PRESENCE,
+        JoinFollow.READS,
+    }
+)
 
 
 class Membership:
@@ -29,22 +37,40 @@ class Following(Membership):
     Attributes:
         changes: whether it is told what changes.
         reads: whether it is told how far users have read.
+        typing: whether it is told who types.
+        presence: whether it is told who is there.
         user_id: the user whose marks it is told, beside those as whom it has sent; `None` for
             the marks of all, as a proxy is told.
         change: up to which change it was told all.
     """
 
-    __slots__ = ("change", "changes", "reads", "user_id")
+    __slots__ = ("change", "changes", "presence", "reads", "typing", "user_id")
 
-    def __init__(self, *, changes: bool, reads: bool, user_id: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        changes: bool = False,
+        reads: bool = False,
+        typing: bool = False,
+        presence: bool = False,
+        user_id: str | None,
+    ) -> None:
         self.changes = changes
         self.reads = reads
+        self.typing = typing
+        self.presence = presence
         self.user_id = user_id
         self.change = 0
 
     def again(self, change: int) -> Following:
         """See `Membership`."""
-        stay = Following(changes=self.changes, reads=self.reads, user_id=self.user_id)
+        stay = Following(
+            changes=self.changes,
+            reads=self.reads,
+            typing=self.typing,
+            presence=self.presence,
+            user_id=self.user_id,
+        )
         stay.change = change
         return stay
 
@@ -62,7 +88,7 @@ def membership_of(join: Join, user_id: str | None) -> Membership:
     """
     follow = set(join.follow)
     if not follow <= _KINDS:
-        raise InvalidArgument("join.follow", "expected CHANGES or READS")
+        raise InvalidArgument("join.follow", "expected CHANGES, TYPING, PRESENCE or READS")
     if len(follow) < len(join.follow):
         raise InvalidArgument("join.follow", "must name each kind once")
     changes = JoinFollow.CHANGES in follow
@@ -70,10 +96,15 @@ def membership_of(join: Join, user_id: str | None) -> Membership:
         raise InvalidArgument("join.after_change", "needs CHANGES in join.follow")
     if join.after_change is not None and join.after_seq is None:
         raise InvalidArgument("join.after_change", "needs join.after_seq")
-    reads = JoinFollow.READS in follow
-    if changes or reads:
-        return Following(changes=changes, reads=reads, user_id=user_id)
-    return Membership()
+    if follow <= {JoinFollow.NONE}:
+        return Membership()
+    return Following(
+        changes=changes,
+        reads=JoinFollow.READS in follow,
+        typing=JoinFollow.TYPING in follow,
+        presence=JoinFollow.PRESENCE in follow,
+        user_id=user_id,
+    )
 
 
 class Followers(Generic[Member]):
@@ -81,15 +112,17 @@ class Followers(Generic[Member]):
 
     Attributes:
         readers: how many of them are told how far users have read.
+        watchers: how many of them are told who is there.
     """
 
-    __slots__ = ("_of_user", "_stays", "readers")
+    __slots__ = ("_of_user", "_stays", "readers", "watchers")
 
     def __init__(self) -> None:
         self._stays: dict[Member, Following] = {}
         # By the user whose marks they are told; `None` for all users.
         self._of_user: dict[str | None, dict[Member, None]] = {}
         self.readers = 0
+        self.watchers = 0
 
     def __len__(self) -> int:
         return len(self._stays)
@@ -106,6 +139,7 @@ class Followers(Generic[Member]):
         self._stays[member] = stay
         self._of_user.setdefault(stay.user_id, {})[member] = None
         self.readers += stay.reads
+        self.watchers += stay.presence
 
     def remove(self, member: Member) -> None:
         """Removes a member; nothing happens if it is not one of them."""
@@ -113,6 +147,7 @@ class Followers(Generic[Member]):
         if stay is None:
             return
         self.readers -= stay.reads
+        self.watchers -= stay.presence
         members = self._of_user[stay.user_id]
         del members[member]
         if not members:

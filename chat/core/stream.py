@@ -39,8 +39,11 @@ class LiveStream(ABC):
         mailbox_bytes: how much may wait before the stream is cut off.
 
     Attributes:
+        is_link: whether it is a proxy's, which is in rooms for its clients.
         rooms: the rooms that it is in.
     """
+
+    is_link = False
 
     def __init__(self, mailbox_bytes: int) -> None:
         self.rooms: dict[str, Membership] = {}
@@ -84,6 +87,11 @@ class LiveStream(ABC):
     def overflowed(self) -> bool:
         """Whether more waited than may."""
         return self._mailbox.overflowed
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the mailbox is more than half full: what heals itself need not be told."""
+        return not self._writable.is_set()
 
     def wake(self) -> None:
         """Lets the writer look for something to write."""

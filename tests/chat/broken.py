@@ -22,11 +22,23 @@ from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
 from chat.core.hub import Hub
 from chat.core.stream import LiveStream
+from chat.core.telling_presence import TellingPresence
+from chat.core.telling_typists import TellingTypists
+from chat.metrics import ServerMetrics
 from chat.storage.base import Page, Range
 from chat.storage.changes import Change, needs_reactors
 from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
-from gen.chat import ChatMessage, ClientGone, RelayCommand, RelayRequest, RelayResponse
+from gen.chat import (
+    ChatMessage,
+    ClientGone,
+    RelayCommand,
+    RelayRequest,
+    RelayResponse,
+    RoomPresence,
+    Typists,
+)
+from hosting.faults import Faults
 from tests.chat.served import served
 
 POISON: Final = "poison"
@@ -123,8 +135,32 @@ class BrokenStore(SqliteStore):
         super().set_active(user_id, active)
 
 
+class BrokenTypists(TellingTypists):
+    """Fails for one user of a proxy, and for each of a client."""
+
+    def types(self, stream: LiveStream, room_id: str, user_id: str) -> None:  # noqa: ARG002
+        raise Defect
+
+    def told(self, link: LiveStream, typists: Typists) -> None:
+        _fail_at(typists.user_ids[0])
+        super().told(link, typists)
+
+
+class BrokenPresence(TellingPresence):
+    """Fails for one user of a proxy."""
+
+    def told(self, link: LiveStream, presence: RoomPresence) -> None:
+        _fail_at(presence.user_ids[0])
+        super().told(link, presence)
+
+
 class BrokenHub(Hub):
     """A hub that fails for some names."""
+
+    def __init__(self, metrics: ServerMetrics, faults: Faults) -> None:
+        super().__init__(metrics, faults)
+        self.present = BrokenPresence(self.rooms, metrics, faults)
+        self.typing = BrokenTypists(self.rooms, self.present.count, metrics, faults)
 
     def remove_member(self, stream: LiveStream, room_id: str) -> None:
         _fail_at(room_id)

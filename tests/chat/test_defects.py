@@ -30,7 +30,10 @@ from gen.chat import (
     RelayCommand,
     RelayEvent,
     RelayServiceStub,
+    RoomPresence,
     Texts,
+    Typing,
+    Typists,
 )
 from tests.chat.broken import (
     POISON,
@@ -95,6 +98,8 @@ COMMANDS: Final = {
         command(change_message=ChangeMessageRequest(POISON, 1, react="+1")),
         command(change_message=ChangeMessageRequest("room", 1, react=POISON)),
     ],
+    "typists": [command(typists=Typists("room", [POISON]))],
+    "room_presence": [command(room_presence=RoomPresence("room", 1, [POISON]))],
 }
 REQUESTS: Final = {
     "chat_message": [
@@ -107,14 +112,16 @@ REQUESTS: Final = {
         request(authenticate=Authenticate(POISON)),
         request(authenticate=Authenticate(UNTIMELY)),
     ],
+    "typing": [request(typing=Typing("room", "ada"))],
 }
 # Sent by the server only, on `Chat`.
-ANSWERS: Final = {"joined", "left", "error", "authenticated", "changes", "reads", "mark"}
+ANSWERS: Final = {"joined", "left", "error", "authenticated"}
+TOLD: Final = {"changes", "reads", "mark", "typists", "room_presence"}
 
 
 def test_every_command_kind_is_tested() -> None:
     assert set(COMMANDS) == kinds(RelayCommand, "command")
-    assert set(REQUESTS) | ANSWERS == kinds(ChatStream, "payload")
+    assert set(REQUESTS) | ANSWERS | TOLD == kinds(ChatStream, "payload")
 
 
 def good(half: int) -> list[RelayCommand]:

@@ -159,8 +159,8 @@ async def test_position_of_another_history_is_not_recovered(
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
-        ({"follow": [2]}, "join.follow: expected CHANGES or READS"),
-        ({"follow": [1, 2**31 - 1]}, "join.follow: expected CHANGES or READS"),
+        ({"follow": [5]}, "join.follow: expected CHANGES, TYPING, PRESENCE or READS"),
+        ({"follow": [1, 2**31 - 1]}, "join.follow: expected CHANGES, TYPING, PRESENCE or READS"),
         ({"follow": [1, 4, 1]}, "join.follow: must name each kind once"),
         ({"follow": [0, 0]}, "join.follow: must name each kind once"),
         ({"after_seq": 1, "after_change": 0}, "join.after_change: needs CHANGES in join.follow"),
