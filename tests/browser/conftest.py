@@ -33,6 +33,11 @@ _ADVICE: Final = (
 PATIENCE_MS: Final = 60_000
 _DESK: Final = (1280, 800)
 
+_BECOME: Final = """name => {
+  const storage = sessionStorage.getItem('chat.apart') ? sessionStorage : localStorage;
+  storage.setItem('chat.identity', JSON.stringify({ id: name, name, told: true }));
+}"""
+
 # Console errors fail a test.
 WATCH_POLICY: Final = """addEventListener('securitypolicyviolation', (event) => {
   console.error(`policy: ${event.effectiveDirective} ${event.blockedURI}`);
@@ -109,8 +114,17 @@ class Visitor:
         self.messages = page.get_by_test_id("message")
         self.texts = page.get_by_test_id("message-text")
 
-    async def enter(self, name: str, room: str) -> None:
-        """Fills in the first dialog, and waits for the room."""
+    async def enter(self, name: str, room: str, *, guest: bool = False) -> None:
+        """Fills in the first dialog, and waits for the room.
+
+        Args:
+            name: the name to be shown.
+            room: the room.
+            guest: whether the page makes up the user's id; otherwise it is the name, so that
+                others can be told of the user, as one is who knew the page before it gave ids.
+        """
+        if not guest:
+            await self.page.evaluate(_BECOME, name)
         await self.name.fill(name)
         await self.room.fill(room)
         await self.page.get_by_test_id("enter-button").click()

@@ -16,11 +16,15 @@ import { randomFrom } from './support.mjs';
 function tab(all, own = new FakeStorage()) {
   const archive = new Archive({ tab: () => own, all: () => all });
   const store = new Store();
+  const identity = archive.loadIdentity();
   const { outbox, changes } = new Unsent(archive.tab, archive.all).load();
   store.restore(archive.loadSettings(), outbox, changes);
+  if (identity) store.become(identity, true);
   let writing = false;
   all.listeners.add((event) => {
     if (writing) return; // a browser notifies the other tabs only
+    const heard = archive.heardIdentity(event);
+    if (heard?.id === store.self) store.adoptName(heard.name);
     const said = archive.heard(event);
     if (said?.room) store.adopt(said.room);
     else if (said) store.removeRoom(said.id);
@@ -32,6 +36,7 @@ function tab(all, own = new FakeStorage()) {
     save() {
       writing = true;
       archive.saveSettings(store.save());
+      archive.saveIdentity(store.identity);
       writing = false;
     },
   };
@@ -39,6 +44,10 @@ function tab(all, own = new FakeStorage()) {
 
 function put(storage, key, value) {
   storage.setItem(key, typeof value === 'string' ? value : JSON.stringify(value));
+}
+
+function user(id, name = id) {
+  return { id, name, told: true };
 }
 
 function join(store, id, epoch = 'e1', readSeq = 0) {
@@ -88,18 +97,33 @@ describe('several tabs', () => {
     assert.deepEqual([epoch, readSeq], ['e2', 3]);
   });
 
-  test('have a name each, and a new one begins with the one chosen last', () => {
+  test('have a user each, and a new one begins with the one chosen last', () => {
     const all = new FakeStorage();
     const [one, two] = [tab(all), tab(all)];
-    one.store.self = 'ada';
+    one.store.become(user('ada'), true);
     one.save();
-    two.store.self = 'ben';
+    two.store.become(user('ben'), true);
     two.save();
     one.store.rooms.clear();
     one.save();
     assert.equal(tab(all, one.own).store.self, 'ada');
     assert.equal(tab(all, two.own).store.self, 'ben');
     assert.equal(tab(all).store.self, 'ben');
+  });
+
+  test('of one user have one name: the one given last', () => {
+    const all = new FakeStorage();
+    const one = tab(all);
+    one.store.become(user('g-1', 'Ada'), true);
+    one.save();
+    const [two, closed] = [tab(all), tab(all)];
+    closed.save();
+    two.store.rename('Ada L.');
+    two.save();
+    one.save();
+    for (const { store } of [one, two, tab(all), tab(all, closed.own)]) {
+      assert.deepEqual([store.self, store.name], ['g-1', 'Ada L.']);
+    }
   });
 
   test('in any order of joining, leaving and saving end with the same rooms', () => {
@@ -125,15 +149,17 @@ describe('several tabs', () => {
     const all = new FakeStorage();
     const own = new FakeStorage();
     const one = tab(all);
-    one.store.self = 'ada';
+    one.store.become(user('ada'), true);
     join(one.store, 'alpha');
     one.save();
     const areas = { tab: () => own, all: () => all };
     const apart = new Archive(areas);
     apart.keepApart();
-    assert.deepEqual(apart.loadSettings(), { name: '', current: '', rooms: [] });
-    apart.saveSettings({ name: 'ben', current: 'beta', rooms: [{ id: 'beta', epoch: '', readSeq: null }] });
-    assert.equal(new Archive(areas).loadSettings().name, 'ben', 'after a reload');
+    assert.deepEqual(apart.loadSettings(), { current: '', rooms: [] });
+    assert.equal(apart.loadIdentity(), null);
+    apart.saveSettings({ current: 'beta', rooms: [{ id: 'beta', epoch: '', readSeq: null }] });
+    apart.saveIdentity(user('ben'));
+    assert.equal(new Archive(areas).loadIdentity().id, 'ben', 'after a reload');
     assert.deepEqual([tab(all).store.self, tab(all).ids()], ['ada', ['alpha']]);
   });
 });
@@ -143,8 +169,10 @@ describe('what is found in the storage', () => {
     const all = new FakeStorage();
     const rooms = ['z', 'a', 'm'].map((id, nth) => ({ id, epoch: 'e', readSeq: nth }));
     put(all, 'chat.settings', { name: 'ada', current: 'a', rooms });
-    for (const { store, ids } of [tab(all), tab(all)]) {
-      assert.deepEqual([store.self, store.currentId, ids()], ['ada', 'a', ['z', 'a', 'm']]);
+    const own = new FakeStorage();
+    put(own, 'chat.name', 'ada');
+    for (const { store, ids } of [tab(all), tab(all), tab(all, own)]) {
+      assert.deepEqual([store.self, store.name, store.currentId, ids()], ['ada', 'ada', 'a', ['z', 'a', 'm']]);
       assert.equal(store.rooms.get('m').readSeq, 2);
     }
   });
@@ -168,6 +196,7 @@ describe('what is found in the storage', () => {
       const broken = { ...pending, [Object.keys(pending)[Math.floor(random() * 7)]]: draw() };
       put(own, 'chat.outbox', random() < 0.3 ? draw() : [broken, draw(), pending]);
       put(own, 'chat.name', draw());
+      for (const area of [all, own]) if (random() < 0.5) put(area, 'chat.identity', random() < 0.5 ? draw() : { id: draw(), name: draw(), told: draw() });
       const { store, ids } = tab(all, own);
       assert.equal(store.rooms.get('good').readSeq, 4, `seed ${seed}`);
       for (const id of ids()) hashOf(id);
@@ -185,7 +214,7 @@ describe('what is found in the storage', () => {
       throw new Error('SecurityError');
     };
     const archive = new Archive({ tab: forbidden, all: forbidden });
-    archive.saveSettings({ name: 'ada', current: 'a', rooms: [{ id: 'a', epoch: '', readSeq: null }] });
+    archive.saveSettings({ current: 'a', rooms: [{ id: 'a', epoch: '', readSeq: null }] });
     archive.keepApart();
     assert.deepEqual(archive.loadSettings().rooms.length, 1, 'it is remembered as long as the page lives');
     const full = new FakeStorage();

@@ -53,9 +53,6 @@ export function takeFrame(store, frame, asked) {
       if (room?.markRequest !== requestId) return;
       room.markRequest = '';
       store.mark(frame.body.mark);
-      return;
-    case 'users':
-      store.users = frame.body.users ?? [];
   }
 }
 

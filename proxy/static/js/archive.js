@@ -1,21 +1,25 @@
 /**
- * Data that outlives the page. For all tabs: the initial name, and the rooms, each
+ * Data that outlives the page. For all tabs: who the user is, and the rooms, each
  * under a key of its own, so that tabs that save at the same moment do not overwrite
- * each other's. For this tab: its name and the token. A tab opened as another user keeps all
- * of it to itself. Drafts are up to `drafts.js`, what is not sent to `unsent.js`.
+ * each other's. For this tab: who its user is, and the token. A tab opened as another user
+ * keeps all of it to itself. Drafts are up to `drafts.js`, what is not sent to `unsent.js`.
  *
  * A browser without storage, or with other data under these keys, is no error: the page
  * starts anew.
  *
+ * @typedef {import('./identity.js').Identity} Identity
  * @typedef {import('./saved.js').SavedRoom} SavedRoom
  * @typedef {import('./store.js').Saved} Saved
  */
 
 import { Area, parse } from './area.js';
+import { asIdentity, formerUser } from './identity.js';
 import { asRoom, asText, furthest } from './saved.js';
 
 const SETTINGS = 'chat.settings';
 const ROOM = 'chat.room.';
+const IDENTITY = 'chat.identity';
+/** Where earlier versions of the page kept the name of a tab. */
 const NAME = 'chat.name';
 const TOKEN = 'chat.token';
 const APART = 'chat.apart';
@@ -24,7 +28,7 @@ export class Archive {
   #tab;
   #all;
   /** The stored state as this tab knows it: only differences are written. */
-  #name = '';
+  #identity = '';
   #current = '';
   /** @type {Map<string, {room: SavedRoom, order: number}>} by the room's id */
   #rooms = new Map();
@@ -59,11 +63,41 @@ export class Archive {
   loadSettings() {
     const saved = this.#all.read(SETTINGS);
     this.#current = asText(saved?.current);
-    this.#name = asText(this.#tab.read(NAME)) || asText(saved?.name);
     this.#splitRooms(saved);
     for (const key of this.#all.keys(ROOM)) this.#remember(key, this.#all.read(key));
     const rooms = [...this.#rooms.values()].sort((a, b) => a.order - b.order);
-    return { name: this.#name, current: this.#current, rooms: rooms.map(({ room }) => room) };
+    return { current: this.#current, rooms: rooms.map(({ room }) => room) };
+  }
+
+  /**
+   * @returns {Identity | null} who this tab's user is; in a new tab, who was last one in another;
+   *   null: nobody was
+   */
+  loadIdentity() {
+    const shared = asIdentity(this.#all.read(IDENTITY)) ?? formerUser(this.#all.read(SETTINGS)?.name);
+    const own = asIdentity(this.#tab.read(IDENTITY)) ?? formerUser(this.#tab.read(NAME));
+    // The name may have been changed in another tab since.
+    const found = own && own.id !== shared?.id ? own : shared;
+    this.#identity = JSON.stringify(found);
+    return found;
+  }
+
+  /** @param {Identity} identity */
+  saveIdentity(identity) {
+    const text = JSON.stringify(identity);
+    this.#tab.write(IDENTITY, identity);
+    if (text !== this.#identity) this.#all.write(IDENTITY, identity);
+    this.#identity = text;
+  }
+
+  /**
+   * Takes a change by another tab.
+   *
+   * @param {Pick<StorageEvent, 'key' | 'newValue' | 'storageArea'>} event
+   * @returns {Identity | null} who its user is; null if it is about something else
+   */
+  heardIdentity({ key, newValue, storageArea }) {
+    return key === IDENTITY && this.#all.is(storageArea) ? asIdentity(parse(newValue ?? '')) : null;
   }
 
   /**
@@ -81,10 +115,11 @@ export class Archive {
   }
 
   /** @param {Saved} settings */
-  saveSettings({ name, current, rooms }) {
-    if (name !== this.#name || current !== this.#current) this.#all.write(SETTINGS, { name, current });
-    this.#tab.write(NAME, name);
-    [this.#name, this.#current] = [name, current];
+  saveSettings({ current, rooms }) {
+    // A name that an earlier version of the page put there stays: it may come back.
+    const name = asText(this.#all.read(SETTINGS)?.name);
+    if (current !== this.#current) this.#all.write(SETTINGS, { ...(name && { name }), current });
+    this.#current = current;
     for (const room of rooms) this.#saveRoom(room);
     const kept = new Set(rooms.map(({ id }) => id));
     for (const id of [...this.#rooms.keys()].filter((known) => !kept.has(known))) {

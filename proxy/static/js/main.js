@@ -4,6 +4,7 @@ import { Archive } from './archive.js';
 import { lossOf } from './changing.js';
 import { Connection } from './connection.js';
 import { draftOf, Drafts } from './drafts.js';
+import { newGuest } from './identity.js';
 import { hashOf, nameInQuery, roomInHash, socketUrl } from './location.js';
 import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
 import { nameProblem } from './rules.js';
@@ -69,7 +70,7 @@ const sync = new Sync(store, {
   onChange: () => scheduleRender(),
   onNew: (message) => {
     const isHeard = message.room_id === store.currentId && message.sender_id !== store.self;
-    if (isHeard) announcer.sayMessage(message);
+    if (isHeard) announcer.sayMessage(message, store.people);
   },
   onChanged: (changes) => announcer.sayChange(changes, store),
   onRefused: (reason) => announcer.say(`Not saved: ${reason}`),
@@ -77,7 +78,7 @@ const sync = new Sync(store, {
 
 const announcer = new Announcer();
 const drawer = new Drawer();
-const entry = new EntryView(enter);
+const entry = new EntryView(enter, (name) => store.takenBy(name));
 const banner = new BannerView(() => {
   if (wantsToken(store.link.code)) signIn();
   else connection.connect();
@@ -103,7 +104,7 @@ const composer = new ComposerView({
 const suggest = new Suggest({
   people: () => {
     sync.askPeople();
-    return store.people();
+    return store.mentionable();
   },
   onText: () => composer.refresh(),
   say: (text) => announcer.say(text),
@@ -169,6 +170,7 @@ function render() {
   for (const view of [banner, rooms, header, composer, log]) view.render(store);
   pill.render(store, shown);
   acting.render();
+  sync.askNames();
   unsent.save(store.outbox(), store.changes());
   saving ??= setTimeout(save, SAVE_MS);
 }
@@ -177,6 +179,7 @@ function save() {
   clearTimeout(saving);
   saving = undefined;
   if (store.self) archive.saveSettings(store.save());
+  if (store.isGuest) archive.saveIdentity(store.identity);
   drafts.save(store.rooms.values(), userOfDrafts());
 }
 
@@ -215,16 +218,26 @@ function hasAttention() {
  * @param {import('./view/entry.js').Entered} entered
  */
 function enter({ name, token: entered, room }) {
-  if (name && name !== store.self) {
-    store.self = name;
-    sync.rejoinAll();
-    unsent.look();
-  }
+  if (name) call(name);
   if (entered) useToken(entered);
   if (room) goTo(room);
   else scheduleRender();
   if (entered) connection.renew();
   else if (store.link.phase === 'idle') connection.connect();
+}
+
+/**
+ * Gives the user a name, who is somebody new before there was one.
+ *
+ * @param {string} name
+ */
+function call(name) {
+  // Another tab may have entered since this page was opened.
+  if (!store.self) {
+    store.become(archive.loadIdentity() ?? newGuest(name), true);
+    unsent.look();
+  }
+  if (name !== store.name) sync.rename(name);
 }
 
 /** @param {string} given from now on; empty for none */
@@ -233,7 +246,9 @@ function useToken(given) {
   archive.saveToken(token);
   store.signedIn = token !== '';
   store.moderates = moderates(token);
-  if (token) store.self = subjectOf(token);
+  const id = subjectOf(token);
+  // By which name, the server knows.
+  if (token && id !== store.self) store.become({ id, name: id, told: true }, false);
 }
 
 /** Asks for a token, and forgets the one that was refused. */
@@ -261,16 +276,19 @@ function takeToken() {
 }
 
 /**
- * Lets a tab opened by `?as=NAME` have a user of its own.
+ * Finds who the user is. A tab opened by `?as=NAME` has a user of its own.
  *
- * @returns {string} the name; empty if it is to be asked for, or the address has none
+ * @returns {import('./identity.js').Identity | null} null if a name is to be asked for
  */
-function takeName() {
+function findIdentity() {
   const name = nameInQuery(location.search);
-  if (name === null) return '';
-  archive.keepApart();
-  history.replaceState(null, '', location.pathname + location.hash);
-  return name;
+  if (name !== null) {
+    archive.keepApart();
+    history.replaceState(null, '', location.pathname + location.hash);
+  }
+  const identity = name ? newGuest(name) : archive.loadIdentity();
+  const isFit = identity && !nameProblem(identity.id, 'name') && !nameProblem(identity.name, 'name');
+  return isFit ? identity : null;
 }
 
 /**
@@ -370,8 +388,13 @@ function isIdle(target) {
 function heard(event) {
   unsent.heard(event);
   if (drafts.heard(event, store.rooms, { current: store.currentId, user: userOfDrafts() })) scheduleRender();
+  const identity = archive.heardIdentity(event);
+  if (identity && identity.id === store.self && store.isGuest) {
+    store.adoptName(identity.name);
+    store.isTold = identity.told;
+  }
   const said = archive.heard(event);
-  if (!said) return;
+  if (!said) return scheduleRender();
   const here = store.rooms.get(said.id);
   if (said.room) store.adopt(said.room);
   // A draft, an unsent message or an unsaved change is not discarded by another tab.
@@ -412,8 +435,8 @@ function listen() {
   addEventListener('blur', () => noticeReading(shown));
   byId('join', HTMLButtonElement).addEventListener('click', () => entry.open('join'));
   byId('rename', HTMLButtonElement).addEventListener('click', () => {
-    if (store.signedIn) entry.open('sign-in', { lead: 'What you have sent keeps the old name.' });
-    else entry.open('rename', { name: store.self });
+    if (store.signedIn) entry.open('sign-in', { lead: 'What you have sent goes on to be by who you are now.' });
+    else entry.open('rename', { name: store.name });
   });
 }
 
@@ -427,20 +450,20 @@ function start() {
   translate(document);
   onLanguage(speak);
   listen();
-  const name = takeName();
+  const identity = findIdentity();
   const saved = archive.loadSettings();
   drafts = new Drafts(archive.all);
   unsent = new Unsent(archive.tab, archive.all);
   const left = unsent.load();
-  store.restore({ ...saved, name: name || saved.name }, left.outbox, left.changes);
+  store.restore(saved, left.outbox, left.changes);
+  if (identity) store.become(identity, true);
   if (!takeToken()) useToken(archive.loadToken());
-  if (nameProblem(store.self, 'name')) store.self = '';
   void unsent.open({ onLeft: takeOver, onTaken: () => store.giveUp(left) }).then(scheduleRender);
   const room = roomInHash(location.hash) || saved.current || (saved.rooms[0]?.id ?? '');
   const problem = room && nameProblem(room, 'room name');
   if (!store.self || !room || problem) {
     const mode = store.signedIn ? 'join' : 'enter';
-    entry.open(mode, { name: store.self, room: room || FIRST_ROOM, problem });
+    entry.open(mode, { name: store.name, room: room || FIRST_ROOM, problem });
     // Meanwhile it is found out whether a name will do.
     connection.connect();
     return;

@@ -22,11 +22,10 @@ export function mentionAt(text, caret) {
 }
 
 /**
- * Chooses whom to offer: those who wrote here first, and of them the latest first; then all others
- * that are known. A beginning of the name counts more than a part of it.
+ * Chooses whom to offer: those of the room first, in their order; then all others that are known. A beginning of the name counts more than a part of it.
  *
  * @param {string} query
- * @param {string[]} here ids of those who wrote in the room, the latest first
+ * @param {string[]} here ids of those who come first
  * @param {{id: string, name?: string}[]} users
  * @param {string} self who is not offered
  * @returns {string[]} ids, each once
@@ -52,34 +51,34 @@ function fold(text) {
 /**
  * @param {string} text
  * @param {{start: number, query: string}} typed
- * @param {string} id chosen for it
+ * @param {string} name chosen for it
  * @returns {{text: string, caret: number}}
  */
-export function complete(text, { start, query }, id) {
+export function complete(text, { start, query }, name) {
   const end = start + 1 + query.length;
   const after = text.slice(end);
-  const caret = start + 1 + id.length;
+  const caret = start + 1 + name.length;
   // The next word goes on at once; what ends a sentence stays at the name.
   const blank = /^[\s.,;:!?)]/u.test(after) ? '' : ' ';
-  const completed = `${text.slice(0, start)}@${id}${blank}${after}`;
+  const completed = `${text.slice(0, start)}@${name}${blank}${after}`;
   return { text: completed, caret: /^\s/u.test(blank + after) ? caret + 1 : caret };
 }
 
 /**
  * @param {string} text as it is sent
- * @param {Iterable<string>} chosen ids
- * @returns {string[]} those that it still names, each once
+ * @param {Map<string, string>} chosen ids, and the names by which they were written
+ * @returns {string[]} ids of those that it still names
  */
 export function mentionsIn(text, chosen) {
-  return [...new Set(chosen)].filter((id) => names(text, id)).slice(0, MENTIONS);
+  return [...chosen].filter(([, name]) => names(text, name)).map(([id]) => id).slice(0, MENTIONS);
 }
 
 /**
  * @param {string} text
- * @param {string} id
+ * @param {string} name
  */
-function names(text, id) {
-  const written = `@${id}`;
+function names(text, name) {
+  const written = `@${name}`;
   for (let at = text.indexOf(written); at >= 0; at = text.indexOf(written, at + 1)) {
     if (!/^[\p{L}\p{N}_]/u.test(text.slice(at + written.length))) return true;
   }

@@ -79,11 +79,13 @@
  * @typedef {{kind: 'changed_message', requestId: string, body: {message: ChatMessage}}} ChangedFrame
  * @typedef {{kind: 'mark', requestId: string, body: Mark}} MarkFrame
  * @typedef {{kind: 'marked_read', requestId: string, body: {mark: Mark}}} MarkedFrame
- * @typedef {{kind: 'users', requestId: string, body: {users?: {id: string, name?: string}[]}}} UsersFrame
+ * @typedef {{id: string, name?: string, email?: string}} User
+ * @typedef {{kind: 'users', requestId: string, body: {users?: User[]}}} UsersFrame
+ * @typedef {{kind: 'user' | 'upserted_user', requestId: string, body: {user: User}}} UserFrame
  * @typedef {{kind: 'error', requestId: string, body: ErrorBody}} ErrorFrame
  * @typedef {{kind: typeof PLAIN[number], requestId: string, body: object}} PlainFrame
  * @typedef {MessageFrame | JoinedFrame | HistoryFrame | ChangesFrame | ChangesPageFrame
- *   | ChangedFrame | UsersFrame | MarkFrame | MarkedFrame | ErrorFrame | PlainFrame} ServerFrame
+ *   | ChangedFrame | UsersFrame | UserFrame | MarkFrame | MarkedFrame | ErrorFrame | PlainFrame} ServerFrame
  *
  * @typedef {{before_seq?: number, after_seq?: number}} HistoryRange
  * @typedef {{after_seq: number, epoch: string, after_change?: number}} Position
@@ -103,7 +105,7 @@ export const PAGE_SIZE = 50;
 export const PAGE_LIMIT = 500;
 
 /** Kinds whose content only the one who asked looks at. */
-const PLAIN = /** @type {const} */ (['left', 'user', 'upserted_user', 'reactions']);
+const PLAIN = /** @type {const} */ (['left', 'reactions']);
 
 const KINDS = /** @type {const} */ ([
   'chat_message',
@@ -115,6 +117,8 @@ const KINDS = /** @type {const} */ ([
   'mark',
   'marked_read',
   'users',
+  'user',
+  'upserted_user',
   'error',
   ...PLAIN,
 ]);
@@ -166,8 +170,20 @@ export const request = {
     change_message: { room_id, seq, user_id, ...whatHolds(kind, value, basis) },
   }),
 
-  /** @param {string} pageToken empty for the first page */
-  users: (pageToken) => ({ list_users: { page_size: PAGE_LIMIT, page_token: pageToken } }),
+  /**
+   * @param {string} pageToken empty for the first page
+   * @param {string[]} ids only these; empty for all
+   */
+  users: (pageToken, ids) => ({
+    list_users: { page_size: PAGE_LIMIT, page_token: pageToken, ...(ids.length > 0 && { user_ids: ids }) },
+  }),
+
+  /**
+   * @param {string} userId
+   * @param {string} name
+   * @param {string} email
+   */
+  upsertUser: (userId, name, email) => ({ upsert_user: { user_id: userId, name, email } }),
 
   /**
    * @param {string} roomId
@@ -287,6 +303,15 @@ export function sentenceOf({ message }) {
  */
 export function knowsNoFollow({ code, message }) {
   return code === 'INVALID_ARGUMENT' && /^join\.(follow|after_change|user_id): unknown field/.test(message);
+}
+
+/**
+ * Returns whether a server of before does not know that some users can be asked for.
+ *
+ * @param {ErrorBody} error
+ */
+export function knowsNoField({ code, message }) {
+  return code === 'INVALID_ARGUMENT' && /^list_users\.user_ids: unknown field/.test(message);
 }
 
 /** The token of the connection has expired. */

@@ -2,7 +2,8 @@
  * The requests that are not answered yet, by their request_id.
  *
  * @typedef {object} Asked
- * @property {'send' | 'join' | 'history' | 'changes' | 'change' | 'mark' | 'leave' | 'probe' | 'users'} kind
+ * @property {'send' | 'join' | 'history' | 'changes' | 'change' | 'mark' | 'leave' | 'probe' | 'users'
+ *   | 'names' | 'self' | 'rename'} kind
  * @property {string} roomId empty where it is about no room
  * @property {string} messageId of a message to be sent, or of a change; else empty
  * @property {number} at milliseconds of `ticks()`

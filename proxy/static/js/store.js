@@ -20,25 +20,33 @@
  * @property {boolean} atEnd whether nothing comes behind it
  *
  * @typedef {object} Saved the settings that outlive the page
- * @property {string} name
  * @property {string} current
  * @property {import('./saved.js').SavedRoom[]} rooms
  */
 
 import { dropRefused } from './changing.js';
 import { applyMessage } from './history.js';
+import { People } from './people.js';
 import { adoptReading, applyMark, placeLine, readAll, see, unread } from './reading.js';
 import { createRoom } from './room.js';
 import { extraOf } from './saved.js';
 import { applyChanges } from './states.js';
 
 export class Store {
+  /** The user's id; empty before one has entered. */
   self = '';
+  /** The name that is shown of the user. */
+  name = '';
+  /** Whether the server knows that name. */
+  isTold = false;
+  /** The last name that the server took. */
+  #toldName = '';
+  /** Whether the page itself keeps who the user is. */
+  isGuest = false;
+  people = new People();
   currentId = '';
   /** Whether the user may do what moderators may. */
   moderates = true;
-  /** @type {{id: string, name?: string}[]} everybody that the server knows, once that was asked for */
-  users = [];
   /** Whether a token names the user. */
   signedIn = false;
   /** Whether the newest message of the current room is in view: what comes is shown. */
@@ -62,6 +70,81 @@ export class Store {
   /** @returns {number} unread messages in all rooms */
   get unreadTotal() {
     return [...this.rooms.values()].reduce((sum, room) => sum + unread(room), 0);
+  }
+
+  /**
+   * Makes somebody the user.
+   *
+   * @param {import('./identity.js').Identity} identity
+   * @param {boolean} isGuest whether no token says so
+   */
+  become({ id, name, told }, isGuest) {
+    this.self = id;
+    this.isGuest = isGuest;
+    this.isTold = told;
+    this.#toldName = told ? name : id;
+    this.#showName(name);
+  }
+
+  /** @returns {import('./identity.js').Identity} */
+  get identity() {
+    return { id: this.self, name: this.name, told: this.isTold };
+  }
+
+  /** @param {string} name the new name of the user, that the server is to be told */
+  rename(name) {
+    this.isTold = false;
+    this.#showName(name);
+  }
+
+  /** @param {string} name which the server knows now */
+  confirmName(name) {
+    this.#toldName = name;
+    this.isTold = name === this.name;
+  }
+
+  /** @param {string} name of the user, as the server or another tab knows it */
+  adoptName(name) {
+    this.#showName(name);
+    this.confirmName(name);
+  }
+
+  /** Gives a name up that the server refused. */
+  takeNameBack() {
+    this.adoptName(this.#toldName || this.self);
+  }
+
+  /**
+   * Takes what the server says of users.
+   *
+   * @param {import('./people.js').User[]} users
+   * @param {boolean} isAnswer whether they are those who were asked for
+   * @param {number} now in milliseconds of `ticks()`
+   */
+  learn(users, isAnswer, now) {
+    if (isAnswer) this.people.answered(users, now);
+    else this.people.learn(users, now);
+    this.#showName(this.name);
+  }
+
+  /** @param {string} name shown at once, whatever was heard of it */
+  #showName(name) {
+    this.name = name;
+    if (this.self) this.people.learn([{ id: this.self, name }], Infinity);
+  }
+
+  /**
+   * @param {string} name that the user may want
+   * @returns {import('./view/taken.js').Taken | null} who else has it; null: nobody that is known
+   */
+  takenBy(name) {
+    const [id] = this.people.holders(name).filter((holder) => holder !== this.self);
+    return id === undefined ? null : { name: this.people.nameOf(id), isHere: false };
+  }
+
+  /** @returns {Set<string>} the users whose names are in view */
+  shownUsers() {
+    return new Set(this.current?.messages.map(({ sender_id: sender }) => sender));
   }
 
   /**
@@ -245,11 +328,14 @@ export class Store {
   }
 
   /** @returns {import('./view/suggest.js').People | null} null where nobody can be mentioned */
-  people() {
+  mentionable() {
     const room = this.current;
     if (!room || room.lastChange === null || room.editing) return null;
-    const here = room.messages.map((message) => message.sender_id).reverse();
-    return { here: [...new Set(here)], users: this.users, self: this.self };
+    const wrote = room.messages.map((message) => message.sender_id).reverse();
+    const here = [...new Set(wrote)];
+    // Whoever is here is known, if only by the id.
+    const users = [...here.map((id) => ({ id, name: this.people.shown(id) })), ...this.people.everybody()];
+    return { here, users, self: this.self };
   }
 
   /**
@@ -297,7 +383,7 @@ export class Store {
   /** @returns {Saved} */
   save() {
     const rooms = [...this.rooms.values()].map(({ id, epoch, readSeq }) => ({ id, epoch, readSeq }));
-    return { name: this.self, current: this.currentId, rooms };
+    return { current: this.currentId, rooms };
   }
 
   /** @returns {Pending[]} the unconfirmed messages of all rooms */
@@ -313,7 +399,6 @@ export class Store {
    * @param {PendingChange[]} [changes]
    */
   restore(saved, outbox, changes = []) {
-    this.self = saved.name;
     for (const { id, epoch, readSeq } of saved.rooms) this.addRoom(id, { epoch, readSeq });
     for (const pending of outbox) {
       this.addRoom(pending.room_id).pending.push({ ...pending, inFlight: false });

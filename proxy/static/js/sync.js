@@ -27,6 +27,7 @@ import { takeDue, wantAgain, wantChange } from './changing.js';
 import { Holds } from './holds.js';
 import { goTo, missingHistory, resumePosition } from './history.js';
 import { knowsNoFollow, newId, parseFrame, request, sentenceOf, TOO_BIG } from './protocol.js';
+import { Naming } from './naming.js';
 import { owesMark } from './reading.js';
 import { Requests } from './requests.js';
 import { applyDisconnect } from './room.js';
@@ -56,7 +57,7 @@ export class Sync {
     () => this.settle(),
     () => 0,
   );
-  #knowsPeople = false;
+  #naming;
   /** @type {Map<string, Asked>} answered joins: their replay may still fail */
   #joins = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -71,6 +72,8 @@ export class Sync {
     this.#store = store;
     this.#out = outlets;
     this.#holds = new Holds(() => this.settle(), random);
+    const ask = (/** @type {object} */ payload, /** @type {{kind: Asked['kind']}} */ about) => this.#ask(payload, about);
+    this.#naming = new Naming(store, ask, () => store.shownUsers());
   }
 
   /** Takes a new connection. */
@@ -78,6 +81,7 @@ export class Sync {
     this.#isOpen = true;
     this.#follows = true;
     this.#watch = setInterval(() => this.#watchAnswers(), WATCH_MS);
+    this.#naming.opened();
     this.settle();
   }
 
@@ -94,7 +98,7 @@ export class Sync {
     this.#joins.clear();
     this.#holds.clear();
     this.#marked.clear();
-    this.#knowsPeople = this.#store.users.length > 0;
+    this.#naming.lost();
     this.#store.rooms.forEach(applyDisconnect);
     this.#store.trouble = '';
     this.#out.onChange();
@@ -162,9 +166,19 @@ export class Sync {
 
   /** Asks once for everybody that the server knows. */
   askPeople() {
-    if (!this.#isOpen || this.#knowsPeople) return;
-    this.#knowsPeople = true;
-    this.#ask(request.users(''), { kind: 'users' });
+    this.#naming.askEverybody();
+  }
+
+  /** Asks for the names that were shown and are missing or old. */
+  askNames() {
+    this.#naming.askNames();
+  }
+
+  /** @param {string} name the user's, from now on */
+  rename(name) {
+    this.#store.rename(name);
+    this.#naming.renamed();
+    this.settle();
   }
 
   /** @param {string} roomId */
@@ -207,12 +221,6 @@ export class Sync {
     this.settle();
   }
 
-  /** Joins all rooms again: under another name, other marks are told. */
-  rejoinAll() {
-    for (const room of this.#store.rooms.values()) if (room.phase === 'joined') startOver(room);
-    this.settle();
-  }
-
   /**
    * Joins again a room that was refused.
    *
@@ -238,6 +246,7 @@ export class Sync {
       const { current, rooms } = this.#store;
       if (current) this.#settleRoom(current);
       for (const room of rooms.values()) this.#settleRoom(room);
+      this.#naming.settle();
     }
     this.#out.onChange();
   }
@@ -342,6 +351,7 @@ export class Sync {
    */
   #take(frame, asked) {
     if (frame.kind === 'error') this.#takeError(frame.body, asked);
+    else if (asked && this.#naming.isOwn(asked)) this.#naming.take(frame, asked);
     else if (frame.kind === 'chat_message') {
       if (this.#store.receive(frame.body)) this.#out.onNew(frame.body);
     } else takeFrame(this.#store, frame, asked);
@@ -371,6 +381,7 @@ export class Sync {
   #takeError(error, asked) {
     if (asked?.kind === 'probe' || asked?.kind === 'leave') return;
     if (asked?.kind === 'mark') return this.#takeRefusedMark(error, asked);
+    if (asked && this.#naming.isOwn(asked)) return this.#tellRefusal(this.#naming.refused(error, asked));
     if (asked?.kind === 'join' && knowsNoFollow(error)) {
       this.#follows = false;
       startOver(this.#store.rooms.get(asked.roomId));
@@ -398,7 +409,11 @@ export class Sync {
    * @param {ErrorBody} error
    */
   #refuse(asked, error) {
-    const reason = refuse(this.#store, asked, error);
+    this.#tellRefusal(refuse(this.#store, asked, error));
+  }
+
+  /** @param {string} reason empty for none */
+  #tellRefusal(reason) {
     if (reason) this.#out.onRefused(reason);
   }
 

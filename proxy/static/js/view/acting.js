@@ -19,6 +19,7 @@ import { ContextView } from './context.js';
 import { Cursor } from './cursor.js';
 import { byId } from './dom.js';
 import { Jump } from './jump.js';
+import { named } from './marks.js';
 import { Menu } from './menu.js';
 import { Picker } from './picker.js';
 import { Pins } from './pins.js';
@@ -81,8 +82,8 @@ export class Acting {
     this.#jump.render(room);
     this.#cursor.render();
     this.#bar.render();
-    this.#pins.render(room ? pinsOf(room) : []);
-    this.#context.render(room ? contextOf(room, self) : null);
+    this.#pins.render(room ? pinsOf(room) : [], this.#store.people);
+    this.#context.render(room ? contextOf(room, self, this.#store.people) : null);
   }
 
   /**
@@ -218,7 +219,7 @@ export class Acting {
   #offerFor(element, message) {
     return {
       actions: this.#offers(message),
-      words: `${message.sender_id}: ${firstWords(message.content)}`,
+      words: `${this.#store.people.shown(message.sender_id)}: ${firstWords(message.content)}`,
       onChoose: (action) => this.#act(action, element),
       onReact: (emoji) => this.#toggle(message, emoji),
     };
@@ -287,7 +288,7 @@ export class Acting {
     const { room_id: roomId, seq, sender_id: sender } = message;
     const own = sender === this.#store.self;
     const agreed = await confirmLoss({
-      title: own ? 'Delete this message?' : `Delete ${sender}'s message?`,
+      title: own ? 'Delete this message?' : `Delete ${this.#store.people.shown(sender)}'s message?`,
       quote: firstWords(message.content),
       text: 'Everyone will see that it was deleted.',
       yes: 'Delete',
@@ -315,18 +316,18 @@ export class Acting {
    * @returns {string} what a screen reader says of a message that gets the focus
    */
   #nameOf(element) {
-    const { current: room, self } = this.#store;
+    const { current: room, people, self } = this.#store;
     const message = this.#messageOf(element);
     if (!room || !message) return element.querySelector('[data-part="text"]')?.textContent ?? '';
     const look = lookIn(room, message, self);
     const mentioned = element.classList.contains('mentioned');
     const said = [
-      `${message.sender_id}, ${timeOf(new Date(message.sent_at))}`,
+      `${people.shown(message.sender_id)}, ${timeOf(new Date(message.sent_at))}`,
       look.deleted ? 'Message deleted' : look.content,
       mentioned ? 'mentions you' : '',
       look.edited && !look.deleted ? 'edited' : '',
       look.pinned ? 'pinned' : '',
-      ...look.chips.map((chip) => `${chip.emoji} ${chip.count}, ${whoReacted(chip)}`),
+      ...look.chips.map((chip) => `${chip.emoji} ${chip.count}, ${whoReacted(named(chip, people))}`),
       look.error ? `not saved: ${look.error}` : '',
       look.unsaved ? `your text: ${look.unsaved}` : '',
     ];
@@ -337,9 +338,10 @@ export class Acting {
 /**
  * @param {Room} room
  * @param {string} self
+ * @param {import('../people.js').People} people
  * @returns {Parameters<ContextView['render']>[0]}
  */
-function contextOf(room, self) {
+function contextOf(room, self, people) {
   const wordsOf = (/** @type {number} */ seq) => {
     const message = findMessage(room, seq);
     return message ? firstWords(lookIn(room, message, self).content) || 'Message deleted' : '';
@@ -348,5 +350,5 @@ function contextOf(room, self) {
   if (room.replyTo === 0) return null;
   const message = findMessage(room, room.replyTo);
   const words = wordsOf(room.replyTo);
-  return { kind: 'reply', title: message ? `Reply to ${message.sender_id}` : 'Reply', words };
+  return { kind: 'reply', title: message ? `Reply to ${people.shown(message.sender_id)}` : 'Reply', words };
 }

@@ -51,20 +51,24 @@ export class Announcer {
    * @param {import('../protocol.js').RoomChanges} changes
    * @param {import('../store.js').Store} store
    */
-  sayChange({ room_id: roomId, messages: [change, another] }, { current: room, self }) {
+  sayChange({ room_id: roomId, messages: [change, another] }, { current: room, people, self }) {
     if (!change || another || change.content === undefined || roomId !== room?.id) return;
     const sender = findMessage(room, change.seq)?.sender_id ?? self;
     if (sender === self) return;
-    this.sayAside(change.state?.deleted_at ? 'A message was deleted' : `${sender} edited a message`);
+    this.sayAside(change.state?.deleted_at ? 'A message was deleted' : `${people.shown(sender)} edited a message`);
   }
 
-  /** @param {ChatMessage} message */
-  sayMessage(message) {
+  /**
+   * @param {ChatMessage} message
+   * @param {import('../people.js').People} people
+   */
+  sayMessage(message, people) {
     this.#waiting.push(message);
-    if (this.#waiting.length === 1) setTimeout(() => this.#sayWaiting(), TOGETHER_MS);
+    if (this.#waiting.length === 1) setTimeout(() => this.#sayWaiting(people), TOGETHER_MS);
   }
 
-  #sayWaiting() {
+  /** @param {import('../people.js').People} people */
+  #sayWaiting(people) {
     const messages = this.#waiting;
     this.#waiting = [];
     if (messages.length > MOST) {
@@ -72,7 +76,7 @@ export class Announcer {
       return;
     }
     for (const { sender_id: sender, content } of messages) {
-      this.say(`${sender}: ${content.slice(0, CHARACTERS)}`);
+      this.say(`${people.shown(sender)}: ${content.slice(0, CHARACTERS)}`);
     }
   }
 }

@@ -8,12 +8,13 @@
 import { nameProblem, typedName } from '../rules.js';
 import { tokenProblem } from '../token.js';
 import { byId, setProblem } from './dom.js';
+import { TakenView } from './taken.js';
 
 const TEXTS = {
   enter: { title: 'Welcome', lead: 'Choose a name and a room, and start to talk.', button: 'Enter' },
   'sign-in': { title: 'Sign in', lead: 'This server asks for a token.', button: 'Sign in' },
   join: { title: 'Join a room', lead: 'A room that nobody has used is made when you join it.', button: 'Join' },
-  rename: { title: 'Change your name', lead: 'What you have sent keeps the old name.', button: 'Change' },
+  rename: { title: 'Change your name', lead: 'Everybody sees the new one, also at what you have sent.', button: 'Change' },
 };
 
 export class EntryView {
@@ -23,11 +24,20 @@ export class EntryView {
   #name = new Field('name', (value) => nameProblem(value, 'name'));
   #token = new Field('token', tokenProblem);
   #room = new Field('room', (value) => nameProblem(value, 'room name'));
+  #taken;
   #onEnter;
 
-  /** @param {(entered: Entered) => void} onEnter */
-  constructor(onEnter) {
+  /**
+   * @param {(entered: Entered) => void} onEnter
+   * @param {(name: string) => import('./taken.js').Taken | null} takenBy who else has that name
+   */
+  constructor(onEnter, takenBy) {
     this.#onEnter = onEnter;
+    this.#taken = new TakenView(takenBy, {
+      onOther: () => this.#name.focus(),
+      onSame: () => this.#form.requestSubmit(),
+    });
+    byId('name-input', HTMLInputElement).addEventListener('input', () => this.#taken.close());
     this.#form.addEventListener('submit', (event) => this.#submit(event));
     this.#cancel.addEventListener('click', () => this.#dialog.close());
     this.#dialog.addEventListener('cancel', (event) => {
@@ -55,6 +65,7 @@ export class EntryView {
     // Beside a chosen room, its field is not needed again.
     this.#room.show(mode === 'enter' || mode === 'join' || (mode === 'sign-in' && isOutside()), room);
     if (problem) this.#room.complain(problem);
+    this.#taken.reset(name);
     if (!this.#dialog.open) this.#dialog.showModal();
     const first = [this.#name, this.#token, this.#room].filter((field) => field.isShown);
     (name && mode === 'enter' ? this.#room : first[0]).focus();
@@ -75,6 +86,7 @@ export class EntryView {
       wrong[0].focus();
       return;
     }
+    if (this.#name.isShown && this.#taken.asks(this.#name.value)) return;
     const [name, token, room] = all.map((field) => (field.isShown ? field.value : ''));
     this.#token.show(false, '');
     document.body.classList.remove('outside');

@@ -46,6 +46,8 @@ export class LogView {
   #jump = byId('jump', HTMLButtonElement);
   #handlers;
   #roomId = '';
+  /** The version of the names that are shown. */
+  #names = 0;
   /** @type {Map<string, HTMLElement>} */
   #elements = new Map();
   /** @type {Map<string, Line>} what they show */
@@ -140,7 +142,7 @@ export class LogView {
     this.#hasNewer = room?.hasNewer ?? false;
     if (!room?.loaded) this.#drop();
     const keep = place ?? (this.#atBottom ? null : this.#firstInView());
-    this.#fill(room ? timeline(room, store.self) : []);
+    this.#fill(room ? timeline(room, store.self) : [], store.people);
     this.#describe(room);
     this.#restore(room, keep);
     this.#showJump(room);
@@ -169,14 +171,19 @@ export class LogView {
     return place;
   }
 
-  /** @param {Line[]} lines */
-  #fill(lines) {
+  /**
+   * @param {Line[]} lines
+   * @param {import('../people.js').People} people
+   */
+  #fill(lines, people) {
+    const sameNames = people.version === this.#names;
+    this.#names = people.version;
     const elements = new Map(
       lines.map((line) => [line.key, this.#elements.get(line.key) ?? createLine(line)]),
     );
     for (const line of lines) {
-      const isAsBefore = this.#elements.has(line.key) && isSame(this.#lines.get(line.key), line);
-      if (!isAsBefore) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line);
+      const isAsBefore = sameNames && this.#elements.has(line.key) && isSame(this.#lines.get(line.key), line);
+      if (!isAsBefore) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line, people);
     }
     arrange(this.#list, [...elements.values()]);
     this.#elements = elements;

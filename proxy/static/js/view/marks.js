@@ -13,27 +13,29 @@ import { arrange, part, setText } from './dom.js';
 /**
  * @param {HTMLElement} element
  * @param {MessageLine} line
+ * @param {import('../people.js').People} people
  */
-export function updateMarks(element, { look, quote, mentioned }) {
+export function updateMarks(element, { look, quote, mentioned }, people) {
   element.classList.toggle('mentioned', mentioned);
   part(element, 'mention', HTMLElement).hidden = !mentioned;
   part(element, 'edited', HTMLElement).hidden = !look?.edited || look.deleted;
   part(element, 'pin', HTMLElement).hidden = !look?.pinned;
-  updateQuote(part(element, 'quote', HTMLButtonElement), quote);
-  updateChips(part(element, 'chips', HTMLUListElement), look?.chips ?? []);
+  updateQuote(part(element, 'quote', HTMLButtonElement), quote, people);
+  updateChips(part(element, 'chips', HTMLUListElement), look?.chips ?? [], people);
 }
 
 /**
  * @param {HTMLButtonElement} button
  * @param {MessageLine['quote']} quote
+ * @param {import('../people.js').People} people
  */
-function updateQuote(button, quote) {
+function updateQuote(button, quote, people) {
   button.hidden = quote === null;
   if (!quote) return;
   button.dataset.action = 'go';
   button.dataset.to = String(quote.seq);
   const { message, content } = quote;
-  setText(part(button, 'quote-sender', HTMLElement), message ? `${message.sender_id}: ` : '');
+  setText(part(button, 'quote-sender', HTMLElement), message ? `${people.shown(message.sender_id)}: ` : '');
   const words = message ? firstWords(content) || 'Message deleted' : 'An earlier message';
   setText(part(button, 'quote-words', HTMLElement), words);
   button.classList.toggle('gone', !message || content === '');
@@ -42,14 +44,15 @@ function updateQuote(button, quote) {
 /**
  * @param {HTMLUListElement} list
  * @param {Chip[]} chips
+ * @param {import('../people.js').People} people
  */
-function updateChips(list, chips) {
+function updateChips(list, chips, people) {
   list.hidden = chips.length === 0;
   if (chips.length === 0 && list.childElementCount === 0) return;
   const known = new Map([...list.children].map((item) => [/** @type {HTMLElement} */ (item).dataset.emoji, item]));
   const items = chips.map((chip) => {
     const item = /** @type {HTMLElement} */ (known.get(chip.emoji) ?? createChip(chip.emoji));
-    updateChip(/** @type {HTMLButtonElement} */ (item.firstElementChild), chip);
+    updateChip(/** @type {HTMLButtonElement} */ (item.firstElementChild), named(chip, people));
     return item;
   });
   arrange(list, items);
@@ -89,6 +92,15 @@ function updateChip(button, chip) {
   if (button.getAttribute('aria-label') !== name) button.setAttribute('aria-label', name);
   button.title = namesOf(chip);
   button.classList.toggle('waits', waits);
+}
+
+/**
+ * @param {Chip} chip
+ * @param {import('../people.js').People} people
+ * @returns {Chip} with the others by their names
+ */
+export function named(chip, people) {
+  return { ...chip, others: chip.others.map((id) => people.shown(id)) };
 }
 
 /** @param {Chip} chip */

@@ -32,10 +32,11 @@ export function createLine(line) {
  *
  * @param {HTMLElement} element
  * @param {Line} line
+ * @param {import('../people.js').People} people
  */
-export function updateLine(element, line) {
+export function updateLine(element, line, people) {
   if (line.kind === 'day') setText(part(element, 'day', HTMLElement), dayName(line.at));
-  if (line.kind === 'message') updateMessage(element, line);
+  if (line.kind === 'message') updateMessage(element, line, people);
 }
 
 /** @param {MessageLine} line */
@@ -44,8 +45,6 @@ function createMessage({ message }) {
   const { id, sender_id: sender } = message;
   element.dataset.id = id;
   element.dataset.tone = String(toneOf(sender));
-  part(element, 'avatar', HTMLElement).textContent = initialOf(sender);
-  part(element, 'sender', HTMLElement).textContent = sender;
   element.tabIndex = -1;
   part(element, 'unfold', HTMLButtonElement).addEventListener('click', ({ currentTarget }) => {
     setFold(element, /** @type {Element} */ (currentTarget).getAttribute('aria-expanded') === 'false');
@@ -56,17 +55,22 @@ function createMessage({ message }) {
 /**
  * @param {HTMLElement} element
  * @param {MessageLine} line
+ * @param {import('../people.js').People} people
  */
-function updateMessage(element, line) {
+function updateMessage(element, line, people) {
   const { message, state, at, own, opens, look } = line;
   element.dataset.seq = 'seq' in message ? String(message.seq) : '';
   element.dataset.state = state;
+  const name = people.nameOf(message.sender_id);
+  setText(part(element, 'avatar', HTMLElement), initialOf(name));
+  setText(part(element, 'sender', HTMLElement), name);
+  setText(part(element, 'sign', HTMLElement), people.signOf(message.sender_id));
   // Most messages are nothing but their text, which never changes.
   const adorned = look !== null || line.quote !== null;
   if (!element.dataset.adorned || adorned || element.dataset.adorned === 'yes') {
     element.dataset.adorned = adorned ? 'yes' : 'no';
-    showText(element, look?.content ?? message.content, look);
-    updateMarks(element, line);
+    showText(element, look?.content ?? message.content, look, people);
+    updateMarks(element, line, people);
   }
   part(element, 'reach', HTMLButtonElement).hidden = state !== 'sent' || (look?.deleted ?? false);
   element.classList.toggle('own', own);
@@ -104,11 +108,12 @@ function showStatus(element, { message, state, look }) {
  * @param {HTMLElement} element
  * @param {string} content
  * @param {import('../look.js').Look | null} look
+ * @param {import('../people.js').People} people
  */
-function showText(element, content, look) {
+function showText(element, content, look, people) {
   const text = part(element, 'text', HTMLElement);
   const deleted = look?.deleted ?? false;
-  const shown = deleted ? goneText(look?.deletedBy ?? '') : content;
+  const shown = deleted ? goneText(look?.deletedBy ? people.shown(look.deletedBy) : '') : content;
   element.classList.toggle('deleted', deleted);
   if (text.textContent === shown && text.childNodes.length > 0) return;
   text.replaceChildren();

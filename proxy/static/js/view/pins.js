@@ -16,6 +16,8 @@ export class Pins {
   #onGo;
   /** @type {Pin[]} */
   #pinned = [];
+  /** @type {import('../people.js').People | null} */
+  #people = null;
 
   /** @param {(seq: number) => void} onGo */
   constructor(onGo) {
@@ -29,8 +31,12 @@ export class Pins {
     });
   }
 
-  /** @param {Pin[]} pinned oldest first */
-  render(pinned) {
+  /**
+   * @param {Pin[]} pinned oldest first
+   * @param {import('../people.js').People} people
+   */
+  render(pinned, people) {
+    this.#people = people;
     const same = pinned.length === this.#pinned.length && pinned.every((one, nth) => isSame(one, this.#pinned[nth]));
     if (same) return;
     this.#pinned = pinned;
@@ -54,7 +60,7 @@ export class Pins {
   }
 
   #fill() {
-    this.#list.replaceChildren(...this.#pinned.map(itemOf).reverse());
+    this.#list.replaceChildren(...this.#pinned.map((pin) => itemOf(pin, this.#people)).reverse());
   }
 }
 
@@ -66,8 +72,11 @@ function isSame(one, other) {
   return one.seq === other.seq && one.message === other.message;
 }
 
-/** @param {Pin} pin */
-function itemOf({ seq, message }) {
+/**
+ * @param {Pin} pin
+ * @param {import('../people.js').People | null} people
+ */
+function itemOf({ seq, message }, people) {
   const item = document.createElement('li');
   const button = document.createElement('button');
   button.type = 'button';
@@ -82,7 +91,7 @@ function itemOf({ seq, message }) {
   const head = document.createElement('span');
   head.className = 'pins-head';
   const name = document.createElement('bdi');
-  name.textContent = sender;
+  name.textContent = people?.shown(sender) ?? sender;
   const at = new Date(sent);
   const time = document.createElement('span');
   time.className = 'pins-time';

@@ -31,7 +31,7 @@ export class RoomsView {
 
   /** @param {Store} store */
   render(store) {
-    setText(this.#self, store.self);
+    setText(this.#self, store.self && store.people.shown(store.self));
     setText(this.#rename, store.signedIn ? 'Use another token' : 'Change name');
     this.#second.href = `?as${hashOf(store.currentId)}`;
     const items = new Map(

@@ -4,13 +4,14 @@
  */
 
 import { candidates, complete, mentionAt, mentionsIn } from '../mentions.js';
+import { isGuest } from '../people.js';
 import { moved } from '../roving.js';
 import { byId } from './dom.js';
 
 /**
  * @typedef {object} People
- * @property {string[]} here ids of those who wrote in the room, the latest first
- * @property {{id: string, name?: string}[]} users all that are known
+ * @property {string[]} here ids of those of the room, in the order in which they are offered
+ * @property {{id: string, name: string}[]} users all that are known, by the names that are shown
  * @property {string} self
  */
 
@@ -25,8 +26,8 @@ export class Suggest {
   #active = 0;
   /** Where a list was closed by Escape: it stays closed for this "@". */
   #closedAt = -1;
-  /** @type {Set<string>} */
-  #chosen = new Set();
+  /** @type {Map<string, string>} ids, and the names by which they were written */
+  #chosen = new Map();
 
   /**
    * @param {object} outlets
@@ -46,7 +47,7 @@ export class Suggest {
     this.#list.addEventListener('pointerdown', (event) => {
       event.preventDefault();
       const option = event.target instanceof Element ? event.target.closest('li') : null;
-      if (option) this.#choose(option.dataset.user ?? '');
+      this.#choose(option);
     });
   }
 
@@ -79,7 +80,7 @@ export class Suggest {
     }
     this.#typed = typed;
     const ids = candidates(typed.query, people.here, people.users, people.self);
-    this.#show(ids, new Map(people.users.map(({ id, name }) => [id, name ?? ''])));
+    this.#show(ids, new Map(people.users.map(({ id, name }) => [id, name])));
   }
 
   /**
@@ -88,7 +89,7 @@ export class Suggest {
    */
   #show(ids, names) {
     const before = this.#options().length;
-    this.#list.replaceChildren(...ids.map((id, nth) => optionOf(id, names.get(id) ?? '', nth)));
+    this.#list.replaceChildren(...ids.map((id, nth) => optionOf(id, names.get(id) ?? id, nth)));
     this.#list.hidden = ids.length === 0;
     if (ids.length === 0) {
       this.#field.removeAttribute('aria-controls');
@@ -122,7 +123,7 @@ export class Suggest {
     const { key } = event;
     const next = key === 'Home' || key === 'End' ? null : moved(key, this.#active, options.length, { wraps: true });
     if (next !== null) this.#activate(next);
-    else if (key === 'Enter' || key === 'Tab') this.#choose(options[this.#active]?.dataset.user ?? '');
+    else if (key === 'Enter' || key === 'Tab') this.#choose(options[this.#active]);
     else if (key === 'Escape') {
       this.#closedAt = this.#typed?.start ?? -1;
       this.#close();
@@ -131,11 +132,12 @@ export class Suggest {
     event.stopImmediatePropagation();
   }
 
-  /** @param {string} id */
-  #choose(id) {
-    if (!this.#typed || !id) return;
-    const { text, caret } = complete(this.#field.value, this.#typed, id);
-    this.#chosen.add(id);
+  /** @param {HTMLElement | null | undefined} option */
+  #choose(option) {
+    const { user: id, name } = option?.dataset ?? {};
+    if (!this.#typed || !id || !name) return;
+    const { text, caret } = complete(this.#field.value, this.#typed, name);
+    this.#chosen.set(id, name);
     this.#field.value = text;
     this.#field.setSelectionRange(caret, caret);
     this.#close();
@@ -153,7 +155,7 @@ export class Suggest {
 
 /**
  * @param {string} id
- * @param {string} name empty if none is known
+ * @param {string} name
  * @param {number} nth
  */
 function optionOf(id, name, nth) {
@@ -162,10 +164,12 @@ function optionOf(id, name, nth) {
   option.className = 'suggest-item';
   option.setAttribute('role', 'option');
   option.dataset.user = id;
+  option.dataset.name = name;
   const strong = document.createElement('bdi');
-  strong.textContent = name || id;
+  strong.textContent = name;
   option.append(strong);
-  if (name && name !== id) {
+  // Of a guest, the id says nothing to anybody.
+  if (name !== id && !isGuest(id)) {
     const small = document.createElement('bdi');
     small.className = 'suggest-id';
     small.textContent = id;

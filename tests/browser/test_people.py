@@ -1,0 +1,87 @@
+"""Who people are on the page: their names, and who is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+import chat
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Visit, Visitor
+
+
+@pytest.fixture
+def database() -> str:
+    return chat.IN_MEMORY
+
+
+async def test_nobody_becomes_another_by_name(visit: Visit) -> None:
+    ada = await visit()
+    await ada.enter("Ada", "lobby", guest=True)
+    await ada.say("by the first Ada")
+    await expect(ada.message("by the first Ada")).to_have_attribute("data-state", "sent")
+
+    eve = await visit()
+    question = eve.page.get_by_test_id("name-taken")
+    await eve.name.fill(" ADA")
+    await eve.room.fill("lobby")
+    await eve.page.get_by_test_id("enter-button").click()
+    await expect(question).to_contain_text("Ada has been here before. Is that you?")
+    await eve.page.get_by_test_id("use-other").click()
+    await expect(question).to_be_hidden()
+    await expect(eve.name).to_be_focused()
+    await eve.enter("Eve", "lobby", guest=True)
+    await eve.say("by Eve")
+    await ada.sees("by the first Ada", "by Eve")
+    await _senders(ada, "Ada", "Eve")
+    await _reply(ada, "by Eve")
+
+    await _rename(eve, "Ada")
+    await expect(question).to_be_visible()
+    await eve.page.get_by_test_id("use-same").click()
+    signs = eve.page.get_by_test_id("message-sign")
+    await _senders(eve, "Ada", "Ada", "Ada")
+    await expect(signs.first).not_to_be_empty()
+    assert await signs.nth(0).text_content() != await signs.nth(1).text_content()
+    await _is_own(eve, "other own other")
+
+    # What one wrote stays one's own, by whatever name; others see it at the latest after a reload.
+    await _rename(eve, "Eve the Second")
+    await _senders(eve, "Ada", "Eve the Second", "Ada")
+    await expect(signs.first).to_be_empty()
+    for visitor in (ada, eve):
+        await visitor.page.reload()
+        await _senders(visitor, "Ada", "Eve the Second", "Ada")
+    await _is_own(ada, "own other own")
+    await expect(ada.page.get_by_test_id("quote").last).to_contain_text("Eve the Second: ")
+    await expect(eve.page.get_by_test_id("self")).to_have_text("Eve the Second")
+
+
+async def _rename(visitor: Visitor, name: str) -> None:
+    await visitor.page.get_by_test_id("rename-button").click()
+    await visitor.name.fill(name)
+    await visitor.page.get_by_test_id("enter-button").click()
+
+
+async def _reply(visitor: Visitor, text: str) -> None:
+    await visitor.message(text).hover()
+    await visitor.page.get_by_test_id("bar-reply").click()
+    await expect(visitor.page.get_by_test_id("context")).to_contain_text("Reply to Eve")
+    await visitor.say("an answer")
+    await expect(visitor.message("an answer").get_by_test_id("quote")).to_contain_text("Eve: ")
+
+
+async def _senders(visitor: Visitor, *names: str) -> None:
+    await expect(visitor.page.get_by_test_id("message-sender")).to_have_text(list(names))
+
+
+async def _is_own(visitor: Visitor, kinds: str) -> None:
+    for nth, kind in enumerate(kinds.split()):
+        message = expect(visitor.messages.nth(nth))
+        if kind == "own":
+            await message.to_contain_class("own")
+        else:
+            await message.not_to_contain_class("own")
