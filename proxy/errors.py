@@ -88,6 +88,11 @@ def limited(text: str, wait: float) -> Error:
     )
 
 
+def precondition(text: str) -> Error:
+    """The state of the client does not allow this; the text names the field."""
+    return Error(code=ErrorCode(ErrorCode.FAILED_PRECONDITION), message=text)
+
+
 def denied(text: str) -> Error:
     """The client may not do this; the text names the field."""
     return Error(code=ErrorCode(ErrorCode.PERMISSION_DENIED), message=text)

@@ -73,6 +73,23 @@ class ProxyMetrics:
     replayed_changes: int = counter(
         "proxy_replayed_changes_total", "Changed messages read for joins."
     )
+    typing: int = counter(
+        "proxy_typing_total",
+        "`typing` frames of clients that were passed on: not those that came too soon, nor those "
+        "in rooms with too many users.",
+    )
+    people_deliveries: Counter[str] = counters(
+        "proxy_people_deliveries_total",
+        "Frames of who is in a room and who types there written to clients, by `kind`.",
+        ("kind",),
+        ("room_presence", "typists"),
+    )
+    people_skipped: Counter[str] = counters(
+        "proxy_people_skipped_total",
+        "Such frames that were left out for a client for whom much waited, by `kind`.",
+        ("kind",),
+        ("room_presence", "typists"),
+    )
     joins: int = counter("proxy_joins_total", "Answered joins of clients.")
     resumes: Counter[str] = counters(
         "proxy_resumes_total",

@@ -28,6 +28,14 @@ class LeaveRoom(NamedTuple):
     request_id: str | None
 
 
+class Type(NamedTuple):
+    """Tell that a user types in a room that the client is in."""
+
+    room_id: str
+    user_id: str
+    request_id: str | None
+
+
 class Renew(NamedTuple):
     """Go on with another token."""
 
@@ -57,4 +65,4 @@ class Expel(NamedTuple):
     request_id: str | None
 
 
-Action = Expel | Send | EnterRoom | LeaveRoom | Renew | Ask | Refuse
+Action = Expel | Send | EnterRoom | LeaveRoom | Type | Renew | Ask | Refuse

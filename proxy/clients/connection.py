@@ -19,6 +19,7 @@ from gen.chat import (
     GetChatHistoryResponse,
     Join,
     Left,
+    ListRoomsResponse,
     ServerFrame,
 )
 from hosting.logs import get_logger
@@ -26,7 +27,17 @@ from hosting.metadata import of_request, shortened
 from hosting.rate_limits import AnyAllowance
 from hosting.tracing import spans
 from proxy import errors
-from proxy.clients.actions import Action, Ask, EnterRoom, Expel, LeaveRoom, Refuse, Renew, Send
+from proxy.clients.actions import (
+    Action,
+    Ask,
+    EnterRoom,
+    Expel,
+    LeaveRoom,
+    Refuse,
+    Renew,
+    Send,
+    Type,
+)
 from proxy.clients.context import Context
 from proxy.clients.intake import Intake
 from proxy.clients.joining import Joining
@@ -78,6 +89,7 @@ class Connection(Client):
         )
         # Not a method: the fan-out calls it for each delivery.
         self.write = self.socket.write
+        self.write_news = self.socket.write_news
         self.connection_id = self.socket.record.connection_id
         self._context = context
         self._switchboard = switchboard
@@ -240,11 +252,12 @@ class Connection(Client):
                 self.socket.write_frame(ServerFrame(left=Left(room_id), request_id=request_id))
             case Ask(field, request, request_id):
                 await self._ask(field, request, request_id)
-            case Refuse(error, request_id):
+            case Type():
+                self._type(action)
+            case Refuse(error, request_id) | Expel(error, request_id):
                 self._refuse(error, request_id)
-            case Expel(error, request_id):
-                self._refuse(error, request_id)
-                self._expel()
+                if isinstance(action, Expel):
+                    self._expel()
 
     async def _enter(self, join: Join, request_id: str | None) -> None:
         if join.user_id and not self.may_be(join.user_id):
@@ -257,6 +270,11 @@ class Connection(Client):
             joining = Joining(self._context, self, self.socket, self._session, self._work)
             await joining.run(join, request_id)
 
+    def _type(self, typing: Type) -> None:
+        user_id = self._permissions.typist(typing)
+        if self._session.may_type(typing.room_id):
+            self._switchboard.types(typing.room_id, user_id)
+
     async def _ask(self, field: str, request: betterproto.Message, request_id: str | None) -> None:
         call = self._context.calls[field]
         response = await self._context.make_call(call, request, self.caller)
@@ -264,6 +282,9 @@ class Connection(Client):
             self._session.charge_history(len(response.messages))
         elif isinstance(response, GetChangesResponse):
             self._session.charge_history(len(response.changes.messages))
+        elif isinstance(response, ListRoomsResponse):
+            # Each has its newest message.
+            self._session.charge_history(len(response.rooms))
         frame = ServerFrame(request_id=request_id)
         setattr(frame, call.answer, response)
         await self.socket.send_and_wait(frame)

@@ -12,6 +12,7 @@ from typing import Final
 from gen.chat import Authenticated, Left, ServerFrame
 from hosting.logs import get_logger
 from proxy import errors
+from proxy.clients.actions import Type
 from proxy.clients.socket import ClientSocket
 from proxy.core.client import Client
 from proxy.core.switchboard import Switchboard
@@ -25,13 +26,15 @@ _LONGEST_TIMER_SECONDS: Final = 3600.0
 class Permissions:
     """The permissions of one client."""
 
-    __slots__ = ("_client", "_expiry", "_socket", "_switchboard")
+    __slots__ = ("_client", "_expiry", "_read_only", "_socket", "_switchboard")
 
     def __init__(self, client: Client, socket: ClientSocket, switchboard: Switchboard) -> None:
         self._client = client
         self._socket = socket
         self._switchboard = switchboard
         self._expiry: asyncio.TimerHandle | None = None
+        # Of the rooms that it is in, those that it may not send to.
+        self._read_only: set[str] = set()
 
     async def authenticate(self, token: str | None) -> None:
         """Sends the token to the server; closes the connection if it is not valid."""
@@ -67,7 +70,31 @@ class Permissions:
             return True
         if not room_id:
             raise Refused(errors.invalid(f"{path}: must not be empty"))
-        return (await self._switchboard.callers.ask_permissions(caller, room_id)).may_read
+        admitted = await self._switchboard.callers.ask_permissions(caller, room_id)
+        self._read_only.discard(room_id)
+        if not admitted.may_write:
+            self._read_only &= self._client.rooms
+            self._read_only.add(room_id)
+        return admitted.may_read
+
+    def typist(self, typing: Type) -> str:
+        """Returns the user who types, when the client says so.
+
+        Raises:
+            Refused: the client may not say that.
+        """
+        caller, user_id = self._client.caller, typing.user_id
+        if caller is None:
+            if not user_id:
+                raise Refused(errors.invalid("typing.user_id: must not be empty"))
+            return user_id
+        if user_id and user_id != caller.user_id:
+            text = "must be the subject of the token, or left out"
+            raise Refused(errors.denied(f"typing.user_id: {text}"))
+        if typing.room_id in self._read_only:
+            text = "the token does not allow to send to this room"
+            raise Refused(errors.denied(f"typing.room_id: {text}"))
+        return caller.user_id
 
     async def renew(self, token: str) -> Authenticated:
         """Sends another token, and leaves the rooms that it does not allow.

@@ -19,6 +19,7 @@ from proxy.clients.pages import Pages
 from proxy.clients.socket import ClientSocket
 from proxy.clients.turns import Work
 from proxy.core import frames
+from proxy.core.changes import tells_room
 from proxy.core.client import Client
 from proxy.core.room import Room
 
@@ -126,6 +127,8 @@ class Replay:
         known = self._room.last_change or page.last_change
         last_change = max(after_change, min(page.last_change, known))
         told = RoomChanges(page.room_id, min(after_change, known), last_change, messages)
+        if tells_room(page):
+            told.room = page.room
         if self._work.add(_WORK * max(len(messages), 1)):
             await self._work.rest()
         await self._socket.send_and_wait(ServerFrame(changes=told))

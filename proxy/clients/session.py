@@ -7,6 +7,7 @@ frame               action
                     too many users
 `join`              `EnterRoom`, unless it would be in too many rooms
 `leave`             `LeaveRoom`
+`typing`            `Type`, if the client is in the room
 `authenticate`      `Renew`
 a unary call        `Ask`
 anything wrong      `Refuse`; the connection goes on
@@ -23,8 +24,9 @@ frame                       charged to  with nothing left
 `chat_message`              `sends`     `Refuse`
 `join`                      `joins`     `Refuse`
 anything else, or wrong     `calls`     `Refuse`
-`get_chat_history` and      `history`   the next one: `Refuse`, until it is paid for
-`get_changes` as well
+`get_chat_history`,         `history`   the next one: `Refuse`, until it is paid for
+`get_changes` and
+`list_rooms` as well
 refused as one too many     `refusals`  `Expel`: the client does not listen
 ==========================  ==========  ===============================================
 
@@ -40,7 +42,15 @@ import betterproto
 import orjson
 
 import codec
-from gen.chat import Authenticate, ChatMessage, ClientFrame, Join, JoinFollow, Leave
+from gen.chat import (
+    Authenticate,
+    ChatMessage,
+    ClientFrame,
+    Join,
+    JoinFollow,
+    Leave,
+    Typing,
+)
 from hosting.rate_limits import (
     CALLS,
     HISTORY,
@@ -52,9 +62,20 @@ from hosting.rate_limits import (
     Rates,
 )
 from proxy import errors
-from proxy.clients.actions import Action, Ask, EnterRoom, Expel, LeaveRoom, Refuse, Renew, Send
-from proxy.core import extras
-from proxy.core.call_table import CHANGES_CALL, HISTORY_CALL
+from proxy.clients.actions import (
+    Action,
+    Ask,
+    EnterRoom,
+    Expel,
+    LeaveRoom,
+    Refuse,
+    Renew,
+    Send,
+    Type,
+)
+from proxy.clients.typing_limit import TypingLimit
+from proxy.core import extras, user_ids
+from proxy.core.call_table import CHANGES_CALL, HISTORY_CALL, ROOMS_CALL
 from proxy.core.followers import wants_changes
 
 # For people who leave it out, or do not know that there is one.
@@ -69,10 +90,8 @@ _ENVELOPE: Final = (
 _CHARGED_BYTES: Final = 16 * 1024
 _CHARGED_BYTES_OF_WRONG: Final = 1024
 
-_READING_CALLS: Final = (HISTORY_CALL, CHANGES_CALL)
+_READING_CALLS: Final = (HISTORY_CALL, CHANGES_CALL, ROOMS_CALL)
 _FOLLOWS: Final = frozenset(map(int, JoinFollow))
-# The server has the rule for ids; this bounds what is kept for a client.
-_LONGEST_USER_ID: Final = 1024
 
 
 class Session:
@@ -109,6 +128,7 @@ class Session:
         self._max_rooms = max_rooms
         self._max_users = max_users
         self._calls = calls
+        self._typing = TypingLimit()
 
     def receive(self, data: bytes) -> Action:
         """Decides on a text frame.
@@ -137,6 +157,10 @@ class Session:
             extra: the price of a large wrong frame beyond the first.
         """
         return self._take(self._allowance.refusals, extra) == 0
+
+    def may_type(self, room_id: str) -> bool:
+        """Returns whether it may be told now that somebody types in a room; notes it."""
+        return self._typing.take(room_id, self._clock())
 
     def charge_history(self, messages: int) -> None:
         """Charges messages that were read from the history."""
@@ -170,15 +194,13 @@ class Session:
     def _decide_other(self, frame: ClientFrame, payload: object, request_id: str | None) -> Action:
         match payload:
             case Join():
-                if fault := _fault_of(payload):
-                    return Refuse(errors.invalid(fault), request_id)
-                if self._too_many(payload.room_id):
-                    return self._refuse_room("join", request_id)
-                return EnterRoom(payload, request_id)
+                return self._join(payload, request_id)
             case Leave() if not payload.room_id:
                 return Refuse(errors.invalid("leave.room_id: must not be empty"), request_id)
             case Leave():
                 return LeaveRoom(payload.room_id, request_id)
+            case Typing():
+                return self._type(payload, request_id)
             case Authenticate():
                 return Renew(payload.token, request_id)
             case betterproto.Message():
@@ -188,6 +210,23 @@ class Session:
                 if name in self._calls:
                     return Ask(name, payload, request_id)
         return Refuse(errors.invalid(f"frame: {_ENVELOPE}"), request_id)
+
+    def _join(self, join: Join, request_id: str | None) -> Action:
+        if fault := _fault_of(join):
+            return Refuse(errors.invalid(fault), request_id)
+        if self._too_many(join.room_id):
+            return self._refuse_room("join", request_id)
+        return EnterRoom(join, request_id)
+
+    def _type(self, typing: Typing, request_id: str | None) -> Action:
+        room_id, user_id = typing.room_id, typing.user_id
+        if not room_id:
+            return Refuse(errors.invalid("typing.room_id: must not be empty"), request_id)
+        if room_id not in self.rooms:
+            return Refuse(errors.precondition("typing.room_id: is not joined"), request_id)
+        if fault := user_ids.fault_of(user_id):
+            return Refuse(errors.invalid(f"typing.user_id: {fault}"), request_id)
+        return Type(room_id, user_id, request_id)
 
     def _send(self, message: ChatMessage, request_id: str | None) -> Action:
         if self._too_many(message.room_id):
@@ -260,9 +299,8 @@ def _fault_of(join: Join) -> str:
         seen.add(each)
     if join.after_change is not None and (join.after_seq is None or not wants_changes(join)):
         return "join.after_change: needs after_seq, and CHANGES in follow"
-    if len(join.user_id) > _LONGEST_USER_ID:
-        return f"join.user_id: must have at most {_LONGEST_USER_ID} characters"
-    return ""
+    fault = user_ids.fault_of(join.user_id)
+    return f"join.user_id: {fault}" if fault else ""
 
 
 def _request_id(data: bytes) -> str | None:

@@ -174,6 +174,13 @@ class ClientSocket:
             self._faults.log("socket not written to", error)
             transport.abort()
 
+    def write_news(self, frame: bytes) -> bool:
+        """Queues a frame that may be left out, unless much waits; returns whether it did."""
+        if self._transport.get_write_buffer_size() > self._most_bytes // 2:
+            return False
+        self.write(frame)
+        return True
+
     def write_frame(self, frame: ServerFrame) -> None:
         """Encodes and queues a frame, as `write` does."""
         self.write(frames.encode(frame))

@@ -16,6 +16,8 @@ HISTORY_CALL: Final = "get_chat_history"
 """The field of the call that is answered with messages of the history."""
 CHANGES_CALL: Final = "get_changes"
 """The field of the call that is answered with messages that changed."""
+ROOMS_CALL: Final = "list_rooms"
+"""The field of the call that is answered with the newest messages of rooms."""
 
 
 @dataclass(frozen=True, slots=True)

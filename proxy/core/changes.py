@@ -1,6 +1,16 @@
-"""Changes of a room brought together: of each message what came last is told. Pure."""
+"""Changes of a room brought together: of each message, and of the room, what came last is told.
 
-from gen.chat import MessageChange, RoomChanges
+Pure.
+"""
+
+from gen.chat import MessageChange, Room, RoomChanges
+
+
+def tells_room(changes: RoomChanges) -> bool:
+    """Whether a span tells of the room itself."""
+    # To read the field would make a room, which most spans do not have.
+    room: Room | None = changes.__dict__.get("room")
+    return room is not None and room.change > 0
 
 
 def merged(earlier: RoomChanges, later: RoomChanges) -> RoomChanges:
@@ -16,6 +26,11 @@ def merged(earlier: RoomChanges, later: RoomChanges) -> RoomChanges:
         if before is not None and change.content is None and before.content is not None:
             change = MessageChange(change.seq, before.content, change.state)
         messages[change.seq] = change
-    return RoomChanges(
+    whole = RoomChanges(
         earlier.room_id, earlier.after_change, later.last_change, list(messages.values())
     )
+    rooms = [each.room for each in (earlier, later) if tells_room(each)]
+    if rooms:
+        # A replay of the server may have come further than what is told behind it.
+        whole.room = max(rooms, key=lambda room: room.change)
+    return whole

@@ -37,9 +37,12 @@ class Client(ABC):
         caller: its identity, if it presented a token.
         traceparent: its trace (W3C), if it is sampled.
         write: queues a frame. Never fails, and never calls the switchboard back.
+        write_news: the same with a frame that may be left out: it is, if much waits already.
+            Returns whether it was queued.
     """
 
     write: Callable[[bytes], None]
+    write_news: Callable[[bytes], bool]
 
     connection_id: str = ""
     rooms: set[str]

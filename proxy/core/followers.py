@@ -21,13 +21,17 @@ class Followers:
     Attributes:
         changes: those of its changes, in the order of entering.
         reads: those of its reads.
+        typing: those of who types.
+        presence: those of who is there.
     """
 
-    __slots__ = ("_by_user", "_users", "changes", "reads")
+    __slots__ = ("_by_user", "_users", "changes", "presence", "reads", "typing")
 
     def __init__(self) -> None:
         self.changes: dict[Client, None] = {}
         self.reads: dict[Client, None] = {}
+        self.typing: dict[Client, None] = {}
+        self.presence: dict[Client, None] = {}
         # Of each follower of anything the user that its `join` named, or the subject of its
         # token; and the other way around.
         self._users: dict[Client, str] = {}
@@ -35,13 +39,11 @@ class Followers:
 
     def add(self, client: Client, join: Join) -> None:
         """Adds a member, if its `join` follows anything."""
-        wants_reads = JoinFollow.READS in join.follow
-        if wants_changes(join):
-            self.changes[client] = None
-        elif not wants_reads:
+        kinds = [kind for each in join.follow if (kind := self._of(each)) is not None]
+        if not kinds:
             return
-        if wants_reads:
-            self.reads[client] = None
+        for followers in kinds:
+            followers[client] = None
         user_id = join.user_id if client.caller is None else client.caller.user_id
         self._users[client] = user_id
         if user_id:
@@ -52,8 +54,8 @@ class Followers:
         user_id = self._users.pop(client, None)
         if user_id is None:
             return
-        self.changes.pop(client, None)
-        self.reads.pop(client, None)
+        for followers in (self.changes, self.reads, self.typing, self.presence):
+            followers.pop(client, None)
         if user_id:
             same = self._by_user[user_id]
             del same[client]
@@ -72,3 +74,15 @@ class Followers:
         for client in senders:
             if client in self._users and client not in named:
                 yield client
+
+    def _of(self, kind: JoinFollow) -> dict[Client, None] | None:
+        match kind:
+            case JoinFollow.CHANGES:
+                return self.changes
+            case JoinFollow.READS:
+                return self.reads
+            case JoinFollow.TYPING:
+                return self.typing
+            case JoinFollow.PRESENCE:
+                return self.presence
+        return None

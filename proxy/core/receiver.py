@@ -15,6 +15,9 @@ event               meaning
 `changed_message`
 `changes`, `reads`  for the followers of a room (`news`)
 `to_user`           for the followers of a room that are one user
+`typists`,          who types and who is there, for the followers of a room; and whether the
+`room_presence`,    server needs names of who is there (`people`)
+`wanted`
 ==================  =====================================================================
 
 The messages of a batch leave it together (`Fanout`), but in order: whatever else is told a
@@ -35,8 +38,11 @@ from gen.chat import (
     RelayEvent,
     RelayResponse,
     RoomChanges,
+    RoomPresence,
     Stored,
     ToUser,
+    Typists,
+    Wanted,
 )
 from hosting.faults import Faults
 from hosting.logs import get_logger
@@ -46,6 +52,7 @@ from proxy.core import frames
 from proxy.core.callers import Callers
 from proxy.core.fanout import Fanout
 from proxy.core.news import News
+from proxy.core.people import People
 from proxy.core.questions import Answer, Questions
 from proxy.core.room import Lost, ProtocolViolation, Room
 from proxy.core.rooms import Rooms
@@ -65,6 +72,7 @@ class Receiver:
         callers: Callers,
         questions: Questions,
         news: News,
+        people: People,
         faults: Faults,
         metrics: ProxyMetrics,
     ) -> None:
@@ -73,6 +81,7 @@ class Receiver:
         self._callers = callers
         self._questions = questions
         self._news = news
+        self._people = people
         self._faults = faults
         self._metrics = metrics
 
@@ -156,6 +165,10 @@ class Receiver:
             fanout.add_behind(partial(self._news.read, payload))
         elif isinstance(payload, ToUser):
             fanout.add_behind(partial(self._news.marked, payload))
+        elif isinstance(payload, Typists | RoomPresence | Wanted):
+            room = self._rooms.get(payload.room_id)
+            if room is not None:
+                fanout.add_behind(partial(self._people.hear, room, payload))
 
     # Messages.
 
@@ -203,6 +216,7 @@ class Receiver:
             if room is not None:
                 if send is not None:
                     room.keep_member(send.client)
+                    self._people.sent(send.client, room, message.sender_id)
                 if fanout is not None and fanout.add(room, message, send):
                     return
             if send is not None:
@@ -231,6 +245,7 @@ class Receiver:
         lost = room.joined(joined)
         if resumed:
             self._metrics.room_resumes["lost" if lost is Lost.ALL else "recovered"] += 1
+        self._people.joined(room)
         if lost is not Lost.NOTHING:
             self._news.lost(room, changes_alone=lost is Lost.CHANGES)
 

@@ -13,11 +13,18 @@ changes: then there is no such number, and all else is the same.
 
 import asyncio
 from enum import Enum, auto
+from typing import Final
 
 from gen.chat import ChatMessage, Error, Join, Joined, JoinFollow, RoomChanges
+from proxy.core.attendance import Attendance
+from proxy.core.changes import tells_room
 from proxy.core.client import Client
 from proxy.core.followers import Followers
 from proxy.core.milestones import Milestones
+
+_FOLLOW: Final = (JoinFollow(JoinFollow.CHANGES), JoinFollow(JoinFollow.READS))
+_FOLLOW_PEOPLE: Final = (JoinFollow(JoinFollow.TYPING), JoinFollow(JoinFollow.PRESENCE))
+_FOLLOW_FAULT: Final = "join.follow: "
 
 
 class ProtocolViolation(Exception):
@@ -51,6 +58,9 @@ class Room:
         change_milestones: the same for changes.
         members: the clients that get the next message, in the order of entering.
         followers: those of them that are told more than messages.
+        attendance: the users that they are there for, and those of other proxies.
+        has_people: whether the server tells who is there and who types, and is told: it is live,
+            and the server is none of before.
         tentative: the members that only a message put in which is not confirmed yet, with
             the refs of all that they sent since then. If all are refused, they are
             taken out again.
@@ -61,9 +71,12 @@ class Room:
     """
 
     __slots__ = (
+        "_asked_for_people",
+        "attendance",
         "change_milestones",
         "epoch",
         "followers",
+        "has_people",
         "join_ref",
         "last_change",
         "last_seq",
@@ -89,6 +102,8 @@ class Room:
         self.replaying: dict[Client, dict[int, tuple[ChatMessage, str | None]]] = {}
         self.pins = 0
         self.followers = Followers()
+        self.attendance = Attendance()
+        self.has_people = self._asked_for_people = False
         self.milestones: Milestones | None = None
         self.change_milestones: Milestones | None = None
         self.ready: asyncio.Future[Error | None] = asyncio.get_running_loop().create_future()
@@ -150,7 +165,7 @@ class Room:
             raise GapError(f"room {self.room_id!r}: {seq} changed before it came")
         is_new = changes.last_change > self.last_change
         self.last_change = max(self.last_change, changes.last_change)
-        return is_new or bool(changes.messages)
+        return is_new or bool(changes.messages) or tells_room(changes)
 
     def remains_without(self, client: Client, ref: int) -> bool:
         """Notes that a send was refused; returns whether its sender stays in the room."""
@@ -166,11 +181,17 @@ class Room:
         self.tentative.pop(client, None)
         self.followers.discard(client)
 
-    def start_join(self, ref: int) -> Join:
-        """Notes that the room is asked for; returns the request."""
+    def start_join(self, ref: int, *, people: bool = True) -> Join:
+        """Notes that the room is asked for; returns the request.
+
+        Args:
+            ref: its ref.
+            people: whether to ask for who is there and who types, too.
+        """
         self.link_lost()
         self.join_ref = ref
-        follow = [JoinFollow(JoinFollow.CHANGES), JoinFollow(JoinFollow.READS)]
+        self._asked_for_people = people
+        follow = [*_FOLLOW, *_FOLLOW_PEOPLE] if people else [*_FOLLOW]
         if not self.epoch:
             return Join(self.room_id, follow=follow)
         return Join(self.room_id, self.last_seq, self.epoch, follow, self.last_change)
@@ -178,7 +199,8 @@ class Room:
     def link_lost(self) -> None:
         """Notes that the last request will not be answered."""
         self.join_ref = 0
-        self.live = False
+        self.live = self.has_people = self._asked_for_people = False
+        self.attendance.link_lost()
         if self.ready.done():
             self.ready = asyncio.get_running_loop().create_future()
 
@@ -200,8 +222,13 @@ class Room:
             lost = Lost.CHANGES
             self.last_change = joined.last_change
         self.live = True
+        self.has_people = self._asked_for_people and joined.last_change is not None
         self._end_wait(None)
         return lost
+
+    def is_refused_for_people(self, error: Error) -> bool:
+        """Whether a `join` was refused by a server of before, which cannot tell of people."""
+        return self._asked_for_people and error.message.startswith(_FOLLOW_FAULT)
 
     def join_refused(self, error: Error) -> None:
         """Notes that the server refused the join."""

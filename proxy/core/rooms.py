@@ -15,6 +15,7 @@ from proxy.config import Config
 from proxy.core import frames
 from proxy.core.client import Client
 from proxy.core.outbox import COMMAND_BYTES, Outbox
+from proxy.core.people import People
 from proxy.core.room import Room
 from proxy.errors import Refused
 
@@ -26,10 +27,13 @@ _RETRY_JOIN_SECONDS: Final = 0.5
 class Rooms:
     """The rooms that clients are in or about to enter."""
 
-    def __init__(self, config: Config, outbox: Outbox) -> None:
+    def __init__(self, config: Config, outbox: Outbox, people: People) -> None:
         self._hold_seconds = config.hold_seconds
         self._call_seconds = config.call_seconds
         self._outbox = outbox
+        self._people = people
+        # Whether the server of this link may know of people.
+        self._has_people = True
         self._rooms: dict[str, Room] = {}
         # Those that the server was asked for on this link, by the ref: an answer
         # must not cost more the more rooms there are.
@@ -82,6 +86,7 @@ class Rooms:
         room.members[client] = None
         if join is not None:
             room.followers.add(client, join)
+            self._people.entered(client, room, join)
 
     def leave(self, client: Client, room_id: str) -> None:
         """Takes a client out of a room at its own request."""
@@ -93,6 +98,7 @@ class Rooms:
         room = self._rooms.get(room_id)
         if room is not None:
             room.leave(client)
+            self._people.left(client, room)
             self._give_up_if_unused(room)
 
     async def wait_live(self, room: Room) -> None:
@@ -131,6 +137,10 @@ class Rooms:
 
     def join_refused(self, room: Room, error: Error) -> None:
         """Gives a room up that the server refused, or asks again if that may help."""
+        if room.is_refused_for_people(error):
+            self._has_people = False
+            self._subscribe(room)
+            return
         room.join_refused(error)
         # Also for a client in the middle of a replay: it will be a member.
         if error.retryable and (room.members or room.pins):
@@ -149,6 +159,7 @@ class Rooms:
 
     def connected(self) -> None:
         """Asks for all rooms again, each from the position that was last delivered."""
+        self._has_people = True
         for room in self:
             self._subscribe(room)
 
@@ -171,7 +182,8 @@ class Rooms:
         ref = next(self._outbox.refs)
         self._asked.pop(room.join_ref, None)
         self._asked[ref] = room
-        self._outbox.put(RelayCommand(ref=ref, join=room.start_join(ref)), COMMAND_BYTES)
+        join = room.start_join(ref, people=self._has_people)
+        self._outbox.put(RelayCommand(ref=ref, join=join), COMMAND_BYTES)
 
     def _subscribe_again(self, room: Room, ref: int) -> None:
         if room.join_ref == ref and self._rooms.get(room.room_id) is room:
@@ -187,6 +199,7 @@ class Rooms:
         if self._rooms.get(room.room_id) is room:
             del self._rooms[room.room_id]
             self._asked.pop(room.join_ref, None)
+            self._people.forget(room)
 
     async def _patiently(self, future: asyncio.Future[_Result]) -> _Result:
         patience = self._hold_seconds

@@ -10,7 +10,9 @@
     change                --> questions kept until answered  --> change_message
     send                  --> presence  as whom they speak   --> presence
                               sends     kept until confirmed --> chat_message
-    write                 <-- receiver  fan-out, news        <-- batches of events
+    types                 --> people    who is there, types  --> typists, room_presence
+    write                 <-- receiver  fan-out, news,       <-- batches of events
+                                        people
 
 The life of a message: `send` puts it into `sends` and into the outbox. It comes back as
 `stored` with its position; the receiver finds it by its ref, makes a frame of it once,
@@ -51,6 +53,8 @@ from proxy.core.callers import Callers
 from proxy.core.client import Caller, Client
 from proxy.core.news import News
 from proxy.core.outbox import COMMAND_BYTES, Item, Outbox
+from proxy.core.outlet import Paces
+from proxy.core.people import People
 from proxy.core.presence import Presence
 from proxy.core.questions import Questions
 from proxy.core.receiver import Receiver
@@ -71,6 +75,7 @@ class Switchboard:
     Attributes:
         outbox: the commands that go to the server next.
         rooms: the rooms that clients are in.
+        people: who is in them and who types there.
         sends: the messages that are not confirmed yet.
         callers: the clients that presented a token.
         guests: the clients that presented none, while the server asks for none.
@@ -79,11 +84,18 @@ class Switchboard:
             and it refuses by itself.
     """
 
-    def __init__(self, config: Config, outbox: Outbox, metrics: ProxyMetrics | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        outbox: Outbox,
+        metrics: ProxyMetrics | None = None,
+        paces: Paces | None = None,
+    ) -> None:
         self._metrics = metrics or ProxyMetrics()
         self.outbox = outbox
         self.faults = Faults()
-        self.rooms = Rooms(config, outbox)
+        self.people = People(outbox, self.faults, self._metrics, paces)
+        self.rooms = Rooms(config, outbox, self.people)
         self.sends = UnconfirmedSends(config, self._give_up)
         self._questions = Questions(outbox)
         self.callers = Callers(config, outbox, self._questions)
@@ -98,6 +110,7 @@ class Switchboard:
             self.callers,
             self._questions,
             news,
+            self.people,
             self.faults,
             self._metrics,
         )
@@ -157,6 +170,12 @@ class Switchboard:
             change_message=request,
         )
 
+    def types(self, room_id: str, user_id: str) -> None:
+        """Tells that a user types in a room."""
+        room = self.rooms.get(room_id)
+        if room is not None:
+            self.people.types(room, user_id)
+
     def close(self, client: Client) -> None:
         """Forgets a client. What it sent is still stored."""
         for room_id in tuple(client.rooms):
@@ -173,8 +192,8 @@ class Switchboard:
 
         Args:
             tokens_required: whether the server asks for tokens.
-            presence: whether the server is told now which users are there; else that
-                waits for `proven`.
+            presence: whether the server is told now which users are there, in rooms as well;
+                else that waits for `proven`.
         """
         self.tokens_required = tokens_required
         if tokens_required:
@@ -187,6 +206,7 @@ class Switchboard:
         self.callers.connected(callers)
         self._questions.connected()
         self._presence.connected(at_once=presence)
+        self.people.connected(at_once=presence)
         self.rooms.connected()
         senders = set()
         for send in self.sends:
@@ -199,6 +219,7 @@ class Switchboard:
     def proven(self) -> None:
         """Notes that the link has lived for some seconds."""
         self._presence.proven()
+        self.people.proven(self.rooms)
 
     def disconnected(self) -> None:
         """Notes that the link is lost: holds what clients send until there is another."""

@@ -14,14 +14,19 @@ from gen.chat import (
     ChatMessage,
     Error,
     ErrorCode,
+    Join,
     Joined,
+    JoinFollow,
     RelayCommand,
     RelayEvent,
     RelayRequest,
     RelayResponse,
+    RoomPresence,
     Stored,
+    Typists,
+    Wanted,
 )
-from proxy.clients.actions import Ask, EnterRoom, LeaveRoom, Refuse, Send
+from proxy.clients.actions import Ask, EnterRoom, LeaveRoom, Refuse, Send, Type
 from proxy.clients.session import Session
 from proxy.core import frames
 from proxy.core.call_table import calls_of_schema
@@ -59,6 +64,10 @@ def frame(data: bytes) -> None:
             assert join.room_id == "lobby"
         case LeaveRoom(room_id, _):
             assert room_id
+        case Type(room_id, user_id, _):
+            assert room_id == "lobby"
+            typists = Typists(room_id, [user_id])
+            assert codec.decode(Typists, codec.encode(typists)) == typists
         case Ask(field, request, _):
             assert type(request) is _CALLS[field].request_type
             assert codec.decode(type(request), codec.encode(request)) == request
@@ -80,7 +89,7 @@ def _check_error(error: Error, request_id: str | None) -> None:
     [told] = split_frames(frames.error(error, request_id))
     assert told.json().get("request_id") == request_id
     shown = told.json()["error"]
-    assert shown["code"] in {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
+    assert shown["code"] in {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"}
     assert shown["retryable"] is False
     path, _, text = shown["message"].rpartition(": ")
     assert path
@@ -122,13 +131,15 @@ def batches(data: bytes) -> None:
 async def _batches(data: bytes) -> None:
     switchboard = Switchboard(proxy.Config(hold_seconds=5.0), DirectOutbox(_check_command))
     client, other = _Listener(), _Listener()
+    follow = [JoinFollow(each) for each in JoinFollow]
     switchboard.connected()
     # References 1 to 6: presence is not sent, joins and sends alternate.
     for number, room_id in enumerate(("lobby", "attic", "lobby", "attic")):
         message = ChatMessage(id=str(number), room_id=room_id, sender_id="ada", content="hello")
         switchboard.send(client, message, f"request {number}")
     with switchboard.rooms.pinned("lobby") as room:
-        switchboard.rooms.add_member(other, room)
+        join = Join("lobby", follow=follow, user_id="ben")
+        switchboard.rooms.add_member(other, room, join)
     for piece in Choices(data).pieces():
         try:
             switchboard.receive(codec.decode(RelayResponse, piece))
@@ -159,6 +170,9 @@ def frame_seeds() -> list[bytes]:
         {"chatMessage": {"roomId": "lobby", "senderId": "ada", "content": "\u2603"}},
         {"join": {"room_id": "lobby", "after_seq": 3, "epoch": "e"}},
         {"leave": {"room_id": "lobby"}},
+        {"typing": {"room_id": "lobby", "user_id": "ada"}},
+        {"typing": {"roomId": "attic", "userId": "a\u0007"}},
+        {"join": {"room_id": "lobby", "follow": ["TYPING", 3], "user_id": "ada"}},
         {"get_chat_history": {"room_id": "lobby", "limit": 2, "before_seq": 9}},
         {"get_user": {"user_id": "ada"}},
         {"upsert_user": {"user_id": "ada", "name": "Ada", "email": "ada@example.org"}},
@@ -185,6 +199,9 @@ def batch_seeds() -> list[bytes]:
         *(RelayEvent(ref=ref, joined=Joined("lobby", "e", 0, recovered=True)) for ref in (2, 4)),
         RelayEvent(stored=Stored(refs=[1, 2, 3], seqs=[1, 1, 2])),
         RelayEvent(stored=Stored(refs=[2], seqs=[1])),
+        RelayEvent(room_presence=RoomPresence("lobby", 2, ["ada", "ben"])),
+        RelayEvent(typists=Typists("lobby", ["ben"], 1, 6000)),
+        RelayEvent(wanted=Wanted("lobby", presence=True)),
         RelayEvent(ref=5, chat_message=_stored("lobby", "2", 2)),
         RelayEvent(chat_message=_stored("lobby", "0", 1)),
         RelayEvent(chat_message=_stored("attic", "1", 1)),

@@ -23,7 +23,8 @@ from gen.chat import (
     RoomChanges,
     ToUser,
 )
-from proxy.core.changes import merged
+from gen.chat import Room as GivenRoom
+from proxy.core.changes import merged, tells_room
 from proxy.core.client import Caller
 from proxy.core.news import FEW, MANY
 from proxy.core.outbox import Outbox
@@ -182,6 +183,21 @@ async def test_newer_state_is_told_without_a_new_number(world: World) -> None:
     assert list(spans(keen.frames())) == [(10, 11)]
 
 
+async def test_room_is_told_with_its_changes(world: World) -> None:
+    clients = world.enter(MANY + 1, CHANGES)
+    for number in range(11, 15):
+        span = RoomChanges("lobby", number - 1, number)
+        span.room = GivenRoom("lobby", f"title {number}", change=number)
+        world.tell(RelayEvent(changes=span))
+    [first] = clients[0].frames()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await clients[0].told.wait()
+    [last] = clients[0].frames()
+    assert first["changes"]["room"]["title"] == "title 11"
+    assert first["changes"]["messages"] == last["changes"]["messages"] == []
+    assert last["changes"]["room"]["title"] == "title 14"
+
+
 async def test_other_history_starts_over(world: World) -> None:
     clients = world.enter(MANY + 1, CHANGES)
     [plain] = world.enter()
@@ -242,7 +258,8 @@ async def test_mark_is_told_to_its_user(world: World) -> None:
     assert kinds(subject.frames()) == ["mark"]
 
 
-changes_of_one = st.tuples(st.integers(1, 3), st.none() | st.text(max_size=3))
+# Of message 1 to 3, or of the room itself.
+changes_of_one = st.tuples(st.integers(0, 3), st.none() | st.text(max_size=3))
 
 
 @given(st.lists(st.lists(changes_of_one, max_size=4), min_size=1, max_size=5))
@@ -250,17 +267,25 @@ def test_merged_changes_tell_the_same(batches: list[list[tuple[int, str | None]]
     number, told = 0, list[RoomChanges]()
     texts: dict[int, str] = {}
     last: dict[int, int] = {}
+    known = GivenRoom()
     for batch in batches:
         after, messages = number, dict[int, MessageChange]()
+        room: GivenRoom | None = None
         for seq, content in batch:
             number += 1
+            if not seq:
+                room = known = GivenRoom("lobby", content or "", change=number)
+                continue
             last[seq] = number
             if content is not None:
                 texts[seq] = content
             before = messages.pop(seq, None)
             text = content if before is None or content is not None else before.content
             messages[seq] = MessageChange(seq, text, MessageState(change=number))
-        told.append(RoomChanges("lobby", after, number, list(messages.values())))
+        span = RoomChanges("lobby", after, number, list(messages.values()))
+        if room is not None:
+            span.room = room
+        told.append(span)
     whole = told[0]
     for each in told[1:]:
         whole = merged(whole, each)
@@ -268,3 +293,5 @@ def test_merged_changes_tell_the_same(batches: list[list[tuple[int, str | None]]
     assert {each.seq: each.state.change for each in whole.messages} == last
     assert {each.seq: each.content for each in whole.messages if each.content is not None} == texts
     assert [each.state.change for each in whole.messages] == sorted(last.values())
+    assert whole.room == known
+    assert tells_room(whole) is any(map(tells_room, told))

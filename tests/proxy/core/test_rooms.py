@@ -16,12 +16,19 @@ from hypothesis.stateful import (
 
 import proxy
 from gen.chat import Join, Joined, Leave, RelayCommand
+from hosting.faults import Faults
 from proxy import errors
 from proxy.core.outbox import Outbox
+from proxy.core.people import People
 from proxy.core.room import GapError, Lost, Room
 from proxy.core.rooms import Rooms
+from proxy.metrics import ProxyMetrics
 from tests.proxy.relay_model import Follower
 from tests.support import MODEL
+
+
+def people(outbox: Outbox) -> People:
+    return People(outbox, Faults(), ProxyMetrics())
 
 
 class Following(RuleBasedStateMachine):
@@ -195,7 +202,7 @@ class Needing(RuleBasedStateMachine):
         super().__init__()
         self.outbox = Outbox()
         self.outbox.open()
-        self.rooms = Rooms(proxy.Config(), self.outbox)
+        self.rooms = Rooms(proxy.Config(), self.outbox, people(self.outbox))
         self.followers = [Follower(), Follower()]
         self.pins: list[tuple[Room, AbstractContextManager[Room]]] = []
         # The model: the rooms that the server was asked for, and has not refused.
@@ -258,7 +265,8 @@ async def test_rooms_come_and_go() -> None:
 
 
 async def test_rooms_may_go_during_iteration() -> None:
-    rooms, client = Rooms(proxy.Config(), Outbox()), Follower()
+    outbox = Outbox()
+    rooms, client = Rooms(proxy.Config(), outbox, people(outbox)), Follower()
     for room_id in ("a", "b", "c"):
         rooms.add_member(client, rooms.need(room_id))
     for room in rooms:
