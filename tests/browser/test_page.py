@@ -198,7 +198,7 @@ class TestRefusal:
         await ada.say("longer than this server takes")
         refused = ada.messages.first
         await expect(refused).to_have_attribute("data-state", "failed")
-        await expect(refused).to_contain_text("Not sent: Must have at most 20 bytes of UTF-8.")
+        await expect(refused).to_contain_text("Too long: this server takes at most 20 bytes.")
 
         await _restart_chat(servers, chat.Limits())
         await refused.get_by_test_id("retry-button").click()
@@ -225,7 +225,7 @@ class TestRefusal:
         await ada.room.fill("ops")
         await ada.page.get_by_test_id("enter-button").click()
         error = ada.page.get_by_test_id("room-error")
-        await expect(error).to_contain_text("A connection may be in at most 1 rooms.")
+        await expect(error).to_contain_text("You can be in at most 1 room.")
 
         await ada.room_item("lobby").click()
         await expect(error).to_be_hidden()

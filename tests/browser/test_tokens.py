@@ -179,7 +179,7 @@ async def test_closed_room_is_refused(visit: Visit, signer: Signer) -> None:
     await ada.room.fill("secrets")
     await sign_in(ada, signer.token(rooms={"read": ["lobby"], "write": ["lobby"]}))
     error = ada.page.get_by_test_id("room-error")
-    await expect(error).to_contain_text("The token does not allow to read this room.")
+    await expect(error).to_contain_text("You may not read this room.")
 
 
 async def test_rate_limited_user_waits_as_told(

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
+import { sentenceOf } from '../../proxy/static/js/errors.js';
 import { splitLinks } from '../../proxy/static/js/links.js';
 import { hashOf, roomInHash, socketUrl } from '../../proxy/static/js/location.js';
-import { afterClose, newId, parseFrame, sentenceOf } from '../../proxy/static/js/protocol.js';
+import { afterClose, newId, parseFrame } from '../../proxy/static/js/protocol.js';
 import { contentProblem, nameProblem, tidy, typedName } from '../../proxy/static/js/rules.js';
 import { randomFrom } from './support.mjs';
 
@@ -12,7 +13,7 @@ describe('limits', () => {
     assert.equal(nameProblem('x'.repeat(64), 'name'), '');
     assert.equal(nameProblem('😀'.repeat(64), 'name'), '');
     assert.match(nameProblem('😀'.repeat(65), 'name'), /at most 64 characters; this one has 65/);
-    assert.match(nameProblem('', 'room name'), /Enter a room name/);
+    assert.match(nameProblem('', 'room'), /Enter a room name/);
   });
 
   test('a name has no control characters', () => {
@@ -85,6 +86,15 @@ describe('frames', () => {
   test('of an error speak to people', () => {
     const error = { code: 'INVALID_ARGUMENT', message: 'chat_message.room_id: must not be empty', retryable: false };
     assert.equal(sentenceOf(error), 'Must not be empty.');
+    const said = (code, message, retryable = false) => sentenceOf({ code, message, retryable });
+    const long = 'chat_message.content: must have at most 16,384 bytes of UTF-8';
+    assert.equal(said('INVALID_ARGUMENT', long), 'Too long: this server takes at most 16,384 bytes.');
+    const denied = 'join.room_id: the token does not allow to read this room';
+    assert.equal(said('PERMISSION_DENIED', denied), 'You may not read this room.');
+    assert.equal(said('PERMISSION_DENIED', 'x: anything else'), 'You are not allowed to do this.');
+    assert.equal(said('RESOURCE_EXHAUSTED', 'too many messages', true), 'Too many messages.');
+    assert.equal(said('RESOURCE_EXHAUSTED', 'too much history', true), 'That was too fast.');
+    assert.equal(said('RESOURCE_EXHAUSTED', 'too much history'), 'Too much history.');
   });
 
   test('have ids that differ', () => {

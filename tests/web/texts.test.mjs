@@ -15,6 +15,7 @@ const MODULES = readdirSync(new URL('js/', STATIC), { recursive: true })
 const NAMED = /\b(?:t|partsOf)\(\s*(['"`])(.*?)\1/gs;
 const LITERAL = /(['"])([a-z]+\.[a-z_.]+)\1/g;
 const IN_PAGE = /\bdata-t(?:-[a-z]+)?="([^"]*)"/g;
+const KEYBOARD = ['Backspace', 'Delete', 'End', 'Enter', 'Escape', 'Home', 'Tab'];
 const FORMS = (text) => (typeof text === 'string' ? [text] : Object.values(text));
 const entries = (catalogue) => Object.entries(catalogue).flatMap(([key, text]) => FORMS(text).map((form) => [key, form]));
 
@@ -40,6 +41,22 @@ describe('the catalogues', () => {
     }
     assert.deepEqual([...used].filter((key) => !Object.hasOwn(EN, key)), [], 'missing');
     assert.deepEqual(Object.keys(EN).filter((key) => !used.has(key)), [], 'unused');
+  });
+
+  test('are all that the page says: no words stand in it, nor in its modules', () => {
+    const body = PAGE.slice(PAGE.indexOf('<div class="app">')).replace(/<!--.*?-->/gs, '');
+    const bare = body.replace(/<(\w+)[^>]*\bdata-t="[^>]*>.*?<\/\1>/gs, '').replace(/<[^>]*>/g, '\n');
+    assert.deepEqual(bare.match(/[A-Za-z][a-z]{2,}.*/g), ['Chat', 'Chat'], 'the name of the page and nothing else');
+    for (const [tag] of body.matchAll(/<[^>]* (?:aria-label|placeholder|title)="[^>]*>/g)) assert.match(tag, /data-t-/);
+    for (const { name, source } of MODULES) {
+      const words = source.replace(/\/\*.*?\*\/|^\s*\/\/.*?$|new Error\(.*?\)|^import .*?;$/gms, '').matchAll(/'[^'\n]*'|`[^`\n]*`/g);
+      for (const [literal] of words) {
+        const text = literal.slice(1, -1).replace(/\$\{[^}]*\}/g, '');
+        if (KEYBOARD.includes(text)) continue;
+        assert.doesNotMatch(text, /^[A-Z][a-z’]+(?:$|[ ,.!?…])|^[a-z]+ [a-z]+ [a-z]+/, `${name}: ${literal}`);
+      }
+      if (/\bt\(/.test(source) && name !== 'texts.js') assert.match(source, /\bt\b.*\} from '.*texts\.js'/, name);
+    }
   });
 
   test('are set as their language is', () => {

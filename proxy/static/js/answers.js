@@ -10,8 +10,8 @@
  */
 
 import { putBack, refuseChange, settleChange } from './changing.js';
+import { sentenceOf } from './errors.js';
 import { applyHistory } from './history.js';
-import { sentenceOf } from './protocol.js';
 import { applyJoined, forget } from './room.js';
 import { applyChangesPage, applyState } from './states.js';
 

@@ -19,8 +19,9 @@ import {
   retryChanges,
   reviveChanges,
 } from './changes.js';
+import { sentenceOf } from './errors.js';
 import { findMessage } from './messages.js';
-import { sentenceOf } from './protocol.js';
+import { t } from './texts.js';
 
 /**
  * Notes what the user wants to hold of a loaded message.
@@ -100,7 +101,7 @@ export function putBack(room, id) {
  */
 export function refuseChange(room, id, error) {
   const stale = error.code === 'FAILED_PRECONDITION';
-  const reason = stale ? 'the message changed meanwhile.' : sentenceOf(error);
+  const reason = stale ? t('message.changed') : sentenceOf(error);
   room.changes = amendChange(room.changes, id, { state: 'failed', error: reason, stale, inFlight: false });
   return reason;
 }
@@ -133,8 +134,6 @@ export function forgetChanges(room) {
  * @returns {string} empty for nothing
  */
 export function lossOf({ pending, changes }) {
-  const messages = pending.length === 1 ? 'A message is' : `${pending.length} messages are`;
-  if (pending.length > 0) return `${messages} not sent yet and will be lost.`;
-  const what = changes.length === 1 ? 'A change is' : `${changes.length} changes are`;
-  return changes.length > 0 ? `${what} not saved yet and will be lost.` : '';
+  if (pending.length > 0) return t('confirm.unsent', { count: pending.length });
+  return changes.length > 0 ? t('confirm.unsaved', { count: changes.length }) : '';
 }

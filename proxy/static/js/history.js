@@ -24,6 +24,7 @@ import { PAGE_LIMIT, PAGE_SIZE } from './protocol.js';
 import { countMessage, unread } from './reading.js';
 import { forget, startHistory } from './room.js';
 import { noteAge, startChanges } from './states.js';
+import { t } from './texts.js';
 
 /** So many messages are loaded at most; of a room that is followed, KEEP_LEAST are left. */
 export const KEEP_MOST = 300;
@@ -228,7 +229,7 @@ const TAKE = {
   },
 };
 
-const MISSING = 'Some messages are missing.';
+const MISSING = t('log.missing');
 
 /**
  * @param {Room} room

@@ -24,6 +24,8 @@
  * @property {string} unsaved the user's text of an edit that failed; empty for none
  */
 
+import { t } from './texts.js';
+
 /**
  * @param {ChatMessage} message
  * @param {PendingChange[]} changes of this message, in order
@@ -104,13 +106,13 @@ function react(look, { kind, value }) {
  * @param {Chip} chip
  */
 export function whoReacted({ count, mine, others }) {
-  if (count === 0) return 'nobody';
-  const [first, ...named] = mine ? ['you', ...others] : others;
+  if (count === 0) return t('who.nobody');
+  const [first, ...named] = mine ? [t('who.you'), ...others] : others;
   const more = count - 1;
-  if (first === undefined) return `${count} people`;
+  if (first === undefined) return t('who.people', { count });
   if (more === 0) return first;
-  if (more === 1 && named.length > 0) return `${first} and ${named[0]}`;
-  return `${first} and ${more === 1 ? '1 other' : `${more} others`}`;
+  if (more === 1 && named.length > 0) return t('who.two', { first, second: named[0] });
+  return t('who.others', { first, count: more });
 }
 
 /**

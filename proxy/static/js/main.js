@@ -10,7 +10,7 @@ import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
 import { nameProblem } from './rules.js';
 import { Store } from './store.js';
 import { Sync } from './sync.js';
-import { onLanguage, translate } from './texts.js';
+import { onLanguage, t, translate } from './texts.js';
 import { moderates, offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
 import { Unsent } from './unsent.js';
 import { Acting } from './view/acting.js';
@@ -53,7 +53,7 @@ const handlers = {
     sync.lost(code);
   },
   onLink: (/** @type {import('./store.js').Link} */ link) => {
-    if (link.phase === 'open' && link.tries > 0) announcer.say('Connected again.');
+    if (link.phase === 'open' && link.tries > 0) announcer.say(t('say.connected'));
     if (link.phase === 'open') store.lostAt = 0;
     store.link = link;
     if (link.phase === 'ended' && wantsToken(link.code)) signIn();
@@ -73,7 +73,7 @@ const sync = new Sync(store, {
     if (isHeard) announcer.sayMessage(message, store.people);
   },
   onChanged: (changes) => announcer.sayChange(changes, store),
-  onRefused: (reason) => announcer.say(`Not saved: ${reason}`),
+  onRefused: (reason) => announcer.say(t('message.not_saved', { reason })),
 });
 
 const announcer = new Announcer();
@@ -254,8 +254,8 @@ function useToken(given) {
 /** Asks for a token, and forgets the one that was refused. */
 function signIn() {
   const { code } = store.link;
-  const refused = token ? 'The server did not accept this token. Enter another one.' : undefined;
-  const lead = code === TOKEN_EXPIRED ? 'Your session has expired. Enter a new token to go on.' : refused;
+  const refused = token ? t('entry.refused') : undefined;
+  const lead = code === TOKEN_EXPIRED ? t('entry.expired') : refused;
   useToken('');
   entry.open('sign-in', { lead, room: entry.room || store.currentId || FIRST_ROOM });
 }
@@ -317,7 +317,7 @@ function followAddress() {
   if (takeToken()) connection.renew();
   const room = roomInHash(location.hash);
   if (!room) return;
-  const problem = nameProblem(room, 'room name');
+  const problem = nameProblem(room, 'room');
   if (!store.self) entry.open('enter', { room, problem });
   else if (problem) entry.open('join', { room, problem });
   else openRoom(room);
@@ -327,7 +327,7 @@ function followAddress() {
 async function leave(id) {
   const room = store.rooms.get(id);
   const text = room ? lossOf(room) : '';
-  const question = { title: 'Leave this room?', text, yes: 'Leave', no: 'Stay' };
+  const question = { title: t('confirm.leave'), text, yes: t('confirm.leave_yes'), no: t('confirm.leave_no') };
   if (text && !(await confirmLoss(question))) return;
   drop(id);
 }
@@ -435,7 +435,7 @@ function listen() {
   addEventListener('blur', () => noticeReading(shown));
   byId('join', HTMLButtonElement).addEventListener('click', () => entry.open('join'));
   byId('rename', HTMLButtonElement).addEventListener('click', () => {
-    if (store.signedIn) entry.open('sign-in', { lead: 'What you have sent goes on to be by who you are now.' });
+    if (store.signedIn) entry.open('sign-in', { lead: t('entry.token_lead') });
     else entry.open('rename', { name: store.name });
   });
 }
@@ -460,7 +460,7 @@ function start() {
   if (!takeToken()) useToken(archive.loadToken());
   void unsent.open({ onLeft: takeOver, onTaken: () => store.giveUp(left) }).then(scheduleRender);
   const room = roomInHash(location.hash) || saved.current || (saved.rooms[0]?.id ?? '');
-  const problem = room && nameProblem(room, 'room name');
+  const problem = room && nameProblem(room, 'room');
   if (!store.self || !room || problem) {
     const mode = store.signedIn ? 'join' : 'enter';
     entry.open(mode, { name: store.name, room: room || FIRST_ROOM, problem });

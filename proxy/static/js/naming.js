@@ -14,7 +14,8 @@
  */
 
 import { ticks } from './clock.js';
-import { knowsNoField, request, sentenceOf } from './protocol.js';
+import { sentenceOf } from './errors.js';
+import { knowsNoField, request } from './protocol.js';
 
 /** What is shown together is asked for together, at most once in this time. */
 export const ASK_MS = 300;

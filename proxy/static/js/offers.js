@@ -9,15 +9,15 @@
  * @property {boolean} moderates
  */
 
-/** @type {Record<Action, string>} */
+/** @type {Record<Action, string>} keys of texts */
 export const LABELS = {
-  react: 'React',
-  reply: 'Reply',
-  edit: 'Edit',
-  copy: 'Copy text',
-  pin: 'Pin',
-  unpin: 'Unpin',
-  delete: 'Delete',
+  react: 'menu.react',
+  reply: 'menu.reply',
+  edit: 'menu.edit',
+  copy: 'menu.copy',
+  pin: 'menu.pin',
+  unpin: 'menu.unpin',
+  delete: 'menu.delete',
 };
 
 /** Keys that do the same while a message has the focus. */

@@ -285,17 +285,6 @@ export function afterClose(code) {
 }
 
 /**
- * Makes a readable sentence of an error's text, which begins with the field's path.
- *
- * @param {ErrorBody} error
- * @returns {string}
- */
-export function sentenceOf({ message }) {
-  const text = message.replace(/^[\w.[\]]+: /, '').replace(/\.$/, '');
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
-}
-
-/**
  * Returns whether a server of before refused a join because it does not know what may be
  * followed: it names the first field that it does not know.
  *

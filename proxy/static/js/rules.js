@@ -4,6 +4,7 @@
  */
 
 import { CONTENT_BYTES, EMOJI_BYTES, NAME_CHARACTERS } from './protocol.js';
+import { t } from './texts.js';
 
 const encoder = new TextEncoder();
 /** Control characters, and the two separators that the server counts among them. */
@@ -15,17 +16,16 @@ const SILENT = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
  * Checks a user's or a room's name.
  *
  * @param {string} value
- * @param {string} noun the named thing, for the error text
+ * @param {'name' | 'room'} what
  * @returns {string}
  */
-export function nameProblem(value, noun) {
+export function nameProblem(value, what) {
+  const noun = t(what === 'room' ? 'rule.room' : 'rule.name');
   const length = [...value].length;
-  if (length === 0) return `Enter a ${noun}.`;
-  if (length > NAME_CHARACTERS) {
-    return `A ${noun} has at most ${NAME_CHARACTERS} characters; this one has ${length}.`;
-  }
-  if (CONTROL.test(value)) return `A ${noun} has no tabs or other control characters.`;
-  if (/\p{Cs}/u.test(value)) return `This ${noun} contains half a character.`;
+  if (length === 0) return t('rule.empty', { noun });
+  if (length > NAME_CHARACTERS) return t('rule.long', { noun, most: NAME_CHARACTERS, length });
+  if (CONTROL.test(value)) return t('rule.control', { noun });
+  if (/\p{Cs}/u.test(value)) return t('rule.half', { noun });
   return '';
 }
 
@@ -47,9 +47,9 @@ export function typedName(text) {
  * @returns {string}
  */
 export function contentProblem(content) {
-  if (/\p{Cs}/u.test(content)) return 'This message contains half a character.';
+  if (/\p{Cs}/u.test(content)) return t('rule.half_message');
   const excess = contentBytes(content) - CONTENT_BYTES;
-  return excess > 0 ? `Too long by ${excess.toLocaleString('en')} bytes.` : '';
+  return excess > 0 ? t('rule.too_long', { count: excess }) : '';
 }
 
 /**
@@ -59,10 +59,10 @@ export function contentProblem(content) {
  * @returns {string}
  */
 export function emojiProblem(emoji) {
-  if (emoji === '') return 'Enter an emoji.';
-  if (CONTROL.test(emoji)) return 'A reaction has no tabs or other control characters.';
-  if (/\p{Cs}/u.test(emoji)) return 'This reaction contains half a character.';
-  return contentBytes(emoji) > EMOJI_BYTES ? 'This is too long for a reaction.' : '';
+  if (emoji === '') return t('rule.no_emoji');
+  if (CONTROL.test(emoji)) return t('rule.emoji_control');
+  if (/\p{Cs}/u.test(emoji)) return t('rule.emoji_half');
+  return contentBytes(emoji) > EMOJI_BYTES ? t('rule.emoji_long') : '';
 }
 
 /**

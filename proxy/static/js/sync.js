@@ -24,15 +24,17 @@
 
 import { refuse, refuseMark, startOver, takeFrame, undo } from './answers.js';
 import { takeDue, wantAgain, wantChange } from './changing.js';
+import { sentenceOf } from './errors.js';
 import { Holds } from './holds.js';
 import { goTo, missingHistory, resumePosition } from './history.js';
-import { knowsNoFollow, newId, parseFrame, request, sentenceOf, TOO_BIG } from './protocol.js';
 import { Naming } from './naming.js';
+import { knowsNoFollow, newId, parseFrame, request, TOO_BIG } from './protocol.js';
 import { owesMark } from './reading.js';
 import { Requests } from './requests.js';
 import { applyDisconnect } from './room.js';
 import { contentBytes } from './rules.js';
 import { missingChanges } from './states.js';
+import { t } from './texts.js';
 
 /** Time limit of an answer to a probe of the connection. */
 export const PROBE_MS = 8_000;
@@ -42,7 +44,6 @@ export const MARK_MS = 1_200;
 /** After a refusal it is told again no earlier than this. */
 const MARK_AGAIN_MS = 5_000;
 
-const SLOW = 'The server is slow to answer. What you send is kept.';
 
 export class Sync {
   #store;
@@ -111,7 +112,7 @@ export class Sync {
       .filter((unsent) => unsent.inFlight)
       .sort((a, b) => contentBytes(b.content) - contentBytes(a.content))[0];
     if (!largest) return;
-    const error = { code: 'INVALID_ARGUMENT', message: 'Too big for the server.', retryable: false };
+    const error = { code: 'INVALID_ARGUMENT', message: t('error.too_big'), retryable: false };
     const kind = 'kind' in largest ? 'change' : 'send';
     this.#refuse({ kind, roomId: largest.room_id, messageId: largest.id }, error);
   }
@@ -387,7 +388,7 @@ export class Sync {
       startOver(this.#store.rooms.get(asked.roomId));
       return;
     }
-    if (!asked || error.retryable) this.#store.trouble = `${sentenceOf(error)} What you send is kept.`;
+    if (!asked || error.retryable) this.#store.trouble = t('banner.kept', { problem: sentenceOf(error) });
     if (!asked) return;
     if (error.retryable) {
       undo(this.#store, asked);
@@ -423,8 +424,9 @@ export class Sync {
       return;
     }
     const { slow } = this.#requests;
-    if (slow === (this.#store.trouble === SLOW)) return;
-    this.#store.trouble = slow ? SLOW : '';
+    const said = t('banner.slow');
+    if (slow === (this.#store.trouble === said)) return;
+    this.#store.trouble = slow ? said : '';
     this.#out.onChange();
   }
 }

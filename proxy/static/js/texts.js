@@ -121,8 +121,8 @@ export function translate(page) {
   for (const template of page.querySelectorAll('template')) translateIn(template.content);
 }
 
-/** @param {ParentNode} root */
-function translateIn(root) {
+/** @param {ParentNode} root its elements are given the words of the language */
+export function translateIn(root) {
   for (const element of root.querySelectorAll('[data-t]')) {
     element.textContent = t(element.getAttribute('data-t') ?? '');
   }

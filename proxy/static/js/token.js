@@ -6,6 +6,8 @@
  * end up in histories and logs.
  */
 
+import { t } from './texts.js';
+
 /** Three parts in base64url (RFC 7515, section 7.1). */
 const SHAPE = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 const IN_HASH = /^#token=/;
@@ -20,9 +22,9 @@ const PROTOCOL = 'chat';
  * @returns {string} the problem, or empty
  */
 export function tokenProblem(token) {
-  if (token === '') return 'Enter a token.';
-  if (!SHAPE.test(token)) return 'This is not a token: it has three parts with dots between them.';
-  return subjectOf(token) === '' ? 'This token does not say who you are.' : '';
+  if (token === '') return t('token.empty');
+  if (!SHAPE.test(token)) return t('token.malformed');
+  return subjectOf(token) === '' ? t('token.nobody') : '';
 }
 
 /**

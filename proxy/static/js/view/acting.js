@@ -12,6 +12,7 @@ import { firstWords, whoReacted } from '../look.js';
 import { findMessage } from '../messages.js';
 import { offersFor } from '../offers.js';
 import { pinsOf } from '../pins.js';
+import { t } from '../texts.js';
 import { lookIn } from '../timeline.js';
 import { Bar } from './bar.js';
 import { confirmLoss } from './confirm.js';
@@ -276,10 +277,10 @@ export class Acting {
   async #copy(text) {
     try {
       await navigator.clipboard.writeText(text);
-      this.#out.say('Copied.');
+      this.#out.say(t('menu.copied'));
     } catch {
       // Only a page by https or of this machine has a clipboard.
-      this.#out.say('This browser does not allow it.');
+      this.#out.say(t('menu.no_clipboard'));
     }
   }
 
@@ -288,11 +289,11 @@ export class Acting {
     const { room_id: roomId, seq, sender_id: sender } = message;
     const own = sender === this.#store.self;
     const agreed = await confirmLoss({
-      title: own ? 'Delete this message?' : `Delete ${this.#store.people.shown(sender)}'s message?`,
+      title: own ? t('confirm.delete') : t('confirm.delete_of', { name: this.#store.people.shown(sender) }),
       quote: firstWords(message.content),
-      text: 'Everyone will see that it was deleted.',
-      yes: 'Delete',
-      no: 'Keep',
+      text: t('confirm.delete_text'),
+      yes: t('confirm.delete_yes'),
+      no: t('confirm.delete_no'),
     });
     const room = this.#store.rooms.get(roomId);
     if (!agreed || !room) return;
@@ -323,13 +324,13 @@ export class Acting {
     const mentioned = element.classList.contains('mentioned');
     const said = [
       `${people.shown(message.sender_id)}, ${timeOf(new Date(message.sent_at))}`,
-      look.deleted ? 'Message deleted' : look.content,
-      mentioned ? 'mentions you' : '',
-      look.edited && !look.deleted ? 'edited' : '',
-      look.pinned ? 'pinned' : '',
+      look.deleted ? t('message.deleted') : look.content,
+      mentioned ? t('read_out.mentions_you') : '',
+      look.edited && !look.deleted ? t('message.edited') : '',
+      look.pinned ? t('read_out.pinned') : '',
       ...look.chips.map((chip) => `${chip.emoji} ${chip.count}, ${whoReacted(named(chip, people))}`),
-      look.error ? `not saved: ${look.error}` : '',
-      look.unsaved ? `your text: ${look.unsaved}` : '',
+      look.error ? t('read_out.not_saved', { reason: look.error }) : '',
+      look.unsaved ? t('read_out.your_text', { text: look.unsaved }) : '',
     ];
     return said.filter((text) => text !== '').join('; ');
   }
@@ -344,11 +345,12 @@ export class Acting {
 function contextOf(room, self, people) {
   const wordsOf = (/** @type {number} */ seq) => {
     const message = findMessage(room, seq);
-    return message ? firstWords(lookIn(room, message, self).content) || 'Message deleted' : '';
+    return message ? firstWords(lookIn(room, message, self).content) || t('message.deleted') : '';
   };
-  if (room.editing) return { kind: 'edit', title: 'Editing', words: wordsOf(room.editing.seq) };
+  if (room.editing) return { kind: 'edit', title: t('context.editing'), words: wordsOf(room.editing.seq) };
   if (room.replyTo === 0) return null;
   const message = findMessage(room, room.replyTo);
   const words = wordsOf(room.replyTo);
-  return { kind: 'reply', title: message ? `Reply to ${people.shown(message.sender_id)}` : 'Reply', words };
+  const title = message ? t('context.reply_to', { name: people.shown(message.sender_id) }) : t('context.reply');
+  return { kind: 'reply', title, words };
 }

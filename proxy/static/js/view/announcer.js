@@ -8,6 +8,7 @@
 
 import { ticks } from '../clock.js';
 import { findMessage } from '../messages.js';
+import { t } from '../texts.js';
 import { byId } from './dom.js';
 
 /** Messages within this time are announced together. */
@@ -55,7 +56,7 @@ export class Announcer {
     if (!change || another || change.content === undefined || roomId !== room?.id) return;
     const sender = findMessage(room, change.seq)?.sender_id ?? self;
     if (sender === self) return;
-    this.sayAside(change.state?.deleted_at ? 'A message was deleted' : `${people.shown(sender)} edited a message`);
+    this.sayAside(change.state?.deleted_at ? t('say.deleted') : t('say.edited', { name: people.shown(sender) }));
   }
 
   /**
@@ -72,7 +73,7 @@ export class Announcer {
     const messages = this.#waiting;
     this.#waiting = [];
     if (messages.length > MOST) {
-      this.say(`${messages.length} new messages`);
+      this.say(t('jump.new', { count: messages.length }));
       return;
     }
     for (const { sender_id: sender, content } of messages) {

@@ -8,6 +8,7 @@
 
 import { ticks } from '../clock.js';
 import { BAD_TOKEN, TOKEN_EXPIRED, wantsToken } from '../protocol.js';
+import { t } from '../texts.js';
 import { byId, setText } from './dom.js';
 import { timeOf } from './times.js';
 
@@ -30,8 +31,9 @@ export class BannerView {
 
   /** @param {Store} store */
   render({ link, trouble, current, lostAt }) {
-    const asOf = lostAt && current?.loaded ? ` Shown as of ${timeOf(new Date(lostAt))}.` : '';
-    const text = textOf(link, trouble, asOf);
+    const asOf = lostAt && current?.loaded ? t('banner.as_of', { time: timeOf(new Date(lostAt)) }) : '';
+    const loss = link.phase === 'open' ? '' : lossOf(link);
+    const text = link.phase === 'open' ? trouble : [loss, loss && asOf].filter(Boolean).join(' ');
     setText(this.#text, text);
     this.#banner.hidden = text === '';
     const ended = link.phase === 'ended';
@@ -62,28 +64,24 @@ export class BannerView {
 
   #tick() {
     const seconds = Math.max(1, Math.ceil((this.#retryAt - ticks()) / 1_000));
-    setText(this.#wait, this.#retryAt ? `Next try in ${seconds} s.` : '');
+    setText(this.#wait, this.#retryAt ? t('banner.next_try', { seconds }) : '');
   }
 }
 
 /** @param {Link} link */
 function buttonOf({ phase, code }) {
-  if (phase !== 'ended') return 'Reconnect now';
-  return wantsToken(code) ? 'Sign in' : 'Connect again';
+  if (phase !== 'ended') return t('banner.reconnect');
+  return wantsToken(code) ? t('banner.sign_in') : t('banner.connect');
 }
 
 /**
  * @param {Link} link
- * @param {string} trouble
- * @param {string} asOf how old the messages are that are shown
- * @returns {string} empty when all is well
+ * @returns {string} empty while it is opened for the first time
  */
-function textOf({ phase, tries, reason, code }, trouble, asOf) {
-  if (phase === 'open') return trouble;
-  if (code === TOKEN_EXPIRED) return `Your session has expired. What you send is kept.${asOf}`;
-  if (code === BAD_TOKEN) return `You are not signed in. What you send is kept.${asOf}`;
-  if (phase === 'ended') return `The server ended this connection: ${reason}.${asOf}`;
+function lossOf({ phase, tries, reason, code }) {
+  if (code === TOKEN_EXPIRED) return t('banner.expired');
+  if (code === BAD_TOKEN) return t('banner.no_token');
+  if (phase === 'ended') return t('banner.ended', { reason });
   if (tries === 0) return '';
-  const what = navigator.onLine ? 'Connection lost.' : 'You are offline.';
-  return `${what} Reconnecting… What you send is kept.${asOf}`;
+  return navigator.onLine ? t('banner.lost') : t('banner.offline');
 }

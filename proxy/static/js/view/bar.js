@@ -5,6 +5,7 @@
  * @typedef {'react' | 'reply' | 'more'} BarAction
  */
 
+import { onLanguage, translateIn } from '../texts.js';
 import { byId, fromTemplate } from './dom.js';
 
 /** So much of the log, in pixels, it takes above a bubble. */
@@ -26,6 +27,7 @@ export class Bar {
    */
   constructor(handlers) {
     this.#handlers = handlers;
+    onLanguage(() => translateIn(this.#bar));
     this.#list.addEventListener('pointerover', ({ pointerType, target }) => {
       if (pointerType === 'mouse') this.#show(messageOf(target));
     });

@@ -6,6 +6,7 @@
 
 import { CONTENT_BYTES } from '../protocol.js';
 import { contentBytes, contentProblem, tidy } from '../rules.js';
+import { language, partsOf, t } from '../texts.js';
 import { byId, setProblem, setText } from './dom.js';
 
 /** From so many bytes below the limit on, the number left is shown. */
@@ -17,10 +18,9 @@ export class ComposerView {
   #button = byId('send', HTMLButtonElement);
   #problem = byId('message-problem', HTMLElement);
   #left = byId('message-left', HTMLElement);
-  #enter = byId('help-enter', HTMLElement);
-  #escape = byId('help-escape', HTMLElement);
-  /** The message that is edited, and the room. */
-  #shown = '0 ';
+  #help = byId('message-help', HTMLElement);
+  /** The language, the message that is edited, and the room. */
+  #shown = '';
   #editing = false;
   #handlers;
 
@@ -49,16 +49,15 @@ export class ComposerView {
     this.#field.disabled = closed;
     this.#button.disabled = closed;
     const editing = room?.editing ?? null;
-    const shown = `${editing?.seq ?? 0} ${room?.id ?? ''}`;
+    const shown = `${language()} ${editing?.seq ?? 0} ${room?.id ?? ''}`;
     const text = (editing ? editing.text : room?.draft) ?? '';
     // It may have been sent in another tab.
     if (shown === this.#shown && text === this.#field.value) return;
     this.#shown = shown;
     this.#editing = editing !== null;
-    this.#button.setAttribute('aria-label', editing ? 'Save' : 'Send');
-    setText(this.#enter, editing ? 'saves' : 'sends');
-    this.#escape.hidden = editing === null;
-    this.#field.placeholder = room ? `Message ${room.id}` : '';
+    this.#button.setAttribute('aria-label', t(editing ? 'composer.save' : 'composer.send'));
+    this.#help.replaceChildren(...helpOf(editing !== null));
+    this.#field.placeholder = room ? t('composer.message_to', { room: room.id }) : '';
     this.#field.value = text;
     this.#changed();
   }
@@ -82,7 +81,7 @@ export class ComposerView {
     const problem = contentProblem(content);
     const left = CONTENT_BYTES - contentBytes(content);
     setProblem(this.#field, this.#problem, problem);
-    setText(this.#left, !problem && left < WARN_BYTES ? `${left} bytes left` : '');
+    setText(this.#left, !problem && left < WARN_BYTES ? t('composer.bytes_left', { count: left }) : '');
     return problem === '';
   }
 
@@ -120,4 +119,17 @@ export class ComposerView {
     this.#field.focus();
     this.#handlers.onSend(content);
   }
+}
+
+/**
+ * @param {boolean} editing
+ * @returns {(string | Node)[]} what the keys do, each key as one
+ */
+function helpOf(editing) {
+  const keys = { enter: t('key.enter'), shift: t('key.shift'), escape: t('key.escape') };
+  return partsOf(editing ? 'composer.help_edit' : 'composer.help', keys, (_name, text) => {
+    const key = document.createElement('kbd');
+    key.textContent = text;
+    return key;
+  });
 }

@@ -1,5 +1,6 @@
 /** The card above the composer: the message that is answered, or that one is being edited. */
 
+import { t } from '../texts.js';
 import { byId, setText } from './dom.js';
 
 export class ContextView {
@@ -20,6 +21,6 @@ export class ContextView {
     this.#card.dataset.kind = context.kind;
     setText(this.#title, context.title);
     setText(this.#words, context.words);
-    this.#close.setAttribute('aria-label', context.kind === 'edit' ? 'Cancel editing' : 'Cancel the reply');
+    this.#close.setAttribute('aria-label', t(context.kind === 'edit' ? 'context.cancel_edit' : 'context.cancel_reply'));
   }
 }

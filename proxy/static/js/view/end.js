@@ -3,7 +3,13 @@
  * are on their way, or why they could not be loaded.
  */
 
+import { t } from '../texts.js';
 import { byId, setText } from './dom.js';
+
+const WORDS = {
+  older: { load: 'log.load_older', loading: 'log.loading_older' },
+  newer: { load: 'log.load_newer', loading: 'log.loading_newer' },
+};
 
 export class EndView {
   #box;
@@ -20,7 +26,7 @@ export class EndView {
     this.#box = byId(which, HTMLElement);
     this.#button = byId(`load-${which}`, HTMLButtonElement);
     this.#text = byId(`${which}-text`, HTMLElement);
-    this.#words = `${which} messages`;
+    this.#words = WORDS[which];
     this.#button.addEventListener('click', onLoad);
   }
 
@@ -30,9 +36,9 @@ export class EndView {
   render({ hasMore, isBusy, problem }) {
     this.#hide(!hasMore && !problem);
     this.#box.classList.toggle('rows', isBusy);
-    const offer = problem ? 'Try again' : `Load ${this.#words}`;
-    setText(this.#button, isBusy ? `Loading ${this.#words}…` : offer);
-    setText(this.#text, problem && `Couldn’t load these. ${problem}`);
+    const offer = problem ? 'room.again' : this.#words.load;
+    setText(this.#button, t(isBusy ? this.#words.loading : offer));
+    setText(this.#text, problem && t('log.not_loaded', { problem }));
   }
 
   /** @param {boolean} hidden */

@@ -6,15 +6,16 @@
  */
 
 import { nameProblem, typedName } from '../rules.js';
+import { t } from '../texts.js';
 import { tokenProblem } from '../token.js';
 import { byId, setProblem } from './dom.js';
 import { TakenView } from './taken.js';
 
 const TEXTS = {
-  enter: { title: 'Welcome', lead: 'Choose a name and a room, and start to talk.', button: 'Enter' },
-  'sign-in': { title: 'Sign in', lead: 'This server asks for a token.', button: 'Sign in' },
-  join: { title: 'Join a room', lead: 'A room that nobody has used is made when you join it.', button: 'Join' },
-  rename: { title: 'Change your name', lead: 'Everybody sees the new one, also at what you have sent.', button: 'Change' },
+  enter: { title: 'entry.title', lead: 'entry.lead', button: 'entry.button' },
+  'sign-in': { title: 'entry.sign_in', lead: 'entry.sign_in_lead', button: 'entry.sign_in_button' },
+  join: { title: 'entry.join', lead: 'entry.join_lead', button: 'entry.join_button' },
+  rename: { title: 'entry.rename', lead: 'entry.rename_lead', button: 'entry.rename_button' },
 };
 
 export class EntryView {
@@ -23,7 +24,7 @@ export class EntryView {
   #cancel = byId('entry-cancel', HTMLButtonElement);
   #name = new Field('name', (value) => nameProblem(value, 'name'));
   #token = new Field('token', tokenProblem);
-  #room = new Field('room', (value) => nameProblem(value, 'room name'));
+  #room = new Field('room', (value) => nameProblem(value, 'room'));
   #taken;
   #onEnter;
 
@@ -54,11 +55,11 @@ export class EntryView {
    * @param {{name?: string, room?: string, problem?: string, lead?: string}} [values] `problem`
    *   is about the room, `lead` in place of the usual words
    */
-  open(mode, { name = '', room = '', problem = '', lead = TEXTS[mode].lead } = {}) {
+  open(mode, { name = '', room = '', problem = '', lead = t(TEXTS[mode].lead) } = {}) {
     const { title, button } = TEXTS[mode];
-    byId('entry-title', HTMLElement).textContent = title;
+    byId('entry-title', HTMLElement).textContent = t(title);
     byId('entry-lead', HTMLElement).textContent = lead;
-    byId('entry-button', HTMLButtonElement).textContent = button;
+    byId('entry-button', HTMLButtonElement).textContent = t(button);
     this.#cancel.hidden = isOutside();
     this.#name.show(mode === 'enter' || mode === 'rename', name);
     this.#token.show(mode === 'sign-in', '');

@@ -4,6 +4,7 @@
  * @typedef {import('../store.js').Store} Store
  */
 
+import { t } from '../texts.js';
 import { byId, setText } from './dom.js';
 
 export class HeaderView {
@@ -25,9 +26,9 @@ export class HeaderView {
   /** @param {Store} store */
   render({ current: room, unreadTotal }) {
     document.title = `${unreadTotal ? `(${unreadTotal}) ` : ''}${room ? `${room.id} · ` : ''}Chat`;
-    setText(this.#title, room?.id ?? 'No room');
+    setText(this.#title, room?.id ?? t('room.none'));
     this.#leave.hidden = !room;
     this.#error.hidden = !room?.error;
-    setText(this.#errorText, room?.error ? `You are not in this room. ${room.error}` : '');
+    setText(this.#errorText, room?.error ? t('room.not_in', { reason: room.error }) : '');
   }
 }

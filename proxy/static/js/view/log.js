@@ -371,7 +371,7 @@ function isSame(before, line) {
 
 /** @param {Room | undefined} room */
 function blankText(room) {
-  if (!room) return 'You are in no room. Join one to read and write.';
+  if (!room) return t('log.no_room');
   if (room.phase === 'refused') return '';
-  return room.loaded ? 'Nothing here yet. Write the first message.' : 'Loading messages…';
+  return t(room.loaded ? 'log.empty' : 'log.loading');
 }

@@ -8,6 +8,7 @@
  */
 
 import { firstWords, whoReacted } from '../look.js';
+import { t } from '../texts.js';
 import { arrange, part, setText } from './dom.js';
 
 /**
@@ -36,7 +37,7 @@ function updateQuote(button, quote, people) {
   button.dataset.to = String(quote.seq);
   const { message, content } = quote;
   setText(part(button, 'quote-sender', HTMLElement), message ? `${people.shown(message.sender_id)}: ` : '');
-  const words = message ? firstWords(content) || 'Message deleted' : 'An earlier message';
+  const words = message ? firstWords(content) || t('message.deleted') : t('message.earlier');
   setText(part(button, 'quote-words', HTMLElement), words);
   button.classList.toggle('gone', !message || content === '');
 }
@@ -105,7 +106,7 @@ export function named(chip, people) {
 
 /** @param {Chip} chip */
 function namesOf({ count, mine, others }) {
-  const names = mine ? [...others, 'you'] : others;
+  const names = mine ? [...others, t('who.you')] : others;
   const more = count - names.length;
-  return more > 0 ? [...names, `${more} more`].join(', ') : names.join(', ');
+  return more > 0 ? [...names, t('who.more', { count: more })].join(', ') : names.join(', ');
 }

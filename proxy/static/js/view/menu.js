@@ -14,6 +14,7 @@
 import { QUICK, nameOfEmoji } from '../emoji.js';
 import { KEYS, LABELS } from '../offers.js';
 import { moved } from '../roving.js';
+import { onLanguage, t } from '../texts.js';
 import { byId } from './dom.js';
 import { buttonOf } from './picker.js';
 import { Popup } from './popup.js';
@@ -32,7 +33,8 @@ export class Menu {
   constructor() {
     this.#box.addEventListener('keydown', (event) => this.#pressed(event));
     this.#box.addEventListener('click', ({ target }) => this.#clicked(target));
-    this.#quick.append(...QUICK.map((emoji) => buttonOf(emoji, nameOfEmoji(emoji))));
+    this.#name();
+    onLanguage(() => this.#name());
     byId('sheet-cancel', HTMLButtonElement).addEventListener('click', () => this.#sheet.close());
     this.#sheet.addEventListener('pointerdown', () => {
       this.#touched = true;
@@ -43,6 +45,10 @@ export class Menu {
       if (event.target === this.#sheet) this.#sheet.close();
       else this.#clicked(event.target);
     });
+  }
+
+  #name() {
+    this.#quick.replaceChildren(...QUICK.map((emoji) => buttonOf(emoji, nameOfEmoji(emoji))));
   }
 
   get isOpen() {
@@ -108,7 +114,7 @@ function itemOf(action, name, role) {
   item.type = 'button';
   item.className = action === 'delete' ? `${name} danger-item` : name;
   item.dataset.act = action;
-  item.textContent = action === 'react' ? 'Other reaction' : LABELS[action];
+  item.textContent = t(action === 'react' ? 'menu.react_other' : LABELS[action]);
   if (role) {
     item.setAttribute('role', role);
     item.tabIndex = -1;
@@ -122,7 +128,7 @@ function itemOf(action, name, role) {
 function keyHint(key) {
   const hint = document.createElement('kbd');
   hint.className = 'menu-key';
-  hint.textContent = key === 'Delete' ? 'Del' : key.toUpperCase();
+  hint.textContent = key === 'Delete' ? t('key.delete') : key.toUpperCase();
   hint.setAttribute('aria-hidden', 'true');
   return hint;
 }

@@ -6,6 +6,7 @@
  */
 
 import { splitLinks } from '../links.js';
+import { t } from '../texts.js';
 import { fromTemplate, part, setText } from './dom.js';
 import { updateMarks } from './marks.js';
 import { dayName, fullTimeOf, timeOf } from './times.js';
@@ -16,7 +17,7 @@ const TONES = 8;
 const FOLD_CHARACTERS = 1500;
 const FOLD_LINES = 24;
 /** @type {Record<string, string>} */
-const BUSY = { saving: 'Saving…', deleting: 'Deleting…' };
+const BUSY = { saving: 'message.saving', deleting: 'message.deleting' };
 
 /**
  * @param {Line} line
@@ -98,10 +99,19 @@ function showStatus(element, { message, state, look }) {
   const retry = part(element, 'retry', HTMLButtonElement);
   // Nothing can be done to a message that is gone.
   retry.hidden = look?.deleted ?? false;
-  setText(retry, unsaved ? 'Save mine' : 'Retry');
-  const error = 'error' in message ? `Not sent: ${message.error}` : `Not saved: ${look?.error ?? ''}`;
-  const busy = state === 'sent' ? BUSY[progress] : 'Sending…';
-  setText(part(element, 'state', HTMLElement), failed ? error : (busy ?? ''));
+  setText(retry, t(unsaved ? 'message.save_mine' : 'message.retry'));
+  const busy = state === 'sent' ? BUSY[progress] : 'message.sending';
+  const said = failed ? errorOf(message, look) : busy && t(busy);
+  setText(part(element, 'state', HTMLElement), said ?? '');
+}
+
+/**
+ * @param {MessageLine['message']} message
+ * @param {MessageLine['look']} look
+ */
+function errorOf(message, look) {
+  if ('error' in message) return t('message.not_sent', { reason: message.error });
+  return t('message.not_saved', { reason: look?.error ?? '' });
 }
 
 /**
@@ -126,7 +136,7 @@ function showText(element, content, look, people) {
 
 /** @param {string} deleter who is not the sender; or empty */
 function goneText(deleter) {
-  return deleter ? `Message deleted by ${deleter}` : 'Message deleted';
+  return deleter ? t('message.deleted_by', { name: deleter }) : t('message.deleted');
 }
 
 /**
@@ -164,7 +174,7 @@ function setFold(element, open) {
   part(element, 'text', HTMLElement).classList.toggle('folded', !open);
   const toggle = part(element, 'unfold', HTMLButtonElement);
   toggle.setAttribute('aria-expanded', String(open));
-  toggle.textContent = open ? 'Show less' : 'Show all';
+  toggle.textContent = t(open ? 'message.show_less' : 'message.show_all');
 }
 
 /**

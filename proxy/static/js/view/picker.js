@@ -3,6 +3,7 @@
 import { EMOJI, findEmoji } from '../emoji.js';
 import { moved } from '../roving.js';
 import { emojiProblem } from '../rules.js';
+import { onLanguage, t } from '../texts.js';
 import { byId, setProblem } from './dom.js';
 import { Popup } from './popup.js';
 
@@ -19,7 +20,8 @@ export class Picker {
   #onPick = () => {};
 
   constructor() {
-    this.#grid.append(...EMOJI.map(([emoji, words]) => buttonOf(emoji, words)));
+    this.#name();
+    onLanguage(() => this.#name());
     this.#form.addEventListener('submit', (event) => this.#submit(event));
     this.#field.addEventListener('input', () => this.#filter());
     this.#field.addEventListener('keydown', (event) => {
@@ -30,6 +32,10 @@ export class Picker {
       const button = target instanceof Element ? target.closest('button') : null;
       if (button) this.#pick(button.dataset.emoji ?? '');
     });
+  }
+
+  #name() {
+    this.#grid.replaceChildren(...EMOJI.map(([emoji, key]) => buttonOf(emoji, t(key))));
   }
 
   get isOpen() {

@@ -9,6 +9,7 @@
 import { indexOf } from '../messages.js';
 import { PAGE_SIZE } from '../protocol.js';
 import { unread } from '../reading.js';
+import { t } from '../texts.js';
 import { byId, setText } from './dom.js';
 import { sinceWhen } from './times.js';
 
@@ -39,7 +40,8 @@ export class PillView {
     if (!room || this.#pill.hidden) return;
     this.#jump.classList.toggle('above', isAbove);
     const since = this.#since(room);
-    setText(this.#jump, `${unread(room).toLocaleString('en')} new${since && ` since ${sinceWhen(new Date(since))}`}`);
+    const time = since && sinceWhen(new Date(since));
+    setText(this.#jump, t(time ? 'pill.since' : 'pill.new', { count: unread(room), time }));
   }
 
   /**

@@ -5,6 +5,7 @@
  */
 
 import { firstWords } from '../look.js';
+import { onLanguage, t } from '../texts.js';
 import { byId, setText } from './dom.js';
 import { Popup } from './popup.js';
 import { dayName, timeOf } from './times.js';
@@ -22,6 +23,9 @@ export class Pins {
   /** @param {(seq: number) => void} onGo */
   constructor(onGo) {
     this.#onGo = onGo;
+    onLanguage(() => {
+      this.#pinned = [];
+    });
     this.#button.addEventListener('click', () => this.#toggle());
     this.#list.addEventListener('click', ({ target }) => {
       const item = target instanceof Element ? target.closest('button') : null;
@@ -43,7 +47,7 @@ export class Pins {
     const count = pinned.length;
     this.#button.hidden = count === 0;
     setText(byId('pins-count', HTMLElement), String(count));
-    setText(byId('pins-label', HTMLElement), count === 1 ? '1 pinned message' : `${count} pinned messages`);
+    setText(byId('pins-label', HTMLElement), t('pins.count', { count }));
     if (!this.#popup.isOpen) return;
     if (count === 0) this.#popup.close();
     else this.#fill();
@@ -84,7 +88,7 @@ function itemOf({ seq, message }, people) {
   button.dataset.seq = String(seq);
   item.append(button);
   if (!message) {
-    button.textContent = 'A message further back';
+    button.textContent = t('pins.far');
     return item;
   }
   const { sender_id: sender, content, sent_at: sent } = message;

@@ -8,6 +8,7 @@
 
 import { hashOf } from '../location.js';
 import { unread } from '../reading.js';
+import { t } from '../texts.js';
 import { arrange, byId, fromTemplate, part, setText } from './dom.js';
 
 const MOST = 99;
@@ -32,7 +33,7 @@ export class RoomsView {
   /** @param {Store} store */
   render(store) {
     setText(this.#self, store.self && store.people.shown(store.self));
-    setText(this.#rename, store.signedIn ? 'Use another token' : 'Change name');
+    setText(this.#rename, t(store.signedIn ? 'self.other_token' : 'self.rename'));
     this.#second.href = `?as${hashOf(store.currentId)}`;
     const items = new Map(
       [...store.rooms.values()].map((room) => [room.id, this.#items.get(room.id) ?? createItem(room)]),
@@ -55,7 +56,7 @@ export class RoomsView {
       .reduce((sum, room) => sum + room.mentions, 0);
     this.#menuCount.hidden = elsewhere === 0;
     setText(this.#menuCount, mentions ? `@${short(mentions)}` : short(elsewhere));
-    setText(this.#menuLabel, elsewhere ? `Rooms, ${elsewhere} unread` : 'Rooms');
+    setText(this.#menuLabel, elsewhere ? t('rooms.menu_unread', { count: elsewhere }) : t('rooms.title'));
   }
 }
 
@@ -83,11 +84,16 @@ function updateItem(item, room, isCurrent) {
   badge.hidden = count === 0;
   setText(badge, room.mentions > 0 ? `@${short(room.mentions)}` : short(count));
   badge.classList.toggle('mentions', room.mentions > 0);
-  const mentions = room.mentions > 0 ? `, ${room.mentions} of them ${room.mentions === 1 ? 'mentions' : 'mention'} you` : '';
   const failed = room.pending.some(({ state }) => state === 'failed') || room.phase === 'refused';
   part(item, 'trouble', HTMLElement).hidden = !failed;
   // Of its parts, a screen reader would make "lobby , 3 unread".
-  const label = `${room.id}${failed ? ', needs attention' : ''}${count ? `, ${count} unread${mentions}` : ''}`;
+  const said = [
+    room.id,
+    failed ? t('rooms.attention') : '',
+    count ? t('rooms.unread', { count }) : '',
+    count && room.mentions ? t('rooms.mentions', { count: room.mentions }) : '',
+  ];
+  const label = said.filter(Boolean).join(', ');
   if (link.getAttribute('aria-label') !== label) link.setAttribute('aria-label', label);
 }
 

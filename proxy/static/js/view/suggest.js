@@ -6,6 +6,7 @@
 import { candidates, complete, mentionAt, mentionsIn } from '../mentions.js';
 import { isGuest } from '../people.js';
 import { moved } from '../roving.js';
+import { t } from '../texts.js';
 import { byId } from './dom.js';
 
 /**
@@ -98,7 +99,7 @@ export class Suggest {
     }
     this.#field.setAttribute('aria-controls', 'suggest');
     this.#activate(0);
-    if (ids.length !== before) this.#say(ids.length === 1 ? '1 person' : `${ids.length} people`);
+    if (ids.length !== before) this.#say(t('suggest.people', { count: ids.length }));
   }
 
   #options() {
