@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from chat.errors import ChatError
 from chat.storage.changes import Change
 from chat.storage.listener import UserMark
-from gen.chat import ChatMessage, Mark, RoomChanges
+from gen.chat import ChatMessage, Mark, Room, RoomChanges
 
 
 class Reading(NamedTuple):
@@ -35,12 +35,19 @@ class Forgetting(NamedTuple):
     is_last: bool
 
 
-Ask = Change | Reading | Forgetting
+class Setting(NamedTuple):
+    """What is to be known of a room; see `Store.set_room`."""
+
+    room: Room
+    if_change: int | None
+
+
+Ask = Change | Reading | Forgetting | Setting
 """Done as a whole or not at all."""
 
-Answer = ChatMessage | ChatError | Mark | bool
+Answer = ChatMessage | ChatError | Mark | bool | Room
 """To a change, the message as it stands, or why it is refused; to a reading, the mark; to a
-forgetting, whether it has to be asked again."""
+forgetting, whether it has to be asked again; to a setting, the room, or why it is refused."""
 
 
 class RoomHead(NamedTuple):

@@ -1,8 +1,8 @@
 """A commit of the writer: its messages alone, or a transaction with what is asked beside them.
 
-Messages and users are the journal's. What else there is (changes, marks, the steps of an erasure,
-messages with an extra) is written in the same transaction, or nothing of it is; what is known in
-memory follows only when all of it is on disk.
+Messages and users are the journal's. What else there is (changes, what is set of rooms, marks, the
+steps of an erasure, messages with an extra) is written in the same transaction, or nothing of it
+is; what is known in memory follows only when all of it is on disk.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +12,10 @@ import apsw
 
 from chat.storage.base import MessageKey
 from chat.storage.changes import Change, extra_of
-from chat.storage.sqlite.asks import Answer, Ask, Forgetting, Reading, Told
+from chat.storage.sqlite.asks import Answer, Ask, Forgetting, Reading, Setting, Told
 from chat.storage.sqlite.changes import Changes
 from chat.storage.sqlite.forget import forget
+from chat.storage.sqlite.infos import set_rooms
 from chat.storage.sqlite.journal import Commit, Journal, RepeatedError, Staged, UserRow
 from chat.storage.sqlite.marks import store_marks
 from chat.storage.sqlite.schema import SEQ_MASK
@@ -87,6 +88,9 @@ class Commits:
             add_extras(connection, extras)
             changes = Changes(connection, journal, _fresh(staged), now)
             changed = changes.make([each for each in asks if isinstance(each, Change)])
+            rooms, rooms_told = set_rooms(
+                connection, [each for each in asks if isinstance(each, Setting)], now
+            )
             marks, moved = store_marks(
                 connection, [each for each in asks if isinstance(each, Reading)]
             )
@@ -97,11 +101,12 @@ class Commits:
             journal.replace(place.message, place.position, has_new_text=place.has_new_text)
         kinds = {
             Change: iter(changed), Reading: iter(marks), Forgetting: iter(have_more),
+            Setting: iter(rooms),
         }  # fmt: skip
         answers: list[Answer] = [next(kinds[type(each)]) for each in asks]
         told = Told(
             staged.heads,
-            changes.told(),
+            [*changes.told(), *rooms_told],
             [each.message for each in changes.altered.values()],
             moved,
             [message.room_id for _, message in extras],

@@ -41,7 +41,11 @@ _ROOMS: Final = "SELECT room, room_id FROM rooms"
 _CHANGES: Final = "SELECT room, changes FROM rooms WHERE changes > 0"
 _STATES: Final = """
 SELECT position, coalesce(change, 0) & 0xffffffff, text_change, extra, state
-FROM states WHERE position > ? ORDER BY position
+FROM states WHERE position > ? AND position & 0xffffffff > 0 ORDER BY position
+"""
+# The room itself is in the place of a message 0.
+_INFOS: Final = """
+SELECT room, state FROM rooms CROSS JOIN states ON position = room << 32 ORDER BY room
 """
 _REACTIONS: Final = """
 SELECT position, emoji, change, user_id FROM reactions
@@ -95,6 +99,18 @@ class StoredState(NamedTuple):
     text_change: int
     extra: bytes | None
     state: bytes | None
+
+
+class StoredInfo(NamedTuple):
+    """What is known of a room beside its messages.
+
+    Attributes:
+        room: the number of the room in the file; it need not have messages.
+        info: an encoded `Room`, with the number of the change that made it so.
+    """
+
+    room: int
+    info: bytes
 
 
 class StoredReaction(NamedTuple):
@@ -239,6 +255,14 @@ class Source:
         """
         for position, *rest in self._rows(_STATES, room << SEQ_BITS | seq):
             yield StoredState(position >> SEQ_BITS, position & SEQ_MASK, *rest)
+
+    def infos(self) -> Iterator[StoredInfo]:
+        """What is known of rooms that were ever set, in the order of rooms.
+
+        Raises:
+            StoreUnusable: it cannot be read.
+        """
+        return (StoredInfo(*row) for row in self._rows(_INFOS))
 
     def reactions(self, room: int = 0, seq: int = 0) -> Iterator[StoredReaction]:
         """The reactions to messages behind one, in the order of `messages`.

@@ -56,7 +56,9 @@ class Heads:
             self._have_states[room_id] = True
         for span in told.changes:
             self._changes[span.room_id] = span.last_change
-            self._have_states[span.room_id] = True
+            # What is known of the room itself is beside no message.
+            if span.messages:
+                self._have_states[span.room_id] = True
         self._trim()
 
     def begin(self, room_id: str, future: asyncio.Future[Any]) -> None:

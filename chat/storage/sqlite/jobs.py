@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from chat.errors import ChatError
 from chat.storage.base import StoreError
 from chat.storage.changes import Change, extra_of
-from chat.storage.sqlite.asks import Answer, Ask
+from chat.storage.sqlite.asks import Answer, Ask, Setting
 from chat.storage.sqlite.journal import UserRow
 from codec.columns import utf8_length
 from gen.chat import ChatMessage
@@ -83,6 +83,8 @@ class Asking:
         self.size = _MESSAGE_OVERHEAD
         if isinstance(ask, Change) and ask.request.change and isinstance(ask.request.change, str):
             self.size += utf8_length(ask.request.change)
+        if isinstance(ask, Setting):
+            self.size += utf8_length(ask.room.topic)
 
 
 class Settle:

@@ -97,6 +97,11 @@ WHERE position > (SELECT room << 32 FROM rooms WHERE room_id = ?1)
 ORDER BY position DESC LIMIT 1
 """
 
+_SOME_USERS: Final = """
+SELECT json_group_array(json_array(user_id, name, email))
+FROM json_each(?) AS new CROSS JOIN users WHERE user_id = new.value
+"""
+
 # Whether something is stored at or behind a position, and nothing right before it.
 _BROKEN_OFF: Final = """
 SELECT EXISTS (
@@ -185,6 +190,12 @@ class Readers:
     async def users(self, after_id: str, limit: int) -> list[UserRow]:
         """Returns the users behind `after_id`."""
         rows = await self.run(lambda: self._list(_USERS, (after_id, limit)))
+        return list(map(_user_row, rows))
+
+    async def some_users(self, user_ids: Sequence[str]) -> list[UserRow]:
+        """Returns those of some users that are stored."""
+        asked = orjson.dumps(user_ids).decode()
+        rows = await self.run(lambda: self._list(_SOME_USERS, (asked,)))
         return list(map(_user_row, rows))
 
     async def close(self) -> None:

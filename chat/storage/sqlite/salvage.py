@@ -12,7 +12,7 @@ import apsw
 
 from chat.storage.base import StoreError, Unstorable
 from chat.storage.changes import Change
-from chat.storage.sqlite.asks import Answer, Ask, Forgetting, Reading
+from chat.storage.sqlite.asks import Answer, Ask, Forgetting, Reading, Setting
 from chat.storage.sqlite.journal import Commit, UserRow
 from gen.chat import ChatMessage
 
@@ -22,7 +22,7 @@ Item = ChatMessage | UserRow | Ask
 Outcome = Answer | UserRow | StoreError
 """The result for an item: the stored message, the user, the answer, or its error."""
 
-_ASKS: Final = (Change, Reading, Forgetting)
+_ASKS: Final = (Change, Reading, Forgetting, Setting)
 
 Store = Callable[[Sequence[Sequence[ChatMessage]], Sequence[UserRow], Sequence[Ask]], Commit]
 

@@ -16,6 +16,8 @@ What only some messages have is beside them, in `states`: most messages have no 
 rooms without any (`rooms.beside`) are read without a look at it. An edited or deleted message
 has its text there alone: in `messages` it is empty then, and what the journal still has of it
 counts for nothing (see `fold`).
+
+What is known of a room itself is in `states`, too (see `infos`).
 """
 
 import uuid
@@ -144,7 +146,13 @@ CREATE VIEW history AS
     JOIN rooms ON room = position >> 32;
 """
 
-MIGRATIONS: Final = (_V1, _V2, _V3)
+# What is known of a room itself is a row of `states` from now on, in the place of a message 0: its
+# `state` is a Room. It does not count for `rooms.beside`.
+_V4: Final = """
+CREATE INDEX marks_room ON marks (room, user_id);
+"""
+
+MIGRATIONS: Final = (_V1, _V2, _V3, _V4)
 
 # How much of the tables and indexes the writer keeps in memory.
 _CACHE_KIB: Final = 8192

@@ -9,6 +9,7 @@ import orjson
 from chat.storage.base import PAGE_BYTES, ChangesPage, ReactionRow
 from chat.storage.changes import MOST_MENTIONS
 from chat.storage.sqlite.asks import RoomHead
+from chat.storage.sqlite.infos import ITSELF, info_from
 from chat.storage.sqlite.marks import READ
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.states import state_from
@@ -186,10 +187,17 @@ class StateReader:
             fitting = max(1, bisect_right(list(accumulate(sizes)), PAGE_BYTES))
             number = min(limit, fitting)
             newest, rows = self._row(_CHANGE_ROWS, room_id, after_change, number) or (0, [])
-        messages = [MessageChange(seq, text, state_from(state)) for seq, text, state in rows]
+        messages, room, last = [], None, 0
+        for seq, text, state in rows:
+            if seq == ITSELF:
+                room = info_from(room_id, state)
+                last = room.change
+            else:
+                messages.append(MessageChange(seq, text, state_from(state)))
+                last = messages[-1].state.change
         has_more = len(sizes) > number
-        last = messages[-1].state.change if has_more else newest
-        return ChangesPage(RoomChanges(room_id, after_change, last, messages), has_more)
+        last = last if has_more else newest
+        return ChangesPage(RoomChanges(room_id, after_change, last, messages, room), has_more)
 
     def _row(self, sql: str, *bindings: str | int) -> Any:
         """Returns the one row of a statement, which is JSON; `None` if there is none."""

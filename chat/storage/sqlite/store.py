@@ -16,6 +16,8 @@ from chat.storage.base import (
     Page,
     Range,
     ReactionRow,
+    RoomIds,
+    RoomRow,
     Store,
     StoreUnusable,
     fit_page,
@@ -25,7 +27,7 @@ from chat.storage.base import (
 from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Listener
-from chat.storage.sqlite.asks import Answer, Ask, Reading, RoomHead, Told
+from chat.storage.sqlite.asks import Answer, Ask, Reading, RoomHead, Setting, Told
 from chat.storage.sqlite.claim import Claim
 from chat.storage.sqlite.erasing import Erasing
 from chat.storage.sqlite.files import DatabaseFiles
@@ -35,13 +37,14 @@ from chat.storage.sqlite.jobs import Append, Asking, Job, Settle, Upsert
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow
 from chat.storage.sqlite.pacing import Pacing
 from chat.storage.sqlite.reader import Readers
+from chat.storage.sqlite.room_reader import RoomReader, StoredRow
 from chat.storage.sqlite.schema import open_writer, read_epoch
 from chat.storage.sqlite.scrub import SCRUB_SECONDS, Scrub
 from chat.storage.sqlite.state_reader import StateReader
 from chat.storage.sqlite.tail import Tail
 from chat.storage.sqlite.writer import IDLE_SECONDS, Writer, WriterCallbacks
 from chat.storage.stamps import Clock
-from gen.chat import ChatMessage, Mark, User
+from gen.chat import ChatMessage, Mark, Room, User
 from hosting import private
 from hosting.logs import get_logger
 
@@ -98,6 +101,7 @@ class SqliteStore(Store):
         self._tail = Tail()
         self._heads = Heads()
         self._states = StateReader(self._readers)
+        self._rooms = RoomReader(self._readers)
         self._erasing = Erasing(self._states, self._ask, self._settle)
         callbacks = WriterCallbacks(self._stored, self._told, self._folded, self._done)
         self._writer = Writer(
@@ -250,6 +254,31 @@ class SqliteStore(Store):
     async def erasures(self) -> list[str]:
         return await self._states.erasures()
 
+    async def set_room(self, room: Room, if_change: int | None) -> Room:
+        await self.wait_writable()
+        return cast("Room", await self._ask(Setting(room, if_change)))
+
+    async def room_ids(self, after_id: str, limit: int, query: str, marked_by: str) -> RoomIds:
+        return await self._rooms.room_ids(after_id, limit, query, marked_by)
+
+    async def room_rows(self, room_ids: Sequence[str], user_id: str) -> list[RoomRow]:
+        rows: dict[str, RoomRow] = {}
+        while missing := [room_id for room_id in room_ids if room_id not in rows]:
+            in_tail = {room_id for room_id in missing if self._tail.last_seq(room_id)}
+            for row in await self._rooms.rows(missing, user_id):
+                room_id = row.room.id
+                newest = self._tail.newest(room_id)
+                # What was in the tail before may be in the table by now, and not have been then.
+                if newest is not None or room_id not in in_tail:
+                    rows[room_id] = _room_row(row, newest)
+        return [rows[room_id] for room_id in room_ids]
+
+    async def members(self, room_id: str, after_id: str, limit: int) -> list[str]:
+        return await self._rooms.members(room_id, after_id, limit)
+
+    async def get_users(self, user_ids: Sequence[str]) -> list[User]:
+        return [self._user(row) for row in await self._readers.some_users(user_ids)]
+
     async def get_user(self, user_id: str) -> User | None:
         row = await self._readers.user(user_id)
         return None if row is None else self._user(row)
@@ -285,6 +314,8 @@ class SqliteStore(Store):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if isinstance(ask, Change):
             self._heads.begin(ask.request.room_id, future)
+        elif isinstance(ask, Setting):
+            self._heads.begin(ask.room.id, future)
         self._put(Asking(ask, future))
         # It is done whether or not somebody still waits for it.
         return await asyncio.shield(future)
@@ -336,6 +367,16 @@ class SqliteStore(Store):
     def _user(self, row: UserRow) -> User:
         user_id, name, email = row
         return make_user(user_id, name, email, user_id in self._active)
+
+
+def _room_row(row: StoredRow, newest: ChatMessage | None) -> RoomRow:
+    """Makes a row out of what the file has of a room, and its newest message in the tail."""
+    last = row.last_message if newest is None else newest
+    mark = None
+    if row.read_seq is not None:
+        seq = min(row.read_seq, 0 if last is None else last.seq)
+        mark = Mark(row.room.id, seq, row.mentions)
+    return RoomRow(row.room, last, mark, row.members)
 
 
 def _open(path: str) -> apsw.Connection:

@@ -78,6 +78,13 @@ class Tail:
                 return rooms[room_id][-1].seq
         return 0
 
+    def newest(self, room_id: str) -> ChatMessage | None:
+        """Returns the newest message of a room, if it is here."""
+        for rooms in reversed(self._generations.values()):
+            if room_id in rooms:
+                return rooms[room_id][-1]
+        return None
+
     def find(self, room_id: str, span: Range) -> tuple[list[ChatMessage], Range | None]:
         """Looks for the messages of a range.
 

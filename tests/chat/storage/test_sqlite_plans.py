@@ -16,6 +16,8 @@ from chat.storage.sqlite.changes import (
 )
 from chat.storage.sqlite.changes import _LOAD as _LOAD_OF_CHANGES
 from chat.storage.sqlite.forget import _FORGET_MARKS, _FORGET_MENTIONS
+from chat.storage.sqlite.infos import _LOAD as _LOAD_OF_INFOS
+from chat.storage.sqlite.infos import _STORE_NUMBERS as _STORE_NUMBERS_OF_INFOS
 from chat.storage.sqlite.journal import _APPEND, _FIND, _NEWEST
 from chat.storage.sqlite.marks import _LOAD as _LOAD_OF_MARKS
 from chat.storage.sqlite.marks import COUNT, READ
@@ -26,8 +28,18 @@ from chat.storage.sqlite.reader import (
     _CURRENT_FORWARD,
     _FORWARD,
     _HEAD,
+    _SOME_USERS,
     _USER,
     _USERS,
+)
+from chat.storage.sqlite.room_reader import (
+    _HAVE_FEW_MARKS,
+    _MARKED,
+    _MEMBERS,
+    _ROOM_IDS,
+    _ROWS,
+    _TITLES,
+    _WHICH_ARE_MARKED,
 )
 from chat.storage.sqlite.schema import open_writer
 from chat.storage.sqlite.state_reader import (
@@ -77,6 +89,16 @@ STATEMENTS = {
     "reactions of a user": _REACTIONS_OF,
     "sent": _SENT,
     "reacted": _REACTED,
+    "some users": _SOME_USERS,
+    "set rooms": _LOAD_OF_INFOS,
+    "numbers of rooms that are set": _STORE_NUMBERS_OF_INFOS,
+    "rooms": _ROOM_IDS,
+    "titles": _TITLES,
+    "have few marks": _HAVE_FEW_MARKS,
+    "marked": _MARKED,
+    "which are marked": _WHICH_ARE_MARKED,
+    "rows of rooms": _ROWS,
+    "members": _MEMBERS,
 }
 
 
