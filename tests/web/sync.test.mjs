@@ -37,6 +37,7 @@ function client(openSocket, random = ALWAYS_LONGEST) {
     drop: () => connection.drop(),
     onChange: () => {},
     onNew: (added) => news.push(added.seq),
+    onNews: () => {},
     onChanged: () => {},
     onRefused: (reason) => refusals.push(reason),
   };

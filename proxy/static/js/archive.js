@@ -14,10 +14,12 @@
 
 import { Area, parse } from './area.js';
 import { asIdentity, formerUser } from './identity.js';
+import { asChoices } from './notices.js';
 import { asRoom, asText, furthest } from './saved.js';
 
 const SETTINGS = 'chat.settings';
 const ROOM = 'chat.room.';
+const NOTICES = 'chat.notices';
 const IDENTITY = 'chat.identity';
 /** Where earlier versions of the page kept the name of a tab. */
 const NAME = 'chat.name';
@@ -167,6 +169,24 @@ export class Archive {
     if (!room || ROOM + room.id !== key) return null;
     this.#rooms.set(room.id, { room, order: Number.isInteger(value.order) ? value.order : 0 });
     return room;
+  }
+
+  /** @returns {import('./notices.js').Choices} of what the user is told */
+  loadChoices() {
+    return asChoices(this.#all.read(NOTICES));
+  }
+
+  /** @param {import('./notices.js').Choices} choices */
+  saveChoices(choices) {
+    this.#all.write(NOTICES, choices);
+  }
+
+  /**
+   * @param {Pick<StorageEvent, 'key' | 'storageArea'>} event
+   * @returns {boolean} whether another tab changed them
+   */
+  hasNewChoices({ key, storageArea }) {
+    return key === NOTICES && this.#all.is(storageArea);
   }
 
   /** @returns {string} empty for none */

@@ -7,6 +7,7 @@ import { draftOf, Drafts } from './drafts.js';
 import { newGuest } from './identity.js';
 import { hashOf, nameInQuery, roomInHash, socketUrl } from './location.js';
 import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
+import { isFor } from './reading.js';
 import { nameProblem } from './rules.js';
 import { Store } from './store.js';
 import { Sync } from './sync.js';
@@ -16,6 +17,7 @@ import { Unsent } from './unsent.js';
 import { Acting } from './view/acting.js';
 import { Announcer } from './view/announcer.js';
 import { BannerView } from './view/banner.js';
+import { Bell } from './view/bell.js';
 import { ComposerView } from './view/composer.js';
 import { confirmLoss } from './view/confirm.js';
 import { byId } from './view/dom.js';
@@ -23,6 +25,7 @@ import { Drawer } from './view/drawer.js';
 import { EntryView } from './view/entry.js';
 import { HeaderView } from './view/header.js';
 import { LogView } from './view/log.js';
+import { Notices } from './view/notices.js';
 import { PillView } from './view/pill.js';
 import { RoomsView } from './view/rooms.js';
 import { Suggest } from './view/suggest.js';
@@ -71,6 +74,10 @@ const sync = new Sync(store, {
   onNew: (message) => {
     const isHeard = message.room_id === store.currentId && message.sender_id !== store.self;
     if (isHeard) announcer.sayMessage(message, store.people);
+  },
+  onNews: (message) => {
+    if (isFor(message, store.self)) bell.offer(store.people.shown(message.sender_id));
+    if (!hasAttention()) notices.hear(message, store.self);
   },
   onChanged: (changes) => announcer.sayChange(changes, store),
   onRefused: (reason) => announcer.say(t('message.not_saved', { reason })),
@@ -136,6 +143,14 @@ const acting = new Acting(store, sync, {
   say: (text) => announcer.say(text),
 });
 
+const bell = new Bell(archive.loadChoices(), (choices) => archive.saveChoices(choices));
+const notices = new Notices({
+  choices: () => bell.choices,
+  onOpen: goTo,
+  nameOf: (userId) => store.people.shown(userId),
+  titleOf: (roomId) => roomId,
+});
+
 const pill = new PillView({ onJump: toFirstUnread, onRead: readAll });
 
 /** Goes to where reading stopped. */
@@ -169,6 +184,8 @@ function render() {
   drafts.restore(store.rooms.values(), userOfDrafts());
   for (const view of [banner, rooms, header, composer, log]) view.render(store);
   pill.render(store, shown);
+  bell.render(store.currentId);
+  notices.render(store);
   acting.render();
   sync.askNames();
   unsent.save(store.outbox(), store.changes());
@@ -393,6 +410,7 @@ function heard(event) {
     store.adoptName(identity.name);
     store.isTold = identity.told;
   }
+  if (archive.hasNewChoices(event)) bell.adopt(archive.loadChoices());
   const said = archive.heard(event);
   if (!said) return scheduleRender();
   const here = store.rooms.get(said.id);

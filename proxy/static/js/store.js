@@ -260,6 +260,15 @@ export class Store {
   }
 
   /**
+   * @param {ChatMessage} message
+   * @returns {boolean} whether it has just been sent, and was not received before
+   */
+  isNews({ room_id: roomId, seq }) {
+    const room = this.rooms.get(roomId);
+    return room !== undefined && seq > Math.max(room.lastSeq, room.liveSeq);
+  }
+
+  /**
    * Takes a message from the server.
    *
    * @param {ChatMessage} message

@@ -18,6 +18,7 @@
  * @property {() => void} drop gives the connection up
  * @property {() => void} onChange the store changed
  * @property {(message: ChatMessage) => void} onNew a message came that was not there
+ * @property {(message: ChatMessage) => void} onNews a message was just sent, to whatever room
  * @property {(changes: RoomChanges) => void} onChanged messages of a room changed
  * @property {(reason: string) => void} onRefused a change of a message was refused
  */
@@ -354,7 +355,9 @@ export class Sync {
     if (frame.kind === 'error') this.#takeError(frame.body, asked);
     else if (asked && this.#naming.isOwn(asked)) this.#naming.take(frame, asked);
     else if (frame.kind === 'chat_message') {
+      const isNews = this.#store.isNews(frame.body);
       if (this.#store.receive(frame.body)) this.#out.onNew(frame.body);
+      if (isNews) this.#out.onNews(frame.body);
     } else takeFrame(this.#store, frame, asked);
     if (frame.kind === 'joined' && asked) this.#joins.set(frame.requestId, asked);
     if (frame.kind === 'changes') this.#out.onChanged(frame.body);
