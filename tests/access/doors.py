@@ -34,6 +34,7 @@ from gen.chat import (
     MarkReadRequest,
     ServerFrame,
     SetRoomRequest,
+    Typing,
     UpsertUserRequest,
 )
 from tests.proxy.web_client import Client
@@ -43,12 +44,13 @@ DOORS: Final = ("grpc", "websocket")
 # The gRPC status of a stream's end, by the equivalent close code.
 _ENDS: Final = {4010: "UNAUTHENTICATED", 4501: "UNAUTHENTICATED", 4008: "RESOURCE_EXHAUSTED"}
 
-LIVE: Final = (ChatMessage, Join, Leave, Authenticate)
+LIVE: Final = (ChatMessage, Join, Leave, Authenticate, Typing)
 _FIELDS: Final = {
     ChatMessage: "chat_message",
     Join: "join",
     Leave: "leave",
     Authenticate: "authenticate",
+    Typing: "typing",
     GetChatHistoryRequest: "get_chat_history",
     GetUserRequest: "get_user",
     ListUsersRequest: "list_users",
@@ -88,6 +90,10 @@ class Visitor(ABC):
         """
 
     @abstractmethod
+    async def tell(self, request: betterproto.Message) -> None:
+        """Sends what is not answered."""
+
+    @abstractmethod
     async def hear(self) -> Any:
         """Returns the next unsolicited message."""
 
@@ -120,6 +126,10 @@ class Caller(Visitor):
             if answer.request_id == "asked":
                 return _payload(answer)
 
+    async def tell(self, request: betterproto.Message) -> None:
+        payload: dict[str, Any] = {_FIELDS[type(request)]: request}
+        self._call.put(ChatStream(**payload))
+
     async def hear(self) -> Any:
         return _payload(await self._call.receive())
 
@@ -138,6 +148,9 @@ class Browser(Visitor):
         payload = orjson.loads(codec.to_json(request))
         await self._client.send(**{_FIELDS[type(request)]: payload}, request_id="asked")
         return _payload(_frame((await self._client.take_until_answer("asked"))[-1]))
+
+    async def tell(self, request: betterproto.Message) -> None:
+        await self._client.send(**{_FIELDS[type(request)]: orjson.loads(codec.to_json(request))})
 
     async def hear(self) -> Any:
         return _payload(_frame(await self._client.receive()))
