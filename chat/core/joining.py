@@ -51,6 +51,7 @@ from chat.errors import InvalidArgument, Unavailable
 from chat.metrics import ServerMetrics
 from chat.storage.base import Range, Store, StoreError
 from chat.storage.listener import Head
+from chat.storage.rooms import room_of
 from gen.chat import ChatMessage, Join, Joined, RoomChanges
 from hosting.logs import get_logger
 
@@ -217,10 +218,11 @@ class _Missed:
         self._page_end = end if page.has_more else None
         after, self._change = self._change, min(end, self._room.head.change)
         messages = [each for each in page.changes.messages if each.seq <= self._seq]
-        for frame in Span(RoomChanges(room_id, after, self._change, messages)).frames():
+        room = room_of(page.changes)
+        for frame in Span(RoomChanges(room_id, after, self._change, messages, room)).frames():
             await self._stream.wait_writable()
             self._stream.tell(Notice.of_changes(frame))
-        self._metrics.replayed_changes += len(messages)
+        self._metrics.replayed_changes += len(messages) + (room is not None)
 
 
 def _follows_changes(stay: Membership) -> bool:

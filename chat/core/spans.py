@@ -3,7 +3,8 @@
 Of a message that changed several times only what came last is told, with its text if that is
 among the changes. Messages are in the order of their last changes, so that a span that is too
 large may be cut anywhere: each piece ends at the last change of its last message, and all that
-did not change again later is in it.
+did not change again later is in it. The room itself, if it was set among the changes, is in the
+piece that has its change.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from chat.storage.rooms import room_of
 from gen.chat import MessageChange, RoomChanges
 
 FRAME_BYTES: Final = 256 * 1024
@@ -30,16 +32,17 @@ class Span:
         room_id: the room.
         after_change: the change behind which it begins.
         last_change: the change with which it ends.
-        size: about how many bytes it takes.
+        size: about how many bytes its messages take.
     """
 
-    __slots__ = ("_messages", "after_change", "last_change", "room_id", "size")
+    __slots__ = ("_messages", "_room", "after_change", "last_change", "room_id", "size")
 
     def __init__(self, changes: RoomChanges) -> None:
         self.room_id = changes.room_id
         self.after_change = changes.after_change
         self.last_change = changes.last_change
         self.size = 0
+        self._room = room_of(changes)
         self._messages: dict[int, MessageChange] = {}
         for message in changes.messages:
             self._put(message)
@@ -47,13 +50,15 @@ class Span:
     def extend(self, later: Span) -> Span:
         """Adds what came later; returns this span."""
         self.last_change = later.last_change
+        if later._room is not None:
+            self._room = later._room
         for message in later._messages.values():
             self._put(message)
         return self
 
     def frames(self) -> Iterator[RoomChanges]:
         """Yields it in pieces that chain; one, unless it is large."""
-        after_change = self.after_change
+        after_change, room = self.after_change, self._room
         messages: list[MessageChange] = []
         size = 0
         for message in self._messages.values():
@@ -61,11 +66,13 @@ class Span:
             if messages and size + more > FRAME_BYTES:
                 # A message may be told as it stands already, with a change of later on.
                 last_change = min(messages[-1].state.change, self.last_change)
-                yield RoomChanges(self.room_id, after_change, last_change, messages)
+                is_here = room is not None and room.change <= last_change
+                now, room = (room, None) if is_here else (None, room)
+                yield RoomChanges(self.room_id, after_change, last_change, messages, now)
                 after_change, messages, size = last_change, [], 0
             messages.append(message)
             size += more
-        yield RoomChanges(self.room_id, after_change, self.last_change, messages)
+        yield RoomChanges(self.room_id, after_change, self.last_change, messages, room)
 
     def _put(self, message: MessageChange) -> None:
         before = self._messages.pop(message.seq, None)

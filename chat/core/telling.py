@@ -25,6 +25,7 @@ from chat.core.spans import FRAME_BYTES, Span
 from chat.core.stream import LiveStream
 from chat.metrics import ServerMetrics
 from chat.storage.listener import UserMark
+from chat.storage.rooms import room_of
 from gen.chat import Reads, RoomChanges
 from hosting.coalescing import Coalescer
 from hosting.faults import Faults
@@ -73,7 +74,7 @@ class Telling:
         room = self._rooms.get(room_id)
         if room is None or not room.hear(changes):
             return
-        self._metrics.changes += len(changes.messages)
+        self._metrics.changes += len(changes.messages) + (room_of(changes) is not None)
         self._changes.add(room_id, Span(changes))
         waiting = self._changes.waiting(room_id)
         if waiting is not None and waiting.size > FRAME_BYTES:

@@ -8,12 +8,14 @@ import pytest
 from grpclib.client import Channel
 
 import chat
+from chat.storage.rooms import room_of
 from gen.chat import (
     ChangeMessageRequest,
     ChatServiceStub,
     ChatStream,
     Delete,
     ErrorCode,
+    GetChangesRequest,
     Join,
     Joined,
     JoinFollow,
@@ -24,7 +26,9 @@ from gen.chat import (
     Reads,
     RelayCommand,
     RelayServiceStub,
+    Room,
     RoomChanges,
+    SetRoomRequest,
     ToUser,
 )
 from tests.support import ChatCall, RelayCall, message, seqs
@@ -209,6 +213,51 @@ async def test_storm_is_told_in_frames_that_chain(
         position = told.last_change
         texts.update((each.seq, each.content) for each in told.messages)
     assert texts == {1: "text 30", 2: "text 28", 3: "text 29"}
+
+
+async def test_room_that_is_set_is_told_to_followers(
+    stub: ChatServiceStub, sender: ChatCall, call: ChatCall, relay: RelayCall
+) -> None:
+    """Live, in a replay, and to proxies: at its place among the changes of messages."""
+    await fill(sender, 2)
+    await join(call, CHANGES)
+    relay.batch(RelayCommand(ref=1, join=Join(ROOM, follow=[CHANGES])))
+    await relay.event()
+    first = (await stub.set_room(SetRoomRequest(Room(ROOM, "First")))).room
+    for told in (await changes(call), (await relay.event()).changes):
+        assert told == RoomChanges(ROOM, 0, 1, room=first)
+    # What comes within a quarter of a second is told together, as it stands.
+    await change(stub, 1, content="better")
+    second = (await stub.set_room(SetRoomRequest(Room(ROOM, "Second")))).room
+    await change(stub, 2, react="+1")
+    told = await changes(call)
+    while told.last_change < 4:
+        later = await changes(call)
+        assert later.after_change == told.last_change
+        later.after_change, later.room = told.after_change, room_of(later) or told.room
+        later.messages[:0] = told.messages
+        told = later
+    assert (told.after_change, told.room) == (1, second)
+    assert [shown(each)[0] for each in told.messages] == [1, 2]
+    # Who comes back is told what it missed, and no more.
+    async with ChatCall(stub) as late:
+        for after_change, room, seqs_ in ((0, second, [1, 2]), (2, second, [2]), (3, None, [2])):
+            joined = await join(late, CHANGES, after_seq=2, after_change=after_change)
+            assert (joined.recovered, joined.last_change) == (True, 4)
+            told = await changes(late)
+            assert (told.after_change, told.last_change, room_of(told)) == (after_change, 4, room)
+            assert [each.seq for each in told.messages] == seqs_
+    page = await stub.get_changes(GetChangesRequest(ROOM, limit=2))
+    assert (page.changes.room, page.has_more, page.changes.last_change) == (second, True, 3)
+
+
+async def test_empty_room_that_is_set_is_told(stub: ChatServiceStub, call: ChatCall) -> None:
+    assert (await join(call, CHANGES)).last_seq == 0
+    room = (await stub.set_room(SetRoomRequest(Room(ROOM, "Title")))).room
+    assert await changes(call) == RoomChanges(ROOM, 0, 1, room=room)
+    joined = await join(call, CHANGES, after_seq=0, after_change=0)
+    assert (joined.recovered, joined.last_seq, joined.last_change) == (True, 0, 1)
+    assert (await changes(call)).room == room
 
 
 async def test_marks_go_to_who_speaks_for_the_user(

@@ -20,6 +20,7 @@ from chat.core.stream import LiveStream
 from chat.core.telling import CHANGES_SECONDS, MOST_READERS, READS_SECONDS, Telling
 from chat.metrics import ServerMetrics
 from chat.storage.listener import Head, UserMark
+from chat.storage.rooms import room_of
 from gen.chat import (
     ChatMessage,
     ChatStream,
@@ -31,6 +32,7 @@ from gen.chat import (
     Reads,
     RoomChanges,
 )
+from gen.chat import Room as RoomInfo
 from hosting.faults import Faults
 from tests.clock import ClockLoop, run
 
@@ -40,12 +42,21 @@ READS: Any = JoinFollow.READS
 
 
 def span(after: int, *changed: tuple[int, str | None]) -> RoomChanges:
-    """A span in which messages change one after the other, each with its text if it changed."""
+    """A span in which messages change one after the other, each with its text if it changed.
+
+    A message 0 stands for the room itself.
+    """
+    numbered = list(enumerate(changed, after + 1))
     messages = [
-        MessageChange(seq, text, MessageState(change=after + nth))
-        for nth, (seq, text) in enumerate(changed, 1)
+        MessageChange(seq, text, MessageState(change=number))
+        for number, (seq, text) in numbered
+        if seq
     ]
-    return RoomChanges(ROOM, after, after + len(changed), messages)
+    told = RoomChanges(ROOM, after, after + len(changed), messages)
+    for number, (seq, text) in numbered:
+        if not seq:
+            told.room = RoomInfo(ROOM, (text or "")[:9], change=number)
+    return told
 
 
 class Stream(LiveStream):
@@ -254,7 +265,8 @@ def test_next_stay_is_told_the_same() -> None:
 
 
 TEXTS: Final = st.none() | st.sampled_from(["", "short", "字" * 30_000, "x" * 70_000])
-CHANGED: Final = st.lists(st.lists(st.tuples(st.integers(1, 4), TEXTS), max_size=4), min_size=1)
+# A message 0 is the room itself.
+CHANGED: Final = st.lists(st.lists(st.tuples(st.integers(0, 4), TEXTS), max_size=5), min_size=1)
 
 
 @given(CHANGED)
@@ -264,6 +276,7 @@ def test_merged_spans_leave_the_same_behind(
     """Whether a client gets all changes one by one, or a span, or its pieces."""
     expected: dict[int, tuple[str | None, int]] = {}
     change = 0
+    info: RoomInfo | None = None
     merged: Span | None = None
     for changed in spans:
         distinct = list(dict(changed).items())
@@ -272,15 +285,22 @@ def test_merged_spans_leave_the_same_behind(
             before = expected.get(each.seq, (None, 0))[0]
             text = before if each.content is None else each.content
             expected[each.seq] = text, each.state.change
+        info = room_of(told) or info
         change = told.last_change
         merged = Span(told) if merged is None else merged.extend(Span(told))
     assert merged is not None
     position = 0
     got: dict[int, tuple[str | None, int]] = {}
+    got_info: RoomInfo | None = None
     for frame in merged.frames():
         assert frame.after_change == position
         position = frame.last_change
         size = sum(len((each.content or "").encode()) for each in frame.messages)
         assert len(frame.messages) <= 1 or size <= FRAME_BYTES
+        room = room_of(frame)
+        if room is not None:
+            assert got_info is None
+            assert frame.after_change < room.change <= frame.last_change
+            got_info = room
         got.update((each.seq, (each.content, each.state.change)) for each in frame.messages)
-    assert (position, got) == (change, expected)
+    assert (position, got, got_info) == (change, expected, info)
