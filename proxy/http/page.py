@@ -3,6 +3,7 @@
 ==================  =====================================================
 the document        carries its style sheet; asked for anew each time, and not
                     sent again if the browser's copy of it is the same (ETag)
+the service worker  likewise: a browser looks for a new one by itself
 a part              at an address that tells its content: good for ever
 a file              as it was written, for those who change the page
 ==================  =====================================================
@@ -12,17 +13,16 @@ import re
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import LooseHeaders
 
 from proxy.http.security_headers import policy
-from proxy.page.prepared import TYPES, Part
+from proxy.page.prepared import TYPES, WORKER, Part
 from proxy.page.source import PageSource
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 # What looks like the address of a part, and is none: of another version, perhaps. It may be
 # there after an upgrade.
 _MARKED: Final = re.compile(r"-[0-9a-f]{16}\.\w+$")
-_NO_GZIP: Final = re.compile(r"gzip\s*;\s*q=0(\.0*)?\s*(,|$)", re.IGNORECASE)
+_REFUSED: Final = re.compile(r"q=0(\.0*)?")
 
 
 class PageHandlers:
@@ -38,7 +38,7 @@ class PageHandlers:
         headers = {"Content-Security-Policy": policy(page.style_hash)}
         return _answer(request, page.document, headers)
 
-    async def below(self, request: web.Request) -> web.StreamResponse:
+    def below(self, request: web.Request) -> web.StreamResponse:
         """Answers a request for anything else of the page.
 
         Raises:
@@ -48,36 +48,41 @@ class PageHandlers:
         part = self._source.part(name)
         if part is not None:
             return _answer(request, part, {"Cache-Control": _FOR_EVER})
+        if name == WORKER:
+            # It is for the page, which is above the folder (Service Workers, section 4.1).
+            return _answer(request, self._source.page.worker, {"Service-Worker-Allowed": "../"})
         path = self._source.file(name)
         if path is None:
             raise web.HTTPNotFound(
                 headers={"Cache-Control": "no-store"} if _MARKED.search(name) else None
             )
-        return web.FileResponse(path, headers=_type_of(path.suffix))
+        # Which types a machine knows is up to its own tables.
+        known = {"Content-Type": TYPES[path.suffix]} if path.suffix in TYPES else {}
+        return web.FileResponse(path, headers=known)
 
 
 def _answer(request: web.Request, part: Part, headers: dict[str, str]) -> web.Response:
-    packs = bool(part.packed) and _takes_gzip(request)
+    accepted = _accepted(request.headers.get("Accept-Encoding", ""))
+    encoding = next((each for each in part.packed if each in accepted), "")
     # Other bytes are another entity (RFC 9110, section 8.8.3.3).
-    etag = f"{part.mark}-gzip" if packs else part.mark
+    etag = f"{part.mark}-{encoding}" if encoding else part.mark
     headers["ETag"] = f'"{etag}"'
     if part.packed:
         headers["Vary"] = "Accept-Encoding"
-    known = request.if_none_match or ()
-    if any(each.value in (etag, "*") for each in known):
+    if any(known.value in (etag, "*") for known in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
-    if packs:
-        headers["Content-Encoding"] = "gzip"
-    body = part.packed if packs else part.body
+    if encoding:
+        headers["Content-Encoding"] = encoding
     charset = "utf-8" if part.content_type.startswith("text/") else None
-    return web.Response(body=body, headers=headers, content_type=part.content_type, charset=charset)
+    return web.Response(
+        body=part.packed.get(encoding, part.body),
+        headers=headers,
+        content_type=part.content_type,
+        charset=charset,
+    )
 
 
-def _takes_gzip(request: web.Request) -> bool:
-    accepted = request.headers.get("Accept-Encoding", "")
-    return "gzip" in accepted.lower() and not _NO_GZIP.search(accepted)
-
-
-def _type_of(end: str) -> LooseHeaders | None:
-    # Which types a machine knows is up to its own tables.
-    return {"Content-Type": TYPES[end]} if end in TYPES else None
+def _accepted(header: str) -> set[str]:
+    """The encodings that a client names and does not refuse (RFC 9110, section 12.5.3)."""
+    named = [each.replace(" ", "").lower().split(";", 1) for each in header.split(",")]
+    return {name for name, *weight in named if not _REFUSED.fullmatch("".join(weight))}

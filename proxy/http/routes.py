@@ -28,7 +28,7 @@ UPSTREAM: Final = web.AppKey[Callable[[], str]]("upstream")
 # The address of the status page; empty if there is none.
 STATUS_URL: Final = web.AppKey("status_url", str)
 
-_PAGE: Final = web.AppKey("page", PageHandlers)
+PAGE: Final = web.AppKey("page", PageHandlers)
 
 
 def add_routes(app: web.Application) -> None:
@@ -37,11 +37,11 @@ def add_routes(app: web.Application) -> None:
     Raises:
         proxy.page.modules.UnusablePage: the page cannot be prepared.
     """
-    page = app[_PAGE] = PageHandlers(PageSource())
+    app[PAGE] = PageHandlers(PageSource())
     app.router.add_get("/", _root)
     app.router.add_get("/healthz", _alive)
     app.router.add_get("/readyz", _ready)
-    app.router.add_get("/static/{name:.+}", page.below)
+    app.router.add_get("/static/{name:.+}", _below)
     app.on_response_prepare.append(_answering)
     app.on_response_prepare.append(_add_headers)
 
@@ -49,7 +49,11 @@ def add_routes(app: web.Application) -> None:
 async def _root(request: web.Request) -> web.StreamResponse:
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return await request.app[WEBSOCKETS].handle(request)
-    return request.app[_PAGE].document(request)
+    return request.app[PAGE].document(request)
+
+
+async def _below(request: web.Request) -> web.StreamResponse:
+    return request.app[PAGE].below(request)
 
 
 async def _answering(request: web.Request, response: web.StreamResponse) -> None:

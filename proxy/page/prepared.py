@@ -14,12 +14,14 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Final
 
+import brotli
 import orjson
 
 from proxy.page.linker import link
 from proxy.page.modules import UnusablePage
 
 DOCUMENT: Final = "index.html"
+WORKER: Final = "sw.js"
 FOLDER: Final = "static/"
 """Where the document's addresses lead, from its own."""
 
@@ -34,6 +36,8 @@ TYPES: Final = {
 }
 """The media types of the files, by the ends of their names."""
 
+# The next one saves two parts in a hundred more, in three times the time.
+_BROTLI_QUALITY: Final = 10
 _PACKED: Final = {".css", ".html", ".js", ".svg", ".webmanifest"}
 _REFERENCE: Final = re.compile(r'([\w-]+)="static/([^"]+)"')
 _STYLE: Final = re.compile(r'<link rel="stylesheet" href="static/([^"]+)">')
@@ -46,13 +50,13 @@ class Part:
     Attributes:
         content_type: its media type.
         body: its bytes.
-        packed: the same for those who take gzip; empty if that is no smaller.
+        packed: the same, smaller, by the encodings of HTTP; the best one first.
         mark: tells its content: 16 hexadecimal digits.
     """
 
     content_type: str
     body: bytes
-    packed: bytes
+    packed: Mapping[str, bytes]
     mark: str
 
 
@@ -64,11 +68,14 @@ class PreparedPage:
         document: the document.
         style_hash: of the style sheet in it, as a Content-Security-Policy names it.
         parts: the other parts, by their addresses in `FOLDER`.
+        worker: the service worker, whose address stays: a browser asks by itself whether
+            there is a new one.
     """
 
     document: Part
     style_hash: str
     parts: Mapping[str, Part]
+    worker: Part
 
 
 def prepare(files: Mapping[str, bytes]) -> PreparedPage:
@@ -96,7 +103,8 @@ class _Preparation:
         text = _REFERENCE.sub(self.reference, text)
         hashed = b64encode(sha256(self.style.encode()).digest()).decode()
         document = _part(DOCUMENT, text.encode())
-        return PreparedPage(document, f"'sha256-{hashed}'", self.parts)
+        worker = _part(WORKER, link({WORKER: self.read(WORKER, WORKER)}, WORKER).encode())
+        return PreparedPage(document, f"'sha256-{hashed}'", self.parts, worker)
 
     def read(self, name: str, asked_by: str) -> bytes:
         if name not in self.files:
@@ -138,9 +146,17 @@ def _part(name: str, body: bytes) -> Part:
     end = PurePosixPath(name).suffix
     if end not in TYPES:
         raise UnusablePage(f"{name}: parts of the page end with one of {', '.join(TYPES)}")
-    packed = gzip.compress(body, mtime=0) if end in _PACKED else b""
     mark = sha256(body).hexdigest()[:16]
-    return Part(TYPES[end], body, packed if len(packed) < len(body) else b"", mark)
+    return Part(TYPES[end], body, _packed(body) if end in _PACKED else {}, mark)
+
+
+def _packed(body: bytes) -> dict[str, bytes]:
+    """Browsers take Brotli over TLS, and from the same machine."""
+    packed = {
+        "br": brotli.compress(body, mode=brotli.MODE_TEXT, quality=_BROTLI_QUALITY),
+        "gzip": gzip.compress(body, mtime=0),
+    }
+    return {encoding: each for encoding, each in packed.items() if len(each) < len(body)}
 
 
 def _without_comments(style: str) -> str:

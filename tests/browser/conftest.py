@@ -236,6 +236,8 @@ async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
 
     async def visit(address: str = "", *, size: tuple[int, int] = _DESK, **options: Any) -> Visitor:
         viewport = ViewportSize(width=size[0], height=size[1])
+        # One test is about the service worker; the others need not start one for each page.
+        options.setdefault("service_workers", "block")
         context = await contexts.enter_async_context(
             await browser.new_context(viewport=viewport, locale="en-GB", **options)
         )

@@ -29,6 +29,7 @@ import { Notices } from './view/notices.js';
 import { PillView } from './view/pill.js';
 import { RoomsView } from './view/rooms.js';
 import { Suggest } from './view/suggest.js';
+import { startWorker } from './worker.js';
 
 const FIRST_ROOM = 'general';
 /** Delay of saving: read positions change with every message. */
@@ -437,6 +438,7 @@ function drop(id) {
 }
 
 function listen() {
+  addEventListener('load', startWorker);
   addEventListener('hashchange', followAddress);
   addEventListener('online', wake);
   addEventListener('offline', () => {

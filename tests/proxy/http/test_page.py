@@ -3,6 +3,7 @@
 import gzip
 import re
 
+import brotli
 import pytest
 
 from proxy.page.source import STATIC
@@ -45,29 +46,44 @@ async def test_parts_are_kept_for_ever(http: Http) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accepted", "packed"),
+    ("accepted", "encoding"),
     [
-        ("gzip, deflate, br", True),
-        ("br;q=1, GZIP;q=0.5", True),
-        ("gzip;q=0, identity", False),
-        ("gzip; q=0.000", False),
-        ("br", False),
-        ("identity", False),
-        ("", False),
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip, deflate", "gzip"),
+        ("br ; q=1, GZIP;q=0.5", "br"),
+        ("BR;q=0, gzip", "gzip"),
+        ("gzip; q=0.000, identity", None),
+        ("gzip;q=0.001", "gzip"),
+        ("brgzip", None),
+        ("identity", None),
+        ("", None),
     ],
 )
-async def test_encoding_is_negotiated(http: Http, script: str, accepted: str, packed: bool) -> None:
+async def test_encoding_is_negotiated(
+    http: Http, script: str, accepted: str, encoding: str | None
+) -> None:
     async with http.session.get(
         http.make_url(script), headers={"Accept-Encoding": accepted}, auto_decompress=False
     ) as answer:
-        assert answer.headers.get("Content-Encoding") == ("gzip" if packed else None)
+        assert answer.headers.get("Content-Encoding") == encoding
         assert answer.headers["Vary"] == "Accept-Encoding"
         body = await answer.read()
         assert len(body) == int(answer.headers["Content-Length"])
         etag = answer.headers["ETag"]
+    unpack = {None: bytes, "br": brotli.decompress, "gzip": gzip.decompress}[encoding]
     async with http.get(script, headers=NOTHING) as plain:
-        assert (plain.headers["ETag"] != etag) is packed
-        assert await plain.read() == (gzip.decompress(body) if packed else body)
+        assert (plain.headers["ETag"] != etag) is (encoding is not None)
+        assert await plain.read() == unpack(body)
+
+
+async def test_worker_is_for_the_page_above_it(http: Http) -> None:
+    async with http.get("/static/sw.js") as answer:
+        assert answer.headers["Service-Worker-Allowed"] == "../"
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.content_type == "text/javascript"
+        etag = answer.headers["ETag"]
+    async with http.get("/static/sw.js", headers={"If-None-Match": etag}) as answer:
+        assert answer.status == 304
 
 
 async def test_head_tells_what_get_gives(http: Http, script: str) -> None:
