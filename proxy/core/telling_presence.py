@@ -92,8 +92,8 @@ class TellingPresence:
         """Notes whether the server wants names; if so, it waits for them."""
         room.attendance.want(presence=wanted.presence)
         if wanted.presence:
-            self._paced.discard(room)
-            self._paced.add(room, None)
+            # Without a pause behind it: often the first client is just about to enter.
+            self._tell(room, None)
 
     def told(self, room: Room, presence: RoomPresence) -> None:
         """Shows followers who is there, as the server tells."""
