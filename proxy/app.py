@@ -18,6 +18,7 @@ from proxy.clients.context import Context
 from proxy.config import Config
 from proxy.core.call_table import calls_of_schema
 from proxy.core.outbox import Outbox
+from proxy.core.outlet import Paces
 from proxy.core.switchboard import Switchboard
 from proxy.http.listener import Listener
 from proxy.http.routes import IS_READY, STATUS_URL, UPSTREAM, WEBSOCKETS, add_routes
@@ -36,7 +37,7 @@ _REQUEST_SECONDS: Final = 1.0
 _NO_SUCH_FAMILY: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def create_app(config: Config | None = None) -> web.Application:
+def create_app(config: Config | None = None, paces: Paces | None = None) -> web.Application:
     """Makes the proxy as an aiohttp application, for a runner or a test client.
 
     It connects to the chat server when it starts, and keeps trying while the
@@ -46,17 +47,20 @@ def create_app(config: Config | None = None) -> web.Application:
     Args:
         config: the settings; `host`, `port`, `connections` and `handshake_seconds`
             are the runner's to use.
+        paces: how often people are told of.
     """
-    return _application(config or Config(), ProxyMetrics())
+    return _application(config or Config(), ProxyMetrics(), paces)
 
 
-def _application(config: Config, metrics: ProxyMetrics) -> web.Application:
+def _application(
+    config: Config, metrics: ProxyMetrics, paces: Paces | None = None
+) -> web.Application:
     app = web.Application()
 
     async def running(app: web.Application) -> AsyncIterator[None]:
         wanted = config.upstream_tls
         tls = None if wanted is None else Tls.client(wanted).for_http2()
-        switchboard = Switchboard(config, Outbox(), metrics)
+        switchboard = Switchboard(config, Outbox(), metrics, paces)
         link = Link(config, switchboard, tls, metrics)
         calls = RelayedCalls(link.calls, switchboard, metrics)
         websockets = WebSockets(

@@ -44,6 +44,7 @@ class TellingPresence:
         metrics: counts what is told.
         faults: logs failures: each costs one stream what was to be told to it.
         linger: how long users are in a room whose last client has gone, in seconds.
+        pace: how long after a room was told of it is told of again, in seconds.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class TellingPresence:
         metrics: ServerMetrics,
         faults: Faults,
         linger: float = LINGER_SECONDS,
+        pace: float = PRESENCE_SECONDS,
     ) -> None:
         self._rooms = rooms
         self._metrics = metrics
@@ -63,7 +65,7 @@ class TellingPresence:
         # When somebody goes whose time has come.
         self._timer: asyncio.TimerHandle | None = None
         self._turns: Coalescer[str, None] = Coalescer(
-            self._tell, lambda *_: None, lambda _: PRESENCE_SECONDS, faults
+            self._tell, lambda *_: None, lambda _: pace, faults
         )
         self._nodes: Whispering | None = None
 

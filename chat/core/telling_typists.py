@@ -37,6 +37,7 @@ class TellingTypists:
         metrics: counts what is told.
         faults: logs failures: each costs one stream what was to be told to it.
         hold: how long whoever has said so types, in seconds.
+        pace: how long after a room was told of it is told of again, in seconds.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class TellingTypists:
         metrics: ServerMetrics,
         faults: Faults,
         hold: float = HOLD_SECONDS,
+        pace: float = TYPING_SECONDS,
     ) -> None:
         self._rooms = rooms
         self._present = present
@@ -55,7 +57,7 @@ class TellingTypists:
         self._hold = hold
         self._typing: TypingRooms[LiveStream] = TypingRooms(hold)
         self._turns: Coalescer[str, None] = Coalescer(
-            self._tell, lambda *_: None, lambda _: TYPING_SECONDS, faults
+            self._tell, lambda *_: None, lambda _: pace, faults
         )
         # When rooms in which somebody types are looked at.
         self._timers: dict[str, asyncio.TimerHandle] = {}

@@ -9,10 +9,12 @@ from chat.storage.memory import MemoryStore
 
 
 async def in_memory(
-    config: chat.Config | None = None, authenticator: Authenticator | None = None
+    config: chat.Config | None = None,
+    authenticator: Authenticator | None = None,
+    hub_type: type[Hub] = Hub,
 ) -> Context:
     """Makes one, whose store announces to its hub."""
-    hub = await Hub.open(_open_store)
+    hub = await hub_type.open(_open_store)
     config = config or chat.Config(database=chat.IN_MEMORY)
     return Context.of(config, authenticator or Authenticator(), hub)
 

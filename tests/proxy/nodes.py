@@ -105,7 +105,11 @@ class Node:
 
 @asynccontextmanager
 async def nodes(
-    number: int, *, tokens: Sequence[Authenticator] = (), hosts: Sequence[str] = ()
+    number: int,
+    *,
+    tokens: Sequence[Authenticator] = (),
+    hosts: Sequence[str] = (),
+    hub_type: type[Hub] = Hub,
 ) -> AsyncIterator[list[Node]]:
     """Runs servers with one history.
 
@@ -113,8 +117,9 @@ async def nodes(
         number: how many.
         tokens: what the first of them believe; the others believe everybody.
         hosts: their addresses, with one port; without any, loopback with several.
+        hub_type: what is made for them.
     """
-    context = await in_memory()
+    context = await in_memory(hub_type=hub_type)
     believed = [*tokens, *(Authenticator() for _ in range(number))]
     ports = free_ports(1) * number if hosts else free_ports(number)
     places = zip(hosts or ["127.0.0.1"] * number, ports, strict=True)

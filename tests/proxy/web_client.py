@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import chat
 import proxy
+from proxy.core.outlet import Paces
 from tests.kit.ports import free_ports
 from tests.support import PATIENCE_SECONDS
 
@@ -139,9 +140,9 @@ Connect = Callable[[], Awaitable[Client]]
 
 
 @asynccontextmanager
-async def serve_http(config: proxy.Config) -> AsyncIterator[Http]:
+async def serve_http(config: proxy.Config, paces: Paces | None = None) -> AsyncIterator[Http]:
     """A proxy with these settings, and aiohttp's test client for it."""
-    server = TestServer(proxy.create_app(config))
+    server = TestServer(proxy.create_app(config, paces))
     # aiohttp's own limit of 100 connections is a client's, not the proxy's.
     async with TestClient(server, connector=aiohttp.TCPConnector(limit=0)) as http:
         yield http
