@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chat.storage.changes import Change
-from gen.chat import ChangeMessageRequest, Delete
+from gen.chat import ChangeMessageRequest, Delete, Room
 from tests.proxy.nodes import Node, before, nodes
 from tests.proxy.picture import Picture, shown
 from tests.proxy.web_client import Client, Frame, Http, connect, joined, message, serve_http
@@ -189,6 +189,45 @@ async def test_spans_chain_from_a_replay_on(node: Node, http: Http) -> None:
             picture.take(frame)
         assert picture.messages == await history(client)
     await watcher.take_until(is_change(number))
+
+
+async def test_room_itself_is_told_live_and_replayed(node: Node, http: Http) -> None:
+    client = await connect(http)
+    await client.ask(join={"room_id": "lobby", **BOTH})
+    await client.ask(chat_message=message("lobby", "helo"))
+    room = {"id": "lobby", "title": "Lobby", "topic": "all of it"}
+    await client.send(set_room={"room": room}, request_id="set")
+    told = await client.take_until_answer("set")
+    [live] = [frame for frame in [*told, *await client.barrier()] if "changes" in frame]
+    assert live["changes"]["room"] == {**room, "change": 1}
+    assert live["changes"]["messages"] == []
+    # Over a restart of the server, together with what became of a message.
+    await node.stop()
+    await change(node, 1, content="hello")
+    room = {"id": "lobby", "title": "The lobby", "topic": ""}
+    await node.mortal.hub.store.set_room(Room("lobby", "The lobby"), None)
+    await node.start()
+    told = await client.take_until(is_change(3))
+    assert [frame["changes"]["room"] for frame in told if "room" in frame["changes"]] == [
+        {**room, "change": 3}
+    ]
+    # To one that comes back, and by pages.
+    for after_change, number in ((1, 1), (2, 0), (3, None)):
+        position = {"after_seq": 1, "after_change": after_change}
+        late = await connect(http)
+        assert (await late.ask(join={"room_id": "lobby", **BOTH, **position}))["joined"][
+            "recovered"
+        ]
+        replayed = [frame["changes"] for frame in await late.barrier()]
+        if number is None:
+            assert replayed == []
+            continue
+        [span] = replayed
+        assert span["room"] == {**room, "change": 3}
+        assert len(span["messages"]) == number
+        asked = {"room_id": "lobby", "after_change": after_change}
+        page = (await late.ask(get_changes=asked))["room_changes"]["changes"]
+        assert page == span
 
 
 async def test_storm_is_told_in_few_frames(node: Node, http: Http) -> None:

@@ -214,10 +214,13 @@ async def test_server_is_told_names_while_it_wants_them(world: World) -> None:
     world.tell(RelayEvent(wanted=Wanted("lobby", presence=True)))
     # It waits for the answer, also of one who has nobody.
     assert world.told() == [RoomPresence("lobby")]
+    # The first one comes right behind it.
     world.enter("eve")
-    await world.loop.pass_time(1)
     assert world.told() == [RoomPresence("lobby", 1, ["eve"])]
+    await world.loop.pass_time(1)
     world.enter("ada")
+    assert world.told() == [RoomPresence("lobby", 2, ["ada", "eve"])]
+    # Who asks again is answered again.
     world.tell(RelayEvent(wanted=Wanted("lobby", presence=True)))
     assert world.told() == [RoomPresence("lobby", 2, ["ada", "eve"])]
     world.tell(RelayEvent(wanted=Wanted("lobby", presence=False)))
@@ -386,6 +389,7 @@ async def test_link_of_a_suspect_is_told_once_it_is_proven(world: World) -> None
     await world.loop.pass_time(2)
     assert world.told() == []
     world.switchboard.proven()
+    await world.loop.pass_time(1)
     assert world.told() == [RoomPresence("lobby", 1, ["ada"])]
 
 
