@@ -29,7 +29,8 @@ A guest, of whom nothing is known, may do all of this but erase: names are taken
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,7 +50,7 @@ class RoomPatterns:
         ValueError: a pattern has a ``*`` elsewhere.
     """
 
-    __slots__ = ("_names", "_prefixes")
+    __slots__ = ("_names", "_prefixes", "_sorted_names", "_sorted_prefixes")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = tuple(patterns)
@@ -58,9 +59,30 @@ class RoomPatterns:
                 raise ValueError("* may only end a pattern")
         self._names = frozenset(each for each in patterns if not each.endswith(_ANY))
         self._prefixes = tuple(each[:-1] for each in patterns if each.endswith(_ANY))
+        self._sorted_names = sorted(self._names)
+        self._sorted_prefixes = sorted(self._prefixes)
 
     def __contains__(self, room_id: str) -> bool:
         return room_id in self._names or room_id.startswith(self._prefixes)
+
+    def behind(self, room_id: str) -> Sequence[str] | None:
+        """Tells where its next rooms are, so that others need not be looked at.
+
+        Args:
+            room_id: only what sorts behind this.
+
+        Returns:
+            The ids that come next, up to one behind which any may come; empty if none does.
+            `None` if `room_id` itself is one behind which any may come.
+        """
+        if room_id.startswith(self._prefixes):
+            return None
+        names = self._sorted_names[bisect_right(self._sorted_names, room_id) :]
+        nth = bisect_right(self._sorted_prefixes, room_id)
+        if nth == len(self._sorted_prefixes):
+            return names
+        prefix = self._sorted_prefixes[nth]
+        return [*names[: bisect_left(names, prefix)], prefix]
 
 
 ALL_ROOMS: Final = RoomPatterns([_ANY])

@@ -24,9 +24,10 @@ from gen.chat import (
     SetRoomResponse,
 )
 
-# How often one call asks the store for ids of rooms, each time for a page of them: whoever may
-# read few of many rooms, or looks for what few have, gets short pages.
-_LOOKS: Final = 4
+# How far one call looks: whoever may read few of many rooms, or looks for what few have, gets short
+# pages. To ask the store for the next ids costs more than to take those that a token names.
+_LOOKS: Final = 16
+_LOOK_AT_STORE: Final = 4
 # Of how many rooms one look reads what a list shows: all of it may have to fit into memory.
 _ROWS: Final = 50
 
@@ -114,8 +115,10 @@ class _Listing:
 
     async def page(self, after: str, limit: int) -> tuple[list[RoomSummary], str]:
         """Returns rooms behind an id, and the id behind which there may be more, or empty."""
-        for _ in range(_LOOKS):
-            found = await self._look(after)
+        left = _LOOKS
+        while left > 0:
+            found, looks = await self._look(after)
+            left -= looks
             ids = [room_id for room_id in found.ids if room_id in self._caller.reads]
             while ids:
                 some, ids = ids[:_ROWS], ids[_ROWS:]
@@ -135,17 +138,26 @@ class _Listing:
                 break
         return self._rooms, after
 
-    async def _look(self, after: str) -> RoomIds:
+    async def _look(self, after: str) -> tuple[RoomIds, int]:
+        """Returns ids that come next, and how many looks that took."""
         request = self._request
         if self._asked:
-            return RoomIds(self._asked[bisect_right(self._asked, after) :], "")
+            return RoomIds(self._asked[bisect_right(self._asked, after) :], ""), 1
+        named = self._caller.reads.behind(after)
+        if named is not None:
+            # Behind the last of them there may be others.
+            ids = list(named[:LARGEST_PAGE])
+            return RoomIds(ids, ids[-1] if ids else ""), 1
         marked_by = self._user_id if request.marked else ""
         reading = self._store.room_ids(after, LARGEST_PAGE, request.query, marked_by)
-        return await or_unavailable(reading)
+        return await or_unavailable(reading), _LOOK_AT_STORE
 
     def _is_asked_for(self, row: RoomRow) -> bool:
-        """Whether a room is one that the request is for: of those that it names, not all are."""
+        """Whether the request is for a room: of those that it, or a token, names, not all are."""
         request = self._request
+        is_known = row.last_message is not None or row.room.change
+        if not (is_known or request.room_ids):
+            return False
         if request.marked and row.mark is None:
             return False
         return not request.query or is_found(folded(request.query), row.room.id, row.room.title)

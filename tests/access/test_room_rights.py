@@ -61,6 +61,11 @@ async def test_room_that_one_may_not_read_is_not_there(
         assert await listed(ada, page_size=1, page_token=token_) == ["team-a"]
         told = await refused(ada.ask(ListRoomsRequest(user_id="root")))
         assert told.endswith("user_id: must be the subject of the token, or left out")
+        # Of a token that names its rooms, those that are there are listed.
+        names = ["team-b", "team-bb", "lobby", "attic*", "z"]
+        async with doors.visit(door, token(signer, "bob", names)) as bob:
+            assert await listed(bob) == ["attic", "lobby", "team-b"]
+            assert await listed(bob, query="TEAM") == ["team-b"]
         # The marks are one's own.
         assert await listed(root, marked=True) == ["attic", *readable]
         assert await listed(ada, marked=True) == []

@@ -1,8 +1,9 @@
 """What is known of rooms beside their messages: what one commit sets of it.
 
-It is a row of `states` in the place of a message 0, with the room as its state: so it is among
-the changes of the room like that of a message. It does not count for `rooms.beside`, as no
-message has more than its text by it. A room that is set is a row of `rooms` from then on.
+It is a row of `states` in the place of a message 0, with the room as its state, and its title as
+the text, for searches: so it is among the changes of the room like that of a message. It does not
+count for `rooms.beside`, as no message has more than its text by it. A room that is set is a row of
+`rooms` from then on.
 """
 
 from collections.abc import Sequence
@@ -30,9 +31,10 @@ FROM json_each(?) AS new CROSS JOIN rooms LEFT JOIN states ON position = room <<
 WHERE room_id = new.value
 """
 _STORE: Final = """
-INSERT INTO states (position, change, state)
-SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?) WHERE true
-ON CONFLICT (position) DO UPDATE SET change = excluded.change, state = excluded.state
+INSERT INTO states (position, change, content, state)
+SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3) FROM json_each(?) WHERE true
+ON CONFLICT (position) DO UPDATE SET
+    change = excluded.change, content = excluded.content, state = excluded.state
 """
 _STORE_NUMBERS: Final = """
 UPDATE rooms SET changes = new.value ->> 1
@@ -122,7 +124,7 @@ def _load(connection: apsw.Connection, settings: Sequence[Setting]) -> dict[str,
 def _store(connection: apsw.Connection, changed: dict[str, _Known], now: int) -> None:
     if not changed:
         return
-    states: list[tuple[int, int, str]] = []
+    states: list[tuple[int, int, str, str]] = []
     numbers: list[tuple[int, int]] = []
     for room_id, known in changed.items():
         number = known.number
@@ -131,7 +133,7 @@ def _store(connection: apsw.Connection, changed: dict[str, _Known], now: int) ->
             number = connection.last_insert_rowid()
         place = number << SEQ_BITS
         digits = bytes(codec.encode(known.room)).hex()
-        states.append((place | ITSELF, place | known.changes, digits))
+        states.append((place | ITSELF, place | known.changes, known.room.title, digits))
         numbers.append((number, known.changes))
     write(connection, _STORE, states)
     write(connection, _STORE_NUMBERS, numbers)

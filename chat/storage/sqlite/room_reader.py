@@ -25,7 +25,7 @@ SELECT json_group_array(room_id ORDER BY room_id) FROM (
 )
 """
 _TITLES: Final = """
-SELECT json_group_array(json_array(room_id, hex(state)) ORDER BY room_id) FROM (
+SELECT json_group_array(json_array(room_id, content) ORDER BY room_id) FROM (
     SELECT room_id, room FROM rooms WHERE room_id > ?1 ORDER BY room_id LIMIT ?2
 ) LEFT JOIN states ON position = room << 32
 """
@@ -34,7 +34,7 @@ SELECT count(*) <= ?2 FROM (SELECT 1 FROM marks WHERE user_id = ?1 LIMIT ?2 + 1)
 """
 # Of a user with few marks: all of them are sorted.
 _MARKED: Final = """
-SELECT json_group_array(json_array(room_id, hex(state)) ORDER BY room_id) FROM (
+SELECT json_group_array(json_array(room_id, content) ORDER BY room_id) FROM (
     SELECT room_id, room FROM marks CROSS JOIN rooms USING (room)
     WHERE user_id = ?3 AND room_id > ?1 ORDER BY room_id LIMIT ?2
 ) LEFT JOIN states ON position = room << 32
@@ -126,14 +126,15 @@ class RoomReader:
         last = rows[-1][0] if len(rows) == _LOOK else ""
         found = (
             room_id
-            for room_id, info in rows
-            if (marked is None or room_id in marked) and _is_found(query, room_id, info)
+            for room_id, title in rows
+            if (marked is None or room_id in marked)
+            and (not query or is_found(query, room_id, title or ""))
         )
         ids = list(islice(found, limit))
         has_more = len(ids) == limit and next(found, None) is not None
         return RoomIds(ids, ids[-1] if has_more else last)
 
-    def _marked(self, rows: Sequence[tuple[str, str]], user_id: str) -> set[str]:
+    def _marked(self, rows: Sequence[tuple[str, str | None]], user_id: str) -> set[str]:
         ids = orjson.dumps([room_id for room_id, _ in rows]).decode()
         return set(self._list(_WHICH_ARE_MARKED, ids, user_id))
 
@@ -156,12 +157,6 @@ class RoomReader:
     def _list(self, sql: str, *bindings: str | int) -> list[Any]:
         found: list[Any] = orjson.loads(str(self._readers.one(sql, bindings)))
         return found
-
-
-def _is_found(query: str, room_id: str, info: str) -> bool:
-    if not query or is_found(query, room_id, ""):
-        return True
-    return bool(info) and is_found(query, room_id, info_from(room_id, info).title)
 
 
 def _message(room_id: str, row: Sequence[Any]) -> ChatMessage:

@@ -109,3 +109,34 @@ def test_guest_has_all_rights(room: str, name: str) -> None:
     GUEST.check_owner(name, "")
     GUEST.check_proxy()
     assert GUEST.sender(name, "") == name
+
+
+ids = st.text("ab", max_size=4)
+
+
+@given(st.lists(ids | ids.map("{}*".format), max_size=5), st.sets(ids.filter(bool), max_size=20))
+def test_rooms_of_patterns_are_found_one_after_the_other(
+    patterns: list[str], rooms: set[str]
+) -> None:
+    """Each that they have, in order, with no look at others but those behind a prefix."""
+    allowed = RoomPatterns(patterns)
+    existing = sorted(rooms)
+    found: list[str] = []
+    after = ""
+    for _ in range(100):
+        named = allowed.behind(after)
+        if named is None:
+            behind = [room for room in existing if room > after][:2]
+            found += [room for room in behind if room in allowed]
+            after = behind[-1] if behind else "\U0010ffff"
+        elif named:
+            assert named[0] > after
+            assert list(named) == sorted(set(named))
+            assert all(room in allowed for room in named)
+            found += [room for room in named if room in rooms]
+            after = named[-1]
+        else:
+            break
+        if after == "\U0010ffff":
+            break
+    assert found == [room for room in existing if room in allowed]

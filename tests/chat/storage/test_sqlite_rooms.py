@@ -61,7 +61,7 @@ async def test_plain_messages_of_a_room_that_is_set_stay_plain(path: Path) -> No
     [(position, change, content, extra)] = execute(
         path, "SELECT position, change, content, extra FROM states"
     )
-    assert (position, change, content, extra) == (FIRST, FIRST | 1, None, None)
+    assert (position, change, content, extra) == (FIRST, FIRST | 1, "Title", None)
     assert execute(path, "SELECT count(*) FROM history") == [(3,)]
 
 
