@@ -7,7 +7,9 @@
  * @property {string} href empty when the piece is plain text
  */
 
-const ADDRESS = /\bhttps?:\/\/[^\s<>"\u0000-\u001f\u007f-\u009f]+/giu;
+const ADDRESS = /(?<![\p{L}\p{N}@./-])(?:https?:\/\/|www\.(?=[^\s.]+\.[^\s.]))[^\s<>"\u0000-\u001f\u007f-\u009f]+/giu;
+/** What may be the end of the sentence rather than of the address. */
+const TAIL = ".,;:!?'*_~…”’»";
 const CLOSERS = new Map([
   [')', '('],
   [']', '['],
@@ -41,29 +43,23 @@ export function splitLinks(text) {
  * @param {string} address
  */
 function withoutTail(address) {
+  const surplus = new Map([...CLOSERS].map(([closer, opener]) => [closer, count(address, closer) - count(address, opener)]));
   let end = address.length;
-  while (end > 0 && isTail(address, end)) end -= 1;
+  for (; end > 0; end -= 1) {
+    const last = address[end - 1];
+    const more = surplus.get(last) ?? 0;
+    if (!TAIL.includes(last) && more <= 0) break;
+    surplus.set(last, more - 1);
+  }
   return address.slice(0, end);
-}
-
-/**
- * @param {string} address
- * @param {number} end
- */
-function isTail(address, end) {
-  const last = address[end - 1];
-  if (".,;:!?'*_~…”’»".includes(last)) return true;
-  const opener = CLOSERS.get(last);
-  return opener !== undefined && count(address, last, end) > count(address, opener, end);
 }
 
 /**
  * @param {string} text
  * @param {string} character
- * @param {number} end
  */
-function count(text, character, end) {
-  return text.slice(0, end).split(character).length - 1;
+function count(text, character) {
+  return text.split(character).length - 1;
 }
 
 /**
@@ -72,7 +68,7 @@ function count(text, character, end) {
  */
 function hrefOf(address) {
   try {
-    const { href, protocol } = new URL(address);
+    const { href, protocol } = new URL(/^www\./i.test(address) ? `https://${address}` : address);
     return protocol === 'http:' || protocol === 'https:' ? href : '';
   } catch {
     return '';

@@ -24,6 +24,7 @@
  * @property {string} unsaved the user's text of an edit that failed; empty for none
  */
 
+import { plainText } from './markup.js';
 import { t } from './texts.js';
 
 /**
@@ -116,13 +117,13 @@ export function whoReacted({ count, mine, others }) {
 }
 
 /**
- * The first words of a message, in one line.
+ * The first words of a message, in one line, without its markers.
  *
  * @param {string} content
  * @param {number} [most] characters
  */
 export function firstWords(content, most = 120) {
-  const line = content.slice(0, 4 * most).replace(/\s+/gu, ' ').trim();
+  const line = plainText(content.slice(0, 32 * most)).slice(0, 4 * most).replace(/\s+/gu, ' ').trim();
   const characters = [...line];
   return characters.length > most ? `${characters.slice(0, most).join('').trimEnd()}…` : line;
 }

@@ -2,12 +2,14 @@
  * What a user may do to a message, as far as the page knows the server's rules: the
  * server decides. Pure.
  *
- * @typedef {'react' | 'reply' | 'edit' | 'copy' | 'pin' | 'unpin' | 'delete'} Action
+ * @typedef {'react' | 'reply' | 'edit' | 'copy' | 'source' | 'pin' | 'unpin' | 'delete'} Action
  *
  * @typedef {object} Who
  * @property {string} self
  * @property {boolean} moderates
  */
+
+import { isMarked } from './markup.js';
 
 /** @type {Record<Action, string>} keys of texts */
 export const LABELS = {
@@ -15,6 +17,7 @@ export const LABELS = {
   reply: 'menu.reply',
   edit: 'menu.edit',
   copy: 'menu.copy',
+  source: 'menu.source',
   pin: 'menu.pin',
   unpin: 'menu.unpin',
   delete: 'menu.delete',
@@ -33,12 +36,14 @@ export const KEYS = { r: 'reply', e: 'edit', '+': 'react', Delete: 'delete' };
  */
 export function offersFor(message, look, { self, moderates }, changeable) {
   if (look.deleted || look.progress === 'deleting') return [];
-  if (!changeable) return ['copy'];
+  /** @type {Action[]} */
+  const readings = isMarked(look.content) ? ['copy', 'source'] : ['copy'];
+  if (!changeable) return readings;
   const own = message.sender_id === self;
   /** @type {Action[]} */
   const offers = ['react', 'reply'];
   if (own) offers.push('edit');
-  offers.push('copy');
+  offers.push(...readings);
   if (moderates) offers.push(look.pinned ? 'unpin' : 'pin');
   if (own || moderates) offers.push('delete');
   return offers;

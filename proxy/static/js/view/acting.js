@@ -9,6 +9,7 @@
  */
 
 import { firstWords, whoReacted } from '../look.js';
+import { plainText } from '../markup.js';
 import { findMessage } from '../messages.js';
 import { offersFor } from '../offers.js';
 import { pinsOf } from '../pins.js';
@@ -25,6 +26,8 @@ import { Menu } from './menu.js';
 import { Picker } from './picker.js';
 import { Pins } from './pins.js';
 import { onLongPress } from './press.js';
+import { codeBeside } from './rich.js';
+import { showSource } from './source.js';
 import { timeOf } from './times.js';
 
 export class Acting {
@@ -97,6 +100,7 @@ export class Acting {
   pressed(action, element, button) {
     const room = this.#store.current;
     const message = this.#messageOf(element);
+    if (action === 'copy-code') void this.#copy(codeBeside(button));
     if (!room || !message) return;
     if (action === 'toggle') this.#toggle(message, button.dataset.emoji ?? '');
     else if (action === 'go') this.#jump.go(room.id, Number(button.dataset.to));
@@ -251,6 +255,9 @@ export class Acting {
       case 'copy':
         void this.#copy(lookIn(room, message, self).content);
         return;
+      case 'source':
+        showSource(lookIn(room, message, self).content);
+        return;
       case 'delete':
         // The bar, and a focus in it, would be gone when the question is answered.
         element.focus({ preventScroll: true });
@@ -324,7 +331,7 @@ export class Acting {
     const mentioned = element.classList.contains('mentioned');
     const said = [
       `${people.shown(message.sender_id)}, ${timeOf(new Date(message.sent_at))}`,
-      look.deleted ? t('message.deleted') : look.content,
+      look.deleted ? t('message.deleted') : plainText(look.content),
       mentioned ? t('read_out.mentions_you') : '',
       look.edited && !look.deleted ? t('message.edited') : '',
       look.pinned ? t('read_out.pinned') : '',

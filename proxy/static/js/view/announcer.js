@@ -7,6 +7,7 @@
  */
 
 import { ticks } from '../clock.js';
+import { plainText } from '../markup.js';
 import { findMessage } from '../messages.js';
 import { t } from '../texts.js';
 import { byId } from './dom.js';
@@ -77,7 +78,7 @@ export class Announcer {
       return;
     }
     for (const { sender_id: sender, content } of messages) {
-      this.say(`${people.shown(sender)}: ${content.slice(0, CHARACTERS)}`);
+      this.say(`${people.shown(sender)}: ${plainText(content).slice(0, CHARACTERS)}`);
     }
   }
 }

@@ -9,7 +9,7 @@ import { moved } from '../roving.js';
 import { byId } from './dom.js';
 
 /** What Tab leads to in a message that has the focus. */
-const INNER = 'a, .quote, .unfold, .chip';
+const INNER = 'a, pre, .code-copy, .quote, .unfold, .chip';
 
 export class Cursor {
   #log = byId('log', HTMLElement);

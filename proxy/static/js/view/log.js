@@ -351,7 +351,7 @@ export class LogView {
     const action = button?.dataset.action;
     const id = element?.dataset.id;
     if (!button || !element || !action || !id) return;
-    if (element.dataset.seq) this.#handlers.onAct(action, element, button);
+    if (element.dataset.seq || action === 'copy-code') this.#handlers.onAct(action, element, button);
     else if (action === 'retry') this.#handlers.onRetry(this.#roomId, id);
     else if (action === 'discard') this.#handlers.onDiscard(this.#roomId, id);
   }

@@ -5,10 +5,10 @@
  * @typedef {import('../timeline.js').MessageLine} MessageLine
  */
 
-import { splitLinks } from '../links.js';
-import { t } from '../texts.js';
+import { language, t } from '../texts.js';
 import { fromTemplate, part, setText } from './dom.js';
 import { updateMarks } from './marks.js';
+import { fillText } from './rich.js';
 import { dayName, fullTimeOf, timeOf } from './times.js';
 
 /** How many colours there are for names; the style sheet has one for each. */
@@ -16,6 +16,8 @@ const TONES = 8;
 /** A message with more than so many characters or lines is folded. */
 const FOLD_CHARACTERS = 1500;
 const FOLD_LINES = 24;
+/** @type {WeakMap<HTMLElement, string>} what the texts of messages were made of */
+const shownTexts = new WeakMap();
 /** @type {Record<string, string>} */
 const BUSY = { saving: 'message.saving', deleting: 'message.deleting' };
 
@@ -125,9 +127,11 @@ function showText(element, content, look, people) {
   const deleted = look?.deleted ?? false;
   const shown = deleted ? goneText(look?.deletedBy ? people.shown(look.deletedBy) : '') : content;
   element.classList.toggle('deleted', deleted);
-  if (text.textContent === shown && text.childNodes.length > 0) return;
-  text.replaceChildren();
-  fillText(text, shown);
+  const state = `${language()} ${deleted} ${shown}`;
+  if (shownTexts.get(text) === state) return;
+  shownTexts.set(text, state);
+  if (deleted) text.replaceChildren(shown);
+  else fillText(text, shown);
   const long = !deleted && isLong(content);
   text.classList.toggle('long', long);
   part(element, 'unfold', HTMLButtonElement).hidden = !long;
@@ -137,28 +141,6 @@ function showText(element, content, look, people) {
 /** @param {string} deleter who is not the sender; or empty */
 function goneText(deleter) {
   return deleter ? t('message.deleted_by', { name: deleter }) : t('message.deleted');
-}
-
-/**
- * @param {HTMLElement} parent
- * @param {string} content
- */
-function fillText(parent, content) {
-  parent.append(...splitLinks(content).map(({ text, href }) => (href ? link(text, href) : text)));
-}
-
-/**
- * @param {string} text
- * @param {string} href
- */
-function link(text, href) {
-  const anchor = document.createElement('a');
-  anchor.textContent = text;
-  anchor.href = href;
-  anchor.target = '_blank';
-  anchor.rel = 'noopener noreferrer';
-  anchor.tabIndex = -1;
-  return anchor;
 }
 
 /** @param {string} content */
