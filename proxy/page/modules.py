@@ -17,6 +17,7 @@ from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 _STATEMENTS: Final = """
 (comment) @comment
+(private_property_identifier) @private
 (template_string) @text
 (string) @text
 (import_statement) @import
@@ -68,7 +69,8 @@ class Module:
     Attributes:
         imports: what it imports, in order.
         exports: the names that it exports, in order.
-        code: the rest of it, without comments and without the words of imports and exports.
+        code: the rest of it, without comments and without the words of imports and exports, and
+            with short names for what is private.
     """
 
     imports: tuple[Import, ...]
@@ -187,10 +189,38 @@ def _replaced(
         yield node.start_byte, node.end_byte, b"\n" if broken else b" "
     for node in found.get("import", []):
         yield node.start_byte, node.end_byte, b""
+    yield from _shortened(found)
     for node in found.get("export", []):
         declared = node.child_by_field_name("declaration")
         if declared is not None:
             yield node.start_byte, declared.start_byte, b""
+
+
+def _shortened(found: dict[str, list[Node]]) -> Iterator[tuple[int, int, bytes | None]]:
+    """Private names, which nothing outside of a class can see, as `#a`, `#b` and so on."""
+    nodes = _ordered(found.get("private", []))
+    # Texts of several lines stay as they are, with the names that are in them.
+    texts = [node for node in found.get("text", []) if b"\n" in (node.text or b"")]
+    if any(_is_in(node, text) for node in nodes for text in texts):
+        return
+    short: dict[bytes | None, bytes] = {}
+    for node in nodes:
+        new = short.setdefault(node.text, b"#" + _letters(len(short)))
+        yield node.start_byte, node.end_byte, new
+
+
+def _is_in(node: Node, other: Node) -> bool:
+    return other.start_byte <= node.start_byte and node.end_byte <= other.end_byte
+
+
+def _letters(number: int) -> bytes:
+    letters = b""
+    while True:
+        number, letter = divmod(number, 26)
+        letters += bytes([ord("a") + letter])
+        if number == 0:
+            return letters
+        number -= 1
 
 
 def _without_indentation(code: bytes) -> str:

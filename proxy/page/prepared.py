@@ -36,8 +36,7 @@ TYPES: Final = {
 }
 """The media types of the files, by the ends of their names."""
 
-# The next one saves two parts in a hundred more, in three times the time.
-_BROTLI_QUALITY: Final = 10
+_BROTLI_QUALITY: Final = 11
 _PACKED: Final = {".css", ".html", ".js", ".svg", ".webmanifest"}
 _REFERENCE: Final = re.compile(r'([\w-]+)="static/([^"]+)"')
 _STYLE: Final = re.compile(r'<link rel="stylesheet" href="static/([^"]+)">')

@@ -38,7 +38,10 @@ MODULES = {
     "js/two.js": """import { last } from './view/three.js';
         const name = 'two', counts = [];
         export function counted(text) { counts.push(text); return counts.length + last; }
-        export class Thing { own = name; }
+        export class Thing {
+          #named = name; #mine = { ['#named']: 1 };
+          get own() { return #mine in this ? this.#named : ''; }
+        }
     """,
     "js/view/three.js": "const name = 'three';\nexport const last = 'l' // no semicolon\n",
     "js/unneeded.js": "this is not JavaScript",
