@@ -273,4 +273,4 @@ ENGINES = (*DURABLE, memory)
 # Those that know what becomes of messages.
 CHANGING = ENGINES
 # Those that know of rooms beside their messages.
-LISTING: tuple[Build, ...] = (sqlite, folding, memory)
+LISTING = ENGINES

@@ -4,10 +4,12 @@ What a batch needs is read at one moment (`Wanted`, `Found`). Each change is dec
 as the ones before leave it (`changes.decide`), and numbered on. What is stored in the end is what
 came of all of them: of each message its last state, of each reaction whether it is there. It holds
 only if nobody has changed anything in these rooms meanwhile: `sql/005_change.sql` looks.
+
+What is known of a room itself is set likewise, as by a change of a message 0.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,7 +25,9 @@ from chat.storage.changes import (
     state_of,
 )
 from chat.storage.postgres.extras import mentioned, packed_state
-from gen.chat import ChatMessage, RoomChanges
+from chat.storage.postgres.infos import packed_info, packed_number
+from chat.storage.rooms import decide_room
+from gen.chat import ChatMessage, Room, RoomChanges
 
 Position = tuple[str, int]
 """A room and a `seq`."""
@@ -32,20 +36,29 @@ Kind = tuple[str, int, str]
 """A room, a `seq` and an emoji."""
 
 
+class RoomChange(NamedTuple):
+    """A request to set what is known of a room; see `Store.set_room`."""
+
+    room: Room
+    if_change: int | None
+
+
 class Wanted:
     """What has to be read to decide on changes.
 
     Attributes:
         rooms: their rooms.
+        infos: those that are to be set.
         positions: the messages.
         kinds: the kinds of reactions, and how many who gave them, the first ones: of so many, the
             ones that are named stay known whatever is taken back.
         own: those who may have reacted themselves.
     """
 
-    def __init__(self, changes: Sequence[Change]) -> None:
-        requests = [change.request for change in changes]
-        self.rooms = sorted({each.room_id for each in requests})
+    def __init__(self, changes: Sequence[Change | RoomChange]) -> None:
+        requests = [change.request for change in changes if isinstance(change, Change)]
+        self.infos = sorted({each.room.id for each in changes if isinstance(each, RoomChange)})
+        self.rooms = sorted({each.room_id for each in requests} | {*self.infos})
         self.positions: list[Position] = sorted({(each.room_id, each.seq) for each in requests})
         self.kinds: dict[Kind, int] = {}
         self.own: list[tuple[Kind, str]] = []
@@ -62,10 +75,11 @@ class Found:
 
     Attributes:
         now: the time, by the database's clock.
-        changes: by room: the number of its newest change.
+        changes: by room: the number of its newest change; of those that are there.
         messages: as they stand; with the number of the last change of their text.
         reactors: those who reacted with each kind, in the order in which they came; see `Wanted`.
         own: those among `Wanted.own` who did.
+        infos: what is known of rooms, if anything was set.
     """
 
     now: datetime
@@ -73,6 +87,7 @@ class Found:
     messages: dict[Position, tuple[ChatMessage, int]]
     reactors: Mapping[Kind, list[str]] = field(default_factory=dict)
     own: set[tuple[Kind, str]] = field(default_factory=set)
+    infos: dict[str, Room] = field(default_factory=dict)
 
 
 class _Reactions(NamedTuple):
@@ -92,13 +107,15 @@ class ChangeBatch:
 
     def __init__(self, wanted: Wanted, found: Found) -> None:
         self._found = found
-        self._bases = found.changes
-        self._numbers = dict(found.changes)
+        # A room that is set need not be there.
+        self._bases = dict.fromkeys(wanted.infos, 0) | dict(found.changes)
+        self._numbers = dict(self._bases)
         self._whole = {
             kind: len(found.reactors.get(kind, ())) < most for kind, most in wanted.kinds.items()
         }
         self._before = {position: message for position, (message, _) in found.messages.items()}
         self._changed: dict[Position, None] = {}
+        self._infos: dict[str, Room] = {}
         self._reactions = _Reactions({}, set())
 
     def __len__(self) -> int:
@@ -136,6 +153,24 @@ class ChangeBatch:
             self._react(own, number, is_gone=reactors.reacts)
         return outcome.message
 
+    def set_room(self, change: RoomChange) -> Room:
+        """Decides on what is to be known of a room; returns that as it stands.
+
+        Raises:
+            FailedPrecondition: see `rooms.decide_room`.
+        """
+        room_id = change.room.id
+        before = self._found.infos.get(room_id)
+        if before is None:
+            before = Room(room_id)
+        number = self._numbers[room_id] + 1
+        after = decide_room(before, change.room, change.if_change, number)
+        if after is None:
+            return before
+        self._numbers[room_id] = number
+        self._found.infos[room_id] = self._infos[room_id] = after
+        return after
+
     def spans(self) -> list[RoomChanges]:
         """Returns what changed in each room."""
         told = {
@@ -146,10 +181,12 @@ class ChangeBatch:
         for room_id, seq in self._changed:
             message, text_change = self._found.messages[room_id, seq]
             told[room_id].messages.append(change_of(message, self._bases[room_id], text_change))
+        for room_id, room in self._infos.items():
+            told[room_id].room = replace(room)
         return list(told.values())
 
     def arguments(self, epoch: str) -> list[Any]:
-        """Returns the arguments of ``change_1``."""
+        """Returns the arguments of ``change_2``."""
         rooms = [room for room, base in self._bases.items() if self._numbers[room] > base]
         nths = {room: nth for nth, room in enumerate(rooms, 1)}
         states, texts, mentions = [], [], []
@@ -164,6 +201,10 @@ class ChangeBatch:
                 texts.append((*at, message.content))
             if deleted:
                 mentions += [(*at, who) for who in mentioned(self._before[room_id, seq])]
+        infos = [
+            (nths[room_id], room.change, packed_info(room), packed_number(room))
+            for room_id, room in self._infos.items()
+        ]
         gone = [(nths[kind[0]], *kind[1:], user) for kind, user in self._reactions.gone]
         came = [
             (nths[kind[0]], *kind[1:], user, number)
@@ -171,9 +212,11 @@ class ChangeBatch:
         ]
         return [
             epoch,
+            [room for room in rooms if room not in self._found.changes],
             rooms,
             [self._bases[room] for room in rooms],
             [self._numbers[room] for room in rooms],
+            *_columns(infos, 4),
             *_columns(states, 6),
             *_columns(texts, 3),
             *_columns(gone, 4),

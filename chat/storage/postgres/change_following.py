@@ -16,17 +16,23 @@ behind `told`, which moves on only with a fetch that was not cut.
 A change is announced after its message. A span that has a message which is not announced yet
 waits for it (`Following.reach`), and the room with it.
 
-A number that went back, or a newest change that is on no message, is **lost** history.
+A number that went back, or a newest change that is on no message nor on the room itself, is
+**lost** history.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chat.storage.listener import Changed
 from chat.storage.postgres.following import Following
-from gen.chat import MessageChange, RoomChanges
+from chat.storage.postgres.infos import Altered, newest_seq, number_of, span_of
+from chat.storage.rooms import room_of
+from gen.chat import RoomChanges
+
+UNKNOWN: Final = -1
+"""The position of a change whose message is not known."""
 
 
 class ChangeMark(NamedTuple):
@@ -34,12 +40,12 @@ class ChangeMark(NamedTuple):
 
     Attributes:
         room_id, change: its number.
-        seq: its message; 0 if that is not known.
+        seq: its message, 0 for the room itself; `UNKNOWN` if that is not known.
     """
 
     room_id: str
     change: int
-    seq: int = 0
+    seq: int = UNKNOWN
 
 
 class _Stay:
@@ -50,7 +56,7 @@ class _Stay:
         told: the number up to which all texts were.
         hinted: the highest number that a hint told.
         sure: the highest number that is known to have been stored.
-        seq: the message of the newest change that was announced here.
+        seq: what changed last of all that was announced here.
         span: what waits for its message.
         waiting: what is to be called, and when which number was announced.
     """
@@ -60,7 +66,7 @@ class _Stay:
     def __init__(self, announced: int | None = None) -> None:
         self.announced = announced
         self.told = self.hinted = self.sure = announced or 0
-        self.seq = 0
+        self.seq = UNKNOWN
         self.span: _Span | None = None
         self.waiting: list[tuple[int, Callable[[], None]]] = []
 
@@ -246,7 +252,7 @@ class ChangeFollowing:
         self,
         fetch: ChangeFetch,
         heads: Mapping[str, int],
-        changes: Mapping[str, Sequence[MessageChange]],
+        changes: Mapping[str, Sequence[Altered]],
         cut: Iterable[str],
     ) -> None:
         """Announces what a fetch read.
@@ -266,7 +272,7 @@ class ChangeFollowing:
             after, _ = fetch.positions[room_id]
             hinted, sure = fetch.known[room_id]
             found = changes.get(room_id, ())
-            last = found[-1].state.change if found else after
+            last = number_of(found[-1]) if found else after
             head = heads.get(room_id, 0)
             is_cut = room_id in parts
             if head < max(after, sure) or (not is_cut and last < head) or last > head:
@@ -278,8 +284,8 @@ class ChangeFollowing:
             stay.sure = max(stay.sure, head)
             # What a commit of this node brought meanwhile is known; else it goes on from there.
             if stay.announced == after and stay.span is None:
-                span = _Span(RoomChanges(room_id, after, last, list(found)), not is_cut)
-                self._take(room_id, stay, span, ready)
+                whole = _Span(span_of(room_id, after, last, found), not is_cut)
+                self._take(room_id, stay, whole, ready)
             self._queue(room_id, stay)
         self._tell(ready)
         if lost:
@@ -329,8 +335,8 @@ class ChangeFollowing:
         stay.sure = max(stay.sure, stay.announced)
         if span.is_whole:
             stay.told = stay.announced
-        if span.changes.messages:
-            stay.seq = span.changes.messages[-1].seq
+        if span.changes.messages or room_of(span.changes) is not None:
+            stay.seq = newest_seq(span.changes)
             ready.append(span.changes)
 
     def _queue(self, room_id: str, stay: _Stay) -> None:

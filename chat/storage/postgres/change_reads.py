@@ -15,8 +15,9 @@ from chat.storage.base import PAGE_BYTES, ChangesPage, ReactionRow, StoreError
 from chat.storage.postgres.batch import stored_message
 from chat.storage.postgres.change_batch import Found, Wanted
 from chat.storage.postgres.extras import add
+from chat.storage.postgres.infos import ITSELF, Altered, info_from, number_of, span_of
 from codec import DecodeError
-from gen.chat import MessageChange, MessageState, RoomChanges
+from gen.chat import MessageChange, MessageState, Room
 from hosting.logs import get_logger
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ SELECT
     (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch,
     clock_timestamp() AS now, rooms.*, messages.*, kinds.*, own.*
 FROM (
-    SELECT array_agg(room_id) AS room_ids, array_agg(changes) AS changes
-    FROM chat.rooms WHERE room_id = ANY ($1::text[])
+    SELECT array_agg(room_id) AS room_ids, array_agg(changes) AS changes, array_agg(info) AS infos
+    FROM chat.rooms LEFT JOIN LATERAL (
+        SELECT extra AS info FROM chat.states
+        WHERE room_id = ANY ($12::text[]) AND states.room = rooms.room AND seq = 0 LIMIT 1
+    ) AS itself ON true
+    WHERE room_id = ANY ($1::text[])
 ) AS rooms, (
     SELECT
         array_agg(asked.nth) AS nths, array_agg(sent_at) AS times,
@@ -86,15 +91,18 @@ SELECT
     (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch,
     (SELECT changes FROM chat.rooms WHERE room_id = $1) AS last,
     array_agg(seq ORDER BY nth) AS seqs, array_agg(text_change ORDER BY nth) AS text_changes,
-    array_agg(content ORDER BY nth) AS contents, array_agg(state ORDER BY nth) AS states
+    array_agg(content ORDER BY nth) AS contents, array_agg(state ORDER BY nth) AS states,
+    array_agg(info ORDER BY nth) AS infos
 FROM (
     SELECT *, sum(size) OVER (ORDER BY change) - size AS before,
         row_number() OVER (ORDER BY change) AS nth
     FROM (
         SELECT changed.*, content,
-            coalesce(octet_length(content), 0) + coalesce(octet_length(state), 0) AS size
+            coalesce(octet_length(content), 0) + coalesce(octet_length(state), 0)
+                + coalesce(octet_length(info), 0) AS size
         FROM (
-            SELECT room, seq, change, text_change, state FROM chat.states
+            SELECT room, seq, change, text_change, state, CASE seq WHEN 0 THEN extra END AS info
+            FROM chat.states
             WHERE room = (SELECT room FROM chat.rooms WHERE room_id = $1)
                 AND change > greatest($2::bigint, 0)
             ORDER BY change LIMIT $3 + 1
@@ -145,18 +153,20 @@ SELECT (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch, heads.*, chan
         array_agg(seq ORDER BY nth, change) FILTER (WHERE fits) AS seqs,
         array_agg(change ORDER BY nth, change) FILTER (WHERE fits) AS changes,
         array_agg(content ORDER BY nth, change) FILTER (WHERE fits) AS contents,
-        array_agg(state ORDER BY nth, change) FILTER (WHERE fits) AS states
+        array_agg(state ORDER BY nth, change) FILTER (WHERE fits) AS states,
+        array_agg(info ORDER BY nth, change) FILTER (WHERE fits) AS infos
     FROM (
         SELECT *, sum(size) OVER (ORDER BY nth, change) - size < $4 AS fits
         FROM (
-            SELECT nth, tail.seq, change, state, content,
-                coalesce(octet_length(content), 0) + coalesce(octet_length(state), 0) + $6
-                    AS size
+            SELECT nth, tail.seq, change, state, content, info,
+                coalesce(octet_length(content), 0) + coalesce(octet_length(state), 0)
+                    + coalesce(octet_length(info), 0) + $6 AS size
             FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
                 AS given (room_id, position, told, nth)
             JOIN chat.rooms USING (room_id)
             CROSS JOIN LATERAL (
-                SELECT seq, change, text_change, state FROM chat.states
+                SELECT seq, change, text_change, state, CASE seq WHEN 0 THEN extra END AS info
+                FROM chat.states
                 WHERE states.room = rooms.room AND change > 0 AND change > position
                 ORDER BY change LIMIT $5
             ) AS tail
@@ -185,7 +195,7 @@ class ChangesBehind(NamedTuple):
 
     epoch: str
     heads: Mapping[str, int]
-    changes: Mapping[str, Sequence[MessageChange]]
+    changes: Mapping[str, Sequence[Altered]]
     cut: frozenset[str]
 
 
@@ -206,11 +216,15 @@ async def read_to_decide(connection: Connection, wanted: Wanted) -> tuple[str, F
         list(wanted.kinds.values()),
         *([kind[nth] for kind, _ in own] for nth in range(3)),
         [user for _, user in own],
+        wanted.infos,
     )
     assert row is not None  # noqa: S101 - aggregates
     found = Found(
         row["now"], dict(zip(row["room_ids"] or (), row["changes"] or (), strict=True)), {}
     )
+    for room_id, info in zip(row["room_ids"] or (), row["infos"] or (), strict=True):
+        if info is not None:
+            found.infos[room_id] = info_from(room_id, info)
     columns = [
         row[name] or ()
         for name in ("nths", "times", "sender_ids", "ids", "contents", "text_changes", "extras",
@@ -243,19 +257,19 @@ class ChangeReader:
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         """See `Store.changes`."""
         row = await self._reader.row(_PAGE, room_id, after_change, limit, PAGE_BYTES)
-        found = _rows(row, "seqs", "text_changes", "contents", "states")
-        kept: list[MessageChange] = []
+        found = _rows(row, "seqs", "text_changes", "contents", "states", "infos")
+        kept: list[Altered] = []
         size = 0
         has_more = False
-        for seq, text_change, content, state in found:
+        for seq, text_change, content, state, info in found:
             content = content if text_change else None
-            size += len((content or "").encode()) + len(state or b"")
+            size += len((content or "").encode()) + len(state or b"") + len(info or b"")
             has_more = len(kept) == limit or (bool(kept) and size > PAGE_BYTES)
             if has_more:
                 break
-            kept.append(_change(room_id, seq, content, state))
-        last = kept[-1].state.change if has_more else row["last"] or 0
-        return ChangesPage(RoomChanges(room_id, after_change, last, kept), has_more)
+            kept.append(_change(room_id, seq, content, state, info))
+        last = number_of(kept[-1]) if has_more else row["last"] or 0
+        return ChangesPage(span_of(room_id, after_change, last, kept), has_more)
 
     async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
         """See `Store.count_changes`."""
@@ -298,17 +312,22 @@ async def read_behind(
         return row
 
     row = await run(read)
-    changes: dict[str, list[MessageChange]] = {}
-    for nth, seq, change, content, state in _rows(
-        row, "nths", "seqs", "changes", "contents", "states"
+    changes: dict[str, list[Altered]] = {}
+    for nth, seq, change, content, state, info in _rows(
+        row, "nths", "seqs", "changes", "contents", "states", "infos"
     ):
-        found = changes.setdefault(room_ids[nth - 1], [])
+        room_id = room_ids[nth - 1]
+        found = changes.setdefault(room_id, [])
         try:
-            found.append(_change(room_ids[nth - 1], seq, content, state))
+            found.append(_change(room_id, seq, content, state, info))
         except StoreError:
             # Others must not wait for it.
             log.exception("a change is told without its state")
-            found.append(MessageChange(seq, content, MessageState(change=change)))
+            number = MessageState(change=change)
+            is_room = seq == ITSELF
+            found.append(
+                Room(room_id, change=change) if is_room else MessageChange(seq, content, number)
+            )
     nths = row["nths"] or [0]
     cut = {room_id for room_id, found in changes.items() if len(found) == _ROOM_ROWS}
     read_rows = sum(map(len, changes.values()))
@@ -322,7 +341,11 @@ def _rows(row: asyncpg.Record, *names: str) -> zip[Any]:
     return zip(*(row[name] or () for name in names), strict=True)
 
 
-def _change(room_id: str, seq: int, content: str | None, state: bytes) -> MessageChange:
+def _change(
+    room_id: str, seq: int, content: str | None, state: bytes, info: bytes | None
+) -> Altered:
+    if seq == ITSELF:
+        return info_from(room_id, info)
     try:
         return MessageChange(seq, content, codec.decode(MessageState, state or b""))
     except DecodeError as error:

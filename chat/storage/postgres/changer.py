@@ -21,6 +21,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -32,7 +33,7 @@ from chat.storage.base import StoreError, Unstorable
 from chat.storage.changes import Change, state_of
 from chat.storage.postgres import appender
 from chat.storage.postgres.admission import Admission
-from chat.storage.postgres.change_batch import ChangeBatch, Wanted
+from chat.storage.postgres.change_batch import ChangeBatch, RoomChange, Wanted
 from chat.storage.postgres.change_follower import ChangeFollower
 from chat.storage.postgres.change_following import ChangeMark
 from chat.storage.postgres.change_reads import read_to_decide
@@ -40,7 +41,8 @@ from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.durable import DurableConnection
 from chat.storage.postgres.errors import fault_of
-from gen.chat import ChatMessage
+from chat.storage.postgres.infos import newest_seq
+from gen.chat import ChatMessage, Room
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -50,16 +52,18 @@ _MOST: Final = 256
 _CLOSE_SECONDS: Final = 10.0
 _TICK_SECONDS: Final = 1.0
 
-_CHANGE: Final = f"SELECT chat.change_1({', '.join(f'${nth}' for nth in range(1, 26))})"
+_CHANGE: Final = f"SELECT chat.change_2({', '.join(f'${nth}' for nth in range(1, 31))})"
 
-Outcome = ChatMessage | ChatError | StoreError
+Asked = Change | RoomChange
+Answer = ChatMessage | Room
+Outcome = Answer | ChatError | StoreError
 
 
 class _Job(NamedTuple):
     """A change that somebody waits for, since a time of the monotonic clock."""
 
-    change: Change
-    future: asyncio.Future[ChatMessage]
+    change: Asked
+    future: asyncio.Future[Answer]
     came: float
 
 
@@ -107,15 +111,20 @@ class Changer:
         text = value if isinstance(value, str) else ""
         if fault := fault_of(request.room_id, request.user_id, text):
             raise Unstorable(fault)
-        if self._closing:
-            raise StoreError("the store is closed")
-        future: asyncio.Future[ChatMessage] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Job(change, future, time.monotonic()))
-        self._wake.set()
-        message = await future
+        message = await self._ask(change)
+        assert isinstance(message, ChatMessage)  # noqa: S101 - see `_decided`
         if (state := state_of(message)) is not None:
             await self._follower.reach(request.room_id, state.change)
         return message
+
+    async def set_room(self, room: Room, if_change: int | None) -> Room:
+        """See `Store.set_room`."""
+        if fault := fault_of(room.id, room.title, room.topic):
+            raise Unstorable(fault)
+        known = await self._ask(RoomChange(room, if_change))
+        assert isinstance(known, Room)  # noqa: S101 - see `_decided`
+        await self._follower.reach(room.id, known.change)
+        return replace(known)
 
     async def close(self) -> None:
         """Does what is queued; gives a commit up that takes too long."""
@@ -127,6 +136,14 @@ class Changer:
             if self._watch.seconds > _CLOSE_SECONDS:
                 log.error("changes given up, as the server stops: they may be stored or not")
                 self._connection.give_up()
+
+    async def _ask(self, change: Asked) -> Answer:
+        if self._closing:
+            raise StoreError("the store is closed")
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Job(change, future, time.monotonic()))
+        self._wake.set()
+        return await future
 
     async def _run(self) -> None:
         while not (self._closing and not self._queue):
@@ -150,7 +167,7 @@ class Changer:
                 else:
                     self._end(jobs, outcomes)
 
-    async def _store(self, changes: Sequence[Change], connection: Connection) -> Sequence[Outcome]:
+    async def _store(self, changes: Sequence[Asked], connection: Connection) -> Sequence[Outcome]:
         """Reads, decides and stores, once."""
         wanted = Wanted(changes)
         epoch, found = await read_to_decide(connection, wanted)
@@ -170,7 +187,7 @@ class Changer:
         spans = batch.spans()
         last = spans[-1]
         self._admission.acknowledged_change = ChangeMark(
-            last.room_id, last.last_change, last.messages[-1].seq
+            last.room_id, last.last_change, newest_seq(last)
         )
         self._follower.stored(spans)
         self._tell({span.room_id: span.last_change for span in spans})
@@ -180,7 +197,7 @@ class Changer:
         for job, outcome in zip(jobs, outcomes, strict=True):
             if job.future.done():
                 continue
-            if isinstance(outcome, ChatMessage):
+            if isinstance(outcome, Answer):
                 job.future.set_result(outcome)
             else:
                 job.future.set_exception(outcome)
@@ -195,8 +212,10 @@ class Changer:
             self._end([self._queue.popleft()], [failure])
 
 
-def _decided(batch: ChangeBatch, change: Change) -> Outcome:
+def _decided(batch: ChangeBatch, change: Asked) -> Outcome:
     try:
+        if isinstance(change, RoomChange):
+            return batch.set_room(change)
         return batch.decide(change)
     except ChatError as error:
         return error

@@ -73,7 +73,7 @@ SELECT room_id, change, seq
 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS mark (room_id, change, seq)
 WHERE change > 0 AND (
     SELECT true FROM chat.rooms
-    WHERE rooms.room_id = mark.room_id AND rooms.changes >= mark.change AND (mark.seq = 0 OR (
+    WHERE rooms.room_id = mark.room_id AND rooms.changes >= mark.change AND (mark.seq < 0 OR (
         SELECT true FROM chat.states
         WHERE states.room = rooms.room AND states.seq = mark.seq AND states.change >= mark.change
     ))

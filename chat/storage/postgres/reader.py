@@ -7,7 +7,7 @@ the place of one that died makes readers wait, as it does writers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import asyncpg
@@ -92,13 +92,16 @@ _USERS: Final = """
 SELECT user_id, name, email, {is_active}
 FROM chat.users WHERE user_id > $2 ORDER BY user_id LIMIT $3
 """
+_NAMED: Final = """
+SELECT user_id, name, email, {is_active} FROM chat.users WHERE user_id = ANY ($2::text[])
+"""
 _UPSERT: Final = """
 INSERT INTO chat.users (user_id, name, email) VALUES ($2, $3, $4)
 ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, email = excluded.email
 RETURNING user_id, name, email, {is_active}
 """
-_GET_USER, _LIST_USERS, _UPSERT_USER = (
-    each.format(is_active=_IS_ACTIVE) for each in (_USER, _USERS, _UPSERT)
+_GET_USER, _LIST_USERS, _GET_USERS, _UPSERT_USER = (
+    each.format(is_active=_IS_ACTIVE) for each in (_USER, _USERS, _NAMED, _UPSERT)
 )
 
 
@@ -152,6 +155,13 @@ class Reader:
         """Returns the users behind `after_id`."""
         rows = await self.run(
             lambda connection: connection.fetch(_LIST_USERS, self._node, after_id, limit)
+        )
+        return list(map(_user_row, rows))
+
+    async def some_users(self, user_ids: Sequence[str]) -> list[UserRow]:
+        """Returns those of some users that are known."""
+        rows = await self.run(
+            lambda connection: connection.fetch(_GET_USERS, self._node, list(user_ids))
         )
         return list(map(_user_row, rows))
 

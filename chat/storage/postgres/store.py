@@ -17,6 +17,8 @@ from chat.storage.base import (
     Page,
     Range,
     ReactionRow,
+    RoomIds,
+    RoomRow,
     Spent,
     Store,
     StoreError,
@@ -46,12 +48,13 @@ from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.lease import Lease
 from chat.storage.postgres.marks import Marks
 from chat.storage.postgres.reader import Reader, UserRow, check_whole
+from chat.storage.postgres.room_reads import RoomReads
 from chat.storage.postgres.side import SideConnection
 from chat.storage.postgres.spending import Spending
 from chat.storage.postgres.suspicions import Suspicions
 from chat.storage.postgres.tails import TailReader
 from chat.storage.postgres.writer import Job, Writer
-from gen.chat import ChatMessage, Mark, User
+from gen.chat import ChatMessage, Mark, Room, User
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -139,6 +142,7 @@ class PostgresStore(Store):
         self._pool = ReaderPool(self.connect)
         self._reader = Reader(self._pool, admission, connector.name)
         self._change_reader = ChangeReader(self._reader)
+        self._room_reads = RoomReads(self._reader)
         self._queue_bytes = queue_bytes
         self._queued = 0
         self._writable = asyncio.Event()
@@ -271,6 +275,21 @@ class PostgresStore(Store):
 
     async def erasures(self) -> list[str]:
         return await self._erasing.pending()
+
+    async def set_room(self, room: Room, if_change: int | None) -> Room:
+        return await self._changer.set_room(room, if_change)
+
+    async def room_ids(self, after_id: str, limit: int, query: str, marked_by: str) -> RoomIds:
+        return await self._room_reads.room_ids(after_id, limit, query, marked_by)
+
+    async def room_rows(self, room_ids: Sequence[str], user_id: str) -> list[RoomRow]:
+        return await self._room_reads.room_rows(room_ids, user_id)
+
+    async def members(self, room_id: str, after_id: str, limit: int) -> list[str]:
+        return await self._room_reads.members(room_id, after_id, limit)
+
+    async def get_users(self, user_ids: Sequence[str]) -> list[User]:
+        return [self._user(row) for row in await self._reader.some_users(user_ids)]
 
     def whisper(self, told: Whisper) -> None:
         self._hints.whisper(told)
