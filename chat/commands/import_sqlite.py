@@ -99,12 +99,19 @@ async def _bring_messages(source: Source, target: Import, most: int) -> None:
 
 
 async def _bring_changes(source: Source, connection: Connection, most: int) -> None:
-    """Brings what became of messages, with marks and erasures; and compares it."""
+    """Brings what became of messages and rooms, with marks and erasures; and compares it."""
     from chat.storage.postgres import importing_changes as changes
 
+    def state(row: StoredState) -> StoredState:
+        if row.seq:
+            return row
+        change, info, number = changes.info_columns(row.room, row.state)
+        return row._replace(change=change, extra=info, state=number)
+
     changed = dict(source.changes)
+    await changes.add_rooms(connection, {room: source.rooms[room] for room in changed})
     tables: list[tuple[changes.Rows, Iterable[Sequence[changes.Value]]]] = [
-        (changes.STATES, source.states()),
+        (changes.STATES, map(state, source.states())),
         (changes.REACTIONS, source.reactions()),
         (changes.MENTIONS, source.mentions()),
         (changes.MARKS, source.marks()),
@@ -131,19 +138,21 @@ async def _compare(source: Source, target: Import) -> tuple[int, int]:
     """Compares each room; returns the number of messages and of rooms."""
     from chat.storage.postgres.importing import Sums
 
-    messages = rooms = 0
+    messages = 0
+    # Those that were only set have no messages.
+    rooms = set(source.changes)
     sums = Sums()
-    for _, room in groupby(source.messages(), lambda message: message.room):
+    for number, room in groupby(source.messages(), lambda message: message.room):
         for message in room:
             sums.add(message)
             messages += 1
-        rooms += 1
+        rooms.add(number)
         if sums.messages >= _COMPARED:
             await target.compare(sums)
             sums = Sums()
             _say(f"{messages} messages compared")
     await target.compare(sums)
-    return messages, rooms
+    return messages, len(rooms)
 
 
 def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:

@@ -1,4 +1,4 @@
-"""Filling a database with what became of messages, how far users have read, and open erasures.
+"""Filling a database with what became of messages and rooms, marks, and open erasures.
 
 It comes behind the messages (see `importing`). A row that is there already is left, so an import
 that was cut short brings all of this once more. The comparison is of each table: how many rows it
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import codec
 from chat.storage.base import StoreUnusable
+from chat.storage.postgres.infos import packed_info, packed_number
 from codec import DecodeError
-from gen.chat import MessageState
+from gen.chat import MessageState, Room
 
 if TYPE_CHECKING:
     from chat.storage.postgres.connections import Connection
@@ -25,6 +26,10 @@ _OF_ROOMS: Final = """
 UPDATE chat.rooms SET changes = given.changes, has_states = true
 FROM unnest($1::bigint[], $2::bigint[]) AS given (room, changes)
 WHERE rooms.room = given.room
+"""
+_ADD_ROOMS: Final = """
+INSERT INTO chat.rooms (room, room_id) OVERRIDING SYSTEM VALUE
+SELECT * FROM unnest($1::bigint[], $2::text[]) ON CONFLICT (room) DO NOTHING
 """
 _SUM: Final = r"""
 SELECT count(*), coalesce(sum(('x' || encode(substr(sha256(convert_to(
@@ -102,6 +107,30 @@ MENTIONS: Final = Rows(
 )
 MARKS: Final = Rows("marks", {"user_id": "text", "room": "bigint", "read_seq": "bigint"})
 ERASURES: Final = Rows("erasures", {"user_id": "text"})
+
+
+async def add_rooms(connection: Connection, rooms: Mapping[int, str]) -> None:
+    """Stores rooms, by their numbers, that may have no message."""
+    await connection.execute(_ADD_ROOMS, list(rooms), list(rooms.values()))
+
+
+def info_columns(room: int, state: bytes | None) -> tuple[int, bytes, bytes]:
+    """Returns the change, and the columns ``extra`` and ``state``, of a room itself.
+
+    Args:
+        room: its number.
+        state: an encoded `Room`, as a file has it in the place of a state.
+
+    Raises:
+        StoreUnusable: it is not what this program wrote.
+    """
+    try:
+        info = codec.decode(Room, state or b"")
+    except DecodeError as error:
+        raise StoreUnusable(
+            f"what is known of room number {room} is not readable: {error}"
+        ) from error
+    return info.change, packed_info(info), packed_number(info)
 
 
 async def note_deletions(connection: Connection, states: Sequence[tuple[int, int, bytes]]) -> None:

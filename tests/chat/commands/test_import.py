@@ -25,7 +25,7 @@ from chat.storage.postgres.maintenance import open_database
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up
 from chat.storage.sqlite.export import Source
-from gen.chat import ChangeMessageRequest, ChatMessage, Delete, MessageExtra, User
+from gen.chat import ChangeMessageRequest, ChatMessage, Delete, MessageExtra, Room, User
 from tests.faults.world import choose_seed
 from tests.kit.ports import free_ports
 from tests.kit.processes import run, running
@@ -158,25 +158,32 @@ async def test_what_became_of_messages_goes_on(tmp_path: Path, postgres_url: str
     for user in ("ada", "ben"):
         await change(old, "a", 3, user, react="\N{THUMBS UP SIGN}")
     await old.mark("ben", "a", 7, back=False)
+    await old.set_room(Room("a", "Title", "Topic"), None)
+    await old.set_room(Room("empty", "Nobody wrote here"), None)
+    await old.set_room(Room("empty", "Nobody wrote here yet"), None)
     assert not (await old.erase("cy", 1)).messages
     await old.append([message("c", sender_id="dan", key=str(key)) for key in range(3)])
     assert not (await old.erase("dan", 1)).done
 
     async def seen(store: Store) -> object:
-        pages = [await store.history(room, Range(99)) for room in "abc"]
-        changes = [await store.changes(room, 0, 99) for room in "abc"]
+        ids, _ = await store.room_ids("", 9, "", "")
+        pages = [await store.history(room, Range(99)) for room in ids]
+        changes = [await store.changes(room, 0, 99) for room in ids]
+        listed = ids, await store.room_rows(ids, "ben"), await store.members("a", "", 9)
         rows = await store.reactions("a", 3, "", None, 9)
         marks = [await store.mark("ben", room, 0, back=False) for room in "ab"]
-        return pages, changes, rows, marks, await store.erasures()
+        return pages, changes, listed, rows, marks, await store.erasures()
 
     before = await seen(old)
     await old.close()
-    await import_file(path, postgres_url, most=3)
+    done = await import_file(path, postgres_url, most=3)
+    assert done == "imported 36 messages of 4 rooms, and 1 users"
     new = await open_postgres(postgres_url)
     assert await seen(new) == before
     # Numbers go on, and so does the erasure.
     await change(new, "a", 3, react="x")
-    assert (await new.history("a", Range(1))).last_change == 5
+    assert (await new.history("a", Range(1))).last_change == 6
+    assert await new.set_room(Room("empty"), 2) == Room("empty", change=3)
     while not (erased := await new.erase("dan", 5)).done:
         pass
     assert erased.messages == 2

@@ -12,7 +12,8 @@ from chat.storage.base import Range, StoreError, Unanswered, Unstorable
 from chat.storage.changes import extra_of, is_deleted, state_of
 from chat.storage.listener import Head
 from chat.storage.postgres.epoch import rotate
-from gen.chat import Delete, MessageExtra
+from chat.storage.rooms import room_of
+from gen.chat import Delete, MessageExtra, Room
 from tests.chat.storage.postgres.nodes import Node
 from tests.chat.storage.postgres.nodes import node as a_node
 from tests.faults.link import Link, Way
@@ -165,6 +166,19 @@ async def test_lost_answer_is_asked_for_again(postgres: Postgres, postgres_url: 
         assert (state.change, len(state.reactions)) == (2, 2)
         await node.hears_change(2)
         assert (await node.store.history("room", Range(1))).last_change == 2
+        # Likewise a room that is set, under a condition that held before.
+        async with connection.transaction():
+            await connection.execute("SELECT FROM chat.rooms FOR UPDATE")
+            setting = asyncio.ensure_future(node.store.set_room(Room("room", "Title"), 0))
+            while not await waiting(postgres, name):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            link.halve(Way.BACK)
+        while not await connection.fetch("SELECT FROM chat.states WHERE seq = 0"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        link.cut()
+        link.restore()
+        assert await setting == Room("room", "Title", change=3)
+        await node.hears_change(3)
 
 
 async def test_database_that_stays_away(
@@ -195,7 +209,7 @@ async def waiting(postgres: Postgres, name: str) -> bool:
     """Whether a change waits for a lock."""
     question = (
         "SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'"
-        " AND query LIKE '%change_1%'"
+        " AND query LIKE '%change_2%'"
     )
     return bool(await postgres.execute(question, name))
 
@@ -210,6 +224,8 @@ async def test_killed_connections(postgres: Postgres, postgres_url: str) -> None
         async def change(node: Node, who: str) -> None:
             for number in range(10):
                 await node.change(by=who, react=f"{number}")
+                await node.store.set_room(Room(f"new {number}", "the same"), None)
+                await node.store.set_room(Room("room", f"{who} {number}"), None)
                 await node.store.mark(who, "room", 1, back=False)
 
         changing = asyncio.gather(change(one, "ada"), change(two, "ben"))
@@ -218,9 +234,13 @@ async def test_killed_connections(postgres: Postgres, postgres_url: str) -> None
             await postgres.terminate(f"datname = '{name}'")
         await changing
         page = await one.store.history("room", Range(1))
-        assert page.last_change == 20
+        assert page.last_change == 40
+        rows = await two.store.room_rows(["room", *(f"new {n}" for n in range(10))], "")
+        [room, *new] = [row.room for row in rows]
+        assert new == [Room(f"new {n}", "the same", change=1) for n in range(10)]
         for node in (one, two):
-            await node.hears_change(20)
+            heard = await node.hears_change(40)
+            assert [each for each in map(room_of, heard) if each is not None][-1] == room
         state = state_of(page.messages[0])
         assert state is not None
         assert [each.count for each in state.reactions] == [2] * 10
@@ -247,6 +267,7 @@ async def test_another_epoch(postgres_url: str) -> None:
         "UPDATE chat.rooms SET changes = 1",
         "UPDATE chat.rooms SET changes = 3",
         "DELETE FROM chat.states WHERE change = 2",
+        "DELETE FROM chat.states WHERE seq = 0",
     ],
 )
 async def test_lost_changes_are_another_epoch(postgres_url: str, loss: str) -> None:
@@ -256,11 +277,13 @@ async def test_lost_changes_are_another_epoch(postgres_url: str, loss: str) -> N
         await node.store.follow("room")
         await node.change(1, react="a")
         await node.change(2, react="b")
+        if "seq" in loss:
+            await node.store.set_room(Room("room", "Title"), None)
         old = node.store.epoch
         await execute(postgres_url, loss)
         if "DELETE" in loss:
             # Only who connects anew would look: the numbers are right.
-            await execute(postgres_url, "UPDATE chat.rooms SET changes = 3")
+            await execute(postgres_url, "UPDATE chat.rooms SET changes = changes + 1")
         with capture_logs():
             await node.is_renewed()
         assert node.store.epoch != old
@@ -355,7 +378,7 @@ async def test_rights_are_those_on_other_tables(postgres: Postgres, postgres_url
             postgres_url,
             "DROP TABLE chat.states, chat.reactions, chat.mentions, chat.marks, chat.erasures",
             "ALTER TABLE chat.rooms DROP COLUMN changes, DROP COLUMN has_states",
-            "DROP FUNCTION chat.append_2, chat.change_1, chat.mark_1",
+            "DROP FUNCTION chat.append_2, chat.change_1, chat.change_2, chat.mark_1",
             f"GRANT USAGE ON SCHEMA chat TO {user}",
             f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA chat TO {user}",
             "UPDATE chat.meta SET value = '2' WHERE key = 'version'",

@@ -119,6 +119,8 @@ async def test_changes_are_looked_for(connection: Connection) -> None:
         (ChangeMark("attic", 1), True),
         # Another change has taken the number.
         (ChangeMark("lobby", 4, 2), True),
+        # The room itself was never set.
+        (ChangeMark("lobby", 4, 0), True),
     ):
         known = Known(epoch, Claim(server, synchronous=True), [], [there, mark, there])
         before, epoch = epoch, (await judge(connection, known)).epoch
