@@ -11,6 +11,7 @@ are as many as the user has ever read, whatever other rooms there are.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # How many rooms one search looks at.
 _LOOKED_AT: Final = 2000
+# After how many of them others have their turn.
+_AT_ONCE: Final = 250
 
 # A room of which nothing is left but its row is none.
 _IDS: Final = """
@@ -143,15 +146,7 @@ class RoomReads:
         statement = _LISTS[bool(marked_by), bool(query)]
         row = await self._reader.row(statement, after_id, most, *([marked_by] if marked_by else []))
         looked_at = row["room_ids"] or []
-        if not query:
-            found = looked_at
-        else:
-            wanted = folded(query)
-            found = [
-                room_id
-                for room_id, info in zip(looked_at, row["infos"] or (), strict=True)
-                if is_found(wanted, room_id, info_from(room_id, info).title if info else "")
-            ]
+        found = await _search(folded(query), looked_at, row["infos"]) if query else looked_at
         if len(found) > limit:
             return RoomIds(found[:limit], found[limit - 1])
         return RoomIds(found, looked_at[-1] if query and len(looked_at) == most else "")
@@ -178,3 +173,15 @@ class RoomReads:
         """See `Store.members`."""
         row = await self._reader.row(_MEMBERS, room_id, after_id, limit)
         return list(row["user_ids"] or ())
+
+
+async def _search(
+    query: str, room_ids: Sequence[str], infos: Sequence[bytes | None] | None
+) -> list[str]:
+    found = []
+    for nth, (room_id, info) in enumerate(zip(room_ids, infos or (), strict=True), 1):
+        if is_found(query, room_id, info_from(room_id, info).title if info else ""):
+            found.append(room_id)
+        if nth % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return found
