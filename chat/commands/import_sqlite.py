@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -102,16 +102,16 @@ async def _bring_changes(source: Source, connection: Connection, most: int) -> N
     """Brings what became of messages and rooms, with marks and erasures; and compares it."""
     from chat.storage.postgres import importing_changes as changes
 
-    def state(row: StoredState) -> StoredState:
-        if row.seq:
-            return row
-        change, info, number = changes.info_columns(row.room, row.state)
-        return row._replace(change=change, extra=info, state=number)
-
+    # A room itself has a row in the place of a message 0.
+    infos = (
+        StoredState(info.room, 0, number, 0, *columns)
+        for info in source.infos()
+        for number, *columns in [changes.info_columns(*info)]
+    )
     changed = dict(source.changes)
     await changes.add_rooms(connection, {room: source.rooms[room] for room in changed})
     tables: list[tuple[changes.Rows, Iterable[Sequence[changes.Value]]]] = [
-        (changes.STATES, map(state, source.states())),
+        (changes.STATES, chain(source.states(), infos)),
         (changes.REACTIONS, source.reactions()),
         (changes.MENTIONS, source.mentions()),
         (changes.MARKS, source.marks()),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gen.chat import ChatMessage, Mark, RoomChanges, RoomPresence, Typists, Wanted
+from gen.chat import ChatMessage, Mark, RoomChanges, RoomPresence, Typists
 
 
 class Head(NamedTuple):
@@ -38,7 +38,7 @@ Renew = Callable[[Mapping[str, Head]], None]
 Marked = Callable[[Sequence[UserMark]], None]
 """Tells how far users have read; see **Marks**."""
 
-Whisper = Typists | RoomPresence | Wanted
+Whisper = Typists | RoomPresence
 """What nodes tell each other of their clients; see **Whispers**."""
 
 Whispered = Callable[[str, Whisper], None]

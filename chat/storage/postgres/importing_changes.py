@@ -114,18 +114,18 @@ async def add_rooms(connection: Connection, rooms: Mapping[int, str]) -> None:
     await connection.execute(_ADD_ROOMS, list(rooms), list(rooms.values()))
 
 
-def info_columns(room: int, state: bytes | None) -> tuple[int, bytes, bytes]:
+def info_columns(room: int, packed: bytes) -> tuple[int, bytes, bytes]:
     """Returns the change, and the columns ``extra`` and ``state``, of a room itself.
 
     Args:
         room: its number.
-        state: an encoded `Room`, as a file has it in the place of a state.
+        packed: what is known of it, as an encoded `Room`.
 
     Raises:
         StoreUnusable: it is not what this program wrote.
     """
     try:
-        info = codec.decode(Room, state or b"")
+        info = codec.decode(Room, packed)
     except DecodeError as error:
         raise StoreUnusable(
             f"what is known of room number {room} is not readable: {error}"

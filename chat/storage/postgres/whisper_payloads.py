@@ -3,7 +3,6 @@
 ====================================================  ======================================
 ``["t", room_id, [user_id, …], others, hold_ms]``      who types
 ``["p", room_id, count, [user_id, …]]``                who is there
-``["w", room_id, presence]``                           whether names of who is there are wanted
 ====================================================  ======================================
 
 Anybody may publish anything: what is none of these, or too large, is refused.
@@ -16,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from chat.storage.listener import Whisper
-from gen.chat import RoomPresence, Typists, Wanted
+from gen.chat import RoomPresence, Typists
 
 MOST_NAMES: Final = 50
 """How many users one whisper names at most."""
@@ -40,11 +39,9 @@ def pack(whisper: Whisper, most_bytes: int) -> list[object]:
         names = _fitting(whisper.user_ids, most_bytes - len(orjson.dumps(packed)))
         left = len(whisper.user_ids) - len(names)
         return ["t", whisper.room_id, names, whisper.others + left, whisper.hold_ms]
-    if isinstance(whisper, RoomPresence):
-        packed = ["p", whisper.room_id, whisper.count, []]
-        names = _fitting(whisper.user_ids, most_bytes - len(orjson.dumps(packed)))
-        return [*packed[:-1], names]
-    return ["w", whisper.room_id, whisper.presence]
+    packed = ["p", whisper.room_id, whisper.count, []]
+    names = _fitting(whisper.user_ids, most_bytes - len(orjson.dumps(packed)))
+    return [*packed[:-1], names]
 
 
 def unpack(kind: object, room_id: object, *rest: Any) -> Whisper:
@@ -58,16 +55,13 @@ def unpack(kind: object, room_id: object, *rest: Any) -> Whisper:
         names, others, hold_ms = rest
         hold = _number(hold_ms, _LONGEST_HOLD_MS)
         return Typists(room, _names(names), _number(others), hold)
-    if kind == "p":
-        count, names = rest
-        presence = RoomPresence(room, _number(count), _names(names))
-        if presence.count < len(presence.user_ids):
-            raise ValueError("fewer than are named")
-        return presence
-    [wanted] = rest
-    if kind != "w" or not isinstance(wanted, bool):
+    if kind != "p":
         raise ValueError("no whisper")
-    return Wanted(room, wanted)
+    count, names = rest
+    presence = RoomPresence(room, _number(count), _names(names))
+    if presence.count < len(presence.user_ids):
+        raise ValueError("fewer than are named")
+    return presence
 
 
 def _fitting(names: Sequence[str], most_bytes: int) -> list[str]:

@@ -19,7 +19,7 @@ from chat.storage.postgres.hint_payloads import Told
 from chat.storage.postgres.hints import Hints
 from chat.storage.postgres.link import BusDown, Hear, Link
 from chat.storage.postgres.tails import Run, TailReader
-from gen.chat import ChatMessage, RoomPresence, Typists, Wanted
+from gen.chat import ChatMessage, RoomPresence, Typists
 from tests.chat.storage.postgres.nodes import NEVER, Node, node
 from tests.kit import PATIENCE_SECONDS
 from tests.kit.ports import free_ports
@@ -82,11 +82,9 @@ async def test_whispers_of_another_node(postgres_url: str, hints: str) -> None:
         other.store.whisper(Typists("other", ["ada"], 0, 6000))
         other.store.whisper(RoomPresence("other", 1, ["ada"]))
         other.store.whisper(RoomPresence("other", 2, ["ada", "ben"]))
-        other.store.whisper(Wanted("other", presence=True))
-        assert await one.hears_whispers(3) == [
+        assert await one.hears_whispers(2) == [
             (name, Typists("room", ["ada"], 0, 6000)),
             (name, RoomPresence("other", 2, ["ada", "ben"])),
-            (name, Wanted("other", presence=True)),
         ]
         await other.store.close()
         await one.loses(name)

@@ -20,7 +20,7 @@ from chat.storage.postgres.hint_payloads import (
 from chat.storage.postgres.neighbours import Neighbours, link_name, node_of
 from chat.storage.postgres.untold import Untold
 from chat.storage.postgres.whisper_payloads import MOST_NAMES
-from gen.chat import Mark, RoomPresence, Typists, Wanted
+from gen.chat import Mark, RoomPresence, Typists
 
 ids = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=64)
 numbers = st.integers(0, 2**32 - 1)
@@ -31,7 +31,6 @@ whispers = st.lists(
             lambda room, names, more: RoomPresence(room, len(names) + more, names),
             ids, st.lists(ids, max_size=20), st.integers(0, 1000),
         ),
-        st.builds(Wanted, ids, st.booleans()),
     )
 )  # fmt: skip
 
@@ -76,7 +75,7 @@ def test_names_that_do_not_fit_are_left_out() -> None:
 def test_a_room_that_fits_into_no_payload_is_left_out() -> None:
     told: list[Whisper] = [
         RoomPresence("x" * PAYLOAD_BYTES, 1, ["ada"]),
-        Wanted("room", presence=True),
+        RoomPresence("room", 1, ["ada"]),
     ]
     assert [read(payload).whispers for _, payload in payloads(Told("node-1", whispers=told))] == [
         told[1:]
@@ -90,7 +89,7 @@ def test_a_room_that_fits_into_no_payload_is_left_out() -> None:
      '["t","room",["a\\u0000b"],0,6000]', '["t","room",{"ada":1},0,6000]', '["t","room","ada",0,1]',
      '["t",1,["ada"],0,6000]', '["t","",["ada"],0,6000]', '["p","room",0,["ada"]]',
      '["p","room",4294967296,[]]', '["p","room",1.5,[]]', '["p","room",1]', '["p","room"]',
-     f'["p","room",99,{orjson.dumps(["a"] * 51).decode()}]', '["w","room",1]', '["w","room"]',
+     f'["p","room",99,{orjson.dumps(["a"] * 51).decode()}]', '["t","room"]',
      '["x","room",true]', '[["t"],"room",true]', "[]", "1", "null", '"tr"', '{"t":1,"room":2}'],
 )  # fmt: skip
 def test_what_is_no_whisper_tells_nothing(whisper: str) -> None:
@@ -100,7 +99,7 @@ def test_what_is_no_whisper_tells_nothing(whisper: str) -> None:
 @pytest.mark.parametrize(
     "payload",
     ['["node",{},{},[],{}]', '["node",{},{},[],1]', '["node",{},{},[],[],[]]', '["node",null,[]]',
-     '[1,null]', f'["node",{{}},{{}},[],[["w","{"x" * PAYLOAD_BYTES}",true]]]'],
+     '[1,null]', f'["node",{{}},{{}},[],[["p","{"x" * PAYLOAD_BYTES}",0,[]]]]'],
 )  # fmt: skip
 def test_what_is_no_form_tells_nothing(payload: str) -> None:
     assert not read(payload).has_news
