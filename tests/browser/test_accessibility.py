@@ -164,6 +164,11 @@ async def _inspect_room(ada: Visitor, inspector: Inspector) -> None:
     await check("pins")
     await page.keyboard.press("Escape")
 
+    await page.get_by_test_id("here").click()
+    await expect(page.get_by_test_id("member").first).to_be_visible()
+    await check("people")
+    await page.keyboard.press("Escape")
+
 
 async def _choose(visitor: Visitor, message: Locator, action: str) -> None:
     await message.hover()
@@ -190,6 +195,10 @@ async def _inspect_phone(visit: Visit, program: str) -> list[str]:
     ada = await visit(size=(390, 780), has_touch=True, is_mobile=True, **looks)
     phone = Inspector(ada, program, "phone")
     await phone.check("entry dialog")
+    await ada.name.fill("Bob")
+    await ada.page.get_by_test_id("enter-button").click()
+    await expect(ada.page.get_by_test_id("name-taken")).to_be_visible()
+    await phone.check("name of another")
     await ada.enter("ada", "lobby")
     await phone.check("room")
     await ada.page.get_by_test_id("menu-button").click()
@@ -199,6 +208,10 @@ async def _inspect_phone(visit: Visit, program: str) -> list[str]:
     await ada.message("mine").get_by_role("button", name="Message actions").dispatch_event("click")
     await expect(ada.page.get_by_test_id("sheet")).to_be_visible()
     await phone.check("sheet")
+    await ada.page.keyboard.press("Escape")
+    await ada.page.get_by_test_id("here").click()
+    await expect(ada.page.get_by_test_id("member").first).to_be_visible()
+    await phone.check("people")
     # Else it would read the news that the other device is to find.
     await ada.page.close()
     return phone.found

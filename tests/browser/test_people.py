@@ -10,7 +10,7 @@ from playwright.async_api import expect
 import chat
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import Visit, Visitor
+    from tests.browser.conftest import Servers, Visit, Visitor
 
 
 @pytest.fixture
@@ -85,3 +85,50 @@ async def _is_own(visitor: Visitor, kinds: str) -> None:
             await message.to_contain_class("own")
         else:
             await message.not_to_contain_class("own")
+
+
+async def test_people_see_who_is_there_and_types(visit: Visit, servers: Servers) -> None:
+    ada = await visit()
+    await ada.enter("Ada", "lobby", guest=True)
+    here, typists = ada.page.get_by_test_id("here"), ada.page.get_by_test_id("typists")
+    await expect(here).to_have_text("Only you are here.")
+    await expect(ada.page.get_by_test_id("copy-link")).to_be_visible()
+    ben = await visit()
+    await ben.enter("Ben", "lobby", guest=True)
+    await expect(ben.page.get_by_test_id("here")).to_have_text("2 here · Ada, you")
+
+    height = await ada.log.evaluate("log => log.clientHeight")
+    await ben.input.press_sequentially("hi")
+    await expect(typists).to_have_text("Ben is typing…")
+    await expect(ben.page.get_by_test_id("typists")).to_have_text("")
+    assert await ada.log.evaluate("log => log.clientHeight") == height
+    await ben.input.press("Enter")
+    await ada.sees("hi")
+    await expect(typists).to_have_text("")
+
+    # By now a second one is told to those who were there before.
+    await expect(here).to_have_text("2 here · Ben, you")
+    await here.click()
+    sheet = ada.page.get_by_test_id("members")
+    rows = ["A Ada (you) here", "B Ben here"]
+    await expect(sheet.get_by_test_id("member")).to_have_text(rows, use_inner_text=True)
+    await expect(sheet.get_by_role("button", name="Close")).to_be_focused()
+    await ada.input.fill("beside the list, one can write")
+    await here.focus()
+    await here.press("Enter")
+    await expect(sheet).to_be_hidden()
+    await here.press("Enter")
+    await ada.page.keyboard.press("Escape")
+    await expect(sheet).to_be_hidden()
+    await expect(here).to_be_focused()
+
+    # Nobody knows who is there without a connection; a restart and a reload are silent.
+    await servers.stop_proxy()
+    await expect(here).to_be_hidden()
+    await servers.stop_chat()
+    await servers.start_chat()
+    await servers.start_proxy()
+    await expect(here).to_have_text("2 here · Ben, you")
+    await ben.page.reload()
+    await expect(ben.page.get_by_test_id("here")).to_have_text("2 here · Ada, you")
+    await expect(here).to_have_text("2 here · Ben, you")

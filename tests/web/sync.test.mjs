@@ -20,7 +20,7 @@ import {
 } from './support.mjs';
 
 const ALWAYS_LONGEST = () => 1;
-const FOLLOWED = { room_id: 'lobby', follow: ['CHANGES'], user_id: 'me' };
+const FOLLOWED = { room_id: 'lobby', follow: ['CHANGES', 'TYPING', 'PRESENCE'], user_id: 'me' };
 
 /** @param {(url: string) => Socket} openSocket */
 function client(openSocket, random = ALWAYS_LONGEST) {

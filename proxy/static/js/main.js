@@ -24,11 +24,14 @@ import { byId } from './view/dom.js';
 import { Drawer } from './view/drawer.js';
 import { EntryView } from './view/entry.js';
 import { HeaderView } from './view/header.js';
+import { HereView } from './view/here.js';
 import { LogView } from './view/log.js';
+import { MembersView } from './view/members.js';
 import { Notices } from './view/notices.js';
 import { PillView } from './view/pill.js';
 import { RoomsView } from './view/rooms.js';
 import { Suggest } from './view/suggest.js';
+import { TypistsView } from './view/typists.js';
 import { startWorker } from './worker.js';
 
 const FIRST_ROOM = 'general';
@@ -50,7 +53,11 @@ let shown = { first: 1, last: 0, atEnd: false };
 let saving;
 
 const handlers = {
-  onOpen: () => sync.opened(),
+  onOpen: () => {
+    sync.opened();
+    // Whoever chooses a name is told who has it there.
+    if (!store.self) sync.peek(entry.room);
+  },
   onText: (/** @type {string} */ text) => sync.receive(text),
   onLost: (/** @type {number} */ code) => {
     store.lostAt = Date.now();
@@ -86,7 +93,7 @@ const sync = new Sync(store, {
 
 const announcer = new Announcer();
 const drawer = new Drawer();
-const entry = new EntryView(enter, (name) => store.takenBy(name));
+const entry = new EntryView(enter, (name) => store.takenBy(name, store.self || archive.loadIdentity()?.id));
 const banner = new BannerView(() => {
   if (wantsToken(store.link.code)) signIn();
   else connection.connect();
@@ -106,6 +113,7 @@ const composer = new ComposerView({
     store.keepDraft(draft);
     saving ??= setTimeout(save, SAVE_MS);
   },
+  onTyped: (text) => sync.typed(text),
   onUp: () => acting.editLast(),
   onEscape: () => acting.cancel(),
 });
@@ -151,6 +159,14 @@ const notices = new Notices({
   nameOf: (userId) => store.people.shown(userId),
   titleOf: (roomId) => roomId,
 });
+const members = new MembersView({
+  onAsk: () => sync.askMembers(),
+  onClose: () => {
+    store.members = null;
+  },
+});
+const here = new HereView({ onOpen: () => members.toggle(), say: (text) => announcer.say(text) });
+const typists = new TypistsView();
 
 const pill = new PillView({ onJump: toFirstUnread, onRead: readAll });
 
@@ -183,7 +199,7 @@ function renderIfDue() {
 function render() {
   renderDue = false;
   drafts.restore(store.rooms.values(), userOfDrafts());
-  for (const view of [banner, rooms, header, composer, log]) view.render(store);
+  for (const view of [banner, rooms, header, here, composer, typists, log, members]) view.render(store);
   pill.render(store, shown);
   bell.render(store.currentId);
   notices.render(store);
@@ -378,7 +394,7 @@ function seen() {
 
 /** @param {KeyboardEvent} event */
 function pressed(event) {
-  if (document.querySelector('dialog[open]')) return;
+  if (document.querySelector('dialog:modal')) return;
   if (event.key === 'Escape' && drawer.isOpen) drawer.close();
   if (event.key === 'Escape' && event.shiftKey && store.current) readAll();
   if (event.key === 'Enter' && pill.isShown && isIdle(event.target)) toFirstUnread();

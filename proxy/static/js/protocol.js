@@ -81,11 +81,14 @@
  * @typedef {{kind: 'marked_read', requestId: string, body: {mark: Mark}}} MarkedFrame
  * @typedef {{id: string, name?: string, email?: string}} User
  * @typedef {{kind: 'users', requestId: string, body: {users?: User[]}}} UsersFrame
+ * @typedef {{kind: 'room_presence', requestId: string, body: import('./here.js').RoomPresence}} PresenceFrame
+ * @typedef {{kind: 'typists', requestId: string, body: import('./here.js').Typists}} TypistsFrame
+ * @typedef {{kind: 'members', requestId: string, body: import('./members.js').MembersPage}} MembersFrame
  * @typedef {{kind: 'user' | 'upserted_user', requestId: string, body: {user: User}}} UserFrame
  * @typedef {{kind: 'error', requestId: string, body: ErrorBody}} ErrorFrame
  * @typedef {{kind: typeof PLAIN[number], requestId: string, body: object}} PlainFrame
  * @typedef {MessageFrame | JoinedFrame | HistoryFrame | ChangesFrame | ChangesPageFrame
- *   | ChangedFrame | UsersFrame | UserFrame | MarkFrame | MarkedFrame | ErrorFrame | PlainFrame} ServerFrame
+ *   | ChangedFrame | UsersFrame | UserFrame | PresenceFrame | TypistsFrame | MembersFrame | MarkFrame | MarkedFrame | ErrorFrame | PlainFrame} ServerFrame
  *
  * @typedef {{before_seq?: number, after_seq?: number}} HistoryRange
  * @typedef {{after_seq: number, epoch: string, after_change?: number}} Position
@@ -104,6 +107,16 @@ export const CONTENT_BYTES = 16 * 1024;
 export const PAGE_SIZE = 50;
 export const PAGE_LIMIT = 500;
 
+/** People in a list of those of a room. */
+const MEMBERS = 200;
+
+/**
+ * What may be followed beside messages: all of it, and what servers of before knew, the newest first.
+ *
+ * @type {readonly (readonly string[])[]}
+ */
+export const FOLLOW = [['CHANGES', 'TYPING', 'PRESENCE'], ['CHANGES'], []];
+
 /** Kinds whose content only the one who asked looks at. */
 const PLAIN = /** @type {const} */ (['left', 'reactions']);
 
@@ -119,6 +132,9 @@ const KINDS = /** @type {const} */ ([
   'users',
   'user',
   'upserted_user',
+  'room_presence',
+  'typists',
+  'members',
   'error',
   ...PLAIN,
 ]);
@@ -188,14 +204,27 @@ export const request = {
   /**
    * @param {string} roomId
    * @param {Position | null} position where to resume, if anywhere
-   * @param {string | null} follower the user whose marks are told, beside what becomes of
-   *   messages; null for servers of before, which know of neither
+   * @param {string} userId the user whose marks are told, and who is there
+   * @param {readonly string[]} follow what is told beside messages
    */
-  join: (roomId, position, follower) => {
+  join: (roomId, position, userId, follow) => {
     const { after_change, ...before } = position ?? {};
-    if (follower === null) return { join: { room_id: roomId, ...before } };
-    return { join: { room_id: roomId, ...position, follow: ['CHANGES'], user_id: follower } };
+    // Servers of before, of which nothing can be followed, know none of the rest either.
+    if (follow.length === 0) return { join: { room_id: roomId, ...before } };
+    return { join: { room_id: roomId, ...position, follow, user_id: userId } };
   },
+
+  /**
+   * @param {string} roomId
+   * @param {string} userId
+   */
+  typing: (roomId, userId) => ({ typing: { room_id: roomId, user_id: userId } }),
+
+  /**
+   * @param {string} roomId
+   * @param {boolean} present whether only those who are there now
+   */
+  members: (roomId, present) => ({ list_members: { room_id: roomId, present, page_size: MEMBERS } }),
 
   /** @param {string} roomId */
   leave: (roomId) => ({ leave: { room_id: roomId } }),
@@ -286,12 +315,13 @@ export function afterClose(code) {
 
 /**
  * Returns whether a server of before refused a join because it does not know what may be
- * followed: it names the first field that it does not know.
+ * followed: it names the first thing that it does not know.
  *
  * @param {ErrorBody} error
  */
 export function knowsNoFollow({ code, message }) {
-  return code === 'INVALID_ARGUMENT' && /^join\.(follow|after_change|user_id): unknown field/.test(message);
+  if (code !== 'INVALID_ARGUMENT') return false;
+  return /^join\.(follow|after_change|user_id): unknown field|^join\.follow(\[\d\])?: /.test(message);
 }
 
 /**

@@ -3,7 +3,7 @@
  *
  * @typedef {object} Asked
  * @property {'send' | 'join' | 'history' | 'changes' | 'change' | 'mark' | 'leave' | 'probe' | 'users'
- *   | 'names' | 'self' | 'rename'} kind
+ *   | 'members' | 'present' | 'names' | 'self' | 'rename'} kind
  * @property {string} roomId empty where it is about no room
  * @property {string} messageId of a message to be sent, or of a change; else empty
  * @property {number} at milliseconds of `ticks()`

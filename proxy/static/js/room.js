@@ -65,10 +65,13 @@
  * @property {import('./changes.js').PendingChange[]} changes what the user did to messages, unconfirmed
  * @property {Set<string>} reacted how the user is known to have reacted: "position emoji"
  * @property {number} replyTo the message that is being answered; 0 for none
+ * @property {number} follows what of `FOLLOW` was asked for when it was joined
+ * @property {import('./here.js').Here} here who is there, and who types
  * @property {{seq: number, text: string} | null} editing the message that is being edited
  */
 
 import { forgetChanges, recallChanges } from './changing.js';
+import { nothingKnown } from './here.js';
 import { startReading, resumeReading } from './reading.js';
 import { startChanges } from './states.js';
 
@@ -111,6 +114,8 @@ export function createRoom(id, saved = {}) {
     changes: [],
     reacted: new Set(),
     replyTo: 0,
+    follows: 0,
+    here: nothingKnown(),
     editing: null,
   };
 }
@@ -185,6 +190,7 @@ export function forget(room) {
 export function applyDisconnect(room) {
   room.phase = 'idle';
   if (!room.loaded) room.messages = [];
+  room.here = nothingKnown();
   room.request = null;
   room.historyError = '';
   // What is missing is replayed.

@@ -44,6 +44,10 @@ export class Store {
   /** Whether the page itself keeps who the user is. */
   isGuest = false;
   people = new People();
+  /** @type {import('./members.js').Members | null} the list of people that is open */
+  members = null;
+  /** Who was seen in a room from outside, before one enters. */
+  seenThere = { roomId: '', ids: /** @type {string[]} */ ([]) };
   currentId = '';
   /** Whether the user may do what moderators may. */
   moderates = true;
@@ -135,16 +139,23 @@ export class Store {
 
   /**
    * @param {string} name that the user may want
+   * @param {string | undefined} self who the user is, or will be
    * @returns {import('./view/taken.js').Taken | null} who else has it; null: nobody that is known
    */
-  takenBy(name) {
-    const [id] = this.people.holders(name).filter((holder) => holder !== this.self);
-    return id === undefined ? null : { name: this.people.nameOf(id), isHere: false };
+  takenBy(name, self) {
+    const id = this.people.holders(name).find((holder) => holder !== self);
+    if (id === undefined) return null;
+    const here = this.current?.here.present?.ids ?? this.seenThere.ids;
+    return { name: this.people.nameOf(id), isHere: here.includes(id) };
   }
 
   /** @returns {Set<string>} the users whose names are in view */
   shownUsers() {
-    return new Set(this.current?.messages.map(({ sender_id: sender }) => sender));
+    const { current: room, members } = this;
+    if (!room) return new Set();
+    const { present, typists } = room.here;
+    const senders = room.messages.map(({ sender_id: sender }) => sender);
+    return new Set([...senders, ...(present?.ids ?? []), ...typists.ids, ...(members?.ids ?? []), ...(members?.here ?? [])]);
   }
 
   /**
@@ -341,7 +352,8 @@ export class Store {
     const room = this.current;
     if (!room || room.lastChange === null || room.editing) return null;
     const wrote = room.messages.map((message) => message.sender_id).reverse();
-    const here = [...new Set(wrote)];
+    // Those who are there now come first.
+    const here = [...new Set([...(room.here.present?.ids ?? []), ...wrote])];
     // Whoever is here is known, if only by the id.
     const users = [...here.map((id) => ({ id, name: this.people.shown(id) })), ...this.people.everybody()];
     return { here, users, self: this.self };

@@ -25,11 +25,13 @@
 
 import { refuse, refuseMark, startOver, takeFrame, undo } from './answers.js';
 import { takeDue, wantAgain, wantChange } from './changing.js';
+import { Company, TYPING } from './company.js';
 import { sentenceOf } from './errors.js';
 import { Holds } from './holds.js';
 import { goTo, missingHistory, resumePosition } from './history.js';
+import { wantMembers } from './members.js';
 import { Naming } from './naming.js';
-import { knowsNoFollow, newId, parseFrame, request, TOO_BIG } from './protocol.js';
+import { FOLLOW, knowsNoFollow, newId, parseFrame, request, TOO_BIG } from './protocol.js';
 import { owesMark } from './reading.js';
 import { Requests } from './requests.js';
 import { applyDisconnect } from './room.js';
@@ -52,14 +54,15 @@ export class Sync {
   #holds;
   #requests = new Requests();
   #isOpen = false;
-  /** Whether the server knows that more than messages may be followed; those of before do not. */
-  #follows = true;
+  /** How much the server does not know of what may be followed beside messages: steps of `FOLLOW`. */
+  #follows = 0;
   /** Rooms of which the server was told how far they are read a moment ago. */
   #marked = new Holds(
     () => this.settle(),
     () => 0,
   );
   #naming;
+  #company;
   /** @type {Map<string, Asked>} answered joins: their replay may still fail */
   #joins = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -74,16 +77,18 @@ export class Sync {
     this.#store = store;
     this.#out = outlets;
     this.#holds = new Holds(() => this.settle(), random);
-    const ask = (/** @type {object} */ payload, /** @type {{kind: Asked['kind']}} */ about) => this.#ask(payload, about);
+    const ask = (/** @type {object} */ payload, /** @type {{kind: Asked['kind'], roomId?: string}} */ about) => this.#ask(payload, about);
     this.#naming = new Naming(store, ask, () => store.shownUsers());
+    this.#company = new Company(store, ask, (payload) => outlets.send(JSON.stringify(payload)));
   }
 
   /** Takes a new connection. */
   opened() {
     this.#isOpen = true;
-    this.#follows = true;
+    this.#follows = 0;
     this.#watch = setInterval(() => this.#watchAnswers(), WATCH_MS);
     this.#naming.opened();
+    this.#company.opened();
     this.settle();
   }
 
@@ -101,6 +106,7 @@ export class Sync {
     this.#holds.clear();
     this.#marked.clear();
     this.#naming.lost();
+    this.#company.lost();
     this.#store.rooms.forEach(applyDisconnect);
     this.#store.trouble = '';
     this.#out.onChange();
@@ -169,6 +175,28 @@ export class Sync {
   /** Asks once for everybody that the server knows. */
   askPeople() {
     this.#naming.askEverybody();
+  }
+
+  /** Asks for the people of the room, whose list is open. */
+  askMembers() {
+    const { currentId } = this.#store;
+    this.#store.members = wantMembers(currentId);
+    this.settle();
+  }
+
+  /**
+   * Asks who is in a room that is not joined yet.
+   *
+   * @param {string} roomId
+   */
+  peek(roomId) {
+    this.#company.peek(roomId);
+  }
+
+  /** @param {string} text that the user writes in the current room, after a change */
+  typed(text) {
+    const { current: room } = this.#store;
+    if (room && !room.editing) this.#company.typed(room, text);
   }
 
   /** Asks for the names that were shown and are missing or old. */
@@ -248,6 +276,7 @@ export class Sync {
       const { current, rooms } = this.#store;
       if (current) this.#settleRoom(current);
       for (const room of rooms.values()) this.#settleRoom(room);
+      this.#company.settle();
       this.#naming.settle();
     }
     this.#out.onChange();
@@ -271,11 +300,11 @@ export class Sync {
   /** @param {Room} room */
   #join(room) {
     room.phase = 'joining';
-    const follower = this.#follows ? this.#store.self : null;
-    const payload = request.join(room.id, resumePosition(room), follower);
+    room.follows = this.#follows;
+    const payload = request.join(room.id, resumePosition(room), this.#store.self, FOLLOW[this.#follows]);
     this.#ask(payload, { kind: 'join', roomId: room.id });
     // In the same breath: how far it was read decides what is loaded first.
-    if (this.#follows) this.#askMark(room, 0);
+    if (FOLLOW[this.#follows].length > 0) this.#askMark(room, 0);
   }
 
   /**
@@ -341,6 +370,8 @@ export class Sync {
   receive(text) {
     const frame = parseFrame(text);
     if (!frame) return;
+    // It is no matter if nobody hears that one types.
+    if (frame.kind === 'error' && frame.requestId === TYPING) return;
     const asked = this.#requests.take(frame.requestId) ?? this.#joins.get(frame.requestId);
     if (asked && frame.kind !== 'error') this.#succeeded(asked);
     this.#take(frame, asked);
@@ -358,7 +389,11 @@ export class Sync {
       const isNews = this.#store.isNews(frame.body);
       if (this.#store.receive(frame.body)) this.#out.onNew(frame.body);
       if (isNews) this.#out.onNews(frame.body);
-    } else takeFrame(this.#store, frame, asked);
+      this.#company.take(frame, asked);
+    } else {
+      takeFrame(this.#store, frame, asked);
+      this.#company.take(frame, asked);
+    }
     if (frame.kind === 'joined' && asked) this.#joins.set(frame.requestId, asked);
     if (frame.kind === 'changes') this.#out.onChanged(frame.body);
   }
@@ -384,12 +419,13 @@ export class Sync {
    */
   #takeError(error, asked) {
     if (asked?.kind === 'probe' || asked?.kind === 'leave') return;
+    if (asked && this.#company.isOwn(asked)) return this.#company.refused(asked);
     if (asked?.kind === 'mark') return this.#takeRefusedMark(error, asked);
     if (asked && this.#naming.isOwn(asked)) return this.#tellRefusal(this.#naming.refused(error, asked));
-    if (asked?.kind === 'join' && knowsNoFollow(error)) {
-      this.#follows = false;
-      startOver(this.#store.rooms.get(asked.roomId));
-      return;
+    const joining = asked?.kind === 'join' ? this.#store.rooms.get(asked.roomId) : undefined;
+    if (joining && knowsNoFollow(error)) {
+      this.#follows = Math.max(this.#follows, joining.follows + 1);
+      return startOver(joining);
     }
     if (!asked || error.retryable) this.#store.trouble = t('banner.kept', { problem: sentenceOf(error) });
     if (!asked) return;

@@ -29,13 +29,17 @@ export class ComposerView {
    * @param {(content: string) => void} handlers.onSend also the new text of a message, or empty for
    *   none, while one is edited
    * @param {(draft: string) => void} handlers.onDraft
+   * @param {(text: string) => void} handlers.onTyped the user changed it
    * @param {() => void} handlers.onUp an arrow up in the empty field
    * @param {() => void} handlers.onEscape
    */
   constructor(handlers) {
     this.#handlers = handlers;
     this.#form.addEventListener('submit', (event) => this.#submit(event));
-    this.#field.addEventListener('input', () => this.#changed());
+    this.#field.addEventListener('input', () => {
+      this.#changed();
+      this.#handlers.onTyped(this.#field.value);
+    });
     this.#field.addEventListener('keydown', (event) => this.#pressed(event));
   }
 

@@ -6,13 +6,12 @@
  */
 
 import { language, t } from '../texts.js';
+import { initialOf, toneOf } from '../tone.js';
 import { fromTemplate, part, setText } from './dom.js';
 import { updateMarks } from './marks.js';
 import { fillText } from './rich.js';
 import { dayName, fullTimeOf, timeOf } from './times.js';
 
-/** How many colours there are for names; the style sheet has one for each. */
-const TONES = 8;
 /** A message with more than so many characters or lines is folded. */
 const FOLD_CHARACTERS = 1500;
 const FOLD_LINES = 24;
@@ -157,20 +156,4 @@ function setFold(element, open) {
   const toggle = part(element, 'unfold', HTMLButtonElement);
   toggle.setAttribute('aria-expanded', String(open));
   toggle.textContent = t(open ? 'message.show_less' : 'message.show_all');
-}
-
-/**
- * @param {string} name
- * @returns {number} the same colour for a name wherever it is seen
- */
-function toneOf(name) {
-  let hash = 0x811c9dc5; // FNV-1a, 32 bits
-  for (const character of name) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);
-  return ((hash ^ (hash >>> 15)) >>> 0) % TONES;
-}
-
-/** @param {string} name */
-function initialOf(name) {
-  const [first] = new Intl.Segmenter().segment(name);
-  return (first?.segment ?? '').toLocaleUpperCase();
 }
