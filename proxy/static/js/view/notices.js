@@ -102,5 +102,5 @@ export class Notices {
 
 /** @returns {'granted' | 'denied' | 'default' | 'none'} none: this browser, or this address, has none */
 export function permission() {
-  return 'Notification' in window && window.isSecureContext ? Notification.permission : 'none';
+  return typeof Notification === 'function' && window.isSecureContext ? Notification.permission : 'none';
 }
