@@ -272,5 +272,3 @@ DURABLE = (sqlite, folding, *SHARED)
 ENGINES = (*DURABLE, memory)
 # Those that know what becomes of messages.
 CHANGING = ENGINES
-# Those that know of rooms beside their messages.
-LISTING = ENGINES

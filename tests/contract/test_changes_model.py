@@ -32,7 +32,7 @@ from gen.chat import (
     Room,
     RoomChanges,
 )
-from tests.contract.engines import CHANGING, DURABLE, LISTING, SHARED, Build, Place, empty, place_of
+from tests.contract.engines import CHANGING, DURABLE, SHARED, Build, Place, empty, place_of
 from tests.support import MODEL, message
 
 ROOMS = ["a", "b"]
@@ -134,7 +134,6 @@ class ChangesMachine(RuleBasedStateMachine):
     def __init__(self, build: Build, database: str) -> None:
         super().__init__()
         self.durable = build in DURABLE
-        self.lists = build in LISTING
         self.database = database
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.folder = tempfile.TemporaryDirectory()
@@ -249,8 +248,6 @@ class ChangesMachine(RuleBasedStateMachine):
 
     @rule(room=rooms, title=titles, if_change=st.none() | st.integers(0, 3))
     def set_room(self, room: str, title: str, if_change: int | None) -> None:
-        if not self.lists:
-            return
         before = self.info[room]
         holds = before.title == title
         expected = holds or if_change in (None, before.change)
@@ -272,8 +269,6 @@ class ChangesMachine(RuleBasedStateMachine):
 
     @rule(user=users)
     def list_rooms(self, user: str) -> None:
-        if not self.lists:
-            return
 
         async def list_rooms() -> None:
             ids, after = await self.store.room_ids("", 9, "", "")

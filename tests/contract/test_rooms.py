@@ -1,7 +1,6 @@
-"""What is known of rooms beside their messages, on every engine that knows it."""
+"""What is known of rooms beside their messages, on every engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,20 +10,8 @@ from chat.storage.changes import Change, is_deleted
 from chat.storage.listener import Head
 from chat.storage.rooms import room_of
 from gen.chat import ChangeMessageRequest, Delete, Mark, MessageExtra, Room, RoomChanges
-from tests.contract.engines import LISTING, Build, Engine, place_of
+from tests.contract.engines import Engine
 from tests.support import message
-
-
-@pytest.fixture(params=LISTING, ids=lambda build: build.__name__)
-def engine(request: pytest.FixtureRequest) -> Engine:
-    build: Build = request.param
-    return build(place_of(request, build))
-
-
-@pytest.fixture
-async def store(engine: Engine) -> AsyncIterator[Store]:
-    async with engine.open() as store:
-        yield store
 
 
 async def edit(store: Store, seq: int = 1, text: str = "edited") -> None:

@@ -15,6 +15,9 @@ from gen.chat import (
     Leave,
     RelayCommand,
     RelayServiceStub,
+    Room,
+    RoomChanges,
+    SetRoomRequest,
 )
 from tests.chat.forgetful import ForgetfulStore, forgetful
 from tests.chat.served import served
@@ -78,6 +81,12 @@ async def test_follower_goes_on_from_the_change_that_is_left(
         await stub.change_message(ChangeMessageRequest("room", 1, "ada", unreact="+1"))
         changes = (await call.receive()).changes
         assert (changes.after_change, changes.last_change) == (1, 2)
+        # What is known of the room is of this history, too.
+        room = (await stub.set_room(SetRoomRequest(Room("room", "Title"), 0))).room
+        assert (await call.receive()).changes == RoomChanges("room", 2, 3, room=room)
+        store.lose("room", 1)
+        told = Joined("room", store.epoch, 0, recovered=False, last_change=3)
+        assert (await call.receive()).joined == told
 
 
 async def test_epoch_of_before_is_not_recovered(store: ForgetfulStore, channel: Channel) -> None:
