@@ -61,6 +61,8 @@ class People:
 
     def forget(self, room: Room) -> None:
         """Notes that nobody needs a room."""
+        # What the server tells of it may be on its way here still.
+        room.has_people = False
         self._typists.forget(room)
         self._presence.forget(room)
 

@@ -54,8 +54,11 @@ class TellingPresence:
                 self._write(room, shown, (client,))
 
     def is_there(self, client: Client, room: Room, user_id: str) -> None:
-        """Notes that a member is there for a user, perhaps not for the first time."""
-        if room.attendance.add(client, user_id):
+        """Notes that a client is there for a user, perhaps not for the first time.
+
+        Nothing happens if it has left: what it sent may be stored later.
+        """
+        if client in room.members and room.attendance.add(client, user_id):
             self._paced.add(room, None)
 
     def left(self, client: Client, room: Room) -> None:

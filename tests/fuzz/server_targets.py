@@ -42,7 +42,7 @@ from tests.clock import ClockLoop, turns
 from tests.fuzz.steps import Choices, pieced
 
 _ROOM = "lobby"
-_CODES = {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
+_CODES = {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"}
 
 
 @cache

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import proxy
-from gen.chat import ErrorCode, Left, ServerFrame
+from gen.chat import ErrorCode, Left, RoomPresence, ServerFrame
 from proxy.clients.actions import EnterRoom, LeaveRoom, Refuse, Send
 from proxy.clients.session import Session
 from proxy.core import frames
@@ -124,6 +124,24 @@ class _Conversing(Chatting):
             case _:
                 self.upstream(choices, index)
 
+    async def people_are_known(self) -> None:
+        """Lets all settle; then the server knows who is in each room."""
+        while self.entering:
+            self.enter(follows=True)
+        for _ in range(2):
+            self.come_to_rest()
+            # What was told of a room a short while ago waits for so long.
+            await _loop().pass_time(1.0)
+        self.come_to_rest()
+        if self.stream is None or not self.stream.tells:
+            return
+        for room_id in self.stream.rooms:
+            users = set[str]().union(
+                *(each.here[room_id] for each in self.followers if room_id in each.rooms)
+            )
+            told = self.stream.people.get(room_id, RoomPresence(room_id))
+            assert told == RoomPresence(room_id, len(users), sorted(users))
+
     def upstream(self, choices: Choices, number: int) -> None:
         """An event of the server or the link."""
         if self.stream is None:
@@ -150,6 +168,7 @@ async def _session(data: bytes) -> None:
     while choices:
         await model.step(choices)
         model.nothing_is_answered_twice()
+    await model.people_are_known()
     model.teardown()
     await _loop().pass_time(_HOLD_SECONDS)
 

@@ -27,7 +27,9 @@ from gen.chat import (
     RelayCommand,
     RelayEvent,
     RoomChanges,
+    RoomPresence,
     Stored,
+    Wanted,
 )
 from proxy.core.client import Client
 from proxy.core.followers import wants_changes
@@ -51,6 +53,7 @@ class Stream:
     Attributes:
         tells: whether it tells of changes: a server of before does not.
         told: the change of each room up to which it has told.
+        people: who is in each room, as it was told last.
     """
 
     tells: bool = True
@@ -61,6 +64,7 @@ class Stream:
     pending: list[Pending] = field(default_factory=list)
     active: set[str] = field(default_factory=set)
     told: dict[str, int] = field(default_factory=dict)
+    people: dict[str, RoomPresence] = field(default_factory=dict)
 
 
 class Server:
@@ -121,7 +125,13 @@ class Server:
             case Leave():
                 stream.rooms.pop(payload.room_id, None)
                 stream.told.pop(payload.room_id, None)
+                stream.people.pop(payload.room_id, None)
                 stream.outbox.append(RelayEvent(ref=command.ref, left=Left(payload.room_id)))
+            case RoomPresence():
+                assert payload.room_id in stream.rooms
+                assert stream.tells
+                assert len(payload.user_ids) in (0, payload.count)
+                stream.people[payload.room_id] = payload
             case Presence():
                 (stream.active.add if payload.active else stream.active.discard)(payload.user_id)
 
@@ -173,6 +183,8 @@ class Server:
             self._replay(stream, join, after_seq, last_change)
         if last_change is not None:
             stream.told[room_id] = last_change
+            if JoinFollow.PRESENCE in join.follow:
+                stream.outbox.append(RelayEvent(wanted=Wanted(room_id, presence=True)))
         stream.rooms[room_id] = object()
 
     def _replay(self, stream: Stream, join: Join, after_seq: int, last_change: int | None) -> None:
@@ -230,6 +242,7 @@ class Follower(Guest):
         changes: its last change in each room whose changes it follows; `None` if none are told.
         shown: the last change of each message that it got in such a room.
         answers: number of answers to each request.
+        here: the users that it is in each room for.
     """
 
     def __init__(self) -> None:
@@ -240,6 +253,7 @@ class Follower(Guest):
         self.sent: dict[str, ChatMessage] = {}
         self.answers: Counter[str] = Counter()
         self.got: dict[str, int] = {}
+        self.here: defaultdict[str, set[str]] = defaultdict(set)
 
     def enter(self, room: Room, *, follows: bool) -> Join:
         """Notes that it enters a room; returns what it asked for."""
@@ -248,12 +262,15 @@ class Follower(Guest):
         if not follows:
             return Join(room.room_id)
         self.changes[room.room_id] = room.last_change
-        return Join(room.room_id, follow=[JoinFollow(JoinFollow.CHANGES)])
+        self.here[room.room_id].add("reader")
+        follow = [JoinFollow(JoinFollow.CHANGES), JoinFollow(JoinFollow.PRESENCE)]
+        return Join(room.room_id, follow=follow, user_id="reader")
 
     def forget(self, room_id: str) -> None:
         """Notes that it is not in a room."""
         self.last.pop(room_id, None)
         self.changes.pop(room_id, None)
+        self.here.pop(room_id, None)
         self._forget_shown(room_id)
 
     def write(self, frame: bytes) -> None:
@@ -301,6 +318,8 @@ class Follower(Guest):
         last = self.last.get(room_id)
         if request_id is not None:
             self.got[request_id] = seq
+            if room_id in self.rooms:
+                self.here[room_id].add(message["sender_id"])
             # It may be of the room, or of the sender alone.
             if last is None or seq != last + 1:
                 return

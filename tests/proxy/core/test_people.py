@@ -261,7 +261,11 @@ async def test_senders_are_there_once_a_message_is_stored(world: World) -> None:
     send("ada", "attic")
     await world.loop.pass_time(1)
     assert world.told() == []
+    # What is stored when it has left lets nobody stay for ever.
+    late = send("ben")
     world.switchboard.rooms.leave(client, "lobby")
+    message = ChatMessage("ben", "lobby", "ben", "hello", 2)
+    world.tell(RelayEvent(late, chat_message=message))
     await world.loop.pass_time(1)
     assert world.told() == [RoomPresence("lobby")]
 
