@@ -25,9 +25,10 @@ from gen.chat import (
 )
 
 # How far one call looks: whoever may read few of many rooms, or looks for what few have, gets short
-# pages. To ask the store for the next ids costs more than to take those that a token names.
+# pages. To take the ids that a token names costs least, to have the store search costs most.
 _LOOKS: Final = 16
 _LOOK_AT_STORE: Final = 4
+_SEARCH: Final = 8
 # Of how many rooms one look reads what a list shows: all of it may have to fit into memory.
 _ROWS: Final = 50
 
@@ -150,7 +151,8 @@ class _Listing:
             return RoomIds(ids, ids[-1] if ids else ""), 1
         marked_by = self._user_id if request.marked else ""
         reading = self._store.room_ids(after, LARGEST_PAGE, request.query, marked_by)
-        return await or_unavailable(reading), _LOOK_AT_STORE
+        looks = _SEARCH if request.query or marked_by else _LOOK_AT_STORE
+        return await or_unavailable(reading), looks
 
     def _is_asked_for(self, row: RoomRow) -> bool:
         """Whether the request is for a room: of those that it, or a token, names, not all are."""
