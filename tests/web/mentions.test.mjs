@@ -58,12 +58,12 @@ describe('what is offered', () => {
   };
 
   test('is what the server allows', () => {
-    assert.equal(offered({ sender_id: 'me' }, { moderates: false }), 'react reply edit copy delete');
-    assert.equal(offered({}, { moderates: false }), 'react reply copy');
-    assert.equal(offered({}, { moderates: true }), 'react reply copy pin delete');
-    assert.equal(offered({ extra: { state: { change: 1, pinned: true } } }, { moderates: true }), 'react reply copy unpin delete');
+    assert.equal(offered({ sender_id: 'me' }, { moderates: false }), 'react reply edit copy link delete');
+    assert.equal(offered({}, { moderates: false }), 'react reply copy link');
+    assert.equal(offered({}, { moderates: true }), 'react reply copy link pin delete');
+    assert.equal(offered({ extra: { state: { change: 1, pinned: true } } }, { moderates: true }), 'react reply copy link unpin delete');
     assert.equal(offered({ extra: { state: { change: 1, deleted_at: 't' } } }, { moderates: true }), '');
-    assert.equal(offered({ sender_id: 'me' }, { moderates: true }, false), 'copy', 'a server of before');
+    assert.equal(offered({ sender_id: 'me' }, { moderates: true }, false), 'copy link', 'a server of before');
   });
 
   test('as emoji is found by words, and each may be sent', () => {

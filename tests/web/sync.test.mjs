@@ -79,6 +79,8 @@ function answerJoin(socket, last_seq, { recovered = false, epoch = 'e1', last_ch
   const error = { code: 'UNIMPLEMENTED', message: 'the chat server is too old', retryable: false };
   const marked_read = { mark: { room_id: join.room_id, seq: mark, mentions: 0 } };
   socket.say({ request_id: asked, ...(last_change === undefined ? { error } : { marked_read }) });
+  const listed = socket.last('list_rooms')?.request_id;
+  if (listed) socket.say({ request_id: listed, ...(last_change === undefined ? { error } : { rooms: { rooms: [] } }) });
 }
 
 function refuse(socket, payload, { retryable, message: text = 'path: no' }) {

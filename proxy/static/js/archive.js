@@ -133,7 +133,8 @@ export class Archive {
   /** @param {SavedRoom} room */
   #saveRoom(room) {
     const known = this.#rooms.get(room.id);
-    if (known?.room.epoch === room.epoch && known.room.readSeq === room.readSeq) return;
+    const { epoch, readSeq, title } = known?.room ?? {};
+    if (known && epoch === room.epoch && readSeq === room.readSeq && title === room.title) return;
     const orders = [...this.#rooms.values()].map(({ order }) => order);
     const order = known?.order ?? Math.max(-1, ...orders) + 1;
     const stored = furthest(room, asRoom(this.#all.read(ROOM + room.id)));

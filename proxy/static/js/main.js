@@ -3,9 +3,14 @@
 import { Archive } from './archive.js';
 import { lossOf } from './changing.js';
 import { Connection } from './connection.js';
+import { Directory } from './directory.js';
 import { draftOf, Drafts } from './drafts.js';
+import { Finder } from './finder.js';
+import { Going } from './going.js';
 import { newGuest } from './identity.js';
+import { titleOf } from './info.js';
 import { hashOf, nameInQuery, roomInHash, socketUrl } from './location.js';
+import { offerOf } from './offering.js';
 import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
 import { isFor } from './reading.js';
 import { nameProblem } from './rules.js';
@@ -19,18 +24,20 @@ import { Announcer } from './view/announcer.js';
 import { BannerView } from './view/banner.js';
 import { Bell } from './view/bell.js';
 import { ComposerView } from './view/composer.js';
-import { confirmLoss } from './view/confirm.js';
 import { byId } from './view/dom.js';
 import { Drawer } from './view/drawer.js';
 import { EntryView } from './view/entry.js';
 import { HeaderView } from './view/header.js';
 import { HereView } from './view/here.js';
+import { Layers } from './view/layers.js';
 import { LogView } from './view/log.js';
 import { MembersView } from './view/members.js';
 import { Notices } from './view/notices.js';
 import { PillView } from './view/pill.js';
+import { RoomActing } from './view/roomacting.js';
 import { RoomsView } from './view/rooms.js';
 import { Suggest } from './view/suggest.js';
+import { Toast } from './view/toast.js';
 import { TypistsView } from './view/typists.js';
 import { startWorker } from './worker.js';
 
@@ -57,6 +64,7 @@ const handlers = {
     sync.opened();
     // Whoever chooses a name is told who has it there.
     if (!store.self) sync.peek(entry.room);
+    entry.connected();
   },
   onText: (/** @type {string} */ text) => sync.receive(text),
   onLost: (/** @type {number} */ code) => {
@@ -93,14 +101,36 @@ const sync = new Sync(store, {
 
 const announcer = new Announcer();
 const drawer = new Drawer();
-const entry = new EntryView(enter, (name) => store.takenBy(name, store.self || archive.loadIdentity()?.id));
+const toast = new Toast();
+const layers = new Layers();
+const directory = new Directory();
+const finder = new Finder(directory, {
+  fetch: (payload) => sync.fetch(payload),
+  onChange: () => scheduleRender(),
+});
+const entry = new EntryView(enter, (name) => store.takenBy(name, store.self || archive.loadIdentity()?.id), {
+  open: () => finder.open(store.self),
+  typed: (query) => finder.typed(query, store.self),
+  offer: (query, mode) => offerOf(store, directory, finder, query, mode),
+});
+const going = new Going(store, sync, layers, {
+  takeToken: () => {
+    if (takeToken()) connection.renew();
+  },
+  onAsk: (room, problem) => entry.open(store.self ? 'join' : 'enter', { room, problem }),
+  onOpen: opened,
+  onLeft: left,
+});
 const banner = new BannerView(() => {
   if (wantsToken(store.link.code)) signIn();
   else connection.connect();
 });
-const rooms = new RoomsView(() => drawer.close());
+const rooms = new RoomsView((id) => {
+  goTo(id);
+  drawer.close();
+});
 const header = new HeaderView({
-  onLeave: () => void leave(store.currentId),
+  onTopic: () => roomActing.openInfo(),
   onRejoin: () => sync.rejoin(store.currentId),
 });
 const composer = new ComposerView({
@@ -150,6 +180,14 @@ const acting = new Acting(store, sync, {
     composer.focus();
   },
   say: (text) => announcer.say(text),
+  notify: (text) => toast.show(text),
+});
+const roomActing = new RoomActing(store, sync, {
+  onLink: (id) => void acting.copyLink(id),
+  onRead: readAll,
+  onLeave: (id) => going.leave(id, { canUndo: true }),
+  onGo: (seq) => acting.goTo(seq),
+  onChange: () => scheduleRender(),
 });
 
 const bell = new Bell(archive.loadChoices(), (choices) => archive.saveChoices(choices));
@@ -204,6 +242,8 @@ function render() {
   bell.render(store.currentId);
   notices.render(store);
   acting.render();
+  roomActing.render();
+  entry.render();
   sync.askNames();
   unsent.save(store.outbox(), store.changes());
   saving ??= setTimeout(save, SAVE_MS);
@@ -251,11 +291,12 @@ function hasAttention() {
  *
  * @param {import('./view/entry.js').Entered} entered
  */
-function enter({ name, token: entered, room }) {
+function enter({ name, token: entered, room, isNew }) {
   if (name) call(name);
   if (entered) useToken(entered);
   if (room) goTo(room);
   else scheduleRender();
+  if (isNew) sync.makeRoom(room);
   if (entered) connection.renew();
   else if (store.link.phase === 'idle') connection.connect();
 }
@@ -331,39 +372,29 @@ function findIdentity() {
  * @param {string} id
  */
 function goTo(id) {
-  if (roomInHash(location.hash) === id) openRoom(id);
-  else location.hash = hashOf(id);
+  going.goTo(id);
 }
 
-/** @param {string} id */
-function openRoom(id) {
-  store.addRoom(id);
-  store.select(id);
-  sync.settle();
+/** @param {number} seq of a message in the room that was opened; 0: none is named */
+function opened(seq) {
   render();
   drawer.close();
+  if (seq > 0) acting.goTo(seq);
   // On a touch screen, focus would raise the keyboard over the messages.
-  if (matchMedia('(pointer: fine)').matches) composer.focus();
+  else if (matchMedia('(pointer: fine)').matches) composer.focus();
   else header.focus();
 }
 
-function followAddress() {
-  if (takeToken()) connection.renew();
-  const room = roomInHash(location.hash);
-  if (!room) return;
-  const problem = nameProblem(room, 'room');
-  if (!store.self) entry.open('enter', { room, problem });
-  else if (problem) entry.open('join', { room, problem });
-  else openRoom(room);
-}
-
-/** @param {string} id */
-async function leave(id) {
-  const room = store.rooms.get(id);
-  const text = room ? lossOf(room) : '';
-  const question = { title: t('confirm.leave'), text, yes: t('confirm.leave_yes'), no: t('confirm.leave_no') };
-  if (text && !(await confirmLoss(question))) return;
-  drop(id);
+/**
+ * @param {import('./room.js').Room} room that was left
+ * @param {(() => void) | null} undo
+ */
+function left(room, undo) {
+  render();
+  if (undo) toast.show(t('room.left', { room: titleOf(room) }), t('app.undo'), undo);
+  if (store.currentId) composer.focus();
+  else if (undo) header.focus();
+  else entry.open('join');
 }
 
 /**
@@ -395,8 +426,12 @@ function seen() {
 /** @param {KeyboardEvent} event */
 function pressed(event) {
   if (document.querySelector('dialog:modal')) return;
-  if (event.key === 'Escape' && drawer.isOpen) drawer.close();
+  if (event.key === 'Escape' && drawer.isOpen && !rooms.isFiltering(event.target)) drawer.close();
   if (event.key === 'Escape' && event.shiftKey && store.current) readAll();
+  if (event.key.toLowerCase() === 'k' && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
+    event.preventDefault();
+    entry.open('switch');
+  }
   if (event.key === 'Enter' && pill.isShown && isIdle(event.target)) toFirstUnread();
   const step = event.altKey ? { ArrowUp: -1, ArrowDown: 1 }[event.key] : undefined;
   if (step === undefined) return;
@@ -433,29 +468,13 @@ function heard(event) {
   const here = store.rooms.get(said.id);
   if (said.room) store.adopt(said.room);
   // A draft, an unsent message or an unsaved change is not discarded by another tab.
-  else if (here && !lossOf(here) && !(said.id === store.currentId && draftOf(here))) drop(said.id);
+  else if (here && !lossOf(here) && !(said.id === store.currentId && draftOf(here))) going.leave(said.id);
   sync.settle();
-}
-
-/**
- * Takes this tab out of a room.
- *
- * @param {string} id
- */
-function drop(id) {
-  const wasCurrent = id === store.currentId;
-  sync.leave(id);
-  if (!wasCurrent) return;
-  const next = store.currentId;
-  history.replaceState(null, '', next ? hashOf(next) : location.pathname + location.search);
-  render();
-  if (next) composer.focus();
-  else entry.open('join');
 }
 
 function listen() {
   addEventListener('load', startWorker);
-  addEventListener('hashchange', followAddress);
+  addEventListener('hashchange', () => going.follow());
   addEventListener('online', wake);
   addEventListener('offline', () => {
     sync.probe();
@@ -505,7 +524,7 @@ function start() {
     return;
   }
   document.body.classList.remove('outside');
-  enter({ name: '', token: '', room });
+  enter({ name: '', token: '', room, isNew: false });
 }
 
 start();

@@ -43,8 +43,11 @@ export function candidates(query, here, users, self) {
   return found.slice(0, OFFERED);
 }
 
-/** @param {string} text */
-function fold(text) {
+/**
+ * @param {string} text
+ * @returns {string} what it has in common with one of other case, or without accents
+ */
+export function fold(text) {
   return text.normalize('NFKD').replace(/\p{M}/gu, '').toLocaleLowerCase();
 }
 

@@ -2,7 +2,7 @@
  * What a user may do to a message, as far as the page knows the server's rules: the
  * server decides. Pure.
  *
- * @typedef {'react' | 'reply' | 'edit' | 'copy' | 'source' | 'pin' | 'unpin' | 'delete'} Action
+ * @typedef {'react' | 'reply' | 'edit' | 'copy' | 'source' | 'link' | 'pin' | 'unpin' | 'delete'} Action
  *
  * @typedef {object} Who
  * @property {string} self
@@ -18,6 +18,7 @@ export const LABELS = {
   edit: 'menu.edit',
   copy: 'menu.copy',
   source: 'menu.source',
+  link: 'room.copy_link',
   pin: 'menu.pin',
   unpin: 'menu.unpin',
   delete: 'menu.delete',
@@ -37,7 +38,7 @@ export const KEYS = { r: 'reply', e: 'edit', '+': 'react', Delete: 'delete' };
 export function offersFor(message, look, { self, moderates }, changeable) {
   if (look.deleted || look.progress === 'deleting') return [];
   /** @type {Action[]} */
-  const readings = isMarked(look.content) ? ['copy', 'source'] : ['copy'];
+  const readings = isMarked(look.content) ? ['copy', 'source', 'link'] : ['copy', 'link'];
   if (!changeable) return readings;
   const own = message.sender_id === self;
   /** @type {Action[]} */

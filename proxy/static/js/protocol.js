@@ -41,6 +41,7 @@
  * @property {number} after_change
  * @property {number} last_change
  * @property {MessageChange[]} messages
+ * @property {import('./info.js').RoomInfo | null} [room] the room as it stands, if that changed
  *
  * @typedef {object} ChangesPage
  * @property {RoomChanges} changes
@@ -118,7 +119,7 @@ const MEMBERS = 200;
 export const FOLLOW = [['CHANGES', 'TYPING', 'PRESENCE'], ['CHANGES'], []];
 
 /** Kinds whose content only the one who asked looks at. */
-const PLAIN = /** @type {const} */ (['left', 'reactions']);
+const PLAIN = /** @type {const} */ (['left', 'rooms', 'set_room', 'reactions']);
 
 const KINDS = /** @type {const} */ ([
   'chat_message',

@@ -37,6 +37,9 @@
  * @property {'idle' | 'joining' | 'joined' | 'refused'} phase
  * @property {string} error why joining was refused
  * @property {string} epoch
+ * @property {string} title the name to show; empty if it has none
+ * @property {string} topic
+ * @property {number} infoChange the change that made these so
  * @property {number} lastSeq position of the room's newest message, as far as known
  * @property {number | null} readSeq position read up to; null before the first join
  * @property {number} liveSeq position of the newest message when the room was joined
@@ -77,7 +80,7 @@ import { startChanges } from './states.js';
 
 /**
  * @param {string} id
- * @param {{epoch?: string, readSeq?: number | null}} [saved] how far it was read before
+ * @param {{epoch?: string, readSeq?: number | null, title?: string}} [saved] how far it was read before
  * @returns {Room}
  */
 export function createRoom(id, saved = {}) {
@@ -86,6 +89,9 @@ export function createRoom(id, saved = {}) {
     phase: 'idle',
     error: '',
     epoch: saved.epoch ?? '',
+    title: saved.title ?? '',
+    topic: '',
+    infoChange: 0,
     lastSeq: saved.readSeq ?? 0,
     readSeq: saved.readSeq ?? null,
     liveSeq: 0,
@@ -135,7 +141,8 @@ export function applyJoined(room, joined) {
     forget(room);
     startChanges(room, joined.last_change);
   }
-  if (!sameHistory) room.goal = null;
+  // A link leads to a place in a room that was not known before.
+  if (!sameHistory && room.epoch !== '') room.goal = null;
   if (sameHistory && room.readSeq !== null) resumeReading(room, joined.last_seq);
   else startHistory(room, joined.epoch, joined.last_seq);
 }
@@ -157,6 +164,7 @@ function continueChanges(room, newest) {
  */
 export function startHistory(room, epoch, lastSeq) {
   room.epoch = epoch;
+  room.infoChange = 0;
   startReading(room, lastSeq);
   forgetChanges(room);
 }

@@ -9,6 +9,7 @@
  * @property {string} id
  * @property {string} epoch empty before the first join
  * @property {number | null} readSeq position read up to; null before the first join
+ * @property {string} title empty if it has none
  */
 
 /** Positions are `uint32` in the schema. */
@@ -37,7 +38,7 @@ export function asText(value) {
  */
 export function asRoom(value) {
   const id = asText(value?.id);
-  return id ? { id, epoch: asText(value.epoch), readSeq: asSeq(value.readSeq) } : null;
+  return id ? { id, epoch: asText(value.epoch), readSeq: asSeq(value.readSeq), title: asText(value.title) } : null;
 }
 
 /** @param {unknown} value */

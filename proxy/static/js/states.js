@@ -25,6 +25,7 @@
  * @typedef {import('./room.js').Room} Room
  */
 
+import { applyInfo } from './info.js';
 import { changeOf, indexOf } from './messages.js';
 import { noteFarPin, notePin } from './pins.js';
 
@@ -49,6 +50,7 @@ export function startChanges(room, lastChange) {
  * @param {RoomChanges} changes
  */
 export function applyChanges(room, changes) {
+  if (changes.room) applyInfo(room, changes.room);
   if (room.lastChange === null) return;
   room.newestChange = Math.max(room.newestChange, changes.last_change);
   if (room.isPaging || changes.after_change > room.lastChange) return;
@@ -72,6 +74,7 @@ function take(room, changes) {
  */
 export function applyChangesPage(room, page) {
   room.changesRequest = '';
+  if (page.changes.room) applyInfo(room, page.changes.room);
   if (room.lastChange === null || page.changes.after_change > room.lastChange) return;
   take(room, page.changes);
   room.isPaging = page.has_more;

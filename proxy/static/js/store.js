@@ -26,6 +26,7 @@
 
 import { dropRefused } from './changing.js';
 import { applyMessage } from './history.js';
+import { applyInfo, inOrder } from './info.js';
 import { People } from './people.js';
 import { adoptReading, applyMark, placeLine, readAll, see, unread } from './reading.js';
 import { createRoom } from './room.js';
@@ -160,7 +161,7 @@ export class Store {
 
   /**
    * @param {string} id
-   * @param {{epoch?: string, readSeq?: number | null}} [saved]
+   * @param {{epoch?: string, readSeq?: number | null, title?: string}} [saved]
    * @returns {Room} the room, new or known
    */
   addRoom(id, saved) {
@@ -193,11 +194,32 @@ export class Store {
   }
 
   /**
+   * Takes what the server says of rooms.
+   *
+   * @param {import('./directory.js').Summary[]} summaries
+   */
+  learnRooms(summaries) {
+    for (const { room: info } of summaries) {
+      const room = this.rooms.get(info.id);
+      if (room) applyInfo(room, info);
+    }
+  }
+
+  /**
+   * Puts a room back that was taken out, with all that was in it.
+   *
+   * @param {Room} room
+   */
+  putBack(room) {
+    if (!this.rooms.has(room.id)) this.rooms.set(room.id, room);
+  }
+
+  /**
    * @param {number} step 1 for the room below the current one, -1 for the one above
    * @returns {string} its id, or empty at the end of the list
    */
   neighbour(step) {
-    const ids = [...this.rooms.keys()];
+    const ids = inOrder(this.rooms.values()).map(({ id }) => id);
     const index = ids.indexOf(this.currentId);
     return index < 0 ? '' : (ids[index + step] ?? '');
   }
@@ -403,7 +425,7 @@ export class Store {
 
   /** @returns {Saved} */
   save() {
-    const rooms = [...this.rooms.values()].map(({ id, epoch, readSeq }) => ({ id, epoch, readSeq }));
+    const rooms = [...this.rooms.values()].map(({ id, epoch, readSeq, title }) => ({ id, epoch, readSeq, title }));
     return { current: this.currentId, rooms };
   }
 
@@ -420,7 +442,7 @@ export class Store {
    * @param {PendingChange[]} [changes]
    */
   restore(saved, outbox, changes = []) {
-    for (const { id, epoch, readSeq } of saved.rooms) this.addRoom(id, { epoch, readSeq });
+    for (const room of saved.rooms) this.addRoom(room.id, room);
     for (const pending of outbox) {
       this.addRoom(pending.room_id).pending.push({ ...pending, inFlight: false });
     }

@@ -33,11 +33,12 @@ import { wantMembers } from './members.js';
 import { Naming } from './naming.js';
 import { FOLLOW, knowsNoFollow, newId, parseFrame, request, TOO_BIG } from './protocol.js';
 import { owesMark } from './reading.js';
-import { Requests } from './requests.js';
+import { lost, Requests } from './requests.js';
 import { applyDisconnect } from './room.js';
 import { contentBytes } from './rules.js';
 import { missingChanges } from './states.js';
 import { t } from './texts.js';
+import { Titles } from './titles.js';
 
 /** Time limit of an answer to a probe of the connection. */
 export const PROBE_MS = 8_000;
@@ -63,6 +64,7 @@ export class Sync {
   );
   #naming;
   #company;
+  #titles;
   /** @type {Map<string, Asked>} answered joins: their replay may still fail */
   #joins = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -78,6 +80,7 @@ export class Sync {
     this.#out = outlets;
     this.#holds = new Holds(() => this.settle(), random);
     const ask = (/** @type {object} */ payload, /** @type {{kind: Asked['kind'], roomId?: string}} */ about) => this.#ask(payload, about);
+    this.#titles = new Titles(store, (payload) => this.fetch(payload));
     this.#naming = new Naming(store, ask, () => store.shownUsers());
     this.#company = new Company(store, ask, (payload) => outlets.send(JSON.stringify(payload)));
   }
@@ -89,6 +92,7 @@ export class Sync {
     this.#watch = setInterval(() => this.#watchAnswers(), WATCH_MS);
     this.#naming.opened();
     this.#company.opened();
+    this.#titles.opened();
     this.settle();
   }
 
@@ -107,6 +111,7 @@ export class Sync {
     this.#marked.clear();
     this.#naming.lost();
     this.#company.lost();
+    this.#titles.lost();
     this.#store.rooms.forEach(applyDisconnect);
     this.#store.trouble = '';
     this.#out.onChange();
@@ -211,6 +216,16 @@ export class Sync {
     this.settle();
   }
 
+  /**
+   * Makes a room that nobody has used, so that others find it.
+   *
+   * @param {string} roomId
+   */
+  makeRoom(roomId) {
+    // Where it was set meanwhile, or that is not allowed, one is in it all the same.
+    this.fetch({ set_room: { room: { id: roomId, title: roomId }, if_change: 0 } }).catch(() => {});
+  }
+
   /** @param {string} roomId */
   leave(roomId) {
     this.#store.removeRoom(roomId);
@@ -278,6 +293,7 @@ export class Sync {
       for (const room of rooms.values()) this.#settleRoom(room);
       this.#company.settle();
       this.#naming.settle();
+      void this.#titles.settle().then(() => this.#out.onChange());
     }
     this.#out.onChange();
   }
@@ -363,6 +379,17 @@ export class Sync {
   }
 
   /**
+   * Asks for what only the caller looks at.
+   *
+   * @param {object} payload
+   * @returns {Promise<any>} the body of the answer; rejected with an `ErrorBody`
+   */
+  fetch(payload) {
+    if (!this.#isOpen) return Promise.reject(lost());
+    return new Promise((resolve, reject) => this.#ask(payload, { kind: 'fetch', answer: { resolve, reject } }));
+  }
+
+  /**
    * Takes a frame of the server.
    *
    * @param {string} text
@@ -373,6 +400,11 @@ export class Sync {
     // It is no matter if nobody hears that one types.
     if (frame.kind === 'error' && frame.requestId === TYPING) return;
     const asked = this.#requests.take(frame.requestId) ?? this.#joins.get(frame.requestId);
+    if (asked?.answer) {
+      if (frame.kind === 'error') asked.answer.reject(frame.body);
+      else asked.answer.resolve(frame.body);
+      return;
+    }
     if (asked && frame.kind !== 'error') this.#succeeded(asked);
     this.#take(frame, asked);
     this.settle();

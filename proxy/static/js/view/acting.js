@@ -8,6 +8,7 @@
  * @typedef {import('../store.js').Store} Store
  */
 
+import { hashOf } from '../location.js';
 import { firstWords, whoReacted } from '../look.js';
 import { plainText } from '../markup.js';
 import { findMessage } from '../messages.js';
@@ -50,6 +51,7 @@ export class Acting {
    * @param {(seq: number) => void} outlets.show brings a message into view, once it is loaded
    * @param {() => void} outlets.toComposer puts the focus there
    * @param {(text: string) => void} outlets.say to a screen reader
+   * @param {(text: string) => void} outlets.notify to everybody
    */
   constructor(store, sync, outlets) {
     this.#store = store;
@@ -72,6 +74,7 @@ export class Acting {
     this.#jump = new Jump({
       show: outlets.show,
       focus: (element) => this.#cursor.focus(element),
+      onMissing: () => outlets.notify(t('message.missing')),
     });
     this.#pins = new Pins((seq) => this.#jump.go(store.currentId, seq));
     this.#context = new ContextView(() => {
@@ -258,6 +261,9 @@ export class Acting {
       case 'source':
         showSource(lookIn(room, message, self).content);
         return;
+      case 'link':
+        void this.copyLink(room.id, seq);
+        return;
       case 'delete':
         // The bar, and a focus in it, would be gone when the question is answered.
         element.focus({ preventScroll: true });
@@ -278,6 +284,25 @@ export class Acting {
     room.editing = { seq: message.seq, text: unsaved || content };
     this.#out.onChange();
     this.#out.toComposer();
+  }
+
+  /**
+   * Goes to a message of the current room, which may have to be loaded.
+   *
+   * @param {number} seq
+   */
+  goTo(seq) {
+    this.#jump.go(this.#store.currentId, seq);
+  }
+
+  /**
+   * Copies the address of a room, or of a message in it.
+   *
+   * @param {string} roomId
+   * @param {number} [seq]
+   */
+  async copyLink(roomId, seq = 0) {
+    await this.#copy(new URL(location.pathname + hashOf(roomId, seq), location.href).href);
   }
 
   /** @param {string} text */

@@ -9,13 +9,10 @@
 import { ticks } from '../clock.js';
 import { plainText } from '../markup.js';
 import { findMessage } from '../messages.js';
+import { MOST, Pace } from '../pace.js';
 import { t } from '../texts.js';
 import { byId } from './dom.js';
 
-/** Messages within this time are announced together. */
-const TOGETHER_MS = 400;
-/** More than so many together are only counted. */
-const MOST = 3;
 const CHARACTERS = 300;
 /** How long a text stays: one that browses the page should not meet it twice for long. */
 const STAY_MS = 8_000;
@@ -26,6 +23,7 @@ const ASIDE_MS = 5_000;
 export class Announcer {
   #region = byId('announcer', HTMLElement);
   #saidAt = -Infinity;
+  #pace = new Pace();
   /** @type {ChatMessage[]} */
   #waiting = [];
 
@@ -66,13 +64,15 @@ export class Announcer {
    */
   sayMessage(message, people) {
     this.#waiting.push(message);
-    if (this.#waiting.length === 1) setTimeout(() => this.#sayWaiting(people), TOGETHER_MS);
+    const wait = this.#pace.hear(ticks());
+    if (this.#waiting.length === 1) setTimeout(() => this.#sayWaiting(people), wait);
   }
 
   /** @param {import('../people.js').People} people */
   #sayWaiting(people) {
     const messages = this.#waiting;
     this.#waiting = [];
+    this.#pace.told(ticks());
     if (messages.length > MOST) {
       this.say(t('jump.new', { count: messages.length }));
       return;

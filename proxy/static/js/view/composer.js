@@ -4,6 +4,7 @@
  * @typedef {import('../store.js').Store} Store
  */
 
+import { titleOf } from '../info.js';
 import { CONTENT_BYTES } from '../protocol.js';
 import { contentBytes, contentProblem, tidy } from '../rules.js';
 import { language, partsOf, t } from '../texts.js';
@@ -53,7 +54,7 @@ export class ComposerView {
     this.#field.disabled = closed;
     this.#button.disabled = closed;
     const editing = room?.editing ?? null;
-    const shown = `${language()} ${editing?.seq ?? 0} ${room?.id ?? ''}`;
+    const shown = `${language()} ${editing?.seq ?? 0} ${room?.id ?? ''} ${room?.title ?? ''}`;
     const text = (editing ? editing.text : room?.draft) ?? '';
     // It may have been sent in another tab.
     if (shown === this.#shown && text === this.#field.value) return;
@@ -61,7 +62,7 @@ export class ComposerView {
     this.#editing = editing !== null;
     this.#button.setAttribute('aria-label', t(editing ? 'composer.save' : 'composer.send'));
     this.#help.replaceChildren(...helpOf(editing !== null));
-    this.#field.placeholder = room ? t('composer.message_to', { room: room.id }) : '';
+    this.#field.placeholder = room ? t('composer.message_to', { room: titleOf(room) }) : '';
     this.#field.value = text;
     this.#changed();
   }

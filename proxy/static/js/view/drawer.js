@@ -17,6 +17,7 @@ export class Drawer {
     this.#opener.addEventListener('click', () => this.open());
     byId('close-menu', HTMLButtonElement).addEventListener('click', () => this.close());
     byId('scrim', HTMLElement).addEventListener('click', () => this.close());
+    this.#side.addEventListener('layerclose', () => this.close());
     this.#narrow.addEventListener('change', () => this.#set(false));
     this.#set(false);
   }
@@ -41,6 +42,7 @@ export class Drawer {
   /** @param {boolean} open */
   #set(open) {
     this.#open = open && this.#narrow.matches;
+    this.#side.toggleAttribute('data-open', this.#open);
     this.#side.inert = this.#narrow.matches && !this.#open;
     this.#main.inert = this.#open;
     this.#opener.setAttribute('aria-expanded', String(this.#open));

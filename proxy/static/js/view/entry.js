@@ -1,20 +1,32 @@
 /**
  * The dialog that asks for a name or a token, and for a room.
  *
- * @typedef {'enter' | 'sign-in' | 'join' | 'rename'} Mode
- * @typedef {{name: string, token: string, room: string}} Entered fields not asked for are empty
+ * @typedef {'enter' | 'sign-in' | 'join' | 'switch' | 'rename'} Mode
+ *
+ * @typedef {object} Entered fields not asked for are empty
+ * @property {string} name
+ * @property {string} token
+ * @property {string} room
+ * @property {boolean} isNew whether the room is to be made
+ *
+ * @typedef {object} Rooms the rooms that there are
+ * @property {() => void} open somebody is going to choose one
+ * @property {(query: string) => void} typed
+ * @property {(query: string, mode: Mode) => import('./choices.js').Offer} offer
  */
 
 import { nameProblem, typedName } from '../rules.js';
 import { t } from '../texts.js';
 import { tokenProblem } from '../token.js';
-import { byId, setProblem } from './dom.js';
+import { Choices } from './choices.js';
+import { byId, setProblem, setText } from './dom.js';
 import { TakenView } from './taken.js';
 
 const TEXTS = {
   enter: { title: 'entry.title', lead: 'entry.lead', button: 'entry.button' },
   'sign-in': { title: 'entry.sign_in', lead: 'entry.sign_in_lead', button: 'entry.sign_in_button' },
   join: { title: 'entry.join', lead: 'entry.join_lead', button: 'entry.join_button' },
+  switch: { title: 'entry.switch', lead: 'entry.join_lead', button: 'entry.switch_button' },
   rename: { title: 'entry.rename', lead: 'entry.rename_lead', button: 'entry.rename_button' },
 };
 
@@ -26,14 +38,26 @@ export class EntryView {
   #token = new Field('token', tokenProblem);
   #room = new Field('room', (value) => nameProblem(value, 'room'));
   #taken;
+  #rooms;
   #onEnter;
+  /** @type {Mode} */
+  #mode = 'enter';
+  #choices = new Choices({ onChoose: (picked) => this.#pick(picked), onActive: () => this.#nameButton() });
+  /** @type {import('./choices.js').Picked | null} by a click */
+  #picked = null;
 
   /**
    * @param {(entered: Entered) => void} onEnter
    * @param {(name: string) => import('./taken.js').Taken | null} takenBy who else has that name
+   * @param {Rooms} rooms
    */
-  constructor(onEnter, takenBy) {
+  constructor(onEnter, takenBy, rooms) {
     this.#onEnter = onEnter;
+    this.#rooms = rooms;
+    byId('room-input', HTMLInputElement).addEventListener('input', () => {
+      this.#rooms.typed(this.#query);
+      this.render();
+    });
     this.#taken = new TakenView(takenBy, {
       onOther: () => this.#name.focus(),
       onSame: () => this.#form.requestSubmit(),
@@ -64,12 +88,64 @@ export class EntryView {
     this.#name.show(mode === 'enter' || mode === 'rename', name);
     this.#token.show(mode === 'sign-in', '');
     // Beside a chosen room, its field is not needed again.
-    this.#room.show(mode === 'enter' || mode === 'join' || (mode === 'sign-in' && isOutside()), room);
+    const asksRoom = mode === 'enter' || mode === 'join' || mode === 'switch';
+    this.#room.show(asksRoom || (mode === 'sign-in' && isOutside()), room);
+    this.#mode = mode;
+    this.#dialog.dataset.mode = mode;
+    this.#choices.show(asksRoom);
     if (problem) this.#room.complain(problem);
     this.#taken.reset(name);
     if (!this.#dialog.open) this.#dialog.showModal();
+    if (asksRoom) this.#rooms.open();
+    this.render();
     const first = [this.#name, this.#token, this.#room].filter((field) => field.isShown);
     (name && mode === 'enter' ? this.#room : first[0]).focus();
+  }
+
+  /** There is a connection: the rooms can be asked for. */
+  connected() {
+    if (this.#dialog.open && this.#room.isShown && this.#mode !== 'sign-in') this.#rooms.open();
+  }
+
+  /** Shows the rooms as they are now. */
+  render() {
+    if (!this.#dialog.open || !this.#room.isShown) return;
+    this.#choices.render(this.#offer);
+    this.#nameButton();
+  }
+
+  #nameButton() {
+    const { chosen } = this.#choices;
+    const makes = chosen ? chosen.isNew : this.#mode !== 'enter' && this.#offer.create !== '';
+    setText(byId('entry-button', HTMLButtonElement), t(makes ? 'entry.make' : TEXTS[this.#mode].button));
+  }
+
+  get #offer() {
+    return this.#rooms.offer(this.#query, this.#mode);
+  }
+
+  /** What is sought: nothing, before something else was typed than what is suggested. */
+  get #query() {
+    return this.#room.isTyped ? this.#room.value : '';
+  }
+
+  /** @param {import('./choices.js').Picked} picked */
+  #pick(picked) {
+    this.#picked = picked;
+    this.#form.requestSubmit();
+  }
+
+  /**
+   * Takes the room that was picked, or typed.
+   *
+   * @returns {boolean} whether it is to be made
+   */
+  #takeRoom() {
+    const picked = this.#picked ?? this.#choices.chosen;
+    const isNew = picked ? picked.isNew : this.#mode !== 'enter' && this.#offer.create === this.#room.value;
+    this.#picked = null;
+    if (picked) this.#room.fill(picked.id);
+    return isNew && this.#room.isShown;
   }
 
   /** The content of the room's field; empty when the dialog is closed. */
@@ -80,6 +156,7 @@ export class EntryView {
   /** @param {Event} event */
   #submit(event) {
     event.preventDefault();
+    const isNew = this.#takeRoom();
     const all = [this.#name, this.#token, this.#room];
     const fields = all.filter((field) => field.isShown);
     const wrong = fields.filter((field) => !field.check());
@@ -92,7 +169,7 @@ export class EntryView {
     this.#token.show(false, '');
     document.body.classList.remove('outside');
     this.#dialog.close();
-    this.#onEnter({ name, token, room });
+    this.#onEnter({ name, token, room, isNew });
   }
 }
 
@@ -141,6 +218,16 @@ class Field {
     this.#input.value = value;
     this.#shown = value;
     this.complain('');
+  }
+
+  /** Whether it holds something else than what was suggested. */
+  get isTyped() {
+    return this.#input.value !== this.#shown;
+  }
+
+  /** @param {string} value */
+  fill(value) {
+    this.#input.value = value;
   }
 
   /** @param {string} problem empty for none */

@@ -4,18 +4,19 @@
  * @typedef {import('../store.js').Store} Store
  */
 
+import { titleOf } from '../info.js';
 import { t } from '../texts.js';
 import { byId, setText } from './dom.js';
 
 export class HeaderView {
   #title = byId('room-title', HTMLElement);
-  #leave = byId('leave', HTMLButtonElement);
+  #topic = byId('room-topic', HTMLButtonElement);
   #error = byId('room-error', HTMLElement);
   #errorText = byId('room-error-text', HTMLElement);
 
-  /** @param {{onLeave: () => void, onRejoin: () => void}} handlers */
-  constructor({ onLeave, onRejoin }) {
-    this.#leave.addEventListener('click', onLeave);
+  /** @param {{onTopic: () => void, onRejoin: () => void}} handlers */
+  constructor({ onTopic, onRejoin }) {
+    this.#topic.addEventListener('click', onTopic);
     byId('rejoin', HTMLButtonElement).addEventListener('click', onRejoin);
   }
 
@@ -25,9 +26,10 @@ export class HeaderView {
 
   /** @param {Store} store */
   render({ current: room, unreadTotal }) {
-    document.title = `${unreadTotal ? `(${unreadTotal}) ` : ''}${room ? `${room.id} · ` : ''}Chat`;
-    setText(this.#title, room?.id ?? t('room.none'));
-    this.#leave.hidden = !room;
+    document.title = `${unreadTotal ? `(${unreadTotal}) ` : ''}${room ? `${titleOf(room)} · ` : ''}Chat`;
+    setText(this.#title, room ? titleOf(room) : t('room.none'));
+    this.#topic.hidden = !room?.topic;
+    setText(this.#topic, room?.topic ?? '');
     this.#error.hidden = !room?.error;
     setText(this.#errorText, room?.error ? t('room.not_in', { reason: room.error }) : '');
   }

@@ -9,6 +9,7 @@ export class Jump {
   #list = byId('messages', HTMLOListElement);
   #show;
   #focus;
+  #onMissing;
   /** @type {{roomId: string, seq: number} | null} where to go once it is loaded */
   #goal = null;
 
@@ -17,9 +18,11 @@ export class Jump {
    * @param {(seq: number) => void} outlets.show brings a message of the current room into view, once
    *   it is loaded
    * @param {(message: HTMLElement) => void} outlets.focus
+   * @param {() => void} outlets.onMissing there is no such message
    */
-  constructor({ show, focus }) {
+  constructor({ show, focus, onMissing }) {
     this.#show = show;
+    this.#onMissing = onMissing;
     this.#focus = focus;
   }
 
@@ -43,6 +46,11 @@ export class Jump {
     // One who went to another room, or for whom it cannot be loaded, is not taken there later.
     if (room?.id !== this.#goal.roomId || room.historyError) this.#goal = null;
     else this.#arrive();
+    const isAtRest = room?.phase === 'joined' && room.loaded && !room.request && room.goal === null;
+    if (!this.#goal || !isAtRest) return;
+    // It is not there: never, or no longer.
+    this.#goal = null;
+    this.#onMissing();
   }
 
   #arrive() {

@@ -1,0 +1,39 @@
+/**
+ * What the list of rooms shows while somebody types the name of one. Pure.
+ *
+ * @typedef {import('./directory.js').Directory} Directory
+ * @typedef {import('./finder.js').Finder} Finder
+ * @typedef {import('./store.js').Store} Store
+ */
+
+import { find } from './directory.js';
+import { nameProblem, typedName } from './rules.js';
+import { t } from './texts.js';
+
+/**
+ * @param {Pick<Store, 'rooms' | 'currentId' | 'link'>} store
+ * @param {Directory} directory
+ * @param {Pick<Finder, 'state' | 'isSure'>} finder
+ * @param {string} query
+ * @param {import('./view/entry.js').Mode} mode
+ * @returns {import('./view/choices.js').Offer}
+ */
+export function offerOf(store, directory, { state, isSure }, query, mode) {
+  const isOpen = store.link.phase === 'open';
+  const isListed = isOpen && state !== 'absent';
+  const all = directory.choices(store.rooms.values(), store.currentId);
+  const known = isListed ? all : all.filter(({ joined }) => joined);
+  const rooms = find(known, query, { newFirst: mode === 'join' });
+  const name = typedName(query);
+  const isNew = isOpen && isSure && nameProblem(name, 'room') === '' && !all.some(({ id }) => id === name);
+  const isEmpty = isOpen && state === 'known' && all.length === 0 && !name;
+  const problem = isOpen && state === 'failed' ? t('choices.failed') : '';
+  return {
+    rooms,
+    create: isNew ? name : '',
+    note: isEmpty ? t('choices.empty') : problem,
+    isLoading: isOpen ? state === 'loading' : store.link.phase === 'connecting',
+    heading: isListed ? t('choices.heading') : t('choices.yours'),
+    startsAtFirst: mode === 'switch',
+  };
+}

@@ -1,0 +1,48 @@
+/** Says for a while what was done, and offers to undo it. */
+
+import { byId, setText } from './dom.js';
+
+const SHOWN_MS = 10_000;
+
+export class Toast {
+  #box = byId('toast', HTMLElement);
+  #text = byId('toast-text', HTMLElement);
+  #button = byId('toast-button', HTMLButtonElement);
+  #onAct = () => {};
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  constructor() {
+    this.#button.addEventListener('click', () => {
+      this.#hide();
+      this.#onAct();
+    });
+    // Whoever reaches for the button has the time to.
+    for (const type of ['pointerenter', 'focusin']) this.#box.addEventListener(type, () => clearTimeout(this.#timer));
+    for (const type of ['pointerleave', 'focusout']) this.#box.addEventListener(type, () => this.#wait());
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} [action] what the button says; empty for none
+   * @param {() => void} [onAct]
+   */
+  show(text, action = '', onAct = () => {}) {
+    this.#box.hidden = false;
+    setText(this.#text, text);
+    this.#button.hidden = action === '';
+    setText(this.#button, action);
+    this.#onAct = onAct;
+    this.#wait();
+  }
+
+  #wait() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#hide(), SHOWN_MS);
+  }
+
+  #hide() {
+    clearTimeout(this.#timer);
+    this.#box.hidden = true;
+  }
+}
