@@ -135,6 +135,11 @@ class Visitor:
         await expect(self.page.get_by_test_id("room-title")).to_have_text(room)
         await expect(self.page.get_by_text("Loading messages…")).to_be_hidden()
 
+    async def leave(self) -> None:
+        """Leaves the room by its menu."""
+        await self.page.get_by_test_id("room-menu-button").click()
+        await self.page.get_by_test_id("leave-button").click()
+
     async def say(self, text: str) -> None:
         """Writes a message and sends it."""
         await self.input.fill(text)

@@ -135,7 +135,7 @@ async def test_keyboard_is_enough(visit: Visit) -> None:
 async def test_focus_is_visible(visit: Visit) -> None:
     ada = await visit()
     await ada.enter("ada", "lobby")
-    for control in (ada.page.get_by_test_id("leave-button"), ada.room_item("lobby"), ada.log):
+    for control in (ada.page.get_by_test_id("room-menu-button"), ada.room_item("lobby"), ada.log):
         await _tab_to(ada, control)
         assert await control.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
 
@@ -144,7 +144,7 @@ async def test_controls_have_names(visit: Visit, servers: Servers) -> None:
     await servers.post("lobby", "bob", [f"number {i}" for i in range(60)])
     ada = await visit(size=_PHONE)
     entry = await _controls(ada)
-    assert {("textbox", "Your name"), ("textbox", "Room"), ("button", "Enter")} <= entry
+    assert {("textbox", "Your name"), ("combobox", "Room"), ("button", "Enter")} <= entry
     await ada.enter("ada", "lobby")
     room = await _controls(ada)
     assert {("log", "Messages"), ("textbox", "Message"), ("button", "Send")} <= room

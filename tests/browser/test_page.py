@@ -145,7 +145,7 @@ async def test_room_in_address_can_be_left(visit: Visit, servers: Servers) -> No
     await ada.page.go_back()
     await ada.is_in("a room/ü")
 
-    await ada.page.get_by_test_id("leave-button").click()
+    await ada.leave()
     await ada.is_in("ops")
     await expect(ada.page.get_by_test_id("room-item")).to_have_accessible_name("ops")
     await servers.post("a room/ü", "bob", ["gone?"])
@@ -229,7 +229,7 @@ class TestRefusal:
 
         await ada.room_item("lobby").click()
         await expect(error).to_be_hidden()
-        await ada.page.get_by_test_id("leave-button").click()
+        await ada.leave()
         await expect(error).to_be_visible()
         await error.get_by_role("button", name="Try again").click()
         await expect(error).to_be_hidden()

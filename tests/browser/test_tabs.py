@@ -47,7 +47,7 @@ async def test_tabs_share_their_rooms(visit: Visit) -> None:
     for tab in (one, two, await _open_beside(one, "/")):
         for room in ("lobby", "alpha", "beta"):
             await expect(tab.room_item(room)).to_have_count(1)
-    await one.page.get_by_test_id("leave-button").click()
+    await one.leave()
     for tab in (one, two):
         await expect(tab.room_item("alpha")).to_have_count(0)
     await two.page.reload()
@@ -66,7 +66,7 @@ async def test_room_with_draft_stays_open(
     three = await _open_beside(one, "#ops")
     await three.is_in("ops")
     await three.room_item("lobby").click()
-    await three.page.get_by_test_id("leave-button").click()
+    await three.leave()
     await expect(one.room_item("lobby")).to_have_count(0)
     await expect(two.room_item("ops")).to_have_count(1)
     await expect(two.input).to_have_value("half a thought")

@@ -195,7 +195,7 @@ const notices = new Notices({
   choices: () => bell.choices,
   onOpen: goTo,
   nameOf: (userId) => store.people.shown(userId),
-  titleOf: (roomId) => roomId,
+  titleOf: (id) => titleOf(store.rooms.get(id) ?? { id, title: '' }),
 });
 const members = new MembersView({
   onAsk: () => sync.askMembers(),
