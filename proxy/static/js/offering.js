@@ -22,7 +22,8 @@ export function offerOf(store, directory, { state, isSure }, query, mode) {
   const isOpen = store.link.phase === 'open';
   const isListed = isOpen && state !== 'absent';
   const all = directory.choices(store.rooms.values(), store.currentId);
-  const known = isListed ? all : all.filter(({ joined }) => joined);
+  // Who was there before the connection was lost may have gone.
+  const known = isListed ? all : all.filter(({ joined }) => joined).map((room) => ({ ...room, present: 0 }));
   const rooms = find(known, query, { newFirst: mode === 'join' });
   const name = typedName(query);
   const isNew = isOpen && isSure && nameProblem(name, 'room') === '' && !all.some(({ id }) => id === name);
