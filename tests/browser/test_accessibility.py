@@ -163,6 +163,35 @@ async def _inspect_room(ada: Visitor, inspector: Inspector) -> None:
     await expect(page.get_by_test_id("pins")).to_be_visible()
     await check("pins")
     await page.keyboard.press("Escape")
+    await _inspect_rooms(ada, inspector)
+
+
+async def _inspect_rooms(ada: Visitor, inspector: Inspector) -> None:
+    """Opens what a room has, and the list of rooms; leaves the room, and comes back."""
+    page, check = ada.page, inspector.check
+    await page.get_by_test_id("room-menu-button").click()
+    await check("room menu")
+    await page.get_by_test_id("go-date-button").click()
+    await check("a date to go to")
+    await page.keyboard.press("Escape")
+    await page.get_by_test_id("room-menu-button").click()
+    await page.get_by_test_id("room-info-button").click()
+    await check("title and topic")
+    await page.keyboard.press("Escape")
+
+    await page.keyboard.press("Control+k")
+    await expect(page.get_by_test_id("choice").first).to_be_visible()
+    await check("rooms")
+    await ada.room.fill("another")
+    await expect(page.get_by_test_id("choice").first).to_have_text("Create “another”")
+    await check("a room to be made")
+    await page.keyboard.press("Escape")
+
+    await ada.leave()
+    await expect(page.get_by_test_id("toast")).to_be_visible()
+    await check("no room")
+    await page.get_by_test_id("toast-button").click()
+    await ada.is_in("lobby")
 
     await page.get_by_test_id("here").click()
     await expect(page.get_by_test_id("member").first).to_be_visible()
@@ -204,6 +233,10 @@ async def _inspect_phone(visit: Visit, program: str) -> list[str]:
     await ada.page.get_by_test_id("menu-button").click()
     await expect(ada.room_item("lobby")).to_be_in_viewport()
     await phone.check("drawer")
+    await ada.page.get_by_test_id("join-button").click()
+    await expect(ada.page.get_by_test_id("choice").first).to_be_visible()
+    await phone.check("rooms")
+    await ada.page.keyboard.press("Escape")
     await ada.page.keyboard.press("Escape")
     await ada.message("mine").get_by_role("button", name="Message actions").dispatch_event("click")
     await expect(ada.page.get_by_test_id("sheet")).to_be_visible()

@@ -26,6 +26,9 @@ export function titleOf({ id, title }) {
   return title || id;
 }
 
+/** @type {Map<string, Intl.Collator>} to make one takes longer than to use it */
+const collators = new Map();
+
 /**
  * Orders rooms by their titles, as people count: "cours-2" comes before "cours-10".
  *
@@ -34,6 +37,8 @@ export function titleOf({ id, title }) {
  * @template {{id: string, title: string}} T
  */
 export function inOrder(rooms) {
-  const { compare } = new Intl.Collator(locale(), { numeric: true });
+  const collator = collators.get(locale()) ?? new Intl.Collator(locale(), { numeric: true });
+  collators.set(locale(), collator);
+  const { compare } = collator;
   return [...rooms].sort((a, b) => compare(titleOf(a), titleOf(b)) || compare(a.id, b.id));
 }

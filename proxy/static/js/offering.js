@@ -26,11 +26,13 @@ export function offerOf(store, directory, { state, isSure }, query, mode) {
   const known = isListed ? all : all.filter(({ joined }) => joined).map((room) => ({ ...room, present: 0 }));
   const rooms = find(known, query, { newFirst: mode === 'join' });
   const name = typedName(query);
-  const isNew = isOpen && isSure && nameProblem(name, 'room') === '' && !all.some(({ id }) => id === name);
+  const exact = all.find(({ id }) => id === name) ?? rooms.find(({ title }) => name && title === name);
+  const isNew = !exact && isOpen && isSure && nameProblem(name, 'room') === '';
   const isEmpty = isOpen && state === 'known' && all.length === 0 && !name;
   const problem = isOpen && state === 'failed' ? t('choices.failed') : '';
   return {
     rooms,
+    exact: exact?.id ?? '',
     create: isNew ? name : '',
     note: isEmpty ? t('choices.empty') : problem,
     isLoading: isOpen ? state === 'loading' : store.link.phase === 'connecting',

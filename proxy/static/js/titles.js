@@ -11,8 +11,8 @@ const MOST = 500;
 export class Titles {
   #store;
   #fetch;
-  /** @type {Set<string>} */
-  #asked = new Set();
+  /** @type {Map<string, string>} the epoch of each room that was asked for */
+  #asked = new Map();
   #works = false;
 
   /**
@@ -40,10 +40,11 @@ export class Titles {
     const rooms = [...this.#store.rooms.values()];
     // Those that are joined together are asked for together.
     if (!this.#works || rooms.some(({ phase }) => phase === 'joining')) return;
-    const due = rooms.filter(({ id, phase }) => phase === 'joined' && !this.#asked.has(id)).slice(0, MOST);
+    // In a history that replaced another one, it may have another title.
+    const due = rooms.filter(({ id, epoch, phase }) => phase === 'joined' && this.#asked.get(id) !== epoch).slice(0, MOST);
     if (due.length === 0) return;
     const ids = due.map(({ id }) => id);
-    for (const id of ids) this.#asked.add(id);
+    for (const { id, epoch } of due) this.#asked.set(id, epoch);
     try {
       const { rooms: listed } = await this.#fetch({ list_rooms: { room_ids: ids, page_size: MOST } });
       this.#store.learnRooms(listed ?? []);

@@ -6,6 +6,7 @@
  *
  * @typedef {object} Offer
  * @property {Choice[]} rooms
+ * @property {string} exact the room whose name or title was typed; empty for none
  * @property {string} create the name of a room that can be made; empty for none
  * @property {string} note what is to be said of the list; empty for nothing
  * @property {boolean} isLoading
@@ -56,6 +57,7 @@ export class Choices {
   /** @param {boolean} shown */
   show(shown) {
     this.#box.hidden = !shown;
+    this.#field.setAttribute('aria-expanded', 'false');
     this.#shown = '';
     this.#activate(-1);
   }
@@ -73,7 +75,7 @@ export class Choices {
     this.#list.replaceChildren(...options);
     this.#list.hidden = options.length === 0;
     this.#field.setAttribute('aria-expanded', String(options.length > 0));
-    setText(this.#heading, heading);
+    setText(this.#heading, options.length > 0 || isLoading ? heading : '');
     setText(this.#note, note);
     this.#note.hidden = note === '';
     this.#rows.hidden = !isLoading;

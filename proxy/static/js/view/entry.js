@@ -141,11 +141,13 @@ export class EntryView {
    * @returns {boolean} whether it is to be made
    */
   #takeRoom() {
-    const picked = this.#picked ?? this.#choices.chosen;
-    const isNew = picked ? picked.isNew : this.#mode !== 'enter' && this.#offer.create === this.#room.value;
+    if (!this.#room.isShown) return false;
+    const { exact, create } = this.#offer;
+    const typed = { id: exact || this.#room.value, isNew: this.#mode !== 'enter' && create !== '' };
+    const { id, isNew } = this.#picked ?? this.#choices.chosen ?? typed;
     this.#picked = null;
-    if (picked) this.#room.fill(picked.id);
-    return isNew && this.#room.isShown;
+    if (id !== this.#room.value) this.#room.fill(id);
+    return isNew;
   }
 
   /** The content of the room's field; empty when the dialog is closed. */

@@ -93,7 +93,8 @@ export class RoomsView {
   #chosen(store) {
     this.#filter.hidden = store.rooms.size <= FEW;
     const wanted = this.#filter.hidden ? '' : fold(this.#filter.value.trim());
-    return inOrder(store.rooms.values()).filter(({ id, title }) => fold(`${title} ${id}`).includes(wanted));
+    const rooms = inOrder(store.rooms.values());
+    return wanted ? rooms.filter(({ id, title }) => fold(`${title} ${id}`).includes(wanted)) : rooms;
   }
 
   /** @param {Store} store */
