@@ -9,9 +9,15 @@ import chat
 import proxy
 from chat.api.chat_stream import _MOST_REQUEST_IDS
 from chat.api.relay import _STORE_CHARACTERS, MOST_COMMANDS
+from chat.api.typing_turns import _MOST as _MOST_TYPING
+from chat.api.typing_turns import TURN_SECONDS
+from chat.core.attendance import MOST_NAMES, MOST_OF_LINK, MOST_OF_STREAM, MOST_SHOWN
 from chat.core.joining import _REPLAY_PAGE
 from chat.core.mailbox import ITEM_BYTES
 from chat.core.stream import _CHUNK_BYTES
+from chat.core.telling_presence import PRESENCE_SECONDS
+from chat.core.telling_typists import MOST_IN_ROOM, TYPING_SECONDS
+from chat.core.typists import _MOST_KEPT, MOST_TYPISTS
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH
 from chat.server import _ENVELOPE_BYTES
 from chat.storage.base import PAGE_BYTES
@@ -75,9 +81,15 @@ ROWS: Final = [
     Held("a commit", (_COMMIT_BYTES,)),
     Held("commits that the event loop", (_AHEAD_BYTES,)),
     Held("messages that are on disk", (_FULL * FOLD_BYTES, 3 * FOLD_BYTES)),
+    Held("users in rooms", (MOST_OF_STREAM, MOST_NAMES, MOST_OF_LINK)),
+    Held("who types in a room, by name", (_MOST_KEPT, TURN_SECONDS, _MOST_TYPING)),
     Held("mailbox of a gRPC stream", (_CHAT.mailbox_bytes, _CHUNK_BYTES)),
     Held("mailbox of a proxy", (_CHAT.relay_mailbox_bytes,)),
     Held("a replay, `Chat` and `Relay`", _PAGE_OF_TEXT),
+    Held(
+        "who types in a room, and",
+        (MOST_TYPISTS, TYPING_SECONDS, MOST_SHOWN, PRESENCE_SECONDS, MOST_IN_ROOM),
+    ),
     Held("a connection's write buffer", (_PROXY.mailbox_bytes, _CHUNK_BYTES)),
     Held("a replay, or answers", (PAGE_BYTES,)),
 ]
