@@ -163,10 +163,8 @@ class TellingPresence:
             self._set_timer()
         watch = self._watches.get(room_id)
         if watch is not None:
-            settles = watch.forget(stream)
+            watch.forget(stream)
             self._review(room_id)
-            if settles:
-                self._touch(room_id)
 
     def closed(self, stream: LiveStream) -> None:
         """Forgets a stream, which has left all rooms."""

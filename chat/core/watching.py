@@ -43,20 +43,20 @@ class Watch(Generic[Member]):
         """Notes that a proxy was told that its users are wanted."""
         self._owing[link] = now + OWED_SECONDS
 
-    def paid(self, link: Member) -> bool:
-        """Notes that a proxy has named its users, or is gone; returns whether it owed that."""
-        return self._owing.pop(link, None) is not None
+    def paid(self, link: Member) -> None:
+        """Notes that a proxy has named its users, or is gone."""
+        self._owing.pop(link, None)
 
     def owed_until(self, now: float) -> float | None:
         """Until when a proxy may name its users that has not; `None` if there is none."""
         self._owing = {link: until for link, until in self._owing.items() if until > now}
         return max(self._owing.values(), default=None)
 
-    def forget(self, member: Member) -> bool:
-        """Forgets a stream that has left; returns whether that lets others be told."""
+    def forget(self, member: Member) -> None:
+        """Forgets a stream that has left."""
         self.newcomers.pop(member, None)
         self.behind.pop(member, None)
-        return self.paid(member)
+        self.paid(member)
 
     def end(self) -> None:
         """Ends the wait for proxies."""

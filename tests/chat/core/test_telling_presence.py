@@ -100,6 +100,9 @@ def test_proxies_are_asked_for_names_where_they_are_wanted() -> None:
         node.hub.leave(other, ROOM)
         assert link.take() == [UNWANTED]
         assert node.hub.present.watched == 0
+        # Names that nobody wants are not kept.
+        node.hub.present.told(link, presence("eve"))
+        assert not node.hub.present.has(ROOM, "eve")
 
     run(test)
 
@@ -136,6 +139,53 @@ def test_new_link_of_a_proxy_is_silent() -> None:
         node.hub.present.told(again, presence(count=2))
         await passes(loop, 60)
         assert not ada.take()
+
+    run(test)
+
+
+def test_turn_of_the_others_waits_for_names_too() -> None:
+    async def test(loop: ClockLoop) -> None:
+        node = await Node.open("only")
+        link, ada = Link(node, "ben", "cy"), Stream()
+        await node.join(link)
+        await node.join(ada, "ada", [PRESENCE])
+        await passes(loop, 10)
+        await node.join(Stream(), "dee")
+        await node.join(Stream(), "eve")
+        assert ada.take()[1:] == [presence("ada", "ben", "cy", "dee")]
+        await passes(loop, PRESENCE_SECONDS - 0.5)
+        node.hub.close(link)
+        again = Link(node, "ben", "cy")
+        again.names = False
+        await node.join(again, follow=[PRESENCE])
+        await passes(loop, 0.75)
+        assert not ada.take()
+        again.names = True
+        again.report()
+        # And not for another turn.
+        assert ada.take() == [presence("ada", "ben", "cy", "dee", "eve")]
+
+    run(test)
+
+
+def test_newcomer_is_told_what_was_meanwhile_no_more() -> None:
+    async def test(loop: ClockLoop) -> None:
+        nodes: list[Node] = []
+        north, south = [await Node.open(name, nodes) for name in ("north", "south")]
+        ada, ben, slow = Stream(), Stream(), Stream()
+        await north.join(ada, "ada", [PRESENCE])
+        slow.behind = True
+        await north.join(slow, "ada", [PRESENCE])
+        south.whisper(presence("cy"))
+        await north.join(ben, "ada", [PRESENCE])
+        south.whisper(presence())
+        assert (ada.take(), ben.take()) == ([presence("ada")], [presence("ada", "cy")])
+        slow.behind = False
+        await passes(loop, PRESENCE_SECONDS)
+        assert (ada.take(), ben.take()) == ([], [presence("ada")])
+        assert slow.take() == [presence("ada")]
+        for node in nodes:
+            node.hub.stop()
 
     run(test)
 
