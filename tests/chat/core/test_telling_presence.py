@@ -77,6 +77,27 @@ def test_departure_waits_and_return_is_silent() -> None:
     run(test)
 
 
+def test_joining_again_is_no_departure() -> None:
+    """Neither of those as whom a stream has sent, nor of the clients of a proxy."""
+
+    async def test(loop: ClockLoop) -> None:
+        node = await Node.open("only")
+        ada, link = Stream(), Link(node, "cy")
+        await node.join(ada)
+        node.hub.present.speaks(ada, ROOM, "ada")
+        node.hub.present.speaks(ada, ROOM, "ben")
+        await node.join(link, follow=[PRESENCE])
+        for stream in (ada, link):
+            await node.join(stream, follow=[PRESENCE])
+        await passes(loop, 60)
+        assert ada.take()[-1] == presence("ada", "ben", "cy")
+        node.hub.close(ada)
+        await passes(loop, LINGER_SECONDS)
+        assert not node.hub.present.has(ROOM, "ben")
+
+    run(test)
+
+
 def test_proxies_are_asked_for_names_where_they_are_wanted() -> None:
     async def test(_: ClockLoop) -> None:
         node = await Node.open("only")
@@ -236,6 +257,14 @@ def test_slow_stream_is_told_later_and_a_failure_costs_one() -> None:
         await passes(loop, PRESENCE_SECONDS)
         assert slow.take() == [everybody]
         assert not ada.take()
+        # Also if nothing changed when it came.
+        await passes(loop, 2 * PRESENCE_SECONDS)
+        late = Stream()
+        late.behind = True
+        await node.join(late, "ada", [PRESENCE])
+        late.behind = False
+        await passes(loop, PRESENCE_SECONDS)
+        assert late.take() == [everybody]
 
     run(test)
 
