@@ -54,18 +54,19 @@ class Attendance:
     """The users of one room.
 
     Attributes:
+        users: the users that each client is there for; of those that are for none, nothing.
         wanted: whether the server asks for names; as long as the link.
         last: what all followers were shown last; `None` if some were shown more since.
     """
 
-    __slots__ = ("_clients", "_kept", "_lost", "_own", "_sent", "_told", "last", "wanted")
+    __slots__ = ("_kept", "_lost", "_own", "_sent", "_told", "last", "users", "wanted")
 
     def __init__(self) -> None:
         self.wanted = False
         self.last: Shown | None = None
-        # The number of clients for each user, and the users of each client.
+        # The number of clients for each user.
         self._own: dict[str, int] = {}
-        self._clients: dict[Client, set[str]] = {}
+        self.users: dict[Client, set[str]] = {}
         self._told: Shown | None = None
         # What was told on a link that is lost, and the room is not live on another one; and what
         # was told before, by the time at which it is let go.
@@ -86,11 +87,10 @@ class Attendance:
         Returns:
             Whether the user was not there before.
         """
-        users = self._clients.get(client)
+        users = self.users.get(client)
         if users is None:
-            users = self._clients[client] = set()
+            users = self.users[client] = set()
         elif user_id in users:
-            # As with nearly each message.
             return False
         users.add(user_id)
         self._own[user_id] = self._own.get(user_id, 0) + 1
@@ -99,7 +99,7 @@ class Attendance:
     def discard(self, client: Client) -> bool:
         """Notes that a client is not in the room; returns whether a user has gone with it."""
         gone = False
-        for user_id in self._clients.pop(client, ()):
+        for user_id in self.users.pop(client, ()):
             left = self._own[user_id] - 1
             if left:
                 self._own[user_id] = left

@@ -215,8 +215,13 @@ class Receiver:
         try:
             if room is not None:
                 if send is not None:
-                    room.keep_member(send.client)
-                    self._people.sent(send.client, room, message.sender_id)
+                    client = send.client
+                    if room.tentative:
+                        room.keep_member(client)
+                    # Both are known of nearly each message: it costs a look.
+                    users = room.attendance.users.get(client)
+                    if users is None or message.sender_id not in users:
+                        self._people.sent(client, room, message.sender_id)
                 if fanout is not None and fanout.add(room, message, send):
                     return
             if send is not None:
