@@ -69,9 +69,9 @@ class Attendance:
         self.users: dict[Client, set[str]] = {}
         self._told: Shown | None = None
         # What was told on a link that is lost, and the room is not live on another one; and what
-        # was told before, by the time at which it is let go.
+        # was told before, each with the time at which it is let go.
         self._lost: Shown | None = None
-        self._kept: dict[float, Shown] = {}
+        self._kept: list[tuple[float, Shown]] = []
         # What the server knows of this proxy; `None` if it is to be told in any case.
         self._sent: Shown | None = Shown(0, ())
 
@@ -143,12 +143,13 @@ class Attendance:
         """
         if self._lost is None:
             return False
-        self._kept[now + keep], self._lost = self._lost, None
+        self._kept.append((now + keep, self._lost))
+        self._lost = None
         return True
 
     def let_go(self, now: float) -> None:
         """Forgets what was told on links before for which it is time."""
-        self._kept = {until: each for until, each in self._kept.items() if until > now}
+        self._kept = [each for each in self._kept if each[0] > now]
 
     # Followers.
 
@@ -187,7 +188,8 @@ class Attendance:
         return shown
 
     def _known(self) -> Shown | None:
-        return reduce(_united, self._kept.values(), _united(self._told, self._lost))
+        kept = (shown for _, shown in self._kept)
+        return reduce(_united, kept, _united(self._told, self._lost))
 
     def _names(self) -> Iterator[str]:
         size = 0
