@@ -198,6 +198,11 @@ async def _inspect_rooms(ada: Visitor, inspector: Inspector) -> None:
     await check("people")
     await page.keyboard.press("Escape")
 
+    await page.get_by_test_id("profile-button").click()
+    await expect(page.get_by_test_id("profile")).to_be_visible()
+    await check("profile")
+    await page.keyboard.press("Escape")
+
 
 async def _choose(visitor: Visitor, message: Locator, action: str) -> None:
     await message.hover()

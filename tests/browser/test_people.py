@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,12 +53,25 @@ async def test_nobody_becomes_another_by_name(visit: Visit) -> None:
     await _rename(eve, "Eve the Second")
     await _senders(eve, "Ada", "Eve the Second", "Ada")
     await expect(signs.first).to_be_empty()
+    await _has_profile(eve)
     for visitor in (ada, eve):
         await visitor.page.reload()
         await _senders(visitor, "Ada", "Eve the Second", "Ada")
     await _is_own(ada, "own other own")
     await expect(ada.page.get_by_test_id("quote").last).to_contain_text("Eve the Second: ")
     await expect(eve.page.get_by_test_id("self")).to_have_text("Eve the Second")
+
+
+async def _has_profile(eve: Visitor) -> None:
+    profile = eve.page.get_by_test_id("profile")
+    await eve.page.get_by_test_id("profile-button").click()
+    await expect(profile.get_by_test_id("profile-name")).to_have_text("Eve the Second")
+    await expect(profile.get_by_test_id("profile-id")).to_have_text(re.compile("^g-[a-z2-7]{20}$"))
+    await profile.get_by_label("Language").select_option(label="Français")
+    await expect(profile.get_by_role("heading", level=2)).to_have_text("Votre profil")
+    await profile.get_by_label("Langue").select_option(value="")
+    await profile.get_by_role("button", name="Close").click()
+    await expect(eve.page.get_by_test_id("profile-button")).to_be_focused()
 
 
 async def _rename(visitor: Visitor, name: str) -> None:

@@ -197,7 +197,9 @@ describe('what is found in the storage', () => {
       put(own, 'chat.outbox', random() < 0.3 ? draw() : [broken, draw(), pending]);
       put(own, 'chat.name', draw());
       for (const area of [all, own]) if (random() < 0.5) put(area, 'chat.identity', random() < 0.5 ? draw() : { id: draw(), name: draw(), told: draw() });
+      put(all, 'chat.names', random() < 0.5 ? draw() : [draw(), [draw(), draw()], ['ben', 'Ben']]);
       const { store, ids } = tab(all, own);
+      store.people.recall(new Archive({ tab: () => own, all: () => all }).loadNames());
       assert.equal(store.rooms.get('good').readSeq, 4, `seed ${seed}`);
       for (const id of ids()) hashOf(id);
       for (const room of store.rooms.values()) {

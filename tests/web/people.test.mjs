@@ -77,6 +77,13 @@ describe('names', () => {
     assert.deepEqual(people.due(['a'], FRESH_MS + 1), ['a'], 'after a loss');
   });
 
+  test('outlive the page, and are asked for anew', () => {
+    const people = new People();
+    people.recall(knowing([ADA, 'Ada'], ['ben', '']).kept());
+    assert.equal(people.shown(ADA), 'Ada');
+    assert.deepEqual(people.due([ADA, 'ben'], 0), [ADA, 'ben']);
+  });
+
   test('are bounded in number, also those asked for at once', () => {
     const people = new People();
     const ids = Array.from({ length: MOST + 1 }, (_, nth) => `u${nth}`);

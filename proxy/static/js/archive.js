@@ -21,6 +21,7 @@ const SETTINGS = 'chat.settings';
 const ROOM = 'chat.room.';
 const NOTICES = 'chat.notices';
 const IDENTITY = 'chat.identity';
+const NAMES = 'chat.names';
 /** Where earlier versions of the page kept the name of a tab. */
 const NAME = 'chat.name';
 const TOKEN = 'chat.token';
@@ -90,6 +91,18 @@ export class Archive {
     this.#tab.write(IDENTITY, identity);
     if (text !== this.#identity) this.#all.write(IDENTITY, identity);
     this.#identity = text;
+  }
+
+  /** @returns {[string, string][]} ids and names of others, to be shown until they are asked for */
+  loadNames() {
+    const names = this.#all.read(NAMES);
+    const isName = (/** @type {any} */ pair) => Array.isArray(pair) && pair.length === 2 && pair.every((text) => asText(text));
+    return Array.isArray(names) ? names.filter(isName) : [];
+  }
+
+  /** @param {[string, string][]} names */
+  saveNames(names) {
+    this.#all.write(NAMES, names);
   }
 
   /**

@@ -34,6 +34,7 @@ import { LogView } from './view/log.js';
 import { MembersView } from './view/members.js';
 import { Notices } from './view/notices.js';
 import { PillView } from './view/pill.js';
+import { ProfileView } from './view/profile.js';
 import { RoomActing } from './view/roomacting.js';
 import { RoomsView } from './view/rooms.js';
 import { Suggest } from './view/suggest.js';
@@ -205,6 +206,10 @@ const members = new MembersView({
 });
 const here = new HereView({ onOpen: () => members.toggle(), say: (text) => announcer.say(text) });
 const typists = new TypistsView();
+const profile = new ProfileView({
+  onOpen: () => render(),
+  onRename: () => entry.open('rename', { name: store.name }),
+});
 
 const pill = new PillView({ onJump: toFirstUnread, onRead: readAll });
 
@@ -237,7 +242,7 @@ function renderIfDue() {
 function render() {
   renderDue = false;
   drafts.restore(store.rooms.values(), userOfDrafts());
-  for (const view of [banner, rooms, header, here, composer, typists, log, members]) view.render(store);
+  for (const view of [banner, rooms, header, here, composer, typists, log, members, profile]) view.render(store);
   pill.render(store, shown);
   bell.render(store.currentId);
   notices.render(store);
@@ -254,6 +259,7 @@ function save() {
   saving = undefined;
   if (store.self) archive.saveSettings(store.save());
   if (store.isGuest) archive.saveIdentity(store.identity);
+  archive.saveNames(store.people.kept());
   drafts.save(store.rooms.values(), userOfDrafts());
 }
 
@@ -323,7 +329,7 @@ function useToken(given) {
   store.moderates = moderates(token);
   const id = subjectOf(token);
   // By which name, the server knows.
-  if (token && id !== store.self) store.become({ id, name: id, told: true }, false);
+  if (token && id !== store.self) store.become({ id, name: store.people.nameOf(id), told: true }, false);
 }
 
 /** Asks for a token, and forgets the one that was refused. */
@@ -506,6 +512,7 @@ function start() {
   onLanguage(speak);
   listen();
   const identity = findIdentity();
+  store.people.recall(archive.loadNames());
   const saved = archive.loadSettings();
   drafts = new Drafts(archive.all);
   unsent = new Unsent(archive.tab, archive.all);

@@ -161,7 +161,9 @@ export class Naming {
   #compare(user) {
     this.#email = user?.email ?? '';
     const known = user?.name || this.#store.self;
-    if (this.#store.isTold && known !== this.#store.self) this.#store.adoptName(known);
+    const isNamed = known !== this.#store.self;
+    // Of one who is told by a token, the server alone knows the name.
+    if (this.#store.isTold && (isNamed || !this.#store.isGuest)) this.#store.adoptName(known);
     else if (this.#store.name !== known) this.#tell();
     else this.#store.confirmName(known);
   }

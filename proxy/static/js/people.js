@@ -20,6 +20,8 @@ export const FRESH_MS = 45_000;
 export const BATCH = 500;
 /** So many names are remembered. */
 export const MOST = 5_000;
+/** And so many of them outlive the page. */
+export const KEPT = 300;
 /** Characters of an id that tell namesakes apart; more, where these are the same. */
 const SIGN = 4;
 const DOT = '·';
@@ -83,6 +85,21 @@ export class People {
   /** @returns {{id: string, name: string}[]} all who are known, as they are shown */
   everybody() {
     return [...this.#known.keys()].map((id) => ({ id, name: this.shown(id) }));
+  }
+
+  /** @returns {[string, string][]} ids and names that are to outlive the page: those heard of last */
+  kept() {
+    const named = [...this.#known].filter(([id, { name }]) => name !== id);
+    return named.slice(-KEPT).map(([id, { name }]) => [id, name]);
+  }
+
+  /**
+   * Takes what an earlier page kept: to be shown until the server is asked.
+   *
+   * @param {[string, string][]} names
+   */
+  recall(names) {
+    this.learn(names.map(([id, name]) => ({ id, name })), -Infinity);
   }
 
   /**

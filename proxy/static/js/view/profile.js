@@ -1,0 +1,75 @@
+/**
+ * The dialog about the user: the name that others see, the id behind it, the language of the page.
+ * The colour comes of the id, for there is no place where others could find another one.
+ *
+ * @typedef {import('../store.js').Store} Store
+ */
+
+import { chosenLanguage, LANGUAGES, setLanguage, t } from '../texts.js';
+import { initialOf, toneOf } from '../tone.js';
+import { byId, part, setText } from './dom.js';
+
+export class ProfileView {
+  #dialog = byId('profile', HTMLDialogElement);
+  #language = byId('profile-language', HTMLSelectElement);
+  #said = byId('profile-said', HTMLElement);
+  #id = '';
+
+  #onOpen;
+
+  /**
+   * @param {object} handlers
+   * @param {() => void} handlers.onOpen it is to be rendered
+   * @param {() => void} handlers.onRename
+   */
+  constructor({ onOpen, onRename }) {
+    this.#onOpen = onOpen;
+    byId('profile-open', HTMLButtonElement).addEventListener('click', () => this.#open());
+    byId('profile-close', HTMLButtonElement).addEventListener('click', () => this.#dialog.close());
+    byId('profile-rename', HTMLButtonElement).addEventListener('click', () => {
+      this.#dialog.close();
+      onRename();
+    });
+    byId('profile-copy', HTMLButtonElement).addEventListener('click', () => void this.#copy());
+    this.#language.addEventListener('change', () => setLanguage(this.#language.value));
+    this.#language.append(...LANGUAGES.map((language) => new Option(nameOf(language), language)));
+  }
+
+  /** @param {Store} store */
+  render({ self, people }) {
+    this.#id = self;
+    if (!this.#dialog.open) return;
+    const name = people.nameOf(self);
+    this.#dialog.dataset.tone = String(toneOf(self));
+    setText(part(this.#dialog, 'avatar', HTMLElement), initialOf(name));
+    setText(byId('profile-name', HTMLElement), name);
+    setText(byId('profile-sign', HTMLElement), people.signOf(self));
+    setText(byId('profile-id', HTMLElement), self);
+  }
+
+  #open() {
+    this.#language.value = chosenLanguage();
+    setText(this.#said, '');
+    this.#dialog.showModal();
+    this.#onOpen();
+  }
+
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(this.#id);
+      setText(this.#said, t('profile.copied'));
+    } catch {
+      // Only a page by https or of this machine has a clipboard: the id is there to be marked.
+      setText(this.#said, t('profile.not_copied'));
+    }
+  }
+}
+
+/**
+ * @param {string} language
+ * @returns {string} its name, in itself
+ */
+function nameOf(language) {
+  const name = new Intl.DisplayNames([language], { type: 'language' }).of(language) ?? language;
+  return name.charAt(0).toLocaleUpperCase(language) + name.slice(1);
+}
