@@ -47,6 +47,10 @@ async def test_tabs_share_their_rooms(visit: Visit) -> None:
     for tab in (one, two, await _open_beside(one, "/")):
         for room in ("lobby", "alpha", "beta"):
             await expect(tab.room_item(room)).to_have_count(1)
+    await one.page.get_by_test_id("rename-button").click()
+    await one.name.fill("Lady Ada")
+    await one.page.get_by_test_id("enter-button").click()
+    await expect(two.page.get_by_test_id("self")).to_have_text("Lady Ada")
     await one.leave()
     for tab in (one, two):
         await expect(tab.room_item("alpha")).to_have_count(0)

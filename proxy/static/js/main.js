@@ -87,6 +87,7 @@ const connection = new Connection(socketUrl(document.baseURI), handlers, {
 const sync = new Sync(store, {
   send: (text) => connection.send(text),
   drop: () => connection.drop(),
+  isSeen: () => document.visibilityState === 'visible',
   onChange: () => scheduleRender(),
   onNew: (message) => {
     const isHeard = message.room_id === store.currentId && message.sender_id !== store.self;

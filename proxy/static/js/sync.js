@@ -20,6 +20,7 @@
  * @property {(message: ChatMessage) => void} onNew a message came that was not there
  * @property {(message: ChatMessage) => void} onNews a message was just sent, to whatever room
  * @property {(changes: RoomChanges) => void} onChanged messages of a room changed
+ * @property {() => boolean} [isSeen] whether the page is in view: names in one that is not grow old
  * @property {(reason: string) => void} onRefused a change of a message was refused
  */
 
@@ -81,7 +82,7 @@ export class Sync {
     this.#holds = new Holds(() => this.settle(), random);
     const ask = (/** @type {object} */ payload, /** @type {{kind: Asked['kind'], roomId?: string}} */ about) => this.#ask(payload, about);
     this.#titles = new Titles(store, (payload) => this.fetch(payload));
-    this.#naming = new Naming(store, ask, () => store.shownUsers());
+    this.#naming = new Naming(store, ask, () => (outlets.isSeen?.() === false ? [] : store.shownUsers()));
     this.#company = new Company(store, ask, (payload) => outlets.send(JSON.stringify(payload)));
   }
 
