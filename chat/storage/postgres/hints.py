@@ -28,22 +28,21 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
 from chat.metrics import StoreMetrics
 from chat.storage.listener import UserMark, Whisper
-from chat.storage.postgres.hint_payloads import EVERYBODY, Told, goodbye, payloads, probe, read
+from chat.storage.postgres.hint_payloads import Told, goodbye, payloads, probe, read
 from chat.storage.postgres.link import BusDown, Connect, Link
 from chat.storage.postgres.neighbours import Neighbours, link_name, node_of
+from chat.storage.postgres.subscriptions import Subscriptions
 from chat.storage.postgres.untold import Untold
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
 
-# How long a room waits for its channel before it is followed without.
-_PATIENCE_SECONDS: Final = 1.0
 # How many probes of other nodes may be lost before there are none.
 _MISSED_PROBES: Final = 3
 # How long it may take to say that the node is gone.
@@ -105,11 +104,7 @@ class Hints:
         self._why = ""
         self.heard_at = time.monotonic()
         self.others = Neighbours()
-        self._wanted: set[str] = {EVERYBODY}
-        self._subscribed: set[str] = set()
-        self._changed = asyncio.Event()
-        self._waiting: dict[str, asyncio.Future[None]] = {}
-        self._impatient = False
+        self._subscriptions = Subscriptions(listener.sweep_soon, answer_seconds)
         self._probing = False
         self._proven = False
         self._up_at = 0.0
@@ -138,20 +133,11 @@ class Hints:
 
     async def listen(self, channel: str) -> None:
         """Begins to listen to a channel; returns when it is heard, or when that would take long."""
-        self._wanted.add(channel)
-        if channel in self._subscribed or (self._tried and not self.is_up):
-            return
-        self._changed.set()
-        if channel not in self._waiting:
-            self._waiting[channel] = asyncio.get_running_loop().create_future()
-        done, _ = await asyncio.wait([self._waiting[channel]], timeout=_PATIENCE_SECONDS)
-        if not done:
-            self._impatient = True
+        await self._subscriptions.add(channel, waits=self.is_up or not self._tried)
 
     def ignore(self, channel: str) -> None:
         """Listens to a channel no longer."""
-        self._wanted.discard(channel)
-        self._changed.set()
+        self._subscriptions.discard(channel)
 
     def tell(self, heads: Mapping[str, int]) -> None:
         """Tells other nodes the new heads of rooms, soon, if there are any. Never blocks."""
@@ -211,10 +197,10 @@ class Hints:
             async with asyncio.timeout(self._answer_seconds):
                 link = await self._connect(self._hear)
             try:
-                await self._subscribe(link)
+                await self._subscriptions.begin(link)
                 self._went_up()
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._keep_subscribed(link))
+                    group.create_task(self._subscriptions.keep(link))
                     group.create_task(self._publish(link))
                     group.create_task(self._probe(link))
                     group.create_task(self._wait_renewed())
@@ -233,9 +219,8 @@ class Hints:
     def _went_down(self) -> None:
         self.is_up = False
         self._tried = True
-        self._subscribed.clear()
         self._untold.clear()
-        self._release(list(self._waiting))
+        self._subscriptions.end()
 
     def _note_failure(self, error: Exception) -> None:
         while isinstance(error, ExceptionGroup):
@@ -247,33 +232,6 @@ class Hints:
         if why != self._why:
             log.warning("no hints from other nodes: their messages come later", why=why)
         self._why = why
-
-    async def _keep_subscribed(self, link: Link) -> None:
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            await self._subscribe(link)
-            unwanted = self._subscribed - self._wanted
-            # Whoever wants one of them again meanwhile has to wait for its subscription.
-            self._subscribed -= unwanted
-            if unwanted:
-                async with asyncio.timeout(self._answer_seconds):
-                    await link.unsubscribe(unwanted)
-
-    async def _subscribe(self, link: Link) -> None:
-        missing = self._wanted - self._subscribed
-        if missing:
-            async with asyncio.timeout(self._answer_seconds):
-                await link.subscribe(missing)
-            self._subscribed |= missing
-        if self._impatient:
-            self._impatient = False
-            self._listener.sweep_soon()
-        self._release([channel for channel in self._waiting if channel in self._subscribed])
-
-    def _release(self, channels: Collection[str]) -> None:
-        for channel in channels:
-            self._waiting.pop(channel).set_result(None)
 
     async def _publish(self, link: Link) -> None:
         while True:
