@@ -19,9 +19,6 @@ HOLD_SECONDS: Final = 6.0
 MOST_TYPISTS: Final = 5
 """How many are named; the others are counted."""
 
-# How many of one source are remembered by name.
-_MOST_KEPT: Final = 64
-
 
 class Typing(NamedTuple):
     """Who types in a room.
@@ -135,15 +132,10 @@ class TypingRooms(Generic[Source]):
     def put(
         self, room_id: str, source: Source, user_ids: Collection[str], others: int, now: float
     ) -> None:
-        """Notes who of a proxy's clients says that it types: beside those who said so before."""
+        """Replaces what a proxy told of its clients."""
         room = self._room(room_id)
-        report = room.near.setdefault(source, _Report())
-        for user_id in user_ids:
-            if user_id in report.users or len(report.users) < _MOST_KEPT:
-                report.users[user_id] = now + self._hold
-                room.began([user_id])
-        if others >= report.others or report.until <= now:
-            report.others, report.until = others, now + self._hold
+        room.near[source] = self._report(user_ids, others, now)
+        room.began(user_ids)
 
     def hear(
         self, room_id: str, node: str, user_ids: Collection[str], others: int, now: float

@@ -17,7 +17,7 @@ from chat.core.mailbox import ITEM_BYTES
 from chat.core.stream import _CHUNK_BYTES
 from chat.core.telling_presence import PRESENCE_SECONDS
 from chat.core.telling_typists import MOST_IN_ROOM, TYPING_SECONDS
-from chat.core.typists import _MOST_KEPT, MOST_TYPISTS
+from chat.core.typists import MOST_TYPISTS
 from chat.server import _BATCH_BYTES as _LARGEST_BATCH
 from chat.server import _ENVELOPE_BYTES
 from chat.storage.base import PAGE_BYTES
@@ -82,7 +82,7 @@ ROWS: Final = [
     Held("commits that the event loop", (_AHEAD_BYTES,)),
     Held("messages that are on disk", (_FULL * FOLD_BYTES, 3 * FOLD_BYTES)),
     Held("users in rooms", (MOST_OF_STREAM, MOST_NAMES, MOST_OF_LINK)),
-    Held("who types in a room, by name", (_MOST_KEPT, TURN_SECONDS, _MOST_TYPING)),
+    Held("who types in a room, by name", (MOST_TYPISTS, TURN_SECONDS, _MOST_TYPING)),
     Held("mailbox of a gRPC stream", (_CHAT.mailbox_bytes, _CHUNK_BYTES)),
     Held("mailbox of a proxy", (_CHAT.relay_mailbox_bytes,)),
     Held("a replay, `Chat` and `Relay`", _PAGE_OF_TEXT),

@@ -73,6 +73,7 @@ class World:
                 self.until[source, user] = until
             case ("put", users, others):
                 real.put(ROOM, "link", users, others, now)
+                self.drop("link")
                 self.until.update({("link", user): until for user in users})
             case ("hear", node, users, others):
                 real.hear(ROOM, node, users, others, now)
@@ -140,8 +141,11 @@ def test_nodes_are_told_of_this_one_alone() -> None:
     assert real.for_nodes(ROOM, HOLD) == NOBODY
 
 
-def test_names_of_a_proxy_are_bounded() -> None:
+def test_word_of_a_proxy_replaces_the_one_before() -> None:
     real: TypingRooms[str] = TypingRooms()
-    for number in range(1000):
-        real.put(ROOM, "link", [f"user {number}"], 0, 0.0)
-    assert real.now(ROOM, 1.0) == Typing(tuple(f"user {number}" for number in range(5)), 59)
+    real.put(ROOM, "link", ["ada", "ben"], 2, 0.0)
+    assert real.now(ROOM, 0.0) == Typing(("ada", "ben"), 2)
+    real.put(ROOM, "link", ["ben"], 0, 1.0)
+    assert real.now(ROOM, 1.0) == Typing(("ben",))
+    real.put(ROOM, "link", [], 0, 2.0)
+    assert real.now(ROOM, 2.0) == NOBODY
