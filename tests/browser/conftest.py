@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import (
     Browser,
     Dialog,
@@ -181,7 +182,7 @@ def _patience() -> None:
     expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the browser; if missing, fails in CI and skips elsewhere."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
@@ -192,9 +193,9 @@ def chromium() -> str:
     pytest.skip(_ADVICE)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """A headless browser."""
+    """A headless browser: one for all tests, since it takes a second to start."""
     async with async_playwright() as playwright:
         # Root, as in a container, cannot have Chromium's sandbox.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -211,7 +212,7 @@ def database(tmp_path: Path) -> str:
     return str(tmp_path / "chat.db")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def servers(database: str) -> AsyncIterator[Servers]:
     """A chat server and a proxy, both running."""
     servers = Servers(database)
@@ -222,7 +223,7 @@ async def servers(database: str) -> AsyncIterator[Servers]:
     await servers.stop_chat()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
     """Opens the page for one more user.
 

@@ -10,6 +10,9 @@ from playwright.async_api import Locator, expect
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit, Visitor
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 _PHONE: Final = (390, 780)
 _CONTROLS: Final = {"button", "link", "textbox", "combobox", "checkbox", "dialog", "log", "img"}
 

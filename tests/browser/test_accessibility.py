@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SOURCES: Final = Path(__file__).parent / "axe"
 # The first run installs axe-core.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 _ALL: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 # Dark differs from light in nothing else.

@@ -16,6 +16,9 @@ from proxy.http.routes import PAGE
 from proxy.page.source import STATIC, PageSource
 from tests.browser.conftest import Servers, Visit, Visitor
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 MOST_REQUESTS = 6
 MOST_BYTES = 60_000
 

@@ -10,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.faults.clients import Participant
@@ -21,6 +22,9 @@ from tests.faults.world import World, branch, seeded
 if TYPE_CHECKING:
     from tests.browser.conftest import Visit, Visitor
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 KILLS: Final = 3
 ROOM: Final = "lobby"
 _SHOWN: Final = """list => list.map(each => [
@@ -31,7 +35,7 @@ _SHOWN: Final = """list => list.map(each => [
 _OUTBOX: Final = "JSON.parse(sessionStorage.getItem('chat.outbox') ?? '[]')"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def servers(tmp_path: Path) -> AsyncIterator[World]:
     """Both servers as processes that can be killed."""
     async with World.running(tmp_path) as world:

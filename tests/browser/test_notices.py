@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Visit
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 # Without a window manager nobody sees a notification: the browser's own constructor is called,
 # and what it was given is kept.
 _LISTEN: Final = """() => {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
@@ -18,6 +19,9 @@ from tests.browser.conftest import PATIENCE_MS, WATCH_POLICY
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit
+
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 
@@ -74,7 +78,7 @@ _BREACHES: Final = {
 }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of a fresh browser context."""
     context = await browser.new_context()
@@ -84,7 +88,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def elsewhere() -> AsyncIterator[TestServer]:
     """Another web server, on another port of the same machine."""
 
@@ -167,7 +171,7 @@ class TestHijacking:
 class TestTheExamplePage:
     """examples/page.html, as tried by the author of a page."""
 
-    @pytest.fixture
+    @pytest_asyncio.fixture(loop_scope="session")
     async def addresses(self) -> AsyncIterator[dict[str, str]]:
         """Addresses of the example page, by the origin that a browser derives."""
         app = web.Application()

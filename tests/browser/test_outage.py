@@ -15,6 +15,9 @@ import proxy
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 async def test_page_survives_proxy_restart(visit: Visit, servers: Servers) -> None:
     ada = await visit()

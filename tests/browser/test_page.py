@@ -14,6 +14,9 @@ import chat
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit, Visitor
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 _CLOCK: Final = re.compile(r"^\d\d:\d\d$")
 _LONG_NAME: Final = "A name has at most 64 characters; this one has 65."
 

@@ -13,6 +13,9 @@ import chat
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit, Visitor
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 @pytest.fixture
 def database() -> str:

@@ -14,6 +14,9 @@ from tests.browser.conftest import Visitor
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 _SCROLL_TO_END: Final = """() => {
   const log = document.getElementById('log');
   log.scrollTop = log.scrollHeight;

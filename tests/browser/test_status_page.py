@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
 import chat
@@ -17,11 +18,14 @@ from tests.browser.conftest import PATIENCE_MS
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 _PHONE: Final = {"width": 340, "height": 700}
 _HOSTILE: Final = "<img src=x onerror=alert(1)>"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page that may have no error and no breach of its policy."""
     problems: list[str] = []
@@ -36,7 +40,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     assert [each for each in problems if "ERR_CONNECTION_REFUSED" not in each] == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def watched(servers: Servers) -> tuple[chat.Config, proxy.Config]:
     """Settings of both servers with status pages, before the same history."""
     database = chat.IN_MEMORY

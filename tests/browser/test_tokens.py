@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import Locator, expect
 
 import chat
@@ -19,6 +20,9 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit, Visitor
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 @pytest.fixture
 def signer() -> Signer:
@@ -26,7 +30,7 @@ def signer() -> Signer:
     return eddsa()
 
 
-@pytest.fixture(autouse=True)
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
 async def guarded(servers: Servers, signer: Signer, tmp_path: Path) -> None:
     """Lets the servers require tokens."""
     keys, credential = tmp_path / "keys.jwks", tmp_path / "proxy.token"
