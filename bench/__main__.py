@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import click
@@ -10,6 +11,7 @@ from bench import changes, codec, compare, connects, history, results, slow, sto
 from bench.attacks import measure as attacks
 from bench.nodes import measure as nodes
 from bench.options import Effort, Options
+from bench.page import measure as page
 from bench.processes import TargetError
 from bench.report import Section
 from bench.shards import measure as shards
@@ -33,10 +35,11 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "attacks": attacks.main,
     "nodes": nodes.main,
     "shards": shards.main,
+    "page": page.main,
 }
 
 
-_LONG: Final = ("attacks", "nodes")
+_LONG: Final = ("attacks", "nodes", "page")
 
 
 @click.command()
@@ -57,6 +60,11 @@ _LONG: Final = ("attacks", "nodes")
     type=click.Choice([each.name for each in ALL]),
     help="Run only this; may be repeated.",
 )
+@click.option(
+    "--before",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Measure the page of this checkout as well.",
+)
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)))
 def main(
     quick: bool,
@@ -64,6 +72,7 @@ def main(
     save: bool,
     chosen: tuple[str, ...],
     targets: tuple[str, ...],
+    before: Path | None,
     names: tuple[str, ...],
 ) -> None:
     """Run the named benchmarks, or all."""
@@ -71,7 +80,7 @@ def main(
         raise click.UsageError("either --quick or --full")
     _allow_open_files()
     effort = Effort.QUICK if quick else Effort.FULL if full else Effort.NORMAL
-    options = Options(effort, chosen, targets)
+    options = Options(effort, chosen, targets, before)
     # Too slow for a quick run.
     everything = tuple(name for name in MEASURES if not (quick and name in _LONG))
     sections = _measure(options, names or everything)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 
 
 class Effort(Enum):
@@ -77,11 +78,13 @@ class Options:
         effort: the effort of the run.
         workloads: the names of the workloads to compare; all if empty.
         targets: the names of the targets to run; all if empty.
+        before: another checkout of the project, whose page is measured as well.
     """
 
     effort: Effort = Effort.NORMAL
     workloads: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    before: Path | None = None
 
     @property
     def plan(self) -> Plan:

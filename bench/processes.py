@@ -60,12 +60,13 @@ def data_folder() -> Path:
 
 
 @asynccontextmanager
-async def running(target: Target, folder: Path) -> AsyncIterator[Running]:
+async def running(target: Target, folder: Path, root: Path = ROOT) -> AsyncIterator[Running]:
     """Runs a target while the context is open.
 
     Args:
         target: the target.
         folder: the folder for its data and its log.
+        root: the checkout whose programs are run.
 
     Raises:
         TargetError: it did not start.
@@ -74,7 +75,7 @@ async def running(target: Target, folder: Path) -> AsyncIterator[Running]:
         log = stack.enter_context(_log(folder))
         asked = target.safety(folder)
         engine = await stack.enter_async_context(target.engine(folder))
-        nodes = [await _node(target, engine, asked, log, stack) for _ in range(target.nodes)]
+        nodes = [await _node(target, engine, asked, root, log, stack) for _ in range(target.nodes)]
         yield Running(
             target,
             tuple(node.port for node in nodes),
@@ -93,18 +94,23 @@ class _Node(NamedTuple):
 
 
 async def _node(
-    target: Target, engine: Engine, asked: Safety, log: IO[bytes], stack: AsyncExitStack
+    target: Target,
+    engine: Engine,
+    asked: Safety,
+    root: Path,
+    log: IO[bytes],
+    stack: AsyncExitStack,
 ) -> _Node:
     """Starts a server, if the target has one, and its proxy."""
     pids: list[int] = []
     upstream = ""
     if target.server is not None:
         command = [*target.server(engine), *asked.server]
-        server, port = await stack.enter_async_context(_process(command, log))
+        server, port = await stack.enter_async_context(_process(command, root, log))
         pids.append(server.pid)
         upstream = f"{HOST}:{port}"
     command = [*target.proxy(upstream or engine.url), *asked.proxy]
-    proxy, port = await stack.enter_async_context(_process(command, log))
+    proxy, port = await stack.enter_async_context(_process(command, root, log))
     return _Node(port, [*pids, proxy.pid], upstream)
 
 
@@ -118,10 +124,12 @@ def _last_words(log: IO[bytes]) -> str:
 
 
 @asynccontextmanager
-async def _process(command: list[str], log: IO[bytes]) -> AsyncIterator[tuple[Process, int]]:
+async def _process(
+    command: list[str], root: Path, log: IO[bytes]
+) -> AsyncIterator[tuple[Process, int]]:
     # A new session, so that it and its children can be terminated by its id.
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdout=PIPE, stderr=log, start_new_session=True
+        *command, cwd=root, stdout=PIPE, stderr=log, start_new_session=True
     )
     try:
         yield process, await _port(process, command, log)
