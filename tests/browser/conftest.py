@@ -1,4 +1,8 @@
-"""Users of the page: real browsers before real servers."""
+"""Users of the page: real browsers before real servers.
+
+All tests of a worker process share one browser, and with it one event loop: each module is marked
+so, and each asynchronous fixture names the loop, or it would wait for another one for ever.
+"""
 
 import os
 import shutil

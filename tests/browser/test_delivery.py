@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Page, expect
 
@@ -63,7 +64,7 @@ class Door:
         (self.folder / name).write_text(text.replace(old, new))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def door(servers: Servers, tmp_path: Path) -> AsyncIterator[Door]:
     """Stands in the place of the proxy of `servers`."""
     await servers.stop_proxy()
