@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 
 import { Directory, find } from '../../proxy/static/js/directory.js';
 import { Finder, TYPING_MS } from '../../proxy/static/js/finder.js';
+import { offerOf } from '../../proxy/static/js/offering.js';
 import { applyInfo, inOrder } from '../../proxy/static/js/info.js';
 import { createRoom } from '../../proxy/static/js/room.js';
 import { message } from './support.mjs';
@@ -64,6 +65,33 @@ describe('rooms to choose', () => {
     applyInfo(rooms[2], { id: 'b', title: 'older', change: 2 });
     assert.deepEqual(idsOf(inOrder(rooms)), ['b', 'cours-2', 'cours-10']);
     assert.equal(rooms[2].title, 'an exam');
+  });
+});
+
+describe('the list', () => {
+  const directory = new Directory();
+  directory.take([{ room: { id: 'cours-3', title: 'Third course' }, present: 4 }]);
+  const rooms = new Map([['lobby', createRoom('lobby')]]);
+  const offer = (query, { phase = 'open', state = 'known', isSure = state === 'known', mode = 'join' } = {}) =>
+    offerOf({ rooms, currentId: 'lobby', link: { phase } }, directory, { state, isSure }, query, mode);
+
+  test('goes to what was typed, by name or by title, and makes what there is not', () => {
+    for (const typed of ['cours-3', 'Third course']) {
+      const { exact, create } = offer(typed);
+      assert.deepEqual([exact, create], ['cours-3', ''], typed);
+    }
+    assert.deepEqual([offer(' cours-4 ').exact, offer(' cours-4 ').create], ['', 'cours-4']);
+    assert.equal(offer('cours-4', { isSure: false }).create, '', 'the server may know it');
+    assert.equal(offer('x'.repeat(65)).create, '');
+  });
+
+  test('without a connection has the rooms that one is in, and nobody in them', () => {
+    for (const away of [{ phase: 'waiting' }, { state: 'absent' }]) {
+      const { rooms: shown, create, isLoading } = offer('', away);
+      assert.deepEqual([idsOf(shown), shown[0].present, create, isLoading], [['lobby'], 0, '', false]);
+    }
+    assert.notEqual(offer('').heading, offer('', { phase: 'waiting' }).heading);
+    assert.notEqual(offer('', { state: 'failed' }).note, '');
   });
 });
 
