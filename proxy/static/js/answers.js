@@ -86,6 +86,8 @@ export function refuse(store, { kind, roomId, messageId }, error) {
   const room = store.rooms.get(roomId);
   if (!room) return '';
   if (kind === 'join') Object.assign(room, { phase: 'refused', error: reason });
+  // What was read at an earlier visit is not to be read any more.
+  if (kind === 'join' && room.recalled) forget(room);
   if (kind === 'history') Object.assign(room, { request: null, historyError: reason });
   if (kind === 'changes') Object.assign(room, { changesRequest: '', historyError: reason });
   return kind === 'change' ? refuseChange(room, messageId, error) : '';

@@ -152,7 +152,7 @@ export function goTo(room, goal) {
  * @returns {Position | null} null: from now on
  */
 export function resumePosition(room) {
-  if (!room.loaded) return null;
+  if (!room.loaded || room.recalled) return null;
   const { messages, hasNewer, lastSeq, epoch, lastChange } = room;
   // Behind a piece that ends before, messages were only counted.
   const end = hasNewer ? lastSeq : (messages.at(-1)?.seq ?? 0);

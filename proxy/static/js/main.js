@@ -9,6 +9,7 @@ import { Finder } from './finder.js';
 import { Going } from './going.js';
 import { newGuest } from './identity.js';
 import { titleOf } from './info.js';
+import { Kept } from './kept.js';
 import { hashOf, nameInQuery, roomInHash, socketUrl } from './location.js';
 import { offerOf } from './offering.js';
 import { TOKEN_EXPIRED, wantsToken } from './protocol.js';
@@ -17,7 +18,7 @@ import { nameProblem } from './rules.js';
 import { Store } from './store.js';
 import { Sync } from './sync.js';
 import { onLanguage, t, translate } from './texts.js';
-import { moderates, offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
+import { hasEnded, moderates, offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';
 import { Unsent } from './unsent.js';
 import { Acting } from './view/acting.js';
 import { Announcer } from './view/announcer.js';
@@ -45,6 +46,8 @@ import { startWorker } from './worker.js';
 const FIRST_ROOM = 'general';
 /** Delay of saving: read positions change with every message. */
 const SAVE_MS = 300;
+/** What is read is kept for a page without a connection no more often. */
+const KEEP_MS = 5_000;
 /** A hidden page has no frames to render in, but its title counts. */
 const HIDDEN_RENDER_MS = 250;
 
@@ -59,6 +62,9 @@ let renderDue = false;
 let shown = { first: 1, last: 0, atEnd: false };
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let saving;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let keeping;
+const kept = new Kept(() => (token ? archive.tab : archive.all));
 
 const handlers = {
   onOpen: () => {
@@ -76,6 +82,7 @@ const handlers = {
     if (link.phase === 'open' && link.tries > 0) announcer.say(t('say.connected'));
     if (link.phase === 'open') store.lostAt = 0;
     store.link = link;
+    if (link.phase === 'waiting' && !hasEnded(token, Date.now())) kept.recall(store);
     if (link.phase === 'ended' && wantsToken(link.code)) signIn();
     scheduleRender();
   },
@@ -253,6 +260,20 @@ function render() {
   sync.askNames();
   unsent.save(store.outbox(), store.changes());
   saving ??= setTimeout(save, SAVE_MS);
+  keeping ??= setTimeout(keep, KEEP_MS);
+}
+
+function keep() {
+  clearTimeout(keeping);
+  keeping = undefined;
+  if (hasEnded(token, Date.now())) kept.forget();
+  else kept.save(store, Date.now());
+}
+
+/** The page may not be there any more when it is to be saved. */
+function saveAll() {
+  save();
+  keep();
 }
 
 function save() {
@@ -324,6 +345,7 @@ function call(name) {
 
 /** @param {string} given from now on; empty for none */
 function useToken(given) {
+  if (token && given !== token) kept.forget();
   token = given;
   archive.saveToken(token);
   store.signedIn = token !== '';
@@ -420,13 +442,19 @@ function wake() {
   scheduleRender();
 }
 
+/** The network is gone: a connection over it would be silent, and one within this machine is back at once. */
+function lose() {
+  if (store.link.phase === 'open' || store.link.phase === 'connecting') connection.renew();
+  scheduleRender();
+}
+
 function seen() {
   if (document.visibilityState === 'visible') {
     wake();
     render();
   } else {
     noticeReading(shown);
-    save();
+    saveAll();
   }
 }
 
@@ -483,12 +511,9 @@ function listen() {
   addEventListener('load', startWorker);
   addEventListener('hashchange', () => going.follow());
   addEventListener('online', wake);
-  addEventListener('offline', () => {
-    sync.probe();
-    scheduleRender();
-  });
+  addEventListener('offline', lose);
   addEventListener('beforeunload', closing);
-  addEventListener('pagehide', save);
+  addEventListener('pagehide', saveAll);
   addEventListener('storage', heard);
   // Before the composer, which is empty after Enter in any case.
   addEventListener('keydown', pressed, { capture: true });

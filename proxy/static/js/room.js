@@ -49,6 +49,7 @@
  * @property {number} mentions unread messages that mention the user
  * @property {number | null} markSeq the line above new messages is drawn after it
  * @property {boolean} loaded
+ * @property {boolean} recalled whether what is loaded was kept from an earlier visit: until the room is joined
  * @property {ChatMessage[]} messages ordered by `seq`, each once; a piece of the history
  * @property {boolean} hasOlder whether there are more before them
  * @property {boolean} hasNewer whether there are more behind them
@@ -101,6 +102,7 @@ export function createRoom(id, saved = {}) {
     mentions: 0,
     markSeq: null,
     loaded: false,
+    recalled: false,
     messages: [],
     hasOlder: false,
     hasNewer: false,
@@ -136,7 +138,8 @@ export function applyJoined(room, joined) {
   const sameHistory = room.epoch === joined.epoch;
   room.phase = 'joined';
   room.error = '';
-  if (sameHistory && joined.recovered) continueChanges(room, joined.last_change);
+  // What was kept was only to be looked at.
+  if (sameHistory && joined.recovered && !room.recalled) continueChanges(room, joined.last_change);
   else {
     forget(room);
     startChanges(room, joined.last_change);
@@ -178,6 +181,7 @@ export function forget(room) {
   const middle = room.messages[room.messages.length >> 1];
   if (middle) room.goal = room.hasNewer ? middle.seq : null;
   room.loaded = false;
+  room.recalled = false;
   room.messages = [];
   room.newestChange = room.lastChange ?? 0;
   room.isPaging = false;

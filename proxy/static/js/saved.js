@@ -81,7 +81,7 @@ export function extraOf(answered, mentions) {
 }
 
 /** @param {unknown} value */
-function isMoment(value) {
+export function isMoment(value) {
   return isText(value) && !isNaN(Date.parse(value));
 }
 

@@ -49,6 +49,17 @@ export function moderates(token) {
 }
 
 /**
+ * Returns whether a token has ended, by this device's clock.
+ *
+ * @param {string} token empty for none
+ * @param {number} now in milliseconds since 1970
+ */
+export function hasEnded(token, now) {
+  const { exp } = token ? claimsOf(token) : {};
+  return typeof exp === 'number' && exp * 1_000 <= now;
+}
+
+/**
  * @param {string} token
  * @returns {Record<string, unknown>} empty if they cannot be read
  */
