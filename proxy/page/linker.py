@@ -1,7 +1,9 @@
 """Links the modules of the page into one script.
 
-Each module becomes a function that is called once and returns what the module exports, after
-those that it imports. Names of functions and classes stay, so that a stack trace can be read.
+The code of the modules stands one behind the other, each after those that it imports, so that
+what they declare at the top is known to those that come next. A name that another module has
+for something else gets a number. All other names stay, so that a stack trace can be read.
+
 That does the same as the modules do as long as none imports itself by way of others, which
 is an error.
 """
@@ -23,58 +25,75 @@ def link(sources: Mapping[str, bytes], first: str) -> str:
         UnusablePage: a module is missing, is no JavaScript, is not of the kind that can be
             linked, imports what is not exported, or imports itself by way of others.
     """
-    linked: dict[str, _Linked] = {}
-    _add(sources, first, linked, ())
-    return "".join(each.text for each in linked.values())
+    linking = _Linking(sources)
+    linking.add(first, ())
+    return linking.script()
 
 
-class _Linked:
-    def __init__(self, variable: str, module: Module, text: str) -> None:
-        self.variable = variable
-        self.module = module
-        self.text = text
+class _Linking:
+    def __init__(self, sources: Mapping[str, bytes]) -> None:
+        self.sources = sources
+        # By path, each after those that it imports.
+        self.modules: dict[str, Module] = {}
+        # Where each module has its imported names from.
+        self.origins: dict[str, dict[str, str]] = {}
 
+    def add(self, path: str, above: tuple[str, ...]) -> None:
+        """Adds a module, after those that it imports.
 
-def _add(
-    sources: Mapping[str, bytes], name: str, linked: dict[str, _Linked], above: tuple[str, ...]
-) -> None:
-    module = read_module(name, sources[name])
-    taken = []
-    for each in module.imports:
-        there = _resolve(sources, name, each, (*above, name))
-        if there not in linked:
-            _add(sources, there, linked, (*above, name))
-        taken.append(_take(name, each, linked[there]))
-    variable = f"$module{len(linked) + 1}"
-    linked[name] = _Linked(variable, module, _wrapped(variable, module, taken))
+        Args:
+            path: its path.
+            above: the modules on the way to it.
+        """
+        module = read_module(path, self.sources[path])
+        origins = self.origins[path] = {}
+        for wanted in module.imports:
+            there = self.resolve(path, wanted, (*above, path))
+            if there not in self.modules:
+                self.add(there, (*above, path))
+            for name in wanted.names:
+                if name not in self.modules[there].exports:
+                    why = f"{wanted.module!r} does not export {name!r}"
+                    raise UnusablePage(f"{path}:{wanted.line}: {why}")
+                origins[name] = there
+        self.modules[path] = module
 
+    def resolve(self, path: str, wanted: Import, above: tuple[str, ...]) -> str:
+        place = f"{path}:{wanted.line}"
+        there = posixpath.normpath(posixpath.join(posixpath.dirname(path), wanted.module))
+        if not wanted.module.startswith(("./", "../")) or there not in self.sources:
+            raise UnusablePage(f"{place}: there is no module {wanted.module!r}")
+        if there in above:
+            circle = " -> ".join([*above[above.index(there) :], there])
+            raise UnusablePage(f"{place}: modules import each other in a circle: {circle}")
+        return there
 
-def _resolve(
-    sources: Mapping[str, bytes], name: str, wanted: Import, above: tuple[str, ...]
-) -> str:
-    place = f"{name}:{wanted.line}"
-    there = posixpath.normpath(posixpath.join(posixpath.dirname(name), wanted.module))
-    if not wanted.module.startswith(("./", "../")) or there not in sources:
-        raise UnusablePage(f"{place}: there is no module {wanted.module!r}")
-    if there in above:
-        circle = " -> ".join([*above[above.index(there) :], there])
-        raise UnusablePage(f"{place}: modules import each other in a circle: {circle}")
-    return there
+    def script(self) -> str:
+        new = self.new_names()
+        pieces = []
+        for path, module in self.modules.items():
+            names = dict(new[path])
+            for name, there in self.origins[path].items():
+                if name in new[there]:
+                    names[name] = new[there][name]
+            pieces.append(module.code(names))
+        # A statement need not end where its module does.
+        return "\n;\n".join(pieces)
 
+    def new_names(self) -> dict[str, dict[str, str]]:
+        """The names at the top of each module that mean something else in another one."""
+        everywhere = frozenset[str]().union(*(module.named for module in self.modules.values()))
+        new: dict[str, dict[str, str]] = {}
+        for number, (path, module) in enumerate(self.modules.items(), 1):
+            new[path] = {}
+            for name in sorted(module.declared):
+                if any(self.is_other(name, path, user) for user in self.modules if user != path):
+                    fresh = f"{name}${number}"
+                    while fresh in everywhere:
+                        fresh += "$"
+                    new[path][name] = fresh
+        return new
 
-def _take(name: str, wanted: Import, there: _Linked) -> str:
-    for exported in wanted.names.values():
-        if exported not in there.module.exports:
-            why = f"{wanted.module!r} does not export {exported!r}"
-            raise UnusablePage(f"{name}:{wanted.line}: {why}")
-    names = ", ".join(
-        here if here == exported else f"{exported}: {here}"
-        for here, exported in wanted.names.items()
-    )
-    return f"const {{ {names} }} = {there.variable};\n"
-
-
-def _wrapped(variable: str, module: Module, taken: list[str]) -> str:
-    exported = ", ".join(module.exports)
-    returned = f"return {{ {exported} }};\n" if exported else ""
-    return f"const {variable} = (() => {{\n{''.join(taken)}{module.code}\n{returned}}})();\n"
+    def is_other(self, name: str, path: str, user: str) -> bool:
+        """Whether a module has a name for something else than what another one declares."""
+        return name in self.modules[user].named and self.origins[user].get(name) != path

@@ -7,7 +7,7 @@ top. Whatever else would need more than that is an error.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -15,13 +15,23 @@ from typing import Final
 import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
-_STATEMENTS: Final = """
+from proxy.page.locals import BINDINGS, Statements, letters
+
+_PLACES: Final = """
 (comment) @comment
 (private_property_identifier) @private
-(template_string) @text
-(string) @text
+[(string_fragment) (escape_sequence) (regex_pattern)] @text
 (import_statement) @import
 (export_statement) @export
+(program [
+  (lexical_declaration (variable_declarator name: (_) @declared))
+  (export_statement (lexical_declaration (variable_declarator name: (_) @declared)))
+  (_ name: (_) @declared)
+  (export_statement (_ name: (_) @declared))
+])
+(identifier) @name
+[(shorthand_property_identifier) (shorthand_property_identifier_pattern)] @short
+(variable_declaration) @var
 (await_expression) @await
 (for_in_statement "await") @await
 (import) @dynamic
@@ -43,6 +53,10 @@ _FUNCTIONS: Final = {
 }
 
 
+# Gives a name another one; None: it stays.
+_NewName = Callable[[Node], str | None]
+
+
 class UnusablePage(ValueError):
     """The page cannot be prepared; the text says why, with file and line."""
 
@@ -53,12 +67,12 @@ class Import:
 
     Attributes:
         module: path of the other one, as it was written: ``./store.js``.
-        names: the names there, by those here.
+        names: the names.
         line: where it stands.
     """
 
     module: str
-    names: dict[str, str]
+    names: tuple[str, ...]
     line: int
 
 
@@ -68,14 +82,33 @@ class Module:
 
     Attributes:
         imports: what it imports, in order.
-        exports: the names that it exports, in order.
-        code: the rest of it, without comments and without the words of imports and exports, and
-            with short names for what is private.
+        exports: the names that it exports.
+        declared: all names that it declares at the top.
+        named: all names that it has anywhere, for whatever.
+        statements: its statements.
     """
 
     imports: tuple[Import, ...]
-    exports: tuple[str, ...]
-    code: str
+    exports: frozenset[str]
+    declared: frozenset[str]
+    named: frozenset[str]
+    statements: Statements
+    _source: bytes
+    _found: dict[str, list[Node]]
+
+    def code(self, names: Mapping[str, str]) -> str:
+        """What is left without comments, indentation, and the words of imports and exports.
+
+        Args:
+            names: names to be replaced wherever they stand, each by a new one that the module
+                does not have.
+        """
+
+        def new_name(node: Node) -> str | None:
+            name = _text(node)
+            return names.get(name) or self.statements.short_name(name, node.start_byte)
+
+        return "".join(_kept(self._source, self._found, new_name)).strip()
 
 
 def read_module(name: str, source: bytes) -> Module:
@@ -93,15 +126,18 @@ def read_module(name: str, source: bytes) -> Module:
     found = QueryCursor(query).captures(tree.root_node)
     _refuse_others(name, found)
     imports = [_import_of(name, node) for node in _ordered(found.get("import", []))]
-    exports = [_export_of(name, node) for node in _ordered(found.get("export", []))]
-    code = "".join(_kept(source, found)).strip()
-    return Module(tuple(imports), tuple(exports), code)
+    exports = frozenset(_export_of(name, node) for node in _ordered(found.get("export", [])))
+    declared = [each for node in found.get("declared", []) for each in _declared(name, node)]
+    names = frozenset(_text(node) for kind in ("name", "short") for node in found.get(kind, []))
+    imported = (each for taken in imports for each in taken.names)
+    statements = Statements(tree.root_node, found, frozenset((*declared, *imported)))
+    return Module(tuple(imports), exports, frozenset(declared), names, statements, source, found)
 
 
 @cache
 def _grammar() -> tuple[Parser, Query]:
     language = Language(tree_sitter_javascript.language())
-    return Parser(language), Query(language, _STATEMENTS)
+    return Parser(language), Query(language, _PLACES + BINDINGS)
 
 
 def _refuse_others(name: str, found: dict[str, list[Node]]) -> None:
@@ -110,6 +146,7 @@ def _refuse_others(name: str, found: dict[str, list[Node]]) -> None:
         "dynamic": ("import() is not supported: import at the top", lambda _: True),
         "meta": ("import.meta is not supported", lambda node: node.text == b"import.meta"),
         "await": ("await outside of a function is not supported", _is_outside),
+        "var": ("var is not supported: use const or let", lambda _: True),
         "import": ("an import must be at the top", lambda node: not _is_at_top(node)),
         "export": ("an export must be at the top", lambda node: not _is_at_top(node)),
     }
@@ -133,13 +170,11 @@ def _is_at_top(node: Node) -> bool:
 def _import_of(name: str, node: Node) -> Import:
     clause = next((part for part in node.named_children if part.type == "import_clause"), None)
     kinds = [part.type for part in clause.named_children] if clause else []
-    if clause is None or kinds != ["named_imports"]:
+    named = clause.named_children[0].named_children if clause and kinds == ["named_imports"] else []
+    specified = [each for each in named if each.type == "import_specifier"]
+    if not specified or any(each.child_by_field_name("alias") for each in specified):
         raise UnusablePage(f"{name}:{_line(node)}: only import {{ names }} from … is supported")
-    names = {}
-    for each in clause.named_children[0].named_children:
-        if each.type == "import_specifier":
-            there = _text(each.child_by_field_name("name"))
-            names[_text(each.child_by_field_name("alias")) or there] = there
+    names = tuple(_text(each.child_by_field_name("name")) for each in specified)
     return Import(_text(node.child_by_field_name("source"))[1:-1], names, _line(node))
 
 
@@ -159,33 +194,45 @@ def _export_of(name: str, node: Node) -> str:
     raise UnusablePage(f"{name}:{_line(node)}: {why}")
 
 
-def _kept(source: bytes, found: dict[str, list[Node]]) -> Iterator[str]:
-    """What is left of a module: texts as they are, and between them code without indentation."""
+def _declared(name: str, node: Node) -> Iterator[str]:
+    """The names in what is declared: a name, or a pattern of names."""
+    if node.type in ("identifier", "shorthand_property_identifier_pattern"):
+        yield _text(node)
+    elif node.type in ("array_pattern", "object_pattern", "rest_pattern"):
+        for each in node.named_children:
+            yield from _declared(name, each)
+    elif node.type == "pair_pattern":
+        yield from _declared(name, node.named_children[1])
+    elif node.type != "comment":
+        raise UnusablePage(f"{name}:{_line(node)}: at the top, only plain patterns are supported")
+
+
+def _kept(source: bytes, found: dict[str, list[Node]], new_name: _NewName) -> Iterator[str]:
+    """What is left of a module: texts as they are, and between them code without blanks."""
     code, end = b"", 0
-    for start, stop, instead in sorted(_replaced(source, found)):
+    for start, stop, instead in sorted(_replaced(found, new_name)):
         if start < end:  # inside of the one before
             continue
         code += source[end:start]
         if instead is None:
-            yield _without_indentation(code)
+            yield _without_blanks(code)
             yield source[start:stop].decode()
             code = b""
         else:
             code += instead
         end = stop
-    yield _without_indentation(code + source[end:])
+    yield _without_blanks(code + source[end:])
 
 
 def _replaced(
-    source: bytes, found: dict[str, list[Node]]
+    found: dict[str, list[Node]], new_name: _NewName
 ) -> Iterator[tuple[int, int, bytes | None]]:
     """Pieces of the source, and what takes their places; None: it stays, as it is."""
     for node in found.get("text", []):
-        if b"\n" in source[node.start_byte : node.end_byte]:
-            yield node.start_byte, node.end_byte, None
+        yield node.start_byte, node.end_byte, None
     for node in found.get("comment", []):
         # A comment counts as the line's end that is in it.
-        broken = b"\n" in source[node.start_byte : node.end_byte]
+        broken = node.start_point.row < node.end_point.row
         yield node.start_byte, node.end_byte, b"\n" if broken else b" "
     for node in found.get("import", []):
         yield node.start_byte, node.end_byte, b""
@@ -194,37 +241,28 @@ def _replaced(
         declared = node.child_by_field_name("declaration")
         if declared is not None:
             yield node.start_byte, declared.start_byte, b""
+    for kind in ("name", "short"):
+        for node in found.get(kind, []):
+            new = new_name(node)
+            if new is not None:
+                # Of `{ name }`, the property keeps its name.
+                text = new if kind == "name" else f"{_text(node)}:{new}"
+                yield node.start_byte, node.end_byte, text.encode()
 
 
 def _shortened(found: dict[str, list[Node]]) -> Iterator[tuple[int, int, bytes | None]]:
     """Private names, which nothing outside of a class can see, as `#a`, `#b` and so on."""
     nodes = _ordered(found.get("private", []))
-    # Texts of several lines stay as they are, with the names that are in them.
-    texts = [node for node in found.get("text", []) if b"\n" in (node.text or b"")]
-    if any(_is_in(node, text) for node in nodes for text in texts):
-        return
     short: dict[bytes | None, bytes] = {}
     for node in nodes:
-        new = short.setdefault(node.text, b"#" + _letters(len(short)))
+        new = short.setdefault(node.text, f"#{letters(len(short))}".encode())
         yield node.start_byte, node.end_byte, new
 
 
-def _is_in(node: Node, other: Node) -> bool:
-    return other.start_byte <= node.start_byte and node.end_byte <= other.end_byte
-
-
-def _letters(number: int) -> bytes:
-    letters = b""
-    while True:
-        number, letter = divmod(number, 26)
-        letters += bytes([ord("a") + letter])
-        if number == 0:
-            return letters
-        number -= 1
-
-
-def _without_indentation(code: bytes) -> str:
-    return re.sub(r"[ \t]*\n\s*", "\n", code.decode())
+def _without_blanks(code: bytes) -> str:
+    # Line ends stay: statements may end there, and errors are found by lines.
+    text = re.sub(r"[ \t]*\n\s*", "\n", code.decode())
+    return re.sub(r"[ \t]+(?=[]{}()[,;:=<>&|?!*])|(?<=[]{}()[,;:=<>&|?!*])[ \t]+", "", text)
 
 
 def _ordered(nodes: list[Node]) -> list[Node]:

@@ -17,7 +17,9 @@ const GATEWAY_ERRORS = [502, 503, 504];
 const GONE = [404, 410];
 /** What only the document of this page, as the proxy gives it out, has in it. */
 const OURS = /<script type="module" src="static\/main-[0-9a-f]{16}\.js">/;
-const PART = /static\/[\w-]+-[0-9a-f]{16}\.(?:js|svg)/g;
+const PART = /^static\/[\w-]+-[0-9a-f]{16}\.(?:js|svg)$/;
+/** What the document asks for by itself. */
+const NAMED = /\b(?:href|src)="(static\/[^"]+)"/g;
 
 const { registration, clients } = self;
 const home = new URL(registration.scope);
@@ -36,7 +38,7 @@ addEventListener('fetch', (event) => {
   const { origin, pathname } = new URL(url);
   if (origin !== home.origin) return;
   if (mode === 'navigate' && pathname === home.pathname) event.respondWith(open(event));
-  else if (pathname.match(PART)?.[0] === pathname.slice(home.pathname.length)) {
+  else if (pathname.startsWith(home.pathname) && PART.test(pathname.slice(home.pathname.length))) {
     event.respondWith(part(event.request));
   }
 });
@@ -78,7 +80,8 @@ async function keep(answer) {
   const text = await answer.clone().text();
   if (!OURS.test(text)) return takeLeave();
   const cache = await caches.open(CACHE);
-  const parts = new Set(text.match(PART).map((address) => new URL(address, home).href));
+  const named = [...text.matchAll(NAMED)].map(([, address]) => address);
+  const parts = new Set(named.filter((address) => PART.test(address)).map((address) => new URL(address, home).href));
   const known = (await cache.keys()).map(({ url }) => url);
   await cache.addAll([...parts].filter((url) => !known.includes(url)));
   await cache.put(home, answer);

@@ -13,7 +13,7 @@ from proxy.page.modules import UnusablePage
 # Whatever could be taken for a comment, an import or an indentation, and is none.
 TEXTS = r"""/** A comment of `one`. */
 import {
-  counted as count, // why
+  counted, // why
   Thing,
 } from '../two.js';
 import { last } from './three.js';
@@ -23,21 +23,25 @@ export const name = 'one'; /* not
 const pattern = /\/\*[/*]"`/.source; // "
 export async function* all() { yield await 1; }
 class Other extends Thing { static #own = `deep
-    ${count('//') /* here */} and ${ `in
+    ${counted('//') /* here */} and ${ `in
       it` } // no comment
     `; get own() { return Other.#own; } }
 const joined = 'a\
     b';
 console.log(JSON.stringify([name, pattern, new Other().own, joined, new Thing().own, last,
-  "import x from 'y'; // no", 'x'.replace(/[/]/, '/*'), count('*/'), Thing.name, typeof all]));
-export function counted() { return this; }
-console.log(counted() === undefined);
+  "import x from 'y'; // no", 'x'.replace(/[/]/, '/*'), counted('*/'), Thing.name, typeof all]));
+export function own({ last, name = last, ...pattern } = {}) { return [this, last, name, pattern]; }
+console.log(own({ last: 'z' }), ((counts) => ({ counts, last }))(7), 1 - -1, 2 / 2 / 1, [1, , 2]
+  .map((size) => size > 1 ? !size : size * -1));
+{ const name = 'inner'; label: for (const last of [name]) { console.log(last); continue label; } }
 """
 MODULES = {
     "js/view/one.js": TEXTS,
     "js/two.js": """import { last } from './view/three.js';
         const name = 'two', counts = [];
-        export function counted(text) { counts.push(text); return counts.length + last; }
+        const [{ last: pattern, size }, ...others] = [{ last: 1, size: 2 }, 3];
+        export function counted(text) { counts.push(text); return counts.length + last + pattern
+          + size + others; }
         export class Thing {
           #named = name; #mine = { ['#named']: 1 };
           get own() { return #mine in this ? this.#named : ''; }
@@ -64,7 +68,7 @@ def test_script_does_what_the_modules_do(tmp_path: Path) -> None:
     )
     assert got.stdout == expected.stdout
     assert json.loads(got.stdout.splitlines()[0])[0] == "one"
-    for left_out in ("why", "here is none", "A comment", "    class", "unneeded"):
+    for left_out in ("why", "here is none", "A comment", " const", "unneeded"):
         assert left_out not in script
 
 
@@ -78,6 +82,9 @@ def linked(modules: dict[str, str], first: str) -> str:
         ("import all from './b.js';", 1, "only import { names }"),
         ("import * as all from './b.js';", 1, "only import { names }"),
         ("import './b.js';", 1, "only import { names }"),
+        ("import { b as c } from './b.js';", 1, "only import { names }"),
+        ("if (1) { var c = 1; }", 1, "var is not supported"),
+        ("const { c = 1 } = {};", 1, "only plain patterns"),
         ("\nimport { b }\n from 'b';", 2, "there is no module 'b'"),
         ("import { b } from './c.js';", 1, "there is no module './c.js'"),
         ("import { c } from './b.js';", 1, "'./b.js' does not export 'c'"),
@@ -118,4 +125,30 @@ def test_two_imports_of_one_module_run_it_once() -> None:
         "b.js": "import { c } from './c.js';\nexport const b = 1;",
         "c.js": "export const c = 1;",
     }
-    assert linked(modules, "a.js").count("const c = 1;") == 1
+    assert linked(modules, "a.js").count("const c=1;") == 1
+    assert "$" not in linked(modules, "a.js")
+
+
+def test_names_keep_their_meaning() -> None:
+    modules = {
+        "a.js": """import { shown } from './b.js';
+            export function outer(text, { size = text.length, ...others }) {
+                const inner = (value) => value + size + a + document.title;
+                const name = inner(others), status = () => 1;
+                return { text, name, status, shown, sum(all) { return all; } };
+            }
+            class Box { #held; hold(text) { const size = 1; this.#held = { text, size }; } }
+            const title = globalName + ((globalName) => globalName)(outer);
+        """,
+        "b.js": "export const shown = 1;",
+    }
+    script = linked(modules, "a.js")
+    for kept in (
+        # Of functions, classes and methods; what is global, or may be; properties.
+        "function outer(", "inner=(", "class Box", "hold(", "sum(", "document.title", "{size:",
+        "return{text:", "status=()=>1", "+ a +", "shown", ".length",
+        "globalName +((globalName)=>globalName)(outer)",
+    ):  # fmt: skip
+        assert kept in script, script
+    for shortened in ("size +", "others", "value", "#held", "const size"):
+        assert shortened not in script, script

@@ -127,7 +127,7 @@ def test_change_on_disk_shows(tmp_path: Path) -> None:
     assert source.page is second
     change("js/two.js", "export const one = 3;")
     change("js/main.js", "import { one } from './two.js';")
-    assert b"one = 3" in b"".join(part.body for part in source.page.parts.values())
+    assert b"one=3" in b"".join(part.body for part in source.page.parts.values())
     assert source.file("js/two.js") == tmp_path / "js/two.js"
     (tmp_path / "js/one.js").unlink()
     (tmp_path / ".#main.js").symlink_to("nowhere")
