@@ -210,7 +210,7 @@ export const EN = {
   'people.all': 'In this room',
   'people.alone': 'Only you are here.',
   'people.close': 'Close the list of people',
-  'people.copy_link': 'Copy the room’s link',
+  'people.copy_link': 'Copy link',
   'people.count': { one: '{count} here', other: '{count} here' },
   'people.failed': 'Couldn’t load who was here before.',
   'people.guest': 'Guest',
