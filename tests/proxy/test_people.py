@@ -187,3 +187,18 @@ async def test_slow_client_is_not_closed_for_news(chat_server: chat.RunningServe
             # It has lost nothing else.
             while (await slow.read_json()).get("chat_message", {}).get("seq", 0) < 2:
                 pass
+
+
+async def test_rooms_of_a_list_are_paid_for(chat_server: chat.RunningServer) -> None:
+    """Each has its newest message."""
+    rates = replace(NO_RATES, history=0.2)
+    async with serve_http(proxy.Config(upstream=chat_server.address, rates=rates)) as http:
+        client = await connect(http)
+        for room_id in ("attic", "lobby", "park"):
+            await client.ask(set_room={"room": {"id": room_id, "title": "room"}})
+        assert len((await client.ask(list_rooms={}))["rooms"]["rooms"]) == 3
+        error = (await client.ask(list_rooms={}))["error"]
+        assert (error["code"], error["message"]) == (
+            "RESOURCE_EXHAUSTED",
+            "too much history at once",
+        )
