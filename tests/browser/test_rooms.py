@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Servers, Visit, Visitor
 
+# They share one browser.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 _PHONE: Final = (390, 780)
 
 
