@@ -118,7 +118,8 @@ class _Listing:
         """Returns rooms behind an id, and the id behind which there may be more, or empty."""
         left = _LOOKS
         while left > 0:
-            found, looks = await self._look(after)
+            begin = after
+            found, looks = await self._look(begin)
             left -= looks
             ids = [room_id for room_id in found.ids if room_id in self._caller.reads]
             while ids:
@@ -136,8 +137,12 @@ class _Listing:
                 return self._rooms, "" if is_last else self._rooms[-1].room.id
             after = found.after
             if not after:
-                break
-        return self._rooms, after
+                return self._rooms, ""
+        if after in self._caller.reads:
+            return self._rooms, after
+        # The caller may read what its page token says. What was looked at last began at a place
+        # that it may know, and has taken the page further if anything was found.
+        return self._rooms, max(begin, self._rooms[-1].room.id if self._rooms else "")
 
     async def _look(self, after: str) -> tuple[RoomIds, int]:
         """Returns ids that come next, and how many looks that took."""

@@ -1,5 +1,6 @@
 """Which rooms one sees and may set: the same at the gRPC door and at the WebSocket door."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -76,6 +77,28 @@ async def test_room_that_one_may_not_read_is_not_there(
             told = await refused(ada.ask(ListMembersRequest("attic", present)))
             assert told.startswith("PERMISSION_DENIED")
             assert told.endswith("room_id: the token does not allow to read this room")
+
+
+async def test_page_token_names_no_room_that_one_may_not_read(
+    doors: Doors, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that few rooms take as many looks as thousands.
+    monkeypatch.setattr("chat.api.room_calls.LARGEST_PAGE", 2)
+    readable = ["a-1", "c-1", "e-1"]
+    async with (
+        doors.visit("grpc", token(signer, "root", ["*"], "admin")) as root,
+        doors.visit("grpc", token(signer, "eve", ["a-*", "c-*", "e-*"])) as eve,
+    ):
+        for room_id in (*readable, "b-secret", "d-secret", "d-secret-2", "f-secret", "g-secret"):
+            await root.ask(SetRoomRequest(Room(room_id, "title")))
+        rooms, tokens = [], [""]
+        while len(tokens) == 1 or tokens[-1]:
+            page = await eve.ask(ListRoomsRequest(query="-", page_token=tokens[-1]))
+            rooms += [summary.room.id for summary in page.rooms]
+            tokens.append(page.next_page_token)
+            assert b"secret" not in base64.urlsafe_b64decode(tokens[-1])
+        assert rooms == readable
+        assert len(tokens) > 2
 
 
 async def test_rooms_are_set_by_moderators(doors: Doors, door: str, signer: Signer) -> None:
