@@ -116,7 +116,7 @@ class _Listing:
 
     async def page(self, after: str, limit: int) -> tuple[list[RoomSummary], str]:
         """Returns rooms behind an id, and the id behind which there may be more, or empty."""
-        left = _LOOKS
+        left, begin = _LOOKS, after
         while left > 0:
             begin = after
             found, looks = await self._look(begin)

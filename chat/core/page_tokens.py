@@ -42,12 +42,14 @@ def read_page_token(question: tuple[str, ...], token: str, path: str) -> Positio
         return None
     try:
         read = base64.b64decode(token, altchars="-_", validate=True)
+        place = read[_CHECK_BYTES:]
+        text = place[_NUMBER_BYTES:].decode()
     except ValueError:
         raise InvalidArgument(path, _FAULT) from None
-    place = read[_CHECK_BYTES:]
-    if read[:_CHECK_BYTES] != _check(question, place) or len(place) <= _NUMBER_BYTES:
+    # No id has a NUL, and not every engine could be asked about one.
+    if read[:_CHECK_BYTES] != _check(question, place) or not text or "\0" in text:
         raise InvalidArgument(path, _FAULT)
-    return place[_NUMBER_BYTES:].decode(), int.from_bytes(place[:_NUMBER_BYTES], "big")
+    return text, int.from_bytes(place[:_NUMBER_BYTES], "big")
 
 
 def _check(question: tuple[str, ...], place: bytes) -> bytes:

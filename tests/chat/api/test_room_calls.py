@@ -34,6 +34,15 @@ ANOTHER_PAGE = (
 )
 
 
+class NoUnicode(str):
+    """An id of a token that somebody made up: anybody can work out its check."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:  # noqa: ARG002
+        return b"\xff"
+
+
 @pytest.fixture
 def chat_config() -> chat.Config:
     return chat.Config(host="127.0.0.1", port=0, database=chat.IN_MEMORY, rates=chat.Rates())
@@ -136,7 +145,15 @@ async def test_pages(stub: ChatServiceStub) -> None:
     for asked in ({"query": "r"}, {"user_id": "a"}, {"room_ids": ["r000"]}):
         request = ListRoomsRequest(page_token=token, **asked)
         assert await refusal(stub.list_rooms(request)) == ANOTHER_PAGE
-    for wrong in ("x", "é", first.next_page_token, page_token(("", "False", ""), ("r", 0))[:-4]):
+    question = ("", "False", "")
+    for wrong in (
+        "x",
+        "é",
+        first.next_page_token,
+        page_token(question, ("r", 0))[:-4],
+        page_token(question, ("\0", 0)),
+        page_token(question, (NoUnicode("r"), 0)),
+    ):
         assert await refusal(stub.list_rooms(ListRoomsRequest(page_token=wrong))) == ANOTHER_PAGE
     more.present = True
     assert await refusal(stub.list_members(more)) == ANOTHER_PAGE
