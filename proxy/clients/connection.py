@@ -19,6 +19,7 @@ from gen.chat import (
     GetChatHistoryResponse,
     Join,
     Left,
+    ListRoomsRequest,
     ListRoomsResponse,
     ServerFrame,
 )
@@ -53,6 +54,9 @@ log = get_logger(__name__)
 
 _OPEN: Final = State.OPEN
 _ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+
+# A search of rooms costs the server as much as to read so many messages, whatever it finds.
+_SEARCH_PRICE: Final = 100
 
 
 class Connection(Client):
@@ -283,8 +287,9 @@ class Connection(Client):
         elif isinstance(response, GetChangesResponse):
             self._session.charge_history(len(response.changes.messages))
         elif isinstance(response, ListRoomsResponse):
-            # Each has its newest message.
-            self._session.charge_history(len(response.rooms))
+            # Each has its newest message. A search looks at many that it does not find.
+            searched = isinstance(request, ListRoomsRequest) and request.query
+            self._session.charge_history(len(response.rooms) + (_SEARCH_PRICE if searched else 0))
         frame = ServerFrame(request_id=request_id)
         setattr(frame, call.answer, response)
         await self.socket.send_and_wait(frame)

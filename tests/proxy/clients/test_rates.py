@@ -308,6 +308,17 @@ async def test_replay_waits_for_its_allowance(proxy_config: proxy.Config) -> Non
         assert contents(await late.take(1)) == [answer["chat_message"]["content"]]
 
 
+async def test_search_is_charged_although_it_finds_nothing(proxy_config: proxy.Config) -> None:
+    async with serve_http(replace(proxy_config, rates=proxy.Rates(history=10.0))) as http:
+        client = await connect(http)
+        for _ in range(10):
+            assert "rooms" in await client.ask(list_rooms={})
+        for _ in range(2):
+            assert "rooms" in await client.ask(list_rooms={"query": "nowhere"})
+        refused = (await client.ask(list_rooms={}))["error"]
+        assert refused["message"] == "too much history at once"
+
+
 def test_session_applies_the_rates() -> None:
     clock = Clock()
     session = Session(1000, 10, (), allowance=Allowance(Rates(sends=1.0)), clock=clock)
