@@ -9,7 +9,9 @@ a file              as it was written, for those who change the page
 ==================  =====================================================
 """
 
+import asyncio
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -18,6 +20,7 @@ from proxy.http.security_headers import policy
 from proxy.page.prepared import TYPES, WORKER, Part
 from proxy.page.source import PageSource
 
+_LANGUAGE: Final = "en"
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 # What looks like the address of a part, and is none: of another version, perhaps. It may be
 # there after an upgrade.
@@ -31,14 +34,17 @@ class PageHandlers:
     def __init__(self, source: PageSource) -> None:
         self._source = source
 
-    def document(self, request: web.Request) -> web.StreamResponse:
+    async def document(self, request: web.Request) -> web.StreamResponse:
         """Answers a request for the page."""
         self._source.refresh()
         page = self._source.page
         headers = {"Content-Security-Policy": policy(page.style_hash)}
-        return _answer(request, page.document, headers)
+        if len(page.documents) > 1:
+            headers["Vary"] = "Accept-Language"
+        wishes = request.headers.get("Accept-Language", "")
+        return await _answer(request, _in_language(page.documents, wishes), headers)
 
-    def below(self, request: web.Request) -> web.StreamResponse:
+    async def below(self, request: web.Request) -> web.StreamResponse:
         """Answers a request for anything else of the page.
 
         Raises:
@@ -47,10 +53,12 @@ class PageHandlers:
         name = request.match_info["name"]
         part = self._source.part(name)
         if part is not None:
-            return _answer(request, part, {"Cache-Control": _FOR_EVER})
+            return await _answer(request, part, {"Cache-Control": _FOR_EVER})
         if name == WORKER:
             # It is for the page, which is above the folder (Service Workers, section 4.1).
-            return _answer(request, self._source.page.worker, {"Service-Worker-Allowed": "../"})
+            return await _answer(
+                request, self._source.page.worker, {"Service-Worker-Allowed": "../"}
+            )
         path = self._source.file(name)
         if path is None:
             raise web.HTTPNotFound(
@@ -61,14 +69,17 @@ class PageHandlers:
         return web.FileResponse(path, headers=known)
 
 
-def _answer(request: web.Request, part: Part, headers: dict[str, str]) -> web.Response:
+async def _answer(request: web.Request, part: Part, headers: dict[str, str]) -> web.Response:
     accepted = _accepted(request.headers.get("Accept-Encoding", ""))
+    if not part.is_packed:
+        # It would hold up the chat.
+        await asyncio.to_thread(lambda: part.packed)
     encoding = next((each for each in part.packed if each in accepted), "")
     # Other bytes are another entity (RFC 9110, section 8.8.3.3).
     etag = f"{part.mark}-{encoding}" if encoding else part.mark
     headers["ETag"] = f'"{etag}"'
-    if part.packed:
-        headers["Vary"] = "Accept-Encoding"
+    if part.can_be_packed:
+        headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
     if any(known.value in (etag, "*") for known in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     if encoding:
@@ -80,6 +91,15 @@ def _answer(request: web.Request, part: Part, headers: dict[str, str]) -> web.Re
         content_type=part.content_type,
         charset=charset,
     )
+
+
+def _in_language(documents: Mapping[str, Part], wishes: str) -> Part:
+    """The document in the first language of the wishes that there is; browsers sort them."""
+    wished = (
+        wish.strip().partition(";")[0].partition("-")[0].lower() for wish in wishes.split(",")
+    )
+    language = next((each for each in wished if each in documents), _LANGUAGE)
+    return documents.get(language) or next(iter(documents.values()))
 
 
 def _accepted(header: str) -> set[str]:

@@ -49,11 +49,11 @@ def add_routes(app: web.Application) -> None:
 async def _root(request: web.Request) -> web.StreamResponse:
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return await request.app[WEBSOCKETS].handle(request)
-    return request.app[PAGE].document(request)
+    return await request.app[PAGE].document(request)
 
 
 async def _below(request: web.Request) -> web.StreamResponse:
-    return request.app[PAGE].below(request)
+    return await request.app[PAGE].below(request)
 
 
 async def _answering(request: web.Request, response: web.StreamResponse) -> None:

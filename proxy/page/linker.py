@@ -1,37 +1,49 @@
 """Links the modules of the page into one script.
 
 The code of the modules stands one behind the other, each after those that it imports, so that
-what they declare at the top is known to those that come next. A name that another module has
-for something else gets a number. All other names stay, so that a stack trace can be read.
+what they declare at the top is known to those that come next. What they declare gets short
+names, which no module has for anything.
 
 That does the same as the modules do as long as none imports itself by way of others, which
 is an error.
 """
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import count
+from types import MappingProxyType
 
+from proxy.page.locals import letters
 from proxy.page.modules import Import, Module, UnusablePage, read_module
 
 
-def link(sources: Mapping[str, bytes], first: str) -> str:
+def link(
+    sources: Mapping[str, bytes],
+    first: str,
+    *,
+    texts: Mapping[bytes, bytes] = MappingProxyType({}),
+    read: Callable[[str, bytes], Module] = read_module,
+) -> str:
     """Links modules.
 
     Args:
         sources: the modules in UTF-8, by path.
         first: path of the one that starts the page. Those that it does not need are left out.
+        texts: texts to be replaced where they stand alone in quotes.
+        read: reads a module, given its path and text.
 
     Raises:
         UnusablePage: a module is missing, is no JavaScript, is not of the kind that can be
             linked, imports what is not exported, or imports itself by way of others.
     """
-    linking = _Linking(sources)
+    linking = _Linking(sources, read)
     linking.add(first, ())
-    return linking.script()
+    return linking.script(texts)
 
 
 class _Linking:
-    def __init__(self, sources: Mapping[str, bytes]) -> None:
+    def __init__(self, sources: Mapping[str, bytes], read: Callable[[str, bytes], Module]) -> None:
+        self.read = read
         self.sources = sources
         # By path, each after those that it imports.
         self.modules: dict[str, Module] = {}
@@ -45,7 +57,7 @@ class _Linking:
             path: its path.
             above: the modules on the way to it.
         """
-        module = read_module(path, self.sources[path])
+        module = self.read(path, self.sources[path])
         origins = self.origins[path] = {}
         for wanted in module.imports:
             there = self.resolve(path, wanted, (*above, path))
@@ -68,7 +80,7 @@ class _Linking:
             raise UnusablePage(f"{place}: modules import each other in a circle: {circle}")
         return there
 
-    def script(self) -> str:
+    def script(self, texts: Mapping[bytes, bytes]) -> str:
         new = self.new_names()
         pieces = []
         for path, module in self.modules.items():
@@ -76,24 +88,15 @@ class _Linking:
             for name, there in self.origins[path].items():
                 if name in new[there]:
                     names[name] = new[there][name]
-            pieces.append(module.code(names))
+            pieces.append(module.code(names, texts))
         # A statement need not end where its module does.
         return "\n;\n".join(pieces)
 
     def new_names(self) -> dict[str, dict[str, str]]:
-        """The names at the top of each module that mean something else in another one."""
+        """Names for what modules declare at the top, which no module has for anything."""
         everywhere = frozenset[str]().union(*(module.named for module in self.modules.values()))
-        new: dict[str, dict[str, str]] = {}
-        for number, (path, module) in enumerate(self.modules.items(), 1):
-            new[path] = {}
-            for name in sorted(module.declared):
-                if any(self.is_other(name, path, user) for user in self.modules if user != path):
-                    fresh = f"{name}${number}"
-                    while fresh in everywhere:
-                        fresh += "$"
-                    new[path][name] = fresh
-        return new
-
-    def is_other(self, name: str, path: str, user: str) -> bool:
-        """Whether a module has a name for something else than what another one declares."""
-        return name in self.modules[user].named and self.origins[user].get(name) != path
+        fresh = (name for number in count() if (name := f"${letters(number)}") not in everywhere)
+        return {
+            path: {name: next(fresh) for name in sorted(module.declared)}
+            for path, module in self.modules.items()
+        }

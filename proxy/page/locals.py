@@ -2,8 +2,8 @@
 
 Parameters and variables within a statement at the top of a module, or within a member of a class
 there, are named `a`, `b` and so on; the same name alike wherever it stands in it, so that each
-means what it meant. Functions, classes and methods keep their names, by which a stack trace is
-read, and so do properties.
+means what it meant. Functions and classes within a statement keep their names, and methods and
+properties theirs.
 
 A name that stands anywhere in the statement without being bound there is from outside: it stays.
 """

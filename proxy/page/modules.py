@@ -34,7 +34,7 @@ _PLACES: Final = """
 (variable_declaration) @var
 (await_expression) @await
 (for_in_statement "await") @await
-(import) @dynamic
+(call_expression function: (import) arguments: (arguments (string))) @dynamic
 (meta_property) @meta
 (ERROR) @error
 (MISSING) @error
@@ -96,19 +96,20 @@ class Module:
     _source: bytes
     _found: dict[str, list[Node]]
 
-    def code(self, names: Mapping[str, str]) -> str:
+    def code(self, names: Mapping[str, str], texts: Mapping[bytes, bytes]) -> str:
         """What is left without comments, indentation, and the words of imports and exports.
 
         Args:
             names: names to be replaced wherever they stand, each by a new one that the module
                 does not have.
+            texts: texts to be replaced where they stand alone in quotes.
         """
 
         def new_name(node: Node) -> str | None:
             name = _text(node)
             return names.get(name) or self.statements.short_name(name, node.start_byte)
 
-        return "".join(_kept(self._source, self._found, new_name)).strip()
+        return "".join(_kept(self._source, self._found, new_name, texts)).strip()
 
 
 def read_module(name: str, source: bytes) -> Module:
@@ -143,7 +144,7 @@ def _grammar() -> tuple[Parser, Query]:
 def _refuse_others(name: str, found: dict[str, list[Node]]) -> None:
     refused: dict[str, tuple[str, Callable[[Node], bool]]] = {
         "error": ("this is no JavaScript", lambda _: True),
-        "dynamic": ("import() is not supported: import at the top", lambda _: True),
+        "dynamic": ("import() of a module is not supported: import at the top", lambda _: True),
         "meta": ("import.meta is not supported", lambda node: node.text == b"import.meta"),
         "await": ("await outside of a function is not supported", _is_outside),
         "var": ("var is not supported: use const or let", lambda _: True),
@@ -207,7 +208,12 @@ def _declared(name: str, node: Node) -> Iterator[str]:
         raise UnusablePage(f"{name}:{_line(node)}: at the top, only plain patterns are supported")
 
 
-def _kept(source: bytes, found: dict[str, list[Node]], new_name: _NewName) -> Iterator[str]:
+def _kept(
+    source: bytes,
+    found: dict[str, list[Node]],
+    new_name: _NewName,
+    texts: Mapping[bytes, bytes],
+) -> Iterator[str]:
     """What is left of a module: texts as they are, and between them code without blanks."""
     code, end = b"", 0
     for start, stop, instead in sorted(_replaced(found, new_name)):
@@ -216,7 +222,9 @@ def _kept(source: bytes, found: dict[str, list[Node]], new_name: _NewName) -> It
         code += source[end:start]
         if instead is None:
             yield _without_blanks(code)
-            yield source[start:stop].decode()
+            text = source[start:stop]
+            is_alone = source[start - 1 : start] == source[stop : stop + 1] in (b"'", b'"')
+            yield (texts.get(text, text) if is_alone else text).decode()
             code = b""
         else:
             code += instead

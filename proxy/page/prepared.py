@@ -10,6 +10,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Final
@@ -18,7 +19,8 @@ import brotli
 import orjson
 
 from proxy.page.linker import link
-from proxy.page.modules import UnusablePage
+from proxy.page.locals import letters
+from proxy.page.modules import Module, UnusablePage, read_module
 
 DOCUMENT: Final = "index.html"
 WORKER: Final = "sw.js"
@@ -39,24 +41,47 @@ TYPES: Final = {
 _BROTLI_QUALITY: Final = 11
 _PACKED: Final = {".css", ".html", ".js", ".svg", ".webmanifest"}
 _REFERENCE: Final = re.compile(r'([\w-]+)="static/([^"]+)"')
+_CATALOGUE: Final = re.compile(r"js/texts/(\w+)\.js")
+_KEY: Final = re.compile(rb"^ *'([a-z_]+\.[\w.]+)':", re.MULTILINE)
+_KEY_IN_PAGE: Final = re.compile(r'(data-t[a-z-]*)="([^"]+)"')
 _STYLE: Final = re.compile(r'<link rel="stylesheet" href="static/([^"]+)">')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """One thing to be served.
 
     Attributes:
         content_type: its media type.
         body: its bytes.
-        packed: the same, smaller, by the encodings of HTTP; the best one first.
         mark: tells its content: 16 hexadecimal digits.
+        can_be_packed: whether that is worth trying.
     """
 
     content_type: str
     body: bytes
-    packed: Mapping[str, bytes]
     mark: str
+    can_be_packed: bool
+
+    @cached_property
+    def packed(self) -> Mapping[str, bytes]:
+        """The same, smaller, by the encodings of HTTP; the best one first.
+
+        It takes up to a third of a second, once. Browsers take Brotli over TLS, and from the
+        same machine.
+        """
+        if not self.can_be_packed:
+            return {}
+        packed = {
+            "br": brotli.compress(self.body, mode=brotli.MODE_TEXT, quality=_BROTLI_QUALITY),
+            "gzip": gzip.compress(self.body, mtime=0),
+        }
+        return {name: each for name, each in packed.items() if len(each) < len(self.body)}
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether that was done."""
+        return not self.can_be_packed or "packed" in self.__dict__
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +89,14 @@ class PreparedPage:
     """The page.
 
     Attributes:
-        document: the document.
+        documents: the document, by the language whose words are in its script.
         style_hash: of the style sheet in it, as a Content-Security-Policy names it.
         parts: the other parts, by their addresses in `FOLDER`.
         worker: the service worker, whose address stays: a browser asks by itself whether
             there is a new one.
     """
 
-    document: Part
+    documents: Mapping[str, Part]
     style_hash: str
     parts: Mapping[str, Part]
     worker: Part
@@ -94,16 +119,49 @@ class _Preparation:
         self.files = files
         self.parts: dict[str, Part] = {}
         self.style = ""
+        # The words of the page, by language.
+        self.catalogues = {
+            found[1]: name for name in files if (found := _CATALOGUE.fullmatch(name))
+        }
+        self.language = ""
+        # What texts are called: a few letters do.
+        known = {key for name in self.catalogues.values() for key in _KEY.findall(files[name])}
+        self.keys = {key: letters(number).encode() for number, key in enumerate(sorted(known))}
+        self.modules: dict[tuple[str, bytes], Module] = {}
 
     def page(self) -> PreparedPage:
         text = self.read(DOCUMENT, DOCUMENT).decode()
         text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
         text = _STYLE.sub(self.style_element, re.sub(r"\n\s+", "\n", text))
-        text = _REFERENCE.sub(self.reference, text)
+        text = _KEY_IN_PAGE.sub(self.key_attribute, text)
+        documents = {}
+        for language in self.catalogues or ("",):
+            self.language = language
+            documents[language] = _part(DOCUMENT, _REFERENCE.sub(self.reference, text).encode())
         hashed = b64encode(sha256(self.style.encode()).digest()).decode()
-        document = _part(DOCUMENT, text.encode())
         worker = _part(WORKER, link({WORKER: self.read(WORKER, WORKER)}, WORKER).encode())
-        return PreparedPage(document, f"'sha256-{hashed}'", self.parts, worker)
+        return PreparedPage(documents, f"'sha256-{hashed}'", self.parts, worker)
+
+    def sources(self) -> Mapping[str, bytes]:
+        """The modules, of whose catalogues all but one are empty."""
+        empty = {
+            name: "".join(
+                f"export const {each} = null;"
+                for each in read_module(name, self.files[name]).exports
+            ).encode()
+            for language, name in self.catalogues.items()
+            if language != self.language
+        }
+        return {**self.files, **empty}
+
+    def read_once(self, name: str, source: bytes) -> Module:
+        if (name, source) not in self.modules:
+            self.modules[name, source] = read_module(name, source)
+        return self.modules[name, source]
+
+    def key_attribute(self, found: re.Match[str]) -> str:
+        key = found[2].encode()
+        return f'{found[1]}="{self.keys.get(key, key).decode()}"'
 
     def read(self, name: str, asked_by: str) -> bytes:
         if name not in self.files:
@@ -123,8 +181,10 @@ class _Preparation:
     def address(self, name: str, asked_by: str) -> str:
         """Makes a file a part of the page, and returns its address in the folder."""
         content = self.read(name, asked_by)
-        if name.endswith(".js"):
-            content = link(self.files, name).encode()
+        if name in self.catalogues.values():
+            content = self.catalogue(name, content)
+        elif name.endswith(".js"):
+            content = link(self.sources(), name, texts=self.keys, read=self.read_once).encode()
         elif name.endswith(".webmanifest"):
             content = self.manifest(name, content)
         part = _part(name, content)
@@ -132,6 +192,11 @@ class _Preparation:
         address = f"{path.stem}-{part.mark}{path.suffix}"
         self.parts[address] = part
         return address
+
+    def catalogue(self, name: str, content: bytes) -> bytes:
+        """A catalogue by itself, for those who choose another language than their browser's."""
+        module = self.read_once(name, content)
+        return f"{module.code({}, self.keys)}export{{{','.join(module.exports)}}};".encode()
 
     def manifest(self, name: str, content: bytes) -> bytes:
         # The addresses in it are relative to its own, which is in the same folder.
@@ -146,16 +211,7 @@ def _part(name: str, body: bytes) -> Part:
     if end not in TYPES:
         raise UnusablePage(f"{name}: parts of the page end with one of {', '.join(TYPES)}")
     mark = sha256(body).hexdigest()[:16]
-    return Part(TYPES[end], body, _packed(body) if end in _PACKED else {}, mark)
-
-
-def _packed(body: bytes) -> dict[str, bytes]:
-    """Browsers take Brotli over TLS, and from the same machine."""
-    packed = {
-        "br": brotli.compress(body, mode=brotli.MODE_TEXT, quality=_BROTLI_QUALITY),
-        "gzip": gzip.compress(body, mtime=0),
-    }
-    return {encoding: each for encoding, each in packed.items() if len(each) < len(body)}
+    return Part(TYPES[end], body, mark, end in _PACKED)
 
 
 def _without_comments(style: str) -> str:

@@ -12,7 +12,11 @@ import { FR } from './texts/fr.js';
 
 /** The first is the one whose texts stand in for those that another lacks. */
 export const LANGUAGES = /** @type {const} */ (['en', 'fr']);
-/** @type {Record<string, Catalogue>} */
+/**
+ * As the page is delivered, it has the catalogue that its browser asks for, and null for others.
+ *
+ * @type {Record<string, Catalogue | null>}
+ */
 const CATALOGUES = { en: EN, fr: FR };
 /** The user's choice; nothing is kept while the browser's wish decides. */
 const STORED = 'chat.language';
@@ -38,7 +42,7 @@ const listeners = new Set();
  * @returns {string} the English text if the language has none, and the key if there is none at all
  */
 export function t(key, params) {
-  const text = CATALOGUES[spoken.language][key] ?? EN[key] ?? key;
+  const text = wordsFor(key);
   return params || typeof text !== 'string' ? partsOf(key, params).join('') : text;
 }
 
@@ -52,7 +56,7 @@ export function t(key, params) {
  * @template [T=string]
  */
 export function partsOf(key, params = {}, wrap = (_name, text) => /** @type {T} */ (text)) {
-  const text = formOf(CATALOGUES[spoken.language][key] ?? EN[key] ?? key, params.count);
+  const text = formOf(wordsFor(key), params.count);
   return text.split(/\{(\w+)\}/).map((piece, nth) => {
     if (nth % 2 === 0) return piece;
     const value = params[piece] ?? '';
@@ -98,8 +102,29 @@ export function setLanguage(choice) {
     // A browser that keeps nothing changes it for this visit.
   }
   spoken = voiceOf(choice, navigator.languages);
+  sayAnew();
+}
+
+function sayAnew() {
   translate(document);
   for (const listener of listeners) listener();
+}
+
+/** @param {string} key */
+function wordsFor(key) {
+  return CATALOGUES[spoken.language]?.[key] ?? EN?.[key] ?? FR?.[key] ?? key;
+}
+
+/**
+ * Fetches the words of a language that was chosen in a browser that asks for another one.
+ *
+ * @param {'en' | 'fr'} language
+ */
+async function fetchWords(language) {
+  const address = document.documentElement.getAttribute(`data-words-${language}`) ?? '';
+  const found = await import(new URL(address, document.baseURI).href);
+  CATALOGUES[language] = found[language.toUpperCase()];
+  sayAnew();
 }
 
 /**
@@ -116,6 +141,9 @@ export function onLanguage(listener) {
  * @param {Document} page
  */
 export function translate(page) {
+  if (!CATALOGUES[spoken.language]) fetchWords(spoken.language).catch(() => {
+    // Without a connection the page speaks the other language.
+  });
   page.documentElement.lang = spoken.language;
   translateIn(page);
   for (const template of page.querySelectorAll('template')) translateIn(template.content);

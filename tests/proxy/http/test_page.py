@@ -112,3 +112,25 @@ async def test_files_are_served_as_written(http: Http) -> None:
             assert answer.content_type == content_type
             assert answer.headers["Cache-Control"] == "no-cache"
             assert await answer.read() == (STATIC / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "language"),
+    [
+        ("fr", "fr"),
+        ("fr-CA,en;q=0.9", "fr"),
+        ("de, FR;q=0.8, en;q=0.7", "fr"),
+        ("en-GB,fr", "en"),
+        ("de", "en"),
+        ("", "en"),
+        (";,-;", "en"),
+    ],
+)
+async def test_document_is_in_the_language_of_the_browser(
+    http: Http, wishes: str, language: str
+) -> None:
+    async with http.get("/", headers={"Accept-Language": wishes}) as answer:
+        assert "Accept-Language" in answer.headers["Vary"]
+        [script] = re.findall(r'src="(static/main-[^"]+)"', await answer.text())
+    async with http.get(f"/{script}") as answer:
+        assert ("Rejoindre" in await answer.text()) is (language == "fr")

@@ -29,7 +29,7 @@ class Other extends Thing { static #own = `deep
 const joined = 'a\
     b';
 console.log(JSON.stringify([name, pattern, new Other().own, joined, new Thing().own, last,
-  "import x from 'y'; // no", 'x'.replace(/[/]/, '/*'), counted('*/'), Thing.name, typeof all]));
+  "import x from 'y'; // no", 'x'.replace(/[/]/, '/*'), counted('*/'), typeof Thing, typeof all]));
 export function own({ last, name = last, ...pattern } = {}) { return [this, last, name, pattern]; }
 console.log(own({ last: 'z' }), ((counts) => ({ counts, last }))(7), 1 - -1, 2 / 2 / 1, [1, , 2]
   .map((size) => size > 1 ? !size : size * -1));
@@ -94,7 +94,7 @@ def linked(modules: dict[str, str], first: str) -> str:
         ("export const c = 1, d = 2;", 1, "only export function, class or const"),
         ("const c = 1;\nexport { c };", 2, "only export function, class or const"),
         ("export * from './b.js';", 1, "only export function, class or const"),
-        ("const c = () => import('./b.js');", 1, "import() is not supported"),
+        ("const c = () => import('./b.js');", 1, "import() of a module"),
         ("use(new.target, import.meta.url);", 1, "import.meta is not supported"),
         ("await 1;", 1, "await outside of a function"),
         ("for await (const c of []) {}", 1, "await outside of a function"),
@@ -125,8 +125,7 @@ def test_two_imports_of_one_module_run_it_once() -> None:
         "b.js": "import { c } from './c.js';\nexport const b = 1;",
         "c.js": "export const c = 1;",
     }
-    assert linked(modules, "a.js").count("const c=1;") == 1
-    assert "$" not in linked(modules, "a.js")
+    assert linked(modules, "a.js").count("=1;") == 2
 
 
 def test_names_keep_their_meaning() -> None:
@@ -144,11 +143,11 @@ def test_names_keep_their_meaning() -> None:
     }
     script = linked(modules, "a.js")
     for kept in (
-        # Of functions, classes and methods; what is global, or may be; properties.
-        "function outer(", "inner=(", "class Box", "hold(", "sum(", "document.title", "{size:",
+        # Of functions within, and methods; what is global, or may be; properties.
+        "inner=(", "hold(", "sum(", "document.title", "{size:",
         "return{text:", "status=()=>1", "+ a +", "shown", ".length",
-        "globalName +((globalName)=>globalName)(outer)",
+        "globalName +((globalName)=>globalName)(",
     ):  # fmt: skip
         assert kept in script, script
-    for shortened in ("size +", "others", "value", "#held", "const size"):
+    for shortened in ("outer", "Box", "size +", "others", "value", "#held", "const size"):
         assert shortened not in script, script
