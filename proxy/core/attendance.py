@@ -8,7 +8,7 @@ What followers are shown is put together of three:
 ========  =====================================================================================
 *told*    what the server has told on this link, of all proxies
 *own*     the users of this proxy's own clients: nobody misses oneself, although the server tells
-          of who has come only a while later
+          of who has come only a while later; but for odd ids, which it may not tell at all
 *kept*    what was told on a link before, until `KEEP_SECONDS` after the room is live on the next
           one: nobody seems to go because a server was restarted, whose proxies come back one by
           one. Further links do not make that longer
@@ -25,6 +25,7 @@ from typing import Final
 
 from gen.chat import RoomPresence
 from proxy.core.client import Client
+from proxy.core.user_ids import is_plain
 
 KEEP_SECONDS: Final = 15.0
 """So long what was told before a link was lost is shown beside what the next one tells."""
@@ -165,7 +166,9 @@ class Attendance:
             return None
         if len(self._own) > NAMED:
             return Shown(max(known.count, len(self._own)), ())
-        return _united(known, Shown(len(self._own), tuple(self._own)))
+        # The server knows which ids there may be; of one that looks odd it is to say so first.
+        own = tuple(filter(is_plain, self._own))
+        return _united(known, Shown(len(own), own))
 
     def changed(self) -> Shown | None:
         """Returns what followers are to be shown if that is new to some of them; notes it."""

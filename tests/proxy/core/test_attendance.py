@@ -166,6 +166,17 @@ def test_crowd_is_counted_alone() -> None:
     assert attendance.shown() == Shown(70, ())
 
 
+def test_odd_id_is_shown_only_if_the_server_tells_it() -> None:
+    attendance = Attendance()
+    odd = ("a\u200bda", "\u202eada", "x" * 65)
+    for user_id in ("ada", *odd):
+        attendance.add(Guest(), user_id)
+    attendance.tell(RoomPresence("lobby", 2, ["ada", "ben"]))
+    assert attendance.shown() == Shown(2, ("ada", "ben"))
+    attendance.tell(RoomPresence("lobby", 2, ["ada", odd[0]]))
+    assert attendance.shown() == Shown(2, ("ada", odd[0]))
+
+
 def test_newcomer_who_left_unheard_is_news_to_the_others() -> None:
     """The server may never hear of one who was there for a moment."""
     attendance = Attendance()
