@@ -4,11 +4,11 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 
 import { Directory, find } from '../../proxy/static/js/directory.js';
-import { Finder, TYPING_MS } from '../../proxy/static/js/finder.js';
+import { Finder, LISTED_MS, TYPING_MS } from '../../proxy/static/js/finder.js';
 import { offerOf } from '../../proxy/static/js/offering.js';
 import { applyInfo, inOrder } from '../../proxy/static/js/info.js';
 import { createRoom } from '../../proxy/static/js/room.js';
-import { message } from './support.mjs';
+import { message, mockTime, unmockTime } from './support.mjs';
 
 function choice(id, fields = {}) {
   return { id, title: '', topic: '', present: 0, at: 0, unread: 0, mentions: 0, joined: true, isCurrent: false, ...fields };
@@ -96,8 +96,8 @@ describe('the list', () => {
 });
 
 describe('the finder', () => {
-  beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }));
-  afterEach(() => mock.timers.reset());
+  beforeEach(() => mockTime(mock));
+  afterEach(() => unmockTime(mock));
 
   /** A server that lists these rooms, so many at once. */
   function open(rooms, { size = 2, error } = {}) {
@@ -138,6 +138,20 @@ describe('the finder', () => {
     few.finder.typed('b1');
     mock.timers.tick(TYPING_MS);
     assert.deepEqual([few.asked, few.finder.isSure], [[''], true]);
+  });
+
+  test('asks again for all rooms when typing goes on long after they were listed', async () => {
+    const rooms = ['a1'];
+    const { asked, finder, answer, ids } = open(rooms);
+    finder.open();
+    await answer();
+    rooms.push('b1');
+    mock.timers.tick(LISTED_MS);
+    finder.typed('b');
+    assert.equal(finder.isSure, false, 'it may exist by now');
+    mock.timers.tick(TYPING_MS);
+    await answer();
+    assert.deepEqual([asked, ids(), finder.isSure], [['', ''], ['a1', 'b1'], true]);
   });
 
   test('leaves typing a name where it fails, or where the server lists none', async () => {

@@ -181,6 +181,27 @@ describe('the conversation about names', () => {
     assert.deepEqual([EVE, ADA].map((id) => store.people.shown(id)), ['Ada ·eve3', 'Ada ·ada2']);
   });
 
+  test('asks soon again for the name of a guest who has just come, but not for ever', () => {
+    const { store, naming, asked, answer } = talk();
+    asked.length = 0;
+    naming.askNames();
+    answer('users', { users: [] });
+    mock.timers.tick(2 * ASK_MS);
+    assert.deepEqual(asked.map(({ payload }) => payload.list_users.user_ids), [[EVE]]);
+    answer('users', { users: [{ id: EVE, name: 'Eve' }] });
+    assert.equal(store.people.shown(EVE), 'Eve');
+
+    const other = talk();
+    other.asked.length = 0;
+    other.naming.askNames();
+    let count = 0;
+    for (let waited = 0; waited < 120_000; waited += ASK_MS) {
+      for (; other.asked.length > 0; count += 1) other.answer('users', { users: [] });
+      mock.timers.tick(ASK_MS);
+    }
+    assert.ok(count > 3 && count < 15, String(count));
+  });
+
   test('asks a server of before for a page of all', () => {
     const { naming, asked, refuse } = talk();
     asked.length = 0;

@@ -205,7 +205,8 @@ describe('after a loss', () => {
     parts.sync.send('lobby', 'two');
     const first = parts.sockets[0].sent.filter((frame) => frame.chat_message);
     const socket = reconnect(parts);
-    assert.deepEqual(socket.sent[0].join, { ...FOLLOWED, after_seq: 3, epoch: 'e1' });
+    assert.ok(socket.sent[0].get_user, 'others learn the name no later than that the user is back');
+    assert.deepEqual(socket.sent[1].join, { ...FOLLOWED, after_seq: 3, epoch: 'e1' });
     const again = socket.sent.filter((frame) => frame.chat_message);
     assert.deepEqual(again.map((frame) => frame.chat_message), first.map((frame) => frame.chat_message));
   });

@@ -6,6 +6,10 @@
  *   lists no rooms
  */
 
+import { ticks } from './clock.js';
+
+/** A list is good for so long while somebody types, in milliseconds. */
+export const LISTED_MS = 5_000;
 /** A name is asked for when nothing was typed for so long, in milliseconds. */
 export const TYPING_MS = 200;
 const PAGE = 100;
@@ -17,6 +21,7 @@ export class Finder {
   #fetch;
   #onChange;
   #query = '';
+  #listedAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #waiting;
 
@@ -54,9 +59,11 @@ export class Finder {
    * @param {string} [userId]
    */
   typed(query, userId = '') {
-    if (query === this.#query || this.#directory.isComplete || this.state === 'absent') return;
+    const { isComplete } = this.#directory;
+    if (this.state === 'absent' || (isComplete ? ticks() - this.#listedAt < LISTED_MS : query === this.#query)) return;
     clearTimeout(this.#waiting);
-    this.#waiting = setTimeout(() => void this.#ask(query, userId), TYPING_MS);
+    // Of a list that was complete, all is asked for again: rooms may have come since.
+    this.#waiting = setTimeout(() => void this.#ask(isComplete ? '' : query, userId), TYPING_MS);
   }
 
   /**
@@ -74,6 +81,7 @@ export class Finder {
       if (this.#query !== query) return;
       if (query === '') {
         this.#directory.clear();
+        this.#listedAt = ticks();
         this.#directory.isComplete = next === '';
       }
       this.#directory.take(rooms);

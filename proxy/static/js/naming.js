@@ -99,13 +99,15 @@ export class Naming {
   /** Asks for the names that are missing or old, a moment later. */
   askNames() {
     if (!this.#isOpen || this.#isResting || this.#waiting !== undefined) return;
-    const ids = this.#store.people.due(this.#used(), ticks());
-    if (ids.length === 0) return;
+    const { people } = this.#store;
+    const used = [...this.#used()];
+    const ids = people.due(used, ticks());
+    if (ids.length === 0 && !people.expects(used)) return;
     this.#waiting = setTimeout(() => {
       this.#waiting = undefined;
       this.askNames();
     }, ASK_MS);
-    this.#ask(request.users('', this.#picks ? ids : []), { kind: 'names' });
+    if (ids.length > 0) this.#ask(request.users('', this.#picks ? ids : []), { kind: 'names' });
   }
 
   /** Asks once for everybody that the server knows. */

@@ -9,13 +9,17 @@
  * - What is known grows old: it is asked for anew when it is used later.
  *
  * @typedef {{id: string, name?: string}} User as the server tells it
- * @typedef {{name: string, at: number}} Known `at` in milliseconds of `ticks()`
+ * @typedef {{name: string, at: number, good: number}} Known at `at`, in milliseconds of `ticks()`, and good
+ *   for so long
  */
 
 import { t } from './texts.js';
 
 /** A name is good for so long: a new one is seen by others within a minute. */
 export const FRESH_MS = 45_000;
+/** That a guest has none is good for so long at first, and twice as long each time: one who has
+ * just entered is about to tell it. */
+export const NAMELESS_MS = 250;
 /** So many ids are asked for together; the server takes as many. */
 export const BATCH = 500;
 /** So many names are remembered. */
@@ -25,6 +29,8 @@ export const KEPT = 300;
 /** Characters of an id that tell namesakes apart; more, where these are the same. */
 const SIGN = 4;
 const DOT = '·';
+/** Nobody waits for a name that did not come for so long. */
+const EXPECTED_MS = 5_000;
 
 export class People {
   /** @type {Map<string, Known>} those heard of last come last */
@@ -158,7 +164,16 @@ export class People {
    */
   #isOld(id, now) {
     const known = this.#known.get(id);
-    return !known || now - known.at >= FRESH_MS;
+    return !known || now - known.at >= known.good;
+  }
+
+  /**
+   * @param {Iterable<string>} used ids that are shown
+   * @returns {boolean} whether a guest is among them whose name may come at any moment
+   */
+  expects(used) {
+    for (const id of used) if ((this.#known.get(id)?.good ?? FRESH_MS) < EXPECTED_MS) return true;
+    return false;
   }
 
   /**
@@ -167,10 +182,13 @@ export class People {
    * @param {number} now
    */
   #note(id, name, now) {
-    const before = this.#known.get(id)?.name;
+    const former = this.#known.get(id);
+    const before = former?.name;
+    const isNameless = name === id && isGuest(id);
+    const good = isNameless ? Math.min(FRESH_MS, before === id && former ? 2 * former.good : NAMELESS_MS) : FRESH_MS;
     this.#missing.delete(id);
     this.#known.delete(id);
-    this.#known.set(id, { name, at: now });
+    this.#known.set(id, { name, at: now, good });
     if (before === name) return;
     if (before !== undefined) this.#unlist(id, before);
     const key = appearance(name);

@@ -290,10 +290,11 @@ export class Sync {
   settle() {
     if (this.#isOpen) {
       const { current, rooms } = this.#store;
+      // Before the others see the user come in.
+      this.#naming.settle();
       if (current) this.#settleRoom(current);
       for (const room of rooms.values()) this.#settleRoom(room);
       this.#company.settle();
-      this.#naming.settle();
       void this.#titles.settle().then(() => this.#out.onChange());
     }
     this.#out.onChange();
