@@ -33,11 +33,18 @@ MESSAGES: Final = 10_000
 _ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 3, Effort.FULL: 5}
 _SECONDS: Final = {Effort.QUICK: 3.0, Effort.NORMAL: 6.0, Effort.FULL: 10.0}
 _PAUSE_SECONDS: Final = 0.1
+_POLL_MS: Final = 250
 _DESK: Final = ViewportSize(width=1280, height=800)
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _SCROLL_UP: Final = """() => {
   const log = document.getElementById('log');
   log.scrollTop = log.scrollHeight / 3;
+}"""
+# Whoever enters while many write is shown the first message of them.
+_GO_DOWN: Final = """() => {
+  const jump = document.getElementById('jump');
+  if (!jump.hidden) jump.click();
+  return jump.hidden;
 }"""
 _SHOWS_ALL: Final = "count => document.querySelectorAll('[data-testid=message]').length >= count"
 
@@ -142,6 +149,7 @@ async def _storm(
     """Measures while others write: at the bottom, while typing, and scrolled up."""
     async with _page(browser) as page, crowd.writing(port, RATE):
         await _enter(page, address)
+        await page.wait_for_function(_GO_DOWN, polling=_POLL_MS)
         await page.wait_for_function(_SHOWS_ALL, arg=100)
         results.add(fps=await watching.frames_a_second(page, seconds))
         keys = await watching.type_keys(page, seconds, _PAUSE_SECONDS)

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { applyHistory, applyMessage, goTo, KEEP_MOST, missingHistory } from '../../proxy/static/js/history.js';
 import { applyMark, owesMark, readAll, see, unread } from '../../proxy/static/js/reading.js';
 import { applyDisconnect, applyJoined, createRoom } from '../../proxy/static/js/room.js';
+import { applyChanges } from '../../proxy/static/js/states.js';
 import { Store } from '../../proxy/static/js/store.js';
 import { look, message, messages, seqs } from './support.mjs';
 
@@ -100,6 +101,28 @@ describe('paging', () => {
     assert.equal(room.hasNewer, true);
     load(room, 501);
     assert.deepEqual([seqs(room).at(-1), room.hasNewer], [501, false]);
+  });
+
+  test('to the end gets there, however much comes on the way', () => {
+    const room = joinedRoom(500, 100);
+    load(room, 500);
+    goTo(room, 'newest');
+    room.request = { ...missingHistory(room, true), requestId: 'r' };
+    for (const seq of [501, 502, 503]) applyMessage(room, message(seq), 'me', false);
+    applyHistory(room, { messages: messages(452, 501), has_more: true, epoch: 'e1', last_change: 0 });
+    assert.deepEqual([seqs(room)[0], seqs(room).at(-1), room.hasNewer], [452, 503, false]);
+  });
+
+  test('to the end leaves out what changed on the way: it is loaded as it stands', () => {
+    const room = joinedRoom(500, 100);
+    load(room, 500);
+    goTo(room, 'newest');
+    room.request = { ...missingHistory(room, true), requestId: 'r' };
+    for (const seq of [501, 502, 503]) applyMessage(room, message(seq), 'me', false);
+    const change = { seq: 502, content: 'b', state: { change: 1 } };
+    applyChanges(room, { room_id: 'lobby', after_change: 0, last_change: 1, messages: [change] });
+    applyHistory(room, { messages: messages(452, 501), has_more: true, epoch: 'e1', last_change: 1 });
+    assert.deepEqual([seqs(room).at(-1), room.hasNewer], [501, true]);
   });
 
   test('stops where one reads above, however much comes', () => {

@@ -8,7 +8,8 @@
  *   KEEP_MOST messages are loaded. A hole in it is a gap to fill.
  * - A room opens at its newest messages; if many are unread, where reading stopped.
  * - What comes live is added to a piece that reaches the end. While there is more behind it,
- *   live messages are only counted: they are loaded when one gets there.
+ *   live messages are only counted: they are loaded when one gets there. Those that come while a
+ *   page is on its way are kept until it is there, or one would never get to the end of a busy room.
  * - A page that another epoch has is of another history.
  *
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
@@ -45,6 +46,7 @@ export function applyMessage(room, message, self, isFollowed = true) {
   settle(room, [message]);
   countMessage(room, message, self);
   if (room.loaded && !isFollowed && room.messages.length >= KEEP_MOST) room.hasNewer = true;
+  if (room.request && room.hasNewer && room.coming.length < KEEP_MOST) room.coming.push(message);
   const added = belongs(room, message) && insert(room.messages, message);
   if (added) notePin(room, message);
   if (isFollowed) trim(room);
@@ -174,8 +176,9 @@ export function applyHistory(room, page) {
   noteAge(room, page.last_change ?? 0);
   const known = request.kind === 'around' ? [] : kept(room, page, request);
   room.messages = merge(known, page.messages);
-  for (const message of room.messages) notePin(room, message);
   const added = room.messages.length - known.length;
+  for (const message of room.coming) if (message.seq - 1 === room.messages.at(-1)?.seq) room.messages.push(message);
+  for (const message of room.messages) notePin(room, message);
   room.lastSeq = Math.max(room.lastSeq, room.messages.at(-1)?.seq ?? 0);
   TAKE[request.kind](room, page, added, request);
 }

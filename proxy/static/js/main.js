@@ -2,6 +2,7 @@
 
 import { Archive } from './archive.js';
 import { lossOf } from './changing.js';
+import { ticks } from './clock.js';
 import { Connection } from './connection.js';
 import { Directory } from './directory.js';
 import { draftOf, Drafts } from './drafts.js';
@@ -48,6 +49,8 @@ const FIRST_ROOM = 'general';
 const SAVE_MS = 300;
 /** What is read is kept for a page without a connection no more often. */
 const KEEP_MS = 5_000;
+/** So long nothing is shown anew after it was, when there is much to show. */
+const REST_MS = 50;
 /** A hidden page has no frames to render in, but its title counts. */
 const HIDDEN_RENDER_MS = 250;
 
@@ -59,6 +62,7 @@ let drafts;
 let unsent;
 let token = '';
 let renderDue = false;
+let renderedAt = -Infinity;
 let shown = { first: 1, last: 0, atEnd: false };
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let saving;
@@ -235,12 +239,14 @@ function readAll() {
   log.focus();
 }
 
-/** Renders once for all changes until the next animation frame. */
+/** Renders once for all changes: in the next animation frame, unless it has just been done. */
 function scheduleRender() {
   if (renderDue) return;
   renderDue = true;
-  if (document.visibilityState === 'visible') requestAnimationFrame(renderIfDue);
-  else setTimeout(renderIfDue, HIDDEN_RENDER_MS);
+  const rest = renderedAt + REST_MS - ticks();
+  if (document.visibilityState !== 'visible') setTimeout(renderIfDue, HIDDEN_RENDER_MS);
+  else if (rest > 0) setTimeout(() => requestAnimationFrame(renderIfDue), rest);
+  else requestAnimationFrame(renderIfDue);
 }
 
 function renderIfDue() {
@@ -249,6 +255,7 @@ function renderIfDue() {
 
 function render() {
   renderDue = false;
+  renderedAt = ticks();
   drafts.restore(store.rooms.values(), userOfDrafts());
   for (const view of [banner, rooms, header, here, composer, typists, log, members, profile]) view.render(store);
   pill.render(store, shown);

@@ -135,7 +135,8 @@ function advance(room, seq, self) {
   room.seenSeq = Math.max(room.seenSeq, seq);
   room.readSeq = Math.max(before, seq);
   room.isFresh = false;
-  const read = room.messages.filter((message) => message.seq > before && message.seq <= seq);
+  const first = room.mentions > 0 ? room.messages.findIndex((message) => message.seq > before) : -1;
+  const read = first < 0 ? [] : room.messages.slice(first).filter((message) => message.seq <= seq);
   const met = read.filter((message) => isFor(message, self)).length;
   room.mentions = Math.min(Math.max(0, room.mentions - met), unread(room));
 }

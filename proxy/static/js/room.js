@@ -53,6 +53,7 @@
  * @property {ChatMessage[]} messages ordered by `seq`, each once; a piece of the history
  * @property {boolean} hasOlder whether there are more before them
  * @property {boolean} hasNewer whether there are more behind them
+ * @property {ChatMessage[]} coming what came live, behind what is loaded, since a page was asked for
  * @property {boolean} wantsOlder
  * @property {boolean} wantsNewer
  * @property {number | 'newest' | null} goal the place to load next, if another one
@@ -106,6 +107,7 @@ export function createRoom(id, saved = {}) {
     messages: [],
     hasOlder: false,
     hasNewer: false,
+    coming: [],
     wantsOlder: false,
     wantsNewer: false,
     goal: null,
@@ -188,6 +190,7 @@ export function forget(room) {
   room.changesRequest = '';
   room.hasOlder = false;
   room.hasNewer = false;
+  room.coming = [];
   room.wantsOlder = false;
   room.wantsNewer = false;
   room.request = null;

@@ -123,6 +123,7 @@ function applyChange(room, change) {
   const { seq, content, state } = change;
   const known = room.messages[indexOf(room.messages, seq)];
   if (!known) noteFarPin(room, change);
+  room.coming = room.coming.filter((message) => message.seq !== seq);
   if (!known || !state) return;
   const text = content ?? known.content;
   const deleted = state.deleted_at !== undefined;

@@ -355,7 +355,7 @@ export class Sync {
     if (!missing) return;
     const payload = request.history(room.id, missing.range, missing.limit);
     const requestId = this.#ask(payload, { kind: 'history', roomId: room.id });
-    room.request = { ...missing, requestId };
+    Object.assign(room, { request: { ...missing, requestId }, coming: [] });
   }
 
   /** @param {Pending} pending */

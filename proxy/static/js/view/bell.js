@@ -10,7 +10,7 @@ import { choose, levelOf, LEVELS } from '../notices.js';
 import { t } from '../texts.js';
 import { chime } from './chime.js';
 import { byId, setText } from './dom.js';
-import { permission } from './notices.js';
+import { ASK_MS, permission } from './notices.js';
 import { Popup } from './popup.js';
 
 /** What the browser lets the page do. */
@@ -90,7 +90,7 @@ export class Bell {
     this.#room = room;
     this.#button.hidden = room === '';
     const level = levelOf(this.#choices, room);
-    this.#button.dataset.level = permission() === 'granted' ? level : 'nothing';
+    this.#button.dataset.level = permission(ASK_MS) === 'granted' ? level : 'nothing';
     if (this.#popup.isOpen) this.#fill();
   }
 
@@ -113,6 +113,7 @@ export class Bell {
 
   async #ask() {
     if (permission() === 'default') await Notification.requestPermission();
+    permission();
     this.render(this.#room);
   }
 }

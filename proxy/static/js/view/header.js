@@ -26,7 +26,8 @@ export class HeaderView {
 
   /** @param {Store} store */
   render({ current: room, unreadTotal }) {
-    document.title = `${unreadTotal ? `(${unreadTotal}) ` : ''}${room ? `${titleOf(room)} · ` : ''}Chat`;
+    const title = `${unreadTotal ? `(${unreadTotal}) ` : ''}${room ? `${titleOf(room)} · ` : ''}Chat`;
+    if (title !== document.title) document.title = title;
     setText(this.#title, room ? titleOf(room) : t('room.none'));
     this.#topic.hidden = !room?.topic;
     setText(this.#topic, room?.topic ?? '');

@@ -46,8 +46,11 @@ export class LogView {
   #jump = byId('jump', HTMLButtonElement);
   #handlers;
   #roomId = '';
-  /** The version of the names that are shown. */
-  #names = 0;
+  /** What else is shown beside the lines, as text, and whether it may be elsewhere since. */
+  #state = '';
+  #isMoved = true;
+  /** The names and the day that are shown. */
+  #names = '';
   /** @type {Map<string, HTMLElement>} */
   #elements = new Map();
   /** @type {Map<string, Line>} what they show */
@@ -68,6 +71,8 @@ export class LogView {
   #goal = null;
   /** @type {Place | null} where one was when the room was dropped, to be loaded anew */
   #dropped = null;
+  /** What was in view. */
+  #view = { first: 1, last: 0, atEnd: false };
 
   /** @param {Handlers} handlers */
   constructor(handlers) {
@@ -87,6 +92,7 @@ export class LogView {
   /** Lets all lines be shown anew, in another language. */
   refresh() {
     this.#lines.clear();
+    this.#state = '';
   }
 
   /** Goes to the newest message. */
@@ -140,17 +146,48 @@ export class LogView {
     const room = store.current;
     const place = this.#enter(room?.id ?? '');
     this.#hasNewer = room?.hasNewer ?? false;
-    if (!room?.loaded) this.#drop();
-    const keep = place ?? (this.#atBottom ? null : this.#firstInView());
-    this.#fill(room ? timeline(room, store.self) : [], store.people);
-    this.#describe(room);
-    this.#restore(room, keep);
-    this.#showJump(room);
+    const lines = room ? timeline(room, store.self) : [];
+    const stale = this.#staleOf(lines, store.people);
     const isReady = room !== undefined && room.loaded && !room.request && !room.historyError && !room.goal;
     this.#canLoad.older = isReady && room.hasOlder && !room.wantsOlder;
     this.#canLoad.newer = isReady && room.hasNewer && !room.wantsNewer;
-    this.#loadNearEnds();
-    this.#look();
+    const hasNewState = this.#hasNewState(room);
+    const isAsBefore = stale.length === 0 && lines.length === this.#lines.size && !hasNewState;
+    if (!isAsBefore || !this.#placed || this.#goal !== null || this.#isMoved) {
+      this.#isMoved = false;
+      if (!room?.loaded) this.#drop();
+      const keep = place ?? (this.#atBottom ? null : this.#firstInView());
+      if (!isAsBefore) {
+        this.#fill(lines, stale, store.people);
+        this.#describe(room);
+      }
+      this.#restore(room, keep);
+      this.#loadNearEnds();
+      this.#measure();
+    }
+    this.#showJump(room);
+    this.#handlers.onLook(this.#view);
+  }
+
+  /**
+   * @param {Line[]} lines
+   * @param {import('../people.js').People} people
+   * @returns {Line[]} those that are not shown as they are
+   */
+  #staleOf(lines, people) {
+    const names = `${people.version} ${new Date().toDateString()}`;
+    if (names !== this.#names) this.#lines.clear();
+    this.#names = names;
+    return lines.filter((line) => !isSame(this.#lines.get(line.key), line));
+  }
+
+  /** @param {Room | undefined} room */
+  #hasNewState(room) {
+    const { id, loaded, phase, request, historyError, hasOlder, hasNewer, wantsOlder, wantsNewer, goal } = room ?? {};
+    const state = JSON.stringify([id, loaded, phase, request?.kind, historyError, hasOlder, hasNewer, wantsOlder, wantsNewer, goal]);
+    const isNew = state !== this.#state;
+    this.#state = state;
+    return isNew;
   }
 
   /**
@@ -163,6 +200,7 @@ export class LogView {
     const place = this.#places.get(roomId) ?? null;
     this.#roomId = roomId;
     this.#elements.clear();
+    this.#lines.clear();
     this.#stored = [];
     this.#goal = null;
     this.#dropped = null;
@@ -173,18 +211,14 @@ export class LogView {
 
   /**
    * @param {Line[]} lines
+   * @param {Line[]} stale
    * @param {import('../people.js').People} people
    */
-  #fill(lines, people) {
-    const sameNames = people.version === this.#names;
-    this.#names = people.version;
+  #fill(lines, stale, people) {
     const elements = new Map(
       lines.map((line) => [line.key, this.#elements.get(line.key) ?? createLine(line)]),
     );
-    for (const line of lines) {
-      const isAsBefore = sameNames && this.#elements.has(line.key) && isSame(this.#lines.get(line.key), line);
-      if (!isAsBefore) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line, people);
-    }
+    for (const line of stale) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line, people);
     arrange(this.#list, [...elements.values()]);
     this.#elements = elements;
     this.#lines = new Map(lines.map((line) => [line.key, line]));
@@ -261,12 +295,9 @@ export class LogView {
 
   /** @returns {Place | null} */
   #firstInView() {
-    for (const [key, element] of this.#elements) {
-      if (!element.classList.contains('message')) continue;
-      const bottom = this.#bottomOf(element);
-      if (bottom > 0) return { key, bottom };
-    }
-    return null;
+    const messages = [...this.#elements].filter(([, element]) => element.classList.contains('message'));
+    const found = messages[firstOf(messages, ([, element]) => this.#bottomOf(element) > 0)];
+    return found ? { key: found[0], bottom: this.#bottomOf(found[1]) } : null;
   }
 
   /** @param {HTMLElement} element */
@@ -279,19 +310,15 @@ export class LogView {
     return !this.#hasNewer && scrollHeight - scrollTop - clientHeight < BOTTOM;
   }
 
-  /** Tells which messages are in view. */
-  #look() {
+  /** Looks which messages are in view. */
+  #measure() {
     const atEnd = this.#placed && this.#atBottom;
     const { scrollTop, clientHeight } = this.#scroller;
     const first = this.#stored[this.#countAbove(scrollTop + 1)];
     const seen = atEnd ? this.#stored.length : this.#countAbove(scrollTop + clientHeight + 1);
     const last = this.#stored[seen - 1];
     const isSeen = this.#placed && first && last;
-    this.#handlers.onLook({
-      first: isSeen ? Number(first.dataset.seq) : 1,
-      last: isSeen ? Number(last.dataset.seq) : 0,
-      atEnd,
-    });
+    this.#view = { first: isSeen ? Number(first.dataset.seq) : 1, last: isSeen ? Number(last.dataset.seq) : 0, atEnd };
   }
 
   /**
@@ -299,23 +326,18 @@ export class LogView {
    * @returns {number} how many messages end above it
    */
   #countAbove(height) {
-    let [low, high] = [0, this.#stored.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const { offsetTop, offsetHeight } = this.#stored[middle];
-      if (offsetTop + offsetHeight < height) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return firstOf(this.#stored, ({ offsetTop, offsetHeight }) => offsetTop + offsetHeight >= height);
   }
 
   #scrolled() {
     this.#atBottom = this.#isAtBottom();
     this.#loadNearEnds();
-    this.#look();
+    this.#measure();
+    this.#handlers.onLook(this.#view);
   }
 
   #resized() {
+    this.#isMoved = true;
     if (this.#atBottom) this.#stick();
   }
 
@@ -360,13 +382,31 @@ export class LogView {
 /**
  * @param {Line | undefined} before
  * @param {Line} line
- * @returns {boolean} whether it is a message that looks as before, as most do
+ * @returns {boolean} whether it looks as before, as most do
  */
 function isSame(before, line) {
-  if (before?.kind !== 'message' || line.kind !== 'message') return false;
-  if (before.look || before.quote || line.look || line.quote) return false;
-  const fields = /** @type {const} */ (['message', 'state', 'opens', 'own']);
-  return fields.every((field) => before[field] === line[field]);
+  if (before?.kind !== 'message' || line.kind !== 'message') return before !== undefined;
+  const fields = /** @type {const} */ (['message', 'state', 'opens', 'own', 'mentioned']);
+  if (fields.some((field) => before[field] !== line[field])) return false;
+  // The others are nothing but their text.
+  if (!(before.look || before.quote || line.look || line.quote)) return true;
+  return JSON.stringify([before.look, before.quote]) === JSON.stringify([line.look, line.quote]);
+}
+
+/**
+ * @template T
+ * @param {T[]} list
+ * @param {(one: T) => boolean} test holds for none, or from one of them on
+ * @returns {number} the index of that one; the length if it holds for none
+ */
+function firstOf(list, test) {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (test(list[middle])) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /** @param {Room | undefined} room */

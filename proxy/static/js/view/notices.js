@@ -12,6 +12,12 @@ import { levelOf, Pace, tells } from '../notices.js';
 import { isFor, unread } from '../reading.js';
 import { chime } from './chime.js';
 
+/** To ask the browser takes milliseconds: where it may be often, no more often than this. */
+export const ASK_MS = 1_000;
+let asked = -Infinity;
+/** @type {'granted' | 'denied' | 'default' | 'none'} */
+let answer = 'none';
+
 export class Notices {
   #choices;
   #onOpen;
@@ -47,7 +53,7 @@ export class Notices {
   hear(message, self) {
     const choices = this.#choices();
     const { room_id: roomId } = message;
-    if (permission() !== 'granted' || !tells(message, levelOf(choices, roomId), self)) return;
+    if (!tells(message, levelOf(choices, roomId), self) || permission(ASK_MS) !== 'granted') return;
     // A mention is told at once, whatever was told before.
     if (!this.#pace.take(roomId, ticks()) && !isFor(message, self)) return;
     const title = `${this.#nameOf(message.sender_id)} · ${this.#titleOf(roomId)}`;
@@ -100,7 +106,13 @@ export class Notices {
   }
 }
 
-/** @returns {'granted' | 'denied' | 'default' | 'none'} none: this browser, or this address, has none */
-export function permission() {
-  return typeof Notification === 'function' && window.isSecureContext ? Notification.permission : 'none';
+/**
+ * @param {number} [age] how many milliseconds old the answer may be
+ * @returns {'granted' | 'denied' | 'default' | 'none'} none: this browser, or this address, has none
+ */
+export function permission(age = 0) {
+  if (ticks() - asked < age) return answer;
+  asked = ticks();
+  answer = typeof Notification === 'function' && window.isSecureContext ? Notification.permission : 'none';
+  return answer;
 }
