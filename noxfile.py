@@ -163,6 +163,13 @@ def gen(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """Take the pictures of the page in docs/images anew: takes half a minute and a Chromium."""
+    install(session, "tests")
+    session.run("python", "-m", "docs.pictures")
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Run the fuzz targets under libFuzzer; with ``-- --seconds N``, for longer."""
     try:
