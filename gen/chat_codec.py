@@ -202,6 +202,7 @@ def decode_user(data: bytes, spans: Spans, depth: int) -> User:
     name = ""
     email = ""
     status = _USER_STATUS_ENUM[0]
+    tone: int | None = None
     for pos, end in spans:
         while pos < end:
             tag = data[pos]
@@ -232,6 +233,8 @@ def decode_user(data: bytes, spans: Spans, depth: int) -> User:
                     value, pos = read_varint(data, pos - 1)
                 if tag == 32:
                     status = _USER_STATUS_ENUM[value]
+                elif tag == 40:
+                    tone = value & 0xFFFF_FFFF
                 else:
                     check_number(tag)
             else:
@@ -244,6 +247,7 @@ def decode_user(data: bytes, spans: Spans, depth: int) -> User:
     message.name = name
     message.email = email
     message.status = status
+    message.tone = tone
     return message
 
 
@@ -271,6 +275,9 @@ def encode_user(message: User, depth: int) -> bytes:
     value = message.status
     if value:
         out += _TAG_32[value] if 0 <= value < 128 else tagged(32, int32(value))
+    value = message.tone
+    if value is not None:
+        out += _TAG_40[value] if 0 <= value < 128 else tagged(40, uint32(value))
     out += message._unknown_fields
     return bytes(out)
 
@@ -280,6 +287,7 @@ _USER_KEYS: dict[str, str] = {
     "name": "name",
     "email": "email",
     "status": "status",
+    "tone": "tone",
 }
 
 
@@ -290,6 +298,7 @@ def user_from_json(members: Any, depth: int) -> User:
     name = ""
     email = ""
     status = _USER_STATUS_ENUM[0]
+    tone: int | None = None
     key = ""
     try:
         for key, item in members.items():
@@ -309,6 +318,8 @@ def user_from_json(members: Any, depth: int) -> User:
                 email = item
             elif key == "status":
                 status = _USER_STATUS_ENUM.parse(item)
+            elif key == "tone":
+                tone = parse_uint32(item)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -318,6 +329,7 @@ def user_from_json(members: Any, depth: int) -> User:
     message.name = name
     message.email = email
     message.status = status
+    message.tone = tone
     return message
 
 
@@ -332,6 +344,9 @@ def user_to_json(message: User, depth: int) -> dict[str, Any]:
     out["email"] = value
     value = message.status
     out["status"] = _USER_STATUS_ENUM.format(value)
+    value = message.tone
+    if value is not None:
+        out["tone"] = value
     return out
 
 
@@ -500,6 +515,7 @@ def decode_upsert_user_request(data: bytes, spans: Spans, depth: int) -> UpsertU
     user_id = ""
     name = ""
     email = ""
+    tone = 0
     for pos, end in spans:
         while pos < end:
             tag = data[pos]
@@ -523,6 +539,15 @@ def decode_upsert_user_request(data: bytes, spans: Spans, depth: int) -> UpsertU
                 else:
                     check_number(tag)
                 pos = stop
+            elif tag & 7 == 0:
+                value = data[pos]
+                pos += 1
+                if value > 127:
+                    value, pos = read_varint(data, pos - 1)
+                if tag == 32:
+                    tone = value & 0xFFFF_FFFF
+                else:
+                    check_number(tag)
             else:
                 pos = skip(data, pos, end, tag, depth)
                 check_number(tag)
@@ -532,6 +557,7 @@ def decode_upsert_user_request(data: bytes, spans: Spans, depth: int) -> UpsertU
     message.user_id = user_id
     message.name = name
     message.email = email
+    message.tone = tone
     return message
 
 
@@ -556,6 +582,9 @@ def encode_upsert_user_request(message: UpsertUserRequest, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_26[size] if size < 128 else tagged(26, size)
         out += raw
+    value = message.tone
+    if value:
+        out += _TAG_32[value] if 0 <= value < 128 else tagged(32, uint32(value))
     out += message._unknown_fields
     return bytes(out)
 
@@ -565,6 +594,7 @@ _UPSERT_USER_REQUEST_KEYS: dict[str, str] = {
     "userId": "user_id",
     "name": "name",
     "email": "email",
+    "tone": "tone",
 }
 
 
@@ -574,6 +604,7 @@ def upsert_user_request_from_json(members: Any, depth: int) -> UpsertUserRequest
     user_id = ""
     name = ""
     email = ""
+    tone = 0
     key = ""
     try:
         for key, item in members.items():
@@ -591,6 +622,8 @@ def upsert_user_request_from_json(members: Any, depth: int) -> UpsertUserRequest
                 if type(item) is not str:
                     raise expected("a string")
                 email = item
+            elif key == "tone":
+                tone = parse_uint32(item)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -599,6 +632,7 @@ def upsert_user_request_from_json(members: Any, depth: int) -> UpsertUserRequest
     message.user_id = user_id
     message.name = name
     message.email = email
+    message.tone = tone
     return message
 
 
@@ -611,6 +645,8 @@ def upsert_user_request_to_json(message: UpsertUserRequest, depth: int) -> dict[
     out["name"] = value
     value = message.email
     out["email"] = value
+    value = message.tone
+    out["tone"] = value
     return out
 
 

@@ -109,11 +109,14 @@ class ChatService:
         rules.identifier(request.user_id, "user_id")
         rules.identifier(request.name, "name")
         rules.email(request.email, "email")
+        rules.tone(request.tone, "tone")
         caller.check_owner(request.user_id, "user_id")
         await self._context.legacy_ids.check_user(request.user_id, "user_id")
         await self._context.legacy_ids.check_name(request.user_id, request.name, "name")
         try:
-            user = await self._store.upsert_user(request.user_id, request.name, request.email)
+            user = await self._store.upsert_user(
+                request.user_id, request.name, request.email, request.tone
+            )
         except StoreError as error:
             raise not_stored(error) from error
         return UpsertUserResponse(user=user)

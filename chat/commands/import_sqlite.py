@@ -160,7 +160,7 @@ def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     size = 0
     for item in items:
         batch.append(item)
-        size += len(item[-1])
+        size += sum(len(part) for part in item if isinstance(part, str))
         if len(batch) == most or size >= _MOST_BYTES:
             yield batch
             batch, size = [], 0

@@ -19,6 +19,7 @@ _REMEMBERED: Final = 1024
 LARGEST_CONTENT: Final = 1024 * 1024
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 500
+MOST_TONES: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,11 @@ class Rules:
             raise InvalidArgument(path, f"must have at most {limit} bytes of UTF-8")
         if "\0" in content:
             raise InvalidArgument(path, "must not contain NUL")
+
+    def tone(self, value: int, path: str) -> None:
+        """Checks the colour of a user."""
+        if value > MOST_TONES:
+            raise InvalidArgument(path, f"must be at most {MOST_TONES}")
 
     def email(self, value: str, path: str) -> None:
         """Checks the form of an e-mail address (RFC 5321, RFC 6531); empty means none."""

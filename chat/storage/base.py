@@ -473,8 +473,8 @@ class Store(ABC):
         """Returns a user, or `None` if nobody of that id is known."""
 
     @abstractmethod
-    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
-        """Creates a user or replaces its name and e-mail address; returns it."""
+    async def upsert_user(self, user_id: str, name: str, email: str, tone: int = 0) -> User:
+        """Creates a user or replaces its name, e-mail address and colour; returns it."""
 
     @abstractmethod
     async def list_users(self, after_id: str, limit: int) -> list[User]:
@@ -570,8 +570,8 @@ def finish(
         future.set_exception(failures[0] if len(results) == 1 else PartlyStored(results))
 
 
-def make_user(user_id: str, name: str, email: str, active: bool) -> User:
+def make_user(user_id: str, name: str, email: str, tone: int, *, active: bool) -> User:
     """Builds a user as `get_user` returns it."""
     # betterproto types the members of an enum as int; calling it does not.
     status = UserStatus(UserStatus.ACTIVE if active else UserStatus.INACTIVE)
-    return User(id=user_id, name=name, email=email, status=status)
+    return User(id=user_id, name=name, email=email, status=status, tone=tone or None)

@@ -171,7 +171,7 @@ class MemoryStore(Store):
         self._room_ids: list[str] = []  # in order
         # Where a message is: what it says may change.
         self._keys: dict[MessageKey, int] = {}
-        self._users: dict[str, tuple[str, str]] = {}
+        self._users: dict[str, tuple[str, str, int]] = {}
         self._user_ids: list[str] = []  # in order
         self._active: set[str] = set()
         self._erasing: dict[str, None] = {}
@@ -329,13 +329,13 @@ class MemoryStore(Store):
     async def get_user(self, user_id: str) -> User | None:
         return self._user(user_id) if user_id in self._users else None
 
-    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+    async def upsert_user(self, user_id: str, name: str, email: str, tone: int = 0) -> User:
         try:
             "".join((user_id, name, email)).encode()
         except UnicodeEncodeError as error:
             raise Unstorable(str(error)) from error
         self._know(user_id)
-        self._users[user_id] = (name, email)
+        self._users[user_id] = (name, email, tone)
         return self._user(user_id)
 
     async def list_users(self, after_id: str, limit: int) -> list[User]:
@@ -366,7 +366,7 @@ class MemoryStore(Store):
 
     def _know(self, user_id: str) -> None:
         if user_id not in self._users:
-            self._users[user_id] = (user_id, "")
+            self._users[user_id] = (user_id, "", 0)
             insort(self._user_ids, user_id)
 
     def _finish(
@@ -427,8 +427,7 @@ class MemoryStore(Store):
         return room
 
     def _user(self, user_id: str) -> User:
-        name, email = self._users[user_id]
-        return make_user(user_id, name, email, user_id in self._active)
+        return make_user(user_id, *self._users[user_id], active=user_id in self._active)
 
 
 def _number(each: MessageChange | Room) -> int:

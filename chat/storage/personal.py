@@ -4,7 +4,7 @@ Each line is an object with one member, which names its kind. Messages are as cl
 in protobuf's JSON mapping; a deleted one has no text. The kinds come in this order:
 
 ==================  ===========================================================================
-`user`              the profile: `id`, `name`, `email`
+`user`              the profile: `id`, `name`, `email`, `tone`
 `mark`              how far the user has read a room: `room_id`, `seq`
 `message`           one that the user sent, with its extra and state, in each room by `seq`
 `reaction`          one that the user gave: `room_id`, `seq`, `emoji`
@@ -39,9 +39,9 @@ class OwnMessage(NamedTuple):
     state: bytes | None
 
 
-def user_line(user_id: str, name: str, email: str) -> bytes:
+def user_line(user_id: str, name: str, email: str, tone: int) -> bytes:
     """Returns the line of the profile."""
-    return _line("user", {"id": user_id, "name": name, "email": email})
+    return _line("user", {"id": user_id, "name": name, "email": email, "tone": tone})
 
 
 def mark_line(room_id: str, seq: int) -> bytes:

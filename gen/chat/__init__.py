@@ -135,17 +135,24 @@ class User(_objects.Message):
     status: "UserStatus" = betterproto.enum_field(4)
     """Contract. Whether the user is connected now."""
 
+    tone: Optional[int] = betterproto.uint32_field(5, optional=True)
+    """
+    The colour to show: 1 to 12, by the client's palette. Left out until it is set.
+    """
+
     def __init__(
         self,
         id: str = "",
         name: str = "",
         email: str = "",
         status: UserStatus = UserStatus.try_value(0),
+        tone: "Optional[int]" = None,
     ) -> None:
         self.id = id
         self.name = name
         self.email = email
         self.status = status
+        self.tone = tone
 
 
 @_objects.plain
@@ -182,7 +189,9 @@ class GetUserResponse(_objects.Message):
 @_objects.plain
 @dataclass(init=False, eq=False, repr=False)
 class UpsertUserRequest(_objects.Message):
-    """Asks to create a user or to replace its name and e-mail address."""
+    """
+    Asks to create a user or to replace its name, e-mail address and colour.
+    """
 
     user_id: str = betterproto.string_field(1)
     """The id of the user."""
@@ -193,15 +202,20 @@ class UpsertUserRequest(_objects.Message):
     email: str = betterproto.string_field(3)
     """An e-mail address (RFC 5321), or empty for none."""
 
+    tone: int = betterproto.uint32_field(4)
+    """The colour to show: 1 to 12, or 0 for none of one's own."""
+
     def __init__(
         self,
         user_id: str = "",
         name: str = "",
         email: str = "",
+        tone: int = 0,
     ) -> None:
         self.user_id = user_id
         self.name = name
         self.email = email
+        self.tone = tone
 
 
 @_objects.plain

@@ -247,8 +247,8 @@ class Pair(Store):
     async def get_user(self, user_id: str) -> User | None:
         return await self._nodes[0].get_user(user_id)
 
-    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
-        return await self._nodes[0].upsert_user(user_id, name, email)
+    async def upsert_user(self, user_id: str, name: str, email: str, tone: int = 0) -> User:
+        return await self._nodes[0].upsert_user(user_id, name, email, tone)
 
     async def list_users(self, after_id: str, limit: int) -> list[User]:
         return await self._nodes[0].list_users(after_id, limit)

@@ -15,12 +15,13 @@ async def test_sender_becomes_a_user(store: Store) -> None:
 
 
 async def test_user_is_created_and_replaced(store: Store) -> None:
-    created = await store.upsert_user("ada", "Ada", "ada@example.com")
+    created = await store.upsert_user("ada", "Ada", "ada@example.com", 7)
     assert await store.get_user("ada") == created
-    assert (created.name, created.email) == ("Ada", "ada@example.com")
+    assert await store.list_users("", 2) == await store.get_users(["ada"]) == [created]
+    assert (created.name, created.email, created.tone) == ("Ada", "ada@example.com", 7)
     replaced = await store.upsert_user("ada", "Lady Ada", "")
     assert await store.get_user("ada") == replaced
-    assert (replaced.name, replaced.email) == ("Lady Ada", "")
+    assert (replaced.name, replaced.email, replaced.tone) == ("Lady Ada", "", None)
 
 
 async def test_sending_keeps_the_user_name(store: Store) -> None:

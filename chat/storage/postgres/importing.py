@@ -63,8 +63,8 @@ _NEXT_ROOM: Final = """
 SELECT setval(pg_get_serial_sequence('chat.rooms', 'room'), max(room)) FROM chat.rooms
 """
 
-User = tuple[str, str, str]
-"""user_id, name, email."""
+User = tuple[str, str, str, int]
+"""user_id, name, email, tone."""
 
 Message = tuple[int, int, int, str, str, str]
 """Number of the room, seq, time in microseconds since 1970, sender_id, id, content."""
@@ -143,7 +143,10 @@ class Import:
         progress = self.progress._replace(user_id=users[-1][0])
         async with self._connection.transaction():
             await self._connection.copy_records_to_table(
-                "users", schema_name="chat", columns=["user_id", "name", "email"], records=users
+                "users",
+                schema_name="chat",
+                columns=["user_id", "name", "email", "tone"],
+                records=users,
             )
             await self._note(progress)
 

@@ -18,7 +18,7 @@ from chat.storage.personal import (
 )
 from chat.storage.postgres.connections import Connection
 
-_USER: Final = "SELECT user_id, name, email FROM chat.users WHERE user_id = $1"
+_USER: Final = "SELECT user_id, name, email, tone FROM chat.users WHERE user_id = $1"
 _MARKS: Final = """
 SELECT room_id, read_seq FROM chat.marks JOIN chat.rooms USING (room)
 WHERE user_id = $1 ORDER BY room

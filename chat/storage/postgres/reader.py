@@ -22,8 +22,8 @@ from gen.chat import ChatMessage
 
 T = TypeVar("T")
 
-UserRow = tuple[str, str, str, bool]
-"""A user: id, name, e-mail address, and whether another node that lives has a connection of it."""
+UserRow = tuple[str, str, str, int, bool]
+"""A user: id, name, e-mail address, colour, and whether another node has a connection."""
 
 _END: Final = 1 << 32
 _PAUSE_SECONDS: Final = 0.1
@@ -87,18 +87,19 @@ EXISTS (
     WHERE active.user_id = users.user_id AND node <> $1 AND alive_until > clock_timestamp()
 )
 """
-_USER: Final = "SELECT user_id, name, email, {is_active} FROM chat.users WHERE user_id = $2"
+_USER: Final = "SELECT user_id, name, email, tone, {is_active} FROM chat.users WHERE user_id = $2"
 _USERS: Final = """
-SELECT user_id, name, email, {is_active}
+SELECT user_id, name, email, tone, {is_active}
 FROM chat.users WHERE user_id > $2 ORDER BY user_id LIMIT $3
 """
 _NAMED: Final = """
-SELECT user_id, name, email, {is_active} FROM chat.users WHERE user_id = ANY ($2::text[])
+SELECT user_id, name, email, tone, {is_active} FROM chat.users WHERE user_id = ANY ($2::text[])
 """
 _UPSERT: Final = """
-INSERT INTO chat.users (user_id, name, email) VALUES ($2, $3, $4)
-ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, email = excluded.email
-RETURNING user_id, name, email, {is_active}
+INSERT INTO chat.users (user_id, name, email, tone) VALUES ($2, $3, $4, $5)
+ON CONFLICT (user_id) DO UPDATE
+    SET name = excluded.name, email = excluded.email, tone = excluded.tone
+RETURNING user_id, name, email, tone, {is_active}
 """
 _GET_USER, _LIST_USERS, _GET_USERS, _UPSERT_USER = (
     each.format(is_active=_IS_ACTIVE) for each in (_USER, _USERS, _NAMED, _UPSERT)
@@ -165,10 +166,12 @@ class Reader:
         )
         return list(map(_user_row, rows))
 
-    async def upsert(self, user_id: str, name: str, email: str) -> UserRow:
-        """Creates a user or replaces name and e-mail address; returns it."""
+    async def upsert(self, user_id: str, name: str, email: str, tone: int) -> UserRow:
+        """Creates a user or replaces name, e-mail address and colour; returns it."""
         [row] = await self.run(
-            lambda connection: connection.fetch(_UPSERT_USER, self._node, user_id, name, email)
+            lambda connection: connection.fetch(
+                _UPSERT_USER, self._node, user_id, name, email, tone
+            )
         )
         return _user_row(row)
 
@@ -234,8 +237,8 @@ def _messages(room_id: str, row: asyncpg.Record, *, has_states: bool) -> list[Ch
 
 
 def _user_row(row: asyncpg.Record) -> UserRow:
-    user_id, name, email, is_active = row
-    return user_id, name, email, is_active
+    user_id, name, email, tone, is_active = row
+    return user_id, name, email, tone, is_active
 
 
 def check_whole(page: Page, span: Range, announced: int, changed: int) -> None:

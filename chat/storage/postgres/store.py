@@ -298,8 +298,8 @@ class PostgresStore(Store):
         row = await self._reader.user(user_id)
         return None if row is None else self._user(row)
 
-    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
-        return self._user(await self._reader.upsert(user_id, name, email))
+    async def upsert_user(self, user_id: str, name: str, email: str, tone: int = 0) -> User:
+        return self._user(await self._reader.upsert(user_id, name, email, tone))
 
     async def list_users(self, after_id: str, limit: int) -> list[User]:
         return [self._user(row) for row in await self._reader.users(after_id, limit)]
@@ -387,8 +387,9 @@ class PostgresStore(Store):
             self._listener.marked(followed)
 
     def _user(self, row: UserRow) -> User:
-        user_id, name, email, is_active = row
-        return make_user(user_id, name, email, is_active or self._lease.is_active(user_id))
+        user_id, name, email, tone, is_active = row
+        active = is_active or self._lease.is_active(user_id)
+        return make_user(user_id, name, email, tone, active=active)
 
 
 def _node_name() -> str:

@@ -54,11 +54,13 @@ WHERE position > ? ORDER BY position, emoji, change
 _MENTIONS: Final = "SELECT user_id, position, sender_id FROM mentions ORDER BY user_id, position"
 _MARKS: Final = "SELECT user_id, room, read_seq FROM marks ORDER BY user_id, room"
 _ERASURES: Final = "SELECT user_id FROM erasures ORDER BY user_id"
-_USERS: Final = "SELECT user_id, name, email FROM users WHERE user_id > ? ORDER BY user_id"
+_USERS: Final = "SELECT user_id, name, email, {tone} FROM users WHERE user_id > ? ORDER BY user_id"
 
 
 # The version of files in which nothing became of a message.
 _BEFORE_STATES: Final = 2
+# The version of files in which users had no colour.
+_BEFORE_TONES: Final = 3
 
 
 class StoredMessage(NamedTuple):
@@ -78,8 +80,8 @@ class StoredMessage(NamedTuple):
     content: str
 
 
-StoredUser = tuple[str, str, str]
-"""user_id, name, email."""
+StoredUser = tuple[str, str, str, int]
+"""user_id, name, email, tone."""
 
 
 class StoredState(NamedTuple):
@@ -154,6 +156,7 @@ class Source:
         self._connection = connection
         version = connection.pragma("user_version")
         self._has_states = version > _BEFORE_STATES
+        self._users = _USERS.format(tone="tone" if version > _BEFORE_TONES else "0")
         self._journal = sorted(self._read_journal()) if version > 1 else []
         self.epoch = read_epoch(connection)
         self.rooms = {int(str(room)): str(room_id) for room, room_id in connection.execute(_ROOMS)}
@@ -214,7 +217,7 @@ class Source:
             StoreUnusable: they cannot be read.
         """
         try:
-            yield from self._connection.execute(_USERS, (after,))
+            yield from self._connection.execute(self._users, (after,))
         except (apsw.Error, UnicodeDecodeError) as error:
             raise _unreadable(self._path, error) from error
 

@@ -76,8 +76,8 @@ SELECT changes, beside, coalesce(
 ) FROM rooms WHERE room_id = ?
 """
 
-UserRow = tuple[str, str, str]
-"""A row of `users`: user_id, name, email."""
+UserRow = tuple[str, str, str, int]
+"""A row of `users`: user_id, name, email, tone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,13 +343,15 @@ class Journal:
 
     def _add_users(self, senders: Iterable[str]) -> None:
         self._connection.executemany(
-            "INSERT OR IGNORE INTO users VALUES (?, ?, '')", [(user, user) for user in senders]
+            "INSERT OR IGNORE INTO users (user_id, name, email) VALUES (?, ?, '')",
+            [(user, user) for user in senders],
         )
 
     def _replace_users(self, users: Sequence[UserRow]) -> None:
         self._connection.executemany(
-            "INSERT INTO users VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET name = excluded.name, email = excluded.email",
+            "INSERT INTO users (user_id, name, email, tone) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE"
+            " SET name = excluded.name, email = excluded.email, tone = excluded.tone",
             users,
         )
 

@@ -27,7 +27,7 @@ from chat.storage.personal import (
 from chat.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, SEQ_BITS, SEQ_MASK
 from chat.storage.stamps import from_micros
 
-_USER: Final = "SELECT user_id, name, email FROM users WHERE user_id = ?"
+_USER: Final = "SELECT user_id, name, email, tone FROM users WHERE user_id = ?"
 _MARKS: Final = """
 SELECT room_id, read_seq FROM marks JOIN rooms USING (room) WHERE user_id = ? ORDER BY room
 """

@@ -98,7 +98,7 @@ ORDER BY position DESC LIMIT 1
 """
 
 _SOME_USERS: Final = """
-SELECT json_group_array(json_array(user_id, name, email))
+SELECT json_group_array(json_array(user_id, name, email, tone))
 FROM json_each(?) AS new CROSS JOIN users WHERE user_id = new.value
 """
 
@@ -115,9 +115,9 @@ SELECT EXISTS (
 """
 
 _ANYTHING: Final = "SELECT count(*) FROM sqlite_schema"
-_USER: Final = "SELECT json_array(user_id, name, email) FROM users WHERE user_id = ?"
+_USER: Final = "SELECT json_array(user_id, name, email, tone) FROM users WHERE user_id = ?"
 _USERS: Final = """
-SELECT json_group_array(json_array(user_id, name, email) ORDER BY user_id)
+SELECT json_group_array(json_array(user_id, name, email, tone) ORDER BY user_id)
 FROM (SELECT * FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?)
 """
 
@@ -298,6 +298,6 @@ def _current_message(room_id: str, row: _Row) -> ChatMessage:
     return with_state(_message(room_id, columns), extra, state)
 
 
-def _user_row(row: list[str]) -> UserRow:
-    user_id, name, email = row
-    return user_id, name, email
+def _user_row(row: list[Any]) -> UserRow:
+    user_id, name, email, tone = row
+    return user_id, name, email, tone

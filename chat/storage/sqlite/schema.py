@@ -150,6 +150,8 @@ CREATE VIEW history AS
 # `state` is a Room. It does not count for `rooms.beside`.
 _V4: Final = """
 CREATE INDEX marks_room ON marks (room, user_id);
+
+ALTER TABLE users ADD COLUMN tone INTEGER NOT NULL DEFAULT 0;
 """
 
 MIGRATIONS: Final = (_V1, _V2, _V3, _V4)

@@ -283,12 +283,13 @@ class SqliteStore(Store):
         row = await self._readers.user(user_id)
         return None if row is None else self._user(row)
 
-    async def upsert_user(self, user_id: str, name: str, email: str) -> User:
+    async def upsert_user(self, user_id: str, name: str, email: str, tone: int = 0) -> User:
         await self.wait_writable()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(Upsert((user_id, name, email), future))
+        row = (user_id, name, email, tone)
+        self._put(Upsert(row, future))
         await future
-        return self._user((user_id, name, email))
+        return self._user(row)
 
     async def list_users(self, after_id: str, limit: int) -> list[User]:
         return [self._user(row) for row in await self._readers.users(after_id, limit)]
@@ -365,8 +366,8 @@ class SqliteStore(Store):
             self._writable.set()
 
     def _user(self, row: UserRow) -> User:
-        user_id, name, email = row
-        return make_user(user_id, name, email, user_id in self._active)
+        user_id, *_ = row
+        return make_user(*row, active=user_id in self._active)
 
 
 def _room_row(row: StoredRow, newest: ChatMessage | None) -> RoomRow:

@@ -142,6 +142,7 @@ async def test_user_page_sizes(stub: ChatServiceStub) -> None:
         (UpsertUserRequest("ada", "x" * 65), "name: must have at most 64 characters"),
         (UpsertUserRequest("ada", "A\0"), "name: must not contain control characters"),
         (UpsertUserRequest("ada", "Ada", "ada"), "email: must be an e-mail address, or empty"),
+        (UpsertUserRequest("ada", "Ada", tone=13), "tone: must be at most 12"),
     ],
 )
 async def test_refused_user_is_not_stored(

@@ -91,7 +91,9 @@ def check_export(exported: Lines) -> None:
     assert kinds == [
         "user", "mark", *["message"] * 7, "reaction", "mentioned_in",
     ]  # fmt: skip
-    assert of_kind(exported, "user") == [{"id": "ada", "name": "Ada", "email": "ada@example.org"}]
+    assert of_kind(exported, "user") == [
+        {"id": "ada", "name": "Ada", "email": "ada@example.org", "tone": 0}
+    ]
     assert of_kind(exported, "mark") == [{"room_id": "red", "seq": 7}]
     assert of_kind(exported, "reaction") == [{"room_id": "red", "seq": 2, "emoji": "👍"}]
     assert of_kind(exported, "mentioned_in") == [{"room_id": "red", "seq": 7}]

@@ -64,7 +64,7 @@ async def fill(store: Store, numbers: range) -> None:
                 for key in range(first, first + 10)
             ]
         )
-    await store.upsert_user("user 1", "Ada Lovelace", "ada@example.com")
+    await store.upsert_user("user 1", "Ada Lovelace", "ada@example.com", 5)
     await store.upsert_user("idle", "Nobody", "")
 
 

@@ -51,7 +51,7 @@ async def test_what_is_no_change_goes_at_once_and_never_ahead_of_a_change() -> N
     pacing = Pacing(passed.append)
     others: list[Job] = [
         Append([message()], future()),
-        Upsert(("ada", "Ada", ""), future()),
+        Upsert(("ada", "Ada", "", 0), future()),
         asking(Reading("ada", "room", 1, back=False)),
         Settle(future()),
     ]

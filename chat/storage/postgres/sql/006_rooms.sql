@@ -1,4 +1,5 @@
--- What is known of rooms beside their messages, and lists of rooms and of their members.
+-- What is known of rooms beside their messages, lists of rooms and of their members, and the
+-- colours of users.
 --
 -- What is known of a room is "message 0" of its changes: a row of `states` at seq 0, whose `extra`
 -- is a Room, and whose `state` has the number of the change and nothing else. So programs of before
@@ -6,6 +7,9 @@
 -- has. In a table of its own it would be a change without a row to them, which is lost history.
 
 CREATE INDEX marks_room ON chat.marks (room, user_id);
+
+-- The colour of a user. Programs of before leave it as it is.
+ALTER TABLE chat.users ADD COLUMN tone smallint NOT NULL DEFAULT 0;
 
 -- Stores what a batch of changes makes of messages, and of rooms themselves: as `change_1`, with
 -- what is set of rooms. A room that is set need not be there.
