@@ -29,6 +29,7 @@ from chat.api.settling import settle
 from chat.api.status import status_of
 from chat.config import IN_MEMORY, Config, is_postgres
 from chat.core.hub import Hub
+from chat.core.paces import Paces
 from chat.core.rules import Rules
 from chat.errors import Unavailable
 from chat.metrics import ServerMetrics, StoreMetrics
@@ -120,12 +121,15 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
+async def serve(
+    config: Config | None = None, paces: Paces | None = None
+) -> AsyncIterator[RunningServer]:
     """Runs a chat server in this event loop while the context is open.
 
     Args:
         config: the settings; ``Config(host="127.0.0.1", port=0)`` takes a free
             port on loopback.
+        paces: how often people are told of.
 
     Yields:
         The server, ready to serve. It is drained when the context is left.
@@ -140,7 +144,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningServer]:
     config = config or Config()
     authenticator, tls = _authenticator(config), _tls(config)
     metrics = ServerMetrics()
-    hub = await Hub.open(partial(_open_store, config, metrics.store), metrics)
+    hub = await Hub.open(partial(_open_store, config, metrics.store), metrics, paces=paces)
     context = Context.of(config, authenticator, hub)
     try:
         health = ServiceStatus()

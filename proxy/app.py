@@ -119,12 +119,15 @@ class RunningProxy:
 
 
 @asynccontextmanager
-async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
+async def serve(
+    config: Config | None = None, paces: Paces | None = None
+) -> AsyncIterator[RunningProxy]:
     """Runs a proxy in this event loop while the context is open.
 
     Args:
         config: the settings; ``Config(host="127.0.0.1", port=0, upstream=...)``
             takes a free port on loopback.
+        paces: how often people are told of.
 
     Yields:
         The proxy, ready to serve. It is drained when the context is left.
@@ -139,7 +142,7 @@ async def serve(config: Config | None = None) -> AsyncIterator[RunningProxy]:
     # First of all, so that what cannot listen has not begun to do anything.
     sockets = await _bind(config.host, config.port)
     metrics = ProxyMetrics()
-    app = _application(config, metrics)
+    app = _application(config, metrics, paces)
     runner = web.AppRunner(app, shutdown_timeout=_REQUEST_SECONDS)
     servers: list[asyncio.Server] = []
     try:

@@ -19,6 +19,7 @@ from typing import Self
 from chat.core.encoded import EncodedMessage
 from chat.core.joining import Answer, Joining, Replay
 from chat.core.membership import Following, Membership
+from chat.core.paces import Paces
 from chat.core.presence import Presence
 from chat.core.rooms import Rooms
 from chat.core.stream import LiveStream
@@ -47,15 +48,18 @@ class Hub:
     store: Store
     _joining: Joining
 
-    def __init__(self, metrics: ServerMetrics, faults: Faults) -> None:
+    def __init__(self, metrics: ServerMetrics, faults: Faults, paces: Paces | None = None) -> None:
+        paces = paces or Paces()
         self.metrics = metrics
         self.streams: set[LiveStream] = set()
         self.faults = faults
         self._rooms: Rooms[LiveStream] = Rooms(self._unfollow)
         self._presence: Presence[LiveStream] = Presence()
         self._telling = Telling(self._rooms, self._presence, metrics, faults)
-        self.present = TellingPresence(self._rooms, metrics, faults)
-        self.typing = TellingTypists(self._rooms, self.present.count, metrics, faults)
+        self.present = TellingPresence(self._rooms, metrics, faults, paces.linger, paces.presence)
+        self.typing = TellingTypists(
+            self._rooms, self.present.count, metrics, faults, paces.hold, paces.typing
+        )
 
     @classmethod
     async def open(
@@ -63,13 +67,14 @@ class Hub:
         open_store: OpenStore,
         metrics: ServerMetrics | None = None,
         faults: Faults | None = None,
+        paces: Paces | None = None,
     ) -> Self:
         """Makes a hub over a store.
 
         Raises:
             StoreUnusable: see the engine.
         """
-        hub = cls(metrics or ServerMetrics(), faults or Faults())
+        hub = cls(metrics or ServerMetrics(), faults or Faults(), paces)
         hub.store = await open_store(
             Listener(
                 hub.announce,

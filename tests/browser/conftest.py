@@ -28,6 +28,8 @@ from playwright.async_api import (
 
 import chat
 import proxy
+from chat.core.paces import Paces as ServerPaces
+from proxy.core.outlet import Paces as ProxyPaces
 from tests.kit.ports import free_ports
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -36,6 +38,9 @@ _ADVICE: Final = (
     "(Debian: apt-get install chromium), or name it in the variable CHROMIUM."
 )
 PATIENCE_MS: Final = 60_000
+# Who is there is told at once, not after seconds.
+_CHAT_PACES: Final = ServerPaces(presence=0.1, typing=0.1)
+_PROXY_PACES: Final = ProxyPaces(server=0.1, followers=0.1, late=0.1)
 _DESK: Final = (1280, 800)
 
 _BECOME: Final = """name => {
@@ -70,14 +75,16 @@ class Servers:
 
     async def start_chat(self) -> None:
         """Starts the chat server on its old port."""
-        await self._chat.enter_async_context(chat.serve(self.chat_config))
+        await self._chat.enter_async_context(chat.serve(self.chat_config, _CHAT_PACES))
 
     async def stop_chat(self) -> None:
         await self._chat.aclose()
 
     async def start_proxy(self) -> None:
         """Starts the proxy on its old port."""
-        running = await self._proxy.enter_async_context(proxy.serve(self.proxy_config))
+        running = await self._proxy.enter_async_context(
+            proxy.serve(self.proxy_config, _PROXY_PACES)
+        )
         self.url = running.url
 
     async def stop_proxy(self) -> None:

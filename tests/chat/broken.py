@@ -21,6 +21,7 @@ from chat.api.context import Context
 from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
 from chat.core.hub import Hub
+from chat.core.paces import Paces
 from chat.core.stream import LiveStream
 from chat.core.telling_presence import TellingPresence
 from chat.core.telling_typists import TellingTypists
@@ -157,8 +158,8 @@ class BrokenPresence(TellingPresence):
 class BrokenHub(Hub):
     """A hub that fails for some names."""
 
-    def __init__(self, metrics: ServerMetrics, faults: Faults) -> None:
-        super().__init__(metrics, faults)
+    def __init__(self, metrics: ServerMetrics, faults: Faults, paces: Paces | None = None) -> None:
+        super().__init__(metrics, faults, paces)
         self.present = BrokenPresence(self.rooms, metrics, faults)
         self.typing = BrokenTypists(self.rooms, self.present.count, metrics, faults)
 

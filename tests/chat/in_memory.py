@@ -4,6 +4,7 @@ import chat
 from chat.access.authenticator import Authenticator
 from chat.api.context import Context
 from chat.core.hub import Hub
+from chat.core.paces import Paces
 from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 
@@ -11,10 +12,10 @@ from chat.storage.memory import MemoryStore
 async def in_memory(
     config: chat.Config | None = None,
     authenticator: Authenticator | None = None,
-    hub_type: type[Hub] = Hub,
+    paces: Paces | None = None,
 ) -> Context:
     """Makes one, whose store announces to its hub."""
-    hub = await hub_type.open(_open_store)
+    hub = await Hub.open(_open_store, paces=paces)
     config = config or chat.Config(database=chat.IN_MEMORY)
     return Context.of(config, authenticator or Authenticator(), hub)
 

@@ -19,6 +19,7 @@ from chat.api.chat_service import ChatService
 from chat.api.context import Context
 from chat.api.status import status_of
 from chat.core.hub import Hub
+from chat.core.paces import Paces
 from hosting.grpc.server import GrpcServer
 from tests.chat.in_memory import in_memory
 from tests.kit.ports import free_ports
@@ -109,7 +110,7 @@ async def nodes(
     *,
     tokens: Sequence[Authenticator] = (),
     hosts: Sequence[str] = (),
-    hub_type: type[Hub] = Hub,
+    paces: Paces | None = None,
 ) -> AsyncIterator[list[Node]]:
     """Runs servers with one history.
 
@@ -117,9 +118,9 @@ async def nodes(
         number: how many.
         tokens: what the first of them believe; the others believe everybody.
         hosts: their addresses, with one port; without any, loopback with several.
-        hub_type: what is made for them.
+        paces: how often people are told of.
     """
-    context = await in_memory(hub_type=hub_type)
+    context = await in_memory(paces=paces)
     believed = [*tokens, *(Authenticator() for _ in range(number))]
     ports = free_ports(1) * number if hosts else free_ports(number)
     places = zip(hosts or ["127.0.0.1"] * number, ports, strict=True)

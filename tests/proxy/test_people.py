@@ -8,11 +8,7 @@ import pytest
 
 import chat
 import proxy
-from chat.core.hub import Hub
-from chat.core.telling_presence import TellingPresence
-from chat.core.telling_typists import TellingTypists
-from chat.metrics import ServerMetrics
-from hosting.faults import Faults
+from chat.core.paces import Paces as ServerPaces
 from proxy.core.outlet import Paces
 from proxy.http.routes import STATUS_URL
 from tests.chat.in_memory import in_memory
@@ -34,24 +30,13 @@ PEOPLE = ["TYPING", "PRESENCE"]
 SHORT = 0.3
 PACE = 0.05
 PACES = Paces(server=PACE, followers=PACE, late=PACE, hold=SHORT)
-
-
-class QuickHub(Hub):
-    """One that has little patience."""
-
-    def __init__(self, metrics: ServerMetrics, faults: Faults) -> None:
-        super().__init__(metrics, faults)
-        rooms, faults = self._rooms, self.faults
-        self.present = TellingPresence(rooms, metrics, faults, linger=SHORT, pace=PACE)
-        self.typing = TellingTypists(
-            rooms, self.present.count, metrics, faults, hold=SHORT, pace=PACE
-        )
+SERVER_PACES = ServerPaces(presence=PACE, linger=SHORT, typing=PACE, hold=SHORT)
 
 
 @pytest.fixture
 async def node() -> AsyncIterator[Node]:
     """A server before which little time passes."""
-    async with nodes(1, hub_type=QuickHub) as [node]:
+    async with nodes(1, paces=SERVER_PACES) as [node]:
         yield node
 
 
@@ -114,7 +99,7 @@ async def test_nobody_seems_to_go_while_the_server_restarts(node: Node) -> None:
             await take_until_here(client, "ada", "ben", "eve")
         # It forgets everything.
         await node.kill()
-        node.mortal.hub = (await in_memory(hub_type=QuickHub)).hub
+        node.mortal.hub = (await in_memory(paces=SERVER_PACES)).hub
         # Whoever goes meanwhile is gone a while after it is back.
         await eve.socket.close()
         await node.start()
