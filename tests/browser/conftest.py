@@ -255,8 +255,9 @@ async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
         viewport = ViewportSize(width=size[0], height=size[1])
         # One test is about the service worker; the others need not start one for each page.
         options.setdefault("service_workers", "block")
+        options.setdefault("locale", "en-GB")
         context = await contexts.enter_async_context(
-            await browser.new_context(viewport=viewport, locale="en-GB", **options)
+            await browser.new_context(viewport=viewport, **options)
         )
         page = await context.new_page()
         page.set_default_timeout(PATIENCE_MS)
