@@ -184,7 +184,7 @@ class TestLimits:
         await ada.enter("ada", "lobby")
         await ada.say("é" * 8193)
         problem = ada.page.get_by_test_id("message-problem")
-        await expect(problem).to_have_text("Too long by 2 bytes.")
+        await expect(problem).to_have_text("1 character too long.")
         await expect(ada.messages).to_have_count(0)
         await ada.say("é" * 8192)
         await ada.sees("é" * 8192)

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { sentenceOf } from '../../proxy/static/js/errors.js';
 import { splitLinks } from '../../proxy/static/js/links.js';
 import { hashOf, roomInHash, socketUrl } from '../../proxy/static/js/location.js';
+import { MOST_PIECES, excessOf, piecesOf } from '../../proxy/static/js/pieces.js';
 import { afterClose, newId, parseFrame } from '../../proxy/static/js/protocol.js';
 import { contentProblem, nameProblem, tidy, typedName } from '../../proxy/static/js/rules.js';
 import { randomFrom } from './support.mjs';
@@ -29,10 +30,35 @@ describe('limits', () => {
   });
 
   test('a message has at most 16 KiB of UTF-8', () => {
-    assert.equal(contentProblem('x'.repeat(16384)), '');
-    assert.equal(contentProblem('é'.repeat(8192)), '');
-    assert.equal(contentProblem('é'.repeat(8193)), 'Too long by 2 bytes.');
+    assert.equal(excessOf('x'.repeat(16384)), 0);
+    assert.equal(excessOf('é'.repeat(8192)), 0);
+    assert.equal(excessOf('é'.repeat(8194)), 2);
+    assert.equal(excessOf('x'.repeat(16383) + '😀😀'), 2);
+    assert.equal(contentProblem('a'), '');
     assert.notEqual(contentProblem('a\ud800'), '');
+  });
+
+  test('a longer one is cut at its lines and words, in order, and nothing is lost', () => {
+    const lines = Array.from({ length: 400 }, (_, nth) => `line ${nth}: ${'word '.repeat(nth % 19)}`.trim());
+    const pieces = piecesOf(lines.join('\n'));
+    assert.ok(pieces.length > 1 && pieces.length <= MOST_PIECES);
+    assert.equal(pieces.join('\n'), lines.join('\n'));
+    assert.deepEqual(piecesOf(`${'a'.repeat(9000)}\n\n${'b'.repeat(7000)}\n${'c'.repeat(5000)}`).map(({ length }) => length), [9000, 12001]);
+    assert.equal(piecesOf('x '.repeat(200_000)).length, MOST_PIECES + 1);
+
+    const random = randomFrom(3);
+    const parts = ['a', 'word', ' ', '\n', '\n\n', 'é', '😀', '👩‍👩‍👧', '字', '\t', 'x'.repeat(9000), '👩‍👩‍👧'.repeat(900)];
+    for (let round = 0; round < 40; round += 1) {
+      const text = Array.from({ length: 60 }, () => parts[Math.floor(random() * parts.length)]).join('');
+      const cut = piecesOf(text);
+      const bare = (given) => given.replace(/\s/g, '');
+      if (cut.length <= MOST_PIECES) assert.ok(bare(cut.join('')) === bare(text), `round ${round}`);
+      for (const piece of cut) {
+        assert.equal(excessOf(piece), 0);
+        assert.notEqual(piece, '');
+        assert.ok(!/^\u200d|\u200d$|^\s*\n|\s$/.test(piece), `round ${round}`);
+      }
+    }
   });
 
   test('what nobody meant to send is taken off, and nothing else', () => {

@@ -16,7 +16,7 @@ const NAMED = /\b(?:t|partsOf)\(\s*(['"`])(.*?)\1/gs;
 const LITERAL = /(['"])([a-z]+\.[a-z_.]+)\1/g;
 const IN_PAGE = /\bdata-t(?:-[a-z]+)?="([^"]*)"/g;
 /** Of keys, and of the browser. */
-const NAMES = ['Backspace', 'Delete', 'End', 'Enter', 'Escape', 'Home', 'Notification', 'Tab'];
+const NAMES = ['Backspace', 'Delete', 'End', 'Enter', 'Escape', 'Files', 'Home', 'Notification', 'Tab'];
 const FORMS = (text) => (typeof text === 'string' ? [text] : Object.values(text));
 const entries = (catalogue) => Object.entries(catalogue).flatMap(([key, text]) => FORMS(text).map((form) => [key, form]));
 

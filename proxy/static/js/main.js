@@ -23,9 +23,11 @@ import { hasEnded, moderates, offersOf, subjectOf, tokenInHash, tokenProblem } f
 import { Unsent } from './unsent.js';
 import { Acting } from './view/acting.js';
 import { Announcer } from './view/announcer.js';
+import { listenForArrivals } from './view/arrivals.js';
 import { BannerView } from './view/banner.js';
 import { Bell } from './view/bell.js';
 import { ComposerView } from './view/composer.js';
+import { listenForCopies } from './view/copying.js';
 import { byId } from './view/dom.js';
 import { Drawer } from './view/drawer.js';
 import { EntryView } from './view/entry.js';
@@ -147,10 +149,10 @@ const header = new HeaderView({
   onRejoin: () => sync.rejoin(store.currentId),
 });
 const composer = new ComposerView({
-  onSend: (content) => {
+  onSend: (content, isLast) => {
     if (acting.save(content)) return;
     log.toBottom();
-    sync.send(store.currentId, content, store.takeExtra(suggest.take(content)));
+    sync.send(store.currentId, content, store.takeExtra(suggest.take(content, isLast)));
   },
   onDraft: (draft) => {
     store.keepDraft(draft);
@@ -158,7 +160,11 @@ const composer = new ComposerView({
   },
   onTyped: (text) => sync.typed(text),
   onUp: () => acting.editLast(),
-  onEscape: () => acting.cancel(),
+  onEscape: () => {
+    // With nothing to cancel, it leads back to what is new.
+    if (!acting.cancel()) log.toBottom();
+  },
+  onPage: (pages) => log.page(pages),
 });
 const suggest = new Suggest({
   people: () => {
@@ -515,6 +521,12 @@ function heard(event) {
 }
 
 function listen() {
+  listenForArrivals({
+    onText: (text) => composer.insert(text),
+    onFiles: () => composer.refuseFiles(),
+    onTyping: () => composer.focus(),
+  });
+  listenForCopies((message) => acting.lineOf(message));
   addEventListener('load', startWorker);
   addEventListener('hashchange', () => going.follow());
   addEventListener('online', wake);

@@ -3,7 +3,7 @@
  * check returns the problem, or an empty string.
  */
 
-import { CONTENT_BYTES, EMOJI_BYTES, NAME_CHARACTERS } from './protocol.js';
+import { EMOJI_BYTES, NAME_CHARACTERS } from './protocol.js';
 import { t } from './texts.js';
 
 const encoder = new TextEncoder();
@@ -41,15 +41,14 @@ export function typedName(text) {
 }
 
 /**
- * Checks the text of a message.
+ * Checks the text of a message but for its length, of which `pieces.js` knows.
  *
  * @param {string} content
  * @returns {string}
  */
 export function contentProblem(content) {
   if (/\p{Cs}/u.test(content)) return t('rule.half_message');
-  const excess = contentBytes(content) - CONTENT_BYTES;
-  return excess > 0 ? t('rule.too_long', { count: excess }) : '';
+  return '';
 }
 
 /**

@@ -123,6 +123,20 @@ export class Acting {
     if (room && answered) this.#jump.go(room.id, answered);
   }
 
+  /**
+   * @param {HTMLElement} element
+   * @returns {string} a message as it is copied among others
+   */
+  lineOf(element) {
+    const { current: room, self, people } = this.#store;
+    const message = this.#messageOf(element);
+    const textOf = (/** @type {string} */ name) => element.querySelector(`[data-part="${name}"]`)?.textContent ?? '';
+    if (!room || !message) return `[${textOf('time')}] ${textOf('sender')}: ${textOf('text')}`;
+    const { content, deleted } = lookIn(room, message, self);
+    const time = timeOf(new Date(message.sent_at));
+    return `[${time}] ${people.shown(message.sender_id)}: ${deleted ? t('message.deleted') : content}`;
+  }
+
   /** Edits the last message of one's own. */
   editLast() {
     const { current: room, self } = this.#store;
@@ -130,13 +144,18 @@ export class Acting {
     if (room && last) this.#edit(room, last, self);
   }
 
-  /** Ends editing or answering. */
+  /**
+   * Ends editing or answering.
+   *
+   * @returns {boolean} whether there was anything to end
+   */
   cancel() {
     const room = this.#store.current;
-    if (!room || (room.editing === null && room.replyTo === 0)) return;
+    if (!room || (room.editing === null && room.replyTo === 0)) return false;
     if (room.editing) room.editing = null;
     else room.replyTo = 0;
     this.#out.onChange();
+    return true;
   }
 
   /**

@@ -5,6 +5,7 @@
  */
 
 import { titleOf } from '../info.js';
+import { MOST_PIECES, excessOf, piecesOf } from '../pieces.js';
 import { CONTENT_BYTES } from '../protocol.js';
 import { contentBytes, contentProblem, tidy } from '../rules.js';
 import { language, partsOf, t } from '../texts.js';
@@ -19,6 +20,8 @@ export class ComposerView {
   #button = byId('send', HTMLButtonElement);
   #problem = byId('message-problem', HTMLElement);
   #left = byId('message-left', HTMLElement);
+  #split = byId('message-split', HTMLButtonElement);
+  #touch = matchMedia('(hover: none) and (pointer: coarse)');
   #help = byId('message-help', HTMLElement);
   /** The language, the message that is edited, and the room. */
   #shown = '';
@@ -27,12 +30,13 @@ export class ComposerView {
 
   /**
    * @param {object} handlers
-   * @param {(content: string) => void} handlers.onSend also the new text of a message, or empty for
-   *   none, while one is edited
+   * @param {(content: string, isLast: boolean) => void} handlers.onSend also the new text of a message,
+   *   or empty for none, while one is edited; one text may be several messages
    * @param {(draft: string) => void} handlers.onDraft
    * @param {(text: string) => void} handlers.onTyped the user changed it
    * @param {() => void} handlers.onUp an arrow up in the empty field
    * @param {() => void} handlers.onEscape
+   * @param {(pages: 1 | -1) => void} handlers.onPage turns the pages of the log
    */
   constructor(handlers) {
     this.#handlers = handlers;
@@ -42,6 +46,8 @@ export class ComposerView {
       this.#handlers.onTyped(this.#field.value);
     });
     this.#field.addEventListener('keydown', (event) => this.#pressed(event));
+    this.#split.addEventListener('click', () => this.#sendAll());
+    this.#touch.addEventListener('change', () => this.#describe());
   }
 
   focus() {
@@ -61,10 +67,34 @@ export class ComposerView {
     this.#shown = shown;
     this.#editing = editing !== null;
     this.#button.setAttribute('aria-label', t(editing ? 'composer.save' : 'composer.send'));
-    this.#help.replaceChildren(...helpOf(editing !== null));
+    this.#describe();
     this.#field.placeholder = room ? t('composer.message_to', { room: titleOf(room) }) : '';
     this.#field.value = text;
     this.#changed();
+  }
+
+  /** Says what the keys do; on a touch screen Enter starts a new line. */
+  #describe() {
+    this.#help.replaceChildren(...(this.#touch.matches ? [] : helpOf(this.#editing)));
+    this.#field.enterKeyHint = this.#touch.matches ? 'enter' : 'send';
+  }
+
+  /**
+   * Puts a text in at the caret.
+   *
+   * @param {string} text
+   */
+  insert(text) {
+    if (this.#field.disabled) return;
+    this.#field.focus();
+    this.#field.setRangeText(text, this.#field.selectionStart, this.#field.selectionEnd, 'end');
+    this.#field.dispatchEvent(new Event('input'));
+  }
+
+  /** Says that files cannot be sent, until something is written. */
+  refuseFiles() {
+    setProblem(this.#field, this.#problem, t('composer.no_files'));
+    this.focus();
   }
 
   /** Takes a text that was completed from outside. */
@@ -83,15 +113,38 @@ export class ComposerView {
    * @returns {boolean} whether it may be sent
    */
   #check(content) {
-    const problem = contentProblem(content);
-    const left = CONTENT_BYTES - contentBytes(content);
+    const excess = excessOf(content);
+    const problem = contentProblem(content) || (excess > 0 ? t('rule.too_long', { count: excess }) : '');
+    const left = excess > 0 ? 0 : CONTENT_BYTES - contentBytes(content);
     setProblem(this.#field, this.#problem, problem);
     setText(this.#left, !problem && left < WARN_BYTES ? t('composer.bytes_left', { count: left }) : '');
+    this.#offerSplit(content, excess);
     return problem === '';
+  }
+
+  /**
+   * @param {string} content
+   * @param {number} excess
+   */
+  #offerSplit(content, excess) {
+    const count = excess > 0 && !this.#editing && !contentProblem(content) ? piecesOf(content).length : 0;
+    this.#split.hidden = count < 2 || count > MOST_PIECES;
+    setText(this.#split, t('composer.split', { count }));
+  }
+
+  /** Sends a long text as several messages. */
+  #sendAll() {
+    const pieces = piecesOf(this.#field.value);
+    this.#field.value = '';
+    this.#changed();
+    this.#field.focus();
+    pieces.forEach((piece, nth) => this.#handlers.onSend(piece, nth === pieces.length - 1));
   }
 
   /** As high as its text; the style sheet sets the bounds. */
   #fit() {
+    // To measure what is far too long takes a second, and it is as high as it can be.
+    if (this.#field.value.length > 2 * CONTENT_BYTES) return;
     this.#field.style.height = 'auto';
     this.#field.style.height = `${this.#field.scrollHeight}px`;
   }
@@ -104,8 +157,14 @@ export class ComposerView {
       event.preventDefault();
       this.#handlers.onUp();
     }
+    const pages = { PageUp: /** @type {const} */ (-1), PageDown: /** @type {const} */ (1) }[event.key];
+    if (pages && plain && this.#field.scrollHeight <= this.#field.clientHeight) {
+      event.preventDefault();
+      this.#handlers.onPage(pages);
+    }
     // While an input method composes, Enter chooses a word.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (this.#touch.matches && plain) return;
     this.#submit(event);
   }
 
@@ -122,7 +181,7 @@ export class ComposerView {
       this.#changed();
     }
     this.#field.focus();
-    this.#handlers.onSend(content);
+    this.#handlers.onSend(content, true);
   }
 }
 

@@ -17,6 +17,8 @@ export class Cursor {
   #handlers;
   /** @type {HTMLElement | null} */
   #reached = null;
+  /** @type {HTMLElement | null} one that was clicked at: whoever types there means to write */
+  #clicked = null;
   /** @type {HTMLElement | null} the newest message, when that was looked at */
   #newest = null;
 
@@ -31,10 +33,15 @@ export class Cursor {
   constructor(handlers) {
     this.#handlers = handlers;
     this.#log.addEventListener('keydown', (event) => this.#pressed(event));
+    this.#list.addEventListener('pointerdown', ({ target }) => {
+      this.#clicked = target instanceof Element && !target.closest('button') ? messageOf(target) : null;
+    });
     this.#list.addEventListener('focusin', ({ target }) => this.#entered(target));
     this.#list.addEventListener('focusout', ({ target, relatedTarget }) => {
       const left = messageOf(target);
-      if (left && left !== messageOf(relatedTarget)) setInner(left, -1);
+      if (!left || left === messageOf(relatedTarget)) return;
+      setInner(left, -1);
+      this.#clicked = null;
     });
   }
 
@@ -54,6 +61,7 @@ export class Cursor {
 
   /** @param {HTMLElement} message */
   focus(message) {
+    this.#clicked = null;
     this.#reach(message);
     message.focus({ preventScroll: true });
     message.scrollIntoView({ block: 'nearest' });
@@ -96,7 +104,9 @@ export class Cursor {
     if (next !== null) {
       event.preventDefault();
       this.focus(messages[next]);
-    } else if (message) this.#act(event, message, target === message);
+    } else if (message && message !== this.#clicked) {
+      this.#act(event, message, target === message);
+    }
   }
 
   /**

@@ -95,6 +95,11 @@ export class LogView {
     this.#state = '';
   }
 
+  /** @param {1 | -1} pages down or up */
+  page(pages) {
+    this.#scroller.scrollBy({ top: pages * 0.9 * this.#scroller.clientHeight });
+  }
+
   /** Goes to the newest message. */
   toBottom() {
     this.#goal = 'newest';

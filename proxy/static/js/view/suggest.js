@@ -56,11 +56,12 @@ export class Suggest {
    * Takes the mentions of a text that is sent.
    *
    * @param {string} text
+   * @param {boolean} [isLast] whether no more of it follows in another message
    * @returns {string[]} ids
    */
-  take(text) {
+  take(text, isLast = true) {
     const mentions = mentionsIn(text, this.#chosen);
-    this.#chosen.clear();
+    if (isLast) this.#chosen.clear();
     this.#close();
     return mentions;
   }
