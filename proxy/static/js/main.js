@@ -56,6 +56,9 @@ const REST_MS = 50;
 /** A hidden page has no frames to render in, but its title counts. */
 const HIDDEN_RENDER_MS = 250;
 
+// Before anything is made of its templates.
+translate(document);
+
 const store = new Store();
 const archive = new Archive();
 /** @type {Drafts} */
@@ -553,7 +556,6 @@ function speak() {
 }
 
 function start() {
-  translate(document);
   onLanguage(speak);
   listen();
   const identity = findIdentity();
