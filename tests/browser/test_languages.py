@@ -39,6 +39,8 @@ _SEEN: Final = """() => {
   return globalThis.english.filter((part) => seen.some((text) => has(text, part)));
 }"""
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 @pytest.fixture
 def database() -> str:
@@ -77,6 +79,18 @@ async def test_every_state_is_in_french(visit: Visit, servers: Servers) -> None:
     await ada.page.get_by_test_id("join-button").click()
     await _in_french(ada, "the rooms")
     await ada.page.keyboard.press("Escape")
+    # The choice goes before the browser's wish, and is given up again.
+    page = ada.page.locator("html")
+    for choice, language in (("en", "en"), ("", "fr")):
+        await ada.page.locator("#profile-open").click()
+        await ada.page.locator("#profile-language").select_option(choice)
+        await expect(page).to_have_attribute("lang", language)
+        await ada.is_in("lobby")
+    await ada.page.evaluate(_LEARN)
+    await ada.page.locator("#profile-open").click()
+    await _in_french(ada, "the profile")
+    await ada.page.keyboard.press("Escape")
+
     await ada.page.context.set_offline(True)
     await servers.stop_proxy()
     await expect(ada.banner).to_contain_text("Vous êtes hors ligne.")

@@ -33,6 +33,8 @@ _BRING: Final = """([kind, target, files, text]) => {
   return event.defaultPrevented;
 }"""
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 @pytest.fixture
 def database() -> str:
