@@ -1,4 +1,4 @@
-"""Clients that change messages while things break, and keep a picture of their room.
+"""Clients that change messages and their room while things break, and keep a picture of it.
 
 Each does one thing at a time, and asks for it until it is answered: a request says what is to
 hold, so that it may be repeated. Only one's own texts are edited, so it is known what they
@@ -6,7 +6,7 @@ have to be in the end.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count, cycle
 from random import Random
@@ -16,12 +16,16 @@ import aiohttp
 from aiohttp import ClientError, WSMsgType
 
 from tests.faults.journal import Journal
-from tests.faults.pictures import Frame, Picture, differences, number
+from tests.faults.pictures import Frame, Picture, differences, named, number, shown
 from tests.proxy.web_client import Client, message
 
 _RETRY_SECONDS: Final = 0.03
 _PAGE: Final = 500
 _EMOJI: Final = ("👍", "🎉", "a")
+_FOLLOWED: Final = ("CHANGES", "READS", "TYPING", "PRESENCE")
+# It says that it types before each so many things that it does.
+_THINGS_FOR_TYPING: Final = 5
+_TYPING: Final = "typing"
 
 
 class Painter:
@@ -37,10 +41,12 @@ class Painter:
         picture: what it knows of the room.
         acknowledged: by position, the newest change that it was answered.
         texts: by position, what its own messages have to say.
+        rooms: by its change, what it was answered that the room is.
         mark: how far it was answered that it has read.
         done: how many things it has done.
         connections: how many connections it made.
         lost: how often its picture could not be continued.
+        longest_away: the longest time that it was not in its room, in seconds.
     """
 
     def __init__(self, name: str, urls: Sequence[str], room: str, journal: Journal) -> None:
@@ -49,10 +55,13 @@ class Painter:
         self.picture = Picture()
         self.acknowledged: dict[int, int] = {}
         self.texts: dict[int, str] = {}
+        self.rooms: dict[int, Frame] = {}
         self.mark = 0
         self.done = 0
         self.connections = 0
         self.lost = 0
+        self.longest_away = 0.0
+        self._away_since: float | None = None
         self._urls = cycle(urls)
         self._journal = journal
         self._numbers = count(1)
@@ -75,12 +84,16 @@ class Painter:
                         await self._ask()
                         await self._read(socket)
                 self._socket, self._follows = None, False
+                if self._away_since is None:
+                    self._away_since = _now()
                 if not self._over:
                     await asyncio.sleep(_RETRY_SECONDS)
 
     async def paint(self, chance: Random, until: asyncio.Event, pause_seconds: float) -> None:
         """Does one thing after the other until told to stop, and until the last is answered."""
         while not until.is_set():
+            if self.done % _THINGS_FOR_TYPING == 0:
+                await self._send({"typing": {"room_id": self.room, "user_id": self.name}}, _TYPING)
             self._wanted = self._something(chance)
             self._request_id = f"{self.name} {next(self._numbers)}"
             await self._ask()
@@ -117,6 +130,8 @@ class Painter:
         if chance.random() < 0.1:
             mark = {"room_id": self.room, "seq": chance.choice(seqs), "user_id": self.name}
             return {"mark_read": mark}
+        if chance.random() < 0.1:
+            return {"set_room": self._room(chance)}
         asked: Frame = {"room_id": self.room, "user_id": self.name, "seq": chance.choice(seqs)}
         if own and chance.random() < 0.5:
             asked["seq"] = chance.choice(own)
@@ -129,10 +144,19 @@ class Painter:
             wish = {chance.choice(["react", "unreact"]): chance.choice(_EMOJI)}
         return {"change_message": asked | wish}
 
+    def _room(self, chance: Random) -> Frame:
+        title = f"by {self.name}, {next(self._numbers)}"
+        asked: Frame = {"room": {"id": self.room, "title": title}}
+        if chance.random() < 0.5:
+            asked["room"]["topic"] = f"not {title}\nbut all"
+        if chance.random() < 0.3:
+            asked["if_change"] = self.picture.room.get("change", 0)
+        return asked
+
     async def _join(self) -> None:
         self._follows = False
         self._join_id = f"join {next(self._numbers)}"
-        join = {"room_id": self.room, "follow": ["CHANGES", "READS"], "user_id": self.name}
+        join = {"room_id": self.room, "follow": _FOLLOWED, "user_id": self.name}
         await self._send({"join": join | self.picture.position}, self._join_id)
 
     async def _ask(self) -> None:
@@ -164,6 +188,12 @@ class Painter:
                 self.picture.hear_changes(payload)
             case "changed_message":
                 self.picture.take(payload["message"])
+            case "set_room" if self._follows:
+                self.picture.take_room(payload["room"])
+            case "room_presence":
+                self.picture.company.hear_presence(payload)
+            case "typists":
+                self.picture.company.hear_typists(payload, _now())
             case "error":
                 await self._refused(payload, answer)
                 return
@@ -173,6 +203,9 @@ class Painter:
     async def _joined(self, joined: Frame, answer: str | None) -> None:
         if joined["recovered"]:
             self._follows = self._follows or answer == self._join_id
+            if self._away_since is not None:
+                self.longest_away = max(self.longest_away, _now() - self._away_since)
+                self._away_since = None
             self.picture.joined(joined)
         elif self._follows or answer == self._join_id:
             self.picture.joined(joined)
@@ -180,6 +213,7 @@ class Painter:
             if joined["epoch"]:
                 self.acknowledged.clear()
                 self.texts.clear()
+                self.rooms.clear()
                 self.mark = 0
             await self._join()
 
@@ -193,6 +227,8 @@ class Painter:
                 self.acknowledged[seq] = max(number(found), self.acknowledged.get(seq, 0))
                 if found["sender_id"] == self.name:
                     self.texts[seq] = found["content"]
+            case "set_room":
+                self.rooms[payload["room"]["change"]] = payload["room"]
             case "marked_read":
                 self.mark = max(self.mark, payload["mark"]["seq"])
             case _:
@@ -215,10 +251,16 @@ class Painter:
             if error["code"] not in passing:
                 self.picture.faults.append(f"{error} answers {self._wanted}")
             self._wanted = None
+        elif answer == _TYPING and error["code"] != "FAILED_PRECONDITION":
+            # It is refused before it is in the room, and never else.
+            self.picture.faults.append(f"{error} answers that it types")
 
-    def judge(self, history: list[Frame], last_change: int) -> list[str]:
-        """Compares what it knows, and was promised, with the history at rest."""
-        found = differences(self.picture, history, last_change)
+    def judge(self, history: list[Frame], last_change: int, room: Frame) -> list[str]:
+        """Compares what it knows, and was promised, with the history and the room at rest."""
+        found = differences(self.picture, history, last_change, room)
+        newest = max(self.rooms, default=0)
+        if named(self.rooms.get(room["change"], room)) != named(room) or newest > room["change"]:
+            found.append(f"was answered that the room is {self.rooms.get(newest)}: {room}")
         for seq, change in self.acknowledged.items():
             if number(history[seq - 1]) < change:
                 found.append(f"was answered change {change} of message {seq}, which is gone")
@@ -245,6 +287,33 @@ async def exhibition(client: Client, room: str) -> tuple[list[Frame], int]:
     return messages, last_change
 
 
-def compare(painters: Iterable[Painter], history: list[Frame], last_change: int) -> list[str]:
-    """The faults that all painters of a room found."""
-    return [line for each in painters for line in each.judge(history, last_change)]
+async def summary(client: Client, room: str) -> Frame:
+    """Reads how a list shows a room."""
+    while "error" in (answer := await client.ask(list_rooms={"room_ids": [room]})):
+        assert answer["error"]["retryable"], answer
+        await asyncio.sleep(_RETRY_SECONDS)
+    [found] = answer["rooms"]["rooms"]
+    return dict(found)
+
+
+async def present(client: Client, room: str) -> set[str]:
+    """Asks who is in a room; without an answer, nobody."""
+    answer = await client.ask(list_members={"room_id": room, "present": True})
+    return {each["user_id"] for each in answer.get("members", {}).get("members", ())}
+
+
+def compare(
+    painters: Sequence[Painter], history: list[Frame], last_change: int, listed: Frame
+) -> list[str]:
+    """The faults that all painters of a room found, and what is wrong with the list of rooms."""
+    found = [line for each in painters for line in each.judge(history, last_change, listed["room"])]
+    names = frozenset(each.name for each in painters)
+    found += [line for each in painters for line in each.picture.company.strangers(names)]
+    last = listed.get("last_message")
+    if listed["last_seq"] != len(history) or (last and shown(last)) != shown(history[-1]):
+        found.append(f"the list of rooms has {listed} instead of {history[-1]}")
+    return found
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

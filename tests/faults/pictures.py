@@ -7,6 +7,8 @@ nothing, is brought forward by frames alone, and has to be the history in the en
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.faults.company import Company
+
 Frame = dict[str, Any]
 
 
@@ -19,6 +21,8 @@ class Picture:
         seq: the newest position that it has.
         change: the newest change that it has.
         messages: as they stand, by position.
+        room: what is known of the room itself.
+        company: who is there, and who types.
         faults: what was wrong with what it was told, in words.
     """
 
@@ -26,6 +30,8 @@ class Picture:
     seq: int = 0
     change: int = 0
     messages: dict[int, Frame] = field(default_factory=dict)
+    room: Frame = field(default_factory=dict)
+    company: Company = field(default_factory=Company)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -44,6 +50,7 @@ class Picture:
         # All of it is of another history, or too much was missed: from the start again.
         self.seq = self.change = 0
         self.messages.clear()
+        self.room = {}
         self.epoch = ""
         return False
 
@@ -63,6 +70,10 @@ class Picture:
         after, last = changes["after_change"], changes["last_change"]
         if after > self.change:
             self.faults.append(f"changes behind {after} came after {self.change}")
+        if (room := changes.get("room")) is not None:
+            if not after < room["change"] <= last:
+                self.faults.append(f"change {room['change']} of the room came in {after} to {last}")
+            self.take_room(room)
         for each in changes["messages"]:
             seq, state = each["seq"], each["state"]
             if seq > self.seq:
@@ -81,6 +92,11 @@ class Picture:
         known = self.messages.get(message["seq"])
         if known is not None and number(message) > number(known):
             self.messages[message["seq"]] = message
+
+    def take_room(self, room: Frame) -> None:
+        """Takes the room as it stands, wherever that is from."""
+        if room["change"] > self.room.get("change", 0):
+            self.room = room
 
 
 def number(message: Frame) -> int:
@@ -101,9 +117,18 @@ def shown(message: Frame) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def differences(picture: Picture, history: list[Frame], last_change: int) -> list[str]:
-    """Compares a picture with the history, at rest."""
-    found = list(picture.faults)
+def named(room: Frame) -> tuple[object, ...]:
+    """What a person sees of a room itself."""
+    return room.get("title", ""), room.get("topic", ""), room.get("change", 0)
+
+
+def differences(
+    picture: Picture, history: list[Frame], last_change: int, room: Frame | None = None
+) -> list[str]:
+    """Compares a picture with the history and the room itself, at rest."""
+    found = [*picture.faults, *picture.company.faults]
+    if named(picture.room) != named(room or {}):
+        found.append(f"knows the room as {picture.room}, and it is {room}")
     if picture.seq != len(history):
         found.append(f"has {picture.seq} messages of {len(history)}")
     if picture.change != last_change:

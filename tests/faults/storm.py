@@ -15,10 +15,11 @@ import aiohttp
 from tests.faults.clients import Participant
 from tests.faults.history import Message, Outcome, Send, check
 from tests.faults.journal import Journal
-from tests.faults.painters import Painter, compare, exhibition
+from tests.faults.painters import Painter, compare, exhibition, present, summary
 from tests.faults.world import World, branch, seeded
 from tests.kit.processes import Daemon
 from tests.proxy.web_client import Client, message
+from tests.support import eventually
 
 ROOMS: Final = ("attic", "kitchen", "lobby")
 TIMES: Final = 3
@@ -26,6 +27,10 @@ _PAGE: Final = 500
 _CHUNK: Final = 100
 _AGAIN_SECONDS: Final = 0.1
 _PAINT_SECONDS: Final = 0.05
+# Who was away for less is never seen to go: the promise is 15 seconds.
+_UNSEEN_SECONDS: Final = 10.0
+# Longer than users are shown who have gone: 35 seconds, and what a busy machine takes.
+_SHOWN_SECONDS: Final = 60.0
 
 
 class Crowd:
@@ -40,6 +45,7 @@ class Crowd:
 
     Attributes:
         rooms: the rooms.
+        departure_seconds: how long a painter that had gone was shown; see `working`.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Crowd:
     ) -> None:
         self.rooms = rooms
         self.pause_seconds = pause_seconds
+        self.departure_seconds = 0.0
         self._urls = deque((urls,) if isinstance(urls, str) else urls)
         self._journal = journal
         self.talkers = [
@@ -162,6 +169,8 @@ class Stage:
         assert check(self.history) == []
         assert [each.lost for each in self.crowd.settled] == [0] * len(self.crowd.settled)
         assert {each.connections > 1 for each in self.crowd.everyone} == {cut_off}
+        if all(each.longest_away < _UNSEEN_SECONDS for each in self.crowd.painters):
+            assert not any(each.picture.company.gone for each in self.crowd.painters)
 
     def check_complete(self) -> None:
         """Checks that clients that stayed got each message of their rooms once."""
@@ -173,7 +182,7 @@ class Stage:
 
 @asynccontextmanager
 async def working(
-    url: str, crowd: Crowd, journal: Journal, chance: Random
+    url: str, crowd: Crowd, journal: Journal, chance: Random, *, departures: bool = False
 ) -> AsyncIterator[asyncio.Event]:
     """Lets the crowd work while the context is open; then waits until all is settled.
 
@@ -184,6 +193,7 @@ async def working(
         crowd: the clients.
         journal: receives what they do and see.
         chance: drives them.
+        departures: whether to wait, in the end, until a painter that left is seen to have gone.
 
     Yields:
         An event that is set when the clients are to finish.
@@ -212,19 +222,53 @@ async def working(
             await each.reached(heads(journal.history.stored))
             each.finish()
         journal.history.stayed = {each.name for each in crowd.everyone}
-        journal.history.strays += await _judge(url, crowd.painters)
+        journal.history.strays += await _judge(url, crowd.painters, journal)
+        if departures:
+            journal.history.strays += await _depart(crowd, journal)
         for painter in crowd.painters:
             await painter.finish()
         await asyncio.gather(*painting)
 
 
-async def _judge(url: str, painters: Sequence[Painter]) -> list[str]:
-    """Compares the pictures of all painters with the history, once they have all of it."""
+async def _judge(url: str, painters: Sequence[Painter], journal: Journal) -> list[str]:
+    """Compares the pictures of all painters with the history, once they have all of it.
+
+    All of them are connected: so each is told of all, and so is whoever asks.
+    """
+    room, names = painters[0].room, {each.name for each in painters}
     async with visitor(url) as client:
-        messages, last_change = await exhibition(client, painters[0].room)
+        messages, last_change = await exhibition(client, room)
     for each in painters:
         await each.reached(len(messages), last_change)
-    return compare(painters, messages, last_change)
+    await journal.until(lambda: all(names <= each.picture.company.here for each in painters))
+    # Whoever waited with it would not answer pings.
+    async with visitor(url) as client:
+        listed = await summary(client, room)
+
+        async def is_asked() -> bool:
+            return await present(client, room) == names
+
+        await eventually(is_asked)
+    return compare(painters, messages, last_change, listed)
+
+
+async def _depart(crowd: Crowd, journal: Journal) -> list[str]:
+    """Lets a painter go; finds whoever is shown too long, or seems to type still."""
+    leaver, *others = crowd.painters
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    await leaver.finish()
+    names = {each.name for each in others}
+    await journal.until(lambda: all(each.picture.company.here == names for each in others))
+    crowd.departure_seconds = loop.time() - begin
+    found = [
+        f"{each.name} is told that {', '.join(typists)} type, who ceased long ago"
+        for each in others
+        if (typists := each.picture.company.typists(loop.time()))
+    ]
+    if crowd.departure_seconds > _SHOWN_SECONDS:
+        found.append(f"{leaver.name} was shown {crowd.departure_seconds:.0f} s after it left")
+    return found
 
 
 def heads(messages: list[Message]) -> dict[str, int]:

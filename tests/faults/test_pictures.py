@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.company import Company
 from tests.faults.pictures import Frame, Picture, differences
 
 
@@ -45,6 +46,7 @@ def test_picture_that_is_the_history(picture: Picture) -> None:
         (told(2, 3), "changes behind 2 came after 1"),
         (told(1, 2, changed(3, 2)), "a change of message 3 came before it"),
         (told(1, 2, changed(2, 1)), "change 1 came in 1 to 2"),
+        (told(1, 2) | {"room": {"change": 1}}, "change 1 of the room came in 1 to 2"),
     ],
 )
 def test_wrong_changes(picture: Picture, frame: Frame, fault: str) -> None:
@@ -76,6 +78,51 @@ def test_picture_that_is_not_the_history(
     picture: Picture, history: list[Frame], last_change: int
 ) -> None:
     assert differences(picture, history, last_change)
+
+
+def test_room_itself(picture: Picture) -> None:
+    room = {"title": "A walk", "topic": "", "change": 2}
+    picture.hear_changes(told(1, 2) | {"room": room})
+    picture.take_room({"title": "of before", "change": 1})
+    assert differences(picture, HISTORY, 2, room) == []
+    for other in (None, room | {"title": "A run"}, room | {"topic": "far"}, room | {"change": 3}):
+        assert differences(picture, HISTORY, 2, other)
+
+
+def test_who_is_there() -> None:
+    company = Company()
+    company.hear_presence({"count": 2, "user_ids": ["ada", "ben"]})
+    assert company.here == {"ada", "ben"}
+    assert not company.gone
+    assert company.strangers(frozenset({"ada", "ben", "eve"})) == []
+    company.hear_presence({"count": 1, "user_ids": ["ben"]})
+    assert company.here == {"ben"}
+    assert company.gone == {"ada"}
+    assert company.strangers(frozenset({"ben"})) == ["was told of ada, who was never there"]
+    assert company.faults == []
+
+
+@pytest.mark.parametrize(
+    ("count", "names"), [(2, ["ben", "ada"]), (2, ["ada", "ada"]), (2, ["ada"])]
+)
+def test_wrong_presence(count: int, names: list[str]) -> None:
+    company = Company()
+    company.hear_presence({"count": count, "user_ids": names})
+    assert len(company.faults) == 1
+
+
+def test_nobody_types_for_longer_than_was_said() -> None:
+    company = Company()
+    typists = {"user_ids": ["ada"], "others": 0, "hold_ms": 6000}
+    company.hear_typists(typists, 1.0)
+    assert company.typists(6.9) == {"ada"}
+    assert not company.typists(7.0)
+    company.hear_typists(typists | {"user_ids": []}, 2.0)
+    assert not company.typists(2.0)
+    assert (company.typed, company.faults) == (1, [])
+    for wrong in ({"others": 1}, {"hold_ms": 6001}, {"hold_ms": 0}, {"user_ids": list("abcdef")}):
+        company.hear_typists(typists | wrong, 3.0)
+    assert len(company.faults) == 4
 
 
 def test_other_history_starts_anew(picture: Picture) -> None:

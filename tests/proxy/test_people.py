@@ -3,15 +3,22 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import chat
 import proxy
+from chat.access.authenticator import Authenticator
+from chat.api.context import Context
+from chat.core.hub import Hub
 from chat.core.paces import Paces as ServerPaces
+from chat.storage.listener import Listener
+from chat.storage.sqlite import SqliteStore
 from proxy.core.outlet import Paces
 from proxy.http.routes import STATUS_URL
 from tests.chat.in_memory import in_memory
+from tests.chat.served import listening
 from tests.kit.web import RawWebSocket
 from tests.proxy.nodes import Node, before, nodes
 from tests.proxy.web_client import (
@@ -107,6 +114,35 @@ async def test_nobody_seems_to_go_while_the_server_restarts(node: Node) -> None:
             told = await take_until_here(client, "ada", "ben")
             shown = [frame["room_presence"] for frame in told if "room_presence" in frame]
             assert all({"ada", "ben"} <= set(each["user_ids"]) for each in shown)
+
+
+async def test_nothing_of_it_is_written(tmp_path: Path) -> None:
+    """Whoever comes, types and goes leaves no byte in the database."""
+
+    async def open_store(listener: Listener) -> SqliteStore:
+        return await SqliteStore.open(str(tmp_path / "chat.db"), listener, 1 << 20)
+
+    def written() -> dict[str, bytes]:
+        files = (each for each in tmp_path.iterdir() if not each.name.endswith("-shm"))
+        return {each.name: each.read_bytes() for each in files}
+
+    hub = await Hub.open(open_store, paces=SERVER_PACES)
+    context = Context.of(chat.Config(rates=NO_RATES), Authenticator(), hub)
+    async with listening(context) as port:
+        config = proxy.Config(upstream=f"127.0.0.1:{port}")
+        async with serve_http(config, PACES) as http:
+            ada = await enter(http, "ada")
+            before = written()
+            ben = await enter(http, "ben")
+            await take_until_here(ada, "ada", "ben")
+            await ben.send(typing={"room_id": "lobby", "user_id": "ben"})
+            await ada.take_until(lambda frame: typists(frame) == ["ben"])
+            await ben.socket.close()
+            await take_until_here(ada, "ada")
+            assert written() == before
+            await ada.say("lobby", "hello")
+            await ada.take_until_content("hello")
+            assert written() != before
 
 
 async def test_wrong_typing_is_refused(connect: Connect) -> None:

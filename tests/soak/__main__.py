@@ -40,7 +40,7 @@ def main(
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     click.echo(f"seed {seed}; {minutes:g} minutes, in chapters of {chapter_seconds:g} s")
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    plan = Plan(minutes, chapter_seconds, seed, folder)
+    plan = Plan(minutes, chapter_seconds, seed, folder, departures=True)
     problems = run(plan, _progress, SAVED if save else None, worlds)
     if problems:
         click.echo("\n".join(["", f"NOT WELL; databases and logs are in {folder}", *problems]))
@@ -97,7 +97,7 @@ def report(tallies: list[Tally]) -> str:
         (name.replace("_", " "), [f"{getattr(tally, name):,}" for tally in tallies])
         for name in (
             "chapters", "stored", "confirmed", "refused", "unanswered", "deliveries",
-            "connections", "not_recovered", "cut_off",
+            "connections", "not_recovered", "cut_off", "told_typing", "slowest_departure",
         )
     ]  # fmt: skip
     faults = sorted({fault for tally in tallies for fault in tally.faults})

@@ -59,6 +59,8 @@ class Plan:
         seed: seed of the randomness.
         folder: the folder of databases and logs.
         longest: the most seconds that a fault lasts.
+        departures: whether each chapter ends with someone who leaves, which others are to see:
+            that takes 15 seconds and more.
     """
 
     minutes: float
@@ -66,6 +68,7 @@ class Plan:
     seed: int
     folder: Path
     longest: float = 60.0
+    departures: bool = False
 
 
 @dataclass(slots=True)
@@ -120,6 +123,10 @@ class _Stage:
         self.tally.connections += sum(each.connections for each in crowd.everyone)
         self.tally.not_recovered += guests.not_recovered
         self.tally.not_recovered += sum(each.lost for each in crowd.everyone)
+        self.tally.told_typing += sum(each.picture.company.typed for each in crowd.painters)
+        self.tally.slowest_departure = max(
+            self.tally.slowest_departure, round(crowd.departure_seconds, 1)
+        )
         # In a thread: the clients of the other world must go on answering pings.
         found = await asyncio.to_thread(check, history)
         self.tally.violations += [f"chapter {number}: {line}" for line in found]
@@ -135,7 +142,9 @@ class _Stage:
 
     async def _live(self, crowd: Crowd, guests: Guests, journal: Journal, chance: Random) -> None:
         async with (
-            working(self.world.url, crowd, journal, chance) as stop,
+            working(
+                self.world.url, crowd, journal, chance, departures=self.plan.departures
+            ) as stop,
             asyncio.TaskGroup() as group,
         ):
             for _ in range(2):

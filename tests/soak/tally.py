@@ -49,6 +49,9 @@ class Tally:
         deliveries: messages that came on a connection.
         connections: number of client connections.
         not_recovered: number of joins that could not be continued.
+        told_typing: number of times that a client was told that somebody types.
+        slowest_departure: the longest time that somebody who had left was shown, in seconds;
+            0 if nobody waited for it.
         faults: number of faults, by kind.
         cut_off: stalled readers that were closed with 4008.
         violations: violations of the guarantees.
@@ -68,6 +71,8 @@ class Tally:
     connections: int = 0
     not_recovered: int = 0
     cut_off: int = 0
+    told_typing: int = 0
+    slowest_departure: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     processes: dict[str, list[Sample]] = field(default_factory=dict)
@@ -110,6 +115,8 @@ class Tally:
         for kind in self.kinds:
             if not self.faults[kind]:
                 yield f"never happened: {kind}"
+        if not self.told_typing:
+            yield "nobody was seen to type"
         if self.steady and not self.cut_off:
             yield "nobody who had stopped to read was cut off"
 

@@ -26,7 +26,7 @@ def samples(*sizes: int, files: int = 20) -> list[Sample]:
 
 def tried(name: str, **seen: Any) -> Tally:
     """The tally of a conclusive run."""
-    return Tally(name, stored=1, deliveries=1, **seen)
+    return Tally(name, stored=1, deliveries=1, **{"told_typing": 1, **seen})
 
 
 @pytest.mark.usefixtures("postgres_programs", "valkey_program")
@@ -101,6 +101,12 @@ def test_long_run_needs_each_fault() -> None:
     assert tally.judge() == []
     tally.minutes = 10.0
     assert tally.judge() == ["rough: never happened: link reset"]
+
+
+def test_long_run_needs_typists() -> None:
+    assert tried("rough", minutes=9.9, told_typing=0).judge() == []
+    problems = tried("rough", minutes=10.0, told_typing=0).judge()
+    assert problems == ["rough: nobody was seen to type"]
 
 
 def test_long_run_needs_cut_off_readers() -> None:
