@@ -37,14 +37,15 @@ _POLL_MS: Final = 250
 _DESK: Final = ViewportSize(width=1280, height=800)
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _SCROLL_UP: Final = """() => {
-  const log = document.getElementById('log');
-  log.scrollTop = log.scrollHeight / 3;
+  const [log, jump] = ['log', 'jump'].map((id) => document.getElementById(id));
+  if (jump.hidden) log.scrollTop = log.scrollHeight / 3;
+  return !jump.hidden;
 }"""
 # Whoever enters while many write is shown the first message of them.
 _GO_DOWN: Final = """() => {
   const jump = document.getElementById('jump');
   if (!jump.hidden) jump.click();
-  return jump.hidden;
+  return jump.hidden && document.querySelector('[data-testid=message]') !== null;
 }"""
 _SHOWS_ALL: Final = "count => document.querySelectorAll('[data-testid=message]').length >= count"
 
@@ -154,7 +155,7 @@ async def _storm(
         results.add(fps=await watching.frames_a_second(page, seconds))
         keys = await watching.type_keys(page, seconds, _PAUSE_SECONDS)
         results.add(key=median(keys), key_95=quantiles(keys, n=20)[-1])
-        await page.evaluate(_SCROLL_UP)
+        await page.wait_for_function(_SCROLL_UP, polling=_POLL_MS)
         results.add(fps_up=await watching.frames_a_second(page, seconds))
         count, messages = await watching.elements(page)
         results.add(elements=count, messages=messages)
