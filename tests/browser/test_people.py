@@ -60,6 +60,7 @@ async def test_nobody_becomes_another_by_name(visit: Visit) -> None:
     for visitor in (ada, eve):
         await visitor.page.reload()
         await _senders(visitor, "Ada", "Eve the Second", "Ada")
+        await expect(visitor.message("by Eve").first).to_have_attribute("data-tone", "5")
     await _is_own(ada, "own other own")
     await expect(ada.page.get_by_test_id("quote").last).to_contain_text("Eve the Second: ")
     await expect(eve.page.get_by_test_id("self")).to_have_text("Eve the Second")
@@ -70,6 +71,7 @@ async def _has_profile(eve: Visitor) -> None:
     await eve.page.get_by_test_id("profile-button").click()
     await expect(profile.get_by_test_id("profile-name")).to_have_text("Eve the Second")
     await expect(profile.get_by_test_id("profile-id")).to_have_text(re.compile("^g-[a-z2-7]{20}$"))
+    await profile.get_by_label("Colour").select_option(label="Blue")
     await profile.get_by_label("Language").select_option(label="Français")
     await expect(profile.get_by_role("heading", level=2)).to_have_text("Votre profil")
     await profile.get_by_label("Langue").select_option(value="")

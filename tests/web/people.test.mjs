@@ -84,6 +84,22 @@ describe('names', () => {
     assert.deepEqual(people.due([ADA, 'ben'], 0), [ADA, 'ben']);
   });
 
+  test('have the colour that was chosen, or one by the id', () => {
+    const people = new People();
+    people.learn([{ id: 'ada', name: 'Ada', tone: 3 }, { id: 'ben', name: 'Ben' }], 0);
+    const byId = people.toneOf('ben');
+    assert.deepEqual([people.toneOf('ada'), people.chosenTone('ada'), people.chosenTone('ben')], [2, 3, 0]);
+    const { version } = people;
+    people.learn([{ id: 'ben', name: 'Ben', tone: 12 }], 1);
+    assert.ok(people.version > version);
+    assert.ok(people.toneOf('ben') < 8);
+    people.learn([{ id: 'ben', name: 'Ben' }], 2);
+    assert.equal(people.toneOf('ben'), byId);
+    // What the page itself notes of the user says nothing of the colour.
+    people.learn([{ id: 'ada', name: 'Lady Ada' }], Infinity);
+    assert.equal(people.chosenTone('ada'), 3);
+  });
+
   test('are bounded in number, also those asked for at once', () => {
     const people = new People();
     const ids = Array.from({ length: MOST + 1 }, (_, nth) => `u${nth}`);

@@ -230,6 +230,7 @@ const typists = new TypistsView();
 const profile = new ProfileView({
   onOpen: () => render(),
   onRename: () => entry.open('rename', { name: store.name }),
+  onTone: (tone) => sync.setTone(tone),
 });
 
 const pill = new PillView({ onJump: toFirstUnread, onRead: readAll });

@@ -34,6 +34,8 @@ export class Naming {
   #compared = '';
   /** The e-mail address that the server has beside the user's name, to be kept; null: not heard. */
   #email = /** @type {string | null} */ (null);
+  /** The colour that the user chose; null: as the server has it. */
+  #tone = /** @type {number | null} */ (null);
   #knowsEverybody = false;
   /** Whether the server gives the names of those that are named; one of before gives a page of all. */
   #picks = true;
@@ -94,6 +96,17 @@ export class Naming {
   renamed() {
     if (this.#isOpen && this.#email !== null) this.#tell();
     else this.settle();
+  }
+
+  /**
+   * Tells the server the colour that the user chose.
+   *
+   * @param {number} tone 0 for none
+   */
+  recoloured(tone) {
+    this.#tone = tone;
+    this.#store.people.setTone(this.#store.self, tone);
+    this.renamed();
   }
 
   /** Asks for the names that are missing or old, a moment later. */
@@ -162,6 +175,10 @@ export class Naming {
   /** @param {(User & {email?: string}) | undefined} user the user as the server knows it */
   #compare(user) {
     this.#email = user?.email ?? '';
+    const { people, self } = this.#store;
+    const wanted = this.#tone ?? user?.tone ?? 0;
+    people.setTone(self, wanted);
+    if (wanted !== (user?.tone ?? 0)) return this.#tell();
     const known = user?.name || this.#store.self;
     const isNamed = known !== this.#store.self;
     // Of one who is told by a token, the server alone knows the name.
@@ -172,6 +189,7 @@ export class Naming {
 
   #tell() {
     const { self, name } = this.#store;
-    this.#ask(request.upsertUser(self, name, this.#email ?? ''), { kind: 'rename' });
+    const tone = this.#tone ?? this.#store.people.chosenTone(self);
+    this.#ask(request.upsertUser(self, name, this.#email ?? '', tone), { kind: 'rename' });
   }
 }

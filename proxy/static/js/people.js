@@ -8,12 +8,13 @@
  *   is put behind each: the end of the id. One whose name is the id needs none, for no other has it.
  * - What is known grows old: it is asked for anew when it is used later.
  *
- * @typedef {{id: string, name?: string}} User as the server tells it
+ * @typedef {{id: string, name?: string, tone?: number}} User as the server tells it
  * @typedef {{name: string, at: number, good: number}} Known at `at`, in milliseconds of `ticks()`, and good
  *   for so long
  */
 
 import { t } from './texts.js';
+import { toneOf } from './tone.js';
 
 /** A name is good for so long: a new one is seen by others within a minute. */
 export const FRESH_MS = 45_000;
@@ -37,6 +38,8 @@ export class People {
   #known = new Map();
   /** @type {Map<string, Set<string>>} ids by what their names look like */
   #alike = new Map();
+  /** @type {Map<string, number>} the colours of those who chose one */
+  #tones = new Map();
   /** @type {Set<string>} ids that were shown without a name */
   #missing = new Set();
   /** @type {Set<string>} ids that were asked for and are not answered */
@@ -81,6 +84,35 @@ export class People {
   }
 
   /**
+   * @param {string} id
+   * @returns {number} the colour of the user, wherever it is shown
+   */
+  toneOf(id) {
+    return toneOf(id, this.#tones.get(id));
+  }
+
+  /**
+   * @param {string} id
+   * @returns {number} the colour that the user chose, as the server knows it; 0 for none
+   */
+  chosenTone(id) {
+    return this.#tones.get(id) ?? 0;
+  }
+
+  /**
+   * Takes the colour that a user chose.
+   *
+   * @param {string} id
+   * @param {number} tone 0 for none
+   */
+  setTone(id, tone) {
+    if (this.chosenTone(id) === tone) return;
+    if (tone) this.#tones.set(id, tone);
+    else this.#tones.delete(id);
+    this.version += 1;
+  }
+
+  /**
    * @param {string} name
    * @returns {string[]} ids of all who are known by it, or by one that looks the same
    */
@@ -115,7 +147,11 @@ export class People {
    * @param {number} now
    */
   learn(users, now) {
-    for (const { id, name } of users) this.#note(id, name || id, now);
+    for (const { id, name, tone } of users) {
+      this.#note(id, name || id, now);
+      // What this page itself notes has none.
+      if (Number.isFinite(now)) this.setTone(id, tone ?? 0);
+    }
     this.#bound();
   }
 
@@ -213,6 +249,7 @@ export class People {
     for (const [id, { name }] of this.#known) {
       if (this.#known.size <= MOST) return;
       this.#known.delete(id);
+      this.#tones.delete(id);
       this.#unlist(id, name);
     }
   }

@@ -199,8 +199,11 @@ export const request = {
    * @param {string} userId
    * @param {string} name
    * @param {string} email
+   * @param {number} tone 0 for none
    */
-  upsertUser: (userId, name, email) => ({ upsert_user: { user_id: userId, name, email } }),
+  upsertUser: (userId, name, email, tone) => ({
+    upsert_user: { user_id: userId, name, email, ...(tone > 0 && { tone }) },
+  }),
 
   /**
    * @param {string} roomId

@@ -218,6 +218,16 @@ export class Sync {
   }
 
   /**
+   * Takes the colour that the user chose.
+   *
+   * @param {number} tone 0 for none
+   */
+  setTone(tone) {
+    this.#naming.recoloured(tone);
+    this.settle();
+  }
+
+  /**
    * Makes a room that nobody has used, so that others find it.
    *
    * @param {string} roomId

@@ -5,9 +5,11 @@ const TONES = 8;
 
 /**
  * @param {string} id
+ * @param {number} [chosen] by the user, from 1; 0 for none
  * @returns {number} the same colour for a user wherever it is seen, whatever the name
  */
-export function toneOf(id) {
+export function toneOf(id, chosen = 0) {
+  if (chosen > 0) return (chosen - 1) % TONES;
   let hash = 0x811c9dc5; // FNV-1a, 32 bits
   for (const character of id) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);
   return ((hash ^ (hash >>> 15)) >>> 0) % TONES;

@@ -8,7 +8,7 @@
 import { rowsOf } from '../members.js';
 import { t } from '../texts.js';
 import { byId, fromTemplate, part, setText } from './dom.js';
-import { initialOf, toneOf } from '../tone.js';
+import { initialOf } from '../tone.js';
 
 export class MembersView {
   #sheet = byId('members', HTMLDialogElement);
@@ -81,7 +81,7 @@ export class MembersView {
     this.#again.hidden = !failed;
     setText(this.#note, noteOf(members, present !== null));
     this.#note.hidden = this.#note.textContent === '';
-    const groups = [here, before].map((group) => group.map((row) => ({ ...row, name: people.nameOf(row.id), sign: people.signOf(row.id) })));
+    const groups = [here, before].map((group) => group.map((row) => ({ ...row, name: people.nameOf(row.id), sign: people.signOf(row.id), tone: people.toneOf(row.id) })));
     const shown = JSON.stringify([groups, present !== null, t('people.here')]);
     if (shown === this.#shown) return;
     this.#shown = shown;
@@ -100,10 +100,10 @@ export class MembersView {
   }
 }
 
-/** @param {Row & {name: string, sign: string}} row */
-function itemOf({ id, name, sign, isHere, isSelf }) {
+/** @param {Row & {name: string, sign: string, tone: number}} row */
+function itemOf({ name, sign, tone, isHere, isSelf }) {
   const item = fromTemplate('member-template');
-  item.dataset.tone = String(toneOf(id));
+  item.dataset.tone = String(tone);
   setText(part(item, 'avatar', HTMLElement), initialOf(name));
   setText(part(item, 'name', HTMLElement), name);
   setText(part(item, 'sign', HTMLElement), sign);

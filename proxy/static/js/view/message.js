@@ -6,7 +6,7 @@
  */
 
 import { language, t } from '../texts.js';
-import { initialOf, toneOf } from '../tone.js';
+import { initialOf } from '../tone.js';
 import { fromTemplate, part, setText } from './dom.js';
 import { updateMarks } from './marks.js';
 import { fillText } from './rich.js';
@@ -44,9 +44,7 @@ export function updateLine(element, line, people) {
 /** @param {MessageLine} line */
 function createMessage({ message }) {
   const element = fromTemplate('message-template');
-  const { id, sender_id: sender } = message;
-  element.dataset.id = id;
-  element.dataset.tone = String(toneOf(sender));
+  element.dataset.id = message.id;
   element.tabIndex = -1;
   part(element, 'unfold', HTMLButtonElement).addEventListener('click', ({ currentTarget }) => {
     setFold(element, /** @type {Element} */ (currentTarget).getAttribute('aria-expanded') === 'false');
@@ -64,6 +62,7 @@ function updateMessage(element, line, people) {
   element.dataset.seq = 'seq' in message ? String(message.seq) : '';
   element.dataset.state = state;
   const name = people.nameOf(message.sender_id);
+  element.dataset.tone = String(people.toneOf(message.sender_id));
   setText(part(element, 'avatar', HTMLElement), initialOf(name));
   setText(part(element, 'sender', HTMLElement), name);
   setText(part(element, 'sign', HTMLElement), people.signOf(message.sender_id));

@@ -1,17 +1,18 @@
 /**
  * The dialog about the user: the name that others see, the id behind it, the language of the page.
- * The colour comes of the id, for there is no place where others could find another one.
+ * The colour comes of the id, unless the user chooses one.
  *
  * @typedef {import('../store.js').Store} Store
  */
 
 import { chosenLanguage, LANGUAGES, setLanguage, t } from '../texts.js';
-import { initialOf, toneOf } from '../tone.js';
+import { initialOf } from '../tone.js';
 import { byId, part, setText } from './dom.js';
 
 export class ProfileView {
   #dialog = byId('profile', HTMLDialogElement);
   #language = byId('profile-language', HTMLSelectElement);
+  #tone = byId('profile-tone', HTMLSelectElement);
   #said = byId('profile-said', HTMLElement);
   #id = '';
 
@@ -21,8 +22,9 @@ export class ProfileView {
    * @param {object} handlers
    * @param {() => void} handlers.onOpen it is to be rendered
    * @param {() => void} handlers.onRename
+   * @param {(tone: number) => void} handlers.onTone the user chose a colour; 0: none
    */
-  constructor({ onOpen, onRename }) {
+  constructor({ onOpen, onRename, onTone }) {
     this.#onOpen = onOpen;
     byId('profile-open', HTMLButtonElement).addEventListener('click', () => this.#open());
     byId('profile-close', HTMLButtonElement).addEventListener('click', () => this.#dialog.close());
@@ -31,6 +33,7 @@ export class ProfileView {
       onRename();
     });
     byId('profile-copy', HTMLButtonElement).addEventListener('click', () => void this.#copy());
+    this.#tone.addEventListener('change', () => onTone(Number(this.#tone.value)));
     this.#language.addEventListener('change', () => setLanguage(this.#language.value));
     this.#language.append(...LANGUAGES.map((language) => new Option(nameOf(language), language)));
   }
@@ -40,7 +43,8 @@ export class ProfileView {
     this.#id = self;
     if (!this.#dialog.open) return;
     const name = people.nameOf(self);
-    this.#dialog.dataset.tone = String(toneOf(self));
+    this.#dialog.dataset.tone = String(people.toneOf(self));
+    this.#tone.value = String(people.chosenTone(self));
     setText(part(this.#dialog, 'avatar', HTMLElement), initialOf(name));
     setText(byId('profile-name', HTMLElement), name);
     setText(byId('profile-sign', HTMLElement), people.signOf(self));
