@@ -268,8 +268,9 @@ def _shortened(found: dict[str, list[Node]]) -> Iterator[tuple[int, int, bytes |
 
 
 def _without_blanks(code: bytes) -> str:
-    # Line ends stay: statements may end there, and errors are found by lines.
+    # Other line ends stay: statements may end there, and errors are found by lines.
     text = re.sub(r"[ \t]*\n\s*", "\n", code.decode())
+    text = re.sub(r"(?<=[{([,])\n|\n(?=[])}])", "", text)
     return re.sub(r"[ \t]+(?=[]{}()[,;:=<>&|?!*])|(?<=[]{}()[,;:=<>&|?!*])[ \t]+", "", text)
 
 
