@@ -55,6 +55,11 @@ describe('what was read last', () => {
     assert.equal(store.lostAt, NOW);
     assert.equal(store.people.nameOf('bob'), 'Robert');
     assert.deepEqual(store.people.due(['bob'], 0), ['bob']); // it may have another name by now
+
+    const later = visit(storage);
+    later.store.people.recall([['bob', 'Rob']]);
+    later.kept.recall(later.store);
+    assert.equal(later.store.people.nameOf('bob'), 'Rob', 'as it was heard of last');
   });
 
   test('makes way for the room itself, at the place where reading stopped', () => {

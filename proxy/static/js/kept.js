@@ -74,7 +74,8 @@ export class Kept {
       const kept = asKept(this.#area().read(ROOM + room.id), room.id);
       if (!kept || kept.reader !== store.self || kept.epoch !== room.epoch) continue;
       show(room, kept.messages);
-      store.people.learn(kept.names, -Infinity);
+      // Others may have been heard of later.
+      store.people.learn(kept.names.filter(({ id }) => !store.people.has(id)), -Infinity);
       store.lostAt ||= Number(this.#area().read(AS_OF)) || 0;
     }
   }

@@ -201,7 +201,6 @@ const acting = new Acting(store, sync, {
     render();
     composer.focus();
   },
-  say: (text) => announcer.say(text),
   notify: (text) => toast.show(text),
 });
 const roomActing = new RoomActing(store, sync, {
@@ -225,7 +224,7 @@ const members = new MembersView({
     store.members = null;
   },
 });
-const here = new HereView({ onOpen: () => members.toggle(), say: (text) => announcer.say(text) });
+const here = new HereView({ onOpen: () => members.toggle(), say: (text) => toast.show(text) });
 const typists = new TypistsView();
 const profile = new ProfileView({
   onOpen: () => render(),
@@ -543,7 +542,9 @@ function listen() {
   document.addEventListener('visibilitychange', seen);
   addEventListener('focus', () => noticeReading(shown));
   addEventListener('blur', () => noticeReading(shown));
-  byId('join', HTMLButtonElement).addEventListener('click', () => entry.open('join'));
+  for (const id of ['join', 'blank-join']) {
+    byId(id, HTMLButtonElement).addEventListener('click', () => entry.open('join'));
+  }
   byId('rename', HTMLButtonElement).addEventListener('click', () => {
     if (store.signedIn) entry.open('sign-in', { lead: t('entry.token_lead') });
     else entry.open('rename', { name: store.name });

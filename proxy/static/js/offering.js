@@ -24,7 +24,7 @@ export function offerOf(store, directory, { state, isSure }, query, mode) {
   const all = directory.choices(store.rooms.values(), store.currentId);
   // Who was there before the connection was lost may have gone.
   const known = isListed ? all : all.filter(({ joined }) => joined).map((room) => ({ ...room, present: 0 }));
-  const rooms = find(known, query, { newFirst: mode === 'join' });
+  const rooms = find(known, query, { newFirst: mode !== 'switch' });
   const name = typedName(query);
   const exact = all.find(({ id }) => id === name) ?? rooms.find(({ title }) => name && title === name);
   const isNew = !exact && isOpen && isSure && nameProblem(name, 'room') === '';

@@ -47,6 +47,11 @@ export class People {
   /** Grows with each name that is new: what shows names shows them anew. */
   version = 0;
 
+  /** @param {string} id */
+  has(id) {
+    return this.#known.has(id);
+  }
+
   /**
    * @param {string} id
    * @returns {string} the name alone; the id if there is none

@@ -50,7 +50,6 @@ export class Acting {
    * @param {() => void} outlets.onChange the store changed
    * @param {(seq: number) => void} outlets.show brings a message into view, once it is loaded
    * @param {() => void} outlets.toComposer puts the focus there
-   * @param {(text: string) => void} outlets.say to a screen reader
    * @param {(text: string) => void} outlets.notify to everybody
    */
   constructor(store, sync, outlets) {
@@ -328,10 +327,10 @@ export class Acting {
   async #copy(text) {
     try {
       await navigator.clipboard.writeText(text);
-      this.#out.say(t('menu.copied'));
+      this.#out.notify(t('menu.copied'));
     } catch {
       // Only a page by https or of this machine has a clipboard.
-      this.#out.say(t('menu.no_clipboard'));
+      this.#out.notify(t('menu.no_clipboard'));
     }
   }
 

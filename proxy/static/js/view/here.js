@@ -25,7 +25,7 @@ export class HereView {
       const address = new URL(hashOf(this.#roomId), document.baseURI).href;
       try {
         await navigator.clipboard.writeText(address);
-        say(t('people.link_copied'));
+        say(t('menu.copied'));
       } catch {
         // Only a page by https or of this machine has a clipboard.
         say(t('people.link_kept', { address }));

@@ -43,6 +43,7 @@ export class LogView {
   #older = new EndView('older', () => this.#handlers.onOlder(this.#roomId));
   #newer = new EndView('newer', () => this.#handlers.onNewer(this.#roomId));
   #blank = byId('blank', HTMLElement);
+  #join = byId('blank-join', HTMLButtonElement);
   #jump = byId('jump', HTMLButtonElement);
   #handlers;
   #roomId = '';
@@ -248,6 +249,7 @@ export class LogView {
     });
     this.#blank.hidden = this.#elements.size > 0 || problem !== '';
     setText(this.#blank, blankText(room));
+    this.#join.hidden = room !== undefined;
     this.#blank.classList.toggle('rows', room !== undefined && !room.loaded && room.phase !== 'refused');
   }
 

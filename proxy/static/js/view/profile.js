@@ -61,7 +61,7 @@ export class ProfileView {
   async #copy() {
     try {
       await navigator.clipboard.writeText(this.#id);
-      setText(this.#said, t('profile.copied'));
+      setText(this.#said, t('menu.copied'));
     } catch {
       // Only a page by https or of this machine has a clipboard: the id is there to be marked.
       setText(this.#said, t('profile.not_copied'));

@@ -3,6 +3,8 @@
 import { byId, setText } from './dom.js';
 
 const SHOWN_MS = 10_000;
+/** Nothing has to be decided, and it lies over messages. */
+const SAID_MS = 5_000;
 
 export class Toast {
   #box = byId('toast', HTMLElement);
@@ -38,7 +40,7 @@ export class Toast {
 
   #wait() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#hide(), SHOWN_MS);
+    this.#timer = setTimeout(() => this.#hide(), this.#button.hidden ? SAID_MS : SHOWN_MS);
   }
 
   #hide() {
