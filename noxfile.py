@@ -126,7 +126,7 @@ def run_tests(session: nox.Session, *options: str) -> None:
     install(session, "tests")
     require_system(session)
     # Most tests wait most of the time, so run more of them than there are processors.
-    workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
+    workers = ["--numprocesses", str((os.cpu_count() or 1) + 2), "--dist", "worksteal"]
     session.run("pytest", *options, *workers, *session.posargs)
 
 
