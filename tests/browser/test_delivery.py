@@ -21,7 +21,7 @@ from tests.browser.conftest import Servers, Visit, Visitor
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MOST_REQUESTS = 6
-MOST_BYTES = 60_000
+MOST_BYTES = 60 * 1024
 
 
 @dataclass
