@@ -52,7 +52,7 @@ _SHOWS_ALL: Final = "count => document.querySelectorAll('[data-testid=message]')
 # The name of each figure, its unit, what is to be kept to, and whether less is better.
 _FIGURES: Final = {
     "requests": ("requests of a first visit", "at most 6"),
-    "bytes": ("KB of a first visit, as sent", "at most 60"),
+    "bytes": ("KiB of a first visit, as sent", "at most 60"),
     "again": ("requests of a reload", ""),
     "revalidated": ("of them revalidations", "0"),
     "paint": ("s to the first paint on slow 3G", ""),
@@ -130,7 +130,7 @@ async def _visit(browser: Browser, address: str, results: _Results) -> None:
         traffic = await watching.count_traffic(session)
         await _enter(page, address)
         await page.wait_for_load_state("networkidle")
-        results.add(requests=traffic.requests, bytes=traffic.received / 1000)
+        results.add(requests=traffic.requests, bytes=traffic.received / 1024)
         before = traffic.requests, traffic.revalidated
         await page.reload()
         await page.wait_for_load_state("networkidle")
