@@ -2094,7 +2094,7 @@ class RelayCommand(_objects.Message):
 
     typists: "Typists" = betterproto.message_field(12, group="command")
     """
-    Who types in a room, of this proxy's clients, each time that one of them says so.
+    Who types in a room, of this proxy's clients; it replaces what the link told before.
      No answer.
     """
 

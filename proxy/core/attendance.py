@@ -33,6 +33,8 @@ NAMED: Final = 50
 """Of more users followers are told the number alone."""
 MOST_NAMES: Final = 500
 """The server is told so many names at most."""
+MOST_OF_CLIENT: Final = 100
+"""One client is there for so many users at most."""
 
 # The same in characters: an id may be longer than usual.
 _MOST_CHARACTERS: Final = 64 * 1024
@@ -91,7 +93,7 @@ class Attendance:
         users = self.users.get(client)
         if users is None:
             users = self.users[client] = set()
-        elif user_id in users:
+        elif user_id in users or len(users) >= MOST_OF_CLIENT:
             return False
         users.add(user_id)
         self._own[user_id] = self._own.get(user_id, 0) + 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from gen.chat import RoomPresence
-from proxy.core.attendance import MOST_NAMES, NAMED, Attendance, Shown
+from proxy.core.attendance import MOST_NAMES, MOST_OF_CLIENT, NAMED, Attendance, Shown
 from proxy.core.typists import TypingUsers
 from tests.proxy.relay_model import Guest
 from tests.support import MODEL
@@ -154,6 +154,18 @@ def test_names_for_the_server_are_bounded(length: int) -> None:
     assert news.count == MOST_NAMES + 100
     assert news.user_ids == [f"{number:0{length}}" for number in range(len(news.user_ids))]
     assert len(news.user_ids) == (MOST_NAMES if length == 10 else 65)
+
+
+def test_client_is_there_for_so_many_users() -> None:
+    attendance, client = Attendance(), Guest()
+    for number in range(MOST_OF_CLIENT + 1):
+        attendance.add(client, f"user {number}")
+    assert attendance.count() == MOST_OF_CLIENT
+    assert not attendance.add(client, "user 0")
+    attendance.add(Guest(), f"user {MOST_OF_CLIENT}")
+    assert attendance.count() == MOST_OF_CLIENT + 1
+    assert attendance.discard(client)
+    assert attendance.count() == 1
 
 
 def test_crowd_is_counted_alone() -> None:
