@@ -64,7 +64,7 @@ async def test_marked_texts_are_elements(visit: Visit) -> None:
         await expect(text.locator(selector)).to_have_text(words)
     await expect(text.locator("b, a")).to_have_count(0)
     await text.get_by_role("button", name="Copy").click()
-    await expect(ada.page.get_by_test_id("announcer")).to_contain_text("Copied.")
+    await expect(ada.page.get_by_test_id("toast")).to_contain_text("Copied.")
     assert await _clipboard(ada) == "const answer = 42; // https://a.example"
 
     await ada.say("**open and www.example.org")
@@ -120,7 +120,7 @@ async def test_what_comes_beside_the_field(visit: Visit, servers: Servers) -> No
     problem = ada.page.get_by_test_id("message-problem")
     for kind, target in (("dragover", "#log"), ("drop", "#log"), ("drop", "#message-input")):
         assert await bring(ada, kind, target, files=("photo.png",)), (kind, target)
-    await expect(problem).to_have_text("Files cannot be sent here.")
+    await expect(problem).to_have_text("Only text can be sent.")
     assert ada.page.url == address
     await ada.input.press_sequentially("a")
     await expect(problem).to_be_hidden()

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
+import betterproto
 import pytest
 from grpclib.client import Channel
 from grpclib.config import Configuration
@@ -27,6 +28,7 @@ from gen.chat import (
     Leave,
     Presence,
     RelayCommand,
+    RelayEvent,
     RelayRequest,
     RelayServiceStub,
     Stored,
@@ -105,7 +107,7 @@ class Sender:
     async def enter(self) -> None:
         """Joins the rooms; only positions of its own messages come back."""
         self._call.batch(*(RelayCommand(next(self._numbers), join=Join(r)) for r in self._rooms))
-        await self._call.events(len(self._rooms))
+        await self._answers(len(self._rooms))
 
     async def send(self, rooms: Sequence[str], text: str = TEXT) -> None:
         """Sends a message to each of some rooms, and waits until all are stored."""
@@ -115,8 +117,18 @@ class Sender:
             post = ChatMessage(id=str(ref), room_id=room, sender_id="s", content=text)
             commands.append(RelayCommand(ref, chat_message=post))
         self._call.batch(*commands)
-        events = await self._call.events(len(rooms))
+        events = await self._answers(len(rooms))
         assert all(event.chat_message.seq for event in events)
+
+    async def _answers(self, number: int) -> list[RelayEvent]:
+        """Returns the next events but those that ask for something."""
+        answers: list[RelayEvent] = []
+        while len(answers) < number:
+            events = await self._call.events(1)
+            answers += (
+                each for each in events if betterproto.which_one_of(each, "event")[0] != "wanted"
+            )
+        return answers
 
 
 @asynccontextmanager

@@ -48,19 +48,6 @@ export class ComposerView {
     this.#field.addEventListener('keydown', (event) => this.#pressed(event));
     this.#split.addEventListener('click', () => this.#sendAll());
     this.#touch.addEventListener('change', () => this.#describe());
-    this.#field.addEventListener('paste', ({ clipboardData }) => {
-      const isText = clipboardData?.types.includes('text/plain');
-      if (clipboardData?.files.length && !isText) this.#complain();
-    });
-    // The browser would show a file in place of the page.
-    for (const type of ['dragover', 'drop']) {
-      document.addEventListener(type, (event) => {
-        const items = event instanceof DragEvent ? [...(event.dataTransfer?.items ?? [])] : [];
-        if (!items.some(({ kind }) => kind === 'file')) return;
-        event.preventDefault();
-        if (type === 'drop') this.#complain();
-      });
-    }
   }
 
   focus() {
@@ -152,12 +139,6 @@ export class ComposerView {
     this.#changed();
     this.#field.focus();
     pieces.forEach((piece, nth) => this.#handlers.onSend(piece, nth === pieces.length - 1));
-  }
-
-  /** Says, until something is typed, that no file can be sent. */
-  #complain() {
-    setProblem(this.#field, this.#problem, t('composer.no_files'));
-    this.#field.focus();
   }
 
   /** As high as its text; the style sheet sets the bounds. */

@@ -378,6 +378,7 @@ async def test_rights_are_those_on_other_tables(postgres: Postgres, postgres_url
             postgres_url,
             "DROP TABLE chat.states, chat.reactions, chat.mentions, chat.marks, chat.erasures",
             "ALTER TABLE chat.rooms DROP COLUMN changes, DROP COLUMN has_states",
+            "ALTER TABLE chat.users DROP COLUMN tone",
             "DROP FUNCTION chat.append_2, chat.change_1, chat.change_2, chat.mark_1",
             f"GRANT USAGE ON SCHEMA chat TO {user}",
             f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA chat TO {user}",
