@@ -166,7 +166,8 @@ class Stage:
         Args:
             cut_off: whether every client lost its connection, or none.
         """
-        assert check(self.history) == []
+        violations = check(self.history)
+        assert not violations, violations
         assert [each.lost for each in self.crowd.settled] == [0] * len(self.crowd.settled)
         assert {each.connections > 1 for each in self.crowd.everyone} == {cut_off}
         if all(each.longest_away < _UNSEEN_SECONDS for each in self.crowd.painters):
@@ -177,7 +178,7 @@ class Stage:
         last = heads(self.history.stored)
         for each in self.crowd.settled:
             for room in each.places:
-                assert self.history.got(each.name, room) == list(range(1, last[room] + 1))
+                assert self.history.got(each.name, room) == list(range(1, last.get(room, 0) + 1))
 
 
 @asynccontextmanager
