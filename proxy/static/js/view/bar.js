@@ -18,6 +18,8 @@ export class Bar {
   #handlers;
   /** @type {HTMLElement | null} */
   #message = null;
+  /** @type {HTMLElement | null} one that nothing may be done to until it is stored */
+  #unready = null;
 
   /**
    * @param {object} handlers
@@ -66,6 +68,7 @@ export class Bar {
 
   /** Follows what may be done to its message, which may be deleted by now. */
   render() {
+    if (this.#unready?.matches(':hover')) this.#show(this.#unready);
     const message = this.#message;
     if (!message) return;
     if (message.isConnected && this.#handlers.offers(message).length > 0) this.#fill(message);
@@ -90,7 +93,9 @@ export class Bar {
     if (this.#handlers.isBusy() || (message === this.#message && this.#bar.isConnected)) return;
     // The focus is not taken away from under a hand at the keyboard.
     if (this.#bar.contains(document.activeElement) && message !== this.#message) return;
-    this.#put(message && this.#handlers.offers(message).length > 0 ? message : null);
+    const isReady = message && this.#handlers.offers(message).length > 0;
+    this.#unready = isReady ? null : message;
+    this.#put(isReady ? message : null);
   }
 
   /** @param {HTMLElement | null} message one that something may be done to */
