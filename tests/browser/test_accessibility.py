@@ -103,6 +103,7 @@ async def _fill(servers: Servers) -> None:
         say("an answer", "cleo", reply_to=1),
         say("Look @ada", mentions=["ada"]),
         say("The rules"),
+        say("**Steps**\n- _one_\n- `two`\n\n> as said\n```\n" + "long code " * 30 + "\n```"),
         say("long\n" * 40),
     ]
     changes = [
@@ -141,6 +142,21 @@ async def _inspect_room(ada: Visitor, inspector: Inspector) -> None:
     await expect(page.get_by_test_id("context")).to_contain_text("Reply to bob")
     await check("replying")
     await ada.input.press("Escape")
+
+    await _choose(ada, ada.messages.filter(has_text="Steps"), "View source")
+    await expect(page.get_by_test_id("source")).to_be_visible()
+    await check("source")
+    await page.keyboard.press("Escape")
+
+    await ada.input.fill("many words " * 2_000)
+    await expect(page.get_by_test_id("message-split")).to_be_visible()
+    await check("too long")
+    await ada.input.fill("")
+
+    await page.get_by_test_id("bell").click()
+    await expect(page.get_by_test_id("bell-box")).to_be_visible()
+    await check("bell")
+    await page.keyboard.press("Escape")
 
     mine = ada.message("mine")
     await _choose(ada, mine, "Edit")

@@ -2,6 +2,7 @@
  * The keyboard's place in the log: one message can be reached by Tab, the arrows move on from it,
  * and letters act upon it. What is in a message (a quote, a link, a reaction) can be reached by Tab
  * only while the focus is in that message: the way from the composer to the newest one is one step.
+ * Code can be reached in any case, for it may have to be scrolled.
  */
 
 import { KEYS } from '../offers.js';
@@ -9,7 +10,7 @@ import { moved } from '../roving.js';
 import { byId } from './dom.js';
 
 /** What Tab leads to in a message that has the focus. */
-const INNER = 'a, pre, .code-copy, .quote, .unfold, .chip';
+const INNER = 'a, .code-copy, .quote, .unfold, .chip';
 
 export class Cursor {
   #log = byId('log', HTMLElement);

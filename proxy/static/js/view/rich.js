@@ -58,8 +58,8 @@ function listOf(items) {
 function fenceOf(text, language) {
   const pre = element('pre', [element('code', [text])]);
   pre.dir = 'ltr';
-  // A long line is scrolled by keys as well: the keyboard's place reaches it with the message.
-  pre.tabIndex = -1;
+  // A long line is scrolled by keys as well.
+  pre.tabIndex = 0;
   pre.setAttribute('role', 'group');
   pre.setAttribute('aria-label', language ? t('message.code_in', { language }) : t('message.code'));
   const copy = element('button', [t('message.copy_code')], 'code-copy');
