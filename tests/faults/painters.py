@@ -62,6 +62,7 @@ class Painter:
         self.lost = 0
         self.longest_away = 0.0
         self._away_since: float | None = None
+        self._heard_at = _now()
         self._urls = cycle(urls)
         self._journal = journal
         self._numbers = count(1)
@@ -85,7 +86,8 @@ class Painter:
                         await self._read(socket)
                 self._socket, self._follows = None, False
                 if self._away_since is None:
-                    self._away_since = _now()
+                    # It may have been cut off long before it noticed.
+                    self._away_since = self._heard_at
                 if not self._over:
                     await asyncio.sleep(_RETRY_SECONDS)
 
@@ -172,6 +174,7 @@ class Painter:
     async def _read(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         async for received in socket:
             if received.type is WSMsgType.TEXT:
+                self._heard_at = _now()
                 await self._take(received.json())
                 self._journal.ring()
 

@@ -45,6 +45,20 @@ async def until(store: PostgresStore, user_id: str, status: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def _is_told_once(url: str, user_id: str) -> None:
+    """Waits until one node alone tells the others of a user."""
+    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(url)
+    count = "SELECT count(*) FROM chat.active WHERE user_id = $1"
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                if await connection.fetchval(count, user_id) == 1:
+                    return
+                await asyncio.sleep(0.01)
+    finally:
+        await connection.close()
+
+
 async def test_user_is_active_while_one_node_has_it(here: PostgresStore, postgres_url: str) -> None:
     there = await open_store(postgres_url)
     there.set_active("ada", True)
@@ -55,6 +69,7 @@ async def test_user_is_active_while_one_node_has_it(here: PostgresStore, postgre
     here.set_active("ada", True)
     there.set_active("ada", False)
     await until(there, "ada", ACTIVE)
+    await _is_told_once(postgres_url, "ada")
     here.set_active("ada", False)
     # One's own changes are seen at once.
     user = await here.get_user("ada")
