@@ -43,8 +43,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of the quick selection; the longest test is first, or all wait for it."""
-    items.sort(key=lambda item: item.path.name != "test_overload.py")
+    """Marks the tests of the quick selection."""
     for item in items:
         if is_quick(item.path):
             item.add_marker("quick")

@@ -46,7 +46,6 @@ class Painter:
         done: how many things it has done.
         connections: how many connections it made.
         lost: how often its picture could not be continued.
-        longest_away: the longest time that it was not in its room, in seconds.
     """
 
     def __init__(self, name: str, urls: Sequence[str], room: str, journal: Journal) -> None:
@@ -60,9 +59,6 @@ class Painter:
         self.done = 0
         self.connections = 0
         self.lost = 0
-        self.longest_away = 0.0
-        self._away_since: float | None = None
-        self._heard_at = _now()
         self._urls = cycle(urls)
         self._journal = journal
         self._numbers = count(1)
@@ -85,9 +81,6 @@ class Painter:
                         await self._ask()
                         await self._read(socket)
                 self._socket, self._follows = None, False
-                if self._away_since is None:
-                    # It may have been cut off long before it noticed.
-                    self._away_since = self._heard_at
                 if not self._over:
                     await asyncio.sleep(_RETRY_SECONDS)
 
@@ -174,7 +167,6 @@ class Painter:
     async def _read(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         async for received in socket:
             if received.type is WSMsgType.TEXT:
-                self._heard_at = _now()
                 await self._take(received.json())
                 self._journal.ring()
 
@@ -206,9 +198,6 @@ class Painter:
     async def _joined(self, joined: Frame, answer: str | None) -> None:
         if joined["recovered"]:
             self._follows = self._follows or answer == self._join_id
-            if self._away_since is not None:
-                self.longest_away = max(self.longest_away, _now() - self._away_since)
-                self._away_since = None
             self.picture.joined(joined)
         elif self._follows or answer == self._join_id:
             self.picture.joined(joined)
