@@ -329,6 +329,7 @@ class Store(ABC):
         It is of the history that `epoch` names when it returns, and has all that was announced.
         """
 
+    @abstractmethod
     async def change(self, change: Change) -> ChatMessage:
         """Changes a message, unless what is asked holds already; see **Changes**.
 
@@ -343,8 +344,8 @@ class Store(ABC):
             ChatError: see `changes.decide`; nothing was changed.
             StoreError: see there.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         """Returns what changed in a room behind a change. Its cost does not grow with the room.
 
@@ -359,15 +360,15 @@ class Store(ABC):
 
         It is of the history that `epoch` names when it returns, and has all that was announced.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
         """Returns how many messages of a room changed behind a change; `most` if there are more.
 
         The room itself counts as one of them.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def reactions(
         self, room_id: str, seq: int, user_id: str, after: tuple[str, int] | None, limit: int
     ) -> list[ReactionRow]:
@@ -380,8 +381,8 @@ class Store(ABC):
             after: kind and change behind which they begin; `None` for the beginning.
             limit: how many at most.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def mark(self, user_id: str, room_id: str, seq: int, *, back: bool) -> Mark:
         """Notes how far a user has read; see **Marks**. Calls of one moment share a commit.
 
@@ -398,8 +399,8 @@ class Store(ABC):
         Raises:
             StoreError: see there.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def erase(self, user_id: str, limit: int) -> Erased:
         """Goes on to erase a user, by one step: messages, reactions, marks, mentions, profile.
 
@@ -411,12 +412,12 @@ class Store(ABC):
             user_id: the user.
             limit: how many messages, or reactions, at most.
         """
-        raise NotImplementedError
 
     async def erasures(self) -> list[str]:
         """Returns the users whose erasure was begun and is not done."""
         return []
 
+    @abstractmethod
     async def set_room(self, room: Room, if_change: int | None) -> Room:
         """Sets what is known of a room, unless that holds already; see **Rooms**.
 
@@ -431,8 +432,8 @@ class Store(ABC):
             FailedPrecondition: `if_change` does not hold, nor what is asked.
             StoreError: see there.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def room_ids(self, after_id: str, limit: int, query: str, marked_by: str) -> RoomIds:
         """Lists rooms; see **Rooms**. Its cost does not grow with the rooms before them.
 
@@ -442,8 +443,8 @@ class Store(ABC):
             query: only those whose id or title has this in it, by `rooms.is_found`; or empty.
             marked_by: only those that this user has a mark in; or empty.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def room_rows(self, room_ids: Sequence[str], user_id: str) -> list[RoomRow]:
         """Returns what a list shows of rooms, in the order of `room_ids`.
 
@@ -451,11 +452,10 @@ class Store(ABC):
             room_ids: the rooms, each once; those that are not known have a row, too.
             user_id: the user whose marks are in it; or empty.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def members(self, room_id: str, after_id: str, limit: int) -> list[str]:
         """Returns members of a room whose id sorts behind `after_id`, in the order of ids."""
-        raise NotImplementedError
 
     def whisper(self, told: Whisper) -> None:  # noqa: B027 - no other nodes
         """Tells other nodes who types in a room, or is there, of this node's clients.
@@ -464,9 +464,9 @@ class Store(ABC):
         nodes that there are then. See **Whispers**.
         """
 
+    @abstractmethod
     async def get_users(self, user_ids: Sequence[str]) -> list[User]:
         """Returns those of some users that are known, in any order."""
-        raise NotImplementedError
 
     @abstractmethod
     async def get_user(self, user_id: str) -> User | None:

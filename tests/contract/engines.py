@@ -270,5 +270,3 @@ Build = Callable[[Place], Engine]
 SHARED = (postgres, two_nodes)
 DURABLE = (sqlite, folding, *SHARED)
 ENGINES = (*DURABLE, memory)
-# Those that know what becomes of messages.
-CHANGING = ENGINES

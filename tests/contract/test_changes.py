@@ -1,7 +1,6 @@
 """What becomes of a message, on every engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,20 +20,8 @@ from gen.chat import (
     Reaction,
     RoomChanges,
 )
-from tests.contract.engines import CHANGING, Build, Engine, place_of
+from tests.contract.engines import Engine
 from tests.support import message, seqs
-
-
-@pytest.fixture(params=CHANGING, ids=lambda build: build.__name__)
-def engine(request: pytest.FixtureRequest) -> Engine:
-    build: Build = request.param
-    return build(place_of(request, build))
-
-
-@pytest.fixture
-async def store(engine: Engine) -> AsyncIterator[Store]:
-    async with engine.open() as store:
-        yield store
 
 
 def asked(seq: int = 1, by: str = "ada", *, moderator: bool = False, **change: Any) -> Change:

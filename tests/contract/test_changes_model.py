@@ -32,7 +32,7 @@ from gen.chat import (
     Room,
     RoomChanges,
 )
-from tests.contract.engines import CHANGING, DURABLE, SHARED, Build, Place, empty, place_of
+from tests.contract.engines import DURABLE, ENGINES, SHARED, Build, Place, empty, place_of
 from tests.support import MODEL, message
 
 ROOMS = ["a", "b"]
@@ -385,7 +385,7 @@ class ChangesMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-@pytest.mark.parametrize("build", CHANGING)
+@pytest.mark.parametrize("build", ENGINES)
 def test_changes_in_any_order(request: pytest.FixtureRequest, build: Build) -> None:
     database = place_of(request, build).database
     run_state_machine_as_test(
