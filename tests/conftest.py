@@ -13,7 +13,7 @@ from hypothesis import settings
 import chat
 import codec
 import proxy
-from gen.chat import ChatServiceStub
+from gen.chat import ChatServiceStub, RelayServiceStub
 from tests.faults.world import choose_seed
 from tests.kit import postgres as kit_postgres
 from tests.kit import valkey as kit_valkey
@@ -23,7 +23,7 @@ from tests.kit.postgres import Postgres
 from tests.kit.valkey import Valkey
 from tests.network import missing
 from tests.quick import is_quick
-from tests.support import ANY_NUMBER, NO_RATES, PATIENT
+from tests.support import ANY_NUMBER, NO_RATES, PATIENT, RelayCall
 
 settings.register_profile("patient", PATIENT)
 settings.load_profile("patient")
@@ -84,6 +84,13 @@ async def channel(chat_server: chat.RunningServer) -> AsyncIterator[Channel]:
 @pytest.fixture
 def stub(channel: Channel) -> ChatServiceStub:
     return ChatServiceStub(channel)
+
+
+@pytest.fixture
+async def relay(channel: Channel) -> AsyncIterator[RelayCall]:
+    """A relay stream to `chat_server`, as a proxy has it."""
+    async with RelayCall(RelayServiceStub(channel)) as call:
+        yield call
 
 
 @pytest.fixture

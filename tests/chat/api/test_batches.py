@@ -1,10 +1,9 @@
 """`Relay`: messages in columns, each handled as if sent alone."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from grpclib import Status
-from grpclib.client import Channel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +28,6 @@ from gen.chat import (
     Leave,
     RelayCommand,
     RelayRequest,
-    RelayServiceStub,
     Texts,
 )
 from tests.clock import turns
@@ -42,12 +40,6 @@ texts = st.text(st.characters(codec="utf-8"), max_size=5)
 names = st.sampled_from(["", "a", "äöü", "abcd", "a\n", "\u2028"]) | texts
 contents = st.sampled_from(["", "hello", "\0", "four", "😀" * 4, "😀" * 5, "a" * 16, "a" * 17])
 messages = st.builds(ChatMessage, id=names, room_id=names, sender_id=names, content=contents)
-
-
-@pytest.fixture
-async def relay(channel: Channel) -> AsyncIterator[RelayCall]:
-    async with RelayCall(RelayServiceStub(channel)) as call:
-        yield call
 
 
 def column(values: list[str]) -> Texts:

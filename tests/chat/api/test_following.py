@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from grpclib.client import Channel
 
 import chat
 from chat.storage.rooms import room_of
@@ -25,7 +24,6 @@ from gen.chat import (
     MessageExtra,
     Reads,
     RelayCommand,
-    RelayServiceStub,
     Room,
     RoomChanges,
     SetRoomRequest,
@@ -54,12 +52,6 @@ async def sender(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
 async def call(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
     async with ChatCall(stub) as call:
         yield call
-
-
-@pytest.fixture
-async def relay(channel: Channel) -> AsyncIterator[RelayCall]:
-    async with RelayCall(RelayServiceStub(channel)) as relay:
-        yield relay
 
 
 async def fill(sender: ChatCall, number: int) -> None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
-from grpclib.client import Channel
 
 import chat
 from chat.api.typing_turns import TURN_SECONDS, TypingTurns
@@ -19,7 +18,6 @@ from gen.chat import (
     ListMembersRequest,
     ListRoomsRequest,
     RelayCommand,
-    RelayServiceStub,
     RoomPresence,
     Typing,
     Typists,
@@ -71,12 +69,6 @@ async def ada(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
 async def ben(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
     async with ChatCall(stub) as call:
         yield call
-
-
-@pytest.fixture
-async def relay(channel: Channel) -> AsyncIterator[RelayCall]:
-    async with RelayCall(RelayServiceStub(channel)) as relay:
-        yield relay
 
 
 def presence(*users: str, count: int | None = None) -> RoomPresence:

@@ -31,12 +31,6 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
 
 
 @pytest.fixture
-async def relay(channel: Channel) -> AsyncIterator[RelayCall]:
-    async with RelayCall(RelayServiceStub(channel)) as call:
-        yield call
-
-
-@pytest.fixture
 async def other(channel: Channel) -> AsyncIterator[RelayCall]:
     async with RelayCall(RelayServiceStub(channel)) as call:
         yield call
