@@ -165,7 +165,7 @@ class Conversation(LiveStream, Generic[Request]):
         """
         # The client learns at once that the stream is open.
         await stream.send_initial_metadata(metadata=self.initial_metadata)
-        reading = asyncio.create_task(self._read(stream))
+        reading = asyncio.create_task(self._read(stream, asyncio.current_task()))
         writing = asyncio.create_task(self.write_to(stream))
         draining = asyncio.create_task(self.context.draining.wait())
         judging = asyncio.create_task(self._wait_for_end(reading))
@@ -227,8 +227,12 @@ class Conversation(LiveStream, Generic[Request]):
         reading.cancel()
         self.stop_deliveries()
 
-    async def _read(self, stream: Stream[Request, Any]) -> None:
+    async def _read(self, stream: Stream[Request, Any], handler: asyncio.Task[Any] | None) -> None:
         async for request in stream:
+            if handler is not None and handler.cancelling():
+                # The stream was reset behind it. While this server slept, say, the client has
+                # gone to another one, and has asked for more since.
+                break
             await self.receive(request)
 
 

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
+
+from grpclib.server import Stream
 
 from chat.access.identity import GUEST, Identity
 from chat.api.batches import Columns, MessageRun
@@ -82,6 +84,13 @@ class RelayConversation(Conversation[RelayRequest]):
         self._confirmations = Confirmations(super().put, self._answers.fail, self.wake)
         # The joins by which the stream is in its rooms.
         self._joins: dict[str, int] = {}
+
+    async def run(self, stream: Stream[RelayRequest, Any]) -> None:
+        """See `Conversation`."""
+        try:
+            await super().run(stream)
+        finally:
+            self._changes.cancel()
 
     async def receive(self, request: RelayRequest) -> None:
         """Handles a batch, in order; messages that stand together are stored together.

@@ -55,6 +55,11 @@ class RelayChanges:
         task.add_done_callback(self._under_way.discard)
         self._stream.expect(task)
 
+    def cancel(self) -> None:
+        """Cancels what is under way: nobody waits for it any more."""
+        for task in self._under_way:
+            task.cancel()
+
     async def _make(self, command: tuple[int, int], change: Change) -> None:
         ref, number = command
         try:

@@ -6,6 +6,7 @@ And `StreamWriter`, which writes to an open stream at once.
 import asyncio
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, cast
 from weakref import WeakSet
 
@@ -14,6 +15,7 @@ from grpclib.client import Handler
 from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, ResponseReceived
+from h2.exceptions import ProtocolError
 
 from hosting.grpc.http2 import DataConnection
 from hosting.grpc.streams import DataStream, DataStreams
@@ -98,8 +100,15 @@ class _Calls(EventsProcessor):
         self._end_if_over()
 
     def abort(self) -> None:
-        """Ends the connection, and all that waits to be written on it."""
+        """Ends the connection, and all that waits to be written on it.
+
+        A server that is only paused is told with the last bytes: so it does not begin, when it
+        goes on, with what nobody waits for, and what may have been asked of another one.
+        """
         if not self.connection.is_closing():
+            for stream in tuple(self.streams.values()):
+                with suppress(ProtocolError):  # it has ended already
+                    stream.reset_nowait(ErrorCodes.CANCEL)
             transport = self.connection._transport  # noqa: SLF001 - grpclib offers no other way
             self.close()
             transport.abort()

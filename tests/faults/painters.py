@@ -2,7 +2,8 @@
 
 Each does one thing at a time, and asks for it until it is answered: a request says what is to
 hold, so that it may be repeated. Only one's own texts are edited, so it is known what they
-have to be in the end.
+have to be in the end. An edit names the state that it was made from: one that a server held up,
+and that was made meanwhile by another, comes to nothing.
 """
 
 import asyncio
@@ -130,7 +131,8 @@ class Painter:
         asked: Frame = {"room_id": self.room, "user_id": self.name, "seq": chance.choice(seqs)}
         if own and chance.random() < 0.5:
             asked["seq"] = chance.choice(own)
-            wish: Frame = {"content": f"text {next(self._numbers)}"}
+            seen = number(self.picture.messages[asked["seq"]])
+            wish: Frame = {"content": f"text {next(self._numbers)}", "if_change": seen}
             if chance.random() < 0.15:
                 wish = {"delete": {}}
         elif chance.random() < 0.2:

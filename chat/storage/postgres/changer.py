@@ -12,7 +12,9 @@
 
 Nothing is locked while it is decided. If another node has changed anything in these rooms since,
 the commit says so, and all of it is read and decided anew. A request says what is to hold, so one
-whose commit is in doubt is simply done again: what holds already uses no number.
+whose commit is in doubt is simply done again: what holds already uses no number. One whose caller
+is gone comes to nothing: while this node slept, another one may have answered it, and what the
+caller asked for next.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ _MOST: Final = 256
 _CLOSE_SECONDS: Final = 10.0
 _TICK_SECONDS: Final = 1.0
 
+_GONE: Final = StoreError("the caller is gone")
 _CHANGE: Final = f"SELECT chat.change_2({', '.join(f'${nth}' for nth in range(1, 31))})"
 
 Asked = Change | RoomChange
@@ -152,9 +155,7 @@ class Changer:
             while self._queue:
                 jobs = [self._queue.popleft() for _ in range(min(_MOST, len(self._queue)))]
                 try:
-                    outcomes = await self._connection.do(
-                        partial(self._store, [job.change for job in jobs])
-                    )
+                    outcomes = await self._connection.do(partial(self._store, jobs))
                 except StoreError as error:
                     self._end(jobs, [error] * len(jobs))
                 except Exception as error:
@@ -167,12 +168,13 @@ class Changer:
                 else:
                     self._end(jobs, outcomes)
 
-    async def _store(self, changes: Sequence[Asked], connection: Connection) -> Sequence[Outcome]:
+    async def _store(self, jobs: Sequence[_Job], connection: Connection) -> Sequence[Outcome]:
         """Reads, decides and stores, once."""
-        wanted = Wanted(changes)
+        wanted = Wanted([job.change for job in jobs])
         epoch, found = await read_to_decide(connection, wanted)
         batch = ChangeBatch(wanted, found)
-        outcomes = [_decided(batch, change) for change in changes]
+        # A connection that was closed while this node slept has been noticed by now.
+        outcomes = [_GONE if job.future.done() else _decided(batch, job.change) for job in jobs]
         own_epoch = self._admission.epoch
         if not len(batch) and epoch == own_epoch:
             return outcomes

@@ -10,7 +10,16 @@ from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 import chat
 import codec
-from gen.chat import ChatMessage, Join, RelayCommand, RelayEvent, RelayRequest, RelayResponse
+from gen.chat import (
+    ChangeMessageRequest,
+    ChatMessage,
+    ChatServiceStub,
+    Join,
+    RelayCommand,
+    RelayEvent,
+    RelayRequest,
+    RelayResponse,
+)
 from hosting.grpc.channel import Channel, StreamWriter
 
 Relay = Stream[RelayRequest, RelayResponse]
@@ -103,3 +112,19 @@ async def test_closed_connection_is_not_written_to(relay: Relay, channel: Channe
     wire = StreamWriter(relay)
     channel.close()
     assert not wire.write_now(join(1))
+
+
+async def test_what_was_sent_just_before_an_abort_is_not_begun(
+    relay: Relay, channel: Channel, stub: ChatServiceStub
+) -> None:
+    """As of a server that was paused meanwhile: it reads both at once."""
+    wire = StreamWriter(relay)
+    assert wire.write_now(say("first"))
+    await answers(relay, 1)
+    late = ChangeMessageRequest("lobby", 1, "ada", content="late")
+    assert wire.write_now(batch(RelayCommand(ref=2, change_message=late)))
+    channel.abort()
+    with pytest.raises(StreamTerminatedError):
+        await relay.recv_message()
+    changed = await stub.change_message(ChangeMessageRequest("lobby", 1, "ada", content="new"))
+    assert changed.message.extra.state.change == 1
