@@ -44,7 +44,8 @@ _REFERENCE: Final = re.compile(r'([\w-]+)="static/([^"]+)"')
 _CATALOGUE: Final = re.compile(r"js/texts/(\w+)\.js")
 _KEY: Final = re.compile(rb"^ *'([a-z_]+\.[\w.]+)':", re.MULTILINE)
 _KEY_IN_PAGE: Final = re.compile(r'(data-t[a-z-]*)="([^"]+)"')
-_STYLE: Final = re.compile(r'<link rel="stylesheet" href="static/([^"]+)">')
+_STYLE: Final = re.compile(r'<link rel="stylesheet" href="static/([^"]+)">\n?')
+_STYLES: Final = re.compile(rf"(?:{_STYLE.pattern})+")
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class _Preparation:
     def page(self) -> PreparedPage:
         text = self.read(DOCUMENT, DOCUMENT).decode()
         text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-        text = _STYLE.sub(self.style_element, re.sub(r"\n\s+", "\n", text))
+        text = _STYLES.sub(self.style_element, re.sub(r"\n\s+", "\n", text))
         text = _KEY_IN_PAGE.sub(self.key_attribute, text)
         documents = {}
         for language in self.catalogues or ("",):
@@ -169,11 +170,13 @@ class _Preparation:
         return self.files[name]
 
     def style_element(self, found: re.Match[str]) -> str:
-        style = _without_comments(self.read(found[1], DOCUMENT).decode())
+        sheets = [self.read(name, DOCUMENT).decode() for name in _STYLE.findall(found[0])]
+        style = _without_comments("\n".join(sheets))
         if self.style or "url(" in style or "</" in style:
-            raise UnusablePage(f"{DOCUMENT}: its one style sheet has to do without url() and </")
+            told = "its style sheets have to stand together, and to do without url() and </"
+            raise UnusablePage(f"{DOCUMENT}: {told}")
         self.style = style
-        return f"<style>{style}</style>"
+        return f"<style>{style}</style>\n"
 
     def reference(self, found: re.Match[str]) -> str:
         return f'{found[1]}="{FOLDER}{self.address(found[2], DOCUMENT)}"'

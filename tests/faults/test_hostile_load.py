@@ -271,7 +271,7 @@ async def test_file_limit_bounds_connections(
         for _ in range(limit + 100):
             await stack.enter_async_context(await Wire.open(port_of(daemon)))
         await others.check()
-        assert status(await answer_to(port_of(daemon), get("/static/style.css"))) == 200
+        assert status(await answer_to(port_of(daemon), get("/static/style/base.css"))) == 200
         assert psutil.Process(daemon.pid).num_fds() < limit
     assert any(f"connections={limit - 64}" in line for line in lines(log))
 

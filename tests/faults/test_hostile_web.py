@@ -151,11 +151,11 @@ REQUESTS = {
     "a range past the end": (get("/", f"Range: bytes={'9' * 30}-"), 200),
     "many ranges": (get("/", "Range: bytes=" + ",".join(["0-0"] * 500)), 200),
     "a range past the end of a file": (
-        get("/static/style.css", f"Range: bytes={'9' * 30}-"),
+        get("/static/style/base.css", f"Range: bytes={'9' * 30}-"),
         416,
     ),
     "many ranges of a file": (
-        get("/static/style.css", "Range: bytes=" + ",".join(["0-0"] * 500)),
+        get("/static/style/base.css", "Range: bytes=" + ",".join(["0-0"] * 500)),
         416,
     ),
     "a date that is none": (get("/", "If-Modified-Since: Fri, 31 Dec 9999999 23:59:59 GMT"), 200),
@@ -289,7 +289,7 @@ async def test_handshake_in_single_bytes(port: int) -> None:
 
 
 async def test_pipelined_requests_are_answered_in_order(port: int) -> None:
-    paths = ["/healthz", "/nothing", "/static/style.css"] * 30
+    paths = ["/healthz", "/nothing", "/static/style/base.css"] * 30
     whole = b"".join(request(f"GET {path} HTTP/1.1", HOST) for path in paths)
     answer = await answer_to(port, whole + get("/nothing"))
     assert answer.count(b"HTTP/1.1 200 OK") == 60
@@ -377,7 +377,7 @@ class TestSlow:
     ) -> None:
         """Also if the proxy has closed its half of the connection already."""
         async with await Wire.open(port, receive_bytes=2048) as wire:
-            await wire.send(request("GET /static/style.css HTTP/1.1", HOST) * 400 + rest)
+            await wire.send(request("GET /static/style/base.css HTTP/1.1", HOST) * 400 + rest)
             await bystanders.check()
             await eventually(lambda: visitors() == 0)
 

@@ -31,7 +31,7 @@ async def test_page_is_served(http: Http) -> None:
 
 
 async def test_page_parts_are_served(http: Http) -> None:
-    async with http.get("/static/style.css") as response:
+    async with http.get("/static/style/base.css") as response:
         assert response.status == 200
         assert response.content_type == "text/css"
     async with http.get("/static/../config.py") as response:
