@@ -12,13 +12,15 @@ from .reading import Decoder
 class Compiled(NamedTuple):
     """The generated functions of one message class.
 
-    The last argument of each is the nesting depth that the message may have.
+    The last argument of each is the nesting depth that the message may have. Only messages that a
+    lazy field may hold can be checked.
     """
 
     decode: Decoder
     encode: Callable[[Any, int], bytes]
     from_json: Callable[[Any, int], Any]
     to_json: Callable[[Any, int], dict[str, Any]]
+    check: Callable[[bytes, int, int, int], None] | None = None
 
 
 class _Cache(dict[type, Compiled]):

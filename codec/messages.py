@@ -6,7 +6,7 @@ import orjson
 from .errors import DecodeError
 from .lookup import compiled
 from .objects import M
-from .reading import MAX_DEPTH, truncated
+from .reading import MAX_DEPTH, not_utf8, truncated
 
 
 def encode(message: betterproto.Message) -> bytes:
@@ -40,7 +40,7 @@ def decode(cls: type[M], data: bytes) -> M:
     except IndexError:
         raise truncated() from None
     except UnicodeDecodeError:
-        raise DecodeError("", "a string is not valid UTF-8") from None
+        raise not_utf8() from None
     return message
 
 

@@ -12,7 +12,7 @@ Fields, by how they can be unset:
 - A field that holds a message has no entry in the object until it is set. The first read makes an
   empty message and keeps it, so that a change to it is not lost; it is written once it has content.
   A message that was assigned, or given to a constructor, is written even if it is empty;
-  betterproto leaves out one that was made without arguments.
+  betterproto leaves out one that was made without arguments. `codec.lazy` has one more way.
 - A oneof is an attribute of its own name that holds the value of the member that is set, or `None`:
   ``match frame.payload: case Join(): ...``. It is read-only. Each member is an attribute as well:
   reading one that is not set raises AttributeError, setting one unsets the others, and setting it
@@ -102,6 +102,8 @@ def _given(message: Any, name: str) -> Any:
         is_chosen = message._group_current[meta.group] == name
         return getattr(message, meta.group) if is_chosen else PLACEHOLDER
     value = vars(message).get(name, PLACEHOLDER)
+    if type(value) is bytes and meta.proto_type == betterproto.TYPE_MESSAGE:  # see `codec.lazy`
+        value = getattr(message, name)
     return value if meta.optional or _is_given(value) else PLACEHOLDER
 
 
@@ -117,17 +119,17 @@ def _is_given(value: Any) -> bool:
             return bool(value)
 
 
-class _Unset:
+class Unset:
     """An unset message field. Once set, the object's own entry hides this descriptor."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
 
     def __get__(self, message: Any, owner: type) -> Any:
         if message is None:
             return self
-        value = message._get_field_default(self._name)
-        setattr(message, self._name, value)
+        value = message._get_field_default(self.name)
+        setattr(message, self.name, value)
         return value
 
 
@@ -178,7 +180,7 @@ def plain(cls: type[M]) -> type[M]:
             setattr(cls, field.name, _Member(field.name, meta.group))
         # betterproto annotates with class names as strings, and with other types as they are.
         elif meta.proto_type == betterproto.TYPE_MESSAGE and isinstance(field.type, str):
-            setattr(cls, field.name, _Unset(field.name))
+            setattr(cls, field.name, Unset(field.name))
     for oneof in oneofs:
         setattr(cls, oneof, None)
     cls._group_current = cast("dict[str, str]", MappingProxyType(oneofs))

@@ -38,6 +38,11 @@ def truncated() -> DecodeError:
     return DecodeError("", "truncated")
 
 
+def not_utf8() -> DecodeError:
+    """Returns the error for a string that is no text."""
+    return DecodeError("", "a string is not valid UTF-8")
+
+
 def too_deep() -> DecodeError:
     """Returns the error for nesting beyond `MAX_DEPTH`."""
     return DecodeError("", "nested too deeply")
@@ -92,6 +97,24 @@ def read_size(data: bytes, pos: int) -> tuple[int, int]:
     if value > 0x7FFF_FFFF or after - pos > 5:
         raise DecodeError("", "a length is out of range")
     return value, after
+
+
+def only_once(number: int, seen: int) -> int:
+    """Notes that a field occurs.
+
+    Args:
+        number: The field's number.
+        seen: The fields before it, as bits.
+
+    Returns:
+        `seen`, with this field.
+
+    Raises:
+        DecodeError: It was there before.
+    """
+    if seen >> number & 1:
+        raise DecodeError("", "a message occurs twice")
+    return seen | 1 << number
 
 
 def check_number(tag: int) -> None:

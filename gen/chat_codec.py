@@ -28,6 +28,7 @@ from codec.reading import (
     Seen,
     Spans,
     check_number,
+    only_once,
     read_size,
     read_tag,
     read_varint,
@@ -1017,7 +1018,7 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
         read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else NO_TIMESTAMP
     )
     if extra_spans:
-        message.extra = decode_message_extra(data, extra_spans, depth - 1)
+        vars(message)["extra"] = decode_message_extra(data, extra_spans, depth - 1)
     return message
 
 
@@ -1059,8 +1060,8 @@ def encode_chat_message(message: ChatMessage, depth: int) -> bytes:
         out += raw
     value = vars(message).get("extra")
     if value is not None:
-        raw = encode_message_extra(value, depth - 1)
-        if raw or value._serialized_on_wire:
+        raw = value if type(value) is bytes else encode_message_extra(value, depth - 1)
+        if raw or value is raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_58[size] if size < 128 else tagged(58, size)
             out += raw
@@ -1131,7 +1132,7 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
     message.seq = seq
     message.sent_at = sent_at
     if extra is not None:
-        message.extra = extra
+        vars(message)["extra"] = extra
     return message
 
 
@@ -1152,8 +1153,11 @@ def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
     if value is not None and value is not NO_TIMESTAMP:
         out["sent_at"] = format_timestamp(value)
     value = vars(message).get("extra")
-    if value is not None and value._serialized_on_wire:
-        out["extra"] = message_extra_to_json(value, depth - 1)
+    if value is not None:
+        if type(value) is bytes:
+            value = message.extra
+        if value._serialized_on_wire:
+            out["extra"] = message_extra_to_json(value, depth - 1)
     return out
 
 
@@ -8566,6 +8570,104 @@ def stored_to_json(message: Stored, depth: int) -> dict[str, Any]:
     return out
 
 
+def check_message_extra(data: bytes, pos: int, end: int, depth: int) -> None:
+    seen = 0
+    while pos < end:
+        tag = data[pos]
+        pos += 1
+        if tag > 127:
+            tag, pos = read_tag(data, pos - 1)
+        if tag < 8:
+            check_number(tag)
+        if tag & 7 == 2:
+            size = data[pos]
+            pos += 1
+            if size > 127:
+                size, pos = read_size(data, pos - 1)
+            stop = pos + size
+            if stop > end:
+                raise truncated()
+            if tag == 26:
+                data[pos:stop].decode()
+            elif tag == 50:
+                data[pos:stop].decode()
+            elif tag == 58:
+                seen = only_once(7, seen)
+                check_message_state(data, pos, stop, depth - 1)
+            pos = stop
+        elif tag & 7 == 0:
+            pos = pos + 1 if data[pos] < 128 else read_varint(data, pos)[1]
+        else:
+            pos = skip(data, pos, end, tag, depth)
+    if pos != end:
+        raise truncated()
+
+
+def check_message_state(data: bytes, pos: int, end: int, depth: int) -> None:
+    seen = 0
+    while pos < end:
+        tag = data[pos]
+        pos += 1
+        if tag > 127:
+            tag, pos = read_tag(data, pos - 1)
+        if tag < 8:
+            check_number(tag)
+        if tag & 7 == 2:
+            size = data[pos]
+            pos += 1
+            if size > 127:
+                size, pos = read_size(data, pos - 1)
+            stop = pos + size
+            if stop > end:
+                raise truncated()
+            if tag == 18:
+                seen = only_once(2, seen)
+                read_timestamp(data, [(pos, stop)], depth - 1)
+            elif tag == 26:
+                seen = only_once(3, seen)
+                read_timestamp(data, [(pos, stop)], depth - 1)
+            elif tag == 34:
+                data[pos:stop].decode()
+            elif tag == 50:
+                check_reaction(data, pos, stop, depth - 1)
+            pos = stop
+        elif tag & 7 == 0:
+            pos = pos + 1 if data[pos] < 128 else read_varint(data, pos)[1]
+        else:
+            pos = skip(data, pos, end, tag, depth)
+    if pos != end:
+        raise truncated()
+
+
+def check_reaction(data: bytes, pos: int, end: int, depth: int) -> None:
+    while pos < end:
+        tag = data[pos]
+        pos += 1
+        if tag > 127:
+            tag, pos = read_tag(data, pos - 1)
+        if tag < 8:
+            check_number(tag)
+        if tag & 7 == 2:
+            size = data[pos]
+            pos += 1
+            if size > 127:
+                size, pos = read_size(data, pos - 1)
+            stop = pos + size
+            if stop > end:
+                raise truncated()
+            if tag == 10:
+                data[pos:stop].decode()
+            elif tag == 26:
+                data[pos:stop].decode()
+            pos = stop
+        elif tag & 7 == 0:
+            pos = pos + 1 if data[pos] < 128 else read_varint(data, pos)[1]
+        else:
+            pos = skip(data, pos, end, tag, depth)
+    if pos != end:
+        raise truncated()
+
+
 COMPILED: dict[type, Compiled] = {
     User: Compiled(decode_user, encode_user, user_from_json, user_to_json),
     GetUserRequest: Compiled(
@@ -8608,12 +8710,22 @@ COMPILED: dict[type, Compiled] = {
         decode_chat_message, encode_chat_message, chat_message_from_json, chat_message_to_json
     ),
     MessageExtra: Compiled(
-        decode_message_extra, encode_message_extra, message_extra_from_json, message_extra_to_json
+        decode_message_extra,
+        encode_message_extra,
+        message_extra_from_json,
+        message_extra_to_json,
+        check_message_extra,
     ),
     MessageState: Compiled(
-        decode_message_state, encode_message_state, message_state_from_json, message_state_to_json
+        decode_message_state,
+        encode_message_state,
+        message_state_from_json,
+        message_state_to_json,
+        check_message_state,
     ),
-    Reaction: Compiled(decode_reaction, encode_reaction, reaction_from_json, reaction_to_json),
+    Reaction: Compiled(
+        decode_reaction, encode_reaction, reaction_from_json, reaction_to_json, check_reaction
+    ),
     ChatStream: Compiled(
         decode_chat_stream, encode_chat_stream, chat_stream_from_json, chat_stream_to_json
     ),

@@ -14,6 +14,7 @@ from .schema import Field, Message, Module
 from .text import Lines, block, call, indent, quote
 
 _IMPORTS: Final = ["from typing import Final", "from codec import objects as _objects"]
+_IMPORT_LAZY: Final = "from codec import lazy as _lazy"
 _DECORATOR: Final = "@dataclass(eq=False, repr=False)"
 _BASE: Final = "(betterproto.Message):"
 
@@ -30,15 +31,22 @@ def plain_classes(source: str, module: Module) -> str:
             lines[first] = lines[first].replace(_BASE, "(_objects.Message):")
             decorator = node.decorator_list[0].lineno - 1
             lines[decorator : decorator + 1] = [
+                *_lazy(messages[node.name]),
                 "@_objects.plain",
                 lines[decorator].replace(
                     _DECORATOR, "@dataclass(init=False, eq=False, repr=False)"
                 ),
             ]
     imports = lines.index("import betterproto")
-    lines[imports:imports] = _IMPORTS
+    lines[imports:imports] = [*_IMPORTS, *[_IMPORT_LAZY] * any(map(_lazy, module.messages))]
     source = black.format_str("\n".join(lines) + "\n", mode=black.Mode(line_length=100))
     return isort.code(source, profile="black", line_length=100, known_first_party=["codec"])
+
+
+def _lazy(message: Message) -> Lines:
+    """Returns the decorator of a class with lazy fields."""
+    names = ", ".join(quote(field.name) for field in message.fields if field.lazy)
+    return [f"@_lazy.lazy({names})"] if names else []
 
 
 def _body(node: ast.ClassDef, message: Message) -> Lines:

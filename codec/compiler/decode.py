@@ -48,7 +48,7 @@ def _entry_decoder(message: Message, field: Field) -> Lines:
     field of the message, and is dropped as a whole.
     """
     key, value = field.key_and_value
-    name = _entry_function(message, field)
+    name = entry_function(message, field)
     function = block(
         f"def {name}(data: bytes, spans: Spans, depth: int, values: {field.type}) -> None:",
         [
@@ -63,7 +63,8 @@ def _entry_decoder(message: Message, field: Field) -> Lines:
     return [*function, "", ""]
 
 
-def _entry_function(message: Message, field: Field) -> str:
+def entry_function(message: Message, field: Field) -> str:
+    """Returns the name of the function that decodes an entry into a map."""
     return f"decode_{message.snake}_{field.name}_entry"
 
 
@@ -99,9 +100,9 @@ def _loop(fields: tuple[Field, ...], message: Message, unknown: Lines) -> Lines:
 
 
 def _by_wire_type(fields: tuple[Field, ...], message: Message, unknown: Lines) -> Lines:
-    sized = [(f.packed_tag, _read_sized(f, message)) for f in fields if _may_be_sized(f)]
+    sized = [(f.packed_tag, _read_sized(f, message)) for f in fields if may_be_sized(f)]
     branches = (
-        [("tag & 7 == 2", [*_read_stop(), *_by_tag(sized, unknown), "pos = stop"])] if sized else []
+        [("tag & 7 == 2", [*read_stop(), *_by_tag(sized, unknown), "pos = stop"])] if sized else []
     )
     varints = [(f.tag, _store(f, f.kind.read)) for f in fields if f.kind.wire == VARINT]
     if varints:
@@ -115,11 +116,13 @@ def _by_wire_type(fields: tuple[Field, ...], message: Message, unknown: Lines) -
     return chain(branches, ["pos = skip(data, pos, end, tag, depth)", *unknown])
 
 
-def _may_be_sized(field: Field) -> bool:
+def may_be_sized(field: Field) -> bool:
+    """Whether the field may occur with a length before it."""
     return field.kind.wire == SIZED or field.shape == "list"
 
 
-def _read_stop() -> Lines:
+def read_stop() -> Lines:
+    """Returns the statements that read a length, and set `stop` to where its value ends."""
     return [
         "size = data[pos]",
         "pos += 1",
@@ -146,7 +149,7 @@ def _read_sized(field: Field, message: Message) -> Lines:
     kind = field.kind
     if field.shape == "map":
         arguments = f"data, [(pos, stop)], depth - 1, {field.local}"
-        return [f"{_entry_function(message, field)}({arguments})"]
+        return [f"{entry_function(message, field)}({arguments})"]
     if kind.is_packable:
         return [f"{field.local}.extend({_unpack(field)})"]
     if kind.reader and field.shape == "oneof":
@@ -197,6 +200,8 @@ def _set_field(field: Field) -> Lines:
 
 def set_attribute(field: Field, value: str) -> str:
     """Returns the statement that sets an attribute of a new message."""
+    if field.lazy:  # not by its descriptor, which takes longer
+        return f"vars(message)[{quote(field.name)}] = {value}"
     return f"message.{field.name} = {value}"
 
 

@@ -103,8 +103,12 @@ def presence(field: Field) -> str:
 def _write_present(field: Field) -> Lines:
     if field.shape != "message":
         return write(field)
-    present = "if raw or value._serialized_on_wire:"
-    return [f"raw = {field.kind.write}", *block(present, _write_raw(field.tag, "out"))]
+    if field.lazy:
+        raw = f"value if type(value) is bytes else {field.kind.write}"
+        present = "if raw or value is raw or value._serialized_on_wire:"
+    else:
+        raw, present = field.kind.write, "if raw or value._serialized_on_wire:"
+    return [f"raw = {raw}", *block(present, _write_raw(field.tag, "out"))]
 
 
 def _write_all(field: Field) -> Lines:

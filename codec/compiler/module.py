@@ -5,6 +5,7 @@ from typing import Final
 
 import black
 
+from .check import checked, checker
 from .decode import decoder
 from .encode import encoder, table, tags
 from .from_json import from_json
@@ -41,6 +42,8 @@ def _body(module: Module) -> Lines:
     for message in module.messages:
         for emit in (decoder, encoder, from_json, to_json):
             out += ["", "", *emit(message)]
+    for message in checked(module):
+        out += ["", "", *checker(message)]
     return [*out, "", "", *_compiled(module)]
 
 
@@ -51,9 +54,11 @@ def _enum(enum: Enum) -> Lines:
 
 def _compiled(module: Module) -> Lines:
     out = ["COMPILED: dict[type, Compiled] = {"]
+    checks = {message.name for message in checked(module)}
     for message in module.messages:
         part = message.snake
         functions = f"decode_{part}, encode_{part}, {part}_from_json, {part}_to_json"
+        functions += f", check_{part}" if message.name in checks else ""
         out.append(f"    {message.name}: Compiled({functions}),")
     return [*out, "}"]
 

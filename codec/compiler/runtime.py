@@ -44,6 +44,7 @@ IMPORTS: Final = {
         "Seen",
         "Spans",
         "check_number",
+        "only_once",
         "read_size",
         "read_tag",
         "read_varint",

@@ -22,12 +22,12 @@ _TIMES: Final = {
 }
 _INTERNAL: Final = (
     *("data", "depth", "end", "entry", "error", "item", "key", "known", "members", "message"),
-    *("out", "pos", "raw", "size", "spans", "stop", "tag", "value", "values"),
+    *("out", "pos", "raw", "size", "seen", "spans", "stop", "tag", "value", "values"),
 )
 _TAKEN: Final = frozenset((*_INTERNAL, *dir(builtins), *HELPERS))
 """Names that generated functions use for other purposes than fields."""
 
-_GENERATED: Final = re.compile(r"(decode|encode)_.*|.*_(from|to)_json|.*_(spans|members?)")
+_GENERATED: Final = re.compile(r"(check|decode|encode)_.*|.*_(from|to)_json|.*_(spans|members?)")
 
 
 Shape = Literal["plain", "optional", "message", "time", "oneof", "list", "map"]
@@ -66,6 +66,7 @@ class Field:
         oneof: Its oneof, or empty.
         packed: Whether a list is encoded as one field.
         entry: The fields of an entry, for a map.
+        lazy: Whether a message may be held encoded, see `codec.lazy`.
     """
 
     proto: str
@@ -78,6 +79,7 @@ class Field:
     oneof: str = ""
     packed: bool = False
     entry: "tuple[Field, Field] | None" = None
+    lazy: bool = False
 
     @property
     def tag(self) -> int:
@@ -253,6 +255,7 @@ def _field(field: FieldDescriptor, optional: bool = False) -> Field:
     oneof = "" if field.containing_oneof is None or optional else field.containing_oneof.name
     options = field.GetOptions()
     unpacked = options.HasField("packed") and not options.packed
+    shape: Shape = "map" if entry else _shape(field, kind, optional, bool(oneof))
     return Field(
         field.name,
         field.json_name,
@@ -260,10 +263,11 @@ def _field(field: FieldDescriptor, optional: bool = False) -> Field:
         local_name(name),
         field.number,
         kind,
-        "map" if entry else _shape(field, kind, optional, bool(oneof)),
+        shape,
         oneof,
         field.is_repeated and kind.is_packable and not unpacked,
         entry,
+        options.lazy and shape == "message",
     )
 
 

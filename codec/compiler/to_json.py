@@ -46,7 +46,10 @@ def _field(field: Field) -> Lines:
     if field.shape == "plain":
         return [get(field), *put]
     present = presence(field)
-    if field.shape == "message":
+    if field.lazy:
+        read = block("if type(value) is bytes:", [f"value = message.{field.name}"])
+        put = [*read, *block("if value._serialized_on_wire:", put)]
+    elif field.shape == "message":
         present += " and value._serialized_on_wire"
     return [get(field), *block(f"if {present}:", put)]
 

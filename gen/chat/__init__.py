@@ -21,6 +21,7 @@ import betterproto
 import grpclib
 from betterproto.grpc.grpclib_server import ServiceBase
 
+from codec import lazy as _lazy
 from codec import objects as _objects
 
 if TYPE_CHECKING:
@@ -286,6 +287,7 @@ class ListUsersResponse(_objects.Message):
         self.next_page_token = next_page_token
 
 
+@_lazy.lazy("extra")
 @_objects.plain
 @dataclass(init=False, eq=False, repr=False)
 class ChatMessage(_objects.Message):

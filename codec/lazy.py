@@ -1,0 +1,90 @@
+"""Fields whose messages stay encoded until somebody reads them.
+
+A field that the schema calls lazy (``[lazy = true]``) may hold its message encoded (`hold`). What
+is only passed on is then neither decoded nor encoded again. Whoever reads the field gets the
+message, and the same one each time, so that it may be changed. To all methods of a message there
+is no difference.
+
+The bytes stand in the object's own dict under the name of the field, where generated code looks
+for them.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import betterproto
+
+from .lookup import compiled
+from .messages import decode
+from .objects import M, Unset
+from .reading import MAX_DEPTH, not_utf8, truncated
+
+
+class _Lazy(Unset):
+    """A message field that may be encoded: other than its base, it is asked at each read."""
+
+    def __get__(self, message: Any, owner: type) -> Any:
+        if message is None:
+            return self
+        value = vars(message).get(self.name)
+        if value is None:
+            return super().__get__(message, owner)
+        if type(value) is bytes:
+            value = decode(message._betterproto.cls_by_field[self.name], value)  # noqa: SLF001 - betterproto has no other way
+            vars(message)[self.name] = value
+        return value
+
+    def __set__(self, message: Any, value: Any) -> None:
+        vars(message)[self.name] = value
+
+
+def lazy(*names: str) -> Callable[[type[M]], type[M]]:
+    """Returns a decorator of a plain class, some of whose fields are lazy."""
+
+    def decorate(cls: type[M]) -> type[M]:
+        for name in names:
+            setattr(cls, name, _Lazy(name))
+        return cls
+
+    return decorate
+
+
+def hold(message: betterproto.Message, name: str, data: bytes) -> None:
+    """Gives a message a lazy field as bytes.
+
+    Args:
+        message: the message.
+        name: the field.
+        data: the encoding of its value. It has to be sound, see `check`.
+    """
+    vars(message)[name] = data
+
+
+def held(message: betterproto.Message, name: str) -> bytes | None:
+    """Returns the bytes of a lazy field; `None` if it holds no bytes (any more)."""
+    value = vars(message).get(name)
+    return value if type(value) is bytes else None
+
+
+def check(cls: type[betterproto.Message], encodings: Iterable[bytes]) -> None:
+    """Checks that all of some bytes are encodings of messages of type `cls`.
+
+    It takes half the time of decoding them.
+
+    Args:
+        cls: a type that a lazy field may hold, at any depth.
+        encodings: the bytes.
+
+    Raises:
+        DecodeError: they are not.
+    """
+    check_one = compiled[cls].check
+    if check_one is None:
+        raise TypeError(f"no lazy field holds a {cls.__qualname__}")
+    try:
+        for data in encodings:
+            check_one(data, 0, len(data), MAX_DEPTH)
+    except IndexError:
+        raise truncated() from None
+    except UnicodeDecodeError:
+        raise not_utf8() from None
