@@ -84,10 +84,11 @@ from itertools import accumulate, islice
 from typing import NamedTuple
 
 import codec
-from chat.storage.changes import Change, extra_of
+from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Whisper
 from codec.columns import utf8_length
+from codec.lazy import held
 from gen.chat import (
     ChatMessage,
     Mark,
@@ -518,8 +519,9 @@ def message_size(message: ChatMessage) -> int:
     """Returns how much of a page a message takes: its text, and what it has beside it, in bytes."""
     size = utf8_length(message.content)
     # Most have nothing beside it: each message of each page comes by here.
-    if "extra" in message.__dict__ and (extra := extra_of(message)) is not None:
-        size += len(codec.encode(extra))
+    if "extra" in message.__dict__:
+        extra = held(message, "extra")
+        size += len(codec.encode(message.extra) if extra is None else extra)
     return size
 
 

@@ -99,8 +99,10 @@ class Outcome(NamedTuple):
 def extra_of(message: ChatMessage) -> MessageExtra | None:
     """Returns what a message has beside its text, if anything."""
     # To read the field would make an object of it, which most messages do not have.
-    extra: MessageExtra | None = vars(message).get("extra")
-    return extra if extra is not None and betterproto.serialized_on_wire(extra) else None
+    if "extra" not in vars(message):
+        return None
+    extra = message.extra
+    return extra if betterproto.serialized_on_wire(extra) else None
 
 
 def state_of(message: ChatMessage) -> MessageState | None:

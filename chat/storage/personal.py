@@ -18,7 +18,8 @@ from typing import NamedTuple
 import orjson
 
 import codec
-from gen.chat import ChatMessage, MessageExtra, MessageState
+from chat.storage.extras import give
+from gen.chat import ChatMessage
 
 
 class OwnMessage(NamedTuple):
@@ -59,10 +60,7 @@ def message_line(user_id: str, own: OwnMessage) -> bytes:
         seq=own.seq,
         sent_at=own.sent_at,
     )
-    if own.extra is not None or own.state is not None:
-        message.extra = codec.decode(MessageExtra, own.extra or b"")
-        if own.state is not None:
-            message.extra.state = codec.decode(MessageState, own.state)
+    give([message], [own.extra], [own.state])
     return b'{"message":%b}\n' % codec.to_json(message)
 
 

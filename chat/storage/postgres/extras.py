@@ -10,8 +10,9 @@ from dataclasses import replace
 import codec
 from chat.storage.base import StoreError
 from chat.storage.changes import extra_of, state_of
+from chat.storage.extras import give
 from codec import DecodeError
-from gen.chat import ChatMessage, MessageExtra, MessageState
+from gen.chat import ChatMessage
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -52,18 +53,30 @@ def add(message: ChatMessage, extra: bytes | None, state: bytes | None) -> ChatM
     Raises:
         StoreError: it is not what this program wrote.
     """
-    if extra is None and state is None:
-        return message
     try:
-        found = codec.decode(MessageExtra, extra or b"")
-        if state is not None:
-            found.state = codec.decode(MessageState, state)
+        give([message], [extra], [state])
     except DecodeError as error:
         raise StoreError(
             f"message {message.seq} of room {message.room_id} has no readable state: {error}"
         ) from error
-    message.extra = found
     return message
+
+
+def add_to_page(
+    messages: Sequence[ChatMessage],
+    extras: Sequence[bytes | None],
+    states: Sequence[bytes | None],
+) -> None:
+    """Gives messages what their rows of ``states`` have.
+
+    Raises:
+        StoreError: see `add`.
+    """
+    try:
+        give(messages, extras, states)
+    except DecodeError:
+        for message, extra, state in zip(messages, extras, states, strict=True):
+            add(message, extra, state)
 
 
 def add_all(

@@ -17,7 +17,7 @@ from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.batch import stored_message
 from chat.storage.postgres.connections import READ_SECONDS, Connection, ReaderPool
 from chat.storage.postgres.errors import FAILURES, is_lost, is_of_a_value, text_of
-from chat.storage.postgres.extras import add
+from chat.storage.postgres.extras import add_to_page
 from gen.chat import ChatMessage
 
 T = TypeVar("T")
@@ -231,8 +231,8 @@ def _messages(room_id: str, row: asyncpg.Record, *, has_states: bool) -> list[Ch
     ]
     if has_states and row["added_seqs"] is not None:
         by_seq = {message.seq: message for message in found}
-        for seq, extra, state in zip(row["added_seqs"], row["extras"], row["states"], strict=True):
-            add(by_seq[seq], extra, state)
+        added = [by_seq[seq] for seq in row["added_seqs"]]
+        add_to_page(added, row["extras"], row["states"])
     return found
 
 

@@ -13,6 +13,7 @@ import orjson
 
 import codec
 from chat.storage.changes import extra_of
+from chat.storage.extras import give
 from gen.chat import ChatMessage, MessageExtra, MessageState
 
 _ADD_STATES: Final = """
@@ -41,13 +42,13 @@ def with_state(message: ChatMessage, extra: str, state: str) -> ChatMessage:
     Raises:
         ValueError: they are damaged.
     """
-    if extra:
-        message.extra = codec.decode(MessageExtra, bytes.fromhex(extra))
-        if state:
-            message.extra.state = state_from(state)
-    elif state:
-        message.extra = MessageExtra(state=state_from(state))
+    give([message], [blob_from(extra)], [blob_from(state)])
     return message
+
+
+def blob_from(digits: str) -> bytes | None:
+    """Returns a column that is no text, out of hexadecimal digits; `None` for NULL."""
+    return bytes.fromhex(digits) if digits else None
 
 
 def state_from(digits: str) -> MessageState:
