@@ -7,7 +7,18 @@ from typing import Final
 
 import click
 
-from bench import changes, codec, compare, connects, history, results, slow, store, workloads
+from bench import (
+    changes,
+    codec,
+    compare,
+    connects,
+    history,
+    pages,
+    results,
+    slow,
+    store,
+    workloads,
+)
 from bench.attacks import measure as attacks
 from bench.nodes import measure as nodes
 from bench.options import Effort, Options
@@ -29,6 +40,7 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "connects": connects.main,
     "store": store.main,
     "history": history.main,
+    "pages": pages.main,
     "changes": changes.main,
     "codec": _codec,
     "slow": slow.main,

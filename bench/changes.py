@@ -1,9 +1,6 @@
 """Measures what changes of messages cost those who do not make them.
 
-Pages: 50 messages of a room without changes, of one in which some messages changed, and of one
-in which all did, in alternation, from the database on disk.
-
-Storm: a busy room whose members follow its changes, with and without a thousand reactions a
+A busy room whose members follow its changes, with and without a thousand reactions a
 second to its newest messages, in alternation. Those who react are further clients of the proxy.
 """
 
@@ -29,18 +26,6 @@ from bench.processes import Running
 from bench.report import Section, Table, progress
 from bench.rounds import drive, make_job
 from bench.targets import HOST, PROJECT
-from chat.storage.base import Range
-from chat.storage.changes import Change
-from chat.storage.listener import Listener
-from chat.storage.sqlite import SqliteStore
-from gen.chat import ChangeMessageRequest, ChatMessage
-
-PAGE: Final = 50
-_MESSAGES: Final = 2_000
-_PAGES_A_ROUND: Final = 200
-_ROUNDS: Final = {Effort.QUICK: 3, Effort.NORMAL: 5, Effort.FULL: 9}
-# Of so many messages one changed.
-_EVERY: Final = {"without changes": 0, "one in ten changed": 10, "all changed": 1}
 
 _STORM_ROUNDS: Final = {Effort.QUICK: 2, Effort.NORMAL: 5, Effort.FULL: 9}
 _STORM_SECONDS: Final = {Effort.QUICK: 3.0, Effort.NORMAL: 6.0, Effort.FULL: 10.0}
@@ -51,54 +36,6 @@ _WARM_UP: Final = 1.0
 _TICK_SECONDS: Final = 0.01
 # They react to so many of the newest messages.
 _NEWEST: Final = 10
-
-
-@dataclass(slots=True)
-class _Room:
-    name: str
-    every: int
-    times: list[float] = field(default_factory=list)
-
-    async def fill(self, store: SqliteStore) -> None:
-        """Stores the messages, and the changes."""
-        messages = [
-            ChatMessage(id=f"{number:08}", room_id=self.name, sender_id="ada", content="x" * 64)
-            for number in range(_MESSAGES)
-        ]
-        await store.append(messages)
-        if self.every:
-            changed = range(1, _MESSAGES + 1, self.every)
-            requests = (ChangeMessageRequest(self.name, seq, "ben", react="👍") for seq in changed)
-            await asyncio.gather(*(store.change(Change(request)) for request in requests))
-
-    async def read(self, store: SqliteStore) -> None:
-        """Reads pages, and notes how long each took."""
-        for number in range(_PAGES_A_ROUND):
-            span = Range(PAGE, after_seq=number * 7 % (_MESSAGES - PAGE))
-            start = time.perf_counter()
-            page = await store.history(self.name, span)
-            self.times.append(time.perf_counter() - start)
-            if len(page.messages) != PAGE:
-                raise AssertionError("a page came back short")
-
-
-async def _measure_pages(effort: Effort) -> list[_Room]:
-    rooms = [_Room(name, every) for name, every in _EVERY.items()]
-    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as folder:
-        path = str(Path(folder) / "chat.db")
-        store = await SqliteStore.open(path, Listener(), queue_bytes=1 << 30)
-        for room in rooms:
-            progress(f"changes: filling a room, {room.name}")
-            await room.fill(store)
-        await store.close()
-        # What is on disk, not what is in memory still.
-        store = await SqliteStore.open(path, Listener(), queue_bytes=1 << 30)
-        for number in range(_ROUNDS[effort]):
-            progress(f"changes: pages, round {number + 1} of {_ROUNDS[effort]}")
-            for room in rooms:
-                await room.read(store)
-        await store.close()
-    return rooms
 
 
 @dataclass(slots=True)
@@ -231,16 +168,8 @@ async def _measure_storm(effort: Effort) -> _Busy:
 
 
 def main(options: Options) -> Section:
-    """Runs both, and summarizes them."""
-    rooms = uvloop.run(_measure_pages(options.effort))
+    """Runs it, and summarizes it."""
     busy = uvloop.run(_measure_storm(options.effort))
-    pages = Table(f"A page of {PAGE} messages", ["room", "µs", "ratio"])
-    base = median(rooms[0].times)
-    rows = []
-    for room in rooms:
-        time_of_page = median(room.times)
-        pages.add(room.name, f"{time_of_page * 1e6:.0f}", f"{time_of_page / base:.2f}")
-        rows.append({"room": room.name, "page_us": round(time_of_page * 1e6, 1)})
     ratios = [
         with_.rate / without.rate for with_, without in zip(busy.stormy, busy.calm, strict=True)
     ]
@@ -261,4 +190,4 @@ def main(options: Options) -> Section:
         f"{storm['deliveries_with']:,}",
         *map(str, list(storm.values())[2:]),
     )
-    return Section([pages, table], {"page": PAGE, "pages": rows, "storm": storm})
+    return Section([table], storm)

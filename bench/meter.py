@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -27,6 +28,16 @@ def tree_cpu_seconds(pid: int) -> float:
         with suppress(psutil.NoSuchProcess):
             used += sum(each.cpu_times()[:4])
     return used
+
+
+def precise_cpu_seconds(pid: int) -> float:
+    """Returns the processor time of a process, on Linux to the nanosecond; not of ended threads."""
+    tasks = Path(f"/proc/{pid}/task")
+    try:
+        used = [int((each / "schedstat").read_text().split()[0]) for each in tasks.iterdir()]
+    except FileNotFoundError:
+        return cpu_seconds(pid)
+    return sum(used) / 1e9
 
 
 def memory_bytes(pid: int) -> int:
