@@ -507,7 +507,7 @@ def get_user_response_to_json(message: GetUserResponse, depth: int) -> dict[str,
     value: Any
     out: dict[str, Any] = {}
     value = vars(message).get("user")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["user"] = user_to_json(value, depth - 1)
     return out
 
@@ -727,7 +727,7 @@ def upsert_user_response_to_json(message: UpsertUserResponse, depth: int) -> dic
     value: Any
     out: dict[str, Any] = {}
     value = vars(message).get("user")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["user"] = user_to_json(value, depth - 1)
     return out
 
@@ -1156,7 +1156,7 @@ def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
     if value is not None:
         if type(value) is bytes:
             value = message.extra
-        if value._serialized_on_wire:
+        if not value._is_unset or value._serialized_on_wire:
             out["extra"] = message_extra_to_json(value, depth - 1)
     return out
 
@@ -1316,7 +1316,7 @@ def message_extra_to_json(message: MessageExtra, depth: int) -> dict[str, Any]:
     value = message.data
     out["data"] = value
     value = vars(message).get("state")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["state"] = message_state_to_json(value, depth - 1)
     return out
 
@@ -2987,7 +2987,7 @@ def room_changes_to_json(message: RoomChanges, depth: int) -> dict[str, Any]:
     values = message.messages
     out["messages"] = [message_change_to_json(value, depth - 1) for value in values]
     value = vars(message).get("room")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room"] = room_to_json(value, depth - 1)
     return out
 
@@ -3109,7 +3109,7 @@ def message_change_to_json(message: MessageChange, depth: int) -> dict[str, Any]
     if value is not None:
         out["content"] = value
     value = vars(message).get("state")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["state"] = message_state_to_json(value, depth - 1)
     return out
 
@@ -3447,7 +3447,7 @@ def change_message_response_to_json(message: ChangeMessageResponse, depth: int) 
     value: Any
     out: dict[str, Any] = {}
     value = vars(message).get("message")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["message"] = chat_message_to_json(value, depth - 1)
     return out
 
@@ -3681,7 +3681,7 @@ def get_changes_response_to_json(message: GetChangesResponse, depth: int) -> dic
     value: Any
     out: dict[str, Any] = {}
     value = vars(message).get("changes")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["changes"] = room_changes_to_json(value, depth - 1)
     value = message.has_more
     out["has_more"] = value
@@ -4179,7 +4179,7 @@ def mark_read_response_to_json(message: MarkReadResponse, depth: int) -> dict[st
     value: Any
     out: dict[str, Any] = {}
     value = vars(message).get("mark")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["mark"] = mark_to_json(value, depth - 1)
     return out
 
@@ -5019,7 +5019,7 @@ def set_room_request_to_json(message: SetRoomRequest, depth: int) -> dict[str, A
     value: Any
     out: dict[str, Any] = {}
     value = vars(message).get("room")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room"] = room_to_json(value, depth - 1)
     value = message.if_change
     if value is not None:
@@ -5103,7 +5103,7 @@ def set_room_response_to_json(message: SetRoomResponse, depth: int) -> dict[str,
     value: Any
     out: dict[str, Any] = {}
     value = vars(message).get("room")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room"] = room_to_json(value, depth - 1)
     return out
 
@@ -5543,15 +5543,15 @@ def room_summary_to_json(message: RoomSummary, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
     value = vars(message).get("room")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room"] = room_to_json(value, depth - 1)
     value = message.last_seq
     out["last_seq"] = value
     value = vars(message).get("mark")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["mark"] = mark_to_json(value, depth - 1)
     value = vars(message).get("last_message")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["last_message"] = chat_message_to_json(value, depth - 1)
     value = message.present
     out["present"] = value
@@ -7545,16 +7545,16 @@ def chat_messages_to_json(message: ChatMessages, depth: int) -> dict[str, Any]:
     values = message.refs
     out["refs"] = [str(value) for value in values]
     value = vars(message).get("ids")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["ids"] = texts_to_json(value, depth - 1)
     value = vars(message).get("room_ids")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room_ids"] = texts_to_json(value, depth - 1)
     value = vars(message).get("sender_ids")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["sender_ids"] = texts_to_json(value, depth - 1)
     value = vars(message).get("contents")
-    if value is not None and value._serialized_on_wire:
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["contents"] = texts_to_json(value, depth - 1)
     values = message.clients
     out["clients"] = [str(value) for value in values]

@@ -5,11 +5,15 @@ written even if it has its default.
 """
 
 from itertools import groupby
+from typing import Final
 
 from .decode import depth_check
 from .encode import declarations, get, presence, selected_members, selection
 from .schema import Field, Message
 from .text import Lines, block, chain, quote
+
+# The property says the same, but is a call, and most messages are set.
+_WRITTEN: Final = "not value._is_unset or value._serialized_on_wire"
 
 
 def to_json(message: Message) -> Lines:
@@ -48,9 +52,9 @@ def _field(field: Field) -> Lines:
     present = presence(field)
     if field.lazy:
         read = block("if type(value) is bytes:", [f"value = message.{field.name}"])
-        put = [*read, *block("if value._serialized_on_wire:", put)]
+        put = [*read, *block(f"if {_WRITTEN}:", put)]
     elif field.shape == "message":
-        present += " and value._serialized_on_wire"
+        present += f" and ({_WRITTEN})"
     return [get(field), *block(f"if {present}:", put)]
 
 

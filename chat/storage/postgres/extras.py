@@ -12,7 +12,7 @@ from chat.storage.base import StoreError
 from chat.storage.changes import extra_of, state_of
 from chat.storage.extras import give
 from codec import DecodeError
-from gen.chat import ChatMessage
+from gen.chat import ChatMessage, MessageExtra, MessageState
 from hosting.logs import get_logger
 
 log = get_logger(__name__)
@@ -48,26 +48,31 @@ def packed_state(message: ChatMessage) -> bytes:
 
 
 def add(message: ChatMessage, extra: bytes | None, state: bytes | None) -> ChatMessage:
-    """Gives a message what its row of ``states`` has; returns it.
+    """Gives a message what its row of ``states`` has, for somebody who reads it; returns it.
 
     Raises:
         StoreError: it is not what this program wrote.
     """
+    if extra is None and state is None:
+        return message
     try:
-        give([message], [extra], [state])
+        found = codec.decode(MessageExtra, extra or b"")
+        if state is not None:
+            found.state = codec.decode(MessageState, state)
     except DecodeError as error:
         raise StoreError(
             f"message {message.seq} of room {message.room_id} has no readable state: {error}"
         ) from error
+    message.extra = found
     return message
 
 
-def add_to_page(
+def give_all(
     messages: Sequence[ChatMessage],
     extras: Sequence[bytes | None],
     states: Sequence[bytes | None],
 ) -> None:
-    """Gives messages what their rows of ``states`` have.
+    """Gives messages what their rows of ``states`` have, to pass them on.
 
     Raises:
         StoreError: see `add`.

@@ -18,7 +18,7 @@ from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.batch import stored_message
 from chat.storage.postgres.connections import READ_SECONDS, Connection, ReaderPool
 from chat.storage.postgres.errors import FAILURES, is_lost, is_of_a_value, text_of
-from chat.storage.postgres.extras import add_to_page
+from chat.storage.postgres.extras import give_all
 from gen.chat import ChatMessage
 
 T = TypeVar("T")
@@ -268,7 +268,7 @@ def _messages(room_id: str, row: asyncpg.Record, *, has_states: bool) -> list[Ch
     if has_states and row["added_seqs"] is not None:
         by_seq = {message.seq: message for message in found}
         added = [by_seq[seq] for seq in row["added_seqs"]]
-        add_to_page(added, row["extras"], row["states"])
+        give_all(added, row["extras"], row["states"])
     return found
 
 

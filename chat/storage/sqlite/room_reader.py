@@ -8,12 +8,13 @@ import orjson
 
 from chat.storage.base import MOST_MEMBERS, RoomIds
 from chat.storage.changes import MOST_MENTIONS
+from chat.storage.extras import give
 from chat.storage.rooms import folded, is_found
 from chat.storage.sqlite.batch import stored_message
 from chat.storage.sqlite.infos import info_from
 from chat.storage.sqlite.marks import COUNT
 from chat.storage.sqlite.reader import Readers
-from chat.storage.sqlite.states import with_state
+from chat.storage.sqlite.states import blob_from
 from gen.chat import ChatMessage, Room
 
 # How many rooms one call looks at: a bound on its time.
@@ -162,4 +163,5 @@ class RoomReader:
 def _message(room_id: str, row: Sequence[Any]) -> ChatMessage:
     seq, message_id, sender_id, content, sent_at, extra, state = row
     message = stored_message((room_id, sender_id, message_id), seq, sent_at, content)
-    return with_state(message, extra, state)
+    give([message], [blob_from(extra)], [blob_from(state)])
+    return message

@@ -13,7 +13,6 @@ import orjson
 
 import codec
 from chat.storage.changes import extra_of
-from chat.storage.extras import give
 from gen.chat import ChatMessage, MessageExtra, MessageState
 
 _ADD_STATES: Final = """
@@ -32,7 +31,7 @@ EVERYONE: Final = ""
 
 
 def with_state(message: ChatMessage, extra: str, state: str) -> ChatMessage:
-    """Gives a message what it has beside its text.
+    """Gives a message what it has beside its text, for somebody who reads it.
 
     Args:
         message: from a row; it is changed.
@@ -42,7 +41,12 @@ def with_state(message: ChatMessage, extra: str, state: str) -> ChatMessage:
     Raises:
         ValueError: they are damaged.
     """
-    give([message], [blob_from(extra)], [blob_from(state)])
+    if extra:
+        message.extra = codec.decode(MessageExtra, bytes.fromhex(extra))
+        if state:
+            message.extra.state = state_from(state)
+    elif state:
+        message.extra = MessageExtra(state=state_from(state))
     return message
 
 
