@@ -146,7 +146,7 @@ class Batch:
 
     def take(self, row: Mapping[str, Any]) -> Answer:
         """Gives the messages the positions and times that they were stored with."""
-        times = _shared(row["times"])
+        times = shared(row["times"])
         old = self._old(row)
         heads = list(row["bases"])
         own = []
@@ -177,7 +177,7 @@ class Batch:
             return []
         names = list(self.rooms)
         columns = (
-            row["gap_rooms"], row["gap_seqs"], row["gap_times"],
+            row["gap_rooms"], row["gap_seqs"], shared(row["gap_times"]),
             row["gap_sender_ids"], row["gap_ids"], row["gap_contents"],
         )  # fmt: skip
         found = [
@@ -215,10 +215,14 @@ def _columns(pairs: Sequence[tuple[int, T]]) -> tuple[list[int], list[T]] | tupl
     return ([nth for nth, _ in pairs], [each for _, each in pairs]) if pairs else (None, None)
 
 
-def _shared(times: Sequence[datetime]) -> list[datetime]:
-    """Makes equal times one object: confirmations of one commit are told together by that."""
-    once: dict[datetime, datetime] = {}
-    return [once.setdefault(each, each) for each in times]
+def shared(times: Iterable[datetime]) -> list[datetime]:
+    """Makes equal times that follow each other one object.
+
+    Confirmations of one commit are told together by that, and an object is encoded sooner than
+    an equal one.
+    """
+    last: datetime | None = None
+    return [last := last if each == last else each for each in times]
 
 
 def stored_message(key: MessageKey, seq: int, sent_at: datetime, content: str) -> ChatMessage:

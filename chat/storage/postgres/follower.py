@@ -229,7 +229,8 @@ class Follower:
         self._following.store(flight, others, own)
         self._look()
         if self._hints is not None:
-            self._hints.tell({message.room_id: message.seq for message in own})
+            heads = {message.room_id: message.seq for message in own}
+            self._hints.tell(heads, met_others=bool(others))
 
     def hear(self, told: Told) -> None:
         """Takes what another node told."""
@@ -364,7 +365,8 @@ class Follower:
 
     def _observe_lag(self, messages: Iterable[ChatMessage]) -> None:
         now = time.time()
-        for message in messages:
-            if message.sent_at is not None:
-                lag = max(0.0, now - message.sent_at.timestamp())
-                self._metrics.follow_lag_seconds.observe(lag)
+        # Those of a commit share their time.
+        for sent_at, number in Counter(message.sent_at for message in messages).items():
+            if sent_at is not None:
+                lag = max(0.0, now - sent_at.timestamp())
+                self._metrics.follow_lag_seconds.observe(lag, number)

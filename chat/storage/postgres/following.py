@@ -134,6 +134,9 @@ class Following:
         """
         ready: list[ChatMessage] = []
         if flight.generation == self.generation:
+            if len(own) == len(flight.messages):
+                # All of them were new: no row of others need be compared with them.
+                self.drop(flight)
             self._learn(others, ready)
             self._learn(own, ready, is_own=True)
         else:

@@ -9,7 +9,8 @@ From this follows all else here:
   whispers, which no table has: who types, and who is there.
 - An append never waits for the bus. What is to be told is put aside (`tell`) and sent once
   the append was acknowledged, all rooms together; while one sending is under way, the next ones
-  are merged. If the bus is down, nothing is kept.
+  are merged, and those that others hardly need wait for a while (see `pace`). If the bus is
+  down, nothing is kept.
 - A node listens only to channels of rooms that it follows (see `hint_payloads`), so that a room
   that nobody follows costs other nodes nothing.
 - Whoever begins to follow a room listens first, and reads its head then (`listen`). It waits
@@ -37,6 +38,7 @@ from chat.storage.listener import UserMark, Whisper
 from chat.storage.postgres.hint_payloads import Told, goodbye, payloads, probe, read
 from chat.storage.postgres.link import BusDown, Connect, Link
 from chat.storage.postgres.neighbours import Neighbours, link_name, node_of
+from chat.storage.postgres.pace import Pace
 from chat.storage.postgres.subscriptions import Subscriptions
 from chat.storage.postgres.untold import Untold
 from hosting.logs import get_logger
@@ -105,6 +107,8 @@ class Hints:
         self.heard_at = time.monotonic()
         self.others = Neighbours()
         self._subscriptions = Subscriptions(listener.sweep_soon, answer_seconds)
+        self._pace = Pace()
+        self._later: asyncio.TimerHandle | None = None
         self._probing = False
         self._proven = False
         self._up_at = 0.0
@@ -120,13 +124,14 @@ class Hints:
         self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._measure())]
 
     async def close(self) -> None:
-        """Ends all of it; what was not told yet is not told, but that the node is gone."""
+        """Ends all of it; tells what was not told yet, and that the node is gone."""
         if self.is_up and self.others:
             self._leaving = True
             self._to_tell.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LEAVE_SECONDS):
                     await self._left.wait()
+        self._tell_no_later()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,11 +144,23 @@ class Hints:
         """Listens to a channel no longer."""
         self._subscriptions.discard(channel)
 
-    def tell(self, heads: Mapping[str, int]) -> None:
-        """Tells other nodes the new heads of rooms, soon, if there are any. Never blocks."""
-        if self.tells:
-            self._untold.add_heads(heads)
+    def tell(self, heads: Mapping[str, int], *, met_others: bool = False) -> None:
+        """Tells other nodes the new heads of rooms, soon, if there are any. Never blocks.
+
+        Args:
+            heads: by room.
+            met_others: whether other nodes have appended to any of them at the same time.
+        """
+        if not self.tells:
+            return
+        self._untold.add_heads(heads)
+        now = time.monotonic()
+        if met_others:
+            self._pace.met_others(now)
+        if not (pause := self._pace.pause(now)):
             self._to_tell.set()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(pause, self._to_tell.set)
 
     def tell_changes(self, changes: Mapping[str, int]) -> None:
         """Tells them the numbers of the newest changes of rooms, likewise."""
@@ -237,8 +254,12 @@ class Hints:
         while True:
             await self._to_tell.wait()
             self._to_tell.clear()
+            self._tell_no_later()
+            self._pace.told(time.monotonic())
             is_last = self._leaving
-            hints = [goodbye(self.name)] if is_last else self._next_hints(link)
+            hints = self._next_hints(link)
+            if is_last:
+                hints.append(goodbye(self.name))
             if hints:
                 async with asyncio.timeout(self._answer_seconds):
                     await link.publish(hints)
@@ -246,6 +267,11 @@ class Hints:
                     self._left.set()
                 # What comes meanwhile goes together.
                 await asyncio.sleep(link.pause_seconds)
+
+    def _tell_no_later(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
 
     def _next_hints(self, link: Link) -> list[tuple[str, str]]:
         hints = list(payloads(self._untold.take(self.name), link.most_channels))

@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 
 from chat.storage.listener import Head
-from chat.storage.postgres.batch import stored_message
+from chat.storage.postgres.batch import shared, stored_message
 from chat.storage.postgres.change_reads import ChangesBehind, read_behind
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.extras import add_all
@@ -117,7 +117,7 @@ class TailReader:
         )
         nths: list[int] = row["nths"] or []
         columns = zip(
-            nths, row["seqs"] or (), row["times"] or (), row["sender_ids"] or (),
+            nths, row["seqs"] or (), shared(row["times"] or ()), row["sender_ids"] or (),
             row["ids"] or (), row["contents"] or (), strict=True,
         )  # fmt: skip
         messages = [

@@ -160,6 +160,20 @@ async def test_told_to_others_and_not_to_oneself(bus: Bus) -> None:
         assert other.heads == dict.fromkeys(ROOMS, 1)
 
 
+async def test_fewer_while_others_append_and_none_is_lost_at_the_end(bus: Bus) -> None:
+    async with ear(bus.connect) as one, ear(bus.connect) as other:
+        await other.hints.listen(channel_of("room"))
+        await one.knows_another()
+        for seq in range(1, 9):
+            one.hints.tell({"room": seq}, met_others=True)
+            await asyncio.sleep(0)
+        await other.until(lambda: other.heads == {"room": 8})
+        one.hints.tell({"room": 9}, met_others=True)
+        await one.hints.close()
+        await other.until(lambda: bool(other.lost_nodes))
+        assert other.heads == {"room": 9}
+
+
 async def test_changes_and_marks_are_told(bus: Bus) -> None:
     async with ear(bus.connect) as one, ear(bus.connect) as other:
         await other.hints.listen(channel_of("room"))
