@@ -5,8 +5,7 @@ is only passed on is then neither decoded nor encoded again. Whoever reads the f
 message, and the same one each time, so that it may be changed. To all methods of a message there
 is no difference.
 
-The bytes stand in the object's own dict under the name of the field, where generated code looks
-for them.
+The bytes stand where the message would, see `codec.objects.held_name`.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,26 +15,21 @@ import betterproto
 
 from .lookup import compiled
 from .messages import decode
-from .objects import M, Unset
+from .objects import M, MessageField, held_name
 from .reading import MAX_DEPTH, not_utf8, truncated
 
 
-class _Lazy(Unset):
-    """A message field that may be encoded: other than its base, it is asked at each read."""
+class _Lazy(MessageField):
+    """A message field that may be encoded."""
 
     def __get__(self, message: Any, owner: type) -> Any:
         if message is None:
             return self
-        value = vars(message).get(self.name)
-        if value is None:
-            return super().__get__(message, owner)
+        value = getattr(message, self.held_name)
         if type(value) is bytes:
             value = decode(message._betterproto.cls_by_field[self.name], value)  # noqa: SLF001 - betterproto has no other way
-            vars(message)[self.name] = value
-        return value
-
-    def __set__(self, message: Any, value: Any) -> None:
-        vars(message)[self.name] = value
+            setattr(message, self.held_name, value)
+        return super().__get__(message, owner)
 
 
 def lazy(*names: str) -> Callable[[type[M]], type[M]]:
@@ -57,12 +51,12 @@ def hold(message: betterproto.Message, name: str, data: bytes) -> None:
         name: the field.
         data: the encoding of its value. It has to be sound, see `check`.
     """
-    vars(message)[name] = data
+    setattr(message, held_name(name), data)
 
 
 def held(message: betterproto.Message, name: str) -> bytes | None:
     """Returns the bytes of a lazy field; `None` if it holds no bytes (any more)."""
-    value = vars(message).get(name)
+    value = getattr(message, held_name(name))
     return value if type(value) is bytes else None
 
 

@@ -9,10 +9,11 @@ Fields, by how they can be unset:
 - A field that is `optional` holds `None` until it is set.
 - A Timestamp or Duration that is not set holds `NO_TIMESTAMP` or `NO_DURATION`: the epoch and a
   duration of 0, told apart by identity. Any other datetime counts as set, also one of the epoch.
-- A field that holds a message has no entry in the object until it is set. The first read makes an
-  empty message and keeps it, so that a change to it is not lost; it is written once it has content.
-  A message that was assigned, or given to a constructor, is written even if it is empty;
-  betterproto leaves out one that was made without arguments. `codec.lazy` has one more way.
+- What is held of a field that is a message has a name of its own: `held_extra` for `extra`, `None`
+  until that is set. The first read of the field makes an empty message and keeps it, so that a
+  change to it is not lost; it is written once it has content. A message that was assigned, or given
+  to a constructor, is written even if it is empty; betterproto leaves out one that was made without
+  arguments. `codec.lazy` has one more way.
 - A oneof is an attribute of its own name that holds the value of the member that is set, or `None`:
   ``match frame.payload: case Join(): ...``. It is read-only. Each member is an attribute as well:
   reading one that is not set raises AttributeError, setting one unsets the others, and setting it
@@ -101,9 +102,11 @@ def _given(message: Any, name: str) -> Any:
     if meta.group:
         is_chosen = message._group_current[meta.group] == name
         return getattr(message, meta.group) if is_chosen else PLACEHOLDER
-    value = vars(message).get(name, PLACEHOLDER)
-    if type(value) is bytes and meta.proto_type == betterproto.TYPE_MESSAGE:  # see `codec.lazy`
-        value = getattr(message, name)
+    if isinstance(getattr(type(message), name, None), MessageField):
+        is_held = getattr(message, held_name(name)) is not None
+        value = getattr(message, name) if is_held else PLACEHOLDER
+    else:
+        value = vars(message).get(name, PLACEHOLDER)
     return value if meta.optional or _is_given(value) else PLACEHOLDER
 
 
@@ -119,18 +122,33 @@ def _is_given(value: Any) -> bool:
             return bool(value)
 
 
-class Unset:
-    """An unset message field. Once set, the object's own entry hides this descriptor."""
+def held_name(name: str) -> str:
+    """Returns the attribute with what is held of a message field.
+
+    To look there costs nothing. To look into the object's dict would make one, and every later
+    access to an attribute would take several times as long.
+    """
+    return f"held_{name}"
+
+
+class MessageField:
+    """A field that is a message."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.held_name = held_name(name)
 
     def __get__(self, message: Any, owner: type) -> Any:
         if message is None:
             return self
-        value = message._get_field_default(self.name)
-        setattr(message, self.name, value)
+        value = getattr(message, self.held_name)
+        if value is None:
+            value = message._get_field_default(self.name)
+            setattr(message, self.held_name, value)
         return value
+
+    def __set__(self, message: Any, value: Any) -> None:
+        setattr(message, self.held_name, value)
 
 
 class _Member:
@@ -180,7 +198,8 @@ def plain(cls: type[M]) -> type[M]:
             setattr(cls, field.name, _Member(field.name, meta.group))
         # betterproto annotates with class names as strings, and with other types as they are.
         elif meta.proto_type == betterproto.TYPE_MESSAGE and isinstance(field.type, str):
-            setattr(cls, field.name, Unset(field.name))
+            setattr(cls, field.name, MessageField(field.name))
+            setattr(cls, held_name(field.name), None)
     for oneof in oneofs:
         setattr(cls, oneof, None)
     cls._group_current = cast("dict[str, str]", MappingProxyType(oneofs))

@@ -458,15 +458,14 @@ def decode_get_user_response(data: bytes, spans: Spans, depth: int) -> GetUserRe
         if pos != end:
             raise truncated()
     message = new(GetUserResponse)
-    if user_spans:
-        message.user = decode_user(data, user_spans, depth - 1)
+    message.held_user = decode_user(data, user_spans, depth - 1) if user_spans else None
     return message
 
 
 def encode_get_user_response(message: GetUserResponse, depth: int) -> bytes:
     value: Any
     out = bytearray()
-    value = vars(message).get("user")
+    value = message.held_user
     if value is not None:
         raw = encode_user(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -498,15 +497,14 @@ def get_user_response_from_json(members: Any, depth: int) -> GetUserResponse:
     except DecodeError as error:
         raise error.within(_GET_USER_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(GetUserResponse)
-    if user is not None:
-        message.user = user
+    message.held_user = user
     return message
 
 
 def get_user_response_to_json(message: GetUserResponse, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
-    value = vars(message).get("user")
+    value = message.held_user
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["user"] = user_to_json(value, depth - 1)
     return out
@@ -678,15 +676,14 @@ def decode_upsert_user_response(data: bytes, spans: Spans, depth: int) -> Upsert
         if pos != end:
             raise truncated()
     message = new(UpsertUserResponse)
-    if user_spans:
-        message.user = decode_user(data, user_spans, depth - 1)
+    message.held_user = decode_user(data, user_spans, depth - 1) if user_spans else None
     return message
 
 
 def encode_upsert_user_response(message: UpsertUserResponse, depth: int) -> bytes:
     value: Any
     out = bytearray()
-    value = vars(message).get("user")
+    value = message.held_user
     if value is not None:
         raw = encode_user(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -718,15 +715,14 @@ def upsert_user_response_from_json(members: Any, depth: int) -> UpsertUserRespon
     except DecodeError as error:
         raise error.within(_UPSERT_USER_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(UpsertUserResponse)
-    if user is not None:
-        message.user = user
+    message.held_user = user
     return message
 
 
 def upsert_user_response_to_json(message: UpsertUserResponse, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
-    value = vars(message).get("user")
+    value = message.held_user
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["user"] = user_to_json(value, depth - 1)
     return out
@@ -1017,8 +1013,7 @@ def decode_chat_message(data: bytes, spans: Spans, depth: int) -> ChatMessage:
     message.sent_at = (
         read_timestamp(data, sent_at_spans, depth - 1) if sent_at_spans else NO_TIMESTAMP
     )
-    if extra_spans:
-        vars(message)["extra"] = decode_message_extra(data, extra_spans, depth - 1)
+    message.held_extra = decode_message_extra(data, extra_spans, depth - 1) if extra_spans else None
     return message
 
 
@@ -1058,7 +1053,7 @@ def encode_chat_message(message: ChatMessage, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
-    value = vars(message).get("extra")
+    value = message.held_extra
     if value is not None:
         raw = value if type(value) is bytes else encode_message_extra(value, depth - 1)
         if raw or value is raw or value._serialized_on_wire:
@@ -1131,8 +1126,7 @@ def chat_message_from_json(members: Any, depth: int) -> ChatMessage:
     message.content = content
     message.seq = seq
     message.sent_at = sent_at
-    if extra is not None:
-        vars(message)["extra"] = extra
+    message.held_extra = extra
     return message
 
 
@@ -1152,7 +1146,7 @@ def chat_message_to_json(message: ChatMessage, depth: int) -> dict[str, Any]:
     value = message.sent_at
     if value is not None and value is not NO_TIMESTAMP:
         out["sent_at"] = format_timestamp(value)
-    value = vars(message).get("extra")
+    value = message.held_extra
     if value is not None:
         if type(value) is bytes:
             value = message.extra
@@ -1211,8 +1205,7 @@ def decode_message_extra(data: bytes, spans: Spans, depth: int) -> MessageExtra:
     message.mentions = mentions
     message.mentions_room = mentions_room
     message.data = data_
-    if state_spans:
-        message.state = decode_message_state(data, state_spans, depth - 1)
+    message.held_state = decode_message_state(data, state_spans, depth - 1) if state_spans else None
     return message
 
 
@@ -1239,7 +1232,7 @@ def encode_message_extra(message: MessageExtra, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_50[size] if size < 128 else tagged(50, size)
         out += raw
-    value = vars(message).get("state")
+    value = message.held_state
     if value is not None:
         raw = encode_message_state(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -1297,8 +1290,7 @@ def message_extra_from_json(members: Any, depth: int) -> MessageExtra:
     message.mentions = mentions
     message.mentions_room = mentions_room
     message.data = data_
-    if state is not None:
-        message.state = state
+    message.held_state = state
     return message
 
 
@@ -1315,7 +1307,7 @@ def message_extra_to_json(message: MessageExtra, depth: int) -> dict[str, Any]:
     out["mentions_room"] = value
     value = message.data
     out["data"] = value
-    value = vars(message).get("state")
+    value = message.held_state
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["state"] = message_state_to_json(value, depth - 1)
     return out
@@ -2884,8 +2876,7 @@ def decode_room_changes(data: bytes, spans: Spans, depth: int) -> RoomChanges:
     message.after_change = after_change
     message.last_change = last_change
     message.messages = messages
-    if room_spans:
-        message.room = decode_room(data, room_spans, depth - 1)
+    message.held_room = decode_room(data, room_spans, depth - 1) if room_spans else None
     return message
 
 
@@ -2912,7 +2903,7 @@ def encode_room_changes(message: RoomChanges, depth: int) -> bytes:
             size = len(raw)
             out += _TAG_34[size] if size < 128 else tagged(34, size)
             out += raw
-    value = vars(message).get("room")
+    value = message.held_room
     if value is not None:
         raw = encode_room(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -2969,8 +2960,7 @@ def room_changes_from_json(members: Any, depth: int) -> RoomChanges:
     message.after_change = after_change
     message.last_change = last_change
     message.messages = messages
-    if room is not None:
-        message.room = room
+    message.held_room = room
     return message
 
 
@@ -2986,7 +2976,7 @@ def room_changes_to_json(message: RoomChanges, depth: int) -> dict[str, Any]:
     out["last_change"] = value
     values = message.messages
     out["messages"] = [message_change_to_json(value, depth - 1) for value in values]
-    value = vars(message).get("room")
+    value = message.held_room
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room"] = room_to_json(value, depth - 1)
     return out
@@ -3034,8 +3024,7 @@ def decode_message_change(data: bytes, spans: Spans, depth: int) -> MessageChang
     message = new(MessageChange)
     message.seq = seq
     message.content = content
-    if state_spans:
-        message.state = decode_message_state(data, state_spans, depth - 1)
+    message.held_state = decode_message_state(data, state_spans, depth - 1) if state_spans else None
     return message
 
 
@@ -3051,7 +3040,7 @@ def encode_message_change(message: MessageChange, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_18[size] if size < 128 else tagged(18, size)
         out += raw
-    value = vars(message).get("state")
+    value = message.held_state
     if value is not None:
         raw = encode_message_state(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -3095,8 +3084,7 @@ def message_change_from_json(members: Any, depth: int) -> MessageChange:
     message = new(MessageChange)
     message.seq = seq
     message.content = content
-    if state is not None:
-        message.state = state
+    message.held_state = state
     return message
 
 
@@ -3108,7 +3096,7 @@ def message_change_to_json(message: MessageChange, depth: int) -> dict[str, Any]
     value = message.content
     if value is not None:
         out["content"] = value
-    value = vars(message).get("state")
+    value = message.held_state
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["state"] = message_state_to_json(value, depth - 1)
     return out
@@ -3398,15 +3386,16 @@ def decode_change_message_response(data: bytes, spans: Spans, depth: int) -> Cha
         if pos != end:
             raise truncated()
     message = new(ChangeMessageResponse)
-    if message__spans:
-        message.message = decode_chat_message(data, message__spans, depth - 1)
+    message.held_message = (
+        decode_chat_message(data, message__spans, depth - 1) if message__spans else None
+    )
     return message
 
 
 def encode_change_message_response(message: ChangeMessageResponse, depth: int) -> bytes:
     value: Any
     out = bytearray()
-    value = vars(message).get("message")
+    value = message.held_message
     if value is not None:
         raw = encode_chat_message(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -3438,15 +3427,14 @@ def change_message_response_from_json(members: Any, depth: int) -> ChangeMessage
     except DecodeError as error:
         raise error.within(_CHANGE_MESSAGE_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(ChangeMessageResponse)
-    if message_ is not None:
-        message.message = message_
+    message.held_message = message_
     return message
 
 
 def change_message_response_to_json(message: ChangeMessageResponse, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
-    value = vars(message).get("message")
+    value = message.held_message
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["message"] = chat_message_to_json(value, depth - 1)
     return out
@@ -3608,8 +3596,9 @@ def decode_get_changes_response(data: bytes, spans: Spans, depth: int) -> GetCha
         if pos != end:
             raise truncated()
     message = new(GetChangesResponse)
-    if changes_spans:
-        message.changes = decode_room_changes(data, changes_spans, depth - 1)
+    message.held_changes = (
+        decode_room_changes(data, changes_spans, depth - 1) if changes_spans else None
+    )
     message.has_more = has_more
     message.epoch = epoch
     return message
@@ -3618,7 +3607,7 @@ def decode_get_changes_response(data: bytes, spans: Spans, depth: int) -> GetCha
 def encode_get_changes_response(message: GetChangesResponse, depth: int) -> bytes:
     value: Any
     out = bytearray()
-    value = vars(message).get("changes")
+    value = message.held_changes
     if value is not None:
         raw = encode_room_changes(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -3670,8 +3659,7 @@ def get_changes_response_from_json(members: Any, depth: int) -> GetChangesRespon
     except DecodeError as error:
         raise error.within(_GET_CHANGES_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(GetChangesResponse)
-    if changes is not None:
-        message.changes = changes
+    message.held_changes = changes
     message.has_more = has_more
     message.epoch = epoch
     return message
@@ -3680,7 +3668,7 @@ def get_changes_response_from_json(members: Any, depth: int) -> GetChangesRespon
 def get_changes_response_to_json(message: GetChangesResponse, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
-    value = vars(message).get("changes")
+    value = message.held_changes
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["changes"] = room_changes_to_json(value, depth - 1)
     value = message.has_more
@@ -4130,15 +4118,14 @@ def decode_mark_read_response(data: bytes, spans: Spans, depth: int) -> MarkRead
         if pos != end:
             raise truncated()
     message = new(MarkReadResponse)
-    if mark_spans:
-        message.mark = decode_mark(data, mark_spans, depth - 1)
+    message.held_mark = decode_mark(data, mark_spans, depth - 1) if mark_spans else None
     return message
 
 
 def encode_mark_read_response(message: MarkReadResponse, depth: int) -> bytes:
     value: Any
     out = bytearray()
-    value = vars(message).get("mark")
+    value = message.held_mark
     if value is not None:
         raw = encode_mark(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -4170,15 +4157,14 @@ def mark_read_response_from_json(members: Any, depth: int) -> MarkReadResponse:
     except DecodeError as error:
         raise error.within(_MARK_READ_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(MarkReadResponse)
-    if mark is not None:
-        message.mark = mark
+    message.held_mark = mark
     return message
 
 
 def mark_read_response_to_json(message: MarkReadResponse, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
-    value = vars(message).get("mark")
+    value = message.held_mark
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["mark"] = mark_to_json(value, depth - 1)
     return out
@@ -4960,8 +4946,7 @@ def decode_set_room_request(data: bytes, spans: Spans, depth: int) -> SetRoomReq
         if pos != end:
             raise truncated()
     message = new(SetRoomRequest)
-    if room_spans:
-        message.room = decode_room(data, room_spans, depth - 1)
+    message.held_room = decode_room(data, room_spans, depth - 1) if room_spans else None
     message.if_change = if_change
     return message
 
@@ -4969,7 +4954,7 @@ def decode_set_room_request(data: bytes, spans: Spans, depth: int) -> SetRoomReq
 def encode_set_room_request(message: SetRoomRequest, depth: int) -> bytes:
     value: Any
     out = bytearray()
-    value = vars(message).get("room")
+    value = message.held_room
     if value is not None:
         raw = encode_room(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -5009,8 +4994,7 @@ def set_room_request_from_json(members: Any, depth: int) -> SetRoomRequest:
     except DecodeError as error:
         raise error.within(_SET_ROOM_REQUEST_KEYS.get(key) or quoted(key)) from None
     message = new(SetRoomRequest)
-    if room is not None:
-        message.room = room
+    message.held_room = room
     message.if_change = if_change
     return message
 
@@ -5018,7 +5002,7 @@ def set_room_request_from_json(members: Any, depth: int) -> SetRoomRequest:
 def set_room_request_to_json(message: SetRoomRequest, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
-    value = vars(message).get("room")
+    value = message.held_room
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room"] = room_to_json(value, depth - 1)
     value = message.if_change
@@ -5054,15 +5038,14 @@ def decode_set_room_response(data: bytes, spans: Spans, depth: int) -> SetRoomRe
         if pos != end:
             raise truncated()
     message = new(SetRoomResponse)
-    if room_spans:
-        message.room = decode_room(data, room_spans, depth - 1)
+    message.held_room = decode_room(data, room_spans, depth - 1) if room_spans else None
     return message
 
 
 def encode_set_room_response(message: SetRoomResponse, depth: int) -> bytes:
     value: Any
     out = bytearray()
-    value = vars(message).get("room")
+    value = message.held_room
     if value is not None:
         raw = encode_room(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -5094,15 +5077,14 @@ def set_room_response_from_json(members: Any, depth: int) -> SetRoomResponse:
     except DecodeError as error:
         raise error.within(_SET_ROOM_RESPONSE_KEYS.get(key) or quoted(key)) from None
     message = new(SetRoomResponse)
-    if room is not None:
-        message.room = room
+    message.held_room = room
     return message
 
 
 def set_room_response_to_json(message: SetRoomResponse, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
-    value = vars(message).get("room")
+    value = message.held_room
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room"] = room_to_json(value, depth - 1)
     return out
@@ -5435,13 +5417,12 @@ def decode_room_summary(data: bytes, spans: Spans, depth: int) -> RoomSummary:
         if pos != end:
             raise truncated()
     message = new(RoomSummary)
-    if room_spans:
-        message.room = decode_room(data, room_spans, depth - 1)
+    message.held_room = decode_room(data, room_spans, depth - 1) if room_spans else None
     message.last_seq = last_seq
-    if mark_spans:
-        message.mark = decode_mark(data, mark_spans, depth - 1)
-    if last_message_spans:
-        message.last_message = decode_chat_message(data, last_message_spans, depth - 1)
+    message.held_mark = decode_mark(data, mark_spans, depth - 1) if mark_spans else None
+    message.held_last_message = (
+        decode_chat_message(data, last_message_spans, depth - 1) if last_message_spans else None
+    )
     message.present = present
     message.members = members_
     return message
@@ -5450,7 +5431,7 @@ def decode_room_summary(data: bytes, spans: Spans, depth: int) -> RoomSummary:
 def encode_room_summary(message: RoomSummary, depth: int) -> bytes:
     value: Any
     out = bytearray()
-    value = vars(message).get("room")
+    value = message.held_room
     if value is not None:
         raw = encode_room(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -5460,14 +5441,14 @@ def encode_room_summary(message: RoomSummary, depth: int) -> bytes:
     value = message.last_seq
     if value:
         out += _TAG_16[value] if 0 <= value < 128 else tagged(16, uint32(value))
-    value = vars(message).get("mark")
+    value = message.held_mark
     if value is not None:
         raw = encode_mark(value, depth - 1)
         if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_26[size] if size < 128 else tagged(26, size)
             out += raw
-    value = vars(message).get("last_message")
+    value = message.held_last_message
     if value is not None:
         raw = encode_chat_message(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -5527,13 +5508,10 @@ def room_summary_from_json(members: Any, depth: int) -> RoomSummary:
     except DecodeError as error:
         raise error.within(_ROOM_SUMMARY_KEYS.get(key) or quoted(key)) from None
     message = new(RoomSummary)
-    if room is not None:
-        message.room = room
+    message.held_room = room
     message.last_seq = last_seq
-    if mark is not None:
-        message.mark = mark
-    if last_message is not None:
-        message.last_message = last_message
+    message.held_mark = mark
+    message.held_last_message = last_message
     message.present = present
     message.members = members_
     return message
@@ -5542,15 +5520,15 @@ def room_summary_from_json(members: Any, depth: int) -> RoomSummary:
 def room_summary_to_json(message: RoomSummary, depth: int) -> dict[str, Any]:
     value: Any
     out: dict[str, Any] = {}
-    value = vars(message).get("room")
+    value = message.held_room
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room"] = room_to_json(value, depth - 1)
     value = message.last_seq
     out["last_seq"] = value
-    value = vars(message).get("mark")
+    value = message.held_mark
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["mark"] = mark_to_json(value, depth - 1)
-    value = vars(message).get("last_message")
+    value = message.held_last_message
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["last_message"] = chat_message_to_json(value, depth - 1)
     value = message.present
@@ -7422,14 +7400,16 @@ def decode_chat_messages(data: bytes, spans: Spans, depth: int) -> ChatMessages:
             raise truncated()
     message = new(ChatMessages)
     message.refs = refs
-    if ids_spans:
-        message.ids = decode_texts(data, ids_spans, depth - 1)
-    if room_ids_spans:
-        message.room_ids = decode_texts(data, room_ids_spans, depth - 1)
-    if sender_ids_spans:
-        message.sender_ids = decode_texts(data, sender_ids_spans, depth - 1)
-    if contents_spans:
-        message.contents = decode_texts(data, contents_spans, depth - 1)
+    message.held_ids = decode_texts(data, ids_spans, depth - 1) if ids_spans else None
+    message.held_room_ids = (
+        decode_texts(data, room_ids_spans, depth - 1) if room_ids_spans else None
+    )
+    message.held_sender_ids = (
+        decode_texts(data, sender_ids_spans, depth - 1) if sender_ids_spans else None
+    )
+    message.held_contents = (
+        decode_texts(data, contents_spans, depth - 1) if contents_spans else None
+    )
     message.clients = clients
     return message
 
@@ -7444,28 +7424,28 @@ def encode_chat_messages(message: ChatMessages, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_10[size] if size < 128 else tagged(10, size)
         out += raw
-    value = vars(message).get("ids")
+    value = message.held_ids
     if value is not None:
         raw = encode_texts(value, depth - 1)
         if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_18[size] if size < 128 else tagged(18, size)
             out += raw
-    value = vars(message).get("room_ids")
+    value = message.held_room_ids
     if value is not None:
         raw = encode_texts(value, depth - 1)
         if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_26[size] if size < 128 else tagged(26, size)
             out += raw
-    value = vars(message).get("sender_ids")
+    value = message.held_sender_ids
     if value is not None:
         raw = encode_texts(value, depth - 1)
         if raw or value._serialized_on_wire:
             size = len(raw)
             out += _TAG_34[size] if size < 128 else tagged(34, size)
             out += raw
-    value = vars(message).get("contents")
+    value = message.held_contents
     if value is not None:
         raw = encode_texts(value, depth - 1)
         if raw or value._serialized_on_wire:
@@ -7526,14 +7506,10 @@ def chat_messages_from_json(members: Any, depth: int) -> ChatMessages:
         raise error.within(_CHAT_MESSAGES_KEYS.get(key) or quoted(key)) from None
     message = new(ChatMessages)
     message.refs = refs
-    if ids is not None:
-        message.ids = ids
-    if room_ids is not None:
-        message.room_ids = room_ids
-    if sender_ids is not None:
-        message.sender_ids = sender_ids
-    if contents is not None:
-        message.contents = contents
+    message.held_ids = ids
+    message.held_room_ids = room_ids
+    message.held_sender_ids = sender_ids
+    message.held_contents = contents
     message.clients = clients
     return message
 
@@ -7544,16 +7520,16 @@ def chat_messages_to_json(message: ChatMessages, depth: int) -> dict[str, Any]:
     out: dict[str, Any] = {}
     values = message.refs
     out["refs"] = [str(value) for value in values]
-    value = vars(message).get("ids")
+    value = message.held_ids
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["ids"] = texts_to_json(value, depth - 1)
-    value = vars(message).get("room_ids")
+    value = message.held_room_ids
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["room_ids"] = texts_to_json(value, depth - 1)
-    value = vars(message).get("sender_ids")
+    value = message.held_sender_ids
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["sender_ids"] = texts_to_json(value, depth - 1)
-    value = vars(message).get("contents")
+    value = message.held_contents
     if value is not None and (not value._is_unset or value._serialized_on_wire):
         out["contents"] = texts_to_json(value, depth - 1)
     values = message.clients

@@ -37,7 +37,7 @@ _EXTRA: Final = "chat_message.extra"
 
 def has_extra(message: ChatMessage) -> bool:
     """Whether a message came with anything beside its text, be it nothing."""
-    return "extra" in vars(message)
+    return message.held_extra is not None
 
 
 def check_extra(rules: Rules, message: ChatMessage) -> MessageExtra | None:
@@ -53,11 +53,11 @@ def check_extra(rules: Rules, message: ChatMessage) -> MessageExtra | None:
     """
     extra = extra_of(message)
     if extra is not None:
-        vars(extra).pop("state", None)
+        extra.held_state = None
         # What was assigned counts as set, even if it is empty.
         extra = extra if codec.encode(extra) else None
     if extra is None:
-        vars(message).pop("extra", None)
+        message.held_extra = None
         return None
     if extra.reply_to == 0:
         raise InvalidArgument(f"{_EXTRA}.reply_to", "must be at least 1")

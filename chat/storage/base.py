@@ -519,7 +519,7 @@ def message_size(message: ChatMessage) -> int:
     """Returns how much of a page a message takes: its text, and what it has beside it, in bytes."""
     size = utf8_length(message.content)
     # Most have nothing beside it: each message of each page comes by here.
-    if "extra" in message.__dict__:
+    if message.held_extra is not None:
         extra = held(message, "extra")
         size += len(codec.encode(message.extra) if extra is None else extra)
     return size

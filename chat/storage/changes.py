@@ -98,8 +98,7 @@ class Outcome(NamedTuple):
 
 def extra_of(message: ChatMessage) -> MessageExtra | None:
     """Returns what a message has beside its text, if anything."""
-    # To read the field would make an object of it, which most messages do not have.
-    if "extra" not in vars(message):
+    if message.held_extra is None:
         return None
     extra = message.extra
     return extra if betterproto.serialized_on_wire(extra) else None
@@ -108,7 +107,7 @@ def extra_of(message: ChatMessage) -> MessageExtra | None:
 def state_of(message: ChatMessage) -> MessageState | None:
     """Returns what became of a message; `None` if it never changed."""
     extra = extra_of(message)
-    state: MessageState | None = None if extra is None else vars(extra).get("state")
+    state = None if extra is None else extra.held_state
     return state if state is not None and betterproto.serialized_on_wire(state) else None
 
 

@@ -38,8 +38,7 @@ def decide_room(before: Room, wanted: Room, if_change: int | None, number: int) 
 
 def room_of(changes: RoomChanges) -> Room | None:
     """Returns the room itself as it stands, if that is among some changes."""
-    # To read the field would make an object of it, which most changes do not have.
-    room: Room | None = vars(changes).get("room")
+    room = changes.held_room
     return room if room is not None and betterproto.serialized_on_wire(room) else None
 
 

@@ -10,6 +10,8 @@ from typing import Final
 import black
 import isort
 
+from codec.objects import held_name
+
 from .schema import Field, Message, Module
 from .text import Lines, block, call, indent, quote
 
@@ -59,7 +61,7 @@ def _body(node: ast.ClassDef, message: Message) -> Lines:
     # A field may be called self.
     this = "_self" if "self" in fields else "self"
     members = [field for field in message.fields if field.oneof]
-    body = [line for f in message.fields if not f.oneof for line in _store(this, f)]
+    body = [_store(this, f, types[f.name]) for f in message.fields if not f.oneof]
     body += [line for oneof in message.oneofs for line in _oneof(this, oneof, members, types)]
     if message.oneofs:
         chosen = ", ".join(f"{quote(oneof)}: _{oneof}_name" for oneof in message.oneofs)
@@ -86,9 +88,11 @@ def _parameter(field: Field, annotation: str) -> str:
     return f"{field.name}: {annotation} = {field.kind.zero}"
 
 
-def _store(this: str, field: Field) -> Lines:
-    store = [f"{this}.{field.name} = {_value(field)}"]
-    return block(f"if {field.name} is not None:", store) if field.shape == "message" else store
+def _store(this: str, field: Field, annotation: str) -> str:
+    if field.shape != "message":
+        return f"{this}.{field.name} = {_value(field)}"
+    held = f"{annotation} | bytes | None" if field.lazy else f"{annotation} | None"
+    return f'{this}.{held_name(field.name)}: "{held}" = {field.name}'
 
 
 def _value(field: Field) -> str:

@@ -8,6 +8,8 @@ occur again are only recorded, and decoded at the end, when all parts to be merg
 
 from typing import Final
 
+from codec.objects import held_name
+
 from .kinds import FIXED_32, FIXED_64, SIZED, VARINT
 from .schema import Field, Message, local_name
 from .text import Lines, block, chain, quote
@@ -185,7 +187,7 @@ def _result(field: Field) -> str:
         return field.local
     spans = f"{field.local}_spans"
     read = field.kind.read_spans(spans)
-    if field.shape in ("plain", "message"):
+    if field.shape == "plain":
         return read
     return f"{read} if {spans} else {field.kind.unset if field.shape == 'time' else None}"
 
@@ -193,16 +195,13 @@ def _result(field: Field) -> str:
 def _set_field(field: Field) -> Lines:
     if field.shape == "oneof":
         return []
-    if field.shape == "message":
-        return block(f"if {field.local}_spans:", [set_attribute(field, _result(field))])
     return [set_attribute(field, _result(field))]
 
 
 def set_attribute(field: Field, value: str) -> str:
     """Returns the statement that sets an attribute of a new message."""
-    if field.lazy:  # not by its descriptor, which takes longer
-        return f"vars(message)[{quote(field.name)}] = {value}"
-    return f"message.{field.name} = {value}"
+    name = held_name(field.name) if field.shape == "message" else field.name
+    return f"message.{name} = {value}"
 
 
 def _set_member(oneof: str) -> Lines:

@@ -7,6 +7,7 @@ built when the module is imported.
 
 from itertools import groupby
 
+from codec.objects import held_name
 from codec.writing import varint
 
 from .decode import depth_check
@@ -51,7 +52,7 @@ def selection(field: Field) -> str:
 def get(field: Field) -> str:
     """Returns the statement that assigns a field's value to `value`, or `None` if it is unset."""
     if field.shape == "message":  # reading the attribute would create a message
-        return f"value = vars(message).get({quote(field.name)})"
+        return f"value = message.{held_name(field.name)}"
     return f"value = message.{field.oneof or field.name}"
 
 

@@ -103,8 +103,7 @@ def _function(field: Field) -> str:
 def _set_field(field: Field) -> Lines:
     if field.shape == "oneof":
         return []
-    store = [set_attribute(field, field.local)]
-    return block(f"if {field.local} is not None:", store) if field.shape == "message" else store
+    return [set_attribute(field, field.local)]
 
 
 def _check_member(oneof: str) -> Lines:

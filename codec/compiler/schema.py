@@ -13,6 +13,8 @@ from betterproto.compile.naming import pythonize_class_name, pythonize_field_nam
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto
 
+from codec.objects import held_name
+
 from .kinds import KINDS, SIZED, Kind, enum_kind, message_kind, time_kind
 from .runtime import HELPERS
 
@@ -177,6 +179,7 @@ def _module(package: str, files: list[FileDescriptor]) -> Module:
     _check_names(module)
     for message in module.messages:
         _check_oneofs(message)
+        _check_held(message)
     return module
 
 
@@ -196,6 +199,14 @@ def _check_oneofs(message: Message) -> None:
     for oneof in message.oneofs:
         if oneof in taken:
             raise SchemaError(f"{message.name}.{oneof}: a oneof cannot have this name in Python")
+
+
+def _check_held(message: Message) -> None:
+    """Checks that nothing else has the names under which message fields are held."""
+    held = {held_name(field.name) for field in message.fields if field.shape == "message"}
+    for name in (*(field.name for field in message.fields), *message.oneofs):
+        if name in held:
+            raise SchemaError(f"{message.name}.{name}: what is held of another field is named so")
 
 
 def _nested(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:

@@ -183,8 +183,7 @@ class GetUserResponse(_objects.Message):
         self,
         user: "User | None" = None,
     ) -> None:
-        if user is not None:
-            self.user = user
+        self.held_user: "User | None" = user
 
 
 @_objects.plain
@@ -231,8 +230,7 @@ class UpsertUserResponse(_objects.Message):
         self,
         user: "User | None" = None,
     ) -> None:
-        if user is not None:
-            self.user = user
+        self.held_user: "User | None" = user
 
 
 @_objects.plain
@@ -336,8 +334,7 @@ class ChatMessage(_objects.Message):
         self.content = content
         self.seq = seq
         self.sent_at = sent_at if sent_at is not None else _objects.NO_TIMESTAMP
-        if extra is not None:
-            self.extra = extra
+        self.held_extra: "MessageExtra | bytes | None" = extra
 
 
 @_objects.plain
@@ -382,8 +379,7 @@ class MessageExtra(_objects.Message):
         self.mentions = [*mentions] if mentions is not None else []
         self.mentions_room = mentions_room
         self.data = data
-        if state is not None:
-            self.state = state
+        self.held_state: "MessageState | None" = state
 
 
 @_objects.plain
@@ -864,8 +860,7 @@ class RoomChanges(_objects.Message):
         self.after_change = after_change
         self.last_change = last_change
         self.messages = [*messages] if messages is not None else []
-        if room is not None:
-            self.room = room
+        self.held_room: "Room | None" = room
 
 
 @_objects.plain
@@ -893,8 +888,7 @@ class MessageChange(_objects.Message):
     ) -> None:
         self.seq = seq
         self.content = content
-        if state is not None:
-            self.state = state
+        self.held_state: "MessageState | None" = state
 
 
 @_objects.plain
@@ -995,8 +989,7 @@ class ChangeMessageResponse(_objects.Message):
         self,
         message: "ChatMessage | None" = None,
     ) -> None:
-        if message is not None:
-            self.message = message
+        self.held_message: "ChatMessage | None" = message
 
 
 @_objects.plain
@@ -1046,8 +1039,7 @@ class GetChangesResponse(_objects.Message):
         has_more: bool = False,
         epoch: str = "",
     ) -> None:
-        if changes is not None:
-            self.changes = changes
+        self.held_changes: "RoomChanges | None" = changes
         self.has_more = has_more
         self.epoch = epoch
 
@@ -1168,8 +1160,7 @@ class MarkReadResponse(_objects.Message):
         self,
         mark: "Mark | None" = None,
     ) -> None:
-        if mark is not None:
-            self.mark = mark
+        self.held_mark: "Mark | None" = mark
 
 
 @_objects.plain
@@ -1377,8 +1368,7 @@ class SetRoomRequest(_objects.Message):
         room: "Room | None" = None,
         if_change: "Optional[int]" = None,
     ) -> None:
-        if room is not None:
-            self.room = room
+        self.held_room: "Room | None" = room
         self.if_change = if_change
 
 
@@ -1394,8 +1384,7 @@ class SetRoomResponse(_objects.Message):
         self,
         room: "Room | None" = None,
     ) -> None:
-        if room is not None:
-            self.room = room
+        self.held_room: "Room | None" = room
 
 
 @_objects.plain
@@ -1507,13 +1496,10 @@ class RoomSummary(_objects.Message):
         present: int = 0,
         members: int = 0,
     ) -> None:
-        if room is not None:
-            self.room = room
+        self.held_room: "Room | None" = room
         self.last_seq = last_seq
-        if mark is not None:
-            self.mark = mark
-        if last_message is not None:
-            self.last_message = last_message
+        self.held_mark: "Mark | None" = mark
+        self.held_last_message: "ChatMessage | None" = last_message
         self.present = present
         self.members = members
 
@@ -2231,14 +2217,10 @@ class ChatMessages(_objects.Message):
         clients: "List[int] | None" = None,
     ) -> None:
         self.refs = [*refs] if refs is not None else []
-        if ids is not None:
-            self.ids = ids
-        if room_ids is not None:
-            self.room_ids = room_ids
-        if sender_ids is not None:
-            self.sender_ids = sender_ids
-        if contents is not None:
-            self.contents = contents
+        self.held_ids: "Texts | None" = ids
+        self.held_room_ids: "Texts | None" = room_ids
+        self.held_sender_ids: "Texts | None" = sender_ids
+        self.held_contents: "Texts | None" = contents
         self.clients = [*clients] if clients is not None else []
 
 

@@ -3,13 +3,12 @@
 Pure.
 """
 
-from gen.chat import MessageChange, Room, RoomChanges
+from gen.chat import MessageChange, RoomChanges
 
 
 def tells_room(changes: RoomChanges) -> bool:
     """Whether a span tells of the room itself."""
-    # To read the field would make a room, which most spans do not have.
-    room: Room | None = changes.__dict__.get("room")
+    room = changes.held_room
     return room is not None and room.change > 0
 
 

@@ -1,7 +1,7 @@
 """What a message has beside its text, as the proxy deals with it: pure.
 
 To read `ChatMessage.extra` would make an object of it, which most messages do not have. So callers
-ask ``"extra" in message.__dict__`` first: that costs a plain message next to nothing.
+look at `ChatMessage.held_extra` first: that costs a plain message next to nothing.
 """
 
 from typing import Final
@@ -24,9 +24,9 @@ def clean(message: ChatMessage) -> bool:
         Whether there was a state.
     """
     extra = message.extra
-    state = vars(extra).pop("state", None)
+    state, extra.held_state = extra.held_state, None
     if not codec.encode(extra):
-        del vars(message)["extra"]
+        message.held_extra = None
     return state is not None
 
 

@@ -139,7 +139,7 @@ def _commands(items: list[Item]) -> list[RelayCommand]:
         if (
             type(item) is UnconfirmedSend
             and item.client.traceparent is None
-            and "extra" not in item.message.__dict__
+            and item.message.held_extra is None
         ):
             run.append(item)
             continue

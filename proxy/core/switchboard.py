@@ -278,7 +278,7 @@ def _size(message: ChatMessage) -> int:
     """Returns how many bytes a message takes while it is kept; in a batch it takes less."""
     names = len(message.id) + len(message.room_id) + len(message.sender_id)
     size = utf8_length(message.content) + names * _LARGEST_CHARACTER + _OVERHEAD
-    return size + extras.size_of(message.extra) if "extra" in message.__dict__ else size
+    return size + extras.size_of(message.extra) if message.held_extra is not None else size
 
 
 def _size_of_change(request: ChangeMessageRequest) -> int:

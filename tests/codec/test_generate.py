@@ -108,6 +108,11 @@ def test_deprecated_field_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "package a: names clash in Python: decode_ab",
         ),
         (
+            "message M { M one = 1; string held_one = 2; }",
+            'syntax = "proto3"; package a;',
+            "M.held_one: what is held of another field is named so",
+        ),
+        (
             "message M { oneof parse { string id = 1; } }",
             'syntax = "proto3"; package a;',
             "M.parse: a oneof cannot have this name in Python",

@@ -28,7 +28,7 @@ def added(message: ChatMessage) -> bytes | None:
         return None
     if extra.is_set("state"):
         extra = replace(extra)
-        del extra.__dict__["state"]
+        extra.held_state = None
     return codec.encode(extra) or None
 
 

@@ -38,8 +38,7 @@ class Append:
         self.has_extras = False
         for message in messages:
             self.size += utf8_length(message.content)
-            # Not read: that would make one.
-            if "extra" in message.__dict__:
+            if message.held_extra is not None:
                 self.size += self._size_of_extra(message)
 
     def _size_of_extra(self, message: ChatMessage) -> int:
