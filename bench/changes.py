@@ -4,18 +4,12 @@ A busy room whose members follow its changes, with and without a thousand reacti
 second to its newest messages, in alternation. Those who react are further clients of the proxy.
 """
 
-import asyncio
 import tempfile
-import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-import aiohttp
-import orjson
 import uvloop
 
 from bench import meter, processes, workloads
@@ -25,119 +19,19 @@ from bench.options import Effort, Options
 from bench.processes import Running
 from bench.report import Section, Table, progress
 from bench.rounds import drive, make_job
-from bench.targets import HOST, PROJECT
+from bench.storm import REACTORS, Storm, storm
+from bench.targets import PROJECT
 
 _STORM_ROUNDS: Final = {Effort.QUICK: 2, Effort.NORMAL: 5, Effort.FULL: 9}
 _STORM_SECONDS: Final = {Effort.QUICK: 3.0, Effort.NORMAL: 6.0, Effort.FULL: 10.0}
-_REACTORS: Final = 200
-_REACTIONS_A_SECOND: Final = 1_000
 _WARM_UP: Final = 1.0
-# They react so often, several at a time: the timers are not what is measured.
-_TICK_SECONDS: Final = 0.01
-# They react to so many of the newest messages.
-_NEWEST: Final = 10
-
-
-@dataclass(slots=True)
-class _Storm:
-    """The reactions of one window.
-
-    Attributes:
-        messages: how many a member got.
-        begun: set once there are enough messages to react to.
-        reactions: how many were made.
-        told: how many frames a member got that told of changes.
-        seconds: how long it lasted, since it had begun.
-    """
-
-    messages: int = 0
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    reactions: int = 0
-    told: int = 0
-    seconds: float = 0.0
-
-
-@asynccontextmanager
-async def _storm(running: Running, room_id: str) -> AsyncIterator[_Storm]:
-    """A storm of reactions, and a member that counts what it is told of it."""
-    storm = _Storm()
-    url = f"http://{HOST}:{running.port}/"
-    # A hundred connections are not all.
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session, AsyncExitStack() as stack:
-        sockets = [
-            await stack.enter_async_context(session.ws_connect(url, max_msg_size=0))
-            for _ in range(_REACTORS + 1)
-        ]
-        tasks = [
-            asyncio.create_task(_listen(sockets.pop(), storm, room_id)),
-            *(asyncio.create_task(_count_answers(socket, storm)) for socket in sockets),
-            asyncio.create_task(_react(sockets, storm, room_id)),
-        ]
-        try:
-            yield storm
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-
-
-async def _react(
-    sockets: list[aiohttp.ClientWebSocketResponse], storm: _Storm, room_id: str
-) -> None:
-    """Reacts and takes it back, at a steady rate, whatever is answered."""
-    await storm.begun.wait()
-    start = time.perf_counter()
-    number = 0
-    try:
-        while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            due = (time.perf_counter() - start) * _REACTIONS_A_SECOND
-            while number < due:
-                await sockets[number % _REACTORS].send_str(_frame(room_id, number))
-                number += 1
-    finally:
-        storm.seconds = time.perf_counter() - start
-
-
-def _frame(room_id: str, number: int) -> str:
-    nth = number % _REACTORS
-    turn = number // _REACTORS
-    # Each reacts to one message after the other, and then takes all of it back.
-    wish = "unreact" if turn // _NEWEST % 2 else "react"
-    frame = {
-        "room_id": room_id,
-        "seq": turn % _NEWEST + 1,
-        "user_id": f"reactor-{nth}",
-        wish: "👍",
-    }
-    return orjson.dumps({"change_message": frame}).decode()
-
-
-async def _count_answers(socket: aiohttp.ClientWebSocketResponse, storm: _Storm) -> None:
-    async for frame in socket:
-        if "changed_message" in str(frame.data)[:40]:
-            storm.reactions += 1
-
-
-async def _listen(socket: aiohttp.ClientWebSocketResponse, storm: _Storm, room_id: str) -> None:
-    join = {"join": {"room_id": room_id, "follow": ["CHANGES"]}}
-    await socket.send_str(orjson.dumps(join).decode())
-    async for frame in socket:
-        head = str(frame.data)[:40]
-        if '"changes"' in head:
-            storm.told += 1
-        elif '"chat_message"' in head:
-            storm.messages += 1
-            if storm.messages == _NEWEST:
-                storm.begun.set()
 
 
 @dataclass(slots=True)
 class _Busy:
     calm: list[Result] = field(default_factory=list)
     stormy: list[Result] = field(default_factory=list)
-    storms: list[_Storm] = field(default_factory=list)
+    storms: list[Storm] = field(default_factory=list)
 
     async def round(self, running: Running, seconds: float, number: int) -> None:
         """Measures with and without a storm, in the opposite order in every other round."""
@@ -152,9 +46,9 @@ class _Busy:
 
     async def _measure_stormy(self, running: Running, job: Job) -> None:
         [room_id] = frames.room_ids(job.tag, job.workload)
-        async with _storm(running, room_id) as storm:
+        async with storm(running.port, room_id) as made:
             self.stormy.append(await drive(job, PROJECT))
-        self.storms.append(storm)
+        self.storms.append(made)
 
 
 async def _measure_storm(effort: Effort) -> _Busy:
@@ -170,24 +64,47 @@ async def _measure_storm(effort: Effort) -> _Busy:
 def main(options: Options) -> Section:
     """Runs it, and summarizes it."""
     busy = uvloop.run(_measure_storm(options.effort))
-    ratios = [
-        with_.rate / without.rate for with_, without in zip(busy.stormy, busy.calm, strict=True)
-    ]
-    seconds = sum(storm.seconds for storm in busy.storms)
-    storm = {
+    told, row = _sum_up(busy)
+    table = Table(
+        f"{workloads.BUSY_ROOM}, following changes; {REACTORS} others react",
+        [
+            "deliveries/s without", "with", "ratio", "for each s of processor time, ratio",
+            "reactions/s", "server, µs", "proxy, µs", "those who react, µs", "frames of changes/s",
+        ],
+    )  # fmt: skip
+    table.add(*row)
+    return Section([table], told)
+
+
+def _sum_up(busy: _Busy) -> tuple[dict[str, float], list[str]]:
+    """Returns what is saved, and the row of the table."""
+    pairs = list(zip(busy.stormy, busy.calm, strict=True))
+    seconds = sum(each.seconds for each in busy.storms)
+    reactions = sum(each.reactions for each in busy.storms) / seconds
+    server, proxy = (
+        median(_beside_messages(*pair, process) for pair in pairs) / reactions * 1e6
+        for process in range(2)
+    )
+    told = {
         "deliveries_without": round(median(result.rate for result in busy.calm)),
         "deliveries_with": round(median(result.rate for result in busy.stormy)),
-        "ratio": round(median(ratios), 2),
-        "reactions_a_second": round(sum(storm.reactions for storm in busy.storms) / seconds),
-        "frames_a_second": round(sum(storm.told for storm in busy.storms) / seconds, 1),
+        "ratio": round(median(with_.rate / without.rate for with_, without in pairs), 3),
+        "efficiency_ratio": round(
+            median(with_.efficiency / without.efficiency for with_, without in pairs), 3
+        ),
+        "reactions_a_second": round(reactions),
+        "server_us": round(server),
+        "proxy_us": round(proxy),
+        "reactor_us": round(sum(each.cpu for each in busy.storms) / seconds / reactions * 1e6),
+        "frames_a_second": round(sum(each.told for each in busy.storms) / seconds, 1),
     }
-    table = Table(
-        f"{workloads.BUSY_ROOM}, following changes; {_REACTORS} others react",
-        ["deliveries/s without", "with", "ratio", "reactions/s", "frames of changes/s"],
-    )
-    table.add(
-        f"{storm['deliveries_without']:,}",
-        f"{storm['deliveries_with']:,}",
-        *map(str, list(storm.values())[2:]),
-    )
-    return Section([table], storm)
+    return told, [f"{value:,}" for value in told.values()]
+
+
+def _beside_messages(stormy: Result, calm: Result, process: int) -> float:
+    """The processor time of a process for reactions, in seconds of each second.
+
+    It is what is left once each message was charged what it takes without them.
+    """
+    messages = calm.cpu[process] / calm.done * stormy.done
+    return (stormy.cpu[process] - messages) / stormy.seconds
