@@ -20,6 +20,7 @@ from chat.storage.sqlite.journal import Commit, Journal, RepeatedError, Staged, 
 from chat.storage.sqlite.marks import store_marks
 from chat.storage.sqlite.schema import SEQ_MASK
 from chat.storage.sqlite.states import add_extras
+from chat.storage.sqlite.transactions import transaction
 from gen.chat import ChatMessage
 
 NOTHING: Final[Sequence[Ask]] = ()
@@ -80,7 +81,7 @@ class Commits:
         for each in forgettings:
             journal.forget_user(each.user_id)
         before = connection.total_changes()
-        with connection:
+        with transaction(connection):
             now = journal.next_time()
             have_more = forget(connection, forgettings, now)
             staged = journal.stage(appends, users, stored)

@@ -23,6 +23,7 @@ import apsw
 from chat.storage.base import MessageKey, StoreUnusable
 from chat.storage.sqlite.batch import Row
 from chat.storage.sqlite.schema import keep_last_sent_at
+from chat.storage.sqlite.transactions import transaction
 from gen.chat import ChatMessage
 
 # How many messages are folded in one transaction: jobs that come meanwhile have to wait.
@@ -166,7 +167,7 @@ def fold_leftovers(connection: apsw.Connection) -> None:
 @contextmanager
 def _all_or_nothing(connection: apsw.Connection) -> Iterator[None]:
     try:
-        with connection:
+        with transaction(connection):
             yield
     except apsw.ConstraintError as error:
         # apsw's stubs do not know of the attribute.

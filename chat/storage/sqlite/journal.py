@@ -42,6 +42,7 @@ from chat.storage.sqlite.batch import CommitBatch, stored_message
 from chat.storage.sqlite.fold import Fold, HistoryConflict
 from chat.storage.sqlite.schema import read_last_sent_at
 from chat.storage.sqlite.states import with_state
+from chat.storage.sqlite.transactions import transaction
 from chat.storage.stamps import Clock, Stamps
 from gen.chat import ChatMessage
 
@@ -243,7 +244,7 @@ class Journal:
         rooms, senders = _names(appends)
         senders -= self._known_users
         if users or senders or not rooms <= self._last_row_ids.keys():
-            with self._connection:
+            with transaction(self._connection):
                 heads: dict[str, RoomHead] = {}
                 last_row_ids = {room_id: self._last_row_id(room_id, heads) for room_id in rooms}
                 self._add_users(senders)
