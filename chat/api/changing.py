@@ -1,5 +1,7 @@
 """Changes of messages, as both doors let them in: by a call, and in the batches of a proxy."""
 
+from collections.abc import Sequence
+
 from chat.access.identity import Identity
 from chat.api.context import Context
 from chat.core.extras import check_change
@@ -44,6 +46,14 @@ async def admit_user(context: Context, caller: Identity, user_id: str) -> str:
     context.rules.identifier(user_id, "user_id")
     await context.legacy_ids.check_user(user_id, "user_id")
     return user_id
+
+
+async def make_changes(
+    context: Context, changes: Sequence[Change]
+) -> Sequence[ChatMessage | Exception]:
+    """Makes changes that came together; returns what became of each, see `make_change`."""
+    made = await context.hub.store.change_all(changes)
+    return [not_stored(each, "change") if isinstance(each, StoreError) else each for each in made]
 
 
 async def make_change(context: Context, change: Change) -> ChatMessage:

@@ -1,15 +1,21 @@
 """The answers to a proxy's commands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import codec
 from chat.api.context import Context
 from chat.errors import ChatError, Internal
-from gen.chat import RelayEvent, RelayResponse
+from codec.writing import tagged
+from gen.chat import ChangeMessageResponse, ChatMessage, RelayEvent, RelayResponse
 from hosting.logs import get_logger
 from hosting.telemetry.histogram import Tally
 
 log = get_logger(__name__)
+
+# The tags of `RelayEvent.ref`, a number, and of `RelayResponse.events`.
+_REF: Final = 1 << 3
+_EVENTS: Final = 1 << 3 | 2
 
 
 class RelayAnswers:
@@ -28,6 +34,22 @@ class RelayAnswers:
     def tell(self, event: RelayEvent) -> None:
         """Answers a command."""
         self._put(codec.encode(RelayResponse(events=[event])))
+
+    def tell_changed(self, answers: Iterable[tuple[int, ChatMessage]]) -> None:
+        """Answers changes, by their refs. Those that left one message are told the same bytes."""
+        encoded: dict[int, bytes] = {}
+        for ref, message in answers:
+            event = encoded.get(id(message))
+            try:
+                if event is None:
+                    changed = RelayEvent(changed_message=ChangeMessageResponse(message))
+                    event = encoded[id(message)] = codec.encode(changed)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
+                self.fail(ref, error)
+            else:
+                # A message continues with whatever fields follow.
+                event += tagged(_REF, ref)
+                self._put(tagged(_EVENTS, len(event)) + event)
 
     def refuse(self, ref: int, client: int, error: ChatError) -> None:
         """Answers a command with an error, and counts it."""

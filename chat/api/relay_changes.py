@@ -2,25 +2,35 @@
 
 import asyncio
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 from chat.access.identity import GUEST, Identity
-from chat.api.changing import admit_change, make_change
+from chat.api.changing import admit_change, make_changes
 from chat.api.context import Context
 from chat.api.conversation import Conversation
 from chat.api.quotas import charge
 from chat.api.relay_answers import RelayAnswers
 from chat.errors import ChatError
 from chat.storage.changes import Change
-from gen.chat import ChangeMessageRequest, ChangeMessageResponse, RelayEvent, RelayRequest
+from gen.chat import ChangeMessageRequest, ChatMessage, RelayRequest
 from hosting.rate_limits import CALLS
 
 # How many are under way, before the stream waits to read on. Each may have a text.
 _MOST: Final = 256
+# With so much text, in characters, a run is long enough: it is made in one commit.
+_RUN_CHARACTERS: Final = 64 * 1024
+
+
+class _Admitted(NamedTuple):
+    """A change, and the command that asked for it."""
+
+    ref: int
+    client: int
+    change: Change
 
 
 class RelayChanges:
-    """The changes of one stream. The store makes those that come together in one commit."""
+    """The changes of one stream. Those that come in one turn of the event loop are one run."""
 
     def __init__(
         self, context: Context, stream: Conversation[RelayRequest], answers: RelayAnswers
@@ -28,6 +38,10 @@ class RelayChanges:
         self._context = context
         self._stream = stream
         self._answers = answers
+        # The one that takes more still, and the characters in it.
+        self._run: list[_Admitted] | None = None
+        self._characters = 0
+        self._number = 0
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def make(
@@ -47,26 +61,46 @@ class RelayChanges:
             client.check_time(time.time())
             charge(self._context.quotas.user(client.subject or "").calls, CALLS)
         change = await admit_change(self._context, client, request)
-        while len(self._under_way) >= _MOST:
+        while self._number >= _MOST:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-        # Tasks begin in the order in which they were made, and so do the changes in the store.
-        task = asyncio.create_task(self._make(command, change))
+        run = self._run or self._begin()
+        run.append(_Admitted(*command, change))
+        self._number += 1
+        asked = request.change
+        self._characters += len(asked) if isinstance(asked, str) else 0
+        if self._characters >= _RUN_CHARACTERS:
+            self._run = None
+
+    def _begin(self) -> list[_Admitted]:
+        self._run, self._characters = [], 0
+        # Tasks begin in the order in which they were made, and so do the changes in the store. It
+        # begins behind this turn of the event loop: what comes until then is in the run.
+        task = asyncio.create_task(self._make(self._run))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         self._stream.expect(task)
+        return self._run
 
     def cancel(self) -> None:
         """Cancels what is under way: nobody waits for it any more."""
         for task in self._under_way:
             task.cancel()
 
-    async def _make(self, command: tuple[int, int], change: Change) -> None:
-        ref, number = command
+    async def _make(self, run: list[_Admitted]) -> None:
+        if self._run is run:
+            self._run = None
         try:
-            message = await make_change(self._context, change)
-            answer = ChangeMessageResponse(message)
-            self._answers.tell(RelayEvent(ref=ref, changed_message=answer))
-        except ChatError as error:
-            self._answers.refuse(ref, number, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-            self._answers.fail(ref, error)
+            made = await make_changes(self._context, [each.change for each in run])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs these alone
+            made = [error] * len(run)
+        finally:
+            self._number -= len(run)
+        changed: list[tuple[int, ChatMessage]] = []
+        for each, outcome in zip(run, made, strict=True):
+            if isinstance(outcome, ChatMessage):
+                changed.append((each.ref, outcome))
+            elif isinstance(outcome, ChatError):
+                self._answers.refuse(each.ref, each.client, outcome)
+            else:
+                self._answers.fail(each.ref, outcome)
+        self._answers.tell_changed(changed)

@@ -346,6 +346,22 @@ class Store(ABC):
             StoreError: see there.
         """
 
+    async def change_all(self, changes: Sequence[Change]) -> Sequence[ChatMessage | Exception]:
+        """Makes changes that came together, in this order.
+
+        Args:
+            changes: checked requests.
+
+        Returns:
+            What became of each: the message as it stands, perhaps with later ones of these changes
+            already, or the error of `change`. Several may be one and the same object.
+        """
+        made = await asyncio.gather(*map(self.change, changes), return_exceptions=True)
+        for each in made:
+            if isinstance(each, BaseException) and not isinstance(each, Exception):
+                raise each
+        return [each for each in made if isinstance(each, ChatMessage | Exception)]
+
     @abstractmethod
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         """Returns what changed in a room behind a change. Its cost does not grow with the room.

@@ -170,7 +170,9 @@ class Changes:
         self._load(changes)
         answers = [self._answer(change) for change in changes]
         self._write()
-        return answers
+        return [
+            each if isinstance(each, ChatError) else self._as_it_stands(each) for each in answers
+        ]
 
     def told(self) -> list[RoomChanges]:
         """What changed, by rooms."""
@@ -181,6 +183,11 @@ class Changes:
             RoomChanges(room_id, self._before[room_id], self._numbers[room_id], messages)
             for room_id, messages in rooms.items()
         ]
+
+    def _as_it_stands(self, message: ChatMessage) -> ChatMessage:
+        """Returns a message as this commit leaves it, which tells many that changed it the same."""
+        altered = self.altered.get((message.room_id, message.seq))
+        return message if altered is None else altered.message
 
     def _answer(self, change: Change) -> ChatMessage | ChatError:
         try:

@@ -13,7 +13,7 @@ from typing import Final
 
 from chat.storage.base import Erased
 from chat.storage.changes import Change
-from chat.storage.sqlite.asks import Answer, Ask, Forgetting
+from chat.storage.sqlite.asks import Answer, Forgetting
 from chat.storage.sqlite.state_reader import StateReader
 from gen.chat import ChangeMessageRequest, ChatMessage
 
@@ -25,34 +25,37 @@ class Erasing:
 
     Args:
         reader: finds what is left of a user.
-        ask: has something done by the writer.
+        change: makes a change.
+        forget: has a step done by the writer; returns whether there is more to do.
         settle: has the journal folded.
     """
 
     def __init__(
         self,
         reader: StateReader,
-        ask: Callable[[Ask], Awaitable[Answer]],
+        change: Callable[[Change], Awaitable[ChatMessage]],
+        forget: Callable[[Forgetting], Awaitable[Answer]],
         settle: Callable[[], Awaitable[None]],
     ) -> None:
         self._reader = reader
-        self._ask = ask
+        self._change = change
+        self._forget = forget
         self._settle = settle
         # Up to which room nothing is left of a user. What it sends there later is new.
         self._done: dict[str, int] = {}
 
     async def step(self, user_id: str, limit: int) -> Erased:
         """Goes on to erase a user; see `Store.erase`."""
-        while await self._ask(Forgetting(user_id, is_last=False)):
+        while await self._forget(Forgetting(user_id, is_last=False)):
             pass
         await self._settle()
         deletions = await self._find_sent(user_id, limit)
         left = limit - len(deletions)
         others = await self._reader.reacted(user_id, left) if left else []
-        await self._change([*deletions, *others])
+        await self._change_all([*deletions, *others])
         is_done = len(others) < left
         if is_done:
-            await self._ask(Forgetting(user_id, is_last=True))
+            await self._forget(Forgetting(user_id, is_last=True))
             self._done.pop(user_id, None)
         return Erased(len(deletions), is_done)
 
@@ -66,10 +69,8 @@ class Erasing:
                 return found
             self._done[user_id] = last_room
 
-    async def _change(self, requests: Sequence[ChangeMessageRequest]) -> None:
-        changes: list[Awaitable[Answer | ChatMessage]] = [
-            self._ask(Change(request)) for request in requests
-        ]
+    async def _change_all(self, requests: Sequence[ChangeMessageRequest]) -> None:
+        changes = [self._change(Change(request)) for request in requests]
         outcomes = await asyncio.gather(*changes, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from chat.errors import ChatError
 from chat.storage.base import StoreError
 from chat.storage.changes import Change, extra_of
-from chat.storage.sqlite.asks import Answer, Ask, Setting
+from chat.storage.sqlite.asks import Answer, Forgetting, Reading, Setting
 from chat.storage.sqlite.journal import UserRow
 from codec.columns import utf8_length
 from gen.chat import ChatMessage
@@ -66,8 +66,30 @@ class Upsert:
         self.size = _MESSAGE_OVERHEAD
 
 
+class Changing:
+    """Changes that came together, and the future of what became of each.
+
+    Attributes:
+        size: the bytes that they take in the queue, roughly.
+    """
+
+    __slots__ = ("changes", "future", "size")
+    has_extras = False
+
+    def __init__(
+        self, changes: Sequence[Change], future: asyncio.Future[Sequence[ChatMessage | Exception]]
+    ) -> None:
+        self.changes = changes
+        self.future = future
+        self.size = len(changes) * _MESSAGE_OVERHEAD
+        for each in changes:
+            asked = each.request.change
+            if asked and isinstance(asked, str):
+                self.size += utf8_length(asked)
+
+
 class Asking:
-    """Something that is asked beside that, and the future of its answer.
+    """Something that is asked beside all that, and the future of its answer.
 
     Attributes:
         size: the bytes that it takes in the queue, roughly.
@@ -76,12 +98,10 @@ class Asking:
     __slots__ = ("ask", "future", "size")
     has_extras = False
 
-    def __init__(self, ask: Ask, future: asyncio.Future[Any]) -> None:
+    def __init__(self, ask: Reading | Forgetting | Setting, future: asyncio.Future[Any]) -> None:
         self.ask = ask
         self.future = future
         self.size = _MESSAGE_OVERHEAD
-        if isinstance(ask, Change) and ask.request.change and isinstance(ask.request.change, str):
-            self.size += utf8_length(ask.request.change)
         if isinstance(ask, Setting):
             self.size += utf8_length(ask.room.topic)
 
@@ -97,7 +117,7 @@ class Settle:
         self.size = 0
 
 
-Job = Append | Upsert | Asking | Settle
+Job = Append | Upsert | Changing | Asking | Settle
 
 
 def end(future: asyncio.Future[T], result: T) -> None:

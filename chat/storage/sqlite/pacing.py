@@ -2,30 +2,30 @@
 
 A change of its own costs the disk as much as a hundred that are made together, and a message that
 comes meanwhile waits for it. So behind one that went at once the next ones wait a few milliseconds
-for each other, and longer in a storm of them. They never hold up anything else: whatever else comes
-goes at once, behind them, and in the same commit.
+for each other, and the longer, the more come. They never hold up anything else. A message overtakes
+them: its commit shall be no longer for theirs, and whoever waits for the answer to a change sends
+nothing meanwhile. Whatever else comes goes at once, behind them, and in the same commit.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from chat.storage.changes import Change
-from chat.storage.sqlite.jobs import Asking, Job
+from chat.storage.sqlite.jobs import Append, Changing, Job
 
 PACE_SECONDS: Final = 0.005
 """How long changes wait for each other, at most."""
-STORM_SECONDS: Final = 0.02
+STORM_SECONDS: Final = 0.05
 """The same where many come."""
-# More in a pause are many.
-_FEW: Final = 3
+# A pause is so long for each that came in the one before: it grows where they come faster.
+_EACH_SECONDS: Final = 0.005
 
 
 class Pacing:
     """The changes that wait.
 
     Args:
-        put: takes a job; all come in the order in which they came here.
+        put: takes a job; changes come in the order in which they came here.
     """
 
     def __init__(self, put: Callable[[Job], None]) -> None:
@@ -38,8 +38,10 @@ class Pacing:
 
     def put(self, job: Job) -> None:
         """Passes a job on, now or soon."""
-        if isinstance(job, Asking) and isinstance(job.ask, Change):
-            self._came += 1
+        if isinstance(job, Append):
+            self._put(job)
+        elif isinstance(job, Changing):
+            self._came += len(job.changes)
             self._waiting.append(job)
             if self._pause is None:
                 self._go_on()
@@ -57,6 +59,6 @@ class Pacing:
         came, self._came = self._came, 0
         self._pause = None
         if came:
-            seconds = PACE_SECONDS if came <= _FEW else STORM_SECONDS
+            seconds = min(max(PACE_SECONDS, came * _EACH_SECONDS), STORM_SECONDS)
             self._pause = asyncio.get_running_loop().call_later(seconds, self._go_on)
             self.flush()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, Self, cast
 
@@ -19,6 +20,7 @@ from chat.storage.base import (
     RoomIds,
     RoomRow,
     Store,
+    StoreError,
     StoreUnusable,
     fit_page,
     is_full,
@@ -27,13 +29,13 @@ from chat.storage.base import (
 from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Listener
-from chat.storage.sqlite.asks import Answer, Ask, Reading, RoomHead, Setting, Told
+from chat.storage.sqlite.asks import Answer, Forgetting, Reading, RoomHead, Setting, Told
 from chat.storage.sqlite.claim import Claim
 from chat.storage.sqlite.erasing import Erasing
 from chat.storage.sqlite.files import DatabaseFiles
 from chat.storage.sqlite.fold import fold_leftovers
 from chat.storage.sqlite.heads import Heads
-from chat.storage.sqlite.jobs import Append, Asking, Job, Settle, Upsert
+from chat.storage.sqlite.jobs import Append, Asking, Changing, Job, Settle, Upsert
 from chat.storage.sqlite.journal import FOLD_BYTES, Journal, UserRow
 from chat.storage.sqlite.pacing import Pacing
 from chat.storage.sqlite.reader import Readers
@@ -102,7 +104,7 @@ class SqliteStore(Store):
         self._heads = Heads()
         self._states = StateReader(self._readers)
         self._rooms = RoomReader(self._readers)
-        self._erasing = Erasing(self._states, self._ask, self._settle)
+        self._erasing = Erasing(self._states, self._change, self._ask, self._settle)
         callbacks = WriterCallbacks(self._stored, self._told, self._folded, self._done)
         self._writer = Writer(
             connection, journal, files, callbacks, metrics, self.health, scrub, idle_seconds
@@ -226,7 +228,11 @@ class SqliteStore(Store):
 
     async def change(self, change: Change) -> ChatMessage:
         await self.wait_writable()
-        return cast("ChatMessage", await self._ask(change))
+        return await self._change(change)
+
+    async def change_all(self, changes: Sequence[Change]) -> Sequence[ChatMessage | Exception]:
+        await self.wait_writable()
+        return await self._change_all(changes)
 
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         return await self._states.changes(room_id, after_change, limit)
@@ -311,11 +317,28 @@ class SqliteStore(Store):
             self._writable.clear()
         self._pacing.put(job)
 
-    async def _ask(self, ask: Ask) -> Answer:
+    async def _change(self, change: Change) -> ChatMessage:
+        [made] = await self._change_all([change])
+        if isinstance(made, Exception):
+            raise made
+        # Others that were in the commit may have the same one.
+        return replace(made)
+
+    async def _change_all(self, changes: Sequence[Change]) -> Sequence[ChatMessage | Exception]:
+        future: asyncio.Future[Sequence[ChatMessage | Exception]]
+        future = asyncio.get_running_loop().create_future()
+        for room_id in {each.request.room_id for each in changes}:
+            self._heads.begin(room_id, future)
+        self._put(Changing(changes, future))
+        try:
+            # They are done whether or not somebody still waits for them.
+            return await asyncio.shield(future)
+        except StoreError as error:
+            return [error] * len(changes)
+
+    async def _ask(self, ask: Reading | Forgetting | Setting) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        if isinstance(ask, Change):
-            self._heads.begin(ask.request.room_id, future)
-        elif isinstance(ask, Setting):
+        if isinstance(ask, Setting):
             self._heads.begin(ask.room.id, future)
         self._put(Asking(ask, future))
         # It is done whether or not somebody still waits for it.

@@ -49,6 +49,7 @@ from chat.storage.sqlite.jobs import (
     Append,
     Asking,
     Backlog,
+    Changing,
     Job,
     Settle,
     Upsert,
@@ -75,6 +76,10 @@ IDLE_SECONDS: Final = 5.0
 _COMMITS_FAIL: Final = (
     'commits fail: look for "commit failed" in the log; a full disk is the usual reason'
 )
+
+
+Made = Sequence[ChatMessage | Exception]
+"""What became of changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +232,8 @@ class Writer:
         asks: list[Ask] = []
         if len(appends) < len(jobs):
             users = [job.user for job in jobs if isinstance(job, Upsert)]
-            asks = [job.ask for job in jobs if isinstance(job, Asking)]
+            for job in jobs:
+                asks += _asks(job)
         has_extras = True in [job.has_extras for job in jobs]
         size = sum(job.size for job in jobs)
         self._backlog.add(size)
@@ -344,6 +350,8 @@ class Writer:
         for job in jobs:
             if isinstance(job, Append):
                 end(job.future, next(stored))
+            elif isinstance(job, Changing):
+                end(job.future, cast("Made", [next(answers) for _ in job.changes]))
             elif isinstance(job, Asking):
                 answer(job.future, next(answers))
             elif isinstance(job, Upsert):
@@ -359,6 +367,8 @@ class Writer:
                     job.future,
                     cast("list[ChatMessage | StoreError]", [next(rest) for _ in job.messages]),
                 )
+            elif isinstance(job, Changing):
+                end(job.future, cast("Made", [next(rest) for _ in job.changes]))
             elif isinstance(job, Asking):
                 answer(job.future, cast("Answer | StoreError", next(rest)))
             elif isinstance(job, Settle):
@@ -381,6 +391,14 @@ def _items(job: Job) -> Sequence[Item]:
             return job.messages
         case Upsert():
             return [job.user]
+        case _:
+            return _asks(job)
+
+
+def _asks(job: Job) -> Sequence[Ask]:
+    match job:
+        case Changing():
+            return job.changes
         case Asking():
             return [job.ask]
         case _:

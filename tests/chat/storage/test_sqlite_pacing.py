@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 from chat.storage.changes import Change
-from chat.storage.sqlite.asks import Ask, Reading
-from chat.storage.sqlite.jobs import Append, Asking, Job, Settle, Upsert
+from chat.storage.sqlite.asks import Reading
+from chat.storage.sqlite.jobs import Append, Asking, Changing, Job, Settle, Upsert
 from chat.storage.sqlite.pacing import PACE_SECONDS, STORM_SECONDS, Pacing
 from gen.chat import ChangeMessageRequest
 from tests.support import message
@@ -15,12 +15,8 @@ def future() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
 
 
-def asking(ask: Ask) -> Asking:
-    return Asking(ask, future())
-
-
-def change() -> Asking:
-    return asking(Change(ChangeMessageRequest("room", 1, "ada", react="👍")))
+def change() -> Changing:
+    return Changing([Change(ChangeMessageRequest("room", 1, "ada", react="👍"))], future())
 
 
 async def test_first_change_goes_at_once_and_the_next_ones_together() -> None:
@@ -46,13 +42,23 @@ async def test_first_change_goes_at_once_and_the_next_ones_together() -> None:
     assert times[1] - began > PACE_SECONDS / 2
 
 
-async def test_what_is_no_change_goes_at_once_and_never_ahead_of_a_change() -> None:
+async def test_messages_overtake_changes_that_wait() -> None:
+    passed: list[Job] = []
+    pacing = Pacing(passed.append)
+    first, waiting, append = change(), change(), Append([message()], future())
+    for job in (first, waiting, append):
+        pacing.put(job)
+    assert passed == [first, append]
+    pacing.flush()
+    assert passed == [first, append, waiting]
+
+
+async def test_all_else_goes_at_once_and_never_ahead_of_a_change() -> None:
     passed: list[Job] = []
     pacing = Pacing(passed.append)
     others: list[Job] = [
-        Append([message()], future()),
         Upsert(("ada", "Ada", "", 0), future()),
-        asking(Reading("ada", "room", 1, back=False)),
+        Asking(Reading("ada", "room", 1, back=False), future()),
         Settle(future()),
     ]
     expected: list[Job] = []
