@@ -13,6 +13,7 @@ import betterproto
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from gen.chat import (
+    ChangeMessageResponse,
     ChatMessage,
     Error,
     GetChangesResponse,
@@ -239,6 +240,8 @@ class Connection(Client):
 
     async def _act(self, action: Action) -> None:
         match action:
+            case Ask(field, request, request_id):
+                await self._ask(field, request, request_id)
             case Send(message):
                 may_read = message.room_id in self.rooms or await self._permissions.may_read(
                     message.room_id, "chat_message.room_id"
@@ -254,8 +257,6 @@ class Connection(Client):
             case LeaveRoom(room_id, request_id):
                 self._switchboard.rooms.leave(self, room_id)
                 self.socket.write_frame(ServerFrame(left=Left(room_id), request_id=request_id))
-            case Ask(field, request, request_id):
-                await self._ask(field, request, request_id)
             case Type():
                 self._type(action)
             case Refuse(error, request_id) | Expel(error, request_id):
@@ -282,7 +283,9 @@ class Connection(Client):
     async def _ask(self, field: str, request: betterproto.Message, request_id: str | None) -> None:
         call = self._context.calls[field]
         response = await self._context.make_call(call, request, self.caller)
-        if isinstance(response, GetChatHistoryResponse):
+        if type(response) is ChangeMessageResponse:
+            pass  # as most are
+        elif isinstance(response, GetChatHistoryResponse):
             self._session.charge_history(len(response.messages))
         elif isinstance(response, GetChangesResponse):
             self._session.charge_history(len(response.changes.messages))

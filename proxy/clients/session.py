@@ -36,7 +36,7 @@ A refusal tells how long to wait. A client that does wait is never expelled.
 import time
 import uuid
 from collections.abc import Callable, Container
-from typing import Final
+from typing import Final, cast
 
 import betterproto
 import orjson
@@ -192,6 +192,11 @@ class Session:
         return self._decide_other(frame, payload, request_id)
 
     def _decide_other(self, frame: ClientFrame, payload: object, request_id: str | None) -> Action:
+        name, _ = betterproto.which_one_of(frame, "payload")
+        if name in self._calls:
+            if name in _READING_CALLS and (wait := self.history_wait()):
+                return self._limit(HISTORY, wait, request_id)
+            return Ask(name, cast("betterproto.Message", payload), request_id)
         match payload:
             case Join():
                 return self._join(payload, request_id)
@@ -203,12 +208,6 @@ class Session:
                 return self._type(payload, request_id)
             case Authenticate():
                 return Renew(payload.token, request_id)
-            case betterproto.Message():
-                name, _ = betterproto.which_one_of(frame, "payload")
-                if name in _READING_CALLS and (wait := self.history_wait()):
-                    return self._limit(HISTORY, wait, request_id)
-                if name in self._calls:
-                    return Ask(name, payload, request_id)
         return Refuse(errors.invalid(f"frame: {_ENVELOPE}"), request_id)
 
     def _join(self, join: Join, request_id: str | None) -> Action:

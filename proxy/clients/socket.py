@@ -48,6 +48,8 @@ log = get_logger(__name__)
 
 # A client that does not read gets so long to read the close frame.
 _LINGER_SECONDS: Final = 5.0
+# An answer of so many bytes is not waited for while the socket has room: most are.
+_SHORT: Final = 16 * 1024
 
 
 class State(Enum):
@@ -194,9 +196,13 @@ class ClientSocket:
         # A page may be on its way here while the proxy stops: behind the end nothing is written.
         if self.is_gone:
             raise ClientConnectionResetError("the client is gone")
+        payload = codec.to_json(frame)
+        if len(payload) <= _SHORT and not self.waiting_bytes:
+            self.write(frames.text_frame(payload))
+            return
         try:
             async with asyncio.timeout(self._config.heartbeat_seconds):
-                await self._socket.send_frame(codec.to_json(frame), WSMsgType.TEXT)
+                await self._socket.send_frame(payload, WSMsgType.TEXT)
         except ConnectionError as error:
             # aiohttp raises it when the connection is lost while one waits.
             raise ClientConnectionResetError("the client is gone") from error

@@ -131,6 +131,8 @@ class Receiver:
                 self._arrived(payload, fanout)
         elif type(payload) is Stored:
             self._stored(payload, fanout)
+        elif type(payload) is ChangeMessageResponse:
+            self._answered(ref, payload)
         elif isinstance(payload, Joined):
             # Members may have to hear of it behind what they got before.
             fanout.write()
@@ -138,7 +140,7 @@ class Receiver:
         elif isinstance(payload, Error):
             if not self._answered(ref, payload):
                 self._command_refused(ref, payload)
-        elif isinstance(payload, Authenticated | Admitted | ChangeMessageResponse):
+        elif isinstance(payload, Authenticated | Admitted):
             self._answered(ref, payload)
         else:
             self._told(payload, fanout)
