@@ -353,8 +353,8 @@ class Store(ABC):
             changes: checked requests.
 
         Returns:
-            What became of each: the message as it stands, perhaps with later ones of these changes
-            already, or the error of `change`. Several may be one and the same object.
+            What became of each: the message as it stands, behind a reaction perhaps with later ones
+            of these changes already, or the error of `change`. Several may be one object.
         """
         made = await asyncio.gather(*map(self.change, changes), return_exceptions=True)
         for each in made:

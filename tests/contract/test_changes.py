@@ -274,6 +274,35 @@ async def test_changes_at_once(engine: Engine, store: Store) -> None:
     assert after == 30
 
 
+async def test_changes_that_came_together_are_made_in_order(store: Store) -> None:
+    await store.append([message(key=str(n)) for n in range(2)])
+    wishes = [
+        asked(content="a"),
+        asked(by="ben", react="👍"),
+        asked(by="ben", content="not his"),
+        asked(9, react="👍"),
+        asked(content="b"),
+        asked(by="cyd", react="👍"),
+        asked(2, by="cyd", react="👍"),
+        asked(by="ben", unreact="👍"),
+    ]
+    made = await store.change_all(wishes)
+    kinds = [type(each) for each in made]
+    assert kinds == [
+        *(ChatMessage, ChatMessage, PermissionDenied, NotFound),
+        *(ChatMessage, ChatMessage, ChatMessage, ChatMessage),
+    ]
+    found = [each for each in made if isinstance(each, ChatMessage)]
+    assert [found[0].content, found[2].content] == ["a", "b"]
+    # Those who react may be told what came later already, never what came before.
+    numbers = [state(each).change for each in found]
+    assert all(number >= least for number, least in zip(numbers, range(1, 7), strict=True))
+    assert found[-1] == await read(store)
+    assert state(found[-1]).reactions == [Reaction("👍", 1, ["cyd"])]
+    assert state(await read(store, 2)).reactions == [Reaction("👍", 1, ["cyd"])]
+    assert await store.change_all([]) == []
+
+
 async def test_refused_change_harms_no_other(store: Store) -> None:
     await store.append([message()])
     outcomes = await asyncio.gather(

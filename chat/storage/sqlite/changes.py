@@ -171,7 +171,8 @@ class Changes:
         answers = [self._answer(change) for change in changes]
         self._write()
         return [
-            each if isinstance(each, ChatError) else self._as_it_stands(each) for each in answers
+            self._as_it_stands(answer) if needs_reactors(change.request) else answer
+            for change, answer in zip(changes, answers, strict=True)
         ]
 
     def told(self) -> list[RoomChanges]:
@@ -184,10 +185,12 @@ class Changes:
             for room_id, messages in rooms.items()
         ]
 
-    def _as_it_stands(self, message: ChatMessage) -> ChatMessage:
-        """Returns a message as this commit leaves it, which tells many that changed it the same."""
-        altered = self.altered.get((message.room_id, message.seq))
-        return message if altered is None else altered.message
+    def _as_it_stands(self, answer: ChatMessage | ChatError) -> ChatMessage | ChatError:
+        """Returns a message as this commit leaves it: one for all who have reacted to it."""
+        if isinstance(answer, ChatError):
+            return answer
+        altered = self.altered.get((answer.room_id, answer.seq))
+        return answer if altered is None else altered.message
 
     def _answer(self, change: Change) -> ChatMessage | ChatError:
         try:

@@ -232,7 +232,7 @@ class SqliteStore(Store):
 
     async def change_all(self, changes: Sequence[Change]) -> Sequence[ChatMessage | Exception]:
         await self.wait_writable()
-        return await self._change_all(changes)
+        return await self._change_all(changes) if changes else []
 
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         return await self._states.changes(room_id, after_change, limit)
