@@ -13,6 +13,7 @@ from bench import (
     compare,
     connects,
     history,
+    instructions,
     pages,
     results,
     slow,
@@ -48,10 +49,11 @@ MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
     "nodes": nodes.main,
     "shards": shards.main,
     "page": page.main,
+    "instructions": instructions.main,
 }
 
 
-_LONG: Final = ("attacks", "nodes", "page")
+_LONG: Final = ("attacks", "nodes", "page", "instructions")
 
 
 @click.command()
@@ -75,7 +77,7 @@ _LONG: Final = ("attacks", "nodes", "page")
 @click.option(
     "--before",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Measure the page of this checkout as well.",
+    help="Measure the page, or count the instructions, of this checkout as well.",
 )
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)))
 def main(

@@ -78,7 +78,7 @@ class Options:
         effort: the effort of the run.
         workloads: the names of the workloads to compare; all if empty.
         targets: the names of the targets to run; all if empty.
-        before: another checkout of the project, whose page is measured as well.
+        before: another checkout of the project, to compare with; see `page` and `instructions`.
     """
 
     effort: Effort = Effort.NORMAL

@@ -38,8 +38,11 @@ def tag_table(tag: int) -> tuple[bytes, ...]:
 
 def tagged(tag: int, value: int) -> bytes:
     """Encodes a tag, and a number or length."""
-    if tag < 0x80 <= value < 0x4000:  # most values beyond the table
-        return bytes((tag, value & 0x7F | 0x80, value >> 7))
+    if tag < 0x80:
+        if value < 0x80:
+            return bytes((tag, value))
+        if value < 0x4000:
+            return bytes((tag, value & 0x7F | 0x80, value >> 7))
     return varint(tag) + varint(value)
 
 

@@ -34,12 +34,12 @@ class Append:
     ) -> None:
         self.messages = messages
         self.future = future
-        self.size = len(messages) * _MESSAGE_OVERHEAD
+        # All texts at once: this is done for each message.
+        texts = "".join([message.content for message in messages])
+        self.size = len(messages) * _MESSAGE_OVERHEAD + utf8_length(texts)
         self.has_extras = False
-        for message in messages:
-            self.size += utf8_length(message.content)
-            if message.held_extra is not None:
-                self.size += self._size_of_extra(message)
+        for message in [each for each in messages if each.held_extra is not None]:
+            self.size += self._size_of_extra(message)
 
     def _size_of_extra(self, message: ChatMessage) -> int:
         extra = extra_of(message)
