@@ -156,6 +156,8 @@ class Pair(Store):
         self._nodes = list(nodes)
         self._announcer = nodes[0]
         self._pending = 0
+        self._closing = False
+        self._appends: set[asyncio.Future[list[ChatMessage]]] = set()
         self.health = nodes[0].health
 
     @property
@@ -165,7 +167,10 @@ class Pair(Store):
     def append(self, messages: Sequence[ChatMessage]) -> asyncio.Future[list[ChatMessage]]:
         self._pending += 1
         future = self._nodes[-1].append(messages)
-        return asyncio.ensure_future(self._heard({m.room_id for m in messages}, future))
+        heard = asyncio.ensure_future(self._heard({m.room_id for m in messages}, future))
+        self._appends.add(heard)
+        heard.add_done_callback(self._appends.discard)
+        return heard
 
     async def _heard(
         self, rooms: Iterable[str], future: asyncio.Future[list[ChatMessage]]
@@ -173,7 +178,8 @@ class Pair(Store):
         try:
             return await future
         finally:
-            for node in self._nodes:
+            # One that is closed cannot.
+            for node in () if self._closing else self._nodes:
                 for room_id in rooms:
                     await node.catch_up(room_id)
             self._pending -= 1
@@ -259,10 +265,13 @@ class Pair(Store):
     async def close(self) -> None:
         # The one that announces hears of what the other one stores in the end.
         [other] = (node for node in self._nodes if node is not self._announcer)
+        self._closing = True
         await other.close()
         for room_id in _FOLLOWED:
             await self._announcer.catch_up(room_id)
         await self._announcer.close()
+        if self._appends:
+            await asyncio.wait(self._appends)
 
 
 Build = Callable[[Place], Engine]
