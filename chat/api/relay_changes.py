@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from chat.access.identity import GUEST, Identity
@@ -90,9 +91,7 @@ class RelayChanges:
         if self._run is run:
             self._run = None
         try:
-            made = await make_changes(self._context, [each.change for each in run])
-        except Exception as error:  # noqa: BLE001 - whatever it is, it costs these alone
-            made = [error] * len(run)
+            made = await self._made([each.change for each in run])
         finally:
             self._number -= len(run)
         changed: list[tuple[int, ChatMessage]] = []
@@ -104,3 +103,11 @@ class RelayChanges:
             else:
                 self._answers.fail(each.ref, outcome)
         self._answers.tell_changed(changed)
+
+    async def _made(self, changes: Sequence[Change]) -> Sequence[ChatMessage | Exception]:
+        try:
+            return await make_changes(self._context, changes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs one change alone
+            if len(changes) == 1:
+                return [error]
+            return [(await self._made([each]))[0] for each in changes]

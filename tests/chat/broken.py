@@ -130,6 +130,11 @@ class BrokenStore(SqliteStore):
         _fail_at(needs_reactors(change.request))
         return await super().change(change)
 
+    async def change_all(self, changes: Sequence[Change]) -> Sequence[ChatMessage | Exception]:
+        for change in changes:
+            _fail_at(needs_reactors(change.request))
+        return await super().change_all(changes)
+
     def set_active(self, user_id: str, active: bool) -> None:
         if active:
             _fail_at(user_id)

@@ -30,6 +30,7 @@ from chat.storage.postgres.change_following import ChangeFollowing, ChangeMark
 from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.connections import READ_SECONDS, Connection
 from chat.storage.postgres.epoch import Claim, Known, Server, judge, read_server
+from chat.storage.postgres.errors import LeftBehind
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.stays import Mark
 from hosting.logs import get_logger
@@ -197,6 +198,8 @@ class Admission:
                 log.info(
                     "the database is another server, or was restarted", server=str(life.server)
                 )
+                self._following.forget_heads()
+                self._changes.forget_heads()
                 self._on_change()
             self._judged.set()
             self._judged = asyncio.Event()
@@ -204,7 +207,7 @@ class Admission:
     def _check_not_behind(self, server: Server) -> None:
         for other in (self.server, self._newest):
             if server.is_behind(other):
-                raise StoreError(f"server {server} was left behind by a failover to {other}")
+                raise LeftBehind(f"server {server} was left behind by a failover to {other}")
 
     def _known(self) -> Known | None:
         if not self.epoch:

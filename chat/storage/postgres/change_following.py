@@ -275,7 +275,8 @@ class ChangeFollowing:
             last = number_of(found[-1]) if found else after
             head = heads.get(room_id, 0)
             is_cut = room_id in parts
-            if head < max(after, sure) or (not is_cut and last < head) or last > head:
+            least = max(after, min(sure, stay.sure))
+            if head < least or (not is_cut and last < head) or last > head:
                 lost[room_id] = stay.announced
                 continue
             if not is_cut and stay.hinted == hinted:
@@ -290,6 +291,12 @@ class ChangeFollowing:
         self._tell(ready)
         if lost:
             self._lose(lost)
+
+    def forget_heads(self) -> None:
+        """Takes note that numbers which were read may never come to be; see `Following`."""
+        for stay in self._stays.values():
+            if stay.announced is not None and not stay.waiting:
+                stay.sure = stay.announced if stay.span is None else stay.span.changes.last_change
 
     def retry(self, fetch: ChangeFetch) -> None:
         """Ends a fetch that failed: its rooms are still behind."""

@@ -18,6 +18,11 @@ FAILURES: Final = (
 )
 """What any call of asyncpg may raise that is no defect of the program. A timeout is an OSError."""
 
+
+class LeftBehind(StoreError):
+    """A connection leads to a server that another one was promoted over; the next one may not."""
+
+
 OTHER_EPOCH: Final = "CH001"
 ROOM_MISSING: Final = "CH002"
 HISTORY_MISSING: Final = "CH003"

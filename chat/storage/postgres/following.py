@@ -272,7 +272,7 @@ class Following:
             if self._stays.get(room_id) is not stay or stay.announced is None:
                 continue
             is_stuck = room_id in fetch.brought and stay.announced == fetch.positions[room_id]
-            if stay.announced < sure and (room_id not in cut or is_stuck):
+            if stay.announced < min(sure, stay.sure) and (room_id not in cut or is_stuck):
                 lost[room_id] = stay.announced
                 continue
             if room_id not in cut and stay.hinted == hinted:
@@ -281,6 +281,18 @@ class Following:
             self._queue(room_id, stay)
         if lost:
             self._lose(lost)
+
+    def forget_heads(self) -> None:
+        """Takes note that heads which were read, and no rows behind them, may never come to be.
+
+        A server that is killed shows commits, in its last moment, that no standby has. Nobody was
+        told of them: if they are not on the next server, nothing is lost.
+        """
+        for stay in self._stays.values():
+            # Whoever waits for such a head is not left waiting: a loss answers them all.
+            if stay.announced is not None and not stay.waiting:
+                stay.sure = max((stay.announced, *stay.held))
+                stay.swept = min(stay.swept, stay.sure)
 
     def retry(self, fetch: Fetch) -> None:
         """Ends a fetch that failed: its rooms are still behind."""

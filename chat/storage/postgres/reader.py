@@ -17,7 +17,7 @@ from chat.storage.base import PAGE_BYTES, Page, Range, StoreError, Unstorable
 from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.batch import stored_message
 from chat.storage.postgres.connections import READ_SECONDS, Connection, ReaderPool
-from chat.storage.postgres.errors import FAILURES, is_lost, is_of_a_value, text_of
+from chat.storage.postgres.errors import FAILURES, LeftBehind, is_lost, is_of_a_value, text_of
 from chat.storage.postgres.extras import give_all
 from gen.chat import ChatMessage
 
@@ -246,6 +246,9 @@ class Reader:
                     try:
                         async with self._pool.connection() as connection:
                             return await read(connection)
+                    except LeftBehind:
+                        # It comes first in the address perhaps, and the next one is just away.
+                        pass
                     except FAILURES as error:
                         if not is_lost(error):
                             raise

@@ -244,6 +244,11 @@ class ChangeFollowingMachine(RuleBasedStateMachine):
 
     # Another history.
 
+    @rule()
+    def meet_another_server(self) -> None:
+        self.changes.forget_heads()
+        self.heard.following.forget_heads()
+
     @precondition(lambda self: not self.opening)
     @rule()
     def renew(self) -> None:
@@ -338,3 +343,12 @@ def test_fetch_that_finds_less_than_is_known_is_a_loss() -> None:
         assert heard.lost == [{"a": 5}], (head, found)
         assert not heard.spans
         assert not heard.changes.is_behind
+
+
+def test_number_that_another_server_does_not_have_is_no_loss() -> None:
+    heard = following()
+    heard.changes.sweep({"a": 5}, {"a": 7})
+    fetch = heard.changes.take(1)
+    heard.changes.forget_heads()
+    heard.changes.bring(fetch, {"a": 5}, {}, ())
+    assert not heard.lost

@@ -272,6 +272,11 @@ class FollowingMachine(RuleBasedStateMachine):
         self.following.retry(self.fetch[0])
         self.fetch = None
 
+    @rule()
+    def meet_another_server(self) -> None:
+        """It has the same rows; what was read of heads is forgotten."""
+        self.following.forget_heads()
+
     @rule(kept=st.integers(0, 3), epoch=st.booleans())
     def renew(self, kept: int, epoch: bool) -> None:
         """The history ends earlier, for all rooms alike; rarely."""
@@ -507,6 +512,32 @@ def test_a_hole_in_a_page_that_goes_on_is_lost_history() -> None:
 def test_a_head_without_its_rows_is_lost_history() -> None:
     def events(following: Following) -> None:
         following.sweep(following.ask(), {"a": 7})
+        following.finish(following.take(10), ())
+
+    assert lost_by(events) == {"a": 3}
+
+
+def test_a_head_that_another_server_does_not_have_is_no_loss() -> None:
+    """It was read in the last moment of a server, and no row behind it was."""
+    for taken_before in (True, False):
+        heard = Heard()
+        heard.follow("a", 3)
+        heard.following.sweep(heard.following.ask(), {"a": 7})
+        if taken_before:
+            fetch = heard.following.take(10)
+            heard.following.forget_heads()
+        else:
+            heard.following.forget_heads()
+            fetch = heard.following.take(10)
+        heard.following.finish(fetch, ())
+        assert not heard.lost
+        assert heard.following.positions(["a"]) == {"a": 3}
+
+
+def test_rows_behind_a_gap_are_missed_on_another_server() -> None:
+    def events(following: Following) -> None:
+        following.store(following.send([message("a")]), [], [row(5)])
+        following.forget_heads()
         following.finish(following.take(10), ())
 
     assert lost_by(events) == {"a": 3}

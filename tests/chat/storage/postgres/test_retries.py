@@ -4,14 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from chat.metrics import StoreMetrics
 from chat.storage.base import Range, StoreError
-from chat.storage.health import State
+from chat.storage.health import State, StoreHealth
 from chat.storage.listener import Head
 from chat.storage.postgres import appender, reader, writer
+from chat.storage.postgres.admission import Admission
+from chat.storage.postgres.change_following import ChangeFollowing
+from chat.storage.postgres.commit_watch import CommitWatch
+from chat.storage.postgres.connections import Admit, Connection, ReaderPool
 from chat.storage.postgres.epoch import rotate
+from chat.storage.postgres.errors import LeftBehind
+from chat.storage.postgres.following import Following
 from tests.chat.storage.postgres.nodes import Node
 from tests.chat.storage.postgres.nodes import node as a_node
 from tests.faults.link import Link, Way
@@ -249,3 +257,37 @@ async def test_writer_goes_on_when_the_standby_confirms(
                 [stored] = await node.store.append([message(key="1")])
                 assert stored.seq == 2
                 assert await node.store.last_seq("room") == 2
+
+
+async def test_read_waits_while_the_server_there_is_was_left_behind(postgres_url: str) -> None:
+    """An old primary lives on, and the one that took its place is just away."""
+    reached: list[LeftBehind] = []
+
+    async def connect() -> Connection:
+        if not reached:
+            reached.append(LeftBehind("another one was promoted"))
+            raise reached[0]
+        return await asyncpg.connect(postgres_url)
+
+    pool = ReaderPool(connect, 1)
+    following = Following(lambda _: None, lambda _: None)
+    metrics = StoreMetrics()
+
+    async def nowhere(_: Admit) -> Connection:
+        raise OSError
+
+    admission = Admission(
+        following,
+        ChangeFollowing(following, lambda _: None, lambda _: None),
+        lambda _: None,
+        CommitWatch(nowhere, metrics, StoreHealth()),
+        metrics,
+        on_change=lambda: None,
+        on_doubt=lambda: None,
+    )
+    assert (
+        await reader.Reader(pool, admission, "node").run(lambda each: each.fetchval("SELECT 1"))
+        == 1
+    )
+    assert reached
+    await pool.close()
