@@ -33,9 +33,9 @@ _CACHEGRIND: Final = (
     "--cachegrind-out-file=/dev/null",
 )
 _COUNT: Final = re.compile(r"I\s+refs:\s+([\d,]+)")
-# Nobody is taken for dead that is only slow.
-_PATIENT_SERVER: Final = ("--heartbeat-seconds", "600")
-_PATIENT_PROXY: Final = ("--upstream-heartbeat-seconds", "60")
+# Nobody is taken for dead that is only slow. What is done each second would count thirty times.
+_SERVER: Final = ("--heartbeat-seconds", "600", "--metrics-port", "off")
+_PROXY: Final = ("--upstream-heartbeat-seconds", "60", "--metrics-port", "off")
 _TEXT: Final = "x" * 64
 
 _Socket = aiohttp.ClientWebSocketResponse[Any]
@@ -68,9 +68,9 @@ class _Load:
 # between the programs are full: how full they are else is a matter of time.
 _LOADS: Final = {
     "echo": _Load(20, 20, 20, 16, (3, 28)),
-    "fan-out": _Load(101, 1, 1, 64, (1, 8)),
-    "busy room": _Load(24, 1, 24, 16, (1, 5)),
-    "rooms": _Load(100, 20, 20, 16, (1, 10)),
+    "fan-out": _Load(101, 1, 1, 64, (1, 17)),
+    "busy room": _Load(24, 1, 24, 16, (1, 9)),
+    "rooms": _Load(100, 20, 20, 16, (1, 17)),
 }
 _QUICK: Final = ("echo", "busy room")
 _PROGRAMS: Final = ("server", "proxy")
@@ -123,8 +123,8 @@ def _watched(program: str) -> Target:
     before = {each: _CACHEGRIND if each == program else () for each in _PROGRAMS}
     return replace(
         PROJECT,
-        server=lambda engine: [*before["server"], *server(engine), *_PATIENT_SERVER],
-        proxy=lambda upstream: [*before["proxy"], *proxy(upstream), *_PATIENT_PROXY],
+        server=lambda engine: [*before["server"], *server(engine), *_SERVER],
+        proxy=lambda upstream: [*before["proxy"], *proxy(upstream), *_PROXY],
     )
 
 
