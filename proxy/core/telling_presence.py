@@ -82,8 +82,10 @@ class TellingPresence:
     def joined(self, room: Room) -> None:
         """Notes that a room is live: the server is told, and what it told before is kept."""
         loop = asyncio.get_running_loop()
-        if room.attendance.joined(loop.time(), self._paces.keep):
-            loop.call_later(self._paces.keep, self._let_go, room)
+        now, keep = loop.time(), self._paces.keep
+        if room.attendance.joined(now, keep):
+            # The very time for which it was noted: the clock may say a bit less by then.
+            loop.call_later(keep, self._let_go, room, now + keep)
         self.tell_again(room)
 
     def tell_again(self, room: Room) -> None:
@@ -110,8 +112,8 @@ class TellingPresence:
         if news is not None:
             self._outlet.put(RelayCommand(room_presence=news), news.user_ids)
 
-    def _let_go(self, room: Room) -> None:
-        room.attendance.let_go(asyncio.get_running_loop().time())
+    def _let_go(self, room: Room, now: float) -> None:
+        room.attendance.let_go(now)
         self._show(room)
 
     def _show(self, room: Room) -> None:
