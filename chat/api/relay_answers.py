@@ -5,6 +5,7 @@ from typing import Final
 
 import codec
 from chat.api.context import Context
+from chat.core.encoded import batch_of
 from chat.errors import ChatError, Internal
 from codec.writing import tagged
 from gen.chat import ChangeMessageResponse, ChatMessage, RelayEvent, RelayResponse
@@ -13,9 +14,8 @@ from hosting.telemetry.histogram import Tally
 
 log = get_logger(__name__)
 
-# The tags of `RelayEvent.ref`, a number, and of `RelayResponse.events`.
+# The tag of `RelayEvent.ref`, a number.
 _REF: Final = 1 << 3
-_EVENTS: Final = 1 << 3 | 2
 
 
 class RelayAnswers:
@@ -48,8 +48,7 @@ class RelayAnswers:
                 self.fail(ref, error)
             else:
                 # A message continues with whatever fields follow.
-                event += tagged(_REF, ref)
-                self._put(tagged(_EVENTS, len(event)) + event)
+                self._put(batch_of(event + tagged(_REF, ref)))
 
     def refuse(self, ref: int, client: int, error: ChatError) -> None:
         """Answers a command with an error, and counts it."""

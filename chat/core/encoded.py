@@ -26,6 +26,11 @@ _EVENTS: Final = 1 << 3 | _LENGTH_DELIMITED
 _CHAT_MESSAGE: Final = 2 << 3 | _LENGTH_DELIMITED
 
 
+def batch_of(event: bytes) -> bytes:
+    """Returns a batch of one for `Relay`, of an encoded `RelayEvent`."""
+    return _field(_EVENTS, event)
+
+
 class EncodedMessage:
     """A stored message."""
 
