@@ -253,8 +253,6 @@ class CallGuard:
         except ProtocolError as error:
             # h2's, when something is sent on a stream that is closed.
             raise StreamTerminatedError(str(error)) from error
-        except NotImplementedError as error:  # grpclib's, for a compressed message
-            raise GRPCError(Status.UNIMPLEMENTED, "compression is not supported") from error
         except Exception as error:
             answer = self._status_of(error)
             if answer is None:

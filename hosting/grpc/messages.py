@@ -50,7 +50,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 class MessageBuffer(ByteBuffer):
-    """Refuses to wait for a message that is too large, and one that is cut short.
+    """Refuses to wait for a message that is too large, compressed or cut short.
 
     Args:
         ack: opens the window by so many bytes.
@@ -67,7 +67,7 @@ class MessageBuffer(ByteBuffer):
         """Returns the next bytes of the stream; none at its end.
 
         Raises:
-            GRPCError: the message is too large or cut short.
+            GRPCError: the message is too large, compressed or cut short.
         """
         if size > self._limit:
             raise GRPCError(
@@ -76,6 +76,9 @@ class MessageBuffer(ByteBuffer):
         data = await super().read(size)
         if len(data) < size and not self._may_be_empty:
             raise self.cut_short()
+        # grpclib's error for it cannot be told from one of a handler that is not written yet.
+        if self._in_message and data and data[0]:
+            raise GRPCError(Status.UNIMPLEMENTED, "compression is not supported")
         return data
 
     def cut_short(self) -> GRPCError:

@@ -28,6 +28,7 @@ class ByteBuffer(Buffer):
     def __init__(self, ack: Callable[[int], None]) -> None:
         super().__init__(ack)
         self._ack = ack
+        # Whether the prefix of a message was read, and the message not.
         self._in_message = False
         self._received = bytearray()
         # Received bytes for which the window is open again; read bytes for which it is not.

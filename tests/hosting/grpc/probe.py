@@ -22,6 +22,7 @@ ECHO = "/probe.Probe/Echo"
 ECHO_MANY = "/probe.Probe/EchoMany"
 FAIL = "/probe.Probe/Fail"
 MISS = "/probe.Probe/Miss"
+UNWRITTEN = "/probe.Probe/Unwritten"
 UNREAD = "/probe.Probe/Unread"
 
 
@@ -35,6 +36,7 @@ class Probe:
             ECHO_MANY: Handler(self.echo_many, both, ChatMessage, ChatMessage),
             FAIL: Handler(self.fail, unary, ChatMessage, ChatMessage),
             MISS: Handler(self.miss, unary, ChatMessage, ChatMessage),
+            UNWRITTEN: Handler(self.not_written, unary, ChatMessage, ChatMessage),
             UNREAD: Handler(self.leave_unread, both, ChatMessage, ChatMessage),
         }
 
@@ -53,6 +55,10 @@ class Probe:
 
     async def miss(self, _: Stream[ChatMessage, ChatMessage]) -> None:
         raise NotFound("there is no such thing: \N{SNOWMAN}")
+
+    async def not_written(self, stream: Stream[ChatMessage, ChatMessage]) -> None:
+        await stream.recv_message()
+        raise NotImplementedError("a secret of the server")
 
     async def leave_unread(self, stream: Stream[ChatMessage, ChatMessage]) -> None:
         await stream.send_initial_metadata()

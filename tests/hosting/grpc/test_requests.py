@@ -20,6 +20,7 @@ from tests.hosting.grpc.probe import (
     LIMIT,
     MISS,
     UNREAD,
+    UNWRITTEN,
     ObservedServer,
     check_served,
 )
@@ -305,6 +306,7 @@ async def test_late_call_is_not_kept(server: ObservedServer, port: int) -> None:
     ("path", "status", "text"),
     [
         (FAIL, Status.INTERNAL, "internal error"),
+        (UNWRITTEN, Status.INTERNAL, "internal error"),
         (MISS, Status.NOT_FOUND, "there is no such thing: \N{SNOWMAN}"),
     ],
 )
@@ -317,9 +319,9 @@ async def test_failure_is_told_to_log_or_client(
         with pytest.raises(GRPCError) as refused:
             await call(message())
     assert (refused.value.status, refused.value.message) == (status, text)
-    if path == FAIL:
+    if status is Status.INTERNAL:
         [line] = told(logs)
-        assert (line["event"], line["method"], line["log_level"]) == ("call failed", FAIL, "error")
+        assert (line["event"], line["method"], line["log_level"]) == ("call failed", path, "error")
         assert line["exc_info"]
         logs.clear()
 
