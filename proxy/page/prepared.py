@@ -44,6 +44,12 @@ _REFERENCE: Final = re.compile(r'([\w-]+)="static/([^"]+)"')
 _CATALOGUE: Final = re.compile(r"js/texts/(\w+)\.js")
 _KEY: Final = re.compile(rb"^ *'([a-z_]+\.[\w.]+)':", re.MULTILINE)
 _KEY_IN_PAGE: Final = re.compile(r'(data-t[a-z-]*)="([^"]+)"')
+_NAMING_TEXT: Final = re.compile(r'(<\w[^>]*\sdata-t(?:-\w+)?="[^>]*>)([^<]*)')
+_NAMED: Final = {
+    "data-t-label": "aria-label",
+    "data-t-placeholder": "placeholder",
+    "data-t-title": "title",
+}
 _STYLE: Final = re.compile(r'<link rel="stylesheet" href="static/([^"]+)">\n?')
 _STYLES: Final = re.compile(rf"(?:{_STYLE.pattern})+")
 
@@ -134,6 +140,8 @@ class _Preparation:
         text = self.read(DOCUMENT, DOCUMENT).decode()
         text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
         text = _STYLES.sub(self.style_element, re.sub(r"\n\s+", "\n", text))
+        if self.catalogues:
+            text = _NAMING_TEXT.sub(_without_words, text)
         text = _KEY_IN_PAGE.sub(self.key_attribute, text)
         documents = {}
         for language in self.catalogues or ("",):
@@ -215,6 +223,15 @@ def _part(name: str, body: bytes) -> Part:
         raise UnusablePage(f"{name}: parts of the page end with one of {', '.join(TYPES)}")
     mark = sha256(body).hexdigest()[:16]
     return Part(TYPES[end], body, mark, end in _PACKED)
+
+
+def _without_words(found: re.Match[str]) -> str:
+    """An element that names texts, without those: its script sets them before it is shown."""
+    tag, text = found.groups()
+    for name, attribute in _NAMED.items():
+        if f" {name}=" in tag:
+            tag = re.sub(rf'\s{attribute}="[^"]*"', "", tag)
+    return tag if " data-t=" in tag else tag + text
 
 
 def _without_comments(style: str) -> str:

@@ -147,6 +147,7 @@ def test_change_on_disk_shows(tmp_path: Path) -> None:
 def test_each_language_has_its_words_in_the_script() -> None:
     changed = {
         "index.html": """<html data-words-fr="static/js/texts/fr.js"><p data-t="app.yes">Yes</p>
+            <a title="No" class="x" data-t-title="app.no" aria-label="Name">Kept</a>
             <script src="static/js/main.js"></script>""",
         "js/main.js": """import { EN } from './texts/en.js';
             import { FR } from './texts/fr.js';
@@ -157,7 +158,9 @@ def test_each_language_has_its_words_in_the_script() -> None:
     page = prepare(files(**changed))
     for language, words, others in (("en", b"'Yes'", b"'Oui'"), ("fr", b"'Oui'", b"'Yes'")):
         document = page.documents[language].body.decode()
-        assert 'data-t="b"' in document
+        # The words are in the script, which sets them before anything is shown.
+        assert '<p data-t="b"></p>' in document
+        assert '<a class="x" data-t-title="a" aria-label="Name">Kept</a>' in document
         addresses = re.findall(r'static/((?:main|fr)-[^"]+)"', document)
         catalogue, script = (page.parts[address].body for address in sorted(addresses))
         assert words in script
