@@ -22,8 +22,10 @@ from gen.chat import (
     Typists,
     Wanted,
 )
+from tests.clock import ClockLoop
 
 ROOM = "room"
+STEP = 0.25
 
 
 class Stream(LiveStream):
@@ -174,3 +176,9 @@ def presence(*users: str, count: int | None = None) -> RoomPresence:
 def typists(*users: str, others: int = 0) -> Typists:
     """Who types in the room."""
     return Typists(ROOM, list(users), others, 6000 if users or others else 0)
+
+
+async def passes(loop: ClockLoop, seconds: float) -> None:
+    """Lets time pass in small steps, so that timers that others set are run."""
+    for _ in range(round(seconds / STEP)):
+        await loop.pass_time(STEP)

@@ -68,119 +68,101 @@ def marking(disk: Disk) -> tuple[Marking, ServerMetrics]:
     return Marking(disk.store, metrics, Faults()), metrics
 
 
-def test_first_goes_at_once_and_later_ones_share_the_next() -> None:
-    async def body(loop: ClockLoop) -> None:
-        disk = Disk(loop)
-        marks, metrics = marking(disk)
-        assert (await marks.mark("ada", "room", Wish(1))).seq == 1
-        later = [asyncio.create_task(marks.mark("ada", "room", Wish(seq))) for seq in (3, 5, 4)]
-        other = await marks.mark("bob", "room", Wish(2))
-        elsewhere = await marks.mark("ada", "another", Wish(2))
-        assert (other.seq, elsewhere.seq) == (2, 2)
-        await passes(loop, 0.9)
-        assert not any(task.done() for task in later)
-        assert metrics.marks_waiting == 3
-        await passes(loop, 0.1)
-        assert [mark.seq for mark in await asyncio.gather(*later)] == [5, 5, 5]
-        assert disk.wishes == [Wish(1), Wish(2), Wish(2), Wish(5)]
-        assert (metrics.marks_waiting, metrics.marks_shared) == (0, 2)
+async def test_first_goes_at_once_and_later_ones_share_the_next(loop: ClockLoop) -> None:
+    disk = Disk(loop)
+    marks, metrics = marking(disk)
+    assert (await marks.mark("ada", "room", Wish(1))).seq == 1
+    later = [asyncio.create_task(marks.mark("ada", "room", Wish(seq))) for seq in (3, 5, 4)]
+    other = await marks.mark("bob", "room", Wish(2))
+    elsewhere = await marks.mark("ada", "another", Wish(2))
+    assert (other.seq, elsewhere.seq) == (2, 2)
+    await passes(loop, 0.9)
+    assert not any(task.done() for task in later)
+    assert metrics.marks_waiting == 3
+    await passes(loop, 0.1)
+    assert [mark.seq for mark in await asyncio.gather(*later)] == [5, 5, 5]
+    assert disk.wishes == [Wish(1), Wish(2), Wish(2), Wish(5)]
+    assert (metrics.marks_waiting, metrics.marks_shared) == (0, 2)
+    await passes(loop, 1)
+    assert len(marks) == 0
+    assert (await marks.mark("ada", "room", Wish(6))).seq == 6
+
+
+async def test_back_is_not_merged_away(loop: ClockLoop) -> None:
+    disk = Disk(loop)
+    marks, _ = marking(disk)
+    await marks.mark("ada", "room", Wish(9))
+    asked = [Wish(7), Wish(2, back=True), Wish(4)]
+    tasks = [asyncio.create_task(marks.mark("ada", "room", wish)) for wish in asked]
+    await turns(2)
+    await passes(loop, 1)
+    assert [mark.seq for mark in await asyncio.gather(*tasks)] == [4, 4, 4]
+
+
+async def test_who_goes_away_harms_nobody(loop: ClockLoop) -> None:
+    disk = Disk(loop)
+    marks, metrics = marking(disk)
+    disk.works.clear()
+    first = asyncio.create_task(marks.mark("ada", "room", Wish(1)))
+    await turns(2)
+    stays, leaves = (asyncio.create_task(marks.mark("ada", "room", Wish(seq))) for seq in (2, 3))
+    await turns(2)
+    first.cancel()
+    leaves.cancel()
+    disk.works.set()
+    await turns(2)
+    await passes(loop, 1)
+    assert (await stays).seq == 3
+    assert disk.wishes == [Wish(1), Wish(3)]
+    assert metrics.marks_waiting == 0
+
+
+async def test_slow_store_has_one_mark_at_a_time(loop: ClockLoop) -> None:
+    disk = Disk(loop)
+    marks, _ = marking(disk)
+    disk.works.clear()
+    tasks = [asyncio.create_task(marks.mark("ada", "room", Wish(1)))]
+    await turns(2)
+    for seq in range(2, 50):
+        tasks.append(asyncio.create_task(marks.mark("ada", "room", Wish(seq))))
         await passes(loop, 1)
-        assert len(marks) == 0
-        assert (await marks.mark("ada", "room", Wish(6))).seq == 6
-
-    run(body)
-
-
-def test_back_is_not_merged_away() -> None:
-    async def body(loop: ClockLoop) -> None:
-        disk = Disk(loop)
-        marks, _ = marking(disk)
-        await marks.mark("ada", "room", Wish(9))
-        asked = [Wish(7), Wish(2, back=True), Wish(4)]
-        tasks = [asyncio.create_task(marks.mark("ada", "room", wish)) for wish in asked]
-        await turns(2)
-        await passes(loop, 1)
-        assert [mark.seq for mark in await asyncio.gather(*tasks)] == [4, 4, 4]
-
-    run(body)
-
-
-def test_who_goes_away_harms_nobody() -> None:
-    async def body(loop: ClockLoop) -> None:
-        disk = Disk(loop)
-        marks, metrics = marking(disk)
-        disk.works.clear()
-        first = asyncio.create_task(marks.mark("ada", "room", Wish(1)))
-        await turns(2)
-        stays, leaves = (
-            asyncio.create_task(marks.mark("ada", "room", Wish(seq))) for seq in (2, 3)
-        )
-        await turns(2)
-        first.cancel()
-        leaves.cancel()
-        disk.works.set()
-        await turns(2)
-        await passes(loop, 1)
-        assert (await stays).seq == 3
-        assert disk.wishes == [Wish(1), Wish(3)]
-        assert metrics.marks_waiting == 0
-
-    run(body)
-
-
-def test_slow_store_has_one_mark_at_a_time() -> None:
-    async def body(loop: ClockLoop) -> None:
-        disk = Disk(loop)
-        marks, _ = marking(disk)
-        disk.works.clear()
-        tasks = [asyncio.create_task(marks.mark("ada", "room", Wish(1)))]
-        await turns(2)
-        for seq in range(2, 50):
-            tasks.append(asyncio.create_task(marks.mark("ada", "room", Wish(seq))))
-            await passes(loop, 1)
-        assert disk.wishes == [Wish(1)]
-        disk.works.set()
-        assert {mark.seq for mark in await asyncio.gather(*tasks)} == {1, 49}
-        assert disk.wishes == [Wish(1), Wish(49)]
-
-    run(body)
+    assert disk.wishes == [Wish(1)]
+    disk.works.set()
+    assert {mark.seq for mark in await asyncio.gather(*tasks)} == {1, 49}
+    assert disk.wishes == [Wish(1), Wish(49)]
 
 
 @pytest.mark.parametrize("error", [StoreError("disk"), RuntimeError("defect")])
-def test_failure_is_told_to_all_who_wait_and_ends_with_them(error: Exception) -> None:
-    async def body(loop: ClockLoop) -> None:
-        disk = Disk(loop)
-        marks, _ = marking(disk)
+async def test_failure_is_told_to_all_who_wait_and_ends_with_them(
+    error: Exception, loop: ClockLoop
+) -> None:
+    disk = Disk(loop)
+    marks, _ = marking(disk)
+    await marks.mark("ada", "room", Wish(1))
+    disk.error = error
+    tasks = [asyncio.create_task(marks.mark("ada", "room", Wish(seq))) for seq in (2, 3)]
+    gone = asyncio.create_task(marks.mark("bob", "room", Wish(1)))
+    await turns(1)
+    gone.cancel()
+    await turns(2)
+    await passes(loop, 1)
+    assert await asyncio.gather(*tasks, return_exceptions=True) == [error, error]
+    disk.error = None
+    again = asyncio.create_task(marks.mark("ada", "room", Wish(2)))
+    await turns(2)
+    await passes(loop, 1)
+    assert (await again).seq == 2
+
+
+async def test_end_stores_at_once_what_waits(loop: ClockLoop) -> None:
+    disk = Disk(loop)
+    marks, _ = marking(disk)
+    async with marks.at_work():
         await marks.mark("ada", "room", Wish(1))
-        disk.error = error
-        tasks = [asyncio.create_task(marks.mark("ada", "room", Wish(seq))) for seq in (2, 3)]
-        gone = asyncio.create_task(marks.mark("bob", "room", Wish(1)))
-        await turns(1)
-        gone.cancel()
+        waiting = asyncio.create_task(marks.mark("ada", "room", Wish(2)))
         await turns(2)
-        await passes(loop, 1)
-        assert await asyncio.gather(*tasks, return_exceptions=True) == [error, error]
-        disk.error = None
-        again = asyncio.create_task(marks.mark("ada", "room", Wish(2)))
-        await turns(2)
-        await passes(loop, 1)
-        assert (await again).seq == 2
-
-    run(body)
-
-
-def test_end_stores_at_once_what_waits() -> None:
-    async def body(loop: ClockLoop) -> None:
-        disk = Disk(loop)
-        marks, _ = marking(disk)
-        async with marks.at_work():
-            await marks.mark("ada", "room", Wish(1))
-            waiting = asyncio.create_task(marks.mark("ada", "room", Wish(2)))
-            await turns(2)
-        assert (await waiting).seq == 2
-        assert (len(marks), loop.time()) == (0, 0.0)
-
-    run(body)
+    assert (await waiting).seq == 2
+    assert (len(marks), loop.time()) == (0, 0.0)
 
 
 STEPS = st.lists(

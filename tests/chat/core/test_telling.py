@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-import codec
-from chat.core.encoded import EncodedMessage, Notice
 from chat.core.membership import Following, Membership, membership_of
 from chat.core.presence import Presence
 from chat.core.rooms import Room, Rooms
@@ -22,8 +20,6 @@ from chat.metrics import ServerMetrics
 from chat.storage.listener import Head, UserMark
 from chat.storage.rooms import room_of
 from gen.chat import (
-    ChatMessage,
-    ChatStream,
     Join,
     JoinFollow,
     Mark,
@@ -34,9 +30,10 @@ from gen.chat import (
 )
 from gen.chat import Room as RoomInfo
 from hosting.faults import Faults
-from tests.clock import ClockLoop, run
+from tests.chat.core import nodes
+from tests.chat.core.nodes import ROOM
+from tests.clock import ClockLoop
 
-ROOM: Final = "room"
 CHANGES: Any = JoinFollow.CHANGES
 READS: Any = JoinFollow.READS
 
@@ -59,25 +56,12 @@ def span(after: int, *changed: tuple[int, str | None]) -> RoomChanges:
     return told
 
 
-class Stream(LiveStream):
-    """A stream that notes what it is told."""
+class Stream(nodes.Stream):
+    """A stream that notes what it is told, and from where a room goes on."""
 
-    def __init__(self, *, deaf: bool = False) -> None:
-        super().__init__(1 << 20)
-        self.deaf = deaf
-        self.told: list[Any] = []
+    def __init__(self) -> None:
+        super().__init__()
         self.lost: list[int] = []
-
-    def deliver(self, message: EncodedMessage) -> None:
-        raise AssertionError(message)
-
-    def tell(self, notice: Notice) -> None:
-        if self.deaf:
-            raise ValueError
-        self.told.append(codec.decode(ChatStream, notice.for_client()).payload)
-
-    def missed(self, message: ChatMessage) -> None:
-        raise AssertionError(message)
 
     def renewed(self, room_id: str, last_seq: int) -> None:
         assert room_id == ROOM
@@ -114,129 +98,108 @@ class World:
         return room
 
 
-def test_changes_are_told_four_times_a_second() -> None:
-    async def test(loop: ClockLoop) -> None:
-        world, follower, plain, late = World(), Stream(), Stream(), Stream()
-        world.enter(follower, CHANGES)
-        world.enter(plain)
-        for change in range(6):
-            world.telling.changed(span(change, (1 + change % 2, None)))
-        assert follower.spans == [(0, 1)]
-        world.enter(late, CHANGES, change=4)
-        await loop.pass_time(CHANGES_SECONDS)
-        assert follower.spans == [(0, 1), (1, 6)]
-        assert [each.seq for each in follower.told[1].messages] == [1, 2]
-        assert late.spans == [(1, 6)]
-        await loop.pass_time(CHANGES_SECONDS)
-        world.telling.changed(span(6, (3, None)))
-        assert follower.spans[2:] == late.spans[1:] == [(6, 7)]
-        assert not plain.told
-        assert world.metrics.notices == 5
-
-    run(test)
+async def test_changes_are_told_four_times_a_second(loop: ClockLoop) -> None:
+    world, follower, plain, late = World(), Stream(), Stream(), Stream()
+    world.enter(follower, CHANGES)
+    world.enter(plain)
+    for change in range(6):
+        world.telling.changed(span(change, (1 + change % 2, None)))
+    assert follower.spans == [(0, 1)]
+    world.enter(late, CHANGES, change=4)
+    await loop.pass_time(CHANGES_SECONDS)
+    assert follower.spans == [(0, 1), (1, 6)]
+    assert [each.seq for each in follower.told[1].messages] == [1, 2]
+    assert late.spans == [(1, 6)]
+    await loop.pass_time(CHANGES_SECONDS)
+    world.telling.changed(span(6, (3, None)))
+    assert follower.spans[2:] == late.spans[1:] == [(6, 7)]
+    assert not plain.told
+    assert world.metrics.notices == 5
 
 
-def test_who_has_it_all_is_not_told_again() -> None:
-    async def test(loop: ClockLoop) -> None:
-        world, follower, newcomer = World(), Stream(), Stream()
-        world.enter(follower, CHANGES)
+async def test_who_has_it_all_is_not_told_again(loop: ClockLoop) -> None:
+    world, follower, newcomer = World(), Stream(), Stream()
+    world.enter(follower, CHANGES)
+    world.telling.changed(span(0, (1, None)))
+    world.telling.changed(span(1, (2, None)))
+    world.enter(newcomer, CHANGES, change=2)
+    await loop.pass_time(CHANGES_SECONDS)
+    assert (follower.spans, newcomer.spans) == ([(0, 1), (1, 2)], [])
+
+
+async def test_what_is_large_does_not_wait(loop: ClockLoop) -> None:
+    world, follower = World(), Stream()
+    world.enter(follower, CHANGES)
+    text = "x" * 16_000
+    for change in range(40):
+        world.telling.changed(span(change, (1 + change, text)))
+    assert len(follower.told) > 1
+    assert all(len(each.messages) <= FRAME_BYTES // 16_000 for each in follower.told)
+    await loop.pass_time(CHANGES_SECONDS)
+    assert follower.told[-1].last_change == 40
+
+
+async def test_failure_costs_one_follower_its_place(loop: ClockLoop) -> None:
+    world, first, deaf, last = World(), Stream(), Stream(), Stream()
+    deaf.deaf = True
+    for stream in (first, deaf, last):
+        world.enter(stream, CHANGES, READS)
+    with capture_logs() as lines:
         world.telling.changed(span(0, (1, None)))
-        world.telling.changed(span(1, (2, None)))
-        world.enter(newcomer, CHANGES, change=2)
-        await loop.pass_time(CHANGES_SECONDS)
-        assert (follower.spans, newcomer.spans) == ([(0, 1), (1, 2)], [])
-
-    run(test)
-
-
-def test_what_is_large_does_not_wait() -> None:
-    async def test(loop: ClockLoop) -> None:
-        world, follower = World(), Stream()
-        world.enter(follower, CHANGES)
-        text = "x" * 16_000
-        for change in range(40):
-            world.telling.changed(span(change, (1 + change, text)))
-        assert len(follower.told) > 1
-        assert all(len(each.messages) <= FRAME_BYTES // 16_000 for each in follower.told)
-        await loop.pass_time(CHANGES_SECONDS)
-        assert follower.told[-1].last_change == 40
-
-    run(test)
+    assert [line["event"] for line in lines] == ["notice failed"]
+    assert first.spans == last.spans == [(0, 1)]
+    assert deaf.lost == [10]
+    deaf.deaf = False
+    await loop.pass_time(CHANGES_SECONDS)
+    world.telling.changed(span(1, (1, None)))
+    assert deaf.spans == [(1, 2)]
 
 
-def test_failure_costs_one_follower_its_place() -> None:
-    async def test(loop: ClockLoop) -> None:
-        world, first, deaf, last = World(), Stream(), Stream(deaf=True), Stream()
-        for stream in (first, deaf, last):
-            world.enter(stream, CHANGES, READS)
-        with capture_logs() as lines:
-            world.telling.changed(span(0, (1, None)))
-        assert [line["event"] for line in lines] == ["notice failed"]
-        assert first.spans == last.spans == [(0, 1)]
-        assert deaf.lost == [10]
-        deaf.deaf = False
-        await loop.pass_time(CHANGES_SECONDS)
-        world.telling.changed(span(1, (1, None)))
-        assert deaf.spans == [(1, 2)]
-
-    run(test)
-
-
-def test_marks_are_told_once_to_each_stream_of_the_user() -> None:
-    async def test(_: ClockLoop) -> None:
-        world = World()
-        asked, sent, both, proxy, other, plain = (Stream() for _ in range(6))
-        world.enter(asked, CHANGES, user_id="ada")
-        world.enter(sent, CHANGES)
-        world.enter(both, READS, user_id="ada")
-        world.enter(proxy, CHANGES, user_id=None)
-        world.enter(other, CHANGES, user_id="bob")
-        world.enter(plain)
-        for stream in (sent, both, proxy, plain):
-            world.presence.attach(stream, "ada")
-        mark = Mark(ROOM, 3)
-        world.telling.marked(UserMark("ada", mark))
-        world.telling.marked(UserMark("ada", Mark("another", 1)))
-        assert asked.told == sent.told == proxy.told == [mark]
-        assert both.told == [mark, Reads(ROOM, ["ada"], [3])]
-        assert not other.told
-        assert not plain.told
-        world.rooms.leave(ROOM, asked)
-        world.telling.marked(UserMark("ada", mark))
-        assert len(asked.told) == 1
-
-    run(test)
+async def test_marks_are_told_once_to_each_stream_of_the_user() -> None:
+    world = World()
+    asked, sent, both, proxy, other, plain = (Stream() for _ in range(6))
+    world.enter(asked, CHANGES, user_id="ada")
+    world.enter(sent, CHANGES)
+    world.enter(both, READS, user_id="ada")
+    world.enter(proxy, CHANGES, user_id=None)
+    world.enter(other, CHANGES, user_id="bob")
+    world.enter(plain)
+    for stream in (sent, both, proxy, plain):
+        world.presence.attach(stream, "ada")
+    mark = Mark(ROOM, 3)
+    world.telling.marked(UserMark("ada", mark))
+    world.telling.marked(UserMark("ada", Mark("another", 1)))
+    assert asked.told == sent.told == proxy.told == [mark]
+    assert both.told == [mark, Reads(ROOM, ["ada"], [3])]
+    assert not other.told
+    assert not plain.told
+    world.rooms.leave(ROOM, asked)
+    world.telling.marked(UserMark("ada", mark))
+    assert len(asked.told) == 1
 
 
 @pytest.mark.parametrize("members", [MOST_READERS, MOST_READERS + 1])
-def test_reads_are_told_where_few_are(members: int) -> None:
-    async def test(loop: ClockLoop) -> None:
-        world, reader = World(), Stream()
-        world.enter(reader, READS)
-        for _ in range(members - 1):
-            world.enter(Stream())
-        for seq in (1, 2, 3):
-            world.telling.marked(UserMark("ada", Mark(ROOM, seq)))
-            world.telling.marked(UserMark("bob", Mark(ROOM, seq)))
-        await loop.pass_time(READS_SECONDS)
-        told = [Reads(ROOM, ["ada"], [1]), Reads(ROOM, ["bob", "ada"], [3, 3])]
-        assert reader.told == (told if members <= MOST_READERS else [])
-
-    run(test)
+async def test_reads_are_told_where_few_are(members: int, loop: ClockLoop) -> None:
+    world, reader = World(), Stream()
+    world.enter(reader, READS)
+    for _ in range(members - 1):
+        world.enter(Stream())
+    for seq in (1, 2, 3):
+        world.telling.marked(UserMark("ada", Mark(ROOM, seq)))
+        world.telling.marked(UserMark("bob", Mark(ROOM, seq)))
+    await loop.pass_time(READS_SECONDS)
+    told = [Reads(ROOM, ["ada"], [1]), Reads(ROOM, ["bob", "ada"], [3, 3])]
+    assert reader.told == (told if members <= MOST_READERS else [])
 
 
-def test_reads_of_too_many_users_are_not_told() -> None:
+async def test_reads_of_too_many_users_are_not_told(loop: ClockLoop) -> None:
     """A proxy is one member, and may have many clients."""
-
-    async def test(loop: ClockLoop) -> None:
-        world, proxy = World(), Stream()
-        world.enter(proxy, READS, user_id=None)
-        for number in range(MOST_READERS + 2):
-            world.telling.marked(UserMark(str(number), Mark(ROOM, 1)))
-        await loop.pass_time(READS_SECONDS)
-        assert sum(isinstance(each, Reads) for each in proxy.told) == 1
-
-    run(test)
+    world, proxy = World(), Stream()
+    world.enter(proxy, READS, user_id=None)
+    for number in range(MOST_READERS + 2):
+        world.telling.marked(UserMark(str(number), Mark(ROOM, 1)))
+    await loop.pass_time(READS_SECONDS)
+    assert sum(isinstance(each, Reads) for each in proxy.told) == 1
 
 
 def test_followers_leave_nothing_behind() -> None:

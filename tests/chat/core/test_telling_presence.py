@@ -15,7 +15,7 @@ from chat.core.telling_presence import ASKED_SECONDS, PRESENCE_SECONDS
 from chat.core.watching import OWED_SECONDS
 from chat.core.whispering import AGAIN_SECONDS, WHISPER_SECONDS
 from gen.chat import JoinFollow, Wanted
-from tests.chat.core.nodes import ROOM, Link, Node, Stream, presence
+from tests.chat.core.nodes import ROOM, Link, Node, Stream, passes, presence
 from tests.clock import ClockLoop, run, turns
 from tests.support import MODEL
 
@@ -24,294 +24,238 @@ WANTED: Final = Wanted(ROOM, presence=True)
 UNWANTED: Final = Wanted(ROOM, presence=False)
 
 
-async def passes(loop: ClockLoop, seconds: float) -> None:
-    """Lets time pass in small steps, so that timers that others set are run."""
-    for _ in range(round(seconds * 4)):
-        await loop.pass_time(0.25)
+async def test_changes_are_told_at_once_and_then_in_turns(node: Node, loop: ClockLoop) -> None:
+    ada, ben, cy, plain = (Stream() for _ in range(4))
+    await node.join(ada, "ada", [PRESENCE])
+    assert ada.take() == [presence("ada")]
+    await node.join(plain, "reader")
+    await node.join(ben, "ben", [PRESENCE])
+    # Whoever comes need not wait for the turn of the others.
+    assert ben.take() == [presence("ada", "ben", "reader")]
+    await node.join(cy)
+    node.hub.present.speaks(cy, ROOM, "cy")
+    node.hub.present.speaks(cy, ROOM, "cy")
+    assert not ada.take()
+    await passes(loop, PRESENCE_SECONDS)
+    everybody = presence("ada", "ben", "cy", "reader")
+    assert ada.take() == ben.take() == [everybody]
+    await passes(loop, 60)
+    assert (ada.take(), plain.take(), cy.take()) == ([], [], [])
+    assert node.hub.present.has(ROOM, "cy")
+    assert (node.hub.present.count(ROOM), len(node.hub.present)) == (4, 1)
 
 
-def test_changes_are_told_at_once_and_then_in_turns() -> None:
-    async def test(loop: ClockLoop) -> None:
-        node = await Node.open("only")
-        ada, ben, cy, plain = (Stream() for _ in range(4))
-        await node.join(ada, "ada", [PRESENCE])
-        assert ada.take() == [presence("ada")]
-        await node.join(plain, "reader")
-        await node.join(ben, "ben", [PRESENCE])
-        # Whoever comes need not wait for the turn of the others.
-        assert ben.take() == [presence("ada", "ben", "reader")]
-        await node.join(cy)
-        node.hub.present.speaks(cy, ROOM, "cy")
-        node.hub.present.speaks(cy, ROOM, "cy")
-        assert not ada.take()
-        await passes(loop, PRESENCE_SECONDS)
-        everybody = presence("ada", "ben", "cy", "reader")
-        assert ada.take() == ben.take() == [everybody]
-        await passes(loop, 60)
-        assert (ada.take(), plain.take(), cy.take()) == ([], [], [])
-        assert node.hub.present.has(ROOM, "cy")
-        assert (node.hub.present.count(ROOM), len(node.hub.present)) == (4, 1)
-
-    run(test)
+async def test_departure_waits_and_return_is_silent(node: Node, loop: ClockLoop) -> None:
+    ada, ben = Stream(), Stream()
+    await node.join(ada, "ada", [PRESENCE])
+    await node.join(ben, "ben")
+    await passes(loop, PRESENCE_SECONDS)
+    assert ada.take()[-1] == presence("ada", "ben")
+    node.hub.leave(ben, ROOM)
+    await passes(loop, LINGER_SECONDS - 1)
+    await node.join(ben, "ben")
+    await passes(loop, 60)
+    assert not ada.take()
+    node.hub.close(ben)
+    await passes(loop, LINGER_SECONDS - 0.25)
+    assert not ada.take()
+    await passes(loop, 0.25)
+    assert ada.take() == [presence("ada")]
 
 
-def test_departure_waits_and_return_is_silent() -> None:
-    async def test(loop: ClockLoop) -> None:
-        node = await Node.open("only")
-        ada, ben = Stream(), Stream()
-        await node.join(ada, "ada", [PRESENCE])
-        await node.join(ben, "ben")
-        await passes(loop, PRESENCE_SECONDS)
-        assert ada.take()[-1] == presence("ada", "ben")
-        node.hub.leave(ben, ROOM)
-        await passes(loop, LINGER_SECONDS - 1)
-        await node.join(ben, "ben")
-        await passes(loop, 60)
-        assert not ada.take()
-        node.hub.close(ben)
-        await passes(loop, LINGER_SECONDS - 0.25)
-        assert not ada.take()
-        await passes(loop, 0.25)
-        assert ada.take() == [presence("ada")]
-
-    run(test)
-
-
-def test_joining_again_is_no_departure() -> None:
+async def test_joining_again_is_no_departure(node: Node, loop: ClockLoop) -> None:
     """Neither of those as whom a stream has sent, nor of the clients of a proxy."""
-
-    async def test(loop: ClockLoop) -> None:
-        node = await Node.open("only")
-        ada, link = Stream(), Link(node, "cy")
-        await node.join(ada)
-        node.hub.present.speaks(ada, ROOM, "ada")
-        node.hub.present.speaks(ada, ROOM, "ben")
-        await node.join(link, follow=[PRESENCE])
-        for stream in (ada, link):
-            await node.join(stream, follow=[PRESENCE])
-        await passes(loop, 60)
-        assert ada.take()[-1] == presence("ada", "ben", "cy")
-        node.hub.close(ada)
-        await passes(loop, LINGER_SECONDS)
-        assert not node.hub.present.has(ROOM, "ben")
-
-    run(test)
+    ada, link = Stream(), Link(node, "cy")
+    await node.join(ada)
+    node.hub.present.speaks(ada, ROOM, "ada")
+    node.hub.present.speaks(ada, ROOM, "ben")
+    await node.join(link, follow=[PRESENCE])
+    for stream in (ada, link):
+        await node.join(stream, follow=[PRESENCE])
+    await passes(loop, 60)
+    assert ada.take()[-1] == presence("ada", "ben", "cy")
+    node.hub.close(ada)
+    await passes(loop, LINGER_SECONDS)
+    assert not node.hub.present.has(ROOM, "ben")
 
 
-def test_proxies_are_asked_for_names_where_they_are_wanted() -> None:
-    async def test(_: ClockLoop) -> None:
-        node = await Node.open("only")
-        link = Link(node, "ada", "ben")
-        await node.join(link)
-        link.report()
-        assert node.hub.present.count(ROOM) == 2
-        assert not link.take()
-        ada = Stream()
-        await node.join(ada, "cy", [PRESENCE])
-        # It is told when the proxy has named its users, and not before.
-        assert (link.take(), ada.take()) == ([WANTED], [])
-        await turns(2)
-        assert ada.take() == [presence("ada", "ben", "cy")]
-        other = Link(node, "dee")
-        await node.join(other, follow=[PRESENCE])
-        await turns(2)
-        assert other.take() == [WANTED, presence("ada", "ben", "cy", "dee")]
-        node.hub.leave(ada, ROOM)
-        assert not link.take()
-        node.hub.leave(other, ROOM)
-        assert link.take() == [UNWANTED]
-        assert node.hub.present.watched == 0
-        # Names that nobody wants are not kept.
-        node.hub.present.told(link, presence("eve"))
-        assert not node.hub.present.has(ROOM, "eve")
-
-    run(test)
+async def test_proxies_are_asked_for_names_where_they_are_wanted(node: Node) -> None:
+    link = Link(node, "ada", "ben")
+    await node.join(link)
+    link.report()
+    assert node.hub.present.count(ROOM) == 2
+    assert not link.take()
+    ada = Stream()
+    await node.join(ada, "cy", [PRESENCE])
+    # It is told when the proxy has named its users, and not before.
+    assert (link.take(), ada.take()) == ([WANTED], [])
+    await turns(2)
+    assert ada.take() == [presence("ada", "ben", "cy")]
+    other = Link(node, "dee")
+    await node.join(other, follow=[PRESENCE])
+    await turns(2)
+    assert other.take() == [WANTED, presence("ada", "ben", "cy", "dee")]
+    node.hub.leave(ada, ROOM)
+    assert not link.take()
+    node.hub.leave(other, ROOM)
+    assert link.take() == [UNWANTED]
+    assert node.hub.present.watched == 0
+    # Names that nobody wants are not kept.
+    node.hub.present.told(link, presence("eve"))
+    assert not node.hub.present.has(ROOM, "eve")
 
 
-def test_proxy_that_names_nobody_is_waited_for_a_second() -> None:
-    async def test(loop: ClockLoop) -> None:
-        node = await Node.open("only")
-        link, ada = Link(node, "ben"), Stream()
-        link.names = False
-        await node.join(link)
-        await node.join(ada, "ada", [PRESENCE])
-        await passes(loop, OWED_SECONDS - 0.25)
-        assert not ada.take()
-        await passes(loop, 0.25)
-        assert ada.take() == [presence("ada", count=2)]
-
-    run(test)
+async def test_proxy_that_names_nobody_is_waited_for_a_second(node: Node, loop: ClockLoop) -> None:
+    link, ada = Link(node, "ben"), Stream()
+    link.names = False
+    await node.join(link)
+    await node.join(ada, "ada", [PRESENCE])
+    await passes(loop, OWED_SECONDS - 0.25)
+    assert not ada.take()
+    await passes(loop, 0.25)
+    assert ada.take() == [presence("ada", count=2)]
 
 
-def test_new_link_of_a_proxy_is_silent() -> None:
+async def test_new_link_of_a_proxy_is_silent(node: Node, loop: ClockLoop) -> None:
     """Its users are counted once, although their names come later than their number."""
+    link, ada = Link(node, "ben", "cy"), Stream()
+    await node.join(link)
+    await node.join(ada, "ada", [PRESENCE])
+    await passes(loop, 10)
+    assert ada.take() == [presence("ada", "ben", "cy")]
+    node.hub.close(link)
+    await passes(loop, 3)
+    again = Link(node, "ben", "cy")
+    await node.join(again, follow=[PRESENCE])
+    node.hub.present.told(again, presence(count=2))
+    await passes(loop, 60)
+    assert not ada.take()
 
-    async def test(loop: ClockLoop) -> None:
-        node = await Node.open("only")
-        link, ada = Link(node, "ben", "cy"), Stream()
-        await node.join(link)
+
+async def test_turn_of_the_others_waits_for_names_too(node: Node, loop: ClockLoop) -> None:
+    link, ada = Link(node, "ben", "cy"), Stream()
+    await node.join(link)
+    await node.join(ada, "ada", [PRESENCE])
+    await passes(loop, 10)
+    await node.join(Stream(), "dee")
+    await node.join(Stream(), "eve")
+    assert ada.take()[1:] == [presence("ada", "ben", "cy", "dee")]
+    await passes(loop, PRESENCE_SECONDS - 0.5)
+    node.hub.close(link)
+    again = Link(node, "ben", "cy")
+    again.names = False
+    await node.join(again, follow=[PRESENCE])
+    await passes(loop, 0.75)
+    assert not ada.take()
+    again.names = True
+    again.report()
+    # And not for another turn.
+    assert ada.take() == [presence("ada", "ben", "cy", "dee", "eve")]
+
+
+async def test_newcomer_is_told_what_was_meanwhile_no_more(
+    nodes: list[Node], loop: ClockLoop
+) -> None:
+    north, south = nodes
+    ada, ben, slow = Stream(), Stream(), Stream()
+    await north.join(ada, "ada", [PRESENCE])
+    slow.behind = True
+    await north.join(slow, "ada", [PRESENCE])
+    south.whisper(presence("cy"))
+    await north.join(ben, "ada", [PRESENCE])
+    south.whisper(presence())
+    assert (ada.take(), ben.take()) == ([presence("ada")], [presence("ada", "cy")])
+    slow.behind = False
+    await passes(loop, PRESENCE_SECONDS)
+    assert (ada.take(), ben.take()) == ([], [presence("ada")])
+    assert slow.take() == [presence("ada")]
+
+
+async def test_names_are_asked_for_by_a_call(node: Node, loop: ClockLoop) -> None:
+    link = Link(node, "ada", "ben", "cy")
+    await node.join(link)
+    link.report()
+    present = node.hub.present
+    assert await present.names(ROOM, "ada", 1) == ["ben"]
+    assert await present.names(ROOM, "", 10) == ["ada", "ben", "cy"]
+    assert link.take() == [WANTED]
+    await passes(loop, ASKED_SECONDS)
+    assert link.take() == [UNWANTED]
+    # Without an answer it gives what is known.
+    link.names = False
+    link.users = {"dee"}
+    asking = asyncio.create_task(present.names(ROOM, "", 10))
+    await passes(loop, OWED_SECONDS - 0.25)
+    assert not asking.done()
+    await passes(loop, 0.5)
+    assert await asking == []
+    assert await present.names("nowhere", "", 10) == []
+    present.close()
+
+
+async def test_slow_stream_is_told_later_and_a_failure_costs_one(
+    node: Node, loop: ClockLoop
+) -> None:
+    slow, deaf, ada = Stream(), Stream(), Stream()
+    slow.behind = True
+    for stream, name in ((slow, "slow"), (deaf, "deaf")):
+        await node.join(stream, name, [PRESENCE])
+    deaf.deaf = True
+    with capture_logs() as lines:
         await node.join(ada, "ada", [PRESENCE])
-        await passes(loop, 10)
-        assert ada.take() == [presence("ada", "ben", "cy")]
-        node.hub.close(link)
-        await passes(loop, 3)
-        again = Link(node, "ben", "cy")
-        await node.join(again, follow=[PRESENCE])
-        node.hub.present.told(again, presence(count=2))
-        await passes(loop, 60)
-        assert not ada.take()
-
-    run(test)
-
-
-def test_turn_of_the_others_waits_for_names_too() -> None:
-    async def test(loop: ClockLoop) -> None:
-        node = await Node.open("only")
-        link, ada = Link(node, "ben", "cy"), Stream()
-        await node.join(link)
-        await node.join(ada, "ada", [PRESENCE])
-        await passes(loop, 10)
-        await node.join(Stream(), "dee")
-        await node.join(Stream(), "eve")
-        assert ada.take()[1:] == [presence("ada", "ben", "cy", "dee")]
-        await passes(loop, PRESENCE_SECONDS - 0.5)
-        node.hub.close(link)
-        again = Link(node, "ben", "cy")
-        again.names = False
-        await node.join(again, follow=[PRESENCE])
-        await passes(loop, 0.75)
-        assert not ada.take()
-        again.names = True
-        again.report()
-        # And not for another turn.
-        assert ada.take() == [presence("ada", "ben", "cy", "dee", "eve")]
-
-    run(test)
+        await passes(loop, 3 * PRESENCE_SECONDS)
+    assert {line["event"] for line in lines} == {"notice failed"}
+    everybody = presence("ada", "deaf", "slow")
+    assert ada.take()[-1] == everybody
+    assert not slow.take()
+    assert node.hub.metrics.notices_skipped > 1
+    slow.behind = False
+    await passes(loop, PRESENCE_SECONDS)
+    assert slow.take() == [everybody]
+    assert not ada.take()
+    # Also if nothing changed when it came.
+    await passes(loop, 2 * PRESENCE_SECONDS)
+    late = Stream()
+    late.behind = True
+    await node.join(late, "ada", [PRESENCE])
+    late.behind = False
+    await passes(loop, PRESENCE_SECONDS)
+    assert late.take() == [everybody]
 
 
-def test_newcomer_is_told_what_was_meanwhile_no_more() -> None:
-    async def test(loop: ClockLoop) -> None:
-        nodes: list[Node] = []
-        north, south = [await Node.open(name, nodes) for name in ("north", "south")]
-        ada, ben, slow = Stream(), Stream(), Stream()
-        await north.join(ada, "ada", [PRESENCE])
-        slow.behind = True
-        await north.join(slow, "ada", [PRESENCE])
-        south.whisper(presence("cy"))
-        await north.join(ben, "ada", [PRESENCE])
-        south.whisper(presence())
-        assert (ada.take(), ben.take()) == ([presence("ada")], [presence("ada", "cy")])
-        slow.behind = False
-        await passes(loop, PRESENCE_SECONDS)
-        assert (ada.take(), ben.take()) == ([], [presence("ada")])
-        assert slow.take() == [presence("ada")]
-        for node in nodes:
-            node.hub.stop()
-
-    run(test)
-
-
-def test_names_are_asked_for_by_a_call() -> None:
-    async def test(loop: ClockLoop) -> None:
-        node = await Node.open("only")
-        link = Link(node, "ada", "ben", "cy")
-        await node.join(link)
-        link.report()
-        present = node.hub.present
-        assert await present.names(ROOM, "ada", 1) == ["ben"]
-        assert await present.names(ROOM, "", 10) == ["ada", "ben", "cy"]
-        assert link.take() == [WANTED]
-        await passes(loop, ASKED_SECONDS)
-        assert link.take() == [UNWANTED]
-        # Without an answer it gives what is known.
-        link.names = False
-        link.users = {"dee"}
-        asking = asyncio.create_task(present.names(ROOM, "", 10))
-        await passes(loop, OWED_SECONDS - 0.25)
-        assert not asking.done()
-        await passes(loop, 0.5)
-        assert await asking == []
-        assert await present.names("nowhere", "", 10) == []
-        present.close()
-
-    run(test)
+async def test_nodes_tell_each_other(nodes: list[Node], loop: ClockLoop) -> None:
+    north, south = nodes
+    ada, ben = Stream(), Stream()
+    await north.join(ada, "ada", [PRESENCE])
+    await south.join(ben, "ben", [PRESENCE])
+    assert (ada.take(), ben.take()) == ([presence("ada")], [presence("ada", "ben")])
+    await passes(loop, PRESENCE_SECONDS)
+    assert (ada.take(), ben.take()) == ([presence("ada", "ben")], [])
+    # Each tells of its own, and again after a while: a new node hears all at once.
+    assert [north.whispers, south.whispers] == [[presence("ada")], [presence("ben")]]
+    east = await Node.open("east", nodes)
+    assert east.hub.present.count(ROOM) == 2
+    await passes(loop, AGAIN_SECONDS)
+    assert len(north.whispers) == 3
+    # The node is lost; its users come to another one.
+    north.reachable = False
+    south.listener.lost("north")
+    await passes(loop, LINGER_SECONDS - 1)
+    await south.join(Stream(), "ada")
+    await passes(loop, LINGER_SECONDS)
+    assert not ben.take()
 
 
-def test_slow_stream_is_told_later_and_a_failure_costs_one() -> None:
-    async def test(loop: ClockLoop) -> None:
-        node = await Node.open("only")
-        slow, deaf, ada = Stream(), Stream(), Stream()
-        slow.behind = True
-        for stream, name in ((slow, "slow"), (deaf, "deaf")):
-            await node.join(stream, name, [PRESENCE])
-        deaf.deaf = True
-        with capture_logs() as lines:
-            await node.join(ada, "ada", [PRESENCE])
-            await passes(loop, 3 * PRESENCE_SECONDS)
-        assert {line["event"] for line in lines} == {"notice failed"}
-        everybody = presence("ada", "deaf", "slow")
-        assert ada.take()[-1] == everybody
-        assert not slow.take()
-        assert node.hub.metrics.notices_skipped > 1
-        slow.behind = False
-        await passes(loop, PRESENCE_SECONDS)
-        assert slow.take() == [everybody]
-        assert not ada.take()
-        # Also if nothing changed when it came.
-        await passes(loop, 2 * PRESENCE_SECONDS)
-        late = Stream()
-        late.behind = True
-        await node.join(late, "ada", [PRESENCE])
-        late.behind = False
-        await passes(loop, PRESENCE_SECONDS)
-        assert late.take() == [everybody]
-
-    run(test)
-
-
-def test_nodes_tell_each_other() -> None:
-    async def test(loop: ClockLoop) -> None:
-        nodes: list[Node] = []
-        north, south = [await Node.open(name, nodes) for name in ("north", "south")]
-        ada, ben = Stream(), Stream()
-        await north.join(ada, "ada", [PRESENCE])
-        await south.join(ben, "ben", [PRESENCE])
-        assert (ada.take(), ben.take()) == ([presence("ada")], [presence("ada", "ben")])
-        await passes(loop, PRESENCE_SECONDS)
-        assert (ada.take(), ben.take()) == ([presence("ada", "ben")], [])
-        # Each tells of its own, and again after a while: a new node hears all at once.
-        assert [north.whispers, south.whispers] == [[presence("ada")], [presence("ben")]]
-        east = await Node.open("east", nodes)
-        assert east.hub.present.count(ROOM) == 2
-        await passes(loop, AGAIN_SECONDS)
-        assert len(north.whispers) == 3
-        # The node is lost; its users come to another one.
-        north.reachable = False
-        south.listener.lost("north")
-        await passes(loop, LINGER_SECONDS - 1)
-        await south.join(Stream(), "ada")
-        await passes(loop, LINGER_SECONDS)
-        assert not ben.take()
-        for node in nodes:
-            node.hub.stop()
-
-    run(test)
-
-
-def test_whispers_of_a_room_are_paced() -> None:
-    async def test(loop: ClockLoop) -> None:
-        nodes: list[Node] = []
-        north, south = [await Node.open(name, nodes) for name in ("north", "south")]
-        for number in range(60):
-            await north.join(Stream(), f"user {number:02}")
-        assert len(north.whispers) == 1
-        await passes(loop, WHISPER_SECONDS)
-        [_, told] = north.whispers
-        assert told == presence(*(f"user {number:02}" for number in range(50)), count=60)
-        assert south.hub.present.count(ROOM) == 60
-        assert not south.whispers
-
-    run(test)
+async def test_whispers_of_a_room_are_paced(nodes: list[Node], loop: ClockLoop) -> None:
+    north, south = nodes
+    for number in range(60):
+        await north.join(Stream(), f"user {number:02}")
+    assert len(north.whispers) == 1
+    await passes(loop, WHISPER_SECONDS)
+    [_, told] = north.whispers
+    assert told == presence(*(f"user {number:02}" for number in range(50)), count=60)
+    assert south.hub.present.count(ROOM) == 60
+    assert not south.whispers
 
 
 STREAMS: Final = 4
