@@ -172,6 +172,12 @@ class Config(Settings):
         "off the database. Hints may be lost: see `--sweep-seconds`.",
         secret=True,
     )
+    hints_password_file: str = setting(
+        "",
+        TEXT,
+        "The file with the password of `--hints`, read at each connection. Without it, the "
+        "password is that of the URL, which anybody on the machine may read in a command line.",
+    )
     sweep_seconds: float = setting(
         5.0,
         duration(),

@@ -206,6 +206,7 @@ async def _open_postgres(config: Config, metrics: StoreMetrics, listener: Listen
         password_file=config.database_password_file,
         metrics=metrics,
         hints=config.hints,
+        hints_password_file=config.hints_password_file,
         sweep_seconds=config.sweep_seconds,
     )
 

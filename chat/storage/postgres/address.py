@@ -76,13 +76,32 @@ class Address:
             OSError: it cannot be read.
             StoreUnusable: there is none in it.
         """
-        try:
-            text = Path(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            text = ""
-        if not text:
-            raise StoreUnusable(f"there is no password in {self.password_file}")
-        return text
+        return password_in(self.password_file)
+
+
+def password_in(file: str) -> str:
+    """Reads a password from its file.
+
+    Raises:
+        OSError: it cannot be read.
+        StoreUnusable: there is none in it.
+    """
+    try:
+        text = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        text = ""
+    if not text:
+        raise StoreUnusable(f"there is no password in {file}")
+    return text
+
+
+def host_and_port(text: str, port: str) -> tuple[str, int] | None:
+    """Reads a host of a list, and its port or else this one; `None` if it is malformed."""
+    found = _HOST.fullmatch(text)
+    number = (found["port"] or port) if found else ""
+    if not (found and found["host"] and number.isdecimal() and 0 < int(number) < 1 << 16):
+        return None
+    return unquote(found["host"]).strip("[]"), int(number)
 
 
 def _query(text: str) -> dict[str, str] | None:
@@ -96,16 +115,11 @@ def _hosts(text: str, ports: str) -> tuple[tuple[str, int], ...]:
     """Reads a list of hosts, and the ports of those that have none with them."""
     if not text:
         return ()
-    parts = [_HOST.fullmatch(each) for each in text.split(",")]
+    parts = text.split(",")
     given = ports.split(",") if ports else [str(_PORT)]
     if len(given) == 1:
         given *= len(parts)
-    found = []
-    for part, port in zip(parts, given, strict=False):
-        number = (part["port"] or port) if part else ""
-        if not (part and part["host"] and number.isdecimal() and 0 < int(number) < 1 << 16):
-            break
-        found.append((unquote(part["host"]).strip("[]"), int(number)))
+    found = [host for each in zip(parts, given, strict=False) if (host := host_and_port(*each))]
     if len(found) < len(parts):
         raise StoreUnusable(
             "the URL of the database is malformed: each host must be a name or an address, with "

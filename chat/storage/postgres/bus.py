@@ -9,17 +9,19 @@ from chat.storage.postgres.notify import notify
 from chat.storage.postgres.valkey_address import ValkeyAddress
 
 
-def choose_bus(url: str, connect: Callable[[], Awaitable[Connection]]) -> Connect:
+def choose_bus(
+    address: ValkeyAddress | None, connect: Callable[[], Awaitable[Connection]]
+) -> Connect:
     """Returns what makes links to a bus.
 
     Args:
-        url: of a Valkey; empty for the database itself.
+        address: of a Valkey; `None` for the database itself.
         connect: opens a connection to the server of the database that takes writes.
 
     Raises:
         StoreUnusable: the bus cannot be used.
     """
-    if not url:
+    if address is None:
         return notify(connect)
     try:
         # What it needs need not be installed.
@@ -29,4 +31,4 @@ def choose_bus(url: str, connect: Callable[[], Awaitable[Connection]]) -> Connec
             f"hints by Valkey need the extra of this package that brings {error.name}: "
             'pip install "asyncio-grpc-chat[valkey]"'
         ) from error
-    return valkey(ValkeyAddress.parse(url))
+    return valkey(address)

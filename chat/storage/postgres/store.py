@@ -53,6 +53,7 @@ from chat.storage.postgres.side import SideConnection
 from chat.storage.postgres.spending import Spending
 from chat.storage.postgres.suspicions import Suspicions
 from chat.storage.postgres.tails import TailReader
+from chat.storage.postgres.valkey_address import ValkeyAddress
 from chat.storage.postgres.writer import Job, Writer
 from gen.chat import ChatMessage, Mark, Room, User
 from hosting.logs import get_logger
@@ -79,7 +80,7 @@ class PostgresStore(Store):
         *,
         queue_bytes: int,
         metrics: StoreMetrics,
-        hints: str,
+        hints: ValkeyAddress | None,
         sweep_seconds: float,
     ) -> None:
         self.health = StoreHealth()
@@ -161,6 +162,7 @@ class PostgresStore(Store):
         password_file: str = "",
         metrics: StoreMetrics | None = None,
         hints: str = "",
+        hints_password_file: str = "",
         sweep_seconds: float = SWEEP_SECONDS,
     ) -> Self:
         """Opens a database; makes its tables if there are none.
@@ -172,6 +174,7 @@ class PostgresStore(Store):
             password_file: the file with the password, if it is in one.
             metrics: counts the commits.
             hints: the URL of a bus that tells other nodes of messages; empty for the database.
+            hints_password_file: the file with the password of that, if it is in one.
             sweep_seconds: how often it is looked for messages that no hint told of.
 
         Raises:
@@ -183,7 +186,7 @@ class PostgresStore(Store):
             listener,
             queue_bytes=queue_bytes,
             metrics=metrics or StoreMetrics(),
-            hints=hints,
+            hints=ValkeyAddress.parse(hints, hints_password_file) if hints else None,
             sweep_seconds=sweep_seconds,
         )
         try:

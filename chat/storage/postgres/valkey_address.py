@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote
 
 from chat.storage.base import StoreUnusable
+from chat.storage.postgres.address import host_and_port, password_in
 from hosting.addresses import can_be_host
 
 _PORT: Final = 6379
@@ -24,8 +25,6 @@ _URL: Final = re.compile(
     r"(?P<scheme>valkeys?|rediss?)://((?P<login>[^@/?#]*)@)?(?P<servers>[^@/?#]+)"
     r"(/(?P<name>[^/?#]*))?([?](?P<query>[^#]*))?"
 )
-# A name, an address, or an IPv6 address in brackets.
-_HOST: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
 
 Server = tuple[str, int]
 """Host and port."""
@@ -38,25 +37,27 @@ class ValkeyAddress:
     Attributes:
         hosts: the servers, as host and port.
         user: empty for the default one.
-        password: empty for none.
+        given_password: that of the URL; empty for none.
         prefix: the beginning of the names of channels.
         has_tls: whether connections are encrypted.
         authorities: the file with the CAs of the servers' certificates; empty for the system's.
+        password_file: where the password stands; empty if not in a file.
     """
 
     hosts: tuple[Server, ...]
     user: str
-    password: str = field(repr=False)
+    given_password: str = field(repr=False)
     prefix: str
     has_tls: bool
     authorities: str
+    password_file: str
 
     @classmethod
-    def parse(cls, url: str) -> "ValkeyAddress":
+    def parse(cls, url: str, password_file: str = "") -> "ValkeyAddress":
         """Reads a URL.
 
         Raises:
-            StoreUnusable: it is not one.
+            StoreUnusable: it is not one, or the password is given twice.
         """
         found = _URL.fullmatch(url)
         if found is None:
@@ -71,8 +72,20 @@ class ValkeyAddress:
         if query or (authorities and not has_tls):
             raise StoreUnusable(_MALFORMED)
         user, _, password = (found["login"] or "").partition(":")
+        if password and password_file:
+            raise StoreUnusable("the password of hints is in their URL and in a file, too")
         prefix = f"chat:{unquote(found['name'])}:" if found["name"] else "chat:"
-        return cls(hosts, unquote(user), unquote(password), prefix, has_tls, authorities)
+        login = unquote(user), unquote(password)
+        return cls(hosts, *login, prefix, has_tls, authorities, password_file)
+
+    def password(self) -> str:
+        """Returns the password; reads it from its file, which may have changed; empty for none.
+
+        Raises:
+            OSError: the file cannot be read.
+            StoreUnusable: there is none in it.
+        """
+        return password_in(self.password_file) if self.password_file else self.given_password
 
 
 _MALFORMED: Final = (
@@ -83,10 +96,7 @@ _MALFORMED: Final = (
 
 def _host(text: str) -> Server:
     """Reads ``host:port``; raises a ValueError if it is not that."""
-    found = _HOST.fullmatch(text)
-    if found is None:
+    found = host_and_port(text, str(_PORT))
+    if found is None or not can_be_host(found[0]):
         raise ValueError(text)
-    host, port = found["host"].strip("[]"), int(found["port"] or _PORT)
-    if not (host and can_be_host(host) and 0 < port < 65536):
-        raise ValueError(text)
-    return host, port
+    return found

@@ -15,6 +15,7 @@ from typing import Any, Final
 from redis.asyncio import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, RedisError
 
+from chat.storage.base import StoreUnusable
 from chat.storage.postgres.link import BusDown
 from chat.storage.postgres.valkey_address import Server, ValkeyAddress
 
@@ -31,7 +32,10 @@ class Wire:
     @classmethod
     async def open(cls, address: ValkeyAddress, server: Server) -> "Wire":
         """Connects to one of the servers, and logs in."""
-        wire = cls(_make(address, server))
+        try:
+            wire = cls(_make(address, server))
+        except (OSError, StoreUnusable) as error:  # of the file with the password
+            raise BusDown(f"the server of hints: {error}") from error
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await wire._connection.connect()  # type: ignore[no-untyped-call] # the library's
@@ -74,7 +78,7 @@ def _make(address: ValkeyAddress, server: Server) -> Connection:
     # Callers bound the time. With a time limit of its own, the library would wait in a way
     # that may lose a cancellation, before Python 3.12.
     host, port = server
-    user, password = address.user or None, address.password or None
+    user, password = address.user or None, address.password() or None
     if address.has_tls:
         return SSLConnection(
             host=host, port=port, username=user, password=password, protocol=2,

@@ -346,15 +346,15 @@ async def move_channels(servers: list[Valkey]) -> None:
             await server.command("CLUSTER", "SETSLOT", slot, "NODE", name)
 
 
-async def reason(url: str) -> str:
+async def reason(url: str, password_file: str = "") -> str:
     """Why a link can't be made."""
     with pytest.raises(BusDown) as caught:
-        await valkey(ValkeyAddress.parse(url))(lambda _: None)
+        await valkey(ValkeyAddress.parse(url, password_file))(lambda _: None)
     return str(caught.value)
 
 
 @pytest.mark.usefixtures("valkey_program")
-async def test_reasons_for_no_link() -> None:
+async def test_reasons_for_no_link(tmp_path: Path) -> None:
     async with Valkey.running("--requirepass", "secret") as server:
         for wrong in (server.url, f"valkey://:wrong@{server.address}"):
             why = await reason(wrong)
@@ -362,6 +362,13 @@ async def test_reasons_for_no_link() -> None:
             assert "wrong" not in why
             assert "password" in why.lower() or "authentication" in why.lower()
         async with ear(valkey(ValkeyAddress.parse(f"valkey://:secret@{server.address}"))):
+            pass
+        file = tmp_path / "password"
+        assert f"No such file or directory: '{file}'" in await reason(server.url, str(file))
+        file.write_text("\n")
+        assert "there is no password in" in await reason(server.url, str(file))
+        file.write_text("secret\n")
+        async with ear(valkey(ValkeyAddress.parse(server.url, str(file)))):
             pass
         await server.stop()
         assert server.address.partition(":")[0] in await reason(server.url)
@@ -415,7 +422,7 @@ async def test_tls(tmp_path: Path) -> None:
 def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "chat.storage.postgres.valkey", None)
     with pytest.raises(StoreUnusable, match=r"asyncio-grpc-chat\[valkey\]"):
-        choose_bus("valkey://host", asyncpg.connect)
+        choose_bus(ValkeyAddress.parse("valkey://host"), asyncpg.connect)
 
 
 @pytest.mark.parametrize(
@@ -443,13 +450,15 @@ def test_malformed_urls(url: str) -> None:
 def test_url() -> None:
     address = ValkeyAddress.parse("rediss://ada:s%40cret@one,two:1234,[::1]:5/name?ca=file.pem")
     assert address.hosts == (("one", 6379), ("two", 1234), ("::1", 5))
-    assert (address.user, address.password) == ("ada", "s@cret")
+    assert (address.user, address.password()) == ("ada", "s@cret")
     assert (address.prefix, address.has_tls, address.authorities) == (
         "chat:name:",
         True,
         "file.pem",
     )
     assert "s@cret" not in repr(address)
+    with pytest.raises(StoreUnusable, match="in their URL and in a file, too"):
+        ValkeyAddress.parse("valkey://:s@host", "file")
 
 
 heads = st.dictionaries(

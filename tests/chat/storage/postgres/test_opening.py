@@ -90,6 +90,18 @@ def test_settings_do_not_print_a_password() -> None:
     assert SECRET not in str(failure.value)
 
 
+async def test_password_of_hints_is_given_once() -> None:
+    config = chat.Config(
+        database="postgresql://nowhere.invalid/name",
+        hints=f"valkey://:{SECRET}@h",
+        hints_password_file="file",  # noqa: S106 - only its name
+    )
+    with pytest.raises(StoreUnusable, match="in their URL and in a file, too") as failure:
+        async with chat.serve(config):
+            pass
+    assert SECRET not in str(failure.value)
+
+
 async def test_no_server() -> None:
     [port] = free_ports(1)
     why = await refusal(f"postgresql://ada:{SECRET}@127.0.0.1:{port}/name")
