@@ -33,7 +33,8 @@ PRESENCE_SECONDS: Final = 5.0
 ASKED_SECONDS: Final = 60.0
 """How long proxies name their users in a room after a call asked who is there."""
 
-_MOST_ASKED: Final = 1000
+MOST_ASKED: Final = 1000
+"""In so many rooms at most; the one of which a call asked first gives way."""
 
 
 class TellingPresence:
@@ -103,7 +104,7 @@ class TellingPresence:
             after_id: only those whose id sorts behind this.
             limit: how many at most.
         """
-        if self._links_in(room_id) and len(self._asked) < _MOST_ASKED:
+        if self._links_in(room_id):
             self._ask(room_id)
         watch = self._watches.get(room_id)
         until = watch.owed_until(_now()) if watch is not None else None
@@ -312,12 +313,15 @@ class TellingPresence:
         timer = self._asked.pop(room_id, None)
         if timer is not None:
             timer.cancel()
+        elif len(self._asked) >= MOST_ASKED:
+            # Whoever asks for many rooms may not keep the names of others from being asked for.
+            self._unask(next(iter(self._asked)))
         loop = asyncio.get_running_loop()
         self._asked[room_id] = loop.call_later(ASKED_SECONDS, self._unask, room_id)
         self._review(room_id)
 
     def _unask(self, room_id: str) -> None:
-        del self._asked[room_id]
+        self._asked.pop(room_id).cancel()
         self._review(room_id)
 
     # Who goes.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from chat.core.attendance import LINGER_SECONDS
-from chat.core.telling_presence import ASKED_SECONDS, PRESENCE_SECONDS
+from chat.core.membership import Membership
+from chat.core.telling_presence import ASKED_SECONDS, MOST_ASKED, PRESENCE_SECONDS
 from chat.core.watching import OWED_SECONDS
 from chat.core.whispering import AGAIN_SECONDS, WHISPER_SECONDS
 from gen.chat import JoinFollow, Wanted
@@ -190,6 +191,28 @@ async def test_names_are_asked_for_by_a_call(node: Node, loop: ClockLoop) -> Non
     await passes(loop, 0.5)
     assert await asking == []
     assert await present.names("nowhere", "", 10) == []
+    present.close()
+
+
+async def test_who_asks_for_many_rooms_keeps_nobody_from_asking(
+    node: Node, loop: ClockLoop
+) -> None:
+    link = Link(node, "ada")
+    await node.join(link)
+    present = node.hub.present
+    others = [f"room {number}" for number in range(MOST_ASKED)]
+    link.rooms.update(dict.fromkeys(others, Membership()))
+    asking = asyncio.gather(*(present.names(each, "", 10) for each in others))
+    await passes(loop, OWED_SECONDS + 0.25)
+    await asking
+    assert present.watched == MOST_ASKED
+    link.take()
+    assert await present.names(ROOM, "", 10) == ["ada"]
+    # The one that was asked for first gave way.
+    assert link.take() == [Wanted(others[0], presence=False), WANTED]
+    assert present.watched == MOST_ASKED
+    await passes(loop, ASKED_SECONDS)
+    assert not present.watched
     present.close()
 
 
