@@ -118,7 +118,7 @@ class ChatService:
                 request.user_id, request.name, request.email, request.tone
             )
         except StoreError as error:
-            raise not_stored(error) from error
+            raise not_stored(error, "user") from error
         return UpsertUserResponse(user=user)
 
     async def _list_users(self, caller: Identity, request: ListUsersRequest) -> ListUsersResponse:

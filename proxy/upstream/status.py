@@ -18,10 +18,11 @@ _RETRYABLE: Final = frozenset(
     }
 )
 
-# Their texts begin with a path in the request.
+# Their texts begin with a path in the request, or may do so.
 _NAMING_A_FIELD: Final = frozenset(
     {int(ErrorCode.INVALID_ARGUMENT), int(ErrorCode.PERMISSION_DENIED)}
 )
+_PATH: Final = re.compile(r"[a-z][a-z0-9_.\[\]]*: ")
 
 _MILLISECONDS: Final = re.compile("[0-9]{1,9}")
 
@@ -47,6 +48,6 @@ def from_grpc(error: GRPCError, field: str, retry_after: str | None = None) -> E
 
 def with_field(error: Error, field: str) -> Error:
     """Returns an error of a request with the path in the frame, where its text has one."""
-    if int(error.code) not in _NAMING_A_FIELD:
+    if int(error.code) not in _NAMING_A_FIELD and _PATH.match(error.message) is None:
         return error
     return replace(error, message=f"{field}.{error.message}")

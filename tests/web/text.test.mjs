@@ -121,6 +121,7 @@ describe('frames', () => {
     assert.equal(said('RESOURCE_EXHAUSTED', 'too many messages', true), 'Too many messages.');
     assert.equal(said('RESOURCE_EXHAUSTED', 'too much history', true), 'That was too fast.');
     assert.equal(said('RESOURCE_EXHAUSTED', 'too much history'), 'Too much history.');
+    assert.equal(said('UNAVAILABLE', 'the read mark could not be stored', true), 'This could not be stored.');
   });
 
   test('have ids that differ', () => {

@@ -19,7 +19,7 @@ const KNOWN = [
   [/\btoo many messages\b/, 'error.too_many'],
   [/^the chat server cannot be reached$/, 'error.away'],
   [/^the server is shutting down$/, 'error.stopping'],
-  [/^the \w+ could not be stored$/, 'error.not_stored'],
+  [/^the [\w ]+ could not be stored$/, 'error.not_stored'],
 ];
 
 /**

@@ -76,4 +76,5 @@ async def test_full_disk_refuses_an_upsert(chat_config: chat.Config, stub: ChatS
     with full_disk(chat_config), pytest.raises(GRPCError) as refused:
         await stub.upsert_user(UpsertUserRequest("ada", "Ada"))
     assert refused.value.status is Status.UNAVAILABLE
+    assert refused.value.message == "the user could not be stored"
     assert (await stub.upsert_user(UpsertUserRequest("ada", "Ada"))).user.name == "Ada"
