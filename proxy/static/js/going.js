@@ -6,7 +6,7 @@
  * @typedef {import('./store.js').Store} Store
  *
  * @typedef {object} Outlets
- * @property {() => boolean} takeToken whether the address had a token, which is taken out of it
+ * @property {() => void} takeToken takes a token out of the address, if it has one
  * @property {(room: string, problem: string) => void} onAsk a name is missing, or this is none of a room
  * @property {(seq: number) => void} onOpen a room is the current one; `seq` of a message in it, or 0
  * @property {(room: Room, undo: (() => void) | null) => void} onLeft it is the current one no longer

@@ -22,7 +22,10 @@ const OTHER = '`';
  * @returns {Inline[]}
  */
 export function inlineOf(text) {
-  const pieces = withCode(text).flatMap((piece) => (piece.kind === 'text' ? withLinks(piece.text) : piece));
+  const pieces = withCode(text).flatMap(
+    /** @returns {(Plain | import('./markup.js').Code | import('./markup.js').Link)[]} */
+    (piece) => (piece.kind === 'text' ? withLinks(piece.text) : [piece]),
+  );
   const last = pieces.length - 1;
   const marked = pieces.flatMap((piece, nth) => {
     if (piece.kind !== 'text') return piece;

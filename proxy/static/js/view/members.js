@@ -92,7 +92,7 @@ export class MembersView {
 
   /**
    * @param {string} id of the list
-   * @param {(Row & {name: string, sign: string})[]} rows
+   * @param {(Row & {name: string, sign: string, tone: number})[]} rows
    */
   #fill(id, rows) {
     byId(id, HTMLUListElement).replaceChildren(...rows.map(itemOf));
