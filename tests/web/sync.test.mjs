@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 
+import { MARK_MS } from '../../proxy/static/js/attending.js';
 import { CONNECT_MS, Connection, SOON_MS, STABLE_MS } from '../../proxy/static/js/connection.js';
 import { DEAD_MS, SLOW_MS } from '../../proxy/static/js/requests.js';
 import { Store } from '../../proxy/static/js/store.js';
-import { MARK_MS, Sync } from '../../proxy/static/js/sync.js';
+import { Sync } from '../../proxy/static/js/sync.js';
 import {
   look,
   message,

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
+import { afterClose } from '../../proxy/static/js/closes.js';
 import { sentenceOf } from '../../proxy/static/js/errors.js';
 import { splitLinks } from '../../proxy/static/js/links.js';
 import { hashOf, roomInHash, socketUrl } from '../../proxy/static/js/location.js';
 import { MOST_PIECES, excessOf, piecesOf } from '../../proxy/static/js/pieces.js';
-import { afterClose, newId, parseFrame } from '../../proxy/static/js/protocol.js';
+import { newId, parseFrame } from '../../proxy/static/js/protocol.js';
 import { contentProblem, nameProblem, tidy, typedName } from '../../proxy/static/js/rules.js';
 import { randomFrom } from './support.mjs';
 

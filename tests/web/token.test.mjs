@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 
+import { afterClose, wantsToken } from '../../proxy/static/js/closes.js';
 import { Holds } from '../../proxy/static/js/holds.js';
-import { afterClose, wantsToken } from '../../proxy/static/js/protocol.js';
 import { offersOf, subjectOf, tokenInHash, tokenProblem } from '../../proxy/static/js/token.js';
 import { mockTime, unmockTime } from './support.mjs';
 

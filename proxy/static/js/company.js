@@ -11,7 +11,7 @@
 import { ticks } from './clock.js';
 import { applyPresence, applyTypists, noteSent, Pace } from './here.js';
 import { applyMembers } from './members.js';
-import { request } from './protocol.js';
+import { request } from './payloads.js';
 
 /** Typing has no answer: a refusal comes back under this name, and nobody misses it. */
 export const TYPING = 'typing';

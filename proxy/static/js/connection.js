@@ -13,7 +13,7 @@
 
 import { Backoff } from './backoff.js';
 import { ticks } from './clock.js';
-import { afterClose } from './protocol.js';
+import { afterClose } from './closes.js';
 
 /** Time limit of an attempt to connect. */
 export const CONNECT_MS = 10_000;

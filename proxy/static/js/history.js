@@ -14,7 +14,7 @@
  *
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
  * @typedef {import('./protocol.js').HistoryPage} HistoryPage
- * @typedef {import('./protocol.js').Position} Position
+ * @typedef {import('./payloads.js').Position} Position
  * @typedef {import('./room.js').HistoryRequest} HistoryRequest
  * @typedef {import('./room.js').Room} Room
  */

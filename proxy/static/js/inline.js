@@ -27,10 +27,10 @@ export function inlineOf(text) {
     (piece) => (piece.kind === 'text' ? withLinks(piece.text) : [piece]),
   );
   const last = pieces.length - 1;
-  const marked = pieces.flatMap((piece, nth) => {
-    if (piece.kind !== 'text') return piece;
-    return withMarkers(piece.text, nth > 0 ? OTHER : ' ', nth < last ? OTHER : ' ');
-  });
+  const marked = pieces.flatMap(
+    /** @returns {(Inline | Marker)[]} */
+    (piece, nth) => (piece.kind === 'text' ? withMarkers(piece.text, nth > 0 ? OTHER : ' ', nth < last ? OTHER : ' ') : [piece]),
+  );
   return joined(pair(marked));
 }
 

@@ -2,6 +2,7 @@
 
 import { Archive } from './archive.js';
 import { lossOf } from './changing.js';
+import { wantsToken } from './closes.js';
 import { Connection } from './connection.js';
 import { Directory } from './directory.js';
 import { Finder } from './finder.js';
@@ -10,7 +11,6 @@ import { titleOf } from './info.js';
 import { Keeping } from './keeping.js';
 import { roomInHash, socketUrl } from './location.js';
 import { offerOf } from './offering.js';
-import { wantsToken } from './protocol.js';
 import { isFor } from './reading.js';
 import { Rendering } from './rendering.js';
 import { nameProblem } from './rules.js';

@@ -15,7 +15,8 @@
 
 import { ticks } from './clock.js';
 import { sentenceOf } from './errors.js';
-import { knowsNoField, request } from './protocol.js';
+import { request } from './payloads.js';
+import { knowsNoField } from './protocol.js';
 
 /** What is shown together is asked for together, at most once in this time. */
 export const ASK_MS = 300;

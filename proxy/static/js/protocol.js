@@ -1,6 +1,6 @@
 /**
- * The frames, limits and close codes of a chat connection, as the schema
- * (proto/chat.proto, `ClientFrame` and `ServerFrame`) defines them.
+ * The frames of the server and the limits of a chat connection, as the schema
+ * (proto/chat.proto, `ServerFrame`) defines them.
  *
  * @typedef {object} ChatMessage
  * @property {string} id sender's name for the message, its idempotency key
@@ -90,9 +90,6 @@
  * @typedef {{kind: typeof PLAIN[number], requestId: string, body: object}} PlainFrame
  * @typedef {MessageFrame | JoinedFrame | HistoryFrame | ChangesFrame | ChangesPageFrame
  *   | ChangedFrame | UsersFrame | UserFrame | PresenceFrame | TypistsFrame | MembersFrame | MarkFrame | MarkedFrame | ErrorFrame | PlainFrame} ServerFrame
- *
- * @typedef {{before_seq?: number, after_seq?: number}} HistoryRange
- * @typedef {{after_seq: number, epoch: string, after_change?: number}} Position
  */
 
 /** Characters of a user's or a room's name. */
@@ -107,9 +104,6 @@ export const CONTENT_BYTES = 16 * 1024;
 /** Messages in a page of history; the server gives at most 500. */
 export const PAGE_SIZE = 50;
 export const PAGE_LIMIT = 500;
-
-/** People in a list of those of a room. */
-const MEMBERS = 200;
 
 /**
  * What may be followed beside messages: all of it, and what servers of before knew, the newest first.
@@ -175,121 +169,6 @@ function isObject(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The payloads that a client sends. */
-export const request = {
-  /** @param {import('./room.js').Pending} message */
-  send: ({ id, room_id, sender_id, content, extra }) => ({
-    chat_message: { id, room_id, sender_id, content, ...(extra && { extra }) },
-  }),
-
-  /** @param {import('./changes.js').PendingChange} change */
-  change: ({ room_id, seq, user_id, kind, value, basis }) => ({
-    change_message: { room_id, seq, user_id, ...whatHolds(kind, value, basis) },
-  }),
-
-  /**
-   * @param {string} pageToken empty for the first page
-   * @param {string[]} ids only these; empty for all
-   */
-  users: (pageToken, ids) => ({
-    list_users: { page_size: PAGE_LIMIT, page_token: pageToken, ...(ids.length > 0 && { user_ids: ids }) },
-  }),
-
-  /**
-   * @param {string} userId
-   * @param {string} name
-   * @param {string} email
-   * @param {number} tone 0 for none
-   */
-  upsertUser: (userId, name, email, tone) => ({
-    upsert_user: { user_id: userId, name, email, ...(tone > 0 && { tone }) },
-  }),
-
-  /**
-   * @param {string} roomId
-   * @param {Position | null} position where to resume, if anywhere
-   * @param {string} userId the user whose marks are told, and who is there
-   * @param {readonly string[]} follow what is told beside messages
-   */
-  join: (roomId, position, userId, follow) => {
-    const { after_change, ...before } = position ?? {};
-    // Servers of before, of which nothing can be followed, know none of the rest either.
-    if (follow.length === 0) return { join: { room_id: roomId, ...before } };
-    return { join: { room_id: roomId, ...position, follow, user_id: userId } };
-  },
-
-  /**
-   * @param {string} roomId
-   * @param {string} userId
-   */
-  typing: (roomId, userId) => ({ typing: { room_id: roomId, user_id: userId } }),
-
-  /**
-   * @param {string} roomId
-   * @param {boolean} present whether only those who are there now
-   */
-  members: (roomId, present) => ({ list_members: { room_id: roomId, present, page_size: MEMBERS } }),
-
-  /** @param {string} roomId */
-  leave: (roomId) => ({ leave: { room_id: roomId } }),
-
-  /**
-   * @param {string} roomId
-   * @param {HistoryRange} range
-   * @param {number} limit
-   */
-  history: (roomId, range, limit) => ({
-    get_chat_history: { room_id: roomId, limit, ...range },
-  }),
-
-  /**
-   * @param {string} roomId
-   * @param {number} afterChange
-   */
-  changes: (roomId, afterChange) => ({
-    get_changes: { room_id: roomId, after_change: afterChange, limit: PAGE_LIMIT },
-  }),
-
-  /**
-   * @param {string} roomId
-   * @param {string} userId
-   * @param {{seq: number, epoch?: string}} position read up to; of `seq` 0 it only asks
-   */
-  markRead: (roomId, userId, position) => ({
-    mark_read: { room_id: roomId, user_id: userId, ...position },
-  }),
-
-  /**
-   * @param {string} roomId
-   * @param {number} seq
-   * @param {string} pageToken empty for the first page
-   */
-  reactions: (roomId, seq, pageToken) => ({
-    list_reactions: { room_id: roomId, seq, page_size: PAGE_LIMIT, page_token: pageToken },
-  }),
-
-  /** @param {string} userId */
-  user: (userId) => ({ get_user: { user_id: userId } }),
-};
-
-/**
- * @param {import('./changes.js').ChangeKind} kind
- * @param {string} value
- * @param {number} basis
- */
-function whatHolds(kind, value, basis) {
-  switch (kind) {
-    case 'content':
-      return { content: value, if_change: basis };
-    case 'delete':
-      return { delete: {} };
-    case 'pinned':
-      return { pinned: value === 'yes' };
-    default:
-      return { [kind]: value };
-  }
-}
-
 /**
  * Makes an id that no other message has: 128 random bits.
  * `crypto.randomUUID` would do, but exists on https and localhost only.
@@ -299,22 +178,6 @@ function whatHolds(kind, value, basis) {
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-/**
- * Chooses the reaction to a close by its code.
- *
- * `soon`: the server restarts (RFC 6455 section 7.4.1, 1001). `never`: it would be
- * refused again (4500-4999). Everything else, 4000-4499 and a lost connection
- * (1006) included, is `later`: again, with backoff. A token that has expired (4010)
- * has to be replaced by the user first.
- *
- * @param {number} code
- * @returns {'soon' | 'later' | 'never'}
- */
-export function afterClose(code) {
-  if (code === 1001) return 'soon';
-  return wantsToken(code) || (code >= 4500 && code <= 4999) ? 'never' : 'later';
 }
 
 /**
@@ -336,21 +199,3 @@ export function knowsNoFollow({ code, message }) {
 export function knowsNoField({ code, message }) {
   return code === 'INVALID_ARGUMENT' && /^list_users\.user_ids: unknown field/.test(message);
 }
-
-/** The token of the connection has expired. */
-export const TOKEN_EXPIRED = 4010;
-/** The token is missing or invalid. */
-export const BAD_TOKEN = 4501;
-
-/**
- * Returns whether a connection was closed for lack of a valid token. Retrying with the
- * same one is useless, whatever the range of the code says.
- *
- * @param {number} code
- */
-export function wantsToken(code) {
-  return code === TOKEN_EXPIRED || code === BAD_TOKEN;
-}
-
-/** The close code of an oversized frame. */
-export const TOO_BIG = 1009;

@@ -1,5 +1,6 @@
 /**
- * The requests that are not answered yet, by their request_id.
+ * The requests that are not answered yet, by their request_id: they are sent here, and met again when
+ * a frame answers them.
  *
  * @typedef {object} Asked
  * @property {'send' | 'join' | 'history' | 'changes' | 'change' | 'mark' | 'leave' | 'probe' | 'users'
@@ -9,6 +10,8 @@
  * @property {Answer | undefined} answer who waits for it, if it is none of the conversation
  * @property {number} at milliseconds of `ticks()`
  * @property {number} deadline when the connection counts as dead without an answer
+ *
+ * @typedef {{kind: Asked['kind'], roomId?: string, messageId?: string, answer?: Answer}} About
  *
  * @typedef {object} Answer
  * @property {(body: any) => void} resolve
@@ -27,35 +30,61 @@ export class Requests {
   #count = 0;
   /** @type {Map<string, Asked>} */
   #open = new Map();
+  /** @type {Map<string, Asked>} answered joins: their replay may still fail */
+  #joins = new Map();
+  #send;
+
+  /** @param {(text: string) => void} send */
+  constructor(send) {
+    this.#send = send;
+  }
 
   /**
-   * @param {{kind: Asked['kind'], roomId?: string, messageId?: string, answer?: Answer}} about
-   * @param {number} patience milliseconds
+   * Sends a request.
+   *
+   * @param {object} payload
+   * @param {About} about
+   * @param {number} [patience] milliseconds until the connection counts as dead
    * @returns {string} the request_id; none comes twice, so that a late answer fits nothing else
    */
-  add({ kind, roomId = '', messageId = '', answer }, patience = DEAD_MS) {
+  ask(payload, { kind, roomId = '', messageId = '', answer }, patience = DEAD_MS) {
     this.#count += 1;
     const requestId = `r${this.#count}`;
     const at = ticks();
     this.#open.set(requestId, { kind, roomId, messageId, answer, at, deadline: at + patience });
+    this.#send(JSON.stringify({ request_id: requestId, ...payload }));
     return requestId;
   }
 
   /**
-   * Takes out the request that an answer belongs to.
+   * Sends a request whose answer only the caller looks at.
    *
-   * @param {string} requestId
+   * @param {object} payload
+   * @returns {Promise<any>} the body of the answer; rejected with an `ErrorBody`
+   */
+  fetch(payload) {
+    return new Promise((resolve, reject) => this.ask(payload, { kind: 'fetch', answer: { resolve, reject } }));
+  }
+
+  /**
+   * Takes out the request that a frame answers. If somebody waits for the answer, that one has it.
+   *
+   * @param {import('./protocol.js').ServerFrame} frame
    * @returns {Asked | undefined}
    */
-  take(requestId) {
-    const asked = this.#open.get(requestId);
+  take({ kind, requestId, body }) {
+    const asked = this.#open.get(requestId) ?? this.#joins.get(requestId);
     this.#open.delete(requestId);
+    if (kind === 'joined' && asked) this.#joins.set(requestId, asked);
+    if (kind === 'error') asked?.answer?.reject(body);
+    else asked?.answer?.resolve(body);
     return asked;
   }
 
   clear() {
     const open = [...this.#open.values()];
     this.#open.clear();
+    this.#joins.clear();
     for (const { answer } of open) answer?.reject(lost());
   }
 

@@ -13,7 +13,7 @@
  *   what is new to `reading.js`.
  *
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
- * @typedef {import('./protocol.js').HistoryRange} HistoryRange
+ * @typedef {import('./payloads.js').HistoryRange} HistoryRange
  * @typedef {import('./protocol.js').Joined} Joined
  *
  * @typedef {object} Pending

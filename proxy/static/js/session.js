@@ -5,9 +5,9 @@
  * @typedef {import('./store.js').Store} Store
  */
 
+import { TOKEN_EXPIRED } from './closes.js';
 import { newGuest } from './identity.js';
 import { hashOf, nameInQuery } from './location.js';
-import { TOKEN_EXPIRED } from './protocol.js';
 import { nameProblem } from './rules.js';
 import { t } from './texts.js';
 import { hasEnded, moderates, offersOf, subjectOf, tokenInHash, tokenProblem } from './token.js';

@@ -1,7 +1,6 @@
 /**
- * The conversation with the server. It compares the store with its desired state,
- * and asks for the difference: rooms to join, pages to load, gaps to
- * fill, messages to send. Every event leads to the same comparison, so that a lost
+ * The conversation with the server. What is asked for is the difference between the store and its
+ * desired state (`attending.js`). Every event leads to the same comparison, so that a lost
  * connection, a refusal or a replaced history needs no path of its own.
  *
  * @typedef {import('./protocol.js').ChatMessage} ChatMessage
@@ -24,50 +23,36 @@
  * @property {(reason: string) => void} onRefused a change of a message was refused
  */
 
-import { refuse, refuseMark, startOver, takeFrame, undo } from './answers.js';
-import { takeDue, wantAgain, wantChange } from './changing.js';
+import { refuse, takeFrame, undo } from './answers.js';
+import { Attending } from './attending.js';
+import { wantAgain, wantChange } from './changing.js';
+import { TOO_BIG } from './closes.js';
 import { Company, TYPING } from './company.js';
 import { sentenceOf } from './errors.js';
-import { Holds } from './holds.js';
-import { goTo, missingHistory, resumePosition } from './history.js';
+import { goTo } from './history.js';
 import { wantMembers } from './members.js';
 import { Naming } from './naming.js';
-import { FOLLOW, knowsNoFollow, newId, parseFrame, request, TOO_BIG } from './protocol.js';
-import { owesMark } from './reading.js';
+import { request } from './payloads.js';
+import { newId, parseFrame } from './protocol.js';
 import { lost, Requests } from './requests.js';
 import { applyDisconnect } from './room.js';
 import { contentBytes } from './rules.js';
-import { missingChanges } from './states.js';
 import { t } from './texts.js';
 import { Titles } from './titles.js';
 
 /** Time limit of an answer to a probe of the connection. */
 export const PROBE_MS = 8_000;
 const WATCH_MS = 1_000;
-/** The server is told how far a room was read at most once in this time: it stores one a second. */
-export const MARK_MS = 1_200;
-/** After a refusal it is told again no earlier than this. */
-const MARK_AGAIN_MS = 5_000;
-
 
 export class Sync {
   #store;
   #out;
-  #holds;
-  #requests = new Requests();
+  #attending;
+  #requests;
   #isOpen = false;
-  /** How much the server does not know of what may be followed beside messages: steps of `FOLLOW`. */
-  #follows = 0;
-  /** Rooms of which the server was told how far they are read a moment ago. */
-  #marked = new Holds(
-    () => this.settle(),
-    () => 0,
-  );
   #naming;
   #company;
   #titles;
-  /** @type {Map<string, Asked>} answered joins: their replay may still fail */
-  #joins = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #watch;
 
@@ -79,8 +64,9 @@ export class Sync {
   constructor(store, outlets, { random = Math.random } = {}) {
     this.#store = store;
     this.#out = outlets;
-    this.#holds = new Holds(() => this.settle(), random);
-    const ask = (/** @type {object} */ payload, /** @type {{kind: Asked['kind'], roomId?: string}} */ about) => this.#ask(payload, about);
+    this.#requests = new Requests(outlets.send);
+    const ask = (/** @type {object} */ payload, /** @type {import('./requests.js').About} */ about) => this.#requests.ask(payload, about);
+    this.#attending = new Attending(store, ask, () => this.settle(), random);
     this.#titles = new Titles(store, (payload) => this.fetch(payload));
     this.#naming = new Naming(store, ask, () => (outlets.isSeen?.() === false ? [] : store.shownUsers()));
     this.#company = new Company(store, ask, (payload) => outlets.send(JSON.stringify(payload)));
@@ -89,7 +75,7 @@ export class Sync {
   /** Takes a new connection. */
   opened() {
     this.#isOpen = true;
-    this.#follows = 0;
+    this.#attending.opened();
     this.#watch = setInterval(() => this.#watchAnswers(), WATCH_MS);
     this.#naming.opened();
     this.#company.opened();
@@ -107,9 +93,7 @@ export class Sync {
     clearInterval(this.#watch);
     if (code === TOO_BIG) this.#failLargest();
     this.#requests.clear();
-    this.#joins.clear();
-    this.#holds.clear();
-    this.#marked.clear();
+    this.#attending.lost();
     this.#naming.lost();
     this.#company.lost();
     this.#titles.lost();
@@ -240,9 +224,8 @@ export class Sync {
   /** @param {string} roomId */
   leave(roomId) {
     this.#store.removeRoom(roomId);
-    this.#holds.release(roomId);
-    this.#marked.release(roomId);
-    if (this.#isOpen) this.#ask(request.leave(roomId), { kind: 'leave', roomId });
+    this.#attending.left(roomId);
+    if (this.#isOpen) this.#requests.ask(request.leave(roomId), { kind: 'leave', roomId });
     this.settle();
   }
 
@@ -293,101 +276,19 @@ export class Sync {
   /** Finds out whether the connection is alive: after a sleep, or a change of network. */
   probe() {
     if (!this.#isOpen || !this.#store.self) return;
-    this.#ask(request.user(this.#store.self), { kind: 'probe' }, PROBE_MS);
+    this.#requests.ask(request.user(this.#store.self), { kind: 'probe' }, PROBE_MS);
   }
 
   /** Asks for everything missing. Call it after each change of the store. */
   settle() {
     if (this.#isOpen) {
-      const { current, rooms } = this.#store;
       // Before the others see the user come in.
       this.#naming.settle();
-      if (current) this.#settleRoom(current);
-      for (const room of rooms.values()) this.#settleRoom(room);
+      this.#attending.settle();
       this.#company.settle();
       void this.#titles.settle().then(() => this.#out.onChange());
     }
     this.#out.onChange();
-  }
-
-  /** @param {Room} room */
-  #settleRoom(room) {
-    if (room.phase === 'refused' || this.#holds.holds(room.id)) return;
-    if (room.phase === 'idle') this.#join(room);
-    this.#askHistory(room);
-    this.#askChanges(room);
-    if (room.phase === 'joined' && owesMark(room)) this.#askMark(room, room.seenSeq);
-    for (const pending of room.pending) {
-      if (pending.state === 'sending' && !pending.inFlight) this.#sendPending(pending);
-    }
-    for (const change of takeDue(room)) {
-      this.#ask(request.change(change), { kind: 'change', roomId: room.id, messageId: change.id });
-    }
-  }
-
-  /** @param {Room} room */
-  #join(room) {
-    room.phase = 'joining';
-    room.follows = this.#follows;
-    const payload = request.join(room.id, resumePosition(room), this.#store.self, FOLLOW[this.#follows]);
-    this.#ask(payload, { kind: 'join', roomId: room.id });
-    // In the same breath: how far it was read decides what is loaded first.
-    if (FOLLOW[this.#follows].length > 0) this.#askMark(room, 0);
-  }
-
-  /**
-   * Tells the server how far a room was read, and is told what it knows.
-   *
-   * @param {Room} room
-   * @param {number} seq 0 only asks
-   */
-  #askMark(room, seq) {
-    if (room.markRequest || this.#marked.holds(room.id)) return;
-    const position = seq > 0 ? { seq, epoch: room.epoch } : { seq };
-    const payload = request.markRead(room.id, this.#store.self, position);
-    room.markRequest = this.#ask(payload, { kind: 'mark', roomId: room.id });
-    if (seq === 0) return;
-    room.markedSeq = Math.max(room.markedSeq ?? 0, seq);
-    this.#marked.hold(room.id, MARK_MS);
-  }
-
-  /** @param {Room} room */
-  #askChanges(room) {
-    const after = missingChanges(room);
-    if (after === null) return;
-    const payload = request.changes(room.id, after);
-    room.changesRequest = this.#ask(payload, { kind: 'changes', roomId: room.id });
-  }
-
-  /** @param {Room} room */
-  #askHistory(room) {
-    const missing = missingHistory(room, room.id === this.#store.currentId);
-    if (!missing) return;
-    const payload = request.history(room.id, missing.range, missing.limit);
-    const requestId = this.#ask(payload, { kind: 'history', roomId: room.id });
-    Object.assign(room, { request: { ...missing, requestId }, coming: [] });
-  }
-
-  /** @param {Pending} pending */
-  #sendPending(pending) {
-    this.#store.amend(pending.room_id, pending.id, { inFlight: true });
-    this.#ask(request.send(pending), {
-      kind: 'send',
-      roomId: pending.room_id,
-      messageId: pending.id,
-    });
-  }
-
-  /**
-   * @param {object} payload
-   * @param {Parameters<Requests['add']>[0]} about
-   * @param {number} [patience] milliseconds until the connection counts as dead
-   * @returns {string} the request_id
-   */
-  #ask(payload, about, patience) {
-    const requestId = this.#requests.add(about, patience);
-    this.#out.send(JSON.stringify({ request_id: requestId, ...payload }));
-    return requestId;
   }
 
   /**
@@ -398,7 +299,7 @@ export class Sync {
    */
   fetch(payload) {
     if (!this.#isOpen) return Promise.reject(lost());
-    return new Promise((resolve, reject) => this.#ask(payload, { kind: 'fetch', answer: { resolve, reject } }));
+    return this.#requests.fetch(payload);
   }
 
   /**
@@ -411,12 +312,8 @@ export class Sync {
     if (!frame) return;
     // It is no matter if nobody hears that one types.
     if (frame.kind === 'error' && frame.requestId === TYPING) return;
-    const asked = this.#requests.take(frame.requestId) ?? this.#joins.get(frame.requestId);
-    if (asked?.answer) {
-      if (frame.kind === 'error') asked.answer.reject(frame.body);
-      else asked.answer.resolve(frame.body);
-      return;
-    }
+    const asked = this.#requests.take(frame);
+    if (asked?.answer) return;
     if (asked && frame.kind !== 'error') this.#succeeded(asked);
     this.#take(frame, asked);
     this.settle();
@@ -438,7 +335,6 @@ export class Sync {
       takeFrame(this.#store, frame, asked);
       this.#company.take(frame, asked);
     }
-    if (frame.kind === 'joined' && asked) this.#joins.set(frame.requestId, asked);
     if (frame.kind === 'changes') this.#out.onChanged(frame.body);
   }
 
@@ -454,7 +350,7 @@ export class Sync {
   /** @param {Asked} asked */
   #succeeded(asked) {
     this.#store.trouble = '';
-    this.#holds.release(asked.roomId);
+    this.#attending.release(asked.roomId);
   }
 
   /**
@@ -464,28 +360,15 @@ export class Sync {
   #takeError(error, asked) {
     if (asked?.kind === 'probe' || asked?.kind === 'leave') return;
     if (asked && this.#company.isOwn(asked)) return this.#company.refused(asked);
-    if (asked?.kind === 'mark') return this.#takeRefusedMark(error, asked);
+    if (asked?.kind === 'mark') return this.#attending.refusedMark(error, asked);
     if (asked && this.#naming.isOwn(asked)) return this.#tellRefusal(this.#naming.refused(error, asked));
-    const joining = asked?.kind === 'join' ? this.#store.rooms.get(asked.roomId) : undefined;
-    if (joining && knowsNoFollow(error)) {
-      this.#follows = Math.max(this.#follows, joining.follows + 1);
-      return startOver(joining);
-    }
+    if (asked && this.#attending.asksLess(asked, error)) return;
     if (!asked || error.retryable) this.#store.trouble = t('banner.kept', { problem: sentenceOf(error) });
     if (!asked) return;
     if (error.retryable) {
       undo(this.#store, asked);
-      this.#holds.hold(asked.roomId, error.retry_after_ms);
+      this.#attending.hold(asked.roomId, error.retry_after_ms);
     } else this.#refuse(asked, error);
-  }
-
-  /**
-   * @param {ErrorBody} error
-   * @param {Asked} asked
-   */
-  #takeRefusedMark(error, asked) {
-    if (!refuseMark(this.#store, asked, error)) return;
-    this.#marked.hold(asked.roomId, Math.max(error.retry_after_ms ?? 0, MARK_AGAIN_MS));
   }
 
   /**

@@ -7,7 +7,7 @@
  */
 
 import { ticks } from '../clock.js';
-import { BAD_TOKEN, TOKEN_EXPIRED, wantsToken } from '../protocol.js';
+import { BAD_TOKEN, TOKEN_EXPIRED, wantsToken } from '../closes.js';
 import { t } from '../texts.js';
 import { byId, setText } from './dom.js';
 import { timeOf } from './times.js';
