@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { Archive } from '../../proxy/static/js/archive.js';
+import { restore, savedOf } from '../../proxy/static/js/carrying.js';
 import { Drafts } from '../../proxy/static/js/drafts.js';
 import { hashOf } from '../../proxy/static/js/location.js';
 import { Store } from '../../proxy/static/js/store.js';
@@ -18,7 +19,7 @@ function tab(all, own = new FakeStorage()) {
   const store = new Store();
   const identity = archive.loadIdentity();
   const { outbox, changes } = new Unsent(archive.tab, archive.all).load();
-  store.restore(archive.loadSettings(), outbox, changes);
+  restore(store, archive.loadSettings(), outbox, changes);
   if (identity) store.become(identity, true);
   let writing = false;
   all.listeners.add((event) => {
@@ -35,7 +36,7 @@ function tab(all, own = new FakeStorage()) {
     ids: () => [...store.rooms.keys()],
     save() {
       writing = true;
-      archive.saveSettings(store.save());
+      archive.saveSettings(savedOf(store));
       archive.saveIdentity(store.identity);
       writing = false;
     },
@@ -207,7 +208,7 @@ describe('what is found in the storage', () => {
           if (line.kind === 'message') line.at.toISOString();
         }
       }
-      store.save();
+      savedOf(store);
     }
   });
 

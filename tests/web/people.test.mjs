@@ -7,6 +7,7 @@ import { newGuest } from '../../proxy/static/js/identity.js';
 import { ASK_MS, LOOK_MS, Naming } from '../../proxy/static/js/naming.js';
 import { appearance, BATCH, FRESH_MS, isGuest, MOST, People } from '../../proxy/static/js/people.js';
 import { Store } from '../../proxy/static/js/store.js';
+import { shownUsers } from '../../proxy/static/js/who.js';
 import { message, mockTime, unmockTime } from './support.mjs';
 
 const ADA = 'g-aaaaaaaaaaaaaaaaada2';
@@ -121,7 +122,7 @@ describe('the conversation about names', () => {
     store.addRoom('lobby').messages.push(message(1, { sender_id: EVE }));
     store.select('lobby');
     const asked = [];
-    const naming = new Naming(store, (payload, about) => asked.push({ payload, about }), () => store.shownUsers());
+    const naming = new Naming(store, (payload, about) => asked.push({ payload, about }), () => shownUsers(store));
     naming.opened();
     naming.settle();
     const answer = (kind, body) => naming.take({ kind, requestId: '', body }, asked.shift().about);

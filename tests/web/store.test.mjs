@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
+import { restore, savedOf } from '../../proxy/static/js/carrying.js';
 import { applyHistory, missingHistory } from '../../proxy/static/js/history.js';
 import { unread } from '../../proxy/static/js/reading.js';
 import { applyJoined } from '../../proxy/static/js/room.js';
@@ -172,8 +173,8 @@ describe('rooms', () => {
     store.compose('ops', 'a', 'mine', '2024-01-01T12:00:00Z');
     store.amend('ops', 'a', { inFlight: true });
     const next = new Store();
-    next.restore(JSON.parse(JSON.stringify(store.save())), store.outbox());
-    assert.deepEqual(next.save(), store.save());
+    restore(next, JSON.parse(JSON.stringify(savedOf(store))), store.outbox());
+    assert.deepEqual(savedOf(next), savedOf(store));
     assert.equal(next.currentId, 'lobby');
     assert.deepEqual(next.outbox().map(({ id, inFlight }) => [id, inFlight]), [['a', false]]);
   });

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { Area } from '../../proxy/static/js/area.js';
+import { giveUp, restore, takeOver } from '../../proxy/static/js/carrying.js';
 import { Store } from '../../proxy/static/js/store.js';
 import { Unsent } from '../../proxy/static/js/unsent.js';
 import { FakeLocks, FakeStorage } from './storage.mjs';
@@ -24,15 +25,15 @@ class Browser {
     const store = new Store();
     store.self = self;
     const left = unsent.load();
-    store.restore({ name: self, current: '', rooms: [{ id: 'lobby', epoch: 'e1', readSeq: 0 }] }, left.outbox, left.changes);
+    restore(store, { name: self, current: '', rooms: [{ id: 'lobby', epoch: 'e1', readSeq: 0 }] }, left.outbox, left.changes);
     const save = () => unsent.save(store.outbox(), store.changes());
     const onLeft = (found) => {
-      const taken = store.takeOver(found);
+      const taken = takeOver(store, found);
       save();
       return taken;
     };
     const hear = (event) => unsent.heard(event);
-    const opened = unsent.open({ onLeft, onTaken: () => store.giveUp(left) }).then(save);
+    const opened = unsent.open({ onLeft, onTaken: () => giveUp(store, left) }).then(save);
     this.all.listeners.add(hear);
     await settled();
     return {

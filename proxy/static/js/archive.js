@@ -9,7 +9,7 @@
  *
  * @typedef {import('./identity.js').Identity} Identity
  * @typedef {import('./saved.js').SavedRoom} SavedRoom
- * @typedef {import('./store.js').Saved} Saved
+ * @typedef {import('./carrying.js').Saved} Saved
  */
 
 import { Area, parse } from './area.js';

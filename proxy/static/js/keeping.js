@@ -13,6 +13,7 @@
  * @property {() => void} onChoices another tab chose of what is told
  */
 
+import { giveUp, restore, savedOf, takeOver } from './carrying.js';
 import { lossOf } from './changing.js';
 import { draftOf, Drafts } from './drafts.js';
 import { Kept } from './kept.js';
@@ -52,17 +53,17 @@ export class Keeping {
     this.#left = this.#unsent.load();
   }
 
-  /** @returns {import('./store.js').Saved} what an earlier page saved, which the store has from now on */
+  /** @returns {import('./carrying.js').Saved} what an earlier page saved, which the store has from now on */
   restore() {
     this.#store.people.recall(this.#archive.loadNames());
     const saved = this.#archive.loadSettings();
-    this.#store.restore(saved, this.#left.outbox, this.#left.changes);
+    restore(this.#store, saved, this.#left.outbox, this.#left.changes);
     return saved;
   }
 
   /** From now on takes over what closed tabs left. */
   async watch() {
-    const onTaken = () => this.#store.giveUp(this.#left);
+    const onTaken = () => giveUp(this.#store, this.#left);
     await this.#unsent.open({ onLeft: (left) => this.#takeOver(left), onTaken });
     this.#out.onChange();
   }
@@ -74,7 +75,7 @@ export class Keeping {
 
   /** @param {import('./unsent.js').Left} left by a closed tab */
   #takeOver(left) {
-    const taken = this.#store.takeOver(left);
+    const taken = takeOver(this.#store, left);
     this.#saveUnsent();
     this.#out.onRooms();
     return taken;
@@ -121,7 +122,7 @@ export class Keeping {
     clearTimeout(this.#saving);
     this.#saving = undefined;
     const { self, isGuest, identity, people, rooms } = this.#store;
-    if (self) this.#archive.saveSettings(this.#store.save());
+    if (self) this.#archive.saveSettings(savedOf(this.#store));
     if (isGuest) this.#archive.saveIdentity(identity);
     this.#archive.saveNames(people.kept());
     this.#drafts.save(rooms.values(), this.#reader);

@@ -36,6 +36,7 @@ import { RoomView } from './view/room.js';
 import { RoomActing } from './view/roomacting.js';
 import { RoomsView } from './view/rooms.js';
 import { Toast } from './view/toast.js';
+import { takenBy } from './who.js';
 import { startWorker } from './worker.js';
 
 const FIRST_ROOM = 'general';
@@ -109,7 +110,7 @@ const finder = new Finder(directory, {
   fetch: (payload) => sync.fetch(payload),
   onChange,
 });
-const entry = new EntryView(enter, (name) => store.takenBy(name, store.self || archive.loadIdentity()?.id), {
+const entry = new EntryView(enter, (name) => takenBy(store, name, store.self || archive.loadIdentity()?.id), {
   open: () => finder.open(store.self),
   typed: (query) => finder.typed(query, store.self),
   offer: (query, mode) => offerOf(store, directory, finder, query, mode),

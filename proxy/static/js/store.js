@@ -18,10 +18,6 @@
  * @property {number} first position of the first message in view
  * @property {number} last position of the last one; less than `first` if there is none
  * @property {boolean} atEnd whether nothing comes behind it
- *
- * @typedef {object} Saved the settings that outlive the page
- * @property {string} current
- * @property {import('./saved.js').SavedRoom[]} rooms
  */
 
 import { dropRefused } from './changing.js';
@@ -136,27 +132,6 @@ export class Store {
   #showName(name) {
     this.name = name;
     if (this.self) this.people.learn([{ id: this.self, name }], Infinity);
-  }
-
-  /**
-   * @param {string} name that the user may want
-   * @param {string | undefined} self who the user is, or will be
-   * @returns {import('./view/taken.js').Taken | null} who else has it; null: nobody that is known
-   */
-  takenBy(name, self) {
-    const id = this.people.holders(name).find((holder) => holder !== self);
-    if (id === undefined) return null;
-    const here = this.current?.here.present?.ids ?? this.seenThere.ids;
-    return { name: this.people.nameOf(id), isHere: here.includes(id) };
-  }
-
-  /** @returns {Set<string>} the users whose names are in view */
-  shownUsers() {
-    const { current: room, members } = this;
-    if (!room) return new Set();
-    const { present, typists } = room.here;
-    const senders = room.messages.map(({ sender_id: sender }) => sender);
-    return new Set([...senders, ...(present?.ids ?? []), ...typists.ids, ...(members?.ids ?? []), ...(members?.here ?? [])]);
   }
 
   /**
@@ -369,18 +344,6 @@ export class Store {
     return extraOf(answered, mentions);
   }
 
-  /** @returns {import('./view/suggest.js').People | null} null where nobody can be mentioned */
-  mentionable() {
-    const room = this.current;
-    if (!room || room.lastChange === null || room.editing) return null;
-    const wrote = room.messages.map((message) => message.sender_id).reverse();
-    // Those who are there now come first.
-    const here = [...new Set([...(room.here.present?.ids ?? []), ...wrote])];
-    // Whoever is here is known, if only by the id.
-    const users = [...here.map((id) => ({ id, name: this.people.shown(id) })), ...this.people.everybody()];
-    return { here, users, self: this.self };
-  }
-
   /**
    * Drops the refused changes of a message.
    *
@@ -423,63 +386,8 @@ export class Store {
     if (room) room.pending = room.pending.filter((pending) => pending.id !== id);
   }
 
-  /** @returns {Saved} */
-  save() {
-    const rooms = [...this.rooms.values()].map(({ id, epoch, readSeq, title }) => ({ id, epoch, readSeq, title }));
-    return { current: this.currentId, rooms };
-  }
-
   /** @returns {Pending[]} the unconfirmed messages of all rooms */
   outbox() {
     return [...this.rooms.values()].flatMap((room) => room.pending);
-  }
-
-  /**
-   * Restores the state saved by an earlier page.
-   *
-   * @param {Saved} saved
-   * @param {Pending[]} outbox
-   * @param {PendingChange[]} [changes]
-   */
-  restore(saved, outbox, changes = []) {
-    for (const room of saved.rooms) this.addRoom(room.id, room);
-    for (const pending of outbox) {
-      this.addRoom(pending.room_id).pending.push({ ...pending, inFlight: false });
-    }
-    for (const change of changes) this.rooms.get(change.room_id)?.changes.push(change);
-    if (this.rooms.has(saved.current)) this.select(saved.current);
-  }
-
-  /**
-   * Takes over what a closed tab left unconfirmed.
-   *
-   * @param {import('./unsent.js').Left} left
-   * @returns {import('./unsent.js').Left} what of it is the user's, and was taken
-   */
-  takeOver({ outbox, changes }) {
-    const own = {
-      outbox: outbox.filter((pending) => pending.sender_id === this.self),
-      changes: changes.filter((change) => change.user_id === this.self),
-    };
-    for (const pending of own.outbox) {
-      const room = this.addRoom(pending.room_id);
-      if (!room.pending.some(({ id }) => id === pending.id)) room.pending.push(pending);
-    }
-    for (const change of own.changes) {
-      const room = this.addRoom(change.room_id, { epoch: change.epoch });
-      if (!room.changes.some(({ id }) => id === change.id)) room.changes.push(change);
-    }
-    return own;
-  }
-
-  /**
-   * Forgets what another tab took over.
-   *
-   * @param {import('./unsent.js').Left} left
-   */
-  giveUp({ outbox, changes }) {
-    for (const { room_id: roomId, id } of outbox) this.discard(roomId, id);
-    const ids = new Set(changes.map(({ id }) => id));
-    for (const room of this.rooms.values()) room.changes = room.changes.filter(({ id }) => !ids.has(id));
   }
 }

@@ -39,6 +39,7 @@ import { applyDisconnect } from './room.js';
 import { contentBytes } from './rules.js';
 import { t } from './texts.js';
 import { Titles } from './titles.js';
+import { shownUsers } from './who.js';
 
 /** Time limit of an answer to a probe of the connection. */
 export const PROBE_MS = 8_000;
@@ -68,7 +69,7 @@ export class Sync {
     const ask = (/** @type {object} */ payload, /** @type {import('./requests.js').About} */ about) => this.#requests.ask(payload, about);
     this.#attending = new Attending(store, ask, () => this.settle(), random);
     this.#titles = new Titles(store, (payload) => this.fetch(payload));
-    this.#naming = new Naming(store, ask, () => (outlets.isSeen?.() === false ? [] : store.shownUsers()));
+    this.#naming = new Naming(store, ask, () => (outlets.isSeen?.() === false ? [] : shownUsers(store)));
     this.#company = new Company(store, ask, (payload) => outlets.send(JSON.stringify(payload)));
   }
 

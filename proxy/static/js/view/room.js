@@ -5,6 +5,7 @@
  * @typedef {import('../store.js').Store} Store
  */
 
+import { mentionable } from '../who.js';
 import { Acting } from './acting.js';
 import { listenForArrivals } from './arrivals.js';
 import { hasAttention } from './attention.js';
@@ -59,7 +60,7 @@ export class RoomView {
     this.#suggest = new Suggest({
       people: () => {
         sync.askPeople();
-        return store.mentionable();
+        return mentionable(store);
       },
       onText: () => this.#composer.refresh(),
       say: outlets.say,
