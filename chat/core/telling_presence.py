@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -63,8 +64,10 @@ class TellingPresence:
         self._watches: dict[str, Watch[LiveStream]] = {}
         self._asked: dict[str, asyncio.TimerHandle] = {}
         self._links: dict[LiveStream, None] = {}
-        # When somebody goes whose time has come.
+        # When somebody goes whose time has come. In uvloop a timer that is due at once does not
+        # know its time.
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._turns: Coalescer[str, None] = Coalescer(
             self._tell, lambda *_: None, lambda _: pace, faults
         )
@@ -231,9 +234,8 @@ class TellingPresence:
         until = watch.owed_until(_now())
         if until is None:
             return False
-        if watch.timer is None or watch.timer.when() < until:
-            if watch.timer is not None:
-                watch.timer.cancel()
+        if watch.timer is None:
+            # If one is to be waited for longer, that is seen when this is over.
             loop = asyncio.get_running_loop()
             watch.timer = loop.call_at(until, self._owed_no_longer, room_id, watch)
         return True
@@ -328,14 +330,15 @@ class TellingPresence:
 
     def _set_timer(self) -> None:
         at = self._attendance.next_at()
-        if at is None or (self._timer is not None and self._timer.when() <= at):
+        if at is None or self._timer_at <= at:
             return
         if self._timer is not None:
             self._timer.cancel()
+        self._timer_at = at
         self._timer = asyncio.get_running_loop().call_at(at, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
+        self._timer, self._timer_at = None, math.inf
         try:
             for room_id in self._attendance.expire(_now()):
                 self._touch(room_id)

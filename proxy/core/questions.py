@@ -5,6 +5,7 @@ One timer does for all of them: nearly all are answered, long before they are du
 """
 
 import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -39,8 +40,10 @@ class Questions:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._asked: dict[int, _Question] = {}
-        # Runs out when the first of them is due, or one that was answered.
+        # Runs out when the first of them is due, or one that was answered. In uvloop a timer that
+        # is due at once does not know its time.
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
 
     async def ask(
         self, kind: type[_Kind], client: int, size: int, patience: float, **payload: Any
@@ -101,15 +104,16 @@ class Questions:
 
     def _watch(self, due: float) -> None:
         """Sees to it that a question is given up when it is due."""
+        if self._timer_at <= due:
+            return
         if self._timer is not None:
-            if self._timer.when() <= due:
-                return
             self._timer.cancel()
+        self._timer_at = due
         self._timer = asyncio.get_running_loop().call_at(due, self._give_up)
 
     def _give_up(self) -> None:
         """Ends the questions that are due; the server stays away."""
-        self._timer = None
+        self._timer, self._timer_at = None, math.inf
         now = asyncio.get_running_loop().time()
         waiting = [each for each in self._asked.values() if not each.answer.done()]
         for question in waiting:

@@ -6,16 +6,25 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from chat.core.attendance import LINGER_SECONDS
 from chat.core.membership import Membership
-from chat.core.telling_presence import ASKED_SECONDS, MOST_ASKED, PRESENCE_SECONDS
+from chat.core.rooms import Rooms
+from chat.core.telling_presence import (
+    ASKED_SECONDS,
+    MOST_ASKED,
+    PRESENCE_SECONDS,
+    TellingPresence,
+)
 from chat.core.watching import OWED_SECONDS
 from chat.core.whispering import AGAIN_SECONDS, WHISPER_SECONDS
+from chat.metrics import ServerMetrics
 from gen.chat import JoinFollow, Wanted
+from hosting.faults import Faults
 from tests.chat.core.nodes import ROOM, Link, Node, Stream, passes, presence
 from tests.clock import ClockLoop, run, turns
 from tests.support import MODEL
@@ -62,6 +71,24 @@ async def test_departure_waits_and_return_is_silent(node: Node, loop: ClockLoop)
     assert not ada.take()
     await passes(loop, 0.25)
     assert ada.take() == [presence("ada")]
+
+
+def test_departure_at_once_hinders_no_other() -> None:
+    """In uvloop, where a timer that is due at once does not know its time."""
+
+    async def test() -> None:
+        present = TellingPresence(Rooms(lambda _: None), ServerMetrics(), Faults(), linger=0)
+        streams = {name: Stream() for name in ("ada", "ben", "cy")}
+        for name, stream in streams.items():
+            present.entered(stream, ROOM, name)
+        for stream in streams.values():
+            present.left(stream, ROOM)
+        while present.count(ROOM):  # noqa: ASYNC110 - until it comes to it
+            await asyncio.sleep(0)
+        present.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())
 
 
 async def test_joining_again_is_no_departure(node: Node, loop: ClockLoop) -> None:

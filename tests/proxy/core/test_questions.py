@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from gen.chat import Admit, Admitted, ErrorCode
 from proxy.core.outbox import Outbox
@@ -53,3 +54,15 @@ async def test_answer_comes_before_it_is_due() -> None:
     assert questions.answered(4, Admitted())
     await patient
     assert not any(questions.answered(ref, Admitted()) for ref in range(1, 5))
+
+
+def test_one_that_is_due_at_once_hinders_no_other() -> None:
+    """In uvloop, where the timer of such a one does not know its time."""
+
+    async def test() -> None:
+        questions = Questions(Outbox())
+        for task in [ask(questions, 0), ask(questions, 0), ask(questions, SOON)]:
+            await assert_given_up(task)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())
