@@ -271,7 +271,9 @@ def _without_blanks(code: bytes) -> str:
     # Other line ends stay: statements may end there, and errors are found by lines.
     text = re.sub(r"[ \t]*\n\s*", "\n", code.decode())
     text = re.sub(r"(?<=[{([,])\n|\n(?=[])}])", "", text)
-    return re.sub(r"[ \t]+(?=[]{}()[,;:=<>&|?!*])|(?<=[]{}()[,;:=<>&|?!*])[ \t]+", "", text)
+    text = re.sub(r"[ \t]+(?=[]{}()[,;:=<>&|?!*])|(?<=[]{}()[,;:=<>&|?!*])[ \t]+", "", text)
+    # What is constant was seen to when it was written: the shorter word does the same.
+    return re.sub(r"(?<![\w$#.])const(?=[ {[])", "let", text)
 
 
 def _ordered(nodes: list[Node]) -> list[Node]:
