@@ -9,27 +9,26 @@
  */
 
 import { hashOf } from '../location.js';
-import { firstWords, whoReacted } from '../look.js';
-import { plainText } from '../markup.js';
+import { firstWords } from '../look.js';
 import { findMessage } from '../messages.js';
 import { offersFor } from '../offers.js';
 import { pinsOf } from '../pins.js';
 import { t } from '../texts.js';
 import { lookIn } from '../timeline.js';
 import { Bar } from './bar.js';
+import { copyText } from './clipboard.js';
 import { confirmLoss } from './confirm.js';
-import { ContextView } from './context.js';
 import { Cursor } from './cursor.js';
 import { byId } from './dom.js';
+import { Editing } from './editing.js';
 import { Jump } from './jump.js';
-import { named } from './marks.js';
 import { Menu } from './menu.js';
 import { Picker } from './picker.js';
 import { Pins } from './pins.js';
 import { onLongPress } from './press.js';
 import { codeBeside } from './rich.js';
 import { showSource } from './source.js';
-import { timeOf } from './times.js';
+import { lineOf, spokenOf } from './words.js';
 
 export class Acting {
   #store;
@@ -41,7 +40,7 @@ export class Acting {
   #cursor;
   #jump;
   #pins;
-  #context;
+  editing;
 
   /**
    * @param {Store} store
@@ -67,7 +66,7 @@ export class Acting {
       },
       onMenu: (element) => this.#openMenu(element, this.#bar.moreButton),
       onQuote: (element) => this.#goToAnswered(element),
-      nameOf: (element) => this.#nameOf(element),
+      nameOf: (element) => spokenOf(store, this.#messageOf(element), element),
       onLeave: outlets.toComposer,
     });
     this.#jump = new Jump({
@@ -76,20 +75,22 @@ export class Acting {
       onMissing: () => outlets.notify(t('message.missing')),
     });
     this.#pins = new Pins((seq) => this.#jump.go(store.currentId, seq));
-    this.#context = new ContextView(() => {
-      this.cancel();
-      outlets.toComposer();
+    this.editing = new Editing(store, sync, {
+      onChange: outlets.onChange,
+      toComposer: outlets.toComposer,
+      onMissing: (seq) => this.goTo(seq),
+      onEmptied: (message) => void this.#delete(message),
     });
     onLongPress(byId('messages', HTMLOListElement), (element) => this.#openSheet(element));
   }
 
   render() {
-    const { current: room, self } = this.#store;
+    const { current: room } = this.#store;
     this.#jump.render(room);
     this.#cursor.render();
     this.#bar.render();
     this.#pins.render(room ? pinsOf(room) : [], this.#store.people);
-    this.#context.render(room ? contextOf(room, self, this.#store.people) : null);
+    this.editing.render();
   }
 
   /**
@@ -102,7 +103,7 @@ export class Acting {
   pressed(action, element, button) {
     const room = this.#store.current;
     const message = this.#messageOf(element);
-    if (action === 'copy-code') void this.#copy(codeBeside(button));
+    if (action === 'copy-code') void copyText(codeBeside(button), this.#out.notify);
     if (!room || !message) return;
     if (action === 'toggle') this.#toggle(message, button.dataset.emoji ?? '');
     else if (action === 'go') this.#jump.go(room.id, Number(button.dataset.to));
@@ -127,62 +128,14 @@ export class Acting {
    * @returns {string} a message as it is copied among others
    */
   lineOf(element) {
-    const { current: room, self, people } = this.#store;
-    const message = this.#messageOf(element);
-    const textOf = (/** @type {string} */ name) => element.querySelector(`[data-part="${name}"]`)?.textContent ?? '';
-    if (!room || !message) return `[${textOf('time')}] ${textOf('sender')}: ${textOf('text')}`;
-    const { content, deleted } = lookIn(room, message, self);
-    const time = timeOf(new Date(message.sent_at));
-    return `[${time}] ${people.shown(message.sender_id)}: ${deleted ? t('message.deleted') : content}`;
+    return lineOf(this.#store, this.#messageOf(element), element);
   }
 
   /** Edits the last message of one's own. */
   editLast() {
-    const { current: room, self } = this.#store;
+    const { current: room } = this.#store;
     const last = room?.messages.findLast((message) => this.#offers(message).includes('edit'));
-    if (room && last) this.#edit(room, last, self);
-  }
-
-  /**
-   * Ends editing or answering.
-   *
-   * @returns {boolean} whether there was anything to end
-   */
-  cancel() {
-    const room = this.#store.current;
-    if (!room || (room.editing === null && room.replyTo === 0)) return false;
-    if (room.editing) room.editing = null;
-    else room.replyTo = 0;
-    this.#out.onChange();
-    return true;
-  }
-
-  /**
-   * Takes the text of the composer, if it is the new one of a message.
-   *
-   * @param {string} content
-   * @returns {boolean} whether it was
-   */
-  save(content) {
-    const room = this.#store.current;
-    if (!room?.editing) return false;
-    const { seq } = room.editing;
-    const message = findMessage(room, seq);
-    if (content === '') {
-      if (message) void this.#delete(message);
-      return true;
-    }
-    if (!message && content !== '') {
-      // Restored by a reload, it may be of a message that is not loaded: it is to be seen first.
-      this.#jump.go(room.id, seq);
-      return true;
-    }
-    if (message && lookIn(room, message, this.#store.self).content !== content) {
-      this.#sync.change(room.id, seq, 'content', content);
-    } else this.#store.discardChanges(room.id, seq);
-    room.editing = null;
-    this.#out.onChange();
-    return true;
+    if (room && last) this.editing.edit(room, last);
   }
 
   /**
@@ -266,15 +219,13 @@ export class Acting {
         this.#picker.open(anchor, (emoji) => this.#sync.change(room.id, seq, 'react', emoji));
         return;
       case 'reply':
-        Object.assign(room, { replyTo: seq, editing: null });
-        this.#out.onChange();
-        this.#out.toComposer();
+        this.editing.reply(room, seq);
         return;
       case 'edit':
-        this.#edit(room, message, self);
+        this.editing.edit(room, message);
         return;
       case 'copy':
-        void this.#copy(lookIn(room, message, self).content);
+        void copyText(lookIn(room, message, self).content, this.#out.notify);
         return;
       case 'source':
         showSource(lookIn(room, message, self).content);
@@ -293,18 +244,6 @@ export class Acting {
   }
 
   /**
-   * @param {Room} room
-   * @param {ChatMessage} message
-   * @param {string} self
-   */
-  #edit(room, message, self) {
-    const { content, unsaved } = lookIn(room, message, self);
-    room.editing = { seq: message.seq, text: unsaved || content };
-    this.#out.onChange();
-    this.#out.toComposer();
-  }
-
-  /**
    * Goes to a message of the current room, which may have to be loaded.
    *
    * @param {number} seq
@@ -320,18 +259,7 @@ export class Acting {
    * @param {number} [seq]
    */
   async copyLink(roomId, seq = 0) {
-    await this.#copy(new URL(location.pathname + hashOf(roomId, seq), location.href).href);
-  }
-
-  /** @param {string} text */
-  async #copy(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      this.#out.notify(t('menu.copied'));
-    } catch {
-      // Only a page by https or of this machine has a clipboard.
-      this.#out.notify(t('menu.no_clipboard'));
-    }
+    await copyText(new URL(location.pathname + hashOf(roomId, seq), location.href).href, this.#out.notify);
   }
 
   /** @param {ChatMessage} message */
@@ -361,46 +289,4 @@ export class Acting {
     const chip = lookIn(room, message, self).chips.find((one) => one.emoji === emoji);
     this.#sync.change(room.id, message.seq, chip?.mine ? 'unreact' : 'react', emoji);
   }
-
-  /**
-   * @param {HTMLElement} element
-   * @returns {string} what a screen reader says of a message that gets the focus
-   */
-  #nameOf(element) {
-    const { current: room, people, self } = this.#store;
-    const message = this.#messageOf(element);
-    if (!room || !message) return element.querySelector('[data-part="text"]')?.textContent ?? '';
-    const look = lookIn(room, message, self);
-    const mentioned = element.classList.contains('mentioned');
-    const said = [
-      `${people.shown(message.sender_id)}, ${timeOf(new Date(message.sent_at))}`,
-      look.deleted ? t('message.deleted') : plainText(look.content),
-      mentioned ? t('read_out.mentions_you') : '',
-      look.edited && !look.deleted ? t('message.edited') : '',
-      look.pinned ? t('read_out.pinned') : '',
-      ...look.chips.map((chip) => `${chip.emoji} ${chip.count}, ${whoReacted(named(chip, people))}`),
-      look.error ? t('read_out.not_saved', { reason: look.error }) : '',
-      look.unsaved ? t('read_out.your_text', { text: look.unsaved }) : '',
-    ];
-    return said.filter((text) => text !== '').join('; ');
-  }
-}
-
-/**
- * @param {Room} room
- * @param {string} self
- * @param {import('../people.js').People} people
- * @returns {Parameters<ContextView['render']>[0]}
- */
-function contextOf(room, self, people) {
-  const wordsOf = (/** @type {number} */ seq) => {
-    const message = findMessage(room, seq);
-    return message ? firstWords(lookIn(room, message, self).content) || t('message.deleted') : '';
-  };
-  if (room.editing) return { kind: 'edit', title: t('context.editing'), words: wordsOf(room.editing.seq) };
-  if (room.replyTo === 0) return null;
-  const message = findMessage(room, room.replyTo);
-  const words = wordsOf(room.replyTo);
-  const title = message ? t('context.reply_to', { name: people.shown(message.sender_id) }) : t('context.reply');
-  return { kind: 'reply', title, words };
 }

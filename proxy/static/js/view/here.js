@@ -7,6 +7,7 @@
 
 import { hashOf } from '../location.js';
 import { t } from '../texts.js';
+import { copyText } from './clipboard.js';
 import { byId, setText } from './dom.js';
 
 /** So many others are named. */
@@ -21,15 +22,9 @@ export class HereView {
   /** @param {{onOpen: () => void, say: (text: string) => void}} handlers */
   constructor({ onOpen, say }) {
     this.#button.addEventListener('click', onOpen);
-    this.#copy.addEventListener('click', async () => {
+    this.#copy.addEventListener('click', () => {
       const address = new URL(hashOf(this.#roomId), document.baseURI).href;
-      try {
-        await navigator.clipboard.writeText(address);
-        say(t('menu.copied'));
-      } catch {
-        // Only a page by https or of this machine has a clipboard.
-        say(t('people.link_kept', { address }));
-      }
+      void copyText(address, say, t('people.link_kept', { address }));
     });
   }
 

@@ -7,6 +7,7 @@
 
 import { chosenLanguage, LANGUAGES, setLanguage, t } from '../texts.js';
 import { initialOf } from '../tone.js';
+import { copyText } from './clipboard.js';
 import { byId, part, setText } from './dom.js';
 
 export class ProfileView {
@@ -32,7 +33,7 @@ export class ProfileView {
       this.#dialog.close();
       onRename();
     });
-    byId('profile-copy', HTMLButtonElement).addEventListener('click', () => void this.#copy());
+    byId('profile-copy', HTMLButtonElement).addEventListener('click', () => this.#copy());
     this.#tone.addEventListener('change', () => onTone(Number(this.#tone.value)));
     this.#language.addEventListener('change', () => setLanguage(this.#language.value));
     this.#language.append(...LANGUAGES.map((language) => new Option(nameOf(language), language)));
@@ -58,14 +59,9 @@ export class ProfileView {
     this.#onOpen();
   }
 
-  async #copy() {
-    try {
-      await navigator.clipboard.writeText(this.#id);
-      setText(this.#said, t('menu.copied'));
-    } catch {
-      // Only a page by https or of this machine has a clipboard: the id is there to be marked.
-      setText(this.#said, t('profile.not_copied'));
-    }
+  #copy() {
+    // Where that is not allowed, the id is there to be marked.
+    void copyText(this.#id, (text) => setText(this.#said, text), t('profile.not_copied'));
   }
 }
 

@@ -53,7 +53,7 @@ export class RoomView {
       onUp: () => this.#acting.editLast(),
       onEscape: () => {
         // With nothing to cancel, it leads back to what is new.
-        if (!this.#acting.cancel()) this.#log.toBottom();
+        if (!this.#acting.editing.cancel()) this.#log.toBottom();
       },
       onPage: (pages) => this.#log.page(pages),
     });
@@ -121,7 +121,7 @@ export class RoomView {
    * @param {boolean} isLast whether no more of it follows in another message
    */
   #send(content, isLast) {
-    if (this.#acting.save(content)) return;
+    if (this.#acting.editing.save(content)) return;
     this.#log.toBottom();
     this.#sync.send(this.#store.currentId, content, this.#store.takeExtra(this.#suggest.take(content, isLast)));
   }
