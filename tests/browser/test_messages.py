@@ -196,7 +196,7 @@ async def test_one_step_leads_to_the_newest_message(visit: Visit) -> None:
     await ada.message("see https://example.org").hover()
     await ada.page.get_by_test_id("bar-reply").click()
     await ada.say("a long answer " * 12)
-    await ben.page.wait_for_function("document.querySelectorAll('.message').length === 2")
+    await expect(ben.messages).to_have_count(2)
     first, answer = ben.messages.first, ben.messages.last
     await expect(answer).to_have_attribute("data-state", "sent")
     await ben.input.press("Shift+Tab")
