@@ -119,7 +119,7 @@ async def test_draft_and_place_outlive_leaving_and_going_back(
     # Closed otherwise, it leaves nothing behind in the way back.
     await ada.page.get_by_test_id("join-button").click()
     await ada.page.keyboard.press("Escape")
-    await ada.page.wait_for_function("history.state === null")
+    await ada.page.wait_for_function("() => history.state === null")
     await ada.page.go_back()
     await ada.is_in("lobby")
 
@@ -150,8 +150,8 @@ async def test_message_has_an_address(visit: Visit, servers: Servers) -> None:
     await expect(ada.message("line 1")).to_be_focused()
 
 
-async def test_back_closes_the_drawer_of_a_phone(visit: Visit) -> None:
-    ben = await visit(size=_PHONE)
+async def test_back_closes_what_is_open_on_a_phone(visit: Visit) -> None:
+    ben = await visit(size=_PHONE, has_touch=True)
     await ben.enter("ben", "lobby")
     # The first room takes the place of the page without one, so that Back leads out of it.
     assert await ben.page.evaluate("history.length") == 2
@@ -163,6 +163,18 @@ async def test_back_closes_the_drawer_of_a_phone(visit: Visit) -> None:
     await expect(ben.page.get_by_test_id("entry")).to_be_hidden()
     await ben.page.go_back()
     await expect(ben.room_item("lobby")).not_to_be_in_viewport()
+    boxes = {"room-menu-button": "room-menu", "bell": "bell-box", "here": "members"}
+    for opener, box in boxes.items():
+        await ben.page.get_by_test_id(opener).click()
+        await expect(ben.page.get_by_test_id(box)).to_be_visible()
+        await ben.page.go_back()
+        await expect(ben.page.get_by_test_id(box)).to_be_hidden()
+        await expect(ben.page.get_by_test_id(opener)).to_have_attribute("aria-expanded", "false")
+    # Closed by a key, from wherever the focus is, it leaves no step behind.
+    await ben.page.get_by_test_id("bell").click()
+    await ben.page.evaluate("document.activeElement.blur()")
+    await ben.page.keyboard.press("Escape")
+    await expect(ben.page.get_by_test_id("bell-box")).to_be_hidden()
     await expect(ben.page).to_have_url(re.compile("#lobby$"))
     # A room that is chosen in it leaves one step back.
     await ben.page.get_by_test_id("menu-button").click()

@@ -1,18 +1,18 @@
 /**
- * What lies over the page (dialogs, sheets, the drawer) and the browser's Back: it closes the
- * topmost, and the room behind does not change.
+ * What lies over the page (dialogs, sheets, the drawer; for fingers menus, too) and the browser's
+ * Back: it closes the topmost, and the room behind does not change.
  *
  * While something is open there is one more entry in the browser's history, of the same address;
  * Back leads from it, and that closes. Closed in another way, the entry is taken off again,
  * unless a room was gone to meanwhile: then that took its place.
  *
- * A layer is a modal dialog, or an element with `data-layer` that has the attribute
- * `data-open` while it is open; it closes when it is sent the event `layerclose`.
+ * A layer is a modal dialog, or an element that has the attribute `data-open` while it is open; it
+ * closes when it is sent the event `layerclose`.
  */
 
 /** By then a browser has gone back, or never will. */
 const LEAVING_MS = 1_000;
-const OPEN = 'dialog:modal, [data-layer][data-open]';
+const OPEN = 'dialog:modal, [data-open]';
 
 export class Layers {
   /** Whether the entry is on its way off. */

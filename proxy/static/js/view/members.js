@@ -39,6 +39,7 @@ export class MembersView {
       this.close();
     });
     this.#sheet.addEventListener('cancel', (event) => event.preventDefault());
+    this.#sheet.addEventListener('close', () => this.#closed());
     this.#narrow.addEventListener('change', () => this.close());
   }
 
@@ -61,12 +62,16 @@ export class MembersView {
   }
 
   close() {
-    if (!this.isOpen) return;
     const hadFocus = this.#sheet.contains(document.activeElement);
     this.#sheet.close();
+    if (hadFocus) this.#opener.focus();
+  }
+
+  /** However it was closed, perhaps by the browser's Back; told of it later, it may be open again. */
+  #closed() {
+    if (this.isOpen) return;
     this.#opener.setAttribute('aria-expanded', 'false');
     this.#outlets.onClose();
-    if (hadFocus) this.#opener.focus();
   }
 
   /** @param {Store} store */

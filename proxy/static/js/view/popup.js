@@ -1,6 +1,7 @@
 /**
  * A box beside what it belongs to, above everything else: it closes by Escape, by a press
- * outside, and when the focus leaves it. The focus goes back to where it was.
+ * outside, and when the focus leaves it; for fingers by the browser's Back, too, which with a mouse
+ * leads away. The focus goes back to where it was.
  */
 
 /** Pixels between the box and its anchor, and to the edges of the page. */
@@ -10,6 +11,7 @@ const EDGE = 8;
 export class Popup {
   #box;
   #onClose;
+  #touch = matchMedia('(pointer: coarse)');
   /** @type {HTMLElement | null} */
   #anchor = null;
   /** @type {Element | null} */
@@ -22,13 +24,10 @@ export class Popup {
   constructor(box, onClose = () => {}) {
     this.#box = box;
     this.#onClose = onClose;
-    box.addEventListener('keydown', (event) => {
-      if (event.key !== 'Escape') return;
-      event.stopPropagation();
-      event.preventDefault();
-      this.close();
-    });
-    addEventListener('pointerdown', ({ target }) => this.#pressed(target), { capture: true });
+    // A press on what takes no focus has put it beside the box.
+    addEventListener('keydown', (event) => this.#pressed(event), { capture: true });
+    box.addEventListener('layerclose', () => this.close());
+    addEventListener('pointerdown', ({ target }) => this.#touched(target), { capture: true });
     // The keyboard of a phone takes part of the page.
     addEventListener('resize', () => this.#place());
     // Tab leads out of it.
@@ -49,6 +48,7 @@ export class Popup {
     this.#anchor = anchor;
     anchor.setAttribute('aria-expanded', 'true');
     this.#box.showPopover();
+    this.#box.toggleAttribute('data-open', this.#touch.matches);
     this.#place();
   }
 
@@ -60,6 +60,7 @@ export class Popup {
     anchor.setAttribute('aria-expanded', 'false');
     const hadFocus = this.#box.contains(document.activeElement);
     this.#box.hidePopover();
+    this.#box.removeAttribute('data-open');
     if (refocus && hadFocus && this.#before instanceof HTMLElement) this.#before.focus({ preventScroll: true });
     this.#onClose();
   }
@@ -75,8 +76,16 @@ export class Popup {
     this.#box.style.left = `${Math.max(EDGE, left)}px`;
   }
 
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    if (event.key !== 'Escape' || !this.isOpen) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    this.close();
+  }
+
   /** @param {EventTarget | null} target */
-  #pressed(target) {
+  #touched(target) {
     if (this.isOpen && target instanceof Node && !this.#contains(target)) this.close({ refocus: false });
   }
 
