@@ -1,20 +1,20 @@
 """An erasure that its server did not live to finish."""
 
+from pathlib import Path
+
 import chat
-from chat.storage.listener import Listener
-from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
+from tests.chat.storage.files import opened
 from tests.support import channel_to, eventually, message
 
 
 async def test_next_server_goes_on(chat_config: chat.Config) -> None:
-    store = await SqliteStore.open(chat_config.database, Listener(), 1024 * 1024)
     senders = ["ada", "bob"] * 3
-    await store.append(
-        [message(content=by, sender_id=by, key=str(n)) for n, by in enumerate(senders)]
-    )
-    assert not (await store.erase("ada", 1)).done
-    await store.close()
+    async with opened(Path(chat_config.database)) as store:
+        await store.append(
+            [message(content=by, sender_id=by, key=str(n)) for n, by in enumerate(senders)]
+        )
+        assert not (await store.erase("ada", 1)).done
     async with chat.serve(chat_config) as server, channel_to(server) as channel:
         stub = ChatServiceStub(channel)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -11,6 +10,7 @@ from structlog.testing import capture_logs
 
 import chat
 from gen.chat import ChatServiceStub, GetUserRequest, Join, RelayCommand, RelayServiceStub
+from tests.chat.storage.files import full_disk
 from tests.scraping import scrape, scrape_until
 from tests.support import (
     SMALL_WINDOWS,
@@ -19,7 +19,6 @@ from tests.support import (
     channel_to,
     eventually,
     message,
-    no_file_grows_past,
 )
 
 
@@ -148,17 +147,12 @@ async def test_slow_consumer_is_counted_once(
         assert 0 < waiting <= 64 * 1024
 
 
-def wal_size(config: chat.Config) -> int:
-    """The number of bytes written by the server."""
-    return Path(f"{config.database}-wal").stat().st_size
-
-
 async def test_metrics_of_failed_commits(
     chat_config: chat.Config, chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
     async with ChatCall(stub) as ada:
         await ada.post(message(key="1"))
-        with no_file_grows_past(wal_size(chat_config)), capture_logs():
+        with full_disk(chat_config.database), capture_logs():
             ada.say(message(key="2"))
             assert (await ada.receive()).error.retryable
         told = await scrape(chat_server.status_url)

@@ -92,13 +92,14 @@ async def test_unstorable_user_fails_alone(store: Store) -> None:
     assert [user.id for user in await store.list_users("", 9)] == ["ada", "cy"]
 
 
-async def test_cancelled_caller_is_skipped(store: Store) -> None:
+async def test_cancelled_caller_is_skipped(engine: Engine, store: Store) -> None:
     futures = [store.append([bad()]), store.append([bad(), message(key="1")])]
     for future in futures:
         future.cancel()
     with capture_logs():
         await store.append([message(key="2")])
     assert await ids(store) == ["1", "2"]
+    assert [each.id for each in engine.announced] == ["1", "2"]
 
 
 def test_partial_failure_counts_its_messages() -> None:

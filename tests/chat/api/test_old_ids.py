@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 import chat
 import proxy
-from chat.storage.listener import Listener
-from chat.storage.sqlite import SqliteStore
 from gen.chat import (
     ChatMessage,
     ChatServiceStub,
@@ -22,6 +20,7 @@ from gen.chat import (
     ListUsersRequest,
     UpsertUserRequest,
 )
+from tests.chat.storage.files import opened
 from tests.proxy.web_client import Connect, serve_http
 from tests.proxy.web_client import connect as connect_to
 from tests.support import ANY_NUMBER, NO_RATES, SHARING, ChatCall, channel_to, message
@@ -34,17 +33,11 @@ NEW = ["lobby  ", "ada\u200b", "cafe\u0301s", "\u2066x"]
 
 
 @pytest.fixture
-def chat_config(tmp_path: Path) -> chat.Config:
-    return chat.Config(host="127.0.0.1", port=0, database=str(tmp_path / "chat.db"))
-
-
-@pytest.fixture
 async def chat_server(chat_config: chat.Config) -> AsyncIterator[chat.RunningServer]:
     """A server on a file with such ids."""
-    store = await SqliteStore.open(chat_config.database, Listener(), 1024 * 1024)
-    for room_id, sender_id in OLD:
-        await store.append([message(room_id, "old", sender_id=sender_id, key="1")])
-    await store.close()
+    async with opened(Path(chat_config.database)) as store:
+        for room_id, sender_id in OLD:
+            await store.append([message(room_id, "old", sender_id=sender_id, key="1")])
     async with chat.serve(chat_config) as server:
         yield server
 

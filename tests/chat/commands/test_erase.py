@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import apsw
 import click
 import orjson
 import pytest
@@ -20,11 +19,10 @@ from chat.commands.export import command as export
 from chat.commands.token import load_key, mint
 from chat.storage.base import Store
 from chat.storage.changes import Change
-from chat.storage.listener import Listener
-from chat.storage.postgres import PostgresStore
-from chat.storage.sqlite import SqliteStore
 from gen.chat import ChangeMessageRequest, Delete, MessageExtra
 from hosting.command import StartError
+from tests.chat.storage.files import execute, open_store, opened
+from tests.chat.storage.postgres.nodes import opened as opened_there
 from tests.kit.processes import Ended, run
 from tests.support import message
 
@@ -34,10 +32,6 @@ Lines = list[dict[str, Any]]
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "chat.db"
-
-
-async def open_file(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), Listener(), 1 << 20, idle_seconds=None)
 
 
 async def fill(store: Store) -> None:
@@ -112,11 +106,11 @@ def check_export(exported: Lines) -> None:
 
 @pytest.mark.parametrize("is_folded", [False, True])
 async def test_export_beside_a_running_server(path: Path, *, is_folded: bool) -> None:
-    store = await open_file(path)
+    store = await open_store(path)
     await fill(store)
     if is_folded:
         await store.close()
-        store = await open_file(path)
+        store = await open_store(path)
     ended = await run("chat.export", "ada", "--database", str(path))
     assert ended.status == 0, ended.errors
     check_export(lines(ended.output))
@@ -125,9 +119,8 @@ async def test_export_beside_a_running_server(path: Path, *, is_folded: bool) ->
 
 
 async def test_export_of_a_closed_file_into_a_private_one(path: Path) -> None:
-    store = await open_file(path)
-    await fill(store)
-    await store.close()
+    async with opened(path) as store:
+        await fill(store)
     beside = set(path.parent.iterdir())
     output = path.with_name("ada.jsonl")
     command = ("ada", "--output", str(output))
@@ -142,15 +135,14 @@ async def test_export_of_a_closed_file_into_a_private_one(path: Path) -> None:
 
 
 async def test_export_of_nobody_is_empty(path: Path) -> None:
-    await (await open_file(path)).close()
+    await (await open_store(path)).close()
     ended = await call(export, "nobody", "--database", str(path))
     assert (ended.status, ended.output) == (0, ""), ended.errors
 
 
 async def test_erased_in_a_closed_file(path: Path) -> None:
-    store = await open_file(path)
-    await fill(store)
-    await store.close()
+    async with opened(path) as store:
+        await fill(store)
     ended = await run("chat.erase", "ada", "--database", str(path))
     assert ended.status == 0, ended.errors
     assert ended.output.splitlines() == [
@@ -167,10 +159,9 @@ async def test_erased_in_a_closed_file(path: Path) -> None:
 
 
 async def test_scrub_alone(path: Path) -> None:
-    store = await open_file(path)
-    await fill(store)
-    await store.change(Change(ChangeMessageRequest("blue", 1, "ada", delete=Delete())))
-    await store.close()
+    async with opened(path) as store:
+        await fill(store)
+        await store.change(Change(ChangeMessageRequest("blue", 1, "ada", delete=Delete())))
     assert b"ada's 0" in content(path)
     ended = await call(erase, "--scrub", "--database", str(path))
     assert ended.status == 0, ended.errors
@@ -183,9 +174,8 @@ async def test_erased_by_a_running_server(tmp_path: Path) -> None:
     claims = {"sub": "root", "exp": 1 << 32, "rooms": {"read": ["*"], "write": ["*"]}}
     trust = chat.Trust(token_keys=str(tmp_path / "key.pem.jwks"))
     database = tmp_path / "chat.db"
-    store = await open_file(database)
-    await fill(store)
-    await store.close()
+    async with opened(database) as store:
+        await fill(store)
     config = chat.Config(host="127.0.0.1", port=0, database=str(database), trust=trust)
     async with chat.serve(config) as server:
         command = ("ada", "--server", server.address, "--token-file", str(token))
@@ -203,15 +193,14 @@ async def test_erased_by_a_running_server(tmp_path: Path) -> None:
 
 
 async def test_erased_and_exported_in_postgresql(postgres_url: str) -> None:
-    store = await PostgresStore.open(postgres_url, Listener(), 1 << 20)
-    await fill(store)
-    check_export(lines((await call(export, "ada", CHAT_DATABASE=postgres_url)).output))
-    ended = await call(erase, "ada", "--database", postgres_url)
-    assert ended.status == 0, ended.errors
-    assert ended.output == "erased: ada, 6 messages\n"
-    assert "until --scrub" in ended.errors
-    assert (await store.get_user("ada")) is None
-    await store.close()
+    async with opened_there(postgres_url) as store:
+        await fill(store)
+        check_export(lines((await call(export, "ada", CHAT_DATABASE=postgres_url)).output))
+        ended = await call(erase, "ada", "--database", postgres_url)
+        assert ended.status == 0, ended.errors
+        assert ended.output == "erased: ada, 6 messages\n"
+        assert "until --scrub" in ended.errors
+        assert (await store.get_user("ada")) is None
     ended = await call(erase, "--scrub", "--database", postgres_url)
     assert ended.status == 0, ended.errors
     assert ended.output.startswith("scrubbed: all tables were written anew, ")
@@ -242,9 +231,8 @@ class TestRefusals:
         assert error in ended.errors
 
     async def test_file_in_use(self, path: Path) -> None:
-        store = await open_file(path)
-        ended = await call(erase, "ada", "--database", str(path))
-        await store.close()
+        async with opened(path):
+            ended = await call(erase, "ada", "--database", str(path))
         assert ended.status == 1
         assert "another server has it open (--server lets a running server do it)" in ended.errors
 
@@ -254,9 +242,7 @@ class TestRefusals:
         self, path: Path, command: click.Command, make: Callable[[Path], object] | None
     ) -> None:
         if make is None:
-            connection = apsw.Connection(str(path))
-            connection.execute("CREATE TABLE theirs (text)")
-            connection.close()
+            execute(path, "CREATE TABLE theirs (text)")
         else:
             make(path)
         before = content(path)

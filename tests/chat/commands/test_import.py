@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from contextlib import AsyncExitStack, ExitStack, closing
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import apsw
 import asyncpg
 import pytest
 
@@ -22,10 +21,11 @@ from chat.storage.changes import Change
 from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from chat.storage.postgres.maintenance import open_database
-from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up
 from chat.storage.sqlite.export import Source
 from gen.chat import ChangeMessageRequest, ChatMessage, Delete, MessageExtra, Room, User
+from tests.chat.storage.files import execute, opened, rows
+from tests.chat.storage.postgres.nodes import opened as opened_there
 from tests.faults.world import choose_seed
 from tests.kit.ports import free_ports
 from tests.kit.processes import run, running
@@ -37,18 +37,6 @@ ROOMS = 7
 MESSAGES = 300
 # The file is looked at first.
 NOWHERE = "postgresql://ada@127.0.0.1:1/chat"
-
-
-def unheard(_: object) -> None:
-    """Ignores announcements."""
-
-
-async def open_file(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), Listener(), 1 << 20, idle_seconds=None)
-
-
-async def open_postgres(url: str) -> PostgresStore:
-    return await PostgresStore.open(url, Listener(), 1 << 20)
 
 
 async def fill(store: Store, numbers: range) -> None:
@@ -78,29 +66,33 @@ async def content(store: Store) -> tuple[list[ChatMessage], list[User]]:
     return found, await store.list_users("", 100)
 
 
+async def is_that_of(path: Path, new: Store) -> None:
+    """Checks that a store has the history and the users of a file."""
+    async with opened(path) as old:
+        assert new.epoch == old.epoch
+        assert await content(new) == await content(old)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file, part of whose messages is in the journal."""
     folder = tmp_path_factory.mktemp("made")
 
     async def make() -> None:
-        store = await open_file(folder / "live.db")
-        await fill(store, range(MESSAGES // 2))
-        await store.close()
-        store = await open_file(folder / "live.db")
-        await fill(store, range(MESSAGES // 2, MESSAGES))
-        await change(store, "room 1", 1, "user 1", content="edited")
-        await change(store, "room 2", 1, "user 2", delete=Delete())
-        for user in ("user 0", "user 1"):
-            await change(store, "room 3", 1, user, react="x")
-        await asyncio.to_thread(back_up, folder / "live.db", folder / "chat.db")
-        await store.close()
+        async with opened(folder / "live.db") as store:
+            await fill(store, range(MESSAGES // 2))
+        async with opened(folder / "live.db") as store:
+            await fill(store, range(MESSAGES // 2, MESSAGES))
+            await change(store, "room 1", 1, "user 1", content="edited")
+            await change(store, "room 2", 1, "user 2", delete=Delete())
+            for user in ("user 0", "user 1"):
+                await change(store, "room 3", 1, user, react="x")
+            await asyncio.to_thread(back_up, folder / "live.db", folder / "chat.db")
 
     asyncio.run(make())
     path = folder / "chat.db"
-    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-        for table in ("messages", "journal"):
-            assert connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608 - ours
+    for table in ("messages", "journal"):
+        assert rows(path, f"SELECT * FROM {table} LIMIT 1")  # noqa: S608 - ours
     return path
 
 
@@ -130,40 +122,20 @@ async def test_history_goes_on(path: Path, postgres_url: str) -> None:
         f"imported {MESSAGES} messages of {ROOMS} rooms, and 4 users"
     )
     assert await asyncio.to_thread(path.read_bytes) == before
-    old, new = await open_file(path), await open_postgres(postgres_url)
-    assert new.epoch == old.epoch
-    assert await content(new) == await content(old)
-    await old.close()
-    # Sent again it is what it was; what is new stands behind it.
-    [repeated] = await new.append([message("room 3", "again", sender_id="user 0", key="3")])
-    assert (repeated.seq, repeated.content) == (1, "Zoë \N{SNOWMAN} 3\n")
-    last = await new.last_seq("room 3")
-    [stored] = await new.append([message("room 3", key="new")])
-    assert stored.seq == last + 1
-    [stored] = await new.append([message("another room", key="new")])
-    assert stored.seq == 1
-    await new.close()
+    async with opened_there(postgres_url) as new:
+        await is_that_of(path, new)
+        # Sent again it is what it was; what is new stands behind it.
+        [repeated] = await new.append([message("room 3", "again", sender_id="user 0", key="3")])
+        assert (repeated.seq, repeated.content) == (1, "Zoë \N{SNOWMAN} 3\n")
+        last = await new.last_seq("room 3")
+        [stored] = await new.append([message("room 3", key="new")])
+        assert stored.seq == last + 1
+        [stored] = await new.append([message("another room", key="new")])
+        assert stored.seq == 1
 
 
 async def test_what_became_of_messages_goes_on(tmp_path: Path, postgres_url: str) -> None:
     path = tmp_path / "chat.db"
-    old = await open_file(path)
-    await old.append([message("a", key=str(key)) for key in range(30)])
-    sent = message("b", key="1")
-    sent.extra = MessageExtra(mentions=["ben", "cy"], data="\0")
-    await old.append([sent, message("b", key="2")])
-    await old.append([message("c", key="1")])
-    await change(old, "a", 1, content="edited")
-    await change(old, "a", 2, delete=Delete())
-    for user in ("ada", "ben"):
-        await change(old, "a", 3, user, react="\N{THUMBS UP SIGN}")
-    await old.mark("ben", "a", 7, back=False)
-    await old.set_room(Room("a", "Title", "Topic"), None)
-    await old.set_room(Room("empty", "Nobody wrote here"), None)
-    await old.set_room(Room("empty", "Nobody wrote here yet"), None)
-    assert not (await old.erase("cy", 1)).messages
-    await old.append([message("c", sender_id="dan", key=str(key)) for key in range(3)])
-    assert not (await old.erase("dan", 1)).done
 
     async def seen(store: Store) -> object:
         ids, _ = await store.room_ids("", 9, "", "")
@@ -174,20 +146,35 @@ async def test_what_became_of_messages_goes_on(tmp_path: Path, postgres_url: str
         marks = [await store.mark("ben", room, 0, back=False) for room in "ab"]
         return pages, changes, listed, rows, marks, await store.erasures()
 
-    before = await seen(old)
-    await old.close()
+    async with opened(path) as old:
+        await old.append([message("a", key=str(key)) for key in range(30)])
+        sent = message("b", key="1")
+        sent.extra = MessageExtra(mentions=["ben", "cy"], data="\0")
+        await old.append([sent, message("b", key="2")])
+        await old.append([message("c", key="1")])
+        await change(old, "a", 1, content="edited")
+        await change(old, "a", 2, delete=Delete())
+        for user in ("ada", "ben"):
+            await change(old, "a", 3, user, react="\N{THUMBS UP SIGN}")
+        await old.mark("ben", "a", 7, back=False)
+        await old.set_room(Room("a", "Title", "Topic"), None)
+        await old.set_room(Room("empty", "Nobody wrote here"), None)
+        await old.set_room(Room("empty", "Nobody wrote here yet"), None)
+        assert not (await old.erase("cy", 1)).messages
+        await old.append([message("c", sender_id="dan", key=str(key)) for key in range(3)])
+        assert not (await old.erase("dan", 1)).done
+        before = await seen(old)
     done = await import_file(path, postgres_url, most=3)
     assert done == "imported 36 messages of 4 rooms, and 1 users"
-    new = await open_postgres(postgres_url)
-    assert await seen(new) == before
-    # Numbers go on, and so does the erasure.
-    await change(new, "a", 3, react="x")
-    assert (await new.history("a", Range(1))).last_change == 6
-    assert await new.set_room(Room("empty"), 2) == Room("empty", change=3)
-    while not (erased := await new.erase("dan", 5)).done:
-        pass
-    assert erased.messages == 2
-    await new.close()
+    async with opened_there(postgres_url) as new:
+        assert await seen(new) == before
+        # Numbers go on, and so does the erasure.
+        await change(new, "a", 3, react="x")
+        assert (await new.history("a", Range(1))).last_change == 6
+        assert await new.set_room(Room("empty"), 2) == Room("empty", change=3)
+        while not (erased := await new.erase("dan", 5)).done:
+            pass
+        assert erased.messages == 2
 
 
 async def change(store: Store, room: str, seq: int, user: str = "ada", **wish: Any) -> None:
@@ -216,14 +203,11 @@ async def test_killed_import_goes_on(path: Path, postgres_url: str) -> None:
             await connection.fetchval("SELECT true FROM chat.meta WHERE key = 'importing'")
         ):
             with pytest.raises(StoreUnusable, match="an import into the database has not ended"):
-                await open_postgres(postgres_url)
+                await PostgresStore.open(postgres_url, Listener(), 1 << 20)
     assert cuts
     await connection.close()
-    old, new = await open_file(path), await open_postgres(postgres_url)
-    assert new.epoch == old.epoch
-    assert await content(new) == await content(old)
-    await old.close()
-    await new.close()
+    async with opened_there(postgres_url) as new:
+        await is_that_of(path, new)
 
 
 async def test_process_is_killed_and_goes_on(path: Path, postgres_url: str) -> None:
@@ -246,9 +230,8 @@ class TestRefusals:
     """Nothing is changed then."""
 
     async def test_file_in_use(self, path: Path) -> None:
-        store = await open_file(path)
-        assert "another server has it open" in await refusal(path, NOWHERE)
-        await store.close()
+        async with opened(path):
+            assert "another server has it open" in await refusal(path, NOWHERE)
 
     @pytest.mark.parametrize("found", [b"", b"no database" * 100, None])
     async def test_no_database(self, tmp_path: Path, found: bytes | None) -> None:
@@ -259,27 +242,25 @@ class TestRefusals:
         assert path.exists() == (found is not None)
 
     async def test_missing_message(self, path: Path, postgres_url: str) -> None:
-        with closing(apsw.Connection(str(path))) as connection:
-            connection.execute(
-                "DELETE FROM messages WHERE position ="
-                " (SELECT room << 32 | 3 FROM rooms WHERE room_id = 'room 1')"
-            )
+        execute(
+            path,
+            "DELETE FROM messages WHERE position ="
+            " (SELECT room << 32 | 3 FROM rooms WHERE room_id = 'room 1')",
+        )
         assert "message 3 of room 'room 1' is missing" in await refusal(path, postgres_url)
 
     async def test_database_with_content(self, path: Path, postgres_url: str) -> None:
-        store = await open_postgres(postgres_url)
-        await store.upsert_user("ada", "Ada", "")
-        await store.close()
+        async with opened_there(postgres_url) as store:
+            await store.upsert_user("ada", "Ada", "")
         assert "the database is not empty" in await refusal(path, postgres_url)
 
     async def test_database_in_use(self, path: Path, postgres_url: str) -> None:
-        store = await open_postgres(postgres_url)
-        async with open_database(postgres_url) as connection:
-            # Its first heartbeat is on its way.
-            while not await connection.fetchval("SELECT count(*) FROM chat.nodes"):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        assert "a server uses the database" in await refusal(path, postgres_url)
-        await store.close()
+        async with opened_there(postgres_url):
+            async with open_database(postgres_url) as connection:
+                # Its first heartbeat is on its way.
+                while not await connection.fetchval("SELECT count(*) FROM chat.nodes"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert "a server uses the database" in await refusal(path, postgres_url)
         # It was opened, and nothing was stored.
         await import_file(path, postgres_url)
 
@@ -314,7 +295,7 @@ class TestRefusals:
         monkeypatch.setattr(Import, "compare", change_and_compare)
         assert "something else wrote to the database" in await refusal(path, postgres_url)
         with pytest.raises(StoreUnusable, match="an import into the database has not ended"):
-            await open_postgres(postgres_url)
+            await PostgresStore.open(postgres_url, Listener(), 1 << 20)
 
 
 async def test_clients_resume(tmp_path: Path, postgres_url: str) -> None:

@@ -1,9 +1,5 @@
 """A full disk: senders are refused, nobody else is affected."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
@@ -20,7 +16,8 @@ from gen.chat import (
     RelayServiceStub,
     UpsertUserRequest,
 )
-from tests.support import ChatCall, RelayCall, message, no_file_grows_past, seqs
+from tests.chat.storage.files import full_disk
+from tests.support import ChatCall, RelayCall, message, seqs
 
 REFUSAL = Error(
     code=ErrorCode(ErrorCode.UNAVAILABLE),
@@ -29,20 +26,13 @@ REFUSAL = Error(
 )
 
 
-@contextmanager
-def full_disk(config: chat.Config) -> Iterator[None]:
-    log = Path(f"{config.database}-wal").stat().st_size
-    with no_file_grows_past(log), capture_logs():
-        yield
-
-
 async def test_full_disk_refuses_a_sender_for_now(
     chat_config: chat.Config, stub: ChatServiceStub
 ) -> None:
     async with ChatCall(stub) as ada, ChatCall(stub) as bob:
         await bob.enter("room")
         await ada.post(message(key="1"))
-        with full_disk(chat_config):
+        with full_disk(chat_config.database), capture_logs():
             for key in ("2", "3"):
                 ada.say(message(key=key), request_id=key)
                 refused = await ada.receive()
@@ -63,7 +53,7 @@ async def test_full_disk_refuses_each_relay_message(
         relay.batch(RelayCommand(ref=2, chat_message=message(key="a")))
         await relay.events(2)
         commands = [RelayCommand(ref=ref, chat_message=message(key=f"{ref}")) for ref in (3, 4)]
-        with full_disk(chat_config):
+        with full_disk(chat_config.database), capture_logs():
             relay.batch(*commands)
             refused = await relay.events(2)
         assert [(event.ref, event.error) for event in refused] == [(3, REFUSAL), (4, REFUSAL)]
@@ -73,7 +63,7 @@ async def test_full_disk_refuses_each_relay_message(
 
 async def test_full_disk_refuses_an_upsert(chat_config: chat.Config, stub: ChatServiceStub) -> None:
     await stub.upsert_user(UpsertUserRequest("bob", "Bob"))
-    with full_disk(chat_config), pytest.raises(GRPCError) as refused:
+    with full_disk(chat_config.database), capture_logs(), pytest.raises(GRPCError) as refused:
         await stub.upsert_user(UpsertUserRequest("ada", "Ada"))
     assert refused.value.status is Status.UNAVAILABLE
     assert refused.value.message == "the user could not be stored"

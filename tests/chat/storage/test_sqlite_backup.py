@@ -4,15 +4,15 @@ import asyncio
 import re
 import stat
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import apsw
 import pytest
 
 from chat.storage.base import StoreUnusable
-from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up, restore
+from tests.chat.storage.files import execute, opened, rows
 from tests.chat.storage.filler import COMMIT, ROOMS, fill
 from tests.kit.processes import Ended, run
 from tests.support import message
@@ -21,8 +21,8 @@ from tests.support import message
 FOLD_BYTES = 20_000
 
 
-async def open_store(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), Listener(), 1 << 20, FOLD_BYTES)
+def folding(path: Path) -> AbstractAsyncContextManager[SqliteStore]:
+    return opened(path, fold_bytes=FOLD_BYTES)
 
 
 @pytest.fixture
@@ -33,10 +33,9 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    store = await open_store(path)
-    await fill(store, 0, 500)
-    yield store
-    await store.close()
+    async with folding(path) as store:
+        await fill(store, 0, 500)
+        yield store
 
 
 @pytest.fixture
@@ -50,14 +49,12 @@ async def copy(store: SqliteStore, path: Path) -> Path:  # noqa: ARG001 - it has
 def ids(path: Path) -> dict[int, list[str]]:
     """The message ids of each room, by position, as an SQL tool reads them."""
     found: dict[int, list[str]] = {room: [] for room in range(ROOMS)}
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    for room_id, seq, key in connection.execute(
-        "SELECT room_id, seq, id FROM history ORDER BY room_id, seq"
+    for room_id, seq, key in rows(
+        path, "SELECT room_id, seq, id FROM history ORDER BY room_id, seq"
     ):
         room = found[int(str(room_id).removeprefix("room "))]
         room.append(str(key))
         assert seq == len(room)
-    connection.close()
     return found
 
 
@@ -105,16 +102,15 @@ async def test_backup_under_load_holds_confirmed_messages(
 
 
 async def test_server_serves_from_a_backup(store: SqliteStore, copy: Path) -> None:
-    copied = await open_store(copy)
-    assert copied.epoch == store.epoch
-    sent = [message("room 3", key="3"), message("room 3", key="new")]
-    [again] = await copied.append(sent[:1])
-    assert again is not sent[0]
-    assert again.seq == 1
-    [new] = await copied.append(sent[1:])
-    assert new is sent[1]
-    assert new.seq == await store.last_seq("room 3") + 1
-    await copied.close()
+    async with folding(copy) as copied:
+        assert copied.epoch == store.epoch
+        sent = [message("room 3", key="3"), message("room 3", key="new")]
+        [again] = await copied.append(sent[:1])
+        assert again is not sent[0]
+        assert again.seq == 1
+        [new] = await copied.append(sent[1:])
+        assert new is sent[1]
+        assert new.seq == await store.last_seq("room 3") + 1
 
 
 def mode(path: Path) -> int:
@@ -130,9 +126,8 @@ async def test_backup_is_one_private_file(path: Path, copy: Path) -> None:
 
 
 async def test_backup_needs_no_server(path: Path, target: Path) -> None:
-    store = await open_store(path)
-    await fill(store, 0, 500)
-    await store.close()
+    async with folding(path) as store:
+        await fill(store, 0, 500)
     back_up(path, target)
     assert ids(target) == beginning(500)
     assert files(path.parent) == {"chat.db", "chat.db.lock", "target.db"}
@@ -146,9 +141,8 @@ async def test_restored_database_has_a_new_epoch(
         target = tmp_path / f"folder {nth}" / "chat.db"
         restore(copy, target)
         assert ids(target) == beginning(500)
-        restored = await open_store(target)
-        epochs.add(restored.epoch)
-        await restored.close()
+        async with folding(target) as restored:
+            epochs.add(restored.epoch)
     assert len(epochs) == 3
 
 
@@ -187,9 +181,8 @@ async def test_concurrent_backups_do_not_collide(copy: Path, target: Path) -> No
 
 
 async def test_damaged_database_is_not_backed_up(path: Path, target: Path) -> None:
-    store = await open_store(path)
-    await fill(store, 0, 500)
-    await store.close()
+    async with folding(path) as store:
+        await fill(store, 0, 500)
     damage(path)
     before = files(path.parent)
     with pytest.raises(StoreUnusable, match=r"damaged|malformed"):
@@ -197,15 +190,9 @@ async def test_damaged_database_is_not_backed_up(path: Path, target: Path) -> No
     assert files(path.parent) == before
 
 
-def make_another_database(path: Path) -> None:
-    connection = apsw.Connection(str(path))
-    connection.execute("CREATE TABLE notes (text)")
-    connection.close()
-
-
 async def test_other_files_are_refused(path: Path, target: Path) -> None:
     another, text = path.with_name("another.db"), path.with_name("text")
-    make_another_database(another)
+    execute(another, "CREATE TABLE notes (text)")
     text.write_text("not a database" * 100)
     before = files(path.parent)
     for source in (another, text, path.with_name("missing"), path.parent):

@@ -2,8 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +18,14 @@ from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.commits import Commits
 from chat.storage.sqlite.fold import fold_leftovers
 from chat.storage.sqlite.journal import Journal
-from chat.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, open_writer
+from chat.storage.sqlite.schema import open_writer
 from gen.chat import ChangeMessageRequest, ChatMessage, Delete, MessageExtra, RoomChanges
-from tests.support import message, no_file_grows_past
-
-FIRST = 1 << 32
+from tests.chat.storage.files import FIRST, execute, full_disk, make_old, opened, rows
+from tests.support import message
 
 
 def asked(seq: int = 1, room_id: str = "room", by: str = "ada", **change: Any) -> Change:
     return Change(ChangeMessageRequest(room_id, seq, by, **change))
-
-
-@asynccontextmanager
-async def opened(
-    path: Path, listener: Listener | None = None, **settings: Any
-) -> AsyncIterator[SqliteStore]:
-    """An open store; its journal is not folded, unless that is asked for."""
-    settings.setdefault("idle_seconds", None)
-    store = await SqliteStore.open(str(path), listener or Listener(), 1 << 24, **settings)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def texts(store: SqliteStore, room_id: str = "room") -> list[str]:
@@ -50,14 +35,6 @@ async def texts(store: SqliteStore, room_id: str = "room") -> list[str]:
     few = [await store.history(room_id, Range(1, after_seq=n)) for n in range(min(3, len(found)))]
     assert [each.messages[0].content for each in few] == found[: len(few)]
     return found
-
-
-def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
 
 
 async def test_fold_does_not_bring_old_texts_back(path: Path) -> None:
@@ -146,20 +123,11 @@ async def check(path: Path, number: int, expected: dict[int, str]) -> None:
 
 
 async def test_file_of_version_2_with_a_journal(path: Path) -> None:
-    connection = apsw.Connection(str(path))
-    for script in MIGRATIONS[:2]:
-        connection.execute(script)
-    connection.execute(
-        "INSERT INTO meta VALUES ('epoch', 'e'); INSERT INTO rooms VALUES (1, 'room');"
-        "INSERT INTO users VALUES ('ada', 'ada', '')"
+    make_old(
+        path, 2, "INSERT INTO rooms VALUES (1, 'room'); INSERT INTO users VALUES ('ada', 'ada', '')"
     )
-    connection.execute("INSERT INTO messages VALUES (?, 'ada', '1', 1, 'one')", (FIRST + 1,))
-    connection.execute(
-        "INSERT INTO journal (batch) VALUES (?)", (f'[[{FIRST + 2}, "ada", "2", 2, "two"]]',)
-    )
-    connection.pragma("application_id", APPLICATION_ID)
-    connection.pragma("user_version", 2)
-    connection.close()
+    row = f'[[{FIRST + 2}, "ada", "2", 2, "two"]]'
+    execute(path, "INSERT INTO journal (batch) VALUES (?)", row)
     async with opened(path) as store:
         assert store.epoch == "e"
         assert await texts(store) == ["one", "two"]
@@ -231,12 +199,6 @@ async def test_change_whose_caller_is_gone_is_made(path: Path) -> None:
         await store.append([message(key="2")])
         assert [each.last_change for each in told] == [1]
         assert await texts(store) == ["new", "hello"]
-
-
-@contextmanager
-def full_disk(path: Path) -> Iterator[None]:
-    with no_file_grows_past(Path(f"{path}-wal").stat().st_size):
-        yield
 
 
 async def test_full_disk_changes_nothing(path: Path) -> None:

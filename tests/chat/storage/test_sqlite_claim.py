@@ -12,9 +12,8 @@ from structlog.testing import capture_logs
 
 from chat.storage.base import Range, StoreError, StoreUnusable
 from chat.storage.health import State
-from chat.storage.listener import Listener
-from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.backup import back_up, restore
+from tests.chat.storage.files import open_store, opened
 from tests.chat.storage.filler import fill
 from tests.support import eventually, message, seqs
 
@@ -88,10 +87,6 @@ def path(tmp_path: Path) -> Path:
     return folder / "chat.db"
 
 
-async def open_store(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), Listener(), 1024)
-
-
 def open_elsewhere(path: Path) -> str:
     """Opens a database in another process; returns the last line of its output."""
     script = (
@@ -126,100 +121,90 @@ def open_files() -> int:
 
 @pytest.mark.parametrize("naming", NAMINGS)
 async def test_second_server_is_refused_by_any_name(path: Path, naming: Naming) -> None:
-    first = await open_store(path)
-    await fill(first, 0, 100)
-    other = naming(path)
-    before = open_files()
-    with pytest.raises(StoreUnusable, match="another server has it open") as refused:
-        await open_store(other)
-    assert str(other) in str(refused.value)
-    assert open_files() == before
-    assert "another server has it open" in open_elsewhere(other)
-    # SQLite's locks of this process still hold: another reader removes nothing.
-    read_elsewhere(path)
-    assert path.with_name("chat.db-wal").exists()
-    await fill(first, 100, 100)
-    await first.close()
-    again = await open_store(path)
-    assert await again.last_seq("room 0") == len(range(0, 200, 7))
-    await again.close()
+    async with opened(path) as first:
+        await fill(first, 0, 100)
+        other = naming(path)
+        before = open_files()
+        with pytest.raises(StoreUnusable, match="another server has it open") as refused:
+            await open_store(other)
+        assert str(other) in str(refused.value)
+        assert open_files() == before
+        assert "another server has it open" in open_elsewhere(other)
+        # SQLite's locks of this process still hold: another reader removes nothing.
+        read_elsewhere(path)
+        assert path.with_name("chat.db-wal").exists()
+        await fill(first, 100, 100)
+    async with opened(path) as again:
+        assert await again.last_seq("room 0") == len(range(0, 200, 7))
 
 
 @pytest.mark.parametrize("naming", [symbolic_link, linked_folder])
 async def test_log_is_found_by_a_symbolic_link(path: Path, naming: Naming) -> None:
     other = naming(path)
-    store = await open_store(other)
-    await store.append([message(key="1")])
-    assert path.with_name("chat.db-wal").exists()
-    await store.close()
-    store = await open_store(path)
-    assert await store.last_seq("room") == 1
-    await store.close()
+    async with opened(other) as store:
+        await store.append([message(key="1")])
+        assert path.with_name("chat.db-wal").exists()
+    async with opened(path) as store:
+        assert await store.last_seq("room") == 1
 
 
 async def test_removed_lock_file_is_recreated(path: Path) -> None:
-    store = await open_store(path)
-    lock = path.with_name("chat.db.lock")
-    with capture_logs() as logs:
-        lock.unlink()
-        await eventually(lock.exists)
-        await eventually(lambda: logs)
-    assert [line["log_level"] for line in logs] == ["warning"]
-    assert store.health.is_serving
-    await store.append([message(key="1")])
-    assert "another server has it open" in open_elsewhere(path)
-    await store.close()
+    async with opened(path) as store:
+        lock = path.with_name("chat.db.lock")
+        with capture_logs() as logs:
+            lock.unlink()
+            await eventually(lock.exists)
+            await eventually(lambda: logs)
+        assert [line["log_level"] for line in logs] == ["warning"]
+        assert store.health.is_serving
+        await store.append([message(key="1")])
+        assert "another server has it open" in open_elsewhere(path)
 
 
 async def test_store_without_its_claim_stores_nothing(path: Path) -> None:
     """As after `rm chat.db*` and the start of another server."""
-    store = await open_store(path)
-    await store.append([message(key="1")])
-    with capture_logs() as logs:
-        for each in path.parent.iterdir():
-            each.unlink()
-        other = await open_store(path)
-        await eventually(lambda: store.health.state is State.FATAL)
-        with pytest.raises(StoreError):
-            await store.append([message(key="2")])
-    assert "another process has taken" in store.health.reason
-    assert [line["event"] for line in logs if line["log_level"] == "error"][-1] == "store failed"
-    await other.append([message(key="3")])
-    await store.close()
+    async with opened(path) as store:
+        await store.append([message(key="1")])
+        with capture_logs() as logs:
+            for each in path.parent.iterdir():
+                each.unlink()
+            other = await open_store(path)
+            await eventually(lambda: store.health.state is State.FATAL)
+            with pytest.raises(StoreError):
+                await store.append([message(key="2")])
+        assert "another process has taken" in store.health.reason
+        errors = [line["event"] for line in logs if line["log_level"] == "error"]
+        assert errors[-1] == "store failed"
+        await other.append([message(key="3")])
     await other.append([message(key="4")])
     await other.close()
-    other = await open_store(path)
-    page = await other.history("room", Range(10))
-    assert [(each.id, each.seq) for each in page.messages] == [("3", 1), ("4", 2)]
-    await other.close()
+    async with opened(path) as other:
+        page = await other.history("room", Range(10))
+        assert [(each.id, each.seq) for each in page.messages] == [("3", 1), ("4", 2)]
 
 
 async def test_restore_refuses_a_path_claimed_by_link(path: Path) -> None:
-    store = await open_store(path)
-    copy = path.with_name("copy.db")
-    back_up(path, copy)
-    await store.close()
+    async with opened(path):
+        copy = path.with_name("copy.db")
+        back_up(path, copy)
     for each in path.parent.glob("chat.db*"):
         each.unlink()
     other = symbolic_link(path)
-    store = await open_store(other)
-    with pytest.raises(StoreUnusable, match="exists"):
-        restore(copy, path)
-    await store.close()
+    async with opened(other):
+        with pytest.raises(StoreUnusable, match="exists"):
+            restore(copy, path)
 
 
 @ON_LINUX
 async def test_backup_refuses_a_name_without_log(path: Path) -> None:
-    store = await open_store(path)
-    await store.append([message(key="1")])
-    target = path.with_name("target.db")
-    with pytest.raises(StoreUnusable, match="hard links"):
-        back_up(hard_link(path), target)
-    back_up(path, target)
-    await store.close()
-    copy = await open_store(target)
-    assert seqs((await copy.history("room", Range(5))).messages) == [1]
-    await copy.close()
+    async with opened(path) as store:
+        await store.append([message(key="1")])
+        target = path.with_name("target.db")
+        with pytest.raises(StoreUnusable, match="hard links"):
+            back_up(hard_link(path), target)
+        back_up(path, target)
+    async with opened(target) as copy:
+        assert seqs((await copy.history("room", Range(5))).messages) == [1]
 
 
 async def test_hard_links_are_warned_about(path: Path) -> None:

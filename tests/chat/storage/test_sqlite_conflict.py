@@ -10,17 +10,10 @@ from structlog.testing import capture_logs
 
 from chat.storage.base import Range, StoreError, StoreUnusable
 from chat.storage.health import State
-from chat.storage.listener import Listener
-from chat.storage.sqlite import SqliteStore
+from tests.chat.storage.files import FIRST, open_store, opened
 from tests.support import eventually, message, seqs
 
-# Number of the first room of a database.
-FIRST: Final = 1 << 32
 HELP: Final = "two servers wrote to this database"
-
-
-async def open_store(path: Path, idle_seconds: float | None = None) -> SqliteStore:
-    return await SqliteStore.open(str(path), Listener(), 1 << 20, idle_seconds=idle_seconds)
 
 
 def put(other: apsw.Connection, seq: int, key: str, content: str = "theirs") -> None:
@@ -43,9 +36,8 @@ def everything(other: apsw.Connection) -> list[list[tuple[object, ...]]]:
 
 
 async def test_other_message_at_position_is_fatal(path: Path) -> None:
-    store = await open_store(path)
-    await store.append([message(key="1")])
-    await store.close()
+    async with opened(path) as store:
+        await store.append([message(key="1")])
     store = await open_store(path, idle_seconds=0.01)
     await store.append([message(key="2")])
     other = apsw.Connection(str(path))
@@ -99,20 +91,18 @@ async def test_conflict_in_later_slice_drops_nothing(path: Path) -> None:
 
 
 async def test_same_message_at_position_is_harmless(path: Path) -> None:
-    store = await open_store(path)
-    sent = await store.append([message(key=str(number)) for number in range(1, 1001)])
-    other = apsw.Connection(str(path))
-    other.execute(
-        "INSERT INTO messages SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3,"
-        " value ->> 4 FROM journal, json_each(batch) WHERE (value ->> 0) % 3 = 0"
-    )
-    other.close()
-    await store.close()
+    async with opened(path) as store:
+        sent = await store.append([message(key=str(number)) for number in range(1, 1001)])
+        other = apsw.Connection(str(path))
+        other.execute(
+            "INSERT INTO messages SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3,"
+            " value ->> 4 FROM journal, json_each(batch) WHERE (value ->> 0) % 3 = 0"
+        )
+        other.close()
     assert store.health.is_serving
-    store = await open_store(path)
-    page = await store.history("room", Range(1000, after_seq=0))
-    assert page.messages == sent
-    await store.close()
+    async with opened(path) as store:
+        page = await store.history("room", Range(1000, after_seq=0))
+        assert page.messages == sent
 
 
 @pytest.mark.parametrize("folded", [False, True])
@@ -164,9 +154,8 @@ async def test_emptied_journal_is_noticed(
 async def test_conflicting_journal_prevents_start(
     path: Path, rows: list[list[tuple[int, str]]]
 ) -> None:
-    store = await open_store(path)
-    await store.append([message(key="1")])
-    await store.close()
+    async with opened(path) as store:
+        await store.append([message(key="1")])
     other = apsw.Connection(str(path))
     for row in rows:
         put_in_journal(other, *row)
@@ -180,20 +169,17 @@ async def test_conflicting_journal_prevents_start(
     # The advice in the message helps.
     other.execute("DELETE FROM journal")
     other.close()
-    store = await open_store(path)
-    assert seqs((await store.history("room", Range(9))).messages) == [1]
-    await store.close()
+    async with opened(path) as store:
+        assert seqs((await store.history("room", Range(9))).messages) == [1]
 
 
 async def test_journal_with_a_repeat_is_folded(path: Path) -> None:
-    store = await open_store(path)
-    await store.append([message(key="1")])
-    await store.close()
+    async with opened(path) as store:
+        await store.append([message(key="1")])
     other = apsw.Connection(str(path))
     put_in_journal(other, (2, "2"))
     put_in_journal(other, (2, "2"), (3, "3"))
     other.close()
-    store = await open_store(path)
-    page = await store.history("room", Range(9))
-    assert [each.id for each in page.messages] == ["1", "2", "3"]
-    await store.close()
+    async with opened(path) as store:
+        page = await store.history("room", Range(9))
+        assert [each.id for each in page.messages] == ["1", "2", "3"]

@@ -8,16 +8,11 @@ import apsw
 import pytest
 
 from chat.storage.base import StoreUnusable
-from chat.storage.listener import Listener
-from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, open_writer
+from tests.chat.storage.files import execute, open_store, opened, rows
 from tests.support import message
 
 FULL = 2  # of PRAGMA synchronous
-
-
-async def open_store(path: Path) -> SqliteStore:
-    return await SqliteStore.open(str(path), Listener(), 1024)
 
 
 async def refusal(path: Path) -> str:
@@ -40,9 +35,8 @@ def content(path: Path) -> bytes:
 
 async def make(path: Path) -> None:
     """Creates a database with one message."""
-    store = await open_store(path)
-    await store.append([message(key="1")])
-    await store.close()
+    async with opened(path) as store:
+        await store.append([message(key="1")])
 
 
 def pragma(path: Path, name: str, value: int | None = None) -> object:
@@ -83,9 +77,7 @@ async def test_close_removes_the_wal(path: Path) -> None:
 
 async def test_history_is_readable_with_sql_tools(path: Path) -> None:
     await make(path)
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    [row] = connection.execute("SELECT room_id, seq, sender_id, id, content, sent_at FROM history")
-    connection.close()
+    [row] = rows(path, "SELECT room_id, seq, sender_id, id, content, sent_at FROM history")
     assert row[:5] == ("room", 1, "ada", "1", "hello")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(row[5]))
 
@@ -100,18 +92,14 @@ async def test_newer_version_is_refused(path: Path) -> None:
 
 
 async def test_foreign_database_is_refused_untouched(path: Path) -> None:
-    connection = apsw.Connection(str(path))
-    connection.execute("CREATE TABLE notes (text)")
-    connection.close()
+    execute(path, "CREATE TABLE notes (text)")
     before = content(path)
     assert "another program" in await refusal(path)
     assert content(path) == before
 
 
 async def test_foreign_versioned_database_is_refused(path: Path) -> None:
-    connection = apsw.Connection(str(path))
-    connection.execute("CREATE TABLE notes (text); PRAGMA user_version = 1")
-    connection.close()
+    execute(path, "CREATE TABLE notes (text); PRAGMA user_version = 1")
     assert "another program" in await refusal(path)
 
 
@@ -124,9 +112,7 @@ async def test_corrupt_file_is_refused(path: Path, garbage: bytes) -> None:
 
 async def test_database_without_epoch_is_refused(path: Path) -> None:
     await make(path)
-    connection = apsw.Connection(str(path))
-    connection.execute("DELETE FROM meta")
-    connection.close()
+    execute(path, "DELETE FROM meta")
     assert "damaged" in await refusal(path)
 
 
@@ -155,9 +141,8 @@ def readers() -> list[threading.Thread]:
 
 
 async def test_readers_are_open_from_start(path: Path) -> None:
-    store = await open_store(path)
-    assert len(readers()) == 2
-    await store.close()
+    async with opened(path):
+        assert len(readers()) == 2
     assert readers() == []
 
 
@@ -173,6 +158,5 @@ async def test_thread_failure_prevents_opening(path: Path) -> None:
         threading.stack_size(0)
     assert readers() == []
     assert open_files() == before
-    store = await open_store(path)
-    assert await store.last_seq("room") == 1
-    await store.close()
+    async with opened(path) as store:
+        assert await store.last_seq("room") == 1

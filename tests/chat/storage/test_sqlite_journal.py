@@ -12,30 +12,20 @@ import pytest
 from structlog.testing import capture_logs
 
 from chat.storage.base import Range
-from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
+from tests.chat.storage.files import open_store, opened, rows
 from tests.chat.storage.filler import COMMIT, ROOMS, fill
 from tests.support import eventually, message, no_file_grows_past, seqs
 
 IDLE = 0.01
+NEVER = 1 << 30
 EVERYTHING = Range(1 << 20, after_seq=0)
 
 
-async def open_store(path: Path, fold_bytes: int, idle_seconds: float | None = None) -> SqliteStore:
-    return await SqliteStore.open(
-        str(path), Listener(), 1 << 20, fold_bytes, idle_seconds=idle_seconds
-    )
-
-
-def rows(path: Path, table: str) -> int:
-    """The number of rows, as another process sees it."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        number = connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608 - no input
-    finally:
-        connection.close()
-    assert isinstance(number, int)
-    return number
+def count(path: Path, table: str) -> int:
+    """The number of rows."""
+    [(number,)] = rows(path, f"SELECT count(*) FROM {table}")  # noqa: S608 - no input
+    return int(number)
 
 
 def file_size(path: Path) -> int:
@@ -74,33 +64,30 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
     """A store that does not fold when idle."""
-    store = await open_store(path, 1 << 30)
-    yield store
-    await store.close()
+    async with opened(path, fold_bytes=NEVER) as store:
+        yield store
 
 
 async def test_new_messages_are_in_the_journal_only(store: SqliteStore, path: Path) -> None:
     await fill(store, 0, 100)
-    assert rows(path, "journal") == 10
-    assert rows(path, "messages") == 0
-    assert rows(path, "history") == 100
+    assert count(path, "journal") == 10
+    assert count(path, "messages") == 0
+    assert count(path, "history") == 100
     await check(store, 100)
 
 
 async def test_close_folds_the_journal(path: Path) -> None:
-    store = await open_store(path, 1 << 30)
-    await fill(store, 0, 1000)
-    await store.close()
-    assert rows(path, "journal") == 0
-    assert rows(path, "messages") == rows(path, "history") == 1000
+    async with opened(path, fold_bytes=NEVER) as store:
+        await fill(store, 0, 1000)
+    assert count(path, "journal") == 0
+    assert count(path, "messages") == count(path, "history") == 1000
 
 
 async def test_idle_store_folds_a_full_journal(path: Path) -> None:
-    store = await open_store(path, 50_000)
-    await fill(store, 0, 1000)
-    await eventually(lambda: rows(path, "messages") >= 128)
-    await check(store, 1000)
-    await store.close()
+    async with opened(path, fold_bytes=50_000) as store:
+        await fill(store, 0, 1000)
+        await eventually(lambda: count(path, "messages") >= 128)
+        await check(store, 1000)
 
 
 def writer_wakeups() -> int:
@@ -120,71 +107,65 @@ async def sleeps_on() -> bool:
 
 
 async def test_idle_store_folds_the_rest_and_sleeps(path: Path) -> None:
-    store = await open_store(path, 1 << 30, IDLE)
-    for start, number in ((0, 30), (30, 10)):
-        await fill(store, start, number)
-        await eventually(lambda: rows(path, "journal") == 0)
-        await check(store, start + number)
-    assert await sleeps_on()
-    await store.close()
+    async with opened(path, fold_bytes=NEVER, idle_seconds=IDLE) as store:
+        for start, number in ((0, 30), (30, 10)):
+            await fill(store, start, number)
+            await eventually(lambda: count(path, "journal") == 0)
+            await check(store, start + number)
+        assert await sleeps_on()
 
 
 async def test_idle_store_sleeps_if_it_cannot_fold(path: Path) -> None:
-    store = await open_store(path, 1 << 30, IDLE)
-    other = apsw.Connection(str(path))
-    other.execute(
-        "CREATE TRIGGER failing BEFORE INSERT ON messages BEGIN SELECT json('no JSON'); END"
-    )
-    with capture_logs() as logs:
-        await fill(store, 0, 10)
-        await eventually(lambda: len(logs) > 0)
-        assert await sleeps_on()
-    assert [line["event"] for line in logs] == ["journal not folded"]
-    other.execute("DROP TRIGGER failing")
-    other.close()
-    await fill(store, 10, 10)
-    await eventually(lambda: rows(path, "journal") == 0)
-    await check(store, 20)
-    await store.close()
+    async with opened(path, fold_bytes=NEVER, idle_seconds=IDLE) as store:
+        other = apsw.Connection(str(path))
+        other.execute(
+            "CREATE TRIGGER failing BEFORE INSERT ON messages BEGIN SELECT json('no JSON'); END"
+        )
+        with capture_logs() as logs:
+            await fill(store, 0, 10)
+            await eventually(lambda: len(logs) > 0)
+            assert await sleeps_on()
+        assert [line["event"] for line in logs] == ["journal not folded"]
+        other.execute("DROP TRIGGER failing")
+        other.close()
+        await fill(store, 10, 10)
+        await eventually(lambda: count(path, "journal") == 0)
+        await check(store, 20)
 
 
 async def test_journal_is_folded_after_a_kill(
     path: Path,
 ) -> None:
     confirmed = fill_and_kill(path, 1 << 30, 500)
-    assert rows(path, "messages") == 0
-    store = await open_store(path, 1 << 30)
-    assert rows(path, "journal") == 0
-    await check(store, confirmed)
-    sent = [message("room 0", key="0"), message("room 0", key="x")]
-    repeated, fresh = await store.append(sent)
-    assert repeated is not sent[0]
-    assert repeated.seq == 1
-    assert fresh is sent[1]
-    await store.close()
+    assert count(path, "messages") == 0
+    async with opened(path, fold_bytes=NEVER) as store:
+        assert count(path, "journal") == 0
+        await check(store, confirmed)
+        sent = [message("room 0", key="0"), message("room 0", key="x")]
+        repeated, fresh = await store.append(sent)
+        assert repeated is not sent[0]
+        assert repeated.seq == 1
+        assert fresh is sent[1]
 
 
 @pytest.mark.parametrize("number", [400, 530, 660, 790, 920, 1050])
 async def test_kill_while_folding_loses_nothing(path: Path, number: int) -> None:
     confirmed = fill_and_kill(path, 20_000, number)
-    store = await open_store(path, 1 << 30)
-    await check(store, confirmed)
-    await store.close()
+    async with opened(path, fold_bytes=NEVER) as store:
+        await check(store, confirmed)
 
 
 async def test_full_disk_while_folding_loses_nothing(path: Path) -> None:
-    store = await open_store(path, 1 << 30)
-    await fill(store, 0, 1000)
-    await store.close()
+    async with opened(path, fold_bytes=NEVER) as store:
+        await fill(store, 0, 1000)
     size = file_size(path)
-    store = await open_store(path, 1 << 30)
+    store = await open_store(path, fold_bytes=NEVER)
     await fill(store, 1000, 1000)
     # The write-ahead log cannot grow, so nothing can be folded.
     log = file_size(path.with_name(f"{path.name}-wal"))
     with no_file_grows_past(max(log, size)), capture_logs() as logs:
         await store.close()
     assert [line["event"] for line in logs] == ["journal not folded"]
-    assert rows(path, "history") == 2000
-    store = await open_store(path, 1 << 30)
-    await check(store, 2000)
-    await store.close()
+    assert count(path, "history") == 2000
+    async with opened(path, fold_bytes=NEVER) as store:
+        await check(store, 2000)

@@ -14,16 +14,8 @@ from chat.storage.base import PAGE_BYTES, Page, Range, Store
 from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
 from chat.storage.sqlite import SqliteStore
+from tests.chat.storage.files import opened
 from tests.support import message, seqs
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(str(path), Listener(), 1024)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from chat.storage.health import State
 from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
-from tests.support import eventually, message, no_file_grows_past, seqs, told
+from tests.chat.storage.files import full_disk, opened
+from tests.support import eventually, message, seqs, told
 
 Change = Callable[[Path], Path]
 """Changes the files; returns the one that the log must name."""
@@ -28,10 +29,9 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(str(named(path)), Listener(announced.extend), 1 << 20)
-    await store.append([message(key=str(n)) for n in range(1, 51)])
-    yield store
-    await store.close()
+    async with opened(named(path), Listener(announced.extend)) as store:
+        await store.append([message(key=str(n)) for n in range(1, 51)])
+        yield store
 
 
 def named(path: Path) -> Path:
@@ -192,9 +192,8 @@ async def test_contents_of_a_deleted_log_are_saved(
     # As after `kill -9`.
     after = tmp_path / "after.db"
     shutil.copy(path, after)
-    again = await SqliteStore.open(str(after), Listener(), 1024)
-    assert await again.last_seq("room") == confirmed
-    await again.close()
+    async with opened(after) as again:
+        assert await again.last_seq("room") == confirmed
 
 
 async def test_replacing_database_is_left_alone(path: Path) -> None:
@@ -219,7 +218,7 @@ async def test_failed_commits_refuse_writes_until_one_succeeds(
 ) -> None:
     """Recovery needs no further sender."""
     with capture_logs() as logs:
-        with no_file_grows_past(side(path, "-wal").stat().st_size):
+        with full_disk(path):
             for key in ("51", "52", "53"):
                 with pytest.raises(StoreError):
                     await store.append([message(key=key)])

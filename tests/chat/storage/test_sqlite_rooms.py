@@ -1,49 +1,21 @@
 """Rooms that are set, in SQLite: the file, older files, crashes, many marks, damage."""
 
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import apsw
 import pytest
 
 import codec
 from chat.storage.base import Range, StoreError
 from chat.storage.changes import Change
-from chat.storage.listener import Head, Listener
+from chat.storage.listener import Head
 from chat.storage.rooms import room_of
 from chat.storage.sqlite import SqliteStore, room_reader
 from chat.storage.sqlite.export import Source
-from chat.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from gen.chat import ChangeMessageRequest, ChatMessage, Room
+from tests.chat.storage.files import FIRST, execute, make_old, opened, rows
 from tests.support import message
-
-FIRST = 1 << 32
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chat.db"
-
-
-@asynccontextmanager
-async def opened(path: Path, **settings: Any) -> AsyncIterator[SqliteStore]:
-    settings.setdefault("idle_seconds", None)
-    store = await SqliteStore.open(str(path), Listener(), 1 << 24, **settings)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-def execute(path: Path, statement: str, *bindings: Any) -> list[tuple[Any, ...]]:
-    connection = apsw.Connection(str(path))
-    try:
-        return connection.execute(statement, bindings).fetchall()
-    finally:
-        connection.close()
 
 
 async def last_messages(store: SqliteStore, *room_ids: str) -> list[str]:
@@ -57,27 +29,21 @@ async def test_plain_messages_of_a_room_that_is_set_stay_plain(path: Path) -> No
         await store.set_room(Room("room", "Title"), None)
         await store.append([message("room", key=str(n)) for n in range(3)])
         assert (await store.history("room", Range(5))).last_change == 1
-    assert execute(path, "SELECT changes, beside FROM rooms") == [(1, 0)]
-    [(position, change, content, extra)] = execute(
+    assert rows(path, "SELECT changes, beside FROM rooms") == [(1, 0)]
+    [(position, change, content, extra)] = rows(
         path, "SELECT position, change, content, extra FROM states"
     )
     assert (position, change, content, extra) == (FIRST, FIRST | 1, "Title", None)
-    assert execute(path, "SELECT count(*) FROM history") == [(3,)]
+    assert rows(path, "SELECT count(*) FROM history") == [(3,)]
 
 
 async def test_file_of_version_3(path: Path) -> None:
-    connection = apsw.Connection(str(path))
-    for script in MIGRATIONS[:3]:
-        connection.execute(script)
-    connection.execute(
-        "INSERT INTO meta VALUES ('epoch', 'e');"
+    make_old(
+        path,
+        3,
         "INSERT INTO rooms (room, room_id) VALUES (1, 'room');"
-        "INSERT INTO marks VALUES ('ben', 1, 1), ('ada', 1, 0);"
+        "INSERT INTO marks VALUES ('ben', 1, 1), ('ada', 1, 0)",
     )
-    connection.execute("INSERT INTO messages VALUES (?, 'ada', '1', 1, 'one')", (FIRST + 1,))
-    connection.pragma("application_id", APPLICATION_ID)
-    connection.pragma("user_version", 3)
-    connection.close()
     async with opened(path) as store:
         assert await store.members("room", "", 9) == ["ada", "ben"]
         assert await last_messages(store, "room") == ["one"]
@@ -144,9 +110,9 @@ async def test_old_title_is_to_be_scrubbed(path: Path) -> None:
     since = "SELECT count(*) FROM meta WHERE key = 'scrub_since'"
     async with opened(path) as store:
         await store.append([message("room")])
-        assert execute(path, since) == [(0,)]
+        assert rows(path, since) == [(0,)]
         await store.set_room(Room("room", "Title"), None)
-        assert execute(path, since) == [(1,)]
+        assert rows(path, since) == [(1,)]
 
 
 async def test_damaged_row(path: Path) -> None:

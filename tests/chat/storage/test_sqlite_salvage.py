@@ -22,6 +22,7 @@ from chat.storage.sqlite.asks import Ask
 from chat.storage.sqlite.journal import Commit, UserRow
 from chat.storage.sqlite.salvage import Salvage, is_of_a_value
 from gen.chat import ChatMessage
+from tests.chat.storage.files import full_disk, opened
 from tests.support import MODEL, message, no_file_grows_past, seqs
 
 BAD = "\udfff"
@@ -124,37 +125,32 @@ def test_errors_of_store_and_value_differ(error: Exception, of_a_value: bool) ->
 
 async def test_full_disk_is_tried_once(tmp_path: Path) -> None:
     path, metrics = tmp_path / "chat.db", StoreMetrics()
-    store = await SqliteStore.open(
-        str(path), Listener(), 1 << 20, metrics=metrics, idle_seconds=None
-    )
-    await store.append([message(key="0")])
-    calls = [[message(key=f"{n}-{m}") for m in range(20)] for n in range(10)]
-    log = path.with_name("chat.db-wal").stat().st_size
-    with no_file_grows_past(log), capture_logs() as logs:
-        results = await asyncio.gather(*map(store.append, calls), return_exceptions=True)
-    assert {type(result) for result in results} == {StoreError}
-    assert metrics.failures == len([line for line in logs if line["event"] == "commit failed"])
-    assert metrics.failures <= 2  # perhaps one for the first call, one for the others
-    await store.close()
+    async with opened(path, metrics=metrics) as store:
+        await store.append([message(key="0")])
+        calls = [[message(key=f"{n}-{m}") for m in range(20)] for n in range(10)]
+        with full_disk(path), capture_logs() as logs:
+            results = await asyncio.gather(*map(store.append, calls), return_exceptions=True)
+        assert {type(result) for result in results} == {StoreError}
+        assert metrics.failures == len([line for line in logs if line["event"] == "commit failed"])
+        assert metrics.failures <= 2  # perhaps one for the first call, one for the others
 
 
 async def test_unstorable_message_is_no_store_failure(
     tmp_path: Path,
 ) -> None:
     metrics = StoreMetrics()
-    store = await SqliteStore.open(str(tmp_path / "chat.db"), Listener(), 1 << 20, metrics=metrics)
-    with capture_logs() as logs, pytest.raises(PartlyStored):
-        await store.append([message(key="1"), message(key="2", content=BAD), message(key="3")])
-    [line] = logs
-    assert (line["event"], line["log_level"]) == (
-        "commit made without what cannot be stored",
-        "error",
-    )
-    assert line["number"] == 1
-    assert isinstance(line["exc_info"], Exception)
-    assert metrics.failures == 0
-    assert store.health.is_serving
-    await store.close()
+    async with opened(tmp_path / "chat.db", metrics=metrics) as store:
+        with capture_logs() as logs, pytest.raises(PartlyStored):
+            await store.append([message(key="1"), message(key="2", content=BAD), message(key="3")])
+        [line] = logs
+        assert (line["event"], line["log_level"]) == (
+            "commit made without what cannot be stored",
+            "error",
+        )
+        assert line["number"] == 1
+        assert isinstance(line["exc_info"], Exception)
+        assert metrics.failures == 0
+        assert store.health.is_serving
 
 
 ROOMS = ["a", "b", "c"]

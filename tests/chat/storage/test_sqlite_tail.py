@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from chat.storage.base import PAGE_BYTES, Range, Store
 from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
-from chat.storage.sqlite import SqliteStore
 from chat.storage.sqlite.tail import Tail
 from gen.chat import ChatMessage
+from tests.chat.storage.files import open_store, opened
 from tests.chat.storage.work import work_of
 from tests.support import message, seqs
 
@@ -91,7 +91,7 @@ def test_first_look_up_costs_no_more() -> None:
 async def test_history_read_costs_one_page(build: str, tmp_path: Path) -> None:
     store: Store
     if build == "sqlite":
-        store = await SqliteStore.open(str(tmp_path / "chat.db"), Listener(), 1 << 30, 1 << 30)
+        store = await open_store(tmp_path / "chat.db", queue_bytes=1 << 30, fold_bytes=1 << 30)
     else:
         store = MemoryStore(Listener())
     await store.append([message(key=str(number)) for number in range(MANY)])
@@ -114,17 +114,15 @@ def stepping(store: Store, span: Range) -> Callable[[], None]:
 
 async def test_full_page_reads_no_further(tmp_path: Path) -> None:
     """Neither in memory nor in the table."""
-    store = await SqliteStore.open(str(tmp_path / "chat.db"), Listener(), 1 << 30, 1 << 30)
-    text = "é" * 16_384
-    fitting = PAGE_BYTES // len(text.encode())
-    await store.append([message(content=text, key=str(number)) for number in range(1000)])
-    for span in (Range(500), Range(500, before_seq=900), Range(500, after_seq=7)):
-        assert work_of(stepping(store, span)).calls < 20 * fitting
-    await store.close()
-    store = await SqliteStore.open(str(tmp_path / "chat.db"), Listener(), 1 << 30, 1 << 30)
-    await store.append([message(content=text, key=f"new {number}") for number in range(100)])
-    stepping(store, Range(500))()  # no wait for a reader thread
-    await store.close()
+    async with opened(tmp_path / "chat.db", queue_bytes=1 << 30, fold_bytes=1 << 30) as store:
+        text = "é" * 16_384
+        fitting = PAGE_BYTES // len(text.encode())
+        await store.append([message(content=text, key=str(number)) for number in range(1000)])
+        for span in (Range(500), Range(500, before_seq=900), Range(500, after_seq=7)):
+            assert work_of(stepping(store, span)).calls < 20 * fitting
+    async with opened(tmp_path / "chat.db", queue_bytes=1 << 30, fold_bytes=1 << 30) as store:
+        await store.append([message(content=text, key=f"new {number}") for number in range(100)])
+        stepping(store, Range(500))()  # no wait for a reader thread
 
 
 @given(

@@ -12,19 +12,14 @@ from chat.storage.base import Range, StoreError
 from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
-from tests.support import message, no_file_grows_past, seqs, told
+from tests.chat.storage.files import full_disk, opened
+from tests.support import message, seqs, told
 
 
 @pytest.fixture
 async def store(path: Path, announced: list[ChatMessage]) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(str(path), Listener(announced.extend), 4096)
-    yield store
-    await store.close()
-
-
-def log_size(path: Path) -> int:
-    """The size of the write-ahead log; commits make it grow."""
-    return path.with_name(f"{path.name}-wal").stat().st_size
+    async with opened(path, Listener(announced.extend), 4096) as store:
+        yield store
 
 
 def messages(*ids: str) -> list[ChatMessage]:
@@ -41,7 +36,7 @@ async def test_full_disk_leaves_no_gap(
     store: SqliteStore, path: Path, announced: list[ChatMessage]
 ) -> None:
     await store.append(messages("1", "2"))
-    with no_file_grows_past(log_size(path)), capture_logs() as logs:
+    with full_disk(path), capture_logs() as logs:
         await fail_to_append(
             store, messages("3"), messages("4", "5"), [message("new room", key="1")]
         )
@@ -65,7 +60,7 @@ async def test_full_disk_leaves_no_gap(
 
 async def test_unstored_user_is_unknown(store: SqliteStore, path: Path) -> None:
     await store.append(messages("1"))
-    with no_file_grows_past(log_size(path)), capture_logs():
+    with full_disk(path), capture_logs():
         with pytest.raises(StoreError):
             await store.upsert_user("bob", "Bob", "")
         await fail_to_append(store, [message(sender_id="eve", key="1")])
@@ -73,30 +68,6 @@ async def test_unstored_user_is_unknown(store: SqliteStore, path: Path) -> None:
     assert await store.get_user("eve") is None
     await store.append([message(sender_id="eve", key="1")])
     assert await store.get_user("eve") is not None
-
-
-async def test_messages_before_full_disk_survive(path: Path, announced: list[ChatMessage]) -> None:
-    store = await SqliteStore.open(str(path), Listener(announced.extend), 4096)
-    await store.append(messages("1", "2"))
-    with no_file_grows_past(log_size(path)), capture_logs():
-        await fail_to_append(store, messages("3"))
-    await store.close()
-    store = await SqliteStore.open(str(path), Listener(announced.extend), 4096)
-    assert seqs((await store.history("room", Range(5))).messages) == [1, 2]
-    await store.close()
-
-
-async def test_cancelled_sender_disturbs_no_other(
-    store: SqliteStore, announced: list[ChatMessage]
-) -> None:
-    futures: list[asyncio.Future[list[ChatMessage]]] = [
-        store.append(messages("1")),
-        store.append(messages("2")),
-    ]
-    futures[0].cancel()
-    [result] = await futures[1]
-    assert result.seq == 2
-    assert seqs(announced) == [1, 2]
 
 
 async def test_senders_wait_for_queue_space(store: SqliteStore) -> None:
@@ -110,7 +81,7 @@ async def test_senders_wait_for_queue_space(store: SqliteStore) -> None:
 
 async def test_failed_commit_frees_queue_space(store: SqliteStore, path: Path) -> None:
     await store.append(messages("1"))
-    with no_file_grows_past(log_size(path)), capture_logs():
+    with full_disk(path), capture_logs():
         for _ in range(5):
             await fail_to_append(store, [message(content="x" * 300_000, key="2")])
     await store.wait_writable()

@@ -8,12 +8,14 @@ from itertools import pairwise
 from typing import Any
 
 from chat.metrics import StoreMetrics
+from chat.storage.base import Range
 from chat.storage.changes import Change
+from chat.storage.health import State
 from chat.storage.listener import Head, Listener, UserMark, Whisper
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChangeMessageRequest, ChatMessage, RoomChanges
 from tests.kit import PATIENCE_SECONDS
-from tests.support import message
+from tests.support import message, seqs
 
 QUEUE_BYTES = 16 * 1024 * 1024
 NEVER = 3600.0
@@ -100,15 +102,14 @@ class Node:
 
     async def hears_change(self, change: int, room_id: str = "room") -> list[RoomChanges]:
         """Waits until a room was announced up to a change; returns its spans, which chain."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                heard = [each for each in self.changed if each.room_id == room_id]
-                for before, behind in pairwise(heard):
-                    assert behind.after_change == before.last_change
-                if heard and heard[-1].last_change >= change:
-                    return heard
-                self._changed.clear()
-                await self._changed.wait()
+
+        def heard() -> list[RoomChanges]:
+            return [each for each in self.changed if each.room_id == room_id]
+
+        await self._until(lambda: any(each.last_change >= change for each in heard()))
+        for before, behind in pairwise(heard()):
+            assert behind.after_change == before.last_change
+        return heard()
 
     async def hears_mark(self) -> UserMark:
         """Waits for a mark; returns the last one."""
@@ -123,13 +124,15 @@ class Node:
     def heard_of(self, room_id: str) -> list[ChatMessage]:
         return [each for each in self.announced if each.room_id == room_id]
 
+    async def stored(self, room_id: str) -> list[ChatMessage]:
+        """All messages of a room."""
+        return (await self.store.history(room_id, Range(1000, after_seq=0))).messages
+
     async def hears(self, count: int, room_id: str = "room") -> list[ChatMessage]:
         """Waits until so many messages of a room were announced; returns them."""
         await self._until(lambda: len(self.heard_of(room_id)) >= count)
         heard = self.heard_of(room_id)
-        assert len(heard) == count
-        first = heard[0].seq
-        assert [each.seq for each in heard] == list(range(first, first + count))
+        assert seqs(heard) == list(range(heard[0].seq, heard[0].seq + count))
         return heard
 
     async def is_renewed(self) -> Mapping[str, Head]:
@@ -145,26 +148,35 @@ class Node:
 
 
 @asynccontextmanager
-async def node(url: str, *, hints: str = "", sweep_seconds: float = NEVER) -> AsyncIterator[Node]:
-    """Runs a store."""
-    one = Node()
-    one.store = await PostgresStore.open(
-        url,
-        Listener(
-            one.announce,
-            one.renew,
-            one.hear_changes,
-            one.hear_marks,
-            one.hear_whisper,
-            one.meet,
-            one.lose,
-        ),
-        QUEUE_BYTES,
-        metrics=one.metrics,
-        hints=hints,
-        sweep_seconds=sweep_seconds,
-    )
+async def opened(
+    url: str, listener: Listener | None = None, **settings: Any
+) -> AsyncIterator[PostgresStore]:
+    """An open store; see `PostgresStore.open`."""
+    store = await PostgresStore.open(url, listener or Listener(), QUEUE_BYTES, **settings)
     try:
-        yield one
+        yield store
     finally:
-        await one.store.close()
+        await store.close()
+
+
+@asynccontextmanager
+async def node(
+    url: str, *rooms: str, hints: str = "", sweep_seconds: float = NEVER
+) -> AsyncIterator[Node]:
+    """Runs a store that follows rooms."""
+    one = Node()
+    listener = Listener(
+        one.announce,
+        one.renew,
+        one.hear_changes,
+        one.hear_marks,
+        one.hear_whisper,
+        one.meet,
+        one.lose,
+    )
+    settings = {"hints": hints, "sweep_seconds": sweep_seconds}
+    async with opened(url, listener, metrics=one.metrics, **settings) as one.store:
+        for room_id in rooms:
+            await one.store.follow(room_id)
+        yield one
+    assert one.store.health.state is not State.FATAL

@@ -9,16 +9,17 @@ import asyncpg
 import pytest
 
 from chat.storage.base import Range, StoreError
-from chat.storage.listener import Head, Listener
-from chat.storage.postgres import PostgresStore, schema
+from chat.storage.listener import Head
+from chat.storage.postgres import schema
 from chat.storage.postgres.change_following import ChangeMark
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.epoch import Claim, Known, Server, judge, read_server
 from chat.storage.postgres.stays import Mark
+from tests.chat.storage.files import open_store
 from tests.chat.storage.postgres.conftest import Connect
+from tests.chat.storage.postgres.nodes import node
 from tests.kit.postgres import Postgres
 from tests.kit.processes import run
-from tests.support import PATIENCE_SECONDS, message
 
 NODES = 8
 
@@ -144,23 +145,17 @@ async def test_server_left_behind_is_refused(connection: Connection) -> None:
 
 
 async def test_epoch_is_changed_by_hand(postgres_url: str) -> None:
-    renewed: asyncio.Queue[dict[str, Head]] = asyncio.Queue()
-    node = await PostgresStore.open(
-        postgres_url, Listener(renew=lambda heads: renewed.put_nowait(dict(heads))), 1 << 20
-    )
-    old = node.epoch
-    await node.follow("lobby")
-    await node.append([message("lobby")])
-    ended = await run("chat.commands.new_epoch", postgres_url)
-    assert ended.status == 0, ended.errors
-    # Nothing was lost, but the node cannot know.
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        assert await renewed.get() == {"lobby": Head(1)}
-    assert ended.output == f"epoch changed from {old} to {node.epoch}\n"
-    assert len((await node.history("lobby", Range(10))).messages) == 1
-    await node.append([message("lobby", key="new")])
-    assert await node.last_seq("lobby") == 2
-    await node.close()
+    async with node(postgres_url, "lobby") as one:
+        old = one.store.epoch
+        await one.send(room_id="lobby")
+        ended = await run("chat.commands.new_epoch", postgres_url)
+        assert ended.status == 0, ended.errors
+        # Nothing was lost, but the node cannot know.
+        assert await one.is_renewed() == {"lobby": Head(1)}
+        assert ended.output == f"epoch changed from {old} to {one.store.epoch}\n"
+        assert len((await one.store.history("lobby", Range(10))).messages) == 1
+        [sent] = await one.send(room_id="lobby")
+        assert sent.seq == 2
 
 
 @pytest.mark.parametrize(
@@ -178,9 +173,7 @@ async def test_wrong_database_is_told_in_one_line(
 ) -> None:
     path = tmp_path_factory.mktemp("file") / "chat.db"
     if module == "import_sqlite":
-        from chat.storage.sqlite import SqliteStore
-
-        await (await SqliteStore.open(str(path), Listener(), 1 << 20)).close()
+        await (await open_store(path)).close()
     ended = await run(f"chat.commands.{module}", *(each.format(path=path) for each in arguments))
     assert ended.status == 1
     assert text in ended.errors

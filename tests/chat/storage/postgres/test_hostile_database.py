@@ -2,22 +2,16 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Final
 
 import pytest
 
-from chat.storage.base import Range, StoreError
-from chat.storage.health import State
-from chat.storage.listener import Head, Listener
-from chat.storage.postgres import PostgresStore
-from gen.chat import ChatMessage
+from chat.storage.base import StoreError
+from chat.storage.listener import Head
+from tests.chat.storage.postgres.nodes import node as a_node
 from tests.kit.postgres import Postgres
 from tests.support import PATIENCE_SECONDS, message, seqs
-
-_ALL: Final = Range(1000, after_seq=0)
-_QUEUE_BYTES: Final = 1 << 20
 
 # What a role or a database may set for all of its sessions; each once did harm to somebody.
 _SETTINGS: Final = {
@@ -48,41 +42,6 @@ _SETTINGS: Final = {
 }
 
 
-class Node:
-    """A store, and what it told.
-
-    Attributes:
-        store: the store.
-        announced: messages, in the order of announcement.
-        renewed: the heads of each history after the first.
-    """
-
-    store: PostgresStore
-
-    def __init__(self) -> None:
-        self.announced: list[ChatMessage] = []
-        self.renewed: list[Mapping[str, Head]] = []
-
-    @classmethod
-    @asynccontextmanager
-    async def on(cls, url: str, *rooms: str) -> AsyncIterator["Node"]:
-        """Opens a store, and follows rooms."""
-        node = cls()
-        node.store = await PostgresStore.open(
-            url, Listener(node.announced.extend, node.renewed.append), _QUEUE_BYTES
-        )
-        try:
-            for room in rooms:
-                await node.store.follow(room)
-            yield node
-        finally:
-            await node.store.close()
-        assert node.store.health.state is not State.FATAL
-
-    async def stored(self, room: str) -> list[ChatMessage]:
-        return (await self.store.history(room, _ALL)).messages
-
-
 @pytest.fixture
 def name(postgres_url: str) -> str:
     """The name of an empty database."""
@@ -99,7 +58,7 @@ async def test_settings_of_others_change_nothing(postgres: Postgres, name: str) 
         )
         for setting, value in _SETTINGS.items():
             await connection.execute(f"""ALTER DATABASE "{name}" SET {setting} = '{value}'""")
-    async with Node.on(postgres.url(name), "room") as node:
+    async with a_node(postgres.url(name), "room") as node:
         text = "naïve 🙂 'quoted' \\ backslash\n"
         first, again, second = await asyncio.gather(
             *(node.store.append([message("room", text, key=key)]) for key in ("1", "1", "2"))
@@ -122,7 +81,7 @@ async def test_settings_of_others_change_nothing(postgres: Postgres, name: str) 
 async def test_many_nodes_find_an_empty_database_at_once(postgres: Postgres, name: str) -> None:
     async with AsyncExitStack() as stack:
         nodes = await asyncio.gather(
-            *(stack.enter_async_context(Node.on(postgres.url(name))) for _ in range(8))
+            *(stack.enter_async_context(a_node(postgres.url(name))) for _ in range(8))
         )
         assert len({node.store.epoch for node in nodes}) == 1
         await asyncio.gather(*(node.store.append([message()]) for node in nodes[:1]))
@@ -134,7 +93,7 @@ async def test_crossing_batches_of_many_nodes_wait_in_no_circle(
     """New users and rooms of each batch are in another order, and each message comes twice."""
     rooms = [f"room {number}" for number in range(6)]
     async with AsyncExitStack() as stack:
-        nodes = [await stack.enter_async_context(Node.on(postgres.url(name))) for _ in range(3)]
+        nodes = [await stack.enter_async_context(a_node(postgres.url(name))) for _ in range(3)]
         keys = map(str, itertools.count())
         orders = itertools.cycle(itertools.islice(itertools.permutations(rooms), 0, None, 97))
         waiting = []
@@ -158,7 +117,7 @@ async def test_crossing_batches_of_many_nodes_wait_in_no_circle(
 
 async def test_lock_of_somebody_is_waited_for(postgres: Postgres, name: str) -> None:
     """Such as one of a maintenance command."""
-    async with Node.on(postgres.url(name), "room") as node:
+    async with a_node(postgres.url(name), "room") as node:
         await node.store.append([message(key="1")])
         async with postgres.connect(name) as connection, connection.transaction():
             await connection.execute("LOCK TABLE chat.rooms IN ACCESS EXCLUSIVE MODE")
@@ -176,7 +135,7 @@ async def test_lock_of_somebody_is_waited_for(postgres: Postgres, name: str) -> 
 async def test_cut_off_statement_is_made_again(
     postgres: Postgres, name: str, function: str
 ) -> None:
-    async with Node.on(postgres.url(name), "room") as node:
+    async with a_node(postgres.url(name), "room") as node:
         await node.store.append([message(key="1")])
         async with postgres.connect(name) as connection, connection.transaction():
             await connection.execute("LOCK TABLE chat.rooms IN ACCESS EXCLUSIVE MODE")
@@ -194,7 +153,7 @@ async def test_cut_off_statement_is_made_again(
 
 async def test_full_room_harms_no_other(postgres: Postgres, name: str) -> None:
     """At the greatest position that there is."""
-    async with Node.on(postgres.url(name), "other") as node:
+    async with a_node(postgres.url(name), "other") as node:
         await node.store.append([message("room", key="1")])
         await postgres.execute(
             "UPDATE chat.rooms SET head = 4294967294 WHERE room_id = 'room'", database=name
@@ -229,7 +188,7 @@ async def test_position_is_not_given_twice_under_one_epoch(
     postgres: Postgres, name: str, followed: bool, cut: bool
 ) -> None:
     """What was acknowledged is gone, and the server seems the same: an old image, say."""
-    async with Node.on(postgres.url(name), *(["room"] if followed else [])) as node:
+    async with a_node(postgres.url(name), *(["room"] if followed else [])) as node:
         for key in "123":
             await node.store.append([message(key=key)])
         before = node.store.epoch
@@ -245,7 +204,7 @@ async def test_position_is_not_given_twice_under_one_epoch(
 
 async def test_dropped_database_is_told(postgres: Postgres, name: str) -> None:
     """Nothing of it is there any more, and the node does not take another one for it."""
-    async with Node.on(postgres.url(name), "room") as node:
+    async with a_node(postgres.url(name), "room") as node:
         await node.store.append([message(key="1")])
         await postgres.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
         with pytest.raises(StoreError):

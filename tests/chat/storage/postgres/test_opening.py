@@ -20,6 +20,7 @@ from chat.storage.postgres import PostgresStore
 from chat.storage.postgres.address import Address
 from chat.storage.postgres.errors import unusable
 from chat.storage.postgres.schema import check_server, migrations
+from tests.chat.storage.postgres.nodes import opened
 from tests.kit.homes import home
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
@@ -38,12 +39,11 @@ async def refusal(url: str, password_file: str = "") -> str:
     return text
 
 
-async def opened(url: str, password_file: str = "") -> None:
+async def works(url: str, password_file: str = "", room_id: str = "room") -> None:
     """Opens a database, and stores a message."""
-    store = await PostgresStore.open(url, Listener(), 1 << 20, password_file=password_file)
-    [sent] = await store.append([message(key="1")])
-    assert sent.seq == 1
-    await store.close()
+    async with opened(url, password_file=password_file) as store:
+        [sent] = await store.append([message(room_id, key="1")])
+        assert sent.seq == 1
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_password_comes_from_a_file(
         assert "permission denied for database" in why
         assert "start once as the owner of the schema, or grant the rights" in why
         await postgres.execute(f'GRANT CREATE ON DATABASE "{name}" TO {user}')
-        await opened(url, str(file))
+        await works(url, str(file))
         await told_nowhere(postgres.url(name, user=f"{user}:{SECRET}"))
         await postgres.execute(f"DROP OWNED BY {user}", database=name)
     finally:
@@ -171,7 +171,7 @@ async def test_rights_of_others(postgres: Postgres, postgres_url: str) -> None:
     """Who may read and write what another role has made needs no other rights."""
     name = postgres_url.rpartition("/")[2]
     user = f"node_{name}"
-    await opened(postgres_url)
+    await works(postgres_url)
     await postgres.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{SECRET}'")
     try:
         url = postgres.url(name, user=f"{user}:{SECRET}")
@@ -181,10 +181,7 @@ async def test_rights_of_others(postgres: Postgres, postgres_url: str) -> None:
             "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA chat",
         ):
             await postgres.execute(f"GRANT {grant} TO {user}", database=name)
-        store = await PostgresStore.open(url, Listener(), 1 << 20)
-        [sent] = await store.append([message("another room", key="1")])
-        assert sent.seq == 1
-        await store.close()
+        await works(url, room_id="another room")
         await postgres.execute(
             "UPDATE chat.meta SET value = '0' WHERE key = 'version'", database=name
         )
@@ -207,17 +204,17 @@ async def test_schema_of_something_else(postgres_url: str) -> None:
         await connection.execute("DROP SCHEMA chat CASCADE")
     await connection.execute("CREATE SCHEMA chat")
     await connection.close()
-    await opened(postgres_url)  # an empty one is used
+    await works(postgres_url)  # an empty one is used
 
 
 async def test_newer_schema(postgres: Postgres, postgres_url: str) -> None:
     """It is used if it says that this program may."""
     name, known = postgres_url.rpartition("/")[2], len(migrations())
-    await opened(postgres_url)
+    await works(postgres_url)
     newer = "UPDATE chat.meta SET value = $1 WHERE key = $2"
     await postgres.execute(newer, str(known + 1), "version", database=name)
-    store = await PostgresStore.open(postgres_url, Listener(), 1 << 20)
-    await store.close()
+    async with opened(postgres_url):
+        pass
     await postgres.execute(newer, str(known + 1), "compatible", database=name)
     why = await refusal(postgres_url)
     assert f"has version {known + 1}, and this program knows {known} at most" in why
@@ -266,13 +263,12 @@ async def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_heir_of_a_primary_that_lives_on() -> None:
     """Both take writes; whoever took the old one would write what nobody else reads."""
     async with Postgres.running() as old, old.standby() as heir:
-        await opened(old.url("postgres"))
+        await works(old.url("postgres"))
         await heir.promote()
         urls = {"2": old.url("postgres", heir), "3": heir.url("postgres", old)}
         for key, url in urls.items():
-            store = await PostgresStore.open(url, Listener(), 1 << 20)
-            await store.append([message(key=key)])
-            await store.close()
+            async with opened(url) as store:
+                await store.append([message(key=key)])
         count = "SELECT head FROM chat.rooms"
         assert [row["head"] for row in await old.execute(count)] == [1]
         assert [row["head"] >= 2 for row in await heir.execute(count)] == [True]
@@ -298,7 +294,7 @@ async def test_tls(tmp_path: Path) -> None:
             ssl="on", ssl_cert_file=certificate_file, ssl_key_file=key_file
         ) as server:
             database = functools.partial(server.url, "postgres", sslmode="verify-full")
-            await opened(database(sslrootcert=f"{tmp_path}/ca.pem"))
+            await works(database(sslrootcert=f"{tmp_path}/ca.pem"))
             why = await refusal(database(sslrootcert=f"{tmp_path}/stranger.pem"))
             assert "certificate verify failed" in why
             [row] = await server.execute("SELECT count(*) FROM pg_stat_ssl WHERE ssl")

@@ -12,25 +12,20 @@ import pytest
 from grpclib.client import Channel
 
 import codec
-from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChatServiceStub, UserStatus
+from tests.chat.storage.postgres.nodes import opened
 from tests.kit.processes import ready_line, running
 from tests.support import PATIENCE_SECONDS, ChatCall, message
 
 ACTIVE, INACTIVE = UserStatus.ACTIVE, UserStatus.INACTIVE
 
 
-async def open_store(url: str) -> PostgresStore:
-    return await PostgresStore.open(url, Listener(), 1 << 20)
-
-
 @pytest.fixture
 async def here(postgres_url: str) -> AsyncIterator[PostgresStore]:
-    store = await open_store(postgres_url)
-    await store.append([message(sender_id="ada"), message(sender_id="bob")])
-    yield store
-    await store.close()
+    async with opened(postgres_url) as store:
+        await store.append([message(sender_id="ada"), message(sender_id="bob")])
+        yield store
 
 
 async def until(store: PostgresStore, user_id: str, status: int) -> None:
@@ -60,25 +55,24 @@ async def _is_told_once(url: str, user_id: str) -> None:
 
 
 async def test_user_is_active_while_one_node_has_it(here: PostgresStore, postgres_url: str) -> None:
-    there = await open_store(postgres_url)
-    there.set_active("ada", True)
-    await until(there, "ada", ACTIVE)
-    await until(here, "ada", ACTIVE)
-    assert (await here.upsert_user("ada", "Ada", "")).status == ACTIVE
-    await until(here, "bob", INACTIVE)
-    here.set_active("ada", True)
-    there.set_active("ada", False)
-    await until(there, "ada", ACTIVE)
-    await _is_told_once(postgres_url, "ada")
-    here.set_active("ada", False)
-    # One's own changes are seen at once.
-    user = await here.get_user("ada")
-    assert user is not None
-    assert user.status == INACTIVE
-    await until(there, "ada", INACTIVE)
-    there.set_active("bob", True)
-    await until(here, "bob", ACTIVE)
-    await there.close()
+    async with opened(postgres_url) as there:
+        there.set_active("ada", True)
+        await until(there, "ada", ACTIVE)
+        await until(here, "ada", ACTIVE)
+        assert (await here.upsert_user("ada", "Ada", "")).status == ACTIVE
+        await until(here, "bob", INACTIVE)
+        here.set_active("ada", True)
+        there.set_active("ada", False)
+        await until(there, "ada", ACTIVE)
+        await _is_told_once(postgres_url, "ada")
+        here.set_active("ada", False)
+        # One's own changes are seen at once.
+        user = await here.get_user("ada")
+        assert user is not None
+        assert user.status == INACTIVE
+        await until(there, "ada", INACTIVE)
+        there.set_active("bob", True)
+        await until(here, "bob", ACTIVE)
     user = await here.get_user("bob")
     assert user is not None
     assert user.status == INACTIVE

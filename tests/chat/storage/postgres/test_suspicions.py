@@ -9,8 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from chat.metrics import StoreMetrics
-from chat.storage.listener import Listener
-from chat.storage.postgres import PostgresStore
+from tests.chat.storage.postgres.nodes import opened
 from tests.kit.postgres import Postgres
 from tests.support import PATIENCE_SECONDS, message
 
@@ -22,33 +21,28 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat.storage.postgres.side.SILENT_SECONDS", 0.5)
 
 
-async def open_store(url: str, metrics: StoreMetrics | None = None) -> PostgresStore:
-    return await PostgresStore.open(url, Listener(), 1 << 20, metrics=metrics)
-
-
 async def test_held_up_heartbeat_disturbs_nobody(postgres_url: str) -> None:
-    store = await open_store(postgres_url)
-    await store.append([message(key="first")])
-    connection = await asyncpg.connect(postgres_url)
-    looks = asyncio.Event()
-    notice = store._side._on_silent  # noqa: SLF001 - there is no other sign that it looked
+    async with opened(postgres_url) as store:
+        await store.append([message(key="first")])
+        connection = await asyncpg.connect(postgres_url)
+        looks = asyncio.Event()
+        notice = store._side._on_silent  # noqa: SLF001 - there is no other sign that it looked
 
-    def note() -> None:
-        notice()
-        looks.set()
+        def note() -> None:
+            notice()
+            looks.set()
 
-    store._side._on_silent = note  # noqa: SLF001 - as above
-    with capture_logs() as logs:
-        async with connection.transaction(), asyncio.timeout(PATIENCE_SECONDS):
-            await connection.execute("LOCK TABLE chat.nodes")
-            for _ in range(2):
-                await looks.wait()
-                looks.clear()
-            await store.append([message(key="second")])
-        await store.append([message(key="third")])
-    assert not [each for each in logs if "dropped" in each["event"]]
-    await connection.close()
-    await store.close()
+        store._side._on_silent = note  # noqa: SLF001 - as above
+        with capture_logs() as logs:
+            async with connection.transaction(), asyncio.timeout(PATIENCE_SECONDS):
+                await connection.execute("LOCK TABLE chat.nodes")
+                for _ in range(2):
+                    await looks.wait()
+                    looks.clear()
+                await store.append([message(key="second")])
+            await store.append([message(key="third")])
+        assert not [each for each in logs if "dropped" in each["event"]]
+        await connection.close()
 
 
 @pytest.mark.usefixtures("postgres_programs")
@@ -57,21 +51,20 @@ async def test_frozen_server_is_left_for_the_next() -> None:
     async with Postgres.running() as first, first.standby() as second:
         await first.require_standby()
         metrics = StoreMetrics()
-        store = await open_store(first.url("postgres", second), metrics)
-        epoch = store.epoch
-        await store.append([message(key="first")])
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not metrics.synchronous:  # noqa: ASYNC110 - nobody else is told
-                await asyncio.sleep(0.01)
-        await first.pause()
-        in_flight = store.append([message(key="second")])
-        await second.configure(synchronous_standby_names="")
-        await second.promote()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            [stored] = await in_flight
-        assert stored.seq == 2
-        assert await store.last_seq("room") == 2
-        # Nothing was lost, and the node could know.
-        assert store.epoch == epoch
-        await store.close()
+        async with opened(first.url("postgres", second), metrics=metrics) as store:
+            epoch = store.epoch
+            await store.append([message(key="first")])
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not metrics.synchronous:  # noqa: ASYNC110 - nobody else is told
+                    await asyncio.sleep(0.01)
+            await first.pause()
+            in_flight = store.append([message(key="second")])
+            await second.configure(synchronous_standby_names="")
+            await second.promote()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                [stored] = await in_flight
+            assert stored.seq == 2
+            assert await store.last_seq("room") == 2
+            # Nothing was lost, and the node could know.
+            assert store.epoch == epoch
         await first.resume()
