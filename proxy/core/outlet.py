@@ -22,6 +22,8 @@ class Paces:
     Attributes:
         server: between two times that the server is told of a room.
         followers: between two times that followers are told what the server did not tell.
+        gone: after which followers are shown that somebody has gone of whom the server has not
+            told: longer than it takes to hear of a user and to tell of it.
         late: after which clients that were left out are tried again.
         keep: for how long what was told on the link before is shown; see `Attendance`.
         hold: how long somebody types who says so once.
@@ -29,6 +31,7 @@ class Paces:
 
     server: float = 1.0
     followers: float = 5.0
+    gone: float = 7.0
     late: float = 5.0
     keep: float = KEEP_SECONDS
     hold: float = HOLD_SECONDS

@@ -66,8 +66,10 @@ class TellingPresence:
         if room.attendance.discard(client):
             self._paced.add(room, None)
             if room.followers.presence:
-                # It may have been shown to some although the server never heard of it.
-                self._gone.add(room, None)
+                # It may have been shown to some although the server never heard of it. If it
+                # did, it is about to tell so, and for how long: nobody seems to go before.
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._paces.gone, self._gone.add, room, None)
 
     def forget(self, room: Room) -> None:
         """Notes that nobody needs a room."""

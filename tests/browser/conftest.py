@@ -40,7 +40,7 @@ _ADVICE: Final = (
 PATIENCE_MS: Final = 60_000
 # Who is there is told at once, not after seconds.
 _CHAT_PACES: Final = ServerPaces(presence=0.1, typing=0.1)
-_PROXY_PACES: Final = ProxyPaces(server=0.1, followers=0.1, late=0.1)
+_PROXY_PACES: Final = ProxyPaces(server=0.1, followers=0.1, gone=0.1, late=0.1)
 _DESK: Final = (1280, 800)
 
 _BECOME: Final = """name => {

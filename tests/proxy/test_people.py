@@ -36,7 +36,7 @@ from tests.support import NO_RATES
 PEOPLE = ["TYPING", "PRESENCE"]
 SHORT = 0.3
 PACE = 0.05
-PACES = Paces(server=PACE, followers=PACE, late=PACE, hold=SHORT)
+PACES = Paces(server=PACE, followers=PACE, gone=SHORT, late=PACE, hold=SHORT)
 SERVER_PACES = ServerPaces(presence=PACE, linger=SHORT, typing=PACE, hold=SHORT)
 
 

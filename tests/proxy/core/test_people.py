@@ -24,6 +24,7 @@ from gen.chat import (
     Wanted,
 )
 from proxy.core.outbox import Item, as_command
+from proxy.core.outlet import Paces
 from proxy.core.room import Room
 from proxy.core.switchboard import Switchboard
 from proxy.core.telling_typists import CROWD
@@ -34,6 +35,7 @@ from tests.proxy.web_client import Frame
 
 PEOPLE = [JoinFollow(JoinFollow.TYPING), JoinFollow(JoinFollow.PRESENCE)]
 KEEP = 15.0
+GONE = Paces().gone
 
 
 class Watcher(Guest):
@@ -159,12 +161,35 @@ async def test_one_who_was_there_for_a_moment_is_gone(world: World) -> None:
     zoe = world.enter("", *PEOPLE)
     assert zoe.take() == [here("ada", "ben")]
     world.switchboard.close(ben)
+    # Not at once: the server may be about to tell that ben stays there for a while.
+    await world.loop.pass_time(GONE - 1)
+    assert zoe.take() == []
+    await world.loop.pass_time(1)
     assert zoe.take() == [here("ada")]
     # However often: followers are told every five seconds.
     for _ in range(5):
         world.switchboard.close(world.enter("ben", *PEOPLE))
         assert world.enter("", *PEOPLE).take() == [here("ada")]
-    assert ada.take() == [here("ada")]
+    await world.loop.pass_time(GONE)
+    assert ada.take() == [here("ada")] * 2
+
+
+@in_lobby
+async def test_one_who_came_and_went_does_not_seem_to_go_and_come(world: World) -> None:
+    """The server hears of a user late, and tells of it later still, when it has gone again."""
+    world.present()
+    zoe, ada = world.enter("zoe", *PEOPLE), world.enter("ada", *PEOPLE)
+    ben, eve = world.enter("ben"), world.enter("", *PEOPLE)
+    told = zoe.take() + ada.take() + eve.take()
+    assert told[-1] == here("ada", "ben", "zoe")
+    world.switchboard.close(ben)
+    await world.loop.pass_time(GONE - 1)
+    world.present("ada", "ben", "zoe")
+    await world.loop.pass_time(1)
+    for client in (zoe, ada, eve):
+        assert all("ben" in each["room_presence"]["user_ids"] for each in client.take())
+    world.present("ada", "zoe")
+    assert zoe.take() == eve.take() == [here("ada", "zoe")]
 
 
 @in_lobby
