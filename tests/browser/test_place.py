@@ -70,9 +70,18 @@ async def _finds_its_way(ada: Visitor) -> None:
     await ada.page.wait_for_function(_SCROLL_TO_END)
     await expect(ada.message("new 360")).to_have_count(1)
     assert await ada.messages.count() <= 300
+    title = await ada.page.title()
     await ada.input.press("Shift+Escape")
     await expect(pill).to_be_hidden()
     await expect(ada.page).to_have_title("lobby · Chat")
+    await ada.page.get_by_test_id("toast-button").click()
+    await expect(ada.page).to_have_title(title)
+    # A page that is closed has no way back: it holds.
+    await ada.input.press("Shift+Escape")
+    await ada.page.reload()
+    await expect(ada.message("new 360")).to_be_in_viewport()
+    await expect(ada.page).to_have_title("lobby · Chat")
+    await expect(ada.page.get_by_test_id("new-mark")).to_have_count(0)
 
 
 async def _unread(visitor: Visitor) -> int:

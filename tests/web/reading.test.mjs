@@ -143,8 +143,30 @@ describe('reading', () => {
     assert.equal(room.readSeq, 30, '31 to 49 were not seen');
     see(room, 31, 49, 'me');
     assert.deepEqual([room.readSeq, owesMark(room), room.seenSeq], [49, true, 49]);
-    readAll(room, 'me');
-    assert.deepEqual([room.readSeq, room.seenSeq], [60, 60]);
+  });
+
+  test('is done with all of it, which is told to nobody while it may be undone', () => {
+    const room = joinedRoom(60, 20);
+    load(room, 60);
+    applyMark(room, { ...mark(20), mentions: 3 });
+    see(room, 15, 30, 'me');
+    const state = () => [room.readSeq, room.seenSeq, room.keptSeq, room.mentions, owesMark(room)];
+    const before = state();
+    const marked = readAll(room, 'me');
+    assert.deepEqual(state(), [60, 30, 30, 0, false]);
+    // What comes meanwhile and is in view is read, too; both come back.
+    applyMessage(room, message(61), 'me', true);
+    see(room, 61, 61, 'me');
+    assert.deepEqual([room.readSeq, owesMark(room)], [61, false]);
+    marked.undo();
+    assert.deepEqual([room.readSeq, room.markSeq, unread(room)], [30, 20, 31]);
+    assert.deepEqual([state()[3], before[3]], [3, 3]);
+    const again = readAll(room, 'me');
+    again.end();
+    marked.undo();
+    again.undo();
+    assert.deepEqual(state(), [61, 61, null, 0, true]);
+    assert.equal(readAll(room, 'me'), null);
   });
 
   test('does not go back, whatever is told late', () => {

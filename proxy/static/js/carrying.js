@@ -16,7 +16,7 @@
  * @returns {Saved}
  */
 export function savedOf(store) {
-  const rooms = [...store.rooms.values()].map(({ id, epoch, readSeq, title }) => ({ id, epoch, readSeq, title }));
+  const rooms = [...store.rooms.values()].map(({ id, epoch, keptSeq, readSeq, title }) => ({ id, epoch, readSeq: keptSeq ?? readSeq, title }));
   return { current: store.currentId, rooms };
 }
 

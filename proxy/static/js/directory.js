@@ -21,7 +21,7 @@
  * @property {number} [present]
  */
 
-import { titleOf } from './info.js';
+import { inOrder } from './info.js';
 import { fold } from './mentions.js';
 import { unread } from './reading.js';
 
@@ -100,7 +100,8 @@ function timeOf(message) {
  */
 export function find(choices, query, { newFirst = false } = {}) {
   const wanted = fold(query.trim());
-  const ranked = choices
+  // What is equal otherwise stays in the order of titles.
+  const ranked = inOrder(choices)
     .map((choice) => ({ choice, fit: wanted ? fitOf(choice, wanted) : 0 }))
     .filter(({ fit }) => fit < NO_FIT);
   const order = (/** @type {Choice} */ one) => [
@@ -111,7 +112,7 @@ export function find(choices, query, { newFirst = false } = {}) {
     newFirst ? -one.present : 0,
     -one.at,
   ];
-  ranked.sort((a, b) => a.fit - b.fit || compare(order(a.choice), order(b.choice)) || (titleOf(a.choice) < titleOf(b.choice) ? -1 : 1));
+  ranked.sort((a, b) => a.fit - b.fit || compare(order(a.choice), order(b.choice)));
   return ranked.slice(0, OFFERED).map(({ choice }) => choice);
 }
 

@@ -139,7 +139,7 @@ const room = new RoomView(store, sync, {
   onChange,
   onDraft: () => keeping.soon(),
   render: () => rendering.now(),
-  notify: (text) => toast.show(text),
+  toast,
   say: (text) => announcer.say(text),
 });
 const roomActing = new RoomActing(store, sync, {
@@ -282,7 +282,11 @@ function listen() {
   addEventListener('online', wake);
   addEventListener('offline', lose);
   addEventListener('beforeunload', closing);
-  addEventListener('pagehide', () => keeping.now());
+  addEventListener('pagehide', () => {
+    // What can no longer be undone holds.
+    toast.hide();
+    keeping.now();
+  });
   addEventListener('storage', (event) => keeping.heard(event));
   document.addEventListener('visibilitychange', seen);
   addEventListener('focus', () => room.look());

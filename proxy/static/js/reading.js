@@ -9,6 +9,7 @@
  *   knows how far the user had read it.
  * - `seenSeq` is what was seen here: all that the server is told. `markedSeq` is what it
  *   knows, null until it was heard; then it is asked.
+ * - Marked as read without being seen, it is told to nobody before it cannot be undone any more.
  * - The line "New" stands behind `markSeq`. It stays while the room is open, also when all
  *   was read, so that one sees where reading went on.
  *
@@ -33,7 +34,7 @@ export function unread(room) {
  */
 export function startReading(room, lastSeq) {
   Object.assign(room, { lastSeq, liveSeq: lastSeq, readSeq: lastSeq, markSeq: null });
-  Object.assign(room, { isFresh: true, seenSeq: 0, markedSeq: null, mentions: 0 });
+  Object.assign(room, { isFresh: true, keptSeq: null, seenSeq: 0, markedSeq: null, mentions: 0 });
 }
 
 /**
@@ -105,13 +106,26 @@ export function see(room, first, last, self) {
 }
 
 /**
- * Marks all as read.
+ * Marks all as read. It holds when `end` is called, and can be undone before.
  *
  * @param {Room} room
  * @param {string} self
+ * @returns {{undo: () => void, end: () => void} | null} null if nothing was new
  */
 export function readAll(room, self) {
-  if (room.readSeq !== null) advance(room, room.lastSeq, self);
+  const { epoch, readSeq, markSeq, mentions, seenSeq, lastSeq } = room;
+  room.markSeq = null;
+  if (readSeq === null || unread(room) === 0) return null;
+  const keptSeq = room.keptSeq ?? readSeq;
+  advance(room, lastSeq, self);
+  Object.assign(room, { keptSeq, seenSeq });
+  const finish = (/** @type {Partial<Room>} */ fields) => {
+    if (room.epoch === epoch && room.keptSeq === keptSeq) Object.assign(room, { keptSeq: null, ...fields });
+  };
+  return {
+    undo: () => finish({ readSeq, markSeq: markSeq ?? readSeq, mentions }),
+    end: () => finish({ seenSeq: Math.max(room.seenSeq, lastSeq) }),
+  };
 }
 
 /**
@@ -155,6 +169,6 @@ export function isFor({ sender_id: sender, extra }, self) {
  * @param {Room} room
  * @returns {boolean} whether the server lacks something that was seen here, or was not heard
  */
-export function owesMark({ lastChange, markedSeq, seenSeq }) {
-  return lastChange !== null && (markedSeq === null || seenSeq > markedSeq);
+export function owesMark({ keptSeq, lastChange, markedSeq, seenSeq }) {
+  return keptSeq === null && lastChange !== null && (markedSeq === null || seenSeq > markedSeq);
 }

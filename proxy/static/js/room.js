@@ -43,6 +43,8 @@
  * @property {number} lastSeq position of the room's newest message, as far as known
  * @property {number | null} readSeq position read up to; null before the first join
  * @property {number} liveSeq position of the newest message when the room was joined
+ * @property {number | null} keptSeq the position before all was marked as read, while that may be undone;
+ *   else null
  * @property {boolean} isFresh whether nothing is known of what was read before this visit
  * @property {number} seenSeq position up to which was read here; 0: nothing
  * @property {number | null} markedSeq position that the server has; null: not heard
@@ -97,6 +99,7 @@ export function createRoom(id, saved = {}) {
     lastSeq: saved.readSeq ?? 0,
     readSeq: saved.readSeq ?? null,
     liveSeq: 0,
+    keptSeq: null,
     isFresh: false,
     seenSeq: 0,
     markedSeq: null,

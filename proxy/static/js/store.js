@@ -234,11 +234,13 @@ export class Store {
     if (this.current) this.current.markSeq = this.current.readSeq;
   }
 
-  /** Marks the current room as read, and takes the line "New" away. */
+  /**
+   * Marks the current room as read, and takes the line "New" away.
+   *
+   * @returns {ReturnType<typeof readAll>}
+   */
   readAll() {
-    if (!this.current) return;
-    readAll(this.current, this.self);
-    this.current.markSeq = null;
+    return this.current ? readAll(this.current, this.self) : null;
   }
 
   /**

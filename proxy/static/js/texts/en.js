@@ -239,6 +239,7 @@ export const EN = {
   'picker.hint': 'Search, or type your own',
   'picker.input': 'Search, or type an emoji of your own',
   'picker.label': 'Choose a reaction',
+  'pill.done': 'All is marked as read.',
   'pill.label': 'New messages',
   'pill.new': { one: '{count} new', other: '{count} new' },
   'pill.read': 'Mark read',

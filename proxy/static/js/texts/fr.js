@@ -242,6 +242,7 @@ export const FR = {
   'picker.hint': 'Chercher ou saisir',
   'picker.input': 'Chercher, ou saisir un emoji de votre choix',
   'picker.label': 'Choisir une réaction',
+  'pill.done': 'Tout est marqué comme lu.',
   'pill.label': 'Nouveaux messages',
   'pill.new': { one: '{count} nouveau', other: '{count} nouveaux' },
   'pill.read': 'Marquer comme lu',

@@ -5,6 +5,7 @@
  * @typedef {import('../store.js').Store} Store
  */
 
+import { t } from '../texts.js';
 import { mentionable } from '../who.js';
 import { Acting } from './acting.js';
 import { listenForArrivals } from './arrivals.js';
@@ -36,7 +37,7 @@ export class RoomView {
    * @param {() => void} outlets.onChange the store changed
    * @param {() => void} outlets.onDraft so did what is written
    * @param {() => void} outlets.render shows the store at once
-   * @param {(text: string) => void} outlets.notify to everybody
+   * @param {import('./toast.js').Toast} outlets.toast
    * @param {(text: string) => void} outlets.say to a screen reader
    */
   constructor(store, sync, outlets) {
@@ -89,7 +90,7 @@ export class RoomView {
         outlets.render();
         this.#composer.focus();
       },
-      notify: outlets.notify,
+      notify: (text) => outlets.toast.show(text),
     });
     this.#pill = new PillView({ onJump: () => this.#toUnread(), onRead: () => this.readAll() });
     listenForArrivals({
@@ -155,9 +156,23 @@ export class RoomView {
     this.#log.goTo((this.#store.current?.readSeq ?? 0) + 1);
   }
 
-  /** Is done with what is new in the room. */
+  /** Is done with what is new in the room, unless that is undone. */
   readAll() {
-    this.#store.readAll();
+    const marked = this.#store.readAll();
+    this.#settle();
+    if (!marked) return;
+    const undo = () => {
+      marked.undo();
+      this.#settle();
+    };
+    const end = () => {
+      marked.end();
+      this.#sync.settle();
+    };
+    this.#out.toast.show(t('pill.done'), t('app.undo'), undo, end);
+  }
+
+  #settle() {
     this.#sync.settle();
     this.#log.focus();
   }

@@ -11,12 +11,14 @@ export class Toast {
   #text = byId('toast-text', HTMLElement);
   #button = byId('toast-button', HTMLButtonElement);
   #onAct = () => {};
+  #onEnd = () => {};
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
   constructor() {
     this.#button.addEventListener('click', () => {
-      this.#hide();
+      this.#onEnd = () => {};
+      this.hide();
       this.#onAct();
     });
     // Whoever reaches for the button has the time to.
@@ -28,8 +30,11 @@ export class Toast {
    * @param {string} text
    * @param {string} [action] what the button says; empty for none
    * @param {() => void} [onAct]
+   * @param {() => void} [onEnd] it is said no longer, and nobody has acted
    */
-  show(text, action = '', onAct = () => {}) {
+  show(text, action = '', onAct = () => {}, onEnd = () => {}) {
+    this.#onEnd();
+    this.#onEnd = onEnd;
     this.#box.hidden = false;
     setText(this.#text, text);
     this.#button.hidden = action === '';
@@ -40,11 +45,14 @@ export class Toast {
 
   #wait() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#hide(), this.#button.hidden ? SAID_MS : SHOWN_MS);
+    this.#timer = setTimeout(() => this.hide(), this.#button.hidden ? SAID_MS : SHOWN_MS);
   }
 
-  #hide() {
+  /** Says it no longer. */
+  hide() {
     clearTimeout(this.#timer);
     this.#box.hidden = true;
+    this.#onEnd();
+    this.#onEnd = () => {};
   }
 }
