@@ -57,6 +57,11 @@ class Signer:
         return {**self.jwk, "kid": kid}
 
 
+def bearer(token: str | None) -> dict[str, str]:
+    """The headers of a caller with a token, or without one."""
+    return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
 def confused(signer: Signer, secret: bytes) -> str:
     """A token for ada signed by HS256 with the public key, under that key's `kid`."""
     claims = jwt.decode(signer.token(), options={"verify_signature": False})

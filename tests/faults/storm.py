@@ -10,15 +10,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-import aiohttp
-
 from tests.faults.clients import Participant
 from tests.faults.history import Message, Outcome, Send, check
 from tests.faults.journal import Journal
 from tests.faults.painters import Painter, compare, exhibition, present, summary
 from tests.faults.world import World, branch, seeded
 from tests.kit.processes import Daemon
-from tests.proxy.web_client import Client, message
+from tests.proxy.web_client import Client, message, visitor
 from tests.support import eventually
 
 ROOMS: Final = ("attic", "kitchen", "lobby")
@@ -299,13 +297,6 @@ async def send_all_again(url: str, messages: list[Message]) -> list[Send]:
         Send(each.room, each.sender, each.id, each.content, Outcome.CONFIRMED, each.seq)
         for each in messages
     ]
-
-
-@asynccontextmanager
-async def visitor(url: str) -> AsyncIterator[Client]:
-    """A client that is in no room."""
-    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
-        yield Client(socket)
 
 
 async def _room(client: Client, room: str) -> list[Message]:

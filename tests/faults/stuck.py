@@ -6,8 +6,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hosting.addresses import split_address
-from tests.faults.storm import visitor
 from tests.kit.web import RawWebSocket
+from tests.proxy.web_client import visitor
 
 UNREAD_BYTES: Final = 64 * 1024 * 1024
 """What a client must be allowed to leave unread, not to be cut off."""

@@ -15,8 +15,9 @@ from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
 from hosting.addresses import split_address
 from tests.faults.history import Outcome
 from tests.faults.link import Link, Way
-from tests.faults.storm import Fault, Stage, visitor
+from tests.faults.storm import Fault, Stage
 from tests.faults.world import World
+from tests.proxy.web_client import visitor
 from tests.support import eventually
 
 # Many processes start here, one after the other: a busy machine is no failure.

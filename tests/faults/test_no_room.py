@@ -12,9 +12,9 @@ from tests.faults.flood import MEASURABLE
 from tests.faults.held_disk import MODULE, read_only
 from tests.faults.history import Outcome
 from tests.faults.journal import Journal
-from tests.faults.storm import ROOMS, Stage, visitor
+from tests.faults.storm import ROOMS, Stage
 from tests.faults.world import World
-from tests.proxy.web_client import message, seqs
+from tests.proxy.web_client import message, seqs, visitor
 
 pytestmark = [
     pytest.mark.skipif(not MEASURABLE, reason="another process is limited as only Linux can"),

@@ -19,10 +19,10 @@ from tests.faults.flood import MEASURABLE, SLACK, Flooder, memory_bytes, stalled
 from tests.faults.held_disk import MODULE, held, mounted
 from tests.faults.history import Outcome, check
 from tests.faults.journal import Journal
-from tests.faults.storm import stored, visitor
+from tests.faults.storm import stored
 from tests.faults.world import World
 from tests.kit.web import RawWebSocket
-from tests.proxy.web_client import message
+from tests.proxy.web_client import message, visitor
 from tests.support import ChatCall, eventually
 
 pytestmark = [

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.storm import visitor
 from tests.faults.world import World
-from tests.proxy.web_client import seqs
+from tests.proxy.web_client import seqs, visitor
 
 pytestmark = pytest.mark.timeout(120)
 

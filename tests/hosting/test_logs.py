@@ -6,17 +6,13 @@ import re
 import signal
 from pathlib import Path
 
-import aiohttp
-import pytest
-from grpclib.client import Channel
 from grpclib.metadata import encode_metadata
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import codec
-from gen.chat import ChatServiceStub, GetUserRequest
 from hosting.metadata import from_metadata, of_request, to_metadata
-from tests.kit.processes import Daemon, both_logged, logged, ready_line, run_program, running
+from tests.kit.processes import Daemon, both_logged, ready_line, run_program, running
+from tests.proxy.web_client import Client, message, visitor
 
 JSON_DEBUG = ("--log-format", "json", "--log-level", "debug")
 PROGRAM = """
@@ -126,22 +122,29 @@ def test_correlation_ids_are_bounded(value: str) -> None:
 
 
 async def test_both_logs_have_the_same_ids(tmp_path: Path) -> None:
-    async with both_logged(tmp_path, *JSON_DEBUG) as (server, door):
+    # Only the last address is trusted, none that stands before it.
+    forwarded = {"X-Forwarded-For": "203.0.113.1, 198.51.100.7"}
+    trusted = {"PROXY_TRUSTED_PROXIES": "127.0.0.1"}
+    async with both_logged(tmp_path, *JSON_DEBUG, **trusted) as (server, door):
         await door.event("upstream connected")
         async with (
-            aiohttp.ClientSession() as session,
-            session.ws_connect(door.address) as client,
-            session.ws_connect(door.address) as other,
+            visitor(door.address, headers=forwarded) as client,
+            visitor(door.address) as other,
         ):
             for each, request_id in ((client, "what? \N{SNOWMAN}"), (other, "x" * 100)):
-                await each.send_json({"get_user": {"user_id": "ada"}, "request_id": request_id})
-                assert (await each.receive_json())["error"]["code"] == "NOT_FOUND"
+                await each.send(get_user={"user_id": "ada"}, request_id=request_id)
+                assert (await each.receive())["error"]["code"] == "NOT_FOUND"
+            await check_refs(server, door, client, other)
         await check_both(server, door)
 
 
 async def check_both(server: Daemon, door: Daemon) -> None:
+    """Checks the lines of each connection and of its call."""
     names = []
-    for request_id in ("what? \N{SNOWMAN}", "x" * 63 + "\N{HORIZONTAL ELLIPSIS}"):
+    for request_id, peer in (
+        ("what? \N{SNOWMAN}", "198.51.100.7"),
+        ("x" * 63 + "\N{HORIZONTAL ELLIPSIS}", "127.0.0.1"),
+    ):
         refused = await door.event("frame refused", request_id=request_id)
         ids = {name: refused[name] for name in ("connection", "request_id")}
         called = await server.event("call ended", **ids)
@@ -149,92 +152,54 @@ async def check_both(server: Daemon, door: Daemon) -> None:
         assert called["call"] >= 1
         assert called["peer"].startswith("127.0.0.1:")
         opened = await door.event("connection opened", connection=ids["connection"])
-        assert opened["peer"] == "127.0.0.1"
+        assert opened["peer"] == peer
         closed = await door.event("connection closed", connection=ids["connection"])
-        assert (closed["code"], closed["frames"]) == (1000, 1)
+        assert (closed["code"], closed["frames"]) == (1000, 2)
         assert closed["seconds"] >= 0
         names.append(ids["connection"])
     assert len(set(names)) == 2
 
 
-async def test_refused_send_has_one_ref_in_both_logs(tmp_path: Path) -> None:
-    async with (
-        both_logged(tmp_path, *JSON_DEBUG) as (server, door),
-        aiohttp.ClientSession() as session,
-        session.ws_connect(door.address) as client,
-        session.ws_connect(door.address) as other,
-    ):
-        empty = {"room_id": "lobby", "sender_id": "ada", "content": ""}
-        refs, connections = [], set()
-        for each, named in ((other, {}), (client, {"request_id": "7"})):
-            await each.send_json({"chat_message": empty, **named})
-            assert (await each.receive_json())["error"]["code"] == "INVALID_ARGUMENT"
-            *_, refused = [line for line in door.lines() if line["event"] == "frame refused"]
-            refs.append(refused["ref"])
-            connections.add(refused["connection"])
-            assert refused.get("request_id") == named.get("request_id")
-            await door.event("connection opened", connection=refused["connection"])
-            line = await server.event("command refused", ref=refs[-1], code="INVALID_ARGUMENT")
-            assert line["method"] == "/chat.RelayService/Relay"
-        assert len(connections) == len(set(refs)) == 2
-
-
-@pytest.mark.parametrize(("trusted", "peer"), [("127.0.0.1", "198.51.100.7"), ("", "127.0.0.1")])
-async def test_forwarded_address_is_logged_if_trusted(
-    tmp_path: Path, trusted: str, peer: str
-) -> None:
-    """Only the last address is trusted, none that stands before it."""
-    forwarded = {"X-Forwarded-For": "203.0.113.1, 198.51.100.7"}
-    async with (
-        both_logged(tmp_path, *JSON_DEBUG, PROXY_TRUSTED_PROXIES=trusted) as (_, door),
-        aiohttp.ClientSession() as session,
-        session.ws_connect(door.address, headers=forwarded),
-    ):
-        assert (await door.event("connection opened"))["peer"] == peer
+async def check_refs(server: Daemon, door: Daemon, *clients: Client) -> None:
+    """Checks that a refused message has one reference in both logs."""
+    refs, connections = [], set()
+    for client, named in zip(clients, ({}, {"request_id": "7"}), strict=True):
+        await client.send(chat_message=message("lobby", ""), **named)
+        assert (await client.receive())["error"]["code"] == "INVALID_ARGUMENT"
+        *_, refused = [line for line in door.lines() if line["event"] == "frame refused"]
+        refs.append(refused["ref"])
+        connections.add(refused["connection"])
+        assert refused.get("request_id") == named.get("request_id")
+        line = await server.event("command refused", ref=refs[-1], code="INVALID_ARGUMENT")
+        assert line["method"] == "/chat.RelayService/Relay"
+    assert len(connections) == len(set(refs)) == 2
 
 
 # The level.
 
 
-async def test_signals_change_the_level(tmp_path: Path) -> None:
-    options = ("--port", "0", "--log-format", "json", "--log-level", "error")
-    environment = {"CHAT_DATABASE": ":memory:"}
-    async with logged("chat", tmp_path / "chat.log", *options, **environment) as server:
-        host, _, port = server.address.rpartition(":")
-        async with Channel(host, int(port), codec=codec.GrpcCodec()) as channel:
-            stub = ChatServiceStub(channel)
-
-            async def ask() -> None:
-                with pytest.raises(Exception, match="there is no user"):
-                    await stub.get_user(GetUserRequest("ada"))
-
-            await ask()
-            server.process.send_signal(signal.SIGUSR1)
-            await server.event("log level changed", to="debug")
-            await ask()
-            await server.event("call ended", call=2)
-            server.process.send_signal(signal.SIGUSR2)
-            await server.event("log level changed", to="error")
-            await ask()
-    calls = [line["call"] for line in server.lines() if line["event"] == "call ended"]
-    assert calls == [2]
-
-
 async def test_signals_change_the_level_of_both() -> None:
-    environment = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": "0", "CHAT_DATABASE": ":memory:"}
-    environment |= {"PROXY_HOST": "127.0.0.1", "PROXY_PORT": "0"}
-    environment |= {"CHAT_LOG_FORMAT": "json", "PROXY_LOG_FORMAT": "json"}
-    async with running("hosting.run_both", **environment) as pair:
-        for _ in range(2):
-            await ready_line(pair)
-        for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR2, "info")):
-            pair.send_signal(number)
-            assert pair.stderr is not None
-            told = 0
-            async with asyncio.timeout(30):
-                while told < 2:
-                    line = json.loads(await pair.stderr.readline())
-                    told += line["event"] == "log level changed" and line["to"] == level
+    own = {"HOST": "127.0.0.1", "PORT": "0", "LOG_FORMAT": "json", "LOG_LEVEL": "error"}
+    environment = {f"{name}_{key}": own[key] for name in ("CHAT", "PROXY") for key in own}
+    async with running("hosting.run_both", CHAT_DATABASE=":memory:", **environment) as pair:
+        url = [await ready_line(pair) for _ in range(2)][1].split()[-1]
+        lines = []
+        async with visitor(url) as client:
+            assert "error" in await client.ask(get_user={"user_id": "ada"})
+            for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR2, "error")):
+                pair.send_signal(number)
+                assert pair.stderr is not None
+                told = 0
+                async with asyncio.timeout(30):
+                    while told < 2:
+                        lines.append(json.loads(await pair.stderr.readline()))
+                        told += lines[-1].items() >= {
+                            "event": "log level changed", "to": level,
+                        }.items()  # fmt: skip
+                assert "error" in await client.ask(get_user={"user_id": "ada"})
         pair.terminate()
-        await pair.communicate()
+        _, errors = await pair.communicate()
         assert pair.returncode == 0
+    lines += map(json.loads, errors.splitlines())
+    # Of the three.
+    assert [line.get("method") for line in lines].count("/chat.ChatService/GetUser") == 1

@@ -11,6 +11,7 @@ import pytest
 from hosting.signals import handling, stop_event
 from tests.hosting.test_run_both import pair, ready_lines
 from tests.kit.processes import both_logged, run
+from tests.proxy.web_client import contents, message, seqs, visitor
 
 
 def without(folder: Path, *modules: str) -> dict[str, str]:
@@ -34,19 +35,17 @@ async def test_commands_serve_without_uvloop(
     settings = {"CHAT_DATABASE": str(tmp_path / "chat.db"), **without_uvloop}
     async with (
         both_logged(tmp_path, "--log-format", "json", **settings) as (_, door),
-        aiohttp.ClientSession() as session,
-        session.ws_connect(door.address) as client,
+        visitor(door.address) as client,
     ):
         texts = [f"{number}" * 1000 for number in range(200)]
         for content in texts:
-            message = {"room_id": "lobby", "sender_id": "ada", "content": content}
-            await client.send_json({"chat_message": message})
-        heard = [(await client.receive_json())["chat_message"] for _ in texts]
-        assert [(each["seq"], each["content"]) for each in heard] == list(enumerate(texts, 1))
+            await client.say("lobby", content)
+        heard = await client.take(len(texts))
+        assert list(zip(seqs(heard), contents(heard), strict=True)) == list(enumerate(texts, 1))
         door.process.send_signal(signal.SIGUSR1)
         assert (await door.event("log level changed"))["to"] == "debug"
         door.process.send_signal(signal.SIGTERM)
-        assert (await client.receive()).data == 1001
+        assert await client.closed() == 1001
         assert await door.process.wait() == 0
 
 
@@ -62,14 +61,8 @@ async def test_pair_serves_without_uvloop(tmp_path: Path, without_uvloop: dict[s
 
 async def test_database_file_needs_posix_locks(tmp_path: Path) -> None:
     environment = without(tmp_path / "without", "uvloop", "fcntl", "resource")
-    async with (
-        both_logged(tmp_path, **environment) as (_, door),
-        aiohttp.ClientSession() as session,
-        session.ws_connect(door.address) as client,
-    ):
-        hello = {"room_id": "lobby", "sender_id": "ada", "content": "hello"}
-        await client.send_json({"chat_message": hello})
-        assert (await client.receive_json())["chat_message"]["seq"] == 1
+    async with both_logged(tmp_path, **environment) as (_, door), visitor(door.address) as client:
+        assert seqs([await client.ask(chat_message=message("lobby"))]) == [1]
     refused = await run("chat", "--port", "0", "--database", str(tmp_path / "x.db"), **environment)
     assert (refused.status, refused.output) == (1, "")
     [line] = refused.errors.splitlines()

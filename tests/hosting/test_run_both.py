@@ -11,7 +11,6 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -19,8 +18,7 @@ import pytest
 import chat.__main__
 import proxy.__main__
 from hosting.run_both import METRICS_PORTS
-from tests.faults.stuck import UNREAD_BYTES, stuck_reader
-from tests.kit.processes import not_listening
+from tests.proxy.web_client import message, seqs, visitor
 
 ROOT = Path(__file__).parents[2]
 PORTS = {
@@ -96,10 +94,8 @@ async def test_both_serve_and_stop_together(tmp_path: Path, number: signal.Signa
         assert re.fullmatch(r"chat server ready: gRPC on 127\.0\.0\.1:\d+\n", chat_line)
         found = re.search(r"http://127\.0\.0\.1:\d+/", proxy_line)
         assert found is not None
-        async with aiohttp.ClientSession() as session, session.ws_connect(found[0]) as client:
-            message = {"room_id": "lobby", "sender_id": "ada", "content": "hello"}
-            await client.send_json({"chat_message": message})
-            assert (await client.receive_json())["chat_message"]["seq"] == 1
+        async with visitor(found[0]) as client:
+            assert seqs([await client.ask(chat_message=message("lobby"))]) == [1]
         pids = children(process)
         assert set(pids) == {"chat", "proxy"}
         process.send_signal(number)
@@ -250,16 +246,3 @@ async def test_second_signal_leaves_no_process(tmp_path: Path, number: signal.Si
                 continue
         assert process.returncode == 128 + number
         await check_ended(ends)
-
-
-async def test_second_signal_ends_a_blocked_stop(tmp_path: Path) -> None:
-    patience = {"PROXY_DRAIN_SECONDS": "1000", "PROXY_MAILBOX_BYTES": str(UNREAD_BYTES)}
-    async with pair(tmp_path, **patience) as process:
-        url = (await ready_lines(process))[1].split()[-1]
-        async with stuck_reader(url):
-            ends = [os.pidfd_open(pid) for pid in children(process).values()]
-            process.send_signal(signal.SIGTERM)
-            await not_listening(urlsplit(url).port or 0)
-            process.send_signal(signal.SIGTERM)
-            assert await process.wait() == 128 + signal.SIGTERM
-            await check_ended(ends)

@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
-import aiohttp
 import pytest
 from grpclib import GRPCError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -30,7 +29,7 @@ from hosting.tracing.setup import tracer_of_environment
 from hosting.tracing.spans import using
 from tests.hosting.test_secrecy import BREAKING, broken
 from tests.kit.processes import ROOT, both_logged, run_program
-from tests.proxy.web_client import Client, message
+from tests.proxy.web_client import message, visitor
 from tests.support import ChatCall, RelayCall, channel_to, eventually
 from tests.support import message as chat_message
 
@@ -95,11 +94,7 @@ def noted(span: ReadableSpan) -> dict[str, Any]:
 async def talk(url: str, *, traceparent: str | None) -> None:
     """Sends a message, joins, and makes calls."""
     headers = {} if traceparent is None else {"traceparent": traceparent}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(url, headers=headers) as socket,
-    ):
-        client = Client(socket)
+    async with visitor(url, headers=headers) as client:
         await client.ask(join={"room_id": "lobby"})
         sent = await client.ask(chat_message=message("lobby", CONTENTS))
         assert sent["chat_message"]["seq"] == 1
@@ -131,13 +126,9 @@ async def test_connection_without_parent_begins_a_trace(
     chat_proxy: proxy.RunningProxy, spans: Spans
 ) -> None:
     for traceparent in (None, "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01"):
-        async with (
-            aiohttp.ClientSession() as session,
-            session.ws_connect(
-                chat_proxy.url, headers={"traceparent": traceparent} if traceparent else {}
-            ) as socket,
-        ):
-            await Client(socket).ask(get_user={"user_id": "nobody"})
+        headers = {"traceparent": traceparent} if traceparent else {}
+        async with visitor(chat_proxy.url, headers=headers) as client:
+            await client.ask(get_user={"user_id": "nobody"})
     connections = await spans.named("connection", 3)
     assert all(span.parent is None for span in connections)
     calls = await spans.named("chat.ChatService/GetUser", 6)
@@ -149,16 +140,9 @@ async def test_unsampled_trace_is_not_recorded(
     chat_proxy: proxy.RunningProxy, spans: Spans
 ) -> None:
     await talk(chat_proxy.url, traceparent=UNSAMPLED)
-    await talk_sampled(chat_proxy, spans)
-
-
-async def talk_sampled(chat_proxy: proxy.RunningProxy, spans: Spans) -> None:
-    """Records this connection alone."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(chat_proxy.url) as socket,
-    ):
-        await Client(socket).ask(chat_message=message("lobby"))
+    # The next connection alone is recorded.
+    async with visitor(chat_proxy.url) as client:
+        await client.ask(chat_message=message("lobby"))
     await spans.named("message")
     [connection] = await spans.named("connection")
     assert {trace_of(span) for span in spans.ended} == {trace_of(connection)}
@@ -200,8 +184,8 @@ async def test_failed_message_is_traced(
     chat_config: chat.Config, chat_proxy: proxy.RunningProxy, spans: Spans, code: str
 ) -> None:
     broken(Path(chat_config.database), code)
-    async with aiohttp.ClientSession() as session, session.ws_connect(chat_proxy.url) as socket:
-        answer = await Client(socket).ask(chat_message=message("lobby", CONTENTS))
+    async with visitor(chat_proxy.url) as client:
+        answer = await client.ask(chat_message=message("lobby", CONTENTS))
         assert answer["error"]["code"] == code
     [failed] = await spans.named("message")
     assert noted(failed) == {"error.type": code}

@@ -237,10 +237,10 @@ class RawWebSocket:
         self._received = b""
 
     @classmethod
-    async def open(cls, host: str, port: int) -> Self:
-        """Opens a WebSocket with small buffers."""
+    async def open(cls, host: str, port: int, **headers: str) -> Self:
+        """Opens a WebSocket with small buffers; for headers, see `handshake`."""
         client = cls(await Wire.open(port, host, receive_bytes=4096))
-        await client.send_bytes(handshake(Host=host))
+        await client.send_bytes(handshake(Host=host, **headers))
         while b"\r\n\r\n" not in client._received:
             assert await client._receive_more(), "no handshake"
         head, _, client._received = client._received.partition(b"\r\n\r\n")

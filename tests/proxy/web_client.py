@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import WSMsgType, web
@@ -136,6 +136,18 @@ def code_of(socket: aiohttp.ClientWebSocketResponse[Any], last: aiohttp.WSMessag
     return last.data if last.type is WSMsgType.CLOSE else socket.close_code
 
 
+@asynccontextmanager
+async def visitor(url: str, **options: Any) -> AsyncIterator[Client]:
+    """A client that is in no room.
+
+    Args:
+        url: address of a proxy.
+        options: aiohttp's, of a handshake.
+    """
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, **options) as socket:
+        yield Client(socket)
+
+
 Connect = Callable[[], Awaitable[Client]]
 
 
@@ -176,6 +188,17 @@ class RestartableServer:
     def address(self) -> str:
         """``host:port``."""
         return f"{self._config.host}:{self._config.port}"
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, config: chat.Config) -> AsyncIterator[Self]:
+        """Starts one, and stops it at the end."""
+        server = cls(config)
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.stop()
 
     async def start(self, **changes: Any) -> None:
         """Starts it, with changed settings if given."""
