@@ -1,14 +1,14 @@
 """Both doors in front of the same server, used in the same way."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-import aiohttp
 import betterproto
 import orjson
+import pytest
 from grpclib import GRPCError
 from grpclib.client import Channel
 
@@ -37,7 +37,8 @@ from gen.chat import (
     Typing,
     UpsertUserRequest,
 )
-from tests.proxy.web_client import Client
+from tests.access.signing import bearer
+from tests.proxy.web_client import Client, visitor
 from tests.support import ChatCall
 
 DOORS: Final = ("grpc", "websocket")
@@ -76,6 +77,14 @@ class Refused(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+
+
+async def refused(answer: Awaitable[Any]) -> tuple[str, str]:
+    """The status and the text of a refusal."""
+    with pytest.raises(Refused) as raised:
+        await answer
+    code, _, text = str(raised.value).partition(": ")
+    return code, text
 
 
 class Visitor(ABC):
@@ -187,7 +196,7 @@ class Doors:
     @asynccontextmanager
     async def visit(self, door: str, token: str | None) -> AsyncIterator[Visitor]:
         """Opens a door with a token, or without one."""
-        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        headers = bearer(token)
         async with AsyncExitStack() as stack:
             if door == "grpc":
                 channel = Channel(self._server.host, self._server.port, codec=codec.GrpcCodec())
@@ -195,11 +204,7 @@ class Doors:
                 stub = ChatServiceStub(channel, metadata=headers)
                 yield Caller(stub, await stack.enter_async_context(ChatCall(stub)))
             else:
-                session = await stack.enter_async_context(aiohttp.ClientSession())
-                socket = await stack.enter_async_context(
-                    session.ws_connect(self.url, headers=headers)
-                )
-                yield Browser(Client(socket))
+                yield Browser(await stack.enter_async_context(visitor(self.url, headers=headers)))
 
 
 @asynccontextmanager

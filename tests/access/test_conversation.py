@@ -7,21 +7,17 @@ import aiohttp
 import proxy
 from gen.chat import Join
 from tests.access.doors import Doors
-from tests.access.signing import Signer
+from tests.access.signing import Signer, bearer
 from tests.docs.markdown import ROOT, section
-from tests.proxy.web_client import Client
+from tests.kit.web import HANDSHAKE
+from tests.proxy.web_client import visitor
 
 
 async def test_documented_token_renewal(doors: Doors, signer: Signer) -> None:
     asked, answered = section(ROOT / "docs/websocket-api.md", "authenticate").blocks
     shown = json.loads(asked.text)["authenticate"]["token"]
     token = signer.token()
-    headers = {"authorization": f"Bearer {token}"}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(doors.url, headers=headers) as socket,
-    ):
-        client = Client(socket)
+    async with visitor(doors.url, headers=bearer(token)) as client:
         await client.send_text(asked.text.replace(shown, token).encode())
         answer, example = await client.receive(), json.loads(answered.text)
         for frame in (answer, example):
@@ -30,12 +26,9 @@ async def test_documented_token_renewal(doors: Doors, signer: Signer) -> None:
 
 
 async def test_browser_token_is_a_subprotocol(doors: Doors, signer: Signer) -> None:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(doors.url, protocols=["chat", f"bearer.{signer.token()}"]) as socket,
-    ):
-        assert socket.protocol == "chat"
-        answer = await Client(socket).ask(join={"room_id": "lobby"})
+    async with visitor(doors.url, protocols=["chat", f"bearer.{signer.token()}"]) as client:
+        assert client.socket.protocol == "chat"
+        answer = await client.ask(join={"room_id": "lobby"})
         assert answer["joined"]["last_seq"] == 0
 
 
@@ -50,13 +43,7 @@ async def test_token_in_wrong_place_is_refused(doors: Doors, signer: Signer) -> 
     ]
     async with aiohttp.ClientSession() as session:
         for headers in wrong:
-            handshake = {
-                "connection": "upgrade",
-                "upgrade": "websocket",
-                "sec-websocket-version": "13",
-                "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
-            }
-            async with session.get(doors.url, headers=handshake | headers) as response:
+            async with session.get(doors.url, headers=HANDSHAKE | headers) as response:
                 assert response.status == 400
                 assert token not in await response.text()
 
@@ -66,8 +53,5 @@ async def test_basic_password_is_ignored_without_keys(
 ) -> None:
     """It belongs to a proxy in front, which passes it on."""
     headers = {"authorization": "Basic YWRhOnNlY3JldA=="}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(chat_proxy.url, headers=headers) as socket,
-    ):
-        assert "joined" in await Client(socket).ask(join={"room_id": "lobby"})
+    async with visitor(chat_proxy.url, headers=headers) as client:
+        assert "joined" in await client.ask(join={"room_id": "lobby"})

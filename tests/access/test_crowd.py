@@ -12,10 +12,9 @@ from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest
 
 import chat
-import codec
 from gen.chat import ChatServiceStub, ListUsersRequest
-from tests.access.signing import Signer
-from tests.support import PATIENCE_SECONDS
+from tests.access.signing import Signer, bearer
+from tests.support import PATIENCE_SECONDS, channel_to
 
 FEW = 4
 # Errors of grpclib for a connection that ended, also during its setup.
@@ -44,9 +43,8 @@ async def watch(channel: Channel, begun: asyncio.Event) -> None:
 @asynccontextmanager
 async def visiting(server: chat.RunningServer, token: str | None) -> AsyncIterator[ChatServiceStub]:
     """A connection that has completed a call."""
-    metadata = {} if token is None else {"authorization": f"Bearer {token}"}
-    async with Channel(server.host, server.port, codec=codec.GrpcCodec()) as channel:
-        stub = ChatServiceStub(channel, metadata=metadata)
+    async with channel_to(server) as channel:
+        stub = ChatServiceStub(channel, metadata=bearer(token))
         await stub.list_users(ListUsersRequest(), timeout=PATIENCE_SECONDS)
         yield stub
 

@@ -7,13 +7,11 @@ from dataclasses import replace
 import asyncpg
 import pytest
 from grpclib import GRPCError, Status
-from grpclib.client import Channel
 
 import chat
-import codec
 from gen.chat import ChatServiceStub, ListUsersRequest
-from tests.access.signing import Signer
-from tests.support import PATIENCE_SECONDS
+from tests.access.signing import Signer, bearer
+from tests.support import PATIENCE_SECONDS, channel_to
 
 # Ten at once, and then one each second.
 RATES = chat.Rates(calls=1.0)
@@ -26,10 +24,8 @@ async def test_two_servers_share_a_quota(
     async with AsyncExitStack() as stack:
 
         async def caller(server: chat.RunningServer, user_id: str) -> ChatServiceStub:
-            channel = Channel(server.host, server.port, codec=codec.GrpcCodec())
-            await stack.enter_async_context(channel)
-            metadata = {"authorization": f"Bearer {signer.token(sub=user_id)}"}
-            return ChatServiceStub(channel, metadata=metadata)
+            channel = await stack.enter_async_context(channel_to(server))
+            return ChatServiceStub(channel, metadata=bearer(signer.token(sub=user_id)))
 
         servers = [await stack.enter_async_context(chat.serve(config)) for _ in range(2)]
         here, there = [await caller(server, "ada") for server in servers]

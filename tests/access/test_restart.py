@@ -10,17 +10,15 @@ import pytest
 
 import chat
 import proxy
-from tests.access.signing import Signer, eddsa, jwks
-from tests.proxy.web_client import Client, RestartableServer
+from tests.access.signing import Signer, bearer, eddsa, jwks
+from tests.proxy.web_client import Client, RestartableServer, contents, seqs
 
 
 @pytest.fixture
 async def server(guarded_config: chat.Config) -> AsyncIterator[RestartableServer]:
     """A server with keys."""
-    server = RestartableServer(guarded_config)
-    await server.start()
-    yield server
-    await server.stop()
+    async with RestartableServer.running(guarded_config) as server:
+        yield server
 
 
 @pytest.fixture
@@ -31,42 +29,33 @@ async def url(server: RestartableServer, trusted_config: proxy.Config) -> AsyncI
 
 
 async def connected(session: aiohttp.ClientSession, url: str, token: str | None) -> Client:
-    headers = {} if token is None else {"authorization": f"Bearer {token}"}
-    return Client(await session.ws_connect(url, headers=headers))
+    return Client(await session.ws_connect(url, headers=bearer(token)))
 
 
 async def test_restart_is_only_a_pause(
     server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
 ) -> None:
-    ada = await connected(session, url, signer.token())
-    bob = await connected(session, url, signer.token(sub="bob"))
-    for client in (ada, bob):
+    """Also for what was said by one who is gone by then."""
+    ada, eve, bob = [
+        await connected(session, url, signer.token(sub=name)) for name in ("ada", "eve", "bob")
+    ]
+    for client in (ada, eve, bob):
         await client.ask(join={"room_id": "lobby"})
     await server.stop()
     await ada.send(chat_message={"room_id": "lobby", "content": "held"}, request_id="1")
+    await ada.barrier()
+    await eve.send(chat_message={"room_id": "lobby", "content": "last words"})
+    await eve.barrier()
+    await eve.socket.close()
     await server.start()
     for client in (ada, bob):
-        frame = await client.receive()
-        assert (frame["chat_message"]["seq"], frame["chat_message"]["sender_id"]) == (1, "ada")
+        frames = await client.take(2)
+        assert (seqs(frames), contents(frames)) == ([1, 2], ["held", "last words"])
+        assert [frame["chat_message"]["sender_id"] for frame in frames] == ["ada", "eve"]
+    user = (await bob.ask(get_user={"user_id": "eve"}))["user"]["user"]
+    assert user["status"] == "INACTIVE"
     await bob.send(chat_message={"room_id": "lobby", "content": "after"})
     assert (await ada.receive())["chat_message"]["sender_id"] == "bob"
-
-
-async def test_held_message_outlives_its_sender(
-    server: RestartableServer, url: str, session: aiohttp.ClientSession, signer: Signer
-) -> None:
-    ada = await connected(session, url, signer.token())
-    bob = await connected(session, url, signer.token(sub="bob"))
-    for client in (ada, bob):
-        await client.ask(join={"room_id": "lobby"})
-    await server.stop()
-    await ada.send(chat_message={"room_id": "lobby", "content": "last words"})
-    await ada.barrier()
-    await ada.socket.close()
-    await server.start()
-    assert (await bob.receive())["chat_message"]["content"] == "last words"
-    user = (await bob.ask(get_user={"user_id": "ada"}))["user"]["user"]
-    assert user["status"] == "INACTIVE"
 
 
 async def test_restart_keeps_active_users(
@@ -107,9 +96,10 @@ async def test_restart_with_keys_dismisses_guests(
     chat_config: chat.Config, guarded_config: chat.Config, trusted_config: proxy.Config,
     session: aiohttp.ClientSession, signer: Signer,
 ) -> None:  # fmt: skip
-    server = RestartableServer(chat_config)
-    await server.start()
-    async with proxy.serve(replace(trusted_config, upstream=server.address)) as running:
+    async with (
+        RestartableServer.running(chat_config) as server,
+        proxy.serve(replace(trusted_config, upstream=server.address)) as running,
+    ):
         guest = await connected(session, running.url, None)
         await guest.ask(join={"room_id": "lobby"})
         await server.stop()
@@ -117,40 +107,28 @@ async def test_restart_with_keys_dismisses_guests(
         assert await guest.closed() == 4501
         ada = await connected(session, running.url, signer.token())
         assert "joined" in await ada.ask(join={"room_id": "lobby"})
-    await server.stop()
 
 
-async def test_waiting_guest_hears_nothing(
+async def test_early_guest_may_not_stay(
     guarded_config: chat.Config, trusted_config: proxy.Config, signer: Signer,
     session: aiohttp.ClientSession, unused_tcp_port: int,
 ) -> None:  # fmt: skip
+    """It is silent, or waits for an answer, when the first link comes up; it hears nothing."""
     config = replace(trusted_config, upstream=f"127.0.0.1:{unused_tcp_port}")
     async with proxy.serve(config) as running:
-        sends, joins = [await connected(session, running.url, None) for _ in range(2)]
+        guests = [await connected(session, running.url, None) for _ in range(4)]
+        idle, calls, sends, joins = guests
+        await idle.barrier()
+        await calls.send(list_users={}, request_id="1")
         await sends.send(chat_message={"room_id": "a", "content": "hello", "sender_id": "ada"})
         await joins.send(join={"room_id": "a"}, request_id="1")
         await sends.barrier()
         async with chat.serve(replace(guarded_config, port=unused_tcp_port)):
-            assert await sends.closed() == 4501
-            assert await joins.closed() == 4501
-            ada = await connected(session, running.url, signer.token())
-            assert (await ada.ask(join={"room_id": "a"}))["joined"]["last_seq"] == 0
-
-
-async def test_early_guest_may_not_stay(
-    guarded_config: chat.Config, trusted_config: proxy.Config,
-    session: aiohttp.ClientSession, unused_tcp_port: int,
-) -> None:  # fmt: skip
-    """It is silent, or waits for an answer, when the first link comes up."""
-    config = replace(trusted_config, upstream=f"127.0.0.1:{unused_tcp_port}")
-    async with proxy.serve(config) as running:
-        idle, waiting = [await connected(session, running.url, None) for _ in range(2)]
-        await idle.barrier()
-        await waiting.send(list_users={}, request_id="1")
-        async with chat.serve(replace(guarded_config, port=unused_tcp_port)):
-            for guest in (idle, waiting):
+            for guest in guests:
                 assert await guest.take_until_closed() == []
                 assert guest.close_code == 4501
+            ada = await connected(session, running.url, signer.token())
+            assert (await ada.ask(join={"room_id": "a"}))["joined"]["last_seq"] == 0
 
 
 async def test_token_needs_a_server(

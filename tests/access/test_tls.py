@@ -20,9 +20,9 @@ import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from hosting.tls import Tls, TlsFiles, UnusableCertificate
 from tests.access.certificates import Authority
-from tests.access.signing import Signer
+from tests.access.signing import Signer, bearer
 from tests.kit.processes import run
-from tests.proxy.web_client import Client
+from tests.proxy.web_client import visitor
 from tests.support import PATIENCE_SECONDS, eventually
 
 HISTORY = GetChatHistoryRequest("lobby")
@@ -161,15 +161,12 @@ class TestProxy:
             host="127.0.0.1", port=0, upstream=server.address,
             upstream_tls=authority.files("edge", believes=True), tls=authority.files("front"),
         )  # fmt: skip
-        headers = {"authorization": f"Bearer {signer.token()}"}
         context = Tls.client(TlsFiles(authorities=authority.root)).context
         async with (
             proxy.serve(config) as running,
-            aiohttp.ClientSession() as session,
-            session.ws_connect(running.url, headers=headers, ssl=context) as socket,
+            visitor(running.url, headers=bearer(signer.token()), ssl=context) as client,
         ):
             assert running.url.startswith("https://")
-            client = Client(socket)
             await client.send(chat_message={"room_id": "lobby", "content": "x" * 16_000})
             assert (await client.receive())["chat_message"]["sender_id"] == "ada"
 
@@ -187,14 +184,12 @@ class TestProxy:
         )  # fmt: skip
         async with (
             proxy.serve(config) as running,
-            aiohttp.ClientSession() as session,
-            session.ws_connect(running.url) as idle,
-            session.ws_connect(running.url) as waiting,
+            visitor(running.url) as idle,
+            visitor(running.url) as waiting,
         ):
-            await Client(waiting).send(list_users={})
+            await waiting.send(list_users={})
             async with chat.serve(replace(chat_config, port=unused_tcp_port, trust=trust)):
-                for socket in (idle, waiting):
-                    client = Client(socket)
+                for client in (idle, waiting):
                     assert await client.take_until_closed() == []
                     assert client.close_code == 4501
 

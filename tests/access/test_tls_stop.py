@@ -20,15 +20,11 @@ from hosting.tls import Tls, TlsFiles
 from tests.access.certificates import Authority
 from tests.kit.http2 import GOAWAY, PING, PREFACE, frame
 from tests.kit.processes import ended, ready_line, running
-from tests.kit.web import masked, split_frames
+from tests.kit.web import handshake, masked, split_frames
 from tests.support import PATIENCE_SECONDS
 
 SECONDS = 0.5
 MUCH = 50
-HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
     "asyncio": asyncio.SelectorEventLoop,
@@ -79,7 +75,7 @@ class Door:
 class WebSocketDoor(Door):
     """The door of the proxy."""
 
-    greeting = HANDSHAKE
+    greeting = handshake()
     greeted = b"\r\n\r\n"
     chatter = masked(WSMsgType.TEXT, b"{}")
 

@@ -9,17 +9,15 @@ from time import monotonic
 
 import pytest
 from grpclib import Status
-from grpclib.client import Channel
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, StreamEnded, TrailersReceived
 
 import chat
-import codec
 import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest, ListUsersRequest
 from hosting.grpc.allowances import BURST as BURST_OF_WORK
 from hosting.grpc.allowances import CALLS_PER_SECOND, FIRST_CALLS
-from tests.access.signing import Signer, es256
+from tests.access.signing import Signer, bearer, es256
 from tests.kit.http2 import (
     END_HEADERS,
     END_STREAM,
@@ -32,7 +30,7 @@ from tests.kit.http2 import (
 )
 from tests.proxy.web_client import Client, serve_http
 from tests.scraping import scrape
-from tests.support import PATIENCE_SECONDS
+from tests.support import PATIENCE_SECONDS, channel_to
 
 A_CALL = prefixed(b"")
 BATCH = 50
@@ -133,9 +131,8 @@ async def test_calls_are_charged_to_address(chat_server: chat.RunningServer, pat
 async def test_forged_tokens_are_not_verified(guarded: chat.RunningServer, signer: Signer) -> None:
     """A known client at the same address still gets all its answers in order."""
     flood = Flood(guarded, "/chat.ChatService/ListUsers", es256().token(kid="one", sub="eve"))
-    metadata = {"authorization": f"Bearer {signer.token(kid='one')}"}
-    async with Channel(guarded.host, guarded.port, codec=codec.GrpcCodec()) as channel:
-        stub = ChatServiceStub(channel, metadata=metadata)
+    async with channel_to(guarded) as channel:
+        stub = ChatServiceStub(channel, metadata=bearer(signer.token(kid="one")))
         await stub.list_users(ListUsersRequest())
         flooding = asyncio.create_task(flood.connect(10))
         answered = 0
@@ -150,9 +147,8 @@ async def test_forged_tokens_are_not_verified(guarded: chat.RunningServer, signe
 async def test_authenticated_callers_are_not_charged(
     guarded: chat.RunningServer, signer: Signer
 ) -> None:
-    metadata = {"authorization": f"Bearer {signer.token(kid='one')}"}
-    async with Channel(guarded.host, guarded.port, codec=codec.GrpcCodec()) as channel:
-        stub = ChatServiceStub(channel, metadata=metadata)
+    async with channel_to(guarded) as channel:
+        stub = ChatServiceStub(channel, metadata=bearer(signer.token(kid="one")))
         for _ in range(200):
             await stub.list_users(ListUsersRequest())
 
@@ -161,12 +157,10 @@ async def test_other_address_is_not_charged(chat_server: chat.RunningServer) -> 
     flood = Flood(chat_server, HEALTH)
     await flood.connect(4, host="127.0.0.2")
     assert flood.statuses[REFUSED]
-    other = Flood(chat_server, HEALTH)
     async with Http2Client.connect(chat_server.host, chat_server.port) as client:
         for _ in range(BURST):
             data, said = await client.answer(client.request(HEALTH, A_CALL, end=True))
             assert (said["grpc-status"], len(data)) == ("0", 7)
-    assert not other.statuses
 
 
 async def test_flooding_address_is_cut_off(chat_server: chat.RunningServer) -> None:
@@ -220,7 +214,7 @@ async def test_proxy_calls_are_not_charged(chat_server: chat.RunningServer) -> N
 async def test_known_proxy_passes_on_guest_calls(
     guarded_config: chat.Config, trusted_config: proxy.Config, signer: Signer
 ) -> None:
-    token = {"authorization": f"Bearer {signer.token(kid='one')}"}
+    token = bearer(signer.token(kid="one"))
     config = replace(guarded_config, rates=chat.Rates())
     async with chat.serve(config) as server:
         trusted = replace(trusted_config, upstream=server.address, rates=proxy.Rates())

@@ -43,20 +43,18 @@ async def test_proxy_warns_without_server_keys(
     chat_config: chat.Config, settings: dict[str, Any], is_open: bool
 ) -> None:
     """The usual layout: the server is on loopback, the proxy is not."""
-    server = RestartableServer(chat_config)
-    await server.start()
-    config = replace(proxy.Config(host="127.0.0.1", port=0, upstream=server.address), **settings)
     with capture_logs() as lines:
 
         def links() -> int:
             return [line["event"] for line in lines].count("upstream connected")
 
-        async with proxy.serve(config):
-            await eventually(lambda: links() == 1)
-            await server.stop()
-            await server.start()
-            await eventually(lambda: links() == 2)
-    await server.stop()
+        async with RestartableServer.running(chat_config) as server:
+            config = proxy.Config(host="127.0.0.1", port=0, upstream=server.address)
+            async with proxy.serve(replace(config, **settings)):
+                await eventually(lambda: links() == 1)
+                await server.stop()
+                await server.start()
+                await eventually(lambda: links() == 2)
     told = [text for text in warned(lines) if "anyone" in text]
     text = "anyone who reaches this proxy may be anyone: the server has no token-keys"
     assert told == ([text] if is_open else [])
