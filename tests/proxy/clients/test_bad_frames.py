@@ -35,35 +35,18 @@ def asked(field: str, **fields: Any) -> bytes:
     return json.dumps({field: fields}).encode()
 
 
+# The decoder is tested with many more.
 NOT_JSON = [
     b"",
-    b" ",
     b"{",
-    b"}",
-    b'{"join": {"room_id": "lobby"}',
     b'{"join": {"room_id": "lobby"}} {}',
-    b'{"join": {"room_id": "lobby",}}',
-    b"{'join': {'room_id': 'lobby'}}",
-    b'{"join": {room_id: "lobby"}}',
     b'{"join": {"room_id": "lob\nby"}}',
-    b'{"join": {"room_id": "lob\x00by"}}',
     b'{"join": {"room_id": "lob\xffby"}}',
-    b'{"join": {"room_id": "\xed\xa0\x80"}}',
     b'{"join": {"room_id": "\\ud800"}}',
-    b'{"join": {"room_id": "\\udc00\\ud800"}}',
-    b'{"join": {"room_id": "\\x41"}}',
     b'{"request_id": "\\ud83d", "leave": {"room_id": "lobby"}}',
     b'{"join": {"room_id": "lobby", "after_seq": NaN}}',
-    b'{"join": {"room_id": "lobby", "after_seq": Infinity}}',
-    b'{"join": {"room_id": "lobby", "after_seq": 1e400}}',
-    b'{"join": {"room_id": "lobby", "after_seq": 01}}',
-    b'{"join": {"room_id": "lobby", "after_seq": 0x10}}',
     b"\xef\xbb\xbf{}",
-    b"\x00",
-    b"\xff\xfe\x00",
-    b"hello",
     b"GET / HTTP/1.1\r\n\r\n",
-    b'{"join":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
     b'{"join":' + b'{"join":' * 7_000 + b"1" + b"}" * 7_001,
     b"[" * LIMIT,
 ]
@@ -71,8 +54,6 @@ NOT_JSON = [
 NOT_ONE_PAYLOAD = [
     b"[]",
     b"null",
-    b"true",
-    b"7",
     b'"join"',
     b'[{"join": {"room_id": "lobby"}}]',
     b"{}",
@@ -86,101 +67,48 @@ NOT_ONE_PAYLOAD = [
 # By the path that the error begins with.
 WRONG_VALUES = [
     ("chat_message", b'{"chat_message": "hello"}'),
-    ("chat_message", b'{"chat_message": []}'),
-    ("chat_message", b'{"chat_message": 1}'),
-    ("chat_message", b'{"chat_message": true}'),
     ("join", b'{"join": [1, 2]}'),
-    ("get_user", b'{"get_user": false}'),
     ("get_user", b'{"get_user": {"user_id": "ada"}, "getUser": {"user_id": "ada"}}'),
     ("request_id", b'{"request_id": 7, "leave": {"room_id": "lobby"}}'),
-    ("request_id", b'{"request_id": {}, "leave": {"room_id": "lobby"}}'),
     ("request_id", b'{"request_id": "a", "requestId": "b", "leave": {"room_id": "lobby"}}'),
-    ("chat_message.id", said(id=7)),
-    ("chat_message.room_id", said(room_id=7)),
-    ("chat_message.room_id", said(room_id=True)),
     ("chat_message.room_id", said(room_id=["lobby"])),
-    ("chat_message.room_id", said(room_id={"id": "lobby"})),
     ("chat_message.room_id", said(roomId="lobby")),
-    ("chat_message.sender_id", said(sender_id=1.5)),
-    ("chat_message.content", said(content=0)),
-    ("chat_message.content", said(content=["a", "b"])),
-    ("chat_message.seq", said(seq=-1)),
     ("chat_message.seq", said(seq=2**32)),
-    ("chat_message.seq", said(seq="one")),
-    ("chat_message.seq", said(seq=True)),
-    ("chat_message.sent_at", said(sent_at=0)),
-    ("chat_message.sent_at", said(sent_at="yesterday")),
     ("chat_message.sent_at", said(sent_at="2026-02-30T00:00:00Z")),
-    ("join.room_id", asked("join", room_id=7)),
-    ("join.room_id", asked("join", room_id="lobby", roomId="lobby")),
     ("join.after_seq", asked("join", room_id="lobby", after_seq=-1)),
-    ("join.after_seq", asked("join", room_id="lobby", after_seq=2**32)),
-    ("join.after_seq", asked("join", room_id="lobby", after_seq=10**30)),
-    ("join.after_seq", asked("join", room_id="lobby", after_seq=1.5)),
-    ("join.after_seq", asked("join", room_id="lobby", after_seq=False)),
-    ("join.after_seq", asked("join", room_id="lobby", after_seq="")),
     ("join.after_seq", asked("join", room_id="lobby", after_seq="1 ")),
     ("join.after_seq", asked("join", room_id="lobby", after_seq="٣")),
-    ("join.after_seq", asked("join", room_id="lobby", after_seq=[1])),
-    ("join.epoch", asked("join", room_id="lobby", epoch=1)),
     ("leave.room_id", asked("leave", room_id=True)),
     ("get_chat_history.limit", asked("get_chat_history", room_id="lobby", limit=2**31)),
-    ("get_chat_history.limit", asked("get_chat_history", room_id="lobby", limit=-(2**31) - 1)),
-    ("get_chat_history.limit", asked("get_chat_history", room_id="lobby", limit=0.5)),
-    ("get_chat_history.limit", asked("get_chat_history", room_id="lobby", limit=True)),
-    ("get_chat_history.before_seq", asked("get_chat_history", room_id="lobby", before_seq=-1)),
-    ("get_user.user_id", asked("get_user", user_id={})),
     ("upsert_user.email", asked("upsert_user", user_id="ada", name="Ada", email=[])),
-    ("list_users.page_size", asked("list_users", page_size="many")),
 ]
 
 UNKNOWN_FIELDS = [
-    ("message", b'{"message": {"room_id": "lobby"}}'),
     ("Join", b'{"Join": {"room_id": "lobby"}}'),
-    ("payload", b'{"payload": {"join": {"room_id": "lobby"}}}'),
     ("token", b'{"join": {"room_id": "lobby"}, "token": "x"}'),
     ("chat_message.text", said(text="hello")),
-    ("chat_message.ROOM_ID", said(ROOM_ID="lobby")),
     ("chat_message.__class__", said(__class__="dict")),
-    ("join.room", asked("join", room="lobby")),
     ("get_chat_history.offset", asked("get_chat_history", room_id="lobby", offset=1)),
     ("joined", b'{"joined": {"room_id": "lobby"}}'),
 ]
 
-# Well-formed, and against the rules of the server.
+# Well-formed, and against the rules of the server, which are tested there.
 AGAINST_THE_RULES = [
-    ("chat_message.room_id", said(room_id="")),
     ("chat_message.room_id", said(room_id=None)),
     ("chat_message.room_id", said(room_id=...)),
-    ("chat_message.room_id", said(room_id="x" * 65)),
     ("chat_message.room_id", said(room_id="lob\x00by")),
-    ("chat_message.room_id", said(room_id="lob\nby")),
-    ("chat_message.room_id", said(room_id="lob\x9fby")),
-    ("chat_message.sender_id", said(sender_id="")),
-    ("chat_message.sender_id", said(sender_id=...)),
     ("chat_message.sender_id", said(sender_id="x" * 65)),
-    ("chat_message.sender_id", said(sender_id="\x7f")),
-    ("chat_message.id", said(id="x" * 65)),
     ("chat_message.id", said(id="\u2028")),
     ("chat_message.content", said(content="")),
-    ("chat_message.content", said(content=...)),
-    ("chat_message.content", said(content="nul \x00")),
-    ("chat_message.content", said(content="x" * 16385)),
     ("chat_message.content", said(content="é" * 8193)),
     ("join.room_id", asked("join")),
-    ("join.room_id", asked("join", room_id="")),
     ("join.room_id", asked("join", room_id="\t", after_seq=0)),
-    ("join.room_id", asked("join", room_id="x" * 65)),
-    ("leave.room_id", asked("leave")),
     ("leave.room_id", asked("leave", room_id="")),
     ("get_chat_history.room_id", asked("get_chat_history")),
     ("get_chat_history.limit", asked("get_chat_history", room_id="lobby", limit=-1)),
-    ("get_chat_history.limit", asked("get_chat_history", room_id="lobby", limit=-(2**31))),
-    ("get_user.user_id", asked("get_user", user_id="")),
     ("get_user.user_id", asked("get_user", user_id="a\x00")),
     ("upsert_user.user_id", asked("upsert_user", name="Ada")),
     ("upsert_user.name", asked("upsert_user", user_id="ada")),
-    ("upsert_user.email", asked("upsert_user", user_id="ada", name="Ada", email="nowhere")),
     ("list_users.page_size", asked("list_users", page_size=-1)),
 ]
 
@@ -228,14 +156,10 @@ def check(answer: Frame, path: str) -> None:
     assert error["retryable"] is False
 
 
-def name(value: object) -> str | None:
-    return ascii(value[:40].decode("latin-1")) if isinstance(value, bytes) else None
-
-
-@pytest.mark.parametrize(("path", "payload"), BAD_FRAMES, ids=name)
-async def test_bad_frame_is_refused_and_named(client: Client, path: str, payload: bytes) -> None:
-    await client.send_text(payload)
-    check(await client.receive(), path)
+async def test_bad_frame_is_refused_and_named(client: Client) -> None:
+    for path, payload in BAD_FRAMES:
+        await client.send_text(payload)
+        check(await client.receive(), path)
 
 
 async def test_bad_frame_burst_keeps_order(client: Client) -> None:
@@ -250,10 +174,10 @@ async def test_bad_frame_burst_keeps_order(client: Client) -> None:
     assert sorted(got) == sorted(expected)
 
 
-@pytest.mark.parametrize("payload", [b"", b"{}", b"\x00\xff", b"x" * (LIMIT + 1)], ids=name)
-async def test_binary_frame_is_refused(client: Client, payload: bytes) -> None:
-    await client.socket.send_bytes(payload)
-    check(await client.receive(), "frame")
+async def test_binary_frame_is_refused(client: Client) -> None:
+    for payload in (b"", b"{}", b"\x00\xff", b"x" * (LIMIT + 1)):
+        await client.socket.send_bytes(payload)
+        check(await client.receive(), "frame")
 
 
 async def test_error_keeps_the_request_id(client: Client) -> None:
@@ -281,10 +205,10 @@ async def test_last_duplicate_key_counts(client: Client) -> None:
     assert await client.receive() == {"left": {"room_id": "two"}}
 
 
-@pytest.mark.parametrize("position", [0, 0.0, "0", -0.0, "-0", None], ids=repr)
-async def test_numbers_have_several_forms(client: Client, position: object) -> None:
-    answer = await client.ask(join={"room_id": "attic", "after_seq": position})
-    assert answer["joined"]["recovered"] is (position is not None)
+async def test_numbers_have_several_forms(client: Client) -> None:
+    for position in (0, 0.0, "0", -0.0, "-0", None):
+        answer = await client.ask(join={"room_id": "attic", "after_seq": position})
+        assert answer["joined"]["recovered"] is (position is not None), position
 
 
 async def test_refused_sender_is_no_user(client: Client) -> None:
@@ -297,16 +221,13 @@ async def test_refused_sender_is_no_user(client: Client) -> None:
 # Too large, and against RFC 6455.
 
 
-async def test_largest_frame_is_read(client: Client) -> None:
+async def test_frame_size_is_bounded(client: Client) -> None:
     frame = b'{"leave": {"room_id": "attic"}}'
     await client.send_text(frame.ljust(LIMIT))
     assert await client.receive() == {"left": {"room_id": "attic"}}
-
-
-@pytest.mark.parametrize("size", [LIMIT + 1, 4 * LIMIT - 1])
-async def test_larger_frame_is_refused(client: Client, size: int) -> None:
-    await client.send_text(b'{"leave": {"room_id": "attic"}}'.ljust(size))
-    check(await client.receive(), "frame")
+    for size in (LIMIT + 1, 4 * LIMIT - 1):
+        await client.send_text(frame.ljust(size))
+        check(await client.receive(), "frame")
 
 
 async def test_much_larger_frame_closes_connection(client: Client, connect: Connect) -> None:
@@ -328,15 +249,13 @@ async def test_fragments_make_one_message(client: Client, http: Http) -> None:
     assert await client.barrier() == []
 
 
-@pytest.mark.parametrize(
-    "rest", [b"", b"\x81", b"\x81\xfe\xff", masked(1, b"x" * 99)[:50]], ids=len
-)
-async def test_vanished_client_disturbs_no_others(client: Client, http: Http, rest: bytes) -> None:
-    with closing(await RawWebSocket.connect(http)) as vanishing:
-        await vanishing.send(join={"room_id": "lobby"})
-        assert "joined" in await vanishing.read_json()
-        await vanishing.send_bytes(rest)
-    assert await client.barrier() == []
+async def test_vanished_client_disturbs_no_others(client: Client, http: Http) -> None:
+    for rest in (b"", b"\x81", b"\x81\xfe\xff", masked(1, b"x" * 99)[:50]):
+        with closing(await RawWebSocket.connect(http)) as vanishing:
+            await vanishing.send(join={"room_id": "lobby"})
+            assert "joined" in await vanishing.read_json()
+            await vanishing.send_bytes(rest)
+        assert await client.barrier() == []
 
 
 ENVELOPE = (
@@ -345,28 +264,25 @@ ENVELOPE = (
 )
 
 
-@pytest.mark.parametrize(
-    ("frame", "message"),
-    [
-        ('{"room_id": "lobby", "content": "hi"}', f"room_id: unknown field; {ENVELOPE}"),
-        ('{"type": "chat_message"}', f"type: unknown field; {ENVELOPE}"),
-        ("{}", f"frame: {ENVELOPE}"),
-        ('{"request_id": "1"}', f"frame: {ENVELOPE}"),
-        ("[]", f"frame: expected an object; {ENVELOPE}"),
-        ('"hi"', f"frame: expected an object; {ENVELOPE}"),
-        ("{", f"frame: not valid JSON: unexpected end of data (character 1); {ENVELOPE}"),
-        # A frame with an envelope gets an error of the field alone.
-        ('{"chat_message": {"rom_id": ""}}', "chat_message.rom_id: unknown field"),
-        ('{"chat_message": []}', "chat_message: expected an object"),
-    ],
-)
-async def test_frame_without_envelope_is_explained(
-    connect: Connect, frame: str, message: str
-) -> None:
+EXPLAINED = {
+    '{"room_id": "lobby", "content": "hi"}': f"room_id: unknown field; {ENVELOPE}",
+    '{"type": "chat_message"}': f"type: unknown field; {ENVELOPE}",
+    "{}": f"frame: {ENVELOPE}",
+    '{"request_id": "1"}': f"frame: {ENVELOPE}",
+    "[]": f"frame: expected an object; {ENVELOPE}",
+    '"hi"': f"frame: expected an object; {ENVELOPE}",
+    "{": f"frame: not valid JSON: unexpected end of data (character 1); {ENVELOPE}",
+    # A frame with an envelope gets an error of the field alone.
+    '{"chat_message": {"rom_id": ""}}': "chat_message.rom_id: unknown field",
+    '{"chat_message": []}': "chat_message: expected an object",
+}
+
+
+async def test_frame_without_envelope_is_explained(connect: Connect) -> None:
     client = await connect()
-    await client.send_text(frame.encode())
-    error = (await client.receive())["error"]
-    assert (error["code"], error["message"]) == ("INVALID_ARGUMENT", message)
+    for frame, text in EXPLAINED.items():
+        await client.send_text(frame.encode())
+        error = (await client.receive())["error"]
+        assert (error["code"], error["message"]) == ("INVALID_ARGUMENT", text)
     example = json.loads(ENVELOPE.partition("such as ")[2])
-    await client.send(**example)
-    assert (await client.receive())["chat_message"]["content"] == "hello"
+    assert contents([await client.ask(**example)]) == ["hello"]

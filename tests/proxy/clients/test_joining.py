@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import product
 
 import pytest
 
@@ -28,56 +29,49 @@ async def epoch(connect: Connect) -> str:
     return epoch
 
 
-@pytest.mark.parametrize("after_seq", [0, 1, 4, 5])
-@pytest.mark.parametrize("with_epoch", [True, False])
-async def test_missed_messages_are_replayed(
-    connect: Connect, epoch: str, after_seq: int, with_epoch: bool
-) -> None:
-    client = await connect()
-    position = {"after_seq": after_seq} | ({"epoch": epoch} if with_epoch else {})
-    answer = await client.ask(join={"room_id": "lobby", **position})
-    assert answer["joined"]["recovered"] is True
-    assert seqs(await client.take(5 - after_seq)) == list(range(after_seq + 1, 6))
-    live = await client.ask(chat_message=message("lobby"))
-    assert live["chat_message"]["seq"] == 6
+async def test_missed_messages_are_replayed(connect: Connect, epoch: str) -> None:
+    positions = [*product((0, 1, 4, 5), ({}, {"epoch": epoch}))]
+    for last, (after_seq, more) in enumerate(positions, 5):
+        client = await connect()
+        answer = await client.ask(join={"room_id": "lobby", "after_seq": after_seq, **more})
+        assert answer["joined"]["recovered"] is True
+        assert seqs(await client.take(last - after_seq)) == list(range(after_seq + 1, last + 1))
+        live = await client.ask(chat_message=message("lobby"))
+        assert live["chat_message"]["seq"] == last + 1
 
 
-@pytest.mark.parametrize(
-    "position",
-    [
+async def test_impossible_replay_is_reported(connect: Connect, epoch: str) -> None:
+    impossible: list[Frame] = [
         {},
-        {"after_seq": 6},
+        {"after_seq": 100},
         {"after_seq": 2**32 - 1},
         {"after_seq": 2, "epoch": "another"},
         {"after_seq": 2, "epoch": ""},
         {"epoch": "another"},
-    ],
-    ids=str,
-)
-async def test_impossible_replay_is_reported(connect: Connect, epoch: str, position: Frame) -> None:
-    client = await connect()
-    answer = await client.ask(join={"room_id": "lobby", **position})
-    assert answer == {
-        "joined": {"room_id": "lobby", "epoch": epoch, "last_seq": 5, "recovered": False}
-    }
-    assert await client.barrier() == []
-    live = await client.ask(chat_message=message("lobby"))
-    assert live["chat_message"]["seq"] == 6
+    ]
+    joined = {"room_id": "lobby", "epoch": epoch, "recovered": False}
+    for last_seq, position in enumerate(impossible, 5):
+        client = await connect()
+        answer = await client.ask(join={"room_id": "lobby", **position})
+        assert answer == {"joined": {**joined, "last_seq": last_seq}}, position
+        assert await client.barrier() == []
+        live = await client.ask(chat_message=message("lobby"))
+        assert live["chat_message"]["seq"] == last_seq + 1
+    # Just ahead.
+    answer = await (await connect()).ask(join={"room_id": "lobby", "after_seq": 12})
+    assert answer == {"joined": {**joined, "last_seq": 11}}
 
 
-@pytest.mark.parametrize(("after_seq", "recovered"), [(1, False), (2, True)])
-async def test_replay_limit_is_kept(
-    proxy_config: proxy.Config, after_seq: int, recovered: bool
-) -> None:
+async def test_replay_limit_is_kept(proxy_config: proxy.Config) -> None:
     config = proxy.Config(upstream=proxy_config.upstream, replay_messages=3)
     async with serve_http(config) as http:
-        client = await joined(http, "lobby")
+        client, late = await joined(http, "lobby"), await joined(http, "attic")
         for _ in range(5):
             await client.ask(chat_message=message("lobby"))
-        late = await joined(http, "attic")
-        answer = await late.ask(join={"room_id": "lobby", "after_seq": after_seq})
-        assert answer["joined"]["recovered"] is recovered
-        assert len(await late.barrier()) == (3 if recovered else 0)
+        for after_seq, replayed in ((1, 0), (2, 3)):
+            answer = await late.ask(join={"room_id": "lobby", "after_seq": after_seq})
+            assert answer["joined"]["recovered"] is bool(replayed)
+            assert len(await late.barrier()) == replayed
 
 
 async def test_long_replay_is_whole_and_ordered(connect: Connect) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,20 +26,27 @@ class Pair:
     link: Link
 
 
-@pytest.fixture
-async def pair(chat_server: chat.RunningServer) -> AsyncIterator[Pair]:
+@asynccontextmanager
+async def opened(server: chat.RunningServer, **behind: Any) -> AsyncIterator[Pair]:
+    """Opens both, the second with these settings."""
     config = proxy.Config(
-        upstream=chat_server.address,
+        upstream=server.address,
         rates=NO_RATES,
         admission=ANY_NUMBER,
         upstream_heartbeat_seconds=600,
     )
     async with (
-        Link.to(chat_server.address) as link,
+        Link.to(server.address) as link,
         serve_http(config) as ahead,
-        serve_http(replace(config, upstream=link.address)) as behind,
+        serve_http(replace(config, upstream=link.address, **behind)) as second,
     ):
-        yield Pair(ahead, behind, link)
+        yield Pair(ahead, second, link)
+
+
+@pytest.fixture
+async def pair(chat_server: chat.RunningServer) -> AsyncIterator[Pair]:
+    async with opened(chat_server) as pair:
+        yield pair
 
 
 async def post(client: Client, number: int) -> Frame:
@@ -94,36 +102,29 @@ async def test_moves_under_load_lose_nothing(pair: Pair) -> None:
     assert seqs(await resident.take(last)) == list(range(1, last + 1))
 
 
-async def test_unknown_position_is_not_awaited(pair: Pair) -> None:
+async def test_position_of_nobody_is_not_awaited(pair: Pair) -> None:
+    """Neither one that the server does not have, nor one of another history."""
     mover = await joined(pair.ahead, "lobby")
     had = await post(mover, 1)
-    liar = await connect(pair.behind)
+    liar = await joined(pair.behind, "lobby")
     for after_seq in (had["seq"] + 1, 2**32 - 1):
         answer = await liar.ask(join={"room_id": "lobby", "after_seq": after_seq})
         assert answer["joined"]["recovered"] is False
         assert answer["joined"]["last_seq"] == 1
-
-
-async def test_foreign_position_is_not_asked(pair: Pair) -> None:
+    # The server is not even asked.
     await joined(pair.behind, "lobby")
-    stranger = await connect(pair.behind)
     pair.link.halve(Way.BACK)
     position = {"after_seq": 3, "epoch": "another"}
-    answer = await stranger.ask(join={"room_id": "lobby", **position})
+    answer = await liar.ask(join={"room_id": "lobby", **position})
     assert answer["joined"]["recovered"] is False
 
 
 async def test_lagging_proxy_answers_in_time(chat_server: chat.RunningServer) -> None:
-    config = proxy.Config(upstream=chat_server.address, upstream_heartbeat_seconds=600)
-    async with (
-        Link.to(chat_server.address) as link,
-        serve_http(config) as ahead,
-        serve_http(replace(config, upstream=link.address, call_seconds=0.3)) as behind,
-    ):
-        await joined(behind, "lobby")
-        mover = await joined(ahead, "lobby")
-        moved, beside = await connect(behind), await connect(behind)
-        link.halve(Way.BACK)
+    async with opened(chat_server, call_seconds=0.3) as pair:
+        await joined(pair.behind, "lobby")
+        mover = await joined(pair.ahead, "lobby")
+        moved, beside = await connect(pair.behind), await connect(pair.behind)
+        pair.link.halve(Way.BACK)
         had = await post(mover, 1)
         position = {"after_seq": had["seq"]}
         asking = asyncio.create_task(moved.ask(join={"room_id": "lobby", **position}))

@@ -4,7 +4,6 @@ import asyncio
 import json
 from contextlib import closing
 
-import pytest
 from aiohttp import WSMsgType
 
 import proxy
@@ -58,23 +57,23 @@ async def test_copies_in_burst_stored_once(connect: Connect) -> None:
     assert seqs([await reader.receive()]) == [2]
 
 
-@pytest.mark.parametrize("changed", [{"sender_id": "bob"}, {"room_id": "attic"}])
-async def test_same_id_in_other_room(connect: Connect, changed: dict[str, str]) -> None:
+async def test_same_id_of_another_or_in_other_room(connect: Connect) -> None:
     client = await connect()
     first = message("lobby", "first", id="same")
     await client.ask(chat_message=first)
-    answer = await client.ask(chat_message={**first, "content": "second", **changed})
-    assert answer["chat_message"]["content"] == "second"
+    for changed in ({"sender_id": "bob"}, {"room_id": "attic"}):
+        answer = await client.ask(chat_message={**first, "content": "second", **changed})
+        assert contents([answer]) == ["second"]
 
 
-@pytest.mark.parametrize("given", [{}, {"id": ""}, {"id": None}], ids=str)
-async def test_missing_id_is_filled_in(connect: Connect, given: Frame) -> None:
+async def test_missing_id_is_filled_in(connect: Connect) -> None:
     client = await connect()
-    answers = [await client.ask(chat_message=message("lobby", **given)) for _ in range(2)]
+    missing: list[Frame] = [{}, {"id": ""}, {"id": None}]
+    answers = [await client.ask(chat_message=message("lobby", **each)) for each in missing * 2]
     ids = {answer["chat_message"]["id"] for answer in answers}
-    assert len(ids) == 2
+    assert len(ids) == 6
     assert "" not in ids
-    assert seqs(answers) == [1, 2]
+    assert seqs(answers) == [1, 2, 3, 4, 5, 6]
 
 
 async def test_server_fields_cannot_be_forged(connect: Connect) -> None:
@@ -85,29 +84,28 @@ async def test_server_fields_cannot_be_forged(connect: Connect) -> None:
     assert not answer["chat_message"]["sent_at"].startswith("2001")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        " ",
-        "\n\t\r\x01\x1f\x7f",
-        'quotes " and \\ and </script>',
-        "👩‍👩‍👧 \u202e\ufeff\u2028\U0010ffff",
-        "a" * 16384,
-        "\x01" * 10_000,
-        "é" * 8192,
-    ],
-    ids=lambda text: ascii(text[:9]),
-)
-async def test_any_text_arrives_unchanged(connect: Connect, content: str) -> None:
+TEXTS = [
+    " ",
+    "\n\t\r\x01\x1f\x7f",
+    'quotes " and \\ and </script>',
+    "👩‍👩‍👧 \u202e\ufeff\u2028\U0010ffff",
+    "a" * 16384,
+    "\x01" * 10_000,
+    "é" * 8192,
+]
+
+
+async def test_any_text_arrives_unchanged(connect: Connect) -> None:
     client, reader = await connect(), await connect()
     await reader.ask(join={"room_id": "lobby"})
     # Raw UTF-8 where JSON allows it.
     escaped = {code: f"\\u{code:04x}" for code in range(32)} | {34: '\\"', 92: "\\\\"}
-    text = content.translate(escaped)
-    frame = f'{{"chat_message":{{"room_id":"lobby","sender_id":"ada","content":"{text}"}}}}'
-    await client.send_text(frame.encode())
-    for each in (client, reader):
-        assert contents([await each.receive()]) == [content]
+    for content in TEXTS:
+        text = content.translate(escaped)
+        frame = f'{{"chat_message":{{"room_id":"lobby","sender_id":"ada","content":"{text}"}}}}'
+        await client.send_text(frame.encode())
+        for each in (client, reader):
+            assert contents([await each.receive()]) == [content]
 
 
 async def test_answers_keep_the_frame_order(connect: Connect) -> None:
@@ -161,27 +159,6 @@ async def test_refused_room_does_not_count(proxy_config: proxy.Config) -> None:
         assert "joined" in await client.ask(join={"room_id": "one"})
 
 
-async def test_refused_message_makes_no_member(connect: Connect) -> None:
-    client, other = await connect(), await connect()
-    refused = await client.ask(chat_message=message("lobby", content=""))
-    assert refused["error"]["code"] == "INVALID_ARGUMENT"
-    await other.ask(chat_message=message("lobby", "for members"))
-    assert await client.barrier() == []
-
-
-async def test_message_behind_refused_makes_member(
-    connect: Connect,
-) -> None:
-    client, other = await connect(), await connect()
-    await client.send(chat_message=message("lobby", content=""))
-    await client.send(chat_message=message("lobby", "in order"))
-    refused, mine = await client.take(2)
-    assert "error" in refused
-    assert contents([mine]) == ["in order"]
-    await other.ask(chat_message=message("lobby", "for members"))
-    assert contents(await client.take(1)) == ["for members"]
-
-
 async def test_one_stored_message_makes_member(connect: Connect) -> None:
     client, other = await connect(), await connect()
     texts = ["", "", "first", "", "second", ""]
@@ -230,7 +207,5 @@ async def test_simultaneous_calls_are_all_answered(connect: Connect) -> None:
     # More than the streams that one gRPC connection may have open.
     clients = [await connect() for _ in range(150)]
     await clients[0].ask(chat_message=message("lobby"))
-    answers = await asyncio.gather(
-        *(client.ask(get_user={"user_id": "ada"}) for client in clients for _ in range(1))
-    )
+    answers = await asyncio.gather(*(client.ask(get_user={"user_id": "ada"}) for client in clients))
     assert all(answer["user"]["user"]["id"] == "ada" for answer in answers)

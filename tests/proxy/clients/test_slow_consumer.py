@@ -1,6 +1,5 @@
 """A client that does not read is cut off alone, and its memory comes back."""
 
-import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -17,8 +16,6 @@ from tests.proxy.web_client import (
     Client,
     Connect,
     Http,
-    connect,
-    contents,
     joined,
     message,
     seqs,
@@ -87,15 +84,6 @@ def transports(http: Http) -> int:
     assert runner is not None
     assert runner.server is not None
     return len(runner.server.connections)
-
-
-async def test_other_members_get_everything(http: Http, stuck: RawWebSocket) -> None:
-    del stuck
-    sender, reader = [await joined(http, "lobby") for _ in range(2)]
-    reading = asyncio.create_task(reader.take_until_content("end"))
-    sent = await flood(sender, "stuck")
-    await sender.say("lobby", "end")
-    assert seqs(await reading) == list(range(2, sent + 3))
 
 
 async def test_frames_after_cutoff_are_ignored(http: Http, stuck: RawWebSocket) -> None:
@@ -174,19 +162,6 @@ async def test_slow_reader_gets_whole_replay(http: Http) -> None:
             frame = await slow.read_json()
             assert frame["request_id"] == str(number)
             assert len(frame["chat_history"]["messages"]) == 30
-
-
-async def test_two_slow_consumers_in_one_room(http: Http, stuck: RawWebSocket) -> None:
-    del stuck
-    sender = await connect(http)
-    with closing(await RawWebSocket.connect(http)) as another:
-        await another.send(chat_message=message("lobby", "hello", "another"))
-        assert "chat_message" in await another.read_json()
-        await sender.ask(join={"room_id": "lobby"})
-        await flood(sender, "stuck")
-        await flood(sender, "another")
-        live = await sender.ask(chat_message=message("lobby", "end"))
-        assert contents([live]) == ["end"]
 
 
 async def test_reset_during_replay_is_no_failure(

@@ -5,37 +5,13 @@ import re
 import socket
 from dataclasses import replace
 
-import pytest
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientSession
 
 import proxy
 from proxy.http import security_headers
 from tests.kit.ports import has_ipv6
-from tests.proxy.web_client import (
-    Client,
-    Connect,
-    Http,
-    message,
-    seqs,
-    serve_http,
-)
+from tests.proxy.web_client import Connect, Http, visitor
 from tests.support import PATIENCE_SECONDS
-
-
-async def test_page_is_served(http: Http) -> None:
-    async with http.get("/") as response:
-        assert response.status == 200
-        assert response.content_type == "text/html"
-        assert response.headers["Cache-Control"] == "no-cache"
-        assert "<html" in await response.text()
-
-
-async def test_page_parts_are_served(http: Http) -> None:
-    async with http.get("/static/style/base.css") as response:
-        assert response.status == 200
-        assert response.content_type == "text/css"
-    async with http.get("/static/../config.py") as response:
-        assert response.status == 404
 
 
 async def test_health_and_readiness(http: Http, connect: Connect) -> None:
@@ -44,31 +20,6 @@ async def test_health_and_readiness(http: Http, connect: Connect) -> None:
         async with http.get(path) as response:
             assert response.status == 200
             assert await response.json() == {"status": status}
-
-
-async def test_not_ready_without_server(unused_tcp_port: int) -> None:
-    async with serve_http(proxy.Config(upstream=f"127.0.0.1:{unused_tcp_port}")) as http:
-        async with http.get("/healthz") as response:
-            assert response.status == 200
-        async with http.get("/readyz") as response:
-            assert response.status == 503
-        async with http.get("/") as response:
-            assert response.status == 200
-
-
-@pytest.mark.parametrize("path", ["/nothing", "/static/nothing"])
-async def test_unknown_path_is_not_found(http: Http, path: str) -> None:
-    async with http.get(path) as response:
-        assert response.status == 404
-
-
-async def test_proxy_picks_a_free_port(chat_proxy: proxy.RunningProxy) -> None:
-    async with ClientSession(connector=TCPConnector(limit=0)) as session:
-        async with session.ws_connect(chat_proxy.url) as socket:
-            answer = await Client(socket).ask(chat_message=message("lobby"))
-            assert seqs([answer]) == [1]
-        async with session.get(f"{chat_proxy.url}healthz") as response:
-            assert response.status == 200
 
 
 async def test_host_addresses_share_one_port(proxy_config: proxy.Config) -> None:
@@ -88,38 +39,31 @@ async def test_ipv6_address_is_bracketed() -> None:
     assert proxy.RunningProxy("::1", 8080).url == "http://[::1]:8080/"
 
 
-@pytest.mark.parametrize(
-    ("request_", "status"),
-    [
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
-        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
-        (b"what is this\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 400),
-    ],
-)
-async def test_each_answer_has_a_policy(
-    chat_proxy: proxy.RunningProxy, request_: bytes, status: int
-) -> None:
-    head = await answer_of(chat_proxy, request_)
-    assert head.split()[1] == str(status)
+ANSWERS = [
+    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+    (b"what is this\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 400),
+]
+
+
+async def test_each_answer_has_a_policy(proxy_config: proxy.Config) -> None:
+    async with proxy.serve(replace(proxy_config, connections=1)) as running:
+        for request, status in ANSWERS:
+            await check_policy(running, request, status)
+        async with visitor(running.url):
+            await check_policy(running, b"", 503)
+
+
+async def check_policy(running: proxy.RunningProxy, request: bytes, status: int) -> None:
+    head = await answer_of(running, request)
+    assert head.split()[1] == str(status), request
     # The page's own names the style sheet in it.
     head = re.sub(" 'sha256-[A-Za-z0-9+/]{43}='", "", head, count=1)
     for name, value in security_headers.ALWAYS.items():
         assert f"\r\n{name}: {value}\r\n" in head
-
-
-async def test_full_answer_has_a_policy(proxy_config: proxy.Config) -> None:
-    async with (
-        proxy.serve(replace(proxy_config, connections=1)) as running,
-        ClientSession() as session,
-        session.ws_connect(running.url),
-    ):
-        head = await answer_of(running, b"")
-        assert head.startswith("HTTP/1.1 503 ")
-        for name, value in security_headers.ALWAYS.items():
-            assert f"\r\n{name}: {value}\r\n" in head
 
 
 async def answer_of(running: proxy.RunningProxy, request: bytes) -> str:
