@@ -1,12 +1,21 @@
 """Clients of a proxy in front of a real chat server."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+import chat
 import proxy
-from tests.proxy.web_client import Connect, Http, connect, serve_http
+from tests.proxy.web_client import Connect, Http, RestartableServer, connect, serve_http
+
+
+@pytest.fixture
+async def server(chat_config: chat.Config) -> AsyncIterator[RestartableServer]:
+    """A running chat server that can be restarted."""
+    async with RestartableServer.running(replace(chat_config, drain_seconds=1.0)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import aiohttp
+
 from tests.proxy.web_client import (
     Client,
     Frame,
@@ -22,10 +24,10 @@ async def linked(client: Client) -> None:
         pass
 
 
-async def unready(http: Http) -> None:
+async def unready(http: Http | aiohttp.ClientSession, address: str = "/readyz") -> None:
     """Waits until the proxy has noticed that the server is away."""
     while True:
-        async with http.get("/readyz") as response:
+        async with http.get(address) as response:
             if response.status == 503:
                 return
 

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-import chat
 import proxy
 from gen.chat import ChatServiceStub, GetChatHistoryRequest, ServerFrame
 from proxy.http.routes import WEBSOCKETS
 from tests.faults.link import Link
+from tests.kit.processes import not_listening
 from tests.kit.web import RawWebSocket
+from tests.proxy.pauses import unready
 from tests.proxy.web_client import Client, connect, contents, message, seqs
 
 DRAIN_SECONDS = 2.0
@@ -37,24 +39,10 @@ async def serving(config: proxy.Config) -> AsyncIterator[tuple[proxy.RunningProx
         yield await stack.enter_async_context(proxy.serve(config)), stack
 
 
-async def not_listening(running: proxy.RunningProxy) -> None:
-    """Waits until the proxy refuses connections: the drain has begun."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(running.host, running.port)
-        except ConnectionRefusedError:
-            return
-        except ConnectionResetError:
-            continue  # it came as the socket was closed
-        writer.close()
-
-
-async def unready(session: aiohttp.ClientSession, running: proxy.RunningProxy) -> None:
-    """Waits until the proxy has noticed that the server is away."""
-    while True:
-        async with session.get(f"{running.url}readyz") as response:
-            if response.status == 503:
-                return
+def absent(port: int, **settings: float) -> proxy.Config:
+    """The settings of a proxy whose server is away."""
+    config = proxy.Config(host="127.0.0.1", port=0, upstream=f"127.0.0.1:{port}")
+    return replace(config, **settings)  # type: ignore[arg-type]  # of seconds
 
 
 async def test_drain_confirms_before_close(
@@ -88,30 +76,29 @@ async def test_page_that_comes_behind_the_end_of_a_socket(proxy_config: proxy.Co
 
 
 async def test_drain_waits_for_absent_server(
-    chat_server: chat.RunningServer, session: aiohttp.ClientSession
+    proxy_config: proxy.Config, session: aiohttp.ClientSession
 ) -> None:
-    async with Link.to(chat_server.address) as link:
-        config = proxy.Config(host="127.0.0.1", port=0, upstream=link.address)
-        async with serving(config) as (running, stack):
-            client, reader = [Client(await session.ws_connect(running.url)) for _ in range(2)]
-            for each in (client, reader):
-                await each.ask(join={"room_id": "lobby"})
-            link.cut()
-            await client.say("lobby", "held")
-            assert await client.barrier() == []
-            stopping = asyncio.create_task(stack.aclose())
-            await not_listening(running)
-            link.restore()
-            for each in (client, reader):
-                assert contents([await each.receive()]) == ["held"]
-                assert await each.closed() == 1001
-            await stopping
+    async with (
+        Link.to(proxy_config.upstream) as link,
+        serving(replace(proxy_config, upstream=link.address)) as (running, stack),
+    ):
+        client, reader = [Client(await session.ws_connect(running.url)) for _ in range(2)]
+        for each in (client, reader):
+            await each.ask(join={"room_id": "lobby"})
+        link.cut()
+        await client.say("lobby", "held")
+        assert await client.barrier() == []
+        stopping = asyncio.create_task(stack.aclose())
+        await not_listening(running.port)
+        link.restore()
+        for each in (client, reader):
+            assert contents([await each.receive()]) == ["held"]
+            assert await each.closed() == 1001
+        await stopping
 
 
 async def test_drain_time_is_bounded(session: aiohttp.ClientSession, unused_tcp_port: int) -> None:
-    config = proxy.Config(
-        host="127.0.0.1", port=0, upstream=f"127.0.0.1:{unused_tcp_port}", drain_seconds=0.1
-    )
+    config = absent(unused_tcp_port, drain_seconds=0.1)
     async with serving(config) as (running, stack):
         client = Client(await session.ws_connect(running.url))
         await client.say("lobby", "lost")
@@ -126,71 +113,52 @@ async def test_drain_interrupts_waiting_clients(
     session: aiohttp.ClientSession, unused_tcp_port: int, headers: dict[str, str]
 ) -> None:
     """One waits for the answer to a call, the other to be introduced to the server."""
-    config = proxy.Config(
-        host="127.0.0.1",
-        port=0,
-        upstream=f"127.0.0.1:{unused_tcp_port}",
-        hold_seconds=LONG,
-        call_seconds=LONG,
-        drain_seconds=LONG,
-    )
+    config = absent(unused_tcp_port, hold_seconds=LONG, call_seconds=LONG, drain_seconds=LONG)
     async with serving(config) as (running, stack):
         client = Client(await session.ws_connect(running.url, headers=headers))
         await client.send(list_users={})
-        await unready(session, running)
+        await unready(session, f"{running.url}readyz")
         stopping = asyncio.create_task(stack.aclose())
         assert await client.closed() == 1001
         await stopping
 
 
 async def test_drain_ignores_unhandled_frames(
-    chat_server: chat.RunningServer, session: aiohttp.ClientSession, stub: ChatServiceStub
+    proxy_config: proxy.Config, session: aiohttp.ClientSession, stub: ChatServiceStub
 ) -> None:
-    async with Link.to(chat_server.address) as link:
-        config = proxy.Config(host="127.0.0.1", port=0, upstream=link.address)
-        async with serving(config) as (running, stack):
-            client, other = [Client(await session.ws_connect(running.url)) for _ in range(2)]
-            link.cut()
-            await unready(session, running)
-            await client.say("lobby", "before")
-            await client.barrier()
-            # The call waits for the server, and the messages behind it for the call.
-            await client.send(list_users={})
-            for _ in range(3):
-                await client.say("lobby", "behind")
-            await other.barrier()
-            stopping = asyncio.create_task(stack.aclose())
-            await not_listening(running)
-            link.restore()
-            # The answer to the call may come too late: it can be asked for again.
-            frames = await client.take_until_closed()
-            assert contents(frame for frame in frames if "chat_message" in frame) == ["before"]
-            assert client.close_code == 1001
-            await stopping
+    async with (
+        Link.to(proxy_config.upstream) as link,
+        serving(replace(proxy_config, upstream=link.address)) as (running, stack),
+    ):
+        client, other = [Client(await session.ws_connect(running.url)) for _ in range(2)]
+        link.cut()
+        await unready(session, f"{running.url}readyz")
+        await client.say("lobby", "before")
+        await client.barrier()
+        # The call waits for the server, and the messages behind it for the call.
+        await client.send(list_users={})
+        for _ in range(3):
+            await client.say("lobby", "behind")
+        await other.barrier()
+        stopping = asyncio.create_task(stack.aclose())
+        await not_listening(running.port)
+        link.restore()
+        # The answer to the call may come too late: it can be asked for again.
+        frames = await client.take_until_closed()
+        assert contents(frame for frame in frames if "chat_message" in frame) == ["before"]
+        assert client.close_code == 1001
+        await stopping
     history = await stub.get_chat_history(GetChatHistoryRequest("lobby"))
     assert [each.content for each in history.messages] == ["before"]
 
 
-async def test_mute_client_never_delays_stop(
-    chat_server: chat.RunningServer,
-) -> None:
-    config = proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address, drain_seconds=0.1)
-    async with serving(config) as (running, stack):
-        silent = await RawWebSocket.open(running.host, running.port)
-        with closing(silent):
-            await stack.aclose()
-            assert (await silent.read_to_close())[-1].close_code == 1001
-            await silent.read_to_end()
-
-
 async def test_stop_keeps_its_time(
-    chat_server: chat.RunningServer, session: aiohttp.ClientSession
+    proxy_config: proxy.Config, session: aiohttp.ClientSession
 ) -> None:
     """One client does not read, one waits for a room, one for its message."""
-    async with Link.to(chat_server.address) as link:
-        config = proxy.Config(
-            host="127.0.0.1",
-            port=0,
+    async with Link.to(proxy_config.upstream) as link:
+        config = replace(
+            proxy_config,
             upstream=link.address,
             drain_seconds=DRAIN_SECONDS,
             hold_seconds=1000,
@@ -218,11 +186,10 @@ async def test_stop_keeps_its_time(
 
 
 async def test_drain_delivers_to_busy_senders(
-    chat_server: chat.RunningServer, session: aiohttp.ClientSession
+    proxy_config: proxy.Config, session: aiohttp.ClientSession
 ) -> None:
     """Closing a socket with unread frames would reset it, and lose the last frames sent."""
-    config = proxy.Config(host="127.0.0.1", port=0, upstream=chat_server.address)
-    async with serving(config) as (running, stack):
+    async with serving(proxy_config) as (running, stack):
         sender = Client(await session.ws_connect(running.url))
         # More than the buffers of the system take.
         for _ in range(600):

@@ -1,6 +1,5 @@
 """The proxy's metrics, as Prometheus reads them, while clients are active."""
 
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from math import inf
@@ -28,15 +27,6 @@ from tests.scraping import Scrape, scrape, scrape_until
 @pytest.fixture
 def proxy_config(chat_server: chat.RunningServer) -> proxy.Config:
     return proxy.Config(upstream=chat_server.address, mailbox_bytes=100_000, metrics_port=0)
-
-
-@pytest.fixture
-async def server(chat_config: chat.Config) -> AsyncIterator[RestartableServer]:
-    """A chat server that can be restarted."""
-    server = RestartableServer(replace(chat_config, drain_seconds=1.0))
-    await server.start()
-    yield server
-    await server.stop()
 
 
 async def told_by(http: Http) -> Scrape:

@@ -42,15 +42,6 @@ from tests.proxy.web_client import (
 
 
 @pytest.fixture
-async def server(chat_config: chat.Config) -> AsyncIterator[RestartableServer]:
-    """A running chat server that can be restarted."""
-    server = RestartableServer(replace(chat_config, drain_seconds=1.0))
-    await server.start()
-    yield server
-    await server.stop()
-
-
-@pytest.fixture
 async def http(server: RestartableServer) -> AsyncIterator[Http]:
     async with serve_http(settings(server)) as http:
         yield http
@@ -159,8 +150,6 @@ async def test_draining_server_is_not_pestered(server: RestartableServer, http: 
 
 async def test_proxy_may_start_first(chat_config: chat.Config) -> None:
     server = RestartableServer(chat_config)
-    await server.start()
-    await server.stop()
     async with serve_http(settings(server)) as http:
         client = await connect(http)
         await client.say("lobby", "early")
@@ -176,6 +165,9 @@ async def test_readiness_follows_the_server(server: RestartableServer, http: Htt
         assert response.status == 200
     await server.stop()
     await unready(http)
+    for path in ("/healthz", "/"):
+        async with http.get(path) as response:
+            assert response.status == 200
     await server.start()
     await linked(await connect(http))
     async with http.get("/readyz") as response:
@@ -281,13 +273,14 @@ async def test_members_learn_of_new_history(
 async def test_longer_new_history_is_noticed(
     server: RestartableServer, http: Http, tmp_path: Path, chat_config: chat.Config
 ) -> None:
-    another = RestartableServer(chat_config)
-    await another.start(database=str(tmp_path / "another.db"))
-    async with serve_http(settings(another)) as elsewhere:
+    config = replace(chat_config, database=str(tmp_path / "another.db"))
+    async with (
+        RestartableServer.running(config) as another,
+        serve_http(settings(another)) as elsewhere,
+    ):
         writer = await connect(elsewhere)
         for number in range(5):
             await writer.ask(chat_message=message("lobby", f"other {number}"))
-    await another.stop()
     client = await joined(http, "lobby")
     await client.ask(chat_message=message("lobby", "old"))
     await server.stop()

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 
 from aiohttp import WSMsgType
 
@@ -21,7 +22,6 @@ from tests.kit.web import RawWebSocket, masked
 from tests.proxy.pauses import (
     HOLD_SECONDS,
     check_all_once,
-    check_unavailable,
     linked,
     members,
     talk,
@@ -33,7 +33,6 @@ from tests.proxy.web_client import (
     Http,
     connect,
     contents,
-    joined,
     message,
     seqs,
     serve_http,
@@ -48,33 +47,25 @@ async def write(stub: ChatServiceStub, text: str) -> None:
         return
 
 
-async def in_a_long_room(http: Http) -> Client:
-    """A member of a room with more history than fits into a client's buffers."""
-    [sender] = await members(http, 1)
-    for _ in range(600):
-        await sender.say("lobby", "x" * 16_000)
-    await sender.take(600)
-    return sender
+@asynccontextmanager
+async def in_a_long_room(
+    server: chat.RunningServer,
+) -> AsyncIterator[tuple[Link, Http, Client, RawWebSocket]]:
+    """A link, a proxy over it, a member of "lobby", and a client that reads on demand.
 
-
-async def test_cut_link_catches_up(chat_server: chat.RunningServer, stub: ChatServiceStub) -> None:
-    async with (
-        Link.to(chat_server.address) as link,
-        serve_http(proxy.Config(upstream=link.address, hold_seconds=HOLD_SECONDS)) as http,
-    ):
-        clients, sent = await members(http, 2), set()
-        for cut in range(3):
-            link.cut()
-            await unready(http)
-            for number in range(5):
-                sent |= {f"{cut}-{number}", f"{cut}-{number} held"}
-                await clients[0].say("lobby", f"{cut}-{number} held")
-                await write(stub, f"{cut}-{number}")
-            link.restore()
-            await linked(await connect(http))
-        for client in clients:
-            check_all_once(await client.take(30), sent)
-            assert await client.barrier() == []
+    There is more history in the room than fits into the client's buffers.
+    """
+    async with Link.to(server.address) as link:
+        config = proxy.Config(
+            upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS, rates=NO_RATES
+        )
+        async with serve_http(config) as http:
+            [sender] = await members(http, 1)
+            for _ in range(600):
+                await sender.say("lobby", "x" * 16_000)
+            await sender.take(600)
+            with closing(await RawWebSocket.connect(http)) as client:
+                yield link, http, sender, client
 
 
 async def test_link_survives_repeated_breaks(
@@ -105,76 +96,40 @@ async def test_link_survives_repeated_breaks(
 async def test_unfinished_replay_is_reported(
     chat_server: chat.RunningServer, stub: ChatServiceStub
 ) -> None:
-    async with Link.to(chat_server.address) as link:
-        config = proxy.Config(
-            upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS, rates=NO_RATES
-        )
-        async with serve_http(config) as http:
-            sender = await in_a_long_room(http)
-            with closing(await RawWebSocket.connect(http)) as client:
-                await client.send(join={"room_id": "lobby", "after_seq": 0})
-                told = await client.read_json()
-                assert told["joined"]["recovered"] is True
-                # There is far more to replay than fits into the buffers in between.
-                link.cut()
-                await unready(http)
-                frames = [await client.read_json()]
-                while "chat_message" in frames[-1]:
-                    frames.append(await client.read_json())
-                assert seqs(frames[:-1]) == list(range(1, len(frames)))
-                assert frames[-1]["joined"]["recovered"] is False
-                link.restore()
-                await linked(sender)
-                await write(stub, "live")
-                assert contents([await client.read_json()]) == ["live"]
+    async with in_a_long_room(chat_server) as (link, http, sender, client):
+        await client.send(join={"room_id": "lobby", "after_seq": 0})
+        told = await client.read_json()
+        assert told["joined"]["recovered"] is True
+        # There is far more to replay than fits into the buffers in between.
+        link.cut()
+        await unready(http)
+        frames = [await client.read_json()]
+        while "chat_message" in frames[-1]:
+            frames.append(await client.read_json())
+        assert seqs(frames[:-1]) == list(range(1, len(frames)))
+        assert frames[-1]["joined"]["recovered"] is False
+        link.restore()
+        await linked(sender)
+        await write(stub, "live")
+        assert contents([await client.read_json()]) == ["live"]
 
 
-async def test_aborted_replay_answers_own_messages(
-    chat_server: chat.RunningServer,
-) -> None:
-    async with Link.to(chat_server.address) as link:
-        config = proxy.Config(
-            upstream=link.address, call_seconds=0.3, hold_seconds=HOLD_SECONDS, rates=NO_RATES
-        )
-        async with serve_http(config) as http:
-            sender = await in_a_long_room(http)
-            with closing(await RawWebSocket.connect(http)) as client:
-                # Its answer is to be found at the end of the replay that it asks for next.
-                said = {"chat_message": message("lobby", "mine"), "request_id": "mine"}
-                asked = {"join": {"room_id": "lobby", "after_seq": 0}}
-                await client.send_bytes(
-                    b"".join(
-                        masked(WSMsgType.TEXT, json.dumps(each).encode()) for each in (said, asked)
-                    )
-                )
-                assert contents(await sender.take(1)) == ["mine"]
-                link.cut()
-                await unready(http)
-                frames = [await client.read_json()]
-                while frames[-1].get("joined", {}).get("recovered") is not False:
-                    frames.append(await client.read_json())
-                answers = [frame for frame in frames if frame.get("request_id") == "mine"]
-                assert seqs(answers) == [601]
-                link.restore()
-
-
-async def test_silent_link_is_replaced(chat_server: chat.RunningServer) -> None:
-    async with Link.to(chat_server.address) as link:
-        config = proxy.Config(
-            upstream=link.address, upstream_heartbeat_seconds=0.5, hold_seconds=0.5
-        )
-        async with serve_http(config) as http:
-            client = await joined(http, "lobby")
-            link.drop()
-            await client.send(chat_message=message("lobby", id="held"), request_id="held")
-            answer = await client.receive()
-            assert answer["request_id"] == "held"
-            check_unavailable(answer)
-            link.restore()
-            while "error" in (answer := await client.ask(chat_message=message("lobby", id="held"))):
-                pass
-            assert seqs([answer]) == [1]
-            assert await client.barrier() == []
+async def test_aborted_replay_answers_own_messages(chat_server: chat.RunningServer) -> None:
+    async with in_a_long_room(chat_server) as (link, http, sender, client):
+        # Its answer is to be found at the end of the replay that it asks for next.
+        said = {"chat_message": message("lobby", "mine"), "request_id": "mine"}
+        asked = {"join": {"room_id": "lobby", "after_seq": 0}}
+        whole = [masked(WSMsgType.TEXT, json.dumps(each).encode()) for each in (said, asked)]
+        await client.send_bytes(b"".join(whole))
+        assert contents(await sender.take(1)) == ["mine"]
+        link.cut()
+        await unready(http)
+        frames = [await client.read_json()]
+        while frames[-1].get("joined", {}).get("recovered") is not False:
+            frames.append(await client.read_json())
+        answers = [frame for frame in frames if frame.get("request_id") == "mine"]
+        assert seqs(answers) == [601]
+        link.restore()
 
 
 async def test_stop_outlives_lost_link(chat_server: chat.RunningServer) -> None:

@@ -9,7 +9,7 @@ import proxy
 from gen.chat import ChatServiceStub, GetUserRequest, UserStatus
 from hosting.grpc.limits import ConnectionLimits
 from tests.faults.link import Link
-from tests.proxy.pauses import HOLD_SECONDS
+from tests.proxy.pauses import HOLD_SECONDS, check_unavailable
 from tests.proxy.web_client import connect, joined, message, seqs, serve_http
 from tests.support import eventually
 
@@ -38,16 +38,23 @@ def test_default_bridges_30_silent_seconds() -> None:
     assert noticed_after < 30 < noticed_after + config.hold_seconds
 
 
-async def test_mute_connection_is_abandoned(
-    chat_server: chat.RunningServer,
-) -> None:
+async def test_mute_connection_is_abandoned(chat_server: chat.RunningServer) -> None:
     """Each attempt uses a new connection: the last one may be dead."""
-    async with Link.to(chat_server.address) as link, serve_http(over(link)) as http:
-        client = await joined(http, "lobby")
-        link.drop()
-        await eventually(lambda: link.accepted > 3)
-        link.restore()
-        assert "chat_message" in await client.ask(chat_message=message("lobby"))
+    async with Link.to(chat_server.address) as link:
+        config = replace(over(link), hold_seconds=HEARTBEAT_SECONDS)
+        async with serve_http(config) as http:
+            client = await joined(http, "lobby")
+            link.drop()
+            await client.send(chat_message=message("lobby", id="held"), request_id="held")
+            answer = await client.receive()
+            assert answer["request_id"] == "held"
+            check_unavailable(answer)
+            await eventually(lambda: link.accepted > 3)
+            link.restore()
+            while "error" in (answer := await client.ask(chat_message=message("lobby", id="held"))):
+                pass
+            assert seqs([answer]) == [1]
+            assert await client.barrier() == []
 
 
 async def test_silent_proxy_users_become_inactive(
