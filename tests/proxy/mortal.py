@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from grpclib.server import Stream
 
-import codec
-from chat.access.authenticator import Authenticator
-from chat.api.chat_service import ChatService
 from chat.api.relay import RelayConversation
 from chat.api.relay_service import RelayService
-from chat.api.status import status_of
 from chat.core.hub import Hub
 from chat.errors import Unavailable
 from gen.chat import Join, RelayCommand, RelayRequest, RelayResponse
-from hosting.grpc.server import GrpcServer
-from tests.chat.in_memory import in_memory
 from tests.support import sent_by
-
-if TYPE_CHECKING:
-    from grpclib._typing import IServable
 
 Is = Callable[[RelayCommand], bool]
 
@@ -40,7 +30,6 @@ class MortalServer:
     """The real server behind a relay that can fail.
 
     Attributes:
-        address: ``host:port``.
         kills: commands that end the connection, with the loss of the whole batch.
         ends: commands behind which the stream ends in order.
         ignores: commands that are never answered.
@@ -51,7 +40,6 @@ class MortalServer:
     """
 
     def __init__(self, hub: Hub) -> None:
-        self.address = ""
         self.kills: Is = nothing
         self.ends: Is = nothing
         self.ignores: Is = nothing
@@ -124,22 +112,3 @@ def joins(room_id: str, after_seq: int | None = None) -> Is:
         return isinstance(join, Join) and (join.room_id, join.after_seq) == (room_id, after_seq)
 
     return check
-
-
-@asynccontextmanager
-async def mortal_server(authenticator: Authenticator | None = None) -> AsyncIterator[MortalServer]:
-    context = await in_memory(authenticator=authenticator)
-    relay = MortalRelay(context)
-    relay.server = MortalServer(context.hub)
-    relay.server.asks_for_tokens = not context.authenticator.is_open
-    services: list[IServable] = [ChatService(context), relay]
-    server = GrpcServer(services, codec.GrpcCodec(), lambda _: 1 << 22, status_of=status_of)
-    port = await server.listen("127.0.0.1", 0)
-    relay.server.address = f"127.0.0.1:{port}"
-    try:
-        yield relay.server
-    finally:
-        context.draining.set()
-        server.stop_listening()
-        await server.wait_idle(10.0)
-        await server.go_away()

@@ -41,13 +41,16 @@ class Node:
         health: whether it says that it serves.
         mortal: what its streams die of, and how many there were.
         dies_of_calls: whether it dies of a unary call.
+        wire: its codec.
     """
 
     def __init__(self, hub: Hub, host: str, port: int, authenticator: Authenticator) -> None:
         self.address = f"{host}:{port}"
         self.dies_of_calls = False
+        self.wire = codec.GrpcCodec()
         self.health = ServiceStatus()
         self.mortal = MortalServer(hub)
+        self.mortal.asks_for_tokens = not authenticator.is_open
         self._host, self._port = host, port
         self._authenticator = authenticator
         self._stop = AsyncExitStack()
@@ -68,7 +71,7 @@ class Node:
         services.append(Health({each: [self.health] for each in services}))
         self.health.set(True)
         server = self._server = GrpcServer(
-            services, codec.GrpcCodec(), lambda _: 1 << 22, status_of=status_of
+            services, self.wire, lambda _: 1 << 22, status_of=status_of
         )
         listen(server, RecvRequest, self._receive_request)
         await server.listen(self._host, self._port)

@@ -11,6 +11,7 @@ from typing import Any
 
 import betterproto
 
+import codec
 from gen.chat import (
     ChatMessage,
     Error,
@@ -26,6 +27,8 @@ from gen.chat import (
     Presence,
     RelayCommand,
     RelayEvent,
+    RelayRequest,
+    RelayResponse,
     RoomChanges,
     RoomPresence,
     Stored,
@@ -33,9 +36,10 @@ from gen.chat import (
 )
 from proxy.core.client import Client
 from proxy.core.followers import wants_changes
-from proxy.core.outbox import Item, Outbox
+from proxy.core.outbox import Item, Outbox, as_command
 from proxy.core.room import Room
-from tests.kit.web import split_frames
+from proxy.core.switchboard import Switchboard
+from tests.kit.web import Frame, split_frames
 
 Key = tuple[str, str, str]
 # A reference, a message, and the stream's membership in the room at its arrival.
@@ -216,6 +220,19 @@ class DirectOutbox(Outbox):
         self._hand_on(item, size)
 
 
+def decoded(item: Item, size: int) -> RelayCommand:
+    """Returns the command of an item as the server decodes it; it is no larger than said."""
+    data = codec.encode(RelayRequest(commands=[as_command(item)]))
+    assert len(data) <= size
+    return codec.decode(RelayRequest, data).commands[0]
+
+
+def tell(switchboard: Switchboard, *events: RelayEvent) -> None:
+    """Delivers a batch as decoded from the wire."""
+    data = codec.encode(RelayResponse(events=list(events)))
+    switchboard.receive(codec.decode(RelayResponse, data))
+
+
 class Guest(Client):
     """A client that nobody limits or dismisses."""
 
@@ -232,6 +249,23 @@ class Guest(Client):
 
     def dismiss(self, error: Error) -> None:
         raise AssertionError(error)
+
+
+class Recorder(Guest):
+    """A client that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, frame: bytes) -> None:
+        self.writes.append(frame)
+
+    def take(self) -> list[Frame]:
+        """Returns the frames since this was called last."""
+        frames = [each.json() for data in self.writes for each in split_frames(data)]
+        self.writes.clear()
+        return frames
 
 
 class Follower(Guest):

@@ -1,6 +1,7 @@
 """The proxy's work for a client is the same, however many others there are."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -15,31 +16,20 @@ from gen.chat import (
     RelayEvent,
     RelayResponse,
 )
-from proxy.core.client import Client
 from proxy.core.outbox import Item, as_command
 from proxy.core.switchboard import Switchboard
-from tests.cost import Cost, cost
-from tests.proxy.relay_model import DirectOutbox
+from tests.cost import cost
+from tests.proxy.relay_model import DirectOutbox, Guest
 
 FEW, MANY = 10, 3000
 # A table of so many entries is far larger.
 NOISE_BYTES = 4096
 
 
-class Deaf(Client):
+class Deaf(Guest):
     """A client that ignores its frames."""
 
-    def __init__(self) -> None:
-        self.rooms = set()
-        self.users = set()
-
     def write(self, frame: bytes) -> None:
-        pass
-
-    def note_rate_limited(self) -> None:
-        pass
-
-    def dismiss(self, error: Error) -> None:
         pass
 
 
@@ -119,10 +109,6 @@ class Crowd:
     ],
 )
 async def test_client_action_has_constant_cost(work: Callable[[Crowd], None]) -> None:
-    few, many = [_cost(Crowd(others), work) for others in (FEW, MANY)]
+    few, many = [cost(partial(work, Crowd(others))) for others in (FEW, MANY)]
     assert many.lines == few.lines
     assert many.peak_bytes < few.peak_bytes + NOISE_BYTES
-
-
-def _cost(crowd: Crowd, work: Callable[[Crowd], None]) -> Cost:
-    return cost(lambda: work(crowd))

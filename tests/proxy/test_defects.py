@@ -26,13 +26,15 @@ from proxy.core.outbox import Outbox
 from proxy.core.suspects import LINKS
 from proxy.core.switchboard import Switchboard
 from proxy.upstream.link import Link
+from tests.access.signing import bearer
 from tests.chat.broken import BrokenAuthenticator
 from tests.kit.web import split_frames
-from tests.proxy.mortal import MortalServer, anything, carries, joins, mortal_server, nothing, says
-from tests.proxy.pauses import HOLD_SECONDS, check_all_once, check_unavailable
-from tests.proxy.relay_model import DirectOutbox, Follower
+from tests.proxy.mortal import MortalServer, anything, carries, joins, nothing, says
+from tests.proxy.nodes import before, nodes
+from tests.proxy.pauses import check_all_once, check_unavailable
+from tests.proxy.relay_model import DirectOutbox, Follower, Recorder
 from tests.proxy.web_client import Client, Frame, Http, message, seqs, serve_http
-from tests.support import ANY_NUMBER, NO_RATES, eventually, told
+from tests.support import eventually, told
 
 DEADLY = "deadly"
 TALKERS = ("ada", "bob", "eve")
@@ -47,20 +49,16 @@ async def pair(
     *, tokens: bool = False, **settings: Any
 ) -> AsyncIterator[tuple[MortalServer, Http]]:
     """A mortal server, and a proxy in front of it."""
-    async with mortal_server(BrokenAuthenticator() if tokens else None) as server:
-        config = proxy.Config(
-            upstream=server.address,
-            rates=NO_RATES,
-            admission=ANY_NUMBER,
-            **{"hold_seconds": HOLD_SECONDS, **settings},
-        )
-        async with serve_http(config) as http:
-            yield server, http
+    async with (
+        nodes(1, tokens=[BrokenAuthenticator()] * tokens) as [node],
+        serve_http(before([node], **settings)) as http,
+    ):
+        yield node.mortal, http
 
 
 async def visitor(server: MortalServer, http: Http, name: str = "ada") -> Client:
     """A client; with a token, where the server requires one."""
-    headers = {"Authorization": f"Bearer {name}"} if server.asks_for_tokens else {}
+    headers = bearer(name if server.asks_for_tokens else None)
     return Client(await http.ws_connect("/", headers=headers))
 
 
@@ -198,8 +196,8 @@ async def test_short_links_back_off() -> None:
 
 
 async def test_unencodable_message_spares_the_others() -> None:
-    async with mortal_server() as server:
-        config = proxy.Config(upstream=server.address)
+    async with nodes(1) as [node]:
+        config = proxy.Config(upstream=node.address)
         switchboard = Switchboard(config, Outbox())
         link = Link(config, switchboard)
         running = asyncio.create_task(link.run())
@@ -216,7 +214,7 @@ async def test_unencodable_message_spares_the_others() -> None:
         assert set(client.answers.values()) == {1}
         assert client.got.keys() == {str(number) for number in range(100) if number != 30}
         assert sorted(client.got.values()) == list(range(1, 100))
-        assert server.links == 1
+        assert node.mortal.links == 1
         assert [line["event"] for line in told(lines) if line["log_level"] == "error"] == [
             "command not encoded"
         ]
@@ -224,18 +222,7 @@ async def test_unencodable_message_spares_the_others() -> None:
         await asyncio.wait({running})
 
 
-class Listener(Follower):
-    """Keeps the frames that it gets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: list[Frame] = []
-
-    def write(self, frame: bytes) -> None:
-        self.frames += [each.json() for each in split_frames(frame)]
-
-
-class Deaf(Listener):
+class Deaf(Recorder):
     """Raises when it is dismissed."""
 
     def dismiss(self, error: Error) -> None:
@@ -254,7 +241,7 @@ def batch(*events: RelayEvent) -> RelayResponse:
 
 async def test_failed_event_costs_one_message() -> None:
     switchboard = Switchboard(proxy.Config(), Outbox())
-    sender, member, other = Listener(), Listener(), Listener()
+    sender, member, other = Recorder(), Recorder(), Recorder()
     switchboard.connected()
     refs = {}
     for room_id, client in (("spoiled", sender), ("spoiled", member), ("lobby", other)):
@@ -285,18 +272,19 @@ async def test_failed_event_costs_one_message() -> None:
                 of("lobby", 3),
             )
         )
-    assert seqs(other.frames) == [1, 2, 3]
+    assert seqs(other.take()) == [1, 2, 3]
     lost = {"room_id": "spoiled", "epoch": "e", "recovered": False}
-    for client in (sender, member):
-        heard = [frame for frame in client.frames if "error" not in frame]
+    told_sender, told_member = sender.take(), member.take()
+    for told_to in (told_sender, told_member):
+        heard = [frame for frame in told_to if "error" not in frame]
         assert [frame.get("joined") or seqs([frame]) for frame in heard] == [
             [1],
             {**lost, "last_seq": 2},
             [3],
             {**lost, "last_seq": 4},
         ]
-    assert not [frame for frame in member.frames if "error" in frame]
-    [refused] = [frame for frame in sender.frames if "error" in frame]
+    assert not [frame for frame in told_member if "error" in frame]
+    [refused] = [frame for frame in told_sender if "error" in frame]
     assert refused["request_id"] == "mine"
     check_internal(refused)
     assert not [*switchboard.sends]
@@ -309,7 +297,7 @@ async def test_repeated_join_answer_is_accepted() -> None:
     asked: list[Any] = []
     outbox = DirectOutbox(lambda item, _: asked.append(item))
     switchboard = Switchboard(proxy.Config(), outbox)
-    member = Listener()
+    member = Recorder()
     switchboard.connected()
     with switchboard.rooms.pinned("lobby") as room:
         switchboard.rooms.add_member(member, room)
@@ -317,7 +305,7 @@ async def test_repeated_join_answer_is_accepted() -> None:
     for last_seq, recovered in ((1, True), (5, False)):
         joined = Joined("lobby", "e", last_seq, recovered)
         switchboard.receive(batch(RelayEvent(ref, joined=joined)))
-    assert [frame["joined"]["last_seq"] for frame in member.frames] == [5]
+    assert [frame["joined"]["last_seq"] for frame in member.take()] == [5]
     switchboard.receive(batch(RelayEvent(ref, error=Error(message="unreadable", retryable=True))))
     await eventually(lambda: len(asked) == 2)
     assert asked[1].join.after_seq == 5
@@ -325,7 +313,7 @@ async def test_repeated_join_answer_is_accepted() -> None:
 
 async def test_failed_dismissal_spares_the_others() -> None:
     switchboard = Switchboard(proxy.Config(), Outbox())
-    guests = [Deaf(), Listener()]
+    guests = [Deaf(), Recorder()]
     dismissed: list[Client] = []
     guests[1].dismiss = dismissed.append  # type: ignore[method-assign, assignment]
     switchboard.guests |= set(guests)

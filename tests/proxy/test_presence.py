@@ -16,25 +16,17 @@ async def status_of(client: Client, user_id: str) -> str:
 
 
 async def test_user_active_while_socket_open(connect: Connect, stub: ChatServiceStub) -> None:
+    """Whichever it is, and whoever else speaks through it."""
     watcher, first, second = await connect(), await connect(), await connect()
-    for client in (first, second):
-        await client.ask(chat_message=message("lobby", sender_id="bob"))
-    assert await status_of(watcher, "bob") == "ACTIVE"
+    for client, user_id in ((first, "bob"), (second, "bob"), (second, "eve")):
+        await client.ask(chat_message=message("lobby", sender_id=user_id))
+        assert await status_of(watcher, user_id) == "ACTIVE"
     await first.socket.close()
     assert await status_of(watcher, "bob") == "ACTIVE"
     await second.socket.close()
-    assert await status_of(watcher, "bob") == "INACTIVE"
+    assert [await status_of(watcher, each) for each in ("bob", "eve")] == ["INACTIVE"] * 2
     response = await stub.get_user(GetUserRequest("bob"))
     assert response.user.status == UserStatus.INACTIVE
-
-
-async def test_connection_speaks_for_several_users(connect: Connect) -> None:
-    watcher, client = await connect(), await connect()
-    for user_id in ("ada", "bob"):
-        await client.ask(chat_message=message("lobby", sender_id=user_id))
-    assert [await status_of(watcher, user_id) for user_id in ("ada", "bob")] == ["ACTIVE"] * 2
-    await client.socket.close()
-    assert [await status_of(watcher, user_id) for user_id in ("ada", "bob")] == ["INACTIVE"] * 2
 
 
 async def test_leaving_room_keeps_user_active(connect: Connect) -> None:

@@ -14,24 +14,10 @@ from proxy.core.fanout import Fanout
 from proxy.core.room import Room
 from proxy.core.unconfirmed import UnconfirmedSend
 from tests.kit.web import RawFrame, split_frames
-from tests.proxy.relay_model import Guest
+from tests.proxy.relay_model import Recorder
 from tests.proxy.web_client import Frame
 
 ROOMS = ("lobby", "attic")
-
-
-class Recorder(Guest):
-    """A client that keeps the frames written to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[bytes] = []
-
-    def write(self, frame: bytes) -> None:
-        self.writes.append(frame)
-
-    def received(self) -> list[Frame]:
-        return [frame.json() for data in self.writes for frame in split_frames(data)]
 
 
 class Arrival(NamedTuple):
@@ -69,13 +55,13 @@ async def test_fanout_reaches_members_and_askers() -> None:
                 model(arrival, rooms[arrival.room], clients, fanout, expected)
             fanout.write()
         for client, by_room in zip(clients, expected, strict=True):
-            received = client.received()
+            # One write for each room of a batch.
+            assert len(client.writes) <= len(ROOMS) * len(batches)
+            received = client.take()
             for room_id, frames_of_room in zip(ROOMS, by_room, strict=True):
                 assert [
                     frame for frame in received if frame["chat_message"]["room_id"] == room_id
                 ] == frames_of_room
-            # One write for each room of a batch.
-            assert len(client.writes) <= len(ROOMS) * len(batches)
 
     check()
 

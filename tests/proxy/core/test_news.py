@@ -1,6 +1,5 @@
 """What is told beside messages, and to whom."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -30,33 +29,12 @@ from proxy.core.news import FEW, MANY
 from proxy.core.outbox import Outbox
 from proxy.core.room import GapError, Room
 from proxy.core.switchboard import Switchboard
-from tests.kit.web import split_frames
-from tests.proxy.relay_model import Guest
+from tests.proxy.relay_model import Recorder
 from tests.proxy.web_client import Frame
-from tests.support import PATIENCE_SECONDS
+from tests.support import eventually
 
 CHANGES = JoinFollow(JoinFollow.CHANGES)
 READS = JoinFollow(JoinFollow.READS)
-
-
-class Listener(Guest):
-    """A client that keeps what it is told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[bytes] = []
-        self.told = asyncio.Event()
-
-    def write(self, frame: bytes) -> None:
-        self.writes.append(frame)
-        self.told.set()
-
-    def frames(self) -> list[Frame]:
-        """Returns the frames since this was called last."""
-        frames = [frame.json() for data in self.writes for frame in split_frames(data)]
-        self.writes.clear()
-        self.told.clear()
-        return frames
 
 
 class World:
@@ -74,8 +52,8 @@ class World:
     def tell(self, *events: RelayEvent) -> None:
         self.switchboard.receive(RelayResponse(list(events)))
 
-    def enter(self, number: int = 1, *follow: JoinFollow, user_id: str = "") -> list[Listener]:
-        clients = [Listener() for _ in range(number)]
+    def enter(self, number: int = 1, *follow: JoinFollow, user_id: str = "") -> list[Recorder]:
+        clients = [Recorder() for _ in range(number)]
         join = Join("lobby", follow=list(follow), user_id=user_id)
         for client in clients:
             self.switchboard.rooms.add_member(client, self.room, join)
@@ -110,8 +88,8 @@ def spans(frames: Sequence[Frame]) -> Iterator[tuple[int, int]]:
 async def test_change_is_told_behind_messages_of_its_batch(world: World) -> None:
     [keen], [plain] = world.enter(1, CHANGES), world.enter()
     world.tell(changed(11), message(6), changed(12, 6), message(7))
-    assert kinds(keen.frames()) == ["chat_message", "chat_message", "changes", "changes"]
-    assert kinds(plain.frames()) == ["chat_message", "chat_message"]
+    assert kinds(keen.take()) == ["chat_message", "chat_message", "changes", "changes"]
+    assert kinds(plain.take()) == ["chat_message", "chat_message"]
 
 
 async def test_frame_is_made_once_for_all(world: World) -> None:
@@ -126,11 +104,10 @@ async def test_many_followers_are_told_once_a_second(world: World) -> None:
     for number in range(11, 61):
         # Its text changed once, in the middle.
         world.tell(changed(number, content="edited" if number == 30 else None))
-    assert list(spans(client.frames())) == [(10, 11)]
+    assert list(spans(client.take())) == [(10, 11)]
     [late] = world.enter(1, CHANGES)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await client.told.wait()
-    [frame] = client.frames()
+    await eventually(lambda: client.writes)
+    [frame] = client.take()
     assert frame["changes"] == {
         "room_id": "lobby",
         "after_change": 11,
@@ -144,21 +121,21 @@ async def test_many_followers_are_told_once_a_second(world: World) -> None:
         ],
     }
     # One who entered meanwhile is told it too, and goes on from there.
-    assert late.frames() == [frame]
+    assert late.take() == [frame]
 
 
 async def test_few_followers_are_told_as_it_comes(world: World) -> None:
     client, *_ = world.enter(MANY, CHANGES)
     for number in range(11, 16):
         world.tell(changed(number))
-    assert list(spans(client.frames())) == [(number, number + 1) for number in range(10, 15)]
+    assert list(spans(client.take())) == [(number, number + 1) for number in range(10, 15)]
 
 
 async def test_large_changes_do_not_wait(world: World) -> None:
     client, *_ = world.enter(MANY + 1, CHANGES)
     text = "x" * 100_000
     world.tell(*(changed(number, number - 10, text) for number in range(11, 15)))
-    assert list(spans(client.frames())) == [(10, 11), (11, 14)]
+    assert list(spans(client.take())) == [(10, 11), (11, 14)]
 
 
 @pytest.mark.parametrize("event", [changed(12), changed(11, 6)], ids=["change", "message"])
@@ -166,7 +143,7 @@ async def test_gap_before_a_change_ends_the_link(world: World, event: RelayEvent
     [keen] = world.enter(1, CHANGES)
     with pytest.raises(GapError):
         world.tell(event)
-    assert keen.frames() == []
+    assert keen.take() == []
     assert world.room.last_change == 10
 
 
@@ -176,11 +153,11 @@ async def test_newer_state_is_told_without_a_new_number(world: World) -> None:
     state = MessageState(change=12)
     world.tell(RelayEvent(changes=RoomChanges("lobby", 10, 10, [MessageChange(1, "text", state)])))
     world.tell(RelayEvent(changes=RoomChanges("lobby", 8, 10)))
-    [frame] = keen.frames()
+    [frame] = keen.take()
     assert frame["changes"]["messages"][0]["state"]["change"] == 12
     assert world.room.last_change == 10
     world.tell(changed(11))
-    assert list(spans(keen.frames())) == [(10, 11)]
+    assert list(spans(keen.take())) == [(10, 11)]
 
 
 async def test_room_is_told_with_its_changes(world: World) -> None:
@@ -189,10 +166,9 @@ async def test_room_is_told_with_its_changes(world: World) -> None:
         span = RoomChanges("lobby", number - 1, number)
         span.room = GivenRoom("lobby", f"title {number}", change=number)
         world.tell(RelayEvent(changes=span))
-    [first] = clients[0].frames()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await clients[0].told.wait()
-    [last] = clients[0].frames()
+    [first] = clients[0].take()
+    await eventually(lambda: clients[0].writes)
+    [last] = clients[0].take()
     assert first["changes"]["room"]["title"] == "title 11"
     assert first["changes"]["messages"] == last["changes"]["messages"] == []
     assert last["changes"]["room"]["title"] == "title 14"
@@ -203,24 +179,24 @@ async def test_other_history_starts_over(world: World) -> None:
     [plain] = world.enter()
     world.tell(changed(11), changed(12))
     for client in clients:
-        client.frames()
+        client.take()
     world.tell(RelayEvent(world.room.join_ref, joined=Joined("lobby", "that", 2, False, 1)))
     joined = {"room_id": "lobby", "epoch": "that", "last_seq": 2, "recovered": False}
-    assert plain.frames() == [{"joined": joined}]
-    assert clients[0].frames() == [{"joined": joined | {"last_change": 1}}]
+    assert plain.take() == [{"joined": joined}]
+    assert clients[0].take() == [{"joined": joined | {"last_change": 1}}]
     # What waited of the other history is not told.
     world.tell(changed(2))
-    assert list(spans(clients[0].frames())) == [(1, 2)]
+    assert list(spans(clients[0].take())) == [(1, 2)]
 
 
 async def test_unencodable_changes_are_a_gap(world: World) -> None:
     [keen], [plain] = world.enter(1, CHANGES), world.enter()
     # A lone surrogate: no server sends one.
     world.tell(changed(11, content="\ud800"))
-    [frame] = keen.frames()
+    [frame] = keen.take()
     assert frame["joined"]["recovered"] is False
     assert frame["joined"]["last_change"] == 11
-    assert plain.frames() == []
+    assert plain.take() == []
 
 
 async def test_reads_are_told_where_few_are(world: World) -> None:
@@ -228,11 +204,11 @@ async def test_reads_are_told_where_few_are(world: World) -> None:
     world.enter(FEW - 2)
     reads = RelayEvent(reads=Reads("lobby", ["ada"], [4]))
     world.tell(reads)
-    assert reader.frames() == [{"reads": {"room_id": "lobby", "user_ids": ["ada"], "seqs": [4]}}]
-    assert keen.frames() == []
+    assert reader.take() == [{"reads": {"room_id": "lobby", "user_ids": ["ada"], "seqs": [4]}}]
+    assert keen.take() == []
     world.enter()
     world.tell(reads)
-    assert reader.frames() == []
+    assert reader.take() == []
 
 
 async def test_mark_is_told_to_its_user(world: World) -> None:
@@ -241,21 +217,21 @@ async def test_mark_is_told_to_its_user(world: World) -> None:
     [plain] = world.enter(1, user_id="ada")
     [sender] = world.enter(1, CHANGES)
     world.switchboard.send(sender, ChatMessage("x", "attic", "ada", "hello"), None)
-    [subject] = [Listener()]
+    subject = Recorder()
     subject.caller = Caller(1, "token", subject.dismiss)
     subject.caller.user_id = "ada"
     world.switchboard.rooms.add_member(subject, world.room, Join("lobby", follow=[CHANGES]))
     mark = RelayEvent(to_user=ToUser("ada", mark=Mark("lobby", 4, 2)))
     world.tell(mark)
     for client in (named, sender, subject):
-        assert client.frames() == [{"mark": {"room_id": "lobby", "seq": 4, "mentions": 2}}]
+        assert client.take() == [{"mark": {"room_id": "lobby", "seq": 4, "mentions": 2}}]
     for client in (other, plain):
-        assert client.frames() == []
+        assert client.take() == []
     world.switchboard.rooms.leave(named, "lobby")
     world.switchboard.close(sender)
     world.tell(mark)
-    assert named.frames() == sender.frames() == []
-    assert kinds(subject.frames()) == ["mark"]
+    assert named.take() == sender.take() == []
+    assert kinds(subject.take()) == ["mark"]
 
 
 # Of message 1 to 3, or of the room itself.

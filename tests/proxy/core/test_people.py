@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import codec
 import proxy
 from gen.chat import (
     ChatMessage,
@@ -17,20 +16,16 @@ from gen.chat import (
     JoinFollow,
     RelayCommand,
     RelayEvent,
-    RelayRequest,
-    RelayResponse,
     RoomPresence,
     Typists,
     Wanted,
 )
-from proxy.core.outbox import Item, as_command
 from proxy.core.outlet import Paces
 from proxy.core.room import Room
 from proxy.core.switchboard import Switchboard
 from proxy.core.telling_typists import CROWD
 from tests.clock import ClockLoop, run, turns
-from tests.kit.web import split_frames
-from tests.proxy.relay_model import DirectOutbox, Guest
+from tests.proxy.relay_model import DirectOutbox, Guest, Recorder, decoded, tell
 from tests.proxy.web_client import Frame
 
 PEOPLE = [JoinFollow(JoinFollow.TYPING), JoinFollow(JoinFollow.PRESENCE)]
@@ -38,26 +33,15 @@ KEEP = 15.0
 GONE = Paces().gone
 
 
-class Watcher(Guest):
+class Watcher(Recorder):
     """A client that keeps what it is told, while it reads."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: list[Frame] = []
-        self.reads = True
-
-    def write(self, frame: bytes) -> None:
-        self.frames += [each.json() for each in split_frames(frame)]
+    reads = True
 
     def write_news(self, frame: bytes) -> bool:
         if self.reads:
             self.write(frame)
         return self.reads
-
-    def take(self) -> list[Frame]:
-        """Returns the frames since this was called last."""
-        frames, self.frames = self.frames, []
-        return frames
 
 
 class World:
@@ -66,19 +50,14 @@ class World:
     def __init__(self, loop: ClockLoop) -> None:
         self.loop = loop
         self.asked: list[RelayCommand] = []
-        self.switchboard = Switchboard(proxy.Config(), DirectOutbox(self._put))
+        outbox = DirectOutbox(lambda item, size: self.asked.append(decoded(item, size)))
+        self.switchboard = Switchboard(proxy.Config(), outbox)
         self.switchboard.connected()
         self._pin: AbstractContextManager[Room] = self.switchboard.rooms.pinned("lobby")
         self.room = self._pin.__enter__()
 
-    def _put(self, item: Item, size: int) -> None:
-        data = codec.encode(RelayRequest(commands=[as_command(item)]))
-        assert len(data) <= size
-        self.asked += codec.decode(RelayRequest, data).commands
-
     def tell(self, *events: RelayEvent) -> None:
-        data = codec.encode(RelayResponse(events=list(events)))
-        self.switchboard.receive(codec.decode(RelayResponse, data))
+        tell(self.switchboard, *events)
 
     def answer(self) -> None:
         """The server answers the last `join`."""

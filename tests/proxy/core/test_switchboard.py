@@ -16,7 +16,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import codec
 import proxy
 from gen.chat import (
     ChatMessage,
@@ -27,14 +26,12 @@ from gen.chat import (
     JoinFollow,
     RelayCommand,
     RelayEvent,
-    RelayRequest,
-    RelayResponse,
     Stored,
 )
-from proxy.core.outbox import Item, as_command
+from proxy.core.outbox import Item
 from proxy.core.room import GapError, Room
 from proxy.core.switchboard import Switchboard
-from tests.proxy.relay_model import DirectOutbox, Follower, Server, Stream
+from tests.proxy.relay_model import DirectOutbox, Follower, Server, Stream, decoded, tell
 from tests.support import MODEL, PATIENCE_SECONDS
 
 ROOMS = ("lobby", "attic", "refused")
@@ -43,6 +40,8 @@ LONG = 10_000.0
 CONFIG = proxy.Config(hold_seconds=LONG, call_seconds=LONG)
 # As the proxy follows each room: what servers of before know comes first.
 ALL = [JoinFollow(each) for each in (1, 4, 2, 3)]
+
+UNAVAILABLE = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
 
 # A client that is about to enter a room.
 Entry = tuple["Follower", AbstractContextManager[Room], Room]
@@ -64,10 +63,9 @@ class Chatting(RuleBasedStateMachine):
         self.switchboard = Switchboard(CONFIG, DirectOutbox(self.put))
 
     def put(self, item: Item, size: int) -> None:
-        data = codec.encode(RelayRequest(commands=[as_command(item)]))
-        assert len(data) <= size
+        command = decoded(item, size)
         if self.stream is not None:
-            self.stream.inbox += codec.decode(RelayRequest, data).commands
+            self.stream.inbox.append(command)
 
     # Steps of clients.
 
@@ -283,9 +281,8 @@ class Asked:
     def __init__(self) -> None:
         self.commands: asyncio.Queue[RelayCommand] = asyncio.Queue()
 
-    def put(self, item: Item, _: int) -> None:
-        data = codec.encode(RelayRequest(commands=[as_command(item)]))
-        self.commands.put_nowait(codec.decode(RelayRequest, data).commands[0])
+    def put(self, item: Item, size: int) -> None:
+        self.commands.put_nowait(decoded(item, size))
 
     async def next(self, kind: str) -> RelayCommand:
         """Waits for the next command of a kind."""
@@ -294,12 +291,6 @@ class Asked:
                 command = await self.commands.get()
                 if betterproto.which_one_of(command, "command")[0] == kind:
                     return command
-
-
-def tell(switchboard: Switchboard, *events: RelayEvent) -> None:
-    """Delivers a batch as decoded from the wire."""
-    data = codec.encode(RelayResponse(events=list(events)))
-    switchboard.receive(codec.decode(RelayResponse, data))
 
 
 @pytest.fixture
@@ -339,7 +330,7 @@ async def test_missing_message_is_noticed(switchboard: Switchboard, asked: Asked
 
 
 async def test_messages_past_a_gap_stay_unconfirmed(switchboard: Switchboard, asked: Asked) -> None:
-    message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
+    message = post("1")
     switchboard.send(Follower(), message, "mine")
     join = await asked.next("join")
     tell(switchboard, RelayEvent(ref=join.ref, joined=Joined("lobby", "this", 0, recovered=False)))
@@ -355,11 +346,9 @@ async def test_messages_past_a_gap_stay_unconfirmed(switchboard: Switchboard, as
 
 async def test_unavailable_room_is_asked_again(switchboard: Switchboard, asked: Asked) -> None:
     client = Follower()
-    message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="hello")
-    switchboard.send(client, message, "mine")
+    switchboard.send(client, post("1"), "mine")
     first = await asked.next("join")
-    error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
-    tell(switchboard, RelayEvent(ref=first.ref, error=error))
+    tell(switchboard, RelayEvent(ref=first.ref, error=UNAVAILABLE))
     assert client.rooms == {"lobby"}
     second = await asked.next("join")
     assert second.join == Join("lobby", follow=ALL)
@@ -369,7 +358,7 @@ async def test_unavailable_room_is_asked_again(switchboard: Switchboard, asked: 
 async def test_senders_wait_for_slow_server(switchboard: Switchboard, asked: Asked) -> None:
     client = Follower()
     await switchboard.sends.wait_writable()
-    message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
+    message = post("1")
     switchboard.send(client, message, "mine")
     waiting = asyncio.create_task(switchboard.sends.wait_writable())
     await asyncio.sleep(0)
@@ -418,8 +407,7 @@ def post(key: str) -> ChatMessage:
 
 
 async def test_senders_never_wait_without_link(switchboard: Switchboard) -> None:
-    message = ChatMessage(id="1", room_id="lobby", sender_id="ada", content="x" * 100)
-    switchboard.send(Follower(), message, None)
+    switchboard.send(Follower(), post("1"), None)
     waiting = asyncio.create_task(switchboard.sends.wait_writable())
     await asyncio.sleep(0)
     switchboard.disconnected()
@@ -438,8 +426,7 @@ async def test_unavailable_room_is_kept_during_replay(
         switchboard.disconnected()
         switchboard.connected()
         again = await asked.next("join")
-        error = Error(code=ErrorCode(ErrorCode.UNAVAILABLE), message="later", retryable=True)
-        tell(switchboard, RelayEvent(ref=again.ref, error=error))
+        tell(switchboard, RelayEvent(ref=again.ref, error=UNAVAILABLE))
         switchboard.rooms.add_member(client, room)
     third = await asked.next("join")
     joined = Joined("lobby", "this", 0, recovered=True)
