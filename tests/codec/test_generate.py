@@ -7,14 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from codec.compiler.schema import SchemaError
-from codec.generate import generate, main, stale
+from codec.generate import generate, main
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_gen_is_up_to_date() -> None:
-    assert stale(ROOT / "gen", generate(ROOT / "proto")) == []
 
 
 def schema(directory: Path, body: str, head: str = 'syntax = "proto3"; package a;') -> Path:
@@ -122,9 +117,6 @@ def test_deprecated_field_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 )
 def test_unsupported_feature_is_refused(tmp_path: Path, body: str, head: str, message: str) -> None:
     proto = schema(tmp_path, body, head)
-    with pytest.raises(SchemaError) as caught:
-        generate(proto)
-    assert message in str(caught.value)
     result = CliRunner().invoke(main, ["--proto", str(proto), "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
     assert message in result.output

@@ -86,25 +86,27 @@ def test_invalid_json_is_named(text: str) -> None:
 
 
 def test_path_in_list() -> None:
-    text = '{"users": [{}, {}, {}, {"name": 1}]}'
-    assert reason(ListUsersResponse, text) == "users[3].name: expected a string"
-    assert reason(ListUsersResponse, '{"users": [{}, null]}') == "users[1]: expected an object"
-    assert reason(ListUsersResponse, '{"users": {}}') == "users: expected an array"
-    text = '{"users": [{"status": "LOST"}]}'
-    assert reason(ListUsersResponse, text) == "users[0].status: not a name of this enum"
+    for text, told in {
+        '{"users": [{}, {}, {}, {"name": 1}]}': "users[3].name: expected a string",
+        '{"users": [{}, null]}': "users[1]: expected an object",
+        '{"users": {}}': "users: expected an array",
+        '{"users": [{"status": "LOST"}]}': "users[0].status: not a name of this enum",
+    }.items():
+        assert reason(ListUsersResponse, text) == told
 
 
 def test_path_in_map(kitchen: Any) -> None:
     maps = kitchen.ours("Maps")
-    assert reason(maps, '{"messages": {"k": {"a_bool": 1}}}') == (
-        "messages[k].a_bool: expected true or false"
-    )
-    assert reason(maps, '{"by_bool": {"True": ""}}') == "by_bool[True]: expected true or false"
-    assert reason(maps, '{"by_int32": {"x": 1}}') == "by_int32[x]: expected an integer"
-    assert reason(maps, '{"by_int32": {"1": 1, "01": 1}}') == "by_int32[01]: given twice"
+    for text, told in {
+        '{"messages": {"k": {"a_bool": 1}}}': "messages[k].a_bool: expected true or false",
+        '{"by_bool": {"True": ""}}': "by_bool[True]: expected true or false",
+        '{"by_int32": {"x": 1}}': "by_int32[x]: expected an integer",
+        '{"by_int32": {"1": 1, "01": 1}}': "by_int32[01]: given twice",
+        '{"strings": []}': "strings: expected an object",
+        '{"strings": {"a": null}}': "strings[a]: expected a string",
+    }.items():
+        assert reason(maps, text) == told
     assert reason(maps, '{"strings": {"a\\nb": 1}}').isprintable()
-    assert reason(maps, '{"strings": []}') == "strings: expected an object"
-    assert reason(maps, '{"strings": {"a": null}}') == "strings[a]: expected a string"
 
 
 def test_refusal_shows_little_input() -> None:
@@ -153,37 +155,30 @@ def test_integer_notations(number: str) -> None:
     assert codec.from_json(GetChatHistoryRequest, f'{{"limit": {number}}}').limit == 7
 
 
-@pytest.mark.parametrize(
-    ("number", "fits"),
-    [
-        (-(2**63) - 1, False),
-        (-(2**63), True),
-        (2**63 - 1, True),
-        (2**63, False),
-        (2**64, False),
-    ],
-)
-def test_int64_limits(kitchen: Any, number: int, fits: bool) -> None:
+@pytest.mark.parametrize("number", [-(2**63), 2**63 - 1])
+def test_int64_limits(kitchen: Any, number: int) -> None:
     for text in (f'{{"an_int64": {number}}}', f'{{"an_int64": "{number}"}}'):
-        if fits:
-            assert codec.from_json(kitchen.ours("Scalars"), text).an_int64 == number
-        else:
-            assert reason(kitchen.ours("Scalars"), text) == "an_int64: out of range"
+        assert codec.from_json(kitchen.ours("Scalars"), text).an_int64 == number
 
 
-def test_float_limits(kitchen: Any) -> None:
-    scalars = kitchen.ours("Scalars")
-    message = scalars(a_float=2.0**128 - 2.0**104)
-    assert codec.from_json(scalars, codec.to_json(message)) == message
-    for number in ("3.5e38", '"-3.5e38"'):
-        assert reason(scalars, f'{{"a_float": {number}}}') == "a_float: out of range"
-    assert reason(scalars, '{"a_double": "1e999"}') == "a_double: out of range"
-    assert reason(scalars, '{"a_double": "nan"}') == "a_double: expected a number"
+def test_largest_float_is_read(kitchen: Any) -> None:
+    message = kitchen.ours("Scalars")(a_float=2.0**128 - 2.0**104)
+    assert codec.from_json(type(message), codec.to_json(message)) == message
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        *[
+            (text, "an_int64: out of range")
+            for number in (-(2**63) - 1, 2**63, 2**64)
+            for text in (f'{{"an_int64": {number}}}', f'{{"an_int64": "{number}"}}')
+        ],
+        ('{"a_float": 3.5e38}', "a_float: out of range"),
+        ('{"a_float": "-3.5e38"}', "a_float: out of range"),
+        ('{"a_double": "1e999"}', "a_double: out of range"),
+        ('{"a_double": "nan"}', "a_double: expected a number"),
+        ('{"a_double": {}}', "a_double: expected a number"),
         ('{"a_duration": 1}', "a_duration: expected a string"),
         ('{"a_duration": "1"}', "a_duration: expected a duration such as 1.5s"),
         ('{"a_duration": "s"}', "a_duration: expected a duration such as 1.5s"),
@@ -191,7 +186,6 @@ def test_float_limits(kitchen: Any) -> None:
         ('{"a_bytes": 1}', "a_bytes: expected a string"),
         ('{"a_bytes": "a"}', "a_bytes: expected base64"),
         ('{"a_bool": "true"}', "a_bool: expected true or false"),
-        ('{"a_double": {}}', "a_double: expected a number"),
     ],
 )
 def test_other_types_name_their_faults(kitchen: Any, text: str, message: str) -> None:
