@@ -1,11 +1,12 @@
 """``python -m bench``: runs benchmarks and prints the results; asserts nothing."""
 
 import resource
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import click
+import uvloop
 
 from bench import (
     changes,
@@ -32,24 +33,20 @@ from bench.targets import ALL, ROOT
 _OPEN_FILES: Final = 16_384
 
 
-def _codec(options: Options) -> None:
-    codec.main(quick=options.quick)
-
-
-MEASURES: Final[dict[str, Callable[[Options], Section | None]]] = {
-    "compare": compare.main,
-    "connects": connects.main,
-    "store": store.main,
-    "history": history.main,
-    "pages": pages.main,
-    "changes": changes.main,
-    "codec": _codec,
-    "slow": slow.main,
-    "attacks": attacks.main,
-    "nodes": nodes.main,
-    "shards": shards.main,
-    "page": page.main,
-    "instructions": instructions.main,
+MEASURES: Final[dict[str, Callable[[Options], Awaitable[Section]]]] = {
+    "compare": compare.measure,
+    "connects": connects.measure,
+    "store": store.measure,
+    "history": history.measure,
+    "pages": pages.measure,
+    "changes": changes.measure,
+    "codec": codec.measure,
+    "slow": slow.measure,
+    "attacks": attacks.measure,
+    "nodes": nodes.measure,
+    "shards": shards.measure,
+    "page": page.measure,
+    "instructions": instructions.measure,
 }
 
 
@@ -97,22 +94,20 @@ def main(
     options = Options(effort, chosen, targets, before)
     # Too slow for a quick run.
     everything = tuple(name for name in MEASURES if not (quick and name in _LONG))
-    sections = _measure(options, names or everything)
+    sections = uvloop.run(_measure(options, names or everything))
     if save:
         for path in results.save(sections):
             click.echo(f"\nwritten: {path.relative_to(ROOT)}")
 
 
-def _measure(options: Options, names: tuple[str, ...]) -> dict[str, Section]:
+async def _measure(options: Options, names: tuple[str, ...]) -> dict[str, Section]:
     sections: dict[str, Section] = {}
     for name in names:
         try:
-            section = MEASURES[name](options)
+            sections[name] = await MEASURES[name](options)
         except TargetError as error:
             raise click.ClickException(f"{name}: {error}") from error
-        if section is not None:
-            section.print()
-            sections[name] = section
+        sections[name].print()
     return sections
 
 

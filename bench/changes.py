@@ -4,20 +4,16 @@ A busy room whose members follow its changes, with and without a thousand reacti
 second to its newest messages, in alternation. Those who react are further clients of the proxy.
 """
 
-import tempfile
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import median
 from typing import Final
-
-import uvloop
 
 from bench import meter, processes, workloads
 from bench.load import frames
 from bench.load.job import Job, Result
 from bench.options import Effort, Options
 from bench.processes import Running
-from bench.report import Section, Table, progress
+from bench.report import Section, Table, progress, ratio
 from bench.rounds import drive, make_job
 from bench.storm import REACTORS, Storm, storm
 from bench.targets import PROJECT
@@ -53,33 +49,32 @@ class _Busy:
         self.storms.append(made)
 
 
-async def _measure_storm(effort: Effort) -> _Busy:
-    busy, rounds = _Busy(), _STORM_ROUNDS[effort]
-    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as folder:
-        async with processes.running(PROJECT, Path(folder)) as running:
-            for number in range(rounds):
-                progress(f"changes: storm, round {number + 1} of {rounds}")
-                await busy.round(running, _STORM_SECONDS[effort], number)
-    return busy
+_COLUMNS: Final = (
+    ("deliveries/s without", "{deliveries_without:,}"),
+    ("with", "{deliveries_with:,}"),
+    ("ratio", "{ratio}"),
+    ("for each s of processor time, ratio", "{efficiency_ratio}"),
+    ("reactions/s", "{reactions_a_second:,}"),
+    ("server, µs", "{server_us}"),
+    ("proxy, µs", "{proxy_us}"),
+    ("those who react, µs", "{reactor_us}"),
+    ("frames of changes/s", "{frames_a_second}"),
+)
 
 
-def main(options: Options) -> Section:
-    """Runs it, and summarizes it."""
-    busy = uvloop.run(_measure_storm(options.effort))
-    told, row = _sum_up(busy)
-    table = Table(
-        f"{_ROOM}, following changes; {REACTORS} others react",
-        [
-            "deliveries/s without", "with", "ratio", "for each s of processor time, ratio",
-            "reactions/s", "server, µs", "proxy, µs", "those who react, µs", "frames of changes/s",
-        ],
-    )  # fmt: skip
-    table.add(*row)
-    return Section([table], told)
+async def measure(options: Options) -> Section:
+    """Measures the room in calm and in storm."""
+    busy, rounds = _Busy(), _STORM_ROUNDS[options.effort]
+    async with processes.running(PROJECT) as running:
+        for number in range(rounds):
+            progress(f"changes: storm, round {number + 1} of {rounds}")
+            await busy.round(running, _STORM_SECONDS[options.effort], number)
+    told = _sum_up(busy)
+    title = f"{_ROOM}, following changes; {REACTORS} others react"
+    return Section([Table.of(title, _COLUMNS, [told])], told)
 
 
-def _sum_up(busy: _Busy) -> tuple[dict[str, float], list[str]]:
-    """Returns what is saved, and the row of the table."""
+def _sum_up(busy: _Busy) -> dict[str, float]:
     pairs = list(zip(busy.stormy, busy.calm, strict=True))
     seconds = sum(each.seconds for each in busy.storms)
     reactions = sum(each.reactions for each in busy.storms) / seconds
@@ -87,20 +82,21 @@ def _sum_up(busy: _Busy) -> tuple[dict[str, float], list[str]]:
         median(_beside_messages(*pair, process) for pair in pairs) / reactions * 1e6
         for process in range(2)
     )
-    told = {
-        "deliveries_without": round(median(result.rate for result in busy.calm)),
-        "deliveries_with": round(median(result.rate for result in busy.stormy)),
-        "ratio": round(median(with_.rate / without.rate for with_, without in pairs), 3),
-        "efficiency_ratio": round(
-            median(with_.efficiency / without.efficiency for with_, without in pairs), 3
-        ),
+    calm, stormy = ([each.rate for each in results] for results in (busy.calm, busy.stormy))
+    calm_efficiency, stormy_efficiency = (
+        [each.efficiency for each in results] for results in (busy.calm, busy.stormy)
+    )
+    return {
+        "deliveries_without": round(median(calm)),
+        "deliveries_with": round(median(stormy)),
+        "ratio": round(ratio(stormy, calm), 3),
+        "efficiency_ratio": round(ratio(stormy_efficiency, calm_efficiency), 3),
         "reactions_a_second": round(reactions),
         "server_us": round(server),
         "proxy_us": round(proxy),
         "reactor_us": round(sum(each.cpu for each in busy.storms) / seconds / reactions * 1e6),
         "frames_a_second": round(sum(each.told for each in busy.storms) / seconds, 1),
     }
-    return told, [f"{value:,}" for value in told.values()]
 
 
 def _beside_messages(stormy: Result, calm: Result, process: int) -> float:

@@ -1,4 +1,4 @@
-"""Measures the compiled codec: `python -m bench.codec`. It asserts nothing.
+"""Measures the compiled codec.
 
 Compared with betterproto's own methods of the same classes, on one message; and with google's
 protobuf library, written in C, on a batch of a hundred.
@@ -15,7 +15,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 import codec
-from bench.report import Table
+from bench.options import Options
+from bench.report import Section, Table
 from chat.api.batches import Columns
 from gen.chat import ChatMessage, ChatStream, Error, RelayEvent, RelayRequest, RelayResponse
 from proxy.core.client import Client
@@ -140,19 +141,25 @@ def _google_class(name: str) -> Any:
     return GetMessageClass(pool.FindMessageTypeByName(name))
 
 
-def main(*, quick: bool = False) -> None:
-    """Prints a table for each library."""
-    for title, other, rows in (
+async def measure(options: Options) -> Section:
+    """Measures a table for each library."""
+    tables, data = [], {}
+    for title, other, pairs in (
         ("Codec: one ChatStream with a message", "betterproto", against_betterproto()),
         ("Codec: a RelayResponse of 100 messages", "google upb", against_google()),
         ("Codec: a full batch of 64, as columns", "google upb", columns_against_google()),
     ):
-        table = Table(title, ["", "codec, µs", f"{other}, µs", f"{other} / codec"])
-        for name, ours, theirs in rows:
-            us, them = (micros(work, 3 if quick else 15) for work in (ours, theirs))
-            table.add(name, f"{us:.2f}", f"{them:.1f}", f"{them / us:.3g}")
-        table.print()
+        rows = data[title] = [_row(*each, 3 if options.quick else 15) for each in pairs]
+        columns = (
+            ("", "{name}"),
+            ("codec, µs", "{codec_us:.2f}"),
+            (f"{other}, µs", "{other_us:.1f}"),
+            (f"{other} / codec", "{ratio:.3g}"),
+        )
+        tables.append(Table.of(title, columns, rows))
+    return Section(tables, data)
 
 
-if __name__ == "__main__":
-    main()
+def _row(name: str, ours: Work, theirs: Work, rounds: int) -> dict[str, object]:
+    us, them = micros(ours, rounds), micros(theirs, rounds)
+    return {"name": name, "codec_us": us, "other_us": them, "ratio": them / us}

@@ -1,6 +1,5 @@
 """Compares the project with its peers under the same load."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -164,28 +163,28 @@ def _table(rows: Sequence[Row], base: str) -> Table:
     )
     table = Table("The project beside its peers", columns, words=2)
     for row in rows:
-        table.add(row.workload.name, row.target.label, *_figures(row))
+        cells: tuple[str, ...]
+        if row.workload is IDLE:
+            cells = *("",) * 6, f"{row.client_kib:.1f}", _times(row.memory_ratio), ""
+        else:
+            cells = *figures(row), "", "", f"{row.load_share:.0%}"
+        table.add(row.workload.name, row.target.label, *cells)
     return table
 
 
-def _figures(row: Row) -> tuple[str, ...]:
-    if row.workload is IDLE:
-        return (*("",) * 6, f"{row.client_kib:.1f}", times(row.memory_ratio), "")
+def figures(row: Row) -> tuple[str, ...]:
+    """The rate, its ratio, both latencies, the efficiency and its ratio, for a table."""
     return (
         f"{row.rate:,.0f}",
-        times(row.rate_ratio),
+        _times(row.rate_ratio),
         f"{row.p50 * 1e3:.2f}",
         f"{row.p99 * 1e3:.2f}",
         f"{row.efficiency:,.0f}",
-        times(row.efficiency_ratio),
-        "",
-        "",
-        f"{row.load_share:.0%}",
+        _times(row.efficiency_ratio),
     )
 
 
-def times(ratio: float | None) -> str:
-    """Formats a ratio."""
+def _times(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
 
 
@@ -226,8 +225,3 @@ def row_data(row: Row) -> dict[str, object]:
 
 def _rounded(ratio: float | None) -> float | None:
     return None if ratio is None else round(ratio, 3)
-
-
-def main(options: Options) -> Section:
-    """Measures; see `measure`."""
-    return asyncio.run(measure(options))

@@ -1,10 +1,9 @@
 """Measures connections per second: clients that connect, join a room and leave."""
 
-import asyncio
 from dataclasses import replace
 
 from bench import workloads
-from bench.compare import Row, base_of, make_rows, present, row_data, times
+from bench.compare import Row, base_of, figures, make_rows, present, row_data
 from bench.options import Options
 from bench.report import Section, Table
 from bench.rounds import Rounds, count_runs
@@ -25,11 +24,7 @@ async def measure(options: Options) -> Section:
         ["", "connections/s", ratio, "p50, ms", "p99, ms", "per CPU-second", ratio],
     )
     for row in rows:
-        latencies = f"{row.p50 * 1e3:.2f}", f"{row.p99 * 1e3:.2f}"
-        efficiency = f"{row.efficiency:,.0f}", times(row.efficiency_ratio)
-        table.add(
-            row.target.label, f"{row.rate:,.0f}", times(row.rate_ratio), *latencies, *efficiency
-        )
+        table.add(row.target.label, *figures(row))
     return Section([table], {"rows": [_connect_data(row) for row in rows]}, notes)
 
 
@@ -38,8 +33,3 @@ def _connect_data(row: Row) -> dict[str, object]:
     data = row_data(row)
     del data["description"]
     return {key.replace("deliveries", "connections"): value for key, value in data.items()}
-
-
-def main(options: Options) -> Section:
-    """Measures; see `measure`."""
-    return asyncio.run(measure(options))

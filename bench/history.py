@@ -7,22 +7,17 @@ all of them alike.
 
 import asyncio
 import random
-import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-import uvloop
-
 from bench.options import Effort, Options
-from bench.processes import data_folder
+from bench.processes import temporary_folder
 from bench.report import Section, Table, progress
-from chat.storage.base import Range
-from chat.storage.listener import Listener
-from chat.storage.sqlite import SqliteStore
+from bench.stores import open_store
+from chat.storage.base import Range, Store
 from chat.storage.sqlite.schema import open_writer
 
 PAGE: Final = 50
@@ -51,15 +46,27 @@ FROM numbers
 @dataclass(slots=True)
 class _Size:
     messages: int
-    store: SqliteStore
+    store: Store
     backward: list[float] = field(default_factory=list)
     forward: list[float] = field(default_factory=list)
 
 
-async def measure(numbers: Sequence[int]) -> list[_Size]:
-    """Fills a database for each size and reads pages from it."""
-    with tempfile.TemporaryDirectory(dir=data_folder()) as folder:
-        sizes = [await _filled(Path(folder) / f"{number}.db", number) for number in numbers]
+_COLUMNS: Final = (
+    ("messages", "{messages:,}"),
+    ("before_seq, µs", "{backward_us:.0f}"),
+    ("ratio", "{backward_ratio:.2f}"),
+    ("after_seq, µs", "{forward_us:.0f}"),
+    ("ratio", "{forward_ratio:.2f}"),
+)
+
+
+async def measure(options: Options) -> Section:
+    """Fills a database for each size and reads pages from it; ratios are to the smallest."""
+    with temporary_folder() as folder:
+        sizes = [
+            await _filled(Path(folder) / f"{number}.db", number)
+            for number in _SIZES[options.effort]
+        ]
         for number in range(ROUNDS):
             progress(f"pages of history, round {number + 1} of {ROUNDS}")
             for size in sizes:
@@ -67,12 +74,25 @@ async def measure(numbers: Sequence[int]) -> list[_Size]:
                 size.forward += await _time_pages(size, forward=True)
         for size in sizes:
             await size.store.close()
-    return sizes
+    rows = [_row(size, sizes[0]) for size in sizes]
+    title = f"A page of {PAGE} messages, by the size of the room"
+    return Section([Table.of(title, _COLUMNS, rows)], {"page": PAGE, "rows": rows})
+
+
+def _row(size: _Size, smallest: _Size) -> dict[str, float]:
+    back, fore = median(size.backward), median(size.forward)
+    return {
+        "messages": size.messages,
+        "backward_us": round(back * 1e6, 1),
+        "backward_ratio": round(back / median(smallest.backward), 3),
+        "forward_us": round(fore * 1e6, 1),
+        "forward_ratio": round(fore / median(smallest.forward), 3),
+    }
 
 
 async def _filled(path: Path, number: int) -> _Size:
     await asyncio.to_thread(_fill, path, number)
-    return _Size(number, await SqliteStore.open(str(path), Listener(), queue_bytes=1 << 30))
+    return _Size(number, await open_store(str(path)))
 
 
 def _fill(path: Path, number: int) -> None:
@@ -96,31 +116,3 @@ async def _time_pages(size: _Size, *, forward: bool) -> list[float]:
         if not page.messages:
             raise AssertionError("a page came back empty")
     return times
-
-
-def main(options: Options) -> Section:
-    """Runs the benchmark; ratios are to the smallest size."""
-    sizes = uvloop.run(measure(_SIZES[options.effort]))
-    table = Table(
-        f"A page of {PAGE} messages, by the size of the room",
-        ["messages", "before_seq, µs", "ratio", "after_seq, µs", "ratio"],
-    )
-    back_1, fore_1 = median(sizes[0].backward), median(sizes[0].forward)
-    rows = []
-    for size in sizes:
-        back, fore = median(size.backward), median(size.forward)
-        table.add(
-            f"{size.messages:,}",
-            f"{back * 1e6:.0f}",
-            f"{back / back_1:.2f}",
-            f"{fore * 1e6:.0f}",
-            f"{fore / fore_1:.2f}",
-        )
-        rows.append(
-            {
-                "messages": size.messages,
-                "backward_us": round(back * 1e6, 1),
-                "forward_us": round(fore * 1e6, 1),
-            }
-        )
-    return Section([table], {"page": PAGE, "rows": rows})

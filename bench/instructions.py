@@ -13,7 +13,6 @@ for memory is in it: what says how fast a program is, is `compare`.
 import asyncio
 import re
 import shutil
-import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +75,7 @@ _QUICK: Final = ("echo", "busy room")
 _PROGRAMS: Final = ("server", "proxy")
 
 
-def main(options: Options) -> Section:
+async def measure(options: Options) -> Section:
     """Counts, and prints a row for each workload and program."""
     if shutil.which(_CACHEGRIND[0]) is None:
         raise TargetError("needs valgrind: apt-get install --yes valgrind")
@@ -92,7 +91,7 @@ def main(options: Options) -> Section:
             counts = {}
             for label, root in roots.items():
                 progress(f"instructions: {name}, {program}, {label}")
-                counts[label] = asyncio.run(_of_message(_LOADS[name], program, root))
+                counts[label] = await _of_message(_LOADS[name], program, root)
             ratio = f"{counts['now'] / counts['before']:.3f}" if "before" in counts else ""
             table.add(name, program, *(f"{each:,}" for each in counts.values()), ratio)
             data[f"{name}, {program}"] = counts
@@ -106,8 +105,8 @@ async def _of_message(load: _Load, program: str, root: Path) -> int:
 
 async def _in_all(load: _Load, program: str, root: Path, rounds: int) -> int:
     """The instructions of a program from its start to its end."""
-    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as folder:
-        async with processes.running(_watched(program), Path(folder), root) as running:
+    with processes.temporary_folder() as folder:
+        async with processes.running(_watched(program), root, Path(folder)) as running:
             await _talk(load, running, rounds)
         log = running.log.read_text(errors="replace")
     if (found := _COUNT.search(log)) is None:

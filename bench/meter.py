@@ -30,6 +30,11 @@ def tree_cpu_seconds(pid: int) -> float:
     return used
 
 
+def used(pids: Iterable[int], engine: Iterable[int]) -> tuple[float, float]:
+    """Returns the processor time of processes, and of an engine with all that it started."""
+    return sum(map(cpu_seconds, pids)), sum(map(tree_cpu_seconds, engine))
+
+
 def precise_cpu_seconds(pid: int) -> float:
     """Returns the processor time of a process, on Linux to the nanosecond; not of ended threads."""
     tasks = Path(f"/proc/{pid}/task")

@@ -12,7 +12,6 @@ who is named. The answers are that much longer, which is part of what is measure
 
 import asyncio
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +23,6 @@ from typing import Any, Final
 import aiohttp
 import orjson
 import psutil
-import uvloop
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.encoding.base import CodecBase
 
@@ -34,18 +32,15 @@ from bench.engines import Engine
 from bench.options import Effort, Options
 from bench.processes import Running
 from bench.report import Section, Table, progress
+from bench.stores import open_store
 from bench.targets import HOST, POSTGRESQL, PROJECT, Target
 from chat.storage.base import Range, Store
 from chat.storage.changes import Change
-from chat.storage.listener import Listener
-from chat.storage.postgres import PostgresStore
-from chat.storage.sqlite import SqliteStore
 from gen.chat import ChangeMessageRequest, ChatMessage, GetChatHistoryRequest
 
 PAGE: Final = 50
 _MESSAGES: Final = 2_000
 _AT_ONCE: Final = 250
-_QUEUE_BYTES: Final = 1 << 30
 # How many pages of each room are read in each way, and how many of them in a row.
 _PAGES: Final = {Effort.QUICK: 600, Effort.NORMAL: 3_000, Effort.FULL: 9_000}
 _IN_A_ROW: Final = 20
@@ -175,21 +170,15 @@ async def _by_websocket(running: Running, number: int) -> dict[str, _Times]:
         return await _time(read, _with_children([*running.pids, *running.engine]), number)
 
 
-async def _open(engine: Engine) -> Store:
-    if engine.url.startswith("postgresql:"):
-        return await PostgresStore.open(engine.url, Listener(), _QUEUE_BYTES)
-    return await SqliteStore.open(engine.url, Listener(), queue_bytes=_QUEUE_BYTES)
-
-
 async def _measure(target: Target, effort: Effort) -> _Measured:
     number = _PAGES[effort]
-    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as name:
+    with processes.temporary_folder() as name:
         async with target.engine(Path(name)) as engine:
-            store = await _open(engine)
+            store = await open_store(engine.url)
             await _fill(store)
             await store.close()
             # What is on disk, not what is in memory still.
-            store = await _open(engine)
+            store = await open_store(engine.url)
             progress(f"pages: {target.label}, of the store")
             by_store = await _by_store(store, engine, number)
             await store.close()
@@ -198,7 +187,7 @@ async def _measure(target: Target, effort: Effort) -> _Measured:
             async def same(_: Path) -> AsyncIterator[Engine]:
                 yield engine
 
-            async with processes.running(replace(target, engine=same), Path(name)) as running:
+            async with processes.running(replace(target, engine=same)) as running:
                 await meter.quiet(running.pids)
                 progress(f"pages: {target.label}, by gRPC")
                 by_grpc = await _by_grpc(running, number)
@@ -207,27 +196,36 @@ async def _measure(target: Target, effort: Effort) -> _Measured:
     return dict(zip(_WAYS, (by_store, by_grpc, by_websocket), strict=True))
 
 
-def _table(title: str, measured: _Measured) -> tuple[Table, list[dict[str, object]]]:
-    columns = ["read by", "room", "processor, µs", "ratio", "waiting, µs", "ratio", "KB"]
-    table, rows = Table(title, columns, words=2), []
+_COLUMNS: Final = (
+    ("read by", "{read_by}"),
+    ("room", "{room}"),
+    ("processor, µs", "{processor_us}"),
+    ("ratio", "{processor_ratio}"),
+    ("waiting, µs", "{waiting_us}"),
+    ("ratio", "{waiting_ratio}"),
+    ("bytes", "{bytes:,}"),
+)
+
+
+def _rows(measured: _Measured) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
     for way, by_room in measured.items():
         base = by_room["without changes"]
         for room, times in by_room.items():
             used, waited = median(times.used), median(times.waited)
-            row = {
+            rows.append({
+                "read_by": way, "room": room,
                 "processor_us": round(used * 1e6, 1),
                 "processor_ratio": round(used / median(base.used), 2),
                 "waiting_us": round(waited * 1e6, 1),
                 "waiting_ratio": round(waited / median(base.waited), 2),
-            }
-            rows.append({"read_by": way, "room": room, **row, "bytes": times.bytes})
-            kilobytes = f"{times.bytes / 1e3:.1f}" if times.bytes else ""
-            table.add(way, room, *map(str, row.values()), kilobytes)
-    return table, rows
+                "bytes": times.bytes,
+            })  # fmt: skip
+    return rows
 
 
-def main(options: Options) -> Section:
-    """Runs it on each engine that is installed; ratios are to the room without changes."""
+async def measure(options: Options) -> Section:
+    """Measures each engine that is installed; ratios are to the room without changes."""
     tables, data, notes = [], {}, []
     targets = {"SQLite": PROJECT}
     if lacking := engines.missing_postgresql():
@@ -235,7 +233,6 @@ def main(options: Options) -> Section:
     else:
         targets["PostgreSQL"] = POSTGRESQL
     for name, target in targets.items():
-        measured = uvloop.run(_measure(target, options.effort))
-        table, data[name] = _table(f"A page of {PAGE} messages, {name}", measured)
-        tables.append(table)
+        data[name] = _rows(await _measure(target, options.effort))
+        tables.append(Table.of(f"A page of {PAGE} messages, {name}", _COLUMNS, data[name], words=2))
     return Section(tables, {"page": PAGE, "engines": data}, notes)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -53,26 +54,29 @@ class Running:
         return self.ports[0]
 
 
-def data_folder() -> Path:
-    """The folder of databases: on the disk of the project, never in memory."""
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for databases, while the context is open: on the project's disk, not in memory."""
     folder = ROOT / "data"
     folder.mkdir(exist_ok=True)
-    return folder
+    return tempfile.TemporaryDirectory(dir=folder)
 
 
 @asynccontextmanager
-async def running(target: Target, folder: Path, root: Path = ROOT) -> AsyncIterator[Running]:
+async def running(
+    target: Target, root: Path = ROOT, folder: Path | None = None
+) -> AsyncIterator[Running]:
     """Runs a target while the context is open.
 
     Args:
         target: the target.
-        folder: the folder for its data and its log.
         root: the checkout whose programs are run.
+        folder: for its data and its log; by default, one that is removed at its end.
 
     Raises:
         TargetError: it did not start.
     """
     async with AsyncExitStack() as stack:
+        folder = folder or Path(stack.enter_context(temporary_folder()))
         log = stack.enter_context(_log(folder))
         asked = target.safety(folder)
         engine = await stack.enter_async_context(target.engine(folder))
@@ -116,7 +120,6 @@ async def _node(
 
 
 def _log(folder: Path) -> IO[bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
     return (folder / "log").open("ab")
 
 

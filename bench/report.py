@@ -2,8 +2,10 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Self
 
 # The interval of progress lines where a line cannot be overwritten, in seconds.
 _LINE_SECONDS = 5.0
@@ -24,6 +26,28 @@ class Table:
         self.columns = list(columns)
         self.rows: list[list[str]] = []
         self._words = words
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        columns: Iterable[tuple[str, str]],
+        rows: Iterable[Mapping[str, Any]],
+        words: int = 1,
+    ) -> Self:
+        """Makes a table of rows as they are saved.
+
+        Args:
+            title: the name of the benchmark.
+            columns: each heading, with the format of its cells, such as ``{ratio:.2f}``.
+            rows: figures by their names.
+            words: see `Table`.
+        """
+        headings, formats = zip(*columns, strict=True)
+        table = cls(title, headings, words)
+        for row in rows:
+            table.add(*(each.format_map(row) for each in formats))
+        return table
 
     def add(self, *cells: str) -> None:
         """Adds a row, a cell for each column."""
@@ -55,6 +79,10 @@ class Table:
         return "| " + " | ".join(padded) + " |"
 
 
+Measured = tuple[Table, Sequence[Mapping[str, Any]]]
+"""A part of a benchmark: its table for people, and its rows for programs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """The results of one benchmark.
@@ -75,6 +103,11 @@ class Section:
             table.print()
         for note in self.notes:
             print(f"\n{note}")
+
+
+def ratio(values: Sequence[float], bases: Sequence[float]) -> float:
+    """Returns the median over the rounds of the ratio to a base in the same round."""
+    return median(value / base for value, base in zip(values, bases, strict=True))
 
 
 def progress(text: str) -> None:

@@ -2,13 +2,11 @@
 
 import asyncio
 import sys
-import tempfile
 import time
 import uuid
 from asyncio.subprocess import PIPE
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Self
 
 from bench import meter, processes
@@ -71,9 +69,7 @@ class Rounds:
         if not missing:
             return
         progress(f"{workload.name}: starting {', '.join(target.label for target in missing)}")
-        temporary = tempfile.TemporaryDirectory(dir=processes.data_folder())
-        folder = Path(self._stack.enter_context(temporary))
-        contexts = [processes.running(target, folder / target.name) for target in missing]
+        contexts = map(processes.running, missing)
         started = await asyncio.gather(*map(self._stack.enter_async_context, contexts))
         self._running.update({each.target: each for each in started})
 

@@ -6,23 +6,20 @@ Stuck clients join and then read nothing.
 
 import asyncio
 import re
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import uvloop
-
 from bench import meter, processes, workloads
 from bench.load import frames
 from bench.load.job import Job, Result
 from bench.options import Effort, Options
 from bench.processes import Running
-from bench.report import Section, Table, progress
+from bench.report import Section, Table, progress, ratio
 from bench.rounds import drive, make_job
 from bench.stuck import grpc_client, websocket_client
 from bench.targets import PROJECT
@@ -139,38 +136,36 @@ def _weigh(running: Running) -> list[int]:
     return [meter.memory_bytes(pid) for pid in running.pids]
 
 
-async def measure(options: Options) -> list[_Kind]:
+async def measure(options: Options) -> Section:
     """Measures the kinds in alternation."""
     kinds = [_Kind("WebSocket", websocket_client), _Kind("gRPC", grpc_client)]
     rounds, seconds = _ROUNDS[options.effort], _SECONDS[options.effort]
-    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as folder:
-        async with processes.running(PROJECT, Path(folder)) as running:
-            for number in range(rounds):
-                for kind in kinds:
-                    progress(f"slow, round {number + 1} of {rounds}: {kind.name}")
-                    await kind.round(running, seconds, number)
-    return kinds
-
-
-def main(options: Options) -> Section:
-    """Runs the benchmark and summarizes it."""
-    kinds = uvloop.run(measure(options))
-    table = Table(
-        f"A room of {workloads.HEALTHY.clients + _STUCK}, {_STUCK} of whom stop reading",
-        [
-            *("stuck clients", "p50 without, ms", "with", "ratio", "p99 without, ms", "with"),
-            *("ratio", "cut off", "after, s", "with KiB waiting", "server, MiB", "proxy, MiB"),
-        ],
-    )
-    rows = []
-    for kind in kinds:
-        row = _row(kind)
-        table.add(kind.name, *_latency_cells(row, "p50"), *_latency_cells(row, "p99"), *_cells(row))
-        rows.append(row)
+    async with processes.running(PROJECT) as running:
+        for number in range(rounds):
+            for kind in kinds:
+                progress(f"slow, round {number + 1} of {rounds}: {kind.name}")
+                await kind.round(running, seconds, number)
+    rows = list(map(_row, kinds))
+    title = f"A room of {workloads.HEALTHY.clients + _STUCK}, {_STUCK} of whom stop reading"
     note = "Memory: when they had joined, at the most, and when they were gone."
-    return Section([table], {"stuck": _STUCK, "rounds": len(kinds[0].alone), "rows": rows}, [note])
+    table = Table.of(title, _COLUMNS, rows)
+    return Section([table], {"stuck": _STUCK, "rounds": rounds, "rows": rows}, [note])
 
 
+_COLUMNS: Final = (
+    ("stuck clients", "{kind}"),
+    ("p50 without, ms", "{p50[without_ms]:.2f}"),
+    ("with", "{p50[with_ms]:.2f}"),
+    ("ratio", "{p50[ratio]:.2f}"),
+    ("p99 without, ms", "{p99[without_ms]:.2f}"),
+    ("with", "{p99[with_ms]:.2f}"),
+    ("ratio", "{p99[ratio]:.2f}"),
+    ("cut off", "{cut_off}"),
+    ("after, s", "{cut_off_after_s}"),
+    ("with KiB waiting", "{waiting_kib}"),
+    ("server, MiB", "{server_mib[0]} / {server_mib[1]} / {server_mib[2]}"),
+    ("proxy, MiB", "{proxy_mib[0]} / {proxy_mib[1]} / {proxy_mib[2]}"),
+)
 _Row = dict[str, Any]
 
 
@@ -179,11 +174,10 @@ def _row(kind: _Kind) -> _Row:
     for nth, name in enumerate(("p50", "p99")):
         alone = [result.latencies[nth] for result in kind.alone]
         beside = [result.latencies[nth] for result in kind.beside]
-        ratios = [there / here for there, here in zip(beside, alone, strict=True)]
         row[name] = {
             "without_ms": round(median(alone) * 1e3, 2),
             "with_ms": round(median(beside) * 1e3, 2),
-            "ratio": round(median(ratios), 2),
+            "ratio": round(ratio(beside, alone), 2),
         }
     cut_off = [each for watch in kind.watches for each in watch.cut_off]
     waiting = [each for watch in kind.watches for each in watch.waiting]
@@ -197,16 +191,3 @@ def _row(kind: _Kind) -> _Row:
         before, after = [each[nth] for each in kind.before], [each[nth] for each in kind.after]
         row[f"{name}_mib"] = [round(median(each) / _MIB) for each in (before, most, after)]
     return row
-
-
-def _latency_cells(row: _Row, name: str) -> Sequence[str]:
-    return [f"{row[name][key]:.2f}" for key in ("without_ms", "with_ms", "ratio")]
-
-
-def _cells(row: _Row) -> Sequence[str]:
-    names = "cut_off", "cut_off_after_s", "waiting_kib", "server_mib", "proxy_mib"
-    return [_cell(row[name]) for name in names]
-
-
-def _cell(value: object) -> str:
-    return " / ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -8,7 +8,6 @@ machine with few processors.
 
 import asyncio
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -19,13 +18,12 @@ from statistics import median
 from typing import Final
 
 import aiohttp
-import uvloop
 
 from bench import meter, processes, safety, targets
 from bench.attacks.kinds import ATTACKS, MESSAGES, ROOM, Attack
 from bench.options import Effort, Options
 from bench.processes import Running
-from bench.report import Section, Table, progress
+from bench.report import Section, Table, progress, ratio
 from bench.targets import HOST, ROOT
 
 _ROUNDS: Final = {Effort.QUICK: 1, Effort.NORMAL: 3, Effort.FULL: 7}
@@ -58,22 +56,48 @@ class _Found:
     lines: list[int] = field(default_factory=list)
 
 
-async def measure(options: Options) -> dict[Attack, _Found]:
-    """Measures each attack, alternating with none."""
+_COLUMNS: Final = (
+    ("attack", "{attack}"),
+    ("p50 alone, ms", "{p50_alone_ms:.1f}"),
+    ("beside it", "{p50_beside_ms:.1f}"),
+    ("ratio", "{ratio:.1f}"),
+    ("p99 beside it", "{p99_beside_ms:.1f}"),
+    ("lines in the log", "{log_lines}"),
+)
+
+
+async def measure(options: Options) -> Section:
+    """Measures each attack, alternating with none; returns medians of the rounds."""
     found = {attack: _Found() for attack in ATTACKS}
     for keyed in (False, True):
         attacks = [attack for attack in ATTACKS if attack.keyed is keyed]
-        with tempfile.TemporaryDirectory(dir=processes.data_folder()) as name:
+        with processes.temporary_folder() as name:
             # Signed by another key of the same id.
-            forged = safety.tokens(Path(name) / "other").token if keyed else ""
-            async with processes.running(_KEYED if keyed else _OPEN, Path(name)) as running:
-                if not keyed:
-                    await _fill(running)
-                for number in range(_ROUNDS[options.effort]):
-                    for attack in attacks:
-                        progress(f"attacks, round {number + 1}: {attack.name}")
-                        await _round(attack, running, forged, options, found[attack])
-    return found
+            forged = safety.tokens(Path(name)).token if keyed else ""
+        async with processes.running(_KEYED if keyed else _OPEN) as running:
+            if not keyed:
+                await _fill(running)
+            for number in range(_ROUNDS[options.effort]):
+                for attack in attacks:
+                    progress(f"attacks, round {number + 1}: {attack.name}")
+                    await _round(attack, running, forged, options, found[attack])
+    rows = [_row(*each) for each in found.items()]
+    title = "A client that sends a message every 50 ms, beside an attacker"
+    return Section([Table.of(title, _COLUMNS, rows)], {"rows": rows})
+
+
+def _row(attack: Attack, found: _Found) -> dict[str, object]:
+    alone, beside = (
+        [median(times) * 1e3 for times in kind] for kind in (found.alone, found.beside)
+    )
+    return {
+        "attack": attack.name,
+        "p50_alone_ms": round(median(alone), 2),
+        "p50_beside_ms": round(median(beside), 2),
+        "ratio": round(ratio(beside, alone), 2),
+        "p99_beside_ms": round(median(_p99(times) * 1e3 for times in found.beside), 2),
+        "log_lines": round(median(found.lines)),
+    }
 
 
 async def _round(
@@ -166,26 +190,3 @@ def _lines(running: Running) -> int:
 
 def _p99(times: Sequence[float]) -> float:
     return sorted(times)[int(len(times) * 0.99)]
-
-
-def main(options: Options) -> Section:
-    """Runs the benchmark; returns medians of the rounds, and of their ratios."""
-    found = uvloop.run(measure(options))
-    columns = ["attack", "p50 alone, ms", "beside it", "ratio", "p99 beside it", "lines in the log"]
-    table = Table("A client that sends a message every 50 ms, beside an attacker", columns)
-    rows = []
-    for attack, each in found.items():
-        alone, beside = (
-            [median(times) * 1e3 for times in kind] for kind in (each.alone, each.beside)
-        )
-        ratio = median(there / here for there, here in zip(beside, alone, strict=True))
-        p99 = median(_p99(times) * 1e3 for times in each.beside)
-        lines = round(median(each.lines))
-        figures = median(alone), median(beside), ratio, p99
-        table.add(attack.name, *(f"{figure:.1f}" for figure in figures), str(lines))
-        rows.append({
-            "attack": attack.name, "p50_alone_ms": round(figures[0], 2),
-            "p50_beside_ms": round(figures[1], 2), "ratio": round(ratio, 2),
-            "p99_beside_ms": round(p99, 2), "log_lines": lines,
-        })  # fmt: skip
-    return Section([table], {"rows": rows})

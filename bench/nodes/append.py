@@ -20,7 +20,7 @@ from bench import engines, meter
 from bench.engines import Engine
 from bench.options import Effort, Options
 from bench.processes import TargetError
-from bench.report import Table, progress
+from bench.report import Measured, Table, progress, ratio
 from bench.targets import ROOT
 
 _NODES: Final = (1, 2, 4)
@@ -48,21 +48,34 @@ class _Run:
     engine_cpu: float
 
 
-Found = dict[tuple[int, int], list[_Run]]
+_Found = dict[tuple[int, int], list[_Run]]
 """The rounds, by the number of rooms and of nodes."""
 
 
-async def measure(options: Options) -> Found:
+async def measure(options: Options) -> Measured:
     """Measures the numbers of nodes in alternation."""
     rounds, seconds = _EFFORT[options.effort]
-    found: Found = {(rooms, nodes): [] for rooms in _ROOMS for nodes in _NODES}
+    found: _Found = {(rooms, nodes): [] for rooms in _ROOMS for nodes in _NODES}
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(engines.postgresql(Path()))
         for number in range(rounds):
             for rooms, nodes in found if number % 2 == 0 else reversed(found):
                 progress(f"nodes, round {number + 1}: {nodes} append to {rooms} rooms")
                 found[rooms, nodes].append(await _run(engine, rooms, nodes, seconds))
-    return found
+    rows = [_row(found, *key) for key in found]
+    title = f"Nodes that append alone, {_WAITING} messages waiting in all"
+    return Table.of(title, _COLUMNS, rows), rows
+
+
+_COLUMNS: Final = (
+    ("rooms", "{rooms}"),
+    ("nodes", "{nodes}"),
+    ("messages/s", "{messages_per_second:,}"),
+    ("x one", "{ratio:.2f}"),
+    ("nodes, µs", "{us_per_message:.0f}"),
+    ("engine, µs", "{engine_us_per_message:.0f}"),
+    ("brought of others'", "{brought:.0%}"),
+)
 
 
 async def _run(engine: Engine, rooms: int, nodes: int, seconds: float) -> _Run:
@@ -73,9 +86,10 @@ async def _run(engine: Engine, rooms: int, nodes: int, seconds: float) -> _Run:
         ]
         # Connections are open, plans are made.
         await _store(processes, 0.3)
-        used, engine_used = _used(processes, engine)
+        pids = [process.pid for process in processes], engine.pids
+        used, engine_used = meter.used(*pids)
         stored = await _store(processes, seconds)
-        used_after, engine_after = _used(processes, engine)
+        used_after, engine_after = meter.used(*pids)
     messages = sum(each["messages"] for each in stored)
     of_others = sum(each["of_others"] for each in stored)
     return _Run(
@@ -124,40 +138,13 @@ async def _line(process: Process) -> bytes:
     return await process.stdout.readline()
 
 
-def _used(processes: list[Process], engine: Engine) -> tuple[float, float]:
-    nodes = sum(meter.cpu_seconds(process.pid) for process in processes)
-    return nodes, sum(map(meter.tree_cpu_seconds, engine.pids))
-
-
-def table(found: Found) -> Table:
-    """The table for people."""
-    shown = Table(
-        f"Nodes that append alone, {_WAITING} messages waiting in all",
-        ["rooms", "nodes", "messages/s", "x one", "nodes, µs", "engine, µs", "brought of others'"],
-    )
-    for row in data(found):
-        shown.add(
-            f"{row['rooms']}", f"{row['nodes']}", f"{row['messages_per_second']:,}",
-            f"{row['ratio']:.2f}", f"{row['us_per_message']:.0f}",
-            f"{row['engine_us_per_message']:.0f}",
-            f"{row['brought']:.0%}" if row["nodes"] > 1 else "",
-        )  # fmt: skip
-    return shown
-
-
-def data(found: Found) -> list[dict[str, Any]]:
-    """The same for programs."""
-    return [_row(found, rooms, nodes) for rooms, nodes in found]
-
-
-def _row(found: Found, rooms: int, nodes: int) -> dict[str, Any]:
+def _row(found: _Found, rooms: int, nodes: int) -> dict[str, Any]:
     runs, base = found[rooms, nodes], found[rooms, _NODES[0]]
-    ratio = median(run.messages / one.messages for run, one in zip(runs, base, strict=True))
     return {
         "rooms": rooms,
         "nodes": nodes,
         "messages_per_second": round(median(run.messages for run in runs)),
-        "ratio": round(ratio, 3),
+        "ratio": round(ratio([run.messages for run in runs], [run.messages for run in base]), 3),
         "us_per_message": round(median(run.cpu for run in runs) * 1e6, 1),
         "engine_us_per_message": round(median(run.engine_cpu for run in runs) * 1e6, 1),
         "brought": round(median(run.brought for run in runs), 3),

@@ -5,7 +5,6 @@ the nodes. All run on one machine, with the engine: more nodes show what it cost
 share a room, and not how much more several machines would carry.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -62,7 +61,9 @@ _ACROSS: Final = _Part(
 )
 
 
-# Of a quick run.
+_ALONE: Final = {"append": append.measure, "sweep": sweep.measure, "notify": notify.measure}
+
+# Left out of a quick run.
 _LEFT_OUT: Final = (POSTGRESQL_4, SOCKET_IO_STREAMS)
 
 
@@ -141,15 +142,9 @@ async def measure(options: Options) -> Section:
             tables.append(_table(part, rows, across=name == "across"))
             data[name] = [_data(row) for row in rows]
     if engines.missing_postgresql() is None and not options.targets:
-        appended = await append.measure(options)
-        swept = await sweep.measure(options)
-        told = await notify.measure(options)
-        tables += append.table(appended), sweep.table(swept), notify.table(told)
-        data |= {
-            "append": append.data(appended),
-            "sweep": sweep.data(swept),
-            "notify": notify.data(told),
-        }
+        for name, alone in _ALONE.items():
+            table, data[name] = await alone(options)
+            tables.append(table)
     return Section(tables, data, notes)
 
 
@@ -238,8 +233,3 @@ def _data(row: _Row) -> dict[str, Any]:
         data |= {f"{name}_p50_ms": round(p50 * _MILLI, 2), f"{name}_p99_ms": round(p99 * _MILLI, 2)}
     costs = zip(("server", "proxy", "engine"), row.cost, strict=True)
     return data | {f"{name}_us_per_message": round(cost * _MICRO, 1) for name, cost in costs}
-
-
-def main(options: Options) -> Section:
-    """Measures; see `measure`."""
-    return asyncio.run(measure(options))

@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import asyncpg
 
 from bench import engines, meter
 from bench.options import Effort, Options
-from bench.report import Table, progress
+from bench.report import Measured, Table, progress
 
 _LISTENERS: Final = (1, 4, 20, 80)
 # The number of rounds, and the seconds of each.
@@ -28,7 +28,7 @@ _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 @dataclass(slots=True)
-class Told:
+class _Told:
     """The rounds with one number of listeners.
 
     Attributes:
@@ -42,10 +42,17 @@ class Told:
     costs: list[float] = field(default_factory=list)
 
 
-async def measure(options: Options) -> list[Told]:
+_COLUMNS: Final = (
+    ("listeners", "{listeners}"),
+    ("NOTIFYs/s", "{per_second:,}"),
+    ("engine, µs", "{engine_us:.0f}"),
+)
+
+
+async def measure(options: Options) -> Measured:
     """Measures the numbers of listeners, in each round with more and more of them."""
     rounds, seconds = _EFFORT[options.effort]
-    found = [Told(number) for number in _LISTENERS]
+    found = [_Told(number) for number in _LISTENERS]
     async with engines.postgresql(Path()) as engine:
         for number in range(rounds):
             async with AsyncExitStack() as stack:
@@ -58,7 +65,16 @@ async def measure(options: Options) -> list[Told]:
                         await (await _connect(engine.url, stack)).execute("LISTEN other")
                     listening = told.listeners
                     await _round(teller, engine.pids, seconds, told)
-    return found
+    rows = [
+        {
+            "listeners": told.listeners,
+            "per_second": round(median(told.rates)),
+            "engine_us": round(median(told.costs) * 1e6, 1),
+        }
+        for told in found
+    ]
+    title = "A NOTIFY, one after the other, by the connections that listen to something else"
+    return Table.of(title, _COLUMNS, rows), rows
 
 
 async def _connect(url: str, stack: AsyncExitStack) -> _Connection:
@@ -67,7 +83,7 @@ async def _connect(url: str, stack: AsyncExitStack) -> _Connection:
     return connection
 
 
-async def _round(teller: _Connection, pids: tuple[int, ...], seconds: float, told: Told) -> None:
+async def _round(teller: _Connection, pids: tuple[int, ...], seconds: float, told: _Told) -> None:
     used = sum(map(meter.tree_cpu_seconds, pids))
     start = time.perf_counter()
     count = 0
@@ -77,26 +93,3 @@ async def _round(teller: _Connection, pids: tuple[int, ...], seconds: float, tol
     took = time.perf_counter() - start
     told.rates.append(count / took)
     told.costs.append((sum(map(meter.tree_cpu_seconds, pids)) - used) / count)
-
-
-def table(found: list[Told]) -> Table:
-    """The table for people."""
-    shown = Table(
-        "A NOTIFY, one after the other, by the connections that listen to something else",
-        ["listeners", "NOTIFYs/s", "engine, µs"],
-    )
-    for row in data(found):
-        shown.add(f"{row['listeners']}", f"{row['per_second']:,}", f"{row['engine_us']:.0f}")
-    return shown
-
-
-def data(found: list[Told]) -> list[dict[str, Any]]:
-    """The same for programs."""
-    return [
-        {
-            "listeners": told.listeners,
-            "per_second": round(median(told.rates)),
-            "engine_us": round(median(told.costs) * 1e6, 1),
-        }
-        for told in found
-    ]

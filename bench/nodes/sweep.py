@@ -7,19 +7,18 @@ hint told of a message.
 import asyncio
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
 from bench import engines, meter
 from bench.engines import Engine
 from bench.options import Options
-from bench.report import Table, progress
+from bench.report import Measured, Table, progress
+from bench.stores import QUEUE_BYTES, open_store, renew
 from chat.metrics import StoreMetrics
-from chat.storage.listener import Head, Listener
+from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 
 _ROOMS: Final = (1_000, 10_000)
@@ -27,7 +26,6 @@ _SWEEP_SECONDS: Final = 0.2
 # The number of sweeps that are measured.
 _SWEEPS: Final = 10
 _LOOK_SECONDS: Final = 0.05
-_QUEUE_BYTES: Final = 1 << 20
 
 _FILL: Final = """
 WITH made AS (
@@ -40,34 +38,25 @@ SELECT room, 1, clock_timestamp(), 'ada', 'first', 'hello' FROM made
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """One number of rooms.
-
-    Attributes:
-        rooms: the number.
-        follow: the time until all were followed, in seconds.
-        sweep: the time of a sweep, in seconds.
-        cpu: the processor time of this process for one, in seconds.
-        engine_cpu: that of PostgreSQL.
-    """
-
-    rooms: int
-    follow: float
-    sweep: float
-    cpu: float
-    engine_cpu: float
+_COLUMNS: Final = (
+    ("rooms", "{rooms:,}"),
+    ("all followed, s", "{follow_seconds:.2f}"),
+    ("sweep, ms", "{sweep_ms}"),
+    ("this process, ms", "{cpu_ms}"),
+    ("engine, ms", "{engine_cpu_ms}"),
+)
 
 
-async def measure(_: Options) -> list[Swept]:
+async def measure(_: Options) -> Measured:
     """Measures each number of rooms, in a database with the most of them."""
     async with engines.postgresql(Path()) as engine:
         await _fill(engine, max(_ROOMS))
-        return [await _measure(engine, rooms) for rooms in _ROOMS]
+        rows = [await _measure(engine, rooms) for rooms in _ROOMS]
+    return Table.of("Followed rooms, none of which has anything new", _COLUMNS, rows), rows
 
 
 async def _fill(engine: Engine, rooms: int) -> None:
-    await (await _open(engine, StoreMetrics())).close()
+    await (await open_store(engine.url)).close()
     connection = await asyncpg.connect(engine.url)
     try:
         await connection.execute(_FILL, rooms)
@@ -76,31 +65,31 @@ async def _fill(engine: Engine, rooms: int) -> None:
         await connection.close()
 
 
-async def _open(engine: Engine, metrics: StoreMetrics) -> PostgresStore:
-    def renew(_: Mapping[str, Head]) -> None:
-        raise AssertionError("the history became another one")
-
-    return await PostgresStore.open(
-        engine.url, Listener(renew=renew), _QUEUE_BYTES,
-        metrics=metrics, sweep_seconds=_SWEEP_SECONDS,
-    )  # fmt: skip
-
-
-async def _measure(engine: Engine, rooms: int) -> Swept:
+async def _measure(engine: Engine, rooms: int) -> dict[str, float]:
     progress(f"nodes: following {rooms:,} rooms")
     metrics = StoreMetrics()
-    store = await _open(engine, metrics)
+    store = await PostgresStore.open(
+        engine.url, Listener(renew=renew), QUEUE_BYTES,
+        metrics=metrics, sweep_seconds=_SWEEP_SECONDS,
+    )  # fmt: skip
     start = time.perf_counter()
     await asyncio.gather(*(store.follow(f"room-{number}") for number in range(1, rooms + 1)))
     follow = time.perf_counter() - start
     # One that had begun before does not count.
     await _sweeps(metrics, 1)
-    before, used = metrics.sweep_seconds.sum, _used(engine)
+    pids = [os.getpid()], engine.pids
+    before, used = metrics.sweep_seconds.sum, meter.used(*pids)
     count = await _sweeps(metrics, _SWEEPS)
-    cpu, engine_cpu = (after - then for after, then in zip(_used(engine), used, strict=True))
+    cpu, engine_cpu = (after - then for after, then in zip(meter.used(*pids), used, strict=True))
     swept = metrics.sweep_seconds.sum - before
     await store.close()
-    return Swept(rooms, follow, swept / count, cpu / count, engine_cpu / count)
+    return {
+        "rooms": rooms,
+        "follow_seconds": round(follow, 3),
+        "sweep_ms": round(swept / count * 1e3, 1),
+        "cpu_ms": round(cpu / count * 1e3, 1),
+        "engine_cpu_ms": round(engine_cpu / count * 1e3, 1),
+    }
 
 
 async def _sweeps(metrics: StoreMetrics, number: int) -> int:
@@ -109,36 +98,3 @@ async def _sweeps(metrics: StoreMetrics, number: int) -> int:
     while (count := sum(metrics.sweep_seconds.counts) - before) < number:  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_SECONDS)
     return count
-
-
-def _used(engine: Engine) -> tuple[float, float]:
-    own = meter.cpu_seconds(os.getpid())
-    return own, sum(map(meter.tree_cpu_seconds, engine.pids))
-
-
-def table(found: list[Swept]) -> Table:
-    """The table for people."""
-    shown = Table(
-        "Followed rooms, none of which has anything new",
-        ["rooms", "all followed, s", "sweep, ms", "this process, ms", "engine, ms"],
-    )
-    for each in found:
-        shown.add(
-            f"{each.rooms:,}", f"{each.follow:.2f}",
-            *(f"{figure * 1e3:.1f}" for figure in (each.sweep, each.cpu, each.engine_cpu)),
-        )  # fmt: skip
-    return shown
-
-
-def data(found: list[Swept]) -> list[dict[str, Any]]:
-    """The same for programs."""
-    return [
-        {
-            "rooms": each.rooms,
-            "follow_seconds": round(each.follow, 3),
-            "sweep_ms": round(each.sweep * 1e3, 1),
-            "cpu_ms": round(each.cpu * 1e3, 1),
-            "engine_cpu_ms": round(each.engine_cpu * 1e3, 1),
-        }
-        for each in found
-    ]

@@ -5,10 +5,8 @@ have `proxy/static` and the two programs. Figures of time depend on the machine;
 requests and elements do not.
 """
 
-import asyncio
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -79,12 +77,12 @@ class _Results:
             self.figures.setdefault(name, []).append(value)
 
 
-def main(options: Options) -> Section:
+async def measure(options: Options) -> Section:
     """Measures the page, and the one before, if there is one."""
     pages = [_Results("now", ROOT)]
     if options.before is not None:
         pages.insert(0, _Results("before", options.before))
-    asyncio.run(_measure(options.effort, pages))
+    await _measure(options.effort, pages)
     names = [page.label for page in pages]
     title = f"The page, with {RATE} messages a second in its room"
     table = Table(title, ["", *names, "to keep"])
@@ -114,14 +112,13 @@ async def _measure(effort: Effort, pages: list[_Results]) -> None:
 
 
 async def _round(browser: Browser, results: _Results, seconds: float) -> None:
-    with tempfile.TemporaryDirectory(dir=processes.data_folder()) as folder:
-        async with processes.running(PROJECT, Path(folder), results.root) as running:
-            address = f"http://{HOST}:{running.port}/?as=ada#{crowd.ROOM}"
-            quiet = f"http://{HOST}:{running.port}/?as=ada#{crowd.QUIET}"
-            await _visit(browser, address, results)
-            await _paint(browser, address, results)
-            await _storm(browser, address, running.port, results, seconds)
-            await _fill(browser, quiet, running.port, results)
+    async with processes.running(PROJECT, results.root) as running:
+        address = f"http://{HOST}:{running.port}/?as=ada#{crowd.ROOM}"
+        quiet = f"http://{HOST}:{running.port}/?as=ada#{crowd.QUIET}"
+        await _visit(browser, address, results)
+        await _paint(browser, address, results)
+        await _storm(browser, address, running.port, results, seconds)
+        await _fill(browser, quiet, running.port, results)
 
 
 async def _visit(browser: Browser, address: str, results: _Results) -> None:

@@ -161,7 +161,7 @@ def _compare(
 _Moves = dict[str, list[list[_Move]]]
 
 
-def main(options: Options) -> Section:
+async def measure(options: Options) -> Section:
     """Simulates; the medians are of the seeds."""
     rooms, seeds = _EFFORT[options.effort]
     moves: _Moves = {name: [] for name in (*_METHODS, _BY_HAND)}
@@ -178,47 +178,46 @@ def main(options: Options) -> Section:
     section = _section(rooms, seeds, moves, skews)
     if missing := engines.missing_postgresql():
         return replace(section, notes=[*section.notes, f"No room was moved; it needs {missing}."])
-    moved = moving.main(options)
-    return Section(
-        [*section.tables, moving.table(moved)],
-        {**section.data, "moved": moving.data(moved)},
-        section.notes,
-    )
+    table, moved = await moving.measure(options)
+    return Section([*section.tables, table], {**section.data, "moved": moved}, section.notes)
 
 
 def _section(rooms: int, seeds: int, moves: _Moves, skews: dict[float, list[_Skew]]) -> Section:
     changes = _change_rows(moves)
     evenness = [_skew_row(exponent, rooms, each) for exponent, each in skews.items()]
-    moving = Table(
-        f"Rooms that move when one of {len(_BEFORE)} clusters changes",
-        ["change", "placement", "rooms", "x least", "traffic", "at most", "busiest after"],
-        words=2,
-    )
-    for row in changes:
-        moving.add(
-            row["change"], row["placement"], f"{row['rooms']:.1%}", f"{row['rooms_ratio']:.2f}",
-            f"{row['traffic']:.1%}", f"{row['traffic_most']:.1%}", f"{row['busiest']:.2f}",
-        )  # fmt: skip
-    skewed = Table(
-        f"Traffic of {len(_BEFORE)} clusters, by rendezvous",
-        [
-            *("Zipf exponent", "hottest room", "busiest by hash", "at most"),
-            *("rooms by hand", "their traffic", "busiest then"),
-        ],
-    )
-    for row in evenness:
-        skewed.add(
-            f"{row['exponent']}", f"{row['hottest']:.1%}", f"{row['busiest']:.2f}",
-            f"{row['busiest_most']:.2f}", f"{row['by_hand']:,.0f}",
-            f"{row['by_hand_traffic']:.1%}", f"{row['busiest_then']:.2f}",
-        )  # fmt: skip
+    moving = f"Rooms that move when one of {len(_BEFORE)} clusters changes"
+    skewed = f"Traffic of {len(_BEFORE)} clusters, by rendezvous"
+    tables = [
+        Table.of(moving, _MOVING, changes, words=2),
+        Table.of(skewed, _SKEWED, evenness),
+    ]
     data = {"rooms": rooms, "seeds": seeds, "changes": changes, "evenness": evenness}
     note = (
         f"{rooms:,} rooms; medians, and the most, of {seeds} seeds. The first table has Zipf "
         f"exponent {_USUAL_EXPONENT:g}. The traffic of the busiest cluster is a multiple of its "
         f"share; rooms are placed by hand until it is {_BOUND:g}, if they can be."
     )
-    return Section([moving, skewed], data, [note])
+    return Section(tables, data, [note])
+
+
+_MOVING: Final = (
+    ("change", "{change}"),
+    ("placement", "{placement}"),
+    ("rooms", "{rooms:.1%}"),
+    ("x least", "{rooms_ratio:.2f}"),
+    ("traffic", "{traffic:.1%}"),
+    ("at most", "{traffic_most:.1%}"),
+    ("busiest after", "{busiest:.2f}"),
+)
+_SKEWED: Final = (
+    ("Zipf exponent", "{exponent}"),
+    ("hottest room", "{hottest:.1%}"),
+    ("busiest by hash", "{busiest:.2f}"),
+    ("at most", "{busiest_most:.2f}"),
+    ("rooms by hand", "{by_hand:,.0f}"),
+    ("their traffic", "{by_hand_traffic:.1%}"),
+    ("busiest then", "{busiest_then:.2f}"),
+)
 
 
 _Row = dict[str, Any]

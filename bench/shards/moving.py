@@ -9,18 +9,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import asyncpg
-import uvloop
 
 from bench import engines
 from bench.options import Effort, Options
-from bench.report import Table, progress
-from chat.storage.listener import Listener
-from chat.storage.postgres import PostgresStore
+from bench.report import Measured, Table, progress
+from bench.stores import open_store
 
 _SIZES: Final = {
     Effort.QUICK: (10_000,),
@@ -29,7 +26,7 @@ _SIZES: Final = {
 }
 # What is said while the room is copied.
 _TAIL: Final = 100
-_COLUMNS: Final = ("room", "seq", "sent_at", "sender_id", "id", "content")
+_COPIED: Final = ("room", "seq", "sent_at", "sender_id", "id", "content")
 _CHUNKS: Final = 64
 
 _FILL: Final = """
@@ -49,37 +46,29 @@ WHERE inhparent = 'chat.messages'::regclass
 _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """One room that moved.
-
-    Attributes:
-        messages: how many it had.
-        seconds: the time of the copy.
-        frozen: the time in which nobody could write to it, in seconds.
-        bytes_each: the bytes on disk for a message, with its indexes; its text has 64.
-    """
-
-    messages: int
-    seconds: float
-    frozen: float
-    bytes_each: float
+_COLUMNS: Final = (
+    ("messages", "{messages:,}"),
+    ("copied in, s", "{seconds:.2f}"),
+    ("messages/s", "{messages_per_second:,}"),
+    ("nobody writes for, ms", "{frozen_ms}"),
+    ("bytes for a message", "{bytes_for_a_message}"),
+)
 
 
-async def measure(options: Options) -> list[Moved]:
+async def measure(options: Options) -> Measured:
     """Moves a room of each size."""
     async with AsyncExitStack() as stack:
         old = await stack.enter_async_context(_cluster())
         new = await stack.enter_async_context(_cluster())
-        return [await _move(old, new, number) for number in _SIZES[options.effort]]
+        rows = [await _move(old, new, number) for number in _SIZES[options.effort]]
+    return Table.of("A room moves to another cluster", _COLUMNS, rows), rows
 
 
 @asynccontextmanager
 async def _cluster() -> AsyncIterator[_Connection]:
     """A cluster with the tables of a chat server."""
     async with engines.postgresql(Path()) as engine:
-        store = await PostgresStore.open(engine.url, Listener(), 1 << 20)
-        await store.close()
+        await (await open_store(engine.url)).close()
         connection = await asyncpg.connect(engine.url)
         try:
             yield connection
@@ -87,7 +76,7 @@ async def _cluster() -> AsyncIterator[_Connection]:
             await connection.close()
 
 
-async def _move(old: _Connection, new: _Connection, number: int) -> Moved:
+async def _move(old: _Connection, new: _Connection, number: int) -> dict[str, float]:
     name = f"room-{number}"
     progress(f"shards: moving a room of {number:,} messages")
     before = await old.fetchval(_SIZE)
@@ -108,7 +97,13 @@ async def _move(old: _Connection, new: _Connection, number: int) -> Moved:
                 *(target, number + _TAIL),
             )
     frozen = time.perf_counter() - start
-    return Moved(number, copied, frozen, used / number)
+    return {
+        "messages": number,
+        "seconds": round(copied, 3),
+        "messages_per_second": round(number / copied),
+        "frozen_ms": round(frozen * 1e3, 1),  # in which nobody could write to it
+        "bytes_for_a_message": round(used / number),  # on disk, with indexes; its text has 64
+    }
 
 
 async def _make(connection: _Connection, name: str) -> int:
@@ -133,37 +128,5 @@ async def _copy(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(read())
         await new.copy_to_table(
-            "messages", schema_name="chat", columns=_COLUMNS, source=written(), format="binary"
+            "messages", schema_name="chat", columns=_COPIED, source=written(), format="binary"
         )
-
-
-def table(moved: list[Moved]) -> Table:
-    """The table for people."""
-    shown = Table(
-        "A room moves to another cluster",
-        ["messages", "copied in, s", "messages/s", "nobody writes for, ms", "bytes for a message"],
-    )
-    for each in moved:
-        shown.add(
-            f"{each.messages:,}", f"{each.seconds:.2f}", f"{each.messages / each.seconds:,.0f}",
-            f"{each.frozen * 1e3:.1f}", f"{each.bytes_each:.0f}",
-        )  # fmt: skip
-    return shown
-
-
-def data(moved: list[Moved]) -> list[dict[str, Any]]:
-    """The same for programs."""
-    return [
-        {
-            "messages": each.messages,
-            "seconds": round(each.seconds, 3),
-            "frozen_ms": round(each.frozen * 1e3, 1),
-            "bytes_for_a_message": round(each.bytes_each),
-        }
-        for each in moved
-    ]
-
-
-def main(options: Options) -> list[Moved]:
-    """Measures; see `measure`."""
-    return uvloop.run(measure(options))
