@@ -7,7 +7,8 @@
 - `extras`: what they have beside their text.
 - `durable`, `changer`, `change_batch`: what becomes of them; `marks`, `erasing`: how far users
   have read, and users who go.
-- `following`, `stays`: what was announced of the rooms that somebody is in, and what is missing.
+- `followed`, `following`, `stays`: what was announced of the rooms that somebody is in, and what
+  is missing.
 - `follower`, `tails`, `heads`: what other nodes store in them is fetched.
 - `change_following`, `change_follower`, `change_reads`: the same of changes.
 - `hints`, `hint_payloads`, `link`, `bus`: how nodes tell each other to fetch.

@@ -26,6 +26,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from chat.storage.listener import Changed
+from chat.storage.postgres.followed import Followed, Stay
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.infos import Altered, newest_seq, number_of, span_of
 from chat.storage.rooms import room_of
@@ -48,27 +49,22 @@ class ChangeMark(NamedTuple):
     seq: int = UNKNOWN
 
 
-class _Stay:
+class _Stay(Stay):
     """One stay in a room.
 
     Attributes:
-        announced: the number up to which it was announced; `None` until its head was read.
-        told: the number up to which all texts were.
-        hinted: the highest number that a hint told.
-        sure: the highest number that is known to have been stored.
+        told: the number up to which all texts were announced.
         seq: what changed last of all that was announced here.
         span: what waits for its message.
-        waiting: what is to be called, and when which number was announced.
     """
 
-    __slots__ = ("announced", "hinted", "seq", "span", "sure", "told", "waiting")
+    __slots__ = ("seq", "span", "told")
 
     def __init__(self, announced: int | None = None) -> None:
-        self.announced = announced
-        self.told = self.hinted = self.sure = announced or 0
+        super().__init__(announced)
+        self.told = announced or 0
         self.seq = UNKNOWN
         self.span: _Span | None = None
-        self.waiting: list[tuple[int, Callable[[], None]]] = []
 
     @property
     def is_behind(self) -> bool:
@@ -102,7 +98,7 @@ class ChangeFetch(NamedTuple):
     known: Mapping[str, tuple[int, int]]
 
 
-class ChangeFollowing:
+class ChangeFollowing(Followed[_Stay]):
     """The changes of the followed rooms of a node.
 
     Args:
@@ -115,21 +111,12 @@ class ChangeFollowing:
     def __init__(
         self, following: Following, changed: Changed, lose: Callable[[Mapping[str, int]], None]
     ) -> None:
+        super().__init__()
         self._following = following
         self._changed = changed
         self._lose = lose
-        self._stays: dict[str, _Stay] = {}
-        self._behind: dict[str, None] = {}
 
     # Rooms.
-
-    def __contains__(self, room_id: object) -> bool:
-        return room_id in self._stays
-
-    def position(self, room_id: str) -> int | None:
-        """Returns how far a room was announced; `None` if it is not followed yet."""
-        stay = self._stays.get(room_id)
-        return None if stay is None else stay.announced
 
     def positions(self) -> dict[str, int]:
         """Returns how far each room was announced."""
@@ -163,13 +150,6 @@ class ChangeFollowing:
             stay.sure = max(stay.sure, change)
             self._queue(room_id, stay)
 
-    def leave(self, room_id: str) -> None:
-        """Ends a stay; nothing happens if there is none."""
-        stay = self._stays.pop(room_id, None)
-        self._behind.pop(room_id, None)
-        if stay is not None:
-            _call(stay.waiting)
-
     # What is told.
 
     def store(self, spans: Iterable[RoomChanges]) -> None:
@@ -185,14 +165,6 @@ class ChangeFollowing:
                 self._take(span.room_id, stay, _Span(span, is_whole=True), ready)
             self._queue(span.room_id, stay)
         self._tell(ready)
-
-    def hint(self, heads: Mapping[str, int]) -> None:
-        """Takes numbers that another node told; they may be old, or wrong."""
-        for room_id, change in heads.items():
-            stay = self._stays.get(room_id)
-            if stay is not None and change > stay.hinted:
-                stay.hinted = change
-                self._queue(room_id, stay)
 
     def sweep(self, before: Mapping[str, int], heads: Mapping[str, int]) -> None:
         """Takes numbers that were read.
@@ -214,25 +186,7 @@ class ChangeFollowing:
         if lost:
             self._lose(lost)
 
-    def reach(self, room_id: str, change: int, call: Callable[[], None]) -> None:
-        """Takes a number that was read, and calls back once a room was announced that far.
-
-        At once if it was, or if it is not followed.
-        """
-        stay = self._stays.get(room_id)
-        if stay is None or stay.announced is None or stay.announced >= change:
-            call()
-            return
-        stay.sure = max(change, stay.sure)
-        stay.waiting.append((change, call))
-        self._queue(room_id, stay)
-
     # Fetches.
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether there is anything to fetch."""
-        return bool(self._behind)
 
     def take(self, most: int) -> ChangeFetch:
         """Takes rooms that are behind, those first that wait the longest."""
@@ -308,10 +262,7 @@ class ChangeFollowing:
 
     def renew(self, heads: Mapping[str, int]) -> None:
         """Begins anew at the heads of another history, of all followed rooms."""
-        before, self._behind = self._stays, {}
-        self._stays = {room_id: _Stay(heads.get(room_id, 0)) for room_id in before}
-        for stay in before.values():
-            _call(stay.waiting)
+        self._replace({room_id: _Stay(heads.get(room_id, 0)) for room_id in self._stays})
 
     def _take(self, room_id: str, stay: _Stay, span: _Span, ready: list[RoomChanges]) -> None:
         """Takes the span that comes next; it waits if one of its messages is not announced."""
@@ -346,22 +297,8 @@ class ChangeFollowing:
             stay.seq = newest_seq(span.changes)
             ready.append(span.changes)
 
-    def _queue(self, room_id: str, stay: _Stay) -> None:
-        if stay.is_behind:
-            self._behind.setdefault(room_id)
-
     def _tell(self, ready: Sequence[RoomChanges]) -> None:
         if not ready:
             return
         self._changed(ready)
-        for span in ready:
-            stay = self._stays.get(span.room_id)
-            if stay is not None and stay.waiting and stay.announced is not None:
-                reached = [each for each in stay.waiting if each[0] <= stay.announced]
-                stay.waiting = [each for each in stay.waiting if each[0] > stay.announced]
-                _call(reached)
-
-
-def _call(waiting: Iterable[tuple[int, Callable[[], None]]]) -> None:
-    for _, call in waiting:
-        call()
+        self._reached(span.room_id for span in ready)

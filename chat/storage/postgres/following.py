@@ -31,11 +31,12 @@ from functools import partial
 from itertools import islice
 
 from chat.storage.listener import Announce
-from chat.storage.postgres.stays import Fetch, InFlight, Mark, Stay, Sweep
+from chat.storage.postgres.followed import Followed
+from chat.storage.postgres.stays import Fetch, InFlight, Mark, MessageStay, Sweep
 from gen.chat import ChatMessage
 
 
-class Following:
+class Following(Followed[MessageStay]):
     """The followed rooms of a node.
 
     Args:
@@ -49,11 +50,9 @@ class Following:
     """
 
     def __init__(self, announce: Announce, lose: Callable[[Mapping[str, int]], None]) -> None:
+        super().__init__()
         self._announce = announce
         self._lose = lose
-        self._stays: dict[str, Stay] = {}
-        # In the order in which they are fetched; whether an append was waited for already.
-        self._behind: dict[str, bool] = {}
         self._flights: list[InFlight] = []
         self.generation = 0
         self.found = 0
@@ -63,17 +62,9 @@ class Following:
     def __len__(self) -> int:
         return len(self._stays)
 
-    def __contains__(self, room_id: object) -> bool:
-        return room_id in self._stays
-
-    def is_in(self, room_id: str, stay: Stay) -> bool:
+    def is_in(self, room_id: str, stay: MessageStay) -> bool:
         """Whether a stay has not ended."""
         return self._stays.get(room_id) is stay
-
-    def position(self, room_id: str) -> int | None:
-        """Returns how far a room was announced; `None` if it is not followed yet."""
-        stay = self._stays.get(room_id)
-        return None if stay is None else stay.announced
 
     def positions(self, room_ids: Iterable[str]) -> dict[str, int]:
         """Returns how far those of some rooms that are followed were announced."""
@@ -88,12 +79,12 @@ class Following:
             if stay.announced is not None
         ]
 
-    def begin(self, room_id: str) -> Stay:
+    def begin(self, room_id: str) -> MessageStay:
         """Begins a stay, whose head has to be read now; what is told meanwhile counts."""
-        stay = self._stays[room_id] = Stay()
+        stay = self._stays[room_id] = MessageStay()
         return stay
 
-    def open(self, room_id: str, stay: Stay, head: int) -> int:
+    def open(self, room_id: str, stay: MessageStay, head: int) -> int:
         """Takes the head of a room, read after `begin`.
 
         Returns:
@@ -105,13 +96,6 @@ class Following:
             stay.announced = stay.sure = position
             self._queue(room_id, stay)
         return position
-
-    def leave(self, room_id: str) -> None:
-        """Ends a stay; nothing happens if there is none."""
-        stay = self._stays.pop(room_id, None)
-        self._behind.pop(room_id, None)
-        if stay is not None:
-            _call(stay.waiting)
 
     # Appends of this node.
 
@@ -181,28 +165,7 @@ class Following:
         for room_id, seq in last.items():
             self._stays[room_id].waiting.append((seq, partial(arrived, room_id)))
 
-    def reach(self, room_id: str, head: int, call: Callable[[], None]) -> None:
-        """Takes a head that was read, and calls back once a room was announced that far.
-
-        At once if it was, or if it is not followed.
-        """
-        stay = self._stays.get(room_id)
-        if stay is None or stay.announced is None or stay.announced >= head:
-            call()
-            return
-        stay.sure = max(head, stay.sure)
-        stay.waiting.append((head, call))
-        self._queue(room_id, stay)
-
-    # Hints, sweeps, fetches.
-
-    def hint(self, heads: Mapping[str, int]) -> None:
-        """Takes heads that another node told; they may be old, or wrong."""
-        for room_id, head in heads.items():
-            stay = self._stays.get(room_id)
-            if stay is not None and head > stay.hinted:
-                stay.hinted = head
-                self._queue(room_id, stay)
+    # Sweeps, fetches.
 
     def ask(self) -> Sweep:
         """Begins a look at all heads."""
@@ -224,11 +187,6 @@ class Following:
             self._queue(room_id, stay)
         if lost:
             self._lose(lost)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether there is anything to fetch."""
-        return bool(self._behind)
 
     def take(self, most: int, *, leave_flying: bool = False) -> Fetch:
         """Takes rooms that are behind, those first that wait the longest.
@@ -313,10 +271,7 @@ class Following:
             heads: of all followed rooms, see `missing`.
         """
         self.generation += 1
-        before, self._behind = self._stays, {}
-        self._stays = {room_id: Stay(heads[room_id]) for room_id in before}
-        for stay in before.values():
-            _call(stay.waiting)
+        self._replace({room_id: MessageStay(heads[room_id]) for room_id in self._stays})
 
     def _is_found(self, row: ChatMessage) -> bool:
         stay = self._stays[row.room_id]
@@ -341,7 +296,7 @@ class Following:
                 stay.held[row.seq] = message
                 self._queue(row.room_id, stay)
 
-    def _advance(self, stay: Stay, message: ChatMessage, ready: list[ChatMessage]) -> None:
+    def _advance(self, stay: MessageStay, message: ChatMessage, ready: list[ChatMessage]) -> None:
         ready.append(message)
         while stay.held and (following := stay.held.pop(message.seq + 1, None)):
             message = following
@@ -356,10 +311,6 @@ class Following:
                 return mine
         return row
 
-    def _queue(self, room_id: str, stay: Stay) -> None:
-        if stay.is_behind:
-            self._behind.setdefault(room_id, False)
-
     def _is_flying(self, room_id: str) -> bool:
         return any(room_id in flight.positions for flight in self._flights)
 
@@ -367,14 +318,4 @@ class Following:
         if not ready:
             return
         self._announce(ready)
-        for room_id in {message.room_id for message in ready}:
-            stay = self._stays.get(room_id)
-            if stay is not None and stay.waiting and stay.announced is not None:
-                reached = [each for each in stay.waiting if each[0] <= stay.announced]
-                stay.waiting = [each for each in stay.waiting if each[0] > stay.announced]
-                _call(reached)
-
-
-def _call(waiting: Iterable[tuple[int, Callable[[], None]]]) -> None:
-    for _, call in waiting:
-        call()
+        self._reached({message.room_id for message in ready})

@@ -1,11 +1,12 @@
 """What `following` keeps of a room, of an append, of a fetch and of a sweep: no I/O."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from chat.storage.base import MessageKey, key_of
 from chat.storage.changes import state_of
 from chat.storage.postgres.extras import is_same
+from chat.storage.postgres.followed import Stay
 from gen.chat import ChatMessage
 
 
@@ -23,32 +24,22 @@ class Mark(NamedTuple):
     id: str = ""
 
 
-class Stay:
+class MessageStay(Stay):
     """One stay in a room, from `follow` to `unfollow`.
 
     Attributes:
-        announced: the position up to which it was announced; `None` until its head was read.
-        hinted: the highest position that a hint told.
-        sure: the highest position that is known to have been stored: seen in the table.
         swept: the highest position that a sweep saw.
         held: rows behind a gap, by position.
         last: sender and id of the message at `announced`, if it was announced here.
-        waiting: what is to be called, and when which position was announced.
     """
 
-    __slots__ = ("announced", "held", "hinted", "last", "sure", "swept", "waiting")
+    __slots__ = ("held", "last", "swept")
 
     def __init__(self, announced: int | None = None) -> None:
-        self.announced = announced
-        self.hinted = self.sure = self.swept = announced or 0
+        super().__init__(announced)
+        self.swept = announced or 0
         self.held: dict[int, ChatMessage] = {}
         self.last = ("", "")
-        self.waiting: list[tuple[int, Callable[[], None]]] = []
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether more was stored than was announced, as far as anybody told."""
-        return self.announced is not None and max(self.hinted, self.sure) > self.announced
 
 
 class InFlight:
@@ -98,18 +89,18 @@ class Fetch:
         brought: those rooms of which rows were brought.
     """
 
-    def __init__(self, stays: Mapping[str, Stay], positions: Mapping[str, int]) -> None:
+    def __init__(self, stays: Mapping[str, MessageStay], positions: Mapping[str, int]) -> None:
         self.positions = positions
         self.brought: set[str] = set()
         self._stays = stays
         self._told = {room_id: (stay.hinted, stay.sure) for room_id, stay in stays.items()}
 
-    def stays(self) -> Iterator[tuple[str, Stay, int, int]]:
+    def stays(self) -> Iterator[tuple[str, MessageStay, int, int]]:
         """Each room with its stay, and what was hinted and sure when it was taken."""
         for room_id, stay in self._stays.items():
             yield room_id, stay, *self._told[room_id]
 
-    def is_of(self, room_id: str, stay: Stay | None) -> bool:
+    def is_of(self, room_id: str, stay: MessageStay | None) -> bool:
         """Whether a room was taken in this stay."""
         return stay is not None and self._stays.get(room_id) is stay
 

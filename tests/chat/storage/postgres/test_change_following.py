@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chat.storage.postgres.change_following import ChangeFetch, ChangeFollowing
 from chat.storage.postgres.following import Following
-from chat.storage.postgres.stays import Stay
+from chat.storage.postgres.stays import MessageStay
 from gen.chat import ChatMessage, MessageChange, MessageState, RoomChanges
 from tests.support import MODEL
 
@@ -103,7 +103,7 @@ class ChangeFollowingMachine(RuleBasedStateMachine):
         # Of each followed room: how far it was told, and what a listener makes of it.
         self.told: dict[str, int] = {}
         self.picture: dict[str, dict[int, Row]] = {}
-        self.opening: dict[str, Stay] = {}
+        self.opening: dict[str, MessageStay] = {}
         self.heads: dict[str, Room] = {}
         self.answer: list[RoomChanges] = []
         self.hints: list[tuple[str, int]] = []

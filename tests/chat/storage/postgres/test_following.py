@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from chat.storage.base import key_of
 from chat.storage.postgres.following import Following
-from chat.storage.postgres.stays import Fetch, InFlight, Stay, Sweep
+from chat.storage.postgres.stays import Fetch, InFlight, MessageStay, Sweep
 from gen.chat import ChatMessage
 from tests.support import MODEL, message, seqs
 
@@ -92,7 +92,7 @@ class FollowingMachine(RuleBasedStateMachine):
         self.following = self.heard.following
         # Of each room that is followed: from where on, and what was announced before.
         self.since: dict[str, tuple[int, int]] = {}
-        self.opening: dict[str, tuple[Stay, int | None]] = {}
+        self.opening: dict[str, tuple[MessageStay, int | None]] = {}
         self.flight: InFlight | None = None
         self.answer: Answer | None = None
         self.hints: list[tuple[str, int]] = []
