@@ -40,13 +40,13 @@ class Table:
         Args:
             title: the name of the benchmark.
             columns: each heading, with the format of its cells, such as ``{ratio:.2f}``.
-            rows: figures by their names.
+            rows: figures by their names; the cell of one that a row does not have is empty.
             words: see `Table`.
         """
         headings, formats = zip(*columns, strict=True)
         table = cls(title, headings, words)
         for row in rows:
-            table.add(*(each.format_map(row) for each in formats))
+            table.add(*(_cell(each, row) for each in formats))
         return table
 
     def add(self, *cells: str) -> None:
@@ -77,6 +77,13 @@ class Table:
             for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
         return "| " + " | ".join(padded) + " |"
+
+
+def _cell(form: str, row: Mapping[str, Any]) -> str:
+    try:
+        return form.format_map(row)
+    except KeyError:
+        return ""
 
 
 Measured = tuple[Table, Sequence[Mapping[str, Any]]]

@@ -147,5 +147,5 @@ def _row(found: _Found, rooms: int, nodes: int) -> dict[str, Any]:
         "ratio": round(ratio([run.messages for run in runs], [run.messages for run in base]), 3),
         "us_per_message": round(median(run.cpu for run in runs) * 1e6, 1),
         "engine_us_per_message": round(median(run.engine_cpu for run in runs) * 1e6, 1),
-        "brought": round(median(run.brought for run in runs), 3),
+        **({"brought": round(median(run.brought for run in runs), 3)} if nodes > 1 else {}),
     }

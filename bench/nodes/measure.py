@@ -5,7 +5,7 @@ the nodes. All run on one machine, with the engine: more nodes show what it cost
 share a room, and not how much more several machines would carry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
@@ -14,7 +14,7 @@ from bench import engines, workloads
 from bench.load.job import Result
 from bench.nodes import append, notify, sweep
 from bench.options import Options, Plan
-from bench.report import Section, Table
+from bench.report import Section, Table, ratio
 from bench.rounds import Results, Rounds, count_runs
 from bench.targets import (
     POSTGRESQL,
@@ -67,52 +67,14 @@ _ALONE: Final = {"append": append.measure, "sweep": sweep.measure, "notify": not
 _LEFT_OUT: Final = (POSTGRESQL_4, SOCKET_IO_STREAMS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One workload on one target: medians of all rounds.
-
-    The ratio is the median over the rounds of the ratio to the first target.
-    """
-
-    workload: Workload
-    target: Target
-    rounds: Sequence[Result]
-    ratio: float
-
-    @property
-    def rate(self) -> float:
-        """Deliveries a second."""
-        return median(each.rate for each in self.rounds)
-
-    @property
-    def messages(self) -> float:
-        """Messages a second."""
-        return median(each.messages / each.seconds for each in self.rounds)
-
-    @property
-    def near(self) -> tuple[float, float]:
-        """The median and the 99th percentile back to the sender, in seconds."""
-        return _medians([each.latencies for each in self.rounds])
-
-    @property
-    def far(self) -> tuple[float, float]:
-        """The same to others."""
-        return _medians([each.far for each in self.rounds])
-
-    @property
-    def cost(self) -> tuple[float, float, float]:
-        """Processor time of servers, proxies and engine for a message, in seconds."""
-        costs = [_cost(each, has_server=self.target.server is not None) for each in self.rounds]
-        servers, proxies, engines = zip(*costs, strict=True)
-        return median(servers), median(proxies), median(engines)
+def _medians(pairs: Iterable[tuple[float, float]], name: str) -> dict[str, float]:
+    p50, p99 = (round(median(times) * _MILLI, 2) for times in zip(*pairs, strict=True))
+    return {f"{name}_p50_ms": p50, f"{name}_p99_ms": p99}
 
 
-def _medians(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    return median(p50 for p50, _ in pairs), median(p99 for _, p99 in pairs)
-
-
-def _cost(result: Result, *, has_server: bool) -> tuple[float, float, float]:
-    messages = max(result.messages, 1)
+def _costs(result: Result, *, has_server: bool) -> tuple[float, float, float]:
+    """Processor time of servers, proxies and engine for a message, in microseconds."""
+    messages = max(result.messages, 1) / _MICRO
     # Each node has a server and a proxy, in this order; or a proxy alone.
     servers = sum(result.cpu[::2]) if has_server else 0.0
     return (
@@ -134,13 +96,14 @@ async def measure(options: Options) -> Section:
     for name, part in zip(("one", "several", "across"), parts, strict=True):
         plan = _plan(options, part)
         runs = count_runs("drive", len(part.workloads), part.targets, plan)
-        rows: list[_Row] = []
+        rows: list[dict[str, Any]] = []
         async with Rounds(plan, runs) as rounds:
             for workload in part.workloads:
                 rows += _rows(workload, await rounds.measure("drive", workload, part.targets))
         if rows:
-            tables.append(_table(part, rows, across=name == "across"))
-            data[name] = [_data(row) for row in rows]
+            columns = (*_WHERE, *(_FAR if name == "across" else _NEAR), *_COSTS)
+            tables.append(Table.of(part.title, columns, rows, words=2))
+            data[name] = rows
     if engines.missing_postgresql() is None and not options.targets:
         for name, alone in _ALONE.items():
             table, data[name] = await alone(options)
@@ -185,51 +148,53 @@ def _parts(options: Options) -> tuple[list[_Part], list[str]]:
     return parts, notes
 
 
-def _rows(workload: Workload, results: Results) -> list[_Row]:
+def _rows(workload: Workload, results: Results) -> list[dict[str, Any]]:
     base = next(iter(results.values()), [])
-    return [
-        _Row(
-            workload,
-            target,
-            rounds,
-            median(each.rate / b.rate for each, b in zip(rounds, base, strict=True)),
-        )
-        for target, rounds in results.items()
-    ]
+    return [_row(workload, target, rounds, base) for target, rounds in results.items()]
 
 
-_COSTS: Final = ("server, µs", "proxy, µs", "engine, µs")
-
-
-def _table(part: _Part, rows: Sequence[_Row], *, across: bool) -> Table:
-    columns = ["deliveries/s", "x first", "messages/s", "p50, ms", "p99, ms"]
-    if across:
-        columns = ["p50, ms", "p99, ms", "to the sender, p50", "p99"]
-    table = Table(part.title, ["workload", "", *columns, *_COSTS], words=2)
-    for row in rows:
-        near = [f"{each * _MILLI:.2f}" for each in row.near]
-        costs = [f"{each * _MICRO:.0f}" for each in row.cost]
-        if across:
-            figures = [*(f"{each * _MILLI:.2f}" for each in row.far), *near]
-        else:
-            figures = [f"{row.rate:,.0f}", f"{row.ratio:.2f}", f"{row.messages:,.0f}", *near]
-        table.add(row.workload.name, row.target.label, *figures, *costs)
-    return table
-
-
-def _data(row: _Row) -> dict[str, Any]:
-    data = {
-        "workload": row.workload.name,
-        "description": str(row.workload),
-        "target": row.target.name,
-        "rounds": len(row.rounds),
-        "nodes": row.target.nodes,
-        "deliveries_per_second": round(row.rate),
-        "deliveries_per_second_ratio": round(row.ratio, 3),
-        "messages_per_second": round(row.messages),
+def _row(
+    workload: Workload, target: Target, rounds: Sequence[Result], base: Sequence[Result]
+) -> dict[str, Any]:
+    """Medians of all rounds; the ratio is to the first target."""
+    rates = [each.rate for each in rounds]
+    costs = [_costs(each, has_server=target.server is not None) for each in rounds]
+    names = ("server", "proxy", "engine")
+    return {
+        "workload": workload.name,
+        "description": str(workload),
+        "target": target.name,
+        "label": target.label,
+        "rounds": len(rounds),
+        "nodes": target.nodes,
+        "deliveries_per_second": round(median(rates)),
+        "deliveries_per_second_ratio": round(ratio(rates, [each.rate for each in base]), 3),
+        "messages_per_second": round(median(each.messages / each.seconds for each in rounds)),
+        **_medians((each.latencies for each in rounds), "latency"),
+        **(_medians((each.far for each in rounds), "latency_to_others") if workload.rate else {}),
+        **{
+            f"{name}_us_per_message": round(median(cost), 1)
+            for name, cost in zip(names, zip(*costs, strict=True), strict=True)
+        },
     }
-    pairs = {"latency": row.near, **({"latency_to_others": row.far} if row.workload.rate else {})}
-    for name, (p50, p99) in pairs.items():
-        data |= {f"{name}_p50_ms": round(p50 * _MILLI, 2), f"{name}_p99_ms": round(p99 * _MILLI, 2)}
-    costs = zip(("server", "proxy", "engine"), row.cost, strict=True)
-    return data | {f"{name}_us_per_message": round(cost * _MICRO, 1) for name, cost in costs}
+
+
+_WHERE: Final = (("workload", "{workload}"), ("", "{label}"))
+_NEAR: Final = (
+    ("deliveries/s", "{deliveries_per_second:,}"),
+    ("x first", "{deliveries_per_second_ratio:.2f}"),
+    ("messages/s", "{messages_per_second:,}"),
+    ("p50, ms", "{latency_p50_ms:.2f}"),
+    ("p99, ms", "{latency_p99_ms:.2f}"),
+)
+_FAR: Final = (
+    ("p50, ms", "{latency_to_others_p50_ms:.2f}"),
+    ("p99, ms", "{latency_to_others_p99_ms:.2f}"),
+    ("to the sender, p50", "{latency_p50_ms:.2f}"),
+    ("p99", "{latency_p99_ms:.2f}"),
+)
+_COSTS: Final = (
+    ("server, µs", "{server_us_per_message:.0f}"),
+    ("proxy, µs", "{proxy_us_per_message:.0f}"),
+    ("engine, µs", "{engine_us_per_message:.0f}"),
+)
