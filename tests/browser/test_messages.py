@@ -98,6 +98,13 @@ async def test_log_is_walked_by_keys(visit: Visit) -> None:
     await ben.say("one")
     await ben.say("two")
     await ada.sees("one", "two")
+    # What a key opens is beside the bubble, on the right if the message is one's own.
+    await ben.message("two").focus()
+    await ben.page.keyboard.press("+")
+    box = await ben.page.get_by_test_id("picker").bounding_box()
+    assert box is not None
+    assert box["x"] > 640
+    await ben.page.keyboard.press("Escape")
     await ada.message("two").focus()
     await ada.page.keyboard.press("ArrowUp")
     await expect(ada.message("one")).to_be_focused()

@@ -27,6 +27,8 @@ describe('rooms to choose', () => {
       choice('strange', { joined: false, at: 4 }),
     ];
     assert.deepEqual(idsOf(find(choices, ' ')), ['mentioned', 'unread', 'new', 'strange', 'old', 'here']);
+    const counted = ['r10', 'r9', 'r1'].map((id) => choice(id));
+    assert.deepEqual(idsOf(find(counted, 'r')), ['r1', 'r9', 'r10'], 'else as people count');
     const [first] = find(choices, '', { newFirst: true });
     assert.equal(first.id, 'strange');
   });
@@ -91,6 +93,7 @@ describe('the list', () => {
       assert.deepEqual([idsOf(shown), shown[0].present, create, isLoading], [['lobby'], 0, '', false]);
     }
     assert.notEqual(offer('').heading, offer('', { phase: 'waiting' }).heading);
+    assert.equal(offer('none', { phase: 'connecting' }).heading, offer('').heading);
     assert.notEqual(offer('', { state: 'failed' }).note, '');
   });
 });

@@ -30,13 +30,15 @@ export function offerOf(store, directory, { state, isSure }, query, mode) {
   const isNew = !exact && isOpen && isSure && nameProblem(name, 'room') === '';
   const isEmpty = isOpen && state === 'known' && all.length === 0 && !name;
   const problem = isOpen && state === 'failed' ? t('choices.failed') : '';
+  const isLoading = isOpen ? state === 'loading' : store.link.phase === 'connecting';
   return {
     rooms,
     exact: exact?.id ?? '',
     create: isNew ? name : '',
     note: isEmpty ? t('choices.empty') : problem,
-    isLoading: isOpen ? state === 'loading' : store.link.phase === 'connecting',
-    heading: isListed ? t('choices.heading') : t('choices.yours'),
+    isLoading,
+    // Whoever comes for the first time is in none that could be listed before.
+    heading: isListed || (isLoading && rooms.length === 0) ? t('choices.heading') : t('choices.yours'),
     startsAtFirst: mode === 'switch',
   };
 }

@@ -62,9 +62,9 @@ export class Acting {
     });
     this.#cursor = new Cursor({
       onAct: (action, element) => {
-        if (this.#offersOf(element).includes(action)) this.#act(action, element);
+        if (this.#offersOf(element).includes(action)) this.#act(action, element, this.#bar.moveTo(element, 'react'));
       },
-      onMenu: (element) => this.#openMenu(element, this.#bar.moreButton),
+      onMenu: (element) => this.#openMenu(element),
       onQuote: (element) => this.#goToAnswered(element),
       nameOf: (element) => spokenOf(store, this.#messageOf(element), element),
       onLeave: outlets.toComposer,
@@ -169,19 +169,15 @@ export class Acting {
    * @param {HTMLElement} button
    */
   #barred(action, element, button) {
-    if (action === 'more') this.#openMenu(element, button);
+    if (action === 'more') this.#openMenu(element);
     else if (this.#offersOf(element).includes(action)) this.#act(action, element, button);
   }
 
-  /**
-   * @param {HTMLElement} element
-   * @param {HTMLElement} anchor
-   */
-  #openMenu(element, anchor) {
+  /** @param {HTMLElement} element */
+  #openMenu(element) {
     const message = this.#messageOf(element);
     if (!message || this.#offers(message).length === 0) return;
-    this.#bar.moveTo(element);
-    this.#menu.openBeside(anchor, this.#offerFor(element, message));
+    this.#menu.openBeside(this.#bar.moveTo(element, 'more'), this.#offerFor(element, message));
   }
 
   /** @param {HTMLElement} element */

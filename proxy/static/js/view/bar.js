@@ -52,18 +52,16 @@ export class Bar {
     });
   }
 
-  /** The button that a menu of this message is put beside. */
-  get moreButton() {
-    return /** @type {HTMLElement} */ (this.#bar.querySelector('[data-bar="more"]'));
-  }
-
   /**
    * Puts the bar into a message that the keyboard acts upon.
    *
    * @param {HTMLElement} message
+   * @param {BarAction} action
+   * @returns {HTMLElement} the button that what opens is put beside
    */
-  moveTo(message) {
+  moveTo(message, action) {
     this.#show(message);
+    return /** @type {HTMLElement} */ (this.#bar.querySelector(`[data-bar="${action}"]`));
   }
 
   /** Follows what may be done to its message, which may be deleted by now. */
