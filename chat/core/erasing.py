@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from chat.metrics import ServerMetrics
-from chat.storage.base import Erased, Store
+from chat.storage.base import Erased, Store, StoreError
 from hosting.faults import Faults
 from hosting.logs import get_logger
 
@@ -104,7 +104,7 @@ class Erasing:
             try:
                 begun = await self._store.erasures()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-                self._faults.log("erasures not looked for", error)
+                self._failed("erasures not looked for", error)
             else:
                 # One after the other: nobody waits for them.
                 for user_id in begun:
@@ -127,9 +127,16 @@ class Erasing:
         except Exception as error:  # noqa: BLE001 - it is noted, and found again
             job.error = error
             self._metrics.erasure_failures += 1
-            self._faults.log("erasure failed", error)
+            self._failed("erasure failed", error)
         else:
             log.info("user erased", messages=job.messages)
         finally:
             del self._jobs[user_id]
             self._metrics.erasures -= 1
+
+    def _failed(self, event: str, error: Exception) -> None:
+        if isinstance(error, StoreError):
+            # Such as a database that is away: no defect.
+            log.warning(event, reason=str(error))
+        else:
+            self._faults.log(event, error)

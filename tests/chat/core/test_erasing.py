@@ -157,3 +157,6 @@ async def test_look_that_fails_is_made_again(loop: ClockLoop) -> None:
             await loop.pass_time(30)
             await turns(60)
     assert [line["event"] for line in lines] == ["erasures not looked for", "user erased"]
+    # A disk that is full is no defect.
+    assert (lines[0]["log_level"], lines[0]["reason"]) == ("warning", "disk")
+    assert "exc_info" not in lines[0]
