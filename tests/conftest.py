@@ -14,6 +14,7 @@ import chat
 import codec
 import proxy
 from gen.chat import ChatServiceStub, RelayServiceStub
+from tests.clock import ClockLoop
 from tests.faults.world import choose_seed
 from tests.kit import postgres as kit_postgres
 from tests.kit import valkey as kit_valkey
@@ -31,9 +32,11 @@ settings.load_profile("patient")
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config,  # noqa: ARG001 - the hook's signature
-    item: pytest.Item,  # noqa: ARG001
+    item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Runs the tests on the event loop of production."""
+    """Runs the tests on the event loop of production, or in simulated time: see `loop`."""
+    if "loop" in getattr(item, "fixturenames", ()):
+        return {"clock": ClockLoop}
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -52,6 +55,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_report_header() -> str:
     """Prints the seed first, as a test that times out may print nothing."""
     return choose_seed()
+
+
+@pytest.fixture
+async def loop() -> ClockLoop:
+    """The loop of the test, which lets time pass; whoever asks for it runs on it."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ClockLoop)
+    return loop
 
 
 @pytest.fixture

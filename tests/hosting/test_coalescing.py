@@ -69,68 +69,56 @@ def test_all_goes_out_in_time_and_in_order(steps: list[str]) -> None:
     run(test)
 
 
-def test_flush_does_not_wait() -> None:
-    async def test(loop: ClockLoop) -> None:
-        told = Told(loop)
-        told.values.flush("slow")
-        told.add("slow", 0, 1, 2)
-        assert told.values.waiting("slow") == [1, 2]
+async def test_flush_does_not_wait(loop: ClockLoop) -> None:
+    told = Told(loop)
+    told.values.flush("slow")
+    told.add("slow", 0, 1, 2)
+    assert told.values.waiting("slow") == [1, 2]
+    await loop.pass_time(1)
+    told.values.flush("slow")
+    told.values.flush("slow")
+    assert told.values.waiting("slow") is None
+    told.add("slow", 3)
+    await loop.pass_time(4)
+    assert told.numbers("slow") == [0, 1, 2]
+    await loop.pass_time(1)
+    assert told.flushes == {"slow": [(0, [0]), (1, [1, 2]), (6, [3])]}
+
+
+async def test_what_is_discarded_stays_in(loop: ClockLoop) -> None:
+    told = Told(loop)
+    told.add("slow", 0, 1, 2)
+    told.values.discard("slow")
+    told.values.discard("quick")
+    told.add("slow", 3, 4)
+    told.values.close()
+    await loop.pass_time(10)
+    assert told.flushes == {"slow": [(0, [0]), (0, [3])]}
+    assert not len(told.values)
+
+
+async def test_failure_is_seen_and_costs_one_value(loop: ClockLoop) -> None:
+    told = Told(loop)
+    with capture_logs() as lines:
+        told.add("quick", POISON, 1, POISON, 2)
+        await loop.pass_time(2)
+        told.add("quick", 3)
+        await loop.pass_time(2)
+    # The second is of the same place in the code, and counted.
+    assert [line["event"] for line in lines] == ["flush failed"]
+    assert told.flushes["quick"] == [(0, [POISON]), (2, [1, POISON, 2]), (4, [3])]
+
+
+async def test_what_is_told_may_bring_more(loop: ClockLoop) -> None:
+    told: list[tuple[float, int]] = []
+
+    def tell(key: str, value: int) -> None:
+        told.append((loop.time(), value))
+        if value < 3:
+            values.add(key, value + 1)
+
+    values: Coalescer[str, int] = Coalescer(tell, max, lambda _: 1, Faults())
+    values.add("key", 1)
+    for _ in range(4):
         await loop.pass_time(1)
-        told.values.flush("slow")
-        told.values.flush("slow")
-        assert told.values.waiting("slow") is None
-        told.add("slow", 3)
-        await loop.pass_time(4)
-        assert told.numbers("slow") == [0, 1, 2]
-        await loop.pass_time(1)
-        assert told.flushes == {"slow": [(0, [0]), (1, [1, 2]), (6, [3])]}
-
-    run(test)
-
-
-def test_what_is_discarded_stays_in() -> None:
-    async def test(loop: ClockLoop) -> None:
-        told = Told(loop)
-        told.add("slow", 0, 1, 2)
-        told.values.discard("slow")
-        told.values.discard("quick")
-        told.add("slow", 3, 4)
-        told.values.close()
-        await loop.pass_time(10)
-        assert told.flushes == {"slow": [(0, [0]), (0, [3])]}
-        assert not len(told.values)
-
-    run(test)
-
-
-def test_failure_is_seen_and_costs_one_value() -> None:
-    async def test(loop: ClockLoop) -> None:
-        told = Told(loop)
-        with capture_logs() as lines:
-            told.add("quick", POISON, 1, POISON, 2)
-            await loop.pass_time(2)
-            told.add("quick", 3)
-            await loop.pass_time(2)
-        # The second is of the same place in the code, and counted.
-        assert [line["event"] for line in lines] == ["flush failed"]
-        assert told.flushes["quick"] == [(0, [POISON]), (2, [1, POISON, 2]), (4, [3])]
-
-    run(test)
-
-
-def test_what_is_told_may_bring_more() -> None:
-    async def test(loop: ClockLoop) -> None:
-        told: list[tuple[float, int]] = []
-
-        def tell(key: str, value: int) -> None:
-            told.append((loop.time(), value))
-            if value < 3:
-                values.add(key, value + 1)
-
-        values: Coalescer[str, int] = Coalescer(tell, max, lambda _: 1, Faults())
-        values.add("key", 1)
-        for _ in range(4):
-            await loop.pass_time(1)
-        assert told == [(0, 1), (1, 2), (2, 3)]
-
-    run(test)
+    assert told == [(0, 1), (1, 2), (2, 3)]

@@ -75,13 +75,10 @@ def test_heard_peer_stays(periods: list[int]) -> None:
     run(test)
 
 
-def test_unread_peer_counts_as_heard() -> None:
-    async def test(loop: ClockLoop) -> None:
-        watched = Watched(loop, deaf=True)
-        await watched.pass_time(80)
-        assert watched.ended is None
-        watched.deaf = False
-        await watched.pass_time(12)
-        assert watched.ended is not None
-
-    run(test)
+async def test_unread_peer_counts_as_heard(loop: ClockLoop) -> None:
+    watched = Watched(loop, deaf=True)
+    await watched.pass_time(80)
+    assert watched.ended is None
+    watched.deaf = False
+    await watched.pass_time(12)
+    assert watched.ended is not None

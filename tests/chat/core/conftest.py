@@ -18,14 +18,6 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture
-async def loop() -> ClockLoop:
-    """The loop of the test, which lets time pass."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ClockLoop)
-    return loop
-
-
-@pytest.fixture
 async def node() -> AsyncIterator[Node]:
     """The only node."""
     node = await Node.open("only")

@@ -29,9 +29,9 @@ from proxy.core.news import FEW, MANY
 from proxy.core.outbox import Outbox
 from proxy.core.room import GapError, Room
 from proxy.core.switchboard import Switchboard
+from tests.clock import ClockLoop
 from tests.proxy.relay_model import Recorder
 from tests.proxy.web_client import Frame
-from tests.support import eventually
 
 CHANGES = JoinFollow(JoinFollow.CHANGES)
 READS = JoinFollow(JoinFollow.READS)
@@ -99,14 +99,14 @@ async def test_frame_is_made_once_for_all(world: World) -> None:
     assert all(each is first for each in others)
 
 
-async def test_many_followers_are_told_once_a_second(world: World) -> None:
+async def test_many_followers_are_told_once_a_second(loop: ClockLoop, world: World) -> None:
     client, *_ = world.enter(MANY + 1, CHANGES)
     for number in range(11, 61):
         # Its text changed once, in the middle.
         world.tell(changed(number, content="edited" if number == 30 else None))
     assert list(spans(client.take())) == [(10, 11)]
     [late] = world.enter(1, CHANGES)
-    await eventually(lambda: client.writes)
+    await loop.pass_time(1)
     [frame] = client.take()
     assert frame["changes"] == {
         "room_id": "lobby",
@@ -160,14 +160,14 @@ async def test_newer_state_is_told_without_a_new_number(world: World) -> None:
     assert list(spans(keen.take())) == [(10, 11)]
 
 
-async def test_room_is_told_with_its_changes(world: World) -> None:
+async def test_room_is_told_with_its_changes(loop: ClockLoop, world: World) -> None:
     clients = world.enter(MANY + 1, CHANGES)
     for number in range(11, 15):
         span = RoomChanges("lobby", number - 1, number)
         span.room = GivenRoom("lobby", f"title {number}", change=number)
         world.tell(RelayEvent(changes=span))
     [first] = clients[0].take()
-    await eventually(lambda: clients[0].writes)
+    await loop.pass_time(1)
     [last] = clients[0].take()
     assert first["changes"]["room"]["title"] == "title 11"
     assert first["changes"]["messages"] == last["changes"]["messages"] == []

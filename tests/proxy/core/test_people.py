@@ -1,8 +1,6 @@
 """Who is in rooms and who types there, as the server, clients and links come and go."""
 
-from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from typing import Any
 
 import pytest
 
@@ -24,7 +22,7 @@ from proxy.core.outlet import Paces
 from proxy.core.room import Room
 from proxy.core.switchboard import Switchboard
 from proxy.core.telling_typists import CROWD
-from tests.clock import ClockLoop, run, turns
+from tests.clock import ClockLoop, turns
 from tests.proxy.relay_model import DirectOutbox, Guest, Recorder, decoded, tell
 from tests.proxy.web_client import Frame
 
@@ -86,29 +84,18 @@ class World:
         self.switchboard.connected(presence=presence)
 
 
-Test = Callable[[World], Coroutine[Any, Any, None]]
-
-
-def in_lobby(test: Test) -> Callable[[], None]:
-    """Runs a test in a world of its own, where the room is live."""
-
-    async def begin(loop: ClockLoop) -> None:
-        world = World(loop)
-        world.answer()
-        await test(world)
-
-    def with_a_clock() -> None:
-        run(begin)
-
-    with_a_clock.__doc__ = test.__doc__
-    return with_a_clock
+@pytest.fixture
+async def world(loop: ClockLoop) -> World:
+    """A world where the room is live."""
+    world = World(loop)
+    world.answer()
+    return world
 
 
 def here(*names: str) -> Frame:
     return {"room_presence": {"room_id": "lobby", "count": len(names), "user_ids": list(names)}}
 
 
-@in_lobby
 async def test_followers_are_shown_who_is_there(world: World) -> None:
     ada, plain = world.enter("ada", *PEOPLE), world.enter("eve")
     # Nothing is known yet.
@@ -131,7 +118,6 @@ async def test_followers_are_shown_who_is_there(world: World) -> None:
     assert plain.take() == ben.take() == []
 
 
-@in_lobby
 async def test_one_who_was_there_for_a_moment_is_gone(world: World) -> None:
     world.present()
     ada = world.enter("ada", *PEOPLE)
@@ -153,7 +139,6 @@ async def test_one_who_was_there_for_a_moment_is_gone(world: World) -> None:
     assert ada.take() == [here("ada")] * 2
 
 
-@in_lobby
 async def test_one_who_came_and_went_does_not_seem_to_go_and_come(world: World) -> None:
     """The server hears of a user late, and tells of it later still, when it has gone again."""
     world.present()
@@ -171,7 +156,6 @@ async def test_one_who_came_and_went_does_not_seem_to_go_and_come(world: World) 
     assert zoe.take() == eve.take() == [here("ada", "zoe")]
 
 
-@in_lobby
 async def test_frame_is_made_once_for_all(world: World) -> None:
     class Keeper(Watcher):
         data: bytes = b""
@@ -191,7 +175,6 @@ async def test_frame_is_made_once_for_all(world: World) -> None:
     assert all(each.data is keepers[0].data for each in keepers)
 
 
-@in_lobby
 async def test_server_is_told_how_many_are_there(world: World) -> None:
     world.enter()
     await turns(2)
@@ -213,7 +196,6 @@ async def test_server_is_told_how_many_are_there(world: World) -> None:
     assert world.told() == [RoomPresence("lobby", 1)]
 
 
-@in_lobby
 async def test_server_is_told_names_while_it_wants_them(world: World) -> None:
     world.tell(RelayEvent(wanted=Wanted("lobby", presence=True)))
     # It waits for the answer, also of one who has nobody.
@@ -243,7 +225,6 @@ async def test_server_is_told_names_while_it_wants_them(world: World) -> None:
     assert world.told() == []
 
 
-@in_lobby
 async def test_senders_are_there_once_a_message_is_stored(world: World) -> None:
     client = Guest()
     client.write = lambda _: None
@@ -274,7 +255,6 @@ async def test_senders_are_there_once_a_message_is_stored(world: World) -> None:
     assert world.told() == [RoomPresence("lobby")]
 
 
-@in_lobby
 async def test_restart_of_the_server_is_silent(world: World) -> None:
     ada = world.enter("ada", *PEOPLE)
     world.present("ada", "ben", "eve")
@@ -296,7 +276,6 @@ async def test_restart_of_the_server_is_silent(world: World) -> None:
     assert ada.take() == []
 
 
-@in_lobby
 async def test_links_that_come_and_go_keep_nobody_for_ever(world: World) -> None:
     ada = world.enter("ada", *PEOPLE)
     world.present("ada", "eve")
@@ -309,7 +288,6 @@ async def test_links_that_come_and_go_keep_nobody_for_ever(world: World) -> None
     assert ada.take() == [here("ada")]
 
 
-@in_lobby
 async def test_server_is_told_who_types(world: World) -> None:
     ada = world.enter("ada", *PEOPLE)
     world.told()
@@ -337,7 +315,6 @@ async def test_server_is_told_who_types(world: World) -> None:
     assert world.told() == []
 
 
-@in_lobby
 async def test_followers_are_shown_who_types(world: World) -> None:
     ada, plain = world.enter("ada", *PEOPLE), world.enter("ben")
     typists = Typists("lobby", ["ben", "eve"], 3, 6000)
@@ -347,7 +324,6 @@ async def test_followers_are_shown_who_types(world: World) -> None:
     assert plain.take() == []
 
 
-@in_lobby
 async def test_nobody_is_shown_who_types_in_a_crowd(world: World) -> None:
     ada = world.enter("", *PEOPLE)
     typists = RelayEvent(typists=Typists("lobby", ["ben"], 0, 6000))
@@ -367,7 +343,6 @@ async def test_nobody_is_shown_who_types_in_a_crowd(world: World) -> None:
     assert ada.take() == []
 
 
-@in_lobby
 async def test_slow_client_is_told_who_is_there_later(world: World) -> None:
     slow, quick = world.enter("", *PEOPLE), world.enter("", *PEOPLE)
     slow.reads = False
@@ -386,7 +361,6 @@ async def test_slow_client_is_told_who_is_there_later(world: World) -> None:
     assert slow.take() == quick.take() == []
 
 
-@in_lobby
 async def test_link_of_a_suspect_is_told_once_it_is_proven(world: World) -> None:
     world.enter("ada")
     world.told()
@@ -401,7 +375,6 @@ async def test_link_of_a_suspect_is_told_once_it_is_proven(world: World) -> None
     assert world.told() == [RoomPresence("lobby", 1, ["ada"])]
 
 
-@in_lobby
 async def test_refused_room_is_told_of_no_more(world: World) -> None:
     ada = world.enter("ada", *PEOPLE)
     world.present("ada", "eve")
@@ -417,34 +390,30 @@ async def test_refused_room_is_told_of_no_more(world: World) -> None:
 
 
 @pytest.mark.parametrize("text", ["join.follow: expected CHANGES or READS", None])
-def test_server_of_before_is_told_nothing(text: str | None) -> None:
+async def test_server_of_before_is_told_nothing(loop: ClockLoop, text: str | None) -> None:
     """It refuses to tell of people, or knows of nothing to follow."""
-
-    async def test(loop: ClockLoop) -> None:
-        world = World(loop)
-        asked = world.asked[-1]
-        if text is not None:
-            error = Error(ErrorCode(ErrorCode.INVALID_ARGUMENT), text)
-            world.tell(RelayEvent(asked.ref, error=error))
-            again = world.asked[-1]
-            assert again.ref > asked.ref
-            assert again.join == Join("lobby", follow=asked.join.follow[:2])
-            # It is known from now on, as long as the link.
-            with world.switchboard.rooms.pinned("attic"):
-                assert world.asked[-1].join.follow == again.join.follow
-        last_change = None if text is None else 0
-        joined = Joined("lobby", "this", 0, recovered=False, last_change=last_change)
-        world.tell(RelayEvent(world.room.join_ref, joined=joined))
-        ada = world.enter("ada", *PEOPLE)
-        world.switchboard.types("lobby", "ada")
-        await world.loop.pass_time(60)
-        assert ada.take() == world.told() == []
-        # The next one may be newer.
-        world.reconnect()
-        assert world.asked[-1].join.follow == asked.join.follow
-        world.answer()
-        assert world.told() == [RoomPresence("lobby", 1)]
-        world.present("ada")
-        assert ada.take() == [here("ada")]
-
-    run(test)
+    world = World(loop)
+    asked = world.asked[-1]
+    if text is not None:
+        error = Error(ErrorCode(ErrorCode.INVALID_ARGUMENT), text)
+        world.tell(RelayEvent(asked.ref, error=error))
+        again = world.asked[-1]
+        assert again.ref > asked.ref
+        assert again.join == Join("lobby", follow=asked.join.follow[:2])
+        # It is known from now on, as long as the link.
+        with world.switchboard.rooms.pinned("attic"):
+            assert world.asked[-1].join.follow == again.join.follow
+    last_change = None if text is None else 0
+    joined = Joined("lobby", "this", 0, recovered=False, last_change=last_change)
+    world.tell(RelayEvent(world.room.join_ref, joined=joined))
+    ada = world.enter("ada", *PEOPLE)
+    world.switchboard.types("lobby", "ada")
+    await world.loop.pass_time(60)
+    assert ada.take() == world.told() == []
+    # The next one may be newer.
+    world.reconnect()
+    assert world.asked[-1].join.follow == asked.join.follow
+    world.answer()
+    assert world.told() == [RoomPresence("lobby", 1)]
+    world.present("ada")
+    assert ada.take() == [here("ada")]

@@ -1,7 +1,6 @@
 """`Recent`: one answer shared by all callers within a short time."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -35,69 +34,50 @@ class Oracle:
         return asked
 
 
-@pytest.fixture
-def loop() -> Iterator[ClockLoop]:
-    loop = ClockLoop()
-    yield loop
-    loop.close()
+async def test_recent_asks_once_per_period(loop: ClockLoop) -> None:
+    oracle = Oracle()
+    recent = Recent(oracle, SECONDS)
+    assert [await recent.get() for _ in range(3)] == [1, 1, 1]
+    await loop.pass_time(SECONDS * 0.9)
+    assert await recent.get() == 1
+    await loop.pass_time(SECONDS * 0.1)
+    assert await recent.get() == 2
 
 
-def test_recent_asks_once_per_period(loop: ClockLoop) -> None:
-    async def check() -> None:
-        oracle = Oracle()
-        recent = Recent(oracle, SECONDS)
-        assert [await recent.get() for _ in range(3)] == [1, 1, 1]
-        await loop.pass_time(SECONDS * 0.9)
-        assert await recent.get() == 1
-        await loop.pass_time(SECONDS * 0.1)
-        assert await recent.get() == 2
-
-    loop.run_until_complete(check())
-
-
-def test_recent_callers_share_one_answer(loop: ClockLoop) -> None:
-    async def check() -> None:
-        oracle = Oracle()
-        oracle.open.clear()
-        recent = Recent(oracle, SECONDS)
-        asking = [asyncio.create_task(recent.get()) for _ in range(5)]
-        await turns(3)
-        asking[0].cancel()
-        # However long it takes: it is not asked twice at a time.
-        await loop.pass_time(10 * SECONDS)
-        asking.append(asyncio.create_task(recent.get()))
-        await turns(3)
-        oracle.open.set()
-        assert await asyncio.gather(*asking[1:]) == [1] * 5
-        assert asking[0].cancelled()
-
-    loop.run_until_complete(check())
+async def test_recent_callers_share_one_answer(loop: ClockLoop) -> None:
+    oracle = Oracle()
+    oracle.open.clear()
+    recent = Recent(oracle, SECONDS)
+    asking = [asyncio.create_task(recent.get()) for _ in range(5)]
+    await turns(3)
+    asking[0].cancel()
+    # However long it takes: it is not asked twice at a time.
+    await loop.pass_time(10 * SECONDS)
+    asking.append(asyncio.create_task(recent.get()))
+    await turns(3)
+    oracle.open.set()
+    assert await asyncio.gather(*asking[1:]) == [1] * 5
+    assert asking[0].cancelled()
 
 
-def test_recent_keeps_no_failure(loop: ClockLoop) -> None:
-    async def check() -> None:
-        oracle = Oracle()
-        recent = Recent(oracle, SECONDS)
-        oracle.fails = True
-        for _ in range(2):
-            with pytest.raises(ConnectionError):
-                await recent.get()
-        oracle.fails = False
-        assert await recent.get() == 3
-
-    loop.run_until_complete(check())
+async def test_recent_keeps_no_failure() -> None:
+    oracle = Oracle()
+    recent = Recent(oracle, SECONDS)
+    oracle.fails = True
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            await recent.get()
+    oracle.fails = False
+    assert await recent.get() == 3
 
 
-def test_recent_cancels_its_question(loop: ClockLoop) -> None:
-    async def check() -> None:
-        oracle = Oracle()
-        oracle.open.clear()
-        recent = Recent(oracle, SECONDS)
-        asking = asyncio.create_task(recent.get())
-        await turns(3)
-        await recent.close()
-        await asyncio.wait({asking})
-        assert asking.cancelled()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    loop.run_until_complete(check())
+async def test_recent_cancels_its_question() -> None:
+    oracle = Oracle()
+    oracle.open.clear()
+    recent = Recent(oracle, SECONDS)
+    asking = asyncio.create_task(recent.get())
+    await turns(3)
+    await recent.close()
+    await asyncio.wait({asking})
+    assert asking.cancelled()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
