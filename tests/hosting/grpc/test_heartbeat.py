@@ -8,7 +8,7 @@ from h2.events import DataReceived, PingReceived
 
 import chat
 import codec
-from gen.chat import ChatServiceStub, ChatStream, GetUserRequest, ListUsersRequest, UserStatus
+from gen.chat import ChatServiceStub, ChatStream, GetUserRequest, UserStatus
 from hosting.grpc.limits import ConnectionLimits
 from tests.kit.http2 import Http2Client, prefixed
 from tests.support import ChatCall, channel_to, eventually, message
@@ -52,26 +52,18 @@ async def test_silent_client_is_dropped(client: Http2Client, stub: ChatServiceSt
 
 
 async def test_answering_client_stays(client: Http2Client, chat_server: chat.RunningServer) -> None:
+    """Libraries of gRPC answer pings by themselves, and an idle channel stays as well."""
     said = ChatStream(chat_message=message("room", sender_id="alive"))
     stream = client.request(CHAT, prefixed(codec.encode(said)))
     await client.data(stream)
-    for _ in range(3):
-        while not isinstance(event := await client.event(), PingReceived):
-            assert event is not None, "dropped"
-    async with channel_to(chat_server) as channel, ChatCall(ChatServiceStub(channel)) as call:
-        await call.post(message("room"))
-    while not isinstance(event := await client.event(), DataReceived):
-        assert event is not None, "dropped"
-    assert event.stream_id == stream
-
-
-async def test_idle_channel_stays(chat_server: chat.RunningServer, client: Http2Client) -> None:
-    """Libraries of gRPC answer pings by themselves."""
     async with channel_to(chat_server) as channel:
-        stub = ChatServiceStub(channel)
         before = await channel.__connect__()
         for _ in range(3):
             while not isinstance(event := await client.event(), PingReceived):
                 assert event is not None, "dropped"
-        await stub.list_users(ListUsersRequest())
+        async with ChatCall(ChatServiceStub(channel)) as call:
+            await call.post(message("room"))
         assert await channel.__connect__() is before
+    while not isinstance(event := await client.event(), DataReceived):
+        assert event is not None, "dropped"
+    assert event.stream_id == stream
