@@ -56,6 +56,10 @@ async def test_nobody_becomes_another_by_name(visit: Visit) -> None:
     await _rename(eve, "Eve the Second")
     await _senders(eve, "Ada", "Eve the Second", "Ada")
     await expect(signs.first).to_be_empty()
+    # What the server alone refuses is told, and the name is what it was.
+    await _rename(eve, "Eve\u3164")
+    await expect(eve.page.get_by_test_id("toast")).to_contain_text("Not saved: ")
+    await _senders(eve, "Ada", "Eve the Second", "Ada")
     await _has_profile(eve)
     for visitor in (ada, eve):
         await visitor.page.reload()

@@ -28,6 +28,7 @@ describe('limits', () => {
     assert.equal(typedName('  cafe\u0301\u00a0 du  coin\u3000'), 'caf\u00e9 du coin');
     assert.equal(typedName('\u{1f469}\u200d\u{1f4bb}'), '\u{1f469}\u200d\u{1f4bb}');
     assert.equal(typedName(' \n '), '');
+    assert.equal(typedName('\ufeff\u2068Ada\u2069 \u202eL.\u200b '), 'Ada L.');
   });
 
   test('a message has at most 16 KiB of UTF-8', () => {

@@ -98,7 +98,12 @@ const sync = new Sync(store, {
     if (!hasAttention()) notices.hear(message, store.self);
   },
   onChanged: (changes) => announcer.sayChange(changes, store),
-  onRefused: (reason) => announcer.say(t('message.not_saved', { reason })),
+  onRefused: (reason, kind) => {
+    const text = t('message.not_saved', { reason });
+    // A message shows why itself.
+    if (kind === 'rename') toast.show(text);
+    else announcer.say(text);
+  },
 });
 
 const announcer = new Announcer();

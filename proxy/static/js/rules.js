@@ -9,6 +9,8 @@ import { t } from './texts.js';
 const encoder = new TextEncoder();
 /** Control characters, and the two separators that the server counts among them. */
 const CONTROL = /[\p{Cc}\u2028\u2029]/u;
+/** Unseen, and of no use in a name, but copied along with one; some turn the direction of what is beside it. */
+const UNSEEN = /[\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
 /** Those that mean nothing in a message: all but tab and line feed. */
 const SILENT = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
 
@@ -31,13 +33,13 @@ export function nameProblem(value, what) {
 
 /**
  * Normalizes a typed name to the form that the server requires of new ones: names that
- * differ only in composition or spaces look the same.
+ * differ only in composition, spaces or what is not seen look the same.
  *
  * @param {string} text
  * @returns {string}
  */
 export function typedName(text) {
-  return text.trim().normalize('NFC').replace(/\s+/gu, ' ');
+  return text.replace(UNSEEN, '').trim().normalize('NFC').replace(/\s+/gu, ' ');
 }
 
 /**

@@ -20,7 +20,8 @@
  * @property {(message: ChatMessage) => void} onNews a message was just sent, to whatever room
  * @property {(changes: RoomChanges) => void} onChanged messages of a room changed
  * @property {() => boolean} [isSeen] whether the page is in view: names in one that is not grow old
- * @property {(reason: string) => void} onRefused a change of a message was refused
+ * @property {(reason: string, kind: Asked['kind']) => void} onRefused a change of a message was refused, or a
+ *   name
  */
 
 import { refuse, takeFrame, undo } from './answers.js';
@@ -362,7 +363,7 @@ export class Sync {
     if (asked?.kind === 'probe' || asked?.kind === 'leave') return;
     if (asked && this.#company.isOwn(asked)) return this.#company.refused(asked);
     if (asked?.kind === 'mark') return this.#attending.refusedMark(error, asked);
-    if (asked && this.#naming.isOwn(asked)) return this.#tellRefusal(this.#naming.refused(error, asked));
+    if (asked && this.#naming.isOwn(asked)) return this.#tellRefusal(this.#naming.refused(error, asked), asked.kind);
     if (asked && this.#attending.asksLess(asked, error)) return;
     if (!asked || error.retryable) this.#store.trouble = t('banner.kept', { problem: sentenceOf(error) });
     if (!asked) return;
@@ -377,12 +378,15 @@ export class Sync {
    * @param {ErrorBody} error
    */
   #refuse(asked, error) {
-    this.#tellRefusal(refuse(this.#store, asked, error));
+    this.#tellRefusal(refuse(this.#store, asked, error), asked.kind);
   }
 
-  /** @param {string} reason empty for none */
-  #tellRefusal(reason) {
-    if (reason) this.#out.onRefused(reason);
+  /**
+   * @param {string} reason empty for none
+   * @param {Asked['kind']} kind
+   */
+  #tellRefusal(reason, kind) {
+    if (reason) this.#out.onRefused(reason, kind);
   }
 
   #watchAnswers() {
