@@ -106,7 +106,7 @@ def _given(message: Any, name: str) -> Any:
         is_held = getattr(message, held_name(name)) is not None
         value = getattr(message, name) if is_held else PLACEHOLDER
     else:
-        value = vars(message).get(name, PLACEHOLDER)
+        value = getattr(message, name, PLACEHOLDER)
     return value if meta.optional or _is_given(value) else PLACEHOLDER
 
 
