@@ -34,6 +34,7 @@ from chat.errors import (
     ResourceExhausted,
 )
 from codec.columns import utf8_length
+from codec.objects import NO_TIMESTAMP
 from gen.chat import (
     ChangeMessageRequest,
     ChatMessage,
@@ -51,6 +52,9 @@ NAMES_BYTES: Final = 4 * 1024
 """How much the names in a state may take, in UTF-8: each change tells all of them anew."""
 MOST_MENTIONS: Final = 100
 """How many unread messages that mention a user are counted."""
+
+# In UTF-8.
+_LARGEST_CHARACTER: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def state_of(message: ChatMessage) -> MessageState | None:
 def is_deleted(message: ChatMessage) -> bool:
     """Whether a message was deleted."""
     state = state_of(message)
-    return state is not None and state.is_set("deleted_at")
+    return state is not None and state.deleted_at is not NO_TIMESTAMP
 
 
 def is_for(message: ChatMessage, user_id: str) -> bool:
@@ -192,7 +196,7 @@ def decide(
 def with_change(message: ChatMessage, change: MessageChange) -> ChatMessage:
     """Returns a message as a change leaves it; the message itself is not touched."""
     extra = extra_of(message)
-    if extra is None or change.state.is_set("deleted_at"):
+    if extra is None or change.state.deleted_at is not NO_TIMESTAMP:
         extra = MessageExtra()
     content = message.content if change.content is None else change.content
     return replace(message, content=content, extra=replace(extra, state=change.state))
@@ -278,6 +282,9 @@ def _bounded(reactions: Sequence[Reaction]) -> list[Reaction]:
 
     A kind has them again when it changes next, if there is room.
     """
+    characters = sum([len("".join(each.user_ids)) for each in reactions])
+    if characters * _LARGEST_CHARACTER <= NAMES_BYTES:
+        return list(reactions)
     left = NAMES_BYTES
     bounded = []
     for reaction in reactions:
