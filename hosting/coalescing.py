@@ -8,12 +8,32 @@ At most one interval passes between `add` and the flush.
 
 import asyncio
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from hosting.faults import Faults
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+
+# Receivers of a key together are told about so many values a second.
+_TOLD_A_SECOND: Final = 1000.0
+_LONGEST_SECONDS: Final = 1.0
+
+
+def interval_of(receivers: int, shortest: float) -> float:
+    """Returns the interval of a key: the longer, the more get what is told.
+
+    So what it costs to tell of it is bounded, however many receivers there are, up to a thousand.
+
+    Args:
+        receivers: how many they are.
+        shortest: the interval of a few, in seconds.
+
+    Returns:
+        Seconds, at most 1.
+    """
+    return min(max(shortest, receivers / _TOLD_A_SECOND), _LONGEST_SECONDS)
 
 
 class Coalescer(Generic[Key, Value]):

@@ -1,11 +1,12 @@
 """What is told of rooms beside their messages, to members who follow it.
 
 Changes. The store tells of each commit; a room's followers are told at most four times a second
-what changed since. The first change of a quiet room goes out at once (`hosting.coalescing`). So a
-follower has been told all up to `Room.told_change`, and what waits begins there. Whoever enters
-while something waits has read at least that far (see `joining`), and is told it like the others:
-what it has already does no harm, since a change is told as the state that a message has now.
-Whoever has read beyond all that waited is not told it again (`Following.change`).
+what changed since, and less often where they are hundreds. The first change of a quiet room goes
+out at once (`hosting.coalescing`). So a follower has been told all up to `Room.told_change`, and
+what waits begins there. Whoever enters while something waits has read at least that far (see
+`joining`), and is told it like the others: what it has already does no harm, since a change is
+told as the state that a message has now. Whoever has read beyond all that waited is not told it
+again (`Following.change`).
 
 What waits is told sooner if it is so large that it could fill a mailbox.
 
@@ -27,11 +28,11 @@ from chat.metrics import ServerMetrics
 from chat.storage.listener import UserMark
 from chat.storage.rooms import room_of
 from gen.chat import Reads, RoomChanges
-from hosting.coalescing import Coalescer
+from hosting.coalescing import Coalescer, interval_of
 from hosting.faults import Faults
 
 CHANGES_SECONDS: Final = 0.25
-"""How long after followers of a room were told what changed they are told the next."""
+"""How long after a few followers of a room were told what changed they are told the next."""
 
 READS_SECONDS: Final = 1.0
 """How long after members of a room were told who has read they are told the next."""
@@ -62,7 +63,7 @@ class Telling:
         self._metrics = metrics
         self._faults = faults
         self._changes: Coalescer[str, Span] = Coalescer(
-            self._tell_changes, Span.extend, lambda _: CHANGES_SECONDS, faults
+            self._tell_changes, Span.extend, self._pause, faults
         )
         self._reads: Coalescer[str, dict[str, int]] = Coalescer(
             self._tell_reads, _later, lambda _: READS_SECONDS, faults
@@ -96,6 +97,11 @@ class Telling:
         """Drops what waits: nobody is in the room, or its history is another one."""
         self._changes.discard(room_id)
         self._reads.discard(room_id)
+
+    def _pause(self, room_id: str) -> float:
+        room = self._rooms.get(room_id)
+        followers = 0 if room is None or room.followers is None else len(room.followers)
+        return interval_of(followers, CHANGES_SECONDS)
 
     def _tell_changes(self, room_id: str, span: Span) -> None:
         room = self._rooms.get(room_id)

@@ -5,15 +5,15 @@ told       to                                                     how often
 =========  =====================================================  =============================
 `changes`  followers of the room's changes                        as it comes: the server lets
                                                                   several go together; above
-                                                                  `MANY` followers once a second
+                                                                  `SOME` followers less often
 `reads`    followers of the room's reads, while there are at      as it comes
            most `FEW` members
 `mark`     followers of anything in the room that speak for its   as it comes
            user: by their token, by having sent, or by `join`
 =========  =====================================================  =============================
 
-A frame is made once for all that get it. A client that enters while changes wait for the end of a
-second gets them as well: it has them already, which does no harm, since of two states of a
+A frame is made once for all that get it. A client that enters while changes wait for the end of
+an interval gets them as well: it has them already, which does no harm, since of two states of a
 message the one with the larger number holds.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gen.chat import Joined, Mark, Reads, RoomChanges, ServerFrame, ToUser
-from hosting.coalescing import Coalescer
+from hosting.coalescing import Coalescer, interval_of
 from hosting.faults import Faults
 from proxy.core import frames
 from proxy.core.changes import merged
@@ -31,12 +31,11 @@ from proxy.core.room import Room
 from proxy.core.rooms import Rooms
 from proxy.metrics import ProxyMetrics
 
-MANY: Final = 1000
-"""With more followers in a room, its changes are told together once a second."""
+SOME: Final = 250
+"""With more followers in a room, its changes are told less often than the server tells of them."""
 FEW: Final = 100
 """With more members in a room, they are not told how far the others have read."""
 
-_PAUSE_SECONDS: Final = 1.0
 # So much, in characters, is told sooner: it could fill the socket of a client.
 _MOST: Final = 256 * 1024
 # A change beside its text, and a kind of reaction beside its names, in characters of JSON.
@@ -124,7 +123,8 @@ class News:
 
 
 def _pause(room: Room) -> float:
-    return _PAUSE_SECONDS if len(room.followers.changes) > MANY else 0.0
+    followers = len(room.followers.changes)
+    return interval_of(followers, 0.0) if followers > SOME else 0.0
 
 
 def _size_of(changes: RoomChanges) -> int:

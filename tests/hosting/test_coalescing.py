@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from hosting.coalescing import Coalescer
+from hosting.coalescing import Coalescer, interval_of
 from hosting.faults import Faults
 from tests.clock import ClockLoop, run
 
@@ -122,3 +122,11 @@ async def test_what_is_told_may_bring_more(loop: ClockLoop) -> None:
     for _ in range(4):
         await loop.pass_time(1)
     assert told == [(0, 1), (1, 2), (2, 3)]
+
+
+@given(receivers=st.integers(0, 100_000))
+def test_more_receivers_are_told_less_often(receivers: int) -> None:
+    interval = interval_of(receivers, 0.25)
+    assert 0.25 <= interval <= interval_of(receivers + 1, 0.25) <= 1
+    # Up to a thousand, what all of them are told together is bounded.
+    assert receivers > 1000 or receivers / interval <= 1000.1
